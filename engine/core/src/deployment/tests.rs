@@ -1,0 +1,257 @@
+use super::*;
+use crate::{CauseKind, Check, Digest, Health, Judgement, Policy, Requester, StrategyRef};
+
+fn version(text: &str) -> ModuleVersion {
+    ModuleVersion {
+        name: "hello".parse().unwrap(),
+        version: text.parse().unwrap(),
+        digest: Digest::of(text.as_bytes()),
+    }
+}
+
+fn header() -> Header {
+    let environment = "production".parse().unwrap();
+    Header {
+        id: crate::DeploymentId::from_bytes([7; 16]),
+        module: version("2.0.0"),
+        policy: Policy::default_for(&environment),
+        environment,
+        strategy: StrategyRef {
+            name: "canary".parse().unwrap(),
+            version: "0.1.0".into(),
+            digest: Digest::of(b"canary"),
+            wit: "0.1.0".parse().unwrap(),
+        },
+        config: serde_json::json!({}),
+        requester: Requester {
+            email: "ada@example.com".into(),
+            subject: "ada".into(),
+        },
+        description: None,
+        metadata: BTreeMap::new(),
+        require_approval: false,
+        rollback_of: None,
+        trace: None,
+    }
+}
+
+fn ids(names: &[&str]) -> Vec<NodeId> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn planned(names: &[&str]) -> Body {
+    let node = |id| Node {
+        id,
+        zone: None,
+        labels: BTreeMap::new(),
+        health: Health::Passing,
+        active: Some(version("1.0.0")),
+    };
+    Body::Planned {
+        nodes: ids(names).into_iter().map(node).collect(),
+    }
+}
+
+fn call(call: u32, request: Call) -> Body {
+    Body::Called {
+        call,
+        request,
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    }
+}
+
+fn answer(call: u32, answer: Answer) -> Body {
+    Body::Answered { call, answer }
+}
+
+/// The journal of these bodies after the request, an event a second.
+fn journal(bodies: Vec<Body>) -> Vec<Event> {
+    let all = std::iter::once(Body::Requested(Box::new(header()))).chain(bodies);
+    let event = |(seq, body)| {
+        let seq = seq as u64;
+        Event {
+            seq,
+            position: seq + 1,
+            at: Timestamp::from_millis(seq * 1000),
+            body,
+        }
+    };
+    all.enumerate().map(event).collect()
+}
+
+fn refused(node: &str) -> NodeFailure {
+    let error = NodeError::Refused("no memory".into());
+    NodeFailure {
+        node: node.parse().unwrap(),
+        error,
+    }
+}
+
+#[test]
+fn nodes_are_told_by_what_was_answered_not_by_what_was_asked() {
+    let both = || ids(&["a", "b"]);
+    let mut bodies = vec![
+        planned(&["a", "b", "c"]),
+        call(0, Call::Stage { nodes: both() }),
+    ];
+    let staged = Deployment::fold(&journal(bodies.clone())).unwrap();
+    assert!(
+        staged
+            .nodes
+            .values()
+            .all(|node| node.phase == NodePhase::Pending)
+    );
+
+    bodies.push(answer(0, Answer::Nodewise(vec![refused("b")])));
+    bodies.push(call(
+        1,
+        Call::Shift {
+            nodes: ids(&["a"]),
+            percent: 25,
+        },
+    ));
+    bodies.push(answer(1, Answer::Nodewise(Vec::new())));
+    let state = Deployment::fold(&journal(bodies)).unwrap();
+    let phases: Vec<_> = state.nodes.values().map(|node| node.phase).collect();
+    let expected = [
+        NodePhase::Shifted { percent: 25 },
+        NodePhase::Failed,
+        NodePhase::Pending,
+    ];
+    assert_eq!(phases, expected);
+    assert_eq!(state.nodes[&ids(&["b"])[0]].error, Some(refused("b").error));
+}
+
+#[test]
+fn stages_follow_each_other_and_end_with_the_strategy() {
+    let progress = |stage: &str, percent| Call::Progress {
+        stage: stage.into(),
+        percent,
+    };
+    let bodies = vec![
+        planned(&["a"]),
+        call(0, progress("canary 10 %", 0)),
+        call(1, progress("canary 10 %", 10)),
+        call(2, progress("canary 50 %", 50)),
+        Body::Settling,
+        Body::Ended {
+            outcome: Outcome::Succeeded,
+            failures: Vec::new(),
+        },
+    ];
+    let state = Deployment::fold(&journal(bodies)).unwrap();
+    let stages: Vec<_> = state
+        .stages
+        .iter()
+        .map(|stage| {
+            (
+                stage.name.as_str(),
+                stage.started_at.millis(),
+                stage.ended_at.map(Timestamp::millis),
+            )
+        })
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            ("canary 10 %", 2000, Some(4000)),
+            ("canary 50 %", 4000, Some(5000))
+        ]
+    );
+    assert_eq!((state.progress, state.status()), (100, Status::Succeeded));
+}
+
+#[test]
+fn a_failed_soak_shows_its_findings_and_the_way_back() {
+    let soak = Call::Soak {
+        window: 1,
+        canary: ids(&["a"]),
+        baseline: Vec::new(),
+        checks: Vec::new(),
+    };
+    let finding = Finding {
+        check: Check {
+            metric: "error-rate".into(),
+            max: None,
+            max_increase: Some(0.5),
+            min_increase: None,
+        },
+        judgement: Judgement::Fail,
+        canary: Some(0.1),
+        baseline: Some(0.0),
+        canary_samples: 100,
+        baseline_samples: 100,
+        reason: "10 of 100 requests failed".into(),
+    };
+    let verdict = Verdict {
+        judgement: Judgement::Fail,
+        findings: vec![finding.clone()],
+    };
+    let cause = Cause::new(CauseKind::Strategy, "error-rate failed");
+    let mut bodies = vec![
+        planned(&["a", "b"]),
+        call(0, Call::Promote { nodes: ids(&["a"]) }),
+        answer(0, Answer::Nodewise(Vec::new())),
+        call(1, soak),
+        answer(1, Answer::Verdict(verdict)),
+        Body::Reverting {
+            cause: cause.clone(),
+        },
+    ];
+    let state = Deployment::fold(&journal(bodies.clone())).unwrap();
+    assert_eq!(
+        (state.status(), &state.cause),
+        (Status::RollingBack, &Some(cause))
+    );
+    assert_eq!(state.findings, [finding]);
+
+    bodies.push(Body::Ended {
+        outcome: Outcome::RolledBack,
+        failures: Vec::new(),
+    });
+    let state = Deployment::fold(&journal(bodies)).unwrap();
+    let phases: Vec<_> = state.nodes.values().map(|node| node.phase).collect();
+    assert_eq!(phases, [NodePhase::Reverted, NodePhase::Pending]);
+}
+
+#[test]
+fn a_gap_is_refused_and_changes_nothing() {
+    let events = journal(vec![planned(&["a"]), Body::Settling]);
+    let mut state = Deployment::fold(&events[..1]).unwrap();
+    let before = state.clone();
+    let error = state.apply(&events[2]).unwrap_err().to_string();
+    assert_eq!(error, "event 1 comes next, and this is 2");
+    assert_eq!(state, before);
+    assert!(
+        Deployment::fold(&events[1..]).is_err(),
+        "a journal begins with its request"
+    );
+}
+
+#[test]
+fn events_are_read_as_they_were_written() {
+    let bodies = vec![
+        planned(&["a"]),
+        call(0, Call::Nodes),
+        call(
+            1,
+            Call::Log {
+                level: Level::Warn,
+                message: "ü".into(),
+            },
+        ),
+        answer(2, Answer::Done),
+        answer(3, Answer::Nodewise(vec![refused("a")])),
+        Body::Settling,
+    ];
+    for event in journal(bodies) {
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Event>(&json).unwrap(),
+            event,
+            "{json}"
+        );
+    }
+}

@@ -1,0 +1,4 @@
+mod chance;
+mod fixture;
+mod hostile;
+mod table;

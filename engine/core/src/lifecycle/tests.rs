@@ -1,0 +1,147 @@
+use super::*;
+use crate::{Answer, Cause, CauseKind, Decision, Timestamp};
+
+fn approval() -> Body {
+    called(Call::Approval {
+        prompt: "go?".into(),
+        timeout: 1,
+    })
+}
+
+fn called(request: Call) -> Body {
+    Body::Called {
+        call: 0,
+        request,
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    }
+}
+
+fn decided(approved: bool) -> Body {
+    Body::Decided {
+        decision: Decision {
+            approved,
+            by: "ada".into(),
+            comment: None,
+        },
+    }
+}
+
+fn reverting() -> Body {
+    Body::Reverting {
+        cause: Cause::new(CauseKind::Abort, "aborted by ada"),
+    }
+}
+
+fn planned() -> Body {
+    Body::Planned { nodes: Vec::new() }
+}
+
+fn paused() -> Body {
+    Body::Paused { by: "ada".into() }
+}
+
+fn ended(outcome: Outcome) -> Body {
+    Body::Ended {
+        outcome,
+        failures: Vec::new(),
+    }
+}
+
+fn live(bodies: &[Body]) -> Result<Status, Illegal> {
+    let life = bodies
+        .iter()
+        .try_fold(Lifecycle::BEGINNING, |life, body| life.next(body))?;
+    Ok(life.status())
+}
+
+#[test]
+fn every_step_of_a_life_has_its_word() {
+    let gate = Body::Gated {
+        prompt: "go?".into(),
+        due: Timestamp::MAX,
+    };
+    let answered = Body::Answered {
+        call: 0,
+        answer: Answer::Done,
+    };
+    let resumed = Body::Resumed { by: "ada".into() };
+    let abort = Body::AbortRequested {
+        by: "ada".into(),
+        reason: None,
+    };
+    for (bodies, status) in [
+        (vec![], Status::Pending),
+        (vec![gate.clone()], Status::AwaitingApproval),
+        (vec![gate.clone(), decided(true)], Status::Pending),
+        (vec![gate, decided(true), planned()], Status::Running),
+        (vec![planned(), called(Call::Now)], Status::Running),
+        (vec![planned(), approval()], Status::AwaitingApproval),
+        (vec![planned(), approval(), decided(true)], Status::Running),
+        (vec![planned(), approval(), answered], Status::Running),
+        (vec![planned(), paused()], Status::Paused),
+        (vec![planned(), paused(), resumed], Status::Running),
+        (vec![planned(), abort], Status::Running),
+        (vec![planned(), paused(), reverting()], Status::RollingBack),
+        (vec![planned(), Body::Settling], Status::Running),
+        (
+            vec![planned(), Body::Settling, ended(Outcome::Succeeded)],
+            Status::Succeeded,
+        ),
+        (
+            vec![planned(), reverting(), ended(Outcome::RolledBack)],
+            Status::RolledBack,
+        ),
+        (vec![reverting(), ended(Outcome::Failed)], Status::Failed),
+    ] {
+        assert_eq!(live(&bodies), Ok(status), "{bodies:?}");
+    }
+}
+
+#[test]
+fn what_cannot_follow_is_refused_with_a_reason() {
+    let over = [planned(), Body::Settling, ended(Outcome::Succeeded)];
+    for (before, body, reason) in [
+        (&over[..], paused(), "the deployment has ended: succeeded"),
+        (
+            &over[..],
+            called(Call::Now),
+            "the deployment has ended: succeeded",
+        ),
+        (
+            &[],
+            called(Call::Now),
+            "called cannot follow when it is Requested",
+        ),
+        (&[planned()], decided(true), "nothing waits for a decision"),
+        (
+            &[planned()],
+            Body::Resumed { by: "ada".into() },
+            "it is not paused",
+        ),
+        (&[planned(), paused()], paused(), "it is paused already"),
+        (
+            &[planned(), reverting()],
+            paused(),
+            "it is being rolled back",
+        ),
+        (
+            &[planned(), reverting()],
+            called(Call::Now),
+            "it is being rolled back",
+        ),
+        (
+            &[planned(), Body::Settling],
+            reverting(),
+            "it has succeeded",
+        ),
+    ] {
+        let mut bodies = before.to_vec();
+        bodies.push(body);
+        assert_eq!(
+            live(&bodies).map_err(|illegal| illegal.to_string()),
+            Err(reason.to_owned())
+        );
+    }
+}
