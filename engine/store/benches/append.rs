@@ -1,0 +1,241 @@
+//! How long an append takes, and how many there can be in a second, against what the
+//! disk below does in the same run.
+//!
+//! The measure of the disk is 4 KiB and `fdatasync`, over bytes that were written before,
+//! because that is what a commit does: the log it goes to is kept at its length. Beside
+//! it stands the same at the end of a growing file, which costs the file system an entry
+//! in its own journal each time.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hotswap_core::{
+    Answer, Append, Body, Call, DeploymentId, Digest, Environment, Fence, Header, ModuleVersion,
+    NodeId, Policy, Requester, StrategyRef, Timestamp,
+};
+use hotswap_store::{Journal, Sqlite};
+use semver::Version;
+use tokio::task::JoinSet;
+
+const SEQUENTIAL: usize = 1_000;
+const TASKS: usize = 256;
+const APPENDS: u64 = 200;
+const IDLE: usize = 10_000;
+const PAGE: usize = 4096;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder to write in");
+    let store = Sqlite::open(folder.path().join("engine.db"))
+        .await
+        .expect("a store");
+
+    let growing = disk(folder.path(), false);
+    // Before and after, because a disk is not the same from one second to the next.
+    let mut written = disk(folder.path(), true);
+    let appends = sequential(&store).await;
+    written.extend(disk(folder.path(), true));
+    let (growing, written) = (median(growing), median(written));
+    let append = median(appends);
+    row("4 KiB + fdatasync, growing file", &micros(growing), "");
+    row("4 KiB + fdatasync, written before", &micros(written), "");
+    let ratio = append.as_secs_f64() / written.as_secs_f64();
+    row(
+        "append of 2 events, one after another",
+        &micros(append),
+        &format!("{ratio:.2} x"),
+    );
+
+    let (took, ids) = concurrent(&store).await;
+    let rate = (TASKS as u64 * APPENDS) as f64 / took.as_secs_f64();
+    row(
+        &format!("append of 2 events, {TASKS} at once"),
+        &format!("{rate:.0} /s"),
+        &format!("{:.1} x", rate * written.as_secs_f64()),
+    );
+
+    let begun = Instant::now();
+    let mut events = 0;
+    for id in &ids {
+        events += store
+            .events(*id, 0, usize::MAX)
+            .await
+            .expect("events")
+            .len();
+    }
+    let each = begun.elapsed().as_secs_f64() / events as f64;
+    row("read an event", &format!("{:.2} µs", each * 1e6), "");
+
+    let before = resident();
+    let mut tasks = JoinSet::new();
+    // By a few tasks, so that it is not the tasks that are measured.
+    for first in 0..16 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for number in (first..IDLE).step_by(16) {
+                begin(&store, &format!("idle-{number}")).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let grown = resident().saturating_sub(before);
+    row(
+        &format!("memory for each of {IDLE} open deployments"),
+        &format!("{} bytes", grown / IDLE as u64),
+        "",
+    );
+    store.close().await;
+}
+
+fn row(what: &str, value: &str, ratio: &str) {
+    println!("{what:<48} {value:>14} {ratio:>10}");
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:.0} µs", time.as_secs_f64() * 1e6)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn disk(folder: &Path, written: bool) -> Vec<Duration> {
+    let path = folder.join("disk");
+    let file = File::create(&path).expect("a file");
+    let page = [7; PAGE];
+    if written {
+        let zeros = vec![0; PAGE * SEQUENTIAL];
+        file.write_all_at(&zeros, 0).expect("room on the disk");
+        file.sync_all().expect("a sound disk");
+    }
+    let mut times = Vec::with_capacity(SEQUENTIAL);
+    for number in 0..SEQUENTIAL {
+        let begun = Instant::now();
+        file.write_all_at(&page, (number * PAGE) as u64)
+            .expect("room on the disk");
+        file.sync_data().expect("a sound disk");
+        times.push(begun.elapsed());
+    }
+    std::fs::remove_file(path).expect("the file");
+    times
+}
+
+async fn sequential(store: &Sqlite) -> Vec<Duration> {
+    let id = begin(store, "sequential").await;
+    let fence = store.lease(id).await.expect("a lease").fence;
+    let mut times = Vec::with_capacity(SEQUENTIAL);
+    for number in 0..SEQUENTIAL as u64 {
+        let step = step(id, fence, number);
+        let begun = Instant::now();
+        store.append(step).await.expect("an append");
+        times.push(begun.elapsed());
+    }
+    times
+}
+
+async fn concurrent(store: &Sqlite) -> (Duration, Vec<DeploymentId>) {
+    let mut leases = Vec::new();
+    for number in 0..TASKS {
+        let id = begin(store, &format!("concurrent-{number}")).await;
+        leases.push((id, store.lease(id).await.expect("a lease").fence));
+    }
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for (id, fence) in leases {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for number in 0..APPENDS {
+                store
+                    .append(step(id, fence, number))
+                    .await
+                    .expect("an append");
+            }
+            id
+        });
+    }
+    let ids = tasks.join_all().await;
+    (begun.elapsed(), ids)
+}
+
+/// The answer to one call and the intent of the next: what each step of a deployment is.
+fn step(deployment: DeploymentId, fence: Fence, number: u64) -> Append {
+    let call = 2 * number as u32;
+    let nodes: Vec<NodeId> = vec![
+        "node-1".parse().expect("a name"),
+        "node-2".parse().expect("a name"),
+    ];
+    Append {
+        deployment,
+        expected: 2 + 2 * number,
+        fence: Some(fence),
+        at: Timestamp::from_millis(1_700_000_000_000),
+        bodies: vec![
+            Body::Answered {
+                call,
+                answer: Answer::Nodewise(Vec::new()),
+            },
+            Body::Called {
+                call: call + 1,
+                request: Call::Shift { nodes, percent: 10 },
+                due: None,
+                readings: Vec::new(),
+                answer: None,
+            },
+        ],
+    }
+}
+
+async fn begin(store: &Sqlite, module: &str) -> DeploymentId {
+    let environment: Environment = "production".parse().expect("a name");
+    let header = Header {
+        id: DeploymentId::generate(),
+        module: ModuleVersion {
+            name: module.parse().expect("a name"),
+            version: Version::new(1, 0, 0),
+            digest: Digest::of(b"artifact"),
+        },
+        policy: Policy::default_for(&environment),
+        environment,
+        strategy: StrategyRef {
+            name: "canary".parse().expect("a name"),
+            version: "1.0.0".to_owned(),
+            digest: Digest::of(b"strategy"),
+            wit: Version::new(0, 1, 0),
+        },
+        config: serde_json::json!({ "steps": [10, 30, 50, 100] }),
+        requester: Requester {
+            email: "ada@example.org".to_owned(),
+            subject: "ada".to_owned(),
+        },
+        description: None,
+        metadata: [].into(),
+        require_approval: false,
+        rollback_of: None,
+        trace: None,
+    };
+    let id = header.id;
+    let at = Timestamp::from_millis(1_700_000_000_000);
+    store.create(header, at).await.expect("a journal");
+    let planned = Append {
+        deployment: id,
+        expected: 1,
+        fence: None,
+        at,
+        bodies: vec![Body::Planned { nodes: Vec::new() }],
+    };
+    store.append(planned).await.expect("an append");
+    id
+}
+
+/// Memory of this process, in bytes.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = pages
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}

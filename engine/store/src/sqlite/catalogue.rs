@@ -1,0 +1,211 @@
+use async_trait::async_trait;
+use hotswap_core::{ModuleName, ModuleVersion, NodeId, StrategyName, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use semver::Version;
+
+use super::Sqlite;
+use super::row::{json, parsed, text, to_json, unsigned};
+use crate::catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
+
+const MODULE: &str = "SELECT name, version, digest, size, uploaded_at, uploaded_by FROM module";
+const STRATEGY: &str = "SELECT name, version, summary, config_schema, digest, wit, built_in,
+    uploaded_at, uploaded_by FROM strategy";
+const NODE: &str = "SELECT id, environment, zone, labels, control_url, data_url, registered_at
+    FROM node";
+
+#[async_trait]
+impl Catalogue for Sqlite {
+    async fn put_module(&self, record: ModuleRecord) -> Result<ModuleRecord, CatalogueError> {
+        let put = move |connection: &Connection| {
+            let insert =
+                "INSERT INTO module VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+            let (name, version) = (record.module.name.as_str(), text(&record.module.version));
+            connection.prepare_cached(insert)?.execute(params![
+                name,
+                version,
+                text(&record.module.digest),
+                record.size.cast_signed(),
+                record.uploaded_at.millis().cast_signed(),
+                record.uploaded_by,
+            ])?;
+            connection
+                .prepare_cached(&format!("{MODULE} WHERE name = ?1 AND version = ?2"))?
+                .query_row([name, version.as_str()], module)
+        };
+        Ok(self.edit(put).await?)
+    }
+
+    async fn module(
+        &self,
+        name: &ModuleName,
+        version: &Version,
+    ) -> Result<Option<ModuleRecord>, CatalogueError> {
+        let (name, version) = (name.clone(), text(version));
+        let find = move |connection: &Connection| {
+            connection
+                .prepare_cached(&format!("{MODULE} WHERE name = ?1 AND version = ?2"))?
+                .query_row([name.as_str(), version.as_str()], module)
+                .optional()
+        };
+        Ok(self.read(find).await?)
+    }
+
+    async fn modules(
+        &self,
+        name: Option<&ModuleName>,
+    ) -> Result<Vec<ModuleRecord>, CatalogueError> {
+        let name = name.cloned();
+        let find = move |connection: &Connection| -> rusqlite::Result<Vec<ModuleRecord>> {
+            let name = name.as_ref().map(ModuleName::as_str);
+            connection
+                .prepare_cached(&format!("{MODULE} WHERE name = ?1 OR ?1 IS NULL"))?
+                .query_map([name], module)?
+                .collect()
+        };
+        let mut found = self.read(find).await?;
+        // By precedence, which the database does not know.
+        found.sort_by(|a, b| {
+            let (a, b) = (&a.module, &b.module);
+            a.name.cmp(&b.name).then_with(|| b.version.cmp(&a.version))
+        });
+        Ok(found)
+    }
+
+    async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
+        let schema = to_json("the schema of a strategy", &record.config_schema)?;
+        let put = move |connection: &Connection| {
+            let replace =
+                "INSERT OR REPLACE INTO strategy VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            connection
+                .prepare_cached(replace)?
+                .execute(params![
+                    record.name.as_str(),
+                    record.version,
+                    record.summary,
+                    schema,
+                    text(&record.digest),
+                    text(&record.wit),
+                    record.built_in,
+                    record.uploaded_at.millis().cast_signed(),
+                    record.uploaded_by,
+                ])
+                .map(drop)
+        };
+        Ok(self.edit(put).await?)
+    }
+
+    async fn strategy(
+        &self,
+        name: &StrategyName,
+    ) -> Result<Option<StrategyRecord>, CatalogueError> {
+        let name = name.clone();
+        let find = move |connection: &Connection| {
+            connection
+                .prepare_cached(&format!("{STRATEGY} WHERE name = ?1"))?
+                .query_row([name.as_str()], strategy)
+                .optional()
+        };
+        Ok(self.read(find).await?)
+    }
+
+    async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError> {
+        let find = |connection: &Connection| -> rusqlite::Result<Vec<StrategyRecord>> {
+            connection
+                .prepare_cached(&format!("{STRATEGY} ORDER BY name"))?
+                .query_map([], strategy)?
+                .collect()
+        };
+        Ok(self.read(find).await?)
+    }
+
+    async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
+        let name = name.clone();
+        let delete = move |connection: &Connection| {
+            connection
+                .prepare_cached("DELETE FROM strategy WHERE name = ?1")?
+                .execute([name.as_str()])
+                .map(|count| count > 0)
+        };
+        Ok(self.edit(delete).await?)
+    }
+
+    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
+        let labels = to_json("the labels of a node", &record.labels)?;
+        let put = move |connection: &Connection| {
+            let replace = "INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            connection
+                .prepare_cached(replace)?
+                .execute(params![
+                    record.id.as_str(),
+                    record.environment.as_str(),
+                    record.zone,
+                    labels,
+                    record.control_url,
+                    record.data_url,
+                    record.registered_at.millis().cast_signed(),
+                ])
+                .map(drop)
+        };
+        Ok(self.edit(put).await?)
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {
+        let find = |connection: &Connection| -> rusqlite::Result<Vec<NodeRecord>> {
+            connection
+                .prepare_cached(&format!("{NODE} ORDER BY id"))?
+                .query_map([], node)?
+                .collect()
+        };
+        Ok(self.read(find).await?)
+    }
+
+    async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError> {
+        let id = id.clone();
+        let delete = move |connection: &Connection| {
+            connection
+                .prepare_cached("DELETE FROM node WHERE id = ?1")?
+                .execute([id.as_str()])
+                .map(|count| count > 0)
+        };
+        Ok(self.edit(delete).await?)
+    }
+}
+
+fn module(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
+    Ok(ModuleRecord {
+        module: ModuleVersion {
+            name: parsed(row, 0)?,
+            version: parsed(row, 1)?,
+            digest: parsed(row, 2)?,
+        },
+        size: unsigned(row, 3)?,
+        uploaded_at: Timestamp::from_millis(unsigned(row, 4)?),
+        uploaded_by: row.get(5)?,
+    })
+}
+
+fn strategy(row: &Row<'_>) -> rusqlite::Result<StrategyRecord> {
+    Ok(StrategyRecord {
+        name: parsed(row, 0)?,
+        version: row.get(1)?,
+        summary: row.get(2)?,
+        config_schema: json(row, 3)?,
+        digest: parsed(row, 4)?,
+        wit: parsed(row, 5)?,
+        built_in: row.get(6)?,
+        uploaded_at: Timestamp::from_millis(unsigned(row, 7)?),
+        uploaded_by: row.get(8)?,
+    })
+}
+
+fn node(row: &Row<'_>) -> rusqlite::Result<NodeRecord> {
+    Ok(NodeRecord {
+        id: parsed(row, 0)?,
+        environment: parsed(row, 1)?,
+        zone: row.get(2)?,
+        labels: json(row, 3)?,
+        control_url: row.get(4)?,
+        data_url: row.get(5)?,
+        registered_at: Timestamp::from_millis(unsigned(row, 6)?),
+    })
+}

@@ -1,0 +1,236 @@
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use hotswap_core::{
+    Append, Body, Call, Deployment, DeploymentId, Digest, Environment, Fence, Header, Level,
+    ModuleVersion, Policy, Requester, StrategyRef, Timestamp,
+};
+use rusqlite::Connection;
+use semver::Version;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::schema::LOG_BYTES;
+use super::writer::BATCH;
+use super::*;
+
+async fn store() -> (TempDir, Sqlite) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(folder.path().join("engine.db")).await.unwrap();
+    (folder, store)
+}
+
+async fn begin(store: &Sqlite, module: &str) -> DeploymentId {
+    let environment: Environment = "production".parse().unwrap();
+    let header = Header {
+        id: DeploymentId::generate(),
+        module: ModuleVersion {
+            name: module.parse().unwrap(),
+            version: Version::new(1, 0, 0),
+            digest: Digest::of(b"artifact"),
+        },
+        policy: Policy::default_for(&environment),
+        environment,
+        strategy: StrategyRef {
+            name: "direct".parse().unwrap(),
+            version: "1.0.0".to_owned(),
+            digest: Digest::of(b"strategy"),
+            wit: Version::new(0, 1, 0),
+        },
+        config: serde_json::Value::Null,
+        requester: Requester {
+            email: "ada@example.org".to_owned(),
+            subject: "ada".to_owned(),
+        },
+        description: None,
+        metadata: [].into(),
+        require_approval: false,
+        rollback_of: None,
+        trace: None,
+    };
+    let id = header.id;
+    store
+        .create(header, Timestamp::from_millis(1))
+        .await
+        .unwrap();
+    let planned = Body::Planned { nodes: Vec::new() };
+    store.append(append(id, 1, None, planned)).await.unwrap();
+    id
+}
+
+fn append(deployment: DeploymentId, expected: u64, fence: Option<Fence>, body: Body) -> Append {
+    Append {
+        deployment,
+        expected,
+        fence,
+        at: Timestamp::from_millis(2),
+        bodies: vec![body],
+    }
+}
+
+fn log(bytes: usize) -> Body {
+    Body::Called {
+        call: 0,
+        request: Call::Log {
+            level: Level::Info,
+            message: "x".repeat(bytes),
+        },
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    }
+}
+
+/// Holds the writer up until the sender is dropped.
+async fn hold(store: &Sqlite) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel::<()>();
+    let (entered, entering) = oneshot::channel();
+    let mut entered = Some(entered);
+    let holding = store.clone();
+    tokio::spawn(async move {
+        let wait = move |_: &Connection| {
+            if let Some(entered) = entered.take() {
+                entered.send(()).unwrap();
+            }
+            let _ = released.recv();
+            Ok(())
+        };
+        holding.edit(wait).await.unwrap();
+    });
+    entering.await.unwrap();
+    release
+}
+
+async fn until_waiting(store: &Sqlite, commands: usize) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while store.shared.commands.capacity() > BATCH - commands {
+        assert!(Instant::now() < deadline, "the commands did not arrive");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_fails_does_not_spoil_the_others() {
+    let (_folder, store) = store().await;
+    let mut news = store.subscribe();
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        ids.push(begin(&store, &format!("m{number}")).await);
+    }
+    let release = hold(&store).await;
+    let mut tasks = JoinSet::new();
+    for id in ids.clone() {
+        let store = store.clone();
+        tasks.spawn(async move { store.append(append(id, 2, None, log(5))).await.is_ok() });
+    }
+    until_waiting(&store, 10).await;
+    let failing = store.clone();
+    let failing = tokio::spawn(async move {
+        let change = |connection: &Connection| {
+            connection.execute_batch(
+                "INSERT INTO module VALUES ('half', '1.0.0', '', 0, 0, '');
+                 INSERT INTO nowhere VALUES (1)",
+            )
+        };
+        failing.edit(change).await
+    });
+    until_waiting(&store, 11).await;
+    drop(release);
+    assert_eq!(tasks.join_all().await, [true; 10]);
+    let failed = failing.await.unwrap();
+    assert!(matches!(failed, Err(Error::Write(_))), "{failed:?}");
+    let half = "SELECT count(*) FROM module";
+    let half =
+        store.read(move |connection| connection.query_row(half, [], |row| row.get::<_, i64>(0)));
+    assert_eq!(half.await.unwrap(), 0, "half of the failed change is there");
+
+    let mut told = 0;
+    while told < 30 {
+        news.recv().await.unwrap();
+        told += 1;
+    }
+    for id in ids {
+        let events = store.events(id, 0, 9).await.unwrap();
+        assert_eq!(Deployment::fold(&events).unwrap().next_seq, 3);
+        store.append(append(id, 3, None, log(5))).await.unwrap();
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_fails_appends_and_nothing_else() {
+    async fn pages(store: &Sqlite, most: i64) {
+        let limit = move |connection: &Connection| {
+            let pragma = format!("PRAGMA max_page_count = {most}");
+            connection.query_row(&pragma, [], |row| row.get::<_, i64>(0))
+        };
+        assert_eq!(store.edit(limit).await.unwrap(), most);
+    }
+    let (folder, store) = store().await;
+    pages(&store, 200).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..16 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let id = begin(&store, &format!("m{number}")).await;
+            let mut next = 2;
+            loop {
+                match store.append(append(id, next, None, log(9_000))).await {
+                    Ok(head) => next = head.next_seq,
+                    Err(AppendError::Store(error)) => break (id, next, error.to_string()),
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        });
+    }
+    let ends = tasks.join_all().await;
+    let id = ends[0].0;
+    assert_eq!(store.head(id).await.unwrap().next_seq, ends[0].1);
+    // Small ones may still find a place, and a wrong one is refused for what it is.
+    let wrong = store.append(append(id, 99, None, log(1))).await;
+    assert!(matches!(wrong, Err(AppendError::Conflict(_))), "{wrong:?}");
+
+    pages(&store, 1_000_000).await;
+    for (id, next, error) in &ends {
+        assert!(error.contains("see that its disk has room"), "{error}");
+        let events = store.events(*id, 0, usize::MAX).await.unwrap();
+        assert_eq!(Deployment::fold(&events).unwrap().next_seq, *next);
+        store
+            .append(append(*id, *next, None, log(9_000)))
+            .await
+            .unwrap();
+    }
+    store.close().await;
+    let store = Sqlite::open(folder.path().join("engine.db")).await.unwrap();
+    for (id, next, _) in &ends {
+        assert_eq!(store.head(*id).await.unwrap().next_seq, next + 1);
+    }
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_long_from_the_start_and_does_not_grow() {
+    let (folder, store) = store().await;
+    let length = || {
+        let log = folder.path().join("engine.db-wal");
+        std::fs::metadata(log).unwrap().len()
+    };
+    assert_eq!(length(), LOG_BYTES);
+    let mut tasks = JoinSet::new();
+    for number in 0..4 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let id = begin(&store, &format!("m{number}")).await;
+            for call in 0..400 {
+                store
+                    .append(append(id, 2 + call, None, log(80_000)))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    // 128 MB went through it. How much of that while it was being copied is up to the disk.
+    assert!(length() < 7 * LOG_BYTES, "{} bytes", length());
+    store.close().await;
+}

@@ -1,0 +1,140 @@
+//! What modules, strategies and nodes there are.
+
+use hotswap_core::{Digest, ModuleVersion};
+use hotswap_store::{Catalogue, ModuleRecord, NodeRecord, StrategyRecord};
+use semver::Version;
+
+use super::{Stores, at};
+
+fn module(name: &str, version: &str) -> ModuleRecord {
+    ModuleRecord {
+        module: ModuleVersion {
+            name: name.parse().unwrap(),
+            version: version.parse().unwrap(),
+            digest: Digest::of(version.as_bytes()),
+        },
+        size: 1 << 40,
+        uploaded_at: at(5),
+        uploaded_by: "ada".to_owned(),
+    }
+}
+
+pub async fn modules<S: Stores>() {
+    let stores = S::new();
+    let store = stores.open().await;
+    for (name, version) in [
+        ("search", "1.0.0"),
+        ("checkout", "1.9.0"),
+        ("checkout", "1.10.0-rc.1"),
+        ("checkout", "1.10.0"),
+        ("checkout", "1.10.0-rc.1+build.7"),
+    ] {
+        let record = module(name, version);
+        assert_eq!(store.put_module(record.clone()).await.unwrap(), record);
+    }
+    let mut other = module("checkout", "1.9.0");
+    other.module.digest = Digest::of(b"something else");
+    assert_eq!(
+        store.put_module(other).await.unwrap(),
+        module("checkout", "1.9.0"),
+        "the first stays"
+    );
+    stores.close(store).await;
+
+    let store = stores.open().await;
+    let name = "checkout".parse().unwrap();
+    let found = store.module(&name, &Version::new(1, 10, 0)).await.unwrap();
+    assert_eq!(found, Some(module("checkout", "1.10.0")));
+    let none = store.module(&name, &Version::new(2, 0, 0)).await.unwrap();
+    assert_eq!(none, None);
+    let versions = |records: Vec<ModuleRecord>| {
+        let versions = records.iter().map(|record| record.module.to_string());
+        versions.collect::<Vec<_>>()
+    };
+    let checkout = [
+        "checkout 1.10.0",
+        "checkout 1.10.0-rc.1+build.7",
+        "checkout 1.10.0-rc.1",
+        "checkout 1.9.0",
+    ];
+    assert_eq!(
+        versions(store.modules(Some(&name)).await.unwrap()),
+        checkout
+    );
+    let all = versions(store.modules(None).await.unwrap());
+    assert_eq!(all[..4], checkout);
+    assert_eq!(all[4..], ["search 1.0.0"]);
+    stores.close(store).await;
+}
+
+fn strategy(name: &str, version: &str) -> StrategyRecord {
+    StrategyRecord {
+        name: name.parse().unwrap(),
+        version: version.to_owned(),
+        summary: "bit by bit".to_owned(),
+        config_schema: serde_json::json!({ "type": "object", "properties": { "steps": {} } }),
+        digest: Digest::of(version.as_bytes()),
+        wit: Version::new(0, 1, 0),
+        built_in: name == "canary",
+        uploaded_at: at(6),
+        uploaded_by: "ada".to_owned(),
+    }
+}
+
+pub async fn strategies<S: Stores>() {
+    let stores = S::new();
+    let store = stores.open().await;
+    let (slow, canary) = (strategy("slow", "1"), strategy("canary", "1"));
+    store.put_strategy(slow).await.unwrap();
+    store.put_strategy(canary.clone()).await.unwrap();
+    let newer = strategy("slow", "2");
+    store.put_strategy(newer.clone()).await.unwrap();
+    stores.close(store).await;
+
+    let store = stores.open().await;
+    assert_eq!(
+        store.strategy(&newer.name).await.unwrap(),
+        Some(newer.clone())
+    );
+    assert_eq!(
+        store.strategies().await.unwrap(),
+        [canary.clone(), newer.clone()]
+    );
+    assert!(store.delete_strategy(&newer.name).await.unwrap());
+    assert!(!store.delete_strategy(&newer.name).await.unwrap());
+    assert_eq!(store.strategy(&newer.name).await.unwrap(), None);
+    assert_eq!(store.strategies().await.unwrap(), [canary]);
+    stores.close(store).await;
+}
+
+fn node(id: &str, zone: Option<&str>) -> NodeRecord {
+    NodeRecord {
+        id: id.parse().unwrap(),
+        environment: "production".parse().unwrap(),
+        zone: zone.map(str::to_owned),
+        labels: [("rack".to_owned(), "7 \"b\"".to_owned())].into(),
+        control_url: format!("http://{id}:1"),
+        data_url: format!("http://{id}:2"),
+        registered_at: at(7),
+    }
+}
+
+pub async fn nodes<S: Stores>() {
+    let stores = S::new();
+    let store = stores.open().await;
+    store.put_node(node("b", None)).await.unwrap();
+    store.put_node(node("a", Some("eu"))).await.unwrap();
+    let changed = node("b", Some("us"));
+    store.put_node(changed.clone()).await.unwrap();
+    stores.close(store).await;
+
+    let store = stores.open().await;
+    assert_eq!(
+        store.nodes().await.unwrap(),
+        [node("a", Some("eu")), changed.clone()]
+    );
+    assert!(store.delete_node(&changed.id).await.unwrap());
+    assert!(!store.delete_node(&changed.id).await.unwrap());
+    assert_eq!(store.nodes().await.unwrap(), [node("a", Some("eu"))]);
+    stores.close(store).await;
+}

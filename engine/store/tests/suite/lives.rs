@@ -1,0 +1,122 @@
+//! Lives of deployments, made up.
+
+use hotswap_core::{
+    Answer, Body, Call, Cause, CauseKind, Decision, Deployment, Lifecycle, Outcome,
+};
+use hotswap_store::{Journal, Query};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
+
+use super::{Stores, append, at, header, log, planned};
+
+/// One of everything that can happen, whether it can happen now or not.
+fn body() -> impl Strategy<Value = Body> {
+    let by = || "ada".to_owned();
+    let decided = |approved| Body::Decided {
+        decision: Decision {
+            approved,
+            by: "ada".to_owned(),
+            comment: None,
+        },
+    };
+    let ended = |outcome| Body::Ended {
+        outcome,
+        failures: Vec::new(),
+    };
+    let approval = Body::Called {
+        call: 1,
+        request: Call::Approval {
+            prompt: "go on?".to_owned(),
+            timeout: 1000,
+        },
+        due: Some(at(9)),
+        readings: Vec::new(),
+        answer: None,
+    };
+    prop_oneof![
+        3 => Just(Body::Gated { prompt: "go?".to_owned(), due: at(5) }),
+        6 => Just(planned()),
+        6 => "[ -~]{0,40}".prop_map(|message| log(0, &message)),
+        3 => Just(approval),
+        3 => any::<bool>().prop_map(decided),
+        3 => Just(Body::Answered { call: 1, answer: Answer::Done }),
+        3 => Just(Body::Paused { by: by() }),
+        3 => Just(Body::Resumed { by: by() }),
+        1 => Just(Body::AbortRequested { by: by(), reason: None }),
+        1 => Just(Body::Settling),
+        1 => Just(Body::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),
+        2 => Just(ended(Outcome::Succeeded)),
+        1 => Just(ended(Outcome::RolledBack)),
+        1 => Just(ended(Outcome::Failed)),
+    ]
+}
+
+pub fn the_status_is_what_the_events_add_up_to<S: Stores>() {
+    let runtime = Runtime::new().unwrap();
+    let stores = S::new();
+    let store = runtime.block_on(stores.open());
+    let config = Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let life = proptest::collection::vec((body(), 1..4_usize), 0..40);
+    let mut number = 0;
+    let number = std::cell::RefCell::new(&mut number);
+    let result = TestRunner::new(config).run(&life, |life| {
+        **number.borrow_mut() += 1;
+        let module = format!("m{}", number.borrow());
+        runtime.block_on(live(&store, &module, life))
+    });
+    runtime.block_on(stores.close(store));
+    result.unwrap();
+}
+
+/// Appends what can follow of `life`, several at once, and compares.
+async fn live(
+    store: &impl Journal,
+    module: &str,
+    life: Vec<(Body, usize)>,
+) -> Result<(), TestCaseError> {
+    let header = header(module, "production");
+    let id = header.id;
+    store.create(header, at(1)).await.unwrap();
+    let mut lifecycle = Lifecycle::BEGINNING;
+    let mut next = 1;
+    let mut together = Vec::new();
+    for (body, many) in life {
+        let Ok(after) = lifecycle.next(&body) else {
+            continue;
+        };
+        lifecycle = after;
+        together.push(body);
+        if together.len() >= many {
+            let head = store
+                .append(append(id, next, None, &together))
+                .await
+                .unwrap();
+            prop_assert_eq!(head.lifecycle, lifecycle);
+            next = head.next_seq;
+            together.clear();
+        }
+    }
+    let head = store
+        .append(append(id, next, None, &together))
+        .await
+        .unwrap();
+    let folded = Deployment::fold(&store.events(id, 0, usize::MAX).await.unwrap()).unwrap();
+    prop_assert_eq!(store.head(id).await.unwrap(), head);
+    prop_assert_eq!(folded.lifecycle, head.lifecycle);
+    prop_assert_eq!(folded.next_seq, head.next_seq);
+    let query = Query {
+        module: Some(module.parse().unwrap()),
+        status: Some(folded.status()),
+        limit: 9,
+        ..Query::default()
+    };
+    prop_assert_eq!(store.list(&query).await.unwrap().deployments, [id]);
+    let open = store.open().await.unwrap().contains(&id);
+    prop_assert_eq!(open, !folded.status().is_final());
+    Ok(())
+}
