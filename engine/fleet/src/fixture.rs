@@ -1,0 +1,114 @@
+//! What the tests of this crate stand on: a clock that is set by hand, and a catalogue
+//! in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hotswap_core::{Clock, ModuleName, NodeId, StrategyName, Timestamp};
+use hotswap_protocol::Registration;
+use hotswap_store::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
+use semver::Version;
+
+#[derive(Default)]
+pub(crate) struct HandClock(AtomicU64);
+
+impl HandClock {
+    pub(crate) fn advance(&self, span: Duration) {
+        self.0.fetch_add(span.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Nodes in memory; it can be broken, and counts what was written.
+#[derive(Default)]
+pub(crate) struct Memory {
+    nodes: Mutex<BTreeMap<NodeId, NodeRecord>>,
+    pub(crate) broken: AtomicBool,
+    pub(crate) writes: AtomicUsize,
+}
+
+impl Memory {
+    fn check(&self) -> Result<(), CatalogueError> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err("the disk is full".into());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Catalogue for Memory {
+    async fn put_module(&self, record: ModuleRecord) -> Result<ModuleRecord, CatalogueError> {
+        Ok(record)
+    }
+
+    async fn module(
+        &self,
+        _: &ModuleName,
+        _: &Version,
+    ) -> Result<Option<ModuleRecord>, CatalogueError> {
+        Ok(None)
+    }
+
+    async fn modules(&self, _: Option<&ModuleName>) -> Result<Vec<ModuleRecord>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    async fn put_strategy(&self, _: StrategyRecord) -> Result<(), CatalogueError> {
+        Ok(())
+    }
+
+    async fn strategy(&self, _: &StrategyName) -> Result<Option<StrategyRecord>, CatalogueError> {
+        Ok(None)
+    }
+
+    async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    async fn delete_strategy(&self, _: &StrategyName) -> Result<bool, CatalogueError> {
+        Ok(false)
+    }
+
+    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
+        self.check()?;
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        let mut nodes = self.nodes.lock().expect("not poisoned");
+        nodes.insert(record.id.clone(), record);
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {
+        self.check()?;
+        let nodes = self.nodes.lock().expect("not poisoned");
+        Ok(nodes.values().cloned().collect())
+    }
+
+    async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError> {
+        self.check()?;
+        let mut nodes = self.nodes.lock().expect("not poisoned");
+        Ok(nodes.remove(id).is_some())
+    }
+}
+
+pub(crate) fn node(name: &str) -> NodeId {
+    name.parse().expect("a node id")
+}
+
+pub(crate) fn registration(environment: &str, control_url: &str) -> Registration {
+    Registration {
+        environment: environment.to_owned(),
+        zone: Some("rack 7".to_owned()),
+        labels: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
+        control_url: control_url.to_owned(),
+        data_url: "http://127.0.0.1:9".to_owned(),
+    }
+}

@@ -1,0 +1,74 @@
+mod faults;
+mod peer;
+mod talk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotswap_core::{
+    Action, Digest, Environment, Fence, ModuleName, ModuleVersion, NodeId, Order, SystemClock,
+};
+
+use crate::fixture::{Memory, node, registration};
+use crate::{HttpFleet, Options, Registry};
+
+const TOKEN: &str = "a-very-secret-token";
+
+/// Short, so that a test of what never comes is short as well.
+fn options() -> Options {
+    Options {
+        request: Duration::from_secs(1),
+        stage: Duration::from_secs(20),
+        patience: Duration::from_millis(500),
+        ..Options::default()
+    }
+}
+
+async fn registry() -> Registry {
+    let (store, clock) = (Arc::<Memory>::default(), Arc::new(SystemClock));
+    let loaded = Registry::load(store, clock, Registry::DEFAULT_INTERVAL).await;
+    loaded.expect("it loads")
+}
+
+/// A fleet of nodes named `node-0` and on at these addresses.
+async fn fleet(addresses: &[&str]) -> (HttpFleet, Registry) {
+    let registry = registry().await;
+    for (number, address) in addresses.iter().enumerate() {
+        enrol(&registry, number, address).await;
+    }
+    let fleet = HttpFleet::new(registry.clone(), TOKEN, options()).expect("it is set up");
+    (fleet, registry)
+}
+
+async fn enrol(registry: &Registry, number: usize, address: &str) -> NodeId {
+    let id = node(&format!("node-{number}"));
+    let done = registry.register(id.clone(), registration("production", address));
+    done.await.expect("it registers");
+    id
+}
+
+fn production() -> Environment {
+    "production".parse().expect("an environment")
+}
+
+fn shop() -> ModuleName {
+    "shop".parse().expect("a module name")
+}
+
+fn version() -> ModuleVersion {
+    ModuleVersion {
+        name: shop(),
+        version: semver::Version::new(1, 2, 3),
+        digest: Digest::of(b"v1"),
+    }
+}
+
+fn order(action: Action) -> Order {
+    Order {
+        operation: "7-stage/node 0".to_owned(),
+        fence: Fence(42),
+        deployment: hotswap_core::DeploymentId::from_bytes([7; 16]),
+        module: shop(),
+        action,
+    }
+}
