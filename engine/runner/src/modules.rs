@@ -1,0 +1,156 @@
+//! The modules that deployments can roll out.
+
+use std::sync::Arc;
+
+use hotswap_core::{Clock, Digest, ModuleName, ModuleVersion};
+use hotswap_plugins::inspect;
+use hotswap_store::{Blob, Blobs, Catalogue, CatalogueError, ModuleRecord, blobs};
+use semver::Version;
+
+/// Modules: every version is an artifact that never changes. Cheap to clone.
+#[derive(Clone)]
+pub struct Modules {
+    catalogue: Arc<dyn Catalogue>,
+    blobs: Blobs,
+    clock: Arc<dyn Clock>,
+}
+
+/// A version that is being uploaded. Dropping it leaves nothing behind.
+pub struct Upload {
+    modules: Modules,
+    blob: blobs::Writer,
+}
+
+/// Why something asked of modules was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The version exists, and is something else.
+    #[error("{0} exists already, with another digest: {digest}; give yours another version", digest = .0.digest)]
+    Taken(ModuleVersion),
+    /// The artifact is nothing that a node can run.
+    #[error("the artifact is refused")]
+    Refused(#[source] inspect::Error),
+    /// The artifact is too large.
+    #[error("the artifact is larger than {limit} bytes")]
+    TooLarge {
+        /// The most that one may have.
+        limit: u64,
+    },
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[source] CatalogueError),
+}
+
+impl Modules {
+    pub(crate) fn new(catalogue: Arc<dyn Catalogue>, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            catalogue,
+            blobs,
+            clock,
+        }
+    }
+
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn upload(&self) -> Result<Upload, Error> {
+        let blob = self.blobs.writer().await?;
+        Ok(Upload {
+            modules: self.clone(),
+            blob,
+        })
+    }
+
+    /// All versions of one module, or of all; sorted by name, then newest first.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn list(&self, name: Option<&ModuleName>) -> Result<Vec<ModuleRecord>, Error> {
+        self.catalogue.modules(name).await.map_err(Error::Store)
+    }
+
+    /// One version of a module.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn get(
+        &self,
+        name: &ModuleName,
+        version: &Version,
+    ) -> Result<Option<ModuleRecord>, Error> {
+        self.catalogue
+            .module(name, version)
+            .await
+            .map_err(Error::Store)
+    }
+
+    /// An artifact by its digest.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn open(&self, digest: Digest) -> Result<Option<Blob>, Error> {
+        Ok(self.blobs.open(digest).await?)
+    }
+}
+
+impl Upload {
+    /// Takes the next piece of the artifact; it goes to disk.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] as soon as it is.
+    pub async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
+        Ok(self.blob.write(piece).await?)
+    }
+
+    /// Checks and records what was uploaded. The same artifact under the same version is
+    /// recorded already and returned as such.
+    ///
+    /// # Errors
+    /// [`Error::Taken`], [`Error::Refused`].
+    pub async fn finish(
+        self,
+        name: ModuleName,
+        version: Version,
+        by: &str,
+    ) -> Result<ModuleRecord, Error> {
+        let Self { modules, blob } = self;
+        let size = blob.written();
+        let digest = blob.finish(None).await?;
+        let artifact = modules.blobs.read(digest).await?.unwrap_or_default();
+        let checked = tokio::task::spawn_blocking(move || inspect::module(&artifact)).await;
+        checked
+            .map_err(|error| Error::Store(Box::new(error)))?
+            .map_err(Error::Refused)?;
+        let module = ModuleVersion {
+            name,
+            version,
+            digest,
+        };
+        let record = ModuleRecord {
+            module,
+            size,
+            uploaded_at: modules.clock.now(),
+            uploaded_by: by.to_owned(),
+        };
+        let recorded = modules
+            .catalogue
+            .put_module(record)
+            .await
+            .map_err(Error::Store)?;
+        if recorded.module.digest == digest {
+            Ok(recorded)
+        } else {
+            Err(Error::Taken(recorded.module))
+        }
+    }
+}
+
+impl From<blobs::Error> for Error {
+    fn from(error: blobs::Error) -> Self {
+        match error {
+            blobs::Error::TooLarge { limit } => Self::TooLarge { limit },
+            other => Self::Store(Box::new(other)),
+        }
+    }
+}
