@@ -1,0 +1,135 @@
+//! What the engine's errors are to a client. Every variant is named: a new one must be
+//! given its status here before the crate compiles.
+
+use std::fmt::Display;
+
+use hotswap_fleet::registry;
+use hotswap_runner::{deployments, modules, strategies};
+
+use super::{FieldError, Kind, Problem, chain};
+
+impl From<deployments::Error> for Problem {
+    fn from(error: deployments::Error) -> Self {
+        use deployments::Error as E;
+        match error {
+            E::Unknown(id) => Self::new(
+                Kind::UnknownDeployment,
+                format!("there is no deployment {id}; list them with GET /api/v1/deployments"),
+            ),
+            E::Busy { by } => Self::new(
+                Kind::DeploymentRunning,
+                format!(
+                    "deployment {by} of this module in this environment has not ended; wait for it, or abort it: POST /api/v1/deployments/{by}/abort"
+                ),
+            )
+            .with_deployment(by),
+            E::Illegal(why) => Self::new(
+                Kind::IllegalState,
+                format!("{why}; GET the deployment to see where it is"),
+            ),
+            E::UnknownModule(ref name) => invalid(
+                "/moduleName",
+                format!(
+                    "no version of module '{name}' was uploaded; upload one: PUT /api/v1/modules/{name}/versions/1.0.0"
+                ),
+            ),
+            E::UnknownVersion {
+                ref module,
+                ref version,
+                ref known,
+            } => invalid(
+                "/version",
+                format!("module '{module}' has no version {version}; it has {}", listed(known)),
+            ),
+            E::UnknownStrategy { ref name, ref known } => invalid(
+                "/strategy",
+                format!("there is no strategy '{name}'; there are {}", listed(known)),
+            ),
+            E::Config(error) => config(&error),
+            E::NoNodes(environment) => Self::new(
+                Kind::NoNodes,
+                format!(
+                    "no node has registered for environment '{environment}'; start one: hotswap node --environment {environment}"
+                ),
+            ),
+            E::NothingBefore(id) => Self::new(
+                Kind::NothingBefore,
+                format!(
+                    "nothing ran on the nodes before deployment {id}; deploy the version that you want instead"
+                ),
+            ),
+            E::Strategy(error) => error.into(),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<modules::Error> for Problem {
+    fn from(error: modules::Error) -> Self {
+        use modules::Error as E;
+        match error {
+            E::Taken(_) => Self::new(Kind::VersionTaken, error.to_string()),
+            E::Refused(reason) => Self::new(Kind::NotAModule, chain(&reason)),
+            E::TooLarge { .. } => Self::new(Kind::PayloadTooLarge, error.to_string()),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<strategies::Error> for Problem {
+    fn from(error: strategies::Error) -> Self {
+        use strategies::Error as E;
+        match error {
+            E::Refused(reason) => Self::new(Kind::NotAStrategy, chain(&reason)),
+            E::BuiltIn(_) => Self::new(Kind::BuiltInStrategy, error.to_string()),
+            E::Missing(_) => Self::new(
+                Kind::Unavailable,
+                format!("{error}; upload the strategy again"),
+            )
+            .with_cause(&error),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<registry::Error> for Problem {
+    fn from(error: registry::Error) -> Self {
+        use registry::Error as E;
+        match error {
+            E::Invalid(why) => Self::new(Kind::InvalidRequest, why),
+            E::Load(source) | E::Save { source, .. } | E::Delete { source, .. } => {
+                unavailable(&*source)
+            }
+        }
+    }
+}
+
+fn unavailable(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Problem {
+    let detail =
+        "the store does not answer; whether anything was done is unknown: look, then try again";
+    Problem::new(Kind::Unavailable, detail).with_cause(source)
+}
+
+fn invalid(pointer: &str, detail: String) -> Problem {
+    let errors = vec![FieldError::at(pointer, &detail)];
+    Problem::new(Kind::InvalidRequest, detail).with_errors(errors)
+}
+
+fn config(error: &hotswap_plugins::ConfigError) -> Problem {
+    let errors = error.problems().iter().map(|problem| {
+        let pointer = format!("/config{}", problem.pointer);
+        FieldError::at(pointer, &problem.message)
+    });
+    Problem::new(Kind::InvalidConfig, error.to_string()).with_errors(errors.collect())
+}
+
+fn listed(things: &[impl Display]) -> String {
+    /// More would not be read.
+    const SHOWN: usize = 20;
+    let shown: Vec<_> = things.iter().take(SHOWN).map(ToString::to_string).collect();
+    match things.len().checked_sub(SHOWN) {
+        _ if things.is_empty() => "none".to_owned(),
+        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}

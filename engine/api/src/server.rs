@@ -1,0 +1,193 @@
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotswap_runner::Engine;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, IntoEndpoint};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::context::Context;
+use crate::front::Front;
+use crate::metrics::Metrics;
+use crate::openapi::{openapi, service};
+use crate::routes::Routes;
+
+/// How long a connection may be silent before and between requests. Longer than the 90 s
+/// for which common clients keep one: the client closes first, and never sends a request
+/// into a connection that is being closed.
+const SILENCE: Duration = Duration::from_secs(100);
+/// The head of a request, and what is read ahead of a body.
+const BUFFER: usize = 64 << 10;
+/// A socket that cannot be accepted (no file handles left, say) will be no better at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The API, bound to an address.
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+    context: Context,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}; choose another address or port")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Server {
+    /// Binds the address. Connections wait until [`Self::run`] takes them.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] where the address is taken, or not this machine's.
+    pub async fn bind(config: Config, engine: Engine) -> Result<Self, Error> {
+        let addr = config.addr;
+        let bound = async {
+            let listener = TcpListener::bind(addr).await?;
+            let addr = listener.local_addr()?;
+            io::Result::Ok((listener, addr))
+        };
+        let (listener, addr) = bound.await.map_err(|source| Error::Bind { addr, source })?;
+        if !addr.ip().is_loopback() {
+            tracing::warn!(%addr, "tokens travel as they are: put a proxy that speaks TLS in front");
+        }
+        let context = Context {
+            metrics: Arc::new(Metrics::new(engine.registry.clone())),
+            engine,
+            tokens: Arc::new(config.tokens),
+            limits: config.limits,
+            closing: CancellationToken::new(),
+        };
+        Ok(Self {
+            listener,
+            addr,
+            context,
+        })
+    }
+
+    /// The address that is bound, with the port that was taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves until `shutdown` is done. Then takes no more connections, answers at once
+    /// whatever waits on purpose, and lets the other requests end for as long as
+    /// [`crate::Limits::grace`] says. Dropping it cuts all connections.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self {
+            listener,
+            addr,
+            context,
+        } = self;
+        let (limits, metrics) = (context.limits, Arc::clone(&context.metrics));
+        let (engine, closing) = (context.engine.clone(), context.closing.clone());
+        let front = Arc::new(front(context));
+        let slots = Arc::new(Semaphore::new(limits.connections));
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        let mut following = pin!(metrics.follow(&engine));
+        let mut following_ended = false;
+        tracing::info!(%addr, "api listening");
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = &mut following, if !following_ended => following_ended = true,
+                Some(_) = connections.join_next() => {}
+                (stream, peer, slot) = accept(&listener, &slots) => {
+                    let served = serve(stream, (addr, peer), Arc::clone(&front), graceful.watcher());
+                    connections.spawn(async move {
+                        served.await;
+                        drop(slot);
+                    });
+                }
+            }
+        }
+        drop(listener);
+        closing.cancel();
+        tracing::info!(connections = graceful.count(), "api closing");
+        if tokio::time::timeout(limits.grace, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests that took too long to end were cut");
+        }
+    }
+}
+
+/// All operations, behind what they share.
+fn front(context: Context) -> Front<impl Endpoint<Output = poem::Response>> {
+    let document = serde_json::from_str(&openapi()).unwrap_or_default();
+    Front::new(service().into_endpoint(), context, Routes::of(&document))
+}
+
+/// The next connection for which there is room.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    loop {
+        let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
+            // Nobody closes the semaphore.
+            return std::future::pending().await;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, slot),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection, one after the other, until it is closed.
+async fn serve(
+    stream: TcpStream,
+    (local, peer): (SocketAddr, SocketAddr),
+    front: Arc<impl Endpoint<Output = poem::Response> + 'static>,
+    watcher: Watcher,
+) {
+    // Answers are whole when they are written: waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    let (local, peer) = (LocalAddr(local.into()), RemoteAddr(peer.into()));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let front = Arc::clone(&front);
+        let request = (request, local.clone(), peer.clone(), Scheme::HTTP).into();
+        async move {
+            let response = front.get_response(request).await;
+            Ok::<hyper::Response<_>, Infallible>(response.into())
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SILENCE)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        // A client that goes away is no news.
+        let error: &dyn std::error::Error = &error;
+        tracing::debug!(error, "connection ended");
+    }
+}

@@ -1,0 +1,184 @@
+//! Pages, metrics, and what clients do to connections.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use hotswap_api::Limits;
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn pages_are_open_and_guarded_against_other_pages() {
+    let engine = Fixture::start().await;
+    let open = engine.with_token(None);
+    let root = open.get("/").await;
+    assert_eq!((root.status, root.header("location")), (307, "/swagger"));
+    let swagger = open.get("/swagger").await;
+    assert_eq!(swagger.status, 200);
+    assert!(swagger.header("content-type").starts_with("text/html"));
+    let policy = swagger.header("content-security-policy").to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"));
+    let page = swagger.text();
+    assert!(page.contains("SwaggerUIBundle") && page.contains("createDeployment"));
+    let document = open.get("/openapi.json").await;
+    assert_eq!(document.header("content-type"), "application/json");
+    assert_eq!(
+        document.header("content-security-policy"),
+        "default-src 'none'; frame-ancestors 'none'"
+    );
+    assert_eq!(document.text(), hotswap_api::openapi());
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_open_and_tell_how_it_is() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let open = engine.with_token(None);
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(open.get(path).await.ok(), json!({"status": "ok"}));
+    }
+    let id = engine.deploy(json!({})).await;
+    engine.ended(&id).await;
+    engine.deploy(json!({"requireApproval": true})).await;
+    engine.get("/api/v1/nodes/nobody").await;
+    engine.get("/wp-login.php").await;
+    let until = async |line: &str| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let text = open.get("/metrics").await.text();
+            if text.lines().any(|one| one == line) {
+                return text;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{line} is not in {text}"
+            );
+        }
+    };
+    until("hotswap_deployments_ended_total{outcome=\"succeeded\"} 1").await;
+    let text = until("hotswap_deployments_open{status=\"awaitingApproval\"} 1").await;
+    for line in [
+        "hotswap_deployments_ended_total{outcome=\"failed\"} 0",
+        "hotswap_deployments_open{status=\"running\"} 0",
+        "hotswap_nodes{environment=\"qa\",health=\"passing\"} 2",
+        "hotswap_http_requests_total{method=\"POST\",route=\"/api/v1/deployments\",status=\"202\"} 2",
+        "hotswap_http_requests_total{method=\"GET\",route=\"/api/v1/nodes/{id}\",status=\"404\"} 1",
+        "hotswap_http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
+    ] {
+        assert!(
+            text.lines().any(|one| one == line),
+            "{line} is not in {text}"
+        );
+    }
+    assert!(text.contains("hotswap_http_request_duration_seconds_bucket"));
+    assert!(text.contains("hotswap_journal_appends_total"));
+    assert!(!text.contains("wp-login") && !text.contains("nobody"));
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let engine = Fixture::start().await;
+    let answer = engine
+        .send(Method::HEAD, "/api/v1/strategies", |it| it)
+        .await;
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_stops_is_given_up() {
+    let limits = Limits {
+        inactivity: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let engine = Fixture::with(limits).await;
+    let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(b"\0asm".to_vec())]);
+    let stalled = begun.chain(futures_util::stream::pending());
+    let body = reqwest::Body::wrap_stream(stalled);
+    let path = "/api/v1/modules/hello/versions/1.0.0";
+    engine
+        .wasm(Method::PUT, path, body)
+        .await
+        .problem(408, "slow-upload");
+    let stalled = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let body = reqwest::Body::wrap_stream(stalled);
+    engine
+        .wasm(Method::POST, "/api/v1/strategies", body)
+        .await
+        .problem(408, "slow-upload");
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_answered_in_time() {
+    let limits = Limits {
+        request: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let engine = Fixture::with(limits).await;
+    let stalled = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let body = reqwest::Body::wrap_stream(stalled);
+    let answer = engine.send(Method::POST, "/api/v1/deployments", |it| {
+        it.header("content-type", "application/json").body(body)
+    });
+    let answer = answer.await;
+    assert_eq!(answer.header("retry-after"), "1");
+    answer.problem(503, "timed-out");
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_their_turn() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let engine = Fixture::with(limits).await;
+    let addr = engine.base.trim_start_matches("http://").to_owned();
+    let request = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut first = TcpStream::connect(&addr).await.unwrap();
+    first.write_all(request).await.unwrap();
+    let mut head = [0; 12];
+    first.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+
+    let mut second = TcpStream::connect(&addr).await.unwrap();
+    second.write_all(request).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(100), second.read_exact(&mut head));
+    assert!(
+        early.await.is_err(),
+        "the second connection was served beside the first"
+    );
+    drop(first);
+    second.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    drop(second);
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_does_not_hold_the_server_up() {
+    let limits = Limits {
+        grace: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let engine = Fixture::with(limits).await;
+    let addr = engine.base.trim_start_matches("http://").to_owned();
+    let mut half = TcpStream::connect(&addr).await.unwrap();
+    half.write_all(b"POST /api/v1/deployments HTTP/1.1\r\nhost: x\r\n")
+        .await
+        .unwrap();
+    engine.get("/health/live").await.ok();
+    tokio::time::timeout(Duration::from_secs(10), engine.stop())
+        .await
+        .unwrap();
+    let mut rest = Vec::new();
+    // Closed by the server: whether by the book or by force is the system's affair.
+    let _ = half.read_to_end(&mut rest).await;
+}

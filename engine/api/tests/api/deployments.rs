@@ -1,0 +1,288 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::fixture::{Fixture, deployment};
+
+#[tokio::test]
+async fn a_deployment_from_request_to_end() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let body = deployment(json!({
+        "description": "faster greetings",
+        "metadata": {"ticket": "GREET-1"},
+    }));
+    let answer = engine.post("/api/v1/deployments", body).await;
+    assert_eq!(answer.status, 202);
+    let location = answer.header("location").to_owned();
+    let accepted = answer.json();
+    let id = accepted["executionId"].as_str().unwrap();
+    assert_eq!(accepted["status"], "pending");
+    assert_eq!(accepted["links"]["self"], location);
+    assert_eq!(location, format!("/api/v1/deployments/{id}"));
+
+    let ended = engine.ended(id).await;
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    assert_eq!(ended["moduleName"], "hello");
+    assert_eq!(ended["version"], "1.0.0");
+    assert_eq!(ended["targetEnvironment"], "qa");
+    assert_eq!(ended["requesterEmail"], "ada@example.org");
+    assert_eq!(ended["metadata"]["ticket"], "GREET-1");
+    assert_eq!(ended["progress"], 100);
+    assert_eq!(ended["stages"][0]["name"], "all nodes");
+    assert_eq!(ended["nodes"][0]["id"], "node-1");
+    assert_eq!(ended["nodes"][1]["phase"], "active");
+    assert!(ended.get("cause").is_none(), "{ended}");
+
+    let events = engine.get(&format!("{location}/events")).await.ok();
+    let events = events["events"].as_array().unwrap();
+    assert_eq!(events[0]["body"]["type"], "requested");
+    assert_eq!(events.last().unwrap()["body"]["type"], "ended");
+    assert_eq!(ended["lastEvent"], events.last().unwrap()["seq"]);
+
+    let cluster = engine.get("/api/v1/clusters/qa").await.ok();
+    assert_eq!(cluster["modules"][0]["moduleName"], "hello");
+    assert_eq!(cluster["modules"][0]["executionId"], id);
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_one_is_told_of_the_first_and_how_to_end_it() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let first = engine.deploy(json!({"requireApproval": true})).await;
+    let asking = engine.asking(&first).await;
+    assert!(
+        asking["question"].is_string() && asking["waitingUntil"].is_u64(),
+        "{asking}"
+    );
+
+    let second = engine
+        .post("/api/v1/deployments", deployment(json!({})))
+        .await;
+    let problem = second.problem(409, "deployment-running");
+    assert_eq!(problem["deployment"], first);
+    let detail = problem["detail"].as_str().unwrap();
+    let abort = format!("/api/v1/deployments/{first}/abort");
+    assert!(detail.contains(&abort), "{detail}");
+
+    let body = json!({"reason": "wrong version", "requesterEmail": "bob@example.org"});
+    engine.post(&abort, body).await.ok();
+    let ended = engine.ended(&first).await;
+    assert_eq!(ended["cause"]["kind"], "abort", "{ended}");
+    let message = ended["cause"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("wrong version") && message.contains("bob"),
+        "{message}"
+    );
+    let again = engine.post(&abort, json!({})).await;
+    again.problem(409, "illegal-state");
+    let next = engine.deploy(json!({})).await;
+    assert_eq!(engine.ended(&next).await["status"], "succeeded");
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_person_decides() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    for (approved, status) in [(true, "succeeded"), (false, "failed")] {
+        let id = engine.deploy(json!({"requireApproval": true})).await;
+        engine.asking(&id).await;
+        let path = format!("/api/v1/deployments/{id}/approval");
+        let body = json!({"approved": approved, "comment": "as we said", "requesterEmail": "eve@example.org"});
+        engine.post(&path, body.clone()).await.ok();
+        let ended = engine.ended(&id).await;
+        assert_eq!(ended["status"], status, "{ended}");
+        engine.post(&path, body).await.problem(409, "illegal-state");
+    }
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn pause_and_resume_need_no_body() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let id = engine.deploy(json!({"requireApproval": true})).await;
+    engine.asking(&id).await;
+    let path = |verb: &str| format!("/api/v1/deployments/{id}/{verb}");
+    let send = async |verb: &str| {
+        let path = path(verb);
+        engine
+            .send(reqwest::Method::POST, &path, |request| request)
+            .await
+    };
+    send("resume").await.problem(409, "illegal-state");
+    assert_eq!(send("pause").await.ok()["paused"], true);
+    send("pause").await.problem(409, "illegal-state");
+    assert_eq!(send("resume").await.ok()["paused"], false);
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_finished_one_is_rolled_back_by_a_new_one() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let id = engine.deploy(json!({})).await;
+    engine.ended(&id).await;
+    let path = format!("/api/v1/deployments/{id}/rollback");
+    let problem = engine
+        .post(&path, json!({}))
+        .await
+        .problem(409, "nothing-before");
+    assert!(
+        problem["detail"].as_str().unwrap().contains(&id),
+        "{problem}"
+    );
+
+    engine
+        .push("hello", "2.0.0", hotswap_guests::HELLO_V2)
+        .await;
+    let id = engine.deploy(json!({})).await;
+    assert_eq!(engine.ended(&id).await["version"], "2.0.0");
+    let path = format!("/api/v1/deployments/{id}/rollback");
+    let body = json!({"requesterEmail": "bob@example.org"});
+    let answer = engine.post(&path, body).await;
+    assert_eq!(answer.status, 202);
+    let location = answer.header("location").to_owned();
+    let back = answer.json()["executionId"].as_str().unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/deployments/{back}"));
+    let ended = engine.ended(&back).await;
+    assert_eq!(
+        (&ended["status"], &ended["version"]),
+        (&json!("succeeded"), &json!("1.0.0"))
+    );
+    assert_eq!(ended["rollbackOf"], id);
+    assert_eq!(ended["requesterEmail"], "bob@example.org");
+    assert_eq!(ended["nodes"][0]["before"], "2.0.0");
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_request_names_must_exist() {
+    let engine = Fixture::start().await;
+    engine
+        .push("hello", "1.0.0", hotswap_guests::HELLO_V1)
+        .await;
+    let post = async |more| engine.post("/api/v1/deployments", deployment(more)).await;
+    post(json!({})).await.problem(409, "no-nodes");
+    engine.node_in("qa", "node-1").await;
+    for (more, pointer, word) in [
+        (json!({"moduleName": "bye"}), "/moduleName", "upload"),
+        (json!({"version": "9.9.9"}), "/version", "1.0.0"),
+        (json!({"strategy": "bold"}), "/strategy", "direct, rolling"),
+    ] {
+        let problem = post(more).await.problem(422, "invalid-request");
+        assert_eq!(problem["errors"][0]["pointer"], pointer);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(word), "{detail}");
+    }
+    let more = json!({"strategy": "rolling", "config": {"batch": "many", "speed": 9}});
+    let problem = post(more).await.problem(422, "invalid-config");
+    let errors = problem["errors"].to_string();
+    assert!(errors.contains("/config"), "{problem}");
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn lists_go_on_where_they_stopped() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let id = engine.deploy(json!({})).await;
+        engine.ended(&id).await;
+        ids.push(id);
+    }
+    ids.reverse();
+    let mut path =
+        "/api/v1/deployments?environment=qa&module=hello&status=succeeded&limit=2".to_owned();
+    let mut found = Vec::new();
+    let mut pages = 0;
+    loop {
+        let answer = engine.get(&path).await;
+        let link = answer.header("link").to_owned();
+        let page = answer.ok();
+        for deployment in page["deployments"].as_array().unwrap() {
+            found.push(deployment["executionId"].as_str().unwrap().to_owned());
+        }
+        pages += 1;
+        let Some(cursor) = page["nextCursor"].as_str() else {
+            assert_eq!(link, "");
+            break;
+        };
+        let (next, relation) = link.split_once("; ").unwrap();
+        assert_eq!(relation, "rel=\"next\"");
+        path = next
+            .trim_start_matches('<')
+            .trim_end_matches('>')
+            .to_owned();
+        assert!(
+            path.contains(cursor) && path.contains("environment=qa"),
+            "{path}"
+        );
+    }
+    assert_eq!((found, pages), (ids, 3));
+    for other in ["environment=staging", "module=bye", "status=running"] {
+        let page = engine
+            .get(&format!("/api/v1/deployments?{other}"))
+            .await
+            .ok();
+        assert_eq!(page["deployments"], json!([]), "{other}");
+    }
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn events_come_as_they_happen() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let id = engine.deploy(json!({"requireApproval": true})).await;
+    let last = engine.asking(&id).await["lastEvent"].as_u64().unwrap();
+    let path = format!("/api/v1/deployments/{id}/events?after={last}");
+
+    let none = engine.get(&path).await.ok();
+    assert_eq!(none, json!({"events": [], "after": last}));
+
+    let waiting = {
+        let (client, path) = (engine.client.clone(), format!("{path}&wait=30&limit=1"));
+        tokio::spawn(async move { client.get(&path).await.ok() })
+    };
+    let pause = format!("/api/v1/deployments/{id}/pause");
+    engine
+        .post(&pause, json!({"requesterEmail": "ada@example.org"}))
+        .await
+        .ok();
+    let came = waiting.await.unwrap();
+    assert_eq!(came["events"][0]["body"]["type"], "paused");
+    assert_eq!(came["events"][0]["body"]["data"]["by"], "ada@example.org");
+    assert_eq!(came["after"], last + 1);
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_is_answered_when_the_server_shuts_down() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let id = engine.deploy(json!({"requireApproval": true})).await;
+    let last = engine.asking(&id).await["lastEvent"].as_u64().unwrap();
+    let started = Instant::now();
+    let waiting = {
+        let client = engine.client.clone();
+        let path = format!("/api/v1/deployments/{id}/events?after={last}&wait=60");
+        tokio::spawn(async move { client.get(&path).await.ok() })
+    };
+    // An answer to a later request shows that the server has taken the earlier one, or
+    // will not take it at all: both must end well.
+    engine.get("/health/ready").await.ok();
+    engine.stop().await;
+    match waiting.await {
+        Ok(answer) => assert_eq!(answer["events"], json!([])),
+        Err(refused) => assert!(refused.is_panic(), "{refused}"),
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
+}

@@ -1,0 +1,193 @@
+//! A server with an engine behind it.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hotswap_api::{Config, Limits, Secret, Server, Tokens};
+use hotswap_core::SystemClock;
+use hotswap_fleet::Registry;
+use hotswap_guests::{DIRECT, ROLLING};
+use hotswap_plugins::Host;
+use hotswap_runner::{Engine, Environments, Parts};
+use hotswap_store::{Blobs, Sqlite};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::{API_TOKEN, Client, NODE_TOKEN};
+use crate::fleet::Obedient;
+
+/// The largest artifact that the store takes.
+pub const LARGEST: u64 = 4 << 20;
+
+/// A server, an engine, a store in a folder of its own, and a client.
+pub struct Fixture {
+    pub client: Client,
+    pub store: Arc<Sqlite>,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+    engine: Engine,
+    _folder: tempfile::TempDir,
+}
+
+impl Deref for Fixture {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Fixture {
+    pub async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
+        let blobs = Blobs::at(folder.path().join("blobs"), LARGEST)
+            .await
+            .unwrap();
+        let clock = Arc::new(SystemClock);
+        // Nodes of these tests register once: they are to pass for as long as a test runs.
+        let interval = Duration::from_secs(3600);
+        let registry = Registry::load(store.clone(), clock.clone(), interval)
+            .await
+            .unwrap();
+        let policies = BTreeMap::from([(
+            "configured".parse().unwrap(),
+            hotswap_core::Policy::default_for(&"development".parse().unwrap()),
+        )]);
+        let engine = Engine::start(Parts {
+            journal: store.clone(),
+            catalogue: store.clone(),
+            blobs,
+            host: Host::new(hotswap_plugins::Limits::default()).unwrap(),
+            fleet: Arc::new(Obedient::new(registry.clone())),
+            registry,
+            environments: Environments::new(policies),
+            clock,
+            limits: hotswap_runner::Limits::default(),
+            built_in: vec![DIRECT, ROLLING],
+        })
+        .await
+        .unwrap();
+        let tokens = Tokens {
+            api: Secret::new(API_TOKEN).unwrap(),
+            node: Secret::new(NODE_TOKEN).unwrap(),
+        };
+        let mut config = Config::new(tokens);
+        config.addr.set_port(0);
+        config.limits = limits;
+        let server = Server::bind(config, engine.clone()).await.unwrap();
+        let client = Client::new(format!("http://{}", server.local_addr()));
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self {
+            client,
+            store,
+            stop,
+            server,
+            engine,
+            _folder: folder,
+        }
+    }
+
+    /// Shuts down, and waits for it.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.server.await.unwrap();
+        self.engine.shutdown().await;
+        self.store.close().await;
+    }
+
+    /// A client that shows the node token.
+    pub fn node(&self) -> Client {
+        self.client.with_token(Some(NODE_TOKEN))
+    }
+
+    /// Registers a node.
+    pub async fn node_in(&self, environment: &str, id: &str) {
+        let path = format!("/api/v1/nodes/{id}");
+        self.node().put(&path, registration(environment)).await.ok();
+    }
+
+    /// Uploads version 1.0.0 of `hello`, and registers two nodes of `qa`.
+    pub async fn furnish(&self) {
+        self.push("hello", "1.0.0", hotswap_guests::HELLO_V1).await;
+        self.node_in("qa", "node-1").await;
+        self.node_in("qa", "node-2").await;
+    }
+
+    pub async fn push(&self, name: &str, version: &str, component: &'static [u8]) {
+        let path = format!("/api/v1/modules/{name}/versions/{version}");
+        self.wasm(Method::PUT, &path, component).await.ok();
+    }
+
+    /// Begins a deployment of `hello` to `qa`, with these fields besides, and returns its id.
+    pub async fn deploy(&self, more: Value) -> String {
+        let accepted = self
+            .post("/api/v1/deployments", deployment(more))
+            .await
+            .ok();
+        accepted["executionId"].as_str().unwrap().to_owned()
+    }
+
+    /// The deployment once `done` says so of it.
+    pub async fn until(&self, id: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut after = String::new();
+        loop {
+            let state = self.get(&format!("/api/v1/deployments/{id}")).await.ok();
+            if done(&state) {
+                return state;
+            }
+            assert!(Instant::now() < deadline, "{state}");
+            let path = format!("/api/v1/deployments/{id}/events?wait=5{after}");
+            let events = self.get(&path).await.ok();
+            after = format!("&after={}", events["after"]);
+        }
+    }
+
+    /// The deployment once it has ended.
+    pub async fn ended(&self, id: &str) -> Value {
+        self.until(id, |state| !state["endedAt"].is_null()).await
+    }
+
+    /// The deployment once a person has to decide.
+    pub async fn asking(&self, id: &str) -> Value {
+        self.until(id, |state| state["status"] == "awaitingApproval")
+            .await
+    }
+}
+
+pub fn registration(environment: &str) -> Value {
+    json!({
+        "environment": environment,
+        "zone": "a",
+        "labels": {"rack": "7"},
+        "controlUrl": "http://127.0.0.1:9",
+        "dataUrl": "http://127.0.0.1:9",
+    })
+}
+
+/// The body of a request for a deployment of `hello` to `qa`.
+pub fn deployment(more: Value) -> Value {
+    let mut body = json!({
+        "moduleName": "hello",
+        "targetEnvironment": "qa",
+        "requesterEmail": "ada@example.org",
+        "strategy": "direct",
+    });
+    let fields = body.as_object_mut().unwrap();
+    for (name, value) in more.as_object().unwrap() {
+        fields.insert(name.clone(), value.clone());
+    }
+    body
+}

@@ -1,0 +1,80 @@
+//! Nodes that do whatever they are asked, at once.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use hotswap_core::{
+    Action, Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
+    NodeReading, Order, Timestamp,
+};
+use hotswap_fleet::{Error, Fleet, Registry};
+
+/// The registered nodes, which obey, and remember what they run.
+pub struct Obedient {
+    pub registry: Registry,
+    active: Mutex<HashMap<(NodeId, ModuleName), ModuleVersion>>,
+}
+
+impl Obedient {
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            active: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Fleet for Obedient {
+    async fn nodes(
+        &self,
+        environment: &Environment,
+        module: &ModuleName,
+    ) -> Result<Vec<Node>, Error> {
+        let active = self.active.lock().unwrap();
+        let members = self.registry.members_of(environment);
+        let node = |member: hotswap_fleet::Member| Node {
+            id: member.record.id.clone(),
+            zone: member.record.zone.clone(),
+            labels: member.record.labels.clone(),
+            health: member.health,
+            active: active
+                .get(&(member.record.id.clone(), module.clone()))
+                .cloned(),
+        };
+        Ok(members.into_iter().map(node).collect())
+    }
+
+    async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
+        let key = (node.clone(), order.module.clone());
+        let mut active = self.active.lock().unwrap();
+        match &order.action {
+            Action::Promote(version) | Action::Revert(Some(version)) => {
+                active.insert(key, version.clone());
+            }
+            Action::Revert(None) => drop(active.remove(&key)),
+            Action::Stage(_) | Action::Shift { .. } | Action::Settle => {}
+        }
+        Ok(())
+    }
+
+    async fn probe(
+        &self,
+        _node: &NodeId,
+        _version: &ModuleVersion,
+        _probe: &HttpProbe,
+    ) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    async fn read(&self, node: &NodeId, _module: &ModuleName) -> Result<NodeReading, NodeError> {
+        Ok(NodeReading {
+            node: node.clone(),
+            boot: "1".to_owned(),
+            at: Timestamp::from_millis(0),
+            cpu_millis: 0,
+            versions: Vec::new(),
+        })
+    }
+}
