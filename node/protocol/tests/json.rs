@@ -1,0 +1,222 @@
+//! A node writes its answers by poem's `ToJSON` and the engine reads them by serde, and
+//! the other way about for orders: both must write the same and read each other.
+
+use std::fmt::Debug;
+
+use hotswap_protocol::{
+    Action, Bucket, Heartbeat, ModuleStatus, NodeHealth, NodeStatus, OrderRequest, ProbeAnswer,
+    ProbeRequest, Promote, Registered, Registration, Revert, Settle, Shift, Stage, Version,
+    VersionStatus,
+};
+use poem_openapi::types::{ParseFromJSON, ToJSON};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// That `value` is `wire` in both, both ways.
+fn same<T>(value: &T, wire: &Value)
+where
+    T: ToJSON + ParseFromJSON + Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    assert_eq!(&serde_json::to_value(value).unwrap(), wire, "serde writes");
+    assert_eq!(value.to_json().as_ref(), Some(wire), "poem writes");
+    let read: T = serde_json::from_value(wire.clone()).unwrap();
+    assert_eq!(&read, value, "serde reads");
+    let read = T::parse_from_json(Some(wire.clone())).map_err(|error| error.into_message());
+    assert_eq!(read.as_ref(), Ok(value), "poem reads");
+}
+
+fn version() -> Version {
+    Version {
+        version: "1.2.3".to_owned(),
+        digest: "sha256:12".to_owned(),
+    }
+}
+
+fn wire_version() -> Value {
+    json!({ "version": "1.2.3", "digest": "sha256:12" })
+}
+
+fn module() -> ModuleStatus {
+    ModuleStatus {
+        module: "checkout".to_owned(),
+        active: Some(version()),
+        staged: None,
+        previous: Some(version()),
+        percent: 30,
+        fence: 7,
+        boot: "b".to_owned(),
+        cpu_millis: 12,
+        versions: vec![VersionStatus {
+            version: version(),
+            requests: 3,
+            errors: 2,
+            in_flight: 1,
+            latency: vec![Bucket {
+                bucket: 4,
+                count: 3,
+            }],
+            memory_bytes: 65536,
+        }],
+    }
+}
+
+fn wire_module() -> Value {
+    json!({
+        "module": "checkout",
+        "active": wire_version(),
+        "previous": wire_version(),
+        "percent": 30,
+        "fence": 7,
+        "boot": "b",
+        "cpuMillis": 12,
+        "versions": [{
+            "version": wire_version(),
+            "requests": 3,
+            "errors": 2,
+            "inFlight": 1,
+            "latency": [{ "bucket": 4, "count": 3 }],
+            "memoryBytes": 65536,
+        }],
+    })
+}
+
+#[test]
+fn orders() {
+    let version = version();
+    for (action, wire) in [
+        (
+            Action::Stage(Stage {
+                version: version.clone(),
+            }),
+            json!({ "type": "stage", "version": wire_version() }),
+        ),
+        (
+            Action::Shift(Shift {
+                version: version.clone(),
+                percent: 30,
+            }),
+            json!({ "type": "shift", "version": wire_version(), "percent": 30 }),
+        ),
+        (
+            Action::Promote(Promote {
+                version: version.clone(),
+            }),
+            json!({ "type": "promote", "version": wire_version() }),
+        ),
+        (
+            Action::Revert(Revert {
+                to: Some(version.clone()),
+            }),
+            json!({ "type": "revert", "to": wire_version() }),
+        ),
+        (
+            Action::Revert(Revert { to: None }),
+            json!({ "type": "revert" }),
+        ),
+        (Action::Settle(Settle {}), json!({ "type": "settle" })),
+    ] {
+        let order = OrderRequest {
+            fence: u64::from(u32::MAX) + 1,
+            deployment: "d".to_owned(),
+            action,
+        };
+        let wire = json!({
+            "fence": 4_294_967_296_u64,
+            "deployment": "d",
+            "action": wire,
+        });
+        same(&order, &wire);
+    }
+}
+
+#[test]
+fn a_share_is_a_percentage() {
+    let shift = |percent: u32| json!({ "version": wire_version(), "percent": percent });
+    assert!(Shift::parse_from_json(Some(shift(100))).is_ok());
+    assert!(Shift::parse_from_json(Some(shift(101))).is_err());
+}
+
+#[test]
+fn statuses() {
+    same(&module(), &wire_module());
+    same(
+        &NodeStatus {
+            id: "node-1".to_owned(),
+            version: "0.1.0".to_owned(),
+            boot: "b".to_owned(),
+            cpu_millis: 12,
+            memory_bytes: 4096,
+            modules: vec![module()],
+        },
+        &json!({
+            "id": "node-1",
+            "version": "0.1.0",
+            "boot": "b",
+            "cpuMillis": 12,
+            "memoryBytes": 4096,
+            "modules": [wire_module()],
+        }),
+    );
+}
+
+#[test]
+fn probes() {
+    same(
+        &ProbeRequest {
+            version: version(),
+            path: "/health".to_owned(),
+            timeout_millis: 500,
+        },
+        &json!({ "version": wire_version(), "path": "/health", "timeoutMillis": 500 }),
+    );
+    same(
+        &ProbeAnswer {
+            status: 204,
+            body: String::new(),
+        },
+        &json!({ "status": 204, "body": "" }),
+    );
+}
+
+#[test]
+fn registration() {
+    let mut registration = Registration {
+        environment: "production".to_owned(),
+        zone: Some("a".to_owned()),
+        labels: [("rack".to_owned(), "7".to_owned())].into(),
+        control_url: "http://a:1".to_owned(),
+        data_url: "http://a:2".to_owned(),
+    };
+    let mut wire = json!({
+        "environment": "production",
+        "zone": "a",
+        "labels": { "rack": "7" },
+        "controlUrl": "http://a:1",
+        "dataUrl": "http://a:2",
+    });
+    same(&registration, &wire);
+    registration.zone = None;
+    wire.as_object_mut().unwrap().remove("zone");
+    same(&registration, &wire);
+    same(
+        &Registered {
+            heartbeat_millis: 5000,
+        },
+        &json!({ "heartbeatMillis": 5000 }),
+    );
+    same(
+        &Heartbeat {
+            health: NodeHealth::Passing,
+            reason: None,
+        },
+        &json!({ "health": "passing" }),
+    );
+    same(
+        &Heartbeat {
+            health: NodeHealth::Warning,
+            reason: Some("why".to_owned()),
+        },
+        &json!({ "health": "warning", "reason": "why" }),
+    );
+}
