@@ -1,0 +1,208 @@
+use hotswap_sdk::testing::{Act, Call, ScriptedFleet, assert_schema};
+use hotswap_sdk::{Check, Judgement, Level, Metric, Span};
+
+use super::{By, Canary, Config, WhenInconclusive};
+
+#[test]
+fn by_nodes_each_step_is_compared_with_the_rest() {
+    let fleet = ScriptedFleet::new(4);
+    fleet.run::<Canary>(Config::default()).unwrap();
+    // 30 % and 50 % of four nodes are the same two: they are watched once.
+    assert_eq!(
+        fleet.transcript(),
+        [
+            "stage node-1",
+            "promote node-1",
+            "soak 15m: node-1 against node-2 node-3 node-4",
+            "stage node-2",
+            "promote node-2",
+            "soak 15m: node-1 node-2 against node-3 node-4",
+            "stage node-3 node-4",
+            "promote node-3 node-4",
+        ]
+    );
+    assert_eq!(fleet.stages()[1], ("canary 30 %".to_owned(), 25));
+    assert_eq!(fleet.updated().len(), 4);
+}
+
+#[test]
+fn a_fleet_of_a_thousand_takes_three_soaks() {
+    let fleet = ScriptedFleet::new(1000);
+    fleet.run::<Canary>(Config::default()).unwrap();
+    assert_eq!(fleet.elapsed(), Span::mins(45));
+    let staged: Vec<_> = fleet
+        .calls()
+        .into_iter()
+        .filter_map(|call| match call {
+            Call::Stage(nodes) => Some(nodes.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(staged, [100, 200, 200, 500]);
+}
+
+#[test]
+fn by_requests_shares_rise_on_every_node() {
+    let fleet = ScriptedFleet::new(2);
+    let config = Config {
+        by: By::Requests,
+        steps: vec![10, 50],
+        ..Config::default()
+    };
+    fleet.run::<Canary>(config).unwrap();
+    let all = "node-1 node-2";
+    assert_eq!(
+        fleet.transcript(),
+        [
+            format!("stage {all}"),
+            format!("shift to 10 %: {all}"),
+            format!("soak 15m: {all} against {all}"),
+            format!("shift to 50 %: {all}"),
+            format!("soak 15m: {all} against {all}"),
+            format!("promote {all}"),
+        ]
+    );
+    let metrics = judged(&fleet)[0]
+        .iter()
+        .map(|check| check.metric)
+        .collect::<Vec<_>>();
+    assert_eq!(
+        metrics,
+        [Metric::ErrorRate, Metric::LatencyP95, Metric::Memory]
+    );
+}
+
+#[test]
+fn the_last_step_is_watched_where_something_can_be_judged() {
+    let checks = vec![
+        Check::error_rate().max_increase(0.5).max(0.05),
+        Check::cpu().max_increase(0.3),
+    ];
+    let fleet = ScriptedFleet::new(2);
+    fleet
+        .run::<Canary>(Config {
+            checks: checks.clone(),
+            ..Config::default()
+        })
+        .unwrap();
+    assert_eq!(
+        fleet.transcript().last().unwrap(),
+        "soak 15m: node-1 node-2"
+    );
+    assert_eq!(
+        judged(&fleet),
+        [checks, vec![Check::error_rate().max(0.05)]]
+    );
+}
+
+#[test]
+fn a_worse_version_is_taken_back() {
+    let fleet = ScriptedFleet::new(4)
+        .judgement(Judgement::Pass)
+        .judgement(Judgement::Fail);
+    let error = fleet.run::<Canary>(Config::default()).unwrap_err();
+    assert!(
+        error.to_string().starts_with("check error-rate failed: "),
+        "{error}"
+    );
+    assert_eq!(fleet.transcript().len(), 6);
+    assert!(fleet.updated().is_empty());
+}
+
+#[test]
+fn too_little_to_tell_goes_on_and_says_so_or_rolls_back() {
+    let fleet = ScriptedFleet::new(2).judgement(Judgement::Inconclusive);
+    fleet.run::<Canary>(Config::default()).unwrap();
+    let (level, line) = fleet.logs().remove(0);
+    assert_eq!(level, Level::Warn);
+    assert!(
+        line.starts_with("canary 10 %: going on, though check error-rate is"),
+        "{line}"
+    );
+
+    let fleet = ScriptedFleet::new(2).judgement(Judgement::Inconclusive);
+    let config = Config {
+        when_inconclusive: WhenInconclusive::RollBack,
+        ..Config::default()
+    };
+    let error = fleet.run::<Canary>(config).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("check error-rate is inconclusive: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn one_node_is_updated_without_anything_to_compare_with() {
+    let fleet = ScriptedFleet::new(1);
+    fleet.run::<Canary>(Config::default()).unwrap();
+    assert_eq!(fleet.transcript(), ["stage node-1", "promote node-1"]);
+    ScriptedFleet::new(0)
+        .run::<Canary>(Config::default())
+        .unwrap();
+}
+
+#[test]
+fn without_checks_it_only_waits() {
+    let config = Config {
+        checks: Vec::new(),
+        ..Config::default()
+    };
+    let fleet = ScriptedFleet::new(10);
+    fleet.run::<Canary>(config).unwrap();
+    assert_eq!(fleet.elapsed(), Span::mins(45));
+    let fleet = ScriptedFleet::new(10);
+    fleet
+        .run::<Canary>(Config {
+            soak: Span::ZERO,
+            ..Config::default()
+        })
+        .unwrap();
+    assert_eq!(fleet.elapsed(), Span::ZERO);
+}
+
+#[test]
+fn a_canary_that_falls_silent_ends_it() {
+    let fleet = ScriptedFleet::new(4).dies_after(Act::Promote, "node-1");
+    let error = fleet.run::<Canary>(Config::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "node-1 no longer reports in since the new version runs there"
+    );
+}
+
+#[test]
+fn steps_must_rise() {
+    let fleet = ScriptedFleet::new(4);
+    let config = Config {
+        steps: vec![50, 10],
+        ..Config::default()
+    };
+    assert_eq!(
+        fleet.run::<Canary>(config).unwrap_err().to_string(),
+        "the configuration does not fit: steps must rise, and 10 comes after 50"
+    );
+    assert!(fleet.calls().is_empty());
+}
+
+#[test]
+fn configuration() {
+    let json = r#"{"by": "requests", "whenInconclusive": "rollBack", "soak": "2m",
+        "checks": [{"metric": "latency-p99", "max": 250}]}"#;
+    let config: Config = serde_json::from_str(json).unwrap();
+    assert_eq!(config.by, By::Requests);
+    assert_eq!(config.checks, [Check::new(Metric::LatencyP99).max(250.0)]);
+    assert!(serde_json::from_str::<Config>(r#"{"step": [10]}"#).is_err());
+    assert_schema::<Canary>(include_str!("schema.json"));
+}
+
+/// The checks of each soak.
+fn judged(fleet: &ScriptedFleet) -> Vec<Vec<Check>> {
+    let checks = |call| match call {
+        Call::Soak { checks, .. } => Some(checks),
+        _ => None,
+    };
+    fleet.calls().into_iter().filter_map(checks).collect()
+}
