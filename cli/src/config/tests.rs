@@ -1,0 +1,117 @@
+use std::fs;
+
+use super::*;
+
+fn args() -> Serve {
+    Serve {
+        config: None,
+        listen: None,
+        data_dir: None,
+        node_token_file: None,
+        log_format: None,
+    }
+}
+
+/// The configuration of a file with this text.
+fn read(text: &str) -> Result<Config> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("engine.toml");
+    fs::write(&file, text).unwrap();
+    let args = Serve {
+        config: Some(file),
+        ..args()
+    };
+    Config::read(&args, |_| None)
+}
+
+#[test]
+fn later_layers_win() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("engine.toml");
+    fs::write(
+        &file,
+        "listen = \"127.0.0.1:1\"\ndataDir = \"of-file\"\nlogFormat = \"json\"",
+    )
+    .unwrap();
+    let args = Serve {
+        config: Some(file),
+        listen: Some("127.0.0.1:3".parse().unwrap()),
+        ..args()
+    };
+    let variable = |name: &str| match name {
+        "HOTSWAP_LISTEN" => Some("127.0.0.1:2".to_owned()),
+        "HOTSWAP_DATA_DIR" => Some("of-env".to_owned()),
+        _ => None,
+    };
+    let config = Config::read(&args, variable).unwrap();
+    assert_eq!(config.listen, "127.0.0.1:3".parse().unwrap());
+    assert_eq!(config.data_dir, Path::new("of-env"));
+    assert_eq!(config.log_format, LogFormat::Json);
+}
+
+#[test]
+fn a_policy_changes_what_it_names_and_nothing_else() {
+    let config = read(
+        "[environments.production]\nmaxUnavailable = 3\ntoleratedFailures = \"10%\"\ndeadline = \"2h\"",
+    )
+    .unwrap();
+    let production: Environment = "production".parse().unwrap();
+    let expected = Policy {
+        max_unavailable: Amount::Count(3),
+        tolerated_failures: Amount::Percent(10),
+        deadline: Duration::from_secs(7200),
+        ..Policy::default_for(&production)
+    };
+    assert_eq!(config.policies(), BTreeMap::from([(production, expected)]));
+}
+
+#[test]
+fn limits_that_are_left_out_have_their_defaults() {
+    let config = read("[limits]\ncalls = 5\nparkAfter = \"1m\"").unwrap();
+    let limits = config.limits();
+    assert_eq!(
+        (limits.calls, limits.park_after),
+        (5, Duration::from_secs(60))
+    );
+    assert_eq!(limits.bytes, hotswap_runner::Limits::default().bytes);
+}
+
+#[test]
+fn what_does_not_fit_is_named_with_what_would() {
+    for (text, words) in [
+        ("listne = \"x\"", vec!["listne", "listen", "engine.toml"]),
+        (
+            "[environments.production]\ndedline = \"2h\"",
+            vec!["dedline", "deadline"],
+        ),
+        (
+            "[environments.production]\ndeadline = \"soon\"",
+            vec!["soon", "2h"],
+        ),
+        (
+            "[environments.Production]",
+            vec!["Production", "lower-case"],
+        ),
+        (
+            "[environments.qa]\nmaxUnavailable = \"101%\"",
+            vec!["101%", "25%"],
+        ),
+        ("token = \"x\"", vec!["token", "tokenFile"]),
+        ("listen = 5000", vec!["listen"]),
+    ] {
+        let error = format!("{:#}", read(text).unwrap_err());
+        for word in words {
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let args = Serve {
+        config: Some("no-such.toml".into()),
+        ..args()
+    };
+    let error = Config::read(&args, |_| None).unwrap_err().to_string();
+    assert!(error.contains("no-such.toml"), "{error}");
+}

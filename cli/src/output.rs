@@ -1,0 +1,110 @@
+//! Data goes to standard output, everything else to standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::Result;
+use console::Style;
+use serde::Serialize;
+
+use crate::settings::Settings;
+
+/// Where answers go, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// Whether answers are JSON.
+    pub json: bool,
+    /// Whether a person looks at standard output.
+    pub terminal: bool,
+    /// Whether to use colours on standard output.
+    pub colours: bool,
+}
+
+impl Output {
+    /// The one that the settings and standard output ask for.
+    pub fn new(settings: &Settings) -> Self {
+        let terminal = io::stdout().is_terminal();
+        Self {
+            json: settings.json,
+            terminal,
+            colours: terminal && !settings.plain,
+        }
+    }
+
+    /// Writes one line of data.
+    pub fn line(&self, line: &str) -> Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Writes a value as JSON, for people to read.
+    pub fn value(&self, value: &impl Serialize) -> Result<()> {
+        self.line(&serde_json::to_string_pretty(value)?)
+    }
+
+    /// Writes a value as JSON on one line.
+    pub fn record(&self, value: &impl Serialize) -> Result<()> {
+        self.line(&serde_json::to_string(value)?)
+    }
+
+    /// Writes rows with as much room for each column as it needs.
+    pub fn table<const N: usize>(&self, head: [&str; N], rows: &[[String; N]]) -> Result<()> {
+        for line in table(head, rows, self.colours) {
+            self.line(&line)?;
+        }
+        Ok(())
+    }
+}
+
+/// Says something that is no data. A standard error that is gone is no reason to stop.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn table<const N: usize>(head: [&str; N], rows: &[[String; N]], colours: bool) -> Vec<String> {
+    let width = |text: &str| console::measure_text_width(text);
+    let mut widths = head.map(width);
+    for row in rows {
+        for (column, cell) in widths.iter_mut().zip(row) {
+            *column = width(cell).max(*column);
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let cells = cells.iter().zip(widths).map(|(cell, column)| {
+            format!("{cell}{}", " ".repeat(column.saturating_sub(width(cell))))
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head = line(head);
+    let head = if colours {
+        Style::new()
+            .bold()
+            .force_styling(true)
+            .apply_to(head)
+            .to_string()
+    } else {
+        head
+    };
+    let rows = rows
+        .iter()
+        .map(|row| line(std::array::from_fn(|cell| row[cell].as_str())));
+    std::iter::once(head).chain(rows).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_need() {
+        let rows = [
+            ["a".to_owned(), "running".to_owned()],
+            ["long-name".to_owned(), "✔".to_owned()],
+        ];
+        assert_eq!(
+            table(["ID", "STATUS"], &rows, false),
+            ["ID         STATUS", "a          running", "long-name  ✔"]
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! `key=value` on the command line.
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+/// One setting of a strategy: `soak=10s`, `steps=[10,50]`, `probe.path=/live`.
+///
+/// The value is JSON where it reads as JSON, else text; `name='"10"'` is the text 10. A
+/// dot in the key reaches into an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    path: Vec<String>,
+    value: Value,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = pair(text)?;
+        let path: Vec<_> = key.split('.').map(str::to_owned).collect();
+        if path.iter().any(String::is_empty) {
+            return Err(format!("'{key}' has a dot with nothing beside it"));
+        }
+        let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+        Ok(Self { path, value })
+    }
+}
+
+impl Setting {
+    /// Sets it in `config`. Where the path leads through something that is no object,
+    /// that is replaced: the later setting wins, as on the command line.
+    pub fn set_in(&self, config: &mut Map<String, Value>) {
+        let Some((last, way)) = self.path.split_last() else {
+            return;
+        };
+        let mut here = config;
+        for step in way {
+            let next = here
+                .entry(step)
+                .or_insert_with(|| Value::Object(Map::new()));
+            if !next.is_object() {
+                *next = Value::Object(Map::new());
+            }
+            let Some(object) = next.as_object_mut() else {
+                return;
+            };
+            here = object;
+        }
+        here.insert(last.clone(), self.value.clone());
+    }
+}
+
+/// Splits `key=value` at the first `=`.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(settings: &[&str]) -> Value {
+        let mut config = Map::new();
+        for setting in settings {
+            setting.parse::<Setting>().unwrap().set_in(&mut config);
+        }
+        Value::Object(config)
+    }
+
+    #[test]
+    fn values_are_json_where_they_read_so() {
+        assert_eq!(
+            config(&[
+                "soak=10s",
+                "steps=[10,50]",
+                "batch=3",
+                "name=\"3\"",
+                "empty=",
+                "a=b=c"
+            ]),
+            json!({"soak": "10s", "steps": [10, 50], "batch": 3, "name": "3", "empty": "",
+                "a": "b=c"})
+        );
+    }
+
+    #[test]
+    fn dots_reach_into_objects_and_the_last_one_wins() {
+        assert_eq!(
+            config(&["probe.path=/a", "probe.status=204", "probe.path=/b"]),
+            json!({"probe": {"path": "/b", "status": 204}})
+        );
+        assert_eq!(config(&["a=1", "a.b=2"]), json!({"a": {"b": 2}}));
+    }
+
+    #[test]
+    fn refuses_what_has_no_key() {
+        for bad in ["", "soak", "=1", "a..b=1", ".a=1"] {
+            assert!(bad.parse::<Setting>().is_err(), "{bad}");
+        }
+    }
+}

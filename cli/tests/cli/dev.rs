@@ -1,0 +1,336 @@
+//! `hotswap dev` and the client beside it, as in the README: real processes, real
+//! traffic.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+
+use crate::support::{Dev, Said, hotswap, run, signal, wait_for};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Only what cannot depend on how busy the machine is.
+const CHECKS: &str = r#"checks=[{"metric":"error-rate","maxIncrease":0.5}]"#;
+
+/// The deployment that a command tells of.
+fn id(said: &Said) -> String {
+    said.out.lines().next().expect("an id").trim().to_owned()
+}
+
+fn deploy<'a>(target: &'a str, environment: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    [&["deploy", target, "-e", environment], rest].concat()
+}
+
+#[test]
+fn a_good_version_goes_out_a_bad_one_comes_back_and_nothing_is_left_behind() {
+    let mut dev = Dev::start(&["--rate", "240"]);
+    assert_eq!(dev.ready["nodes"].as_array().map(Vec::len), Some(6));
+    for environment in ["development", "production"] {
+        for answer in dev.answers(environment) {
+            assert!(answer.contains("hello from v1"), "{answer}");
+        }
+    }
+
+    let canary = [
+        "--strategy",
+        "canary",
+        "--config",
+        "soak=2s",
+        "--config",
+        CHECKS,
+        "--watch",
+    ];
+    let good = dev.run(&deploy("hello@2.0.0", "production", &canary));
+    assert_eq!(good.code, Some(0), "{good:?}");
+    assert!(good.out.contains("✔ succeeded after"), "{good:?}");
+    for answer in dev.answers("production") {
+        assert!(answer.contains("hello from v2"), "{answer}");
+    }
+
+    let canary = [
+        "--config", "soak=30s", "--config", CHECKS, "--watch", "--json",
+    ];
+    let bad = dev.run(&deploy("hello@3.0.0", "production", &canary));
+    assert_eq!(bad.code, Some(3), "{bad:?}");
+    let events: Vec<Value> = bad
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (number, event) in events.iter().enumerate() {
+        assert_eq!(event["seq"], number, "none lost, none twice");
+    }
+    let last = &events.last().unwrap()["body"];
+    assert_eq!(
+        (&last["type"], &last["data"]["outcome"]),
+        (&"ended".into(), &"rolledBack".into())
+    );
+    let reverting = events
+        .iter()
+        .find(|event| event["body"]["type"] == "reverting")
+        .unwrap();
+    let message = reverting["body"]["data"]["cause"]["message"]
+        .as_str()
+        .unwrap();
+    assert!(message.contains("error-rate"), "{message}");
+    for answer in dev.answers("production") {
+        assert!(answer.contains("hello from v2"), "{answer}");
+    }
+
+    // What has ended is told again, whole, with the same exit code.
+    let bad = events[0]["body"]["data"]["id"].as_str().unwrap();
+    let again = dev.run(&["watch", bad]);
+    assert_eq!(again.code, Some(3), "{again:?}");
+    assert!(again.out.contains(message), "{again:?}");
+    let shown = dev.run(&["get", bad]);
+    assert!(
+        shown.out.contains("✘ rolled back") && shown.out.contains("put back"),
+        "{shown:?}"
+    );
+    let listed = dev.json(&["list", "-m", "hello", "-e", "production"]);
+    let statuses: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["status"])
+        .collect();
+    assert_eq!(statuses, ["rolledBack", "succeeded", "succeeded"]);
+    let second = dev.run(&["list", "-n", "1"]);
+    assert!(
+        second.out.contains(bad) && second.err.contains("--limit"),
+        "{second:?}"
+    );
+
+    signal(&dev.child, Signal::INT);
+    assert!(dev.ended().success());
+    assert_eq!(dev.processes(), Vec::<std::path::PathBuf>::new());
+    let gone = dev.run(&["--server", dev.ready["server"].as_str().unwrap(), "nodes"]);
+    assert_eq!(gone.code, Some(1));
+    assert!(
+        gone.err.contains("no engine answers at") && gone.err.contains("hotswap dev"),
+        "{gone:?}"
+    );
+}
+
+#[test]
+fn people_decide_wait_give_up_and_come_back() {
+    let dev = Dev::start(&["--rate", "0"]);
+
+    // A decision is asked for, and made.
+    let asked = dev.run(&deploy(
+        "hello@2.0.0",
+        "development",
+        &["--require-approval", "--watch"],
+    ));
+    assert_eq!(asked.code, Some(5), "{asked:?}");
+    assert!(asked.err.contains("hotswap approve"), "{asked:?}");
+    let open = dev.json(&["list", "--status", "awaitingApproval"]);
+    let waiting = open[0]["executionId"].as_str().unwrap();
+    let busy = dev.run(&deploy("hello@2.0.0", "development", &[]));
+    assert_eq!(busy.code, Some(1), "{busy:?}");
+    assert!(
+        busy.err.contains(&format!("next: hotswap watch {waiting}")),
+        "{busy:?}"
+    );
+    assert_eq!(
+        dev.run(&["approve", waiting, "--comment", "fine"]).code,
+        Some(0)
+    );
+    let watched = dev.run(&["watch", waiting]);
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(
+        watched
+            .out
+            .contains("✔ approved by tester@example.org: fine"),
+        "{watched:?}"
+    );
+
+    // Time is up, and the deployment goes on; then it is paused, resumed, aborted.
+    let slow = [
+        "--strategy",
+        "canary",
+        "--config",
+        "soak=1h",
+        "--wait",
+        "--timeout",
+        "3s",
+    ];
+    let slow = dev.run(&deploy("hello@2.0.0", "production", &slow));
+    assert_eq!(slow.code, Some(4), "{slow:?}");
+    assert!(
+        slow.err.contains("not updated: prod-2 prod-3 prod-4"),
+        "{slow:?}"
+    );
+    let open = dev.json(&["list", "--status", "running"]);
+    let running = open[0]["executionId"].as_str().unwrap();
+
+    let mut watching = hotswap(dev.folder.path(), &["watch", running])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    assert!(
+        lines
+            .by_ref()
+            .any(|line| line.unwrap().contains("watching prod-1 against"))
+    );
+    signal(&watching, Signal::INT);
+    let interrupted: Said = watching.wait_with_output().unwrap().into();
+    assert_eq!(interrupted.code, Some(130), "{interrupted:?}");
+    assert!(
+        interrupted.err.contains("the deployment goes on"),
+        "{interrupted:?}"
+    );
+
+    assert_eq!(dev.json(&["pause", running])["status"], "paused");
+    assert_eq!(dev.json(&["resume", running])["status"], "running");
+    let twice = dev.run(&["resume", running]);
+    assert_eq!(twice.code, Some(1), "{twice:?}");
+    assert!(twice.err.contains("it is not paused"), "{twice:?}");
+    assert_eq!(
+        dev.run(&["abort", running, "--reason", "enough"]).code,
+        Some(0)
+    );
+    let aborted = dev.run(&["watch", running]);
+    assert_eq!(aborted.code, Some(3), "{aborted:?}");
+    assert!(aborted.out.contains("enough"), "{aborted:?}");
+
+    // Back to the version before.
+    let back = dev.run(&["rollback", waiting, "--watch"]);
+    assert_eq!(back.code, Some(0), "{back:?}");
+    for answer in dev.answers("development") {
+        assert!(answer.contains("hello from v1"), "{answer}");
+    }
+
+    // A strategy of one's own, and what is refused.
+    let halves = hotswap_guests::example_strategies()
+        .iter()
+        .find(|guest| guest.name == "halves")
+        .unwrap();
+    let file = dev.folder.path().join("halves.wasm");
+    std::fs::write(&file, halves.component).unwrap();
+    let file = file.display().to_string();
+    assert_eq!(dev.run(&["strategy", "push", &file]).code, Some(0));
+    let listed = dev.run(&["strategy", "list"]);
+    assert!(
+        listed.out.contains("halves") && listed.out.contains("built in"),
+        "{listed:?}"
+    );
+    let shown = dev.run(&["strategy", "show", "canary"]);
+    assert!(
+        shown.out.contains("soak") && shown.out.contains("default: \"15m\""),
+        "{shown:?}"
+    );
+    let halves = dev.run(&deploy(
+        "hello",
+        "development",
+        &["-s", "halves", "--config", "watch=0s", "--wait"],
+    ));
+    assert_eq!(halves.code, Some(0), "{halves:?}");
+    assert_eq!(dev.run(&["strategy", "delete", "halves"]).code, Some(0));
+    let refused = dev.run(&["strategy", "push", "/proc/self/cmdline"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let wrong = dev.run(&deploy("hello", "production", &["--config", "soka=1s"]));
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert!(wrong.err.contains("soka"), "{wrong:?}");
+    let pushed = dev.run(&["module", "list", "hello"]);
+    assert!(
+        ["1.0.0", "2.0.0", "3.0.0"]
+            .iter()
+            .all(|version| pushed.out.contains(version)),
+        "{pushed:?}"
+    );
+
+    // A node that is killed is started again, and runs what it ran.
+    let node = |nodes: Value| {
+        nodes
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|node| node["id"] == "dev-2")
+            .cloned()
+            .unwrap()
+    };
+    let before = node(dev.json(&["nodes"]));
+    dev.kill_node("dev-2");
+    wait_for("the node is back", || {
+        let now = node(dev.json(&["nodes"]));
+        (now["health"] == "passing" && now["dataUrl"] != before["dataUrl"]).then_some(())
+    });
+    assert!(
+        dev.answers("development")
+            .iter()
+            .all(|answer| answer.contains("hello"))
+    );
+
+    let stranger = dev.run(&["--token", "not-the-token-of-this-engine", "list"]);
+    assert_eq!(stranger.code, Some(1), "{stranger:?}");
+    assert!(
+        stranger.err.contains("HOTSWAP_TOKEN") && !stranger.err.contains("not-the-token"),
+        "{stranger:?}"
+    );
+}
+
+#[test]
+fn killed_it_takes_its_nodes_along_and_starts_again_where_it_was() {
+    let mut dev = Dev::start(&["--rate", "0"]);
+    let out = dev.run(&deploy("hello@2.0.0", "development", &["--wait"]));
+    assert_eq!(out.code, Some(0), "{out:?}");
+    // In the middle of a canary.
+    let canary = [
+        "--strategy",
+        "canary",
+        "--config",
+        "soak=4s",
+        "--config",
+        CHECKS,
+    ];
+    let canary = id(&dev.run(&deploy("hello@2.0.0", "production", &canary)));
+    wait_for("the first node is updated", || {
+        let state = dev.json(&["get", &canary]);
+        (state["nodes"][0]["phase"] == "active").then_some(())
+    });
+    let mut watching = hotswap(dev.folder.path(), &["watch", &canary, "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = BufReader::new(watching.stdout.take().unwrap());
+    let mut events = String::new();
+    seen.read_line(&mut events).unwrap();
+    signal(&dev.child, Signal::KILL);
+    dev.ended();
+    wait_for("the nodes have ended", || {
+        dev.processes().is_empty().then_some(())
+    });
+
+    let folder = std::mem::replace(&mut dev.folder, tempfile::tempdir().unwrap());
+    let port = dev.ready["server"]
+        .as_str()
+        .unwrap()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .to_owned();
+    let dev = Dev::start_in(folder, &port, &["--rate", "0"]);
+    // Who watched has missed nothing.
+    seen.read_to_string(&mut events).unwrap();
+    let watched: Said = watching.wait_with_output().unwrap().into();
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert!(watched.err.contains("reconnecting: "), "{watched:?}");
+    for (number, line) in events.lines().enumerate() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["seq"], number, "none lost, none twice");
+    }
+    for answer in dev.answers("development") {
+        assert!(answer.contains("hello from v2"), "{answer}");
+    }
+    let ended = dev.run(&["watch", &canary]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for answer in dev.answers("production") {
+        assert!(answer.contains("hello from v2"), "{answer}");
+    }
+    let second = run(dev.folder.path(), &["dev", "--port", "0"]);
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.err.contains("--dir"), "{second:?}");
+}
