@@ -50,7 +50,7 @@ struct Bench {
 
 impl Bench {
     async fn start(modules: usize, nodes: usize) -> Result<Self> {
-        let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let mut core = Core::new(folder.path(), Default::default()).await?;
         core.fleet = Arc::new(StillFleet::new(nodes));
         let registration = hotswap_tests::registration("production");

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use backon::BackoffBuilder;
 use futures_util::FutureExt;
-use hotswap_core::{Body, Cause, CauseKind, DeploymentId, Fence, Health, Node, Step, Timestamp};
+use hotswap_core::{
+    Body, Cause, CauseKind, DeploymentId, Fence, Health, ModuleVersion, Node, Step, Timestamp,
+};
 use hotswap_plugins::{Exit, Plan, Stop};
 use hotswap_store::{Lease, ReadError};
 use tokio::sync::Notify;
@@ -67,9 +69,12 @@ enum Next {
     Over,
 }
 
-/// All that is kept of a deployment while it waits.
+/// All that is kept of a deployment while it waits: thousands may.
 struct Waiting {
-    history: Slim,
+    module: ModuleVersion,
+    /// How long the policy gives it, and when that is over.
+    allowed: Duration,
+    deadline: Timestamp,
     parked: For,
 }
 
@@ -77,12 +82,6 @@ struct Waiting {
 enum For {
     Gate(Timestamp),
     Parked(Parked),
-}
-
-/// What of a history a wait needs.
-struct Slim {
-    header: Box<hotswap_core::Header>,
-    deadline: Timestamp,
 }
 
 async fn attempt(
@@ -156,12 +155,12 @@ impl Driver<'_> {
         ))
     }
 
-    fn guard(&self, policy: &hotswap_core::Policy, deadline: Timestamp) -> Guard {
+    fn guard(&self, allowed: Duration, deadline: Timestamp) -> Guard {
         Guard {
             bell: Arc::clone(self.bell),
             clock: Arc::clone(&self.shared.clock),
             deadline,
-            allowed: policy.deadline,
+            allowed,
         }
     }
 
@@ -176,7 +175,7 @@ impl Driver<'_> {
 
     async fn plan(&self, history: History, mut tape: Tape) -> Result<Next, Error> {
         let (environment, module) = (&history.header.environment, &history.header.module.name);
-        let guard = self.guard(&history.header.policy, NEVER);
+        let guard = self.guard(history.header.policy.deadline, NEVER);
         let found = guard
             .wait(&mut tape, self.shared.fleet.nodes(environment, module))
             .await;
@@ -212,7 +211,7 @@ impl Driver<'_> {
             return Ok(wait(history, |_| For::Parked(parked)));
         }
         let deadline = history.deadline();
-        let guard = self.guard(&history.header.policy, deadline);
+        let guard = self.guard(history.header.policy.deadline, deadline);
         let strategy = match self
             .shared
             .strategies
@@ -244,13 +243,11 @@ impl Driver<'_> {
                 let parked = execution.suspended()?;
                 drop(execution);
                 tape.flush().await?;
-                let slim = Slim {
-                    header: Box::new(history.header),
-                    deadline,
-                };
                 return Ok(parked.map_or(Next::Again, |parked| {
                     Next::Wait(Waiting {
-                        history: slim,
+                        module: history.header.module,
+                        allowed: history.header.policy.deadline,
+                        deadline,
                         parked: For::Parked(parked),
                     })
                 }));
@@ -270,14 +267,16 @@ impl Driver<'_> {
     /// Waits without an instance, and journals what came of it.
     async fn wait(&self, waiting: Waiting) -> Result<(), Error> {
         let Waiting {
-            history: Slim { header, deadline },
+            module,
+            allowed,
+            deadline,
             parked,
         } = waiting;
         let mut tape = self.tape(self.fence).await?;
         // What was asked for between the reading of the journal and now is in it.
         let journal = self.shared.journal.as_ref();
         drop(History::read(journal, self.deployment, &mut tape).await?);
-        let guard = self.guard(&header.policy, deadline);
+        let guard = self.guard(allowed, deadline);
         let waited = match parked {
             For::Gate(due) => match guard.hear(&mut tape, due, Tape::take_decision).await {
                 Ok(Some(decision)) if decision.approved => Ok(()),
@@ -295,7 +294,7 @@ impl Driver<'_> {
                 guard.hear(&mut tape, NEVER, resumed).await.map(drop)
             }
             For::Parked(Parked::Call(call, recorded)) => {
-                let answer = wait_out(self.shared, &guard, &header, *recorded, &mut tape).await;
+                let answer = wait_out(self.shared, &guard, &module, *recorded, &mut tape).await;
                 answer.map(|answer| tape.push(Body::Answered { call, answer }))
             }
         };
@@ -318,13 +317,12 @@ impl History {
 }
 
 fn wait(history: History, parked: impl FnOnce(&History) -> For) -> Next {
-    let parked = parked(&history);
-    let deadline = history.deadline();
-    let history = Slim {
-        header: Box::new(history.header),
-        deadline,
-    };
-    Next::Wait(Waiting { history, parked })
+    Next::Wait(Waiting {
+        parked: parked(&history),
+        deadline: history.deadline(),
+        allowed: history.header.policy.deadline,
+        module: history.header.module,
+    })
 }
 
 /// Ends what the strategy does: what follows is the engine's own.

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Body, Call, Cause, CauseKind, Check, Class, Decision, Header, Health, Node, NodeId,
-    Timestamp,
+    Answer, Body, Call, Cause, CauseKind, Check, Class, Decision, Header, Health, ModuleVersion,
+    Node, NodeId, Timestamp,
 };
 use hotswap_plugins::{Calls, Stop};
 
@@ -295,7 +295,14 @@ impl<'a> Execution<'a> {
             return Err(Stop::Suspend);
         }
         let done = if recorded.due.is_some() {
-            wait_out(self.shared, self.guard, self.header, recorded, self.tape).await
+            wait_out(
+                self.shared,
+                self.guard,
+                &self.header.module,
+                recorded,
+                self.tape,
+            )
+            .await
         } else {
             let policy = &self.header.policy;
             let acts = Acts {
@@ -360,7 +367,7 @@ impl Calls for Execution<'_> {
 pub(crate) async fn wait_out(
     shared: &Shared,
     guard: &Guard,
-    header: &Header,
+    module: &ModuleVersion,
     recorded: Recorded,
     tape: &mut Tape,
 ) -> Result<Answer, Cut> {
@@ -376,7 +383,6 @@ pub(crate) async fn wait_out(
         }
         soak @ Call::Soak { .. } => {
             let times: (Timestamp, Timestamp) = (recorded.at, due);
-            let module = (&header.module.name, header.module.digest);
             let Some(mut soak) = Soak::resume(soak, module, times, recorded.readings) else {
                 return Ok(Answer::Done);
             };

@@ -114,14 +114,15 @@ impl Upload {
         version: Version,
         by: &str,
     ) -> Result<ModuleRecord, Error> {
-        let Self { modules, blob } = self;
+        let Self { modules, mut blob } = self;
         let size = blob.written();
-        let digest = blob.finish(None).await?;
-        let artifact = modules.blobs.read(digest).await?.unwrap_or_default();
+        // What is refused is not kept.
+        let artifact = blob.content().await?;
         let checked = tokio::task::spawn_blocking(move || inspect::module(&artifact)).await;
         checked
             .map_err(|error| Error::Store(Box::new(error)))?
             .map_err(Error::Refused)?;
+        let digest = blob.finish(None).await?;
         let module = ModuleVersion {
             name,
             version,

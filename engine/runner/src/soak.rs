@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Check, Clock, Digest, ModuleName, NodeId, NodeReading, Timestamp, Verdict, Watch,
+    Call, Check, Clock, ModuleName, ModuleVersion, NodeId, NodeReading, Timestamp, Verdict, Watch,
 };
 use hotswap_fleet::Fleet;
 
@@ -28,7 +28,7 @@ impl Soak {
     /// Takes up the soak that `call` asked for, from what the journal holds of its beginning.
     pub(crate) fn resume(
         call: &Call,
-        (module, version): (&ModuleName, Digest),
+        module: &ModuleVersion,
         (began, due): (Timestamp, Timestamp),
         readings: Vec<NodeReading>,
     ) -> Option<Self> {
@@ -45,10 +45,10 @@ impl Soak {
             checks.clone(),
             canary.clone(),
             baseline.clone(),
-            version,
+            module.digest,
             readings,
         );
-        let (module, nodes) = (module.clone(), watched(canary, baseline));
+        let (module, nodes) = (module.name.clone(), watched(canary, baseline));
         Some(Self {
             module,
             nodes,

@@ -239,6 +239,20 @@ impl Writer {
         self.written
     }
 
+    /// All that was written so far, to be looked at before it is kept.
+    ///
+    /// # Errors
+    /// [`Error::Write`], and [`Error::Torn`].
+    pub async fn content(&mut self) -> Result<Vec<u8>, Error> {
+        if self.torn {
+            return Err(Error::Torn);
+        }
+        let flushed = self.file.flush().await;
+        flushed.map_err(|source| self.blobs.unwritten(source))?;
+        let read = tokio::fs::read(&self.path.0).await;
+        read.map_err(|source| self.blobs.unwritten(source))
+    }
+
     /// Makes it durable under its digest, and returns that. Where the same is there
     /// already, it takes its place. A cancelled call has done it or not; nothing else
     /// stays.

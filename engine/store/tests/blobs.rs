@@ -31,6 +31,7 @@ async fn gives_back_what_was_written_piece_by_piece() {
         writer.write(piece).await.unwrap();
     }
     assert_eq!(writer.written(), whole.len() as u64);
+    assert_eq!(writer.content().await.unwrap(), whole);
     assert!(blobs.open(digest).await.unwrap().is_none(), "not yet");
     assert_eq!(writer.finish(Some(digest)).await.unwrap(), digest);
 

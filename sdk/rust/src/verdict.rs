@@ -65,6 +65,18 @@ impl Verdict {
     pub fn is_inconclusive(&self) -> bool {
         self.judgement == Judgement::Inconclusive
     }
+
+    /// The metrics of which too little was seen, for a message: `cpu, memory`.
+    #[must_use]
+    pub fn undecided(&self) -> String {
+        let metrics: Vec<_> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.judgement == Judgement::Inconclusive)
+            .map(|finding| finding.metric.as_str())
+            .collect();
+        metrics.join(", ")
+    }
 }
 
 /// The findings that made the verdict what it is, in one sentence.

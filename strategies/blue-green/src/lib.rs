@@ -68,7 +68,10 @@ impl Strategy for BlueGreen {
                 .soak(config.soak, nodes, &[], &checks)
                 .unless_failed()?;
             if verdict.is_inconclusive() {
-                control.warn(format!("soak: going on, though {verdict}"));
+                let unknown = verdict.undecided();
+                control.warn(format!(
+                    "soak: going on, though too little was seen of {unknown}"
+                ));
             }
         }
         fleet.ensure_alive(nodes)

@@ -72,7 +72,7 @@ fn a_bad_soak_takes_it_back_and_an_empty_one_does_not() {
     let (level, line) = fleet.logs().remove(0);
     assert_eq!(level, Level::Warn);
     assert!(
-        line.starts_with("soak: going on, though check error-rate is inconclusive"),
+        line.starts_with("soak: going on, though too little was seen of error-rate"),
         "{line}"
     );
 }

@@ -20,30 +20,28 @@ impl Strategy for Canary {
 
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let steps = plan.config.steps()?;
-        let mut stages = control.stages(steps.len());
-        let mut begin = |percent| {
-            let stage = format!("canary {percent} %");
-            stages.begin(&stage);
-            stage
-        };
         match plan.config.by {
             By::Nodes => {
+                let share = |percent| (percent, Amount::percent(percent).split(&plan.nodes));
+                let mut steps: Vec<_> = steps.into_iter().map(share).collect();
+                // In a small fleet a step may round to the same nodes as the one before.
+                steps.dedup_by_key(|(_, (new, _))| new.len());
+                let mut stages = control.stages(steps.len());
                 let mut updated = 0;
-                for percent in steps {
-                    let stage = begin(percent);
-                    let (new, old) = Amount::percent(percent).split(&plan.nodes);
-                    // In a small fleet a step may round to the same nodes as the one before.
-                    if new.len() > updated {
-                        fleet.deploy(&new[updated..])?;
-                        updated = new.len();
-                        watch(&stage, plan, fleet, control, new, old)?;
-                    }
+                for (percent, (new, old)) in steps {
+                    let stage = format!("canary {percent} %");
+                    stages.begin(&stage);
+                    fleet.deploy(&new[updated..])?;
+                    updated = new.len();
+                    watch(&stage, plan, fleet, control, new, old)?;
                 }
             }
             By::Requests => {
+                let mut stages = control.stages(steps.len());
                 fleet.stage(&plan.nodes).all()?;
                 for percent in steps {
-                    let stage = begin(percent);
+                    let stage = format!("canary {percent} %");
+                    stages.begin(&stage);
                     let old = if percent < 100 {
                         fleet.shift(&plan.nodes, percent).all()?;
                         &plan.nodes[..]
@@ -79,7 +77,10 @@ fn watch(
             if config.when_inconclusive == WhenInconclusive::RollBack {
                 verdict.passed()?;
             } else {
-                control.warn(format!("{stage}: going on, though {verdict}"));
+                let unknown = verdict.undecided();
+                control.warn(format!(
+                    "{stage}: going on, though too little was seen of {unknown}"
+                ));
             }
         }
     }

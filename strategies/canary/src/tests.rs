@@ -21,7 +21,10 @@ fn by_nodes_each_step_is_compared_with_the_rest() {
             "promote node-3 node-4",
         ]
     );
-    assert_eq!(fleet.stages()[1], ("canary 30 %".to_owned(), 25));
+    let stages = fleet.stages();
+    let names: Vec<_> = stages.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["canary 10 %", "canary 30 %", "canary 100 %"]);
+    assert_eq!(stages[1].1, 33);
     assert_eq!(fleet.updated().len(), 4);
 }
 
@@ -115,9 +118,10 @@ fn too_little_to_tell_goes_on_and_says_so_or_rolls_back() {
     fleet.run::<Canary>(Config::default()).unwrap();
     let (level, line) = fleet.logs().remove(0);
     assert_eq!(level, Level::Warn);
-    assert!(
-        line.starts_with("canary 10 %: going on, though check error-rate is"),
-        "{line}"
+    let asked = "error-rate, latency-p95, cpu, memory";
+    assert_eq!(
+        line,
+        format!("canary 10 %: going on, though too little was seen of {asked}")
     );
 
     let fleet = ScriptedFleet::new(2).judgement(Judgement::Inconclusive);

@@ -1,3 +1,4 @@
+use hotswap_core::Digest;
 use hotswap_guests::{DIRECT, HELLO_V1, HELLO_V2};
 use reqwest::Method;
 use serde_json::json;
@@ -50,12 +51,19 @@ async fn only_what_nodes_can_run_is_taken() {
         (DIRECT.to_vec(), "incoming-handler"),
         (Vec::new(), "WebAssembly"),
     ] {
+        let digest = Digest::of(&body);
         let problem = engine
             .wasm(Method::PUT, V1, body)
             .await
             .problem(422, "not-a-module");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(word), "{detail}");
+        let kept = format!("/api/v1/artifacts/{digest}");
+        engine
+            .node()
+            .get(&kept)
+            .await
+            .problem(404, "unknown-artifact");
     }
     engine.get(V1).await.problem(404, "unknown-module");
     engine
