@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use hotswap_core::{Append, DeploymentId, Environment, Event, Header, ModuleName, Timestamp};
 use hotswap_store::{
-    AppendError, Appended, CreateError, Head, Journal, Lease, Page, Query, ReadError,
+    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
 };
 use tokio::sync::{Notify, broadcast};
 
@@ -96,6 +96,18 @@ impl Journal for Crashing {
         limit: usize,
     ) -> Result<Vec<Event>, ReadError> {
         self.journal.events(deployment, from, limit).await
+    }
+
+    async fn since(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        self.journal.since(position, limit).await
+    }
+
+    async fn position(&self) -> Result<u64, ReadError> {
+        self.journal.position().await
+    }
+
+    fn epoch(&self) -> &str {
+        self.journal.epoch()
     }
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use hotswap_core::{CauseKind, Decision, DeploymentId, Status};
+use hotswap_core::{CauseKind, Decision, Deployment, DeploymentId, Status};
 use hotswap_runner::deployments::Error;
 use hotswap_tests::{Cluster, EMAIL};
 use serde_json::json;
@@ -222,6 +222,47 @@ async fn a_node_that_dies_in_mid_rollout_fails_it_and_the_others_go_back() -> Re
     let told = hotswap_tests::outline(&cluster.journal(id).await?);
     assert!(state.cause.is_some(), "{}", told.join("\n"));
     all_run(&cluster, "1.0.0").await?;
+    cluster.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_state_of_a_deployment_can_be_read_again() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let canary = ("canary", json!({ "soak": "1ms" }));
+    let done = cluster
+        .rolled_out(("hello", "2.0.0"), PRODUCTION, canary)
+        .await?;
+    let id = done.header.id;
+    let events = cluster.journal(id).await?;
+    let deployments = cluster.engine.deployments.clone();
+    for next in 1..=events.len() {
+        let then = deployments.at(id, next as u64).await?;
+        assert_eq!(then, Deployment::fold(&events[..next])?, "{next}");
+    }
+    let beyond = deployments.at(id, done.next_seq + 1).await?;
+    assert_eq!(beyond, deployments.get(id).await?);
+    let nothing = deployments.at(id, 0).await;
+    assert!(matches!(nothing, Err(Error::Illegal(_))), "{nothing:?}");
+    let nobody = DeploymentId::generate();
+    let unknown = deployments.at(nobody, 1).await;
+    assert!(
+        matches!(unknown, Err(Error::Unknown(id)) if id == nobody),
+        "{unknown:?}"
+    );
+
+    // The tail of all has it, after the one before it.
+    let position = deployments.position().await?;
+    assert_eq!(Some(position), events.last().map(|event| event.position));
+    let before = events[0].position - 1;
+    let tail = deployments.tail(before, usize::MAX).await?;
+    assert!(tail.iter().all(|entry| entry.deployment == id));
+    assert!(tail.into_iter().map(|entry| entry.event).eq(events));
+    assert_eq!(deployments.tail(position, 1).await?, []);
+    let epoch = deployments.epoch().to_owned();
+    let store = std::sync::Arc::new(cluster.core.store.clone());
+    cluster.restart(store).await?;
+    assert_eq!(cluster.engine.deployments.epoch(), epoch);
     cluster.stop().await;
     Ok(())
 }

@@ -74,6 +74,16 @@ pub struct NodeState {
     pub error: Option<NodeError>,
     /// When one of these changed.
     pub changed_at: Timestamp,
+    /// The sequence number of the event that last changed one of these.
+    #[serde(default)]
+    pub changed_in: u64,
+}
+
+impl NodeState {
+    fn changed(&mut self, event: &Event) {
+        self.changed_at = event.at;
+        self.changed_in = event.seq;
+    }
 }
 
 /// What became of a node so far.
@@ -182,11 +192,11 @@ impl Deployment {
                 self.question = None;
                 self.waiting_until = None;
             }
-            Body::Planned { nodes } => self.plan(nodes, event.at),
+            Body::Planned { nodes } => self.plan(nodes, event),
             Body::Called {
                 call, request, due, ..
             } => self.called(*call, request, *due, event.at),
-            Body::Answered { answer, .. } => self.answered(answer, event.at),
+            Body::Answered { answer, .. } => self.answered(answer, event),
             Body::Settling => self.close_stage(event.at),
             Body::Reverting { cause } => {
                 self.cause = Some(cause.clone());
@@ -195,18 +205,19 @@ impl Deployment {
                 self.open = None;
                 self.close_stage(event.at);
             }
-            Body::Ended { outcome, failures } => self.ended(*outcome, failures, event.at),
+            Body::Ended { outcome, failures } => self.ended(*outcome, failures, event),
         }
         Ok(())
     }
 
-    fn plan(&mut self, nodes: &[Node], at: Timestamp) {
+    fn plan(&mut self, nodes: &[Node], event: &Event) {
         let state = |node: &Node| NodeState {
             zone: node.zone.clone(),
             before: node.active.clone(),
             phase: NodePhase::Pending,
             error: None,
-            changed_at: at,
+            changed_at: event.at,
+            changed_in: event.seq,
         };
         self.nodes = nodes
             .iter()
@@ -249,7 +260,7 @@ impl Deployment {
         }
     }
 
-    fn answered(&mut self, answer: &Answer, at: Timestamp) {
+    fn answered(&mut self, answer: &Answer, event: &Event) {
         self.waiting_until = None;
         self.question = None;
         if let Answer::Verdict(Verdict { findings, .. }) = answer {
@@ -284,12 +295,12 @@ impl Deployment {
                 }
                 (None, None) => continue,
             }
-            node.changed_at = at;
+            node.changed(event);
         }
     }
 
-    fn ended(&mut self, outcome: Outcome, failures: &[NodeFailure], at: Timestamp) {
-        self.ended_at = Some(at);
+    fn ended(&mut self, outcome: Outcome, failures: &[NodeFailure], event: &Event) {
+        self.ended_at = Some(event.at);
         self.failures = failures.to_vec();
         match outcome {
             Outcome::Succeeded => self.progress = 100,
@@ -303,7 +314,7 @@ impl Deployment {
                     } else {
                         continue;
                     }
-                    node.changed_at = at;
+                    node.changed(event);
                 }
             }
         }

@@ -9,7 +9,9 @@ use hotswap_core::{
     ModuleName, ModuleVersion, Requester, StrategyName, StrategyRef,
 };
 use hotswap_fleet::Registry;
-use hotswap_store::{AppendError, Appended, Catalogue, CreateError, Journal, ModuleRecord, Query};
+use hotswap_store::{
+    AppendError, Appended, Catalogue, CreateError, Entry, Journal, ModuleRecord, Query,
+};
 use semver::Version;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -182,10 +184,25 @@ impl Deployments {
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment.
     pub async fn get(&self, id: DeploymentId) -> Result<Deployment, Error> {
-        let mut events = self.journal.events(id, 0, PAGE).await?;
+        self.at(id, u64::MAX).await
+    }
+
+    /// The state of a deployment as it was when event number `next_seq` was the next one;
+    /// the state now, where it has not come that far.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is no such deployment; [`Error::Illegal`] for number
+    /// 0, before which there is no state.
+    pub async fn at(&self, id: DeploymentId, next_seq: u64) -> Result<Deployment, Error> {
+        let page = |from: u64| {
+            let missing = usize::try_from(next_seq.saturating_sub(from));
+            missing.map_or(PAGE, |missing| missing.min(PAGE))
+        };
+        let mut events = self.journal.events(id, 0, page(0)).await?;
         let mut state = Deployment::fold(&events)?;
         while events.len() == PAGE {
-            events = self.journal.events(id, state.next_seq, PAGE).await?;
+            let from = state.next_seq;
+            events = self.journal.events(id, from, page(from)).await?;
             events.iter().try_for_each(|event| state.apply(event))?;
         }
         Ok(state)
@@ -250,6 +267,28 @@ impl Deployments {
             open.push((id, self.journal.head(id).await?.lifecycle));
         }
         Ok(open)
+    }
+
+    /// At most `limit` events of all deployments that come after a position, in order; see
+    /// [`Journal::since`]. Does not wait for any: [`Self::subscribe`] tells when to ask.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn tail(&self, position: u64, limit: usize) -> Result<Vec<Entry>, Error> {
+        Ok(self.journal.since(position, limit).await?)
+    }
+
+    /// The position of the last event of all deployments; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn position(&self) -> Result<u64, Error> {
+        Ok(self.journal.position().await?)
+    }
+
+    /// In which positions mean something; see [`Journal::epoch`].
+    pub fn epoch(&self) -> &str {
+        self.journal.epoch()
     }
 
     /// Tells of every append from now on; see [`Journal::subscribe`].

@@ -48,8 +48,12 @@ pub struct Engine {
     pub strategies: Strategies,
     /// The nodes.
     pub registry: Registry,
+    /// How they are reached.
+    pub fleet: Arc<dyn Fleet>,
     /// The policies.
     pub environments: Environments,
+    /// The time, which whoever stands over the engine shares with it.
+    pub clock: Arc<dyn Clock>,
     supervisor: Supervisor,
 }
 
@@ -84,7 +88,7 @@ impl Engine {
         let supervisor = Supervisor::new(Arc::new(Shared {
             journal: Arc::clone(&parts.journal),
             strategies: strategies.clone(),
-            fleet: parts.fleet,
+            fleet: Arc::clone(&parts.fleet),
             clock: Arc::clone(&parts.clock),
             limits: parts.limits,
             instances: Semaphore::new(parts.limits.instances),
@@ -103,7 +107,7 @@ impl Engine {
             strategies: strategies.clone(),
             registry: parts.registry.clone(),
             environments: parts.environments.clone(),
-            clock: parts.clock,
+            clock: Arc::clone(&parts.clock),
             supervisor: supervisor.clone(),
         };
         let (registry, environments) = (parts.registry, parts.environments);
@@ -112,7 +116,9 @@ impl Engine {
             modules,
             strategies,
             registry,
+            fleet: parts.fleet,
             environments,
+            clock: parts.clock,
             supervisor,
         })
     }

@@ -43,6 +43,23 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Event>, ReadError>;
 
+    /// The tail of all journals as one: at most `limit` events of all deployments with a
+    /// higher position, in order of position. None where there is nothing new.
+    ///
+    /// Positions become visible in order: once an event can be read, no other one will ever
+    /// appear below it. Whoever reads on from the last position that they saw misses none
+    /// and sees none twice, within one [`epoch`](Self::epoch).
+    async fn since(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError>;
+
+    /// The position of the last event; 0 where there is none yet. Never lower than what
+    /// this store, or the news of it, has told before.
+    async fn position(&self) -> Result<u64, ReadError>;
+
+    /// A word made at random when the store was made, and kept for its life: positions that
+    /// were seen in another epoch mean nothing here. A copy of a store has the epoch of
+    /// what it was copied from.
+    fn epoch(&self) -> &str;
+
     /// Where a deployment is.
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError>;
 
@@ -82,6 +99,15 @@ pub struct Head {
     pub next_seq: u64,
     /// What its events say of the deployment's life.
     pub lifecycle: Lifecycle,
+}
+
+/// An event, and the deployment that it is of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Of which deployment.
+    pub deployment: DeploymentId,
+    /// What happened to it.
+    pub event: Event,
 }
 
 /// Something was appended.

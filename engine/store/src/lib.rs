@@ -32,6 +32,6 @@ pub use blobs::{Blob, Blobs};
 pub use catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
 pub use error::Error;
 pub use journal::{
-    AppendError, Appended, CreateError, Head, Journal, Lease, Page, Query, ReadError,
+    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
 };
 pub use sqlite::Sqlite;

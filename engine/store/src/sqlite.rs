@@ -30,7 +30,7 @@ use self::readers::Readers;
 use self::writer::{BATCH, Writer};
 use crate::Error;
 use crate::journal::{
-    AppendError, Appended, CreateError, Head, Journal, Lease, Page, Query, ReadError,
+    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
 };
 
 /// News that wait for a receiver that is slow. A third of a second at full load; some
@@ -54,6 +54,7 @@ struct Shared {
     commands: mpsc::Sender<Command>,
     appended: broadcast::Sender<Appended>,
     readers: Readers,
+    epoch: String,
     /// Its other end is dropped when the thread that writes is done.
     ended: watch::Receiver<()>,
 }
@@ -87,6 +88,7 @@ impl Sqlite {
         let lock = Lock::take(path)?;
         let mut connection = schema::connect(path, schema::Role::Write)?;
         schema::migrate(&mut connection, path)?;
+        let epoch = query::epoch(&connection).map_err(Error::Read)?;
         schema::lengthen_log(path)?;
         let readers = Readers::open(path)?;
         let (commands, received) = mpsc::channel(BATCH);
@@ -102,6 +104,7 @@ impl Sqlite {
             commands,
             appended,
             readers,
+            epoch,
             ended,
         };
         Ok(Self {
@@ -193,6 +196,19 @@ impl Journal for Sqlite {
         self.read(move |connection| query::events(connection, deployment, from, limit))
             .await?
             .ok_or(ReadError::Unknown(deployment))
+    }
+
+    async fn since(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        let entries = self.read(move |connection| query::since(connection, position, limit));
+        Ok(entries.await?)
+    }
+
+    async fn position(&self) -> Result<u64, ReadError> {
+        Ok(self.read(query::position).await?)
+    }
+
+    fn epoch(&self) -> &str {
+        &self.shared.epoch
     }
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {

@@ -122,6 +122,13 @@ fn nodes_are_told_by_what_was_answered_not_by_what_was_asked() {
     ];
     assert_eq!(phases, expected);
     assert_eq!(state.nodes[&ids(&["b"])[0]].error, Some(refused("b").error));
+    // Each remembers its own event: the plan is number 1, the answers are 3 and 5.
+    let changed: Vec<_> = state
+        .nodes
+        .values()
+        .map(|node| (node.changed_in, node.changed_at.millis()))
+        .collect();
+    assert_eq!(changed, [(5, 5000), (3, 3000), (1, 1000)]);
 }
 
 #[test]
@@ -214,6 +221,8 @@ fn a_failed_soak_shows_its_findings_and_the_way_back() {
     let state = Deployment::fold(&journal(bodies)).unwrap();
     let phases: Vec<_> = state.nodes.values().map(|node| node.phase).collect();
     assert_eq!(phases, [NodePhase::Reverted, NodePhase::Pending]);
+    let changed: Vec<_> = state.nodes.values().map(|node| node.changed_in).collect();
+    assert_eq!(changed, [7, 1]);
 }
 
 #[test]

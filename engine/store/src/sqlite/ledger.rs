@@ -4,6 +4,7 @@ use hotswap_core::{Append, DeploymentId, Fence, Header, Lifecycle, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::bodies::Bodies;
+use super::query;
 use super::row::{self, Known};
 use crate::{AppendError, Appended, CreateError, Error, Head, Lease, ReadError};
 
@@ -28,11 +29,10 @@ type Outcome<T, E> = rusqlite::Result<Result<T, E>>;
 
 impl Ledger {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let position = "SELECT coalesce(max(position), 0) FROM event";
         let fence = "SELECT last FROM fence";
         Ok(Self {
             known: HashMap::new(),
-            position: connection.query_row(position, [], |row| row::unsigned(row, 0))?,
+            position: query::position(connection)?,
             fence: connection.query_row(fence, [], |row| row::unsigned(row, 0))?,
         })
     }

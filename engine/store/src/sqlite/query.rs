@@ -1,8 +1,8 @@
 use hotswap_core::{DeploymentId, Environment, Event, ModuleName, Timestamp};
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::row;
-use crate::{Page, Query};
+use crate::{Entry, Page, Query};
 
 /// SQLite's numbers are signed: nothing is that far, and no limit is that large.
 fn bounded(number: impl TryInto<i64>) -> i64 {
@@ -30,16 +30,51 @@ pub(super) fn events(
         WHERE deployment = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
     connection
         .prepare_cached(query)?
-        .query_map(params![number, bounded(from), bounded(limit)], |row| {
-            Ok(Event {
-                seq: row::unsigned(row, 0)?,
-                position: row::unsigned(row, 1)?,
-                at: Timestamp::from_millis(row::unsigned(row, 2)?),
-                body: row::json(row, 3)?,
-            })
-        })?
+        .query_map(params![number, bounded(from), bounded(limit)], event)?
         .collect::<rusqlite::Result<_>>()
         .map(Some)
+}
+
+/// The columns seq, position, at and body.
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        seq: row::unsigned(row, 0)?,
+        position: row::unsigned(row, 1)?,
+        at: Timestamp::from_millis(row::unsigned(row, 2)?),
+        body: row::json(row, 3)?,
+    })
+}
+
+/// In order of position.
+pub(super) fn since(
+    connection: &Connection,
+    position: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    // A cross join keeps its order: the events from the position on, and a deployment for each.
+    let query = "SELECT seq, position, at, body, id
+        FROM event CROSS JOIN deployment ON number = deployment
+        WHERE position > ?1 ORDER BY position LIMIT ?2";
+    connection
+        .prepare_cached(query)?
+        .query_map(params![bounded(position), bounded(limit)], |row| {
+            Ok(Entry {
+                deployment: row::id(row, 4)?,
+                event: event(row)?,
+            })
+        })?
+        .collect()
+}
+
+/// Of the last event; 0 where there is none.
+pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(position), 0) FROM event")?
+        .query_row([], |row| row::unsigned(row, 0))
+}
+
+pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT word FROM epoch", [], |row| row.get(0))
 }
 
 /// Oldest first.

@@ -12,7 +12,7 @@ const APPLICATION: i64 = 0x486f_7453;
 
 /// Each brings a database of the version that is its index to the next one. What has been
 /// released is never changed: add another.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The size up to which the write-ahead log is written before the first commit, and at
 /// which it is copied into the database: 2,000 pages. It is then written from its start

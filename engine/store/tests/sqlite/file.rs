@@ -105,6 +105,44 @@ async fn a_file_of_somebody_else_is_left_alone() {
     assert!(matches!(error, Error::Open { .. }), "{error:?}");
 }
 
+/// Its schema, statement by statement.
+fn schema(connection: &Connection) -> Vec<String> {
+    let query = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+    let mut query = connection.prepare(query).unwrap();
+    let statements = query.query_map([], |row| row.get(0)).unwrap();
+    statements.collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    let files = Files::new();
+    let store = files.open().await;
+    let id = begin(&store, "checkout", "production").await;
+    let made_with = store.epoch().to_owned();
+    store.close().await;
+    {
+        let first = Connection::open_in_memory().unwrap();
+        first
+            .execute_batch(include_str!("../../src/sqlite/schema/1.sql"))
+            .unwrap();
+        let file = Connection::open(files.path()).unwrap();
+        file.execute_batch("DROP TABLE epoch; PRAGMA user_version = 1")
+            .unwrap();
+        assert_eq!(schema(&file), schema(&first));
+    }
+
+    let store = files.open().await;
+    let epoch = store.epoch().to_owned();
+    assert_eq!(epoch.len(), made_with.len());
+    assert_ne!(epoch, made_with);
+    assert_eq!(store.since(0, 9).await.unwrap()[0].deployment, id);
+    put(&store, id, 1, &[planned()]).await;
+    store.close().await;
+    let store = files.open().await;
+    assert_eq!(store.epoch(), epoch);
+    store.close().await;
+}
+
 /// Everything that was acknowledged before a copy of database and log was begun is in
 /// the copy, as it would be on the disk of a machine that lost its power then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -385,3 +385,83 @@ pub async fn an_append_of_nothing_only_compares<S: Stores>() {
     assert_eq!(news.recv().await.unwrap().head.next_seq, 2);
     stores.close(store).await;
 }
+
+pub async fn all_journals_have_one_tail<S: Stores>() {
+    let stores = S::new();
+    let store = stores.open().await;
+    assert_eq!(store.position().await.unwrap(), 0);
+    assert_eq!(store.since(0, usize::MAX).await.unwrap(), []);
+
+    let a = begin(&store, "a", "production").await;
+    let b = begin(&store, "b", "production").await;
+    put(&store, b, 1, &[planned(), log(0, "b")]).await;
+    put(&store, a, 1, &[planned()]).await;
+    end(&store, b, &failure()).await;
+    put(&store, a, 2, &[log(0, "a")]).await;
+
+    let tail = store.since(0, usize::MAX).await.unwrap();
+    let order: Vec<_> = tail
+        .iter()
+        .map(|entry| (entry.deployment, entry.event.seq))
+        .collect();
+    assert_eq!(
+        order,
+        [
+            (a, 0),
+            (b, 0),
+            (b, 1),
+            (b, 2),
+            (a, 1),
+            (b, 3),
+            (b, 4),
+            (a, 2)
+        ]
+    );
+    assert!(tail.is_sorted_by(|one, other| one.event.position < other.event.position));
+    for id in [a, b] {
+        let of_one = tail.iter().filter(|entry| entry.deployment == id);
+        let of_one: Vec<_> = of_one.map(|entry| entry.event.clone()).collect();
+        assert_eq!(of_one, all(&store, id).await);
+    }
+    let last = tail.last().unwrap().event.position;
+    assert_eq!(store.position().await.unwrap(), last);
+
+    for limit in 1..=tail.len() + 1 {
+        let (mut read, mut position) = (Vec::new(), 0);
+        loop {
+            let page = store.since(position, limit).await.unwrap();
+            assert!(page.len() <= limit);
+            let Some(newest) = page.last() else { break };
+            position = newest.event.position;
+            read.extend(page);
+        }
+        assert_eq!(read, tail, "{limit} at once");
+    }
+    assert_eq!(store.since(0, 0).await.unwrap(), []);
+    for position in [last, last + 1, u64::MAX] {
+        assert_eq!(store.since(position, usize::MAX).await.unwrap(), []);
+    }
+    stores.close(store).await;
+
+    let store = stores.open().await;
+    assert_eq!(store.position().await.unwrap(), last);
+    put(&store, a, 3, &[log(1, "on")]).await;
+    let new = store.since(last, 9).await.unwrap();
+    assert_eq!((new[0].deployment, new[0].event.seq, new.len()), (a, 3, 1));
+    stores.close(store).await;
+}
+
+pub async fn an_epoch_is_as_long_as_a_store<S: Stores>() {
+    let (stores, others) = (S::new(), S::new());
+    let (store, other) = (stores.open().await, others.open().await);
+    let epoch = store.epoch().to_owned();
+    assert!(epoch.len() >= 16, "{epoch}");
+    assert_ne!(epoch, other.epoch());
+    others.close(other).await;
+    begin(&store, "checkout", "production").await;
+    assert_eq!(store.epoch(), epoch);
+    stores.close(store).await;
+    let store = stores.open().await;
+    assert_eq!(store.epoch(), epoch);
+    stores.close(store).await;
+}

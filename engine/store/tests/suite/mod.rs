@@ -32,9 +32,10 @@ macro_rules! suite {
             an_older_lease_is_void, fences_rise_over_all_deployments_and_starts,
             unknown_deployments_are_said_to_be, reads_a_part, everything_is_there_after_a_start,
             pages_from_the_newest_on, filters, tells_what_last_succeeded, tells_of_every_append,
-            an_append_of_nothing_only_compares);
+            an_append_of_nothing_only_compares, all_journals_have_one_tail,
+            an_epoch_is_as_long_as_a_store);
         suite!($stores, race: of_many_creates_one_wins, of_many_appends_at_one_place_one_wins,
-            many_journals_at_once_have_no_gaps, a_cancelled_append_is_whole_or_not_there);
+            many_journals_at_once_have_no_gaps, whoever_follows_the_tail_misses_none, a_cancelled_append_is_whole_or_not_there);
         suite!($stores, catalogue: modules, strategies, nodes);
 
         #[test]

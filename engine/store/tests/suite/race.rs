@@ -1,11 +1,12 @@
 //! Many callers at once.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use hotswap_core::Deployment;
-use hotswap_store::{CreateError, Journal};
+use hotswap_core::{Deployment, DeploymentId};
+use hotswap_store::{CreateError, Entry, Journal};
 use tokio::task::JoinSet;
 
 use super::{Stores, append, at, begin, conflict, header, log, planned, put};
@@ -108,6 +109,50 @@ pub async fn many_journals_at_once_have_no_gaps<S: Stores>() {
         assert!(appended.position > last, "told out of order");
         last = appended.position;
     }
+    stores.close(store).await;
+}
+
+pub async fn whoever_follows_the_tail_misses_none<S: Stores>() {
+    const JOURNALS: u32 = 16;
+    const APPENDS: u32 = 40;
+    let stores = S::new();
+    let store = stores.open().await;
+    let mut news = store.subscribe();
+    let mut tasks = JoinSet::new();
+    for number in 0..JOURNALS {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let id = begin(&store, &format!("m{number}"), "production").await;
+            let mut next = put(&store, id, 1, &[planned()]).await.next_seq;
+            for call in 0..APPENDS {
+                let bodies = [log(2 * call, "a"), log(2 * call + 1, "b")];
+                next = put(&store, id, next, &bodies).await.next_seq;
+            }
+        });
+    }
+    let mut tail: Vec<Entry> = Vec::new();
+    let mut position = 0;
+    let whole = (JOURNALS * (2 + 2 * APPENDS)) as usize;
+    while tail.len() < whole {
+        let told = news.recv().await.unwrap().position;
+        // Whoever hears of an event can read it.
+        assert!(store.position().await.unwrap() >= told);
+        while position < told {
+            // Now and then in the middle of an append.
+            let page = store.since(position, 7).await.unwrap();
+            position = page.last().unwrap().event.position;
+            tail.extend(page);
+        }
+    }
+    assert!(tail.is_sorted_by(|one, other| one.event.position < other.event.position));
+    let mut next: HashMap<DeploymentId, u64> = HashMap::new();
+    for entry in &tail {
+        let next = next.entry(entry.deployment).or_default();
+        assert_eq!(entry.event.seq, *next, "left out, or told twice");
+        *next += 1;
+    }
+    tasks.join_all().await;
+    assert_eq!(store.since(0, usize::MAX).await.unwrap(), tail);
     stores.close(store).await;
 }
 
