@@ -1,161 +1,128 @@
-//! Who may do what: two bearer tokens, one for people and their programs, one for nodes.
+//! Who may do what. A token tells who somebody is and in which role; an operation says by
+//! the extractor that it takes, [`Viewer`], [`Operator`], [`Admin`] or [`Node`], whom it
+//! is for. What is no operation of the document asks [`identify`].
 
-use std::fmt;
-
-use hotswap_core::Digest;
+use hotswap_core::Timestamp;
 use poem::Request;
-use poem_openapi::SecurityScheme;
-use poem_openapi::auth::Bearer;
-use subtle::ConstantTimeEq;
+use poem::web::headers::authorization::Bearer;
+use poem::web::headers::{Authorization, HeaderMapExt};
 
 use crate::context::Context;
 use crate::problem::{Kind, Problem};
 
-/// Shorter ones can be guessed: 16 random letters and digits are some 95 bits.
-const SHORTEST: usize = 16;
+mod identity;
+mod jwt;
+mod refusal;
+mod role;
+mod scheme;
+mod secret;
 
-/// A bearer token. Kept as its hash, and never shown.
-#[derive(Clone)]
-pub struct Secret {
-    hash: String,
-}
+pub(crate) use identity::Identity;
+pub use jwt::{Algorithm, Jwt, KeyError, SignError, Signer};
+pub(crate) use refusal::Refusal;
+pub use role::{Role, UnknownRole};
+pub(crate) use scheme::{Admin, Node, Operator, Viewer};
+pub use secret::{Secret, WeakSecret};
 
-/// A text that cannot be a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a token has at least {SHORTEST} characters, all of them visible ASCII without spaces; make one with: openssl rand -hex 32"
-)]
-pub struct WeakSecret;
-
-/// The tokens that the API takes.
+/// The tokens that stay the same until somebody changes them.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// Opens everything but what nodes say of themselves.
+    /// Opens everything but what nodes say of themselves: the role [`Role::Admin`].
     pub api: Secret,
     /// Opens what nodes need, and nothing else.
     pub node: Secret,
 }
 
-impl Secret {
-    /// The token with this text.
+/// All that tells tokens that are known from those that are not.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    tokens: Tokens,
+    jwt: Option<Jwt>,
+}
+
+impl Authority {
+    /// Knows these tokens, and those that are signed as `jwt` says, where there is one.
+    pub fn new(tokens: Tokens, jwt: Option<Jwt>) -> Self {
+        Self { tokens, jwt }
+    }
+
+    /// Who shows this token.
     ///
     /// # Errors
-    /// Where it is too short, or cannot stand in a header.
-    pub fn new(text: &str) -> Result<Self, WeakSecret> {
-        if text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self { hash: hash(text) })
-        } else {
-            Err(WeakSecret)
+    /// Where nobody is known by it, or not any more; and for the node token, which is of
+    /// machines and not of anybody.
+    pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, Refusal> {
+        // Both are compared whatever comes of the first: time tells nothing.
+        match (self.tokens.api.is(token), self.tokens.node.is(token)) {
+            (true, _) => Ok(Identity::of_the_api_token()),
+            (false, true) => Err(Refusal::Node),
+            (false, false) => match &self.jwt {
+                Some(jwt) => jwt.read(token, now),
+                None => Err(Refusal::Unknown),
+            },
         }
     }
-
-    /// Whether `text` is the token. Takes as long for any text of the same length.
-    fn is(&self, text: &str) -> bool {
-        self.hash.as_bytes().ct_eq(hash(text).as_bytes()).into()
-    }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
+/// Who asks, for what is no operation of the document: the token is in the same header.
+///
+/// # Errors
+/// A 401 where there is no token, or none that does; a 403 for the node token.
+pub(crate) fn identify(request: &Request) -> Result<Identity, Problem> {
+    let shown = request.headers().typed_get::<Authorization<Bearer>>();
+    let shown = shown.ok_or_else(Problem::no_token)?;
+    Ok(context(request)?.authenticate(shown.token())?)
 }
 
-/// Of equal length for all texts: the comparison does not tell how long the token is.
-fn hash(text: &str) -> String {
-    Digest::of(text.as_bytes()).hex()
-}
-
-/// Who shows the API token.
-pub(crate) struct Caller;
-
-/// Who shows the node token.
-pub(crate) struct Machine;
-
-impl Caller {
-    /// How the journal names whoever shows the API token.
-    pub const SUBJECT: &str = "api-token";
-}
-
-/// The API token: a person, or a program that works for one.
-#[derive(SecurityScheme)]
-#[oai(rename = "apiToken", ty = "bearer", checker = "check_api")]
-pub(crate) struct Operator(Caller);
-
-/// The node token: a machine that runs `hotswap node`.
-#[derive(SecurityScheme)]
-#[oai(rename = "nodeToken", ty = "bearer", checker = "check_node")]
-pub(crate) struct Node(Machine);
-
-async fn check_api(request: &Request, shown: Bearer) -> poem::Result<Caller> {
-    let tokens = tokens(request)?;
-    // Both are compared whatever comes of the first: time tells nothing.
-    match (tokens.api.is(&shown.token), tokens.node.is(&shown.token)) {
-        (true, _) => Ok(Caller),
-        (false, true) => Err(forbidden(
-            "the node token opens only what nodes need; show the API token",
-        )),
-        (false, false) => Err(unknown()),
-    }
-}
-
-async fn check_node(request: &Request, shown: Bearer) -> poem::Result<Machine> {
-    let tokens = tokens(request)?;
-    match (tokens.node.is(&shown.token), tokens.api.is(&shown.token)) {
-        (true, _) => Ok(Machine),
-        (false, true) => Err(forbidden("this is for nodes alone; show the node token")),
-        (false, false) => Err(unknown()),
-    }
-}
-
-fn tokens(request: &Request) -> poem::Result<&Tokens> {
+fn context(request: &Request) -> Result<&Context, Problem> {
     let context = request.data::<Context>();
-    context
-        .map(|context| &*context.tokens)
-        .ok_or_else(|| Problem::new(Kind::Internal, "").into())
-}
-
-fn forbidden(detail: &str) -> poem::Error {
-    Problem::new(Kind::Forbidden, detail).into()
-}
-
-fn unknown() -> poem::Error {
-    Problem::new(
-        Kind::Unauthorized,
-        "the token is not one that this engine knows",
-    )
-    .into()
+    context.ok_or_else(|| Problem::new(Kind::Internal, ""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_token_is_itself_alone_and_never_shown() {
-        let secret = Secret::new("0123456789abcdef").unwrap();
-        assert!(secret.is("0123456789abcdef"));
-        for other in [
-            "",
-            "0123456789abcde",
-            "0123456789abcdef0",
-            "0123456789abcdeF",
-        ] {
-            assert!(!secret.is(other), "{other}");
-        }
-        assert!(!format!("{secret:?}").contains("0123"));
+    const API: &str = "api-token-0123456789";
+    const NODE: &str = "node-token-0123456789";
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    fn authority(jwt: bool) -> Authority {
+        let tokens = Tokens {
+            api: Secret::new(API).unwrap(),
+            node: Secret::new(NODE).unwrap(),
+        };
+        let jwt = jwt.then(|| Jwt::new(Algorithm::Hs256, SECRET, "issuer", "engine").unwrap());
+        Authority::new(tokens, jwt)
     }
 
     #[test]
-    fn what_could_be_guessed_or_not_be_sent_is_refused() {
-        for bad in [
-            "",
-            "short",
-            "0123456789 abcdef",
-            "0123456789abcdé",
-            "0123456789abcde\n",
-        ] {
-            assert!(Secret::new(bad).is_err(), "{bad}");
+    fn each_token_is_what_it_is() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let later = Timestamp::from_millis(1_700_000_060_000);
+        let signer = Signer::new(SECRET, "issuer", "engine").unwrap();
+        let token = signer.sign("ada", Role::Viewer, now, later).unwrap();
+        for jwt in [false, true] {
+            let authority = authority(jwt);
+            let admin = authority.authenticate(API, Timestamp::MAX).unwrap();
+            assert_eq!((&*admin.subject, admin.role), ("api-token", Role::Admin));
+            assert_eq!(admin.expires_at, None);
+            assert_eq!(authority.authenticate(NODE, now), Err(Refusal::Node));
+            for bad in ["", "a.b.c", "api-token-0123456780"] {
+                let refused = authority.authenticate(bad, now);
+                assert_eq!(refused, Err(Refusal::Unknown), "{bad}");
+            }
+            let signed = authority.authenticate(&token, now);
+            if jwt {
+                let expected = Identity {
+                    subject: "ada".to_owned(),
+                    role: Role::Viewer,
+                    expires_at: Some(later),
+                };
+                assert_eq!(signed, Ok(expected));
+            } else {
+                assert_eq!(signed, Err(Refusal::Unknown));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 
-use crate::auth::Operator;
+use crate::auth::Viewer;
 use crate::context::Context;
 use crate::openapi::Tag;
 use crate::problem::{AUTH, Failure, INVALID, Kind, MISSING, Problem, UNAVAILABLE};
@@ -32,7 +32,7 @@ impl Clusters {
     #[oai(path = "/clusters", method = "get", operation_id = "listClusters")]
     async fn list(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
     ) -> Result<Json<view::Clusters>, Failure<AUTH>> {
         let engine = &context.engine;
@@ -55,7 +55,7 @@ impl Clusters {
     )]
     async fn get(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
         /// The environment's name.
         environment: Path<Text<Environment>>,

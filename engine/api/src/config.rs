@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::Tokens;
+use crate::{Jwt, Origin, Tokens};
 
 /// How the API is served.
 #[derive(Debug, Clone)]
@@ -11,8 +11,23 @@ pub struct Config {
     pub addr: SocketAddr,
     /// Who may do what.
     pub tokens: Tokens,
+    /// How signed tokens are checked; none: none are taken.
+    pub jwt: Option<Jwt>,
+    /// Whose pages may call from a browser, besides those of the server itself.
+    pub cors_origins: Vec<Origin>,
     /// What a client may use.
     pub limits: Limits,
+    /// How those who watch are told.
+    pub live: Live,
+}
+
+/// How those who watch are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// Times and limits of each hub.
+    pub hubs: hotswap_signalr::Config,
+    /// How often metrics are measured and told.
+    pub metrics_every: Duration,
 }
 
 /// What clients may use of the server.
@@ -35,12 +50,25 @@ pub struct Limits {
 }
 
 impl Config {
-    /// On 127.0.0.1, port 5000, with the default limits.
+    /// On 127.0.0.1, port 5000, with the default limits, for no signed tokens and no other
+    /// pages.
     pub fn new(tokens: Tokens) -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
             tokens,
+            jwt: None,
+            cors_origins: Vec::new(),
             limits: Limits::default(),
+            live: Live::default(),
+        }
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            hubs: hotswap_signalr::Config::default(),
+            metrics_every: Duration::from_secs(5),
         }
     }
 }
@@ -48,7 +76,7 @@ impl Config {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: 8192,
             request: Duration::from_secs(30),
             upload: Duration::from_secs(30 * 60),
             inactivity: Duration::from_secs(30),

@@ -1,7 +1,5 @@
 //! `/api/v1/deployments`.
 
-use std::time::Duration;
-
 use hotswap_core::{DeploymentId, Environment, ModuleName};
 use hotswap_store::Query as Wanted;
 use poem::web::Data;
@@ -9,7 +7,7 @@ use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
-use crate::auth::Operator;
+use crate::auth::{Operator, Viewer};
 use crate::body::{Body, OptionalBody};
 use crate::context::Context;
 use crate::openapi::Tag;
@@ -19,10 +17,6 @@ use crate::problem::{
 };
 use crate::text::Text;
 use crate::view;
-
-/// The longest that a request for events may wait, in seconds: proxies cut what is silent
-/// for longer.
-pub(crate) const LONGEST_WAIT: u64 = 60;
 
 /// What reading can answer.
 const READ: u16 = INVALID | AUTH | UNAVAILABLE;
@@ -72,16 +66,15 @@ impl Deployments {
     )]
     async fn create(
         &self,
-        _operator: Operator,
+        operator: Operator,
         context: Data<&Context>,
         /// W3C trace context; kept with the deployment.
         #[oai(name = "traceparent")]
         trace: Header<Option<String>>,
         body: Body<view::CreateDeployment>,
     ) -> Result<Begun, Failure<{ ASK & !MISSING }>> {
-        let new = body
-            .0
-            .check(trace.0.filter(|trace| is_traceparent(trace)))?;
+        let trace = trace.0.filter(|trace| is_traceparent(trace));
+        let new = body.0.check(&operator.0, trace)?;
         Ok(begun(context.engine.deployments.create(new).await?))
     }
 
@@ -95,7 +88,7 @@ impl Deployments {
     )]
     async fn list(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
         /// Only in this environment.
         environment: Query<Option<Text<Environment>>>,
@@ -143,51 +136,13 @@ impl Deployments {
     )]
     async fn get(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
         /// The execution id.
         id: Path<Text<DeploymentId>>,
     ) -> Result<Json<view::Deployment>, Failure<{ READ | MISSING }>> {
         let deployment = context.engine.deployments.get(id.0.0).await?;
         Ok(Json(deployment.into()))
-    }
-
-    /// Read what happened to a deployment
-    ///
-    /// Its events, in order. To follow a deployment, ask again with the answer's `after`
-    /// and a `wait`: the answer comes at once where there is something new, and else as
-    /// soon as there is. The last event is of the type `ended`.
-    #[oai(
-        path = "/deployments/:id/events",
-        method = "get",
-        operation_id = "listEvents"
-    )]
-    async fn events(
-        &self,
-        _operator: Operator,
-        context: Data<&Context>,
-        /// The execution id.
-        id: Path<Text<DeploymentId>>,
-        /// Only events with a higher number; absent: from the first.
-        after: Query<Option<u64>>,
-        /// At most that many.
-        #[oai(
-            default = "default_events",
-            validator(minimum(value = "1"), maximum(value = "1000"))
-        )]
-        limit: Query<u16>,
-        /// How long to wait for the first event, in seconds.
-        #[oai(default, validator(maximum(value = "60")))]
-        wait: Query<u64>,
-    ) -> Result<Json<view::Events>, Failure<{ READ | MISSING }>> {
-        let from = after.0.map_or(0, |after| after.saturating_add(1));
-        let wait = Duration::from_secs(wait.0.min(LONGEST_WAIT));
-        let deployments = &context.engine.deployments;
-        let events = tokio::select! {
-            events = deployments.events(id.0.0, from, limit.0.into(), wait) => events?,
-            () = context.closing.cancelled() => Vec::new(),
-        };
-        Ok(Json(view::Events::new(events, after.0)))
     }
 
     /// Abort a deployment
@@ -201,13 +156,13 @@ impl Deployments {
     )]
     async fn abort(
         &self,
-        _operator: Operator,
+        operator: Operator,
         context: Data<&Context>,
         /// The execution id.
         id: Path<Text<DeploymentId>>,
         body: OptionalBody<view::Abort>,
     ) -> Result<Json<view::Deployment>, Failure<ASK>> {
-        let (by, reason) = body.0.check()?;
+        let (by, reason) = body.0.check(&operator.0)?;
         let deployment = context
             .engine
             .deployments
@@ -227,13 +182,13 @@ impl Deployments {
     )]
     async fn pause(
         &self,
-        _operator: Operator,
+        operator: Operator,
         context: Data<&Context>,
         /// The execution id.
         id: Path<Text<DeploymentId>>,
         body: OptionalBody<view::By>,
     ) -> Result<Json<view::Deployment>, Failure<ASK>> {
-        let by = body.0.check()?;
+        let by = body.0.check(&operator.0)?;
         let deployment = context.engine.deployments.pause(id.0.0, &by).await?;
         Ok(Json(deployment.into()))
     }
@@ -248,13 +203,13 @@ impl Deployments {
     )]
     async fn resume(
         &self,
-        _operator: Operator,
+        operator: Operator,
         context: Data<&Context>,
         /// The execution id.
         id: Path<Text<DeploymentId>>,
         body: OptionalBody<view::By>,
     ) -> Result<Json<view::Deployment>, Failure<ASK>> {
-        let by = body.0.check()?;
+        let by = body.0.check(&operator.0)?;
         let deployment = context.engine.deployments.resume(id.0.0, &by).await?;
         Ok(Json(deployment.into()))
     }
@@ -270,13 +225,13 @@ impl Deployments {
     )]
     async fn rollback(
         &self,
-        _operator: Operator,
+        operator: Operator,
         context: Data<&Context>,
         /// The execution id.
         id: Path<Text<DeploymentId>>,
         body: OptionalBody<view::Rollback>,
     ) -> Result<Begun, Failure<ASK>> {
-        let (by, strategy, config) = body.0.check()?;
+        let (by, strategy, config) = body.0.check(&operator.0)?;
         let deployments = &context.engine.deployments;
         Ok(begun(
             deployments.rollback(id.0.0, by, strategy, config).await?,
@@ -293,13 +248,13 @@ impl Deployments {
     )]
     async fn decide(
         &self,
-        _operator: Operator,
+        operator: Operator,
         context: Data<&Context>,
         /// The execution id.
         id: Path<Text<DeploymentId>>,
         body: Body<view::Approval>,
     ) -> Result<Json<view::Deployment>, Failure<ASK>> {
-        let decision = body.0.check()?;
+        let decision = body.0.check(&operator.0)?;
         let deployment = context.engine.deployments.decide(id.0.0, decision).await?;
         Ok(Json(deployment.into()))
     }
@@ -312,10 +267,6 @@ fn begun(id: DeploymentId) -> Begun {
 
 fn default_page() -> u16 {
     50
-}
-
-fn default_events() -> u16 {
-    500
 }
 
 /// A cursor names the last deployment that was listed. The letter tells its version: a

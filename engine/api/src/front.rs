@@ -1,5 +1,5 @@
-//! What all requests share: an id, a time limit, a log line, metrics, headers; and that
-//! whatever fails is answered as a problem, panics included.
+//! What all requests share: an id, a time limit, a log line, metrics, headers, what a page
+//! of another origin needs; and that whatever fails is answered as a problem, panics included.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -13,15 +13,23 @@ use poem::{Endpoint, PathPattern, Request, Response};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::Limits;
 use crate::context::Context;
-use crate::deployments::LONGEST_WAIT;
+use crate::events::LONGEST_WAIT;
 use crate::problem::{Kind, Problem, from_poem};
 use crate::routes::{Place, Routes};
+use crate::{Limits, Origin};
+
+mod cors;
+mod query;
+
+use cors::Cors;
+pub(crate) use query::take_token;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request's own id that is longer is not taken.
 const LONGEST_ID: usize = 128;
+/// The longest that a hub lets a poll wait: 90 s unless it is configured otherwise.
+const LONGEST_POLL: Duration = Duration::from_secs(90);
 /// The route of what matches none: one word, so that nobody can make metrics without end.
 const UNMATCHED: &str = "unmatched";
 
@@ -41,15 +49,17 @@ pub(crate) struct Front<E> {
     inner: E,
     context: Context,
     routes: Routes,
+    cors: Cors,
 }
 
 impl<E> Front<E> {
-    /// Before these operations, which are at these places.
-    pub fn new(inner: E, context: Context, routes: Routes) -> Self {
+    /// Before these operations, which are at these places, also for pages of these origins.
+    pub fn new(inner: E, context: Context, routes: Routes, origins: Vec<Origin>) -> Self {
         Self {
             inner,
             context,
             routes,
+            cors: Cors::new(origins),
         }
     }
 }
@@ -64,9 +74,14 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
         let patience = patience(&request, &self.context.limits);
         request.set_data(self.context.clone());
         let span = tracing::info_span!("request", id);
-        let answer = attempt(patience, self.inner.call(request))
-            .instrument(span)
-            .await;
+        let grant = self.cors.grant(request.headers());
+        let answer = match grant.preflight(&request) {
+            Some(preflight) => Ok(preflight),
+            None => {
+                let call = attempt(patience, self.inner.call(request));
+                call.instrument(span).await
+            }
+        };
         let (answer, place) = match answer {
             Ok(response) => {
                 let place = self.place(response.data::<PathPattern>());
@@ -87,6 +102,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Front<E> {
         for (name, value) in &HEADERS {
             headers.entry(name).or_insert_with(|| value.clone());
         }
+        grant.sign(headers);
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(REQUEST_ID, id);
         }
@@ -139,6 +155,9 @@ fn patience(request: &Request, limits: &Limits) -> Duration {
         limits.upload
     } else if path.starts_with("/api/v1/deployments/") && path.ends_with("/events") {
         limits.request + Duration::from_secs(LONGEST_WAIT)
+    } else if path.starts_with("/hubs/") {
+        // A poll waits on purpose.
+        limits.request + LONGEST_POLL
     } else {
         limits.request
     }
@@ -184,7 +203,7 @@ fn log(method: &Method, route: &str, status: u16, took: Duration, id: &str, caus
     let (method, millis) = (known(method), took.as_millis());
     if status >= 500 {
         tracing::error!(method, route, status, millis, id, cause, "request failed");
-    } else if matches!(method, "GET" | "HEAD") || route.ends_with("/heartbeat") {
+    } else if matches!(method, "GET" | "HEAD" | "OPTIONS") || route.ends_with("/heartbeat") {
         tracing::debug!(method, route, status, millis, id, "request answered");
     } else {
         tracing::info!(method, route, status, millis, id, "request answered");

@@ -21,6 +21,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::live::Hubs;
+
 /// From a millisecond to a minute, the longest that a request waits on purpose.
 const BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0,
@@ -70,9 +72,12 @@ struct Outcome {
 /// The nodes, as they are when somebody asks.
 struct NodeGauges(Nodes);
 
+/// Who watches, when somebody asks.
+struct HubGauges(Hubs);
+
 impl Metrics {
-    /// Of an engine with these nodes.
-    pub fn new(nodes: Nodes) -> Self {
+    /// Of an engine with these nodes, and of these hubs.
+    pub fn new(nodes: Nodes, hubs: Hubs) -> Self {
         let mut registry = Registry::with_prefix("hotswap");
         let requests = Family::<Request, Counter>::default();
         registry.register(
@@ -105,6 +110,7 @@ impl Metrics {
         let open = Open::default();
         registry.register_collector(Box::new(open.clone()));
         registry.register_collector(Box::new(NodeGauges(nodes)));
+        registry.register_collector(Box::new(HubGauges(hubs)));
         Self {
             registry,
             requests,
@@ -256,6 +262,27 @@ impl Collector for NodeGauges {
 impl fmt::Debug for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Open").field(&self.lock().len()).finish()
+    }
+}
+
+impl Collector for HubGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Connections of those who watch live, by hub";
+        let mut family =
+            encoder.encode_descriptor("hub_connections", help, None, MetricType::Gauge)?;
+        for (hub, count) in self.0.connections() {
+            let labels = [("hub", hub)];
+            let gauge = family.encode_family(&labels)?;
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ConstGauge::<i64>::new(count).encode(gauge)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for HubGauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HubGauges")
     }
 }
 

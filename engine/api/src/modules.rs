@@ -10,7 +10,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use semver::Version;
 
-use crate::auth::{Caller, Operator};
+use crate::auth::{Operator, Viewer};
 use crate::body::Wasm;
 use crate::context::Context;
 use crate::openapi::Tag;
@@ -54,7 +54,7 @@ impl Modules {
     )]
     async fn upload(
         &self,
-        _operator: Operator,
+        operator: Operator,
         context: Data<&Context>,
         /// The module's name.
         name: Path<Text<ModuleName>>,
@@ -76,7 +76,7 @@ impl Modules {
             upload.write(&piece?).await?;
         }
         let location = format!("/api/v1/modules/{name}/versions/{version}");
-        let record = upload.finish(name, version, Caller::SUBJECT).await?;
+        let record = upload.finish(name, version, &operator.0.subject).await?;
         let version = Json(record.into());
         Ok(match standing {
             Some(_) => Uploaded::Known(version),
@@ -90,7 +90,7 @@ impl Modules {
     #[oai(path = "/modules", method = "get", operation_id = "listModules")]
     async fn list(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
     ) -> Result<Json<view::Modules>, Failure<{ AUTH | UNAVAILABLE }>> {
         let records = context.engine.modules.list(None).await?;
@@ -103,7 +103,7 @@ impl Modules {
     #[oai(path = "/modules/:name", method = "get", operation_id = "getModule")]
     async fn get(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
         /// The module's name.
         name: Path<Text<ModuleName>>,
@@ -124,7 +124,7 @@ impl Modules {
     )]
     async fn version(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
         /// The module's name.
         name: Path<Text<ModuleName>>,

@@ -7,7 +7,7 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
-use crate::auth::{Node, Operator};
+use crate::auth::{Admin, Node, Viewer};
 use crate::body::Body;
 use crate::context::Context;
 use crate::openapi::Tag;
@@ -36,7 +36,7 @@ impl Nodes {
     #[oai(path = "/nodes", method = "get", operation_id = "listNodes")]
     async fn list(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
     ) -> Result<Json<view::Nodes>, Failure<AUTH>> {
         let members = context.engine.registry.members();
@@ -50,7 +50,7 @@ impl Nodes {
     #[oai(path = "/nodes/:id", method = "get", operation_id = "getNode")]
     async fn get(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
         /// The node's name.
         id: Path<Text<NodeId>>,
@@ -65,7 +65,7 @@ impl Nodes {
     #[oai(path = "/nodes/:id", method = "delete", operation_id = "deleteNode")]
     async fn delete(
         &self,
-        _operator: Operator,
+        _admin: Admin,
         context: Data<&Context>,
         /// The node's name.
         id: Path<Text<NodeId>>,

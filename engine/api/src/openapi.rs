@@ -1,10 +1,13 @@
 //! The document that describes the API: what Swagger UI shows, and what is committed.
 
 use poem_openapi::{LicenseObject, OpenApiService, Tags};
+use serde_json::{Value, json};
 
 use crate::artifacts::Artifacts;
+use crate::auth::Role;
 use crate::clusters::Clusters;
 use crate::deployments::Deployments;
+use crate::events::Events;
 use crate::health::Health;
 use crate::modules::Modules;
 use crate::nodes::Nodes;
@@ -17,8 +20,11 @@ HotSwap rolls new versions of modules out to fleets of nodes by a strategy that 
 Begin with `PUT /api/v1/modules/{name}/versions/{version}`, then `POST /api/v1/deployments`, then \
 follow it with `GET /api/v1/deployments/{id}/events?wait=30`.
 
-- Everything under `/api/v1` takes `Authorization: Bearer` and a token: the API token, or, where \
-it is said, the node token.
+- Everything under `/api/v1` takes `Authorization: Bearer` and a token: the API token, a signed \
+token (JWT) where the engine is configured for them, or, where it is said, the node token.
+- A signed token has the role `viewer` (reads), `operator` (also uploads modules, begins and steers \
+deployments) or `admin` (everything); the API token is an `admin`. Each operation says which it needs, for programs in `x-required-role`. Where the role is too low, the \
+answer is 403; where the token has expired, 401 of the type `urn:hotswap:problem:token-expired`.
 - `/health`, `/metrics` and this document are open to whoever can reach the port, which is this \
 machine alone unless the engine is told otherwise.
 - Times are milliseconds since the Unix epoch. What is absent is left out, never `null`.
@@ -31,6 +37,8 @@ for people. There may be more fields and more types in later releases.
 pub(crate) enum Tag {
     /// Versions of modules that are rolled out to nodes.
     Deployments,
+    /// What happens to deployments, to read and to follow.
+    Events,
     /// What can be rolled out: WebAssembly components that answer HTTP requests.
     Modules,
     /// How it can be rolled out: WebAssembly components that decide the next step.
@@ -45,6 +53,7 @@ pub(crate) enum Tag {
 
 type Api = (
     Deployments,
+    Events,
     Modules,
     Strategies,
     Clusters,
@@ -58,6 +67,7 @@ type Api = (
 pub(crate) fn service() -> OpenApiService<Api, ()> {
     let api = (
         Deployments,
+        Events,
         Modules,
         Strategies,
         Clusters,
@@ -87,12 +97,51 @@ pub fn openapi() -> String {
     spec
 }
 
-/// Takes out what poem writes and OpenAPI 3.0 does not know.
-fn mend(spec: &mut serde_json::Value) {
+/// The page of Swagger UI, with the same document.
+pub(crate) fn swagger() -> String {
+    let service = service();
+    // It holds the document as poem writes it.
+    service
+        .swagger_ui_html()
+        .replace(&service.spec(), &openapi())
+}
+
+/// Takes out what poem writes and OpenAPI 3.0 does not know, and puts in the roles, which
+/// poem does not know.
+fn mend(spec: &mut Value) {
+    roles(spec);
     if let Some(info) = spec["info"].as_object_mut() {
         info.remove("summary");
         if let Some(license) = info.get_mut("license").and_then(|it| it.as_object_mut()) {
             license.remove("identifier");
         }
+    }
+}
+
+/// poem tells the roles as schemes, one for each. To whoever calls they are one: the same
+/// header, with a token that may do more or less.
+fn roles(spec: &mut Value) {
+    const SCHEME: &str = "apiToken";
+    let paths = spec["paths"].as_object_mut().into_iter().flatten();
+    let operations = paths.filter_map(|(_, path)| path.as_object_mut());
+    for (_, operation) in operations.flatten() {
+        let scheme = operation["security"][0].as_object();
+        let name = scheme.and_then(|scheme| scheme.keys().next());
+        let Some(role) = name.and_then(|name| name.parse::<Role>().ok()) else {
+            continue;
+        };
+        let said = operation["description"].as_str().unwrap_or_default();
+        operation["description"] = format!("{said}\n\nNeeds the role `{role}`.").into();
+        operation["security"] = json!([{ SCHEME: [] }]);
+        operation["x-required-role"] = role.as_str().into();
+    }
+    if let Some(schemes) = spec["components"]["securitySchemes"].as_object_mut() {
+        schemes.retain(|name, _| name.parse::<Role>().is_err());
+        let scheme = json!({
+            "description": "The API token, or a signed token (JWT): a person, or a program that works for one. What it may do is told by its role.",
+            "scheme": "bearer",
+            "type": "http",
+        });
+        schemes.insert(SCHEME.to_owned(), scheme);
     }
 }

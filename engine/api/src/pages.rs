@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use poem_openapi::payload::{Html, PlainText};
 use poem_openapi::{ApiResponse, OpenApi};
 
-use crate::openapi::{openapi, service};
+use crate::openapi::{openapi, swagger};
 
 /// Swagger UI is one page with its scripts and styles in it; it calls this server alone.
 const SWAGGER_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
@@ -13,7 +13,7 @@ const SWAGGER_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi);
-static SWAGGER: LazyLock<String> = LazyLock::new(|| service().swagger_ui_html());
+static SWAGGER: LazyLock<String> = LazyLock::new(swagger);
 
 /// Pages.
 pub(crate) struct Pages;

@@ -38,6 +38,7 @@ pub(crate) struct Problem {
 pub(crate) enum Kind {
     BadRequest,
     Unauthorized,
+    TokenExpired,
     Forbidden,
     UnknownRoute,
     UnknownDeployment,
@@ -46,8 +47,10 @@ pub(crate) enum Kind {
     UnknownCluster,
     UnknownNode,
     UnknownArtifact,
+    UnknownConnection,
     MethodNotAllowed,
     Slow,
+    ConnectionInUse,
     DeploymentRunning,
     IllegalState,
     NothingBefore,
@@ -60,6 +63,7 @@ pub(crate) enum Kind {
     InvalidConfig,
     NotAModule,
     NotAStrategy,
+    TooManyConnections,
     Internal,
     Unavailable,
     TimedOut,
@@ -109,6 +113,7 @@ impl Kind {
         match self {
             Self::BadRequest => ("bad-request", S::BAD_REQUEST, "The request cannot be read"),
             Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "A token is required"),
+            Self::TokenExpired => ("token-expired", S::UNAUTHORIZED, "The token has expired"),
             Self::Forbidden => ("forbidden", S::FORBIDDEN, "The token does not allow this"),
             Self::UnknownRoute => ("unknown-route", S::NOT_FOUND, "There is nothing here"),
             Self::UnknownDeployment => ("unknown-deployment", S::NOT_FOUND, "No such deployment"),
@@ -117,6 +122,13 @@ impl Kind {
             Self::UnknownCluster => ("unknown-cluster", S::NOT_FOUND, "No such environment"),
             Self::UnknownNode => ("unknown-node", S::NOT_FOUND, "No such node"),
             Self::UnknownArtifact => ("unknown-artifact", S::NOT_FOUND, "No such artifact"),
+            Self::UnknownConnection => ("unknown-connection", S::NOT_FOUND, "No such connection"),
+            Self::ConnectionInUse => ("connection-in-use", S::CONFLICT, "The connection is in use"),
+            Self::TooManyConnections => (
+                "too-many-connections",
+                S::TOO_MANY_REQUESTS,
+                "There are too many connections",
+            ),
             Self::MethodNotAllowed => (
                 "method-not-allowed",
                 S::METHOD_NOT_ALLOWED,
@@ -211,6 +223,12 @@ impl Problem {
         }
     }
 
+    /// Nobody says who they are.
+    pub fn no_token() -> Self {
+        let detail = "send the header Authorization: Bearer and a token";
+        Self::new(Kind::Unauthorized, detail)
+    }
+
     /// With these parts of the request named.
     pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
         Self { errors, ..self }
@@ -223,8 +241,8 @@ impl Problem {
     }
 
     /// With the methods that do apply.
-    pub fn with_allow(self, methods: String) -> Self {
-        let allow = Some(methods);
+    pub fn with_allow(self, methods: impl Into<String>) -> Self {
+        let allow = Some(methods.into());
         Self { allow, ..self }
     }
 
@@ -264,7 +282,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

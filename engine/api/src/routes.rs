@@ -49,6 +49,23 @@ impl Routes {
         }
     }
 
+    /// These as well, with the methods that apply: places that are no operations.
+    pub fn with(
+        mut self,
+        places: impl IntoIterator<Item = (String, &'static [&'static str])>,
+    ) -> Self {
+        self.places
+            .extend(places.into_iter().map(|(path, methods)| {
+                let place = Place {
+                    path: path.clone(),
+                    parameters: Vec::new(),
+                    methods: methods.iter().map(|&method| method.to_owned()).collect(),
+                };
+                (key(&path), place)
+            }));
+        self
+    }
+
     /// The place of a pattern, as poem's router tells it.
     pub fn place(&self, pattern: &str) -> Option<&Place> {
         self.places.get(&key(pattern))

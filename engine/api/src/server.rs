@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hotswap_runner::Engine;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
@@ -18,13 +18,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::Config;
+use crate::auth::Authority;
 use crate::context::Context;
-use crate::front::Front;
+use crate::front::{Front, take_token};
+use crate::live::{Hubs, WithHubs};
 use crate::metrics::Metrics;
 use crate::openapi::{openapi, service};
 use crate::routes::Routes;
+use crate::{Config, Origin};
 
 /// How long a connection may be silent before and between requests. Longer than the 90 s
 /// for which common clients keep one: the client closes first, and never sends a request
@@ -32,6 +35,10 @@ use crate::routes::Routes;
 const SILENCE: Duration = Duration::from_secs(100);
 /// The head of a request, and what is read ahead of a body.
 const BUFFER: usize = 64 << 10;
+/// What a client does not acknowledge for so long, in milliseconds, it never will: whoever
+/// streams to it would else hear of that a quarter of an hour later.
+#[cfg(target_os = "linux")]
+const UNHEARD: u32 = 30_000;
 /// A socket that cannot be accepted (no file handles left, say) will be no better at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,6 +47,8 @@ pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
     context: Context,
+    hubs: Hubs,
+    origins: Vec<Origin>,
 }
 
 /// Why there is no server.
@@ -72,17 +81,21 @@ impl Server {
         if !addr.ip().is_loopback() {
             tracing::warn!(%addr, "tokens travel as they are: put a proxy that speaks TLS in front");
         }
+        let hubs = Hubs::new(&engine, &config.live);
         let context = Context {
-            metrics: Arc::new(Metrics::new(engine.registry.clone())),
+            metrics: Arc::new(Metrics::new(engine.registry.clone(), hubs.clone())),
             engine,
-            tokens: Arc::new(config.tokens),
+            authority: Arc::new(Authority::new(config.tokens, config.jwt)),
             limits: config.limits,
             closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         };
         Ok(Self {
+            hubs,
             listener,
             addr,
             context,
+            origins: config.cors_origins,
         })
     }
 
@@ -99,21 +112,26 @@ impl Server {
             listener,
             addr,
             context,
+            hubs,
+            origins,
         } = self;
         let (limits, metrics) = (context.limits, Arc::clone(&context.metrics));
         let (engine, closing) = (context.engine.clone(), context.closing.clone());
-        let front = Arc::new(front(context));
+        // Also where this is dropped: what goes on beside the connections ends with them.
+        let _ended = closing.clone().drop_guard();
+        let tasks = context.tasks.clone();
+        let front = Arc::new(front(context, hubs.clone(), origins));
         let slots = Arc::new(Semaphore::new(limits.connections));
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
-        let mut following = pin!(metrics.follow(&engine));
+        let mut following = pin!(async { tokio::join!(metrics.follow(&engine), hubs.follow()) });
         let mut following_ended = false;
         tracing::info!(%addr, "api listening");
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                () = &mut following, if !following_ended => following_ended = true,
+                _ = &mut following, if !following_ended => following_ended = true,
                 Some(_) = connections.join_next() => {}
                 (stream, peer, slot) = accept(&listener, &slots) => {
                     let served = serve(stream, (addr, peer), Arc::clone(&front), graceful.watcher());
@@ -127,19 +145,30 @@ impl Server {
         drop(listener);
         closing.cancel();
         tracing::info!(connections = graceful.count(), "api closing");
-        if tokio::time::timeout(limits.grace, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        tasks.close();
+        let ended = async {
+            tokio::join!(
+                graceful.shutdown(),
+                hubs.shutdown(limits.grace),
+                tasks.wait()
+            )
+        };
+        if tokio::time::timeout(limits.grace, ended).await.is_err() {
             tracing::warn!("requests that took too long to end were cut");
         }
     }
 }
 
 /// All operations, behind what they share.
-fn front(context: Context) -> Front<impl Endpoint<Output = poem::Response>> {
+fn front(
+    context: Context,
+    hubs: Hubs,
+    origins: Vec<Origin>,
+) -> Front<impl Endpoint<Output = poem::Response>> {
     let document = serde_json::from_str(&openapi()).unwrap_or_default();
-    Front::new(service().into_endpoint(), context, Routes::of(&document))
+    let routes = Routes::of(&document).with(Hubs::places());
+    let operations = WithHubs::new(service().into_endpoint(), hubs);
+    Front::new(operations, context, routes, origins)
 }
 
 /// The next connection for which there is room.
@@ -162,6 +191,13 @@ async fn accept(
     }
 }
 
+/// Done before poem has the request: it keeps the URI as it came beside its own.
+fn without_token_in_query(request: hyper::Request<Incoming>) -> hyper::Request<Incoming> {
+    let (mut parts, body) = request.into_parts();
+    take_token(&mut parts.uri, &mut parts.headers);
+    hyper::Request::from_parts(parts, body)
+}
+
 /// Answers the requests of one connection, one after the other, until it is closed.
 async fn serve(
     stream: TcpStream,
@@ -171,8 +207,11 @@ async fn serve(
 ) {
     // Answers are whole when they are written: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNHEARD);
     let (local, peer) = (LocalAddr(local.into()), RemoteAddr(peer.into()));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let request = without_token_in_query(request);
         let front = Arc::clone(&front);
         let request = (request, local.clone(), peer.clone(), Scheme::HTTP).into();
         async move {
@@ -180,14 +219,18 @@ async fn serve(
             Ok::<hyper::Response<_>, Infallible>(response.into())
         }
     });
-    let connection = http1::Builder::new()
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(SILENCE)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_buf_size(BUFFER);
+    let connection = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .into_owned();
     if let Err(error) = watcher.watch(connection).await {
         // A client that goes away is no news.
-        let error: &dyn std::error::Error = &error;
+        let error: &dyn std::error::Error = &*error;
         tracing::debug!(error, "connection ended");
     }
 }

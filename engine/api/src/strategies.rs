@@ -6,7 +6,7 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
-use crate::auth::{Caller, Operator};
+use crate::auth::{Admin, Viewer};
 use crate::body::Wasm;
 use crate::context::Context;
 use crate::openapi::Tag;
@@ -49,7 +49,7 @@ impl Strategies {
     #[oai(path = "/strategies", method = "get", operation_id = "listStrategies")]
     async fn list(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
     ) -> Result<Json<view::Strategies>, Failure<{ AUTH | UNAVAILABLE }>> {
         let records = context.engine.strategies.list().await?;
@@ -67,7 +67,7 @@ impl Strategies {
     )]
     async fn get(
         &self,
-        _operator: Operator,
+        _viewer: Viewer,
         context: Data<&Context>,
         /// The strategy's name.
         name: Path<Text<StrategyName>>,
@@ -85,7 +85,7 @@ impl Strategies {
     #[oai(path = "/strategies", method = "post", operation_id = "uploadStrategy")]
     async fn upload(
         &self,
-        _operator: Operator,
+        admin: Admin,
         context: Data<&Context>,
         body: Wasm,
     ) -> Result<
@@ -98,7 +98,7 @@ impl Strategies {
         let record = context
             .engine
             .strategies
-            .upload(component, Caller::SUBJECT)
+            .upload(component, &admin.0.subject)
             .await?;
         let location = format!("/api/v1/strategies/{}", record.name);
         Ok(Uploaded::Created(Json(record.into()), location))
@@ -115,7 +115,7 @@ impl Strategies {
     )]
     async fn delete(
         &self,
-        _operator: Operator,
+        _admin: Admin,
         context: Data<&Context>,
         /// The strategy's name.
         name: Path<Text<StrategyName>>,

@@ -34,9 +34,13 @@ const STATUSES: &[(u16, u16, &str)] = &[
     (
         AUTH,
         401,
-        "No token was shown, or one that the engine does not know.",
+        "No token was shown, or one that the engine does not know, or that has expired.",
     ),
-    (AUTH, 403, "The token is known, and does not allow this."),
+    (
+        AUTH,
+        403,
+        "The token is known, and does not allow this: `detail` says what would.",
+    ),
     (MISSING, 404, "There is nothing by this name or id."),
     (SLOW, 408, "The body came too slowly; nothing was done."),
     (

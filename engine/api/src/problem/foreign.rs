@@ -21,8 +21,7 @@ pub(crate) fn from_poem(error: poem::Error, place: Option<&Place>) -> Problem {
         return parameter(error.name, &error.reason);
     }
     if error.is::<AuthorizationError>() {
-        let detail = "send the header Authorization: Bearer and the API token";
-        return Problem::new(Kind::Unauthorized, detail);
+        return Problem::no_token();
     }
     if error.is::<NotFoundError>() {
         let detail = "there is nothing at this path; /openapi.json lists what there is";

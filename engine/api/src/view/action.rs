@@ -3,7 +3,7 @@ use poem_openapi::Object;
 use serde::Deserialize;
 
 use super::create::{check_email, check_text, invalid, read_some, requester};
-use crate::auth::Caller;
+use crate::auth::Identity;
 use crate::problem::Problem;
 
 /// Who asks.
@@ -70,15 +70,16 @@ pub(crate) struct Rollback {
 
 impl By {
     /// Who it was, for the journal.
-    pub fn check(self) -> Result<String, Problem> {
-        checked(self.requester_email, None)
+    pub fn check(self, by: &Identity) -> Result<String, Problem> {
+        checked(by, self.requester_email, None)
     }
 }
 
 impl Abort {
     /// Who it was, and why.
-    pub fn check(self) -> Result<(String, Option<String>), Problem> {
+    pub fn check(self, by: &Identity) -> Result<(String, Option<String>), Problem> {
         let by = checked(
+            by,
             self.requester_email,
             self.reason.as_deref().map(|text| ("/reason", text)),
         )?;
@@ -88,11 +89,11 @@ impl Abort {
 
 impl Approval {
     /// The decision, for the journal.
-    pub fn check(self) -> Result<Decision, Problem> {
+    pub fn check(self, by: &Identity) -> Result<Decision, Problem> {
         let comment = self.comment.as_deref().map(|text| ("/comment", text));
         Ok(Decision {
             approved: self.approved,
-            by: checked(self.requester_email, comment)?,
+            by: checked(by, self.requester_email, comment)?,
             comment: self.comment,
         })
     }
@@ -102,18 +103,24 @@ impl Rollback {
     /// Who asks, and how it is to go.
     pub fn check(
         self,
+        by: &Identity,
     ) -> Result<(Requester, Option<StrategyName>, Option<serde_json::Value>), Problem> {
         let mut errors = Vec::new();
         let strategy = read_some("/strategy", self.strategy.as_deref(), &mut errors);
         if !errors.is_empty() {
             return Err(invalid(errors));
         }
-        let by = checked(self.requester_email, None)?;
-        Ok((requester(by), strategy, self.config))
+        let email = checked(by, self.requester_email, None)?;
+        Ok((requester(by, email), strategy, self.config))
     }
 }
 
-fn checked(email: Option<String>, text: Option<(&str, &str)>) -> Result<String, Problem> {
+/// Who it was: the address, or whose token it is.
+fn checked(
+    by: &Identity,
+    email: Option<String>,
+    text: Option<(&str, &str)>,
+) -> Result<String, Problem> {
     let mut errors = Vec::new();
     if let Some(email) = &email {
         check_email("/requesterEmail", email, &mut errors);
@@ -122,7 +129,7 @@ fn checked(email: Option<String>, text: Option<(&str, &str)>) -> Result<String, 
         check_text(pointer, Some(text), &mut errors);
     }
     if errors.is_empty() {
-        Ok(email.unwrap_or_else(|| Caller::SUBJECT.to_owned()))
+        Ok(email.unwrap_or_else(|| by.subject.clone()))
     } else {
         Err(invalid(errors))
     }

@@ -8,7 +8,7 @@ use poem_openapi::Object;
 use poem_openapi::types::Example;
 use serde::Deserialize;
 
-use crate::auth::Caller;
+use crate::auth::Identity;
 use crate::problem::{FieldError, Kind, Problem};
 
 /// A journal's header is read whenever its deployment is: these keep it small.
@@ -54,7 +54,7 @@ pub(crate) struct CreateDeployment {
 
 impl CreateDeployment {
     /// What it asks of the engine, or everything that is wrong with it.
-    pub fn check(self, trace: Option<String>) -> Result<NewDeployment, Problem> {
+    pub fn check(self, by: &Identity, trace: Option<String>) -> Result<NewDeployment, Problem> {
         let mut errors = Vec::new();
         let module = read("/moduleName", &self.module_name, &mut errors);
         let environment = read("/targetEnvironment", &self.target_environment, &mut errors);
@@ -80,7 +80,7 @@ impl CreateDeployment {
             environment,
             strategy,
             config: self.config,
-            requester: requester(self.requester_email),
+            requester: requester(by, self.requester_email),
             description: self.description,
             metadata: self.metadata,
             require_approval: self.require_approval,
@@ -90,10 +90,10 @@ impl CreateDeployment {
 }
 
 /// Who asks, by the address that they give and the token that they show.
-pub(super) fn requester(email: String) -> Requester {
+pub(super) fn requester(by: &Identity, email: String) -> Requester {
     Requester {
         email,
-        subject: Caller::SUBJECT.to_owned(),
+        subject: by.subject.clone(),
     }
 }
 
@@ -183,12 +183,22 @@ impl Example for CreateDeployment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Role;
+
+    fn ada() -> Identity {
+        Identity {
+            subject: "ada".to_owned(),
+            role: Role::Operator,
+            expires_at: None,
+        }
+    }
 
     #[test]
     fn the_example_is_right() {
-        let new = CreateDeployment::example().check(None).unwrap();
+        let new = CreateDeployment::example().check(&ada(), None).unwrap();
         assert_eq!(new.module.as_str(), "checkout");
         assert_eq!(new.requester.email, "ada@example.org");
+        assert_eq!(new.requester.subject, "ada");
     }
 
     #[test]
@@ -204,7 +214,7 @@ mod tests {
             strategy: Some("../canary".to_owned()),
             config: Some(serde_json::json!([])),
         };
-        let problem = body.check(None).unwrap_err();
+        let problem = body.check(&ada(), None).unwrap_err();
         let response = format!("{problem:?}");
         for pointer in [
             "/moduleName",

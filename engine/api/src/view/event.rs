@@ -26,6 +26,16 @@ pub(crate) struct Event {
     pub body: EventBody,
 }
 
+/// An event among those of other deployments.
+#[derive(Debug, Clone, Object)]
+#[oai(rename_all = "camelCase")]
+pub(crate) struct StreamedEvent {
+    /// The deployment that it is of.
+    pub execution_id: String,
+    #[oai(flatten)]
+    pub event: Event,
+}
+
 /// What happened.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
@@ -45,6 +55,16 @@ impl Events {
         let after = events.last().map(|event| event.seq).or(after);
         let events = events.into_iter().map(Into::into).collect();
         Self { events, after }
+    }
+}
+
+impl StreamedEvent {
+    /// This event of this deployment.
+    pub fn new(id: core::DeploymentId, event: core::Event) -> Self {
+        Self {
+            execution_id: id.to_string(),
+            event: event.into(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub const NODE_TOKEN: &str = "node-token-of-these-tests";
 pub struct Client {
     http: reqwest::Client,
     pub base: String,
-    token: Option<&'static str>,
+    token: Option<Arc<str>>,
     document: Arc<Value>,
     seen: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
@@ -39,18 +39,23 @@ impl Client {
                 .build()
                 .unwrap(),
             base,
-            token: Some(API_TOKEN),
+            token: Some(API_TOKEN.into()),
             document: Arc::new(document),
             seen: Arc::default(),
         }
     }
 
     /// The same client with another token, or none.
-    pub fn with_token(&self, token: Option<&'static str>) -> Self {
+    pub fn with_token(&self, token: Option<&str>) -> Self {
         Self {
-            token,
+            token: token.map(Into::into),
             ..self.clone()
         }
+    }
+
+    /// What it shows, if anything.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Each operation with each status that it has answered, to any clone of the client.
@@ -95,7 +100,7 @@ impl Client {
         let mut request = self
             .http
             .request(method.clone(), format!("{}{path}", self.base));
-        if let Some(token) = self.token {
+        if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         let response = build(request).send().await.unwrap();
@@ -106,6 +111,16 @@ impl Client {
         };
         self.check(&method, path, &answer);
         answer
+    }
+
+    /// The status alone: what goes on for as long as somebody listens has no whole answer.
+    pub async fn status(&self, method: Method, path: &str) -> u16 {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.unwrap().status().as_u16()
     }
 
     /// Every answer has an id, every failure is a problem, every status is documented.

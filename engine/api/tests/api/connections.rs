@@ -24,6 +24,8 @@ async fn pages_are_open_and_guarded_against_other_pages() {
     assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"));
     let page = swagger.text();
     assert!(page.contains("SwaggerUIBundle") && page.contains("createDeployment"));
+    // It shows the same document, not the one that poem writes.
+    assert!(page.contains("x-required-role"));
     let document = open.get("/openapi.json").await;
     assert_eq!(document.header("content-type"), "application/json");
     assert_eq!(

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use hotswap_guests::{DIRECT, HALVES, HELLO_V1, HELLO_V2};
+use hotswap_store::Journal as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::failures::{Guarded, guarded};
 use crate::fixture::{Fixture, deployment, registration};
 
 const NOBODY: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
@@ -56,6 +58,20 @@ async fn is_answered_somehow() {
     let beat = "/api/v1/nodes/node-1/heartbeat";
     node.post(beat, json!({"health": "passing"})).await;
 
+    let all = "/api/v1/events/socket";
+    for path in [all, &of(&done, "events/socket")] {
+        assert_eq!(socket(&engine.client, path).await, 101, "{path}");
+    }
+    let last = engine.get(&of(&done, "events")).await.ok()["after"].clone();
+    let epoch = engine.store.epoch().to_owned();
+    let over = engine
+        .send(Method::GET, &of(&done, "events"), |it| {
+            it.header("accept", "text/event-stream")
+                .header("last-event-id", format!("{epoch}:{last}"))
+        })
+        .await;
+    assert_eq!(over.status, 204);
+
     // In the way of each other.
     engine
         .post("/api/v1/deployments", deployment(json!({})))
@@ -99,6 +115,10 @@ async fn is_answered_somehow() {
     ] {
         assert_eq!(engine.get(path).await.status, 404, "{path}");
     }
+    assert_eq!(
+        socket(&engine.client, &of(NOBODY, "events/socket")).await,
+        404
+    );
     let nothing = "sha256:".to_owned() + &"0".repeat(64);
     node.get(&format!("/api/v1/artifacts/{nothing}")).await;
     node.post(
@@ -125,6 +145,9 @@ async fn is_answered_somehow() {
         "/api/v1/deployments/1",
         "/api/v1/deployments/1/events",
         "/api/v1/deployments?limit=0",
+        // Not asked for as what they are.
+        all,
+        &of(&done, "events/socket"),
     ] {
         assert_eq!(engine.get(path).await.status, 400, "{path}");
     }
@@ -200,9 +223,13 @@ async fn is_answered_somehow() {
     node.put("/api/v1/nodes/node-1", wrong).await;
 
     // Without the right.
-    for (method, path, for_nodes) in crate::failures::guarded() {
+    for Guarded { method, path, role } in guarded() {
         nobody.send(method.clone(), &path, |it| it).await;
-        let other = if for_nodes { &engine.client } else { &node };
+        let other = if role.is_none() {
+            &engine.client
+        } else {
+            &node
+        };
         other.send(method, &path, |it| it).await;
     }
 
@@ -232,8 +259,12 @@ async fn gone(client: &Client, node: &Client, deployment: &str) {
         "/api/v1/deployments",
         one,
         &format!("{one}/events"),
+        "/api/v1/events",
     ] {
         client.get(path).await.problem(503, "unavailable");
+    }
+    for path in ["/api/v1/events/socket", &format!("{one}/events/socket")] {
+        assert_eq!(socket(client, path).await, 503, "{path}");
     }
     for verb in ["abort", "pause", "resume", "rollback"] {
         let path = format!("{one}/{verb}");
@@ -273,6 +304,17 @@ async fn gone(client: &Client, node: &Client, deployment: &str) {
     client.get("/api/v1/nodes").await.ok();
 }
 
+/// The status that an upgrade is answered with.
+async fn socket(client: &Client, path: &str) -> u16 {
+    let asked = client.send(Method::GET, path, |it| {
+        it.header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    });
+    asked.await.status
+}
+
 fn documented() -> BTreeSet<(String, String)> {
     let document: Value = serde_json::from_str(&hotswap_api::openapi()).unwrap();
     let paths = document["paths"].as_object().unwrap();
@@ -294,4 +336,6 @@ fn elsewhere(name: &str, status: &str) -> bool {
     matches!((name, status), (_, "500" | "408") | ("fetchArtifact", "503"))
         // Nothing in a path or a query of it, and its body is taken as it comes.
         || (name, status) == ("uploadStrategy", "400")
+        // Without end: those who follow all read it as it comes.
+        || (name, status) == ("followAll", "200")
 }

@@ -1,5 +1,6 @@
 //! What fails, fails alike everywhere.
 
+use hotswap_api::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -8,8 +9,17 @@ use crate::fixture::{Fixture, deployment};
 const ID: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Each operation under `/api/v1`: method, path with good parameters, whether for nodes.
-pub fn guarded() -> Vec<(Method, String, bool)> {
+/// An operation under `/api/v1`.
+pub struct Guarded {
+    pub method: Method,
+    /// With good parameters.
+    pub path: String,
+    /// Who may call it; none: nodes.
+    pub role: Option<Role>,
+}
+
+/// Each operation under `/api/v1`, as the document tells it.
+pub fn guarded() -> Vec<Guarded> {
     let document: Value = serde_json::from_str(&hotswap_api::openapi()).unwrap();
     let mut guarded = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -29,7 +39,13 @@ pub fn guarded() -> Vec<(Method, String, bool)> {
             if filled.starts_with("/api/v1/") {
                 let method = method.to_uppercase().parse().unwrap();
                 let scheme = operation["security"][0].as_object().unwrap();
-                guarded.push((method, filled.clone(), scheme.contains_key("nodeToken")));
+                let role = operation["x-required-role"].as_str();
+                assert_eq!(scheme.contains_key("nodeToken"), role.is_none());
+                guarded.push(Guarded {
+                    method,
+                    path: filled.clone(),
+                    role: role.map(|role| role.parse().unwrap()),
+                });
             }
         }
     }
@@ -40,7 +56,7 @@ pub fn guarded() -> Vec<(Method, String, bool)> {
 #[tokio::test]
 async fn nothing_is_open_without_the_right_token() {
     let engine = Fixture::start().await;
-    for (method, path, for_nodes) in guarded() {
+    for Guarded { method, path, role } in guarded() {
         let none = engine
             .with_token(None)
             .send(method.clone(), &path, |it| it)
@@ -55,10 +71,9 @@ async fn nothing_is_open_without_the_right_token() {
             "{method} {path}"
         );
         wrong.problem(401, "unauthorized");
-        let other = if for_nodes {
-            engine.client.clone()
-        } else {
-            engine.node()
+        let other = match role {
+            None => engine.client.clone(),
+            Some(_) => engine.node(),
         };
         other
             .send(method, &path, |it| it)

@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotswap_api::{Config, Limits, Secret, Server, Tokens};
-use hotswap_core::SystemClock;
+use hotswap_api::{Algorithm, Config, Jwt, Limits, Role, Secret, Server, Signer, Tokens};
+use hotswap_core::{Clock, SystemClock, Timestamp};
 use hotswap_fleet::Registry;
 use hotswap_guests::{DIRECT, ROLLING};
 use hotswap_plugins::Host;
@@ -22,6 +22,11 @@ use crate::fleet::Obedient;
 
 /// The largest artifact that the store takes.
 pub const LARGEST: u64 = 4 << 20;
+
+/// What tokens are signed with, by whom and for whom.
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+const ISSUER: &str = "https://issuer.example";
+const AUDIENCE: &str = "hotswap";
 
 /// A server, an engine, a store in a folder of its own, and a client.
 pub struct Fixture {
@@ -47,6 +52,11 @@ impl Fixture {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::configured(|config| config.limits = limits).await
+    }
+
+    /// Its configuration changed so.
+    pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
         let blobs = Blobs::at(folder.path().join("blobs"), LARGEST)
@@ -82,7 +92,9 @@ impl Fixture {
         };
         let mut config = Config::new(tokens);
         config.addr.set_port(0);
-        config.limits = limits;
+        let jwt = Jwt::new(Algorithm::Hs256, SECRET, ISSUER, AUDIENCE);
+        config.jwt = Some(jwt.unwrap());
+        change(&mut config);
         let server = Server::bind(config, engine.clone()).await.unwrap();
         let client = Client::new(format!("http://{}", server.local_addr()));
         let (stop, stopped) = oneshot::channel();
@@ -107,9 +119,36 @@ impl Fixture {
         self.store.close().await;
     }
 
+    /// Ends without a word, as if the process had.
+    pub async fn kill(self) {
+        self.server.abort();
+        assert!(self.server.await.unwrap_err().is_cancelled());
+        self.engine.shutdown().await;
+        self.store.close().await;
+    }
+
     /// A client that shows the node token.
     pub fn node(&self) -> Client {
         self.client.with_token(Some(NODE_TOKEN))
+    }
+
+    /// A client that shows a signed token of `subject` in this role.
+    pub fn signed(&self, subject: &str, role: Role) -> Client {
+        let now = SystemClock.now();
+        let token = sign(subject, role, now + Duration::from_secs(900));
+        self.client.with_token(Some(&token))
+    }
+
+    /// A client whose signed token expires with the second that `expires` is in.
+    pub fn signed_until(&self, subject: &str, role: Role, expires: Timestamp) -> Client {
+        self.client.with_token(Some(&sign(subject, role, expires)))
+    }
+
+    /// A client whose signed token has expired, a moment ago.
+    pub fn expired(&self, role: Role) -> Client {
+        let now = SystemClock.now().millis();
+        let token = sign("ada", role, Timestamp::from_millis(now - 1000));
+        self.client.with_token(Some(&token))
     }
 
     /// Registers a node.
@@ -165,6 +204,12 @@ impl Fixture {
         self.until(id, |state| state["status"] == "awaitingApproval")
             .await
     }
+}
+
+fn sign(subject: &str, role: Role, expires: Timestamp) -> String {
+    let signer = Signer::new(SECRET, ISSUER, AUDIENCE).unwrap();
+    let issued = Timestamp::from_millis(0);
+    signer.sign(subject, role, issued, expires).unwrap()
 }
 
 pub fn registration(environment: &str) -> Value {

@@ -6,6 +6,7 @@
 
 mod client;
 mod connections;
+mod cors;
 mod deployments;
 mod document;
 mod every_answer;
@@ -14,4 +15,5 @@ mod fixture;
 mod fleet;
 mod modules;
 mod nodes;
+mod roles;
 mod strategies;

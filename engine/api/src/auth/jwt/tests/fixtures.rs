@@ -1,0 +1,54 @@
+//! Tokens that another implementation signed (PyJWT 2), all with these claims:
+//!
+//! `{"sub": "ada", "role": "Deployer", "exp": 1700000900.5, "iat": 1700000000,
+//! "iss": "https://issuer.example", "aud": ["billing", "hotswap"]}`
+//!
+//! The private keys are gone. For `HS_TOKEN` it is `SECRET`, for `HS512_TOKEN` twice that.
+
+pub const ED_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MCowBQYDK2VwAyEAvi8K5WyeOd9bLTYAsZz15jyuecwqBW2T1Io7VM9e22Y=\n\
+-----END PUBLIC KEY-----\n";
+pub const ED_TOKEN: &str = "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhZGEiLCJyb2xlIjoiRGVwbG95ZXIiLCJleHAiOjE3MDAwMDA5MDAuNSwiaXNzIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF1ZCI6WyJiaWxsaW5nIiwiaG90c3dhcCJdLCJpYXQiOjE3MDAwMDAwMDB9.p8HbxzKObDDhSIbneVYvQ3eIUJAi6xd4zmTCwmsYOzTZFjN-xihgmgLWwwl9f5mhZ-ZH1tRAvRM24sUcdTAWDw";
+pub const EC_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAElOK8Tr5qzxZNwB1Mwk0OKobjvzwa\n\
+BoURL+YxHkdFmfl2XFFS3miaedUshvyG1Po5+sBY9cuDFXUoU04qUGcWFw==\n\
+-----END PUBLIC KEY-----\n";
+pub const EC_TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhZGEiLCJyb2xlIjoiRGVwbG95ZXIiLCJleHAiOjE3MDAwMDA5MDAuNSwiaXNzIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF1ZCI6WyJiaWxsaW5nIiwiaG90c3dhcCJdLCJpYXQiOjE3MDAwMDAwMDB9.RIZE8TtqCUxFs7tQeTtvZrAXCXBk7PHSRm3_WPFOpzfqAVXISEgWBvYqpwHQwKbJgxoViRyMSX8jqlSwlnjAjA";
+pub const RSA_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAqEZcBAxMLrk5GkvMua4x\n\
+9W24tu7548xdn8x7QaNTB4WYv9sSsyl0VmMPDBgGif8ZbDRvvTtnpUCCEDyi/EnZ\n\
+YSWN+XLCSvQZkg14k24k5ZMTNT37w5FZ392A7GGpgY1L6XdjsBBI3OdUhAgn7hhl\n\
+qUzUUeTgZZ2vcEAOrAEYA6itAyr4QiMOlFRwUDQ1cTtV21U3pGL8mV1FSp58JgUc\n\
+gRlqFY2gRxQTRYaqNsJGPELdMgwzd2otf+g6kggtISC7y3h9nKoimzRIA9nOu2kS\n\
+rxu4EmY5FBImOGIUTkSuoqBOMx2o2/NN5M8TkvurpVWkHJH36ucCQYqfZzSVTQ3f\n\
+CQIDAQAB\n\
+-----END PUBLIC KEY-----\n";
+pub const RSA_TOKEN: &str = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhZGEiLCJyb2xlIjoiRGVwbG95ZXIiLCJleHAiOjE3MDAwMDA5MDAuNSwiaXNzIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF1ZCI6WyJiaWxsaW5nIiwiaG90c3dhcCJdLCJpYXQiOjE3MDAwMDAwMDB9.EP4gKhMLfmseVGydTB544s_0t9Fa4jX41f0WBnqrzSZbl5r1HUGrpuuaIbHIBu2dFojjt7GX-CfRGxR1s7JphHQ2iT9rNlZdWk8o9eVsoLV6x5QB_j5FFjeVCROegXcLc5Ry5sF_-66emYq-LnkriH1h-kpggcLNdyBV6HNVHqGs7zbr5Z8lQnnJGSWytLCfImSjVsa3I2owYigAXz100IMLlPKHf-YHKTqVxcx1i9slv6Svexa_lQuTYc4NZWisRwUxN60ZeShl1AqjVhAbUDY4xvmbskWbdbeRua7n3hT5TrTtBnOq0AAz0h6WDEzpdzrN_y5byObeTHRRgpQiRA";
+pub const RSA_PKCS1_KEY: &str = "\
+-----BEGIN RSA PUBLIC KEY-----\n\
+MIIBCgKCAQEAqEZcBAxMLrk5GkvMua4x9W24tu7548xdn8x7QaNTB4WYv9sSsyl0\n\
+VmMPDBgGif8ZbDRvvTtnpUCCEDyi/EnZYSWN+XLCSvQZkg14k24k5ZMTNT37w5FZ\n\
+392A7GGpgY1L6XdjsBBI3OdUhAgn7hhlqUzUUeTgZZ2vcEAOrAEYA6itAyr4QiMO\n\
+lFRwUDQ1cTtV21U3pGL8mV1FSp58JgUcgRlqFY2gRxQTRYaqNsJGPELdMgwzd2ot\n\
+f+g6kggtISC7y3h9nKoimzRIA9nOu2kSrxu4EmY5FBImOGIUTkSuoqBOMx2o2/NN\n\
+5M8TkvurpVWkHJH36ucCQYqfZzSVTQ3fCQIDAQAB\n\
+-----END RSA PUBLIC KEY-----\n";
+pub const SMALL_RSA_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC2U7N/8Ao7lo+6FtjBHAVtnq2X\n\
+VTks1jnB3fIjuC6XXe6D/pIYYDKob2AYWk3g3immT+vj4dopGsJvUTtglpK6VO4A\n\
+u2eF8/cTbtoou6XHWwG3ewsEF22WszkAR5WhF/6UUZpu2Tw/hI+zfMmwF47bILln\n\
+zWtAGEIBoK2Ezf0/eQIDAQAB\n\
+-----END PUBLIC KEY-----\n";
+pub const P384_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEqCr+Mtkq22JjVKyYhcyykbLsRjpJudrR\n\
+wEsUzd/OmcZPJex9jCbKmIkwNFzC8w5rxReUNHTAobiZbqOKZ1HYM1uhp2vbWdfl\n\
+yPuQ3nUNMMrhk/4ca23nRrZSboEgGR/J\n\
+-----END PUBLIC KEY-----\n";
+pub const HS_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhZGEiLCJyb2xlIjoiRGVwbG95ZXIiLCJleHAiOjE3MDAwMDA5MDAuNSwiaXNzIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF1ZCI6WyJiaWxsaW5nIiwiaG90c3dhcCJdLCJpYXQiOjE3MDAwMDAwMDB9.UwelMlPKoPu1tH1MsyzIqH_xy2pBitriiP9AqlXj_cI";
+pub const HS512_TOKEN: &str = "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhZGEiLCJyb2xlIjoiRGVwbG95ZXIiLCJleHAiOjE3MDAwMDA5MDAuNSwiaXNzIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF1ZCI6WyJiaWxsaW5nIiwiaG90c3dhcCJdLCJpYXQiOjE3MDAwMDAwMDB9.NbMvzIwuMgIYlLeesn2qaDcZ6aJme9SSxInl0SYSTdZxUElpAqvz48YIV5Wp9wcqj6EBsIM9eLIa4eH1P1uZ5w";
+pub const NONE_TOKEN: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhZGEiLCJyb2xlIjoiRGVwbG95ZXIiLCJleHAiOjE3MDAwMDA5MDAuNSwiaXNzIjoiaHR0cHM6Ly9pc3N1ZXIuZXhhbXBsZSIsImF1ZCI6WyJiaWxsaW5nIiwiaG90c3dhcCJdLCJpYXQiOjE3MDAwMDAwMDB9.";
