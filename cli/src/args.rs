@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use hotswap_api::{Origin, Role};
 use hotswap_core::{DeploymentId, Environment, ModuleName, NodeId, StrategyName};
 
 use crate::setting::Setting;
@@ -125,6 +126,8 @@ pub enum Command {
         #[arg(long, short, value_name = "ENV")]
         environment: Option<Environment>,
     },
+    /// Make a signed token that opens an engine in a role, for a while
+    Token(Token),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -153,10 +156,13 @@ pub struct Dev {
     /// End by itself after so long
     #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
     pub span: Option<Duration>,
+    /// A page that may call the engine from a browser, as http://localhost:3000; repeatable
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    pub cors_origins: Vec<Origin>,
 }
 
 /// `hotswap serve`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Serve {
     /// The configuration [default: hotswap.toml, if there is one]
     #[arg(long, short, value_name = "FILE", env = "HOTSWAP_CONFIG")]
@@ -170,9 +176,30 @@ pub struct Serve {
     /// A file that holds the token of the nodes
     #[arg(long, value_name = "FILE")]
     pub node_token_file: Option<PathBuf>,
+    /// A page that may call the engine from a browser, as http://localhost:3000; repeatable
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    pub cors_origins: Vec<Origin>,
     /// How to write the log
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+/// `hotswap token`.
+#[derive(Debug, Args)]
+pub struct Token {
+    /// What it opens: viewer, operator or admin
+    #[arg(long, default_value_t = Role::Viewer)]
+    pub role: Role,
+    /// Whose it is, as the journal will name them [default: where to reach you]
+    #[arg(long, value_name = "NAME")]
+    pub subject: Option<String>,
+    /// For how long it opens anything
+    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = humantime::parse_duration)]
+    pub expires: Duration,
+    /// The engine's configuration, whose secret signs it [default: that of `./.hotswap/dev`
+    /// while it runs, else hotswap.toml]
+    #[arg(long, short, value_name = "FILE", env = "HOTSWAP_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// `hotswap node`.

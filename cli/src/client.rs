@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use hotswap_core::{DeploymentId, Event, ModuleName, StrategyName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use semver::Version;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
 use crate::args::List;
@@ -18,9 +18,12 @@ use crate::settings::Settings;
 
 mod error;
 mod reply;
+mod sse;
+mod stream;
 
-pub use error::{Error, Problem};
+pub use error::{Break, Error, Problem};
 pub use reply::{Accepted, DeploymentRow, ModuleRow, ModuleRows, NodeRow, Page, StrategyRow};
+pub use stream::Told;
 
 /// A connection that is not made by then will not be.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,11 +31,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(30);
 /// For uploads: an artifact of some hundred megabytes over a slow line.
 const UPLOAD: Duration = Duration::from_secs(900);
-/// Added to the time that the engine was asked to wait.
-const GRACE: Duration = Duration::from_secs(15);
 
-/// Speaks to one engine. Every method is bounded in time and safe to cancel; a change
-/// that was cancelled may have been made.
+/// Speaks to one engine. Every method is safe to cancel and, but for [`Self::stream`],
+/// bounded in time; a change that was cancelled may have been made.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -46,6 +47,13 @@ pub struct Recorded {
     pub json: Value,
     /// What this program knows of it.
     pub event: Event,
+}
+
+impl Recorded {
+    fn read(json: Value) -> Result<Self, serde_json::Error> {
+        let event = Event::deserialize(&json)?;
+        Ok(Self { json, event })
+    }
 }
 
 /// A deployment that is asked for.
@@ -132,34 +140,21 @@ impl Client {
         self.send(Method::POST, "/deployments", Some(new)).await
     }
 
-    /// The events after number `after`; where there are none, waits for one so long.
+    /// The events after number `after`, as many as one answer has room for.
     pub async fn events(
         &self,
         id: DeploymentId,
         after: Option<u64>,
-        wait: Duration,
     ) -> Result<Vec<Recorded>, Error> {
         #[derive(Serialize)]
         struct Query {
             after: Option<u64>,
-            wait: u64,
         }
         let path = format!("/deployments/{id}/events");
-        let wait_seconds = wait.as_secs();
-        let query = Query {
-            after,
-            wait: wait_seconds,
-        };
-        let request = self.request(Method::GET, &path).query(&query);
-        let page: Page<Value> = self.answer(request.timeout(wait + GRACE)).await?;
-        let read = |json: Value| match serde_json::from_value(json.clone()) {
-            Ok(event) => Ok(Recorded { json, event }),
-            Err(source) => Err(Error::Odd {
-                path: path.clone(),
-                source,
-            }),
-        };
-        page.items.into_iter().map(read).collect()
+        let page: Page<Value> = self.get(&path, &Query { after }).await?;
+        let items = page.items.into_iter().map(Recorded::read);
+        let read = items.collect::<Result<_, _>>();
+        read.map_err(|source| Error::Odd { path, source })
     }
 
     /// Tells a deployment something: to pause, to resume, to abort, a decision, to be rolled back.

@@ -9,10 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
+use hotswap_api::Origin;
 use hotswap_core::{Amount, Environment, Policy, StrategyName};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{LogFormat, Serve};
+use crate::jwt::Jwt;
 
 /// The file that is read where none is named and this one exists.
 pub const FILE: &str = "hotswap.toml";
@@ -34,6 +36,11 @@ pub struct Config {
     /// A file with the token that nodes and the engine show each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_token_file: Option<PathBuf>,
+    /// How tokens are checked that somebody signed; without it none are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<Jwt>,
+    /// The pages that may call the API from a browser, each as `"http://host:port"`.
+    pub cors_origins: Vec<Origin>,
     /// What holds in each environment; what is left out has the default for its name.
     pub environments: BTreeMap<Environment, PolicyFile>,
     /// What deployments may use.
@@ -111,6 +118,8 @@ impl Default for Config {
             log_format: LogFormat::Text,
             token_file: None,
             node_token_file: None,
+            jwt: None,
+            cors_origins: Vec::new(),
             environments: BTreeMap::new(),
             limits: Limits::default(),
         }
@@ -160,6 +169,9 @@ impl Config {
         }
         if let Some(file) = &args.node_token_file {
             figment = figment.merge(("nodeTokenFile", file));
+        }
+        if !args.cors_origins.is_empty() {
+            figment = figment.merge(("corsOrigins", &args.cors_origins));
         }
         if let Some(format) = args.log_format {
             figment = figment.merge(("logFormat", format));

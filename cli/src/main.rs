@@ -16,6 +16,7 @@ mod commands;
 mod config;
 mod dev;
 mod exit;
+mod jwt;
 mod logs;
 mod node;
 mod output;

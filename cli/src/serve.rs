@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::args::{Global, Serve};
 use crate::config::Config;
 use crate::exit::{Exit, Usage};
+use crate::jwt::Jwt;
 use crate::settings::{Environ, Token};
 use crate::stop::Stop;
 use crate::{logs, tokens};
@@ -126,8 +127,9 @@ impl Running {
     /// Starts an engine, which goes on with every deployment that has not ended.
     ///
     /// # Errors
-    /// Where the data cannot be opened, or the port is taken.
+    /// Where a key cannot be read, the data cannot be opened, or the port is taken.
     pub async fn start(config: &Config, keys: &Keys) -> Result<Self> {
+        let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
         let dir = &config.data_dir;
         let store = Sqlite::open(dir.join("engine.db")).await;
         let store = Arc::new(store.context("cannot open the store")?);
@@ -162,6 +164,8 @@ impl Running {
             node: secret(&keys.node, "node")?,
         });
         api.addr = config.listen;
+        api.jwt = jwt;
+        api.cors_origins.clone_from(&config.cors_origins);
         let server = Server::bind(api, engine.clone()).await?;
         let addr = server.local_addr();
         let closing = CancellationToken::new();

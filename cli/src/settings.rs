@@ -112,7 +112,7 @@ impl Settings {
             (None, None, Some(token)) => Some(token.clone()),
             (None, None, None) => dev
                 .filter(|dev| dev.server == server)
-                .and_then(|dev| Token::from_file(&dev.token).ok()),
+                .and_then(|dev| Token::from_file(&dev.folder.join("token")).ok()),
         };
         Ok(Self {
             server,
@@ -131,6 +131,17 @@ impl Settings {
     }
 }
 
+/// The folder under `here` of the `hotswap dev` that is spoken to, where it is one.
+///
+/// # Errors
+/// Where the address that is named instead is no URL.
+pub fn dev_folder(global: &Global, here: &Path) -> Result<Option<PathBuf>> {
+    let named = global.server.as_deref().map(check).transpose()?;
+    let dev = Dev::find(&here.join(DEV_DIR));
+    let dev = dev.filter(|dev| named.is_none_or(|server| server == dev.server));
+    Ok(dev.map(|dev| dev.folder))
+}
+
 fn is_loopback(server: &str) -> bool {
     let url = reqwest::Url::parse(server).ok();
     let host = url.as_ref().and_then(reqwest::Url::host_str);
@@ -140,7 +151,7 @@ fn is_loopback(server: &str) -> bool {
 /// What `hotswap dev` left for clients.
 struct Dev {
     server: String,
-    token: PathBuf,
+    folder: PathBuf,
 }
 
 impl Dev {
@@ -149,7 +160,7 @@ impl Dev {
         let server = check(server.trim()).ok()?;
         is_loopback(&server).then(|| Self {
             server,
-            token: folder.join("token"),
+            folder: folder.to_owned(),
         })
     }
 }

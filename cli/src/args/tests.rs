@@ -45,6 +45,10 @@ fn every_command_of_the_guide_parses() {
         "strategy push halves.wasm",
         "strategy delete halves",
         "nodes --environment qa",
+        "token",
+        "token --role admin --subject ada --expires 1h --config hotswap.toml --json",
+        "dev --cors-origin http://localhost:3000 --cors-origin https://example.org",
+        "serve --cors-origin http://localhost:3000 --cors-origin https://example.org",
         "completions bash",
         "openapi",
         "node-openapi",
@@ -113,6 +117,26 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
             "--token-file",
         ),
         ("node", ErrorKind::MissingRequiredArgument, "--environment"),
+        (
+            "serve --cors-origin http://localhost:3000/",
+            ErrorKind::ValueValidation,
+            "without a path",
+        ),
+        (
+            "dev --cors-origin *",
+            ErrorKind::ValueValidation,
+            "http://localhost:3000",
+        ),
+        (
+            "token --role root",
+            ErrorKind::ValueValidation,
+            "viewer, operator or admin",
+        ),
+        (
+            "token --expires soon",
+            ErrorKind::ValueValidation,
+            "--expires",
+        ),
         ("undo", ErrorKind::InvalidSubcommand, "undo"),
     ] {
         let error = parse(line).expect_err(line);

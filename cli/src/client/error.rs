@@ -22,6 +22,14 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
+    /// It began to tell what happens, and stopped before the end.
+    #[error("the engine at {server} {how}")]
+    Broke {
+        /// Where.
+        server: String,
+        /// How.
+        how: Break,
+    },
     /// It answered, and would not.
     #[error("{0}")]
     Refused(Problem),
@@ -34,6 +42,28 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// It told something else than events as they happen.
+    #[error("the engine's answer to {path} is {what}, not events; is it of another version?")]
+    NoEvents {
+        /// Asked for what.
+        path: String,
+        /// What it told.
+        what: String,
+    },
+}
+
+/// How the telling of events stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Break {
+    /// The connection was closed.
+    #[error("stopped telling what happens")]
+    Closed,
+    /// Not even a sign of life came.
+    #[error("has been silent for too long")]
+    Silent,
+    /// An event is missing.
+    #[error("left out event {0}")]
+    Gap(u64),
 }
 
 impl Error {
@@ -50,9 +80,9 @@ impl Error {
     /// Whether asking again may help: the engine is starting, stopping or busy.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::NoEngine { .. } | Self::Lost { .. } => true,
+            Self::NoEngine { .. } | Self::Lost { .. } | Self::Broke { .. } => true,
             Self::Refused(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
-            Self::Odd { .. } => false,
+            Self::Odd { .. } | Self::NoEvents { .. } => false,
         }
     }
 
@@ -73,7 +103,7 @@ impl Error {
                 _ => None,
             },
             Self::Lost { .. } => Some("ask again: whether it was done is unknown".to_owned()),
-            Self::Odd { .. } => None,
+            Self::Broke { .. } | Self::Odd { .. } | Self::NoEvents { .. } => None,
         }
     }
 }

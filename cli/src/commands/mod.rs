@@ -16,6 +16,7 @@ mod list;
 mod module;
 mod nodes;
 mod strategy;
+mod token;
 
 /// What the commands that speak to an engine need.
 pub struct Context {
@@ -71,6 +72,7 @@ pub async fn run(cli: Cli, environ: &Environ) -> Result<Exit> {
         Command::Reject(args) => decide::reject(args, &context()?).await,
         Command::Strategy(command) => strategy::run(command, &context()?).await,
         Command::Nodes { environment } => nodes::run(environment.as_ref(), &context()?).await,
+        Command::Token(args) => token::run(&args, &global, environ, &std::env::current_dir()?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hotswap", &mut script);

@@ -2,16 +2,6 @@ use std::fs;
 
 use super::*;
 
-fn args() -> Serve {
-    Serve {
-        config: None,
-        listen: None,
-        data_dir: None,
-        node_token_file: None,
-        log_format: None,
-    }
-}
-
 /// The configuration of a file with this text.
 fn read(text: &str) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
@@ -19,7 +9,7 @@ fn read(text: &str) -> Result<Config> {
     fs::write(&file, text).unwrap();
     let args = Serve {
         config: Some(file),
-        ..args()
+        ..Serve::default()
     };
     Config::read(&args, |_| None)
 }
@@ -36,7 +26,7 @@ fn later_layers_win() {
     let args = Serve {
         config: Some(file),
         listen: Some("127.0.0.1:3".parse().unwrap()),
-        ..args()
+        ..Serve::default()
     };
     let variable = |name: &str| match name {
         "HOTSWAP_LISTEN" => Some("127.0.0.1:2".to_owned()),
@@ -63,6 +53,32 @@ fn a_policy_changes_what_it_names_and_nothing_else() {
         ..Policy::default_for(&production)
     };
     assert_eq!(config.policies(), BTreeMap::from([(production, expected)]));
+}
+
+#[test]
+fn signed_tokens_and_pages_are_configured() {
+    let config = read(
+        "corsOrigins = [\"http://localhost:3000\", \"https://example.org\"]\n[jwt]\nalgorithm = \"EdDSA\"\npublicKeyFile = \"issuer.pem\"\nissuer = \"i\"\naudience = \"a\"",
+    )
+    .unwrap();
+    let origins: Vec<_> = config.cors_origins.iter().map(Origin::to_string).collect();
+    assert_eq!(origins, ["http://localhost:3000", "https://example.org"]);
+    let jwt = config.jwt.unwrap();
+    assert_eq!(jwt.algorithm, hotswap_api::Algorithm::EdDsa);
+    assert_eq!(jwt.public_key_file.unwrap(), Path::new("issuer.pem"));
+    assert_eq!((&*jwt.issuer, &*jwt.audience), ("i", "a"));
+
+    // The flag takes the place of what the file lists.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("engine.toml");
+    fs::write(&file, "corsOrigins = [\"http://localhost:3000\"]").unwrap();
+    let args = Serve {
+        config: Some(file),
+        cors_origins: vec!["http://localhost:4000".parse().unwrap()],
+        ..Serve::default()
+    };
+    let config = Config::read(&args, |_| None).unwrap();
+    assert_eq!(config.cors_origins, args.cors_origins);
 }
 
 #[test]
@@ -98,6 +114,22 @@ fn what_does_not_fit_is_named_with_what_would() {
         ),
         ("token = \"x\"", vec!["token", "tokenFile"]),
         ("listen = 5000", vec!["listen"]),
+        (
+            "corsOrigins = [\"*\"]",
+            vec!["corsOrigins", "http://localhost:3000"],
+        ),
+        (
+            "[jwt]\nalgorithm = \"none\"\nissuer = \"i\"\naudience = \"a\"",
+            vec!["none", "HS256", "EdDSA"],
+        ),
+        (
+            "[jwt]\nalgorithm = \"HS256\"\nsecretFile = \"s\"\naudience = \"a\"",
+            vec!["jwt", "issuer"],
+        ),
+        (
+            "[jwt]\nsecret = \"s\"",
+            vec!["secret", "secretFile", "publicKeyFile"],
+        ),
     ] {
         let error = format!("{:#}", read(text).unwrap_err());
         for word in words {
@@ -110,7 +142,7 @@ fn what_does_not_fit_is_named_with_what_would() {
 fn a_file_that_was_named_must_be_there() {
     let args = Serve {
         config: Some("no-such.toml".into()),
-        ..args()
+        ..Serve::default()
     };
     let error = Config::read(&args, |_| None).unwrap_err().to_string();
     assert!(error.contains("no-such.toml"), "{error}");

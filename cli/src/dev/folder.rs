@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::jwt::Jwt;
 use crate::serve::Keys;
 use crate::tokens;
 
@@ -40,6 +41,7 @@ impl Folder {
             api: tokens::kept(&path.join("token"))?,
             node: tokens::kept(&path.join("node-token"))?,
         };
+        tokens::kept(&path.join(Jwt::DEV_SECRET))?;
         tokens::private_folder(&path.join("engine"))?;
         Ok(Self { path, keys, lock })
     }
@@ -72,6 +74,11 @@ impl Folder {
     /// The file with the token of the nodes.
     pub fn node_token_file(&self) -> PathBuf {
         self.path.join("node-token")
+    }
+
+    /// How the engine checks what `hotswap token` signs.
+    pub fn jwt(&self) -> Jwt {
+        Jwt::of_dev(&self.path)
     }
 
     /// A shell script that sets server and token.
@@ -138,6 +145,8 @@ mod tests {
         assert_ne!(token, folder.keys().node);
         let error = Folder::open(&path).err().unwrap().to_string();
         assert!(error.contains("--dir"), "{error}");
+        let jwt = folder.jwt();
+        assert!(jwt.verifier().is_ok() && jwt.signer().is_ok());
         drop(folder);
         assert_eq!(Folder::open(&path).unwrap().keys().api, token);
     }

@@ -45,6 +45,8 @@ pub async fn run(args: Dev, json: bool, plain: bool) -> Result<Exit> {
     let config = Config {
         listen: (Ipv4Addr::LOCALHOST, args.port).into(),
         data_dir: folder.engine(),
+        jwt: Some(folder.jwt()),
+        cors_origins: args.cors_origins.clone(),
         ..Config::default()
     };
     say(&format!(

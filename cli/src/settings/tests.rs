@@ -77,6 +77,23 @@ fn a_folder_that_leads_off_the_machine_is_not_followed() {
 }
 
 #[test]
+fn the_folder_is_of_the_engine_that_is_spoken_to() {
+    let here = folder("http://127.0.0.1:4000");
+    let mut global = global();
+    let found = |global: &Global| dev_folder(global, here.path()).unwrap();
+    assert_eq!(found(&global), Some(here.path().join(DEV_DIR)));
+    global.server = Some("http://127.0.0.1:4000/".to_owned());
+    assert_eq!(found(&global), Some(here.path().join(DEV_DIR)));
+    global.server = Some("http://127.0.0.1:4001".to_owned());
+    assert_eq!(found(&global), None);
+    global.server = Some("engine".to_owned());
+    assert!(dev_folder(&global, here.path()).is_err());
+    let elsewhere = tempfile::tempdir().unwrap();
+    global.server = None;
+    assert_eq!(dev_folder(&global, elsewhere.path()).unwrap(), None);
+}
+
+#[test]
 fn an_address_that_is_none_is_a_usage_error() {
     for bad in [
         "engine",

@@ -65,17 +65,17 @@ pub async fn watch(
                 Some(News::Events(events)) => {
                     watched.take(&events, &view)?;
                     view.redraw(&watched)?;
-                    if let Some(status) = watched.status().filter(|status| status.is_final()) {
-                        break if status == Status::Succeeded { Exit::Success } else { Exit::NotSucceeded };
+                    if let Some(exit) = watched.exit(stays) {
+                        break exit;
                     }
                 }
                 Some(News::UpToDate) => {
                     watched.heard();
                     watched.live = true;
-                    if watched.status() == Some(Status::AwaitingApproval) && !stays {
-                        break Exit::AwaitingApproval;
-                    }
                     view.redraw(&watched)?;
+                    if let Some(exit) = watched.exit(stays) {
+                        break exit;
+                    }
                 }
                 Some(News::Cut(error)) => {
                     watched.lost(&error.to_string(), view.is_tree());
@@ -128,7 +128,7 @@ pub async fn read(client: &Client, id: DeploymentId) -> Result<Story> {
     let mut watched = Watched::default();
     loop {
         let after = watched.story.as_ref().map(|story| story.state.next_seq - 1);
-        let events = client.events(id, after, Duration::ZERO).await?;
+        let events = client.events(id, after).await?;
         if events.is_empty() {
             return watched
                 .story
@@ -217,7 +217,7 @@ struct Watched {
     last: Vec<String>,
     /// Why the engine cannot be heard.
     cut: Option<String>,
-    /// Whether all that was there at the beginning has been read.
+    /// Whether all that is there has been read: what comes has just happened.
     live: bool,
     /// How far the engine's clock is ahead of ours, in milliseconds.
     ahead: i64,
@@ -226,6 +226,16 @@ struct Watched {
 impl Watched {
     fn status(&self) -> Option<Status> {
         self.story.as_ref().map(|story| story.state.status())
+    }
+
+    /// How the watching ends now, where it does: with the deployment, or with a question
+    /// that is open still, where nobody stays through that.
+    fn exit(&self, stays: bool) -> Option<Exit> {
+        match self.status()? {
+            Status::Succeeded => Some(Exit::Success),
+            Status::AwaitingApproval => (self.live && !stays).then_some(Exit::AwaitingApproval),
+            status => status.is_final().then_some(Exit::NotSucceeded),
+        }
     }
 
     /// Takes events in and shows them.
@@ -272,6 +282,7 @@ impl Watched {
             say(&format!("reconnecting: {}", words::clean(why)));
         }
         self.cut = Some(why.to_owned());
+        self.live = false;
     }
 
     fn now(&self) -> Timestamp {

@@ -233,3 +233,47 @@ fn a_timeout_says_what_is_not_ready_and_that_it_goes_on() {
     assert!(interrupted[0].contains("goes on"), "{interrupted:?}");
     assert!(farewell(Exit::Success, id, Some(&story), patience).is_empty());
 }
+
+#[test]
+fn a_question_ends_the_watching_only_while_it_is_open() {
+    let decided = serde_json::json!({"type": "decided", "data": {"decision":
+        {"approved": true, "by": "ada"}}});
+    let gated = serde_json::json!({"type": "gated", "data":
+        {"prompt": "go on?", "due": samples::at(60_000)}});
+    let bodies = [
+        (0, samples::requested()),
+        (1, gated.clone()),
+        (2, decided.clone()),
+        (3, samples::planned()),
+    ];
+    let records = samples::journal(&bodies).into_iter().map(|event| {
+        let json = serde_json::to_value(&event).unwrap();
+        Recorded { json, event }
+    });
+    let mut records = records.map(|recorded| vec![recorded]);
+    let mut watched = Watched::default();
+    let mut take = |watched: &mut Watched| {
+        let events = records.next().unwrap();
+        watched.take(&events, &View::Nothing).unwrap();
+    };
+    take(&mut watched);
+    assert_eq!(watched.exit(false), None);
+    // What was asked long ago may have been answered since.
+    take(&mut watched);
+    assert_eq!(watched.status(), Some(Status::AwaitingApproval));
+    assert_eq!(watched.exit(false), None);
+    watched.live = true;
+    assert_eq!(watched.exit(false), Some(Exit::AwaitingApproval));
+    assert_eq!(watched.exit(true), None, "who stays is not sent away");
+    watched.lost("gone", true);
+    assert_eq!(
+        watched.exit(false),
+        None,
+        "it may have been answered meanwhile"
+    );
+    take(&mut watched);
+    watched.live = true;
+    assert_eq!(watched.exit(false), None);
+    take(&mut watched);
+    assert_eq!(watched.status(), Some(Status::Running));
+}

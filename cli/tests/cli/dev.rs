@@ -221,8 +221,9 @@ fn people_decide_wait_give_up_and_come_back() {
         shown.out.contains("soak") && shown.out.contains("default: \"15m\""),
         "{shown:?}"
     );
+    // Not the newest, which fails a tenth of its requests: the nodes are asked below.
     let halves = dev.run(&deploy(
-        "hello",
+        "hello@2.0.0",
         "development",
         &["-s", "halves", "--config", "watch=0s", "--wait"],
     ));
@@ -262,6 +263,25 @@ fn people_decide_wait_give_up_and_come_back() {
             .iter()
             .all(|answer| answer.contains("hello"))
     );
+
+    // A signed token opens what its role does, and tells the journal whose it is.
+    let viewer = dev.run(&["token", "--subject", "ada"]);
+    assert_eq!(viewer.code, Some(0), "{viewer:?}");
+    let viewer = ["--token", viewer.out.trim()];
+    let read = dev.run(&[&viewer[..], &["list"]].concat());
+    assert_eq!(read.code, Some(0), "{read:?}");
+    let refused = dev.run(&[&viewer[..], &deploy("hello", "development", &[])].concat());
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("the role operator"), "{refused:?}");
+    assert!(!refused.err.contains(viewer[1]), "{refused:?}");
+    let operator = dev.run(&["token", "--role", "operator", "--subject", "ada"]);
+    let operator = ["--token", operator.out.trim()];
+    let done = deploy("hello@1.0.0", "development", &["--wait"]);
+    let done = dev.run(&[&operator[..], &done].concat());
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let newest = dev.json(&["list", "-n", "1"]);
+    let newest = newest[0]["executionId"].as_str().unwrap();
+    assert_eq!(dev.json(&["get", newest])["requestedBy"], "ada");
 
     let stranger = dev.run(&["--token", "not-the-token-of-this-engine", "list"]);
     assert_eq!(stranger.code, Some(1), "{stranger:?}");

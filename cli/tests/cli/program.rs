@@ -19,6 +19,9 @@ fn usage_errors_end_with_2_and_say_what_is_wrong() {
         (&["--server", "https://engine", "list"], "HTTPS"),
         (&["node", "-e", "qa"], "HOTSWAP_NODE_TOKEN"),
         (&["serve", "--listen", "0.0.0.0:0"], "token"),
+        (&["serve", "--cors-origin", "*"], "http://localhost:3000"),
+        (&["token", "--expires", "0s"], "at once"),
+        (&["token", "--server", "nowhere"], "http://127.0.0.1:5000"),
         (&["no-such-command"], "no-such-command"),
     ] {
         let said = run(folder.path(), args);
@@ -65,6 +68,54 @@ fn a_configuration_that_does_not_fit_is_refused_before_anything_starts() {
         assert!(said.err.contains(word), "{word}: {said:?}");
     }
     assert!(!folder.path().join(".hotswap").exists());
+}
+
+#[test]
+fn a_token_is_signed_with_the_secret_of_the_configuration() {
+    let folder = here();
+    let said = run(folder.path(), &["token"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for word in ["hotswap dev", "hotswap.toml", "[jwt]", "secretFile"] {
+        assert!(said.err.contains(word), "{word}: {said:?}");
+    }
+    let write = |algorithm: &str, key: &str| {
+        let text = format!(
+            "[jwt]\nalgorithm = \"{algorithm}\"\n{key}\nissuer = \"i\"\naudience = \"a\"\n"
+        );
+        std::fs::write(folder.path().join("hotswap.toml"), text).unwrap();
+    };
+    write("HS256", "secretFile = \"secret\"");
+    let said = run(folder.path(), &["token"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.err.contains("cannot read the key in secret"),
+        "{said:?}"
+    );
+
+    std::fs::write(folder.path().join("secret"), "0123456789abcdef".repeat(2)).unwrap();
+    let said = run(
+        folder.path(),
+        &["token", "--role", "Deployer", "--expires", "1h"],
+    );
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(said.out.trim().split('.').count(), 3, "{said:?}");
+    for word in ["tester@example.org", "operator", "1h"] {
+        assert!(said.err.contains(word), "{word}: {said:?}");
+    }
+    assert!(!said.err.contains(said.out.trim()), "{said:?}");
+    let said = run(folder.path(), &["token", "--subject", "ada", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(told["subject"], "ada");
+    assert_eq!(told["role"], "viewer");
+    assert!(told["expiresAt"].is_u64() && told["token"].is_string());
+    let said = run(folder.path(), &["token", "--subject", "api-token"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("api-token"), "{said:?}");
+
+    write("EdDSA", "publicKeyFile = \"key.pem\"");
+    let said = run(folder.path(), &["token"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("ask the issuer i"), "{said:?}");
 }
 
 #[test]
