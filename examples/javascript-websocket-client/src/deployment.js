@@ -1,0 +1,96 @@
+// What the events of a deployment add up to, and what each says. Pure: no page and no
+// connection. Its state is what `GET /api/v1/deployments/{id}` answers, as far as it is
+// shown here; so a snapshot is a state.
+
+export const NOTHING = { nodes: [], progress: 0 };
+
+/** The state after one more event. What is unknown changes nothing. */
+export function next(state, event, argument) {
+  switch (event) {
+    case "DeploymentStarted": {
+      const { moduleName, version, targetEnvironment, strategy } = argument;
+      return { ...state, moduleName, version, targetEnvironment, strategy };
+    }
+    case "DeploymentStatusChanged": {
+      // Whoever was asked has decided once it is no longer awaited.
+      const question = argument.status === "awaitingApproval" ? state.question : undefined;
+      return { ...state, status: argument.status, question };
+    }
+    case "DeploymentProgress":
+      return { ...state, stage: argument.stage, progress: argument.progress };
+    case "NodeChanged": {
+      const nodes = new Map(state.nodes.map((node) => [node.id, node]));
+      for (const node of argument.nodes) nodes.set(node.id, node);
+      return { ...state, nodes: [...nodes.values()] };
+    }
+    case "ApprovalRequested":
+      return { ...state, question: argument.prompt };
+    case "DeploymentCompleted":
+      return { ...state, status: argument.status, progress: 100 };
+    case "DeploymentFailed":
+      return { ...state, status: argument.status, cause: argument.cause };
+    default:
+      return state;
+  }
+}
+
+/** One line for the log. */
+export function sentence(event, argument) {
+  switch (event) {
+    case "DeploymentStarted":
+      return `${argument.moduleName} ${argument.version} → ${argument.targetEnvironment}, by ${argument.strategy}`;
+    case "DeploymentStatusChanged":
+      return [STATUSES[argument.status] ?? argument.status, argument.details].filter(Boolean).join(": ");
+    case "DeploymentProgress":
+      return `${argument.progress} %, ${argument.stage}`;
+    case "NodeChanged":
+      return argument.nodes.map((node) => `${node.id} ${phase(node)}`).join(", ");
+    case "ApprovalRequested":
+      return argument.prompt;
+    case "DeploymentCompleted":
+      return `after ${seconds(argument.durationMs)}`;
+    case "DeploymentFailed":
+      return `after ${seconds(argument.durationMs)}, because ${argument.cause?.message ?? "of an unknown cause"}`;
+    default:
+      return "";
+  }
+}
+
+export const EVENTS = [
+  "DeploymentStarted",
+  "DeploymentStatusChanged",
+  "DeploymentProgress",
+  "NodeChanged",
+  "ApprovalRequested",
+  "DeploymentCompleted",
+  "DeploymentFailed",
+];
+
+export const STATUSES = {
+  pending: "○ pending",
+  awaitingApproval: "? awaiting approval",
+  running: "▶ running",
+  paused: "⏸ paused",
+  rollingBack: "↶ rolling back",
+  succeeded: "✔ succeeded",
+  rolledBack: "✘ rolled back",
+  failed: "✘ failed",
+};
+
+const PHASES = {
+  pending: "○ pending",
+  staged: "◔ staged",
+  shifted: "◑ shifted",
+  active: "● active",
+  reverted: "↶ reverted",
+  failed: "✘ failed",
+};
+
+export function phase({ phase: name, percent }) {
+  const text = PHASES[name] ?? name;
+  return percent === undefined ? text : `${text} ${percent} %`;
+}
+
+function seconds(millis) {
+  return `${(millis / 1000).toFixed(1)} s`;
+}
