@@ -39,6 +39,11 @@ impl Event {
         }
     }
 
+    /// Bytes that it takes, in JSON: what most clients speak.
+    pub fn size(&self) -> usize {
+        self.encoded(Protocol::Json).len()
+    }
+
     pub(crate) fn of(message: Message, newest: Option<String>) -> Self {
         Self(Arc::new(Inner {
             message,

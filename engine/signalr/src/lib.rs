@@ -27,6 +27,7 @@ mod message;
 mod negotiate;
 mod protocol;
 mod refusal;
+mod registry;
 mod replay;
 mod service;
 mod session;

@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -18,6 +16,7 @@ use crate::hub::Hub;
 use crate::line::{Close, Line};
 use crate::negotiate;
 use crate::refusal::Refusal;
+use crate::registry::Registry;
 use crate::replay::Replay;
 use crate::session::{Session, Transport};
 use crate::transport::{long_polling, server_sent_events, websocket};
@@ -56,12 +55,6 @@ pub(crate) struct Shared<H: Hub> {
     registry: Mutex<Registry<H>>,
 }
 
-struct Registry<H: Hub> {
-    sessions: HashMap<String, Arc<Session<H>>>,
-    of: HashMap<String, usize>,
-    closing: bool,
-}
-
 #[derive(Debug, Default, Deserialize)]
 struct Query {
     id: Option<String>,
@@ -75,11 +68,7 @@ impl<H: Hub> Service<H> {
             config,
             tasks: TaskTracker::new(),
             began: Instant::now(),
-            registry: Mutex::new(Registry {
-                sessions: HashMap::new(),
-                of: HashMap::new(),
-                closing: false,
-            }),
+            registry: Mutex::new(Registry::new()),
         });
         let stop = CancellationToken::new();
         tokio::spawn(tend(Arc::downgrade(&shared), stop.clone()));
@@ -272,41 +261,6 @@ impl<H: Hub> Shared<H> {
 
     pub fn forget(&self, token: &str) {
         self.lock().remove(token);
-    }
-}
-
-impl<H: Hub> Registry<H> {
-    fn all(&self) -> Vec<Arc<Session<H>>> {
-        self.sessions.values().cloned().collect()
-    }
-
-    fn add(&mut self, session: &Arc<Session<H>>, config: &Config) -> Result<(), Refusal> {
-        if self.closing {
-            return Err(Refusal::Closing);
-        }
-        if self.sessions.len() >= config.connections {
-            return Err(Refusal::Full);
-        }
-        let count = self.of.entry(session.owner.clone()).or_default();
-        if *count >= config.connections_per_user {
-            return Err(Refusal::TooMany { count: *count });
-        }
-        *count += 1;
-        self.sessions
-            .insert(session.token.clone(), Arc::clone(session));
-        Ok(())
-    }
-
-    fn remove(&mut self, token: &str) {
-        let Some(session) = self.sessions.remove(token) else {
-            return;
-        };
-        if let Entry::Occupied(mut count) = self.of.entry(session.owner.clone()) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
     }
 }
 

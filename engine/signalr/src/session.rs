@@ -1,16 +1,17 @@
 //! One connection, whatever carries it: who it is, what it said, what it is still owed.
 
+mod calls;
+mod tending;
+
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::{FutureExt, StreamExt};
 use tokio::task::AbortHandle;
 
 use crate::event::Event;
 use crate::handshake::{Agreed, Handshake};
-use crate::hub::{Call, Caller, Hub, HubError, Items, Peer, Reply};
+use crate::hub::{Caller, Hub, Peer};
 use crate::line::{Close, Line};
 use crate::message::{Message, Outcome};
 use crate::protocol::Parser;
@@ -272,190 +273,12 @@ impl<H: Hub> Session<H> {
         Ok(())
     }
 
-    async fn invoke(
-        &self,
-        id: Option<String>,
-        method: String,
-        arguments: Vec<serde_json::Value>,
-        streams: &[String],
-    ) {
-        let name = method.clone();
-        let call = Call { method, arguments };
-        let answer = match refuse_streams(streams) {
-            Ok(()) => {
-                self.bounded(self.shared.hub.invoke(&self.caller, call))
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        let (outcome, then) = match answer {
-            Ok(Reply { value, then }) => (Outcome::Value(value), then),
-            Err(error) => (Outcome::Error(error.text(&name)), None),
-        };
-        if let Some(id) = id {
-            self.complete(id, outcome);
-        }
-        if let Some(then) = then {
-            then();
-        }
-    }
-
-    async fn stream(
-        self: &Arc<Self>,
-        id: String,
-        method: String,
-        arguments: Vec<serde_json::Value>,
-        streams: &[String],
-    ) {
-        let open = {
-            let streams = lock(&self.streams);
-            (streams.contains_key(&id), streams.len())
-        };
-        let most = self.shared.config.streams;
-        let refused = match open {
-            (true, _) => Some(format!("Invocation ID '{id}' is already in use.")),
-            (_, count) if count >= most => {
-                let text = format!("this connection has {count} streams open: cancel one first");
-                Some(HubError::Told(text).text(&method))
-            }
-            _ => None,
-        };
-        if let Some(text) = refused {
-            return self.complete(id, Outcome::Error(text));
-        }
-        let name = method.clone();
-        let call = Call { method, arguments };
-        let items = match refuse_streams(streams) {
-            Ok(()) => {
-                self.bounded(self.shared.hub.stream(&self.caller, call))
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        match items {
-            Err(error) => self.complete(id, Outcome::Error(error.text(&name))),
-            Ok(items) => {
-                let session = Arc::clone(self);
-                // Held while it begins: it looks itself up here.
-                let mut streams = lock(&self.streams);
-                let key = id.clone();
-                let task = tokio::spawn(async move { session.pump(id, &name, items).await });
-                streams.insert(key, task.abort_handle());
-            }
-        }
-    }
-
-    /// Sends the items of a stream, no faster than the client takes them.
-    async fn pump(&self, id: String, method: &str, items: Items) {
-        let mut items = AssertUnwindSafe(items);
-        let outcome = loop {
-            let item = match AssertUnwindSafe(items.next()).catch_unwind().await {
-                Ok(Some(Ok(item))) => item,
-                Ok(Some(Err(error))) => break Outcome::Error(error.text(method)),
-                Ok(None) => break Outcome::Void,
-                Err(_) => break Outcome::Error(HubError::Failed.text(method)),
-            };
-            self.line().room().await;
-            // Nothing may follow the completion of a stream that was cancelled.
-            let streams = lock(&self.streams);
-            let id = id.clone();
-            if !streams.contains_key(&id) || !self.tell(Message::StreamItem { id, item }) {
-                return;
-            }
-        };
-        let mut streams = lock(&self.streams);
-        if streams.remove(&id).is_some() {
-            self.complete(id, outcome);
-        }
-    }
-
-    /// What a call came to, whatever it does.
-    async fn bounded<T>(
-        &self,
-        call: impl Future<Output = Result<T, HubError>>,
-    ) -> Result<T, HubError> {
-        let patience = self.shared.config.call_timeout;
-        let call = tokio::time::timeout(patience, AssertUnwindSafe(call).catch_unwind());
-        match call.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(HubError::Failed),
-            Err(_) => {
-                let seconds = patience.as_secs();
-                Err(HubError::Told(format!("no answer within {seconds} s")))
-            }
-        }
-    }
-
     fn complete(&self, id: String, outcome: Outcome) {
         self.tell(Message::Completion { id, outcome });
     }
 
     fn tell(&self, message: Message) -> bool {
         self.line().send(Event::of(message, None))
-    }
-
-    /// What is due by the clock alone: pings, confirmations, and ends. False where it has
-    /// ended.
-    pub fn tend(&self) -> bool {
-        let (config, now) = (&self.shared.config, self.shared.now());
-        let state = self.state();
-        let after = |since: u64, time: std::time::Duration| {
-            u128::from(now.saturating_sub(since)) >= time.as_millis()
-        };
-        if self.line().is_closed() {
-            // The client has been given time to hear why.
-            let _ =
-                self.times
-                    .closing
-                    .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-            let since = self.times.closing.load(Ordering::Relaxed);
-            let taken = !state.carried && state.transport != Some(Transport::LongPolling);
-            if taken || after(since, config.send_timeout) {
-                self.end();
-                return false;
-            }
-            return true;
-        }
-        if now >= self.times.expires.load(Ordering::Relaxed) {
-            // Back at once: the client asks for a fresh token when it connects again.
-            self.line().close(Close {
-                error: Some("The token has expired.".to_owned()),
-                allow_reconnect: true,
-            });
-            return true;
-        }
-        if !state.agreed {
-            if after(self.times.created, config.handshake_timeout) {
-                self.end();
-                return false;
-            }
-            return true;
-        }
-        let heard = self.times.heard.load(Ordering::Relaxed).max(state.since);
-        // A poll that waits is as good as a ping.
-        let polling = state.transport == Some(Transport::LongPolling) && state.carried;
-        if !polling && after(heard, config.client_timeout) {
-            if state.carried {
-                self.line().close(Close {
-                    error: Some("Nothing was heard of the client for too long.".to_owned()),
-                    allow_reconnect: true,
-                });
-            } else {
-                self.end();
-                return false;
-            }
-            return true;
-        }
-        if let Some(sequence) = lock(&self.received).as_mut().and_then(Received::news) {
-            self.tell(Message::Ack { sequence });
-        }
-        let sent = self.times.sent.load(Ordering::Relaxed);
-        let silent = state.transport != Some(Transport::LongPolling);
-        if silent && state.carried && after(sent, config.keep_alive) {
-            self.sent();
-            self.tell(Message::Ping);
-        }
-        true
     }
 
     /// Something was sent just now.
@@ -475,14 +298,6 @@ impl<H: Hub> Session<H> {
         self.shared.forget(&self.token);
         self.shared.hub.disconnected(&self.caller.peer);
     }
-}
-
-fn refuse_streams(streams: &[String]) -> Result<(), HubError> {
-    if streams.is_empty() {
-        return Ok(());
-    }
-    let text = "methods here take no streams: give arguments instead";
-    Err(HubError::Told(text.to_owned()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OnceCell, watch};
 
 use super::offset::{Offset, Resume};
 use super::pauses::Pauses;
+use super::recent::Kept;
 use super::tell::{Told, tell};
 use super::topic::{Start, Topic};
 use crate::view;
@@ -44,10 +45,10 @@ struct Inner {
 pub(super) struct Closed;
 
 impl Channel {
-    pub fn new(id: DeploymentId) -> Self {
+    pub fn new(id: DeploymentId, kept: Kept) -> Self {
         let inner = Inner {
             state: None,
-            topic: Topic::new(Offset::after(0)),
+            topic: Topic::new(kept, Offset::after(0)),
             closed: false,
         };
         Self {

@@ -7,12 +7,22 @@ use hotswap_runner::deployments::Error;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::channel::Channel;
+use super::recent::Kept;
 
 /// The deployments that somebody watches.
-#[derive(Debug, Default)]
-pub(super) struct Channels(Mutex<HashMap<DeploymentId, Arc<Channel>>>);
+#[derive(Debug)]
+pub(super) struct Channels {
+    kept: Kept,
+    open: Mutex<HashMap<DeploymentId, Arc<Channel>>>,
+}
 
 impl Channels {
+    /// None yet; each will keep so many messages for those who come back.
+    pub fn new(kept: Kept) -> Self {
+        let open = Mutex::default();
+        Self { kept, open }
+    }
+
     /// The channel of a deployment, up to date. It may be closed by the time it is used.
     ///
     /// # Errors
@@ -25,7 +35,7 @@ impl Channels {
         let channel = {
             let mut channels = self.lock();
             let channel = channels.entry(id);
-            Arc::clone(channel.or_insert_with(|| Arc::new(Channel::new(id))))
+            Arc::clone(channel.or_insert_with(|| Arc::new(Channel::new(id, self.kept))))
         };
         match channel.load(deployments).await {
             Ok(mine) => {
@@ -81,6 +91,6 @@ impl Channels {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Channel>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

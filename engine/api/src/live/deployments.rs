@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream};
 use hotswap_core::DeploymentId;
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
-use hotswap_signalr::{Call, Caller, Hub, HubError, Items, Peer, Reply};
+use hotswap_signalr::{Call, Caller, Capacity, Hub, HubError, Items, Peer, Reply};
 use poem_openapi::types::ToJSON;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use super::channel::Channel;
 use super::channels::Channels;
 use super::everything::Everything;
 use super::offset::{Offset, Resume};
+use super::recent::Kept;
 use super::topic::subscription;
 use crate::auth::{Identity, Role};
 use crate::view;
@@ -41,11 +42,13 @@ struct Inner {
 }
 
 impl DeploymentsHub {
-    pub fn new(deployments: Deployments) -> Self {
+    /// Of clients for whom this much may wait.
+    pub fn new(deployments: Deployments, capacity: &Capacity) -> Self {
+        let kept = Kept::of(capacity);
         Self(Arc::new(Inner {
             deployments,
-            channels: Channels::default(),
-            everything: Arc::new(Everything::new()),
+            channels: Channels::new(kept),
+            everything: Arc::new(Everything::new(kept)),
             watched: Mutex::new(HashMap::new()),
         }))
     }

@@ -13,19 +13,21 @@ use tokio::sync::{OnceCell, broadcast};
 
 use super::offset::{Offset, Resume};
 use super::pauses::Pauses;
+use super::recent::Kept;
 use super::tell::tell;
-use super::topic::{KEPT, Start, Topic};
+use super::topic::{Start, Topic};
 
 /// Events that are read at once.
 const PAGE: usize = 256;
-/// Events before the present that are read for those who come back: more than the messages
-/// that are kept, as many an event is followed by none.
-const BACK: u64 = 4 * KEPT as u64;
+/// Events before the present that are read for those who come back, for each message that
+/// is kept: many an event is followed by none.
+const BACK: usize = 4;
 
 /// Reads the tail of all journals from when somebody first asks, and tells what follows
 /// from each event.
 #[derive(Debug)]
 pub(super) struct Everything {
+    kept: Kept,
     loaded: OnceCell<()>,
     inner: Mutex<Inner>,
 }
@@ -40,13 +42,15 @@ struct Inner {
 }
 
 impl Everything {
-    pub fn new() -> Self {
+    /// Keeps so many messages for those who come back.
+    pub fn new(kept: Kept) -> Self {
         Self {
+            kept,
             loaded: OnceCell::new(),
             inner: Mutex::new(Inner {
                 position: 0,
                 states: HashMap::new(),
-                topic: Topic::new(Offset::after(0)),
+                topic: Topic::new(kept, Offset::after(0)),
             }),
         }
     }
@@ -65,7 +69,8 @@ impl Everything {
             // Heard of from here on, so that nothing is missed after what is read.
             let appended = deployments.subscribe();
             let position = deployments.position().await?;
-            self.lock().begin(position.saturating_sub(BACK));
+            let back = u64::try_from(BACK * self.kept.messages).unwrap_or(u64::MAX);
+            self.lock().begin(self.kept, position.saturating_sub(back));
             self.catch_up(deployments).await?;
             let everything = Arc::clone(self);
             let deployments = deployments.clone();
@@ -145,10 +150,10 @@ impl Everything {
 }
 
 impl Inner {
-    fn begin(&mut self, position: u64) {
+    fn begin(&mut self, kept: Kept, position: u64) {
         self.position = position;
         self.states.clear();
-        self.topic = Topic::new(Offset::after(position));
+        self.topic = Topic::new(kept, Offset::after(position));
     }
 
     fn take(&mut self, epoch: &str, entry: &Entry, read: Option<Deployment>) -> Result<(), Error> {

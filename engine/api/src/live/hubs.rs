@@ -38,7 +38,7 @@ pub(crate) struct WithHubs<E> {
 impl Hubs {
     /// The hubs of an engine. Must be called within a runtime.
     pub fn new(engine: &Engine, live: &Live) -> Self {
-        let deployments = DeploymentsHub::new(engine.deployments.clone());
+        let deployments = DeploymentsHub::new(engine.deployments.clone(), &live.hubs.capacity);
         let metrics = MetricsHub::new(engine.clone(), live.metrics_every);
         Self {
             deployments: Service::new(Arc::new(deployments), live.hubs),

@@ -5,12 +5,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::offset::{Offset, Resume};
-use super::recent::Recent;
+use super::recent::{Kept, Recent};
 use super::tell::Told;
-
-/// Messages that are kept for those who come back. Half of what may wait for one client: a
-/// replay leaves room for what happens meanwhile.
-pub(super) const KEPT: usize = 512;
 
 /// What is told of one thing, and whom.
 #[derive(Debug)]
@@ -39,10 +35,11 @@ pub(super) struct Start {
 }
 
 impl Topic {
-    /// Of which nothing after this place has been told yet.
-    pub fn new(from: Offset) -> Self {
+    /// Of which nothing after this place has been told yet; keeps so many messages for
+    /// those who come back.
+    pub fn new(kept: Kept, from: Offset) -> Self {
         Self {
-            recent: Recent::new(KEPT, from),
+            recent: Recent::new(kept, from),
             members: HashMap::new(),
             last: watch::Sender::new(from),
         }

@@ -57,6 +57,15 @@ impl Fixture {
 
     /// Its configuration changed so.
     pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(vec![DIRECT, ROLLING], change).await
+    }
+
+    /// Without strategies: compiling them is most of what a start takes.
+    pub async fn bare(change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(Vec::new(), change).await
+    }
+
+    async fn of(built_in: Vec<&'static [u8]>, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
         let blobs = Blobs::at(folder.path().join("blobs"), LARGEST)
@@ -82,7 +91,7 @@ impl Fixture {
             environments: Environments::new(policies),
             clock,
             limits: hotswap_runner::Limits::default(),
-            built_in: vec![DIRECT, ROLLING],
+            built_in,
         })
         .await
         .unwrap();

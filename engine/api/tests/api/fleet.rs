@@ -1,4 +1,4 @@
-//! Nodes that do whatever they are asked, at once.
+//! Nodes that do whatever they are asked, at once; but for one.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,6 +9,9 @@ use hotswap_core::{
     NodeReading, Order, Timestamp,
 };
 use hotswap_fleet::{Error, Fleet, Registry};
+
+/// The node that takes no version, and goes back at once.
+pub const BROKEN: &str = "broken";
 
 /// The registered nodes, which obey, and remember what they run.
 pub struct Obedient {
@@ -47,6 +50,9 @@ impl Fleet for Obedient {
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
+        if node.as_str() == BROKEN && !matches!(order.action, Action::Revert(_)) {
+            return Err(NodeError::Refused("it is broken".to_owned()));
+        }
         let key = (node.clone(), order.module.clone());
         let mut active = self.active.lock().unwrap();
         match &order.action {

@@ -13,6 +13,7 @@ mod every_answer;
 mod failures;
 mod fixture;
 mod fleet;
+mod live;
 mod modules;
 mod nodes;
 mod roles;
