@@ -41,12 +41,20 @@ pub fn section() -> Option<String> {
     std::env::var("SECTION").ok()
 }
 
-/// The memory of this process, in bytes: `VmRSS` of `/proc/self/status`.
+/// The memory of this process, in bytes.
 ///
 /// # Errors
 /// Where the system does not tell it.
 pub fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    resident_of("self")
+}
+
+/// The memory of a process, in bytes: `VmRSS` of its `/proc/<process>/status`.
+///
+/// # Errors
+/// Where the system does not tell it.
+pub fn resident_of(process: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line
         .and_then(|line| line.split_whitespace().next())

@@ -7,6 +7,9 @@ mod shell;
 // One file, so that what is looked for here and what builds the guests cannot differ.
 #[path = "../../guests/build/toolchain.rs"]
 mod toolchain;
+// Likewise: where the tests look for what is installed here.
+#[path = "../../tests/src/venv.rs"]
+mod venv;
 mod wit;
 
 use std::ffi::OsString;
@@ -27,7 +30,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Install what a build needs beside Rust: a compiler for WebAssembly
-    Setup,
+    Setup {
+        /// And what the tests need: packages for Node.js and Python, a browser
+        #[arg(long)]
+        tests: bool,
+    },
     /// Set up, build, and run `hotswap dev` with the arguments that follow
     Dev {
         /// Arguments of `hotswap dev`
@@ -84,7 +91,13 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let workspace = Workspace::find()?;
     match task {
-        Task::Setup => setup::run(&workspace),
+        Task::Setup { tests } => {
+            setup::run(&workspace)?;
+            if tests {
+                setup::clients::run(&workspace)?;
+            }
+            Ok(())
+        }
         Task::Dev { arguments } => dev(&workspace, &arguments),
         Task::Test { arguments } => test(&workspace, &arguments),
         Task::Check => {
@@ -116,6 +129,7 @@ fn dev(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
 
 fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     setup::run(workspace)?;
+    setup::clients::run(workspace)?;
     // Tests of other packages start the program too, and cargo builds it for the
     // tests of its own package alone.
     workspace.build_hotswap()?;

@@ -1,4 +1,6 @@
-//! What a build needs beside the Rust toolchain.
+//! What a build needs beside the Rust toolchain, and [`clients`] what the tests do.
+
+pub mod clients;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,13 +42,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         }
     }
     if let Some(apt) = shell::which("apt-get") {
-        shell::run(as_root(&apt)?.args(["-q", "update"]))?;
-        shell::run(
-            as_root(&apt)?
-                .args(["-q", "-y", "install", "--no-install-recommends"])
-                .args(PACKAGES),
-        )
-        .context("cannot install the system's second Rust")?;
+        install(&apt, PACKAGES).context("cannot install the system's second Rust")?;
     }
     find(workspace)
         .map(drop)
@@ -72,6 +68,16 @@ pub fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
 fn find(workspace: &Workspace) -> Result<Toolchain> {
     let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
     Ok(Toolchain::find(&rustc, workspace.cargo_path())?)
+}
+
+/// Installs packages of the system, with `apt-get`.
+fn install(apt: &Path, packages: &[&str]) -> Result<()> {
+    shell::run(as_root(apt)?.args(["-q", "update"]))?;
+    shell::run(
+        as_root(apt)?
+            .args(["-q", "-y", "install", "--no-install-recommends"])
+            .args(packages),
+    )
 }
 
 /// A call of a program with the rights to install packages.

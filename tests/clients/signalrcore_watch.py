@@ -1,0 +1,101 @@
+"""Watches a deployment to its end with signalrcore.
+
+    HOTSWAP_URL=... HOTSWAP_TOKEN=... python signalrcore_watch.py <executionId> <transport> <protocol>
+
+Prints each event as {"event", "argument"}, one JSON object a line. `ready` is told once all
+is asked for, and `report` at the end: the items of a stream, and what a wrong call is answered.
+"""
+
+import json
+import os
+import sys
+import threading
+from functools import partial
+from typing import Any
+
+from signalrcore.hub_connection_builder import HubConnectionBuilder
+from signalrcore.types import HttpTransportType, HubProtocolEncoding
+
+EVENTS = (
+    "DeploymentStarted",
+    "DeploymentStatusChanged",
+    "DeploymentProgress",
+    "NodeChanged",
+    "ApprovalRequested",
+    "DeploymentCompleted",
+    "DeploymentFailed",
+)
+PATIENCE_SECONDS = 60
+
+
+def tell(**fields: Any) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+class Watch:
+    """What one connection hears. Everything is called on the thread that receives."""
+
+    def __init__(self, execution_id: str, transport: str, protocol: str) -> None:
+        self.execution_id = execution_id
+        self.failures: list[str] = []
+        self.items: list[Any] = []
+        self.ended = threading.Event()
+        self.streamed = threading.Event()
+        self.failed = threading.Event()
+        token = os.environ["HOTSWAP_TOKEN"]
+        options = {
+            "access_token_factory": lambda: token,
+            "transport": HttpTransportType(transport),
+        }
+        self.hub = (
+            HubConnectionBuilder()
+            .with_url(os.environ["HOTSWAP_URL"] + "/hubs/deployments", options=options)
+            .with_hub_protocol(HubProtocolEncoding(protocol))
+            .build()
+        )
+        self.hub.on_open(self.opened)
+        self.hub.on_error(self.refused)
+        for event in EVENTS:
+            self.hub.on(event, partial(self.heard, event))
+
+    def opened(self) -> None:
+        self.hub.send("SubscribeToDeployment", [self.execution_id], self.subscribed)
+
+    def subscribed(self, completion: Any) -> None:
+        subscription = completion.result
+        tell(event="Subscribed", argument=subscription)
+        beginning = {"epoch": subscription["epoch"], "offset": "0"}
+        stream = self.hub.stream("StreamDeployment", [self.execution_id, beginning])
+        stream.subscribe(
+            {
+                "next": self.items.append,
+                "complete": lambda _: self.streamed.set(),
+                "error": lambda error: self.failures.append(str(error)),
+            }
+        )
+        self.hub.send("NoSuchMethod", [])
+
+    def refused(self, completion: Any) -> None:
+        self.failures.append(completion.error)
+        self.failed.set()
+        tell(ready=True)
+
+    def heard(self, event: str, arguments: list[Any]) -> None:
+        tell(event=event, argument=arguments[0])
+        if event == "DeploymentCompleted":
+            self.ended.set()
+
+
+def main() -> int:
+    watch = Watch(*sys.argv[1:])
+    watch.hub.start()
+    for event in (watch.ended, watch.streamed, watch.failed):
+        if not event.wait(PATIENCE_SECONDS):
+            return 1
+    tell(report={"streamed": watch.items, "failures": watch.failures})
+    return 0
+
+
+if __name__ == "__main__":
+    # Not `stop`: over server-sent events that waits for the next ping of the engine.
+    os._exit(main())

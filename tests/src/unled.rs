@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hotswap_core::{Append, DeploymentId, Environment, Event, Header, ModuleName, Timestamp};
+use hotswap_store::{
+    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
+};
+use tokio::sync::broadcast;
+
+/// A journal of which no engine ever gets a lease: whatever happens to a deployment is what
+/// a test appends.
+pub struct Unled(Arc<dyn Journal>);
+
+impl Unled {
+    /// The journal, for an engine that is to drive nothing.
+    pub fn new(journal: Arc<dyn Journal>) -> Arc<Self> {
+        Arc::new(Self(journal))
+    }
+}
+
+#[async_trait]
+impl Journal for Unled {
+    async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError> {
+        self.0.create(header, at).await
+    }
+
+    async fn lease(&self, _: DeploymentId) -> Result<Lease, ReadError> {
+        std::future::pending().await
+    }
+
+    async fn append(&self, append: Append) -> Result<Head, AppendError> {
+        self.0.append(append).await
+    }
+
+    async fn events(
+        &self,
+        deployment: DeploymentId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        self.0.events(deployment, from, limit).await
+    }
+
+    async fn since(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        self.0.since(position, limit).await
+    }
+
+    async fn position(&self) -> Result<u64, ReadError> {
+        self.0.position().await
+    }
+
+    fn epoch(&self) -> &str {
+        self.0.epoch()
+    }
+
+    async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {
+        self.0.head(deployment).await
+    }
+
+    async fn open(&self) -> Result<Vec<DeploymentId>, ReadError> {
+        self.0.open().await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Page, ReadError> {
+        self.0.list(query).await
+    }
+
+    async fn succeeded(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+        limit: usize,
+    ) -> Result<Vec<DeploymentId>, ReadError> {
+        self.0.succeeded(module, environment, limit).await
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Appended> {
+        self.0.subscribe()
+    }
+}

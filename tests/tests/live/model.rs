@@ -1,0 +1,64 @@
+//! What follows from a journal, by another way than the server's.
+
+use anyhow::Result;
+use hotswap_core::{Body, Call, Deployment, Event};
+
+pub const PROGRESS: &str = "DeploymentProgress";
+
+/// The messages that follow from the events of one deployment: their names and offsets.
+pub fn messages(events: &[Event]) -> Result<Vec<(&'static str, String)>> {
+    let mut messages = Vec::new();
+    for (seq, event) in events.iter().enumerate() {
+        let targets = targets(&events[..seq], event)?;
+        let last = targets.len();
+        for (part, target) in (1..).zip(targets) {
+            let offset = if part == last {
+                event.position.to_string()
+            } else {
+                format!("{}.{part}", event.position)
+            };
+            messages.push((target, offset));
+        }
+    }
+    Ok(messages)
+}
+
+fn targets(before: &[Event], event: &Event) -> Result<Vec<&'static str>> {
+    let mut all = before.to_vec();
+    all.push(event.clone());
+    let after = Deployment::fold(&all)?;
+    let before = match before {
+        [] => None,
+        before => Some(Deployment::fold(before)?),
+    };
+    let mut targets = Vec::new();
+    if before.is_none() {
+        targets.push("DeploymentStarted");
+    }
+    if before.as_ref().map(Deployment::status) != Some(after.status()) {
+        targets.push("DeploymentStatusChanged");
+    }
+    if let Body::Called {
+        request: Call::Progress { .. },
+        ..
+    } = event.body
+    {
+        targets.push(PROGRESS);
+    }
+    if before.is_some_and(|before| before.nodes != after.nodes) {
+        targets.push("NodeChanged");
+    }
+    match event.body {
+        Body::Gated { .. }
+        | Body::Called {
+            request: Call::Approval { .. },
+            ..
+        } => targets.push("ApprovalRequested"),
+        Body::Ended { outcome, .. } => targets.push(match outcome {
+            hotswap_core::Outcome::Succeeded => "DeploymentCompleted",
+            _ => "DeploymentFailed",
+        }),
+        _ => {}
+    }
+    Ok(targets)
+}
