@@ -20,7 +20,7 @@ while read -r sign group; do
     [ "$sign" = + ] && groups="$groups $group"
 done
 for group in $groups; do
-    kill -KILL -- "-$group"
+    kill -KILL "-$group"
 done
 "#;
 
@@ -91,4 +91,29 @@ fn start() -> io::Result<ChildStdin> {
         .process_group(0)
         .spawn()?;
     shell.stdin.take().ok_or(io::ErrorKind::BrokenPipe.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_script_kills_the_groups_that_are_left_when_its_input_ends() {
+        let sleep = || {
+            let mut sleep = Command::new("sleep");
+            sleep.arg("60").process_group(0).spawn().unwrap()
+        };
+        let (mut forgotten, mut left) = (sleep(), sleep());
+        let mut pipe = start().unwrap();
+        for order in [("+", &forgotten), ("+", &left), ("-", &forgotten)] {
+            writeln!(pipe, "{} {}", order.0, order.1.id()).unwrap();
+        }
+        drop(pipe);
+        assert_eq!(left.wait().unwrap().signal(), Some(9));
+        assert!(forgotten.try_wait().unwrap().is_none());
+        forgotten.kill().unwrap();
+        forgotten.wait().unwrap();
+    }
 }

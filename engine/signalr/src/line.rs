@@ -17,7 +17,7 @@ use crate::replay::Replay;
 pub struct Capacity {
     /// Records.
     pub records: usize,
-    /// Bytes. One record alone may be longer.
+    /// Bytes behind the first record, which may be as long as it is.
     pub bytes: usize,
 }
 
@@ -157,7 +157,9 @@ impl Line {
         let size = queue.size(queue.events.len() - 1);
         queue.bytes += size;
         let many = queue.events.len() > self.capacity.records;
-        let large = queue.bytes > self.capacity.bytes && queue.events.len() > 1;
+        // The first is as good as sent. Were it counted, whoever is owed one that is longer
+        // than all that may wait would be closed for whatever follows it, each time anew.
+        let large = queue.bytes.saturating_sub(queue.size(0)) > self.capacity.bytes;
         if many || large {
             queue.events = VecDeque::new();
             queue.bytes = 0;

@@ -121,8 +121,6 @@ impl Reader {
             (Some(3), _) => return Ok(Some(End::Over)),
             (Some(6), _) => {}
             (Some(7), _) => {
-                self.closes
-                    .push(record["error"].as_str().unwrap_or("").to_owned());
                 ensure!(
                     record["allowReconnect"] == true,
                     "closed for good: {record}"

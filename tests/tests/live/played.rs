@@ -100,7 +100,9 @@ impl<'a> Stage<'a> {
             reader.cuts = cuts;
             let number = stage.reins.len();
             stage.reins.push(Arc::clone(&reader.reins));
-            stage.readers.spawn(async move { (number, reader.run().await) });
+            stage
+                .readers
+                .spawn(async move { (number, reader.run().await) });
         }
         Ok(stage)
     }

@@ -75,10 +75,4 @@ impl Block {
             data: serde_json::from_str(field("data")?).unwrap(),
         })
     }
-
-    /// The number of the event in the journal.
-    pub fn seq(&self) -> u64 {
-        assert_eq!(self.name, "message");
-        self.data["seq"].as_u64().unwrap()
-    }
 }

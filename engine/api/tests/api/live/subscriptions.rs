@@ -425,6 +425,34 @@ async fn what_is_missed_and_too_large_to_be_told_at_once_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_state_larger_than_what_may_wait_is_told_with_what_follows() {
+    let engine = configured(|config| {
+        config.live.hubs.capacity.bytes = 16 << 10;
+    })
+    .await;
+    let mut deployment = Written::begin(&engine).await;
+    deployment
+        .append([planned([]), log(&"a".repeat(64 << 10))])
+        .await;
+    let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
+    let stream = hub.stream(STREAM, deployment.argument()).await;
+    let subscribed = hub.item(&stream).await.unwrap();
+    let size = subscribed.argument.to_string().len();
+    assert!(size > 64 << 10, "{size}");
+    deployment.end().await;
+    for _ in 0..3 {
+        hub.item(&stream).await.unwrap();
+    }
+    assert_eq!(hub.item(&stream).await, None);
+    // The end comes with it.
+    let stream = hub.stream(STREAM, deployment.argument()).await;
+    let subscribed = hub.item(&stream).await.unwrap();
+    is_anew(&subscribed.argument);
+    assert_eq!(hub.item(&stream).await, None);
+    engine.stop().await;
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_the_deployment() {
     let engine = start().await;
     let mut deployment = Written::begin(&engine).await;
