@@ -193,6 +193,18 @@ impl Installation {
         Ok(())
     }
 
+    /// Pauses a deployment and lets it go on: two events.
+    ///
+    /// # Errors
+    /// Where the engine refuses, as it does once the deployment has ended.
+    pub async fn pause(&self, id: &str) -> Result<()> {
+        for order in ["pause", "resume"] {
+            let path = format!("/api/v1/deployments/{id}/{order}");
+            self.post(&path, json!({})).await?;
+        }
+        Ok(())
+    }
+
     /// Asks the API.
     ///
     /// # Errors

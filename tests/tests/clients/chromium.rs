@@ -33,6 +33,8 @@ async fn the_page_shows_a_rollout_live_though_the_engine_is_killed_in_the_middle
     here.kill_engine().await?;
     shows(&mut page, "connection", "reconnecting").await?;
     here.restart_engine().await?;
+    // Before anybody is back, as a rule.
+    here.pause(&id).await?;
     shows(&mut page, "connection", "live").await?;
     shows(&mut page, "status", "✔ succeeded").await?;
 

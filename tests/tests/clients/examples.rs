@@ -48,6 +48,8 @@ async fn the_examples_miss_nothing_though_the_engine_is_killed_in_the_middle() -
     }
     here.kill_engine().await?;
     here.restart_engine().await?;
+    // Before anybody is back, as a rule.
+    here.pause(&id).await?;
     let ended = try_join_all(watching.into_iter().map(Watching::ended)).await?;
     let expected = told::all(&here, &id).await?;
     for (name, code, told) in ended {

@@ -6,22 +6,23 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The longest that a connection is left alone, in milliseconds.
-const LONGEST: u64 = 400;
+/// The longest that a connection is left alone.
+const LONGEST: Duration = Duration::from_millis(400);
 
 /// Ends with this value, and all connections with it.
 pub struct Proxy {
     addr: SocketAddr,
-    cuts: Arc<AtomicU64>,
+    cuts: watch::Receiver<u64>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -49,15 +50,15 @@ impl Proxy {
     pub async fn start(engine: &str, mut seed: Seed) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
-        let cuts = Arc::new(AtomicU64::new(0));
-        let (engine, counted) = (engine.to_owned(), Arc::clone(&cuts));
+        let (count, cuts) = watch::channel(0);
+        let (engine, count) = (engine.to_owned(), Arc::new(count));
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (engine, cut, counted) = (engine.clone(), seed.cut(), Arc::clone(&counted));
+                let (engine, cut, count) = (engine.clone(), seed.cut(), Arc::clone(&count));
                 connections.spawn(async move {
                     if matches!(cut.carry(client, &engine).await, Ok(End::Cut)) {
-                        counted.fetch_add(1, Ordering::Relaxed);
+                        count.send_modify(|count| *count += 1);
                     }
                 });
             }
@@ -76,7 +77,13 @@ impl Proxy {
 
     /// How many connections it has cut.
     pub fn cuts(&self) -> u64 {
-        self.cuts.load(Ordering::Relaxed)
+        *self.cuts.borrow()
+    }
+
+    /// Waits until it has cut one more since the last call; not for longer than a connection
+    /// is left alone, for there may be none.
+    pub async fn cut(&mut self) {
+        let _ = timeout(LONGEST, self.cuts.changed()).await;
     }
 }
 
@@ -149,16 +156,15 @@ impl Seed {
     }
 
     fn cut(&mut self) -> Cut {
-        // Some do not get through the handshake; most get as far as a few events.
-        let (least, more) = match self.below(6) {
+        // A few do not get through the handshake, and then the connection is lost for good.
+        let (least, more) = match self.below(16) {
             0 => (0, 400),
-            1 => (10_000, 50_000),
-            _ => (2_000, 20_000),
+            _ => (2_000, 40_000),
         };
         Cut {
             down: least + self.below(more),
             up: least + self.below(more),
-            after: Duration::from_millis(self.below(LONGEST)),
+            after: LONGEST * u32::try_from(self.below(100)).unwrap_or(0) / 100,
             resets: self.below(2) == 0,
         }
     }

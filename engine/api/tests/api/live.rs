@@ -10,6 +10,8 @@ use hotswap_api::Config;
 
 use crate::fixture::Fixture;
 
+mod answer;
+mod folded;
 mod hub;
 mod socket;
 mod sse;
@@ -20,6 +22,9 @@ mod broadcasting;
 mod connections;
 mod deployments;
 mod events;
+mod metrics;
+mod resuming;
+mod slow;
 mod subscriptions;
 
 /// An engine without strategies, that ends without waiting for the clients that a test has

@@ -12,15 +12,13 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::hub::{DEPLOYMENTS, Hub, METRICS, negotiate};
+use super::hub::{DEPLOYMENTS, Hub, METRICS, STREAM, SUBSCRIBE, SUBSCRIBE_TO_ALL, negotiate};
 use super::socket::{Socket, refused};
 use super::sse::Sse;
 use super::start;
 use super::written::Written;
 use crate::client::{API_TOKEN, Client};
 
-const SUBSCRIBE: &str = "SubscribeToDeployment";
-const SUBSCRIBE_TO_ALL: &str = "SubscribeToAllDeployments";
 const EVENTS: &str = "/api/v1/events";
 
 async fn stream(client: &Client, path: &str) -> crate::client::Answer {
@@ -85,7 +83,7 @@ async fn all_deployments_are_for_admins() {
         // One deployment, and metrics, are for everybody.
         let answer = hub.call(SUBSCRIBE, deployment.argument()).await.unwrap();
         assert_eq!(answer["snapshot"]["executionId"], deployment.argument()[0]);
-        let id = hub.stream("StreamDeployment", deployment.argument()).await;
+        let id = hub.stream(STREAM, deployment.argument()).await;
         assert_eq!(hub.item(&id).await.unwrap().argument, answer);
         let mut metrics = Hub::connect(&client, METRICS).await;
         let subscribed = metrics.call("SubscribeToMetrics", json!(["configured"]));

@@ -6,7 +6,7 @@ use hotswap_api::{Limits, Role};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::hub::{DEPLOYMENTS, Hub, METRICS, negotiate};
+use super::hub::{DEPLOYMENTS, Hub, METRICS, SUBSCRIBE, negotiate};
 use super::socket::{PATIENCE, Socket, refused};
 use super::sse::Sse;
 use super::written::Written;
@@ -217,7 +217,7 @@ async fn a_shutdown_asks_all_to_come_back_and_does_not_wait_for_those_who_do_not
     .await;
     let deployment = Written::begin(&engine).await;
     let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
-    let subscribed = hub.call("SubscribeToDeployment", deployment.argument());
+    let subscribed = hub.call(SUBSCRIBE, deployment.argument());
     subscribed.await.unwrap();
     let metrics = Hub::connect(&engine, METRICS).await;
     let deaf = Hub::connect(&engine, DEPLOYMENTS).await;
@@ -245,7 +245,7 @@ async fn nothing_outlives_a_server_that_is_killed() {
     let engine = start().await;
     let deployment = Written::begin(&engine).await;
     let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
-    let subscribed = hub.call("SubscribeToDeployment", deployment.argument());
+    let subscribed = hub.call(SUBSCRIBE, deployment.argument());
     subscribed.await.unwrap();
     let mut socket = Socket::open(&engine, &format!("{}/socket", deployment.events())).await;
     let mut sse = Sse::open(&engine, &deployment.events(), None).await;

@@ -6,17 +6,13 @@ use std::time::Duration;
 use hotswap_store::Journal;
 use serde_json::{Value, json};
 
-use super::hub::{DEPLOYMENTS, Hub, Told};
+use super::folded::Folded;
+use super::hub::{
+    APPROVAL, COMPLETED, DEPLOYMENTS, FAILED, Hub, NODES, PROGRESS, STARTED, STATUS, STREAM,
+    SUBSCRIBE, SUBSCRIBE_TO_ALL, Told,
+};
 use super::sse::Sse;
 use crate::fixture::Fixture;
-
-const STARTED: &str = "DeploymentStarted";
-const STATUS: &str = "DeploymentStatusChanged";
-const PROGRESS: &str = "DeploymentProgress";
-const NODES: &str = "NodeChanged";
-const APPROVAL: &str = "ApprovalRequested";
-const COMPLETED: &str = "DeploymentCompleted";
-const FAILED: &str = "DeploymentFailed";
 
 /// An engine with something to roll out, and somebody who hears of all deployments.
 async fn begin() -> (Fixture, Hub) {
@@ -26,15 +22,15 @@ async fn begin() -> (Fixture, Hub) {
     .await;
     engine.furnish().await;
     let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
-    let answer = hub.call("SubscribeToAllDeployments", json!([])).await;
+    let answer = hub.call(SUBSCRIBE_TO_ALL, json!([])).await;
     assert_eq!(answer.unwrap()["snapshot"]["deployments"], json!([]));
     (engine, hub)
 }
 
-async fn subscribe(engine: &Fixture, id: &str) -> (Hub, Value) {
+async fn subscribe(engine: &Fixture, id: &str) -> (Hub, Folded) {
     let mut hub = Hub::connect(engine, DEPLOYMENTS).await;
-    let answer = hub.call("SubscribeToDeployment", json!([id])).await;
-    (hub, answer.unwrap()["snapshot"].take())
+    let mut answer = hub.call(SUBSCRIBE, json!([id])).await.unwrap();
+    (hub, Folded(answer["snapshot"].take()))
 }
 
 async fn state(engine: &Fixture, id: &str) -> Value {
@@ -51,43 +47,6 @@ fn statuses(told: &[Told]) -> Vec<&str> {
     changed
         .map(|told| told.argument["status"].as_str().unwrap())
         .collect()
-}
-
-/// What a client makes of what it is told.
-fn fold(state: &mut Value, told: &Told) {
-    let of = &told.argument;
-    match &*told.target {
-        STATUS => state["status"] = of["status"].clone(),
-        PROGRESS => {
-            state["stage"] = of["stage"].clone();
-            state["progress"] = of["progress"].clone();
-        }
-        NODES => {
-            let nodes = state["nodes"].as_array_mut().unwrap();
-            for changed in of["nodes"].as_array().unwrap() {
-                nodes.retain(|node| node["id"] != changed["id"]);
-                nodes.push(changed.clone());
-            }
-            nodes.sort_by_key(|node| node["id"].to_string());
-        }
-        COMPLETED => {
-            state["status"] = of["status"].clone();
-            state["progress"] = 100.into();
-        }
-        FAILED => {
-            for field in ["status", "cause", "failures"] {
-                state[field] = of[field].clone();
-            }
-        }
-        _ => {}
-    }
-}
-
-#[track_caller]
-fn is_same(folded: &Value, state: &Value) {
-    for field in ["status", "stage", "progress", "nodes", "cause", "failures"] {
-        assert_eq!(folded[field], state[field], "{field}");
-    }
 }
 
 #[tokio::test]
@@ -154,15 +113,12 @@ async fn what_a_client_makes_of_it_is_what_the_api_says() {
     let snapshots = late.len();
     assert!(snapshots > 5, "{told:?}");
     for (mut hub, mut folded) in late {
-        while folded["status"] != "succeeded" || folded["progress"] != 100 {
-            let told = hub.event().await;
-            fold(&mut folded, &told);
+        while folded.0["status"] != "succeeded" || folded.0["progress"] != 100 {
+            folded.take(&hub.event().await);
         }
-        is_same(&folded, &ended);
+        folded.is(&ended);
     }
-    let mut folded = json!({"nodes": [], "failures": []});
-    told.iter().for_each(|told| fold(&mut folded, told));
-    is_same(&folded, &ended);
+    Folded::of(&told).is(&ended);
     engine.stop().await;
 }
 
@@ -204,7 +160,7 @@ async fn a_pause_a_resume_and_an_abort_say_who() {
     let id = engine.deploy(json!({"requireApproval": true})).await;
     engine.asking(&id).await;
     let (mut hub, mut folded) = subscribe(&engine, &id).await;
-    assert_eq!(folded["status"], "awaitingApproval");
+    assert_eq!(folded.0["status"], "awaitingApproval");
     let by = json!({"requesterEmail": "eve@example.org"});
     for (verb, status, details) in [
         ("pause", "paused", "paused by eve@example.org"),
@@ -214,12 +170,12 @@ async fn a_pause_a_resume_and_an_abort_say_who() {
         let told = hub.event().await;
         assert_eq!(told.argument["status"], status);
         assert_eq!(told.argument["details"], details);
-        fold(&mut folded, &told);
+        folded.take(&told);
     }
     let body = json!({"requesterEmail": "eve@example.org", "reason": "wrong version"});
     post(&engine, &id, "abort", body).await;
     let told = hub.until(FAILED).await;
-    told.iter().for_each(|told| fold(&mut folded, told));
+    told.iter().for_each(|told| folded.take(told));
     let cause = &told.last().unwrap().argument["cause"];
     let message = cause["message"].as_str().unwrap();
     assert_eq!(cause["kind"], "abort");
@@ -227,7 +183,7 @@ async fn a_pause_a_resume_and_an_abort_say_who() {
         message.contains("wrong version") && message.contains("eve"),
         "{message}"
     );
-    is_same(&folded, &engine.ended(&id).await);
+    folded.is(&engine.ended(&id).await);
     engine.stop().await;
 }
 
@@ -238,9 +194,7 @@ async fn a_node_that_fails_is_told_with_the_reason() {
     let id = engine.deploy(json!({})).await;
     let told = hub.until(FAILED).await;
     let ended = engine.ended(&id).await;
-    let mut folded = json!({"nodes": [], "failures": []});
-    told.iter().for_each(|told| fold(&mut folded, told));
-    is_same(&folded, &ended);
+    Folded::of(&told).is(&ended);
     let broken = |told: &Told| {
         let nodes = told.argument["nodes"].as_array()?;
         nodes.iter().find(|node| node["error"].is_object()).cloned()
@@ -290,7 +244,7 @@ async fn hubs_streams_and_pages_tell_of_the_same_events() {
     let id = engine.deploy(json!({"requireApproval": true})).await;
     engine.asking(&id).await;
     let stream = hub.stream(
-        "StreamDeployment",
+        STREAM,
         json!([id, {"epoch": engine.store.epoch(), "offset": "0"}]),
     );
     let stream = stream.await;

@@ -7,10 +7,21 @@ use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::socket::Socket;
+use super::written::Written;
 use crate::client::Client;
 
 pub const DEPLOYMENTS: &str = "/hubs/deployments";
 pub const METRICS: &str = "/hubs/metrics";
+pub const SUBSCRIBE: &str = "SubscribeToDeployment";
+pub const SUBSCRIBE_TO_ALL: &str = "SubscribeToAllDeployments";
+pub const STREAM: &str = "StreamDeployment";
+pub const STARTED: &str = "DeploymentStarted";
+pub const STATUS: &str = "DeploymentStatusChanged";
+pub const PROGRESS: &str = "DeploymentProgress";
+pub const NODES: &str = "NodeChanged";
+pub const APPROVAL: &str = "ApprovalRequested";
+pub const COMPLETED: &str = "DeploymentCompleted";
+pub const FAILED: &str = "DeploymentFailed";
 /// Ends each record.
 const END: char = '\u{1e}';
 
@@ -48,6 +59,21 @@ impl Hub {
         let offer = negotiate(client, hub, "negotiateVersion=1").await;
         let token = offer["connectionToken"].as_str().unwrap();
         Self::connect(client, &format!("{hub}?id={token}")).await
+    }
+
+    /// Connects, and subscribes to a deployment.
+    pub async fn subscribed(client: &Client, deployment: &Written) -> Self {
+        let mut hub = Self::connect(client, DEPLOYMENTS).await;
+        let answer = hub.call(SUBSCRIBE, deployment.argument()).await;
+        answer.unwrap();
+        hub
+    }
+
+    /// Connects, and subscribes to all deployments.
+    pub async fn subscribed_to_all(client: &Client) -> Self {
+        let mut hub = Self::connect(client, DEPLOYMENTS).await;
+        hub.call(SUBSCRIBE_TO_ALL, json!([])).await.unwrap();
+        hub
     }
 
     /// Over a socket on which nothing was said yet.
