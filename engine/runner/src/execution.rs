@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hotswap_core::{
     Answer, Body, Call, Cause, CauseKind, Check, Class, Decision, Header, Health, ModuleVersion,
-    Node, NodeId, Timestamp,
+    Node, NodeId,
 };
 use hotswap_plugins::{Calls, Stop};
 
@@ -371,8 +371,15 @@ pub(crate) async fn wait_out(
     recorded: Recorded,
     tape: &mut Tape,
 ) -> Result<Answer, Cut> {
-    let due = recorded.due.unwrap_or(recorded.at);
-    match &recorded.request {
+    let Recorded {
+        request,
+        at,
+        due,
+        readings,
+        ..
+    } = recorded;
+    let due = due.unwrap_or(at);
+    match request {
         Call::Approval { .. } => {
             let decided = guard.hear(tape, due, Tape::take_decision).await?;
             Ok(Answer::Decision(decided.unwrap_or(Decision {
@@ -382,8 +389,7 @@ pub(crate) async fn wait_out(
             })))
         }
         soak @ Call::Soak { .. } => {
-            let times: (Timestamp, Timestamp) = (recorded.at, due);
-            let Some(mut soak) = Soak::resume(soak, module, times, recorded.readings) else {
+            let Some(mut soak) = Soak::resume(soak, module, (at, due), readings) else {
                 return Ok(Answer::Done);
             };
             let run = soak.run(shared.fleet.as_ref(), shared.clock.as_ref());

@@ -26,8 +26,9 @@ pub(crate) struct Soak {
 
 impl Soak {
     /// Takes up the soak that `call` asked for, from what the journal holds of its beginning.
+    /// Keeps nothing twice: thousands may soak.
     pub(crate) fn resume(
-        call: &Call,
+        call: Call,
         module: &ModuleVersion,
         (began, due): (Timestamp, Timestamp),
         readings: Vec<NodeReading>,
@@ -41,21 +42,16 @@ impl Soak {
         else {
             return None;
         };
-        let watch = Watch::new(
-            checks.clone(),
-            canary.clone(),
-            baseline.clone(),
-            module.digest,
-            readings,
-        );
-        let (module, nodes) = (module.name.clone(), watched(canary, baseline));
+        let nodes = watched(&canary, &baseline);
+        let judged = needs_readings(&checks, began, due);
+        let watch = Watch::new(checks, canary, baseline, module.digest, readings);
         Some(Self {
-            module,
+            module: module.name.clone(),
             nodes,
             began,
             due,
             watch,
-            judged: needs_readings(checks, began, due),
+            judged,
         })
     }
 

@@ -62,7 +62,13 @@ impl Supervisor {
         }
         let supervisor = self.clone();
         self.tasks.spawn(async move {
-            let driving = driver::drive(Arc::clone(&supervisor.shared), deployment, bell);
+            // Boxed, or the task would have room for it twice: once as what is passed on,
+            // once as what runs.
+            let driving = Box::pin(driver::drive(
+                Arc::clone(&supervisor.shared),
+                deployment,
+                bell,
+            ));
             supervisor.stop.run_until_cancelled(driving).await;
             let mut bells = supervisor
                 .bells
