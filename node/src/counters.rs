@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hotswap_core::Histogram;
 use hotswap_protocol::{Bucket, Version, VersionStatus};
@@ -17,6 +17,7 @@ pub(crate) struct Counters {
     in_flight: AtomicU64,
     /// Times a module trapped or ran out of time.
     faults: AtomicU64,
+    cpu_nanos: AtomicU64,
     memory: AtomicU64,
     latency: Box<[AtomicU64]>,
 }
@@ -30,6 +31,7 @@ impl Counters {
             errors: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             faults: AtomicU64::new(0),
+            cpu_nanos: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             latency: (0..Histogram::BUCKETS).map(|_| AtomicU64::new(0)).collect(),
         })
@@ -43,6 +45,12 @@ impl Counters {
     /// Counts a fault, and says how many there were.
     pub(crate) fn fault(&self) -> u64 {
         self.faults.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Adds CPU time.
+    pub(crate) fn cpu(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.cpu_nanos.fetch_add(nanos, Relaxed);
     }
 
     /// Takes what an instance held at its end into the moving average. Two at the same
@@ -73,6 +81,7 @@ impl Counters {
             errors: self.errors.load(Relaxed),
             requests: self.requests.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
+            cpu_micros: self.cpu_nanos.load(Relaxed) / 1000,
             latency: latency.pairs().iter().map(bucket).collect(),
             memory_bytes: self.memory.load(Relaxed),
         }

@@ -61,6 +61,7 @@ mod error;
 mod folder;
 mod gate;
 mod instance;
+mod meter;
 mod modules;
 mod node;
 mod problem;

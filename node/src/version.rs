@@ -18,6 +18,7 @@ use crate::config::Limits;
 use crate::counters::{Counters, Ticket};
 use crate::gate::{Gate, Pass};
 use crate::instance::{Answer, Instance, State};
+use crate::meter;
 use crate::problem::Problem;
 use crate::runtime::Loaded;
 
@@ -138,7 +139,8 @@ impl Version {
         let pass = pass.ok_or(Fault::Busy)?;
         let broken = Broken::new(AtomicBool::new(false));
         let (sender, mut receiver) = oneshot::channel();
-        let mut module = Box::pin(self.clone().drive(pass, request, sender, broken.clone()));
+        let driven = self.clone().drive(pass, request, sender, broken.clone());
+        let mut module = Box::pin(meter::metered(self.counters.clone(), driven));
 
         // Most modules end together with their answer, in one poll; only those that go
         // on writing need a task of their own.

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod crashing;
+mod header;
 mod installation;
 mod load;
 mod outline;
@@ -21,6 +22,7 @@ pub mod venv;
 
 pub use cluster::{Cluster, Core, EMAIL, NODE_TOKEN, ended, registration};
 pub use crashing::{Crash, Crashing, Moment};
+pub use header::header;
 pub use installation::Installation;
 pub use load::{Load, Score};
 pub use outline::outline;

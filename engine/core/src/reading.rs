@@ -29,6 +29,9 @@ pub struct VersionReading {
     pub requests: u64,
     /// Requests answered with a status of 500 or more, or not at all: a counter.
     pub errors: u64,
+    /// CPU time that its instances have used, in microseconds: a counter.
+    #[serde(default)]
+    pub cpu_micros: u64,
     /// How long the answers took: a counter for each bucket.
     #[serde(default, skip_serializing_if = "Histogram::is_empty")]
     pub latency: Histogram,

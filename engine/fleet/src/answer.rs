@@ -130,6 +130,7 @@ fn counters(status: VersionStatus) -> Result<VersionReading, NodeError> {
         digest: digest(&status.version)?,
         requests: status.requests,
         errors: status.errors,
+        cpu_micros: status.cpu_micros,
         latency,
         memory: status.memory_bytes,
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hotswap_core::{
     Append, Body, Clock, Decision, Deployment, DeploymentId, Environment, Event, Header, Lifecycle,
-    ModuleName, ModuleVersion, Requester, StrategyName, StrategyRef,
+    ModuleName, ModuleVersion, Requester, Step, StrategyName, StrategyRef,
 };
 use hotswap_fleet::Registry;
 use hotswap_store::{
@@ -26,6 +26,8 @@ pub use error::Error;
 
 /// Events of a deployment that are read at once to fold it.
 const PAGE: usize = 4096;
+/// How long a decision waits for a deployment to ask for it. It asks before anything else.
+const GATE_PATIENCE: Duration = Duration::from_secs(5);
 /// The strategy of a rollback that names none: back at once, never through a canary again.
 const ROLLBACK_STRATEGY: &str = "direct";
 
@@ -333,12 +335,41 @@ impl Deployments {
         self.ask(id, Body::Resumed { by: by.to_owned() }).await
     }
 
-    /// Decides on what a deployment asks.
+    /// Decides on what a deployment asks. One that was requested just now, and is going to
+    /// ask whether it may begin, is waited for.
     ///
     /// # Errors
     /// [`Error::Illegal`] where it asks nothing.
     pub async fn decide(&self, id: DeploymentId, decision: Decision) -> Result<Deployment, Error> {
+        let news = self.journal.subscribe();
+        if self.is_about_to_ask(id).await? {
+            // Where it does not ask in time, whoever decides is told so.
+            drop(tokio::time::timeout(GATE_PATIENCE, self.asks(id, news)).await);
+        }
         self.ask(id, Body::Decided { decision }).await
+    }
+
+    async fn is_about_to_ask(&self, id: DeploymentId) -> Result<bool, Error> {
+        let requested = self.journal.head(id).await?.lifecycle.step == Step::Requested;
+        Ok(requested && self.get(id).await?.header.require_approval)
+    }
+
+    /// Comes back once the deployment is further than requested, as far as anybody tells.
+    async fn asks(
+        &self,
+        id: DeploymentId,
+        mut news: broadcast::Receiver<Appended>,
+    ) -> Result<(), Error> {
+        loop {
+            match news.recv().await {
+                Ok(told) if told.deployment != id => continue,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Ok(()),
+            }
+            if self.journal.head(id).await?.lifecycle.step != Step::Requested {
+                return Ok(());
+            }
+        }
     }
 
     async fn ask(&self, id: DeploymentId, body: Body) -> Result<Deployment, Error> {

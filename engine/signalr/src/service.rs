@@ -143,8 +143,8 @@ impl<H: Hub> Service<H> {
             }
             Method::POST => {
                 let session = self.shared.find(&id.ok_or(Refusal::NoId)?, &guest)?;
-                let transport = session.state().transport;
-                if transport.is_none_or(|transport| transport == Transport::WebSocket) {
+                // Before the first poll as well: what it leads to waits for one.
+                if session.state().transport == Some(Transport::WebSocket) {
                     return Err(Refusal::NotPosted);
                 }
                 // A client may put some records together.

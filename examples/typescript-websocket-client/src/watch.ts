@@ -73,6 +73,8 @@ function connect({ url, token, topic, transport, binary, stateful }: Settings) {
   const builder = new HubConnectionBuilder()
     .withUrl(url + topic.hub, {
       transport,
+      // Of a negotiation and of what is sent by HTTP, in milliseconds; a poll has its own.
+      timeout: 10_000,
       // A header, and no `accessTokenFactory`: that would put the token into the URL of
       // server-sent events, and so into the logs of proxies.
       headers: { Authorization: `Bearer ${token}` },

@@ -150,6 +150,10 @@ pub struct VersionStatus {
     pub errors: u64,
     /// Requests being answered now.
     pub in_flight: u64,
+    /// CPU time that its instances have used, in microseconds: an estimate, for of most
+    /// requests the beginning is measured only in one of eight.
+    #[serde(default)]
+    pub cpu_micros: u64,
     /// Buckets and counts of the latency histogram (see `hotswap_core::Histogram`).
     pub latency: Vec<Bucket>,
     /// Linear memory of one of its instances at the end of a request, in bytes: a moving

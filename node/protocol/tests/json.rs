@@ -52,6 +52,7 @@ fn module() -> ModuleStatus {
             requests: 3,
             errors: 2,
             in_flight: 1,
+            cpu_micros: 250,
             latency: vec![Bucket {
                 bucket: 4,
                 count: 3,
@@ -75,6 +76,7 @@ fn wire_module() -> Value {
             "requests": 3,
             "errors": 2,
             "inFlight": 1,
+            "cpuMicros": 250,
             "latency": [{ "bucket": 4, "count": 3 }],
             "memoryBytes": 65536,
         }],

@@ -118,6 +118,16 @@ impl Collector for Snapshot {
         self.each(
             encoder,
             (
+                "version_cpu",
+                "CPU time that its instances have used, an estimate",
+                Some(&Unit::Seconds),
+            ),
+            MetricType::Counter,
+            |version| ConstCounter::new(version.cpu_micros as f64 / 1e6),
+        )?;
+        self.each(
+            encoder,
+            (
                 "instance_memory",
                 "Memory of one instance, a moving average",
                 Some(&Unit::Bytes),

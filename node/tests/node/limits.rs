@@ -60,6 +60,10 @@ async fn time_is_limited_whether_a_module_computes_or_waits() {
         );
         assert!(began.elapsed() < Duration::from_secs(5), "{path}");
     }
+    // Both loops computed for as long as they might, less what others had of the threads.
+    let cpu = Duration::from_micros(bed.counters().await.cpu_micros);
+    let both = Duration::from_millis(50)..Duration::from_millis(700);
+    assert!(both.contains(&cpu), "{cpu:?}");
     // An answer that has begun is broken off.
     let drip = bed.client.get(bed.data("/drip/1000")).send().await.unwrap();
     assert_eq!(drip.status(), 200);

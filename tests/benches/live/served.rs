@@ -3,14 +3,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use hotswap_api::{Config, Secret, Tokens};
-use hotswap_core::{
-    Append, Body, Clock, DeploymentId, Digest, Environment, Header, ModuleVersion, Policy,
-    Requester, StrategyRef, SystemClock,
-};
+use hotswap_core::{Append, Body, Clock, DeploymentId, Header, SystemClock};
 use hotswap_runner::{Engine, Parts};
 use hotswap_store::{Journal, Sqlite};
-use hotswap_tests::{Core, EMAIL, NODE_TOKEN, StillFleet};
-use semver::Version;
+use hotswap_tests::{Core, NODE_TOKEN, StillFleet, header};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::dialect::MARK;
@@ -45,8 +41,11 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
     })
     .await?;
     // The journal is begun behind the engine's back: nobody drives the deployment.
-    let created = core.store.create(header(deployment)?, SystemClock.now());
-    created.await?;
+    let header = Header {
+        id: deployment,
+        ..header("hello")?
+    };
+    core.store.create(header, SystemClock.now()).await?;
     let mut publisher = Publisher {
         store: core.store,
         deployment,
@@ -121,36 +120,4 @@ impl Publisher {
         println!("done {done}");
         Ok(())
     }
-}
-
-/// A deployment of nothing.
-fn header(id: DeploymentId) -> Result<Header> {
-    let environment: Environment = "production".parse()?;
-    let version = Version::new(1, 0, 0);
-    Ok(Header {
-        id,
-        module: ModuleVersion {
-            name: "hello".parse()?,
-            version: version.clone(),
-            digest: Digest::of(b"module"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "canary".parse()?,
-            version: version.to_string(),
-            digest: Digest::of(b"strategy"),
-            wit: Version::new(0, 1, 0),
-        },
-        config: serde_json::json!({}),
-        requester: Requester {
-            email: EMAIL.to_owned(),
-            subject: EMAIL.to_owned(),
-        },
-        description: None,
-        metadata: Default::default(),
-        require_approval: false,
-        rollback_of: None,
-        trace: None,
-    })
 }

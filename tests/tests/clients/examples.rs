@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
-use hotswap_tests::{Ended, Installation, Program, tools};
+use hotswap_tests::{Ended, Installation, Load, Program, tools};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -88,8 +88,27 @@ async fn metrics(here: &Installation) -> Result<()> {
     let mut watching = Program::start(typescript(here, &arguments)?)?;
     let subscribed = watching.object().await?;
     ensure!(subscribed == json!({ "event": "Subscribed", "argument": null }));
+    let load = Load::start(here.data_urls().await?, 2);
     let measured = watching.object().await?;
+    let score = load.stop().await;
+    ensure!(score.failed() == 0, "{score:?}");
     ensure!(measured["event"] == "MetricsUpdated", "{measured}");
+    let measured = &measured["argument"];
+    let versions = measured["versions"].as_array().context("no versions")?;
+    let answering = versions
+        .iter()
+        .filter(|it| it["requestsPerSecond"].as_f64() > Some(0.0));
+    let answering: Vec<_> = answering.collect();
+    ensure!(answering.len() == 1, "one version answered: {measured}");
+    let of = |name: &str| answering[0][name].as_f64().unwrap_or(0.0);
+    ensure!(
+        of("cpu") > 0.0 && of("cpu") < measured["cpu"].as_f64().unwrap_or(0.0),
+        "a module computes, and what it runs in takes more: {measured}"
+    );
+    ensure!(of("nodes") == 2.0 && of("errorRate") == 0.0, "{measured}");
+    let latencies = ["latencyP50Ms", "latencyP95Ms", "latencyP99Ms"].map(of);
+    ensure!(latencies[0] > 0.0 && latencies.is_sorted(), "{measured}");
+    ensure!(of("memoryBytes") > 0.0, "{measured}");
     Ok(())
 }
 

@@ -1,12 +1,10 @@
 use anyhow::Result;
 use hotswap_core::{
-    Answer, Append, Body, Call, Cause, CauseKind, Clock, Decision, DeploymentId, Digest,
-    Environment, Header, Health, Level, Lifecycle, ModuleVersion, Node, NodeError, NodeFailure,
-    NodeId, Outcome, Policy, Requester, StrategyRef, SystemClock,
+    Answer, Append, Body, Call, Cause, CauseKind, Clock, Decision, DeploymentId, Health, Level,
+    Lifecycle, Node, NodeError, NodeFailure, NodeId, Outcome, SystemClock,
 };
 use hotswap_store::{Journal, Sqlite};
-use hotswap_tests::EMAIL;
-use semver::Version;
+use hotswap_tests::{EMAIL, header};
 
 use crate::story::Turn;
 
@@ -156,35 +154,4 @@ fn failure(number: usize) -> Result<NodeFailure> {
     let error = NodeError::Refused("it is broken".to_owned());
     let node = node(number)?;
     Ok(NodeFailure { node, error })
-}
-
-fn header(module: &str) -> Result<Header> {
-    let environment: Environment = "production".parse()?;
-    let version = Version::new(1, 0, 0);
-    Ok(Header {
-        id: DeploymentId::generate(),
-        module: ModuleVersion {
-            name: module.parse()?,
-            version: version.clone(),
-            digest: Digest::of(b"module"),
-        },
-        policy: Policy::default_for(&environment),
-        environment,
-        strategy: StrategyRef {
-            name: "canary".parse()?,
-            version: version.to_string(),
-            digest: Digest::of(b"strategy"),
-            wit: Version::new(0, 1, 0),
-        },
-        config: serde_json::json!({}),
-        requester: Requester {
-            email: EMAIL.to_owned(),
-            subject: EMAIL.to_owned(),
-        },
-        description: None,
-        metadata: Default::default(),
-        require_approval: false,
-        rollback_of: None,
-        trace: None,
-    })
 }

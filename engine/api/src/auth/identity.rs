@@ -28,6 +28,15 @@ impl Identity {
         }
     }
 
+    /// How the journal names them, where they give an address: whoever shows the API token
+    /// may be anybody, a signed token tells who it is.
+    pub fn name(&self, address: Option<String>) -> String {
+        match address {
+            Some(address) if self.subject == API_TOKEN => address,
+            _ => self.subject.clone(),
+        }
+    }
+
     /// That they have this role, or one that may do more.
     ///
     /// # Errors

@@ -1,13 +1,16 @@
 //! `/hubs/metrics`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hotswap_core::Environment;
 use hotswap_runner::Engine;
 use hotswap_signalr::{Call, Caller, Event, Hub, HubError, Items, Peer, Reply};
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::sampler::Sampler;
@@ -23,35 +26,54 @@ struct Inner {
     engine: Engine,
     every: Duration,
     members: Mutex<HashMap<Environment, HashMap<u64, Peer>>>,
+    /// Somebody watches an environment that nobody watched.
+    opened: Notify,
 }
 
 impl MetricsHub {
     /// Tells the metrics of the environments that somebody watches, this often.
     pub fn new(engine: Engine, every: Duration) -> Self {
-        let members = Mutex::default();
         Self(Arc::new(Inner {
             engine,
             every,
-            members,
+            members: Mutex::default(),
+            opened: Notify::new(),
         }))
     }
 
     /// Measures and tells, without end. Nothing is asked of the nodes of an environment that
-    /// nobody watches.
+    /// nobody watches, and no environment waits for the nodes of another.
     pub async fn follow(&self) {
-        let mut samplers: HashMap<Environment, Sampler> = HashMap::new();
+        let mut followed: HashSet<Environment> = HashSet::new();
+        let mut following = FuturesUnordered::new();
+        loop {
+            let watched: Vec<_> = self.0.members().keys().cloned().collect();
+            for environment in watched {
+                if followed.insert(environment.clone()) {
+                    following.push(self.follow_one(environment));
+                }
+            }
+            tokio::select! {
+                () = self.0.opened.notified() => {}
+                Some(left) = following.next() => {
+                    followed.remove(&left);
+                }
+            }
+        }
+    }
+
+    /// Reads at once, then tells what happened since at every tick, until nobody watches.
+    async fn follow_one(&self, environment: Environment) -> Environment {
+        let mut sampler = Sampler::new(environment.clone());
         let mut ticks = tokio::time::interval(self.0.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let watched: Vec<_> = self.0.members().keys().cloned().collect();
-            samplers.retain(|environment, _| watched.contains(environment));
-            for environment in watched {
-                let sampler = samplers.entry(environment.clone());
-                let sampler = sampler.or_insert_with(|| Sampler::new(environment.clone()));
-                if let Some(sample) = sampler.sample(&self.0.engine).await {
-                    self.tell(&environment, sample);
-                }
+            if !self.0.members().contains_key(&environment) {
+                return environment;
+            }
+            if let Some(sample) = sampler.sample(&self.0.engine).await {
+                self.tell(&environment, sample);
             }
         }
     }
@@ -119,6 +141,7 @@ impl Hub for MetricsHub {
             if peer.is_closed() {
                 inner.leave(number, None);
             }
+            inner.opened.notify_one();
         }))
     }
 

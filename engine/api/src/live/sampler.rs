@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hotswap_core::{Digest, Environment, Histogram, ModuleName, NodeId, NodeReading};
+use hotswap_core::{
+    Digest, Environment, Histogram, ModuleName, NodeId, NodeReading, VersionReading,
+};
 use hotswap_runner::Engine;
 use hotswap_store::ModuleRecord;
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ struct Sum {
     nodes: u64,
     requests: u64,
     errors: u64,
+    cpu_micros: u64,
     latency: Histogram,
     /// Of one instance, summed over the nodes.
     memory: u64,
@@ -107,18 +110,9 @@ impl Sampler {
                 sum.nodes += 1;
                 sum.memory += version.memory;
                 // What a node did before it was first read is not of this interval.
-                let (requests, errors, latency) = match (was, earlier) {
-                    (Some(was), _) => (
-                        version.requests.saturating_sub(was.requests),
-                        version.errors.saturating_sub(was.errors),
-                        version.latency.since(&was.latency),
-                    ),
-                    (None, Some(_)) => (version.requests, version.errors, version.latency.clone()),
-                    (None, None) => (0, 0, Histogram::default()),
-                };
-                sum.requests += requests;
-                sum.errors += errors;
-                sum.latency.add(&latency);
+                if earlier.is_some() {
+                    sum.add(version, was);
+                }
             }
         }
         let seconds = Duration::from_millis(interval.max(1)).as_secs_f64();
@@ -146,6 +140,18 @@ impl Sampler {
 }
 
 impl Sum {
+    /// What a node's counters rose by: all that they show, where there was nothing before.
+    fn add(&mut self, now: &VersionReading, was: Option<&VersionReading>) {
+        let rise = |of: fn(&VersionReading) -> u64| of(now).saturating_sub(was.map_or(0, of));
+        self.requests += rise(|it| it.requests);
+        self.errors += rise(|it| it.errors);
+        self.cpu_micros += rise(|it| it.cpu_micros);
+        match was {
+            Some(was) => self.latency.add(&now.latency.since(&was.latency)),
+            None => self.latency.add(&now.latency),
+        }
+    }
+
     fn told(
         &self,
         module: &ModuleName,
@@ -160,6 +166,7 @@ impl Sum {
             "nodes": self.nodes,
             "requestsPerSecond": requests / seconds,
             "errorRate": if self.requests == 0 { 0.0 } else { self.errors as f64 / requests },
+            "cpu": self.cpu_micros as f64 / 1e6 / seconds,
             "memoryBytes": self.memory / self.nodes.max(1),
         });
         if let Some(version) = version {

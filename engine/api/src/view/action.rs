@@ -15,7 +15,8 @@ use crate::problem::Problem;
     skip_serializing_if_is_none
 )]
 pub(crate) struct By {
-    /// The address of the person who asks; absent: the token alone tells who.
+    /// The address of the person who asks. A signed token alone tells who; the address is
+    /// for those that share the API token.
     pub requester_email: Option<String>,
 }
 
@@ -30,7 +31,8 @@ pub(crate) struct By {
 pub(crate) struct Abort {
     /// Why; at most 4096 bytes. Whoever looks later reads it as the deployment's cause.
     pub reason: Option<String>,
-    /// The address of the person who asks; absent: the token alone tells who.
+    /// The address of the person who asks. A signed token alone tells who; the address is
+    /// for those that share the API token.
     pub requester_email: Option<String>,
 }
 
@@ -47,7 +49,8 @@ pub(crate) struct Approval {
     pub approved: bool,
     /// What they say of it; at most 4096 bytes.
     pub comment: Option<String>,
-    /// The address of the person who decides; absent: the token alone tells who.
+    /// The address of the person who decides. A signed token alone tells who; the address
+    /// is for those that share the API token.
     pub requester_email: Option<String>,
 }
 
@@ -64,7 +67,8 @@ pub(crate) struct Rollback {
     pub strategy: Option<String>,
     /// The strategy's configuration; what is absent has its default.
     pub config: Option<serde_json::Value>,
-    /// The address of the person who asks; absent: the token alone tells who.
+    /// The address of the person who asks. A signed token alone tells who; the address is
+    /// for those that share the API token.
     pub requester_email: Option<String>,
 }
 
@@ -110,26 +114,32 @@ impl Rollback {
         if !errors.is_empty() {
             return Err(invalid(errors));
         }
-        let email = checked(by, self.requester_email, None)?;
+        check(self.requester_email.as_deref(), None)?;
+        let email = self.requester_email.unwrap_or_else(|| by.subject.clone());
         Ok((requester(by, email), strategy, self.config))
     }
 }
 
-/// Who it was: the address, or whose token it is.
+/// Who it was, for the journal, where address and text are what they may be.
 fn checked(
     by: &Identity,
     email: Option<String>,
     text: Option<(&str, &str)>,
 ) -> Result<String, Problem> {
+    check(email.as_deref(), text)?;
+    Ok(by.name(email))
+}
+
+fn check(email: Option<&str>, text: Option<(&str, &str)>) -> Result<(), Problem> {
     let mut errors = Vec::new();
-    if let Some(email) = &email {
+    if let Some(email) = email {
         check_email("/requesterEmail", email, &mut errors);
     }
     if let Some((pointer, text)) = text {
         check_text(pointer, Some(text), &mut errors);
     }
     if errors.is_empty() {
-        Ok(email.unwrap_or_else(|| by.subject.clone()))
+        Ok(())
     } else {
         Err(invalid(errors))
     }

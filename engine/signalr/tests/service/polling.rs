@@ -41,15 +41,30 @@ async fn a_second_poll_takes_the_place_of_the_first() {
 }
 
 #[tokio::test]
+async fn what_is_posted_before_the_first_poll_is_answered_by_the_second() {
+    let service = service(Config::default());
+    let client = Client::negotiate(&service).await;
+    client
+        .say(&[
+            json!({"protocol": "json", "version": 1}),
+            json!({"type": 1, "invocationId": "1", "target": "Echo", "arguments": ["x"]}),
+        ])
+        .await;
+    assert_eq!(client.poll().await, (200, vec![]));
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(client.poll().await.1);
+    }
+    assert_eq!(
+        (&told[0], &told[1]["result"]),
+        (&json!({}), &json!("ada: x"))
+    );
+}
+
+#[tokio::test]
 async fn requests_that_fit_no_connection_are_refused() {
     let service = service(Config::default());
     let mut client = Client::negotiate(&service).await;
-    let posted = client.request(Method::POST, "*/*", "x").await;
-    assert_eq!(
-        posted.unwrap_err(),
-        Refusal::NotPosted,
-        "nothing carries it yet"
-    );
     let client_of = |client: Client, owner| Client { owner, ..client };
     client = client_of(client, "eve");
     let other = client.request(Method::GET, "*/*", "").await;

@@ -45,6 +45,7 @@ pub(super) fn version(digest: Digest, requests: u64, errors: u64) -> VersionRead
         digest,
         requests,
         errors,
+        cpu_micros: 0,
         latency: Histogram::default(),
         memory: 0,
     }

@@ -61,6 +61,7 @@ fn any_version(chance: &mut Chance) -> VersionReading {
         digest: digests[chance.below(3) as usize],
         requests: number(chance),
         errors: number(chance),
+        cpu_micros: number(chance),
         latency: Histogram::from_pairs(pairs).expect("in rising order"),
         memory: number(chance),
     }

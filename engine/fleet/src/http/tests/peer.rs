@@ -158,6 +158,7 @@ pub(super) fn status(requests: u64) -> Value {
         "boot": "first", "cpuMillis": 77,
         "versions": [{
             "version": told, "requests": requests, "errors": 3, "inFlight": 0,
+            "cpuMicros": 250,
             "latency": [{"bucket": 4, "count": 5}, {"bucket": 9, "count": 1}],
             "memoryBytes": 4096,
         }],

@@ -100,6 +100,7 @@ async fn a_reading_is_what_the_node_counted() {
     let held = &reading.versions[0];
     assert_eq!(held.digest, version().digest);
     assert_eq!((held.requests, held.errors, held.memory), (6, 3, 4096));
+    assert_eq!(held.cpu_micros, 250);
     assert_eq!(held.latency.pairs(), [(4, 5), (9, 1)]);
 }
 

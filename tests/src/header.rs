@@ -1,0 +1,43 @@
+use anyhow::Result;
+use hotswap_core::{
+    DeploymentId, Digest, Environment, Header, ModuleVersion, Policy, Requester, StrategyRef,
+};
+use semver::Version;
+
+use crate::EMAIL;
+
+/// What begins the journal of a deployment of a module, by canary in production. There is
+/// neither artifact nor component: it is for those who write a journal themselves.
+///
+/// # Errors
+/// Where the module has no name that one can have.
+pub fn header(module: &str) -> Result<Header> {
+    let environment: Environment = "production".parse()?;
+    let version = Version::new(1, 0, 0);
+    Ok(Header {
+        id: DeploymentId::generate(),
+        module: ModuleVersion {
+            name: module.parse()?,
+            version: version.clone(),
+            digest: Digest::of(b"module"),
+        },
+        policy: Policy::default_for(&environment),
+        environment,
+        strategy: StrategyRef {
+            name: "canary".parse()?,
+            version: version.to_string(),
+            digest: Digest::of(b"strategy"),
+            wit: Version::new(0, 1, 0),
+        },
+        config: serde_json::json!({}),
+        requester: Requester {
+            email: EMAIL.to_owned(),
+            subject: EMAIL.to_owned(),
+        },
+        description: None,
+        metadata: Default::default(),
+        require_approval: false,
+        rollback_of: None,
+        trace: None,
+    })
+}
