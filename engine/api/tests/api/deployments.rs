@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use hotswap_api::Role;
 use serde_json::json;
 
 use crate::fixture::{Fixture, deployment};
@@ -96,6 +97,36 @@ async fn a_person_decides() {
         assert_eq!(ended["status"], status, "{ended}");
         engine.post(&path, body).await.problem(409, "illegal-state");
     }
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn the_journal_names_whose_signed_token_it_was() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let id = engine.deploy(json!({"requireApproval": true})).await;
+    engine.asking(&id).await;
+    let path = |verb: &str| format!("/api/v1/deployments/{id}/{verb}");
+    let address = json!({"requesterEmail": "eve@example.org"});
+    let bob = engine.signed("bob", Role::Operator);
+    bob.post(&path("pause"), address.clone()).await.ok();
+    engine.post(&path("resume"), address).await.ok();
+    bob.post(
+        &path("abort"),
+        json!({"requesterEmail": "eve@example.org", "reason": "no"}),
+    )
+    .await
+    .ok();
+    let events = engine.get(&path("events")).await.ok();
+    let events = events["events"].as_array().unwrap();
+    let by = |kind: &str| {
+        let mut bodies = events.iter().map(|event| &event["body"]);
+        let body = bodies.find(|body| body["type"] == kind);
+        body.unwrap_or_else(|| panic!("{kind} in {events:?}"))["data"]["by"].clone()
+    };
+    assert_eq!(by("paused"), "bob");
+    assert_eq!(by("resumed"), "eve@example.org");
+    assert_eq!(by("abortRequested"), "bob");
     engine.stop().await;
 }
 
