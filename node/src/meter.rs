@@ -1,8 +1,8 @@
 //! What processor time a version's instances take.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -13,31 +13,45 @@ use crate::counters::Counters;
 /// a fiftieth: the first turn of one request in this many is measured, and counts for all.
 const SAMPLE: u32 = 8;
 
-/// Runs `work`, and adds what it computes to the counters of its version.
+/// Work that adds what it computes to the counters of a version.
 ///
 /// Most requests are done in their first turn on the thread, which is measured for some,
 /// taken at random, and counts as often as it was not measured. What goes on after it was
 /// interrupted (10 ms of computing, or a wait) is measured in full: the longer a request
 /// computes, the more exact its figure. The expectation is exact in any case. Time in which
 /// the thread was not on a processor does not count.
-pub(crate) async fn metered<F: Future>(counters: Arc<Counters>, work: F) -> F::Output {
-    let mut work = pin!(work);
-    let mut weight = if fastrand::u32(..SAMPLE) == 0 {
-        SAMPLE
-    } else {
-        0
-    };
-    poll_fn(move |context| {
-        let weight = std::mem::replace(&mut weight, 1);
+pub(crate) struct Metered<F> {
+    work: Pin<Box<F>>,
+    counters: Arc<Counters>,
+    /// How often the next turn counts.
+    weight: u32,
+}
+
+impl<F: Future> Metered<F> {
+    pub(crate) fn new(counters: Arc<Counters>, work: F) -> Self {
+        let sampled = fastrand::u32(..SAMPLE) == 0;
+        Self {
+            work: Box::pin(work),
+            counters,
+            weight: if sampled { SAMPLE } else { 0 },
+        }
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let weight = std::mem::replace(&mut self.weight, 1);
         if weight == 0 {
-            return work.as_mut().poll(context);
+            return self.work.as_mut().poll(context);
         }
         let before = thread_time();
-        let polled = work.as_mut().poll(context);
-        counters.cpu(thread_time().saturating_sub(before) * weight);
+        let polled = self.work.as_mut().poll(context);
+        let took = thread_time().saturating_sub(before);
+        self.counters.cpu(took * weight);
         polled
-    })
-    .await
+    }
 }
 
 /// What this thread has computed since its start.
@@ -75,7 +89,7 @@ mod tests {
         let counters = counters();
         let before = thread_time();
         for _ in 0..4000 {
-            metered(counters.clone(), async {
+            Metered::new(counters.clone(), async {
                 compute(Duration::from_micros(50))
             })
             .await;
@@ -89,7 +103,7 @@ mod tests {
     #[tokio::test]
     async fn all_that_follows_an_interruption_counts_and_waiting_does_not() {
         let counters = counters();
-        metered(counters.clone(), async {
+        Metered::new(counters.clone(), async {
             tokio::task::yield_now().await;
             compute(Duration::from_millis(20));
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -18,7 +18,7 @@ use crate::config::Limits;
 use crate::counters::{Counters, Ticket};
 use crate::gate::{Gate, Pass};
 use crate::instance::{Answer, Instance, State};
-use crate::meter;
+use crate::meter::Metered;
 use crate::problem::Problem;
 use crate::runtime::Loaded;
 
@@ -140,7 +140,7 @@ impl Version {
         let broken = Broken::new(AtomicBool::new(false));
         let (sender, mut receiver) = oneshot::channel();
         let driven = self.clone().drive(pass, request, sender, broken.clone());
-        let mut module = Box::pin(meter::metered(self.counters.clone(), driven));
+        let mut module = Metered::new(self.counters.clone(), driven);
 
         // Most modules end together with their answer, in one poll; only those that go
         // on writing need a task of their own.
