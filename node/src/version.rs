@@ -1,5 +1,7 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Release};
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use hotswap_protocol::Version as VersionId;
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::{Request, Response};
 use tokio::sync::oneshot;
+use tokio::time::error::Elapsed;
 use tokio_util::task::TaskTracker;
 use wasmtime::Trap;
 use wasmtime_wasi_http::Error as HttpError;
@@ -180,12 +183,12 @@ impl Version {
     {
         let until = Instant::now() + self.limits.request_time;
         let state = State::new(self.limits.memory, until);
-        let instance = tokio::time::timeout_at(until.into(), Instance::new(&self.loaded, state));
+        let instance = within(until, Instance::new(&self.loaded, state));
         let mut instance = instance
             .await
             .map_err(|_| Fault::Time)?
             .map_err(|error| Fault::of(&error))?;
-        let ended = tokio::time::timeout_at(until.into(), instance.handle(request, answer)).await;
+        let ended = within(until, instance.handle(request, answer)).await;
         let ended = match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) if instance.wanted_more_memory() => Err(Fault::Memory),
@@ -241,6 +244,16 @@ impl Version {
         if faults.is_power_of_two() {
             tracing::warn!(module = %self.name, faults, %fault, "a module did not answer");
         }
+    }
+}
+
+/// Work with a limit in time. Most is done in its first turn, which the instance's own
+/// deadline ends: a timer is set only for the rest.
+async fn within<F: Future>(until: Instant, work: F) -> Result<F::Output, Elapsed> {
+    let mut work = pin!(work);
+    match futures_util::poll!(work.as_mut()) {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => tokio::time::timeout_at(until.into(), work).await,
     }
 }
 
