@@ -22,8 +22,9 @@ use poem_openapi::OpenApiService;
 
 use crate::config::Token;
 use crate::modules::Modules;
-use crate::problem::{MEDIA_TYPE, Problem};
+use crate::problem::{problem, response};
 use api::Api;
+use hotswap_protocol::Problem;
 
 /// The largest order, in bytes: real ones are a tenth of it.
 const BODY: usize = 64 << 10;
@@ -99,7 +100,7 @@ impl Control {
     pub(crate) async fn answer(self, request: hyper::Request<Incoming>) -> hyper::Response<Answer> {
         if request.size_hint().lower() > BODY as u64 {
             let detail = format!("the body of a request has at most {BODY} bytes");
-            return own(&Problem::new(
+            return own(&problem(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
                 "The request is too large",
@@ -114,7 +115,7 @@ impl Control {
         request.set_body(poem::Body::from(limited.boxed()));
         match tokio::time::timeout(TIME, self.0.get_response(request)).await {
             Ok(answer) => answer.into(),
-            Err(_) => own(&Problem::new(
+            Err(_) => own(&problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "time",
                 "The request took too long",
@@ -128,7 +129,7 @@ impl Control {
 pub(crate) type Answer = BoxBody<Bytes, std::io::Error>;
 
 fn own(problem: &Problem) -> hyper::Response<Answer> {
-    problem.answer().map(|body| {
+    response(problem).map(|body| {
         http_body_util::Full::new(body)
             .map_err(|never| match never {})
             .boxed()
@@ -165,12 +166,12 @@ fn explain(error: poem::Error) -> poem::Response {
         _ => error.to_string(),
     };
     let unauthorized = error.status() == StatusCode::UNAUTHORIZED;
-    let problem = Problem::new(error.status(), kind, title, detail);
+    let problem = problem(error.status(), kind, title, detail);
     let mut answer = poem::web::Json(&problem)
         .with_status(error.status())
         .into_response();
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
     if unauthorized {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

@@ -5,7 +5,7 @@ use hyper::{Request, Response};
 
 use crate::body::Body;
 use crate::modules::Modules;
-use crate::problem::Problem;
+use crate::problem::{problem, response};
 
 /// Has the version whose turn it is answer a request.
 ///
@@ -54,7 +54,5 @@ pub(crate) async fn answer(modules: Modules, mut request: Request<Incoming>) -> 
 }
 
 fn explain(status: StatusCode, kind: &str, title: &str, detail: String) -> Response<Body> {
-    Problem::new(status, kind, title, detail)
-        .answer()
-        .map(|body: Bytes| Body::own(body))
+    response(&problem(status, kind, title, detail)).map(|body: Bytes| Body::own(body))
 }

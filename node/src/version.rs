@@ -22,7 +22,7 @@ use crate::counters::{Counters, Ticket};
 use crate::gate::{Gate, Pass};
 use crate::instance::{Answer, Instance, State};
 use crate::meter::Metered;
-use crate::problem::Problem;
+use crate::problem::{problem, response};
 use crate::runtime::Loaded;
 
 /// Tells the client which version answered: `1.2.3`.
@@ -232,9 +232,7 @@ impl Version {
             Fault::Silent => format!("{} returned without an answer", self.name),
             Fault::Declared(_) => format!("{} gave up; the node's log says why", self.name),
         };
-        Problem::new(status, kind, title, detail)
-            .answer()
-            .map(Body::own)
+        response(&problem(status, kind, title, detail)).map(Body::own)
     }
 
     /// Logs the first fault of a version, the second, the fourth, and so on: one that

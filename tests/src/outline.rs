@@ -1,4 +1,4 @@
-use hotswap_core::{Answer, Body, Event, Verdict};
+use hotswap_core::{Answer, Event, EventBody, Verdict};
 
 /// A journal without what differs from run to run though nothing else does: times, counters
 /// and the figures that were judged. Two runs that did the same have the same outline.
@@ -6,17 +6,17 @@ pub fn outline(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| line(&event.body)).collect()
 }
 
-fn line(body: &Body) -> String {
+fn line(body: &EventBody) -> String {
     match body {
-        Body::Requested(header) => {
+        EventBody::Requested(header) => {
             format!("requested {} by {}", header.module, header.strategy.name)
         }
-        Body::Gated { prompt, .. } => format!("gated: {prompt}"),
-        Body::Planned { nodes } => {
+        EventBody::Gated { prompt, .. } => format!("gated: {prompt}"),
+        EventBody::Planned { nodes } => {
             let nodes: Vec<_> = nodes.iter().map(|node| (&node.id, &node.active)).collect();
             format!("planned {nodes:?}")
         }
-        Body::Called {
+        EventBody::Called {
             call,
             request,
             due,
@@ -30,8 +30,8 @@ fn line(body: &Body) -> String {
                 answer.unwrap_or_default()
             )
         }
-        Body::Answered { call, answer } => format!("answered {call}: {}", told(answer)),
-        Body::Ended { outcome, failures } => format!("ended {outcome:?} {failures:?}"),
+        EventBody::Answered { call, answer } => format!("answered {call}: {}", told(answer)),
+        EventBody::Ended { outcome, failures } => format!("ended {outcome:?} {failures:?}"),
         other => format!("{other:?}"),
     }
 }

@@ -87,7 +87,10 @@ async fn an_abort_in_a_long_soak_puts_the_nodes_back_at_once() -> Result<()> {
     assert!(cause.message.contains("wrong version") && cause.message.contains(EMAIL));
     all_run(&cluster, "1.0.0").await?;
     let again = cluster.engine.deployments.abort(id, EMAIL, None).await;
-    assert!(matches!(again, Err(Error::Illegal(_))), "{again:?}");
+    assert!(
+        matches!(again, Err(Error::IllegalTransition(_))),
+        "{again:?}"
+    );
     cluster.stop().await;
     Ok(())
 }
@@ -243,7 +246,10 @@ async fn every_state_of_a_deployment_can_be_read_again() -> Result<()> {
     let beyond = deployments.at(id, done.next_seq + 1).await?;
     assert_eq!(beyond, deployments.get(id).await?);
     let nothing = deployments.at(id, 0).await;
-    assert!(matches!(nothing, Err(Error::Illegal(_))), "{nothing:?}");
+    assert!(
+        matches!(nothing, Err(Error::IllegalTransition(_))),
+        "{nothing:?}"
+    );
     let nobody = DeploymentId::generate();
     let unknown = deployments.at(nobody, 1).await;
     assert!(

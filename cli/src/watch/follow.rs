@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use hotswap_core::{Body, DeploymentId};
+use hotswap_core::{DeploymentId, EventBody};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -161,7 +161,7 @@ impl Place {
                 Told::Event(recorded, id) => {
                     self.next += 1;
                     self.last = id;
-                    let ended = matches!(recorded.event.body, Body::Ended { .. });
+                    let ended = matches!(recorded.event.body, EventBody::Ended { .. });
                     match news.last_mut() {
                         Some(News::Events(events)) => events.push(*recorded),
                         _ => news.push(News::Events(vec![*recorded])),

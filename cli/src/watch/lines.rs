@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hotswap_core::{Answer, Body, Call, Event, Level, NodeFailure, Outcome, Verdict};
+use hotswap_core::{Answer, Call, Event, EventBody, Level, NodeFailure, Outcome, Verdict};
 
 use super::story::Story;
 use super::words;
@@ -20,7 +20,7 @@ pub fn of(before: Option<&Story>, event: &Event) -> Vec<String> {
 fn say(before: Option<&Story>, event: &Event) -> Vec<String> {
     let one = |line: String| vec![line];
     match &event.body {
-        Body::Requested(header) => {
+        EventBody::Requested(header) => {
             let (module, environment) = (&header.module, &header.environment);
             let (strategy, email) = (&header.strategy.name, &header.requester.email);
             let mut lines = one(format!(
@@ -34,22 +34,22 @@ fn say(before: Option<&Story>, event: &Event) -> Vec<String> {
             );
             lines
         }
-        Body::Gated { prompt, due } => one(ask(prompt, Some(&words::clock(*due)))),
-        Body::Planned { nodes } => {
+        EventBody::Gated { prompt, due } => one(ask(prompt, Some(&words::clock(*due)))),
+        EventBody::Planned { nodes } => {
             let names = words::names(nodes.iter().map(|node| &node.id));
             one(format!(
                 "planned {}: {names}",
                 words::count(nodes.len(), "node")
             ))
         }
-        Body::Called { request, due, .. } => {
+        EventBody::Called { request, due, .. } => {
             let due = due.map(words::clock);
             called(request, due.as_deref()).into_iter().collect()
         }
-        Body::Answered { answer, .. } => before
+        EventBody::Answered { answer, .. } => before
             .and_then(|story| story.open.as_ref())
             .map_or_else(Vec::new, |call| answered(call, answer)),
-        Body::Decided { decision } => {
+        EventBody::Decided { decision } => {
             let comment = decision.comment.as_ref();
             let comment = comment.map_or_else(String::new, |comment| format!(": {comment}"));
             one(match (decision.approved, decision.by.as_str()) {
@@ -58,17 +58,17 @@ fn say(before: Option<&Story>, event: &Event) -> Vec<String> {
                 (false, by) => format!("✘ rejected by {by}{comment}"),
             })
         }
-        Body::Paused { by } => one(format!("‖ paused by {by}")),
-        Body::Resumed { by } => one(format!("▶ resumed by {by}")),
-        Body::AbortRequested { by, reason } => {
+        EventBody::Paused { by } => one(format!("‖ paused by {by}")),
+        EventBody::Resumed { by } => one(format!("▶ resumed by {by}")),
+        EventBody::AbortRequested { by, reason } => {
             let reason = reason
                 .as_ref()
                 .map_or_else(String::new, |reason| format!(": {reason}"));
             one(format!("abort asked for by {by}{reason}"))
         }
-        Body::Settling => one("the version before is let go".to_owned()),
-        Body::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
-        Body::Ended { outcome, failures } => ended(before, event, *outcome, failures),
+        EventBody::Settling => one("the version before is let go".to_owned()),
+        EventBody::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
+        EventBody::Ended { outcome, failures } => ended(before, event, *outcome, failures),
     }
 }
 

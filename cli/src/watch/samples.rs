@@ -1,6 +1,6 @@
 //! Deployments for tests, event by event, as a journal has them.
 
-use hotswap_core::{Body, Event, Timestamp};
+use hotswap_core::{Event, EventBody, Timestamp};
 use serde_json::{Value, json};
 
 /// 16:02:00 UTC.
@@ -17,7 +17,7 @@ pub fn journal(bodies: &[(u64, Value)]) -> Vec<Event> {
         seq: seq as u64,
         position: 10 + seq as u64,
         at: at(*millis),
-        body: serde_json::from_value::<Body>(body.clone()).expect("a body of an event"),
+        body: serde_json::from_value::<EventBody>(body.clone()).expect("a body of an event"),
     };
     bodies.iter().enumerate().map(event).collect()
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use hotswap_core::{Body, Call, Deployment, Event, Illegal, NodeId, NodePhase, Step};
+use hotswap_core::{
+    Call, Deployment, Event, EventBody, IllegalTransition, NodeId, NodePhase, Step,
+};
 
 /// A deployment, event after event.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +24,7 @@ impl Story {
     ///
     /// # Errors
     /// Where that cannot be the first.
-    pub fn begin(event: &Event) -> Result<Self, Illegal> {
+    pub fn begin(event: &Event) -> Result<Self, IllegalTransition> {
         Ok(Self {
             state: Deployment::begin(event)?,
             open: None,
@@ -34,10 +36,10 @@ impl Story {
     ///
     /// # Errors
     /// Where it cannot follow; the story is then unchanged.
-    pub fn take(&mut self, event: &Event) -> Result<(), Illegal> {
+    pub fn take(&mut self, event: &Event) -> Result<(), IllegalTransition> {
         self.state.apply(event)?;
         match &event.body {
-            Body::Called {
+            EventBody::Called {
                 request,
                 answer: None,
                 ..
@@ -50,7 +52,9 @@ impl Story {
                     self.open = Some(request.clone());
                 }
             }
-            Body::Answered { .. } | Body::Reverting { .. } | Body::Settling => self.open = None,
+            EventBody::Answered { .. } | EventBody::Reverting { .. } | EventBody::Settling => {
+                self.open = None
+            }
             _ => {}
         }
         Ok(())

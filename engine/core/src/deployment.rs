@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Body, Call, Cause, Event, Finding, Header, Illegal, Level, Lifecycle, ModuleVersion,
-    Node, NodeError, NodeFailure, NodeId, Outcome, Status, Timestamp, Verdict,
+    Answer, Call, Cause, Event, EventBody, Finding, Header, IllegalTransition, Level, Lifecycle,
+    ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Status, Timestamp, Verdict,
 };
 
 /// The last lines of a log that are kept in the state; all of them are in the journal.
@@ -123,10 +123,10 @@ impl Deployment {
     /// The state after the first event of a journal.
     ///
     /// # Errors
-    /// Where that is not [`Body::Requested`] with sequence number 0.
-    pub fn begin(event: &Event) -> Result<Self, Illegal> {
-        let Body::Requested(header) = &event.body else {
-            return Err(Illegal::new("a journal begins with the request"));
+    /// Where that is not [`EventBody::Requested`] with sequence number 0.
+    pub fn begin(event: &Event) -> Result<Self, IllegalTransition> {
+        let EventBody::Requested(header) = &event.body else {
+            return Err(IllegalTransition::new("a journal begins with the request"));
         };
         Ok(Self {
             header: (**header).clone(),
@@ -152,11 +152,13 @@ impl Deployment {
     ///
     /// # Errors
     /// Where an event cannot follow those before it, or there is none.
-    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self, Illegal> {
+    pub fn fold<'a>(
+        events: impl IntoIterator<Item = &'a Event>,
+    ) -> Result<Self, IllegalTransition> {
         let mut events = events.into_iter();
         let first = events
             .next()
-            .ok_or_else(|| Illegal::new("the journal is empty"))?;
+            .ok_or_else(|| IllegalTransition::new("the journal is empty"))?;
         let mut state = Self::begin(first)?;
         events.try_for_each(|event| state.apply(event))?;
         Ok(state)
@@ -171,10 +173,10 @@ impl Deployment {
     ///
     /// # Errors
     /// Where it is not the next one, or cannot follow; the state is then unchanged.
-    pub fn apply(&mut self, event: &Event) -> Result<(), Illegal> {
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
         if event.seq != self.next_seq {
             let (next, seq) = (self.next_seq, event.seq);
-            return Err(Illegal::new(format!(
+            return Err(IllegalTransition::new(format!(
                 "event {next} comes next, and this is {seq}"
             )));
         }
@@ -182,30 +184,30 @@ impl Deployment {
         self.next_seq += 1;
         self.updated_at = event.at;
         match &event.body {
-            Body::Requested(_) | Body::Paused { .. } | Body::Resumed { .. } => {}
-            Body::AbortRequested { .. } => {}
-            Body::Gated { prompt, due } => {
+            EventBody::Requested(_) | EventBody::Paused { .. } | EventBody::Resumed { .. } => {}
+            EventBody::AbortRequested { .. } => {}
+            EventBody::Gated { prompt, due } => {
                 self.question = Some(prompt.clone());
                 self.waiting_until = Some(*due);
             }
-            Body::Decided { .. } => {
+            EventBody::Decided { .. } => {
                 self.question = None;
                 self.waiting_until = None;
             }
-            Body::Planned { nodes } => self.plan(nodes, event),
-            Body::Called {
+            EventBody::Planned { nodes } => self.plan(nodes, event),
+            EventBody::Called {
                 call, request, due, ..
             } => self.called(*call, request, *due, event.at),
-            Body::Answered { answer, .. } => self.answered(answer, event),
-            Body::Settling => self.close_stage(event.at),
-            Body::Reverting { cause } => {
+            EventBody::Answered { answer, .. } => self.answered(answer, event),
+            EventBody::Settling => self.close_stage(event.at),
+            EventBody::Reverting { cause } => {
                 self.cause = Some(cause.clone());
                 self.question = None;
                 self.waiting_until = None;
                 self.open = None;
                 self.close_stage(event.at);
             }
-            Body::Ended { outcome, failures } => self.ended(*outcome, failures, event),
+            EventBody::Ended { outcome, failures } => self.ended(*outcome, failures, event),
         }
         Ok(())
     }

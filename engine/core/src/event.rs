@@ -20,13 +20,13 @@ pub struct Event {
     /// When it was appended, by the appender's clock.
     pub at: Timestamp,
     /// What happened.
-    pub body: Body,
+    pub body: EventBody,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type", content = "data")]
-pub enum Body {
+pub enum EventBody {
     /// Somebody asked for the deployment. The first event of each journal.
     Requested(Box<Header>),
     /// The engine waits for a person before it begins.
@@ -175,5 +175,5 @@ pub struct Append {
     /// When.
     pub at: Timestamp,
     /// What happened, at least one.
-    pub bodies: Vec<Body>,
+    pub bodies: Vec<EventBody>,
 }

@@ -1,7 +1,7 @@
 //! Judging the new version by what it does: exact tests, one for each kind of metric.
 //!
-//! Every condition of a check is tested at a chance of [`Watch::FALSE_ALARM`] over the
-//! whole soak: each of its [`Watch::LOOKS`] looks, of which the final verdict is the
+//! Every condition of a check is tested at a chance of [`Judge::FALSE_ALARM`] over the
+//! whole soak: each of its [`Judge::LOOKS`] looks, of which the final verdict is the
 //! last, may err by its share of that (Bonferroni). A check fails where its test says
 //! so, at whatever number of samples, for the tests are exact; it passes only where
 //! enough was seen that a gross fault would have been found, and is inconclusive otherwise.
@@ -28,7 +28,7 @@ use side::{Observed, Role, Sides};
 ///
 /// Pure and bounded: what it holds does not grow with the length of the soak.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Judge {
     checks: Vec<Check>,
     version: Digest,
     nodes: HashMap<NodeId, Observed>,
@@ -53,7 +53,7 @@ struct Seen {
     baseline_samples: u64,
 }
 
-impl Watch {
+impl Judge {
     /// How many looks a soak may have, so that looking often does not inflate false alarms.
     pub const LOOKS: u32 = 20;
 

@@ -5,7 +5,7 @@
 //! program injects) or is asynchronous: whatever decides is in this crate and can
 //! be tested by calling it.
 //!
-//! Begin with [`Body`], the events, and [`Deployment`], what they add up to.
+//! Begin with [`EventBody`], the events, and [`Deployment`], what they add up to.
 
 mod amount;
 mod call;
@@ -31,10 +31,10 @@ pub use call::{
 pub use cause::{Cause, CauseKind, Outcome};
 pub use deployment::{Deployment, LogLine, NodePhase, NodeState, Stage};
 pub use digest::Digest;
-pub use event::{Append, Body, Event, Header, Requester, StrategyRef};
+pub use event::{Append, Event, EventBody, Header, Requester, StrategyRef};
 pub use histogram::Histogram;
-pub use judge::Watch;
-pub use lifecycle::{Illegal, Lifecycle, Status, Step};
+pub use judge::Judge;
+pub use lifecycle::{IllegalTransition, Lifecycle, Status, Step};
 pub use module::ModuleVersion;
 pub use name::{DeploymentId, Environment, ModuleName, NodeId, StrategyName};
 pub use node::{Health, Node, NodeError, NodeFailure};

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, Call, Outcome};
+use crate::{Call, EventBody, Outcome};
 
 /// Where a deployment is in its life: a state machine over the events, small enough
 /// for a store to keep beside the journal and to refuse what does not fit.
@@ -83,11 +83,11 @@ impl Status {
 /// An event that cannot follow what went before; its Display says why, for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Illegal {
+pub struct IllegalTransition {
     reason: String,
 }
 
-impl Illegal {
+impl IllegalTransition {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -132,7 +132,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the event cannot follow: a pause of what has ended, an answer before the plan.
-    pub fn next(self, body: &Body) -> Result<Self, Illegal> {
+    pub fn next(self, body: &EventBody) -> Result<Self, IllegalTransition> {
         let to = |step| Ok(Self { step, ..self });
         match (body, self.step) {
             (_, Step::Ended(outcome)) => {
@@ -142,54 +142,62 @@ impl Lifecycle {
                 }
                 .status()
                 .as_str();
-                Err(Illegal::new(format!("the deployment has ended: {word}")))
+                Err(IllegalTransition::new(format!(
+                    "the deployment has ended: {word}"
+                )))
             }
-            (Body::Gated { .. }, Step::Requested) => to(Step::Gated),
-            (Body::Planned { .. }, Step::Requested | Step::Approved) => to(Step::Running),
+            (EventBody::Gated { .. }, Step::Requested) => to(Step::Gated),
+            (EventBody::Planned { .. }, Step::Requested | Step::Approved) => to(Step::Running),
             (
-                Body::Called {
+                EventBody::Called {
                     request: Call::Approval { .. },
                     ..
                 },
                 Step::Running,
             ) => to(Step::Asking),
-            (Body::Called { .. }, Step::Running) => Ok(self),
-            (Body::Decided { decision }, Step::Gated) if decision.approved => to(Step::Approved),
-            (Body::Decided { .. }, Step::Gated) => Ok(self),
-            (Body::Decided { .. }, Step::Asking) => to(Step::Running),
-            (Body::Decided { .. }, _) => Err(Illegal::new("nothing waits for a decision")),
-            (Body::Answered { .. }, Step::Running | Step::Asking) => to(Step::Running),
-            (Body::Paused { .. }, _) if self.is_open() && !self.paused => Ok(Self {
+            (EventBody::Called { .. }, Step::Running) => Ok(self),
+            (EventBody::Decided { decision }, Step::Gated) if decision.approved => {
+                to(Step::Approved)
+            }
+            (EventBody::Decided { .. }, Step::Gated) => Ok(self),
+            (EventBody::Decided { .. }, Step::Asking) => to(Step::Running),
+            (EventBody::Decided { .. }, _) => {
+                Err(IllegalTransition::new("nothing waits for a decision"))
+            }
+            (EventBody::Answered { .. }, Step::Running | Step::Asking) => to(Step::Running),
+            (EventBody::Paused { .. }, _) if self.is_open() && !self.paused => Ok(Self {
                 paused: true,
                 ..self
             }),
-            (Body::Paused { .. }, _) if self.paused => Err(Illegal::new("it is paused already")),
-            (Body::Resumed { .. }, _) if self.paused => Ok(Self {
+            (EventBody::Paused { .. }, _) if self.paused => {
+                Err(IllegalTransition::new("it is paused already"))
+            }
+            (EventBody::Resumed { .. }, _) if self.paused => Ok(Self {
                 paused: false,
                 ..self
             }),
-            (Body::Resumed { .. }, _) => Err(Illegal::new("it is not paused")),
-            (Body::AbortRequested { .. }, _) if self.aborting => {
-                Err(Illegal::new("an abort has been asked for already"))
-            }
-            (Body::AbortRequested { .. }, _) if self.is_open() => Ok(Self {
+            (EventBody::Resumed { .. }, _) => Err(IllegalTransition::new("it is not paused")),
+            (EventBody::AbortRequested { .. }, _) if self.aborting => Err(IllegalTransition::new(
+                "an abort has been asked for already",
+            )),
+            (EventBody::AbortRequested { .. }, _) if self.is_open() => Ok(Self {
                 aborting: true,
                 ..self
             }),
-            (Body::Settling, Step::Running) => to(Step::Settling),
-            (Body::Reverting { .. }, _) if self.is_open() => Ok(Self {
+            (EventBody::Settling, Step::Running) => to(Step::Settling),
+            (EventBody::Reverting { .. }, _) if self.is_open() => Ok(Self {
                 step: Step::Reverting,
                 paused: false,
                 ..self
             }),
-            (Body::Ended { outcome, .. }, Step::Settling | Step::Reverting) => {
+            (EventBody::Ended { outcome, .. }, Step::Settling | Step::Reverting) => {
                 to(Step::Ended(*outcome))
             }
-            (_, Step::Reverting) => Err(Illegal::new("it is being rolled back")),
-            (_, Step::Settling) => Err(Illegal::new("it has succeeded")),
+            (_, Step::Reverting) => Err(IllegalTransition::new("it is being rolled back")),
+            (_, Step::Settling) => Err(IllegalTransition::new("it has succeeded")),
             (body, step) => {
                 let name = body.name();
-                Err(Illegal::new(format!(
+                Err(IllegalTransition::new(format!(
                     "{name} cannot follow when it is {step:?}"
                 )))
             }
@@ -197,7 +205,7 @@ impl Lifecycle {
     }
 }
 
-impl Body {
+impl EventBody {
     /// The event's name, as the API writes it.
     pub fn name(&self) -> &'static str {
         match self {

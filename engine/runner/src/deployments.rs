@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{
-    Append, Body, Clock, Decision, Deployment, DeploymentId, Environment, Event, Header, Lifecycle,
-    ModuleName, ModuleVersion, Requester, Step, StrategyName, StrategyRef,
+    Append, Clock, Decision, Deployment, DeploymentId, Environment, Event, EventBody, Header,
+    Lifecycle, ModuleName, ModuleVersion, Requester, Step, StrategyName, StrategyRef,
 };
 use hotswap_fleet::Registry;
 use hotswap_store::{
@@ -193,7 +193,7 @@ impl Deployments {
     /// the state now, where it has not come that far.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment; [`Error::Illegal`] for number
+    /// [`Error::Unknown`] where there is no such deployment; [`Error::IllegalTransition`] for number
     /// 0, before which there is no state.
     pub async fn at(&self, id: DeploymentId, next_seq: u64) -> Result<Deployment, Error> {
         let page = |from: u64| {
@@ -301,7 +301,7 @@ impl Deployments {
     /// Has a deployment ended and reverted. Durable once it returns; the reverting follows.
     ///
     /// # Errors
-    /// [`Error::Illegal`] where it has ended, or an abort has been asked for already.
+    /// [`Error::IllegalTransition`] where it has ended, or an abort has been asked for already.
     pub async fn abort(
         &self,
         id: DeploymentId,
@@ -310,7 +310,7 @@ impl Deployments {
     ) -> Result<Deployment, Error> {
         self.ask(
             id,
-            Body::AbortRequested {
+            EventBody::AbortRequested {
                 by: by.to_owned(),
                 reason,
             },
@@ -322,31 +322,31 @@ impl Deployments {
     /// under way goes on, and so does the deadline.
     ///
     /// # Errors
-    /// [`Error::Illegal`] where it has ended, or is paused.
+    /// [`Error::IllegalTransition`] where it has ended, or is paused.
     pub async fn pause(&self, id: DeploymentId, by: &str) -> Result<Deployment, Error> {
-        self.ask(id, Body::Paused { by: by.to_owned() }).await
+        self.ask(id, EventBody::Paused { by: by.to_owned() }).await
     }
 
     /// Lets a paused deployment go on.
     ///
     /// # Errors
-    /// [`Error::Illegal`] where it is not paused.
+    /// [`Error::IllegalTransition`] where it is not paused.
     pub async fn resume(&self, id: DeploymentId, by: &str) -> Result<Deployment, Error> {
-        self.ask(id, Body::Resumed { by: by.to_owned() }).await
+        self.ask(id, EventBody::Resumed { by: by.to_owned() }).await
     }
 
     /// Decides on what a deployment asks. One that was requested just now, and is going to
     /// ask whether it may begin, is waited for.
     ///
     /// # Errors
-    /// [`Error::Illegal`] where it asks nothing.
+    /// [`Error::IllegalTransition`] where it asks nothing.
     pub async fn decide(&self, id: DeploymentId, decision: Decision) -> Result<Deployment, Error> {
         let news = self.journal.subscribe();
         if self.is_about_to_ask(id).await? {
             // Where it does not ask in time, whoever decides is told so.
             drop(tokio::time::timeout(GATE_PATIENCE, self.asks(id, news)).await);
         }
-        self.ask(id, Body::Decided { decision }).await
+        self.ask(id, EventBody::Decided { decision }).await
     }
 
     async fn is_about_to_ask(&self, id: DeploymentId) -> Result<bool, Error> {
@@ -372,7 +372,7 @@ impl Deployments {
         }
     }
 
-    async fn ask(&self, id: DeploymentId, body: Body) -> Result<Deployment, Error> {
+    async fn ask(&self, id: DeploymentId, body: EventBody) -> Result<Deployment, Error> {
         let mut expected = self.journal.head(id).await?.next_seq;
         loop {
             let append = Append {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use backon::BackoffBuilder;
 use futures_util::FutureExt;
 use hotswap_core::{
-    Body, Cause, CauseKind, DeploymentId, Fence, Health, ModuleVersion, Node, Step, Timestamp,
+    Cause, CauseKind, DeploymentId, EventBody, Fence, Health, ModuleVersion, Node, Step, Timestamp,
 };
 use hotswap_plugins::{Exit, Plan, Stop};
 use hotswap_store::{Lease, ReadError};
@@ -168,7 +168,7 @@ impl Driver<'_> {
         let header = &history.header;
         let prompt = format!("roll {} out to {}?", header.module, header.environment);
         let due = self.shared.clock.now() + header.policy.deadline;
-        tape.push(Body::Gated { prompt, due });
+        tape.push(EventBody::Gated { prompt, due });
         tape.flush().await?;
         Ok(Next::Again)
     }
@@ -196,7 +196,7 @@ impl Driver<'_> {
             let cause = Cause::new(CauseKind::Unavailable, message);
             return fail(tape, Cut::Fail(cause)).await;
         }
-        tape.push(Body::Planned { nodes });
+        tape.push(EventBody::Planned { nodes });
         tape.flush().await?;
         Ok(Next::Again)
     }
@@ -257,7 +257,7 @@ impl Driver<'_> {
         match cause {
             Some(cause) => fail(tape, Cut::Fail(cause)).await,
             None => {
-                tape.push(Body::Settling);
+                tape.push(EventBody::Settling);
                 tape.flush().await?;
                 Ok(Next::Again)
             }
@@ -295,7 +295,7 @@ impl Driver<'_> {
             }
             For::Parked(Parked::Call(call, recorded)) => {
                 let answer = wait_out(self.shared, &guard, &module, *recorded, &mut tape).await;
-                answer.map(|answer| tape.push(Body::Answered { call, answer }))
+                answer.map(|answer| tape.push(EventBody::Answered { call, answer }))
             }
         };
         match waited {
@@ -329,7 +329,7 @@ fn wait(history: History, parked: impl FnOnce(&History) -> For) -> Next {
 async fn fail(mut tape: Tape, cut: Cut) -> Result<Next, Error> {
     match cut {
         Cut::Fail(cause) => {
-            tape.push(Body::Reverting { cause });
+            tape.push(EventBody::Reverting { cause });
             tape.flush().await?;
             Ok(Next::Again)
         }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Body, Call, Cause, CauseKind, Check, Class, Decision, Header, Health, ModuleVersion,
-    Node, NodeId,
+    Answer, Call, Cause, CauseKind, Check, Class, Decision, EventBody, Header, Health,
+    ModuleVersion, Node, NodeId,
 };
 use hotswap_plugins::{Calls, Stop};
 
@@ -132,7 +132,7 @@ impl<'a> Execution<'a> {
             }
             Class::Read => {
                 let answer = self.read(&request).await?;
-                self.tape.push(Body::Called {
+                self.tape.push(EventBody::Called {
                     call: number,
                     request,
                     due: None,
@@ -269,7 +269,7 @@ impl<'a> Execution<'a> {
             _ => None,
         };
         let due = due.map(|span| at + Duration::from_millis(span));
-        self.tape.push(Body::Called {
+        self.tape.push(EventBody::Called {
             call: number,
             request: request.clone(),
             due,
@@ -320,7 +320,7 @@ impl<'a> Execution<'a> {
         };
         let answer = self.uncut(done)?;
         self.note_failures(&answer);
-        self.tape.push(Body::Answered {
+        self.tape.push(EventBody::Answered {
             call: number,
             answer: answer.clone(),
         });
@@ -402,8 +402,8 @@ pub(crate) async fn wait_out(
     }
 }
 
-fn called(call: u32, request: Call) -> Body {
-    Body::Called {
+fn called(call: u32, request: Call) -> EventBody {
+    EventBody::Called {
         call,
         request,
         due: None,

@@ -1,7 +1,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use hotswap_core::{
-    Answer, Body, Call, Cause, DeploymentId, Event, Header, Node, NodeId, NodeReading, Timestamp,
+    Answer, Call, Cause, DeploymentId, Event, EventBody, Header, Node, NodeId, NodeReading,
+    Timestamp,
 };
 use hotswap_store::{Journal, ReadError};
 
@@ -56,7 +57,8 @@ impl History {
             .events(deployment, 0, PAGE)
             .await
             .map_err(Error::Read)?;
-        let Some(Body::Requested(header)) = first.first().map(|event| event.body.clone()) else {
+        let Some(EventBody::Requested(header)) = first.first().map(|event| event.body.clone())
+        else {
             return Err(Error::Headless(deployment));
         };
         let mut history = Self {
@@ -86,9 +88,9 @@ impl History {
 
     fn take(&mut self, event: Event) {
         match event.body {
-            Body::Planned { nodes } => self.plan = Some((nodes, event.at)),
-            Body::Gated { due, .. } => self.gate = Some(due),
-            Body::Called {
+            EventBody::Planned { nodes } => self.plan = Some((nodes, event.at)),
+            EventBody::Gated { due, .. } => self.gate = Some(due),
+            EventBody::Called {
                 request,
                 due,
                 readings,
@@ -105,12 +107,12 @@ impl History {
                     answer,
                 });
             }
-            Body::Answered { call, answer } => {
+            EventBody::Answered { call, answer } => {
                 if let Some(recorded) = self.calls.get_mut(call as usize) {
                     recorded.answer = Some(answer);
                 }
             }
-            Body::Reverting { cause } => self.reverting = Some((cause, event.at)),
+            EventBody::Reverting { cause } => self.reverting = Some((cause, event.at)),
             _ => {}
         }
     }

@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Check, Clock, ModuleName, ModuleVersion, NodeId, NodeReading, Timestamp, Verdict, Watch,
+    Call, Check, Clock, Judge, ModuleName, ModuleVersion, NodeId, NodeReading, Timestamp, Verdict,
 };
 use hotswap_fleet::Fleet;
 
 /// Nodes that are read side by side for one soak: reading is cheap, and many soaks read.
 const READERS: usize = 32;
 /// Readings of each node in one soak: twice the looks, so that a gauge has enough of them.
-const READINGS: u32 = 2 * Watch::LOOKS;
+const READINGS: u32 = 2 * Judge::LOOKS;
 /// Looking more often than this tells nothing new.
 const LEAST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -20,7 +20,7 @@ pub(crate) struct Soak {
     nodes: Vec<NodeId>,
     began: Timestamp,
     due: Timestamp,
-    watch: Watch,
+    watch: Judge,
     judged: bool,
 }
 
@@ -44,7 +44,7 @@ impl Soak {
         };
         let nodes = watched(&canary, &baseline);
         let judged = needs_readings(&checks, began, due);
-        let watch = Watch::new(checks, canary, baseline, module.digest, readings);
+        let watch = Judge::new(checks, canary, baseline, module.digest, readings);
         Some(Self {
             module: module.name.clone(),
             nodes,

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use hotswap_core::{
-    Append, Body, Cause, CauseKind, Clock, Decision, DeploymentId, Event, Fence, Lifecycle, Step,
+    Append, Cause, CauseKind, Clock, Decision, DeploymentId, Event, EventBody, Fence, Lifecycle,
+    Step,
 };
 use hotswap_store::{AppendError, Journal, Lease, ReadError};
 
@@ -14,7 +15,7 @@ pub(crate) struct Tape {
     fence: Fence,
     next_seq: u64,
     lifecycle: Lifecycle,
-    pending: Vec<Body>,
+    pending: Vec<EventBody>,
     /// Why somebody asked for the end, if somebody did.
     abort: Option<Cause>,
     /// The newest decision of a person that no answer has taken up.
@@ -87,20 +88,20 @@ impl Tape {
             self.lifecycle = self.lifecycle.next(&event.body).unwrap_or(self.lifecycle);
         }
         match &event.body {
-            Body::AbortRequested { by, reason } => {
+            EventBody::AbortRequested { by, reason } => {
                 let why = reason.as_ref().map(|reason| format!(": {reason}"));
                 let message = format!("aborted by {by}{}", why.unwrap_or_default());
                 self.abort = Some(Cause::new(CauseKind::Abort, message));
             }
-            Body::Decided { decision } => self.decision = Some(decision.clone()),
+            EventBody::Decided { decision } => self.decision = Some(decision.clone()),
             // An answer to a question takes its decision up.
-            Body::Answered { .. } | Body::Planned { .. } => self.decision = None,
+            EventBody::Answered { .. } | EventBody::Planned { .. } => self.decision = None,
             _ => {}
         }
     }
 
     /// Adds an event, to be appended with the next [`Self::flush`].
-    pub(crate) fn push(&mut self, body: Body) {
+    pub(crate) fn push(&mut self, body: EventBody) {
         self.pending.push(body);
     }
 
@@ -134,7 +135,7 @@ impl Tape {
                     if append
                         .bodies
                         .iter()
-                        .any(|body| matches!(body, Body::Answered { .. }))
+                        .any(|body| matches!(body, EventBody::Answered { .. }))
                     {
                         self.decision = None;
                     }

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hotswap_core::{
-    Answer, Append, Body, Call, DeploymentId, Digest, Environment, Fence, Header, ModuleVersion,
-    NodeId, Policy, Requester, StrategyRef, Timestamp,
+    Answer, Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header,
+    ModuleVersion, NodeId, Policy, Requester, StrategyRef, Timestamp,
 };
 use hotswap_store::{Journal, Sqlite};
 use semver::Version;
@@ -173,11 +173,11 @@ fn step(deployment: DeploymentId, fence: Fence, number: u64) -> Append {
         fence: Some(fence),
         at: Timestamp::from_millis(1_700_000_000_000),
         bodies: vec![
-            Body::Answered {
+            EventBody::Answered {
                 call,
                 answer: Answer::Nodewise(Vec::new()),
             },
-            Body::Called {
+            EventBody::Called {
                 call: call + 1,
                 request: Call::Shift { nodes, percent: 10 },
                 due: None,
@@ -224,7 +224,7 @@ async fn begin(store: &Sqlite, module: &str) -> DeploymentId {
         expected: 1,
         fence: None,
         at,
-        bodies: vec![Body::Planned { nodes: Vec::new() }],
+        bodies: vec![EventBody::Planned { nodes: Vec::new() }],
     };
     store.append(planned).await.expect("an append");
     id

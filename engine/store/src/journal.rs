@@ -15,7 +15,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// the head tells which.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Begins a journal with [`hotswap_core::Body::Requested`] as event 0. Durable once it returns.
+    /// Begins a journal with [`hotswap_core::EventBody::Requested`] as event 0. Durable once it returns.
     ///
     /// # Errors
     /// [`CreateError::Busy`] where a deployment of the same module in the same environment
@@ -32,7 +32,7 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// [`AppendError::Conflict`] where the journal is longer than expected: read what came
     /// in between and try again. [`AppendError::Fenced`] where another engine has taken the
-    /// lease: stop at once. [`AppendError::Illegal`] where an event cannot follow.
+    /// lease: stop at once. [`AppendError::IllegalTransition`] where an event cannot follow.
     async fn append(&self, append: Append) -> Result<Head, AppendError>;
 
     /// At most `limit` events of a deployment, from sequence number `from` on, in order.
@@ -169,7 +169,7 @@ pub enum AppendError {
     Fenced(Fence),
     /// One of the events cannot follow those before it.
     #[error(transparent)]
-    Illegal(hotswap_core::Illegal),
+    IllegalTransition(hotswap_core::IllegalTransition),
     /// There is no such deployment.
     #[error("no deployment {0}")]
     Unknown(DeploymentId),

@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hotswap_core::{Append, Body, DeploymentId, Environment, Event, Header, ModuleName, Timestamp};
+use hotswap_core::{
+    Append, DeploymentId, Environment, Event, EventBody, Header, ModuleName, Timestamp,
+};
 use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -158,9 +160,9 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Journal for Sqlite {
     async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError> {
-        let requested = [Body::Requested(Box::new(header))];
+        let requested = [EventBody::Requested(Box::new(header))];
         let bodies = Bodies::of(&requested)?;
-        let [Body::Requested(header)] = requested else {
+        let [EventBody::Requested(header)] = requested else {
             return Err(Error::Closed.into());
         };
         self.ask(|answer| Command::Create {

@@ -12,10 +12,14 @@
 //! The types serve both as OpenAPI objects and, through serde, as the engine's view of
 //! them; both write the same JSON.
 
+mod problem;
+
 use std::collections::BTreeMap;
 
 use poem_openapi::{Enum, Object, Union};
 use serde::{Deserialize, Serialize};
+
+pub use problem::Problem;
 
 /// An order of the engine to one node. The operation's id stands in the path: the same
 /// id is carried out once, however often it is sent, and answered alike each time.

@@ -13,9 +13,10 @@ use poem_openapi::{ApiResponse, OpenApi, SecurityScheme};
 
 use super::refusal::Refusal;
 use super::{Context, order};
-use crate::problem::Problem;
+use crate::problem::problem;
 use crate::process;
 use crate::table::Route;
+use hotswap_protocol::Problem;
 
 /// Of a probe's answer, what is passed on.
 const PROBE_BODY: usize = 64 << 10;
@@ -183,7 +184,7 @@ impl Api {
         };
         match complaint {
             None => Ready::Ready(PlainText("ready".to_owned())),
-            Some(complaint) => Ready::NotReady(Json(Problem::new(
+            Some(complaint) => Ready::NotReady(Json(problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-ready",
                 "The node is not ready",
@@ -200,7 +201,7 @@ impl Api {
 
     fn context(&self) -> Result<&Context, Problem> {
         self.context.as_ref().ok_or_else(|| {
-            Problem::new(
+            problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "The node is not there",
@@ -246,7 +247,7 @@ fn name(text: &str) -> Result<ModuleName, Problem> {
 }
 
 fn bad(detail: String) -> Problem {
-    Problem::new(
+    problem(
         StatusCode::BAD_REQUEST,
         "bad-request",
         "The request does not fit",
@@ -255,7 +256,7 @@ fn bad(detail: String) -> Problem {
 }
 
 fn refused(detail: String) -> Problem {
-    Problem::new(
+    problem(
         StatusCode::UNPROCESSABLE_ENTITY,
         "refused",
         "The order cannot be carried out",
@@ -264,7 +265,7 @@ fn refused(detail: String) -> Problem {
 }
 
 fn unknown(module: &ModuleName) -> Problem {
-    Problem::new(
+    problem(
         StatusCode::NOT_FOUND,
         "no-such-module",
         "No such module",

@@ -2,7 +2,8 @@ use http::StatusCode;
 
 use crate::compiled;
 use crate::modules::{Error, chain};
-use crate::problem::Problem;
+use crate::problem::problem;
+use hotswap_protocol::Problem;
 
 /// What an order's giver is told.
 pub(super) fn explain(error: &Error) -> Problem {
@@ -36,7 +37,7 @@ pub(super) fn explain(error: &Error) -> Problem {
         ),
         Error::Interrupted => UNAVAILABLE,
     };
-    Problem::new(status, kind, title, chain(error))
+    problem(status, kind, title, chain(error))
 }
 
 const REFUSED: (StatusCode, &str, &str) = (

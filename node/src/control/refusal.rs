@@ -2,7 +2,7 @@ use http::StatusCode;
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Json;
 
-use crate::problem::Problem;
+use hotswap_protocol::Problem;
 
 /// Why a request was not done.
 #[derive(Debug, ApiResponse)]

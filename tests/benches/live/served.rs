@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use hotswap_api::{Config, Secret, Tokens};
-use hotswap_core::{Append, Body, Clock, DeploymentId, Header, SystemClock};
+use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
 use hotswap_runner::{Engine, Parts};
 use hotswap_store::{Journal, Sqlite};
 use hotswap_tests::{Core, NODE_TOKEN, StillFleet, header};
@@ -87,8 +87,8 @@ impl Publisher {
             let number = self.published + event;
             let by = format!("{MARK}{number}");
             match number % 2 {
-                1 => Body::Paused { by },
-                _ => Body::Resumed { by },
+                1 => EventBody::Paused { by },
+                _ => EventBody::Resumed { by },
             }
         });
         let append = Append {

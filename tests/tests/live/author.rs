@@ -1,7 +1,7 @@
 use anyhow::Result;
 use hotswap_core::{
-    Answer, Append, Body, Call, Cause, CauseKind, Clock, Decision, DeploymentId, Health, Level,
-    Lifecycle, Node, NodeError, NodeFailure, NodeId, Outcome, SystemClock,
+    Answer, Append, Call, Cause, CauseKind, Clock, Decision, DeploymentId, EventBody, Health,
+    Level, Lifecycle, Node, NodeError, NodeFailure, NodeId, Outcome, SystemClock,
 };
 use hotswap_store::{Journal, Sqlite};
 use hotswap_tests::{EMAIL, header};
@@ -49,24 +49,24 @@ impl Author {
 
     /// Ends it, in one of the ways that there are.
     pub async fn end(&mut self, store: &Sqlite) -> Result<()> {
-        let succeeded = Body::Ended {
+        let succeeded = EventBody::Ended {
             outcome: Outcome::Succeeded,
             failures: Vec::new(),
         };
         let failures = vec![failure(2)?];
-        let failed = Body::Ended {
+        let failed = EventBody::Ended {
             outcome: Outcome::Failed,
             failures,
         };
         let cause = Cause::new(CauseKind::Abort, "enough");
-        let mut bodies = vec![Body::Settling, succeeded];
+        let mut bodies = vec![EventBody::Settling, succeeded];
         if self.lifecycle.next(&bodies[0]).is_err() {
-            bodies = vec![Body::Reverting { cause }, failed];
+            bodies = vec![EventBody::Reverting { cause }, failed];
         }
         self.append(store, bodies).await
     }
 
-    async fn append(&mut self, store: &Sqlite, bodies: Vec<Body>) -> Result<()> {
+    async fn append(&mut self, store: &Sqlite, bodies: Vec<EventBody>) -> Result<()> {
         let append = Append {
             deployment: self.id,
             expected: self.written,
@@ -78,7 +78,7 @@ impl Author {
         Ok(())
     }
 
-    fn body(&mut self, turn: Turn, wordy: bool) -> Result<Body> {
+    fn body(&mut self, turn: Turn, wordy: bool) -> Result<EventBody> {
         self.calls += 1;
         let number = self.calls;
         let mut by = format!("{EMAIL} {number}");
@@ -86,20 +86,20 @@ impl Author {
             by.extend(std::iter::repeat_n('a', WORDS));
         }
         let due = SystemClock.now();
-        let called = |request| Body::Called {
+        let called = |request| EventBody::Called {
             call: number,
             request,
             due: None,
             readings: Vec::new(),
             answer: None,
         };
-        let answered = |failures| Body::Answered {
+        let answered = |failures| EventBody::Answered {
             call: number,
             answer: Answer::Nodewise(failures),
         };
         Ok(match turn {
-            Turn::Gate => Body::Gated { prompt: by, due },
-            Turn::Plan => Body::Planned { nodes: nodes()? },
+            Turn::Gate => EventBody::Gated { prompt: by, due },
+            Turn::Plan => EventBody::Planned { nodes: nodes()? },
             Turn::Progress => called(Call::Progress {
                 stage: format!("stage {}", number / 7),
                 percent: u8::try_from(number % 101)?,
@@ -124,11 +124,11 @@ impl Author {
                     by,
                     comment,
                 };
-                Body::Decided { decision }
+                EventBody::Decided { decision }
             }
-            Turn::Pause => Body::Paused { by },
-            Turn::Resume => Body::Resumed { by },
-            Turn::Abort => Body::AbortRequested { by, reason: None },
+            Turn::Pause => EventBody::Paused { by },
+            Turn::Resume => EventBody::Resumed { by },
+            Turn::Abort => EventBody::AbortRequested { by, reason: None },
         })
     }
 }

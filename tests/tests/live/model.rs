@@ -1,7 +1,7 @@
 //! What follows from a journal, by another way than the server's.
 
 use anyhow::Result;
-use hotswap_core::{Body, Call, Deployment, Event};
+use hotswap_core::{Call, Deployment, Event, EventBody};
 
 pub const PROGRESS: &str = "DeploymentProgress";
 
@@ -38,7 +38,7 @@ fn targets(before: &[Event], event: &Event) -> Result<Vec<&'static str>> {
     if before.as_ref().map(Deployment::status) != Some(after.status()) {
         targets.push("DeploymentStatusChanged");
     }
-    if let Body::Called {
+    if let EventBody::Called {
         request: Call::Progress { .. },
         ..
     } = event.body
@@ -49,12 +49,12 @@ fn targets(before: &[Event], event: &Event) -> Result<Vec<&'static str>> {
         targets.push("NodeChanged");
     }
     match event.body {
-        Body::Gated { .. }
-        | Body::Called {
+        EventBody::Gated { .. }
+        | EventBody::Called {
             request: Call::Approval { .. },
             ..
         } => targets.push("ApprovalRequested"),
-        Body::Ended { outcome, .. } => targets.push(match outcome {
+        EventBody::Ended { outcome, .. } => targets.push(match outcome {
             hotswap_core::Outcome::Succeeded => "DeploymentCompleted",
             _ => "DeploymentFailed",
         }),

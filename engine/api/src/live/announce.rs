@@ -1,6 +1,6 @@
 //! What follows from an event, for those who watch. Pure.
 
-use hotswap_core::{Body, Call, Deployment, Event, NodeState, Outcome, Status};
+use hotswap_core::{Call, Deployment, Event, EventBody, NodeState, Outcome, Status};
 use poem_openapi::types::ToJSON;
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) fn announcements(
     if before != Some(status) {
         told.push(status_changed(before, event, after));
     }
-    if let Body::Called {
+    if let EventBody::Called {
         request: Call::Progress { stage, percent },
         ..
     } = &event.body
@@ -56,7 +56,7 @@ pub(crate) fn announcements(
     }
     told.extend(nodes_changed(event, after));
     told.extend(approval(event));
-    if let Body::Ended { outcome, .. } = &event.body {
+    if let EventBody::Ended { outcome, .. } = &event.body {
         told.push(ended(*outcome, event, after));
     }
     told
@@ -103,15 +103,15 @@ fn status_changed(before: Option<Status>, event: &Event, state: &Deployment) -> 
 /// Why the status is what it is, in a sentence; nothing where the status says it all.
 fn details(event: &Event, state: &Deployment) -> String {
     match &event.body {
-        Body::Requested(header) => format!("requested by {}", header.requester.email),
-        Body::Gated { prompt, .. } => prompt.clone(),
-        Body::Called {
+        EventBody::Requested(header) => format!("requested by {}", header.requester.email),
+        EventBody::Gated { prompt, .. } => prompt.clone(),
+        EventBody::Called {
             request: Call::Approval { prompt, .. },
             ..
         } => prompt.clone(),
-        Body::Paused { by } => format!("paused by {by}"),
-        Body::Resumed { by } => format!("resumed by {by}"),
-        Body::Decided { decision } => {
+        EventBody::Paused { by } => format!("paused by {by}"),
+        EventBody::Resumed { by } => format!("resumed by {by}"),
+        EventBody::Decided { decision } => {
             let word = if decision.approved {
                 "approved"
             } else {
@@ -119,16 +119,16 @@ fn details(event: &Event, state: &Deployment) -> String {
             };
             format!("{word} by {}", decision.by)
         }
-        Body::Reverting { cause } => cause.message.clone(),
-        Body::Ended { .. } => {
+        EventBody::Reverting { cause } => cause.message.clone(),
+        EventBody::Ended { .. } => {
             let cause = state.cause.as_ref();
             cause.map_or_else(String::new, |cause| cause.message.clone())
         }
-        Body::Planned { .. }
-        | Body::Called { .. }
-        | Body::Answered { .. }
-        | Body::AbortRequested { .. }
-        | Body::Settling => String::new(),
+        EventBody::Planned { .. }
+        | EventBody::Called { .. }
+        | EventBody::Answered { .. }
+        | EventBody::AbortRequested { .. }
+        | EventBody::Settling => String::new(),
     }
 }
 
@@ -151,8 +151,8 @@ fn nodes_changed(event: &Event, state: &Deployment) -> Option<Announcement> {
 
 fn approval(event: &Event) -> Option<Announcement> {
     let (prompt, due) = match &event.body {
-        Body::Gated { prompt, due } => (prompt, Some(*due)),
-        Body::Called {
+        EventBody::Gated { prompt, due } => (prompt, Some(*due)),
+        EventBody::Called {
             request: Call::Approval { prompt, .. },
             due,
             ..

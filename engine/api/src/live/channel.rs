@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hotswap_core::{Deployment, DeploymentId, Event, Illegal};
+use hotswap_core::{Deployment, DeploymentId, Event, IllegalTransition};
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
 use hotswap_signalr::Peer;
@@ -192,7 +192,7 @@ impl Channel {
 
 impl Inner {
     /// What has been taken before changes nothing.
-    fn take(&mut self, epoch: &str, event: &Event) -> Result<(), Illegal> {
+    fn take(&mut self, epoch: &str, event: &Event) -> Result<(), IllegalTransition> {
         let (before, state) = match &mut self.state {
             Some(state) if event.seq < state.next_seq => return Ok(()),
             Some(state) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hotswap_core::{Body, DeploymentId, Event};
+use hotswap_core::{DeploymentId, Event, EventBody};
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
 use hotswap_store::Appended;
@@ -174,7 +174,7 @@ impl Reader {
                 };
                 let told = events.into_iter().map(|event| {
                     *next = event.seq + 1;
-                    *ended |= matches!(event.body, Body::Ended { .. });
+                    *ended |= matches!(event.body, EventBody::Ended { .. });
                     let place = Place::new(epoch, event.seq);
                     event_news(*id, event, place)
                 });

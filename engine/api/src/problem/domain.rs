@@ -23,7 +23,7 @@ impl From<deployments::Error> for Problem {
                 ),
             )
             .with_deployment(by),
-            E::Illegal(why) => Self::new(
+            E::IllegalTransition(why) => Self::new(
                 Kind::IllegalState,
                 format!("{why}; GET the deployment to see where it is"),
             ),

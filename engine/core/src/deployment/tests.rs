@@ -39,7 +39,7 @@ fn ids(names: &[&str]) -> Vec<NodeId> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-fn planned(names: &[&str]) -> Body {
+fn planned(names: &[&str]) -> EventBody {
     let node = |id| Node {
         id,
         zone: None,
@@ -47,13 +47,13 @@ fn planned(names: &[&str]) -> Body {
         health: Health::Passing,
         active: Some(version("1.0.0")),
     };
-    Body::Planned {
+    EventBody::Planned {
         nodes: ids(names).into_iter().map(node).collect(),
     }
 }
 
-fn call(call: u32, request: Call) -> Body {
-    Body::Called {
+fn call(call: u32, request: Call) -> EventBody {
+    EventBody::Called {
         call,
         request,
         due: None,
@@ -62,13 +62,13 @@ fn call(call: u32, request: Call) -> Body {
     }
 }
 
-fn answer(call: u32, answer: Answer) -> Body {
-    Body::Answered { call, answer }
+fn answer(call: u32, answer: Answer) -> EventBody {
+    EventBody::Answered { call, answer }
 }
 
 /// The journal of these bodies after the request, an event a second.
-fn journal(bodies: Vec<Body>) -> Vec<Event> {
-    let all = std::iter::once(Body::Requested(Box::new(header()))).chain(bodies);
+fn journal(bodies: Vec<EventBody>) -> Vec<Event> {
+    let all = std::iter::once(EventBody::Requested(Box::new(header()))).chain(bodies);
     let event = |(seq, body)| {
         let seq = seq as u64;
         Event {
@@ -142,8 +142,8 @@ fn stages_follow_each_other_and_end_with_the_strategy() {
         call(0, progress("canary 10 %", 0)),
         call(1, progress("canary 10 %", 10)),
         call(2, progress("canary 50 %", 50)),
-        Body::Settling,
-        Body::Ended {
+        EventBody::Settling,
+        EventBody::Ended {
             outcome: Outcome::Succeeded,
             failures: Vec::new(),
         },
@@ -203,7 +203,7 @@ fn a_failed_soak_shows_its_findings_and_the_way_back() {
         answer(0, Answer::Nodewise(Vec::new())),
         call(1, soak),
         answer(1, Answer::Verdict(verdict)),
-        Body::Reverting {
+        EventBody::Reverting {
             cause: cause.clone(),
         },
     ];
@@ -214,7 +214,7 @@ fn a_failed_soak_shows_its_findings_and_the_way_back() {
     );
     assert_eq!(state.findings, [finding]);
 
-    bodies.push(Body::Ended {
+    bodies.push(EventBody::Ended {
         outcome: Outcome::RolledBack,
         failures: Vec::new(),
     });
@@ -227,7 +227,7 @@ fn a_failed_soak_shows_its_findings_and_the_way_back() {
 
 #[test]
 fn a_gap_is_refused_and_changes_nothing() {
-    let events = journal(vec![planned(&["a"]), Body::Settling]);
+    let events = journal(vec![planned(&["a"]), EventBody::Settling]);
     let mut state = Deployment::fold(&events[..1]).unwrap();
     let before = state.clone();
     let error = state.apply(&events[2]).unwrap_err().to_string();
@@ -253,7 +253,7 @@ fn events_are_read_as_they_were_written() {
         ),
         answer(2, Answer::Done),
         answer(3, Answer::Nodewise(vec![refused("a")])),
-        Body::Settling,
+        EventBody::Settling,
     ];
     for event in journal(bodies) {
         let json = serde_json::to_string(&event).unwrap();

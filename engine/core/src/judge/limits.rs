@@ -1,6 +1,6 @@
 use crate::Check;
 
-use super::Watch;
+use super::Judge;
 use super::words;
 
 /// What can be judged.
@@ -75,7 +75,7 @@ impl Limits {
             max: check.max,
             max_increase,
             min_increase: check.min_increase.unwrap_or(0.0),
-            chance: Watch::FALSE_ALARM / f64::from(Watch::LOOKS) / conditions,
+            chance: Judge::FALSE_ALARM / f64::from(Judge::LOOKS) / conditions,
         })
     }
 

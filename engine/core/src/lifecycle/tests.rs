@@ -1,15 +1,15 @@
 use super::*;
 use crate::{Answer, Cause, CauseKind, Decision, Timestamp};
 
-fn approval() -> Body {
+fn approval() -> EventBody {
     called(Call::Approval {
         prompt: "go?".into(),
         timeout: 1,
     })
 }
 
-fn called(request: Call) -> Body {
-    Body::Called {
+fn called(request: Call) -> EventBody {
+    EventBody::Called {
         call: 0,
         request,
         due: None,
@@ -18,8 +18,8 @@ fn called(request: Call) -> Body {
     }
 }
 
-fn decided(approved: bool) -> Body {
-    Body::Decided {
+fn decided(approved: bool) -> EventBody {
+    EventBody::Decided {
         decision: Decision {
             approved,
             by: "ada".into(),
@@ -28,28 +28,28 @@ fn decided(approved: bool) -> Body {
     }
 }
 
-fn reverting() -> Body {
-    Body::Reverting {
+fn reverting() -> EventBody {
+    EventBody::Reverting {
         cause: Cause::new(CauseKind::Abort, "aborted by ada"),
     }
 }
 
-fn planned() -> Body {
-    Body::Planned { nodes: Vec::new() }
+fn planned() -> EventBody {
+    EventBody::Planned { nodes: Vec::new() }
 }
 
-fn paused() -> Body {
-    Body::Paused { by: "ada".into() }
+fn paused() -> EventBody {
+    EventBody::Paused { by: "ada".into() }
 }
 
-fn ended(outcome: Outcome) -> Body {
-    Body::Ended {
+fn ended(outcome: Outcome) -> EventBody {
+    EventBody::Ended {
         outcome,
         failures: Vec::new(),
     }
 }
 
-fn live(bodies: &[Body]) -> Result<Status, Illegal> {
+fn live(bodies: &[EventBody]) -> Result<Status, IllegalTransition> {
     let life = bodies
         .iter()
         .try_fold(Lifecycle::BEGINNING, |life, body| life.next(body))?;
@@ -58,16 +58,16 @@ fn live(bodies: &[Body]) -> Result<Status, Illegal> {
 
 #[test]
 fn every_step_of_a_life_has_its_word() {
-    let gate = Body::Gated {
+    let gate = EventBody::Gated {
         prompt: "go?".into(),
         due: Timestamp::MAX,
     };
-    let answered = Body::Answered {
+    let answered = EventBody::Answered {
         call: 0,
         answer: Answer::Done,
     };
-    let resumed = Body::Resumed { by: "ada".into() };
-    let abort = Body::AbortRequested {
+    let resumed = EventBody::Resumed { by: "ada".into() };
+    let abort = EventBody::AbortRequested {
         by: "ada".into(),
         reason: None,
     };
@@ -84,9 +84,9 @@ fn every_step_of_a_life_has_its_word() {
         (vec![planned(), paused(), resumed], Status::Running),
         (vec![planned(), abort], Status::Running),
         (vec![planned(), paused(), reverting()], Status::RollingBack),
-        (vec![planned(), Body::Settling], Status::Running),
+        (vec![planned(), EventBody::Settling], Status::Running),
         (
-            vec![planned(), Body::Settling, ended(Outcome::Succeeded)],
+            vec![planned(), EventBody::Settling, ended(Outcome::Succeeded)],
             Status::Succeeded,
         ),
         (
@@ -101,7 +101,7 @@ fn every_step_of_a_life_has_its_word() {
 
 #[test]
 fn what_cannot_follow_is_refused_with_a_reason() {
-    let over = [planned(), Body::Settling, ended(Outcome::Succeeded)];
+    let over = [planned(), EventBody::Settling, ended(Outcome::Succeeded)];
     for (before, body, reason) in [
         (&over[..], paused(), "the deployment has ended: succeeded"),
         (
@@ -117,7 +117,7 @@ fn what_cannot_follow_is_refused_with_a_reason() {
         (&[planned()], decided(true), "nothing waits for a decision"),
         (
             &[planned()],
-            Body::Resumed { by: "ada".into() },
+            EventBody::Resumed { by: "ada".into() },
             "it is not paused",
         ),
         (&[planned(), paused()], paused(), "it is paused already"),
@@ -132,7 +132,7 @@ fn what_cannot_follow_is_refused_with_a_reason() {
             "it is being rolled back",
         ),
         (
-            &[planned(), Body::Settling],
+            &[planned(), EventBody::Settling],
             reverting(),
             "it has succeeded",
         ),

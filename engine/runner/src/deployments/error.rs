@@ -1,4 +1,4 @@
-use hotswap_core::{DeploymentId, Environment, Illegal, ModuleName, StrategyName};
+use hotswap_core::{DeploymentId, Environment, IllegalTransition, ModuleName, StrategyName};
 use hotswap_plugins::ConfigError;
 use hotswap_store::{AppendError, ReadError};
 use semver::Version;
@@ -19,7 +19,7 @@ pub enum Error {
     },
     /// It does not fit where the deployment is.
     #[error(transparent)]
-    Illegal(#[from] Illegal),
+    IllegalTransition(#[from] IllegalTransition),
     /// No version of the module was uploaded.
     #[error("no module '{0}'")]
     UnknownModule(ModuleName),
@@ -71,7 +71,7 @@ impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Unknown(id) => Self::Unknown(id),
-            AppendError::Illegal(illegal) => Self::Illegal(illegal),
+            AppendError::IllegalTransition(illegal) => Self::IllegalTransition(illegal),
             AppendError::Store(source) => Self::Store(source),
             lost @ (AppendError::Conflict(_) | AppendError::Fenced(_)) => {
                 Self::Store(Box::new(lost))

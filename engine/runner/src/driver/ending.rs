@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hotswap_core::{Action, Body, NodeFailure, NodeId, Order, Outcome, Timestamp};
+use hotswap_core::{Action, EventBody, NodeFailure, NodeId, Order, Outcome, Timestamp};
 
 use super::{Driver, Error, Next, backoff};
 use crate::acts::{Acts, side_by_side};
@@ -24,7 +24,7 @@ impl Driver<'_> {
         };
         let operation = format!("{}.settle", self.deployment);
         let failures = acts.order(&touched, &operation, |_| Action::Settle).await;
-        tape.push(Body::Ended {
+        tape.push(EventBody::Ended {
             outcome: Outcome::Succeeded,
             failures,
         });
@@ -75,7 +75,7 @@ impl Driver<'_> {
         } else {
             Outcome::Failed
         };
-        tape.push(Body::Ended { outcome, failures });
+        tape.push(EventBody::Ended { outcome, failures });
         tape.flush().await?;
         Ok(Next::Over)
     }

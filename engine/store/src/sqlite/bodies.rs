@@ -1,4 +1,4 @@
-use hotswap_core::Body;
+use hotswap_core::EventBody;
 
 use crate::Error;
 
@@ -11,7 +11,7 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    pub(super) fn of(bodies: &[Body]) -> Result<Self, Error> {
+    pub(super) fn of(bodies: &[EventBody]) -> Result<Self, Error> {
         let mut bytes = Vec::with_capacity(256 * bodies.len());
         let mut ends = Vec::with_capacity(bodies.len());
         for body in bodies {

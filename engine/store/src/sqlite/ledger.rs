@@ -128,7 +128,7 @@ impl Ledger {
         let after = append.bodies.iter().try_fold(before, Lifecycle::next);
         let after = match after {
             Ok(after) => after,
-            Err(illegal) => return Ok(Err(AppendError::Illegal(illegal))),
+            Err(illegal) => return Ok(Err(AppendError::IllegalTransition(illegal))),
         };
         // Most steps leave it as it is, and then the row's page is not written.
         if after != before {

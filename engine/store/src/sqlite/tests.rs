@@ -2,7 +2,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hotswap_core::{
-    Append, Body, Call, Deployment, DeploymentId, Digest, Environment, Fence, Header, Level,
+    Append, Call, Deployment, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
     ModuleVersion, Policy, Requester, StrategyRef, Timestamp,
 };
 use rusqlite::Connection;
@@ -53,12 +53,17 @@ async fn begin(store: &Sqlite, module: &str) -> DeploymentId {
         .create(header, Timestamp::from_millis(1))
         .await
         .unwrap();
-    let planned = Body::Planned { nodes: Vec::new() };
+    let planned = EventBody::Planned { nodes: Vec::new() };
     store.append(append(id, 1, None, planned)).await.unwrap();
     id
 }
 
-fn append(deployment: DeploymentId, expected: u64, fence: Option<Fence>, body: Body) -> Append {
+fn append(
+    deployment: DeploymentId,
+    expected: u64,
+    fence: Option<Fence>,
+    body: EventBody,
+) -> Append {
     Append {
         deployment,
         expected,
@@ -68,8 +73,8 @@ fn append(deployment: DeploymentId, expected: u64, fence: Option<Fence>, body: B
     }
 }
 
-fn log(bytes: usize) -> Body {
-    Body::Called {
+fn log(bytes: usize) -> EventBody {
+    EventBody::Called {
         call: 0,
         request: Call::Log {
             level: Level::Info,

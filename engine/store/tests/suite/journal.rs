@@ -1,6 +1,6 @@
 //! One caller at a time.
 
-use hotswap_core::{Body, Deployment, DeploymentId, Event, Fence, Lifecycle, Status, Step};
+use hotswap_core::{Deployment, DeploymentId, Event, EventBody, Fence, Lifecycle, Status, Step};
 use hotswap_store::{AppendError, CreateError, Journal, Query, ReadError};
 
 use super::{
@@ -19,7 +19,10 @@ pub async fn begins_with_the_request<S: Stores>() {
     let events = all(&store, header.id).await;
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].seq, events[0].at), (0, at(7)));
-    assert_eq!(events[0].body, Body::Requested(Box::new(header.clone())));
+    assert_eq!(
+        events[0].body,
+        EventBody::Requested(Box::new(header.clone()))
+    );
     let head = store.head(header.id).await.unwrap();
     assert_eq!((head.next_seq, head.lifecycle), (1, Lifecycle::BEGINNING));
     assert_eq!(store.open().await.unwrap(), [header.id]);
@@ -85,22 +88,22 @@ pub async fn what_cannot_follow_is_refused_whole<S: Stores>() {
             id,
             1,
             None,
-            &[planned(), Body::Resumed { by: "ada".into() }],
+            &[planned(), EventBody::Resumed { by: "ada".into() }],
         ))
         .await;
-    let Err(AppendError::Illegal(illegal)) = refused else {
+    let Err(AppendError::IllegalTransition(illegal)) = refused else {
         panic!("{refused:?}");
     };
     assert_eq!(illegal.to_string(), "it is not paused");
-    let again = Body::Requested(Box::new(header("checkout", "production")));
+    let again = EventBody::Requested(Box::new(header("checkout", "production")));
     let refused = store.append(append(id, 1, None, &[again])).await;
-    assert!(matches!(refused, Err(AppendError::Illegal(_))));
+    assert!(matches!(refused, Err(AppendError::IllegalTransition(_))));
     assert_eq!(store.head(id).await.unwrap(), before);
     assert_eq!(all(&store, id).await.len(), 1);
 
     end(&store, id, &success()).await;
     let refused = store.append(append(id, 4, None, &[log(0, "late")])).await;
-    assert!(matches!(refused, Err(AppendError::Illegal(_))));
+    assert!(matches!(refused, Err(AppendError::IllegalTransition(_))));
     stores.close(store).await;
 }
 
@@ -129,7 +132,7 @@ pub async fn an_older_lease_is_void<S: Stores>() {
         assert!(matches!(void, Err(AppendError::Fenced(fence)) if fence == new.fence));
     }
     // A person needs no lease.
-    put(&store, id, 2, &[Body::Paused { by: "ada".into() }]).await;
+    put(&store, id, 2, &[EventBody::Paused { by: "ada".into() }]).await;
     let head = store
         .append(append(id, 3, Some(new.fence), &[log(0, "new")]))
         .await;
@@ -281,7 +284,7 @@ pub async fn filters<S: Stores>() {
         &store,
         d,
         1,
-        &[planned(), Body::Paused { by: "ada".into() }],
+        &[planned(), EventBody::Paused { by: "ada".into() }],
     )
     .await;
     let find = async |module: Option<&str>, environment: Option<&str>, status| {
@@ -351,7 +354,7 @@ pub async fn tells_of_every_append<S: Stores>() {
         .unwrap();
     let refused = store.append(append(id, 1, None, &[log(1, "b")])).await;
     conflict(refused.unwrap_err());
-    put(&store, before, 1, &[Body::Paused { by: "ada".into() }]).await;
+    put(&store, before, 1, &[EventBody::Paused { by: "ada".into() }]).await;
 
     let created = news.recv().await.unwrap();
     assert_eq!((created.deployment, created.head.next_seq), (id, 1));

@@ -1,7 +1,7 @@
 //! Lives of deployments, made up.
 
 use hotswap_core::{
-    Answer, Body, Call, Cause, CauseKind, Decision, Deployment, Lifecycle, Outcome,
+    Answer, Call, Cause, CauseKind, Decision, Deployment, EventBody, Lifecycle, Outcome,
 };
 use hotswap_store::{Journal, Query};
 use proptest::prelude::*;
@@ -11,20 +11,20 @@ use tokio::runtime::Runtime;
 use super::{Stores, append, at, header, log, planned};
 
 /// One of everything that can happen, whether it can happen now or not.
-fn body() -> impl Strategy<Value = Body> {
+fn body() -> impl Strategy<Value = EventBody> {
     let by = || "ada".to_owned();
-    let decided = |approved| Body::Decided {
+    let decided = |approved| EventBody::Decided {
         decision: Decision {
             approved,
             by: "ada".to_owned(),
             comment: None,
         },
     };
-    let ended = |outcome| Body::Ended {
+    let ended = |outcome| EventBody::Ended {
         outcome,
         failures: Vec::new(),
     };
-    let approval = Body::Called {
+    let approval = EventBody::Called {
         call: 1,
         request: Call::Approval {
             prompt: "go on?".to_owned(),
@@ -35,17 +35,17 @@ fn body() -> impl Strategy<Value = Body> {
         answer: None,
     };
     prop_oneof![
-        3 => Just(Body::Gated { prompt: "go?".to_owned(), due: at(5) }),
+        3 => Just(EventBody::Gated { prompt: "go?".to_owned(), due: at(5) }),
         6 => Just(planned()),
         6 => "[ -~]{0,40}".prop_map(|message| log(0, &message)),
         3 => Just(approval),
         3 => any::<bool>().prop_map(decided),
-        3 => Just(Body::Answered { call: 1, answer: Answer::Done }),
-        3 => Just(Body::Paused { by: by() }),
-        3 => Just(Body::Resumed { by: by() }),
-        1 => Just(Body::AbortRequested { by: by(), reason: None }),
-        1 => Just(Body::Settling),
-        1 => Just(Body::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),
+        3 => Just(EventBody::Answered { call: 1, answer: Answer::Done }),
+        3 => Just(EventBody::Paused { by: by() }),
+        3 => Just(EventBody::Resumed { by: by() }),
+        1 => Just(EventBody::AbortRequested { by: by(), reason: None }),
+        1 => Just(EventBody::Settling),
+        1 => Just(EventBody::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),
         2 => Just(ended(Outcome::Succeeded)),
         1 => Just(ended(Outcome::RolledBack)),
         1 => Just(ended(Outcome::Failed)),
@@ -77,7 +77,7 @@ pub fn the_status_is_what_the_events_add_up_to<S: Stores>() {
 async fn live(
     store: &impl Journal,
     module: &str,
-    life: Vec<(Body, usize)>,
+    life: Vec<(EventBody, usize)>,
 ) -> Result<(), TestCaseError> {
     let header = header(module, "production");
     let id = header.id;

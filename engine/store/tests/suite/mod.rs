@@ -6,8 +6,8 @@ pub mod lives;
 pub mod race;
 
 use hotswap_core::{
-    Append, Body, Call, DeploymentId, Digest, Environment, Fence, Header, Level, ModuleVersion,
-    Policy, Requester, StrategyRef, Timestamp,
+    Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
+    ModuleVersion, Policy, Requester, StrategyRef, Timestamp,
 };
 use hotswap_store::{AppendError, Catalogue, Head, Journal};
 use semver::Version;
@@ -98,7 +98,7 @@ pub fn append(
     deployment: DeploymentId,
     expected: u64,
     fence: Option<Fence>,
-    bodies: &[Body],
+    bodies: &[EventBody],
 ) -> Append {
     Append {
         deployment,
@@ -114,24 +114,24 @@ pub async fn put(
     store: &impl Journal,
     deployment: DeploymentId,
     expected: u64,
-    bodies: &[Body],
+    bodies: &[EventBody],
 ) -> Head {
     let append = append(deployment, expected, None, bodies);
     store.append(append).await.unwrap()
 }
 
 /// Takes a deployment from the request to its end.
-pub async fn end(store: &impl Journal, deployment: DeploymentId, bodies: &[Body]) {
+pub async fn end(store: &impl Journal, deployment: DeploymentId, bodies: &[EventBody]) {
     let from = store.head(deployment).await.unwrap().next_seq;
     put(store, deployment, from, bodies).await;
 }
 
-pub fn planned() -> Body {
-    Body::Planned { nodes: Vec::new() }
+pub fn planned() -> EventBody {
+    EventBody::Planned { nodes: Vec::new() }
 }
 
-pub fn log(call: u32, message: &str) -> Body {
-    Body::Called {
+pub fn log(call: u32, message: &str) -> EventBody {
+    EventBody::Called {
         call,
         request: Call::Log {
             level: Level::Info,
@@ -143,22 +143,22 @@ pub fn log(call: u32, message: &str) -> Body {
     }
 }
 
-pub fn success() -> [Body; 3] {
+pub fn success() -> [EventBody; 3] {
     let outcome = hotswap_core::Outcome::Succeeded;
-    let ended = Body::Ended {
+    let ended = EventBody::Ended {
         outcome,
         failures: Vec::new(),
     };
-    [planned(), Body::Settling, ended]
+    [planned(), EventBody::Settling, ended]
 }
 
-pub fn failure() -> [Body; 2] {
+pub fn failure() -> [EventBody; 2] {
     let cause = hotswap_core::Cause::new(hotswap_core::CauseKind::Abort, "enough");
-    let ended = Body::Ended {
+    let ended = EventBody::Ended {
         outcome: hotswap_core::Outcome::RolledBack,
         failures: Vec::new(),
     };
-    [Body::Reverting { cause }, ended]
+    [EventBody::Reverting { cause }, ended]
 }
 
 pub fn conflict(error: AppendError) -> Head {

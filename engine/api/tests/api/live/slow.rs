@@ -66,8 +66,8 @@ async fn only_progress_gives_way_to_newer_progress() {
     let id = stream.stream(STREAM, deployment.argument()).await;
     stream.item(&id).await.unwrap();
     let by = || "ada".to_owned();
-    let paused = || hotswap_core::Body::Paused { by: by() };
-    let resumed = || hotswap_core::Body::Resumed { by: by() };
+    let paused = || hotswap_core::EventBody::Paused { by: by() };
+    let resumed = || hotswap_core::EventBody::Resumed { by: by() };
     // Durable together, so that they are told together: no reader is fast enough for that.
     other.append([progress(77)]).await;
     deployment

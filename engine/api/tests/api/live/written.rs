@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotswap_core::{
-    Append, Body, Call, Clock, DeploymentId, Digest, Environment, Header, Health, Level,
+    Append, Call, Clock, DeploymentId, Digest, Environment, EventBody, Header, Health, Level,
     ModuleVersion, Node, Outcome, Policy, Requester, StrategyRef, SystemClock,
 };
 use hotswap_store::{Journal, Sqlite};
@@ -29,7 +29,7 @@ impl Written {
     }
 
     /// Appends all of these at once.
-    pub async fn append(&mut self, bodies: impl IntoIterator<Item = Body>) {
+    pub async fn append(&mut self, bodies: impl IntoIterator<Item = EventBody>) {
         let append = Append {
             deployment: self.id,
             expected: self.next,
@@ -50,8 +50,8 @@ impl Written {
         let head = self.store.head(self.id).await.unwrap();
         let paused = u64::from(head.lifecycle.paused);
         let bodies = (paused..paused + times).map(|turn| match turn % 2 {
-            0 => Body::Paused { by: by.to_owned() },
-            _ => Body::Resumed { by: by.to_owned() },
+            0 => EventBody::Paused { by: by.to_owned() },
+            _ => EventBody::Resumed { by: by.to_owned() },
         });
         self.append(bodies).await;
     }
@@ -59,11 +59,11 @@ impl Written {
     /// Ends it: two messages.
     pub async fn end(&mut self) {
         let cause = hotswap_core::Cause::new(hotswap_core::CauseKind::Abort, "enough");
-        let ended = Body::Ended {
+        let ended = EventBody::Ended {
             outcome: Outcome::Failed,
             failures: Vec::new(),
         };
-        self.append([Body::Reverting { cause }, ended]).await;
+        self.append([EventBody::Reverting { cause }, ended]).await;
     }
 
     /// The one argument of what is asked about it.
@@ -87,7 +87,7 @@ impl Written {
     }
 }
 
-pub fn planned<const N: usize>(nodes: [&str; N]) -> Body {
+pub fn planned<const N: usize>(nodes: [&str; N]) -> EventBody {
     let node = |id: &str| Node {
         id: id.parse().unwrap(),
         zone: None,
@@ -95,13 +95,13 @@ pub fn planned<const N: usize>(nodes: [&str; N]) -> Body {
         health: Health::Passing,
         active: None,
     };
-    Body::Planned {
+    EventBody::Planned {
         nodes: nodes.into_iter().map(node).collect(),
     }
 }
 
-pub fn called(request: Call) -> Body {
-    Body::Called {
+pub fn called(request: Call) -> EventBody {
+    EventBody::Called {
         call: 0,
         request,
         due: None,
@@ -110,13 +110,13 @@ pub fn called(request: Call) -> Body {
     }
 }
 
-pub fn progress(percent: u8) -> Body {
+pub fn progress(percent: u8) -> EventBody {
     let stage = "half".to_owned();
     called(Call::Progress { stage, percent })
 }
 
 /// No message follows from it.
-pub fn log(message: &str) -> Body {
+pub fn log(message: &str) -> EventBody {
     let (level, message) = (Level::Info, message.to_owned());
     called(Call::Log { level, message })
 }

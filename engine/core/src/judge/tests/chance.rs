@@ -1,5 +1,5 @@
 use super::fixture::*;
-use crate::{Check, Judgement, VersionReading, Watch};
+use crate::{Check, Judge, Judgement, VersionReading};
 
 /// What a side adds to its counters between two looks.
 type Step<'a> = &'a dyn Fn(&mut Chance, &mut VersionReading);
@@ -15,7 +15,7 @@ fn soak_fails(chance: &mut Chance, check: &Check, canary: Step<'_>, baseline: St
     let mut watch = watch(vec![check.clone()]);
     let mut new = version(new_version(), 0, 0);
     let mut old = version(old_version(), 0, 0);
-    for look in 1..=u64::from(Watch::LOOKS) {
+    for look in 1..=u64::from(Judge::LOOKS) {
         for moment in 0..5 {
             canary(chance, &mut new);
             baseline(chance, &mut old);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::{
-    Check, Digest, Finding, Histogram, NodeId, NodeReading, Timestamp, VersionReading, Watch,
+    Check, Digest, Finding, Histogram, Judge, NodeId, NodeReading, Timestamp, VersionReading,
 };
 
 pub(super) fn new_version() -> Digest {
@@ -72,13 +72,13 @@ pub(super) fn histogram(millis: impl IntoIterator<Item = f64>) -> Histogram {
 }
 
 /// The new version on `canary`, the one before on `baseline`, nothing done yet.
-pub(super) fn watch(checks: Vec<Check>) -> Watch {
+pub(super) fn watch(checks: Vec<Check>) -> Judge {
     let start = vec![
         reading("canary", 0, vec![version(new_version(), 0, 0)]),
         reading("baseline", 0, vec![version(old_version(), 0, 0)]),
     ];
     let (canary, baseline) = (vec![node("canary")], vec![node("baseline")]);
-    Watch::new(checks, canary, baseline, new_version(), start)
+    Judge::new(checks, canary, baseline, new_version(), start)
 }
 
 /// Judges one check after one reading of each side.
@@ -89,7 +89,7 @@ pub(super) fn judge(check: Check, canary: VersionReading, baseline: VersionReadi
     only(&watch)
 }
 
-pub(super) fn only(watch: &Watch) -> Finding {
+pub(super) fn only(watch: &Judge) -> Finding {
     let mut findings = watch.verdict().findings;
     assert_eq!(findings.len(), 1);
     findings.remove(0)

@@ -1,5 +1,5 @@
 use super::fixture::*;
-use crate::{Check, Digest, Histogram, NodeReading, Timestamp, VersionReading, Watch};
+use crate::{Check, Digest, Histogram, Judge, NodeReading, Timestamp, VersionReading};
 
 const METRICS: [&str; 7] = [
     "error-rate",
@@ -98,7 +98,7 @@ fn nothing_that_comes_in_is_a_panic() {
             .map(|_| any_reading(&mut chance))
             .collect();
         let asked = checks.len();
-        let mut watch = Watch::new(checks, canary, baseline, new_version(), start);
+        let mut watch = Judge::new(checks, canary, baseline, new_version(), start);
         for _ in 0..chance.below(30) {
             watch.observe(any_reading(&mut chance));
             watch.look();

@@ -1,5 +1,5 @@
 use super::fixture::*;
-use crate::{Check, Histogram, Judgement, Timestamp, VersionReading, Watch};
+use crate::{Check, Histogram, Judge, Judgement, Timestamp, VersionReading};
 
 use Judgement::{Fail, Inconclusive, Pass};
 
@@ -428,7 +428,7 @@ fn what_cannot_be_judged_is_inconclusive_and_says_why() {
 fn without_a_baseline_only_the_absolute_limit_counts() {
     let with = |check| {
         let start = vec![reading("canary", 0, Vec::new())];
-        let mut watch = Watch::new(
+        let mut watch = Judge::new(
             vec![check],
             vec![node("canary")],
             Vec::new(),
@@ -461,7 +461,7 @@ fn on_shared_nodes_requests_are_told_apart_and_processes_are_not() {
     let nodes = vec![node("canary")];
     let start = vec![reading("canary", 0, vec![version(old_version(), 700, 7)])];
     let checks = vec![rise("error-rate", 0.5), rise("cpu", 0.3)];
-    let mut watch = Watch::new(checks, nodes.clone(), nodes, new_version(), start);
+    let mut watch = Judge::new(checks, nodes.clone(), nodes, new_version(), start);
     let versions = vec![
         version(old_version(), 1700, 7),
         version(new_version(), 500, 100),
@@ -500,7 +500,7 @@ fn only_what_happened_in_the_soak_counts_each_once() {
 fn a_node_without_a_start_counts_from_its_first_reading() {
     let (canary, baseline) = (vec![node("canary")], vec![node("baseline")]);
     let checks = vec![rise("error-rate", 0.5)];
-    let mut watch = Watch::new(checks, canary, baseline, new_version(), Vec::new());
+    let mut watch = Judge::new(checks, canary, baseline, new_version(), Vec::new());
     watch.observe(reading(
         "canary",
         1,

@@ -1,0 +1,125 @@
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// Shorter tokens can be guessed. 16 random letters and digits hold about 95 bits.
+const MIN_LENGTH: usize = 16;
+
+/// A bearer token or another shared secret.
+///
+/// # Guarantees
+/// - `Debug` never shows it, and there is no `Display` and no serialisation.
+/// - Its memory is overwritten when it is dropped.
+/// - Comparing takes constant time for texts of equal length, and the time does not depend
+///   on the secret's length.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+/// A text that is too weak for a token, or cannot stand in an HTTP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a token needs at least {MIN_LENGTH} characters, all visible ASCII without spaces; \
+     make one with: openssl rand -hex 32"
+)]
+pub struct WeakSecret;
+
+impl Secret {
+    /// Wraps `text` as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+
+    /// Wraps `text` for a server that will accept it as a token.
+    ///
+    /// # Errors
+    /// [`WeakSecret`] where `text` is too short, or has characters that HTTP headers cannot
+    /// carry.
+    pub fn strong(text: impl Into<String>) -> Result<Self, WeakSecret> {
+        let text = text.into();
+        if text.len() >= MIN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self::new(text))
+        } else {
+            Err(WeakSecret)
+        }
+    }
+
+    /// The secret itself. Send it; never log it, and never put it into an error or a URL.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Whether the secret is empty. An empty secret matches nothing.
+    pub fn is_empty(&self) -> bool {
+        self.expose().is_empty()
+    }
+
+    /// Whether `text` is this secret. Always false for an empty secret.
+    pub fn matches(&self, text: &str) -> bool {
+        // Hashes have one length, so the comparison does not reveal the secret's.
+        let equal: bool = hash(self.expose()).ct_eq(&hash(text)).into();
+        equal && !self.is_empty()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        hash(self.expose()).ct_eq(&hash(other.expose())).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_only_itself() {
+        let secret = Secret::strong("0123456789abcdef").unwrap();
+        assert!(secret.matches("0123456789abcdef"));
+        for other in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdef0",
+            "0123456789abcdeF",
+        ] {
+            assert!(!secret.matches(other), "{other}");
+            assert_ne!(secret, Secret::new(other));
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_it() {
+        assert!(!format!("{:?}", Secret::new("0123")).contains("0123"));
+    }
+
+    #[test]
+    fn an_empty_secret_matches_nothing() {
+        assert!(!Secret::new("").matches(""));
+    }
+
+    #[test]
+    fn strong_rejects_what_can_be_guessed_or_not_be_sent() {
+        for bad in [
+            "",
+            "short",
+            "0123456789 abcdef",
+            "0123456789abcdé",
+            "0123456789abcde\n",
+        ] {
+            assert!(Secret::strong(bad).is_err(), "{bad}");
+        }
+    }
+}
