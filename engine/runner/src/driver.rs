@@ -237,7 +237,7 @@ impl Driver<'_> {
             Execution::new(self.shared, &guard, header, &plan.nodes, &mut tape, calls);
         let cause = match strategy.run(&plan, &mut execution).await {
             Exit::Succeeded => execution.conclude().err(),
-            Exit::Refused(message) => Some(Cause::new(CauseKind::Strategy, message)),
+            Exit::Failed(message) => Some(Cause::new(CauseKind::Strategy, message)),
             Exit::Trapped(cause) | Exit::Stopped(Stop::Fail(cause)) => Some(cause),
             Exit::Stopped(Stop::Suspend) => {
                 let parked = execution.suspended()?;

@@ -6,7 +6,7 @@ use hotswap_core::{
     Answer, Call, Cause, CauseKind, Check, Class, Decision, EventBody, Header, Health,
     ModuleVersion, Node, NodeId,
 };
-use hotswap_plugins::{Calls, Stop};
+use hotswap_plugins::{CallHandler, Stop};
 
 use crate::acts::{Acts, side_by_side};
 use crate::history::Recorded;
@@ -351,7 +351,7 @@ impl<'a> Execution<'a> {
 }
 
 #[async_trait]
-impl Calls for Execution<'_> {
+impl CallHandler for Execution<'_> {
     async fn call(&mut self, request: Call) -> Result<Answer, Stop> {
         let number = self.next_call;
         self.next_call += 1;

@@ -118,7 +118,7 @@ impl Upload {
         let size = blob.written();
         // What is refused is not kept.
         let artifact = blob.content().await?;
-        let checked = tokio::task::spawn_blocking(move || inspect::module(&artifact)).await;
+        let checked = tokio::task::spawn_blocking(move || inspect::check_module(&artifact)).await;
         checked
             .map_err(|error| Error::Store(Box::new(error)))?
             .map_err(Error::Refused)?;

@@ -99,7 +99,7 @@ impl Strategies {
             summary: descriptor.summary.clone(),
             config_schema: descriptor.config_schema.clone(),
             digest: strategy.digest(),
-            wit: strategy.wit().clone(),
+            wit: strategy.wit_version().clone(),
             built_in,
             uploaded_at: self.clock.now(),
             uploaded_by: by.to_owned(),
@@ -153,7 +153,7 @@ impl Strategies {
     }
 
     pub(crate) async fn loaded(&self, digest: Digest) -> Result<Strategy, Error> {
-        if let Some(strategy) = self.host.loaded(digest) {
+        if let Some(strategy) = self.host.cached(digest) {
             return Ok(strategy);
         }
         let component = self.blobs.read(digest).await.map_err(store)?;

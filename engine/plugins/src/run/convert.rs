@@ -1,24 +1,25 @@
-//! Between the words of the contract and those of the core.
+//! Converts between the types of the contract and those of `hotswap-core`. The names say
+//! the direction.
 
 use std::collections::HashMap;
 
 use hotswap_core as core;
 
+use super::interface::Plan;
 use crate::bindings::exports::hotswap::strategy::guest;
 use crate::bindings::hotswap::strategy::{analysis, control, fleet, types};
-use crate::strategy::Plan;
 
-pub(crate) fn plan(plan: &Plan) -> guest::Plan {
+pub(crate) fn plan_to_wit(plan: &Plan) -> guest::Plan {
     guest::Plan {
         deployment: plan.deployment.to_string(),
         environment: plan.environment.to_string(),
-        module: module(&plan.module),
-        nodes: plan.nodes.iter().map(node).collect(),
+        module: module_to_wit(&plan.module),
+        nodes: plan.nodes.iter().map(node_to_wit).collect(),
         config: plan.config.to_string(),
     }
 }
 
-pub(crate) fn node(node: &core::Node) -> types::Node {
+pub(crate) fn node_to_wit(node: &core::Node) -> types::Node {
     types::Node {
         id: node.id.to_string(),
         zone: node.zone.clone(),
@@ -33,11 +34,11 @@ pub(crate) fn node(node: &core::Node) -> types::Node {
             core::Health::Critical => types::Health::Critical,
             core::Health::Unknown => types::Health::Unknown,
         },
-        active: node.active.as_ref().map(module),
+        active: node.active.as_ref().map(module_to_wit),
     }
 }
 
-fn module(module: &core::ModuleVersion) -> types::ModuleVersion {
+fn module_to_wit(module: &core::ModuleVersion) -> types::ModuleVersion {
     types::ModuleVersion {
         name: module.name.to_string(),
         version: module.version.to_string(),
@@ -45,27 +46,27 @@ fn module(module: &core::ModuleVersion) -> types::ModuleVersion {
     }
 }
 
-/// One result for each node that was asked, in that order.
-pub(crate) fn results(
-    asked: Vec<String>,
+/// One result for each of `nodes`, in their order.
+pub(crate) fn results_to_wit(
+    nodes: Vec<String>,
     failures: Vec<core::NodeFailure>,
 ) -> Vec<types::NodeResult> {
     let failures: HashMap<String, core::NodeError> = failures
         .into_iter()
         .map(|failure| (failure.node.into(), failure.error))
         .collect();
-    asked
+    nodes
         .into_iter()
         .map(|node| types::NodeResult {
             outcome: failures
                 .get(&node)
-                .map_or(Ok(()), |error| Err(refusal(error))),
+                .map_or(Ok(()), |error| Err(node_error_to_wit(error))),
             node,
         })
         .collect()
 }
 
-fn refusal(error: &core::NodeError) -> types::NodeError {
+fn node_error_to_wit(error: &core::NodeError) -> types::NodeError {
     match error.clone() {
         core::NodeError::Unreachable(reason) => types::NodeError::Unreachable(reason),
         core::NodeError::Refused(reason) => types::NodeError::Refused(reason),
@@ -74,7 +75,7 @@ fn refusal(error: &core::NodeError) -> types::NodeError {
     }
 }
 
-pub(crate) fn probe(probe: fleet::HttpProbe) -> core::HttpProbe {
+pub(crate) fn probe_from_wit(probe: fleet::HttpProbe) -> core::HttpProbe {
     core::HttpProbe {
         path: probe.path,
         expect_status: probe.expect_status,
@@ -83,7 +84,7 @@ pub(crate) fn probe(probe: fleet::HttpProbe) -> core::HttpProbe {
     }
 }
 
-pub(crate) fn check(check: analysis::Check) -> core::Check {
+pub(crate) fn check_from_wit(check: analysis::Check) -> core::Check {
     core::Check {
         metric: check.metric,
         max: check.max,
@@ -92,14 +93,14 @@ pub(crate) fn check(check: analysis::Check) -> core::Check {
     }
 }
 
-pub(crate) fn verdict(verdict: core::Verdict) -> analysis::Verdict {
+pub(crate) fn verdict_to_wit(verdict: core::Verdict) -> analysis::Verdict {
     analysis::Verdict {
-        judgement: judgement(verdict.judgement),
-        findings: verdict.findings.into_iter().map(finding).collect(),
+        judgement: judgement_to_wit(verdict.judgement),
+        findings: verdict.findings.into_iter().map(finding_to_wit).collect(),
     }
 }
 
-fn finding(finding: core::Finding) -> analysis::Finding {
+fn finding_to_wit(finding: core::Finding) -> analysis::Finding {
     analysis::Finding {
         check: analysis::Check {
             metric: finding.check.metric,
@@ -107,7 +108,7 @@ fn finding(finding: core::Finding) -> analysis::Finding {
             max_increase: finding.check.max_increase,
             min_increase: finding.check.min_increase,
         },
-        judgement: judgement(finding.judgement),
+        judgement: judgement_to_wit(finding.judgement),
         canary: finding.canary,
         baseline: finding.baseline,
         canary_samples: finding.canary_samples,
@@ -116,7 +117,7 @@ fn finding(finding: core::Finding) -> analysis::Finding {
     }
 }
 
-fn judgement(judgement: core::Judgement) -> analysis::Judgement {
+fn judgement_to_wit(judgement: core::Judgement) -> analysis::Judgement {
     match judgement {
         core::Judgement::Pass => analysis::Judgement::Pass,
         core::Judgement::Fail => analysis::Judgement::Fail,
@@ -124,7 +125,7 @@ fn judgement(judgement: core::Judgement) -> analysis::Judgement {
     }
 }
 
-pub(crate) fn decision(decision: core::Decision) -> control::Decision {
+pub(crate) fn decision_to_wit(decision: core::Decision) -> control::Decision {
     control::Decision {
         approved: decision.approved,
         by: decision.by,
@@ -132,7 +133,7 @@ pub(crate) fn decision(decision: core::Decision) -> control::Decision {
     }
 }
 
-pub(crate) fn level(level: control::Level) -> core::Level {
+pub(crate) fn level_from_wit(level: control::Level) -> core::Level {
     match level {
         control::Level::Debug => core::Level::Debug,
         control::Level::Info => core::Level::Info,
@@ -146,13 +147,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_the_order_asked_also_for_a_node_asked_twice() {
+    fn results_keep_the_order_of_nodes_with_duplicates() {
         let failures = vec![core::NodeFailure {
             node: "b".parse().unwrap(),
             error: core::NodeError::Refused("full".into()),
         }];
-        let asked = ["c", "b", "a", "b"].map(str::to_owned).to_vec();
-        let results = results(asked, failures);
+        let nodes = ["c", "b", "a", "b"].map(str::to_owned).to_vec();
+        let results = results_to_wit(nodes, failures);
         let failed: Vec<_> = results
             .iter()
             .map(|result| (result.node.as_str(), result.outcome.is_err()))

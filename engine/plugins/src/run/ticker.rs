@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// How often a strategy that computes is interrupted to let others go on: short
-/// against what a person notices, long against the cost of an interruption (1 µs).
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// How often a strategy that computes is interrupted so that others can run. Short enough
+/// that a person does not notice, long against the cost of an interruption (1 µs).
+const TICK: Duration = Duration::from_millis(10);
 
-/// A thread that advances the epoch of engines. Stops when it is dropped.
-pub(crate) struct Ticker {
+/// A thread that advances the epoch of wasmtime engines. Dropping it stops the thread.
+pub(crate) struct EpochTicker {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Ticker {
+impl EpochTicker {
     pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -34,12 +34,12 @@ impl Ticker {
     }
 }
 
-impl Drop for Ticker {
+impl Drop for EpochTicker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // It cannot have panicked: it only counts.
+            // The thread only increments counters, so it cannot have panicked.
             let _ = thread.join();
         }
     }

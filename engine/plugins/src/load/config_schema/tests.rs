@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::{ConfigSchema, SchemaError};
 
-/// As the SDK makes it: two settings, and an object of two more.
+/// A schema as the SDK generates it: two settings, and an object with two more.
 fn canary() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -31,50 +31,53 @@ fn parse(schema: &Value) -> Result<ConfigSchema, String> {
 }
 
 #[test]
-fn what_is_left_out_is_filled_in_from_the_outside_to_the_inside() {
+fn absent_properties_get_defaults_outer_objects_first() {
     let schema = parse(&canary()).unwrap();
     let all = json!({
         "soak": "60s", "steps": [10, 100], "probe": { "path": "/", "status": 200 }
     });
     assert_eq!(schema.configure(None).unwrap(), all);
     assert_eq!(schema.configure(Some(Value::Null)).unwrap(), all);
-    let given = json!({ "soak": "5s", "probe": { "status": 204 } });
+    let config = json!({ "soak": "5s", "probe": { "status": 204 } });
     assert_eq!(
-        schema.configure(Some(given)).unwrap(),
+        schema.configure(Some(config)).unwrap(),
         json!({ "soak": "5s", "steps": [10, 100], "probe": { "path": "/", "status": 204 } })
     );
 }
 
 #[test]
-fn an_error_names_every_place() {
+fn error_lists_every_problem() {
     let schema = parse(&canary()).unwrap();
-    let given = json!({
+    let config = json!({
         "soak": 5, "steps": [10, 101], "probe": { "paht": "/", "status": "ok" }, "wait": 1
     });
-    let error = schema.configure(Some(given)).unwrap_err();
-    let mut places: Vec<_> = error
+    let error = schema.configure(Some(config)).unwrap_err();
+    let mut pointers: Vec<_> = error
         .problems()
         .iter()
         .map(|problem| problem.pointer.as_str())
         .collect();
-    places.sort_unstable();
-    assert_eq!(places, ["", "/probe", "/probe/status", "/soak", "/steps/1"]);
+    pointers.sort_unstable();
+    assert_eq!(
+        pointers,
+        ["", "/probe", "/probe/status", "/soak", "/steps/1"]
+    );
     let text = error.to_string();
     for part in [
         "/soak: 5 is not of type \"string\"",
         "/steps/1: 101 is greater than the maximum of 100",
-        "/probe: there is no paht here; there is path, status",
-        "there is no wait here; there is probe, soak, steps",
+        "/probe: unknown property paht; known are path, status",
+        "unknown property wait; known are probe, soak, steps",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
 
 #[test]
-fn many_problems_and_long_values_make_no_long_error() {
+fn error_is_short_for_many_problems_and_long_values() {
     let schema = parse(&canary()).unwrap();
-    let given = json!({ "soak": "x".repeat(1_000_000), "steps": vec![101; 1000] });
-    let error = schema.configure(Some(given)).unwrap_err().to_string();
+    let config = json!({ "soak": "x".repeat(1_000_000), "steps": vec![101; 1000] });
+    let error = schema.configure(Some(config)).unwrap_err().to_string();
     assert!(error.len() < 12_000, "{}", error.len());
     assert!(error.ends_with("; and 981 more"), "{error}");
     let error = schema.configure(Some(json!("fast"))).unwrap_err();
@@ -82,7 +85,7 @@ fn many_problems_and_long_values_make_no_long_error() {
 }
 
 #[test]
-fn references_within_the_document_are_followed() {
+fn references_within_the_document_are_resolved() {
     let schema = parse(&json!({
         "type": "object",
         "properties": { "probe": { "$ref": "#/$defs/Probe", "default": {} } },
@@ -99,7 +102,7 @@ fn references_within_the_document_are_followed() {
 }
 
 #[test]
-fn a_schema_that_leaves_people_guessing_is_refused() {
+fn unusable_schema_is_rejected() {
     let with = |name: &str, property: Value| {
         let mut schema = canary();
         schema["properties"][name] = property;
@@ -110,18 +113,24 @@ fn a_schema_that_leaves_people_guessing_is_refused() {
         schema["properties"]["probe"]["properties"]["body"] = property;
         schema
     };
-    let itself = json!({
+    let recursive = json!({
         "type": "object",
         "properties": { "a": { "$ref": "#", "description": "A.", "default": {} } }
     });
     for (schema, reason) in [
-        (json!([]), "it is not a JSON Schema of 2020-12"),
-        (json!(true), "its type must be \"object\""),
-        (json!({ "type": "string" }), "its type must be \"object\""),
-        (json!({ "type": 5 }), "it is not a JSON Schema of 2020-12"),
+        (json!([]), "the schema is not a JSON Schema of 2020-12"),
+        (json!(true), "the type of the schema must be \"object\""),
+        (
+            json!({ "type": "string" }),
+            "the type of the schema must be \"object\"",
+        ),
+        (
+            json!({ "type": 5 }),
+            "the schema is not a JSON Schema of 2020-12",
+        ),
         (
             json!({ "$schema": "http://json-schema.org/draft-07/schema#", "type": "object" }),
-            "its $schema is \"http://json-schema.org/draft-07/schema#\"",
+            "$schema is \"http://json-schema.org/draft-07/schema#\"",
         ),
         (
             with("wait", json!({ "description": "W.", "type": "string" })),
@@ -140,23 +149,26 @@ fn a_schema_that_leaves_people_guessing_is_refused() {
                 "wait",
                 json!({ "default": "x", "description": "W.", "type": "integer" }),
             ),
-            "its own defaults do not fit it: /wait: \"x\" is not of type \"integer\"",
+            "the defaults do not match the schema: /wait: \"x\" is not of type \"integer\"",
         ),
         (
             with(
                 "wait",
                 json!({ "default": "x", "description": "W.", "pattern": "(a" }),
             ),
-            "it is not a JSON Schema of 2020-12",
+            "the schema is not a JSON Schema of 2020-12",
         ),
         (
             with(
                 "wait",
                 json!({ "default": 1, "description": "W.", "$ref": "https://example.com/x" }),
             ),
-            "it is not a JSON Schema of 2020-12",
+            "the schema is not a JSON Schema of 2020-12",
         ),
-        (itself, "its objects are nested more than 32 deep at /a/a"),
+        (
+            recursive,
+            "objects are nested more than 32 levels deep at /a/a",
+        ),
     ] {
         let error = parse(&schema).err().unwrap_or_default();
         assert!(error.starts_with(reason), "{error:?} for {schema}");
@@ -165,7 +177,7 @@ fn a_schema_that_leaves_people_guessing_is_refused() {
         ConfigSchema::parse("{"),
         Err(SchemaError::Json(_))
     ));
-    let large = format!("{}{{}}", " ".repeat(super::LARGEST));
+    let large = format!("{}{{}}", " ".repeat(super::MAX_SCHEMA_BYTES));
     assert!(matches!(
         ConfigSchema::parse(&large),
         Err(SchemaError::TooLarge(_))
@@ -173,7 +185,7 @@ fn a_schema_that_leaves_people_guessing_is_refused() {
 }
 
 #[test]
-fn a_property_that_must_be_set_where_its_object_is_needs_no_default() {
+fn required_property_of_a_nested_object_needs_no_default() {
     let mut schema = canary();
     schema["properties"]["probe"]["required"] = json!(["body"]);
     schema["properties"]["probe"]["properties"]["body"] = json!({ "description": "B." });
@@ -184,7 +196,7 @@ fn a_property_that_must_be_set_where_its_object_is_needs_no_default() {
 }
 
 #[test]
-fn a_wrong_choice_is_told_the_right_ones() {
+fn error_lists_the_alternatives() {
     let mut schema = canary();
     schema["properties"]["by"] = json!({
         "description": "By what.", "default": "nodes",
@@ -198,13 +210,13 @@ fn a_wrong_choice_is_told_the_right_ones() {
         "anyOf": [{ "type": "integer" }, { "type": "string", "pattern": "^[0-9]+%$" }]
     });
     let schema = parse(&schema).unwrap();
-    let error = |given: Value| schema.configure(Some(given)).unwrap_err().to_string();
+    let error = |config: Value| schema.configure(Some(config)).unwrap_err().to_string();
     assert_eq!(
         error(json!({ "by": "node" })),
-        "/by: \"node\" is none of: \"nodes\", \"requests\""
+        "/by: \"node\" is none of the allowed values: \"nodes\", \"requests\""
     );
     assert_eq!(
         error(json!({ "batch": "many" })),
-        "/batch: \"many\" is none of: of type integer, text like ^[0-9]+%$"
+        "/batch: \"many\" is none of the allowed values: type integer, text that matches ^[0-9]+%$"
     );
 }

@@ -1,77 +1,79 @@
-//! What can be said of bytes without compiling them.
+//! Checks that need only the bytes of a component: nothing is compiled.
 
-use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{BinaryReaderError, Encoding, Parser, Payload, Validator, WasmFeatures};
 
-/// Why bytes are not what they should be, in a sentence that says what to do.
+/// Why bytes are not a usable component, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// They are something else.
-    #[error("it is not WebAssembly: it does not begin with the bytes 00 61 73 6d")]
-    Foreign,
-    /// They are WebAssembly as text.
-    #[error("it is WebAssembly as text: make a binary of it with `wasm-tools parse`")]
-    Text,
-    /// They are a module that was not made a component.
+    /// The bytes are not WebAssembly.
     #[error(
-        "it is a core module and not a component: make one of it with \
+        "the file is not a WebAssembly component: it does not start with the bytes 00 61 73 6d"
+    )]
+    NotWasm,
+    /// The bytes are WebAssembly in text format.
+    #[error("the file is WebAssembly text: convert it to binary with `wasm-tools parse`")]
+    TextFormat,
+    /// The bytes are a core module that was not made into a component.
+    #[error(
+        "the file is a core module, not a component: convert it with \
          `wasm-tools component new core.wasm -o component.wasm`"
     )]
     CoreModule,
-    /// They are damaged, or of a version of the format that is not known here.
-    #[error("it is not a valid component: {0}")]
+    /// The bytes are damaged, or use a newer version of the binary format.
+    #[error("the file is not a valid component: {0}")]
     Invalid(String),
-    /// The component answers no requests.
+    /// The component does not handle requests.
     #[error(
-        "it exports no wasi:http/incoming-handler@0.2, by which a node passes requests to a \
-         module; it exports {0}"
+        "the component does not export wasi:http/incoming-handler@0.2, through which a node \
+         passes requests to a module; it exports {0}"
     )]
-    NoHandler(String),
+    NoRequestHandler(String),
 }
 
-/// What a component calls its imports and exports, in its own order.
+/// The names of a component's imports and exports, in the order of the component.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct ComponentNames {
     pub imports: Vec<String>,
     pub exports: Vec<String>,
 }
 
 /// Checks that `bytes` are a valid component that exports
-/// `wasi:http/incoming-handler@0.2`: something that a node can run. Compiles nothing;
-/// takes some milliseconds for each megabyte.
+/// `wasi:http/incoming-handler@0.2`, so that a node can run it. Takes some milliseconds for
+/// each megabyte.
 ///
 /// # Errors
-/// With what is wrong and what to do about it.
-pub fn module(bytes: &[u8]) -> Result<(), Error> {
-    let names = names(bytes)?;
-    // All features: which of them it knows is for the node's own WebAssembly engine to say.
+/// [`Error`] says what is wrong and what to do about it.
+pub fn check_module(bytes: &[u8]) -> Result<(), Error> {
+    let names = component_names(bytes)?;
+    // Accept all WebAssembly features: the node's own engine decides which it supports.
     Validator::new_with_features(WasmFeatures::all())
         .validate_all(bytes)
         .map_err(invalid)?;
-    let handles = names.exports.iter().any(|name| {
+    let handles_requests = names.exports.iter().any(|name| {
         name.strip_prefix("wasi:http/incoming-handler@0.2.")
             .is_some_and(|patch| !patch.is_empty())
     });
-    if handles {
+    if handles_requests {
         Ok(())
     } else {
-        Err(Error::NoHandler(listed(&names.exports)))
+        Err(Error::NoRequestHandler(join_names(&names.exports)))
     }
 }
 
-/// The names of a component, with no look at what they stand for.
-pub(crate) fn names(bytes: &[u8]) -> Result<Names, Error> {
+/// Reads the names of a component's imports and exports. Does not check their types.
+pub(crate) fn component_names(bytes: &[u8]) -> Result<ComponentNames, Error> {
     if !bytes.starts_with(b"\0asm") {
         let text = bytes.trim_ascii_start();
         return Err(
             if text.starts_with(b"(module") || text.starts_with(b"(component") {
-                Error::Text
+                Error::TextFormat
             } else {
-                Error::Foreign
+                Error::NotWasm
             },
         );
     }
-    let mut names = Names::default();
-    // How many of a component's parts the parser is inside of.
+    let mut names = ComponentNames::default();
+    // How many nested modules and components the parser is inside of.
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(invalid)? {
@@ -98,8 +100,8 @@ pub(crate) fn names(bytes: &[u8]) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// Names for a sentence; the first few of many.
-pub(crate) fn listed(names: &[String]) -> String {
+/// Joins names for a sentence. Counts those after the first few.
+pub(crate) fn join_names(names: &[String]) -> String {
     const SHOWN: usize = 8;
     let shown = names[..names.len().min(SHOWN)].join(", ");
     match names.len() {
@@ -109,6 +111,6 @@ pub(crate) fn listed(names: &[String]) -> String {
     }
 }
 
-fn invalid(error: wasmparser::BinaryReaderError) -> Error {
+fn invalid(error: BinaryReaderError) -> Error {
     Error::Invalid(error.to_string())
 }
