@@ -4,43 +4,44 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// Read at once. Clients say little: small, so that ten thousand silent ones cost little.
-const READ: usize = 1024;
+/// The size of the read buffer in bytes. Small, because clients send little and there may be
+/// ten thousand idle connections.
+const READ_BUFFER: usize = 1024;
 
-/// A WebSocket on poem, whose task is the caller's: so that it can be counted, bounded and
-/// ended, unlike with poem's own.
-pub struct Upgrade {
+/// Upgrades a poem request to a WebSocket. Unlike with poem's own upgrade, the caller owns
+/// the task that serves it, and so can count, limit and end it.
+pub struct WebSocketUpgrade {
     accept: HeaderValue,
     upgrade: OnUpgrade,
 }
 
 /// An open WebSocket.
-pub type Socket = WebSocketStream<Upgraded>;
+pub type WebSocket = WebSocketStream<Upgraded>;
 
-impl Upgrade {
-    /// Whether a request asks for a WebSocket, well or badly.
-    pub fn is_asked(request: &Request) -> bool {
+impl WebSocketUpgrade {
+    /// Whether a request asks for a WebSocket. Its other headers may still be invalid.
+    pub fn is_requested(request: &Request) -> bool {
         request
             .header(header::UPGRADE)
             .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
     }
 
-    /// What a request asks for, where its headers are those of RFC 6455.
-    pub fn of(request: &Request) -> Option<Self> {
+    /// Takes the upgrade from a request. `None` where its headers are not those of RFC 6455.
+    pub fn from_request(request: &Request) -> Option<Self> {
         let connection = request.header(header::CONNECTION)?;
         let upgrades = connection
             .split(',')
             .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
-        let fits = Self::is_asked(request)
+        let is_valid = Self::is_requested(request)
             && upgrades
             && request.header(header::SEC_WEBSOCKET_VERSION) == Some("13");
         let key = request.headers().get(header::SEC_WEBSOCKET_KEY)?;
         let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()?;
         let upgrade = request.take_upgrade().ok()?;
-        fits.then_some(Self { accept, upgrade })
+        is_valid.then_some(Self { accept, upgrade })
     }
 
-    /// The answer to the request.
+    /// The response to the request. Send it, then wait for [`Self::connect`].
     pub fn response(&self) -> Response {
         Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -50,16 +51,17 @@ impl Upgrade {
             .finish()
     }
 
-    /// The socket, once the answer has gone out; nothing where the client has gone. Takes
-    /// messages of at most `longest` bytes.
-    pub async fn socket(self, longest: usize) -> Option<Socket> {
+    /// Waits until the response is sent and returns the WebSocket, or `None` where the
+    /// client has disconnected. The WebSocket accepts messages of at most
+    /// `max_message_size` bytes.
+    pub async fn connect(self, max_message_size: usize) -> Option<WebSocket> {
         let upgraded = self.upgrade.await.ok()?;
         let config = WebSocketConfig::default()
-            .read_buffer_size(READ)
-            // What goes together is put together before.
+            .read_buffer_size(READ_BUFFER)
+            // Callers join small messages themselves.
             .write_buffer_size(0)
-            .max_frame_size(Some(longest))
-            .max_message_size(Some(longest));
+            .max_frame_size(Some(max_message_size))
+            .max_message_size(Some(max_message_size));
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config));
         Some(socket.await)
     }

@@ -1,35 +1,35 @@
 use std::time::Duration;
 
-use hotswap_signalr::{Config, Refusal};
+use hotswap_signalr::{Config, Rejection};
 use poem::http::Method;
 use serde_json::json;
 
 use crate::chat::{Client, service};
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_waits_for_something_and_not_for_ever() {
+async fn a_poll_waits_for_messages_until_the_time_out() {
     let service = service(Config::default());
-    let client = Client::negotiate(&service).await.greeted().await;
+    let client = Client::negotiate(&service).await.handshaken().await;
     let before = tokio::time::Instant::now();
     assert_eq!(client.poll().await, (200, vec![]));
     assert_eq!(before.elapsed().as_secs(), 90);
     let (polled, ()) = tokio::join!(client.poll(), async {
         tokio::time::sleep(Duration::from_secs(40)).await;
         client
-            .say(&[json!({"type": 1, "invocationId": "1", "target": "Echo", "arguments": ["x"]})])
+            .send(&[json!({"type": 1, "invocationId": "1", "target": "Echo", "arguments": ["x"]})])
             .await;
     });
     assert_eq!(polled.1[0]["result"], "ada: x");
 }
 
 #[tokio::test]
-async fn a_second_poll_takes_the_place_of_the_first() {
+async fn a_second_poll_replaces_the_first() {
     let service = service(Config::default());
-    let client = Client::negotiate(&service).await.greeted().await;
+    let client = Client::negotiate(&service).await.handshaken().await;
     let (first, second) = tokio::join!(client.poll(), async {
         let (second, ()) = tokio::join!(client.poll(), async {
             client
-                .say(&[
+                .send(&[
                     json!({"type": 1, "invocationId": "1", "target": "Echo", "arguments": ["x"]}),
                 ])
                 .await;
@@ -41,44 +41,51 @@ async fn a_second_poll_takes_the_place_of_the_first() {
 }
 
 #[tokio::test]
-async fn what_is_posted_before_the_first_poll_is_answered_by_the_second() {
+async fn messages_posted_before_the_first_poll_are_answered_by_the_second() {
     let service = service(Config::default());
     let client = Client::negotiate(&service).await;
     client
-        .say(&[
+        .send(&[
             json!({"protocol": "json", "version": 1}),
             json!({"type": 1, "invocationId": "1", "target": "Echo", "arguments": ["x"]}),
         ])
         .await;
     assert_eq!(client.poll().await, (200, vec![]));
-    let mut told = Vec::new();
-    while told.len() < 2 {
-        told.extend(client.poll().await.1);
+    let mut messages = Vec::new();
+    while messages.len() < 2 {
+        messages.extend(client.poll().await.1);
     }
     assert_eq!(
-        (&told[0], &told[1]["result"]),
+        (&messages[0], &messages[1]["result"]),
         (&json!({}), &json!("ada: x"))
     );
 }
 
 #[tokio::test]
-async fn requests_that_fit_no_connection_are_refused() {
+async fn requests_that_match_no_connection_are_rejected() {
     let service = service(Config::default());
     let mut client = Client::negotiate(&service).await;
-    let client_of = |client: Client, owner| Client { owner, ..client };
-    client = client_of(client, "eve");
+    let with_user = |client: Client, user| Client { user, ..client };
+    client = with_user(client, "eve");
     let other = client.request(Method::GET, "*/*", "").await;
-    assert_eq!(other.unwrap_err(), Refusal::Unknown, "it is another user's");
-    client = client_of(client, "ada");
+    assert_eq!(
+        other.unwrap_err(),
+        Rejection::UnknownConnection,
+        "it belongs to another user"
+    );
+    client = with_user(client, "ada");
     client.poll().await;
     let events = client.request(Method::GET, "text/event-stream", "").await;
-    assert_eq!(events.unwrap_err(), Refusal::OtherTransport);
+    assert_eq!(events.unwrap_err(), Rejection::TransportMismatch);
     let long = "x".repeat(100_000);
     let posted = client.request(Method::POST, "*/*", long).await;
-    assert!(matches!(posted.unwrap_err(), Refusal::TooLarge { .. }));
+    assert!(matches!(
+        posted.unwrap_err(),
+        Rejection::BodyTooLarge { .. }
+    ));
     let put = client.request(Method::PUT, "*/*", "").await;
-    assert_eq!(put.unwrap_err(), Refusal::Method);
-    client.id = "unknown".to_owned();
-    let gone = client.request(Method::DELETE, "*/*", "").await;
-    assert_eq!(gone.unwrap_err(), Refusal::Unknown);
+    assert_eq!(put.unwrap_err(), Rejection::MethodNotAllowed);
+    client.connection_token = "unknown".to_owned();
+    let deleted = client.request(Method::DELETE, "*/*", "").await;
+    assert_eq!(deleted.unwrap_err(), Rejection::UnknownConnection);
 }
