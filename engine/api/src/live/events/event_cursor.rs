@@ -2,41 +2,44 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// A place among bare events, as `id` and `Last-Event-ID` have it: the store's epoch, and a
-/// number of that; for one deployment the event's own, for all its position.
+/// The id of an event in a stream, as in `id` and `Last-Event-ID`. Written `epoch:number`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct EventCursor {
+    /// The epoch of the store.
     epoch: String,
+    /// For one deployment, the event's sequence number; for all deployments, its position in
+    /// the store.
     pub number: u64,
 }
 
-impl Place {
+impl EventCursor {
     pub fn new(epoch: &str, number: u64) -> Self {
         let epoch = epoch.to_owned();
         Self { epoch, number }
     }
 
-    /// Whether it means something in that epoch.
-    pub fn is_of(&self, epoch: &str) -> bool {
+    /// Whether the number is of the store with this epoch.
+    pub fn is_of_epoch(&self, epoch: &str) -> bool {
         self.epoch == epoch
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EventCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.epoch, self.number)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for EventCursor {
     type Err = Infallible;
 
-    /// What cannot be read is a place of no epoch: its reader begins anew, and is told so.
+    /// Text that is not a cursor becomes a cursor of no store: its reader starts over, and
+    /// sends a reset first.
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        let read = text.split_once(':').and_then(|(epoch, number)| {
+        let parsed = text.split_once(':').and_then(|(epoch, number)| {
             let number = number.parse().ok()?;
             Some(Self::new(epoch, number))
         });
-        Ok(read.unwrap_or(Self::new("", 0)))
+        Ok(parsed.unwrap_or(Self::new("", 0)))
     }
 }

@@ -1,9 +1,7 @@
-//! Events as messages of a plain WebSocket.
-
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use hotswap_signalr::{Socket, Upgrade};
+use hotswap_signalr::{WebSocket, WebSocketUpgrade};
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaResponse, MetaResponses, Registry};
@@ -12,105 +10,104 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 use tokio_util::task::TaskTracker;
 
-use super::reader::{Cut, HEARTBEAT, News, Reader};
+use super::reader::{HEARTBEAT_INTERVAL, Reader, ReaderItem, ReaderStopped};
 
-/// The longest message that is taken. Nothing that a client says means anything here.
-const LONGEST: usize = 4096;
-/// A client that takes nothing for so long takes nothing any more.
-const SENDING: Duration = Duration::from_secs(10);
-/// A client that does not answer pings for so long is gone.
-const SILENT: Duration = HEARTBEAT.saturating_mul(3);
+/// The maximum size of a message from the client, in bytes. Such messages are ignored.
+const MAX_MESSAGE_SIZE: usize = 4096;
+/// How long a single send may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that sends nothing for this long, not even pongs, is considered gone.
+const CLIENT_TIMEOUT: Duration = HEARTBEAT_INTERVAL.saturating_mul(3);
 
-/// The protocol is switched, and events follow as messages.
-pub(crate) struct Switched(Response);
+/// A response that switches to a WebSocket, which sends the items of a reader as messages.
+pub(crate) struct EventSocket(Response);
 
-impl Switched {
-    /// Tells what the reader is told.
-    pub fn new(upgrade: Upgrade, reader: Reader, tasks: &TaskTracker) -> Self {
+impl EventSocket {
+    /// Spawns the task that serves the WebSocket.
+    pub fn new(upgrade: WebSocketUpgrade, reader: Reader, tasks: &TaskTracker) -> Self {
         let response = upgrade.response();
         tasks.spawn(async move {
-            let socket = tokio::time::timeout(SENDING, upgrade.socket(LONGEST)).await;
-            if let Ok(Some(socket)) = socket {
-                tell(socket, reader).await;
+            let socket = upgrade.connect(MAX_MESSAGE_SIZE);
+            if let Ok(Some(socket)) = tokio::time::timeout(SEND_TIMEOUT, socket).await {
+                serve(socket, reader).await;
             }
         });
         Self(response)
     }
 }
 
-async fn tell(mut socket: Socket, mut reader: Reader) {
-    let mut heard = Instant::now();
+async fn serve(mut socket: WebSocket, mut reader: Reader) {
+    let mut last_received = Instant::now();
     loop {
-        let news = tokio::select! {
-            news = reader.next() => news,
-            said = socket.next() => match said {
+        let items = tokio::select! {
+            items = reader.next() => items,
+            received = socket.next() => match received {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => {
-                    let _ = within(socket.close(None)).await;
+                    let _ = with_timeout(socket.close(None)).await;
                     return;
                 }
                 Some(Ok(_)) => {
-                    heard = Instant::now();
+                    last_received = Instant::now();
                     continue;
                 }
             }
         };
-        let news = match news {
-            Ok(news) => news,
-            Err(cut) => return part(socket, code(cut)).await,
+        let items = match items {
+            Ok(items) => items,
+            Err(stopped) => return close(socket, close_reason(stopped)).await,
         };
-        let over = news.iter().any(|news| matches!(news, News::End(_)));
-        if heard.elapsed() > SILENT || within(send(&mut socket, &news)).await.is_none() {
+        let is_last = items.iter().any(|item| matches!(item, ReaderItem::End(_)));
+        if last_received.elapsed() > CLIENT_TIMEOUT
+            || with_timeout(send(&mut socket, &items)).await.is_none()
+        {
             return;
         }
-        if over {
-            return part(socket, (CloseCode::Normal, "")).await;
+        if is_last {
+            return close(socket, (CloseCode::Normal, "")).await;
         }
     }
 }
 
-async fn send(
-    socket: &mut Socket,
-    news: &[News],
-) -> Result<(), tokio_tungstenite::tungstenite::Error> {
-    for news in news {
-        socket.feed(message(news)).await?;
+async fn send(socket: &mut WebSocket, items: &[ReaderItem]) -> Result<(), Error> {
+    for item in items {
+        socket.feed(to_message(item)).await?;
     }
     socket.flush().await
 }
 
-fn message(news: &News) -> Message {
-    let told = match news {
-        News::Event(event, place) => {
+fn to_message(item: &ReaderItem) -> Message {
+    let json = match item {
+        ReaderItem::Event(event, cursor) => {
             let mut event = event.to_json().unwrap_or_default();
-            event["id"] = place.to_string().into();
+            event["id"] = cursor.to_string().into();
             event
         }
-        News::Reset => json!({ "reset": true }),
-        News::Live(place) => json!({ "live": true, "id": place.to_string() }),
-        News::Silence => return Message::Ping(Bytes::new()),
-        News::End(place) => json!({ "end": true, "id": place.to_string() }),
+        ReaderItem::Reset => json!({ "reset": true }),
+        ReaderItem::Live(cursor) => json!({ "live": true, "id": cursor.to_string() }),
+        ReaderItem::Heartbeat => return Message::Ping(Bytes::new()),
+        ReaderItem::End(cursor) => json!({ "end": true, "id": cursor.to_string() }),
     };
-    Message::Text(Value::to_string(&told).into())
+    Message::Text(Value::to_string(&json).into())
 }
 
-fn code(cut: Cut) -> (CloseCode, &'static str) {
-    match cut {
-        Cut::Closing => (
+fn close_reason(stopped: ReaderStopped) -> (CloseCode, &'static str) {
+    match stopped {
+        ReaderStopped::ShuttingDown => (
             CloseCode::Restart,
             "the server is shutting down: connect again",
         ),
-        Cut::Expired => (CloseCode::Policy, "the token has expired"),
-        Cut::Failed => (CloseCode::Error, "events could not be read: connect again"),
+        ReaderStopped::TokenExpired => (CloseCode::Policy, "the token has expired"),
+        ReaderStopped::StoreFailed => (CloseCode::Error, "reading events failed: connect again"),
     }
 }
 
-/// Lets the client answer the close, for a while.
-async fn part(mut socket: Socket, (code, reason): (CloseCode, &'static str)) {
+/// Closes the socket and waits for the client's close frame.
+async fn close(mut socket: WebSocket, (code, reason): (CloseCode, &'static str)) {
     let reason = Utf8Bytes::from_static(reason);
-    let _ = within(async {
+    let _ = with_timeout(async {
         socket.close(Some(CloseFrame { code, reason })).await?;
         while let Some(Ok(_)) = socket.next().await {}
         Ok(())
@@ -118,23 +115,22 @@ async fn part(mut socket: Socket, (code, reason): (CloseCode, &'static str)) {
     .await;
 }
 
-async fn within<T>(
-    sending: impl Future<Output = Result<T, tokio_tungstenite::tungstenite::Error>>,
-) -> Option<T> {
-    tokio::time::timeout(SENDING, sending).await.ok()?.ok()
+/// `None` where sending fails or exceeds [`SEND_TIMEOUT`].
+async fn with_timeout<T>(sending: impl Future<Output = Result<T, Error>>) -> Option<T> {
+    tokio::time::timeout(SEND_TIMEOUT, sending).await.ok()?.ok()
 }
 
-impl IntoResponse for Switched {
+impl IntoResponse for EventSocket {
     fn into_response(self) -> Response {
         self.0
     }
 }
 
-impl ApiResponse for Switched {
+impl ApiResponse for EventSocket {
     fn meta() -> MetaResponses {
         MetaResponses {
             responses: vec![MetaResponse {
-                description: "A WebSocket; each text message is an event as JSON, or says that all had been told (`live`), that the place given was of another store (`reset`), or that nothing follows (`end`).",
+                description: "A WebSocket. Each text message is an event as JSON, or a marker: `live` after the events that existed at the start, `reset` where the given id is of another store, `end` after the last event.",
                 status: Some(101),
                 status_range: None,
                 content: Vec::new(),

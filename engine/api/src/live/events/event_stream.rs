@@ -1,5 +1,3 @@
-//! Events as `text/event-stream`.
-
 use std::io;
 
 use futures_util::stream;
@@ -9,22 +7,21 @@ use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
 
-use super::reader::{News, Reader};
+use super::reader::{Reader, ReaderItem};
 use crate::view;
 
 const CONTENT_TYPE: &str = "text/event-stream";
 
-/// What a reader is told, until it ends.
+/// A response that sends the items of a reader as server-sent events.
 pub(crate) struct EventStream(Reader);
 
 impl EventStream {
-    /// Of this reader.
     pub fn new(reader: Reader) -> Self {
         Self(reader)
     }
 
-    /// Whether a request prefers this to JSON.
-    pub fn is_asked(request: &Request) -> bool {
+    /// Whether a request accepts an event stream, and so prefers it to JSON.
+    pub fn is_requested(request: &Request) -> bool {
         request
             .header(header::ACCEPT)
             .is_some_and(|accept| accept.contains(CONTENT_TYPE))
@@ -33,32 +30,33 @@ impl EventStream {
 
 impl IntoResponse for EventStream {
     fn into_response(self) -> Response {
-        let blocks = stream::unfold(Some(self.0), |reader| async move {
+        let chunks = stream::unfold(Some(self.0), |reader| async move {
             let mut reader = reader?;
-            // A cut is no end: the client sees the connection go, and asks again.
-            let news = reader.next().await.ok()?;
-            let over = news.iter().any(|news| matches!(news, News::End(_)));
-            let text: String = news.iter().map(block).collect();
-            Some((Ok::<_, io::Error>(text), (!over).then_some(reader)))
+            // Where reading stops, the connection closes without an `end` event: the client
+            // reconnects.
+            let items = reader.next().await.ok()?;
+            let is_last = items.iter().any(|item| matches!(item, ReaderItem::End(_)));
+            let text: String = items.iter().map(to_server_sent_event).collect();
+            Some((Ok::<_, io::Error>(text), (!is_last).then_some(reader)))
         });
         Response::builder()
             .content_type(CONTENT_TYPE)
-            // Proxies that gather an answer before they pass it on would hold all events back.
+            // Without this, proxies that buffer responses would hold back all events.
             .header("x-accel-buffering", "no")
-            .body(Body::from_bytes_stream(blocks))
+            .body(Body::from_bytes_stream(chunks))
     }
 }
 
-fn block(news: &News) -> String {
-    match news {
-        News::Event(event, place) => {
+fn to_server_sent_event(item: &ReaderItem) -> String {
+    match item {
+        ReaderItem::Event(event, cursor) => {
             let data = event.to_json_string();
-            format!("id: {place}\ndata: {data}\n\n")
+            format!("id: {cursor}\ndata: {data}\n\n")
         }
-        News::Reset => "event: reset\ndata: {}\n\n".to_owned(),
-        News::Live(place) => format!("id: {place}\nevent: live\ndata: {{}}\n\n"),
-        News::Silence => ":\n\n".to_owned(),
-        News::End(place) => format!("id: {place}\nevent: end\ndata: {{}}\n\n"),
+        ReaderItem::Reset => "event: reset\ndata: {}\n\n".to_owned(),
+        ReaderItem::Live(cursor) => format!("id: {cursor}\nevent: live\ndata: {{}}\n\n"),
+        ReaderItem::Heartbeat => ":\n\n".to_owned(),
+        ReaderItem::End(cursor) => format!("id: {cursor}\nevent: end\ndata: {{}}\n\n"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The bare events, for whoever has no client for hubs: read from the journal at the
-//! reader's own pace, so that none can be missed and none waits in memory.
+//! Reads events from the journal at the client's own pace: none can be missed, and none
+//! waits in memory.
 
 use std::time::Duration;
 
@@ -12,222 +12,246 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::place::Place;
+use super::event_cursor::EventCursor;
 use crate::view;
 
-/// Events that are read at once.
-const PAGE: usize = 200;
-/// Something is sent at least this often: proxies cut what is silent, and clients should
-/// know that the engine is still there.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The maximum number of events per read.
+const PAGE_SIZE: usize = 200;
+/// The maximum time without an item. Proxies cut idle connections, and clients want to know
+/// that the engine is still there.
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Reads on from one place.
+/// Reads the events after a cursor, and waits for new ones.
 pub(crate) struct Reader {
     deployments: Deployments,
     scope: Scope,
-    /// Whether all that was there has been told.
-    live: bool,
-    /// The place that was given means nothing here.
-    reset: bool,
-    expires: Option<Instant>,
-    closing: CancellationToken,
+    /// Whether all events that existed at the start have been returned.
+    is_live: bool,
+    /// The client's cursor is of another store, and [`ReaderItem::Reset`] is still due.
+    is_reset: bool,
+    stop: StopConditions,
 }
 
 enum Scope {
-    One {
+    Deployment {
         id: DeploymentId,
-        next: u64,
-        ended: bool,
+        /// The sequence number of the next event.
+        next_seq: u64,
+        has_ended: bool,
     },
     All {
+        /// The position of the last event.
         position: u64,
         appended: broadcast::Receiver<Appended>,
     },
 }
 
-/// What a reader is told.
-pub(crate) enum News {
-    /// An event, and the place after it.
-    Event(Box<view::StreamedEvent>, Place),
-    /// The place that was given is of another store: what follows begins anew.
+/// What a stream sends.
+pub(crate) enum ReaderItem {
+    /// An event and its cursor.
+    Event(Box<view::StreamedEvent>, EventCursor),
+    /// The client's cursor is of another store: the stream starts over.
     Reset,
-    /// All that had happened has been told; the place after it.
-    Live(Place),
-    /// Nothing happened for a while.
-    Silence,
-    /// Nothing will ever follow.
-    End(Place),
+    /// All events that existed have been sent. With the cursor of the last.
+    Live(EventCursor),
+    /// Nothing happened for [`HEARTBEAT_INTERVAL`].
+    Heartbeat,
+    /// There will be no more events. With the cursor of the last.
+    End(EventCursor),
 }
 
-/// Why nothing follows although there may be more: to be asked for again.
+/// Why reading stopped before [`ReaderItem::End`]. The client may ask for the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// The server shuts down.
-    Closing,
+pub(crate) enum ReaderStopped {
+    /// The server is shutting down.
+    ShuttingDown,
     /// The token has expired.
-    Expired,
+    TokenExpired,
     /// The store failed.
-    Failed,
+    StoreFailed,
 }
 
-/// Until when to read, at the longest.
-pub(crate) struct Bounds {
-    pub expires: Option<Instant>,
-    pub closing: CancellationToken,
+/// When to stop reading, at the latest.
+pub(crate) struct StopConditions {
+    /// When the token expires.
+    pub expires_at: Option<Instant>,
+    /// The server is shutting down.
+    pub shutdown: CancellationToken,
 }
 
 impl Reader {
-    /// Reads one deployment from event number `next` on, or from where `after` says.
+    /// Reads one deployment after the cursor, or without one from the event with the number
+    /// `first_seq`.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
-    pub async fn of(
+    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+    pub async fn for_deployment(
         deployments: &Deployments,
         id: DeploymentId,
-        next: u64,
-        after: Option<&Place>,
-        bounds: Bounds,
+        first_seq: u64,
+        cursor: Option<&EventCursor>,
+        stop: StopConditions,
     ) -> Result<Self, Error> {
         let state = deployments.get(id).await?;
-        let known = after.filter(|after| after.is_of(deployments.epoch()));
-        let next = known.map_or(next, |place| place.number.saturating_add(1));
-        let ended = state.status().is_final() && next >= state.next_seq;
-        let scope = Scope::One { id, next, ended };
-        let reset = after.is_some() && known.is_none();
-        Ok(Self::new(deployments, scope, reset, bounds))
+        let valid_cursor = cursor.filter(|cursor| cursor.is_of_epoch(deployments.epoch()));
+        let next_seq = valid_cursor.map_or(first_seq, |cursor| cursor.number.saturating_add(1));
+        let scope = Scope::Deployment {
+            id,
+            next_seq,
+            has_ended: state.status().is_final() && next_seq >= state.next_seq,
+        };
+        let is_reset = cursor.is_some() && valid_cursor.is_none();
+        Ok(Self::new(deployments, scope, is_reset, stop))
     }
 
-    /// Reads all deployments from now on, or from where `after` says.
+    /// Reads all deployments after the cursor, or without one from now on.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn of_all(
+    pub async fn for_all(
         deployments: &Deployments,
-        after: Option<&Place>,
-        bounds: Bounds,
+        cursor: Option<&EventCursor>,
+        stop: StopConditions,
     ) -> Result<Self, Error> {
         let appended = deployments.subscribe();
         let now = deployments.position().await?;
-        let known = after.filter(|after| after.is_of(deployments.epoch()) && after.number <= now);
-        let position = known.map_or(now, |place| place.number);
+        let valid_cursor =
+            cursor.filter(|cursor| cursor.is_of_epoch(deployments.epoch()) && cursor.number <= now);
+        let position = valid_cursor.map_or(now, |cursor| cursor.number);
         let scope = Scope::All { position, appended };
-        let reset = after.is_some() && known.is_none();
-        Ok(Self::new(deployments, scope, reset, bounds))
+        let is_reset = cursor.is_some() && valid_cursor.is_none();
+        Ok(Self::new(deployments, scope, is_reset, stop))
     }
 
-    fn new(deployments: &Deployments, scope: Scope, reset: bool, bounds: Bounds) -> Self {
-        let Bounds { expires, closing } = bounds;
+    fn new(deployments: &Deployments, scope: Scope, is_reset: bool, stop: StopConditions) -> Self {
         Self {
             deployments: deployments.clone(),
             scope,
-            live: false,
-            reset,
-            expires,
-            closing,
+            is_live: false,
+            is_reset,
+            stop,
         }
     }
 
-    /// Whether there is nothing to tell and never will be.
-    pub fn is_over(&self) -> bool {
-        matches!(self.scope, Scope::One { ended: true, .. }) && !self.reset
+    /// Whether the deployment has ended and all its events were read before.
+    pub fn is_at_end(&self) -> bool {
+        matches!(
+            self.scope,
+            Scope::Deployment {
+                has_ended: true,
+                ..
+            }
+        ) && !self.is_reset
     }
 
-    /// What comes next, at least each [`HEARTBEAT`]; the last is [`News::End`].
+    /// The next items. Waits for at most [`HEARTBEAT_INTERVAL`]. The last item is
+    /// [`ReaderItem::End`]. Cancel safe.
     ///
     /// # Errors
-    /// [`Cut`] where it ends before that.
-    pub async fn next(&mut self) -> Result<Vec<News>, Cut> {
-        if std::mem::take(&mut self.reset) {
-            return Ok(vec![News::Reset]);
+    /// Where reading stops before the end.
+    pub async fn next(&mut self) -> Result<Vec<ReaderItem>, ReaderStopped> {
+        if std::mem::take(&mut self.is_reset) {
+            return Ok(vec![ReaderItem::Reset]);
         }
-        let (expires, closing) = (self.expires, self.closing.clone());
+        let (expires_at, shutdown) = (self.stop.expires_at, self.stop.shutdown.clone());
         let expired = async {
-            match expires {
+            match expires_at {
                 Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
-        let news = tokio::select! {
+        let items = tokio::select! {
             biased;
-            () = closing.cancelled() => return Err(Cut::Closing),
-            () = expired => return Err(Cut::Expired),
-            news = self.read() => news,
+            () = shutdown.cancelled() => return Err(ReaderStopped::ShuttingDown),
+            () = expired => return Err(ReaderStopped::TokenExpired),
+            items = self.read() => items,
         };
-        news.map_err(|error| {
+        items.map_err(|error| {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "events could not be read");
-            Cut::Failed
+            tracing::error!(error, "reading events for a stream failed");
+            ReaderStopped::StoreFailed
         })
     }
 
-    /// Safe to cancel: the place moves only with what is returned.
-    async fn read(&mut self) -> Result<Vec<News>, Error> {
-        let wait = if self.live { HEARTBEAT } else { Duration::ZERO };
+    /// Cancel safe: the scope advances only with what is returned.
+    async fn read(&mut self) -> Result<Vec<ReaderItem>, Error> {
+        let wait = if self.is_live {
+            HEARTBEAT_INTERVAL
+        } else {
+            Duration::ZERO
+        };
         let epoch = self.deployments.epoch();
-        let mut news = match &mut self.scope {
-            Scope::One { id, next, ended } => {
-                let events = if *ended {
+        let mut items: Vec<_> = match &mut self.scope {
+            Scope::Deployment {
+                id,
+                next_seq,
+                has_ended,
+            } => {
+                let events = if *has_ended {
                     Vec::new()
                 } else {
-                    let read = self.deployments.events(*id, *next, PAGE, wait);
-                    read.await?
+                    let events = self.deployments.events(*id, *next_seq, PAGE_SIZE, wait);
+                    events.await?
                 };
-                let told = events.into_iter().map(|event| {
-                    *next = event.seq + 1;
-                    *ended |= matches!(event.body, EventBody::Ended { .. });
-                    let place = Place::new(epoch, event.seq);
-                    event_news(*id, event, place)
+                let items = events.into_iter().map(|event| {
+                    *next_seq = event.seq + 1;
+                    *has_ended |= matches!(event.body, EventBody::Ended { .. });
+                    let cursor = EventCursor::new(epoch, event.seq);
+                    event_item(*id, event, cursor)
                 });
-                told.collect::<Vec<_>>()
+                items.collect()
             }
             Scope::All { position, appended } => {
-                let mut entries = self.deployments.tail(*position, PAGE).await?;
-                if entries.is_empty() && self.live {
-                    let heard = tokio::time::timeout(wait, heard(appended, *position));
-                    if heard.await.is_ok() {
-                        entries = self.deployments.tail(*position, PAGE).await?;
+                let mut entries = self.deployments.tail(*position, PAGE_SIZE).await?;
+                if entries.is_empty() && self.is_live {
+                    let appended = wait_for_append(appended, *position);
+                    if tokio::time::timeout(wait, appended).await.is_ok() {
+                        entries = self.deployments.tail(*position, PAGE_SIZE).await?;
                     }
                 }
-                let told = entries.into_iter().map(|entry| {
+                let items = entries.into_iter().map(|entry| {
                     *position = entry.event.position;
-                    let place = Place::new(epoch, entry.event.position);
-                    event_news(entry.deployment, entry.event, place)
+                    let cursor = EventCursor::new(epoch, entry.event.position);
+                    event_item(entry.deployment, entry.event, cursor)
                 });
-                told.collect()
+                items.collect()
             }
         };
-        if news.len() < PAGE && !self.live {
-            self.live = true;
-            news.push(News::Live(self.place()));
+        if items.len() < PAGE_SIZE && !self.is_live {
+            self.is_live = true;
+            items.push(ReaderItem::Live(self.cursor()));
         }
-        if matches!(self.scope, Scope::One { ended: true, .. }) {
-            news.push(News::End(self.place()));
+        if let Scope::Deployment {
+            has_ended: true, ..
+        } = self.scope
+        {
+            items.push(ReaderItem::End(self.cursor()));
         }
-        if news.is_empty() {
-            news.push(News::Silence);
+        if items.is_empty() {
+            items.push(ReaderItem::Heartbeat);
         }
-        Ok(news)
+        Ok(items)
     }
 
-    fn place(&self) -> Place {
+    fn cursor(&self) -> EventCursor {
         let number = match &self.scope {
-            // Before the first event there is no place; 0 would skip it.
-            Scope::One { next, .. } => next.saturating_sub(1),
+            // Every journal has an event 0, which was read before: `next_seq` is at least 1.
+            Scope::Deployment { next_seq, .. } => next_seq.saturating_sub(1),
             Scope::All { position, .. } => *position,
         };
-        Place::new(self.deployments.epoch(), number)
+        EventCursor::new(self.deployments.epoch(), number)
     }
 }
 
-fn event_news(id: DeploymentId, event: Event, place: Place) -> News {
-    News::Event(Box::new(view::StreamedEvent::new(id, event)), place)
+fn event_item(id: DeploymentId, event: Event, cursor: EventCursor) -> ReaderItem {
+    ReaderItem::Event(Box::new(view::StreamedEvent::new(id, event)), cursor)
 }
 
-/// Waits until something was appended after this position.
-async fn heard(appended: &mut broadcast::Receiver<Appended>, position: u64) {
+/// Waits until something is appended after this position.
+async fn wait_for_append(appended: &mut broadcast::Receiver<Appended>, position: u64) {
     loop {
         match appended.recv().await {
-            Ok(told) if told.position <= position => {}
+            Ok(append) if append.position <= position => {}
             Ok(_) | Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => std::future::pending().await,
         }

@@ -1,114 +1,114 @@
-//! All deployments at once.
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::{Deployment, DeploymentId};
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
-use hotswap_signalr::Peer;
+use hotswap_signalr::ConnectionHandle;
 use hotswap_store::{Appended, Entry};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OnceCell, broadcast};
 
-use super::offset::{Offset, Resume};
-use super::pauses::Pauses;
-use super::recent::Kept;
-use super::tell::tell;
-use super::topic::{Start, Topic};
+use super::notification::notifications;
+use super::offset::{Offset, ResumePosition};
+use super::replay_buffer::Retention;
+use super::retry::{journal_backoff, log_retry};
+use super::topic::{StartPoint, Topic};
 
-/// Events that are read at once.
-const PAGE: usize = 256;
-/// Events before the present that are read for those who come back, for each message that
-/// is kept: many an event is followed by none.
-const BACK: usize = 4;
+/// The maximum number of events per read.
+const PAGE_SIZE: usize = 256;
+/// How many past events to read at the start, per notification of the replay buffer. Many
+/// events have no notification.
+const EVENTS_PER_NOTIFICATION: usize = 4;
 
-/// Reads the tail of all journals from when somebody first asks, and tells what follows
-/// from each event.
+/// The notifications of all deployments. Starts with the first subscriber, then follows the
+/// tail of all journals for as long as the engine runs.
 #[derive(Debug)]
-pub(super) struct Everything {
-    kept: Kept,
+pub(crate) struct AllDeployments {
+    retention: Retention,
     loaded: OnceCell<()>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    /// Everything up to here has been told.
+    /// The notifications of all events up to this position are published.
     position: u64,
-    /// The states of those deployments of which something was told and that go on.
+    /// The states of deployments that have had events here and have not ended.
     states: HashMap<DeploymentId, Deployment>,
     topic: Topic,
 }
 
-impl Everything {
-    /// Keeps so many messages for those who come back.
-    pub fn new(kept: Kept) -> Self {
+impl AllDeployments {
+    pub fn new(retention: Retention) -> Self {
         Self {
-            kept,
+            retention,
             loaded: OnceCell::new(),
             inner: Mutex::new(Inner {
                 position: 0,
                 states: HashMap::new(),
-                topic: Topic::new(kept, Offset::after(0)),
+                topic: Topic::new(retention, Offset::after(0)),
             }),
         }
     }
 
-    /// Takes somebody in, who is told nothing before [`Self::attach`].
+    /// Adds a subscriber. It gets no notifications before [`Self::activate`].
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn join(
+    pub async fn subscribe(
         self: &Arc<Self>,
         deployments: &Deployments,
-        peer: &Peer,
-        resume: Option<&Resume>,
-    ) -> Result<Start, Error> {
+        connection: &ConnectionHandle,
+        resume: Option<&ResumePosition>,
+    ) -> Result<StartPoint, Error> {
         let load = || async {
-            // Heard of from here on, so that nothing is missed after what is read.
+            // Subscribed before the read, so that no event in between is missed.
             let appended = deployments.subscribe();
             let position = deployments.position().await?;
-            let back = u64::try_from(BACK * self.kept.messages).unwrap_or(u64::MAX);
-            self.lock().begin(self.kept, position.saturating_sub(back));
+            let lookback = EVENTS_PER_NOTIFICATION * self.retention.notifications;
+            let lookback = u64::try_from(lookback).unwrap_or(u64::MAX);
+            let start = position.saturating_sub(lookback);
+            self.lock().start(self.retention, start);
             self.catch_up(deployments).await?;
-            let everything = Arc::clone(self);
+            let all_deployments = Arc::clone(self);
             let deployments = deployments.clone();
-            tokio::spawn(async move { everything.run(&deployments, appended).await });
+            tokio::spawn(async move { all_deployments.run(&deployments, appended).await });
             Ok::<(), Error>(())
         };
         self.loaded.get_or_try_init(load).await?;
         let mut inner = self.lock();
-        let start = inner.topic.start(deployments.epoch(), resume);
-        inner.topic.join(peer, start);
+        let start = inner.topic.start_point(deployments.epoch(), resume);
+        inner.topic.subscribe(connection, start);
         Ok(start)
     }
 
-    /// They have been answered.
-    pub fn attach(&self, peer: u64) {
-        self.lock().topic.attach(peer);
+    /// The answer to the subscription is sent: starts sending notifications.
+    pub fn activate(&self, connection_id: u64) {
+        self.lock().topic.activate(connection_id);
     }
 
-    /// Tells them nothing more.
-    pub fn leave(&self, peer: u64) {
-        self.lock().topic.leave(peer);
+    pub fn unsubscribe(&self, connection_id: u64) {
+        self.lock().topic.unsubscribe(connection_id);
     }
 
-    /// Tells what is appended. Goes on where nobody listens: who comes back needs it.
+    /// Publishes the notifications of appended events. Continues without subscribers: those
+    /// that reconnect need the replay buffer.
     async fn run(&self, deployments: &Deployments, mut appended: broadcast::Receiver<Appended>) {
-        let mut pauses = Pauses::new();
+        let mut backoff = journal_backoff();
         loop {
             match self.catch_up(deployments).await {
-                Ok(()) => pauses = Pauses::new(),
+                Ok(()) => backoff.reset(),
                 Err(error) => {
-                    pauses.pause(&error).await;
+                    log_retry(&error);
+                    backoff.wait().await;
                     continue;
                 }
             }
             loop {
                 let position = self.lock().position;
                 match appended.recv().await {
-                    Ok(told) if told.position <= position => {}
+                    Ok(append) if append.position <= position => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return,
                 }
@@ -119,25 +119,25 @@ impl Everything {
     async fn catch_up(&self, deployments: &Deployments) -> Result<(), Error> {
         loop {
             let position = self.lock().position;
-            let entries = deployments.tail(position, PAGE).await?;
+            let entries = deployments.tail(position, PAGE_SIZE).await?;
             for entry in &entries {
-                let state = self.before(deployments, entry).await?;
-                self.lock().take(deployments.epoch(), entry, state)?;
+                let state = self.load_state(deployments, entry).await?;
+                self.lock().apply(deployments.epoch(), entry, state)?;
             }
-            if entries.len() < PAGE {
+            if entries.len() < PAGE_SIZE {
                 return Ok(());
             }
         }
     }
 
-    /// The state before an event, where it has to be read.
-    async fn before(
+    /// The state before an event. `None` where it is in memory, or this is the first event.
+    async fn load_state(
         &self,
         deployments: &Deployments,
         entry: &Entry,
     ) -> Result<Option<Deployment>, Error> {
-        let known = self.lock().states.contains_key(&entry.deployment);
-        if known || entry.event.seq == 0 {
+        let in_memory = self.lock().states.contains_key(&entry.deployment);
+        if in_memory || entry.event.seq == 0 {
             return Ok(None);
         }
         let state = deployments.at(entry.deployment, entry.event.seq).await?;
@@ -150,33 +150,38 @@ impl Everything {
 }
 
 impl Inner {
-    fn begin(&mut self, kept: Kept, position: u64) {
+    fn start(&mut self, retention: Retention, position: u64) {
         self.position = position;
         self.states.clear();
-        self.topic = Topic::new(kept, Offset::after(position));
+        self.topic = Topic::new(retention, Offset::after(position));
     }
 
-    fn take(&mut self, epoch: &str, entry: &Entry, read: Option<Deployment>) -> Result<(), Error> {
+    fn apply(
+        &mut self,
+        epoch: &str,
+        entry: &Entry,
+        loaded_state: Option<Deployment>,
+    ) -> Result<(), Error> {
         let Entry { deployment, event } = entry;
-        if let Some(state) = read {
+        if let Some(state) = loaded_state {
             self.states.insert(*deployment, state);
         }
-        let (before, state) = match self.states.get_mut(deployment) {
+        let (status_before, state) = match self.states.get_mut(deployment) {
             None => {
                 let state = Deployment::begin(event)?;
                 (None, &*self.states.entry(*deployment).or_insert(state))
             }
             Some(state) => {
-                let before = state.status();
+                let status_before = state.status();
                 state.apply(event)?;
-                (Some(before), &*state)
+                (Some(status_before), &*state)
             }
         };
-        let over = state.status().is_final();
-        for told in tell(epoch, before, event, state) {
-            self.topic.publish(told);
+        let has_ended = state.status().is_final();
+        for notification in notifications(epoch, status_before, event, state) {
+            self.topic.publish(notification);
         }
-        if over {
+        if has_ended {
             self.states.remove(deployment);
         }
         self.position = event.position;

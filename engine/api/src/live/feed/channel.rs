@@ -1,32 +1,30 @@
-//! One deployment that somebody watches.
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hotswap_core::{Deployment, DeploymentId, Event, IllegalTransition};
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
-use hotswap_signalr::Peer;
+use hotswap_signalr::ConnectionHandle;
 use poem_openapi::types::ToJSON;
 use serde_json::Value;
 use tokio::sync::{Notify, OnceCell, watch};
 
-use super::offset::{Offset, Resume};
-use super::pauses::Pauses;
-use super::recent::Kept;
-use super::tell::{Told, tell};
-use super::topic::{Start, Topic};
+use super::notification::{Notification, notifications};
+use super::offset::{Offset, ResumePosition};
+use super::replay_buffer::Retention;
+use super::retry::{journal_backoff, log_retry};
+use super::topic::{StartPoint, Topic};
 use crate::view;
 
-/// Events that are read at once.
-const PAGE: usize = 256;
+/// The maximum number of events per read.
+const PAGE_SIZE: usize = 256;
 
-/// Folds the journal from its beginning once, and from then on whatever is appended, each
-/// event once; and tells what follows from each.
+/// The notifications of one deployment. Folds the journal from its beginning, each event
+/// once, and publishes the notifications of each event.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     id: DeploymentId,
-    /// Something was appended.
+    /// Events were appended.
     appended: Notify,
     loaded: OnceCell<()>,
     inner: Mutex<Inner>,
@@ -34,22 +32,23 @@ pub(super) struct Channel {
 
 #[derive(Debug)]
 struct Inner {
+    /// `None` until event 0 is read.
     state: Option<Deployment>,
     topic: Topic,
-    /// Nobody watches any more; whoever wants to takes a new one.
-    closed: bool,
+    /// There are no subscribers left. New ones have to open another channel.
+    is_closed: bool,
 }
 
-/// Nobody watched a moment ago, and so the channel was closed.
+/// The channel was closed because its last subscriber left. Open another one.
 #[derive(Debug)]
-pub(super) struct Closed;
+pub(crate) struct ChannelClosed;
 
 impl Channel {
-    pub fn new(id: DeploymentId, kept: Kept) -> Self {
+    pub fn new(id: DeploymentId, retention: Retention) -> Self {
         let inner = Inner {
             state: None,
-            topic: Topic::new(kept, Offset::after(0)),
-            closed: false,
+            topic: Topic::new(retention, Offset::after(0)),
+            is_closed: false,
         };
         Self {
             id,
@@ -59,130 +58,142 @@ impl Channel {
         }
     }
 
-    /// Reads the journal, unless somebody has or does. True for the one who has: it should
-    /// be [`run`](Self::run) from then on.
+    /// Reads the journal up to its end, or waits until another caller has. Returns true
+    /// where this call read it: the caller then has to spawn [`Self::run`].
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment, and where the store fails.
+    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
     pub async fn load(&self, deployments: &Deployments) -> Result<bool, Error> {
-        let mut mine = false;
+        let mut loaded_here = false;
         let load = async {
-            mine = true;
+            loaded_here = true;
             self.catch_up(deployments).await.map(drop)
         };
         self.loaded.get_or_try_init(|| load).await?;
-        Ok(mine)
+        Ok(loaded_here)
     }
 
-    /// Says that something was appended.
+    /// Wakes [`Self::run`]: events were appended.
     pub fn wake(&self) {
         self.appended.notify_one();
     }
 
-    /// Tells what is appended, until nobody watches. Whatever fails is tried again.
+    /// Publishes the notifications of appended events until the channel is closed. Retries
+    /// after failures.
     pub async fn run(self: Arc<Self>, deployments: Deployments) {
-        let mut pauses = Pauses::new();
+        let mut backoff = journal_backoff();
         loop {
             match self.catch_up(&deployments).await {
                 Ok(true) => {
-                    pauses = Pauses::new();
+                    backoff.reset();
                     self.appended.notified().await;
                 }
                 Ok(false) => return,
                 Err(error) => {
-                    pauses.pause(&error).await;
+                    log_retry(&error);
+                    backoff.wait().await;
                 }
             }
         }
     }
 
-    /// Reads what was appended and tells it. False where nobody watches.
+    /// Reads events up to the journal's end. Returns false where the channel is closed.
     async fn catch_up(&self, deployments: &Deployments) -> Result<bool, Error> {
         loop {
-            let from = {
+            let next_seq = {
                 let inner = self.lock();
-                if inner.closed {
+                if inner.is_closed {
                     return Ok(false);
                 }
                 inner.state.as_ref().map_or(0, |state| state.next_seq)
             };
             let events = deployments
-                .events(self.id, from, PAGE, Duration::ZERO)
+                .events(self.id, next_seq, PAGE_SIZE, Duration::ZERO)
                 .await?;
             let mut inner = self.lock();
             for event in &events {
-                inner.take(deployments.epoch(), event)?;
+                inner.apply(deployments.epoch(), event)?;
             }
-            if events.len() < PAGE {
+            if events.len() < PAGE_SIZE {
                 return Ok(true);
             }
         }
     }
 
-    /// Takes somebody in, who is told nothing before [`Self::attach`]; and the state at the
-    /// place where they start, where they need it.
-    pub fn join(
+    /// Adds a subscriber. It gets no notifications before [`Self::activate`]. Returns where
+    /// the subscription starts, and a snapshot where the subscriber needs one.
+    pub fn subscribe(
         &self,
         epoch: &str,
-        peer: &Peer,
-        resume: Option<&Resume>,
-    ) -> Result<(Start, Option<Value>), Closed> {
-        let mut inner = self.open()?;
-        let start = inner.topic.start(epoch, resume);
-        inner.topic.join(peer, start);
+        connection: &ConnectionHandle,
+        resume: Option<&ResumePosition>,
+    ) -> Result<(StartPoint, Option<Value>), ChannelClosed> {
+        let mut inner = self.lock_open()?;
+        let start = inner.topic.start_point(epoch, resume);
+        inner.topic.subscribe(connection, start);
         Ok((start, inner.snapshot(start)))
     }
 
-    /// They have been answered.
-    pub fn attach(&self, peer: u64) {
-        self.lock().topic.attach(peer);
+    /// The answer to the subscription is sent: starts sending notifications.
+    pub fn activate(&self, connection_id: u64) {
+        self.lock().topic.activate(connection_id);
     }
 
-    /// Tells them nothing more. True where nobody is left, and so the channel is closed.
-    pub fn leave(&self, peer: u64) -> bool {
-        self.lock().topic.leave(peer);
-        self.close_if_deserted()
+    /// Returns true where this was the last subscriber: the channel is then closed.
+    pub fn unsubscribe(&self, connection_id: u64) -> bool {
+        self.lock().topic.unsubscribe(connection_id);
+        self.close_if_unused()
     }
 
-    /// For a stream, which looks for itself.
+    /// Starts a stream, which reads notifications with [`Self::notifications_after`]. The
+    /// channel stays open while the receiver lives.
     pub fn watch(
         &self,
         epoch: &str,
-        resume: Option<&Resume>,
-    ) -> Result<(Start, Option<Value>, watch::Receiver<Offset>), Closed> {
-        let inner = self.open()?;
-        let start = inner.topic.start(epoch, resume);
+        resume: Option<&ResumePosition>,
+    ) -> Result<(StartPoint, Option<Value>, watch::Receiver<Offset>), ChannelClosed> {
+        let inner = self.lock_open()?;
+        let start = inner.topic.start_point(epoch, resume);
         Ok((start, inner.snapshot(start), inner.topic.watch()))
     }
 
-    /// At most `most` messages after this place, and whether there will be no more after
-    /// these. Nothing where some of them are not kept any more.
-    pub fn after(&self, seen: Offset, most: usize) -> Option<(Vec<Told>, bool)> {
+    /// At most `limit` notifications after this offset, and whether there will be no more
+    /// after these. `None` where some of them were discarded.
+    pub fn notifications_after(
+        &self,
+        offset: Offset,
+        limit: usize,
+    ) -> Option<(Vec<Notification>, bool)> {
         let inner = self.lock();
-        let told = inner.topic.after(seen, most)?;
-        let ended = inner
+        let notifications = inner.topic.after(offset, limit)?;
+        let has_ended = inner
             .state
             .as_ref()
             .is_some_and(|state| state.status().is_final());
-        let over = ended && told.len() < most;
-        Some((told, over))
+        let is_last = has_ended && notifications.len() < limit;
+        Some((notifications, is_last))
     }
 
-    /// True where nobody is left, and so the channel is closed.
-    pub fn close_if_deserted(&self) -> bool {
+    /// Closes the channel where it has no subscribers and no streams. Returns whether it is
+    /// closed.
+    pub fn close_if_unused(&self) -> bool {
         let mut inner = self.lock();
-        inner.closed |= inner.topic.is_deserted();
-        let closed = inner.closed;
+        inner.is_closed |= inner.topic.is_unused();
+        let is_closed = inner.is_closed;
         drop(inner);
-        if closed {
+        if is_closed {
             self.wake();
         }
-        closed
+        is_closed
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, Inner>, Closed> {
+    fn lock_open(&self) -> Result<MutexGuard<'_, Inner>, ChannelClosed> {
         let inner = self.lock();
-        if inner.closed { Err(Closed) } else { Ok(inner) }
+        if inner.is_closed {
+            Err(ChannelClosed)
+        } else {
+            Ok(inner)
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -191,24 +202,24 @@ impl Channel {
 }
 
 impl Inner {
-    /// What has been taken before changes nothing.
-    fn take(&mut self, epoch: &str, event: &Event) -> Result<(), IllegalTransition> {
-        let (before, state) = match &mut self.state {
+    /// Ignores events that were applied before.
+    fn apply(&mut self, epoch: &str, event: &Event) -> Result<(), IllegalTransition> {
+        let (status_before, state) = match &mut self.state {
             Some(state) if event.seq < state.next_seq => return Ok(()),
             Some(state) => {
-                let before = state.status();
+                let status_before = state.status();
                 state.apply(event)?;
-                (Some(before), &*state)
+                (Some(status_before), &*state)
             }
             none => (None, &*none.insert(Deployment::begin(event)?)),
         };
-        for told in tell(epoch, before, event, state) {
-            self.topic.publish(told);
+        for notification in notifications(epoch, status_before, event, state) {
+            self.topic.publish(notification);
         }
         Ok(())
     }
 
-    fn snapshot(&self, start: Start) -> Option<Value> {
+    fn snapshot(&self, start: StartPoint) -> Option<Value> {
         if start.recovered {
             return None;
         }

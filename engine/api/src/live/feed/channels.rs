@@ -7,27 +7,29 @@ use hotswap_runner::deployments::Error;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::channel::Channel;
-use super::recent::Kept;
+use super::replay_buffer::Retention;
 
-/// The deployments that somebody watches.
+/// The channels of all deployments that have subscribers or streams.
 #[derive(Debug)]
-pub(super) struct Channels {
-    kept: Kept,
+pub(crate) struct Channels {
+    retention: Retention,
     open: Mutex<HashMap<DeploymentId, Arc<Channel>>>,
 }
 
 impl Channels {
-    /// None yet; each will keep so many messages for those who come back.
-    pub fn new(kept: Kept) -> Self {
+    /// `retention` applies to each channel.
+    pub fn new(retention: Retention) -> Self {
         let open = Mutex::default();
-        Self { kept, open }
+        Self { retention, open }
     }
 
-    /// The channel of a deployment, up to date. It may be closed by the time it is used.
+    /// Returns the channel of a deployment. Opens it where there is none: reads the journal
+    /// and spawns a task that follows it. Another caller may close the channel at any time
+    /// before it is used.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment, and where the store fails.
-    pub async fn of(
+    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+    pub async fn get_or_open(
         &self,
         id: DeploymentId,
         deployments: &Deployments,
@@ -35,53 +37,57 @@ impl Channels {
         let channel = {
             let mut channels = self.lock();
             let channel = channels.entry(id);
-            Arc::clone(channel.or_insert_with(|| Arc::new(Channel::new(id, self.kept))))
+            Arc::clone(channel.or_insert_with(|| Arc::new(Channel::new(id, self.retention))))
         };
         match channel.load(deployments).await {
-            Ok(mine) => {
-                if mine {
+            Ok(loaded_here) => {
+                if loaded_here {
                     tokio::spawn(Arc::clone(&channel).run(deployments.clone()));
                 }
                 Ok(channel)
             }
             Err(error) => {
-                self.release(id, &channel);
+                self.close_if_unused(id, &channel);
                 Err(error)
             }
         }
     }
 
-    /// Forgets a channel that nobody watches.
-    pub fn release(&self, id: DeploymentId, channel: &Arc<Channel>) {
+    /// Closes and removes a channel without subscribers and streams.
+    pub fn close_if_unused(&self, id: DeploymentId, channel: &Arc<Channel>) {
         let mut channels = self.lock();
-        if channel.close_if_deserted()
+        if channel.close_if_unused()
             && channels
                 .get(&id)
-                .is_some_and(|one| Arc::ptr_eq(one, channel))
+                .is_some_and(|current| Arc::ptr_eq(current, channel))
         {
             channels.remove(&id);
         }
     }
 
-    /// Tells a peer nothing more of a deployment.
-    pub fn leave(&self, id: DeploymentId, peer: u64) {
+    /// Unsubscribes a connection from a deployment.
+    pub fn unsubscribe(&self, id: DeploymentId, connection_id: u64) {
         let mut channels = self.lock();
-        if channels.get(&id).is_some_and(|channel| channel.leave(peer)) {
+        if channels
+            .get(&id)
+            .is_some_and(|channel| channel.unsubscribe(connection_id))
+        {
             channels.remove(&id);
         }
     }
 
-    /// Wakes channels as their deployments go on, without end.
+    /// Wakes the channels of deployments to which events are appended. Returns only when the
+    /// engine ends.
     pub async fn follow(&self, deployments: &Deployments) {
         let mut appended = deployments.subscribe();
         loop {
             match appended.recv().await {
-                Ok(told) => {
-                    if let Some(channel) = self.lock().get(&told.deployment) {
+                Ok(append) => {
+                    if let Some(channel) = self.lock().get(&append.deployment) {
                         channel.wake();
                     }
                 }
-                // It is not known whose news were missed.
+                // It is unknown which deployments were missed.
                 Err(RecvError::Lagged(_)) => {
                     self.lock().values().for_each(|channel| channel.wake());
                 }

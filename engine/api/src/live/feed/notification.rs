@@ -1,24 +1,32 @@
-//! What follows from an event, for those who watch. Pure.
+//! The notifications of an event. Pure.
 
 use hotswap_core::{Call, Deployment, Event, EventBody, NodeState, Outcome, Status};
+use hotswap_signalr::OutboundMessage;
 use poem_openapi::types::ToJSON;
 use serde_json::{Map, Value, json};
 
+use super::offset::Offset;
 use crate::view;
 
-/// Something to tell whoever watches.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Announcement {
-    /// The name under which clients hear it.
+/// A notification to subscribers, and its place among all notifications.
+#[derive(Debug, Clone)]
+pub(crate) struct Notification {
+    pub offset: Offset,
+    /// The name of the client's handler.
     pub target: &'static str,
-    /// What is told.
-    pub fields: Map<String, Value>,
-    /// Whether a later one of the same deployment and target makes it worthless.
-    pub newest: bool,
+    pub message: OutboundMessage,
 }
 
-/// The names under which clients hear of deployments.
-pub(crate) mod target {
+/// A notification without the fields that all have in common.
+struct Draft {
+    target: &'static str,
+    fields: Map<String, Value>,
+    /// Whether a newer one of the same deployment and target replaces it.
+    is_replaceable: bool,
+}
+
+/// The names of the clients' handlers.
+mod target {
     pub const STARTED: &str = "DeploymentStarted";
     pub const STATUS: &str = "DeploymentStatusChanged";
     pub const PROGRESS: &str = "DeploymentProgress";
@@ -28,54 +36,78 @@ pub(crate) mod target {
     pub const FAILED: &str = "DeploymentFailed";
 }
 
-/// What follows from `event`, given where the deployment was before and what it is after.
-pub(crate) fn announcements(
-    before: Option<Status>,
+/// The notifications of `event`, with their offsets. `status_before` is the status before
+/// the event, or `None` for the first event; `after` is the deployment after the event.
+pub(super) fn notifications(
+    epoch: &str,
+    status_before: Option<Status>,
     event: &Event,
     after: &Deployment,
-) -> Vec<Announcement> {
-    let mut told = Vec::new();
-    if before.is_none() {
-        told.push(started(event, after));
-    }
-    let status = after.status();
-    if before != Some(status) {
-        told.push(status_changed(before, event, after));
-    }
-    if let EventBody::Called {
-        request: Call::Progress { stage, percent },
-        ..
-    } = &event.body
-    {
-        let fields = json!({
-            "stage": stage,
-            "progress": percent,
-            "timestamp": event.at.millis(),
-        });
-        told.push(Announcement::new(target::PROGRESS, fields, true));
-    }
-    told.extend(nodes_changed(event, after));
-    told.extend(approval(event));
-    if let EventBody::Ended { outcome, .. } = &event.body {
-        told.push(ended(*outcome, event, after));
-    }
-    told
+) -> Vec<Notification> {
+    let drafts = drafts(status_before, event, after);
+    let count = drafts.len();
+    let id = after.header.id.to_string();
+    let complete = |(index, draft): (usize, Draft)| {
+        draft.complete(epoch, &id, Offset::of(event.position, index, count))
+    };
+    drafts.into_iter().enumerate().map(complete).collect()
 }
 
-impl Announcement {
-    fn new(target: &'static str, fields: Value, newest: bool) -> Self {
-        let Value::Object(fields) = fields else {
-            return Self::new(target, json!({}), newest);
+fn drafts(status_before: Option<Status>, event: &Event, after: &Deployment) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    if status_before.is_none() {
+        drafts.push(started(event, after));
+    }
+    if status_before != Some(after.status()) {
+        drafts.push(status_changed(status_before, event, after));
+    }
+    drafts.extend(progress(event));
+    drafts.extend(nodes_changed(event, after));
+    drafts.extend(approval_requested(event));
+    if let EventBody::Ended { outcome, .. } = &event.body {
+        drafts.push(ended(*outcome, event, after));
+    }
+    drafts
+}
+
+impl Draft {
+    fn new(target: &'static str, fields: Value) -> Self {
+        let fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
         };
         Self {
             target,
             fields,
-            newest,
+            is_replaceable: false,
+        }
+    }
+
+    fn complete(self, epoch: &str, execution_id: &str, offset: Offset) -> Notification {
+        let Self {
+            target,
+            mut fields,
+            is_replaceable,
+        } = self;
+        fields.insert("executionId".to_owned(), execution_id.into());
+        // Inside the argument: some clients fail on unknown fields of the message itself.
+        fields.insert("epoch".to_owned(), epoch.into());
+        fields.insert("offset".to_owned(), offset.to_string().into());
+        let argument = Value::Object(fields);
+        let message = if is_replaceable {
+            OutboundMessage::replaceable(format!("{target} {execution_id}"), target, argument)
+        } else {
+            OutboundMessage::new(target, argument)
+        };
+        Notification {
+            offset,
+            target,
+            message,
         }
     }
 }
 
-fn started(event: &Event, state: &Deployment) -> Announcement {
+fn started(event: &Event, state: &Deployment) -> Draft {
     let header = &state.header;
     let fields = json!({
         "moduleName": header.module.name.as_str(),
@@ -85,22 +117,42 @@ fn started(event: &Event, state: &Deployment) -> Announcement {
         "requesterEmail": header.requester.email,
         "timestamp": event.at.millis(),
     });
-    Announcement::new(target::STARTED, fields, false)
+    Draft::new(target::STARTED, fields)
 }
 
-fn status_changed(before: Option<Status>, event: &Event, state: &Deployment) -> Announcement {
+fn progress(event: &Event) -> Option<Draft> {
+    let EventBody::Called {
+        request: Call::Progress { stage, percent },
+        ..
+    } = &event.body
+    else {
+        return None;
+    };
+    let fields = json!({
+        "stage": stage,
+        "progress": percent,
+        "timestamp": event.at.millis(),
+    });
+    let draft = Draft::new(target::PROGRESS, fields);
+    Some(Draft {
+        is_replaceable: true,
+        ..draft
+    })
+}
+
+fn status_changed(status_before: Option<Status>, event: &Event, state: &Deployment) -> Draft {
     let mut fields = json!({
         "status": state.status().as_str(),
         "updatedAt": event.at.millis(),
         "details": details(event, state),
     });
-    if let Some(before) = before {
-        fields["previousStatus"] = before.as_str().into();
+    if let Some(status_before) = status_before {
+        fields["previousStatus"] = status_before.as_str().into();
     }
-    Announcement::new(target::STATUS, fields, false)
+    Draft::new(target::STATUS, fields)
 }
 
-/// Why the status is what it is, in a sentence; nothing where the status says it all.
+/// Explains the status in a sentence. Empty where the status says enough.
 fn details(event: &Event, state: &Deployment) -> String {
     match &event.body {
         EventBody::Requested(header) => format!("requested by {}", header.requester.email),
@@ -112,12 +164,12 @@ fn details(event: &Event, state: &Deployment) -> String {
         EventBody::Paused { by } => format!("paused by {by}"),
         EventBody::Resumed { by } => format!("resumed by {by}"),
         EventBody::Decided { decision } => {
-            let word = if decision.approved {
+            let verb = if decision.approved {
                 "approved"
             } else {
                 "rejected"
             };
-            format!("{word} by {}", decision.by)
+            format!("{verb} by {}", decision.by)
         }
         EventBody::Reverting { cause } => cause.message.clone(),
         EventBody::Ended { .. } => {
@@ -132,7 +184,7 @@ fn details(event: &Event, state: &Deployment) -> String {
     }
 }
 
-fn nodes_changed(event: &Event, state: &Deployment) -> Option<Announcement> {
+fn nodes_changed(event: &Event, state: &Deployment) -> Option<Draft> {
     let changed = state
         .nodes
         .iter()
@@ -146,10 +198,10 @@ fn nodes_changed(event: &Event, state: &Deployment) -> Option<Announcement> {
         return None;
     }
     let fields = json!({ "nodes": changed, "timestamp": event.at.millis() });
-    Some(Announcement::new(target::NODES, fields, false))
+    Some(Draft::new(target::NODES, fields))
 }
 
-fn approval(event: &Event) -> Option<Announcement> {
+fn approval_requested(event: &Event) -> Option<Draft> {
     let (prompt, due) = match &event.body {
         EventBody::Gated { prompt, due } => (prompt, Some(*due)),
         EventBody::Called {
@@ -163,18 +215,18 @@ fn approval(event: &Event) -> Option<Announcement> {
     if let Some(due) = due {
         fields["due"] = due.millis().into();
     }
-    Some(Announcement::new(target::APPROVAL, fields, false))
+    Some(Draft::new(target::APPROVAL, fields))
 }
 
-fn ended(outcome: Outcome, event: &Event, state: &Deployment) -> Announcement {
-    let took = event.at.millis().saturating_sub(state.created_at.millis());
+fn ended(outcome: Outcome, event: &Event, state: &Deployment) -> Draft {
+    let duration = event.at.millis().saturating_sub(state.created_at.millis());
     let mut fields = json!({
         "status": state.status().as_str(),
-        "durationMs": took,
+        "durationMs": duration,
         "timestamp": event.at.millis(),
     });
     match outcome {
-        Outcome::Succeeded => Announcement::new(target::COMPLETED, fields, false),
+        Outcome::Succeeded => Draft::new(target::COMPLETED, fields),
         Outcome::RolledBack | Outcome::Failed => {
             if let Some(cause) = state.cause.clone() {
                 let cause: view::Cause = cause.into();
@@ -185,7 +237,7 @@ fn ended(outcome: Outcome, event: &Event, state: &Deployment) -> Announcement {
                 failure.to_json().unwrap_or_default()
             });
             fields["failures"] = failures.collect();
-            Announcement::new(target::FAILED, fields, false)
+            Draft::new(target::FAILED, fields)
         }
     }
 }

@@ -1,143 +1,150 @@
 use std::collections::VecDeque;
 
-use hotswap_signalr::Capacity;
+use hotswap_signalr::QueueCapacity;
 
+use super::notification::Notification;
 use super::offset::Offset;
-use super::tell::Told;
 
-/// The last messages, as many as are worth keeping.
+/// The most recent notifications, for subscribers that reconnect.
 #[derive(Debug)]
-pub(super) struct Recent {
-    told: VecDeque<Told>,
+pub(super) struct ReplayBuffer {
+    notifications: VecDeque<Notification>,
+    /// The size of `notifications`.
     bytes: usize,
-    kept: Kept,
-    /// Everything after this place is here.
-    from: Offset,
-    /// The place of the last message.
-    last: Offset,
+    retention: Retention,
+    /// All notifications after this offset are in the buffer.
+    start: Offset,
+    /// The offset of the last notification.
+    end: Offset,
 }
 
-/// How many are worth keeping.
+/// How much a replay buffer keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kept {
-    pub messages: usize,
-    /// In JSON.
+pub(crate) struct Retention {
+    /// The maximum number of notifications.
+    pub notifications: usize,
+    /// The maximum size in bytes, as JSON.
     pub bytes: usize,
 }
 
-impl Kept {
-    /// Half of what may wait for one client: a replay leaves room for what happens
-    /// meanwhile. Were it more, whoever came back for it would be closed again each time.
-    pub fn of(capacity: &Capacity) -> Self {
+impl Retention {
+    /// Half of the send queue's capacity. The other half is for notifications that come
+    /// during a replay. If a replay could fill the queue, the client would be closed each
+    /// time it resumes.
+    pub fn half_of(capacity: &QueueCapacity) -> Self {
         Self {
-            messages: capacity.records / 2,
+            notifications: capacity.messages / 2,
             bytes: capacity.bytes / 2,
         }
     }
 }
 
-impl Recent {
-    /// Nothing yet, after this place.
-    pub fn new(kept: Kept, from: Offset) -> Self {
+impl ReplayBuffer {
+    /// An empty buffer for the notifications after `start`.
+    pub fn new(retention: Retention, start: Offset) -> Self {
         Self {
-            told: VecDeque::new(),
+            notifications: VecDeque::new(),
             bytes: 0,
-            kept,
-            from,
-            last: from,
+            retention,
+            start,
+            end: start,
         }
     }
 
-    pub fn push(&mut self, told: Told) {
-        self.last = told.offset;
-        self.bytes += told.event.size();
-        self.told.push_back(told);
-        while (self.told.len() > self.kept.messages || self.bytes > self.kept.bytes)
-            && let Some(first) = self.told.pop_front()
+    pub fn push(&mut self, notification: Notification) {
+        self.end = notification.offset;
+        self.bytes += notification.message.size();
+        self.notifications.push_back(notification);
+        while (self.notifications.len() > self.retention.notifications
+            || self.bytes > self.retention.bytes)
+            && let Some(oldest) = self.notifications.pop_front()
         {
-            self.bytes -= first.event.size();
-            self.from = first.offset;
+            self.bytes -= oldest.message.size();
+            self.start = oldest.offset;
         }
     }
 
-    /// The place of the last message.
-    pub fn last(&self) -> Offset {
-        self.last
+    /// The offset of the last notification.
+    pub fn end(&self) -> Offset {
+        self.end
     }
 
-    /// All messages after this place; nothing where some of them are not here any more, or
-    /// nobody can have seen it.
-    pub fn after(&self, seen: Offset) -> Option<impl Iterator<Item = &Told>> {
-        let whole = self.from <= seen && seen <= self.last;
-        let first = self.told.partition_point(|told| told.offset <= seen);
-        whole.then(|| self.told.range(first..))
+    /// All notifications after this offset. `None` where some of them were discarded, or the
+    /// offset is in the future.
+    pub fn after(&self, offset: Offset) -> Option<impl Iterator<Item = &Notification>> {
+        let is_complete = self.start <= offset && offset <= self.end;
+        let first = self
+            .notifications
+            .partition_point(|notification| notification.offset <= offset);
+        is_complete.then(|| self.notifications.range(first..))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use hotswap_signalr::OutboundMessage;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn kept(messages: usize, bytes: usize) -> Kept {
-        Kept { messages, bytes }
+    fn retention(notifications: usize, bytes: usize) -> Retention {
+        Retention {
+            notifications,
+            bytes,
+        }
     }
 
-    fn told(position: u64) -> Told {
-        Told {
+    fn notification(position: u64, argument: Value) -> Notification {
+        Notification {
             offset: Offset::after(position),
             target: "x",
-            event: hotswap_signalr::Event::new("x", json!(position)),
+            message: OutboundMessage::new("x", argument),
         }
     }
 
-    fn positions(recent: &Recent, seen: u64) -> Option<Vec<String>> {
-        let after = recent.after(Offset::after(seen))?;
-        Some(after.map(|told| told.offset.to_string()).collect())
+    fn push(buffer: &mut ReplayBuffer, position: u64) {
+        buffer.push(notification(position, json!(position)));
+    }
+
+    fn offsets_after(buffer: &ReplayBuffer, position: u64) -> Option<Vec<String>> {
+        let after = buffer.after(Offset::after(position))?;
+        Some(after.map(|it| it.offset.to_string()).collect())
     }
 
     #[test]
-    fn tells_all_or_nothing() {
-        let mut recent = Recent::new(kept(3, usize::MAX), Offset::after(0));
-        assert_eq!(positions(&recent, 0), Some(vec![]));
+    fn a_replay_is_complete_or_none() {
+        let mut buffer = ReplayBuffer::new(retention(3, usize::MAX), Offset::after(0));
+        assert_eq!(offsets_after(&buffer, 0), Some(vec![]));
         for position in [2, 5, 6] {
-            recent.push(told(position));
+            push(&mut buffer, position);
         }
         let all = ["2", "5", "6"].map(str::to_owned).to_vec();
-        assert_eq!(positions(&recent, 0), Some(all));
-        recent.push(told(9));
-        assert_eq!(positions(&recent, 0), None, "2 is gone");
-        assert_eq!(positions(&recent, 2).unwrap(), ["5", "6", "9"]);
-        assert_eq!(positions(&recent, 6).unwrap(), ["9"]);
-        assert_eq!(positions(&recent, 9), Some(vec![]));
-        assert_eq!(positions(&recent, 10), None, "nobody was told that");
+        assert_eq!(offsets_after(&buffer, 0), Some(all));
+        push(&mut buffer, 9);
+        assert_eq!(offsets_after(&buffer, 0), None, "2 was discarded");
+        assert_eq!(offsets_after(&buffer, 2).unwrap(), ["5", "6", "9"]);
+        assert_eq!(offsets_after(&buffer, 6).unwrap(), ["9"]);
+        assert_eq!(offsets_after(&buffer, 9), Some(vec![]));
+        assert_eq!(offsets_after(&buffer, 10), None, "10 is in the future");
     }
 
     #[test]
-    fn keeps_no_more_bytes_than_can_be_told_at_once() {
-        let size = told(1).event.size();
-        let mut recent = Recent::new(kept(usize::MAX, 2 * size), Offset::after(0));
+    fn the_size_in_bytes_is_limited() {
+        let size = notification(1, json!(1)).message.size();
+        let mut buffer = ReplayBuffer::new(retention(usize::MAX, 2 * size), Offset::after(0));
         for position in [1, 2, 3] {
-            recent.push(told(position));
+            push(&mut buffer, position);
         }
-        assert_eq!(positions(&recent, 0), None, "1 is gone");
-        assert_eq!(positions(&recent, 1).unwrap(), ["2", "3"]);
-        let event = hotswap_signalr::Event::new("x", json!("x".repeat(2 * size)));
-        let offset = Offset::after(4);
-        let target = "x";
-        recent.push(Told {
-            offset,
-            target,
-            event,
-        });
+        assert_eq!(offsets_after(&buffer, 0), None, "1 was discarded");
+        assert_eq!(offsets_after(&buffer, 1).unwrap(), ["2", "3"]);
+        buffer.push(notification(4, json!("x".repeat(2 * size))));
         assert_eq!(
-            positions(&recent, 3),
+            offsets_after(&buffer, 3),
             None,
-            "4 is larger than all that is kept"
+            "4 exceeds the limit on its own"
         );
-        assert_eq!(positions(&recent, 4), Some(vec![]));
-        recent.push(told(5));
-        assert_eq!(positions(&recent, 4).unwrap(), ["5"]);
+        assert_eq!(offsets_after(&buffer, 4), Some(vec![]));
+        push(&mut buffer, 5);
+        assert_eq!(offsets_after(&buffer, 4).unwrap(), ["5"]);
     }
 }

@@ -1,131 +1,140 @@
 use std::collections::HashMap;
 
-use hotswap_signalr::Peer;
+use hotswap_signalr::{Close, ConnectionHandle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::offset::{Offset, Resume};
-use super::recent::{Kept, Recent};
-use super::tell::Told;
+use super::notification::Notification;
+use super::offset::{Offset, ResumePosition};
+use super::replay_buffer::{ReplayBuffer, Retention};
 
-/// What is told of one thing, and whom.
+/// A sequence of notifications and its subscribers.
 #[derive(Debug)]
 pub(super) struct Topic {
-    recent: Recent,
-    members: HashMap<u64, Member>,
-    /// The place of the last message, for those who look for themselves.
-    last: watch::Sender<Offset>,
+    replay_buffer: ReplayBuffer,
+    /// By connection id.
+    subscribers: HashMap<u64, Subscriber>,
+    /// The offset of the last notification. Streams watch it and read at their own pace.
+    last_offset: watch::Sender<Offset>,
 }
 
 #[derive(Debug)]
-struct Member {
-    peer: Peer,
-    /// They have not been answered yet: nothing may come before the answer. Then they are
-    /// told all after this place.
-    waits_from: Option<Offset>,
+struct Subscriber {
+    connection: ConnectionHandle,
+    /// Set until the answer to the subscription is sent: no notification may come before it.
+    /// The notifications after this offset follow the answer.
+    pending_from: Option<Offset>,
 }
 
-/// Where somebody begins to be told.
+/// Where a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Start {
-    /// All after this place will be told.
+pub(super) struct StartPoint {
+    /// All notifications after this offset will be sent.
     pub offset: Offset,
-    /// Whether that is all they missed. Else they need a snapshot.
+    /// Whether these include everything that the subscriber missed. If not, it needs a
+    /// snapshot.
     pub recovered: bool,
 }
 
 impl Topic {
-    /// Of which nothing after this place has been told yet; keeps so many messages for
-    /// those who come back.
-    pub fn new(kept: Kept, from: Offset) -> Self {
+    /// A topic whose first notification comes after `start`.
+    pub fn new(retention: Retention, start: Offset) -> Self {
         Self {
-            recent: Recent::new(kept, from),
-            members: HashMap::new(),
-            last: watch::Sender::new(from),
+            replay_buffer: ReplayBuffer::new(retention, start),
+            subscribers: HashMap::new(),
+            last_offset: watch::Sender::new(start),
         }
     }
 
-    /// Tells everybody, and keeps it for those who come back.
-    pub fn publish(&mut self, told: Told) {
-        self.members
-            .retain(|_, member| member.waits_from.is_some() || member.peer.send(&told.event));
-        let offset = told.offset;
-        self.recent.push(told);
-        self.last.send_replace(offset);
+    /// Sends a notification to all subscribers and adds it to the replay buffer. Removes
+    /// subscribers whose connection is closed.
+    pub fn publish(&mut self, notification: Notification) {
+        self.subscribers.retain(|_, subscriber| {
+            subscriber.pending_from.is_some() || subscriber.connection.send(&notification.message)
+        });
+        let offset = notification.offset;
+        self.replay_buffer.push(notification);
+        self.last_offset.send_replace(offset);
     }
 
-    /// Where whoever gives `resume` begins.
-    pub fn start(&self, epoch: &str, resume: Option<&Resume>) -> Start {
-        let seen = resume
+    /// Where a subscriber with this position starts.
+    pub fn start_point(&self, epoch: &str, resume: Option<&ResumePosition>) -> StartPoint {
+        let resumed = resume
             .filter(|resume| resume.epoch == epoch)
             .and_then(|resume| resume.offset.parse().ok())
-            .filter(|seen| self.recent.after(*seen).is_some());
-        Start {
-            offset: seen.unwrap_or(self.recent.last()),
-            recovered: seen.is_some(),
+            .filter(|offset| self.replay_buffer.after(*offset).is_some());
+        StartPoint {
+            offset: resumed.unwrap_or(self.replay_buffer.end()),
+            recovered: resumed.is_some(),
         }
     }
 
-    /// Takes somebody in. They are told nothing before [`Self::attach`].
-    pub fn join(&mut self, peer: &Peer, start: Start) {
-        let member = Member {
-            peer: peer.clone(),
-            waits_from: Some(start.offset),
+    /// Adds a subscriber. It gets no notifications before [`Self::activate`].
+    pub fn subscribe(&mut self, connection: &ConnectionHandle, start: StartPoint) {
+        let subscriber = Subscriber {
+            connection: connection.clone(),
+            pending_from: Some(start.offset),
         };
-        self.members.insert(peer.number(), member);
+        self.subscribers.insert(connection.id(), subscriber);
     }
 
-    /// They have been answered: tells them what came since, and from now on everything.
-    pub fn attach(&mut self, number: u64) {
-        let Some(member) = self.members.get_mut(&number) else {
+    /// The answer to the subscription is sent: sends what came since its start point, and
+    /// from now on each notification.
+    pub fn activate(&mut self, connection_id: u64) {
+        let Some(subscriber) = self.subscribers.get_mut(&connection_id) else {
             return;
         };
-        let Some(from) = member.waits_from.take() else {
+        let Some(from) = subscriber.pending_from.take() else {
             return;
         };
-        match self.recent.after(from) {
-            Some(missed) => missed.for_each(|told| {
-                member.peer.send(&told.event);
+        match self.replay_buffer.after(from) {
+            Some(missed) => missed.for_each(|notification| {
+                subscriber.connection.send(&notification.message);
             }),
-            // More happened since the answer than is kept: never a part of it.
-            None => member.peer.close(hotswap_signalr::Close {
+            // More came since the answer than the replay buffer keeps. Sending a part of it
+            // would break the promise to the client.
+            None => subscriber.connection.close(Close {
                 error: Some("Too much happened at once; connect again and resume.".to_owned()),
                 allow_reconnect: true,
             }),
         }
     }
 
-    /// Tells them nothing more.
-    pub fn leave(&mut self, number: u64) {
-        self.members.remove(&number);
+    pub fn unsubscribe(&mut self, connection_id: u64) {
+        self.subscribers.remove(&connection_id);
     }
 
-    /// Whether anybody is told.
-    pub fn is_deserted(&self) -> bool {
-        self.members.is_empty() && self.last.receiver_count() == 0
+    /// Whether there are no subscribers and no streams.
+    pub fn is_unused(&self) -> bool {
+        self.subscribers.is_empty() && self.last_offset.receiver_count() == 0
     }
 
-    /// For those who look for themselves; as long as it lives, the topic is not deserted.
+    /// Signals new notifications to a stream. The topic is in use while the receiver lives.
     pub fn watch(&self) -> watch::Receiver<Offset> {
-        self.last.subscribe()
+        self.last_offset.subscribe()
     }
 
-    /// At most `most` messages after this place; nothing where some are not kept any more.
-    pub fn after(&self, seen: Offset, most: usize) -> Option<Vec<Told>> {
-        let missed = self.recent.after(seen)?;
-        Some(missed.take(most).cloned().collect())
+    /// At most `limit` notifications after this offset. `None` where some of them were
+    /// discarded.
+    pub fn after(&self, offset: Offset, limit: usize) -> Option<Vec<Notification>> {
+        let notifications = self.replay_buffer.after(offset)?;
+        Some(notifications.take(limit).cloned().collect())
     }
 }
 
-/// What is answered to whoever subscribes.
-pub(super) fn subscription(epoch: &str, start: Start, snapshot: Option<Value>) -> Value {
-    let mut answer = json!({
+/// The answer to a subscription.
+pub(crate) fn subscription_response(
+    epoch: &str,
+    start: StartPoint,
+    snapshot: Option<Value>,
+) -> Value {
+    let mut response = json!({
         "epoch": epoch,
         "offset": start.offset.to_string(),
         "recovered": start.recovered,
     });
     if let Some(snapshot) = snapshot {
-        answer["snapshot"] = snapshot;
+        response["snapshot"] = snapshot;
     }
-    answer
+    response
 }

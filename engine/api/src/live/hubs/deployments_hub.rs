@@ -4,30 +4,26 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
-use futures_util::stream::{self, BoxStream};
 use hotswap_core::DeploymentId;
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
-use hotswap_signalr::{Call, Caller, Capacity, Hub, HubError, Items, Peer, Reply};
+use hotswap_signalr::{
+    Caller, ConnectionHandle, Hub, HubError, Invocation, QueueCapacity, Reply, StreamItems,
+};
 use poem_openapi::types::ToJSON;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use super::channel::Channel;
-use super::channels::Channels;
-use super::everything::Everything;
-use super::offset::{Offset, Resume};
-use super::recent::Kept;
-use super::topic::subscription;
+use super::deployment_stream::stream_deployment;
 use crate::auth::{Identity, Role};
+use crate::live::feed::{
+    AllDeployments, Channel, Channels, ResumePosition, Retention, subscription_response,
+};
 use crate::view;
 
-/// Deployments that one connection may watch one by one.
-const MOST: usize = 100;
-/// Deployments that a snapshot of all shows.
-const SHOWN: usize = 500;
-/// Messages of a stream that are taken at once.
-const PIECE: usize = 64;
+/// The maximum number of deployments that one connection subscribes to.
+const MAX_SUBSCRIPTIONS: usize = 100;
+/// The maximum number of deployments in a snapshot of all.
+const MAX_SNAPSHOT: usize = 500;
 
 /// The hub of deployments. Cheap to clone.
 #[derive(Clone)]
@@ -35,78 +31,70 @@ pub(crate) struct DeploymentsHub(Arc<Inner>);
 
 struct Inner {
     deployments: Deployments,
-    channels: Channels,
-    everything: Arc<Everything>,
-    /// What each peer watches one by one.
-    watched: Mutex<HashMap<u64, HashSet<DeploymentId>>>,
+    channels: Arc<Channels>,
+    all_deployments: Arc<AllDeployments>,
+    /// The deployments that each connection subscribes to, by connection id.
+    subscriptions: Mutex<HashMap<u64, HashSet<DeploymentId>>>,
 }
 
 impl DeploymentsHub {
-    /// Of clients for whom this much may wait.
-    pub fn new(deployments: Deployments, capacity: &Capacity) -> Self {
-        let kept = Kept::of(capacity);
+    /// `capacity` is that of the clients' send queues.
+    pub fn new(deployments: Deployments, capacity: &QueueCapacity) -> Self {
+        let retention = Retention::half_of(capacity);
         Self(Arc::new(Inner {
             deployments,
-            channels: Channels::new(kept),
-            everything: Arc::new(Everything::new(kept)),
-            watched: Mutex::new(HashMap::new()),
+            channels: Arc::new(Channels::new(retention)),
+            all_deployments: Arc::new(AllDeployments::new(retention)),
+            subscriptions: Mutex::new(HashMap::new()),
         }))
     }
 
-    /// Follows what happens, without end.
+    /// Publishes notifications as events are appended. Returns only when the engine ends.
     pub async fn follow(&self) {
         self.0.channels.follow(&self.0.deployments).await;
     }
 
     async fn subscribe(
         &self,
-        peer: &Peer,
+        connection: &ConnectionHandle,
         id: DeploymentId,
-        resume: Option<Resume>,
+        resume: Option<ResumePosition>,
     ) -> Result<Reply, HubError> {
-        let inner = &self.0;
-        {
-            let mut watched = inner.watched();
-            let watched = watched.entry(peer.number()).or_default();
-            if watched.len() >= MOST && !watched.contains(&id) {
-                let text = format!(
-                    "this connection watches {MOST} deployments: unsubscribe from one first, or use a second connection"
-                );
-                return Err(HubError::Told(text));
-            }
-            watched.insert(id);
-        }
-        let joined = self.join(peer, id, resume.as_ref()).await;
-        let (channel, answer) = match joined {
-            Ok(joined) => joined,
+        self.add_subscription(connection.id(), id)?;
+        let subscribed = self.subscribe_to_channel(connection, id, resume.as_ref());
+        let (channel, response) = match subscribed.await {
+            Ok(subscribed) => subscribed,
             Err(error) => {
-                if let Some(watched) = inner.watched().get_mut(&peer.number()) {
-                    watched.remove(&id);
-                }
+                self.remove_subscription(connection.id(), id);
                 return Err(error);
             }
         };
-        // It may have gone while the journal was read; then nobody else will say so.
-        if peer.is_closed() {
-            self.gone(peer.number());
+        // It may have disconnected while the journal was read. `on_disconnected` is not
+        // called again.
+        if connection.is_closed() {
+            self.remove_connection(connection.id());
         }
-        let number = peer.number();
-        Ok(Reply::then(answer, move || channel.attach(number)))
+        let connection_id = connection.id();
+        Ok(Reply::with_follow_up(response, move || {
+            channel.activate(connection_id);
+        }))
     }
 
-    async fn join(
+    async fn subscribe_to_channel(
         &self,
-        peer: &Peer,
+        connection: &ConnectionHandle,
         id: DeploymentId,
-        resume: Option<&Resume>,
+        resume: Option<&ResumePosition>,
     ) -> Result<(Arc<Channel>, Value), HubError> {
         let deployments = &self.0.deployments;
+        let epoch = deployments.epoch();
         loop {
-            let channel = self.0.channels.of(id, deployments).await.map_err(told)?;
-            // Whoever was the last to leave may have closed it just now.
-            if let Ok((start, snapshot)) = channel.join(deployments.epoch(), peer, resume) {
-                let answer = subscription(deployments.epoch(), start, snapshot);
-                return Ok((channel, answer));
+            let channel = self.0.channels.get_or_open(id, deployments).await;
+            let channel = channel.map_err(to_hub_error)?;
+            // Its last subscriber may have left just now.
+            if let Ok((start, snapshot)) = channel.subscribe(epoch, connection, resume) {
+                let response = subscription_response(epoch, start, snapshot);
+                return Ok((channel, response));
             }
             tokio::task::yield_now().await;
         }
@@ -115,232 +103,166 @@ impl DeploymentsHub {
     async fn subscribe_to_all(
         &self,
         caller: &Caller<Identity>,
-        resume: Option<Resume>,
+        resume: Option<ResumePosition>,
     ) -> Result<Reply, HubError> {
         if caller.user.role < Role::Admin {
             return Err(HubError::Unauthorized);
         }
         let inner = &self.0;
-        let (deployments, everything) = (&inner.deployments, &inner.everything);
-        let start = everything
-            .join(deployments, &caller.peer, resume.as_ref())
+        let (deployments, all_deployments) = (&inner.deployments, &inner.all_deployments);
+        let start = all_deployments
+            .subscribe(deployments, &caller.connection, resume.as_ref())
             .await
-            .map_err(told)?;
-        let number = caller.peer.number();
+            .map_err(to_hub_error)?;
+        let connection_id = caller.connection.id();
         let snapshot = if start.recovered {
             None
         } else {
-            let open = self.open().await;
-            if open.is_err() {
-                everything.leave(number);
+            let snapshot = self.snapshot_of_all().await;
+            if snapshot.is_err() {
+                all_deployments.unsubscribe(connection_id);
             }
-            Some(open.map_err(told)?)
+            Some(snapshot.map_err(to_hub_error)?)
         };
-        if caller.peer.is_closed() {
-            everything.leave(number);
+        if caller.connection.is_closed() {
+            all_deployments.unsubscribe(connection_id);
         }
-        let answer = subscription(deployments.epoch(), start, snapshot);
-        let everything = Arc::clone(everything);
-        Ok(Reply::then(answer, move || everything.attach(number)))
+        let response = subscription_response(deployments.epoch(), start, snapshot);
+        let all_deployments = Arc::clone(all_deployments);
+        Ok(Reply::with_follow_up(response, move || {
+            all_deployments.activate(connection_id);
+        }))
     }
 
-    /// Those that have not ended, newest first. May show already what the first messages
-    /// tell: it is read after the place where they begin.
-    async fn open(&self) -> Result<Value, Error> {
+    /// The deployments that have not ended, newest first. It is read after the start point,
+    /// so it may already include what the first notifications tell.
+    async fn snapshot_of_all(&self) -> Result<Value, Error> {
         let deployments = &self.0.deployments;
         let open = deployments.open().await?;
-        let more = open.len() > SHOWN;
-        let mut shown = Vec::with_capacity(open.len().min(SHOWN));
-        for (id, _) in open.into_iter().rev().take(SHOWN) {
+        let has_more = open.len() > MAX_SNAPSHOT;
+        let mut summaries = Vec::with_capacity(open.len().min(MAX_SNAPSHOT));
+        for (id, _) in open.into_iter().rev().take(MAX_SNAPSHOT) {
             let summary = view::DeploymentSummary::from(deployments.get(id).await?);
-            shown.push(summary.to_json().unwrap_or_default());
+            summaries.push(summary.to_json().unwrap_or_default());
         }
-        Ok(json!({ "deployments": shown, "more": more }))
+        Ok(json!({ "deployments": summaries, "more": has_more }))
     }
 
-    async fn follow_one(
-        &self,
-        id: DeploymentId,
-        resume: Option<Resume>,
-    ) -> Result<BoxStream<'static, Result<Value, HubError>>, HubError> {
-        let deployments = &self.0.deployments;
-        let epoch = deployments.epoch().to_owned();
-        let (channel, start, snapshot, last) = loop {
-            let channel = self.0.channels.of(id, deployments).await.map_err(told)?;
-            if let Ok((start, snapshot, last)) = channel.watch(&epoch, resume.as_ref()) {
-                break (channel, start, snapshot, last);
-            }
-            tokio::task::yield_now().await;
-        };
-        let first = item("Subscribed", subscription(&epoch, start, snapshot));
-        let watching = Watching {
-            hub: self.clone(),
-            id,
-            channel,
-            epoch,
-            seen: start.offset,
-            last: Some(last),
-        };
-        let rest = stream::unfold(Some(watching), |watching| async move {
-            let mut watching = watching?;
-            let (items, over) = watching.next().await;
-            Some((stream::iter(items).map(Ok), (!over).then_some(watching)))
-        });
-        Ok(stream::iter([Ok(first)]).chain(rest.flatten()).boxed())
+    /// # Errors
+    /// Where the connection has the maximum number of subscriptions.
+    fn add_subscription(&self, connection_id: u64, id: DeploymentId) -> Result<(), HubError> {
+        let mut subscriptions = self.0.subscriptions();
+        let subscriptions = subscriptions.entry(connection_id).or_default();
+        if subscriptions.len() >= MAX_SUBSCRIPTIONS && !subscriptions.contains(&id) {
+            let text = format!(
+                "this connection subscribes to {MAX_SUBSCRIPTIONS} deployments, the maximum: unsubscribe from one first, or use a second connection"
+            );
+            return Err(HubError::Exception(text));
+        }
+        subscriptions.insert(id);
+        Ok(())
     }
 
-    fn gone(&self, number: u64) {
-        let watched = self.0.watched().remove(&number);
-        for id in watched.into_iter().flatten() {
-            self.0.channels.leave(id, number);
+    fn remove_subscription(&self, connection_id: u64, id: DeploymentId) {
+        if let Some(subscriptions) = self.0.subscriptions().get_mut(&connection_id) {
+            subscriptions.remove(&id);
         }
-        self.0.everything.leave(number);
+    }
+
+    fn remove_connection(&self, connection_id: u64) {
+        let subscriptions = self.0.subscriptions().remove(&connection_id);
+        for id in subscriptions.into_iter().flatten() {
+            self.0.channels.unsubscribe(id, connection_id);
+        }
+        self.0.all_deployments.unsubscribe(connection_id);
     }
 }
 
 impl Inner {
-    fn watched(&self) -> MutexGuard<'_, HashMap<u64, HashSet<DeploymentId>>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn subscriptions(&self) -> MutexGuard<'_, HashMap<u64, HashSet<DeploymentId>>> {
+        self.subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Hub for DeploymentsHub {
     type User = Identity;
 
-    async fn invoke(&self, caller: &Caller<Identity>, mut call: Call) -> Result<Reply, HubError> {
-        match call.method.as_str() {
+    async fn invoke(
+        &self,
+        caller: &Caller<Identity>,
+        mut invocation: Invocation,
+    ) -> Result<Reply, HubError> {
+        match invocation.method.as_str() {
             "SubscribeToDeployment" => {
-                call.at_most(2)?;
-                let (id, resume) = (execution_id(&mut call)?, call.argument(1)?);
-                self.subscribe(&caller.peer, id, resume).await
+                invocation.expect_at_most(2)?;
+                let id = execution_id(&mut invocation)?;
+                let resume = invocation.argument(1)?;
+                self.subscribe(&caller.connection, id, resume).await
             }
             "UnsubscribeFromDeployment" => {
-                call.at_most(1)?;
-                let id = execution_id(&mut call)?;
-                let number = caller.peer.number();
-                if let Some(watched) = self.0.watched().get_mut(&number) {
-                    watched.remove(&id);
-                }
-                self.0.channels.leave(id, number);
+                invocation.expect_at_most(1)?;
+                let id = execution_id(&mut invocation)?;
+                let connection_id = caller.connection.id();
+                self.remove_subscription(connection_id, id);
+                self.0.channels.unsubscribe(id, connection_id);
                 Ok(Value::Null.into())
             }
             "SubscribeToAllDeployments" => {
-                call.at_most(1)?;
-                let resume = call.argument(0)?;
+                invocation.expect_at_most(1)?;
+                let resume = invocation.argument(0)?;
                 self.subscribe_to_all(caller, resume).await
             }
             "UnsubscribeFromAllDeployments" => {
-                call.at_most(0)?;
-                self.0.everything.leave(caller.peer.number());
+                invocation.expect_at_most(0)?;
+                self.0.all_deployments.unsubscribe(caller.connection.id());
                 Ok(Value::Null.into())
             }
             _ => Err(HubError::UnknownMethod),
         }
     }
 
-    async fn stream(&self, _: &Caller<Identity>, mut call: Call) -> Result<Items, HubError> {
-        match call.method.as_str() {
+    async fn stream(
+        &self,
+        _: &Caller<Identity>,
+        mut invocation: Invocation,
+    ) -> Result<StreamItems, HubError> {
+        match invocation.method.as_str() {
             "StreamDeployment" => {
-                call.at_most(2)?;
-                let (id, resume) = (execution_id(&mut call)?, call.argument(1)?);
-                self.follow_one(id, resume).await
+                invocation.expect_at_most(2)?;
+                let id = execution_id(&mut invocation)?;
+                let resume = invocation.argument(1)?;
+                let channels = Arc::clone(&self.0.channels);
+                let items = stream_deployment(channels, &self.0.deployments, id, resume).await;
+                Ok(items.map_err(to_hub_error)?.boxed())
             }
             _ => Err(HubError::UnknownMethod),
         }
     }
 
-    fn disconnected(&self, peer: &Peer) {
-        self.gone(peer.number());
+    fn on_disconnected(&self, connection: &ConnectionHandle) {
+        self.remove_connection(connection.id());
     }
 }
 
-/// Somebody who reads a deployment as a stream, at their own pace.
-struct Watching {
-    hub: DeploymentsHub,
-    id: DeploymentId,
-    channel: Arc<Channel>,
-    epoch: String,
-    seen: Offset,
-    last: Option<watch::Receiver<Offset>>,
-}
-
-impl Watching {
-    /// What comes next, and whether nothing comes after that.
-    async fn next(&mut self) -> (Vec<Value>, bool) {
-        loop {
-            if let Some(last) = &mut self.last {
-                // Looked at first: what comes after is heard of below.
-                last.mark_unchanged();
-            }
-            let Some((told, over)) = self.channel.after(self.seen, PIECE) else {
-                return (vec![self.start_again()], false);
-            };
-            if let Some(newest) = told.last() {
-                self.seen = newest.offset;
-            }
-            let items: Vec<_> = told
-                .iter()
-                .map(|told| {
-                    item(
-                        told.target,
-                        told.event.argument().cloned().unwrap_or_default(),
-                    )
-                })
-                .collect();
-            if over || !items.is_empty() {
-                return (items, over);
-            }
-            let changed = match &mut self.last {
-                Some(last) => last.changed().await.is_ok(),
-                None => false,
-            };
-            if !changed {
-                return (Vec::new(), true);
-            }
-        }
-    }
-
-    /// The reader is so slow that not all of what it missed is kept: the state instead.
-    fn start_again(&mut self) -> Value {
-        match self.channel.watch(&self.epoch, None) {
-            Ok((start, snapshot, last)) => {
-                self.seen = start.offset;
-                self.last = Some(last);
-                item("Subscribed", subscription(&self.epoch, start, snapshot))
-            }
-            // It is not deserted while this one watches.
-            Err(_) => Value::Null,
-        }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.last = None;
-        self.hub.0.channels.release(self.id, &self.channel);
-    }
-}
-
-fn item(target: &str, argument: Value) -> Value {
-    json!({ "target": target, "argument": argument })
-}
-
-fn execution_id(call: &mut Call) -> Result<DeploymentId, HubError> {
-    let text: String = call.argument(0)?;
+fn execution_id(invocation: &mut Invocation) -> Result<DeploymentId, HubError> {
+    let text: String = invocation.argument(0)?;
     text.parse().map_err(|_| {
-        let text = "argument 1 is no execution id; it is what the deployment was accepted with";
-        HubError::Told(text.to_owned())
+        let text = "argument 1 is not an execution id: use the executionId that the deployment was accepted with";
+        HubError::Exception(text.to_owned())
     })
 }
 
-/// What the caller should read of it. What went wrong with the store is not theirs.
-fn told(error: Error) -> HubError {
+/// Tells the caller of an unknown deployment. Logs failures of the store, and tells the
+/// caller no details of them.
+fn to_hub_error(error: Error) -> HubError {
     match error {
-        Error::Unknown(_) => HubError::Told(error.to_string()),
+        Error::Unknown(_) => HubError::Exception(error.to_string()),
         error => {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "a subscription failed");
-            HubError::Failed
+            HubError::Internal
         }
     }
 }

@@ -11,37 +11,41 @@ use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
 
-/// A deployment that no engine drives: what happens to it is what the test writes.
-pub struct Written {
+/// A deployment that no engine drives. The test appends the events to its journal.
+pub struct ManualDeployment {
     pub id: DeploymentId,
     store: Arc<Sqlite>,
-    next: u64,
+    next_seq: u64,
 }
 
-impl Written {
-    /// Begins one of a module of its own. Two messages follow from that: that it has
-    /// started, and its first status.
-    pub async fn begin(engine: &Fixture) -> Self {
+impl ManualDeployment {
+    /// Creates a deployment of a new module. That makes two notifications: started, and the
+    /// first status.
+    pub async fn start(engine: &Fixture) -> Self {
         let header = header();
         let (id, store) = (header.id, engine.store.clone());
         store.create(header, SystemClock.now()).await.unwrap();
-        Self { id, store, next: 1 }
+        Self {
+            id,
+            store,
+            next_seq: 1,
+        }
     }
 
-    /// Appends all of these at once.
+    /// Appends these events with one write.
     pub async fn append(&mut self, bodies: impl IntoIterator<Item = EventBody>) {
         let append = Append {
             deployment: self.id,
-            expected: self.next,
+            expected: self.next_seq,
             fence: None,
             at: SystemClock.now(),
             bodies: bodies.into_iter().collect(),
         };
-        self.next = self.store.append(append).await.unwrap().next_seq;
+        self.next_seq = self.store.append(append).await.unwrap().next_seq;
     }
 
-    /// Has it paused where it goes on, and resumed where it is paused, so many times at
-    /// once. One message follows from each.
+    /// Pauses or resumes the deployment, in turn, `times` times with one write. Each makes one
+    /// notification.
     pub async fn toggle(&mut self, times: u64) {
         self.toggle_by("ada", times).await;
     }
@@ -56,7 +60,7 @@ impl Written {
         self.append(bodies).await;
     }
 
-    /// Ends it: two messages.
+    /// Ends the deployment. That makes two notifications.
     pub async fn end(&mut self) {
         let cause = hotswap_core::Cause::new(hotswap_core::CauseKind::Abort, "enough");
         let ended = EventBody::Ended {
@@ -66,23 +70,23 @@ impl Written {
         self.append([EventBody::Reverting { cause }, ended]).await;
     }
 
-    /// The one argument of what is asked about it.
-    pub fn argument(&self) -> Value {
+    /// The arguments of an invocation about this deployment.
+    pub fn arguments(&self) -> Value {
         json!([self.id.to_string()])
     }
 
-    /// The same, to go on after this place.
-    pub fn after(&self, position: &Value) -> Value {
+    /// The same, to resume after this position.
+    pub fn arguments_after(&self, position: &Value) -> Value {
         json!([self.id.to_string(), position])
     }
 
-    /// Where the API has it.
+    /// The path of the deployment in the API.
     pub fn path(&self) -> String {
         format!("/api/v1/deployments/{}", self.id)
     }
 
-    /// Where the API has its events.
-    pub fn events(&self) -> String {
+    /// The path of its events in the API.
+    pub fn events_path(&self) -> String {
         format!("{}/events", self.path())
     }
 }
@@ -100,7 +104,7 @@ pub fn planned<const N: usize>(nodes: [&str; N]) -> EventBody {
     }
 }
 
-pub fn called(request: Call) -> EventBody {
+fn called(request: Call) -> EventBody {
     EventBody::Called {
         call: 0,
         request,
@@ -115,21 +119,21 @@ pub fn progress(percent: u8) -> EventBody {
     called(Call::Progress { stage, percent })
 }
 
-/// No message follows from it.
+/// An event without a notification.
 pub fn log(message: &str) -> EventBody {
     let (level, message) = (Level::Info, message.to_owned());
     called(Call::Log { level, message })
 }
 
 fn header() -> Header {
-    static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
     let environment: Environment = "qa".parse().unwrap();
     Header {
         id: DeploymentId::generate(),
         module: ModuleVersion {
-            // At most one of a module is open.
-            name: format!("written-{number}").parse().unwrap(),
+            // At most one deployment of a module may be open.
+            name: format!("manual-{number}").parse().unwrap(),
             version: Version::new(1, 0, 0),
             digest: Digest::of(b"module"),
         },

@@ -12,20 +12,20 @@ use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 
 use crate::client::{Answer, Client};
 
-/// How long to wait for what must come: long enough for a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long tests wait for what must come: long enough for a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A plain WebSocket.
-pub struct Socket(pub WebSocketStream<TcpStream>);
+/// A client of a plain WebSocket.
+pub struct SocketClient(pub WebSocketStream<TcpStream>);
 
-impl Socket {
-    /// Opens the path, which may have a query; it must be let in.
+impl SocketClient {
+    /// Opens a WebSocket. The path may have a query string. Panics if it is rejected.
     pub async fn open(client: &Client, path: &str) -> Self {
-        Self::over(TcpSocket::new_v4().unwrap(), client, path).await
+        Self::open_over(TcpSocket::new_v4().unwrap(), client, path).await
     }
 
     /// The same over this socket.
-    pub async fn over(socket: TcpSocket, client: &Client, path: &str) -> Self {
+    pub async fn open_over(socket: TcpSocket, client: &Client, path: &str) -> Self {
         let addr = client.base.trim_start_matches("http://");
         let stream = socket.connect(addr.parse().unwrap()).await.unwrap();
         let url = format!("ws://{addr}{path}");
@@ -38,12 +38,12 @@ impl Socket {
         Self(opened.unwrap().0)
     }
 
-    /// The next text; the code of the close where that is next, and none where the
-    /// connection was cut.
+    /// The next text message. The error is the code of the close frame, or `None` where the
+    /// connection was lost.
     pub async fn text(&mut self) -> Result<String, Option<u16>> {
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.0.next());
-            return match next.await.expect("something in time") {
+            let next = tokio::time::timeout(TIMEOUT, self.0.next());
+            return match next.await.expect("a message in time") {
                 Some(Ok(Message::Text(text))) => Ok(text.to_string()),
                 Some(Ok(Message::Close(frame))) => Err(frame.map(|frame| frame.code.into())),
                 Some(Ok(_)) => continue,
@@ -52,14 +52,14 @@ impl Socket {
         }
     }
 
-    /// The next message, in JSON.
+    /// The next text message, as JSON.
     pub async fn message(&mut self) -> Result<Value, Option<u16>> {
         let text = self.text().await?;
         Ok(serde_json::from_str(&text).unwrap())
     }
 
-    /// All messages up to the close, and its code.
-    pub async fn rest(mut self) -> (Vec<Value>, Option<u16>) {
+    /// All messages up to the close frame, and its code.
+    pub async fn until_closed(mut self) -> (Vec<Value>, Option<u16>) {
         let mut messages = Vec::new();
         loop {
             match self.message().await {
@@ -70,8 +70,8 @@ impl Socket {
     }
 }
 
-/// The answer to a request for a WebSocket that is not let in.
-pub async fn refused(client: &Client, path: &str) -> Answer {
+/// The response to an upgrade request that is rejected.
+pub async fn rejected_upgrade(client: &Client, path: &str) -> Answer {
     let upgrade = |request: reqwest::RequestBuilder| {
         request
             .header("connection", "upgrade")

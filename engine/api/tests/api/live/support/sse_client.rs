@@ -1,33 +1,33 @@
 use serde_json::Value;
 
-use super::socket::PATIENCE;
+use super::socket_client::TIMEOUT;
 use crate::client::Client;
 
-/// A reader of `text/event-stream`.
-pub struct Sse {
+/// A client of server-sent events.
+pub struct SseClient {
     response: reqwest::Response,
     text: String,
 }
 
-/// What an EventSource would be given.
+/// An event, as an EventSource would get it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Block {
-    /// `message` for an event of the journal.
+pub struct SseEvent {
+    /// The event type: `message` for an event of the journal.
     pub name: String,
     pub id: Option<String>,
     pub data: Value,
 }
 
-impl Sse {
-    /// Asks for the path, after `last` where that is given. It must be let in.
-    pub async fn open(client: &Client, path: &str, last: Option<&str>) -> Self {
+impl SseClient {
+    /// Opens a stream, with a `Last-Event-ID` where one is given. Panics if it is rejected.
+    pub async fn open(client: &Client, path: &str, last_event_id: Option<&str>) -> Self {
         let url = format!("{}{path}", client.base);
         let mut request = reqwest::Client::new().get(url);
         if let Some(token) = client.token() {
             request = request.bearer_auth(token);
         }
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
+        if let Some(last_event_id) = last_event_id {
+            request = request.header("last-event-id", last_event_id);
         }
         let response = request.header("accept", "text/event-stream").send();
         let response = response.await.unwrap();
@@ -37,34 +37,35 @@ impl Sse {
         Self { response, text }
     }
 
-    /// The next block, comments aside; none where the stream has ended.
-    pub async fn block(&mut self) -> Option<Block> {
+    /// The next event, without comments. `None` where the stream has ended.
+    pub async fn event(&mut self) -> Option<SseEvent> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (Block::of(block), rest.to_owned());
+                let (event, rest) = (SseEvent::parse(block), rest.to_owned());
                 self.text = rest;
-                if block.is_some() {
-                    return block;
+                if event.is_some() {
+                    return event;
                 }
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk());
-            let chunk = chunk.await.expect("something in time").ok()??;
+            let chunk = tokio::time::timeout(TIMEOUT, self.response.chunk());
+            let chunk = chunk.await.expect("an event in time").ok()??;
             self.text += std::str::from_utf8(&chunk).unwrap();
         }
     }
 
-    /// All blocks up to the end of the stream.
-    pub async fn rest(mut self) -> Vec<Block> {
-        let mut blocks = Vec::new();
-        while let Some(block) = self.block().await {
-            blocks.push(block);
+    /// All events up to the end of the stream.
+    pub async fn until_closed(mut self) -> Vec<SseEvent> {
+        let mut events = Vec::new();
+        while let Some(event) = self.event().await {
+            events.push(event);
         }
-        blocks
+        events
     }
 }
 
-impl Block {
-    fn of(text: &str) -> Option<Self> {
+impl SseEvent {
+    /// `None` for a comment.
+    fn parse(text: &str) -> Option<Self> {
         let field = |name: &str| {
             let mut lines = text.lines();
             lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
