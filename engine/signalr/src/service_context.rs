@@ -102,7 +102,7 @@ impl<H: Hub> ServiceContext<H> {
             .get(connection_token)
             .ok_or(Rejection::UnknownConnection)?;
         if session.user_id != principal.user_id {
-            // The same answer, so that nobody can find out which tokens exist.
+            // The same answer as for an unknown token: it must not reveal which tokens exist.
             return Err(Rejection::UnknownConnection);
         }
         let expires_at = self.expiry_millis(principal.expires_at);
@@ -125,8 +125,8 @@ impl<H: Hub> ServiceContext<H> {
 /// A token that cannot be guessed.
 ///
 /// # Panics
-/// Where the operating system provides no randomness: then no connection can be kept apart
-/// from others, and nothing can be served.
+/// Where the operating system provides no randomness: without it, one client could use the
+/// connection of another.
 pub(crate) fn random_token() -> String {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).expect("the operating system provides randomness");

@@ -32,7 +32,7 @@ pub struct HandshakeParser {
     buffer: Vec<u8>,
 }
 
-/// Why the handshake failed, as the client is told.
+/// Why the handshake failed. The text is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HandshakeError(pub String);

@@ -28,7 +28,7 @@ struct Subscriber {
 
 /// Where a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StartPoint {
+pub(crate) struct StartPoint {
     /// All notifications after this offset will be sent.
     pub offset: Offset,
     /// Whether these include everything that the subscriber missed. If not, it needs a

@@ -135,7 +135,7 @@ impl DeploymentsHub {
     }
 
     /// The deployments that have not ended, newest first. It is read after the start point,
-    /// so it may already include what the first notifications tell.
+    /// so it may already include the changes of the first notifications.
     async fn snapshot_of_all(&self) -> Result<Value, Error> {
         let deployments = &self.0.deployments;
         let open = deployments.open().await?;
@@ -254,8 +254,8 @@ fn execution_id(invocation: &mut Invocation) -> Result<DeploymentId, HubError> {
     })
 }
 
-/// Tells the caller of an unknown deployment. Logs failures of the store, and tells the
-/// caller no details of them.
+/// The caller learns of an unknown deployment. Failures of the store are logged, without
+/// details for the caller.
 fn to_hub_error(error: Error) -> HubError {
     match error {
         Error::Unknown(_) => HubError::Exception(error.to_string()),

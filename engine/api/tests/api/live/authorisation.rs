@@ -22,8 +22,8 @@ use crate::client::{API_TOKEN, Client};
 const EVENTS: &str = "/api/v1/events";
 
 async fn stream(client: &Client, path: &str) -> crate::client::Answer {
-    let asked = |it: reqwest::RequestBuilder| it.header("accept", "text/event-stream");
-    client.send(Method::GET, path, asked).await
+    let accept_events = |it: reqwest::RequestBuilder| it.header("accept", "text/event-stream");
+    client.send(Method::GET, path, accept_events).await
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn connections_and_streams_end_when_their_token_expires() {
     engine.stop().await;
 }
 
-/// Set in the process that this test starts.
+/// The environment variable that marks the child process of this test.
 const OWN_PROCESS: &str = "HOTSWAP_TESTS_OWN_PROCESS";
 
 /// Runs in a process of its own: the log of a process includes that of other tests, and the
@@ -179,32 +179,32 @@ async fn check_that_tokens_are_not_logged() {
 
     let engine = start().await;
     let deployment = ManualDeployment::start(&engine).await;
-    let open = engine.with_token(None);
+    let anonymous = engine.with_token(None);
     let signed = engine.signed("ada", Role::Admin);
     let (signed, wrong) = (signed.token().unwrap(), "wrong-token-in-the-query");
     for token in [API_TOKEN, signed] {
         let query = format!("access_token={token}");
         for hub in [DEPLOYMENTS, METRICS] {
             let path = format!("{hub}?{query}");
-            HubClient::connect(&open, &path)
+            HubClient::connect(&anonymous, &path)
                 .await
                 .assert_no_events()
                 .await;
-            let response = negotiate(&open, hub, &format!("{query}&negotiateVersion=1")).await;
+            let response = negotiate(&anonymous, hub, &format!("{query}&negotiateVersion=1")).await;
             let id = response["connectionToken"].as_str().unwrap();
             let path = format!("{hub}?id={id}&{query}");
-            HubClient::connect(&open, &path)
+            HubClient::connect(&anonymous, &path)
                 .await
                 .assert_no_events()
                 .await;
         }
         for events in [EVENTS, &deployment.events_path()] {
-            SseClient::open(&open, &format!("{events}?{query}"), None).await;
-            SocketClient::open(&open, &format!("{events}/socket?{query}")).await;
+            SseClient::open(&anonymous, &format!("{events}?{query}"), None).await;
+            SocketClient::open(&anonymous, &format!("{events}/socket?{query}")).await;
         }
     }
     for path in [DEPLOYMENTS, METRICS, &format!("{EVENTS}/socket")] {
-        let answer = rejected_upgrade(&open, &format!("{path}?access_token={wrong}")).await;
+        let answer = rejected_upgrade(&anonymous, &format!("{path}?access_token={wrong}")).await;
         answer.problem(401, "unauthorized");
         // A token in the header wins, even an invalid one.
         let client = engine.with_token(Some(wrong));
@@ -212,11 +212,11 @@ async fn check_that_tokens_are_not_logged() {
         answer.problem(401, "unauthorized");
     }
     // Where browsers can set headers, tokens in the URL are rejected.
-    let nodes = open
+    let nodes = anonymous
         .get(&format!("/api/v1/nodes?access_token={signed}"))
         .await;
     nodes.problem(401, "unauthorized");
-    let metrics = open.get("/metrics").await.text();
+    let metrics = anonymous.get("/metrics").await.text();
     engine.stop().await;
 
     let logs = logs.text();

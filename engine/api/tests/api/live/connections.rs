@@ -20,7 +20,7 @@ async fn wait_for_connections(engine: &Fixture, hub: &str, count: usize) {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let text = engine.get("/metrics").await.text();
-        if text.lines().any(|one| one == line) {
+        if text.lines().any(|other| other == line) {
             return;
         }
         assert!(Instant::now() < deadline, "{line} is not in {text}");
@@ -39,7 +39,7 @@ async fn negotiation_supports_versions_0_and_1() {
         let response = negotiate(&engine, DEPLOYMENTS, query).await;
         assert_eq!(response["negotiateVersion"], version, "{query}");
         let transports = response["availableTransports"].as_array().unwrap();
-        let names = transports.iter().map(|one| &one["transport"]);
+        let names = transports.iter().map(|it| &it["transport"]);
         let expected = ["WebSockets", "ServerSentEvents", "LongPolling"];
         assert!(names.eq(&expected.map(Value::from)), "{response}");
         assert!(response.get("useStatefulReconnect").is_none(), "{response}");
@@ -227,13 +227,13 @@ async fn a_shutdown_asks_clients_to_reconnect_and_waits_at_most_the_grace_period
         engine.stop().await;
         started.elapsed()
     };
-    let (took, hub, metrics) = tokio::join!(stop, hub.until_closed(), metrics.until_closed());
+    let (elapsed, hub, metrics) = tokio::join!(stop, hub.until_closed(), metrics.until_closed());
     let close = json!({"type": 7, "allowReconnect": true});
     let expected = (vec![], close, Some(1000));
     assert_eq!((hub, metrics), (expected.clone(), expected));
     assert!(
-        grace <= took && took < grace + Duration::from_secs(5),
-        "{took:?}"
+        grace <= elapsed && elapsed < grace + Duration::from_secs(5),
+        "{elapsed:?}"
     );
     drop(unresponsive);
     let again = reqwest::get(format!("{}{DEPLOYMENTS}", client.base)).await;
@@ -251,11 +251,11 @@ async fn all_connections_end_when_the_server_is_killed() {
         SocketClient::open(&engine, &format!("{}/socket", deployment.events_path())).await;
     let mut sse = SseClient::open(&engine, &deployment.events_path(), None).await;
     for expected in ["requested", "live"] {
-        let (message, block) = (socket.message().await.unwrap(), sse.event().await.unwrap());
+        let (message, event) = (socket.message().await.unwrap(), sse.event().await.unwrap());
         let of_socket = message["body"]["type"].as_str();
-        let of_sse = block.data["body"]["type"].as_str();
+        let of_sse = event.data["body"]["type"].as_str();
         assert_eq!(of_socket.unwrap_or("live"), expected);
-        assert_eq!(of_sse.unwrap_or(&block.name), expected);
+        assert_eq!(of_sse.unwrap_or(&event.name), expected);
     }
     engine.kill().await;
     let killed = Instant::now();

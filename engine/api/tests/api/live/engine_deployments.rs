@@ -111,16 +111,16 @@ async fn a_clients_state_equals_that_of_the_api() {
     // Each snapshot and the events after it lead to the same state, whenever the client
     // subscribes.
     let mut events = vec![all.event().await];
-    let mut late = Vec::new();
+    let mut subscribers = Vec::new();
     while events.last().is_none_or(|event| event.target != COMPLETED) {
-        late.push(subscribe(&engine, &id).await);
+        subscribers.push(subscribe(&engine, &id).await);
         events.push(all.event().await);
     }
     let ended = engine.ended(&id).await;
-    late.push(subscribe(&engine, &id).await);
-    let snapshots = late.len();
+    subscribers.push(subscribe(&engine, &id).await);
+    let snapshots = subscribers.len();
     assert!(snapshots > 5, "{events:?}");
-    for (mut hub, mut client_state) in late {
+    for (mut hub, mut client_state) in subscribers {
         while client_state.0["status"] != "succeeded" || client_state.0["progress"] != 100 {
             client_state.apply(&hub.event().await);
         }
@@ -136,10 +136,10 @@ async fn approvals_and_decisions_are_reported() {
     for (approved, last) in [(false, FAILED), (true, COMPLETED)] {
         let id = engine.deploy(json!({"requireApproval": true})).await;
         let mut events = hub.events_until(APPROVAL).await;
-        let asking = state(&engine, &id).await;
-        let asked = &events.last().unwrap().argument;
-        assert_eq!(asked["prompt"], asking["question"]);
-        assert_eq!(asked["due"], asking["waitingUntil"]);
+        let waiting = state(&engine, &id).await;
+        let request = &events.last().unwrap().argument;
+        assert_eq!(request["prompt"], waiting["question"]);
+        assert_eq!(request["due"], waiting["waitingUntil"]);
         assert_eq!(statuses(&events), ["pending", "awaitingApproval"]);
         let body = json!({"approved": approved, "requesterEmail": "eve@example.org"});
         post(&engine, &id, "approval", body).await;
@@ -178,12 +178,12 @@ async fn pause_resume_and_abort_name_the_requester() {
         let event = hub.event().await;
         assert_eq!(event.argument["status"], status);
         assert_eq!(event.argument["details"], details);
-        client_state.apply(&events);
+        client_state.apply(&event);
     }
     let body = json!({"requesterEmail": "eve@example.org", "reason": "wrong version"});
     post(&engine, &id, "abort", body).await;
     let events = hub.events_until(FAILED).await;
-    events.iter().for_each(|event| client_state.apply(events));
+    events.iter().for_each(|event| client_state.apply(event));
     let cause = &events.last().unwrap().argument["cause"];
     let message = cause["message"].as_str().unwrap();
     assert_eq!(cause["kind"], "abort");
@@ -272,8 +272,8 @@ async fn hubs_streams_and_pages_report_the_same_events() {
     }
     // For subscribers, newer progress may have replaced older progress.
     let not_progress = |events: &[HubEvent]| {
-        let kept = events.iter().filter(|event| event.target != PROGRESS);
-        kept.cloned().collect::<Vec<_>>()
+        let others = events.iter().filter(|event| event.target != PROGRESS);
+        others.cloned().collect::<Vec<_>>()
     };
     assert_eq!(not_progress(&events), not_progress(&items));
     let page = engine

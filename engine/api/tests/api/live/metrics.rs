@@ -91,7 +91,10 @@ async fn metrics_are_sent_for_subscribed_environments_only() {
         }
     }
     for _ in 0..3 {
-        assert_eq!(configured.event().await.argument["environment"], "configured");
+        assert_eq!(
+            configured.event().await.argument["environment"],
+            "configured"
+        );
     }
     qa.invoke("UnsubscribeFromMetrics", json!(["qa"]))
         .await

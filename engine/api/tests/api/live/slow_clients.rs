@@ -119,8 +119,8 @@ async fn only_progress_is_replaced_by_newer_progress() {
         );
     }
     let not_progress = |events: &[HubEvent]| {
-        let kept = events.iter().filter(|event| event.target != PROGRESS);
-        kept.cloned().collect::<Vec<_>>()
+        let others = events.iter().filter(|event| event.target != PROGRESS);
+        others.cloned().collect::<Vec<_>>()
     };
     assert_eq!(not_progress(&received), not_progress(&all_events));
     assert!(

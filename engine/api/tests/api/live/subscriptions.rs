@@ -188,19 +188,19 @@ async fn error_of(hub: &mut HubClient, method: &str, arguments: Value) -> String
         return hub.invoke(method, arguments).await.unwrap_err();
     }
     let id = hub.stream(method, arguments).await;
-    let record = hub.message().await.unwrap();
+    let completion = hub.message().await.unwrap();
     assert_eq!(
-        (&record["type"], &record["invocationId"]),
+        (&completion["type"], &completion["invocationId"]),
         (&json!(3), &json!(id))
     );
-    record["error"].as_str().unwrap().to_owned()
+    completion["error"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn a_connection_has_at_most_a_hundred_subscriptions() {
     let engine = start().await;
-    let begun = (0..101).map(|_| ManualDeployment::start(&engine));
-    let mut deployments = futures_util::future::join_all(begun).await;
+    let started = (0..101).map(|_| ManualDeployment::start(&engine));
+    let mut deployments = futures_util::future::join_all(started).await;
     let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
     for deployment in &deployments[..100] {
         hub.invoke(SUBSCRIBE, deployment.arguments()).await.unwrap();
