@@ -17,8 +17,8 @@ use crate::server::TOKEN;
 fn raise_limits(config: &mut Config) {
     const CONNECTIONS: usize = 11_000;
     config.limits.connections = CONNECTIONS;
-    config.live.hubs.connections = CONNECTIONS;
-    config.live.hubs.connections_per_user = CONNECTIONS;
+    config.live.hubs.max_connections = CONNECTIONS;
+    config.live.hubs.max_connections_per_user = CONNECTIONS;
 }
 
 /// Our server, as the other processes of the bench are: tells its port, then publishes as

@@ -53,8 +53,8 @@ impl Served {
         let mut config = Config::new(Tokens { api, node });
         config.addr = "127.0.0.1:0".parse()?;
         config.limits.grace = GRACE;
-        config.live.hubs.capacity.records = capacity;
-        config.live.hubs.capacity.bytes = capacity << 10;
+        config.live.hubs.queue_capacity.messages = capacity;
+        config.live.hubs.queue_capacity.bytes = capacity << 10;
         let server = Server::bind(config, engine.clone()).await?;
         let (addr, stop) = (server.local_addr(), CancellationToken::new());
         let stopped = stop.clone();
