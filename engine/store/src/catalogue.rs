@@ -1,3 +1,5 @@
+//! The [`Catalogue`] trait: the contract of every store, and its records.
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! The [`Journal`] trait: the contract of every store, and its types.
+
 use async_trait::async_trait;
 use hotswap_core::{
     Append, DeploymentId, Environment, Event, Fence, Header, Lifecycle, ModuleName, Status,

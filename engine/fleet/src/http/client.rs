@@ -1,3 +1,5 @@
+//! The HTTP client for the nodes, with retries.
+
 use std::time::Duration;
 
 use hotswap_common::Backoff;

@@ -1,3 +1,5 @@
+//! Shares readings of counters between callers.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What a node's HTTP response means, or a missing one.
+
 use std::error::Error as _;
 use std::time::Duration;
 

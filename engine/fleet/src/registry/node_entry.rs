@@ -1,3 +1,5 @@
+//! How a node's health follows from its heartbeats.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Where the files of blobs are.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,3 +1,7 @@
+//! Writing a blob.
+
+use std::io;
+
 use hotswap_common::file;
 use hotswap_core::Digest;
 use sha2::{Digest as _, Sha256};
@@ -95,21 +99,28 @@ impl Writer {
     ///   there, but a power loss may remove it.
     ///
     /// After any other error nothing is stored.
-    pub async fn finish(mut self, expected: Option<Digest>) -> Result<Digest, Error> {
+    pub async fn finish(self, expected: Option<Digest>) -> Result<Digest, Error> {
         self.check_complete()?;
-        let found = Digest::from_bytes(self.hasher.finalize().into());
+        let Self {
+            folder,
+            mut file,
+            path,
+            hasher,
+            ..
+        } = self;
+        let found = Digest::from_bytes(hasher.finalize().into());
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(Error::Mismatch { expected, found });
         }
-        let destination = self.folder.blob(found);
-        let stored = async {
-            self.file.flush().await?;
-            let file = NamedTempFile::from_parts(self.file.into_std().await, self.path);
+        let destination = folder.blob(found);
+        let store = async || -> io::Result<()> {
+            file.flush().await?;
+            let file = NamedTempFile::from_parts(file.into_std().await, path);
             run_blocking(move || file::persist(file, &destination)).await
         };
-        match stored.await {
+        match store().await {
             Ok(()) => Ok(found),
-            Err(source) => Err(self.folder.write_error(source)),
+            Err(source) => Err(folder.write_error(source)),
         }
     }
 

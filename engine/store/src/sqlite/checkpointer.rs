@@ -1,3 +1,5 @@
+//! When and how the write-ahead log is checkpointed into the database.
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

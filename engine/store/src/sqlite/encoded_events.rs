@@ -1,3 +1,5 @@
+//! Events in the form in which they are stored.
+
 use hotswap_core::EventBody;
 
 use super::error::Error;

@@ -1,3 +1,5 @@
+//! Errors of the SQLite store.
+
 use std::io;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! The rules of the journal, as SQL statements.
+
 use std::collections::HashMap;
 
 use hotswap_core::{Append, DeploymentId, Fence, Header, Lifecycle, Timestamp};

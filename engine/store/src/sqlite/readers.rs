@@ -1,3 +1,5 @@
+//! Connections for queries.
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 

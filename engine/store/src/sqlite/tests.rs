@@ -1,3 +1,5 @@
+//! Batches, full disks and the write-ahead log: tests that need the inside of the store.
+
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 

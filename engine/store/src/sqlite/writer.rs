@@ -1,3 +1,5 @@
+//! The one thread that writes the database.
+
 use std::path::Path;
 
 use hotswap_common::file::FileLock;

@@ -1,3 +1,5 @@
+//! Nodes that are unreachable, refuse or answer nonsense.
+
 use hotswap_core::{Action, NodeError};
 use serde_json::json;
 use tokio::time::Instant;

@@ -1,3 +1,5 @@
+//! What the fleet sends, and what it makes of regular answers.
+
 use futures_util::future::join_all;
 use hotswap_core::{Action, Health, HttpProbe, NodeError};
 use serde_json::json;
