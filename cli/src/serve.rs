@@ -133,7 +133,7 @@ impl Running {
         let dir = &config.data_dir;
         let store = Sqlite::open(dir.join("engine.db")).await;
         let store = Arc::new(store.context("cannot open the store")?);
-        let blobs = Blobs::at(dir.join("blobs"), ARTIFACT).await;
+        let blobs = Blobs::open_folder(dir.join("blobs"), ARTIFACT).await;
         let blobs = blobs.context("cannot open the artifacts")?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock = Arc::new(SystemClock);

@@ -67,7 +67,7 @@ impl Core {
     /// A store in `folder`, and everything over it.
     pub async fn new(folder: &Path, policies: BTreeMap<Environment, Policy>) -> Result<Self> {
         let store = Sqlite::open(folder.join("hotswap.db")).await?;
-        let blobs = Blobs::at(folder.join("blobs"), 64 << 20).await?;
+        let blobs = Blobs::open_folder(folder.join("blobs"), 64 << 20).await?;
         let catalogue = Arc::new(store.clone());
         let registry = Registry::load(catalogue, Arc::new(SystemClock), HEARTBEAT).await?;
         let fleet = HttpFleet::new(

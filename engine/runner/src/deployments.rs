@@ -265,7 +265,7 @@ impl Deployments {
     /// Where the store fails.
     pub async fn open(&self) -> Result<Vec<(DeploymentId, Lifecycle)>, Error> {
         let mut open = Vec::new();
-        for id in self.journal.open().await? {
+        for id in self.journal.open_deployments().await? {
             open.push((id, self.journal.head(id).await?.lifecycle));
         }
         Ok(open)
@@ -277,7 +277,7 @@ impl Deployments {
     /// # Errors
     /// Where the store fails.
     pub async fn tail(&self, position: u64, limit: usize) -> Result<Vec<Entry>, Error> {
-        Ok(self.journal.since(position, limit).await?)
+        Ok(self.journal.events_after(position, limit).await?)
     }
 
     /// The position of the last event of all deployments; 0 where there is none.
@@ -285,7 +285,7 @@ impl Deployments {
     /// # Errors
     /// Where the store fails.
     pub async fn position(&self) -> Result<u64, Error> {
-        Ok(self.journal.position().await?)
+        Ok(self.journal.last_position().await?)
     }
 
     /// In which positions mean something; see [`Journal::epoch`].

@@ -91,7 +91,7 @@ async fn attempt(
 ) -> Result<(), Error> {
     let lease = shared
         .journal
-        .lease(deployment)
+        .acquire_lease(deployment)
         .await
         .map_err(Error::Lease)?;
     let driver = Driver {

@@ -84,7 +84,7 @@ impl Engine {
             .install(&parts.built_in)
             .await
             .map_err(Error::Install)?;
-        let open = parts.journal.open().await.map_err(Error::Recover)?;
+        let open = parts.journal.open_deployments().await.map_err(Error::Recover)?;
         let supervisor = Supervisor::new(Arc::new(Shared {
             journal: Arc::clone(&parts.journal),
             strategies: strategies.clone(),

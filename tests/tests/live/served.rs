@@ -39,7 +39,7 @@ impl Served {
         let engine = Engine::start(Parts {
             journal: Unled::new(Arc::new(store.clone())),
             catalogue,
-            blobs: Blobs::at(folder.join("blobs"), 1 << 20).await?,
+            blobs: Blobs::open_folder(folder.join("blobs"), 1 << 20).await?,
             host: host.clone(),
             registry,
             fleet: Arc::new(StillFleet::new(1)),

@@ -68,7 +68,7 @@ impl Fixture {
     async fn of(built_in: Vec<&'static [u8]>, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
-        let blobs = Blobs::at(folder.path().join("blobs"), LARGEST)
+        let blobs = Blobs::open_folder(folder.path().join("blobs"), LARGEST)
             .await
             .unwrap();
         let clock = Arc::new(SystemClock);

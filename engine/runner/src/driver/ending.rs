@@ -38,7 +38,7 @@ impl Driver<'_> {
         let lease = self
             .shared
             .journal
-            .lease(self.deployment)
+            .acquire_lease(self.deployment)
             .await
             .map_err(Error::Lease)?;
         let mut tape = self.tape(lease.fence).await?;

@@ -1,4 +1,4 @@
-//! A server that answers as a test tells it, down to the bytes on the wire.
+//! A node whose responses a test chooses, down to the bytes on the wire.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,65 +10,68 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::{shop, version};
 
-/// What a request was.
+/// A request that a fake node received.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct ReceivedRequest {
     /// `PUT /path`.
     pub(super) line: String,
     pub(super) authorization: String,
     pub(super) body: Value,
 }
 
-/// What to do about a request.
-pub(super) enum Say {
+/// How a fake node responds.
+pub(super) enum FakeResponse {
     Json(u16, Value),
-    /// These bytes, then the connection ends.
+    /// Sends these bytes, then closes the connection.
     Raw(Vec<u8>),
-    /// Never anything.
+    /// Never responds.
     Hang,
-    /// Cuts the connection without a word.
+    /// Resets the connection.
     Reset,
-    /// A body without end.
+    /// Sends an endless body.
     Flood,
 }
 
-/// Stops when dropped.
-pub(super) struct Peer {
+/// A fake node, which stops when it is dropped.
+pub(super) struct FakeNode {
     pub(super) url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     serving: JoinHandle<()>,
 }
 
-impl Peer {
-    /// Answers each request by what `say` makes of its number, from 0, and of itself.
-    pub(super) async fn start(say: impl Fn(usize, &Asked) -> Say + Send + Sync + 'static) -> Self {
+impl FakeNode {
+    /// Responds to each request with what `respond` returns for its number, from 0, and
+    /// itself.
+    pub(super) async fn start(
+        respond: impl Fn(usize, &ReceivedRequest) -> FakeResponse + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let asked = Arc::<Mutex<Vec<Asked>>>::default();
-        let (log, say) = (Arc::clone(&asked), Arc::new(say));
+        let requests = Arc::<Mutex<Vec<ReceivedRequest>>>::default();
+        let (log, respond) = (Arc::clone(&requests), Arc::new(respond));
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (log, say) = (Arc::clone(&log), Arc::clone(&say));
+                let (log, respond) = (Arc::clone(&log), Arc::clone(&respond));
                 connections.spawn(async move {
-                    // The client ends connections as it likes.
-                    let _ = serve(stream, &log, say.as_ref()).await;
+                    // Fails if the client closes the connection.
+                    let _ = serve(stream, &log, respond.as_ref()).await;
                 });
             }
         });
         Self {
             url,
-            asked,
+            requests,
             serving,
         }
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().expect("not poisoned").clone()
+    pub(super) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().expect("not poisoned").clone()
     }
 }
 
-impl Drop for Peer {
+impl Drop for FakeNode {
     fn drop(&mut self) {
         self.serving.abort();
     }
@@ -76,33 +79,33 @@ impl Drop for Peer {
 
 async fn serve(
     mut stream: TcpStream,
-    log: &Mutex<Vec<Asked>>,
-    say: &(impl Fn(usize, &Asked) -> Say + ?Sized),
+    log: &Mutex<Vec<ReceivedRequest>>,
+    respond: &(impl Fn(usize, &ReceivedRequest) -> FakeResponse + ?Sized),
 ) -> std::io::Result<()> {
-    while let Some(asked) = receive(&mut stream).await? {
+    while let Some(request) = receive(&mut stream).await? {
         let number = {
             let mut log = log.lock().expect("not poisoned");
-            log.push(asked.clone());
+            log.push(request.clone());
             log.len() - 1
         };
-        match say(number, &asked) {
-            Say::Json(status, body) => {
+        match respond(number, &request) {
+            FakeResponse::Json(status, body) => {
                 let body = body.to_string();
                 let length = body.len();
                 let answer =
                     format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}");
                 stream.write_all(answer.as_bytes()).await?;
             }
-            Say::Raw(bytes) => {
+            FakeResponse::Raw(bytes) => {
                 stream.write_all(&bytes).await?;
                 return Ok(());
             }
-            Say::Hang => std::future::pending().await,
-            Say::Reset => {
+            FakeResponse::Hang => std::future::pending().await,
+            FakeResponse::Reset => {
                 stream.set_zero_linger()?;
                 return Ok(());
             }
-            Say::Flood => {
+            FakeResponse::Flood => {
                 stream.write_all(b"HTTP/1.1 200 X\r\n\r\n").await?;
                 loop {
                     stream.write_all(&[b'x'; 65536]).await?;
@@ -113,7 +116,7 @@ async fn serve(
     Ok(())
 }
 
-async fn receive(stream: &mut TcpStream) -> std::io::Result<Option<Asked>> {
+async fn receive(stream: &mut TcpStream) -> std::io::Result<Option<ReceivedRequest>> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -137,27 +140,27 @@ async fn receive(stream: &mut TcpStream) -> std::io::Result<Option<Asked>> {
         }
     }
     let line = text.lines().next().unwrap_or_default();
-    Ok(Some(Asked {
+    Ok(Some(ReceivedRequest {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
         authorization: header("authorization"),
         body: serde_json::from_slice(&bytes[head..head + length]).unwrap_or(Value::Null),
     }))
 }
 
-/// An address at which nobody listens.
-pub(super) async fn nowhere() -> String {
+/// An address at which no server listens.
+pub(super) async fn unused_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))
 }
 
-/// What a node says that runs the version of the tests.
-pub(super) fn status(requests: u64) -> Value {
-    let told = json!({"version": "1.2.3", "digest": version().digest.to_string()});
+/// The status of a node on which the version of the tests is active.
+pub(super) fn module_status(requests: u64) -> Value {
+    let version = json!({"version": "1.2.3", "digest": super::version().digest.to_string()});
     json!({
-        "module": shop().as_str(), "active": told, "percent": 0, "fence": 1,
+        "module": shop().as_str(), "active": version, "percent": 0, "fence": 1,
         "boot": "first", "cpuMillis": 77,
         "versions": [{
-            "version": told, "requests": requests, "errors": 3, "inFlight": 0,
+            "version": version, "requests": requests, "errors": 3, "inFlight": 0,
             "cpuMicros": 250,
             "latency": [{"bucket": 4, "count": 5}, {"bucket": 9, "count": 1}],
             "memoryBytes": 4096,
@@ -165,8 +168,8 @@ pub(super) fn status(requests: u64) -> Value {
     })
 }
 
-pub(super) fn problem(status: u16, detail: &str) -> Say {
-    Say::Json(
+pub(super) fn problem(status: u16, detail: &str) -> FakeResponse {
+    FakeResponse::Json(
         status,
         json!({"type": "about:blank", "title": "No", "detail": detail}),
     )

@@ -1,4 +1,4 @@
-//! Many callers at once.
+//! The journal with many concurrent callers.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,11 +9,11 @@ use hotswap_core::{Deployment, DeploymentId};
 use hotswap_store::{CreateError, Entry, Journal};
 use tokio::task::JoinSet;
 
-use super::{Stores, append, at, begin, conflict, header, log, planned, put};
+use super::{StoreFixture, append, at, conflict, create, header, log, must_append, planned};
 
-pub async fn of_many_creates_one_wins<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn one_of_many_concurrent_creates_succeeds<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     let mut tasks = JoinSet::new();
     for _ in 0..100 {
         let store = store.clone();
@@ -32,15 +32,15 @@ pub async fn of_many_creates_one_wins<S: Stores>() {
             "{result:?}"
         );
     }
-    assert_eq!(store.open().await.unwrap(), [*winner]);
-    stores.close(store).await;
+    assert_eq!(store.open_deployments().await.unwrap(), [*winner]);
+    fixture.close(store).await;
 }
 
-pub async fn of_many_appends_at_one_place_one_wins<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let id = begin(&store, "checkout", "production").await;
-    put(&store, id, 1, &[planned()]).await;
+pub async fn one_of_many_conflicting_appends_succeeds<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
+    must_append(&store, id, 1, &[planned()]).await;
     let mut tasks = JoinSet::new();
     for number in 0..50_u32 {
         let store = store.clone();
@@ -62,27 +62,27 @@ pub async fn of_many_appends_at_one_place_one_wins<S: Stores>() {
     let events = store.events(id, 2, 9).await.unwrap();
     let bodies: Vec<_> = events.into_iter().map(|event| event.body).collect();
     assert_eq!(bodies, won[0].0);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn many_journals_at_once_have_no_gaps<S: Stores>() {
+pub async fn concurrent_journals_have_no_gaps<S: StoreFixture>() {
     const JOURNALS: u32 = 64;
     const APPENDS: u32 = 20;
-    let stores = S::new();
-    let store = stores.open().await;
-    let mut news = store.subscribe();
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let mut notifications = store.subscribe();
     let mut tasks = JoinSet::new();
     for number in 0..JOURNALS {
         let store = store.clone();
         tasks.spawn(async move {
-            let id = begin(&store, &format!("m{number}"), "production").await;
-            let fence = Some(store.lease(id).await.unwrap().fence);
+            let id = create(&store, &format!("m{number}"), "production").await;
+            let fence = Some(store.acquire_lease(id).await.unwrap().fence);
             let mut head = store.append(append(id, 1, fence, &[planned()])).await;
             for call in 0..APPENDS {
                 let bodies = [log(2 * call, "a"), log(2 * call + 1, "b")];
                 let next = head.unwrap().next_seq;
                 head = store.append(append(id, next, fence, &bodies)).await;
-                // Whoever has the answer reads what it says.
+                // A caller reads its own writes.
                 assert_eq!(&store.head(id).await.unwrap(), head.as_ref().unwrap());
             }
             id
@@ -93,7 +93,7 @@ pub async fn many_journals_at_once_have_no_gaps<S: Stores>() {
     for id in &ids {
         let events = store.events(*id, 0, usize::MAX).await.unwrap();
         assert_eq!(events.len(), 2 + 2 * APPENDS as usize);
-        // Which fails where a number is missing, or is there twice.
+        // The fold fails if a number is missing or there twice.
         Deployment::fold(&events).unwrap();
         assert!(events.is_sorted_by(|a, b| a.position < b.position));
         positions.extend(events.iter().map(|event| event.position));
@@ -105,28 +105,28 @@ pub async fn many_journals_at_once_have_no_gaps<S: Stores>() {
     );
     let mut last = 0;
     for _ in 0..JOURNALS * (2 + APPENDS) {
-        let appended = news.recv().await.unwrap();
-        assert!(appended.position > last, "told out of order");
+        let appended = notifications.recv().await.unwrap();
+        assert!(appended.position > last, "notified out of order");
         last = appended.position;
     }
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn whoever_follows_the_tail_misses_none<S: Stores>() {
+pub async fn a_reader_that_follows_positions_misses_no_event<S: StoreFixture>() {
     const JOURNALS: u32 = 16;
     const APPENDS: u32 = 40;
-    let stores = S::new();
-    let store = stores.open().await;
-    let mut news = store.subscribe();
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let mut notifications = store.subscribe();
     let mut tasks = JoinSet::new();
     for number in 0..JOURNALS {
         let store = store.clone();
         tasks.spawn(async move {
-            let id = begin(&store, &format!("m{number}"), "production").await;
-            let mut next = put(&store, id, 1, &[planned()]).await.next_seq;
+            let id = create(&store, &format!("m{number}"), "production").await;
+            let mut next = must_append(&store, id, 1, &[planned()]).await.next_seq;
             for call in 0..APPENDS {
                 let bodies = [log(2 * call, "a"), log(2 * call + 1, "b")];
-                next = put(&store, id, next, &bodies).await.next_seq;
+                next = must_append(&store, id, next, &bodies).await.next_seq;
             }
         });
     }
@@ -134,12 +134,12 @@ pub async fn whoever_follows_the_tail_misses_none<S: Stores>() {
     let mut position = 0;
     let whole = (JOURNALS * (2 + 2 * APPENDS)) as usize;
     while tail.len() < whole {
-        let told = news.recv().await.unwrap().position;
-        // Whoever hears of an event can read it.
-        assert!(store.position().await.unwrap() >= told);
-        while position < told {
-            // Now and then in the middle of an append.
-            let page = store.since(position, 7).await.unwrap();
+        let notified = notifications.recv().await.unwrap().position;
+        // An event is readable once subscribers are notified of it.
+        assert!(store.last_position().await.unwrap() >= notified);
+        while position < notified {
+            // An odd limit, so that pages also end in the middle of an append.
+            let page = store.events_after(position, 7).await.unwrap();
             position = page.last().unwrap().event.position;
             tail.extend(page);
         }
@@ -148,38 +148,38 @@ pub async fn whoever_follows_the_tail_misses_none<S: Stores>() {
     let mut next: HashMap<DeploymentId, u64> = HashMap::new();
     for entry in &tail {
         let next = next.entry(entry.deployment).or_default();
-        assert_eq!(entry.event.seq, *next, "left out, or told twice");
+        assert_eq!(entry.event.seq, *next, "left out, or there twice");
         *next += 1;
     }
     tasks.join_all().await;
-    assert_eq!(store.since(0, usize::MAX).await.unwrap(), tail);
-    stores.close(store).await;
+    assert_eq!(store.events_after(0, usize::MAX).await.unwrap(), tail);
+    fixture.close(store).await;
 }
 
-pub async fn a_cancelled_append_is_whole_or_not_there<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let id = begin(&store, "checkout", "production").await;
-    let mut next = put(&store, id, 1, &[planned()]).await.next_seq;
+pub async fn a_cancelled_append_happens_whole_or_not_at_all<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
+    let mut next = must_append(&store, id, 1, &[planned()]).await.next_seq;
     for _ in 0..20 {
         {
             let bodies = [log(0, "a"), log(1, "b")];
             let mut appending = pin!(store.append(append(id, next, None, &bodies)));
-            // Far enough to be on its way, and then nobody waits for it.
+            // Polled once, so that it is queued, and then cancelled.
             let _ = appending
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()));
         }
-        // An append that is refused for certain comes after it.
-        let refused = store.append(append(id, u64::MAX, None, &[])).await;
-        let now = conflict(refused.unwrap_err()).next_seq;
+        // This append comes after it and is certainly rejected.
+        let rejected = store.append(append(id, u64::MAX, None, &[])).await;
+        let now = conflict(rejected.unwrap_err()).next_seq;
         assert!(
             now == next || now == next + 2,
-            "half of it: {now} after {next}"
+            "half of it is stored: {now} after {next}"
         );
         next = now;
     }
     Deployment::fold(&store.events(id, 0, usize::MAX).await.unwrap()).unwrap();
-    put(&store, id, next, &[log(9, "on")]).await;
-    stores.close(store).await;
+    must_append(&store, id, next, &[log(9, "on")]).await;
+    fixture.close(store).await;
 }

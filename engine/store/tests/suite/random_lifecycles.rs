@@ -1,4 +1,4 @@
-//! Lives of deployments, made up.
+//! Journals of random events, compared with their fold.
 
 use hotswap_core::{
     Answer, Call, Cause, CauseKind, Decision, Deployment, EventBody, Lifecycle, Outcome,
@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Runtime;
 
-use super::{Stores, append, at, header, log, planned};
+use super::{StoreFixture, append, at, header, log, planned};
 
-/// One of everything that can happen, whether it can happen now or not.
-fn body() -> impl Strategy<Value = EventBody> {
+/// Any event, whether it is legal at this point or not.
+fn any_event() -> impl Strategy<Value = EventBody> {
     let by = || "ada".to_owned();
     let decided = |approved| EventBody::Decided {
         decision: Decision {
@@ -52,59 +52,53 @@ fn body() -> impl Strategy<Value = EventBody> {
     ]
 }
 
-pub fn the_status_is_what_the_events_add_up_to<S: Stores>() {
+pub fn the_status_matches_the_fold_of_the_events<S: StoreFixture>() {
     let runtime = Runtime::new().unwrap();
-    let stores = S::new();
-    let store = runtime.block_on(stores.open());
+    let fixture = S::new();
+    let store = runtime.block_on(fixture.open());
     let config = Config {
         cases: 64,
         failure_persistence: None,
         ..Config::default()
     };
-    let life = proptest::collection::vec((body(), 1..4_usize), 0..40);
+    let events = proptest::collection::vec((any_event(), 1..4_usize), 0..40);
     let mut number = 0;
     let number = std::cell::RefCell::new(&mut number);
-    let result = TestRunner::new(config).run(&life, |life| {
+    let result = TestRunner::new(config).run(&events, |events| {
         **number.borrow_mut() += 1;
         let module = format!("m{}", number.borrow());
-        runtime.block_on(live(&store, &module, life))
+        runtime.block_on(append_and_compare(&store, &module, events))
     });
-    runtime.block_on(stores.close(store));
+    runtime.block_on(fixture.close(store));
     result.unwrap();
 }
 
-/// Appends what can follow of `life`, several at once, and compares.
-async fn live(
+/// Appends the legal events of `events`, several at once, and compares head and fold.
+async fn append_and_compare(
     store: &impl Journal,
     module: &str,
-    life: Vec<(EventBody, usize)>,
+    events: Vec<(EventBody, usize)>,
 ) -> Result<(), TestCaseError> {
     let header = header(module, "production");
     let id = header.id;
     store.create(header, at(1)).await.unwrap();
     let mut lifecycle = Lifecycle::BEGINNING;
     let mut next = 1;
-    let mut together = Vec::new();
-    for (body, many) in life {
+    let mut batch = Vec::new();
+    for (body, batch_size) in events {
         let Ok(after) = lifecycle.next(&body) else {
             continue;
         };
         lifecycle = after;
-        together.push(body);
-        if together.len() >= many {
-            let head = store
-                .append(append(id, next, None, &together))
-                .await
-                .unwrap();
+        batch.push(body);
+        if batch.len() >= batch_size {
+            let head = store.append(append(id, next, None, &batch)).await.unwrap();
             prop_assert_eq!(head.lifecycle, lifecycle);
             next = head.next_seq;
-            together.clear();
+            batch.clear();
         }
     }
-    let head = store
-        .append(append(id, next, None, &together))
-        .await
-        .unwrap();
+    let head = store.append(append(id, next, None, &batch)).await.unwrap();
     let folded = Deployment::fold(&store.events(id, 0, usize::MAX).await.unwrap()).unwrap();
     prop_assert_eq!(store.head(id).await.unwrap(), head);
     prop_assert_eq!(folded.lifecycle, head.lifecycle);
@@ -116,7 +110,7 @@ async fn live(
         ..Query::default()
     };
     prop_assert_eq!(store.list(&query).await.unwrap().deployments, [id]);
-    let open = store.open().await.unwrap().contains(&id);
+    let open = store.open_deployments().await.unwrap().contains(&id);
     prop_assert_eq!(open, !folded.status().is_final());
     Ok(())
 }

@@ -1,17 +1,20 @@
+//! Events in the form in which they are stored.
+
 use hotswap_core::EventBody;
 
-use crate::Error;
+use super::error::Error;
 
-/// Events as they are stored, one after the other. Made by the caller's thread, so that
-/// the one that writes does not have to.
+/// Event bodies as JSON, one after the other. Encoded on the caller's thread to spare the
+/// writer thread the work.
 #[derive(Debug)]
-pub(super) struct Bodies {
+pub(super) struct EncodedEvents {
     bytes: Vec<u8>,
+    /// Where each body ends in `bytes`.
     ends: Vec<usize>,
 }
 
-impl Bodies {
-    pub(super) fn of(bodies: &[EventBody]) -> Result<Self, Error> {
+impl EncodedEvents {
+    pub(super) fn encode(bodies: &[EventBody]) -> Result<Self, Error> {
         let mut bytes = Vec::with_capacity(256 * bodies.len());
         let mut ends = Vec::with_capacity(bodies.len());
         for body in bodies {
@@ -25,13 +28,13 @@ impl Bodies {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let ends = self.ends.iter().copied();
-        begins.zip(ends).map(|(from, to)| &self.bytes[from..to])
+        starts.zip(ends).map(|(start, end)| &self.bytes[start..end])
     }
 
-    /// Of all of them.
-    pub(super) fn len(&self) -> usize {
+    /// Size of all bodies together.
+    pub(super) fn total_bytes(&self) -> usize {
         self.bytes.len()
     }
 }
