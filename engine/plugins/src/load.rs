@@ -104,7 +104,7 @@ pub enum LoadError {
     Describe(String),
     /// What it calls itself is no name.
     #[error("its describe returns a name that is none: {0}")]
-    Name(hotswap_core::name::Error),
+    Name(hotswap_core::ParseError),
     /// The version that it says of itself is none.
     #[error("its describe returns the version {version:?}, which is not semantic: {reason}")]
     Version {

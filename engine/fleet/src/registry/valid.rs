@@ -23,7 +23,7 @@ pub(super) fn record(
         registration
             .environment
             .parse()
-            .map_err(|error: hotswap_core::name::Error| {
+            .map_err(|error: hotswap_core::ParseError| {
                 Error::Invalid(format!("environment: {error}"))
             })?;
     let control = control_url(&registration.control_url)?;

@@ -54,7 +54,7 @@ impl Ledger {
         if let Some(other) = busy {
             return Ok(Err(CreateError::Busy(other)));
         }
-        let lifecycle = Lifecycle::BEGINNING;
+        let lifecycle = Lifecycle::INITIAL;
         let json = match row::to_json("a lifecycle", &lifecycle) {
             Ok(json) => json,
             Err(error) => return Ok(Err(CreateError::Store(Box::new(error)))),

@@ -24,7 +24,7 @@ pub async fn begins_with_the_request<S: Stores>() {
         EventBody::Requested(Box::new(header.clone()))
     );
     let head = store.head(header.id).await.unwrap();
-    assert_eq!((head.next_seq, head.lifecycle), (1, Lifecycle::BEGINNING));
+    assert_eq!((head.next_seq, head.lifecycle), (1, Lifecycle::INITIAL));
     assert_eq!(store.open().await.unwrap(), [header.id]);
     stores.close(store).await;
 }
@@ -94,7 +94,7 @@ pub async fn what_cannot_follow_is_refused_whole<S: Stores>() {
     let Err(AppendError::IllegalTransition(illegal)) = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(illegal.to_string(), "it is not paused");
+    assert_eq!(illegal.to_string(), "the deployment is not paused");
     let again = EventBody::Requested(Box::new(header("checkout", "production")));
     let refused = store.append(append(id, 1, None, &[again])).await;
     assert!(matches!(refused, Err(AppendError::IllegalTransition(_))));

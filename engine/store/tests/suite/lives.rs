@@ -82,7 +82,7 @@ async fn live(
     let header = header(module, "production");
     let id = header.id;
     store.create(header, at(1)).await.unwrap();
-    let mut lifecycle = Lifecycle::BEGINNING;
+    let mut lifecycle = Lifecycle::INITIAL;
     let mut next = 1;
     let mut together = Vec::new();
     for (body, many) in life {
