@@ -93,7 +93,7 @@ pub enum EventBody {
     Settling,
     /// The deployment did not succeed. The nodes that it changed are being reverted.
     Reverting {
-        /// Why.
+        /// Why it did not succeed.
         cause: Cause,
     },
     /// The deployment ended. The last event of each journal.
