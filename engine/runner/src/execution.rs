@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Call, Cause, CauseKind, Check, Class, Decision, EventBody, Header, Health,
+    Answer, Call, CallKind, Cause, CauseKind, Check, Decision, EventBody, Header, Health,
     ModuleVersion, Node, NodeId,
 };
 use hotswap_plugins::{CallHandler, Stop};
@@ -114,7 +114,7 @@ impl<'a> Execution<'a> {
                 self.note_failures(&answer);
                 Ok(answer)
             }
-            None if request.class() == Class::Note => Ok(Answer::Done),
+            None if request.kind() == CallKind::Note => Ok(Answer::Done),
             None => self.finish(number, recorded).await,
         }
     }
@@ -122,15 +122,15 @@ impl<'a> Execution<'a> {
     async fn live(&mut self, number: u32, request: Call) -> Result<Answer, Stop> {
         self.admit(&request).map_err(Stop::Fail)?;
         self.hold().await?;
-        match request.class() {
-            Class::Note => {
+        match request.kind() {
+            CallKind::Note => {
                 self.tape.push(called(number, request));
                 if self.tape.pending() >= NOTES {
                     self.flush().await?;
                 }
                 Ok(Answer::Done)
             }
-            Class::Read => {
+            CallKind::Read => {
                 let answer = self.read(&request).await?;
                 self.tape.push(EventBody::Called {
                     call: number,
@@ -141,7 +141,7 @@ impl<'a> Execution<'a> {
                 });
                 Ok(answer)
             }
-            Class::Write => {
+            CallKind::Write => {
                 self.tolerate().map_err(Stop::Fail)?;
                 let recorded = self.intend(number, request).await?;
                 self.finish(number, recorded).await
@@ -153,7 +153,10 @@ impl<'a> Execution<'a> {
     fn admit(&self, request: &Call) -> Result<(), Cause> {
         let name = request.name();
         let violation = |what: String| Err(Cause::new(CauseKind::Violation, what));
-        if let Some(foreign) = request.named().find(|node| !self.known.contains(node)) {
+        if let Some(foreign) = request
+            .named_nodes()
+            .find(|node| !self.known.contains(node))
+        {
             return violation(format!(
                 "the strategy called {name} on node '{foreign}', which is not in its plan"
             ));
@@ -428,7 +431,7 @@ fn show(call: &Call) -> String {
 
 /// About what a call takes in the journal, in bytes.
 fn weight(call: &Call) -> usize {
-    let names: usize = call.named().map(|node| node.as_str().len() + 3).sum();
+    let names: usize = call.named_nodes().map(|node| node.as_str().len() + 3).sum();
     let text = match call {
         Call::Log { message, .. } => message.len(),
         Call::Progress { stage, .. } => stage.len(),

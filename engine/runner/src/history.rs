@@ -97,7 +97,7 @@ impl History {
                 answer,
                 ..
             } => {
-                self.touched.extend(request.changes().iter().cloned());
+                self.touched.extend(request.changed_nodes().iter().cloned());
                 let at = event.at;
                 self.calls.push_back(Recorded {
                     request,

@@ -10,7 +10,7 @@ use hotswap_fleet::Fleet;
 /// Nodes that are read side by side for one soak: reading is cheap, and many soaks read.
 const READERS: usize = 32;
 /// Readings of each node in one soak: twice the looks, so that a gauge has enough of them.
-const READINGS: u32 = 2 * Judge::LOOKS;
+const READINGS: u32 = 2 * Judge::MAX_LOOKS;
 /// Looking more often than this tells nothing new.
 const LEAST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -70,11 +70,11 @@ impl Soak {
             }
             tokio::time::sleep(if self.judged { rest.min(pause) } else { rest }).await;
             turn += 1;
-            // The last look is the verdict itself: the looks of a soak are never more than LOOKS.
+            // The last look is the verdict itself: the looks of a soak are never more than MAX_LOOKS.
             if self.judged && clock.now() < self.due {
                 self.observe(fleet).await;
                 if turn.is_multiple_of(2)
-                    && let Some(verdict) = self.watch.look()
+                    && let Some(verdict) = self.watch.interim_look()
                 {
                     return verdict;
                 }

@@ -25,7 +25,7 @@ pub(super) fn validate_registration(
         registration
             .environment
             .parse()
-            .map_err(|error: hotswap_core::name::Error| {
+            .map_err(|error: hotswap_core::ParseError| {
                 Error::Invalid(format!("environment: {error}"))
             })?;
     let control_url = parse_control_url(&registration.control_url)?;

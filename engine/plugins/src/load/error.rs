@@ -94,7 +94,7 @@ pub enum LoadError {
     Describe(String),
     /// `describe` returned an invalid name.
     #[error("describe returned an invalid name: {0}")]
-    InvalidName(hotswap_core::name::Error),
+    InvalidName(hotswap_core::ParseError),
     /// `describe` returned an invalid version.
     #[error("describe returned the version {version:?}, which is not a semantic version: {reason}")]
     InvalidVersion {

@@ -60,7 +60,7 @@ impl JournalExecutor {
         if let Some(other) = busy {
             return Ok(Err(CreateError::Busy(other)));
         }
-        let lifecycle = Lifecycle::BEGINNING;
+        let lifecycle = Lifecycle::INITIAL;
         let json = match to_json("a lifecycle", &lifecycle) {
             Ok(json) => json,
             Err(error) => return Ok(Err(error.into())),

@@ -25,7 +25,7 @@ pub async fn create_appends_the_request_as_event_zero<S: StoreFixture>() {
         EventBody::Requested(Box::new(header.clone()))
     );
     let head = store.head(header.id).await.unwrap();
-    assert_eq!((head.next_seq, head.lifecycle), (1, Lifecycle::BEGINNING));
+    assert_eq!((head.next_seq, head.lifecycle), (1, Lifecycle::INITIAL));
     assert_eq!(store.open_deployments().await.unwrap(), [header.id]);
     fixture.close(store).await;
 }
@@ -95,7 +95,7 @@ pub async fn an_append_with_an_illegal_event_is_rejected_whole<S: StoreFixture>(
     let Err(AppendError::IllegalTransition(illegal)) = rejected else {
         panic!("{rejected:?}");
     };
-    assert_eq!(illegal.to_string(), "it is not paused");
+    assert_eq!(illegal.to_string(), "the deployment is not paused");
     let again = EventBody::Requested(Box::new(header("checkout", "production")));
     let rejected = store.append(append(id, 1, None, &[again])).await;
     assert!(matches!(rejected, Err(AppendError::IllegalTransition(_))));

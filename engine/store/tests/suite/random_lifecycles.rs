@@ -82,7 +82,7 @@ async fn append_and_compare(
     let header = header(module, "production");
     let id = header.id;
     store.create(header, at(1)).await.unwrap();
-    let mut lifecycle = Lifecycle::BEGINNING;
+    let mut lifecycle = Lifecycle::INITIAL;
     let mut next = 1;
     let mut batch = Vec::new();
     for (body, batch_size) in events {

@@ -1,16 +1,16 @@
-//! Figures as a person reads them.
+//! Formats figures for people.
 
 /// `2,160`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
-    let mut told = String::with_capacity(digits.len() + digits.len() / 3);
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            told.push(',');
+            grouped.push(',');
         }
-        told.push(digit);
+        grouped.push(digit);
     }
-    told
+    grouped
 }
 
 /// `1 request`, `2,160 requests`.
@@ -19,7 +19,7 @@ pub(super) fn requests(number: u64) -> String {
     format!("{} request{plural}", count(number))
 }
 
-/// A share as `5 %`, `0.14 %`; three significant digits at most.
+/// A share (0 to 1) as `5 %`, `0.14 %`, with at most three significant digits.
 pub(super) fn percent(share: f64) -> String {
     format!("{} %", figure(share * 100.0))
 }
@@ -46,12 +46,12 @@ pub(super) fn bytes(value: f64) -> String {
     format!("{} TiB", figure(scaled))
 }
 
-/// The start of a text that someone else wrote.
-pub(super) fn brief(text: &str) -> String {
+/// The first 80 characters of a text: it comes from a strategy and may be long.
+pub(super) fn truncated(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// With three significant digits, without idle zeros; whole numbers in full.
+/// Three significant digits without trailing zeros; from 100 on, a whole number.
 fn figure(value: f64) -> String {
     if value >= 1e15 {
         return format!("{value:.2e}");
@@ -84,16 +84,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_short_and_never_idle() {
-        for (number, told) in [
+    fn figures_have_three_digits_and_no_trailing_zeros() {
+        for (number, expected) in [
             (0, "0"),
             (999, "999"),
             (1000, "1,000"),
             (1234567, "1,234,567"),
         ] {
-            assert_eq!(count(number), told);
+            assert_eq!(count(number), expected);
         }
-        for (share, told) in [
+        for (share, expected) in [
             (0.0, "0 %"),
             (0.05, "5 %"),
             (0.5, "50 %"),
@@ -101,7 +101,7 @@ mod tests {
             (1.0 / 3.0, "33.3 %"),
             (12.0, "1,200 %"),
         ] {
-            assert_eq!(percent(share), told);
+            assert_eq!(percent(share), expected);
         }
         assert_eq!(bytes(1536.0), "1.5 KiB");
         assert_eq!(bytes(3.0 * 1024.0_f64.powi(3)), "3 GiB");

@@ -1,4 +1,4 @@
-//! The run of cargo that compiles the guests.
+//! Compiles the guests to core modules with a second, inner run of cargo.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,9 +11,9 @@ use serde::Deserialize;
 use crate::guest::Guest;
 use crate::toolchain::{TARGET, Toolchain};
 
-/// Variables that a build script gets, or that a person set, for the outer run. All
-/// of them mean another target, another compiler or another package.
-const FOREIGN: &[&str] = &[
+/// Prefixes of variables that cargo or a person set for the outer run. They would give the inner
+/// run the wrong target, compiler or package.
+const OUTER_RUN_PREFIXES: &[&str] = &[
     "CARGO_BIN_",
     "CARGO_BUILD_",
     "CARGO_CFG_",
@@ -34,8 +34,8 @@ const FOREIGN: &[&str] = &[
     "RUSTFLAGS",
 ];
 
-/// The same, whole names.
-const FOREIGN_NAMES: &[&str] = &[
+/// As [`OUTER_RUN_PREFIXES`], but whole names.
+const OUTER_RUN_VARIABLES: &[&str] = &[
     "CARGO",
     "DEBUG",
     "HOST",
@@ -46,19 +46,21 @@ const FOREIGN_NAMES: &[&str] = &[
     "TARGET",
 ];
 
-/// A line that cargo writes on its standard output.
+/// A message on the standard output of cargo.
 #[derive(Deserialize)]
-struct Message {
+struct CargoMessage {
     reason: String,
     manifest_path: Option<PathBuf>,
     #[serde(default)]
     filenames: Vec<PathBuf>,
 }
 
-/// Compiles all guests, and says where the core module of each lies, in their order.
-/// Cargo's own messages go to standard error, which the outer cargo shows when this
-/// fails.
-pub fn build(
+/// Compiles all guests. Returns the path of each core module, in the order of `guests`.
+///
+/// # Errors
+/// If a guest does not compile. Cargo's messages go to standard error, which the outer run
+/// shows when this fails.
+pub fn compile_guests(
     toolchain: &Toolchain,
     workspace: &Path,
     target: &Path,
@@ -79,16 +81,16 @@ pub fn build(
     for guest in guests {
         command.arg("--package").arg(&guest.package);
     }
-    scrub(&mut command);
+    remove_outer_run_variables(&mut command);
     command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags());
 
-    let output = command.output().context("cannot call cargo")?;
+    let output = command.output().context("cannot start cargo")?;
     ensure!(
         output.status.success(),
-        "the WebAssembly guests do not compile: cargo's messages above say where"
+        "the WebAssembly guests do not compile: see cargo's messages above"
     );
-    let text = String::from_utf8(output.stdout).context("cannot read what cargo says")?;
-    let messages: Vec<Message> = text
+    let text = String::from_utf8(output.stdout).context("the output of cargo is not UTF-8")?;
+    let messages: Vec<CargoMessage> = text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
@@ -103,30 +105,36 @@ pub fn build(
                 .flat_map(|message| &message.filenames)
                 .find(|file| file.extension().is_some_and(|name| name == "wasm"))
                 .cloned()
-                .with_context(|| format!("cargo made no module of {}", guest.folder.display()))
+                .with_context(|| {
+                    format!(
+                        "cargo built no WebAssembly module for {}",
+                        guest.folder.display()
+                    )
+                })
         })
         .collect()
 }
 
-/// Takes from the call what was set for the outer run. What the toolchain set in it
-/// stays.
-fn scrub(command: &mut Command) {
-    let own: Vec<OsString> = command
+/// Removes the variables of the outer run, but keeps those that the toolchain set on `command`.
+fn remove_outer_run_variables(command: &mut Command) {
+    let kept: Vec<OsString> = command
         .get_envs()
         .map(|(name, _)| name.to_owned())
         .collect();
-    for (name, _) in env::vars_os().filter(|(name, _)| !own.contains(name)) {
+    for (name, _) in env::vars_os().filter(|(name, _)| !kept.contains(name)) {
         let text = name.to_string_lossy();
-        if FOREIGN.iter().any(|prefix| text.starts_with(prefix))
-            || FOREIGN_NAMES.contains(&text.as_ref())
+        if OUTER_RUN_PREFIXES
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+            || OUTER_RUN_VARIABLES.contains(&text.as_ref())
         {
             command.env_remove(&name);
         }
     }
 }
 
-/// Panic messages hold the paths of the sources: without the home directory in them,
-/// a guest has the same digest wherever it is built.
+/// Removes the path of cargo's home from the guests. Panic messages contain the paths of
+/// sources, and without this a guest's digest would depend on where it is built.
 fn rust_flags() -> OsString {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! The normal form of a package: each item's path and type, sorted.
+//! The normal form of a package: the path and the type of each item, sorted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,27 +11,28 @@ use wit_parser::{
     TypeOwner, WorldItem, WorldKey,
 };
 
-/// The items of a package. Two packages with the same normal form run the same guests.
+/// The path and the type of each item of a package. Packages with the same normal form run the
+/// same guests.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Normal(BTreeMap<String, String>);
+pub struct NormalForm(BTreeMap<String, String>);
 
-impl Normal {
+impl NormalForm {
     /// The normal form of a package.
-    pub fn of(resolve: &Resolve, package: PackageId) -> Self {
-        let names = Names { resolve, package };
+    pub fn new(resolve: &Resolve, package: PackageId) -> Self {
+        let renderer = TypeRenderer { resolve, package };
         let mut items = BTreeMap::new();
         let package = &resolve.packages[package];
         items.insert("package".to_owned(), package.name.to_string());
         for (name, &id) in &package.interfaces {
             items.insert(name.clone(), "interface".to_owned());
-            names.interface(name, id, &mut items);
+            renderer.interface(name, id, &mut items);
         }
         for (name, &id) in &package.worlds {
             items.insert(name.clone(), "world".to_owned());
             let world = &resolve.worlds[id];
             for (direction, list) in [("import", &world.imports), ("export", &world.exports)] {
                 for (key, item) in list {
-                    names.world_item(&format!("{name}/{direction}"), key, item, &mut items);
+                    renderer.world_item(&format!("{name}/{direction}"), key, item, &mut items);
                 }
             }
         }
@@ -41,26 +42,34 @@ impl Normal {
     /// Reads a record.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it has no ` = `.
+    /// If the file cannot be read, or a line has no ` = `.
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} is damaged", path.display()))
+        Self::parse(&text).with_context(|| {
+            format!(
+                "{} is damaged: restore it from version control",
+                path.display()
+            )
+        })
     }
 
-    /// Understands what [`Display`](fmt::Display) wrote.
+    /// Parses the text that [`Display`](fmt::Display) writes.
+    ///
+    /// # Errors
+    /// If a line has no ` = `.
     pub fn parse(text: &str) -> Result<Self> {
         let items = text.lines().map(|line| {
-            let (path, shape) = line.split_once(" = ").context("a line without ` = `")?;
-            Ok((path.to_owned(), shape.to_owned()))
+            let (path, item) = line.split_once(" = ").context("a line has no ` = `")?;
+            Ok((path.to_owned(), item.to_owned()))
         });
         Ok(Self(items.collect::<Result<_>>()?))
     }
 
-    /// What differs between this, the record, and what the contract is now. One
-    /// sentence each.
-    pub fn changes(&self, now: &Self) -> Vec<String> {
-        const ADVICE: &str = "a released version stays as it is, make a new folder";
+    /// The differences between this, which is the record, and the contract `now`, with one
+    /// sentence for each.
+    pub fn describe_changes(&self, now: &Self) -> Vec<String> {
+        const ADVICE: &str = "a released version must not change, create a new version folder";
 
         let mut changes = Vec::new();
         for (path, old) in &self.0 {
@@ -79,22 +88,22 @@ impl Normal {
     }
 }
 
-impl fmt::Display for Normal {
+impl fmt::Display for NormalForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (path, shape) in &self.0 {
-            writeln!(f, "{path} = {shape}")?;
+        for (path, item) in &self.0 {
+            writeln!(f, "{path} = {item}")?;
         }
         Ok(())
     }
 }
 
-/// Renders types by the names in one resolve.
-struct Names<'a> {
+/// Renders items and types as text.
+struct TypeRenderer<'a> {
     resolve: &'a Resolve,
     package: PackageId,
 }
 
-impl Names<'_> {
+impl TypeRenderer<'_> {
     fn interface(&self, path: &str, id: InterfaceId, items: &mut BTreeMap<String, String>) {
         let interface = &self.resolve.interfaces[id];
         for (name, &id) in &interface.types {
@@ -113,9 +122,9 @@ impl Names<'_> {
         items: &mut BTreeMap<String, String>,
     ) {
         let path = format!("{path}/{}", self.resolve.name_world_key(key));
-        let shape = match item {
+        let rendered = match item {
             WorldItem::Interface { id, .. } => {
-                // Only an interface that is written inside the world has no place of its own.
+                // Any other interface has items of its own in the package that defines it.
                 if matches!(key, WorldKey::Name(_)) {
                     self.interface(&path, *id, items);
                 }
@@ -124,7 +133,7 @@ impl Names<'_> {
             WorldItem::Function(function) => self.function(function),
             WorldItem::Type { id, .. } => self.definition(*id),
         };
-        items.insert(path, shape);
+        items.insert(path, rendered);
     }
 
     fn function(&self, function: &Function) -> String {
@@ -136,25 +145,26 @@ impl Names<'_> {
             FunctionKind::Constructor(_) => "constructor",
         };
         let parameters = list(&function.params, |parameter| {
-            format!("{}: {}", parameter.name, self.of(&parameter.ty))
+            format!("{}: {}", parameter.name, self.reference(&parameter.ty))
         });
         match &function.result {
-            Some(result) => format!("{kind}({parameters}) -> {}", self.of(result)),
+            Some(result) => format!("{kind}({parameters}) -> {}", self.reference(result)),
             None => format!("{kind}({parameters})"),
         }
     }
 
-    /// What a named type is.
+    /// The definition of a named type.
     fn definition(&self, id: TypeId) -> String {
         let definition = &self.resolve.types[id];
         let with = |name: &str, ty: &Option<Type>| match ty {
-            Some(ty) => format!("{name}({})", self.of(ty)),
+            Some(ty) => format!("{name}({})", self.reference(ty)),
             None => name.to_owned(),
         };
         match &definition.kind {
             TypeDefKind::Record(record) => {
-                let fields =
-                    |field: &wit_parser::Field| format!("{}: {}", field.name, self.of(&field.ty));
+                let fields = |field: &wit_parser::Field| {
+                    format!("{}: {}", field.name, self.reference(&field.ty))
+                };
                 format!("record {{ {} }}", list(&record.fields, fields))
             }
             TypeDefKind::Variant(variant) => {
@@ -174,13 +184,13 @@ impl Names<'_> {
                 )
             }
             TypeDefKind::Resource => "resource".to_owned(),
-            TypeDefKind::Type(ty) => format!("type {}", self.of(ty)),
-            _ => format!("type {}", self.structure(id)),
+            TypeDefKind::Type(ty) => format!("type {}", self.reference(ty)),
+            _ => format!("type {}", self.anonymous_type(id)),
         }
     }
 
-    /// How a type is referred to.
-    fn of(&self, ty: &Type) -> String {
+    /// A reference to a type: its name, or its definition if it has no name.
+    fn reference(&self, ty: &Type) -> String {
         match ty {
             Type::Bool => "bool".to_owned(),
             Type::U8 => "u8".to_owned(),
@@ -197,24 +207,27 @@ impl Names<'_> {
             Type::String => "string".to_owned(),
             Type::ErrorContext => "error-context".to_owned(),
             Type::Id(id) => match &self.resolve.types[*id].name {
-                Some(name) => format!("{}{name}", self.owner(*id)),
-                None => self.structure(*id),
+                Some(name) => format!("{}{name}", self.owner_prefix(*id)),
+                None => self.anonymous_type(*id),
             },
         }
     }
 
-    /// A type without a name of its own.
-    fn structure(&self, id: TypeId) -> String {
-        let optional = |ty: &Option<Type>| ty.as_ref().map_or("_".to_owned(), |ty| self.of(ty));
+    /// The definition of a type without a name.
+    fn anonymous_type(&self, id: TypeId) -> String {
+        let optional =
+            |ty: &Option<Type>| ty.as_ref().map_or("_".to_owned(), |ty| self.reference(ty));
         match &self.resolve.types[id].kind {
-            TypeDefKind::Option(ty) => format!("option<{}>", self.of(ty)),
-            TypeDefKind::List(ty) => format!("list<{}>", self.of(ty)),
+            TypeDefKind::Option(ty) => format!("option<{}>", self.reference(ty)),
+            TypeDefKind::List(ty) => format!("list<{}>", self.reference(ty)),
             TypeDefKind::FixedLengthList(ty, length) => {
-                format!("list<{}, {length}>", self.of(ty))
+                format!("list<{}, {length}>", self.reference(ty))
             }
-            TypeDefKind::Map(key, value) => format!("map<{}, {}>", self.of(key), self.of(value)),
+            TypeDefKind::Map(key, value) => {
+                format!("map<{}, {}>", self.reference(key), self.reference(value))
+            }
             TypeDefKind::Tuple(tuple) => {
-                format!("tuple<{}>", list(&tuple.types, |ty| self.of(ty)))
+                format!("tuple<{}>", list(&tuple.types, |ty| self.reference(ty)))
             }
             TypeDefKind::Result(result) => {
                 format!(
@@ -225,9 +238,11 @@ impl Names<'_> {
             }
             TypeDefKind::Future(ty) => format!("future<{}>", optional(ty)),
             TypeDefKind::Stream(ty) => format!("stream<{}>", optional(ty)),
-            TypeDefKind::Handle(Handle::Own(id)) => format!("own<{}>", self.of(&Type::Id(*id))),
+            TypeDefKind::Handle(Handle::Own(id)) => {
+                format!("own<{}>", self.reference(&Type::Id(*id)))
+            }
             TypeDefKind::Handle(Handle::Borrow(id)) => {
-                format!("borrow<{}>", self.of(&Type::Id(*id)))
+                format!("borrow<{}>", self.reference(&Type::Id(*id)))
             }
             TypeDefKind::Type(_)
             | TypeDefKind::Record(_)
@@ -239,8 +254,8 @@ impl Names<'_> {
         }
     }
 
-    /// The interface in front of a type's name; with its package, if that is another.
-    fn owner(&self, id: TypeId) -> String {
+    /// The prefix of a type's name: its interface, with the package if that is another one.
+    fn owner_prefix(&self, id: TypeId) -> String {
         let TypeOwner::Interface(id) = self.resolve.types[id].owner else {
             return String::new();
         };
