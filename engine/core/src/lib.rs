@@ -22,6 +22,7 @@ mod node;
 mod order;
 mod policy;
 mod reading;
+mod replay;
 mod time;
 
 pub use amount::Amount;
@@ -41,4 +42,5 @@ pub use node::{Health, Node, NodeError, NodeFailure};
 pub use order::{Action, Fence, Order};
 pub use policy::Policy;
 pub use reading::{NodeReading, VersionReading};
+pub use replay::{CallReplay, JournalTail, RecordedCall, ReplayState, ReplayedCall, Signals};
 pub use time::{Clock, SystemClock, Timestamp};
