@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::DeploymentId;
-use tokio::sync::Notify;
+use hotswap_store::Appended;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,7 +30,9 @@ impl Supervisor {
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
-        let listener = supervisor.clone().wake_after_appends();
+        // Subscribe before any driver starts, so that no wake is missed.
+        let appended = supervisor.context.journal.subscribe();
+        let listener = supervisor.clone().wake_after_appends(appended);
         let shutdown = supervisor.shutdown.clone();
         supervisor
             .tasks
@@ -68,8 +71,7 @@ impl Supervisor {
         self.tasks.wait().await;
     }
 
-    async fn wake_after_appends(self) {
-        let mut appended = self.context.journal.subscribe();
+    async fn wake_after_appends(self, mut appended: broadcast::Receiver<Appended>) {
         loop {
             match appended.recv().await {
                 // The driver itself appended.

@@ -22,7 +22,7 @@ pub(super) async fn request_approval(
 /// Waits for the approval.
 ///
 /// # Errors
-/// An interrupt, also where the deployment is rejected or `due` comes first.
+/// [`Interrupt`], also where a person rejects the deployment or `due` comes first.
 pub(super) async fn wait(
     scope: &WaitScope,
     writer: &mut JournalWriter,

@@ -16,7 +16,7 @@ const PAGE: usize = 4096;
 /// appended together, so that the answer to one call and the intent of the next cost one
 /// write to disk.
 ///
-/// After an error the writer is of no more use: open another one.
+/// After an error, drop the writer and open another one.
 pub(super) struct JournalWriter {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
@@ -27,8 +27,8 @@ pub(super) struct JournalWriter {
 }
 
 impl JournalWriter {
-    /// Reads a journal whole. Returns the writer that continues it and what its events add
-    /// up to. The writer's own tail follows the journal from there on.
+    /// Reads the whole journal. Returns the writer that continues it, and the state that its
+    /// events add up to. Later events change the writer's tail alone.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Corrupt`].
@@ -55,7 +55,7 @@ impl JournalWriter {
         self.fence
     }
 
-    /// The end of the journal as last seen. Pending events do not count.
+    /// The end of the journal as last read or written. Does not include pending events.
     pub(super) fn tail(&self) -> &JournalTail {
         &self.tail
     }
@@ -79,8 +79,8 @@ impl JournalWriter {
         self.pending.len()
     }
 
-    /// Appends the pending events, after catching up with what people appended meanwhile.
-    /// Durable once it returns.
+    /// Appends the pending events, after those that people appended meanwhile. Durable once
+    /// it returns.
     ///
     /// Not cancel safe: it is then unknown whether the events are in the journal.
     ///

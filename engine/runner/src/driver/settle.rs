@@ -8,7 +8,7 @@ use super::journal_writer::JournalWriter;
 use super::node_operations::NodeOperations;
 
 /// Orders the touched nodes to drop the previous version, and journals the end. A node that
-/// does not obey keeps that version: no reason to fail the deployment.
+/// fails to do so only keeps that version longer: the deployment has succeeded anyway.
 pub(super) async fn settle(
     context: &DriverContext,
     mut writer: JournalWriter,

@@ -20,7 +20,7 @@ pub(super) enum StepOutcome {
     Ended,
 }
 
-/// All that is kept of a deployment while it waits. Thousands may wait.
+/// All that stays in memory of a deployment while it waits. Thousands may wait.
 pub(super) struct Suspended {
     pub(super) writer: JournalWriter,
     pub(super) scope: WaitScope,
@@ -46,31 +46,37 @@ pub(super) enum WaitReason {
 
 impl Suspended {
     /// Waits, and journals the result.
-    ///
-    /// Boxed, because the future would hold an unboxed `self` twice: as its argument, and
-    /// as the parts that it is taken apart into.
-    pub(super) async fn wait(self: Box<Self>, context: &DriverContext) -> Result<(), Error> {
+    pub(super) fn wait(
+        self: Box<Self>,
+        context: &DriverContext,
+    ) -> impl Future<Output = Result<(), Error>> {
+        // Taken apart outside the future, which would keep the box until the end of the wait.
         let Self {
             mut writer,
             scope,
             module,
             reason,
         } = *self;
-        let result = match reason {
-            WaitReason::Approval { due } => {
-                gate::wait(&scope, &mut writer, due).await.map(|()| None)
-            }
-            WaitReason::Resume => scope
-                .wait_while_paused(&mut writer, Timestamp::MAX)
-                .await
-                .map(|_| None),
-            WaitReason::Call {
-                number: call,
-                call: recorded,
-            } => waiting_call::complete(context, &scope, &module, *recorded, &mut writer)
-                .await
-                .map(|answer| Some(EventBody::Answered { call, answer })),
-        };
-        revert::append_or_begin(writer, result).await
+        async move {
+            let result = match reason {
+                WaitReason::Approval { due } => {
+                    let approved = gate::wait(&scope, &mut writer, due).await;
+                    approved.map(|()| None)
+                }
+                WaitReason::Resume => {
+                    let resumed = scope.wait_while_paused(&mut writer, Timestamp::MAX).await;
+                    resumed.map(|_| None)
+                }
+                WaitReason::Call { number, call } => {
+                    waiting_call::complete(context, &scope, &module, *call, &mut writer)
+                        .await
+                        .map(|answer| {
+                            let call = number;
+                            Some(EventBody::Answered { call, answer })
+                        })
+                }
+            };
+            revert::append_or_begin(writer, result).await
+        }
     }
 }

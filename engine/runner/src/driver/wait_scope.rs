@@ -62,7 +62,7 @@ impl WaitScope {
     /// Runs `work` to its end.
     ///
     /// # Errors
-    /// An interrupt drops `work` where it is.
+    /// [`Interrupt`]. Drops `work` wherever it is.
     pub(super) async fn run<T>(
         &self,
         writer: &mut JournalWriter,
@@ -81,11 +81,11 @@ impl WaitScope {
         }
     }
 
-    /// Waits until `condition` returns a value; `None` when `due` comes first. Evaluates
-    /// `condition` at the start, and again after each event that people append.
+    /// Waits until `condition` returns a value, and returns it; `None` when `due` comes first.
+    /// Evaluates `condition` at the start and after each append by a person.
     ///
     /// # Errors
-    /// An interrupt.
+    /// [`Interrupt`].
     pub(super) async fn wait_for<T>(
         &self,
         writer: &mut JournalWriter,
@@ -110,7 +110,7 @@ impl WaitScope {
     /// Waits until the deployment is not paused. Returns whether that came before `due`.
     ///
     /// # Errors
-    /// An interrupt.
+    /// [`Interrupt`].
     pub(super) async fn wait_while_paused(
         &self,
         writer: &mut JournalWriter,

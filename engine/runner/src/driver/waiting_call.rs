@@ -11,7 +11,7 @@ use super::wait_scope::{Interrupt, WaitScope};
 /// rest of the time is waited.
 ///
 /// # Errors
-/// An interrupt.
+/// [`Interrupt`].
 pub(super) async fn complete(
     context: &DriverContext,
     scope: &WaitScope,
