@@ -25,6 +25,7 @@ mod order;
 mod parse_error;
 mod policy;
 mod reading;
+mod replay;
 mod time;
 
 pub use amount::Amount;
@@ -45,4 +46,5 @@ pub use order::{Action, Fence, Order};
 pub use parse_error::ParseError;
 pub use policy::Policy;
 pub use reading::{NodeReading, VersionReading};
+pub use replay::{CallReplay, JournalTail, RecordedCall, ReplayState, ReplayedCall, Signals};
 pub use time::{Clock, SystemClock, Timestamp};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use hotswap_api::{Config, Secret, Tokens};
 use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
-use hotswap_runner::{Engine, Parts};
+use hotswap_runner::{Engine, EngineConfig};
 use hotswap_store::{Journal, Sqlite};
 use hotswap_tests::{Core, NODE_TOKEN, StillFleet, header};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -26,7 +26,7 @@ fn raise_limits(config: &mut Config) {
 pub async fn serve(deployment: DeploymentId) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let core = Core::new(folder.path(), Default::default()).await?;
-    let engine = Engine::start(Parts {
+    let engine = Engine::start(EngineConfig {
         journal: Arc::new(core.store.clone()),
         catalogue: Arc::new(core.store.clone()),
         blobs: core.blobs,

@@ -7,7 +7,7 @@ use hotswap_api::{Config, Secret, Server, Tokens};
 use hotswap_core::SystemClock;
 use hotswap_fleet::Registry;
 use hotswap_plugins::Host;
-use hotswap_runner::{Engine, Environments, Limits, Parts};
+use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, Sqlite};
 use hotswap_tests::{NODE_TOKEN, StillFleet, Unled};
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ impl Served {
         let clock = Arc::new(SystemClock);
         let often = Duration::from_secs(1);
         let registry = Registry::load(catalogue.clone(), clock.clone(), often).await?;
-        let engine = Engine::start(Parts {
+        let engine = Engine::start(EngineConfig {
             journal: Unled::new(Arc::new(store.clone())),
             catalogue,
             blobs: Blobs::open_folder(folder.join("blobs"), 1 << 20).await?,
