@@ -89,10 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = RecordStore::open(folder.path().join("modules")).unwrap();
         let (good, bad) = ("good".parse().unwrap(), "bad".parse().unwrap());
-        let record = ModuleRecord {
-            fence: 7,
-            ..ModuleRecord::default()
-        };
+        let record = ModuleRecord::default().with_fence(7);
         store.save(&good, &record).unwrap();
         std::fs::write(folder.path().join("modules/bad.json"), b"{\"slo").unwrap();
         let loaded = store.load_all().unwrap();
