@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hotswap_core::DeploymentId;
-use hotswap_signalr::Upgrade;
+use hotswap_signalr::WebSocketUpgrade;
 use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -14,10 +14,7 @@ use tokio::time::Instant;
 
 use crate::auth::{Admin, Identity, Viewer};
 use crate::context::Context;
-use crate::live::place::Place;
-use crate::live::reader::{Bounds, Reader};
-use crate::live::socket::Switched;
-use crate::live::stream::EventStream;
+use crate::live::{EventCursor, EventSocket, EventStream, Reader, StopConditions};
 use crate::openapi::Tag;
 use crate::problem::{AUTH, Failure, INVALID, Kind, MISSING, Problem, UNAVAILABLE};
 use crate::text::Text;
@@ -105,12 +102,13 @@ impl Events {
     ) -> Result<OfOne, Failure<{ READ | MISSING }>> {
         let from = after.0.map_or(0, |after| after.saturating_add(1));
         let deployments = &context.engine.deployments;
-        if EventStream::is_asked(request) {
+        if EventStream::is_requested(request) {
             let place = last.0.as_deref().map(place);
             let bounds = bounds(&viewer.0, &context);
-            let reader = Reader::of(deployments, id.0.0, from, place.as_ref(), bounds).await?;
+            let reader =
+                Reader::for_deployment(deployments, id.0.0, from, place.as_ref(), bounds).await?;
             // A browser asks again when a stream ends, and stops only for this.
-            if place.is_some() && reader.is_over() {
+            if place.is_some() && reader.is_at_end() {
                 return Ok(OfOne::Over);
             }
             return Ok(OfOne::Events(Content::Stream(EventStream::new(reader))));
@@ -144,13 +142,13 @@ impl Events {
         id: Path<Text<DeploymentId>>,
         /// The last `id` that was read.
         after: Query<Option<String>>,
-    ) -> Result<Switched, Failure<{ READ | MISSING }>> {
+    ) -> Result<EventSocket, Failure<{ READ | MISSING }>> {
         let upgrade = upgrade(request)?;
         let place = after.0.as_deref().map(place);
         let bounds = bounds(&viewer.0, &context);
         let deployments = &context.engine.deployments;
-        let reader = Reader::of(deployments, id.0.0, 0, place.as_ref(), bounds).await?;
-        Ok(Switched::new(upgrade, reader, &context.tasks))
+        let reader = Reader::for_deployment(deployments, id.0.0, 0, place.as_ref(), bounds).await?;
+        Ok(EventSocket::new(upgrade, reader, &context.tasks))
     }
 
     /// Follow all deployments
@@ -168,7 +166,7 @@ impl Events {
     ) -> Result<OfAll, Failure<{ AUTH | UNAVAILABLE }>> {
         let place = last.0.as_deref().map(place);
         let bounds = bounds(&admin.0, &context);
-        let reader = Reader::of_all(&context.engine.deployments, place.as_ref(), bounds).await?;
+        let reader = Reader::for_all(&context.engine.deployments, place.as_ref(), bounds).await?;
         Ok(OfAll::Stream(EventStream::new(reader)))
     }
 
@@ -187,12 +185,12 @@ impl Events {
         request: &Request,
         /// The last `id` that was read.
         after: Query<Option<String>>,
-    ) -> Result<Switched, Failure<READ>> {
+    ) -> Result<EventSocket, Failure<READ>> {
         let upgrade = upgrade(request)?;
         let place = after.0.as_deref().map(place);
         let bounds = bounds(&admin.0, &context);
-        let reader = Reader::of_all(&context.engine.deployments, place.as_ref(), bounds).await?;
-        Ok(Switched::new(upgrade, reader, &context.tasks))
+        let reader = Reader::for_all(&context.engine.deployments, place.as_ref(), bounds).await?;
+        Ok(EventSocket::new(upgrade, reader, &context.tasks))
     }
 }
 
@@ -200,26 +198,26 @@ fn default_events() -> u16 {
     500
 }
 
-fn place(text: &str) -> Place {
+fn place(text: &str) -> EventCursor {
     let Ok(place) = text.parse();
     place
 }
 
-fn bounds(identity: &Identity, context: &Context) -> Bounds {
+fn bounds(identity: &Identity, context: &Context) -> StopConditions {
     let expires = identity.expires_at.map(|at| {
         let left = at
             .millis()
             .saturating_sub(context.engine.clock.now().millis());
         Instant::now() + Duration::from_millis(left)
     });
-    Bounds {
-        expires,
-        closing: context.closing.clone(),
+    StopConditions {
+        expires_at: expires,
+        shutdown: context.closing.clone(),
     }
 }
 
-fn upgrade(request: &Request) -> Result<Upgrade, Problem> {
-    Upgrade::of(request).ok_or_else(|| {
+fn upgrade(request: &Request) -> Result<WebSocketUpgrade, Problem> {
+    WebSocketUpgrade::from_request(request).ok_or_else(|| {
         let detail = "this is a WebSocket: ask with Upgrade: websocket, Connection: upgrade and Sec-WebSocket-Version: 13";
         Problem::new(Kind::BadRequest, detail)
     })

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authority;
 use crate::context::Context;
 use crate::front::{Front, take_token};
-use crate::live::{Hubs, WithHubs};
+use crate::live::{HubRouter, Hubs};
 use crate::metrics::Metrics;
 use crate::openapi::{openapi, service};
 use crate::routes::Routes;
@@ -166,8 +166,8 @@ fn front(
     origins: Vec<Origin>,
 ) -> Front<impl Endpoint<Output = poem::Response>> {
     let document = serde_json::from_str(&openapi()).unwrap_or_default();
-    let routes = Routes::of(&document).with(Hubs::places());
-    let operations = WithHubs::new(service().into_endpoint(), hubs);
+    let routes = Routes::of(&document).with(Hubs::routes());
+    let operations = HubRouter::new(service().into_endpoint(), hubs);
     Front::new(operations, context, routes, origins)
 }
 

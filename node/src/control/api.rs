@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotswap_core::{ModuleName, name};
+use hotswap_core::{ModuleName, ParseError};
 use hotswap_protocol::{
     ModuleStatus, NodeStatus, OrderRequest, ProbeAnswer, ProbeRequest, Problem,
 };
@@ -252,7 +252,7 @@ async fn read_beginning(mut body: ResponseBody) -> String {
 
 fn parse_module_name(text: &str) -> Result<ModuleName, Problem> {
     text.parse()
-        .map_err(|error: name::Error| bad_request(error.to_string()))
+        .map_err(|error: ParseError| bad_request(error.to_string()))
 }
 
 fn bad_request(detail: String) -> Problem {

@@ -52,7 +52,7 @@ impl From<deployments::Error> for Problem {
                     "no node has registered for environment '{environment}'; start one: hotswap node --environment {environment}"
                 ),
             ),
-            E::NothingBefore(id) => Self::new(
+            E::NoPreviousVersion(id) => Self::new(
                 Kind::NothingBefore,
                 format!(
                     "nothing ran on the nodes before deployment {id}; deploy the version that you want instead"
@@ -68,8 +68,8 @@ impl From<modules::Error> for Problem {
     fn from(error: modules::Error) -> Self {
         use modules::Error as E;
         match error {
-            E::Taken(_) => Self::new(Kind::VersionTaken, error.to_string()),
-            E::Refused(reason) => Self::new(Kind::NotAModule, chain(&reason)),
+            E::VersionExists(_) => Self::new(Kind::VersionTaken, error.to_string()),
+            E::InvalidArtifact(reason) => Self::new(Kind::NotAModule, chain(&reason)),
             E::TooLarge { .. } => Self::new(Kind::PayloadTooLarge, error.to_string()),
             E::Store(source) => unavailable(&*source),
         }
@@ -80,9 +80,9 @@ impl From<strategies::Error> for Problem {
     fn from(error: strategies::Error) -> Self {
         use strategies::Error as E;
         match error {
-            E::Refused(reason) => Self::new(Kind::NotAStrategy, chain(&reason)),
+            E::InvalidComponent(reason) => Self::new(Kind::NotAStrategy, chain(&reason)),
             E::BuiltIn(_) => Self::new(Kind::BuiltInStrategy, error.to_string()),
-            E::Missing(_) => Self::new(
+            E::MissingComponent(_) => Self::new(
                 Kind::Unavailable,
                 format!("{error}; upload the strategy again"),
             )

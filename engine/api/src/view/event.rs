@@ -93,11 +93,11 @@ mod tests {
     #[test]
     fn an_event_is_written_as_the_journal_writes_it() {
         for body in [
-            core::Body::Settling,
-            core::Body::Paused {
+            core::EventBody::Settling,
+            core::EventBody::Paused {
                 by: "ada".to_owned(),
             },
-            core::Body::Ended {
+            core::EventBody::Ended {
                 outcome: core::Outcome::Failed,
                 failures: Vec::new(),
             },

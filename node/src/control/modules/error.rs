@@ -1,6 +1,6 @@
 use std::io;
 
-use hotswap_core::name;
+use hotswap_core::ParseError;
 
 use crate::disk::ArtifactError;
 use crate::load_error::LoadError;
@@ -19,7 +19,7 @@ pub(crate) enum Error {
     #[error("'{0}' is not a semantic version such as 1.2.3")]
     InvalidVersion(String),
     #[error(transparent)]
-    InvalidDigest(#[from] name::Error),
+    InvalidDigest(#[from] ParseError),
     #[error(transparent)]
     Slots(#[from] slots::Error),
     #[error(transparent)]
