@@ -1,4 +1,4 @@
-//! The smallest server for a component.
+//! The baseline: the smallest server that runs a component.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,18 +20,18 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-struct State {
+struct InstanceState {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: Hooks,
+    hooks: DenyOutgoingRequests,
 }
 
-struct Hooks;
+struct DenyOutgoingRequests;
 
 type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// Serves a component on a free port of the loopback, for as long as the process runs.
+/// Serves a component on a free loopback port until the process ends.
 pub async fn start(component: &[u8]) -> SocketAddr {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(4000)
@@ -42,11 +42,11 @@ pub async fn start(component: &[u8]) -> SocketAddr {
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     let engine = Engine::new(&config).expect("an engine");
     let component = Component::new(&engine, component).expect("a component");
-    let mut linker = Linker::<State>::new(&engine);
+    let mut linker = Linker::<InstanceState>::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("imports");
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).expect("imports");
-    let tied = linker.instantiate_pre(&component).expect("its imports");
-    let pre = Arc::new(ProxyPre::new(tied).expect("its exports"));
+    let linked = linker.instantiate_pre(&component).expect("its imports");
+    let pre = Arc::new(ProxyPre::new(linked).expect("its exports"));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -59,7 +59,7 @@ pub async fn start(component: &[u8]) -> SocketAddr {
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(move |request| {
                     let pre = pre.clone();
-                    async move { Ok::<_, Infallible>(answer(&pre, request).await) }
+                    async move { Ok::<_, Infallible>(respond(&pre, request).await) }
                 });
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
@@ -70,12 +70,12 @@ pub async fn start(component: &[u8]) -> SocketAddr {
     addr
 }
 
-async fn answer(pre: &ProxyPre<State>, request: Request<Incoming>) -> Response<Body> {
-    let state = State {
+async fn respond(pre: &ProxyPre<InstanceState>, request: Request<Incoming>) -> Response<Body> {
+    let state = InstanceState {
         table: ResourceTable::new(),
         wasi: WasiCtx::builder().build(),
         http: WasiHttpCtx::new(),
-        hooks: Hooks,
+        hooks: DenyOutgoingRequests,
     };
     let mut store = Store::new(pre.engine(), state);
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -83,7 +83,7 @@ async fn answer(pre: &ProxyPre<State>, request: Request<Incoming>) -> Response<B
     let request = http
         .new_incoming_request(Scheme::Http, request)
         .expect("a request");
-    let out = http.new_response_outparam(sender).expect("an answer");
+    let response = http.new_response_outparam(sender).expect("a response");
     let pre = pre.clone();
     let task = tokio::spawn(async move {
         let proxy = pre
@@ -92,16 +92,16 @@ async fn answer(pre: &ProxyPre<State>, request: Request<Incoming>) -> Response<B
             .expect("an instance");
         proxy
             .wasi_http_incoming_handler()
-            .call_handle(&mut store, request, out)
+            .call_handle(&mut store, request, response)
             .await
             .expect("no trap");
     });
-    let answer = receiver.await.expect("an answer").expect("no error");
+    let response = receiver.await.expect("a response").expect("no error");
     drop(task);
-    answer
+    response
 }
 
-impl WasiView for State {
+impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
             ctx: &mut self.wasi,
@@ -110,7 +110,7 @@ impl WasiView for State {
     }
 }
 
-impl WasiHttpView for State {
+impl WasiHttpView for InstanceState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
             hooks: &mut self.hooks,
@@ -120,7 +120,7 @@ impl WasiHttpView for State {
     }
 }
 
-type Sent = Box<
+type SendRequestFuture = Box<
     dyn Future<
             Output = Result<
                 (
@@ -132,13 +132,13 @@ type Sent = Box<
         > + Send,
 >;
 
-impl WasiHttpHooks for Hooks {
+impl WasiHttpHooks for DenyOutgoingRequests {
     fn send_request(
         &mut self,
         _request: Request<WasiBody>,
         _options: Option<RequestOptions>,
-        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Sent {
+        _body_sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> SendRequestFuture {
         Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }

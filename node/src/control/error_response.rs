@@ -1,43 +1,42 @@
+use hotswap_protocol::Problem;
 use http::StatusCode;
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Json;
 
-use hotswap_protocol::Problem;
-
-/// Why a request was not done.
+/// Error responses of the control API.
 #[derive(Debug, ApiResponse)]
-pub(super) enum Refusal {
-    /// The request is not one that the API has.
+pub(super) enum ErrorResponse {
+    /// The request is malformed.
     #[oai(status = 400, content_type = "application/problem+json")]
     BadRequest(Json<Problem>),
-    /// The request does not show the node token.
+    /// The request has no node token, or a wrong one.
     #[oai(status = 401, content_type = "application/problem+json")]
     Unauthorized(Json<Problem>),
-    /// There is no such thing.
+    /// The resource does not exist.
     #[oai(status = 404, content_type = "application/problem+json")]
     NotFound(Json<Problem>),
-    /// The order's fence is lower than one that was seen (`urn:hotswap:problem:fenced`).
+    /// The node has seen a higher fence than the order's (`urn:hotswap:problem:fenced`).
     #[oai(status = 409, content_type = "application/problem+json")]
     Conflict(Json<Problem>),
-    /// The node will not, and repeating the request will not change that.
+    /// The node rejects the request. Do not retry.
     #[oai(status = 422, content_type = "application/problem+json")]
-    Refused(Json<Problem>),
+    Rejected(Json<Problem>),
     /// The node failed.
     #[oai(status = 500, content_type = "application/problem+json")]
     Internal(Json<Problem>),
-    /// The node cannot now; try again.
+    /// The node cannot do this now. Retry later.
     #[oai(status = 503, content_type = "application/problem+json")]
     Unavailable(Json<Problem>),
 }
 
-impl From<Problem> for Refusal {
+impl From<Problem> for ErrorResponse {
     fn from(problem: Problem) -> Self {
         match StatusCode::from_u16(problem.status) {
             Ok(StatusCode::BAD_REQUEST) => Self::BadRequest(Json(problem)),
             Ok(StatusCode::UNAUTHORIZED) => Self::Unauthorized(Json(problem)),
             Ok(StatusCode::NOT_FOUND) => Self::NotFound(Json(problem)),
             Ok(StatusCode::CONFLICT) => Self::Conflict(Json(problem)),
-            Ok(StatusCode::UNPROCESSABLE_ENTITY) => Self::Refused(Json(problem)),
+            Ok(StatusCode::UNPROCESSABLE_ENTITY) => Self::Rejected(Json(problem)),
             Ok(StatusCode::SERVICE_UNAVAILABLE) => Self::Unavailable(Json(problem)),
             _ => Self::Internal(Json(problem)),
         }
