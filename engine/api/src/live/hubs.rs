@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use super::deployments::DeploymentsHub;
 use super::metrics::MetricsHub;
-use crate::auth::{Identity, identify};
+use crate::auth::Identity;
 use crate::config::Live;
 use crate::context::Context;
+use crate::extract::identify;
 use crate::problem::{Kind, Problem};
 
 const DEPLOYMENTS: &str = "/hubs/deployments";
