@@ -52,10 +52,10 @@ async fn a_second_deployment_is_rejected_with_the_first_named() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let first = engine.deploy(json!({"requireApproval": true})).await;
-    let asking = engine.asking(&first).await;
+    let waiting = engine.asking(&first).await;
     assert!(
-        asking["question"].is_string() && asking["waitingUntil"].is_u64(),
-        "{asking}"
+        waiting["question"].is_string() && waiting["waitingUntil"].is_u64(),
+        "{waiting}"
     );
 
     let second = engine
@@ -176,9 +176,9 @@ async fn a_rollback_is_a_new_deployment_of_the_previous_version() {
     let answer = engine.post(&path, body).await;
     assert_eq!(answer.status, 202);
     let location = answer.header("location").to_owned();
-    let back = answer.json()["executionId"].as_str().unwrap().to_owned();
-    assert_eq!(location, format!("/api/v1/deployments/{back}"));
-    let ended = engine.ended(&back).await;
+    let rollback = answer.json()["executionId"].as_str().unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/deployments/{rollback}"));
+    let ended = engine.ended(&rollback).await;
     assert_eq!(
         (&ended["status"], &ended["version"]),
         (&json!("succeeded"), &json!("1.0.0"))
@@ -254,12 +254,12 @@ async fn a_list_continues_at_its_cursor() {
         );
     }
     assert_eq!((found, pages), (ids, 3));
-    for other in ["environment=staging", "module=bye", "status=running"] {
+    for filter in ["environment=staging", "module=bye", "status=running"] {
         let page = engine
-            .get(&format!("/api/v1/deployments?{other}"))
+            .get(&format!("/api/v1/deployments?{filter}"))
             .await
             .ok();
-        assert_eq!(page["deployments"], json!([]), "{other}");
+        assert_eq!(page["deployments"], json!([]), "{filter}");
     }
     engine.stop().await;
 }

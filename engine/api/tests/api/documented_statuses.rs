@@ -11,14 +11,14 @@ use crate::client::Client;
 use crate::fixture::{Fixture, deployment, registration};
 use crate::problems::{ProtectedOperation, protected_operations};
 
-const NOBODY: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
+const UNKNOWN_DEPLOYMENT: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
 const V1: &str = "/api/v1/modules/hello/versions/1.0.0";
 
 #[tokio::test]
 async fn every_documented_status_is_answered() {
     let engine = Fixture::start().await;
     let node = engine.node();
-    let nobody = engine.with_token(None);
+    let anonymous = engine.with_token(None);
 
     // Successes.
     engine.furnish().await;
@@ -28,11 +28,11 @@ async fn every_documented_status_is_answered() {
         .wasm(Method::POST, "/api/v1/strategies", HALVES)
         .await
         .ok();
-    let done = engine.deploy(json!({})).await;
-    engine.ended(&done).await;
+    let finished = engine.deploy(json!({})).await;
+    engine.ended(&finished).await;
     let open = engine.deploy(json!({"requireApproval": true})).await;
     engine.asking(&open).await;
-    let of = |id: &str, verb: &str| format!("/api/v1/deployments/{id}/{verb}");
+    let path_of = |id: &str, verb: &str| format!("/api/v1/deployments/{id}/{verb}");
     for path in [
         "/health/live",
         "/health/ready",
@@ -47,7 +47,7 @@ async fn every_documented_status_is_answered() {
         "/api/v1/nodes",
         "/api/v1/nodes/node-1",
         "/api/v1/deployments",
-        &of(&open, "events"),
+        &path_of(&open, "events"),
     ] {
         assert_eq!(engine.get(path).await.status, 200, "{path}");
     }
@@ -55,22 +55,22 @@ async fn every_documented_status_is_answered() {
     let tag = format!("\"{}\"", digest.as_str().unwrap());
     node.send(Method::GET, &artifact, |it| it.header("if-none-match", tag))
         .await;
-    let beat = "/api/v1/nodes/node-1/heartbeat";
-    node.post(beat, json!({"health": "passing"})).await;
+    let heartbeat = "/api/v1/nodes/node-1/heartbeat";
+    node.post(heartbeat, json!({"health": "passing"})).await;
 
-    let all = "/api/v1/events/socket";
-    for path in [all, &of(&done, "events/socket")] {
-        assert_eq!(socket(&engine.client, path).await, 101, "{path}");
+    let all_events = "/api/v1/events/socket";
+    for path in [all_events, &path_of(&finished, "events/socket")] {
+        assert_eq!(upgrade_status(&engine.client, path).await, 101, "{path}");
     }
-    let last = engine.get(&of(&done, "events")).await.ok()["after"].clone();
+    let last = engine.get(&path_of(&finished, "events")).await.ok()["after"].clone();
     let epoch = engine.store.epoch().to_owned();
-    let over = engine
-        .send(Method::GET, &of(&done, "events"), |it| {
+    let ended = engine
+        .send(Method::GET, &path_of(&finished, "events"), |it| {
             it.header("accept", "text/event-stream")
                 .header("last-event-id", format!("{epoch}:{last}"))
         })
         .await;
-    assert_eq!(over.status, 204);
+    assert_eq!(ended.status, 204);
 
     // Conflicts.
     engine
@@ -82,26 +82,31 @@ async fn every_documented_status_is_answered() {
         .await;
     engine.delete("/api/v1/strategies/direct").await;
     for verb in ["abort", "pause", "resume", "rollback"] {
-        engine.post(&of(&done, verb), json!({})).await;
+        engine.post(&path_of(&finished, verb), json!({})).await;
     }
     engine
-        .post(&of(&done, "approval"), json!({"approved": true}))
+        .post(&path_of(&finished, "approval"), json!({"approved": true}))
         .await;
-    engine.post(&of(&open, "pause"), json!({})).await.ok();
-    engine.post(&of(&open, "resume"), json!({})).await.ok();
+    engine.post(&path_of(&open, "pause"), json!({})).await.ok();
+    engine.post(&path_of(&open, "resume"), json!({})).await.ok();
     engine
-        .post(&of(&open, "approval"), json!({"approved": true}))
+        .post(&path_of(&open, "approval"), json!({"approved": true}))
         .await
         .ok();
     engine.ended(&open).await;
     let open = engine.deploy(json!({"requireApproval": true})).await;
     engine.asking(&open).await;
-    engine.post(&of(&open, "abort"), json!({})).await.ok();
+    engine.post(&path_of(&open, "abort"), json!({})).await.ok();
     engine.ended(&open).await;
     let second = engine.deploy(json!({})).await;
     engine.ended(&second).await;
-    let back = engine.post(&of(&second, "rollback"), json!({})).await.ok();
-    engine.ended(back["executionId"].as_str().unwrap()).await;
+    let rollback = engine
+        .post(&path_of(&second, "rollback"), json!({}))
+        .await
+        .ok();
+    engine
+        .ended(rollback["executionId"].as_str().unwrap())
+        .await;
 
     // Unknown resources.
     for path in [
@@ -110,17 +115,22 @@ async fn every_documented_status_is_answered() {
         "/api/v1/strategies/bold",
         "/api/v1/clusters/mars",
         "/api/v1/nodes/nobody",
-        &of(NOBODY, "events"),
-        of(NOBODY, "").trim_end_matches('/'),
+        &path_of(UNKNOWN_DEPLOYMENT, "events"),
+        path_of(UNKNOWN_DEPLOYMENT, "").trim_end_matches('/'),
     ] {
         assert_eq!(engine.get(path).await.status, 404, "{path}");
     }
     assert_eq!(
-        socket(&engine.client, &of(NOBODY, "events/socket")).await,
+        upgrade_status(
+            &engine.client,
+            &path_of(UNKNOWN_DEPLOYMENT, "events/socket")
+        )
+        .await,
         404
     );
-    let nothing = "sha256:".to_owned() + &"0".repeat(64);
-    node.get(&format!("/api/v1/artifacts/{nothing}")).await;
+    let unknown_digest = "sha256:".to_owned() + &"0".repeat(64);
+    node.get(&format!("/api/v1/artifacts/{unknown_digest}"))
+        .await;
     node.post(
         "/api/v1/nodes/nobody/heartbeat",
         json!({"health": "passing"}),
@@ -129,10 +139,15 @@ async fn every_documented_status_is_answered() {
     engine.delete("/api/v1/nodes/nobody").await;
     engine.delete("/api/v1/strategies/bold").await;
     for verb in ["abort", "pause", "resume", "rollback"] {
-        engine.post(&of(NOBODY, verb), json!({})).await;
+        engine
+            .post(&path_of(UNKNOWN_DEPLOYMENT, verb), json!({}))
+            .await;
     }
     engine
-        .post(&of(NOBODY, "approval"), json!({"approved": true}))
+        .post(
+            &path_of(UNKNOWN_DEPLOYMENT, "approval"),
+            json!({"approved": true}),
+        )
         .await;
 
     // Malformed and invalid requests.
@@ -146,8 +161,8 @@ async fn every_documented_status_is_answered() {
         "/api/v1/deployments/1/events",
         "/api/v1/deployments?limit=0",
         // Not WebSocket upgrades.
-        all,
-        &of(&done, "events/socket"),
+        all_events,
+        &path_of(&finished, "events/socket"),
     ] {
         assert_eq!(engine.get(path).await.status, 400, "{path}");
     }
@@ -172,12 +187,32 @@ async fn every_documented_status_is_answered() {
             "/api/v1/deployments".to_owned(),
         ),
         (node.clone(), Method::PUT, "/api/v1/nodes/node-1".to_owned()),
-        (node.clone(), Method::POST, beat.to_owned()),
-        (engine.client.clone(), Method::POST, of(&done, "abort")),
-        (engine.client.clone(), Method::POST, of(&done, "pause")),
-        (engine.client.clone(), Method::POST, of(&done, "resume")),
-        (engine.client.clone(), Method::POST, of(&done, "rollback")),
-        (engine.client.clone(), Method::POST, of(&done, "approval")),
+        (node.clone(), Method::POST, heartbeat.to_owned()),
+        (
+            engine.client.clone(),
+            Method::POST,
+            path_of(&finished, "abort"),
+        ),
+        (
+            engine.client.clone(),
+            Method::POST,
+            path_of(&finished, "pause"),
+        ),
+        (
+            engine.client.clone(),
+            Method::POST,
+            path_of(&finished, "resume"),
+        ),
+        (
+            engine.client.clone(),
+            Method::POST,
+            path_of(&finished, "rollback"),
+        ),
+        (
+            engine.client.clone(),
+            Method::POST,
+            path_of(&finished, "approval"),
+        ),
     ];
     for (client, method, path) in &bodies {
         let send = async |kind: &'static str, body: String| {
@@ -209,22 +244,22 @@ async fn every_documented_status_is_answered() {
     let invalid_email = json!({"requesterEmail": "nobody"});
     for verb in ["abort", "pause", "resume", "rollback"] {
         engine
-            .post(&of(&done, verb), invalid_email.clone())
+            .post(&path_of(&finished, verb), invalid_email.clone())
             .await
             .problem(422, "invalid-request");
     }
     let approval = json!({"approved": true, "requesterEmail": "nobody"});
-    engine.post(&of(&done, "approval"), approval).await;
+    engine.post(&path_of(&finished, "approval"), approval).await;
     engine
         .post("/api/v1/deployments", deployment(invalid_email))
         .await;
-    let mut wrong = registration("qa");
-    wrong["dataUrl"] = json!("here");
-    node.put("/api/v1/nodes/node-1", wrong).await;
+    let mut invalid = registration("qa");
+    invalid["dataUrl"] = json!("here");
+    node.put("/api/v1/nodes/node-1", invalid).await;
 
     // Wrong tokens.
     for ProtectedOperation { method, path, role } in protected_operations() {
-        nobody.send(method.clone(), &path, |it| it).await;
+        anonymous.send(method.clone(), &path, |it| it).await;
         let other = if role.is_none() {
             &engine.client
         } else {
@@ -239,7 +274,7 @@ async fn every_documented_status_is_answered() {
 
     // A closed store.
     engine.store.close().await;
-    check_closed_store(&engine.client, &node, &of(&done, "")).await;
+    check_closed_store(&engine.client, &node, &path_of(&finished, "")).await;
 
     let missing: Vec<_> = documented().difference(&engine.seen()).cloned().collect();
     assert!(missing.is_empty(), "never answered: {missing:?}");
@@ -264,7 +299,7 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         client.get(path).await.problem(503, "unavailable");
     }
     for path in ["/api/v1/events/socket", &format!("{one}/events/socket")] {
-        assert_eq!(socket(client, path).await, 503, "{path}");
+        assert_eq!(upgrade_status(client, path).await, 503, "{path}");
     }
     for verb in ["abort", "pause", "resume", "rollback"] {
         let path = format!("{one}/{verb}");
@@ -305,14 +340,14 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
 }
 
 /// The status of the response to a WebSocket upgrade.
-async fn socket(client: &Client, path: &str) -> u16 {
-    let asked = client.send(Method::GET, path, |it| {
+async fn upgrade_status(client: &Client, path: &str) -> u16 {
+    let response = client.send(Method::GET, path, |it| {
         it.header("connection", "upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
     });
-    asked.await.status
+    response.await.status
 }
 
 fn documented() -> BTreeSet<(String, String)> {

@@ -89,11 +89,11 @@ async fn an_artifact_is_fetched_as_it_was_uploaded() {
     assert_eq!(answer.header("content-type"), "application/wasm");
     let tag = answer.header("etag").to_owned();
     assert_eq!(tag, format!("\"{digest}\""));
-    let known = format!("\"other\", {tag}");
+    let if_none_match = format!("\"other\", {tag}");
     let answer = engine
         .node()
         .send(Method::GET, &path, |request| {
-            request.header("if-none-match", known)
+            request.header("if-none-match", if_none_match)
         })
         .await;
     assert_eq!((answer.status, answer.body.len()), (304, 0));

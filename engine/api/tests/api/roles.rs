@@ -99,9 +99,9 @@ async fn the_journal_names_the_subject_of_the_token() {
     let body = crate::fixture::deployment(json!({"requireApproval": true}));
     let id = ada.post("/api/v1/deployments", body).await.ok()["executionId"].clone();
     let id = id.as_str().unwrap();
-    let asking = engine.asking(id).await;
-    assert_eq!(asking["requestedBy"], "ada");
-    assert_eq!(asking["requesterEmail"], "ada@example.org");
+    let deployment = engine.asking(id).await;
+    assert_eq!(deployment["requestedBy"], "ada");
+    assert_eq!(deployment["requesterEmail"], "ada@example.org");
 
     let grace = engine.signed("grace", Role::Operator);
     let abort = format!("/api/v1/deployments/{id}/abort");
@@ -127,8 +127,8 @@ async fn a_token_in_the_query_is_accepted_only_for_events() {
     let events = format!("/api/v1/deployments/{id}/events");
 
     let path = format!("{events}?limit=1&access_token={token}");
-    let found = open.get(&path).await.ok();
-    assert_eq!(found["events"].as_array().unwrap().len(), 1);
+    let page = open.get(&path).await.ok();
+    assert_eq!(page["events"].as_array().unwrap().len(), 1);
     open.get(&events).await.problem(401, "unauthorized");
     for path in [
         "/api/v1/nodes".to_owned(),
