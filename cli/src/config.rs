@@ -208,10 +208,10 @@ impl Config {
         hotswap_runner::Limits {
             calls: self.limits.calls.unwrap_or(default.calls),
             bytes: self.limits.bytes.unwrap_or(default.bytes),
-            park_after: self
+            suspend_after: self
                 .limits
                 .park_after
-                .map_or(default.park_after, |span| span.0),
+                .map_or(default.suspend_after, |span| span.0),
             fan_out: self.limits.fan_out.unwrap_or(default.fan_out),
             instances: self.limits.instances.unwrap_or(default.instances),
         }

@@ -9,7 +9,7 @@ use hotswap_api::{Secret, Server, Tokens};
 use hotswap_core::SystemClock;
 use hotswap_fleet::{HttpFleet, Options, Registry};
 use hotswap_plugins::Host;
-use hotswap_runner::{Engine, Environments, Parts};
+use hotswap_runner::{Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Sqlite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -133,7 +133,7 @@ impl Running {
         let dir = &config.data_dir;
         let store = Sqlite::open(dir.join("engine.db")).await;
         let store = Arc::new(store.context("cannot open the store")?);
-        let blobs = Blobs::at(dir.join("blobs"), ARTIFACT).await;
+        let blobs = Blobs::open_folder(dir.join("blobs"), ARTIFACT).await;
         let blobs = blobs.context("cannot open the artifacts")?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock = Arc::new(SystemClock);
@@ -143,7 +143,7 @@ impl Running {
         let watching = AbortOnDropHandle::new(tokio::spawn(async move { watcher.run().await }));
         let fleet = HttpFleet::new(registry.clone(), keys.node.secret(), Options::default())?;
         let built_in = hotswap_guests::strategies();
-        let engine = Engine::start(Parts {
+        let engine = Engine::start(EngineConfig {
             journal: store.clone(),
             catalogue: store.clone(),
             blobs,

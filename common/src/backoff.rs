@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
-/// Delays between attempts: each twice the one before, up to a maximum, with jitter, so
-/// that clients that failed together do not retry together.
+/// Exponential back-off: each delay is twice the one before, up to a maximum. Jitter keeps
+/// clients that failed together from retrying together.
 ///
 /// Never gives up: the caller decides when to stop.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts at `min` and doubles up to `max`. Jitter then adds up to as much again, so
-    /// that no delay is longer than twice `max`.
+    /// Starts at `min` and doubles up to `max`. Jitter then adds up to 100 % of the delay, so no
+    /// delay is longer than twice `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
         Self {
             min,

@@ -1,4 +1,4 @@
-//! Files and folders that survive a crash: written whole or not at all, private, locked.
+//! Files and folders that survive a crash: atomic writes, private permissions, locks.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -11,8 +11,8 @@ mod lock;
 
 pub use lock::{Attempt, FileLock, Holder};
 
-/// Temporary files of [`write_atomic`] begin with this, so that
-/// [`remove_temporary_files`] finds them.
+/// The names of temporary files begin with this, so that [`remove_temporary_files`] finds
+/// them.
 const TEMPORARY_PREFIX: &str = ".tmp";
 
 /// Replaces the content of `path`. Only the current user can read the new file.
@@ -22,7 +22,7 @@ const TEMPORARY_PREFIX: &str = ".tmp";
 /// either the old content or the new one, never a part.
 ///
 /// # Errors
-/// Where the folder cannot be written. The old content stays.
+/// If the folder cannot be written. The old content stays.
 pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = temporary(parent(path))?;
     file.write_all(content)?;
@@ -33,7 +33,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> io::Result<()> {
 /// [`persist`], or drop it to remove it.
 ///
 /// # Errors
-/// Where the folder cannot be written.
+/// If the folder cannot be written.
 pub fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)
@@ -44,7 +44,7 @@ pub fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
 /// [`write_atomic`].
 ///
 /// # Errors
-/// Where the file cannot be synced or renamed. The temporary file is then removed.
+/// If the file cannot be synced or renamed. The temporary file is then removed.
 pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_data()?;
     file.persist(path).map_err(|error| error.error)?;
@@ -54,15 +54,15 @@ pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
 /// Makes the names in a folder durable: created, renamed and removed files.
 ///
 /// # Errors
-/// Where the folder cannot be opened or synced.
+/// If the folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// The content of a file, or `None` where there is no such file.
+/// The content of a file, or `None` if there is no such file.
 ///
 /// # Errors
-/// Where the file exists and cannot be read.
+/// If the file exists and cannot be read.
 pub fn read_if_exists(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -71,19 +71,19 @@ pub fn read_if_exists(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Creates a folder and its missing parents, which only the current user can enter. An
-/// existing folder is left as it is.
+/// Creates a folder and its missing parents. Only the current user can enter them. Does not
+/// change an existing folder.
 ///
 /// # Errors
-/// Where the folder cannot be created.
+/// If the folder cannot be created.
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Removes the temporary files that a crash during [`write_atomic`] left in a folder.
+/// Removes the temporary files that an earlier crash left in a folder.
 ///
 /// # Errors
-/// Where the folder cannot be read, or a file cannot be removed.
+/// If the folder cannot be read, or a file cannot be removed.
 pub fn remove_temporary_files(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -129,11 +129,11 @@ mod tests {
     #[test]
     fn only_temporary_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        write_atomic(&folder.path().join("kept"), b"").unwrap();
-        let (_, left) = temporary(folder.path()).unwrap().keep().unwrap();
+        write_atomic(&folder.path().join("permanent"), b"").unwrap();
+        let (_, leftover) = temporary(folder.path()).unwrap().keep().unwrap();
         remove_temporary_files(folder.path()).unwrap();
-        assert!(!left.exists());
-        assert!(folder.path().join("kept").exists());
+        assert!(!leftover.exists());
+        assert!(folder.path().join("permanent").exists());
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! What every program of HotSwap needs and none should write again: [`Backoff`] between
-//! attempts, [`Secret`] values, and [`file`] operations that survive a crash.
+//! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
+//! values, and [`file`] operations that survive a crash.
 //!
-//! This crate knows nothing of deployments. It imports no other crate of ours, and every
-//! other crate may import it.
+//! This crate knows nothing about deployments. It imports no other crate of this workspace, and
+//! every other crate may import it.
 
 mod backoff;
 pub mod file;

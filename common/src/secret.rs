@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Shorter tokens can be guessed. 16 random letters and digits hold about 95 bits.
+/// Shorter tokens can be guessed. 16 random letters and digits have about 95 bits of entropy.
 const MIN_LENGTH: usize = 16;
 
 /// A bearer token or another shared secret.
@@ -17,7 +17,7 @@ const MIN_LENGTH: usize = 16;
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
-/// A text that is too weak for a token, or cannot stand in an HTTP header.
+/// A text that is too short for a token, or that an HTTP header cannot carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a token needs at least {MIN_LENGTH} characters, all visible ASCII without spaces; \
@@ -26,16 +26,15 @@ pub struct Secret(SecretString);
 pub struct WeakSecret;
 
 impl Secret {
-    /// Wraps `text` as it is.
+    /// Wraps `text` without validating it.
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
     }
 
-    /// Wraps `text` for a server that will accept it as a token.
+    /// Validates and wraps a token that a server will accept.
     ///
     /// # Errors
-    /// [`WeakSecret`] where `text` is too short, or has characters that HTTP headers cannot
-    /// carry.
+    /// [`WeakSecret`] if `text` is too short, or has characters that HTTP headers cannot carry.
     pub fn strong(text: impl Into<String>) -> Result<Self, WeakSecret> {
         let text = text.into();
         if text.len() >= MIN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -45,7 +44,7 @@ impl Secret {
         }
     }
 
-    /// The secret itself. Send it; never log it, and never put it into an error or a URL.
+    /// The secret itself. Only for sending: never put it into a log, an error or a URL.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -57,7 +56,7 @@ impl Secret {
 
     /// Whether `text` is this secret. Always false for an empty secret.
     pub fn matches(&self, text: &str) -> bool {
-        // Hashes have one length, so the comparison does not reveal the secret's.
+        // All hashes have the same length, so the comparison does not reveal the secret's length.
         let equal: bool = hash(self.expose()).ct_eq(&hash(text)).into();
         equal && !self.is_empty()
     }
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn strong_rejects_what_can_be_guessed_or_not_be_sent() {
+    fn strong_rejects_weak_and_unsendable_tokens() {
         for bad in [
             "",
             "short",

@@ -1,57 +1,60 @@
-//! The Rust source that embeds the components.
+//! Generates the Rust source that embeds the components.
 
 use std::fmt::Write as _;
 
-use crate::guest::{Guest, KINDS};
+use crate::guest::{GUEST_KINDS, Guest};
 
-/// Constants for all guests, and a function for each kind. The components are
-/// included from the source's own folder.
-pub fn source(guests: &[Guest]) -> String {
+/// A constant for each guest, and a function for each kind. The components are included from
+/// the folder of the generated file.
+pub fn generate_source(guests: &[Guest]) -> String {
     let mut source = String::new();
     for guest in guests {
         let folder = guest.folder.display();
         if let Some(description) = &guest.description {
-            push(&mut source, format_args!("/// {}", description.trim()));
-            push(&mut source, format_args!("///"));
+            push_line(&mut source, format_args!("/// {}", description.trim()));
+            push_line(&mut source, format_args!("///"));
         }
-        push(
+        push_line(
             &mut source,
             format_args!("/// The component of `{folder}`."),
         );
-        push(
+        push_line(
             &mut source,
             format_args!(
                 "pub const {}: &[u8] = include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{}\"));\n",
-                guest.constant(),
+                guest.constant_name(),
                 guest.file_name(),
             ),
         );
     }
-    for (kind, of) in KINDS.iter().enumerate() {
-        push(&mut source, format_args!("/// {} Sorted by name.", of.doc));
-        push(&mut source, format_args!("#[must_use]"));
-        push(
+    for (index, kind) in GUEST_KINDS.iter().enumerate() {
+        push_line(
+            &mut source,
+            format_args!("/// {} Sorted by name.", kind.doc),
+        );
+        push_line(&mut source, format_args!("#[must_use]"));
+        push_line(
             &mut source,
             format_args!(
                 "pub const fn {}() -> &'static [Guest] {{\n    &[",
-                of.function
+                kind.function
             ),
         );
-        for guest in guests.iter().filter(|guest| guest.kind == kind) {
-            push(
+        for guest in guests.iter().filter(|guest| guest.kind_index == index) {
+            push_line(
                 &mut source,
                 format_args!(
                     "        Guest {{ name: {:?}, component: {} }},",
                     guest.name,
-                    guest.constant()
+                    guest.constant_name()
                 ),
             );
         }
-        push(&mut source, format_args!("    ]\n}}\n"));
+        push_line(&mut source, format_args!("    ]\n}}\n"));
     }
     source
 }
 
-fn push(source: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(source, "{line}").expect("a string takes every line");
+fn push_line(source: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(source, "{line}").expect("writing to a string cannot fail");
 }

@@ -1,4 +1,4 @@
-//! Which packages are guests: the members of the workspace in certain folders.
+//! Finds the guests: the workspace members in certain folders.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,63 +6,63 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-/// One use that guests are put to.
-pub struct Kind {
-    /// Where they lie, from the workspace's root. A folder each.
+/// A kind of guests, which share a folder.
+pub struct GuestKind {
+    /// The folder that holds a folder for each guest, relative to the workspace's root.
     pub folder: &'static str,
-    /// The function that lists them.
+    /// The name of the generated function that lists them.
     pub function: &'static str,
-    /// What they are, for the documentation.
+    /// The documentation of that function.
     pub doc: &'static str,
 }
 
-/// Every folder of guests. One that does not exist has none.
-pub const KINDS: &[Kind] = &[
-    Kind {
+/// Every kind. A folder may be missing: then there are no guests of the kind.
+pub const GUEST_KINDS: &[GuestKind] = &[
+    GuestKind {
         folder: "strategies",
         function: "strategies",
         doc: "The strategies that come with the engine.",
     },
-    Kind {
+    GuestKind {
         folder: "examples/modules",
         function: "modules",
         doc: "The sample modules, which answer HTTP requests.",
     },
-    Kind {
+    GuestKind {
         folder: "examples/strategies",
         function: "example_strategies",
         doc: "The strategies of the examples.",
     },
-    Kind {
+    GuestKind {
         folder: "tests/guests",
         function: "tests",
-        doc: "What tests run: guests that misbehave, each in a way of its own.",
+        doc: "Guests for tests. Each misbehaves in its own way.",
     },
 ];
 
-/// A package to be built for WebAssembly.
+/// A package that is built for WebAssembly.
 #[derive(Debug)]
 pub struct Guest {
-    /// Its folder from the workspace's root: `strategies/blue-green`.
+    /// Its folder, relative to the workspace's root: `strategies/blue-green`.
     pub folder: PathBuf,
-    /// Its folder's name: `blue-green`.
+    /// The name of its folder: `blue-green`.
     pub name: String,
-    /// The package's name.
+    /// The name of its package.
     pub package: String,
-    /// One sentence of its author.
+    /// The description in its `Cargo.toml`.
     pub description: Option<String>,
-    /// Its place in [`KINDS`].
-    pub kind: usize,
+    /// Its index in [`GUEST_KINDS`].
+    pub kind_index: usize,
 }
 
 impl Guest {
-    /// The component's file name.
+    /// The file name of the component.
     pub fn file_name(&self) -> String {
         format!("{}.wasm", self.name)
     }
 
-    /// The constant that holds the component: `BLUE_GREEN`.
-    pub fn constant(&self) -> String {
+    /// The name of the generated constant that holds the component: `BLUE_GREEN`.
+    pub fn constant_name(&self) -> String {
         self.name.replace('-', "_").to_uppercase()
     }
 }
@@ -85,51 +85,59 @@ struct Target {
     crate_types: Vec<String>,
 }
 
-/// The guests among the workspace's members, by kind and name.
-pub fn find(cargo: &Path, workspace: &Path) -> Result<Vec<Guest>> {
+/// The guests among the workspace's members, sorted by kind and name.
+///
+/// # Errors
+/// If cargo cannot list the members, two guests have the same name, or a package in a guest
+/// folder does not build to WebAssembly.
+pub fn find_guests(cargo: &Path, workspace: &Path) -> Result<Vec<Guest>> {
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
         .current_dir(workspace)
         .stderr(Stdio::inherit())
         .output()
-        .context("cannot call cargo")?;
+        .context("cannot start cargo")?;
     ensure!(output.status.success(), "`cargo metadata` failed");
     let metadata: Metadata = serde_json::from_slice(&output.stdout)
-        .context("cannot understand what `cargo metadata` says")?;
+        .context("cannot parse the output of `cargo metadata`")?;
 
     let mut guests = Vec::new();
     for package in metadata.packages {
-        if let Some(guest) = classify(package, workspace)? {
+        if let Some(guest) = guest_of(package, workspace)? {
             guests.push(guest);
         }
     }
-    guests.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    guests.sort_by(|a, b| (a.kind_index, &a.name).cmp(&(b.kind_index, &b.name)));
     let mut names: Vec<_> = guests.iter().map(|guest| &guest.name).collect();
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         bail!(
-            "two guests are called `{}`: rename the folder of one",
+            "two guests are named `{}`: rename the folder of one of them",
             pair[0]
         );
     }
     Ok(guests)
 }
 
-fn classify(package: Package, workspace: &Path) -> Result<Option<Guest>> {
+/// The guest of a package; `None` if the package is not in a guest folder.
+fn guest_of(package: Package, workspace: &Path) -> Result<Option<Guest>> {
     let folder = package.manifest_path.parent().unwrap_or(Path::new(""));
     let Ok(folder) = folder.strip_prefix(workspace) else {
         return Ok(None);
     };
-    let Some(kind) = KINDS
+    let Some(kind_index) = GUEST_KINDS
         .iter()
         .position(|kind| folder.parent() == Some(Path::new(kind.folder)))
     else {
         return Ok(None);
     };
-    let types = package.targets.iter().flat_map(|t| &t.crate_types);
+    let types = package
+        .targets
+        .iter()
+        .flat_map(|target| &target.crate_types);
     ensure!(
         types.into_iter().any(|name| name == "cdylib"),
-        "{} is a folder of guests, but makes no WebAssembly: add `[lib] crate-type = \
+        "{} is in a folder of guests, but does not build to WebAssembly: add `[lib] crate-type = \
          [\"cdylib\"]` to its Cargo.toml",
         folder.display()
     );
@@ -139,6 +147,6 @@ fn classify(package: Package, workspace: &Path) -> Result<Option<Guest>> {
         folder: folder.to_owned(),
         package: package.name,
         description: package.description,
-        kind,
+        kind_index,
     }))
 }

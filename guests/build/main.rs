@@ -1,14 +1,13 @@
-//! Builds every guest of the workspace in one run of cargo, makes a component of
-//! each, and writes the constants that `src/lib.rs` includes.
+//! Builds every guest of the workspace in one run of cargo, makes a component of each, and
+//! generates the constants that `src/lib.rs` includes.
 //!
-//! The work happens once for all of `cargo build`, `clippy`, `test` and `doc`, since
-//! these share the run of a build script, and it is repeated only when a guest, the
-//! SDK, a contract or a dependency changed.
+//! `cargo build`, `clippy`, `test` and `doc` share one run of this build script. It runs again
+//! only when a guest, the SDK, a contract or a dependency has changed.
 
+mod compile;
 mod component;
 mod generate;
 mod guest;
-mod inner;
 mod toolchain;
 
 use std::env;
@@ -31,36 +30,37 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let workspace = variable("CARGO_MANIFEST_DIR")?
+    let workspace = cargo_path("CARGO_MANIFEST_DIR")?
         .parent()
-        .context("the crate `guests` lies outside the workspace")?
+        .context("the crate `guests` has no parent folder")?
         .to_owned();
-    let out = variable("OUT_DIR")?;
+    let out = cargo_path("OUT_DIR")?;
 
     for path in ["Cargo.toml", "Cargo.lock", "sdk/rust", "wit"] {
         rerun_if_changed(&workspace, path);
     }
-    for kind in guest::KINDS {
+    for kind in guest::GUEST_KINDS {
         rerun_if_changed(&workspace, kind.folder);
     }
 
-    let toolchain = Toolchain::find(&variable("RUSTC")?, &variable("CARGO")?)?;
-    let guests = guest::find(&variable("CARGO")?, &workspace)?;
+    let toolchain = Toolchain::find(&cargo_path("RUSTC")?, &cargo_path("CARGO")?)?;
+    let guests = guest::find_guests(&cargo_path("CARGO")?, &workspace)?;
     let target = target_directory(&out).join("guests");
     fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
 
-    // Two checkouts may share a target directory; cargo's lock ends with cargo, and
-    // the other's modules of the same names could take the place of ours before
-    // they are read.
+    // Two checkouts may share a target directory. Cargo releases its own lock when it ends;
+    // without this one, the other checkout could overwrite our modules, which have the same
+    // names, before we read them.
     let lock = target.join(".hotswap-lock");
     let lock = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
     lock.lock()
         .context("cannot lock the guests' target directory")?;
 
-    let modules = inner::build(&toolchain, &workspace, &target, &guests)?;
+    let modules = compile::compile_guests(&toolchain, &workspace, &target, &guests)?;
     for (guest, module) in guests.iter().zip(&modules) {
-        let core = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
-        let component = component::encode(&core).with_context(|| {
+        let core_module =
+            fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+        let component = component::encode(&core_module).with_context(|| {
             format!(
                 "cannot make a component of the guest {}",
                 guest.folder.display()
@@ -68,26 +68,31 @@ fn run() -> Result<()> {
         })?;
         write_if_changed(&out.join(guest.file_name()), &component)?;
     }
-    write_if_changed(&out.join("guests.rs"), generate::source(&guests).as_bytes())
+    write_if_changed(
+        &out.join("guests.rs"),
+        generate::generate_source(&guests).as_bytes(),
+    )
 }
 
-/// A path that cargo gives every build script.
-fn variable(name: &str) -> Result<PathBuf> {
+/// A path in a variable that cargo sets for every build script.
+fn cargo_path(name: &str) -> Result<PathBuf> {
     env::var_os(name)
         .map(PathBuf::from)
         .ok_or_else(|| anyhow!("cargo did not set {name}"))
 }
 
-/// Relative, since checkouts that share a target directory share the record of this
-/// too. Cargo would rerun the script each time for a path that does not exist.
+/// Makes cargo run this script again when `path` changes.
+///
+/// The printed path is relative, because checkouts that share a target directory share this
+/// record too. Skips a missing path: cargo would run the script every time.
 fn rerun_if_changed(workspace: &Path, path: &str) {
     if workspace.join(path).exists() {
         println!("cargo:rerun-if-changed=../{path}");
     }
 }
 
-/// The target directory that cargo works in now. Cargo does not tell build scripts,
-/// but marks it with a file; without the mark, `out` itself serves.
+/// Cargo's target directory. Cargo does not pass it to build scripts, but marks it with the
+/// file `CACHEDIR.TAG`. Falls back to `out` if there is no such file.
 fn target_directory(out: &Path) -> PathBuf {
     out.ancestors()
         .find(|folder| folder.join("CACHEDIR.TAG").is_file())
@@ -95,7 +100,8 @@ fn target_directory(out: &Path) -> PathBuf {
         .to_owned()
 }
 
-/// Leaves a file that is already so untouched, with its time of change.
+/// Writes a file, but does not touch one that has this content already: its modification time
+/// would make cargo compile its users again.
 fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());

@@ -1,49 +1,48 @@
-// `xtask` includes this file too, to set up what is looked for here.
+//! Finds a Rust toolchain that can compile guests. `xtask` includes this file too: it installs
+//! what this build script looks for.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What guests are compiled for. A component is made of the core module afterwards,
-/// so that no toolchain needs a WASI of its own.
+/// The target that guests are compiled for. Components are made from the core modules
+/// afterwards, so the toolchain does not need a WASI target.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Where Debian's packages `rustc-web` and `cargo-web` put their programs.
+/// The paths of the programs in Debian's packages `rustc-web` and `cargo-web`.
 const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 const SYSTEM_CARGO: &str = "/usr/bin/cargo";
 
 /// A cargo and rustc that can compile for [`TARGET`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Toolchain {
-    /// The toolchain in use has the target's standard library.
+    /// The toolchain that runs this build. It has the standard library of the target.
     Active {
-        /// The cargo to call.
+        /// The path of cargo.
         cargo: PathBuf,
-        /// The rustc that it calls.
+        /// The path of the rustc that cargo must use.
         rustc: PathBuf,
     },
-    /// The distribution's toolchain has the sources of the standard library, and
-    /// compiles them first.
+    /// The toolchain of the Linux distribution. It compiles the standard library from source.
     System {
-        /// The linker, which the distribution does not bring.
+        /// The path of the linker, which the distribution does not package.
         linker: PathBuf,
     },
 }
 
-/// No toolchain for guests.
+/// No toolchain can compile guests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// Why the distribution's toolchain does not serve.
-    system: String,
+pub struct NoToolchain {
+    /// Why the toolchain of the distribution cannot be used.
+    system_problem: String,
 }
 
 impl Toolchain {
-    /// Looks first at the toolchain in use, `rustc` and `cargo`, then at the
-    /// distribution's.
+    /// Tries the toolchain in use, `rustc` and `cargo`, and then that of the distribution.
     ///
     /// # Errors
-    /// Neither can compile for the target; the message says what to run.
-    pub fn find(rustc: &Path, cargo: &Path) -> Result<Self, Missing> {
+    /// If neither can compile for the target. The message says which command to run.
+    pub fn find(rustc: &Path, cargo: &Path) -> Result<Self, NoToolchain> {
         if has_target(rustc) {
             return Ok(Self::Active {
                 cargo: cargo.to_owned(),
@@ -52,12 +51,12 @@ impl Toolchain {
         }
         match system_linker(rustc) {
             Ok(linker) => Ok(Self::System { linker }),
-            Err(system) => Err(Missing { system }),
+            Err(system_problem) => Err(NoToolchain { system_problem }),
         }
     }
 
-    /// A call of cargo, without its subcommand, in which the toolchain is set.
-    #[allow(dead_code, reason = "called by the build script alone")]
+    /// A cargo command without a subcommand, set up to use this toolchain.
+    #[allow(dead_code, reason = "only the build script calls it")]
     pub fn cargo(&self) -> Command {
         match self {
             Self::Active { cargo, rustc } => {
@@ -69,10 +68,10 @@ impl Toolchain {
                 let mut command = Command::new(SYSTEM_CARGO);
                 command
                     .env("RUSTC", SYSTEM_RUSTC)
-                    // `-Zbuild-std` is open to nightly compilers only.
+                    // Without this, only nightly compilers accept `-Zbuild-std`.
                     .env("RUSTC_BOOTSTRAP", "1")
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-                    // Cargo adds the other toolchain's libraries for build scripts.
+                    // Cargo sets this for build scripts, to the libraries of the other toolchain.
                     .env_remove("LD_LIBRARY_PATH")
                     .arg("-Zbuild-std=std,panic_abort");
                 command
@@ -81,22 +80,22 @@ impl Toolchain {
     }
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for NoToolchain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "no Rust toolchain here can compile for {TARGET}: run `cargo xtask setup`, or \
+            "no Rust toolchain on this machine can compile for {TARGET}: run `cargo xtask setup` or \
              `rustup target add {TARGET}` (the toolchain in use lacks the target; {})",
-            self.system
+            self.system_problem
         )
     }
 }
 
-impl std::error::Error for Missing {}
+impl std::error::Error for NoToolchain {}
 
-/// Whether this rustc has the target's standard library installed.
+/// Whether this rustc has the standard library of the target.
 fn has_target(rustc: &Path) -> bool {
-    let Some(folder) = print(rustc, &["target-libdir", "--target", TARGET]) else {
+    let Some(folder) = rustc_print(rustc, &["target-libdir", "--target", TARGET]) else {
         return false;
     };
     std::fs::read_dir(folder).is_ok_and(|entries| {
@@ -106,27 +105,27 @@ fn has_target(rustc: &Path) -> bool {
     })
 }
 
-/// The linker to use with the distribution's toolchain, or what that one lacks.
+/// The linker for the toolchain of the distribution. The error says what that toolchain lacks.
 fn system_linker(rustc: &Path) -> Result<PathBuf, String> {
     for program in [SYSTEM_RUSTC, SYSTEM_CARGO] {
         if !Path::new(program).is_file() {
-            return Err(format!("{program} is not there either"));
+            return Err(format!("{program} is not installed"));
         }
     }
     let system = Path::new(SYSTEM_RUSTC);
-    let sysroot = print(system, &["sysroot"]).ok_or(format!("{SYSTEM_RUSTC} does not run"))?;
+    let sysroot = rustc_print(system, &["sysroot"]).ok_or(format!("cannot run {SYSTEM_RUSTC}"))?;
     let sources = Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/Cargo.toml");
     if !sources.is_file() {
         return Err(format!(
-            "the system's Rust lacks its sources, {} (Debian: rust-web-src)",
+            "the system's Rust has no sources at {}; on Debian, install rust-web-src",
             sources.display()
         ));
     }
     [rustc, system]
         .into_iter()
         .find_map(|rustc| {
-            let sysroot = print(rustc, &["sysroot"])?;
-            let host = print(rustc, &["host-tuple"])?;
+            let sysroot = rustc_print(rustc, &["sysroot"])?;
+            let host = rustc_print(rustc, &["host-tuple"])?;
             let linker = Path::new(&sysroot)
                 .join("lib/rustlib")
                 .join(host)
@@ -139,12 +138,12 @@ fn system_linker(rustc: &Path) -> Result<PathBuf, String> {
                 .find(|linker| linker.is_file())
         })
         .ok_or_else(|| {
-            "the system's Rust has no rust-lld, which a toolchain of rustup brings".to_owned()
+            "there is no rust-lld for the system's Rust; rustup toolchains include it".to_owned()
         })
 }
 
-/// What `rustc --print` says.
-fn print(rustc: &Path, arguments: &[&str]) -> Option<String> {
+/// The output of `rustc --print`; `None` if it fails or is empty.
+fn rustc_print(rustc: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new(rustc)
         .arg("--print")
         .args(arguments)

@@ -1,15 +1,12 @@
-//! Every WebAssembly guest of this repository as an embedded component: the
-//! strategies that come with the engine, the sample modules, the example strategies
-//! and what the tests run.
+//! Every WebAssembly guest of this repository as an embedded component: the built-in
+//! strategies, the sample modules, the example strategies and the guests of the tests.
 //!
-//! A guest is a member of the workspace in one of the folders `strategies`,
-//! `examples/modules`, `examples/strategies` and `tests/guests`; the folder's name is
-//! the guest's name. The build script compiles all of them for
-//! `wasm32-unknown-unknown`, so a new folder is all that a new guest needs. `cargo
-//! xtask setup` installs the compiler for it.
+//! A guest is a workspace member in one of the folders `strategies`, `examples/modules`,
+//! `examples/strategies` and `tests/guests`. The name of its folder is the name of the guest.
+//! The build script compiles all guests for `wasm32-unknown-unknown`, so a new guest needs
+//! only a new folder. `cargo xtask setup` installs the compiler.
 //!
-//! Each component is a constant, which a program that does not name it does not
-//! carry:
+//! Each component is a constant. A program contains only the components that it uses:
 //!
 //! ```
 //! let canary = hotswap_guests::strategies()
@@ -19,7 +16,7 @@
 //! assert_eq!(canary, Some(hotswap_guests::CANARY));
 //! ```
 
-/// An embedded component.
+/// A guest with its embedded component.
 #[derive(Clone, Copy)]
 pub struct Guest {
     /// The name of its folder: `blue-green`.
@@ -43,7 +40,7 @@ include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 mod tests {
     use super::*;
 
-    /// The preamble that tells a component from a core module.
+    /// The preamble of a component. A core module has a different one.
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
     #[test]
@@ -64,15 +61,15 @@ mod tests {
     }
 
     #[test]
-    fn no_path_of_the_building_machine_is_embedded() {
+    fn components_do_not_contain_paths_of_the_build_machine() {
         let home = std::env::home_dir().map(|home| home.join(".cargo"));
         let home = home.expect("a home directory").display().to_string();
         for guest in [strategies(), modules()].concat() {
-            let found = guest
+            let contains_home = guest
                 .component
                 .windows(home.len())
                 .any(|window| window == home.as_bytes());
-            assert!(!found, "{guest:?} names {home}");
+            assert!(!contains_home, "{guest:?} contains {home}");
         }
     }
 }

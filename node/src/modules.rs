@@ -3,7 +3,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use hotswap_core::{Digest, ModuleName, name};
+use hotswap_core::{Digest, ModuleName, ParseError};
 use hotswap_protocol::{Action, OrderRequest, Version as VersionId};
 use tokio_util::task::TaskTracker;
 
@@ -52,7 +52,7 @@ pub(crate) enum Error {
     #[error("'{0}' is no semantic version, as 1.2.3 is")]
     Version(String),
     #[error(transparent)]
-    Digest(#[from] name::Error),
+    Digest(#[from] ParseError),
     #[error(transparent)]
     Misfit(#[from] Misfit),
     #[error(transparent)]

@@ -12,7 +12,7 @@ use hotswap_core::{
 use hotswap_fleet::{Fleet, HttpFleet, Registry};
 use hotswap_node::Node;
 use hotswap_plugins::Host;
-use hotswap_runner::{Engine, Environments, Limits, NewDeployment, Parts};
+use hotswap_runner::{Engine, EngineConfig, Environments, Limits, NewDeployment};
 use hotswap_store::{Blobs, Journal, Sqlite};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ impl Core {
     /// A store in `folder`, and everything over it.
     pub async fn new(folder: &Path, policies: BTreeMap<Environment, Policy>) -> Result<Self> {
         let store = Sqlite::open(folder.join("hotswap.db")).await?;
-        let blobs = Blobs::at(folder.join("blobs"), 64 << 20).await?;
+        let blobs = Blobs::open_folder(folder.join("blobs"), 64 << 20).await?;
         let catalogue = Arc::new(store.clone());
         let registry = Registry::load(catalogue, Arc::new(SystemClock), HEARTBEAT).await?;
         let fleet = HttpFleet::new(
@@ -88,7 +88,7 @@ impl Core {
 
     /// Starts an engine whose journal is `journal`.
     pub async fn start(&self, journal: Arc<dyn Journal>) -> Result<Engine> {
-        Ok(Engine::start(Parts {
+        Ok(Engine::start(EngineConfig {
             journal,
             catalogue: Arc::new(self.store.clone()),
             blobs: self.blobs.clone(),

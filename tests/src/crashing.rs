@@ -69,8 +69,8 @@ impl Journal for Crashing {
         self.journal.create(header, at).await
     }
 
-    async fn lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError> {
-        self.journal.lease(deployment).await
+    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError> {
+        self.journal.acquire_lease(deployment).await
     }
 
     async fn append(&self, append: Append) -> Result<Head, AppendError> {
@@ -98,12 +98,12 @@ impl Journal for Crashing {
         self.journal.events(deployment, from, limit).await
     }
 
-    async fn since(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
-        self.journal.since(position, limit).await
+    async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        self.journal.events_after(position, limit).await
     }
 
-    async fn position(&self) -> Result<u64, ReadError> {
-        self.journal.position().await
+    async fn last_position(&self) -> Result<u64, ReadError> {
+        self.journal.last_position().await
     }
 
     fn epoch(&self) -> &str {
@@ -114,21 +114,21 @@ impl Journal for Crashing {
         self.journal.head(deployment).await
     }
 
-    async fn open(&self) -> Result<Vec<DeploymentId>, ReadError> {
-        self.journal.open().await
+    async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {
+        self.journal.open_deployments().await
     }
 
     async fn list(&self, query: &Query) -> Result<Page, ReadError> {
         self.journal.list(query).await
     }
 
-    async fn succeeded(
+    async fn succeeded_deployments(
         &self,
         module: &ModuleName,
         environment: &Environment,
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError> {
-        self.journal.succeeded(module, environment, limit).await
+        self.journal.succeeded_deployments(module, environment, limit).await
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Appended> {

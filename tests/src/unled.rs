@@ -24,7 +24,7 @@ impl Journal for Unled {
         self.0.create(header, at).await
     }
 
-    async fn lease(&self, _: DeploymentId) -> Result<Lease, ReadError> {
+    async fn acquire_lease(&self, _: DeploymentId) -> Result<Lease, ReadError> {
         std::future::pending().await
     }
 
@@ -41,12 +41,12 @@ impl Journal for Unled {
         self.0.events(deployment, from, limit).await
     }
 
-    async fn since(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
-        self.0.since(position, limit).await
+    async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        self.0.events_after(position, limit).await
     }
 
-    async fn position(&self) -> Result<u64, ReadError> {
-        self.0.position().await
+    async fn last_position(&self) -> Result<u64, ReadError> {
+        self.0.last_position().await
     }
 
     fn epoch(&self) -> &str {
@@ -57,21 +57,21 @@ impl Journal for Unled {
         self.0.head(deployment).await
     }
 
-    async fn open(&self) -> Result<Vec<DeploymentId>, ReadError> {
-        self.0.open().await
+    async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {
+        self.0.open_deployments().await
     }
 
     async fn list(&self, query: &Query) -> Result<Page, ReadError> {
         self.0.list(query).await
     }
 
-    async fn succeeded(
+    async fn succeeded_deployments(
         &self,
         module: &ModuleName,
         environment: &Environment,
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError> {
-        self.0.succeeded(module, environment, limit).await
+        self.0.succeeded_deployments(module, environment, limit).await
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Appended> {

@@ -1,14 +1,14 @@
-//! What must hold beside the tests.
+//! The checks of `cargo xtask check`: everything that CI requires besides the tests.
 
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Workspace};
 use crate::{openapi, setup, wit};
 
-/// One check and its name in the summary.
+/// The name of a check in the summary, and its function.
 type Check = (&'static str, fn(&Workspace) -> Result<()>);
 
-/// The quick ones first.
+/// Fast checks come first.
 const CHECKS: &[Check] = &[
     ("format", format),
     ("contracts", |workspace| {
@@ -20,10 +20,10 @@ const CHECKS: &[Check] = &[
     ("dependencies", dependencies),
 ];
 
-/// Runs every check, even after one failed.
+/// Runs all checks, also after one has failed.
 ///
 /// # Errors
-/// Names the checks that failed; their own output has said why.
+/// Names the checks that failed. Each has printed its reason.
 pub fn run(workspace: &Workspace) -> Result<()> {
     let mut failed = Vec::new();
     for (name, check) in CHECKS {
@@ -62,13 +62,11 @@ fn documentation(workspace: &Workspace) -> Result<()> {
 }
 
 fn dependencies(workspace: &Workspace) -> Result<()> {
-    // Advisories are fetched from a repository that may be out of reach, and change
-    // without a change of ours: they are looked at apart from this.
-    shell::run(workspace.command(setup::cargo_deny(workspace)?).args([
-        "--workspace",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
-    ]))
+    // Not `advisories`: they come from a repository that may be unreachable, and a new one would
+    // fail this check without a change in this repository.
+    shell::run(
+        workspace
+            .command(setup::find_or_install_cargo_deny(workspace)?)
+            .args(["--workspace", "check", "bans", "licenses", "sources"]),
+    )
 }

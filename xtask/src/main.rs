@@ -1,13 +1,13 @@
-//! The tasks of this repository: `cargo xtask <task>`.
+//! Development tasks of this repository: `cargo xtask <task>`.
 
 mod check;
 mod openapi;
 mod setup;
 mod shell;
-// One file, so that what is looked for here and what builds the guests cannot differ.
+// Shared with the build script of the guests: setup installs exactly what the build looks for.
 #[path = "../../guests/build/toolchain.rs"]
 mod toolchain;
-// Likewise: where the tests look for what is installed here.
+// Shared with the tests: setup installs Python packages where the tests look for them.
 #[path = "../../tests/src/venv.rs"]
 mod venv;
 mod wit;
@@ -29,48 +29,48 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what a build needs beside Rust: a compiler for WebAssembly
+    /// Install what a build needs besides Rust: a compiler for WebAssembly
     Setup {
-        /// And what the tests need: packages for Node.js and Python, a browser
+        /// Also install what the tests need: packages for Node.js and Python, and a browser
         #[arg(long)]
         tests: bool,
     },
-    /// Set up, build, and run `hotswap dev` with the arguments that follow
+    /// Set up, build, and run `hotswap dev`
     Dev {
-        /// Arguments of `hotswap dev`
+        /// Arguments to pass to `hotswap dev`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Set up and run every test
+    /// Set up and run all tests
     Test {
-        /// Arguments of `cargo test`
+        /// Arguments to pass to `cargo test`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Check format, lints, documentation, dependencies and contracts
+    /// Check formatting, contracts, lints, documentation, OpenAPI documents and dependencies
     Check,
-    /// Run the benches on the release profile
+    /// Run the benchmarks in release mode
     Bench {
-        /// Arguments of `cargo bench`
+        /// Arguments to pass to `cargo bench`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// All that must pass before a change is merged: check and test
+    /// Run everything that must pass before a merge: `check` and `test`
     Ci,
-    /// Write the committed OpenAPI documents anew
+    /// Regenerate the committed OpenAPI documents
     Openapi,
-    /// The contracts in `wit/`
+    /// Check or release the WIT contracts in `wit/`
     #[command(subcommand)]
-    Wit(Wit),
+    Wit(WitTask),
 }
 
 #[derive(Subcommand)]
-enum Wit {
-    /// Check the contracts: documented, and released versions unchanged
+enum WitTask {
+    /// Check that all contracts are documented, and that released versions are unchanged
     Check,
-    /// Record a version as released: from then on it may not change
+    /// Record a version as released, which must not change from then on
     Release {
-        /// The version, a folder of the contract: 0.1.0
+        /// The version, a folder of the contract, such as 0.1.0
         version: String,
         /// The contract, a folder of `wit/`
         #[arg(long, default_value = "strategy")]
@@ -94,12 +94,12 @@ fn run(task: Task) -> Result<()> {
         Task::Setup { tests } => {
             setup::run(&workspace)?;
             if tests {
-                setup::clients::run(&workspace)?;
+                setup::test_clients::run(&workspace)?;
             }
             Ok(())
         }
-        Task::Dev { arguments } => dev(&workspace, &arguments),
-        Task::Test { arguments } => test(&workspace, &arguments),
+        Task::Dev { arguments } => run_dev(&workspace, &arguments),
+        Task::Test { arguments } => run_tests(&workspace, &arguments),
         Task::Check => {
             setup::run(&workspace)?;
             check::run(&workspace)
@@ -111,27 +111,27 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => {
             setup::run(&workspace)?;
             check::run(&workspace)?;
-            test(&workspace, &[])
+            run_tests(&workspace, &[])
         }
         Task::Openapi => openapi::write(&workspace),
-        Task::Wit(Wit::Check) => wit::check(&workspace.root().join("wit")),
-        Task::Wit(Wit::Release { version, contract }) => {
+        Task::Wit(WitTask::Check) => wit::check(&workspace.root().join("wit")),
+        Task::Wit(WitTask::Release { version, contract }) => {
             wit::release(&workspace.root().join("wit"), &contract, &version)
         }
     }
 }
 
-fn dev(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+fn run_dev(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     setup::run(workspace)?;
     let program = workspace.build_hotswap()?;
-    shell::become_program(Command::new(program).arg("dev").args(arguments))
+    shell::exec(Command::new(program).arg("dev").args(arguments))
 }
 
-fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+fn run_tests(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     setup::run(workspace)?;
-    setup::clients::run(workspace)?;
-    // Tests of other packages start the program too, and cargo builds it for the
-    // tests of its own package alone.
+    setup::test_clients::run(workspace)?;
+    // Tests of other packages start `hotswap` too, but cargo builds it only for the tests of its
+    // own package.
     workspace.build_hotswap()?;
     shell::run(workspace.cargo(&["test", "--workspace"]).args(arguments))
 }

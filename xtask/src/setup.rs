@@ -1,6 +1,7 @@
-//! What a build needs beside the Rust toolchain, and [`clients`] what the tests do.
+//! Installs what a build needs besides the Rust toolchain. [`test_clients`] installs what the
+//! tests need.
 
-pub mod clients;
+pub mod test_clients;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,67 +12,73 @@ use anyhow::{Context as _, Result};
 use crate::shell::{self, Workspace};
 use crate::toolchain::{TARGET, Toolchain};
 
-/// The download is some 25 MB. Where there is no way to it, rustup may wait long for
-/// an answer.
-const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
+/// The download is about 25 MB. Without a network, rustup may wait much longer for an answer.
+const RUSTUP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Debian's second, newer Rust, with the sources of its standard library.
-const PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+/// Debian's newer Rust, with the sources of its standard library.
+const RUST_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
-/// The version that the committed `deny.toml` is written for.
+/// The version that `deny.toml` is written for.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
-/// Makes sure that guests can be compiled. Installs nothing where they can.
+/// Makes sure that guests can be compiled. Installs nothing if they can.
 ///
 /// # Errors
-/// No way led to a compiler; the message says what was lacking.
+/// If no compiler can be installed. The message says what is missing.
 pub fn run(workspace: &Workspace) -> Result<()> {
-    if find(workspace).is_ok() {
+    if find_toolchain(workspace).is_ok() {
         return Ok(());
     }
-    eprintln!("no compiler for {TARGET} yet: installing one");
-    if let Some(rustup) = shell::which("rustup") {
+    eprintln!("there is no compiler for {TARGET}: installing one");
+    if let Some(rustup) = shell::find_program("rustup") {
         let mut add = workspace.command(rustup);
         add.args(["target", "add", TARGET])
             .env("RUSTUP_MAX_RETRIES", "1");
-        if let Err(error) = shell::run_within(&mut add, RUSTUP_LIMIT) {
-            eprintln!("{error:#}: trying the system's packages");
+        if let Err(error) = shell::run_with_timeout(&mut add, RUSTUP_TIMEOUT) {
+            eprintln!("{error:#}; trying the system's packages");
         }
-        if find(workspace).is_ok() {
+        if find_toolchain(workspace).is_ok() {
             return Ok(());
         }
     }
-    if let Some(apt) = shell::which("apt-get") {
-        install(&apt, PACKAGES).context("cannot install the system's second Rust")?;
+    if let Some(apt) = shell::find_program("apt-get") {
+        install_packages(&apt, RUST_PACKAGES)
+            .context("cannot install the system's packages for Rust")?;
     }
-    find(workspace)
+    find_toolchain(workspace)
         .map(drop)
         .context("cannot set up this machine")
 }
 
-/// The path of cargo-deny, which is compiled first where it is missing.
-pub fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
-    if let Some(found) = shell::which("cargo-deny") {
+/// The path of cargo-deny. Compiles it first if it is missing.
+///
+/// # Errors
+/// If it cannot be compiled.
+pub fn find_or_install_cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(found) = shell::find_program("cargo-deny") {
         return Ok(found);
     }
-    eprintln!("no cargo-deny yet: compiling it, which takes some minutes once");
+    eprintln!("there is no cargo-deny: compiling it once, which takes some minutes");
     let mut install = workspace.cargo(&["install", "cargo-deny", "--locked", "--version"]);
     install.arg(CARGO_DENY_VERSION);
-    // Its run takes a second in any case, so that optimising it is lost time.
+    // It runs for only a second, so optimising it would cost more time than it saves.
     install.args(["--debug", "--config", "profile.dev.debug=false"]);
-    // The program is the user's; its half-finished parts need not be the project's.
+    // It is installed for the user, so its build files do not belong in the project's target
+    // directory.
     install.env_remove("CARGO_TARGET_DIR");
     shell::run(&mut install)?;
-    shell::which("cargo-deny").context("cargo installed cargo-deny outside its folder and the path")
+    shell::find_program("cargo-deny").context(
+        "cargo installed cargo-deny to a folder that is not in PATH: add the folder to PATH",
+    )
 }
 
-fn find(workspace: &Workspace) -> Result<Toolchain> {
+fn find_toolchain(workspace: &Workspace) -> Result<Toolchain> {
     let rustc = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
     Ok(Toolchain::find(&rustc, workspace.cargo_path())?)
 }
 
-/// Installs packages of the system, with `apt-get`.
-fn install(apt: &Path, packages: &[&str]) -> Result<()> {
+/// Installs system packages with `apt-get`.
+fn install_packages(apt: &Path, packages: &[&str]) -> Result<()> {
     shell::run(as_root(apt)?.args(["-q", "update"]))?;
     shell::run(
         as_root(apt)?
@@ -80,15 +87,16 @@ fn install(apt: &Path, packages: &[&str]) -> Result<()> {
     )
 }
 
-/// A call of a program with the rights to install packages.
+/// A command that runs `program` as root: through `sudo`, unless this already runs as root or
+/// there is no `sudo`.
 fn as_root(program: &Path) -> Result<Command> {
-    let user = Command::new("id")
+    let user_id = Command::new("id")
         .arg("-u")
         .stderr(Stdio::inherit())
         .output()
-        .context("cannot find out who runs this")?;
-    let mut command = match shell::which("sudo") {
-        Some(sudo) if user.stdout != b"0\n" => {
+        .context("cannot find out the current user with `id`")?;
+    let mut command = match shell::find_program("sudo") {
+        Some(sudo) if user_id.stdout != b"0\n" => {
             let mut command = Command::new(sudo);
             command.arg("--preserve-env=DEBIAN_FRONTEND").arg(program);
             command

@@ -1,4 +1,4 @@
-//! Where the workspace is, and how programs are run in it.
+//! Finds the workspace, and runs programs in it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// How often a child is asked whether it has ended. Short beside any installation.
-const POLL: Duration = Duration::from_millis(100);
+/// How often to poll whether a child has ended. Short compared with any installation.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What `cargo run` tells a program about its own package. Some build scripts watch
-/// these variables, and would run again at each change between a call from here and
-/// one from a terminal.
-const OF_THIS_PACKAGE: &[&str] = &[
+/// Prefixes of the variables in which `cargo run` describes the running package. Some build
+/// scripts watch these variables, and would run again after each switch between this program
+/// and a terminal.
+const CARGO_RUN_PREFIXES: &[&str] = &[
     "CARGO_BIN_",
     "CARGO_CRATE_",
     "CARGO_MANIFEST_",
@@ -29,8 +29,11 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the workspace at run time: the path at compile time may be that of
-    /// another checkout with the same target directory.
+    /// Finds the workspace at run time. The path at compile time may be that of another checkout
+    /// with the same target directory.
+    ///
+    /// # Errors
+    /// If this does not run in a checkout of this repository.
     pub fn find() -> Result<Self> {
         let start = match env::var_os("CARGO_MANIFEST_DIR") {
             Some(folder) => PathBuf::from(folder),
@@ -50,25 +53,25 @@ impl Workspace {
         &self.root
     }
 
-    /// The cargo in use.
+    /// The path of the cargo in use.
     pub fn cargo_path(&self) -> &Path {
         &self.cargo
     }
 
-    /// A call of cargo in the workspace's root.
+    /// A cargo command in the workspace's root.
     pub fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(&self.cargo);
         command.args(arguments);
         command
     }
 
-    /// A call of a program in the workspace's root.
+    /// A command in the workspace's root.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(&self.root);
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
-            if OF_THIS_PACKAGE
+            if CARGO_RUN_PREFIXES
                 .iter()
                 .any(|prefix| text.starts_with(prefix))
             {
@@ -78,14 +81,17 @@ impl Workspace {
         command
     }
 
-    /// Builds the `hotswap` program and says where it lies: beside this one, which
-    /// cargo built into the same folder.
+    /// Builds the `hotswap` program and returns its path. It is in the same folder as this
+    /// program.
+    ///
+    /// # Errors
+    /// If it does not build, or cargo writes it to another folder.
     pub fn build_hotswap(&self) -> Result<PathBuf> {
-        // Of the workspace, not of the package: features are then chosen as for the tests,
-        // and the dependencies are built once.
+        // `--workspace` selects the same features as the tests do, so that dependencies are built
+        // only once.
         run(&mut self.cargo(&["build", "--workspace", "--bin", "hotswap"]))?;
-        let own = env::current_exe().context("cannot find the path of this program")?;
-        let program = own.with_file_name(format!("hotswap{}", env::consts::EXE_SUFFIX));
+        let this_program = env::current_exe().context("cannot find the path of this program")?;
+        let program = this_program.with_file_name(format!("hotswap{}", env::consts::EXE_SUFFIX));
         ensure!(
             program.is_file(),
             "cargo built hotswap, but not to {}",
@@ -95,76 +101,84 @@ impl Workspace {
     }
 }
 
-/// Runs a program to its end and passes its output through.
+/// Runs a command to its end. Its output goes to the terminal.
 ///
 /// # Errors
-/// It cannot be started, or did not succeed.
+/// If it cannot be started, or fails.
 pub fn run(command: &mut Command) -> Result<()> {
-    announce(command);
+    print_command_line(command);
     let status = command
         .status()
-        .with_context(|| format!("cannot start {}", name(command)))?;
-    judge(command, status)
+        .with_context(|| format!("cannot start {}", command_line(command)))?;
+    ensure_success(command, status)
 }
 
-/// As [`run`], but ends the program, and fails, after the given time.
-pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
-    announce(command);
+/// As [`run`], but kills the program and fails if it is still running after `timeout`.
+pub fn run_with_timeout(command: &mut Command, timeout: Duration) -> Result<()> {
+    print_command_line(command);
     let mut child = command
         .stdin(Stdio::null())
         .spawn()
-        .with_context(|| format!("cannot start {}", name(command)))?;
-    match wait_within(&mut child, limit)? {
-        Some(status) => judge(command, status),
+        .with_context(|| format!("cannot start {}", command_line(command)))?;
+    match wait_with_timeout(&mut child, timeout)? {
+        Some(status) => ensure_success(command, status),
         None => {
-            child.kill().context("cannot end a program")?;
-            child.wait().context("cannot end a program")?;
-            bail!("{} did not end within {} s", name(command), limit.as_secs())
+            child.kill().context("cannot kill a program")?;
+            child.wait().context("cannot kill a program")?;
+            bail!(
+                "{} is still running after {} s: killed it",
+                command_line(command),
+                timeout.as_secs()
+            )
         }
     }
 }
 
-fn wait_within(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
-    let end = Instant::now() + limit;
+/// The exit status of `child`; `None` if it is still running after `timeout`.
+fn wait_with_timeout(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for a program")? {
             return Ok(Some(status));
         }
-        if Instant::now() >= end {
+        if Instant::now() >= deadline {
             return Ok(None);
         }
-        thread::sleep(POLL);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Runs a program and returns what it writes on standard output.
-pub fn read(command: &mut Command) -> Result<Vec<u8>> {
+/// Runs a command and returns its standard output.
+///
+/// # Errors
+/// If it cannot be started, or fails.
+pub fn read_stdout(command: &mut Command) -> Result<Vec<u8>> {
     let output = command
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("cannot start {}", name(command)))?;
-    judge(command, output.status)?;
+        .with_context(|| format!("cannot start {}", command_line(command)))?;
+    ensure_success(command, output.status)?;
     Ok(output.stdout)
 }
 
-/// Puts the program in the place of this one, so that signals and the terminal are
-/// its own. Returns only where that is impossible.
+/// Replaces this process by the command, which so gets signals and the terminal directly.
+/// Returns only on failure.
 #[cfg(unix)]
-pub fn become_program(command: &mut Command) -> Result<()> {
+pub fn exec(command: &mut Command) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
 
-    announce(command);
-    Err(command.exec()).with_context(|| format!("cannot start {}", name(command)))
+    print_command_line(command);
+    Err(command.exec()).with_context(|| format!("cannot start {}", command_line(command)))
 }
 
-/// Runs the program to its end: this system cannot replace a process by another.
+/// Runs the command to its end: this system cannot replace a process.
 #[cfg(not(unix))]
-pub fn become_program(command: &mut Command) -> Result<()> {
+pub fn exec(command: &mut Command) -> Result<()> {
     run(command)
 }
 
-/// Where a program lies on the path, or in cargo's own folder of programs.
-pub fn which(program: &str) -> Option<PathBuf> {
+/// The path of a program in a folder of `PATH`, or in cargo's folder of programs.
+pub fn find_program(program: &str) -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".cargo")));
@@ -175,17 +189,21 @@ pub fn which(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn judge(command: &Command, status: ExitStatus) -> Result<()> {
-    ensure!(status.success(), "{} failed: {status}", name(command));
+fn ensure_success(command: &Command, status: ExitStatus) -> Result<()> {
+    ensure!(
+        status.success(),
+        "{} failed: {status}",
+        command_line(command)
+    );
     Ok(())
 }
 
-fn announce(command: &Command) {
-    eprintln!("$ {}", name(command));
+fn print_command_line(command: &Command) {
+    eprintln!("$ {}", command_line(command));
 }
 
-/// The command as a person would type it.
-fn name(command: &Command) -> String {
+/// The command as a person would type it, with the program's name instead of its path.
+fn command_line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(command.get_program());
     std::iter::once(program)

@@ -86,7 +86,7 @@ fn limits_that_are_left_out_have_their_defaults() {
     let config = read("[limits]\ncalls = 5\nparkAfter = \"1m\"").unwrap();
     let limits = config.limits();
     assert_eq!(
-        (limits.calls, limits.park_after),
+        (limits.calls, limits.suspend_after),
         (5, Duration::from_secs(60))
     );
     assert_eq!(limits.bytes, hotswap_runner::Limits::default().bytes);

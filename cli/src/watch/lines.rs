@@ -115,7 +115,7 @@ fn answered(call: &Call, answer: &Answer) -> Vec<String> {
         Answer::Nodewise(failures) => {
             let failed =
                 |id: &hotswap_core::NodeId| failures.iter().any(|failure| failure.node == *id);
-            let good: Vec<_> = call.named().filter(|id| !failed(id)).collect();
+            let good: Vec<_> = call.named_nodes().filter(|id| !failed(id)).collect();
             let done = match call {
                 Call::Stage { .. } => "staged".to_owned(),
                 Call::Shift { percent, .. } => {

@@ -44,7 +44,7 @@ impl Story {
                 answer: None,
                 ..
             } => {
-                for node in request.changes() {
+                for node in request.changed_nodes() {
                     let stage = self.state.stages.len().checked_sub(1);
                     self.waves.entry(node.clone()).or_insert(stage);
                 }
@@ -77,7 +77,7 @@ impl Story {
             Call::Soak { canary, .. } if canary.contains(node) => "watched",
             _ => return None,
         };
-        call.named().any(|id| id == node).then_some(word)
+        call.named_nodes().any(|id| id == node).then_some(word)
     }
 
     /// The nodes that do not run the new version yet.

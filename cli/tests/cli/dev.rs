@@ -186,7 +186,10 @@ fn people_decide_wait_give_up_and_come_back() {
     assert_eq!(dev.json(&["resume", running])["status"], "running");
     let twice = dev.run(&["resume", running]);
     assert_eq!(twice.code, Some(1), "{twice:?}");
-    assert!(twice.err.contains("it is not paused"), "{twice:?}");
+    assert!(
+        twice.err.contains("the deployment is not paused"),
+        "{twice:?}"
+    );
     assert_eq!(
         dev.run(&["abort", running, "--reason", "enough"]).code,
         Some(0)

@@ -2,38 +2,37 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-/// An exclusive lock on a file, held until it is dropped.
+/// An exclusive lock on a file, held until this is dropped.
 ///
-/// The system releases it when the process ends, however it ends. The file stays: if it
-/// were removed, two processes could each hold a lock on a file of this name.
+/// The operating system releases the lock when the process ends, even after a crash. The file
+/// stays: if it were removed, two processes could each lock a file of this name.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
 }
 
-/// What came of trying to lock a file.
+/// The result of [`FileLock::try_acquire`].
 #[derive(Debug)]
 pub enum Attempt {
-    /// The lock is ours.
+    /// The caller now holds the lock.
     Acquired(FileLock),
-    /// Somebody holds it: this process, another process with its id where known, or an
-    /// unknown one.
+    /// This process or another one holds the lock already.
     Held(Holder),
 }
 
-/// Who holds a lock.
+/// The process that holds a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// The holder's process id, where it wrote one.
+    /// Its process id, if it has written one to the file.
     pub pid: Option<u32>,
 }
 
 impl FileLock {
-    /// Locks `path`, which is created where it is missing, and writes this process's id
-    /// into it. Never waits.
+    /// Locks the file `path`, and writes the id of this process into it. Creates the file if it
+    /// is missing. Never waits.
     ///
     /// # Errors
-    /// Where the file cannot be opened, locked or written.
+    /// If the file cannot be opened, locked or written.
     pub fn try_acquire(path: &Path) -> io::Result<Attempt> {
         let mut file = File::options()
             .create(true)
@@ -50,7 +49,7 @@ impl FileLock {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Only for the error message of whoever finds it locked.
+        // Only for error messages of other processes.
         file.set_len(0)?;
         file.rewind()?;
         write!(file, "{}", std::process::id())?;
@@ -59,8 +58,8 @@ impl FileLock {
 }
 
 impl Drop for FileLock {
-    /// Closing the file is not enough: a child that this process is just starting shares
-    /// the open file until it runs its own program, and would hold the lock that long.
+    /// Closing the file is not enough: a child process shares the open file from its fork until
+    /// it runs its own program, and would hold the lock until then.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
@@ -76,8 +75,8 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// The process id in a lock file. Another program may have written the file: anything but a
-/// number is ignored.
+/// The process id in a lock file; `None` if the file holds anything else, which another program
+/// may have written.
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(20).read_to_string(&mut text).ok()?;
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn is_held_by_one_and_free_once_dropped_even_while_a_child_shares_the_file() {
+    fn dropping_releases_the_lock_even_while_a_child_shares_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let lock = acquire(&path);
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_wrote_no_id_is_another_process() {
+    fn a_holder_without_a_process_id_is_shown_as_another_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let other = File::create(&path).unwrap();

@@ -1,27 +1,17 @@
-//! Live updates. The journal's tail is their only source: a `Channel` folds the events of
-//! one deployment and tells what follows from each; the hubs tell it to SignalR clients,
-//! `stream` and `socket` the bare events to all others.
+//! Live updates. Their only source is the tail of the journal.
 //!
-//! What is told has an `Offset` that follows from the journal alone, so that whoever
-//! comes back, also to an engine that was started anew, can be told exactly what they
+//! - [`hubs`] sends notifications to SignalR clients. They come from [`feed`], which folds
+//!   the events of the journal and derives notifications from them.
+//! - [`events`] sends the journal's events themselves, as server-sent events and over plain
+//!   WebSockets.
+//!
+//! The offset of a notification and the id of an event follow from the journal alone. A
+//! client that reconnects, even after a restart of the engine, can be sent exactly what it
 //! missed.
 
-mod announce;
-mod channel;
-mod channels;
-mod deployments;
-mod everything;
+mod events;
+mod feed;
 mod hubs;
-mod metrics;
-mod offset;
-mod pauses;
-pub(crate) mod place;
-pub(crate) mod reader;
-mod recent;
-mod sampler;
-pub(crate) mod socket;
-pub(crate) mod stream;
-mod tell;
-mod topic;
 
-pub(crate) use hubs::{Hubs, WithHubs};
+pub(crate) use events::{EventCursor, EventSocket, EventStream, Reader, StopConditions};
+pub(crate) use hubs::{HubRouter, Hubs};

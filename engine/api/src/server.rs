@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::context::Context;
-use crate::live::{Hubs, WithHubs};
+use crate::live::{HubRouter, Hubs};
 use crate::metrics::Metrics;
 use crate::middleware::{WithMiddleware, take_query_token};
 use crate::openapi::{openapi, service};
@@ -175,9 +175,9 @@ fn endpoint(
     origins: Vec<Origin>,
 ) -> WithMiddleware<impl Endpoint<Output = poem::Response>> {
     let document = serde_json::from_str(&openapi()).unwrap_or_default();
-    let routes = Routes::from_openapi(&document).with(Hubs::places());
+    let routes = Routes::from_openapi(&document).with(Hubs::routes());
     let api = service((operations(), Pages)).into_endpoint();
-    WithMiddleware::new(WithHubs::new(api, hubs), context, routes, origins)
+    WithMiddleware::new(HubRouter::new(api, hubs), context, routes, origins)
 }
 
 /// The next connection, once there is a free slot for it.

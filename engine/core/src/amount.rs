@@ -3,29 +3,29 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name;
+use crate::ParseError;
 
-/// How many of a number of nodes: a count, `3`, or a percentage, `"25%"`.
+/// How many nodes of a group: a count such as `3`, or a percentage such as `"25%"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "JsonAmount", into = "JsonAmount")]
 pub enum Amount {
-    /// That many, however many there are.
+    /// This many nodes, or all if there are fewer.
     Count(u32),
-    /// That many of each hundred; at most 100.
+    /// This share of the nodes, 0 to 100.
     Percent(u8),
 }
 
-/// The two ways in which people write an amount.
+/// An amount in JSON: a number, or a text with a number or a percentage.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum JsonAmount {
     Count(u32),
     Text(String),
 }
 
 impl Amount {
-    /// How many that is of `total`: a percentage rounds up, so that a tenth of three
-    /// nodes is one, and only 0 is none. Never more than `total`.
+    /// The number of nodes out of `total`, never more than `total`. A percentage rounds up: 10 %
+    /// of three nodes is one, and only 0 % is none.
     pub fn of(self, total: usize) -> usize {
         match self {
             Self::Count(count) => total.min(count as usize),
@@ -35,9 +35,9 @@ impl Amount {
 }
 
 impl FromStr for Amount {
-    type Err = name::Error;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, name::Error> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let parsed = match text.trim().strip_suffix('%') {
             Some(percent) => percent
                 .trim_end()
@@ -47,22 +47,25 @@ impl FromStr for Amount {
                 .map(Self::Percent),
             None => text.trim().parse().ok().map(Self::Count),
         };
-        parsed.ok_or_else(|| name::error("amount", text, "write a count as 3, or a share as 25%"))
+        parsed.ok_or_else(|| {
+            let rule = "use a count such as 3, or a percentage such as 25%";
+            ParseError::new("amount", text, rule)
+        })
     }
 }
 
-impl TryFrom<Written> for Amount {
-    type Error = name::Error;
+impl TryFrom<JsonAmount> for Amount {
+    type Error = ParseError;
 
-    fn try_from(written: Written) -> Result<Self, name::Error> {
-        match written {
-            Written::Count(count) => Ok(Self::Count(count)),
-            Written::Text(text) => text.parse(),
+    fn try_from(json: JsonAmount) -> Result<Self, ParseError> {
+        match json {
+            JsonAmount::Count(count) => Ok(Self::Count(count)),
+            JsonAmount::Text(text) => text.parse(),
         }
     }
 }
 
-impl From<Amount> for Written {
+impl From<Amount> for JsonAmount {
     fn from(amount: Amount) -> Self {
         match amount {
             Amount::Count(count) => Self::Count(count),
@@ -85,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_rounds_up_and_never_exceeds_the_whole() {
+    fn a_percentage_rounds_up_and_no_amount_exceeds_the_total() {
         assert_eq!(Amount::Percent(10).of(3), 1);
         assert_eq!(Amount::Percent(100).of(7), 7);
         assert_eq!(Amount::Percent(0).of(7), 0);
@@ -93,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn reads_both_ways_of_writing_it() {
-        let read = |json: &str| serde_json::from_str::<Amount>(json);
-        assert_eq!(read("3").unwrap(), Amount::Count(3));
-        assert_eq!(read("\"25%\"").unwrap(), Amount::Percent(25));
-        assert_eq!(read("\"4\"").unwrap(), Amount::Count(4));
+    fn counts_and_percentages_are_parsed_from_json() {
+        let parse = |json: &str| serde_json::from_str::<Amount>(json);
+        assert_eq!(parse("3").unwrap(), Amount::Count(3));
+        assert_eq!(parse("\"25%\"").unwrap(), Amount::Percent(25));
+        assert_eq!(parse("\"4\"").unwrap(), Amount::Count(4));
         for bad in ["\"101%\"", "-1", "\"many\"", "1.5"] {
-            assert!(read(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!(
             serde_json::to_string(&Amount::Percent(25)).unwrap(),

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// The strategy said that the new version stays.
+    /// The strategy succeeded: the new version stays.
     Succeeded,
-    /// It did not succeed, and every node that was touched is back as it was.
+    /// The deployment did not succeed, and every node that it changed was reverted.
     RolledBack,
-    /// It did not succeed, and either no node had been touched or some node could not
-    /// be put back; the failures of the last event say which.
+    /// The deployment did not succeed. Either it had changed no node, or some nodes could not
+    /// be reverted; the failures of the last event name them.
     Failed,
 }
 
@@ -19,40 +19,41 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cause {
-    /// What kind of end it was, for programs.
+    /// The kind of cause, for programs.
     pub kind: CauseKind,
-    /// What happened, in a sentence or two, for people.
+    /// One or two sentences for people.
     pub message: String,
 }
 
-/// The kinds of ends that are no success.
+/// The kinds of causes why a deployment does not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CauseKind {
-    /// The strategy returned an error: a check failed, a node did not do as asked.
+    /// The strategy returned an error: for example, a check or a node failed.
     Strategy,
-    /// The strategy crashed, or ran longer without a call than is allowed.
+    /// The strategy crashed, or ran too long without a call.
     Trap,
-    /// On replay the strategy asked something else than the journal holds.
+    /// On replay the strategy made a different call than the one in the journal.
     Mismatch,
-    /// The strategy asked for something that no plan allows.
+    /// The strategy made a call that its plan does not allow.
     Violation,
-    /// The strategy used more than a deployment may: calls, bytes, memory.
+    /// The strategy exceeded a limit: calls, bytes or memory.
     Limit,
     /// More nodes failed than the environment's policy tolerates.
     Policy,
-    /// It took longer than the environment's policy allows.
+    /// The deployment took longer than the environment's policy allows.
     Deadline,
-    /// A person asked for it.
+    /// A person aborted the deployment.
     Abort,
-    /// A person did not approve it, or nobody did in time.
+    /// A person rejected the deployment, or the request for approval timed out.
     Rejected,
-    /// Something that it needs is gone: its strategy, its artifact, its nodes.
+    /// Something that the deployment needs is missing: its strategy, its artifact or its
+    /// nodes.
     Unavailable,
 }
 
 impl Cause {
-    /// A cause of this kind.
+    /// A cause of this kind, with a message for people.
     pub fn new(kind: CauseKind, message: impl Into<String>) -> Self {
         Self {
             kind,

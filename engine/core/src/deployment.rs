@@ -7,56 +7,56 @@ use crate::{
     ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Status, Timestamp, Verdict,
 };
 
-/// The last lines of a log that are kept in the state; all of them are in the journal.
+/// The state holds only the last lines of the log. All of them are in the journal.
 const LOG_LINES: usize = 200;
 
-/// What the events of one journal add up to: the state of a deployment.
+/// The state of a deployment: a fold over the events of its journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deployment {
-    /// What was asked.
+    /// The request.
     pub header: Header,
-    /// Where it is in its life.
+    /// The state machine that decides which events may follow.
     pub lifecycle: Lifecycle,
-    /// When it was requested.
+    /// When the deployment was requested.
     pub created_at: Timestamp,
     /// When the last event was appended.
     pub updated_at: Timestamp,
-    /// When it ended.
+    /// When the deployment ended.
     pub ended_at: Option<Timestamp>,
-    /// 0 to 100, as the strategy told it; 100 once it has succeeded.
+    /// 0 to 100, as reported by the strategy; 100 after success.
     pub progress: u8,
-    /// The stages that the strategy told, oldest first.
+    /// The stages that the strategy reported, oldest first.
     pub stages: Vec<Stage>,
     /// The nodes of the plan, by name.
     pub nodes: BTreeMap<NodeId, NodeState>,
-    /// What the last soak found.
+    /// The findings of the last soak.
     pub findings: Vec<Finding>,
-    /// The last lines that the strategy logged, oldest first.
+    /// The last log lines of the strategy, oldest first.
     pub log: Vec<LogLine>,
-    /// What a person is asked, while nobody has decided.
+    /// The question to a person, until it is decided.
     pub question: Option<String>,
-    /// When the wait that is under way is over, where something waits.
+    /// When the current wait ends.
     pub waiting_until: Option<Timestamp>,
-    /// Why it did not succeed.
+    /// Why the deployment did not succeed.
     pub cause: Option<Cause>,
-    /// Nodes that could not be put back, or did not drop the version before.
+    /// Nodes that could not be reverted, or did not drop the previous version.
     pub failures: Vec<NodeFailure>,
     /// The sequence number of the next event.
     pub next_seq: u64,
-    /// The write that has no answer yet, with its number.
+    /// The call that has no answer yet, with its number. Only writes wait for an answer.
     open: Option<(u32, Call)>,
 }
 
-/// A stage that the strategy told of.
+/// A stage that the strategy reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// The name it gave.
+    /// The name that the strategy gave it.
     pub name: String,
-    /// When it told of it first.
+    /// When the strategy first reported it.
     pub started_at: Timestamp,
-    /// When the next one began, or the strategy ended.
+    /// When the next stage began, or the strategy ended.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -64,58 +64,58 @@ pub struct Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeState {
-    /// Where it stands, if it says so.
+    /// The zone that the node reported.
     pub zone: Option<String>,
-    /// The version it ran when the deployment was planned.
+    /// The version that the node ran when the deployment was planned.
     pub before: Option<ModuleVersion>,
-    /// What became of it.
+    /// What the deployment has done to the node.
     pub phase: NodePhase,
-    /// What it last failed to do.
+    /// Why the last operation failed.
     pub error: Option<NodeError>,
-    /// When one of these changed.
+    /// When this state last changed.
     pub changed_at: Timestamp,
-    /// The sequence number of the event that last changed one of these.
+    /// The sequence number of the event that last changed this state.
     #[serde(default)]
     pub changed_in: u64,
 }
 
 impl NodeState {
-    fn changed(&mut self, event: &Event) {
+    fn mark_changed(&mut self, event: &Event) {
         self.changed_at = event.at;
         self.changed_in = event.seq;
     }
 }
 
-/// What became of a node so far.
+/// What a deployment has done to a node so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "phase")]
 pub enum NodePhase {
-    /// Not touched.
+    /// The node is unchanged.
     Pending,
     /// The new version is loaded beside the active one.
     Staged,
     /// The new version gets a share of the requests.
     Shifted {
-        /// How many of a hundred.
+        /// That share, 0 to 100.
         percent: u8,
     },
-    /// The new version is the active one.
+    /// The new version is active.
     Active,
-    /// The version before is the active one again.
+    /// The previous version is active again.
     Reverted,
-    /// It did not do what it was last asked; the state's error says why.
+    /// The last operation on the node failed; the state's error says why.
     Failed,
 }
 
-/// A line that the strategy logged.
+/// A log line of the strategy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogLine {
-    /// When.
+    /// When it was logged.
     pub at: Timestamp,
-    /// How much it matters.
+    /// Its severity.
     pub level: Level,
-    /// What it says.
+    /// The message.
     pub message: String,
 }
 
@@ -123,14 +123,16 @@ impl Deployment {
     /// The state after the first event of a journal.
     ///
     /// # Errors
-    /// Where that is not [`EventBody::Requested`] with sequence number 0.
+    /// If that is not [`EventBody::Requested`].
     pub fn begin(event: &Event) -> Result<Self, IllegalTransition> {
         let EventBody::Requested(header) = &event.body else {
-            return Err(IllegalTransition::new("a journal begins with the request"));
+            return Err(IllegalTransition::new(
+                "the first event of a journal must be `requested`",
+            ));
         };
         Ok(Self {
             header: (**header).clone(),
-            lifecycle: Lifecycle::BEGINNING,
+            lifecycle: Lifecycle::INITIAL,
             created_at: event.at,
             updated_at: event.at,
             ended_at: None,
@@ -148,10 +150,10 @@ impl Deployment {
         })
     }
 
-    /// The state that a whole journal adds up to.
+    /// The state after a whole journal.
     ///
     /// # Errors
-    /// Where an event cannot follow those before it, or there is none.
+    /// If there is no event, or one is illegal after those before it.
     pub fn fold<'a>(
         events: impl IntoIterator<Item = &'a Event>,
     ) -> Result<Self, IllegalTransition> {
@@ -164,20 +166,21 @@ impl Deployment {
         Ok(state)
     }
 
-    /// The one word for where it is.
+    /// The status that users see.
     pub fn status(&self) -> Status {
         self.lifecycle.status()
     }
 
-    /// Takes one more event in.
+    /// Applies one more event.
     ///
     /// # Errors
-    /// Where it is not the next one, or cannot follow; the state is then unchanged.
+    /// If the event is not the next one, or is illegal in this state. The state is then
+    /// unchanged.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
         if event.seq != self.next_seq {
             let (next, seq) = (self.next_seq, event.seq);
             return Err(IllegalTransition::new(format!(
-                "event {next} comes next, and this is {seq}"
+                "expected event {next}, got event {seq}"
             )));
         }
         self.lifecycle = self.lifecycle.next(&event.body)?;
@@ -194,25 +197,25 @@ impl Deployment {
                 self.question = None;
                 self.waiting_until = None;
             }
-            EventBody::Planned { nodes } => self.plan(nodes, event),
+            EventBody::Planned { nodes } => self.apply_planned(nodes, event),
             EventBody::Called {
                 call, request, due, ..
-            } => self.called(*call, request, *due, event.at),
-            EventBody::Answered { answer, .. } => self.answered(answer, event),
-            EventBody::Settling => self.close_stage(event.at),
+            } => self.apply_called(*call, request, *due, event.at),
+            EventBody::Answered { answer, .. } => self.apply_answered(answer, event),
+            EventBody::Settling => self.end_stage(event.at),
             EventBody::Reverting { cause } => {
                 self.cause = Some(cause.clone());
                 self.question = None;
                 self.waiting_until = None;
                 self.open = None;
-                self.close_stage(event.at);
+                self.end_stage(event.at);
             }
-            EventBody::Ended { outcome, failures } => self.ended(*outcome, failures, event),
+            EventBody::Ended { outcome, failures } => self.apply_ended(*outcome, failures, event),
         }
         Ok(())
     }
 
-    fn plan(&mut self, nodes: &[Node], event: &Event) {
+    fn apply_planned(&mut self, nodes: &[Node], event: &Event) {
         let state = |node: &Node| NodeState {
             zone: node.zone.clone(),
             before: node.active.clone(),
@@ -227,12 +230,12 @@ impl Deployment {
             .collect();
     }
 
-    fn called(&mut self, call: u32, request: &Call, due: Option<Timestamp>, at: Timestamp) {
+    fn apply_called(&mut self, call: u32, request: &Call, due: Option<Timestamp>, at: Timestamp) {
         match request {
             Call::Progress { stage, percent } => {
                 self.progress = *percent;
                 if self.stages.last().is_none_or(|last| last.name != *stage) {
-                    self.close_stage(at);
+                    self.end_stage(at);
                     let name = stage.clone();
                     self.stages.push(Stage {
                         name,
@@ -262,7 +265,7 @@ impl Deployment {
         }
     }
 
-    fn answered(&mut self, answer: &Answer, event: &Event) {
+    fn apply_answered(&mut self, answer: &Answer, event: &Event) {
         self.waiting_until = None;
         self.question = None;
         if let Answer::Verdict(Verdict { findings, .. }) = answer {
@@ -274,19 +277,19 @@ impl Deployment {
         let Answer::Nodewise(failures) = answer else {
             return;
         };
-        let done = match call {
+        let succeeded_phase = match call {
             Call::Stage { .. } => Some(NodePhase::Staged),
             Call::Shift { percent, .. } => Some(NodePhase::Shifted { percent }),
             Call::Promote { .. } => Some(NodePhase::Active),
             Call::Revert { .. } => Some(NodePhase::Reverted),
             _ => None,
         };
-        for id in call.named() {
+        for id in call.named_nodes() {
             let Some(node) = self.nodes.get_mut(id) else {
                 continue;
             };
-            let error = failures.iter().find(|failure| failure.node == *id);
-            match (error, done) {
+            let failure = failures.iter().find(|failure| failure.node == *id);
+            match (failure, succeeded_phase) {
                 (Some(failure), _) => {
                     node.phase = NodePhase::Failed;
                     node.error = Some(failure.error.clone());
@@ -297,11 +300,11 @@ impl Deployment {
                 }
                 (None, None) => continue,
             }
-            node.changed(event);
+            node.mark_changed(event);
         }
     }
 
-    fn ended(&mut self, outcome: Outcome, failures: &[NodeFailure], event: &Event) {
+    fn apply_ended(&mut self, outcome: Outcome, failures: &[NodeFailure], event: &Event) {
         self.ended_at = Some(event.at);
         self.failures = failures.to_vec();
         match outcome {
@@ -316,13 +319,13 @@ impl Deployment {
                     } else {
                         continue;
                     }
-                    node.changed(event);
+                    node.mark_changed(event);
                 }
             }
         }
     }
 
-    fn close_stage(&mut self, at: Timestamp) {
+    fn end_stage(&mut self, at: Timestamp) {
         if let Some(last) = self.stages.last_mut() {
             last.ended_at.get_or_insert(at);
         }

@@ -4,9 +4,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::name;
+use crate::ParseError;
 
-/// The SHA-256 of an artifact, written `sha256:` and 64 hexadecimal digits.
+/// The SHA-256 of an artifact. Its text is `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
@@ -17,38 +17,33 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest whose 32 bytes these are, as a hasher that was fed piece by piece gave them.
+    /// Wraps the 32 bytes of a digest, from a hasher that read the artifact in pieces.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 64 hexadecimal digits alone: a file name.
+    /// The 64 hexadecimal digits without the prefix, for file names.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
-    }
-
-    /// The first twelve digits: enough for a person to tell two apart.
-    pub fn short(&self) -> String {
-        hex::encode(&self.0[..6])
     }
 }
 
 impl FromStr for Digest {
-    type Err = name::Error;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, name::Error> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let mut bytes = [0; 32];
         text.strip_prefix("sha256:")
             .and_then(|digits| hex::decode_to_slice(digits, &mut bytes).ok())
             .map(|()| Self(bytes))
-            .ok_or_else(|| name::error("digest", text, "it is sha256: and 64 hexadecimal digits"))
+            .ok_or_else(|| ParseError::new("digest", text, "use sha256: and 64 hexadecimal digits"))
     }
 }
 
 impl TryFrom<String> for Digest {
-    type Error = name::Error;
+    type Error = ParseError;
 
-    fn try_from(text: String) -> Result<Self, name::Error> {
+    fn try_from(text: String) -> Result<Self, ParseError> {
         text.parse()
     }
 }
@@ -76,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_writes_and_nothing_else() {
+    fn parses_only_what_display_writes() {
         let digest = Digest::of(b"");
         assert_eq!(
             digest.to_string(),

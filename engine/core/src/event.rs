@@ -8,14 +8,16 @@ use crate::{
     NodeFailure, NodeReading, Outcome, Policy, StrategyName, Timestamp,
 };
 
-/// One entry of a deployment's journal. Journals are append-only and the only truth
-/// about a deployment: everything that is told of one is a fold over its events.
+/// One entry of a deployment's journal.
+///
+/// The journal is append-only and the only truth about a deployment: its state is a fold over
+/// its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Its place in the deployment's journal, from 0 without gaps.
+    /// Its sequence number in the deployment's journal, from 0 without gaps.
     pub seq: u64,
-    /// Its place among the events of all deployments of the store; rises, with gaps.
+    /// Its position among the events of all deployments in the store. Rises, with gaps.
     pub position: u64,
     /// When it was appended, by the appender's clock.
     pub at: Timestamp,
@@ -23,34 +25,34 @@ pub struct Event {
     pub body: EventBody,
 }
 
-/// What happened.
+/// The content of an [`Event`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "type", content = "data")]
 pub enum EventBody {
-    /// Somebody asked for the deployment. The first event of each journal.
+    /// The deployment was requested. The first event of each journal.
     Requested(Box<Header>),
-    /// The engine waits for a person before it begins.
+    /// The engine waits for a person to approve the deployment before it begins.
     Gated {
-        /// What the person is asked.
+        /// The question to the person.
         prompt: String,
-        /// When it counts as not approved.
+        /// When the request for approval times out, which counts as rejected.
         due: Timestamp,
     },
-    /// The nodes were found; from here on no other node can be touched.
+    /// The nodes of the plan were chosen. The deployment can touch no other node.
     Planned {
-        /// Sorted by id, each with the version it ran.
+        /// Sorted by id, each with the version that it ran before.
         nodes: Vec<Node>,
     },
     /// The strategy made a call.
     Called {
-        /// Its number, from 0 without gaps.
+        /// The number of the call, from 0 without gaps.
         call: u32,
-        /// What it asked, whole: on replay it must ask the same.
+        /// The whole call. On replay the strategy must make the same one.
         request: Call,
-        /// For a call that waits: when the wait is over.
+        /// For a call that waits: when the wait ends.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<Timestamp>,
-        /// For a soak: what the counters said when it began.
+        /// For a soak: the counters of the nodes at its start.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         readings: Vec<NodeReading>,
         /// For a read: the answer.
@@ -61,119 +63,140 @@ pub enum EventBody {
     Answered {
         /// The number of the call.
         call: u32,
-        /// What came of it.
+        /// The answer.
         answer: Answer,
     },
-    /// A person decided on what the gate or `control.approval` asked.
+    /// A person decided on an approval that the engine or the strategy asked for.
     Decided {
         /// The decision.
         decision: Decision,
     },
-    /// A person asked that the next call of the strategy be held.
+    /// A person paused the deployment: the engine holds the next call of the strategy.
     Paused {
-        /// Who.
+        /// The person.
         by: String,
     },
-    /// A person asked that it go on.
+    /// A person resumed the deployment.
     Resumed {
-        /// Who.
+        /// The person.
         by: String,
     },
-    /// A person asked that it end and be reverted.
+    /// A person asked to abort the deployment and to roll it back.
     AbortRequested {
-        /// Who.
+        /// The person.
         by: String,
-        /// Why.
+        /// The person's reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The strategy succeeded; the nodes are told to drop the version before.
+    /// The strategy succeeded. The nodes drop the previous version.
     Settling,
-    /// The deployment did not succeed; the nodes that were touched are being put back.
+    /// The deployment did not succeed. The nodes that it changed are being reverted.
     Reverting {
-        /// Why.
+        /// Why it did not succeed.
         cause: Cause,
     },
-    /// It is over. The last event of each journal.
+    /// The deployment ended. The last event of each journal.
     Ended {
-        /// How.
+        /// How it ended.
         outcome: Outcome,
-        /// Nodes that could not be put back, or that did not drop the version before.
+        /// Nodes that could not be reverted, or did not drop the previous version.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         failures: Vec<NodeFailure>,
     },
 }
 
-/// What a deployment was asked to do, pinned for its life.
+/// The request for a deployment. Fixed for the life of the deployment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
-    /// The deployment: the API's execution id.
+    /// The id of the deployment; the API calls it the execution id.
     pub id: DeploymentId,
-    /// What to roll out.
+    /// The version to roll out.
     pub module: ModuleVersion,
-    /// Where.
+    /// The environment to roll it out in.
     pub environment: Environment,
-    /// By which code.
+    /// The strategy that rolls it out.
     pub strategy: StrategyRef,
-    /// The strategy's configuration: valid by its schema, defaults filled in.
+    /// The strategy's configuration: valid by its schema, with defaults filled in.
     pub config: serde_json::Value,
-    /// What it may not exceed.
+    /// The limits of the environment at the time of the request.
     pub policy: Policy,
-    /// Who asked.
+    /// Who requested it.
     pub requester: Requester,
-    /// What they said of it.
+    /// The requester's description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Whatever they attached to it.
+    /// The requester's own keys and values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// Whether a person must approve it before it begins.
+    /// Whether a person must approve the deployment before it begins.
     #[serde(default)]
     pub require_approval: bool,
-    /// The deployment that this one undoes.
+    /// The deployment that this one rolls back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<DeploymentId>,
-    /// W3C `traceparent` of the request.
+    /// The W3C `traceparent` of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
 
-/// The code of a strategy, pinned by digest: a newer upload changes nothing that runs.
+/// A strategy's code, pinned by digest: a newer upload does not affect running deployments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StrategyRef {
     /// Its name.
     pub name: StrategyName,
-    /// The version that it says of itself.
+    /// The version that the component reports.
     pub version: String,
-    /// Of the component.
+    /// The digest of the component.
     pub digest: Digest,
-    /// The version of the contract that it was built for.
+    /// The version of the WIT contract that it was built for.
     pub wit: Version,
 }
 
-/// Who asked for a deployment.
+/// Who requested a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requester {
-    /// Where to reach them, as the request said.
+    /// The e-mail address in the request.
     pub email: String,
-    /// Who they are, as their token said.
+    /// The subject of the token.
     pub subject: String,
 }
 
-/// Events that are to be appended together, durably or not at all.
+/// Events to append together: all of them durably, or none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Append {
-    /// To which journal.
+    /// The deployment whose journal they belong to.
     pub deployment: DeploymentId,
-    /// The sequence number that the first of them must get: the appender has seen all before.
+    /// The sequence number that the first event must get. Shows that the appender has seen
+    /// all events before.
     pub expected: u64,
-    /// The right by which an engine drives the deployment; none for what people ask for.
+    /// The fence of the engine's lease; `None` for requests of people.
     pub fence: Option<Fence>,
-    /// When.
+    /// When they are appended, by the appender's clock.
     pub at: Timestamp,
-    /// What happened, at least one.
+    /// The events, at least one.
     pub bodies: Vec<EventBody>,
+}
+
+impl EventBody {
+    /// The event's name in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Requested(_) => "requested",
+            Self::Gated { .. } => "gated",
+            Self::Planned { .. } => "planned",
+            Self::Called { .. } => "called",
+            Self::Answered { .. } => "answered",
+            Self::Decided { .. } => "decided",
+            Self::Paused { .. } => "paused",
+            Self::Resumed { .. } => "resumed",
+            Self::AbortRequested { .. } => "abortRequested",
+            Self::Settling => "settling",
+            Self::Reverting { .. } => "reverting",
+            Self::Ended { .. } => "ended",
+        }
+    }
 }

@@ -1,18 +1,24 @@
-//! Judging the new version by what it does: exact tests, one for each kind of metric.
+//! Judges the new version by its metrics, with one exact statistical test for each metric.
 //!
-//! Every condition of a check is tested at a chance of [`Judge::FALSE_ALARM`] over the
-//! whole soak: each of its [`Judge::LOOKS`] looks, of which the final verdict is the
-//! last, may err by its share of that (Bonferroni). A check fails where its test says
-//! so, at whatever number of samples, for the tests are exact; it passes only where
-//! enough was seen that a gross fault would have been found, and is inconclusive otherwise.
+//! A false alarm is a failed check of a version that keeps its limits. Each condition of a
+//! check has a false-alarm rate of at most [`Judge::FALSE_ALARM_RATE`] over the whole soak.
+//! Each of its [`Judge::MAX_LOOKS`] looks may use an equal share of that (Bonferroni
+//! correction); the final verdict is the last look.
+//!
+//! The tests are exact, so a check can fail on any number of samples. It passes only where
+//! there are enough samples to find a gross fault; otherwise it is inconclusive.
 
-mod gauge;
+mod cohort;
+mod condition;
+mod error_rate;
+mod format;
 mod limits;
+mod metric;
+mod observed_node;
 mod quantile;
-mod rate;
-mod side;
-mod tail;
-mod words;
+mod quantile_samples;
+mod reservoir;
+mod tail_probability;
 
 #[cfg(test)]
 mod tests;
@@ -21,49 +27,40 @@ use std::collections::HashMap;
 
 use crate::{Check, Digest, Finding, Judgement, NodeId, NodeReading, Verdict};
 
-use limits::{Limits, Metric};
-use side::{Observed, Role, Sides};
+use cohort::Cohorts;
+use condition::{ConditionOutcome, Measurement, conclude};
+use limits::CheckLimits;
+use metric::Metric;
+use observed_node::{Membership, ObservedNode};
+use quantile_samples::QuantileSamples;
 
-/// Watches a soak: takes the readings of the nodes as they come and judges the checks.
+/// Judges the checks of one soak from the readings of its nodes.
 ///
-/// Pure and bounded: what it holds does not grow with the length of the soak.
+/// Pure. Its memory is bounded: it does not grow with the length of the soak.
 #[derive(Debug)]
 pub struct Judge {
     checks: Vec<Check>,
     version: Digest,
-    nodes: HashMap<NodeId, Observed>,
+    nodes: HashMap<NodeId, ObservedNode>,
     has_baseline: bool,
-    sides: Sides,
+    cohorts: Cohorts,
     looks: u32,
 }
 
-/// What the test of one condition came to, and the sentence that says so.
-enum Outcome {
-    Broken(String),
-    Held(String),
-    TooFew(String),
-}
-
-/// A metric's value and the number of samples behind it, of both sides.
-#[derive(Default)]
-struct Seen {
-    canary: Option<f64>,
-    baseline: Option<f64>,
-    canary_samples: u64,
-    baseline_samples: u64,
-}
-
 impl Judge {
-    /// How many looks a soak may have, so that looking often does not inflate false alarms.
-    pub const LOOKS: u32 = 20;
+    /// The most looks at one soak, the final verdict included. Without a bound, looking more
+    /// often would raise the false-alarm rate.
+    pub const MAX_LOOKS: u32 = 20;
 
-    /// The chance that one condition of a version that just keeps it fails nevertheless,
-    /// over all the looks of a soak.
-    pub const FALSE_ALARM: f64 = 0.01;
+    /// The highest probability that one condition fails, over all looks of a soak, although
+    /// the version just keeps it.
+    pub const FALSE_ALARM_RATE: f64 = 0.01;
 
-    /// A soak of `version` that began with the readings `start`: the new version is
-    /// watched on the nodes `canary`, every other version of the module on `baseline`.
-    /// A node without a reading in `start` counts from its first reading on.
+    /// Starts judging a soak of `version` whose first readings are `start`.
+    ///
+    /// On the nodes `canary`, only `version` counts; on the nodes `baseline`, every other
+    /// version of the module. A node without a reading in `start` counts from its first
+    /// reading.
     pub fn new(
         checks: Vec<Check>,
         canary: Vec<NodeId>,
@@ -71,45 +68,47 @@ impl Judge {
         version: Digest,
         start: Vec<NodeReading>,
     ) -> Self {
-        let mut nodes: HashMap<NodeId, Observed> = HashMap::new();
+        let mut nodes: HashMap<NodeId, ObservedNode> = HashMap::new();
         let has_baseline = !baseline.is_empty();
         for id in canary {
-            nodes.entry(id).or_default().role.canary = true;
+            nodes.entry(id).or_default().membership.canary = true;
         }
         for id in baseline {
-            nodes.entry(id).or_default().role.baseline = true;
+            nodes.entry(id).or_default().membership.baseline = true;
         }
-        let sides = Sides::new(&checks);
-        let mut watch = Self {
+        let cohorts = Cohorts::new(&checks);
+        let mut judge = Self {
             checks,
             version,
             nodes,
             has_baseline,
-            sides,
+            cohorts,
             looks: 0,
         };
         for reading in start {
-            if let Some(observed) = watch.nodes.get_mut(&reading.node) {
-                observed.begin(reading, &watch.version, &watch.sides);
+            if let Some(node) = judge.nodes.get_mut(&reading.node) {
+                node.set_start(reading, &judge.version, &judge.cohorts);
             }
         }
-        watch
+        judge
     }
 
-    /// Takes one reading of one node of the soak. Readings of other nodes, and those that
-    /// are not newer than the last, count for nothing; a node that restarted in between
-    /// counts with all that it did since.
+    /// Adds one reading of one node.
+    ///
+    /// Ignores nodes outside the soak, and readings that are not newer than the last one of
+    /// their node. Where a node restarted, everything since the restart counts.
     pub fn observe(&mut self, reading: NodeReading) {
-        if let Some(observed) = self.nodes.get_mut(&reading.node) {
-            observed.take(reading, &self.version, &mut self.sides);
+        if let Some(node) = self.nodes.get_mut(&reading.node) {
+            node.observe(reading, &self.version, &mut self.cohorts);
         }
     }
 
-    /// One of [`Self::LOOKS`] looks during the soak: the verdict if some check has certainly
-    /// failed. The last look is kept for [`Self::verdict`], so that from the twentieth call
-    /// on there is never one.
-    pub fn look(&mut self) -> Option<Verdict> {
-        if self.looks + 1 >= Self::LOOKS {
+    /// Looks at the soak while it runs. Returns the verdict if a check has failed.
+    ///
+    /// Uses up one of [`Self::MAX_LOOKS`]. The last one is reserved for [`Self::verdict`], so
+    /// from the 20th call on this returns `None`.
+    pub fn interim_look(&mut self) -> Option<Verdict> {
+        if self.looks + 1 >= Self::MAX_LOOKS {
             return None;
         }
         self.looks += 1;
@@ -117,11 +116,19 @@ impl Judge {
         (verdict.judgement == Judgement::Fail).then_some(verdict)
     }
 
-    /// The verdict at the end of the soak: `Fail` if any check failed, else `Inconclusive`
-    /// if any was, else `Pass`, so also where there is no check.
+    /// The verdict at the end of the soak: `Fail` if any check failed, else `Inconclusive` if
+    /// any check was inconclusive, else `Pass`. A soak without checks passes.
     pub fn verdict(&self) -> Verdict {
-        let findings: Vec<Finding> = self.checks.iter().map(|check| self.judge(check)).collect();
-        let any = |judgement| findings.iter().any(|found| found.judgement == judgement);
+        let findings: Vec<Finding> = self
+            .checks
+            .iter()
+            .map(|check| self.judge_check(check))
+            .collect();
+        let any = |judgement| {
+            findings
+                .iter()
+                .any(|finding| finding.judgement == judgement)
+        };
         let judgement = if any(Judgement::Fail) {
             Judgement::Fail
         } else if any(Judgement::Inconclusive) {
@@ -135,67 +142,60 @@ impl Judge {
         }
     }
 
-    fn judge(&self, check: &Check) -> Finding {
-        let (seen, outcomes) = self.test(check).unwrap_or_else(|reason| {
-            let nothing = Seen::default();
-            (nothing, vec![Outcome::TooFew(reason)])
+    fn judge_check(&self, check: &Check) -> Finding {
+        let (measurement, outcomes) = self.test_conditions(check).unwrap_or_else(|reason| {
+            (
+                Measurement::default(),
+                vec![ConditionOutcome::TooFewSamples(reason)],
+            )
         });
         let (judgement, reason) = conclude(outcomes);
         Finding {
             check: check.clone(),
             judgement,
-            canary: seen.canary,
-            baseline: seen.baseline,
-            canary_samples: seen.canary_samples,
-            baseline_samples: seen.baseline_samples,
+            canary: measurement.canary,
+            baseline: measurement.baseline,
+            canary_samples: measurement.canary_samples,
+            baseline_samples: measurement.baseline_samples,
             reason,
         }
     }
 
-    /// The outcome of each condition of a check; as an error, why it cannot be judged at all.
-    fn test(&self, check: &Check) -> Result<(Seen, Vec<Outcome>), String> {
-        let metric = Metric::named(&check.metric)?;
-        let limits = Limits::of(check, self.has_baseline)?;
-        let sides = &self.sides;
-        if metric == Metric::Cpu && self.has_baseline && !self.tells_processes_apart() {
+    /// Tests each condition of a check. The error says why the check cannot be judged at all.
+    fn test_conditions(
+        &self,
+        check: &Check,
+    ) -> Result<(Measurement, Vec<ConditionOutcome>), String> {
+        let metric = Metric::parse(&check.metric)?;
+        let significance = Self::FALSE_ALARM_RATE / f64::from(Self::MAX_LOOKS);
+        let limits = CheckLimits::validate(check, self.has_baseline, significance)?;
+        let Cohorts {
+            canary, baseline, ..
+        } = &self.cohorts;
+        if metric == Metric::Cpu && self.has_baseline && !self.has_separate_nodes() {
             return Err(
-                "CPU use is that of a node's process, and the new version and the version \
-                 before run on the same nodes, so it cannot be told apart by version"
+                "CPU use is measured for a node's whole process, and both versions run on the \
+                 same nodes, so it cannot be attributed to one version"
                     .to_owned(),
             );
         }
         Ok(match metric {
-            Metric::ErrorRate => rate::test(&sides.canary, &sides.baseline, &limits),
-            Metric::Latency { .. } | Metric::Cpu | Metric::Memory => {
-                let spread = |side| quantile::Spread::of(metric, side);
-                quantile::test(&spread(&sides.canary), &spread(&sides.baseline), &limits)
-            }
+            Metric::ErrorRate => error_rate::test(canary, baseline, &limits),
+            Metric::Latency { .. } | Metric::Cpu | Metric::Memory => quantile::test(
+                &QuantileSamples::new(metric, canary),
+                &QuantileSamples::new(metric, baseline),
+                &limits,
+            ),
         })
     }
 
-    /// Whether each side has a node that is not the other's as well.
-    fn tells_processes_apart(&self) -> bool {
-        let has = |role: Role| self.nodes.values().any(|observed| observed.role == role);
-        has(Role::CANARY) && has(Role::BASELINE)
+    /// Whether each cohort has a node that is not in the other one.
+    fn has_separate_nodes(&self) -> bool {
+        let has = |membership: Membership| {
+            self.nodes
+                .values()
+                .any(|node| node.membership == membership)
+        };
+        has(Membership::CANARY) && has(Membership::BASELINE)
     }
-}
-
-/// One broken condition fails the check, whatever the other came to.
-fn conclude(outcomes: Vec<Outcome>) -> (Judgement, String) {
-    let (mut broken, mut few, mut held) = (Vec::new(), Vec::new(), Vec::new());
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Broken(reason) => broken.push(reason),
-            Outcome::TooFew(reason) => few.push(reason),
-            Outcome::Held(reason) => held.push(reason),
-        }
-    }
-    let (judgement, reasons) = if !broken.is_empty() {
-        (Judgement::Fail, broken)
-    } else if !few.is_empty() {
-        (Judgement::Inconclusive, few)
-    } else {
-        (Judgement::Pass, held)
-    };
-    (judgement, reasons.join("; and "))
 }

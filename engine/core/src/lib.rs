@@ -1,15 +1,17 @@
-//! What HotSwap knows, without doing anything: deployments, the events of their
-//! journals, the fold that makes a state of events, policies and the judge.
+//! The pure model of HotSwap: deployments, the events of their journals, the fold of events
+//! into state, policies, and the judge of soaks.
 //!
-//! Nothing here does I/O, reads a clock (apart from [`SystemClock`], which the
-//! program injects) or is asynchronous: whatever decides is in this crate and can
-//! be tested by calling it.
+//! All decisions are made in this crate. Nothing here does I/O, is asynchronous or reads a
+//! clock, so tests only have to call it. The one exception is [`SystemClock`], which the
+//! program injects.
 //!
-//! Begin with [`EventBody`], the events, and [`Deployment`], what they add up to.
+//! Start with [`EventBody`], the events, and [`Deployment`], the state that they fold into.
 
 mod amount;
+mod answer;
 mod call;
 mod cause;
+mod check;
 mod deployment;
 mod digest;
 mod event;
@@ -17,18 +19,20 @@ mod histogram;
 mod judge;
 mod lifecycle;
 mod module;
-pub mod name;
+mod name;
 mod node;
 mod order;
+mod parse_error;
 mod policy;
 mod reading;
+mod replay;
 mod time;
 
 pub use amount::Amount;
-pub use call::{
-    Answer, Call, Check, Class, Decision, Finding, HttpProbe, Judgement, Level, Verdict,
-};
+pub use answer::{Answer, Decision};
+pub use call::{Call, CallKind, HttpProbe, Level};
 pub use cause::{Cause, CauseKind, Outcome};
+pub use check::{Check, Finding, Judgement, Verdict};
 pub use deployment::{Deployment, LogLine, NodePhase, NodeState, Stage};
 pub use digest::Digest;
 pub use event::{Append, Event, EventBody, Header, Requester, StrategyRef};
@@ -39,6 +43,8 @@ pub use module::ModuleVersion;
 pub use name::{DeploymentId, Environment, ModuleName, NodeId, StrategyName};
 pub use node::{Health, Node, NodeError, NodeFailure};
 pub use order::{Action, Fence, Order};
+pub use parse_error::ParseError;
 pub use policy::Policy;
 pub use reading::{NodeReading, VersionReading};
+pub use replay::{CallReplay, JournalTail, RecordedCall, ReplayState, ReplayedCall, Signals};
 pub use time::{Clock, SystemClock, Timestamp};

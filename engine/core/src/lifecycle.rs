@@ -2,70 +2,72 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Call, EventBody, Outcome};
 
-/// Where a deployment is in its life: a state machine over the events, small enough
-/// for a store to keep beside the journal and to refuse what does not fit.
+/// The state machine of a deployment, driven by the events of its journal.
+///
+/// Small, so that the store can keep it beside the journal and reject illegal events without
+/// reading the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
-    /// How far it is.
+    /// The current step.
     pub step: Step,
-    /// Whether the next call of the strategy is held.
+    /// Whether the engine holds the next call of the strategy.
     pub paused: bool,
-    /// Whether somebody asked that it end.
+    /// Whether an abort was requested.
     pub aborting: bool,
 }
 
-/// How far a deployment is.
+/// The steps of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
-    /// Requested; no engine has begun yet.
+    /// Requested; no engine has planned it yet.
     Requested,
-    /// Waiting for a person before it begins.
+    /// Waits for a person to approve it before it begins.
     Gated,
-    /// Approved, and not yet planned.
+    /// Approved; not planned yet.
     Approved,
     /// The strategy runs.
     Running,
     /// The strategy waits for a person.
     Asking,
-    /// Succeeded; dropping the version before.
+    /// Succeeded; the nodes drop the previous version.
     Settling,
-    /// Not succeeded; putting the nodes back.
+    /// Not succeeded; the nodes are being reverted.
     Reverting,
-    /// Over.
+    /// Ended.
     Ended(Outcome),
 }
 
-/// The one word that users see.
+/// The status of a deployment that users see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Status {
     /// Requested; the engine has not begun.
     Pending,
-    /// A person has to decide.
+    /// Waits for a person to decide.
     AwaitingApproval,
     /// The strategy runs.
     Running,
-    /// Held until somebody resumes it.
+    /// Paused until a person resumes it.
     Paused,
-    /// The nodes are being put back.
+    /// The nodes are being reverted.
     RollingBack,
-    /// The new version stays.
+    /// Succeeded: the new version stays.
     Succeeded,
-    /// Every touched node is back as it was.
+    /// Not succeeded; every node that was changed was reverted.
     RolledBack,
-    /// No success, and nothing was touched or some node could not be put back.
+    /// Not succeeded; either no node was changed, or some nodes could not be reverted.
     Failed,
 }
 
 impl Status {
-    /// Whether nothing more can happen.
+    /// Whether the status can no longer change.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::RolledBack | Self::Failed)
     }
 
-    /// The word itself, as the API writes it.
+    /// The status in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -80,7 +82,7 @@ impl Status {
     }
 }
 
-/// An event that cannot follow what went before; its Display says why, for a person.
+/// An event that the current state does not allow. Its `Display` says why, for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct IllegalTransition {
@@ -96,14 +98,14 @@ impl IllegalTransition {
 }
 
 impl Lifecycle {
-    /// The life of a deployment that has just been requested.
-    pub const BEGINNING: Self = Self {
+    /// The state after [`EventBody::Requested`].
+    pub const INITIAL: Self = Self {
         step: Step::Requested,
         paused: false,
         aborting: false,
     };
 
-    /// The one word for it.
+    /// The status that users see.
     pub fn status(self) -> Status {
         match self.step {
             Step::Ended(Outcome::Succeeded) => Status::Succeeded,
@@ -118,32 +120,33 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the journal is closed.
+    /// Whether the deployment has ended: no event can follow.
     pub fn is_ended(self) -> bool {
         matches!(self.step, Step::Ended(_))
     }
 
-    /// Whether a strategy may still run: not over, not settling, not reverting.
-    fn is_open(self) -> bool {
+    /// Whether the strategy may still run: not settling, not reverting, not ended.
+    fn is_strategy_active(self) -> bool {
         !matches!(self.step, Step::Settling | Step::Reverting | Step::Ended(_))
     }
 
-    /// The life after one more event, of a deployment that [`Self::BEGINNING`] began.
+    /// The state after one more event. Start from [`Self::INITIAL`].
     ///
     /// # Errors
-    /// Where the event cannot follow: a pause of what has ended, an answer before the plan.
+    /// If the event is illegal in this state: a pause after the end, an answer before the
+    /// plan.
     pub fn next(self, body: &EventBody) -> Result<Self, IllegalTransition> {
         let to = |step| Ok(Self { step, ..self });
         match (body, self.step) {
             (_, Step::Ended(outcome)) => {
-                let word = Self {
+                let status = Self {
                     step: Step::Ended(outcome),
                     ..self
                 }
                 .status()
                 .as_str();
                 Err(IllegalTransition::new(format!(
-                    "the deployment has ended: {word}"
+                    "the deployment has ended: {status}"
                 )))
             }
             (EventBody::Gated { .. }, Step::Requested) => to(Step::Gated),
@@ -161,31 +164,35 @@ impl Lifecycle {
             }
             (EventBody::Decided { .. }, Step::Gated) => Ok(self),
             (EventBody::Decided { .. }, Step::Asking) => to(Step::Running),
-            (EventBody::Decided { .. }, _) => {
-                Err(IllegalTransition::new("nothing waits for a decision"))
-            }
+            (EventBody::Decided { .. }, _) => Err(IllegalTransition::new(
+                "the deployment is not waiting for a decision",
+            )),
             (EventBody::Answered { .. }, Step::Running | Step::Asking) => to(Step::Running),
-            (EventBody::Paused { .. }, _) if self.is_open() && !self.paused => Ok(Self {
-                paused: true,
-                ..self
-            }),
+            (EventBody::Paused { .. }, _) if self.is_strategy_active() && !self.paused => {
+                Ok(Self {
+                    paused: true,
+                    ..self
+                })
+            }
             (EventBody::Paused { .. }, _) if self.paused => {
-                Err(IllegalTransition::new("it is paused already"))
+                Err(IllegalTransition::new("the deployment is already paused"))
             }
             (EventBody::Resumed { .. }, _) if self.paused => Ok(Self {
                 paused: false,
                 ..self
             }),
-            (EventBody::Resumed { .. }, _) => Err(IllegalTransition::new("it is not paused")),
+            (EventBody::Resumed { .. }, _) => {
+                Err(IllegalTransition::new("the deployment is not paused"))
+            }
             (EventBody::AbortRequested { .. }, _) if self.aborting => Err(IllegalTransition::new(
-                "an abort has been asked for already",
+                "an abort has already been requested",
             )),
-            (EventBody::AbortRequested { .. }, _) if self.is_open() => Ok(Self {
+            (EventBody::AbortRequested { .. }, _) if self.is_strategy_active() => Ok(Self {
                 aborting: true,
                 ..self
             }),
             (EventBody::Settling, Step::Running) => to(Step::Settling),
-            (EventBody::Reverting { .. }, _) if self.is_open() => Ok(Self {
+            (EventBody::Reverting { .. }, _) if self.is_strategy_active() => Ok(Self {
                 step: Step::Reverting,
                 paused: false,
                 ..self
@@ -193,34 +200,16 @@ impl Lifecycle {
             (EventBody::Ended { outcome, .. }, Step::Settling | Step::Reverting) => {
                 to(Step::Ended(*outcome))
             }
-            (_, Step::Reverting) => Err(IllegalTransition::new("it is being rolled back")),
-            (_, Step::Settling) => Err(IllegalTransition::new("it has succeeded")),
+            (_, Step::Reverting) => Err(IllegalTransition::new(
+                "the deployment is being rolled back",
+            )),
+            (_, Step::Settling) => Err(IllegalTransition::new("the deployment has succeeded")),
             (body, step) => {
                 let name = body.name();
                 Err(IllegalTransition::new(format!(
-                    "{name} cannot follow when it is {step:?}"
+                    "the event `{name}` is not allowed in the step `{step:?}`"
                 )))
             }
-        }
-    }
-}
-
-impl EventBody {
-    /// The event's name, as the API writes it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Requested(_) => "requested",
-            Self::Gated { .. } => "gated",
-            Self::Planned { .. } => "planned",
-            Self::Called { .. } => "called",
-            Self::Answered { .. } => "answered",
-            Self::Decided { .. } => "decided",
-            Self::Paused { .. } => "paused",
-            Self::Resumed { .. } => "resumed",
-            Self::AbortRequested { .. } => "abortRequested",
-            Self::Settling => "settling",
-            Self::Reverting { .. } => "reverting",
-            Self::Ended { .. } => "ended",
         }
     }
 }

@@ -9,11 +9,11 @@ use crate::{Digest, ModuleName};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleVersion {
-    /// The module.
+    /// The name of the module.
     pub name: ModuleName,
-    /// Semantic version, as the module's author wrote it.
+    /// The semantic version that the module's author gave it.
     pub version: Version,
-    /// Of the artifact: what the version stands for, for good.
+    /// The digest of the artifact. It never changes for this version.
     pub digest: Digest,
 }
 

@@ -1,4 +1,4 @@
-//! Names: checked once, where they come in.
+//! Names and ids. Each type validates its text when it is made, so that no other code has to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,37 +6,25 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that cannot be a name of this kind; its Display says what can.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is no {kind}: {rule}")]
-pub struct Error {
-    kind: &'static str,
-    text: String,
-    rule: &'static str,
-}
-
-/// A hostile text may be megabytes long: the start of it is enough to know it by.
-pub(crate) fn error(kind: &'static str, text: &str, rule: &'static str) -> Error {
-    let text = text.chars().take(80).collect();
-    Error { kind, text, rule }
-}
+use crate::ParseError;
 
 const LABEL_RULE: &str = "use 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit";
-const HOST_RULE: &str =
+const HOST_NAME_RULE: &str =
     "use 1 to 253 letters, digits, hyphens, underscores and dots, beginning with a letter or digit";
 
-/// RFC 1123's label: what a host name, a path segment and a Kubernetes object all accept.
+/// Whether `text` is a label of RFC 1123, which host names, path segments and Kubernetes
+/// objects accept.
 fn is_label(text: &str) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     text.len() <= 63
-        && edge(text.as_bytes().first())
-        && edge(text.as_bytes().last())
+        && is_edge(text.as_bytes().first())
+        && is_edge(text.as_bytes().last())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-fn is_host(text: &str) -> bool {
+fn is_host_name(text: &str) -> bool {
     text.len() <= 253
         && text
             .as_bytes()
@@ -48,7 +36,7 @@ fn is_host(text: &str) -> bool {
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident, $kind:literal, $check:path, $rule:path;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $kind:literal, $is_valid:path, $rule:path;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -62,21 +50,21 @@ macro_rules! names {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Error;
+            type Error = ParseError;
 
-            fn try_from(text: String) -> Result<Self, Error> {
-                if $check(&text) {
+            fn try_from(text: String) -> Result<Self, ParseError> {
+                if $is_valid(&text) {
                     Ok(Self(text))
                 } else {
-                    Err(error($kind, &text, $rule))
+                    Err(ParseError::new($kind, &text, $rule))
                 }
             }
         }
 
         impl FromStr for $name {
-            type Err = Error;
+            type Err = ParseError;
 
-            fn from_str(text: &str) -> Result<Self, Error> {
+            fn from_str(text: &str) -> Result<Self, ParseError> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -109,28 +97,28 @@ names! {
     Environment, "environment", is_label, LABEL_RULE;
     /// The name of a strategy: `canary`. An RFC 1123 label.
     StrategyName, "strategy name", is_label, LABEL_RULE;
-    /// The name of a node, unique among the nodes of an engine; a host name will do.
-    NodeId, "node id", is_host, HOST_RULE;
+    /// The name of a node, unique among the nodes of an engine: a host name, for example.
+    NodeId, "node id", is_host_name, HOST_NAME_RULE;
 }
 
-/// The id of a deployment (the "execution id" of the API): a UUID version 7, so that
-/// ids sort by the time they were made.
+/// The id of a deployment; the API calls it the execution id. A version 7 UUID: ids sort by
+/// the time when they were generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeploymentId(Uuid);
 
 impl DeploymentId {
-    /// A new id, unique in all likelihood (74 random bits a millisecond).
+    /// A new id. Unique for practical purposes: it has 74 random bits for each millisecond.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The 16 bytes of the id, in an order that sorts by time.
+    /// The 16 bytes of the id. They sort by time.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// The id of these 16 bytes.
+    /// The id with these 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -143,12 +131,12 @@ impl fmt::Display for DeploymentId {
 }
 
 impl FromStr for DeploymentId {
-    type Err = Error;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         Uuid::parse_str(text).map(Self).map_err(|_| {
-            let rule = "it is a UUID, as the answer to the request for the deployment gave it";
-            error("deployment id", text, rule)
+            let rule = "use the UUID that the engine returned when it created the deployment";
+            ParseError::new("deployment id", text, rule)
         })
     }
 }
@@ -158,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_would_break_a_path_or_a_host_are_refused() {
+    fn names_that_would_break_a_path_or_a_host_name_are_rejected() {
         for good in ["a", "checkout", "a-1", "0", &"a".repeat(63)] {
             assert!(good.parse::<ModuleName>().is_ok(), "{good}");
         }
@@ -182,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_hostile_name_is_cut_in_the_message() {
+    fn a_long_name_is_truncated_in_the_error() {
         let error = "x".repeat(1_000_000).parse::<NodeId>().unwrap_err();
         assert!(error.to_string().len() < 300);
     }

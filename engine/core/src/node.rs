@@ -4,50 +4,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ModuleVersion, NodeId};
 
-/// What the engine last heard of a node.
+/// The health of a node, from its reports to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Health {
-    /// It reports in and says that all is well.
+    /// The node reports on time, without a problem.
     Passing,
-    /// It reports in, late or with a complaint.
+    /// The node reports late, or reports a problem.
     Warning,
-    /// It has not reported in for so long that it counts as gone.
+    /// The node has not reported for so long that it counts as gone.
     Critical,
-    /// It has not been heard of yet.
+    /// The node has not reported yet.
     Unknown,
 }
 
-/// A node as a deployment sees it: who it is, and what of the module it runs.
+/// A node, and the version of the deployment's module that it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
     /// The node's name.
     pub id: NodeId,
-    /// Where it stands, if it says so.
+    /// The zone that the node reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// What its operator says of it.
+    /// The labels that its operator gave it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// What the engine last heard of it.
+    /// Its health.
     pub health: Health,
-    /// The version of the module that answers requests now.
+    /// The version that answers requests now; `None` if the module does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<ModuleVersion>,
 }
 
-/// Why one node did not do what it was asked. Each holds a sentence for a person.
+/// Why an operation failed on one node. Each holds a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase", tag = "kind", content = "reason")]
 pub enum NodeError {
-    /// No connection, or no answer in time. What the node did is unknown.
+    /// No connection, or no answer in time. Whether the node did it is unknown.
     #[error("unreachable: {0}")]
     Unreachable(String),
-    /// The node answered, and would not.
+    /// The node answered that it will not do it.
     #[error("refused: {0}")]
     Refused(String),
-    /// The node did it, and the new version then failed its health check.
+    /// The node did it, but the new version then failed its health check.
     #[error("unhealthy: {0}")]
     Unhealthy(String),
     /// Anything else.
@@ -55,12 +55,12 @@ pub enum NodeError {
     Other(String),
 }
 
-/// A node that did not do what it was asked, and why.
+/// A node on which an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeFailure {
     /// The node.
     pub node: NodeId,
-    /// Why not.
+    /// Why it failed.
     pub error: NodeError,
 }

@@ -2,48 +2,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DeploymentId, ModuleName, ModuleVersion};
 
-/// A rising number, one for each time that an engine takes a deployment over. A node
-/// refuses an order whose fence is lower than the highest it has seen for the module:
-/// so the orders of an engine that has been replaced, or of a deployment that has
-/// ended, are void. Rises over all the deployments of a store.
+/// A fencing token: each time an engine acquires the lease of a deployment, it gets a higher
+/// one. It rises over all deployments of a store.
+///
+/// A node rejects an order whose fence is lower than the highest it has seen for the module.
+/// So late orders of an engine that lost its lease, or of a deployment that has ended, have no
+/// effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fence(pub u64);
 
-/// Something that one node is to do.
+/// An order to one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Unique for the intent on this node, the same each time that it is repeated: an
-    /// order that was carried out already is answered as then, and not done again.
+    /// The operation id: unique for the intent on this node, and the same each time the order
+    /// is repeated. A node that has carried it out repeats its answer and does nothing.
     pub operation: String,
-    /// The right by which it is given.
+    /// The fence of the engine's lease.
     pub fence: Fence,
-    /// For which deployment.
+    /// The deployment that the order belongs to.
     pub deployment: DeploymentId,
-    /// Of which module.
+    /// The module to act on.
     pub module: ModuleName,
-    /// What to do.
+    /// The action to carry out.
     pub action: Action,
 }
 
-/// What a node is to do with a module.
+/// An action of a node on a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Fetch, verify, compile and load a version into the slot `staged`.
     Stage(ModuleVersion),
-    /// Send `percent` of the requests to the staged version, which must be this one.
+    /// Send `percent` of the requests to the staged version.
     Shift {
         /// The version that must be staged.
         version: ModuleVersion,
         /// 0 to 100.
         percent: u8,
     },
-    /// Make the staged version, which must be this one, the active one; the one that
-    /// was active becomes `previous`.
+    /// Make the staged version, which must be this one, active. The active version becomes
+    /// `previous`.
     Promote(ModuleVersion),
-    /// Make this version active again, or none where the module never ran, and drop
-    /// what is staged.
+    /// Make this version active again, or no version if the module did not run before, and
+    /// drop the staged version.
     Revert(Option<ModuleVersion>),
-    /// The deployment is over: drop what is staged and what is previous.
+    /// The deployment has ended: drop the staged and the previous version.
     Settle,
 }

@@ -4,28 +4,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Amount, StrategyName};
 
-/// What no strategy may exceed in an environment. It is copied into the journal when
-/// a deployment is requested, and holds for it from then on.
+/// The limits that no strategy may exceed in an environment.
+///
+/// Copied into the journal when a deployment is requested: later changes do not affect it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policy {
-    /// The strategy of a deployment that names none.
+    /// The strategy of deployments that name none.
     pub default_strategy: StrategyName,
-    /// At most that many nodes are being changed at any moment.
+    /// At most this many nodes are changed at the same time.
     pub max_unavailable: Amount,
-    /// More failed nodes than this end the deployment, whatever the strategy makes of them.
+    /// If more nodes than this fail, the deployment ends, whatever the strategy does about
+    /// them.
     pub tolerated_failures: Amount,
-    /// A deployment that takes longer, in milliseconds, is ended and reverted.
+    /// A deployment that takes longer is ended and rolled back. Milliseconds in JSON.
     #[serde(with = "millis")]
     pub deadline: Duration,
-    /// How long to try to put a node back that does not answer, in milliseconds.
+    /// How long to retry reverting a node that does not answer. Milliseconds in JSON.
     #[serde(with = "millis")]
     pub revert_patience: Duration,
 }
 
 impl Policy {
-    /// What holds for an environment of this name when nothing else is configured:
-    /// development direct, qa rolling, staging blue-green, anything else canary.
+    /// The policy of an environment without a configured one. Its default strategy is direct
+    /// for development, rolling for qa, blue-green for staging and canary for any other.
     pub fn default_for(environment: &crate::Environment) -> Self {
         let (strategy, max_unavailable, hours) = match environment.as_str() {
             "development" => ("direct", Amount::Percent(100), 1),
@@ -34,7 +36,9 @@ impl Policy {
             _ => ("canary", Amount::Percent(50), 24),
         };
         Self {
-            default_strategy: strategy.parse().expect("a built-in name is a name"),
+            default_strategy: strategy
+                .parse()
+                .expect("the names of built-in strategies are valid"),
             max_unavailable,
             tolerated_failures: Amount::Count(0),
             deadline: Duration::from_secs(hours * 3600),
@@ -43,18 +47,19 @@ impl Policy {
     }
 }
 
+/// Durations as whole milliseconds.
 mod millis {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(span.as_millis())
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(duration.as_millis())
             .unwrap_or(u64::MAX)
-            .serialize(to)
+            .serialize(serializer)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }

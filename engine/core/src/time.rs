@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment: milliseconds since the Unix epoch.
+/// A point in time: milliseconds since the Unix epoch.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// A moment that never comes.
+    /// The latest time. It is never reached.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The moment this many milliseconds after the Unix epoch.
+    /// The time this many milliseconds after the Unix epoch.
     pub fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
@@ -25,7 +25,7 @@ impl Timestamp {
         self.0
     }
 
-    /// How long after `earlier` this is; zero where it is not after.
+    /// The time from `earlier` to this; zero if this is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -34,11 +34,11 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// Saturates: a deadline too far to be told is never reached.
-    fn add(self, span: Duration) -> Self {
+    /// Saturates at [`Self::MAX`].
+    fn add(self, duration: Duration) -> Self {
         Self(
             self.0
-                .saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
         )
     }
 }
@@ -49,9 +49,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where the time comes from. Injected, so that tests and simulations have their own.
+/// A source of the current time. Injected, so that tests can replace it.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now; may go back when the machine's clock is set.
+    /// The current time. It can go back when the machine's clock is set.
     fn now(&self) -> Timestamp;
 }
 
@@ -62,12 +62,12 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place where the injected clock is made"
+        reason = "the only place that reads the system clock"
     )]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Timestamp(since.map_or(0, |span| {
-            u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+        Timestamp(since.map_or(0, |elapsed| {
+            u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
         }))
     }
 }

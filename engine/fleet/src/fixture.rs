@@ -1,5 +1,4 @@
-//! What the tests of this crate stand on: a clock that is set by hand, and a catalogue
-//! in memory.
+//! Fixtures of this crate's tests: a clock that tests advance, and a catalogue in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -13,31 +12,31 @@ use hotswap_store::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, Strateg
 use semver::Version;
 
 #[derive(Default)]
-pub(crate) struct HandClock(AtomicU64);
+pub(crate) struct ManualClock(AtomicU64);
 
-impl HandClock {
+impl ManualClock {
     pub(crate) fn advance(&self, span: Duration) {
         self.0.fetch_add(span.as_millis() as u64, Ordering::Relaxed);
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_000_000 + self.0.load(Ordering::Relaxed))
     }
 }
 
-/// Nodes in memory; it can be broken, and counts what was written.
+/// A catalogue of nodes in memory. Tests can make it fail and count its writes.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryCatalogue {
     nodes: Mutex<BTreeMap<NodeId, NodeRecord>>,
-    pub(crate) broken: AtomicBool,
+    pub(crate) fails: AtomicBool,
     pub(crate) writes: AtomicUsize,
 }
 
-impl Memory {
+impl MemoryCatalogue {
     fn check(&self) -> Result<(), CatalogueError> {
-        if self.broken.load(Ordering::Relaxed) {
+        if self.fails.load(Ordering::Relaxed) {
             return Err("the disk is full".into());
         }
         Ok(())
@@ -45,7 +44,7 @@ impl Memory {
 }
 
 #[async_trait]
-impl Catalogue for Memory {
+impl Catalogue for MemoryCatalogue {
     async fn put_module(&self, record: ModuleRecord) -> Result<ModuleRecord, CatalogueError> {
         Ok(record)
     }

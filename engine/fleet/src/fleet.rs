@@ -3,34 +3,48 @@ use hotswap_core::{
     Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId, NodeReading, Order,
 };
 
-/// The nodes of an engine, and what can be done to them. Every call is bounded in time;
-/// a call that was cancelled may have reached the node.
+/// The nodes of an engine, and the operations on them.
+///
+/// # Guarantees
+/// - Every call is bounded in time.
+/// - Every call may be cancelled. The node may have received a cancelled order, and may carry
+///   it out.
 #[async_trait]
 pub trait Fleet: Send + Sync + 'static {
-    /// The nodes of an environment, sorted by id, each with the version of `module` that
-    /// it says it runs. A node that does not answer is [`hotswap_core::Health::Critical`],
-    /// whatever was heard of it before: what it runs is not known, so nobody could put it
-    /// back.
+    /// Lists the nodes of an environment, sorted by id, each with the version of `module` that
+    /// it reports as active.
+    ///
+    /// A node that does not answer is [`hotswap_core::Health::Critical`], whatever its last
+    /// heartbeat said: we could not tell which version to revert it to.
     ///
     /// # Errors
-    /// Where nothing is known of the environment's nodes at all.
+    /// [`Error::NoNodes`] if no node of the environment is known.
     async fn nodes(
         &self,
         environment: &Environment,
         module: &ModuleName,
     ) -> Result<Vec<Node>, Error>;
 
-    /// Has a node carry out an order. Safe to repeat: the order's operation is carried out
-    /// once. Tries again, with back-off, while the node cannot be reached, for a bounded time.
+    /// Sends an order to a node and waits until it is carried out. While the node is
+    /// unreachable, retries with back-off for a bounded time.
+    ///
+    /// Safe to repeat: the node carries each operation id out once.
     ///
     /// # Errors
-    /// [`NodeError::Unreachable`] where no answer came: whether it was done is unknown.
+    /// - [`NodeError::Unreachable`] if no answer came. Whether the order was carried out is
+    ///   unknown.
+    /// - [`NodeError::Refused`] if the node rejected the order.
+    /// - [`NodeError::Other`] if the node failed, or its answer makes no sense.
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError>;
 
-    /// Asks the staged version until it answers as expected.
+    /// Probes the staged version until it answers as expected, or until the probe times out.
+    /// Sends at least one request.
     ///
     /// # Errors
-    /// [`NodeError::Unhealthy`], with the last answer, where it did not within the probe's timeout.
+    /// - [`NodeError::Unhealthy`], with the last answer, if it did not answer as expected
+    ///   within the probe's timeout.
+    /// - [`NodeError::Unreachable`] if the node never answered within the timeout.
+    /// - [`NodeError::Refused`], at once, if the node rejected the probe.
     async fn probe(
         &self,
         node: &NodeId,
@@ -38,14 +52,18 @@ pub trait Fleet: Send + Sync + 'static {
         probe: &HttpProbe,
     ) -> Result<(), NodeError>;
 
-    /// What a node's counters for a module say; at most a second old.
+    /// Reads a node's counters for a module. The reading is at most a second old.
+    ///
+    /// # Errors
+    /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Refused`] if the node holds
+    /// no version of the module, [`NodeError::Other`] if its answer makes no sense.
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError>;
 }
 
-/// Why the nodes of an environment cannot be told.
+/// Why the nodes of an environment cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No node has registered for it.
+    /// No node has registered for the environment.
     #[error("environment '{0}' has no nodes; start one with: hotswap node --environment {0}")]
     NoNodes(Environment),
 }

@@ -1,4 +1,10 @@
+//! The fleet over the nodes' HTTP control API.
+
+mod client;
 mod probe;
+mod reading_cache;
+mod response;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -8,85 +14,89 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Action, Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
+    Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order,
 };
-use hotswap_protocol as protocol;
-use hotswap_protocol::{ModuleStatus, OrderRequest};
+use hotswap_protocol::{Action, ModuleStatus, OrderRequest};
 use reqwest::{Method, StatusCode};
 
-use crate::client::{Client, Request, SetupError, json};
-use crate::reads::Reads;
-use crate::{Error, Fleet, Member, Options, Registry, answer};
+use self::client::{NodeClient, Request, to_json};
+use self::probe::Probe;
+use self::reading_cache::ReadingCache;
+use self::wire::{parse_reading, parse_version, to_wire_action};
+use crate::{Error, Fleet, Member, Options, Registry};
 
-/// The fleet of a [`Registry`], over the nodes' control API. Connections are kept and
-/// shared; the node token goes into a header and nowhere else.
+pub use client::{SetupError, SetupStep};
+
+/// The nodes of a [`Registry`], over their HTTP control API. Connections are kept and shared.
+/// The node token is sent in a header, and appears nowhere else.
 pub struct HttpFleet {
     registry: Registry,
-    client: Client,
+    client: NodeClient,
     options: Options,
-    reads: Reads,
+    readings: ReadingCache,
 }
 
 impl HttpFleet {
-    /// A fleet that orders the nodes of `registry` with the node token `token`.
+    /// Creates a fleet that authenticates to the nodes of `registry` with the node token
+    /// `token`.
     ///
     /// # Errors
-    /// Where the token cannot be a header, or no HTTP client can be made.
+    /// [`SetupError`] if the token cannot be a header, or the HTTP client cannot be created.
     pub fn new(
         registry: Registry,
         token: impl AsRef<str>,
         options: Options,
     ) -> Result<Self, SetupError> {
-        let client = Client::new(token.as_ref(), &options)?;
+        let client = NodeClient::new(registry.clone(), token.as_ref(), &options)?;
         Ok(Self {
             registry,
             client,
-            reads: Reads::new(options.freshness),
+            readings: ReadingCache::new(options.reading_max_age),
             options,
         })
     }
 
-    /// What a node holds of a module; none where it holds nothing of it.
+    /// A node's status of a module. `None` if the node holds no version of it.
     async fn status(
         &self,
         node: &NodeId,
         module: &ModuleName,
-        patience: Duration,
+        retry_for: Duration,
     ) -> Result<Option<ModuleStatus>, NodeError> {
         let request = Request {
             method: Method::GET,
             path: &["v1", "modules", module.as_str()],
             body: None,
-            timeout: self.options.request,
-            patience,
+            timeout: self.options.request_timeout,
+            retry_for,
         };
-        let reply = self.client.send(&self.registry, node, request).await?;
-        if reply.status == StatusCode::NOT_FOUND {
+        let response = self.client.send(node, request).await?;
+        if response.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        reply.parse().map(Some)
+        response.parse().map(Some)
     }
 
-    async fn active(
+    async fn active_version(
         &self,
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
-        // A list is for people and plans, who can ask again: no patience.
+        // No retries: lists are for people and for plans, and both can ask again.
         let status = self.status(node, module, Duration::ZERO).await?;
         let active = status.and_then(|status| status.active);
         active
-            .map(|told| answer::version(module, &told))
+            .map(|version| parse_version(module, &version))
             .transpose()
     }
 
     async fn node(&self, member: Member, module: &ModuleName) -> Node {
         let record = &member.record;
-        let (health, active) = match self.active(&record.id, module).await {
-            Ok(active) => (answering(member.health), active),
+        let (health, active) = match self.active_version(&record.id, module).await {
+            Ok(active) => (health_of_answering_node(member.health), active),
             Err(error) => {
-                tracing::debug!(node = %record.id, %error, "node does not tell what it runs");
+                tracing::debug!(node = %record.id, %error, "node does not report its active version");
                 (Health::Critical, None)
             }
         };
@@ -99,14 +109,18 @@ impl HttpFleet {
         }
     }
 
-    async fn read_now(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
-        let patience = self.options.patience.min(self.options.freshness);
-        let status = self.status(node, module, patience).await?;
+    async fn read_uncached(
+        &self,
+        node: &NodeId,
+        module: &ModuleName,
+    ) -> Result<NodeReading, NodeError> {
+        let retry_for = self.options.retry_for.min(self.options.reading_max_age);
+        let status = self.status(node, module, retry_for).await?;
         let at = self.registry.clock().now();
         let status = status.ok_or_else(|| {
             NodeError::Refused(format!("it holds no version of module '{module}'"))
         })?;
-        answer::reading(node, at, status)
+        parse_reading(node, at, status)
     }
 }
 
@@ -121,19 +135,21 @@ impl Fleet for HttpFleet {
         if members.is_empty() {
             return Err(Error::NoNodes(environment.clone()));
         }
-        let asked = members
+        let requests = members
             .into_iter()
             .map(|member| self.node(member, module))
             .collect::<Vec<_>>();
-        let at_once = self.options.at_once.max(1);
-        Ok(stream::iter(asked).buffered(at_once).collect().await)
+        let concurrency = self.options.max_concurrent_requests.max(1);
+        Ok(stream::iter(requests).buffered(concurrency).collect().await)
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
-        let action = wire(&order.action);
+        let action = to_wire_action(&order.action);
         let timeout = match &action {
-            protocol::Action::Stage(_) => self.options.stage,
-            _ => self.options.request,
+            Action::Stage(_) => self.options.stage_timeout,
+            Action::Shift(_) | Action::Promote(_) | Action::Revert(_) | Action::Settle(_) => {
+                self.options.request_timeout
+            }
         };
         let body = OrderRequest {
             fence: order.fence.0,
@@ -144,12 +160,11 @@ impl Fleet for HttpFleet {
         let request = Request {
             method: Method::PUT,
             path: &["v1", "modules", module, "operations", operation],
-            body: Some(json(&body)?),
+            body: Some(to_json(&body)?),
             timeout,
-            patience: self.options.patience,
+            retry_for: self.options.retry_for,
         };
-        let reply = self.client.send(&self.registry, node, request).await?;
-        reply.accept()
+        self.client.send(node, request).await?.check_status()
     }
 
     async fn probe(
@@ -158,39 +173,28 @@ impl Fleet for HttpFleet {
         version: &ModuleVersion,
         probe: &HttpProbe,
     ) -> Result<(), NodeError> {
-        probe::until_good(self, node, version, probe).await
+        let probe = Probe {
+            client: &self.client,
+            node,
+            version,
+            expected: probe,
+            request_timeout: self.options.request_timeout,
+        };
+        probe.run().await
     }
 
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
         let key = (node.clone(), module.clone());
-        self.reads.get(key, self.read_now(node, module)).await
+        let read = self.read_uncached(node, module);
+        self.readings.get_or_read(key, read).await
     }
 }
 
-/// A node that answers has been heard of.
-fn answering(health: Health) -> Health {
+/// A node that answers counts as passing, even before its first heartbeat.
+fn health_of_answering_node(health: Health) -> Health {
     match health {
         Health::Unknown | Health::Passing => Health::Passing,
         Health::Warning => Health::Warning,
         Health::Critical => Health::Critical,
-    }
-}
-
-fn wire(action: &Action) -> protocol::Action {
-    match action {
-        Action::Stage(version) => protocol::Action::Stage(protocol::Stage {
-            version: answer::wire(version),
-        }),
-        Action::Shift { version, percent } => protocol::Action::Shift(protocol::Shift {
-            version: answer::wire(version),
-            percent: *percent,
-        }),
-        Action::Promote(version) => protocol::Action::Promote(protocol::Promote {
-            version: answer::wire(version),
-        }),
-        Action::Revert(to) => protocol::Action::Revert(protocol::Revert {
-            to: to.as_ref().map(answer::wire),
-        }),
-        Action::Settle => protocol::Action::Settle(protocol::Settle {}),
     }
 }

@@ -1,6 +1,9 @@
-//! Who the nodes are and how they are, from what they say of themselves.
+//! The registry: which nodes there are and how healthy they are, as the nodes report it.
 
-mod valid;
+mod error;
+mod member;
+mod node_entry;
+mod validate;
 
 #[cfg(test)]
 mod tests;
@@ -12,74 +15,51 @@ use std::time::Duration;
 
 use hotswap_core::{Clock, Environment, Health, NodeId};
 use hotswap_protocol::{Heartbeat, NodeHealth, Registered, Registration};
-use hotswap_store::{Catalogue, CatalogueError, NodeRecord};
+use hotswap_store::{Catalogue, NodeRecord};
 use reqwest::Url;
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::MissedTickBehavior;
 
-use crate::member::{Entry, Heard};
-use crate::{Change, Member};
+use self::node_entry::{LastHeartbeat, NodeEntry};
+use self::validate::{parse_control_url, truncate_reason, validate_registration};
 
-/// The built-in registry: nodes register over HTTP and send heartbeats. Who they are is
-/// durable; how they are is not, so that an engine that starts knows its nodes and waits
-/// to hear of them. A handle: clones share everything.
-#[derive(Clone)]
-pub struct Registry {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    catalogue: Arc<dyn Catalogue>,
-    clock: Arc<dyn Clock>,
-    interval: Duration,
-    nodes: RwLock<BTreeMap<NodeId, Entry>>,
-    /// By the node's name: what is written last of a node is what is remembered, yet a
-    /// thousand nodes that register at once share the store's commits.
-    saving: [Mutex<()>; 64],
-    changes: broadcast::Sender<Change>,
-}
-
-/// What the registry could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The registration cannot be right; the text says what to change.
-    #[error("{0}")]
-    Invalid(String),
-    /// The nodes could not be read at the start.
-    #[error("the registered nodes could not be read from the store")]
-    Load(#[source] CatalogueError),
-    /// A registration could not be made durable. It is safe to register again.
-    #[error("the registration of node '{node}' could not be saved")]
-    Save {
-        /// Whose.
-        node: NodeId,
-        /// Why not.
-        #[source]
-        source: CatalogueError,
-    },
-    /// A node could not be forgotten.
-    #[error("node '{node}' could not be removed from the store")]
-    Delete {
-        /// Which.
-        node: NodeId,
-        /// Why not.
-        #[source]
-        source: CatalogueError,
-    },
-}
+pub use error::Error;
+pub use member::{HealthChange, Member};
 
 /// Changes that a subscriber may be behind before it loses the oldest.
-const CHANGES: usize = 1024;
+const CHANGE_CAPACITY: usize = 1024;
+
+/// The built-in registry: nodes register over HTTP and send heartbeats. A handle: clones share
+/// everything.
+///
+/// Registrations are durable, health is not: an engine that starts knows its nodes, and their
+/// health is unknown until they send a heartbeat.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<RegistryInner>,
+}
+
+struct RegistryInner {
+    catalogue: Arc<dyn Catalogue>,
+    clock: Arc<dyn Clock>,
+    heartbeat_interval: Duration,
+    nodes: RwLock<BTreeMap<NodeId, NodeEntry>>,
+    /// Serialise changes of one node, chosen by the hash of its name, so that store and memory
+    /// end with the same one. Several, so that a thousand nodes that register at once share
+    /// the store's commits.
+    save_locks: [Mutex<()>; 64],
+    subscribers: broadcast::Sender<HealthChange>,
+}
 
 impl Registry {
-    /// How often nodes are told to report in, unless configured otherwise.
+    /// How often nodes send a heartbeat, unless configured otherwise.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 
-    /// The registry of the nodes that `catalogue` holds; none of them has been heard of
-    /// yet. A heartbeat is due every `interval`, at least every millisecond.
+    /// Loads the nodes that `catalogue` holds. Their health is unknown. A heartbeat is due
+    /// every `interval`, which is raised to a millisecond if it is less.
     ///
     /// # Errors
-    /// [`Error::Load`] where the store cannot be read.
+    /// [`Error::Load`] if the store cannot be read.
     pub async fn load(
         catalogue: Arc<dyn Catalogue>,
         clock: Arc<dyn Clock>,
@@ -87,232 +67,238 @@ impl Registry {
     ) -> Result<Self, Error> {
         let records = catalogue.nodes().await.map_err(Error::Load)?;
         let nodes = records.into_iter().filter_map(|record| {
-            let Ok(control) = valid::control_url(&record.control_url) else {
-                tracing::warn!(node = %record.id, "the stored address of the node cannot be used; it has to register again");
+            let Ok(control_url) = parse_control_url(&record.control_url) else {
+                tracing::warn!(node = %record.id, "the stored control URL of the node is invalid, it has to register again");
                 return None;
             };
-            let entry = Entry {
+            let entry = NodeEntry {
                 record: Arc::new(record),
-                control,
-                heard: None,
-                told: Health::Unknown,
+                control_url,
+                last_heartbeat: None,
+                notified_health: Health::Unknown,
             };
             Some((entry.record.id.clone(), entry))
         });
-        let inner = Inner {
+        let inner = RegistryInner {
             nodes: RwLock::new(nodes.collect()),
             catalogue,
             clock,
-            interval: interval.max(Duration::from_millis(1)),
-            saving: std::array::from_fn(|_| Mutex::default()),
-            changes: broadcast::Sender::new(CHANGES),
+            heartbeat_interval: interval.max(Duration::from_millis(1)),
+            save_locks: std::array::from_fn(|_| Mutex::default()),
+            subscribers: broadcast::Sender::new(CHANGE_CAPACITY),
         };
         Ok(Self {
             inner: Arc::new(inner),
         })
     }
 
-    /// Takes a node in, or what has changed of it; counts as a heartbeat. The registration
-    /// is durable once this returns. Safe to repeat, also after it was cancelled.
+    /// Registers a node, or updates its registration. Counts as a passing heartbeat. The
+    /// registration is durable once this returns.
+    ///
+    /// Safe to repeat, also after it was cancelled.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the registration cannot be right, [`Error::Save`] where the
-    /// store fails.
+    /// - [`Error::Invalid`] if the registration is invalid.
+    /// - [`Error::Save`] if the store failed.
     pub async fn register(
         &self,
         id: NodeId,
         registration: Registration,
     ) -> Result<Registered, Error> {
-        let (mut record, control) =
-            valid::record(id.clone(), registration, self.inner.clock.now())?;
-        let _saving = self.inner.saving(&id).lock().await;
-        let known = self.read().get(&id).map(|entry| {
-            let (health, _) = entry.health(self.inner.clock.now(), self.inner.interval);
-            (Arc::clone(&entry.record), health)
-        });
-        if let Some((before, health)) = &known {
-            record.registered_at = before.registered_at;
-            if *health == Health::Passing && before.control_url != record.control_url {
+        let (mut record, control_url) =
+            validate_registration(id.clone(), registration, self.inner.clock.now())?;
+        let _save_guard = self.inner.save_lock(&id).lock().await;
+        let previous = self.member(&id);
+        if let Some(previous) = &previous {
+            record.registered_at = previous.record.registered_at;
+            if previous.health == Health::Passing
+                && previous.record.control_url != record.control_url
+            {
                 tracing::warn!(
                     node = %id,
-                    before = before.control_url,
+                    before = previous.record.control_url,
                     now = record.control_url,
-                    "a node that reports in has registered from another address; two nodes of one name would take turns"
+                    "a passing node has registered from another address; check that no two nodes have this name"
                 );
             }
         }
-        let known = known.map(|(before, _)| before);
-        if known.as_deref() != Some(&record) {
+        if previous.is_none_or(|previous| *previous.record != record) {
             let saved = self.inner.catalogue.put_node(record.clone()).await;
             saved.map_err(|source| Error::Save {
                 node: id.clone(),
                 source,
             })?;
-            tracing::info!(node = %id, environment = %record.environment, control = record.control_url, "node registered");
+            tracing::info!(node = %id, environment = %record.environment, control_url = record.control_url, "node registered");
         }
-        let mut nodes = self.write();
-        let told = nodes.get(&id).map(|entry| entry.told);
-        let entry = Entry {
+        let entry = NodeEntry {
             record: Arc::new(record),
-            control,
-            heard: Some(Heard {
+            control_url,
+            last_heartbeat: Some(LastHeartbeat {
                 at: self.inner.clock.now(),
                 health: NodeHealth::Passing,
                 reason: None,
             }),
-            told: Health::Passing,
+            notified_health: Health::Passing,
         };
-        nodes.insert(id.clone(), entry);
-        if told != Some(Health::Passing) {
-            self.tell(id, Some(Health::Passing));
+        let mut nodes = self.write();
+        let replaced = nodes.insert(id.clone(), entry);
+        if replaced.is_none_or(|entry| entry.notified_health != Health::Passing) {
+            self.notify(id, Some(Health::Passing));
         }
         Ok(Registered {
-            heartbeat_millis: u64::try_from(self.inner.interval.as_millis()).unwrap_or(u64::MAX),
+            heartbeat_millis: u64::try_from(self.inner.heartbeat_interval.as_millis())
+                .unwrap_or(u64::MAX),
         })
     }
 
-    /// A node reports in. Returns whether it is known: one that is not must register again.
+    /// Records a heartbeat. Returns whether the node is known; an unknown node must register
+    /// again.
     pub fn heartbeat(&self, id: &NodeId, heartbeat: Heartbeat) -> bool {
         let now = self.inner.clock.now();
         let mut nodes = self.write();
         let Some(entry) = nodes.get_mut(id) else {
             return false;
         };
-        entry.heard = Some(Heard {
+        entry.last_heartbeat = Some(LastHeartbeat {
             at: now,
             health: heartbeat.health,
-            reason: heartbeat.reason.map(valid::reason),
+            reason: heartbeat.reason.map(truncate_reason),
         });
-        self.refresh(id, entry);
+        self.notify_if_changed(id, entry);
         true
     }
 
-    /// Forgets a node, for good once this returns. Returns whether it was known.
+    /// Removes a node, durably once this returns. Returns whether it was known.
     ///
     /// # Errors
-    /// [`Error::Delete`] where the store fails; the node is then still known.
+    /// [`Error::Delete`] if the store failed. The node is then still known.
     pub async fn deregister(&self, id: &NodeId) -> Result<bool, Error> {
-        let _saving = self.inner.saving(id).lock().await;
+        let _save_guard = self.inner.save_lock(id).lock().await;
         let deleted = self.inner.catalogue.delete_node(id).await;
-        let stored = deleted.map_err(|source| Error::Delete {
+        let was_stored = deleted.map_err(|source| Error::Delete {
             node: id.clone(),
             source,
         })?;
-        let held = self.write().remove(id).is_some();
-        if held {
+        let was_held = self.write().remove(id).is_some();
+        if was_held {
             tracing::info!(node = %id, "node deregistered");
-            self.tell(id.clone(), None);
+            self.notify(id.clone(), None);
         }
-        Ok(stored || held)
+        Ok(was_stored || was_held)
     }
 
     /// All nodes, sorted by id.
     pub fn members(&self) -> Vec<Member> {
-        self.select(|_| true)
+        self.members_where(|_| true)
     }
 
     /// The nodes of one environment, sorted by id.
     pub fn members_of(&self, environment: &Environment) -> Vec<Member> {
-        self.select(|record| record.environment == *environment)
+        self.members_where(|record| record.environment == *environment)
     }
 
-    /// One node.
+    /// One node. `None` if it is not registered.
     pub fn member(&self, id: &NodeId) -> Option<Member> {
         let now = self.inner.clock.now();
         let nodes = self.read();
         nodes
             .get(id)
-            .map(|entry| entry.member(now, self.inner.interval))
+            .map(|entry| entry.member(now, self.inner.heartbeat_interval))
     }
 
     /// The environments that have nodes, sorted.
     pub fn environments(&self) -> Vec<Environment> {
         let nodes = self.read();
-        let all: BTreeSet<_> = nodes
+        let environments: BTreeSet<_> = nodes
             .values()
             .map(|entry| &entry.record.environment)
             .collect();
-        all.into_iter().cloned().collect()
+        environments.into_iter().cloned().collect()
     }
 
-    /// The changes of health from now on. That a node is late is told only while
-    /// [`Self::run`] runs. A receiver that is far behind is told that it lagged.
-    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
-        self.inner.changes.subscribe()
+    /// Subscribes to changes of health from now on. That a node is late is notified only while
+    /// [`Self::run`] runs. A receiver that falls far behind loses the oldest changes and is
+    /// told so.
+    pub fn subscribe(&self) -> broadcast::Receiver<HealthChange> {
+        self.inner.subscribers.subscribe()
     }
 
-    /// Looks for nodes that have fallen silent, every interval, without end. Dropping it
-    /// stops that, and nothing is lost: health is worked out afresh whenever it is asked for.
+    /// Notifies subscribers of nodes whose heartbeats are overdue, every interval. Never
+    /// returns.
+    ///
+    /// Cancel safe: nothing is lost, because health is computed whenever it is read.
     pub async fn run(&self) {
-        let mut ticks = tokio::time::interval(self.inner.interval);
+        let mut ticks = tokio::time::interval(self.inner.heartbeat_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.sweep();
+            self.check_heartbeats();
         }
     }
 
-    /// Tells the subscribers whose health has changed with time alone.
-    pub(crate) fn sweep(&self) {
+    /// Notifies subscribers of nodes whose health has changed because time has passed.
+    fn check_heartbeats(&self) {
         for (id, entry) in self.write().iter_mut() {
-            self.refresh(id, entry);
+            self.notify_if_changed(id, entry);
         }
     }
 
-    /// Where a node takes orders.
+    /// The URL of a node's control API. `None` if the node is not registered.
     pub(crate) fn control_url(&self, id: &NodeId) -> Option<Url> {
-        self.read().get(id).map(|entry| entry.control.clone())
+        self.read().get(id).map(|entry| entry.control_url.clone())
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.inner.clock.as_ref()
     }
 
-    fn select(&self, chosen: impl Fn(&NodeRecord) -> bool) -> Vec<Member> {
+    fn members_where(&self, condition: impl Fn(&NodeRecord) -> bool) -> Vec<Member> {
         let now = self.inner.clock.now();
         let nodes = self.read();
-        let chosen = nodes.values().filter(|entry| chosen(&entry.record));
-        chosen
-            .map(|entry| entry.member(now, self.inner.interval))
+        nodes
+            .values()
+            .filter(|entry| condition(&entry.record))
+            .map(|entry| entry.member(now, self.inner.heartbeat_interval))
             .collect()
     }
 
-    fn refresh(&self, id: &NodeId, entry: &mut Entry) {
-        let (health, reason) = entry.health(self.inner.clock.now(), self.inner.interval);
-        if health == entry.told {
+    fn notify_if_changed(&self, id: &NodeId, entry: &mut NodeEntry) {
+        let now = self.inner.clock.now();
+        let (health, reason) = entry.health(now, self.inner.heartbeat_interval);
+        if health == entry.notified_health {
             return;
         }
-        entry.told = health;
+        entry.notified_health = health;
         match health {
             Health::Passing => tracing::info!(node = %id, "node is passing"),
             Health::Warning | Health::Critical | Health::Unknown => {
                 tracing::warn!(node = %id, ?health, reason, "node is not passing");
             }
         }
-        self.tell(id.clone(), Some(health));
+        self.notify(id.clone(), Some(health));
     }
 
-    fn tell(&self, node: NodeId, health: Option<Health>) {
-        // An error says that nobody is subscribed.
-        let _ = self.inner.changes.send(Change { node, health });
+    fn notify(&self, node: NodeId, health: Option<Health>) {
+        // Fails if there is no subscriber.
+        let _ = self.inner.subscribers.send(HealthChange { node, health });
     }
 
-    /// No code that can panic runs under the lock, so a poisoned one holds whole entries.
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Entry>> {
+    /// Ignores poisoning: no code that can panic runs under the lock, so entries are whole.
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, NodeEntry>> {
         let guard = self.inner.nodes.read();
         guard.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<NodeId, Entry>> {
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<NodeId, NodeEntry>> {
         let guard = self.inner.nodes.write();
         guard.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn saving(&self, id: &NodeId) -> &Mutex<()> {
+impl RegistryInner {
+    fn save_lock(&self, id: &NodeId) -> &Mutex<()> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
-        &self.saving[hasher.finish() as usize % self.saving.len()]
+        &self.save_locks[hasher.finish() as usize % self.save_locks.len()]
     }
 }

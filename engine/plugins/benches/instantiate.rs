@@ -1,6 +1,7 @@
-//! What a run of a strategy costs: to begin and end it, to pass a call on, to let it wait.
+//! Measures what a run of a strategy costs: starting and ending it, passing a call on, and
+//! the memory of a run that waits.
 //!
-//! Prints a table. Wants `cargo bench`, for which everything is optimised.
+//! Prints a table. Run it with `cargo bench`, which optimises everything.
 
 use std::fs;
 use std::hint::black_box;
@@ -10,40 +11,40 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hotswap_core::{Answer, Call, DeploymentId, Digest, ModuleVersion};
-use hotswap_plugins::{Calls, Exit, Host, Limits, Plan, Stop, Strategy};
+use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, Stop, Strategy};
 use tokio::sync::Semaphore;
 
 #[path = "../tests/strategies/component.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
+#[allow(dead_code, reason = "only the tests use all of it")]
 mod component;
 
-/// What beginning and ending a run may take.
-const LIMIT: Duration = Duration::from_micros(20);
+/// The time that starting and ending a run may take.
+const START_AND_END_LIMIT: Duration = Duration::from_micros(20);
 
-/// Runs that are timed, after a tenth of it to warm up.
+/// Runs that are timed, after a tenth as many to warm up.
 const RUNS: u32 = 5000;
 
-/// Calls of the run in which calls are timed.
+/// Calls in the run that times calls.
 const CALLS: u32 = 100_000;
 
-/// Runs that wait at once.
-const WAITING: usize = 3000;
+/// Runs that wait at the same time.
+const WAITING_RUNS: usize = 3000;
 
-/// Answers at once.
-struct Ready;
+/// Answers every call at once.
+struct AnswerAtOnce;
 
-/// Answers never, and counts who waits.
-struct Never(Arc<AtomicUsize>);
+/// Never answers, and counts the calls that wait.
+struct NeverAnswer(Arc<AtomicUsize>);
 
 #[async_trait]
-impl Calls for Ready {
+impl CallHandler for AnswerAtOnce {
     async fn call(&mut self, _: Call) -> Result<Answer, Stop> {
         Ok(Answer::Nodewise(Vec::new()))
     }
 }
 
 #[async_trait]
-impl Calls for Never {
+impl CallHandler for NeverAnswer {
     async fn call(&mut self, _: Call) -> Result<Answer, Stop> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Semaphore::new(0).acquire().await.ok();
@@ -64,63 +65,68 @@ async fn main() {
         ("one written with the SDK", hotswap_guests::STEPS),
     ] {
         let strategy = load(component, 256).await;
-        let pooled = begin_and_end(&strategy).await;
-        row(
-            &format!("begin and end {what}, pooled"),
+        let pooled = start_and_end(&strategy).await;
+        print_row(
+            &format!("start and end {what}, pooled"),
             pooled,
-            Some(LIMIT),
+            Some(START_AND_END_LIMIT),
         );
 
-        // One that waits fills a pool of one.
+        // One waiting run fills a pool of one.
         let host = host(1);
         let occupant = host.load(hotswap_guests::STEPS).await.expect("a strategy");
         let strategy = host.load(component).await.expect("a strategy");
         let waiting = Arc::new(AtomicUsize::new(0));
-        let occupant = wait(&occupant, &waiting);
-        until(&waiting, 1).await;
-        let on_demand = begin_and_end(&strategy).await;
+        let occupant = spawn_waiting(&occupant, &waiting);
+        wait_until(&waiting, 1).await;
+        let on_demand = start_and_end(&strategy).await;
         occupant.abort();
-        row(
-            &format!("begin and end {what}, pool full"),
+        print_row(
+            &format!("start and end {what}, pool full"),
             on_demand,
-            Some(LIMIT),
+            Some(START_AND_END_LIMIT),
         );
     }
 
     let strategy = load(hotswap_guests::STEPS, 256).await;
     let plan = plan(CALLS);
     let start = Instant::now();
-    assert_eq!(strategy.run(&plan, &mut Ready).await, Exit::Succeeded);
-    row(
+    assert_eq!(
+        strategy.run(&plan, &mut AnswerAtOnce).await,
+        Exit::Succeeded
+    );
+    print_row(
         "pass a call on and its answer back",
         start.elapsed() / CALLS,
         None,
     );
 
-    let before = (resident(), mappings());
+    let before = (resident_memory(), memory_mappings());
     let waiting = Arc::new(AtomicUsize::new(0));
-    let runs: Vec<_> = (0..WAITING).map(|_| wait(&strategy, &waiting)).collect();
-    until(&waiting, WAITING).await;
-    let bytes = resident().saturating_sub(before.0) / WAITING;
-    let maps = mappings().saturating_sub(before.1) as f64 / WAITING as f64;
+    let runs: Vec<_> = (0..WAITING_RUNS)
+        .map(|_| spawn_waiting(&strategy, &waiting))
+        .collect();
+    wait_until(&waiting, WAITING_RUNS).await;
+    let bytes = resident_memory().saturating_sub(before.0) / WAITING_RUNS;
+    let mappings = memory_mappings().saturating_sub(before.1) as f64 / WAITING_RUNS as f64;
     println!(
         "{:52} {bytes:>6} bytes",
-        format!("memory of a run that waits (of {WAITING})")
+        format!("memory of a waiting run (of {WAITING_RUNS})")
     );
-    println!("{:52} {maps:>12.1}", "mappings of one");
+    println!("{:52} {mappings:>12.1}", "memory mappings of a waiting run");
     for run in &runs {
         run.abort();
     }
 }
 
-/// A run of no calls: make a store and an instance, call it, drop them.
-async fn begin_and_end(strategy: &Strategy) -> Duration {
+/// Times a run without calls: make a store and an instance, run it, drop both.
+async fn start_and_end(strategy: &Strategy) -> Duration {
     let plan = plan(0);
     let mut took = Duration::ZERO;
     for runs in [RUNS / 10, RUNS] {
         let start = Instant::now();
         for _ in 0..runs {
-            let exit = black_box(strategy.run(&plan, &mut Ready).await);
+            let exit = black_box(strategy.run(&plan, &mut AnswerAtOnce).await);
             assert_eq!(exit, Exit::Succeeded);
         }
         took = start.elapsed() / runs;
@@ -128,24 +134,24 @@ async fn begin_and_end(strategy: &Strategy) -> Duration {
     took
 }
 
-fn wait(strategy: &Strategy, waiting: &Arc<AtomicUsize>) -> tokio::task::JoinHandle<Exit> {
-    let (strategy, mut calls) = (strategy.clone(), Never(Arc::clone(waiting)));
-    tokio::spawn(async move { strategy.run(&plan(1), &mut calls).await })
+fn spawn_waiting(strategy: &Strategy, waiting: &Arc<AtomicUsize>) -> tokio::task::JoinHandle<Exit> {
+    let (strategy, mut handler) = (strategy.clone(), NeverAnswer(Arc::clone(waiting)));
+    tokio::spawn(async move { strategy.run(&plan(1), &mut handler).await })
 }
 
-async fn until(waiting: &AtomicUsize, count: usize) {
+async fn wait_until(waiting: &AtomicUsize, count: usize) {
     while waiting.load(Ordering::Relaxed) < count {
         tokio::task::yield_now().await;
     }
 }
 
-async fn load(component: &[u8], pooled: u32) -> Strategy {
-    host(pooled).load(component).await.expect("a strategy")
+async fn load(component: &[u8], pooled_runs: u32) -> Strategy {
+    host(pooled_runs).load(component).await.expect("a strategy")
 }
 
-fn host(pooled: u32) -> Host {
+fn host(pooled_runs: u32) -> Host {
     let limits = Limits {
-        pooled,
+        pooled_runs,
         ..Limits::default()
     };
     Host::new(limits).expect("a host")
@@ -165,7 +171,7 @@ fn plan(steps: u32) -> Plan {
     }
 }
 
-fn row(what: &str, measured: Duration, limit: Option<Duration>) {
+fn print_row(what: &str, measured: Duration, limit: Option<Duration>) {
     let measured_text = format!("{measured:.1?}");
     match limit {
         Some(limit) => {
@@ -177,14 +183,14 @@ fn row(what: &str, measured: Duration, limit: Option<Duration>) {
     }
 }
 
-/// Mappings of memory of this process.
-fn mappings() -> usize {
+/// The number of memory mappings of this process.
+fn memory_mappings() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     maps.lines().count()
 }
 
-/// Memory of this process that is not on disk, in bytes.
-fn resident() -> usize {
+/// Resident memory of this process, in bytes.
+fn resident_memory() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kilobytes = status
         .lines()

@@ -1,4 +1,4 @@
-//! What `bindgen!` makes of the contract.
+//! Rust types and traits that `bindgen!` generates from the contract.
 #![allow(missing_docs, clippy::all)]
 
 wasmtime::component::bindgen!({

@@ -1,110 +1,122 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::Digest;
-use tokio::sync::Semaphore;
 
-use crate::engine::Linked;
 use crate::limits::Limits;
+use crate::load::{self, LoadError};
+use crate::run::{HostContext, StartError};
 use crate::strategy::Strategy;
-use crate::ticker::Ticker;
 
-/// Compiled strategies that a host keeps; one that is needed again later is compiled again,
-/// which takes some 30 ms.
-const KEPT: usize = 64;
+/// Loaded strategies that a host keeps. Loading an evicted one again takes some 30 ms.
+const CACHE_SIZE: usize = 64;
 
-/// Where strategies run: WebAssembly engines with their limits, and a thread that
-/// interrupts what computes for long.
+/// Loads strategies and owns what they run in: WebAssembly engines with their limits, and a
+/// thread that interrupts strategies that compute for long.
 ///
-/// Cheap to clone. The thread stops when the last clone and the last strategy that was
-/// loaded by one are dropped.
+/// Cheap to clone. The thread stops when the last clone and the last strategy that a clone
+/// has loaded are dropped.
 #[derive(Clone)]
 pub struct Host {
-    pub(crate) shared: Arc<Shared>,
-    /// Beside what is shared, not in it: a strategy holds on to that.
-    loaded: Arc<Mutex<HashMap<Digest, Strategy>>>,
+    context: Arc<HostContext>,
+    // Not a part of the context: each strategy holds that, so the two would keep each other
+    // alive.
+    cache: Arc<Mutex<HashMap<Digest, Strategy>>>,
 }
 
-/// What a host and its strategies own together.
-pub(crate) struct Shared {
-    pub limits: Limits,
-    pub pooled: Linked,
-    pub on_demand: Linked,
-    /// A permit for each run that there is room for.
-    pub room: Semaphore,
-    _ticker: Ticker,
-}
-
-/// Why there is no host.
+/// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The limits do not suit this machine, or it has too little address space.
-    #[error("the WebAssembly engine does not start with these limits: {0}")]
+    #[error("the WebAssembly engine does not start with these limits, try fewer pooled runs: {0}")]
     Engine(String),
-    /// The thread could not be started.
+    /// The operating system did not start the thread.
     #[error("the thread that interrupts strategies does not start")]
     Ticker(#[source] std::io::Error),
 }
 
 impl Host {
-    /// A host in which each run has these limits.
+    /// Starts a host whose runs have these limits.
     ///
     /// # Errors
-    /// Where the machine has no room for it: fewer pooled instances take less.
+    /// [`Error`] if the machine has no room for it. Fewer
+    /// [pooled runs](Limits::pooled_runs) need less.
     pub fn new(limits: Limits) -> Result<Self, Error> {
-        let engine = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
-        let pooled = Linked::pooled(&limits).map_err(engine)?;
-        let on_demand = Linked::on_demand(&limits).map_err(engine)?;
-        let engines = vec![pooled.engine.clone(), on_demand.engine.clone()];
-        let ticker = Ticker::start(engines).map_err(Error::Ticker)?;
-        let room = Semaphore::new(limits.runs.max(1) as usize);
+        let context = HostContext::start(limits).map_err(|error| match error {
+            StartError::Engine(error) => Error::Engine(format!("{error:#}")),
+            StartError::Ticker(error) => Error::Ticker(error),
+        })?;
         Ok(Self {
-            shared: Arc::new(Shared {
-                room,
-                limits,
-                pooled,
-                on_demand,
-                _ticker: ticker,
-            }),
-            loaded: Arc::default(),
+            context: Arc::new(context),
+            cache: Arc::default(),
         })
     }
 
-    /// The strategy with this digest, where it was loaded and is still kept.
-    pub fn loaded(&self, digest: Digest) -> Option<Strategy> {
-        self.loaded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&digest)
-            .cloned()
+    /// Checks and compiles a component, or returns the strategy from the cache.
+    ///
+    /// Compilation takes some 30 ms for a small component, on a thread for blocking work.
+    /// Needs a tokio runtime.
+    ///
+    /// Cancel safe. A compilation that has started runs to its end, and its result is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong and what to do about it.
+    pub async fn load(&self, component: &[u8]) -> Result<Strategy, LoadError> {
+        let limit = self.limits().component_bytes;
+        if component.len() > limit {
+            return Err(LoadError::TooLarge {
+                size: component.len(),
+                limit,
+            });
+        }
+        let digest = Digest::of(component);
+        if let Some(strategy) = self.cached(digest) {
+            return Ok(strategy);
+        }
+        let loaded = load::load(&self.context, component).await?;
+        let strategy = Strategy::new(digest, loaded);
+        self.insert_into_cache(strategy.clone());
+        Ok(strategy)
     }
 
-    pub(crate) fn keep(&self, strategy: Strategy) {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if loaded.len() >= KEPT
-            && let Some(other) = loaded.keys().next().copied()
-        {
-            loaded.remove(&other);
-        }
-        loaded.insert(strategy.digest(), strategy);
+    /// The strategy with this digest, if it is in the cache.
+    pub fn cached(&self, digest: Digest) -> Option<Strategy> {
+        self.cache().get(&digest).cloned()
     }
 
     /// What each run may use.
     pub fn limits(&self) -> &Limits {
-        &self.shared.limits
+        &self.context.limits
     }
 
-    /// Instances that are in the pool now; those over [`Limits::pooled`] are not counted.
-    pub fn pooled(&self) -> u64 {
-        let metrics = self.shared.pooled.engine.pooling_allocator_metrics();
+    /// How many instances use a slot of the pool now. Instances beyond
+    /// [`Limits::pooled_runs`] are not counted.
+    pub fn pooled_instances(&self) -> u64 {
+        let metrics = self.context.pooled.engine.pooling_allocator_metrics();
         metrics.map_or(0, |metrics| metrics.component_instances())
+    }
+
+    fn insert_into_cache(&self, strategy: Strategy) {
+        let mut cache = self.cache();
+        if cache.len() >= CACHE_SIZE
+            && let Some(evicted) = cache.keys().next().copied()
+        {
+            cache.remove(&evicted);
+        }
+        cache.insert(strategy.digest(), strategy);
+    }
+
+    fn cache(&self) -> MutexGuard<'_, HashMap<Digest, Strategy>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl std::fmt::Debug for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
-            .field("limits", &self.shared.limits)
+            .field("limits", &self.context.limits)
             .finish_non_exhaustive()
     }
 }

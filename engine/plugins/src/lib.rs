@@ -1,39 +1,35 @@
-//! Strategies as WebAssembly components: checked, compiled, limited and run.
+//! Loads deployment strategies from WebAssembly components, limits them and runs them.
 //!
-//! A [`Host`] loads a component into a [`Strategy`], or says in a sentence why it is
-//! none ([`LoadError`]). A strategy runs against whatever answers its [`Calls`]: the
-//! runner, a replay, a simulation. Whatever the component does, the run ends with an
-//! [`Exit`] whose reason a person understands:
+//! [`Host::load`] checks and compiles a component into a [`Strategy`], or returns a
+//! [`LoadError`] that says what is wrong and what to do about it. [`Strategy::run`] runs it
+//! against a [`CallHandler`]: the runner, a replay or a simulation. Whatever the component
+//! does, the run ends with an [`Exit`] whose reason a person understands:
 //!
-//! - it has no rights but the calls: no clock, no files, no network, no randomness;
-//! - its memory, its stack, what it passes in a call, and the time that it computes
-//!   between two calls are bounded by [`Limits`];
-//! - runs share nothing, and one that computes for long lets others go on meanwhile.
+//! - The component has no rights except its calls: no clock, no files, no network, no
+//!   randomness.
+//! - [`Limits`] bounds its memory and the processor time between two calls. Its stack and
+//!   the size of each call are bounded as well.
+//! - Runs share nothing. A run that computes for long yields to the others.
 //!
-//! The way of a component through this crate: [`inspect`] reads its names, `contract`
-//! holds them against the WIT, `host` compiles and links it, `program` makes instances
-//! of it, `drive` passes their calls on.
+//! Two rooms, and the types that tie them together:
+//!
+//! - `load` checks a component against the contract in `wit/strategy` and compiles it. It
+//!   begins in `load.rs`.
+//! - `run` makes an instance and passes its calls on. It begins in `run/program.rs`;
+//!   `run/interface.rs` has the types on which everything in `run` depends.
+//! - `strategy.rs` and `host.rs` stand on top of both. Nothing in `run` imports from `load`.
+//!
+//! `tests/strategies` shows everything in use.
 
 mod bindings;
-mod contract;
-mod convert;
-mod drive;
-mod end;
-mod engine;
 mod host;
-mod imports;
-pub mod inspect;
 mod limits;
 mod load;
-mod mailbox;
-mod program;
-mod schema;
-mod state;
+mod run;
 mod strategy;
-mod ticker;
 
 pub use host::{Error, Host};
 pub use limits::Limits;
-pub use load::LoadError;
-pub use schema::{ConfigError, Problem, SchemaError};
-pub use strategy::{Calls, Descriptor, Exit, Plan, Stop, Strategy};
+pub use load::{ConfigError, ConfigProblem, Descriptor, LoadError, SchemaError, inspect};
+pub use run::{CallHandler, Exit, Plan, Stop};
+pub use strategy::Strategy;

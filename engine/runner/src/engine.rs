@@ -7,52 +7,53 @@ use hotswap_store::{Blobs, Catalogue, Journal, ReadError};
 use tokio::sync::Semaphore;
 
 use crate::deployments::Deployments;
+use crate::driver::DriverContext;
 use crate::environments::Environments;
 use crate::limits::Limits;
 use crate::modules::Modules;
 use crate::strategies::{self, Strategies};
-use crate::supervisor::{Shared, Supervisor};
+use crate::supervisor::Supervisor;
 
-/// What an engine is made of.
-pub struct Parts {
-    /// The journals.
+/// What an engine needs to start.
+pub struct EngineConfig {
+    /// The journals of the deployments.
     pub journal: Arc<dyn Journal>,
-    /// Modules, strategies, nodes.
+    /// The records of modules, strategies and nodes.
     pub catalogue: Arc<dyn Catalogue>,
-    /// Artifacts and components.
+    /// The artifacts of modules and the components of strategies.
     pub blobs: Blobs,
     /// Runs strategies.
     pub host: Host,
-    /// Who the nodes are.
+    /// Knows the nodes.
     pub registry: Registry,
-    /// What is done to them.
+    /// Sends orders to the nodes.
     pub fleet: Arc<dyn Fleet>,
     /// The policies.
     pub environments: Environments,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What a deployment may use.
+    /// Limits of the engine and of each deployment.
     pub limits: Limits,
-    /// The components of the strategies that come with the engine.
+    /// The components of the built-in strategies.
     pub built_in: Vec<&'static [u8]>,
 }
 
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    /// Deployments.
+    /// Creates, reads and controls deployments.
     pub deployments: Deployments,
-    /// What can be rolled out.
+    /// The modules that can be rolled out.
     pub modules: Modules,
-    /// How it can be rolled out.
+    /// The strategies that can roll them out.
     pub strategies: Strategies,
-    /// The nodes.
+    /// Knows the nodes.
     pub registry: Registry,
-    /// How they are reached.
+    /// Sends orders to the nodes.
     pub fleet: Arc<dyn Fleet>,
     /// The policies.
     pub environments: Environments,
-    /// The time, which whoever stands over the engine shares with it.
+    /// The time, which the API shares with the engine.
     pub clock: Arc<dyn Clock>,
     supervisor: Supervisor,
 }
@@ -60,70 +61,69 @@ pub struct Engine {
 /// Why an engine did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The strategies that come with it could not be recorded.
+    /// A built-in strategy does not load, or the store failed.
     #[error("the built-in strategies could not be installed")]
     Install(#[source] strategies::Error),
-    /// The deployments that have not ended could not be read.
-    #[error("the running deployments could not be read")]
+    /// The store failed.
+    #[error("the list of running deployments could not be read")]
     Recover(#[source] ReadError),
 }
 
 impl Engine {
-    /// Starts an engine, and goes on with every deployment that has not ended.
+    /// Starts an engine, and resumes every deployment that has not ended.
     ///
     /// # Errors
     /// Where the store fails, or a built-in strategy does not load.
-    pub async fn start(parts: Parts) -> Result<Self, Error> {
+    pub async fn start(config: EngineConfig) -> Result<Self, Error> {
         let strategies = Strategies::new(
-            Arc::clone(&parts.catalogue),
-            parts.blobs.clone(),
-            parts.host,
-            Arc::clone(&parts.clock),
+            Arc::clone(&config.catalogue),
+            config.blobs.clone(),
+            config.host,
+            Arc::clone(&config.clock),
         );
         strategies
-            .install(&parts.built_in)
+            .install(&config.built_in)
             .await
             .map_err(Error::Install)?;
-        let open = parts.journal.open().await.map_err(Error::Recover)?;
-        let supervisor = Supervisor::new(Arc::new(Shared {
-            journal: Arc::clone(&parts.journal),
+        let open = config.journal.open().await.map_err(Error::Recover)?;
+        let supervisor = Supervisor::new(Arc::new(DriverContext {
+            journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),
-            fleet: Arc::clone(&parts.fleet),
-            clock: Arc::clone(&parts.clock),
-            limits: parts.limits,
-            instances: Semaphore::new(parts.limits.instances),
+            fleet: Arc::clone(&config.fleet),
+            clock: Arc::clone(&config.clock),
+            limits: config.limits,
+            instances: Semaphore::new(config.limits.instances),
         }));
         for deployment in open {
             supervisor.start(deployment);
         }
         let modules = Modules::new(
-            Arc::clone(&parts.catalogue),
-            parts.blobs,
-            Arc::clone(&parts.clock),
+            Arc::clone(&config.catalogue),
+            config.blobs,
+            Arc::clone(&config.clock),
         );
         let deployments = Deployments {
-            journal: parts.journal,
-            catalogue: parts.catalogue,
+            journal: config.journal,
+            catalogue: config.catalogue,
             strategies: strategies.clone(),
-            registry: parts.registry.clone(),
-            environments: parts.environments.clone(),
-            clock: Arc::clone(&parts.clock),
+            registry: config.registry.clone(),
+            environments: config.environments.clone(),
+            clock: Arc::clone(&config.clock),
             supervisor: supervisor.clone(),
         };
-        let (registry, environments) = (parts.registry, parts.environments);
         Ok(Self {
             deployments,
             modules,
             strategies,
-            registry,
-            fleet: parts.fleet,
-            environments,
-            clock: parts.clock,
+            registry: config.registry,
+            fleet: config.fleet,
+            environments: config.environments,
+            clock: config.clock,
             supervisor,
         })
     }
 
-    /// Lets go of every deployment, wherever it is: the next engine goes on with it.
+    /// Stops driving all deployments, wherever they are. The next engine resumes them.
     pub async fn shutdown(&self) {
         self.supervisor.shutdown().await;
     }

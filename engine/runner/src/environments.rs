@@ -3,29 +3,48 @@ use std::sync::Arc;
 
 use hotswap_core::{Environment, Policy};
 
-/// The policies of environments. One that is not configured has the policy that its
-/// name stands for: [`Policy::default_for`].
+/// The policies of the environments. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Environments {
     configured: Arc<BTreeMap<Environment, Policy>>,
 }
 
 impl Environments {
-    /// With these policies.
+    /// The configured policies. Every other environment has [`Policy::default_for`] its name.
     pub fn new(configured: BTreeMap<Environment, Policy>) -> Self {
         Self {
             configured: Arc::new(configured),
         }
     }
 
-    /// The policy that holds in an environment.
+    /// The policy of an environment.
     pub fn policy(&self, environment: &Environment) -> Policy {
         let configured = self.configured.get(environment).cloned();
         configured.unwrap_or_else(|| Policy::default_for(environment))
     }
 
-    /// The environments that are configured, sorted.
+    /// The configured environments, sorted.
     pub fn configured(&self) -> impl Iterator<Item = &Environment> {
         self.configured.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_without_a_policy_of_its_own_has_the_default() {
+        let qa: Environment = "qa".parse().unwrap();
+        let production: Environment = "production".parse().unwrap();
+        let mut policy = Policy::default_for(&qa);
+        policy.default_strategy = "direct".parse().unwrap();
+        let environments = Environments::new(BTreeMap::from([(qa.clone(), policy.clone())]));
+        assert_eq!(environments.policy(&qa), policy);
+        assert_eq!(
+            environments.policy(&production),
+            Policy::default_for(&production)
+        );
+        assert!(environments.configured().eq([&qa]));
     }
 }

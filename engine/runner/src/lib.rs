@@ -1,31 +1,30 @@
-//! Runs deployments so that none is lost: leases, replay, the answers to a strategy's
-//! calls, waits, reverts.
+//! Runs deployments so that none is lost: leases, replay, the answers to a strategy's calls,
+//! waits, reverts.
 //!
-//! [`Engine::start`] takes the parts below it (store, plugins, fleet) and goes on with
-//! every deployment that has not ended. [`Deployments`], [`Modules`] and [`Strategies`]
-//! are what the API calls.
+//! [`Engine::start`] takes the crates below (store, plugins, fleet) and resumes every
+//! deployment that has not ended. A running engine has these services, which the API calls:
 //!
-//! One deployment is one task, `driver`, which reads the journal, does the next step
-//! that the journal does not hold yet, and appends what came of it. A crash at any point
-//! is the same as dropping the task; starting it again goes on from the journal.
+//! - [`Deployments`]: creates, reads, pauses, resumes, aborts and rolls back deployments;
+//! - [`Modules`]: uploads and lists the versions that can be rolled out;
+//! - [`Strategies`]: uploads and lists the strategies that can roll them out;
+//! - [`Environments`]: the policy of each environment.
+//!
+//! Below them, the `supervisor` keeps one `driver` task for each deployment that has not
+//! ended. A driver reads the journal, does the next step that the journal does not hold yet,
+//! and appends the result. A crash at any point is the same as dropping the task: the next
+//! driver continues from the journal.
 
-mod acts;
 pub mod deployments;
 mod driver;
 mod engine;
 mod environments;
-mod execution;
-mod history;
 mod limits;
 pub mod modules;
-mod soak;
 pub mod strategies;
 mod supervisor;
-mod tape;
-mod wait;
 
 pub use deployments::{Deployments, NewDeployment};
-pub use engine::{Engine, Error, Parts};
+pub use engine::{Engine, EngineConfig, Error};
 pub use environments::Environments;
 pub use limits::Limits;
 pub use modules::Modules;

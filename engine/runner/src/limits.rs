@@ -1,18 +1,19 @@
 use std::time::Duration;
 
-/// What a deployment may use at most, and when its instance is given back.
+/// Limits of the engine and of each deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls of one strategy in one deployment.
+    /// Calls of the strategy in one deployment.
     pub calls: u32,
-    /// Bytes that the arguments of all its calls may take together.
+    /// Bytes of the arguments of all calls in one deployment.
     pub bytes: usize,
-    /// A wait longer than this gives the instance back; the strategy is replayed afterwards.
-    pub park_after: Duration,
-    /// Nodes that are ordered side by side, over and above what the policy says: each one
-    /// is a connection.
+    /// A longer wait suspends the deployment: its strategy gives the instance back, and is
+    /// replayed afterwards.
+    pub suspend_after: Duration,
+    /// Nodes that one deployment orders at the same time, even where its policy allows more:
+    /// each is a connection.
     pub fan_out: usize,
-    /// Strategies that run at the same moment; more wait for their turn.
+    /// Strategies that run at the same time. The others wait for their turn.
     pub instances: usize,
 }
 
@@ -21,7 +22,7 @@ impl Default for Limits {
         Self {
             calls: 10_000,
             bytes: 4 << 20,
-            park_after: Duration::from_secs(2),
+            suspend_after: Duration::from_secs(2),
             fan_out: 128,
             instances: 1024,
         }

@@ -1,4 +1,4 @@
-//! The modules that deployments can roll out.
+//! The module versions that deployments can roll out.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use hotswap_plugins::inspect;
 use hotswap_store::{Blob, Blobs, Catalogue, CatalogueError, ModuleRecord, blobs};
 use semver::Version;
 
-/// Modules: every version is an artifact that never changes. Cheap to clone.
+/// Uploads and lists modules. Each version is an artifact that never changes. Cheap to clone.
 #[derive(Clone)]
 pub struct Modules {
     catalogue: Arc<dyn Catalogue>,
@@ -15,25 +15,25 @@ pub struct Modules {
     clock: Arc<dyn Clock>,
 }
 
-/// A version that is being uploaded. Dropping it leaves nothing behind.
+/// An upload that is under way. Dropping it leaves nothing behind.
 pub struct Upload {
     modules: Modules,
     blob: blobs::Writer,
 }
 
-/// Why something asked of modules was not done.
+/// Why a request concerning modules failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The version exists, and is something else.
-    #[error("{0} exists already, with another digest: {digest}; give yours another version", digest = .0.digest)]
-    Taken(ModuleVersion),
-    /// The artifact is nothing that a node can run.
-    #[error("the artifact is refused")]
-    Refused(#[source] inspect::Error),
+    /// Another artifact was uploaded as this version.
+    #[error("{0} exists already with another digest, {digest}; upload yours as another version", digest = .0.digest)]
+    VersionExists(ModuleVersion),
+    /// Nodes cannot run the artifact.
+    #[error("the artifact is not valid")]
+    InvalidArtifact(#[source] inspect::Error),
     /// The artifact is too large.
     #[error("the artifact is larger than {limit} bytes")]
     TooLarge {
-        /// The most that one may have.
+        /// The size limit.
         limit: u64,
     },
     /// The store failed.
@@ -62,7 +62,7 @@ impl Modules {
         })
     }
 
-    /// All versions of one module, or of all; sorted by name, then newest first.
+    /// All versions of one module, or of all modules. Sorted by name, then newest first.
     ///
     /// # Errors
     /// Where the store fails.
@@ -85,7 +85,7 @@ impl Modules {
             .map_err(Error::Store)
     }
 
-    /// An artifact by its digest.
+    /// Opens an artifact by its digest.
     ///
     /// # Errors
     /// Where the store fails.
@@ -95,19 +95,19 @@ impl Modules {
 }
 
 impl Upload {
-    /// Takes the next piece of the artifact; it goes to disk.
+    /// Writes the next piece of the artifact to disk.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] as soon as it is.
+    /// [`Error::TooLarge`] as soon as the artifact exceeds the limit.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
         Ok(self.blob.write(piece).await?)
     }
 
-    /// Checks and records what was uploaded. The same artifact under the same version is
-    /// recorded already and returned as such.
+    /// Checks and records the artifact. Where the same artifact is recorded as this version
+    /// already, returns that record.
     ///
     /// # Errors
-    /// [`Error::Taken`], [`Error::Refused`].
+    /// [`Error::InvalidArtifact`], [`Error::VersionExists`].
     pub async fn finish(
         self,
         name: ModuleName,
@@ -116,12 +116,12 @@ impl Upload {
     ) -> Result<ModuleRecord, Error> {
         let Self { modules, mut blob } = self;
         let size = blob.written();
-        // What is refused is not kept.
+        // Check before the blob is finished, so that an invalid artifact is not stored.
         let artifact = blob.content().await?;
-        let checked = tokio::task::spawn_blocking(move || inspect::module(&artifact)).await;
+        let checked = tokio::task::spawn_blocking(move || inspect::check_module(&artifact)).await;
         checked
             .map_err(|error| Error::Store(Box::new(error)))?
-            .map_err(Error::Refused)?;
+            .map_err(Error::InvalidArtifact)?;
         let digest = blob.finish(None).await?;
         let module = ModuleVersion {
             name,
@@ -142,7 +142,7 @@ impl Upload {
         if recorded.module.digest == digest {
             Ok(recorded)
         } else {
-            Err(Error::Taken(recorded.module))
+            Err(Error::VersionExists(recorded.module))
         }
     }
 }

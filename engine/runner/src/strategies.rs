@@ -6,10 +6,11 @@ use hotswap_core::{Cause, CauseKind, Clock, Digest, StrategyName, StrategyRef};
 use hotswap_plugins::{Host, LoadError, Strategy};
 use hotswap_store::{Blobs, Catalogue, CatalogueError, StrategyRecord};
 
-/// Who uploaded what came with the engine.
+/// The uploader of the built-in strategies.
 const ENGINE: &str = "hotswap";
 
-/// Strategies: uploaded while the engine runs, used by name, pinned by digest. Cheap to clone.
+/// Uploads, lists and loads strategies. Requests name them; deployments pin them by digest.
+/// Cheap to clone.
 #[derive(Clone)]
 pub struct Strategies {
     catalogue: Arc<dyn Catalogue>,
@@ -18,18 +19,18 @@ pub struct Strategies {
     clock: Arc<dyn Clock>,
 }
 
-/// Why something asked of strategies was not done.
+/// Why a request concerning strategies failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The component is no strategy that this engine can run.
-    #[error("the component is refused")]
-    Refused(#[source] LoadError),
-    /// One that came with the engine cannot be replaced or deleted.
-    #[error("strategy '{0}' came with the engine; give yours another name")]
+    /// The component is not a strategy that this engine can run.
+    #[error("the component is not a valid strategy")]
+    InvalidComponent(#[source] LoadError),
+    /// Built-in strategies cannot be replaced or deleted.
+    #[error("strategy '{0}' is built in; give yours another name")]
     BuiltIn(StrategyName),
-    /// The component of a strategy is not in the store any more.
+    /// The component of a recorded strategy is gone.
     #[error("the component {0} is not in the store")]
-    Missing(Digest),
+    MissingComponent(Digest),
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] CatalogueError),
@@ -50,8 +51,7 @@ impl Strategies {
         }
     }
 
-    /// Records the strategies that came with the engine; those of an older engine under
-    /// the same names give way.
+    /// Records the built-in strategies. They replace those of another engine version.
     ///
     /// # Errors
     /// As [`Self::upload`].
@@ -62,12 +62,11 @@ impl Strategies {
         Ok(())
     }
 
-    /// Records a strategy under the name that it gives itself. Deployments that run keep
-    /// the component that they began with.
+    /// Records a strategy under the name in its descriptor. Replaces the one of that name;
+    /// running deployments keep the component that they began with.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the reason where it is no strategy; [`Error::BuiltIn`]
-    /// where its name is taken by one that came with the engine.
+    /// [`Error::InvalidComponent`]; [`Error::BuiltIn`] where a built-in strategy has the name.
     pub async fn upload(&self, component: Vec<u8>, by: &str) -> Result<StrategyRecord, Error> {
         self.record(component, by, false).await
     }
@@ -78,21 +77,23 @@ impl Strategies {
         by: &str,
         built_in: bool,
     ) -> Result<StrategyRecord, Error> {
-        let (component, strategy) = self.compile(component).await?;
+        let strategy = self.compile(&component).await?;
         let descriptor = strategy.descriptor();
-        let standing = self.get(&descriptor.name).await?;
-        if !built_in && standing.as_ref().is_some_and(|standing| standing.built_in) {
+        let existing = self.get(&descriptor.name).await?;
+        if !built_in && existing.as_ref().is_some_and(|existing| existing.built_in) {
             return Err(Error::BuiltIn(descriptor.name.clone()));
         }
-        if let Some(standing) = standing
-            && standing.digest == strategy.digest()
-            && standing.built_in == built_in
+        if let Some(existing) = existing
+            && existing.digest == strategy.digest()
+            && existing.built_in == built_in
         {
-            return Ok(standing);
+            return Ok(existing);
         }
-        let mut blob = self.blobs.writer().await.map_err(store)?;
-        blob.write(&component).await.map_err(store)?;
-        blob.finish(Some(strategy.digest())).await.map_err(store)?;
+        let mut blob = self.blobs.writer().await.map_err(store_error)?;
+        blob.write(&component).await.map_err(store_error)?;
+        blob.finish(Some(strategy.digest()))
+            .await
+            .map_err(store_error)?;
         let record = StrategyRecord {
             name: descriptor.name.clone(),
             version: descriptor.version.clone(),
@@ -111,7 +112,7 @@ impl Strategies {
         Ok(record)
     }
 
-    /// The strategy that a name stands for now.
+    /// The strategy that has a name now.
     ///
     /// # Errors
     /// Where the store fails.
@@ -127,11 +128,11 @@ impl Strategies {
         self.catalogue.strategies().await.map_err(Error::Store)
     }
 
-    /// Lets a name stand for nothing; deployments that run go on. Returns whether it stood
-    /// for something.
+    /// Deletes the record of a strategy; running deployments keep its component. Returns
+    /// whether there was one.
     ///
     /// # Errors
-    /// [`Error::BuiltIn`] where it came with the engine.
+    /// [`Error::BuiltIn`] where it is built in.
     pub async fn delete(&self, name: &StrategyName) -> Result<bool, Error> {
         if self.get(name).await?.is_some_and(|record| record.built_in) {
             return Err(Error::BuiltIn(name.clone()));
@@ -142,32 +143,62 @@ impl Strategies {
             .map_err(Error::Store)
     }
 
-    /// The code that a deployment began with.
-    pub(crate) async fn pinned(&self, pin: &StrategyRef) -> Result<Strategy, Cause> {
-        self.loaded(pin.digest).await.map_err(|error| {
-            let why = std::error::Error::source(&error).map(|source| format!(": {source}"));
-            let why = why.unwrap_or_default();
-            let message = format!("strategy '{}' cannot be loaded: {error}{why}", pin.name);
-            Cause::new(CauseKind::Unavailable, message)
-        })
+    /// Loads the component that a deployment pinned.
+    ///
+    /// # Errors
+    /// [`CauseKind::Unavailable`] where it does not load.
+    pub(crate) async fn load_pinned(&self, pin: &StrategyRef) -> Result<Strategy, Cause> {
+        self.load(pin.digest)
+            .await
+            .map_err(|error| unavailable(&pin.name, &error))
     }
 
-    pub(crate) async fn loaded(&self, digest: Digest) -> Result<Strategy, Error> {
+    /// Loads a component from the store, unless the host has it loaded.
+    pub(crate) async fn load(&self, digest: Digest) -> Result<Strategy, Error> {
         if let Some(strategy) = self.host.loaded(digest) {
             return Ok(strategy);
         }
-        let component = self.blobs.read(digest).await.map_err(store)?;
-        let component = component.ok_or(Error::Missing(digest))?;
-        let (_, strategy) = self.compile(component).await?;
-        Ok(strategy)
+        let component = self.blobs.read(digest).await.map_err(store_error)?;
+        let component = component.ok_or(Error::MissingComponent(digest))?;
+        self.compile(&component).await
     }
 
-    async fn compile(&self, component: Vec<u8>) -> Result<(Vec<u8>, Strategy), Error> {
-        let strategy = self.host.load(&component).await.map_err(Error::Refused)?;
-        Ok((component, strategy))
+    async fn compile(&self, component: &[u8]) -> Result<Strategy, Error> {
+        let strategy = self.host.load(component).await;
+        strategy.map_err(Error::InvalidComponent)
     }
 }
 
-fn store(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn unavailable(name: &StrategyName, error: &Error) -> Cause {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    let source = source.unwrap_or_default();
+    let message = format!("strategy '{name}' cannot be loaded: {error}{source}");
+    Cause::new(CauseKind::Unavailable, message)
+}
+
+fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Store(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strategy_that_does_not_load_makes_the_deployment_unavailable() {
+        let name = "canary".parse().unwrap();
+        let digest = Digest::of(b"canary");
+        let cause = unavailable(&name, &Error::MissingComponent(digest));
+        let expected = format!(
+            "strategy 'canary' cannot be loaded: the component {digest} is not in the store"
+        );
+        assert_eq!(cause, Cause::new(CauseKind::Unavailable, expected));
+
+        let source = std::io::Error::other("disk full");
+        let cause = unavailable(&name, &store_error(source));
+        assert_eq!(
+            cause.message,
+            "strategy 'canary' cannot be loaded: the store failed: disk full"
+        );
+    }
 }

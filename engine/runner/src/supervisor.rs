@@ -1,108 +1,96 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hotswap_core::{Clock, DeploymentId};
-use hotswap_fleet::Fleet;
-use hotswap_store::Journal;
+use hotswap_core::DeploymentId;
+use hotswap_store::Appended;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::driver;
-use crate::limits::Limits;
-use crate::strategies::Strategies;
+use crate::driver::{self, DriverContext};
 
-/// What all drivers of an engine share.
-pub(crate) struct Shared {
-    pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) strategies: Strategies,
-    pub(crate) fleet: Arc<dyn Fleet>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: Limits,
-    /// One for each strategy that may run at this moment.
-    pub(crate) instances: Semaphore,
-}
-
-/// Keeps one driver for each deployment that has not ended, and wakes it when somebody
-/// asks something of it. Cheap to clone.
+/// Runs one driver for each deployment that has not ended, and wakes it when somebody
+/// requests something of its deployment. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
-    shared: Arc<Shared>,
-    bells: Arc<Mutex<HashMap<DeploymentId, Arc<Notify>>>>,
+    context: Arc<DriverContext>,
+    /// One for each driver that runs; notified to wake it.
+    wakes: Arc<Mutex<HashMap<DeploymentId, Arc<Notify>>>>,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    shutdown: CancellationToken,
 }
 
 impl Supervisor {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    /// A supervisor without drivers.
+    pub(crate) fn new(context: Arc<DriverContext>) -> Self {
         let supervisor = Self {
-            shared,
-            bells: Arc::default(),
+            context,
+            wakes: Arc::default(),
             tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            shutdown: CancellationToken::new(),
         };
-        let listening = supervisor.clone().listen();
-        let stopped = supervisor.stop.clone();
+        // Subscribe before any driver starts, so that no wake is missed.
+        let appended = supervisor.context.journal.subscribe();
+        let listener = supervisor.clone().wake_after_appends(appended);
+        let shutdown = supervisor.shutdown.clone();
         supervisor
             .tasks
-            .spawn(async move { stopped.run_until_cancelled(listening).await });
+            .spawn(async move { shutdown.run_until_cancelled(listener).await });
         supervisor
     }
 
-    /// Drives a deployment until it has ended; does nothing where that is done already.
+    /// Starts a driver. Does nothing where the deployment has one.
     pub(crate) fn start(&self, deployment: DeploymentId) {
-        let bell = Arc::new(Notify::new());
+        let wake = Arc::new(Notify::new());
         {
-            let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-            if bells.contains_key(&deployment) {
+            let mut wakes = self.lock_wakes();
+            if wakes.contains_key(&deployment) {
                 return;
             }
-            bells.insert(deployment, Arc::clone(&bell));
+            wakes.insert(deployment, Arc::clone(&wake));
         }
         let supervisor = self.clone();
         self.tasks.spawn(async move {
-            // Boxed, or the task would have room for it twice: once as what is passed on,
-            // once as what runs.
-            let driving = Box::pin(driver::drive(
-                Arc::clone(&supervisor.shared),
+            // Boxed, because the task would hold the future twice: as an argument, and as
+            // what runs.
+            let driver = Box::pin(driver::drive(
+                Arc::clone(&supervisor.context),
                 deployment,
-                bell,
+                wake,
             ));
-            supervisor.stop.run_until_cancelled(driving).await;
-            let mut bells = supervisor
-                .bells
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            bells.remove(&deployment);
+            supervisor.shutdown.run_until_cancelled(driver).await;
+            supervisor.lock_wakes().remove(&deployment);
         });
     }
 
-    /// Drops all drivers, wherever they are: the journal has what they did.
+    /// Drops all drivers wherever they are: the journals hold their progress.
     pub(crate) async fn shutdown(&self) {
-        self.stop.cancel();
+        self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    async fn listen(self) {
-        let mut appended = self.shared.journal.subscribe();
+    async fn wake_after_appends(self, mut appended: broadcast::Receiver<Appended>) {
         loop {
             match appended.recv().await {
+                // The driver itself appended.
                 Ok(appended) if appended.fenced => {}
-                Ok(appended) => self.ring(|deployment| *deployment == appended.deployment),
-                // Something was missed; a bell rung for nothing does no harm.
-                Err(RecvError::Lagged(_)) => self.ring(|_| true),
+                Ok(appended) => self.wake(|deployment| *deployment == appended.deployment),
+                // A driver that wakes without need does no harm.
+                Err(RecvError::Lagged(_)) => self.wake(|_| true),
                 Err(RecvError::Closed) => return,
             }
         }
     }
 
-    fn ring(&self, whose: impl Fn(&DeploymentId) -> bool) {
-        let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells
-            .iter()
-            .filter(|(id, _)| whose(id))
-            .for_each(|(_, bell)| bell.notify_one());
+    fn wake(&self, is_meant: impl Fn(&DeploymentId) -> bool) {
+        let wakes = self.lock_wakes();
+        let meant = wakes.iter().filter(|(deployment, _)| is_meant(deployment));
+        meant.for_each(|(_, wake)| wake.notify_one());
+    }
+
+    fn lock_wakes(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Notify>>> {
+        self.wakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,147 +5,151 @@ use futures_util::stream::BoxStream;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::event::Event;
-use crate::line::{Close, Line};
+use crate::outbound_message::OutboundMessage;
+use crate::send_queue::{Close, SendQueue};
 
-/// What clients can call. One value serves all connections.
+/// The methods that clients can invoke. One value serves all connections.
 pub trait Hub: Send + Sync + 'static {
-    /// Whom a connection belongs to, as the application found out before it let it in.
+    /// The authenticated user of a connection, from [`Principal`](crate::Principal).
     type User: Send + Sync + 'static;
 
-    /// Answers a call. The calls of one connection come one after the other.
+    /// Answers an invocation. The invocations of one connection run one after the other.
     fn invoke(
         &self,
         caller: &Caller<Self::User>,
-        call: Call,
+        invocation: Invocation,
     ) -> impl Future<Output = Result<Reply, HubError>> + Send;
 
-    /// Answers a call with a stream. Dropped when the client cancels it or goes away.
+    /// Answers a stream invocation. The stream is dropped when the client cancels it or
+    /// disconnects.
     fn stream(
         &self,
         caller: &Caller<Self::User>,
-        call: Call,
-    ) -> impl Future<Output = Result<Items, HubError>> + Send;
+        invocation: Invocation,
+    ) -> impl Future<Output = Result<StreamItems, HubError>> + Send;
 
-    /// A connection that may have called something is gone.
-    fn disconnected(&self, peer: &Peer);
+    /// A connection has ended. It may or may not have invoked anything.
+    fn on_disconnected(&self, connection: &ConnectionHandle);
 }
 
-/// What a call came to.
+/// The answer to an invocation.
 pub struct Reply {
     pub(crate) value: Value,
-    pub(crate) then: Option<Box<dyn FnOnce() + Send>>,
+    pub(crate) follow_up: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// The items of a stream; an error ends it.
-pub type Items = BoxStream<'static, Result<Value, HubError>>;
+/// The items of a stream. An error ends it.
+pub type StreamItems = BoxStream<'static, Result<Value, HubError>>;
 
-/// Who calls.
+/// The client that invokes a method.
 #[derive(Debug)]
 pub struct Caller<U> {
-    /// Whom the connection belongs to.
+    /// The user of the connection.
     pub user: Arc<U>,
     /// The connection.
-    pub peer: Peer,
+    pub connection: ConnectionHandle,
 }
 
-/// What is called.
+/// A method and its arguments.
 #[derive(Debug)]
-pub struct Call {
-    /// The method. Case matters.
+pub struct Invocation {
+    /// The name of the method. Case-sensitive.
     pub method: String,
-    /// What it is given.
+    /// The arguments.
     pub arguments: Vec<Value>,
 }
 
-/// Why a call failed.
+/// Why an invocation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
-    /// There is no such method, or it does not answer in that way.
+    /// There is no such method, or it is invoked the wrong way: with or without a stream.
     #[error("there is no such method")]
     UnknownMethod,
-    /// The caller may not.
-    #[error("the caller may not")]
+    /// The caller is not allowed to invoke this method.
+    #[error("the caller is not allowed to invoke this method")]
     Unauthorized,
-    /// Something that the caller should read.
+    /// A `HubException`: the client gets this text.
     #[error("{0}")]
-    Told(String),
-    /// Something that the caller should not.
-    #[error("the call failed on the server")]
-    Failed,
+    Exception(String),
+    /// Any other failure: the client gets no details.
+    #[error("the invocation failed on the server")]
+    Internal,
 }
 
-/// One end of a connection, to tell the client something. Cheap to clone; it does not keep
-/// the connection open.
+/// Sends to one connection. Cheap to clone; it does not keep the connection open.
 #[derive(Debug, Clone)]
-pub struct Peer(pub(crate) Arc<Line>);
+pub struct ConnectionHandle(pub(crate) Arc<SendQueue>);
 
-impl Peer {
-    /// A number that no other connection of this process has.
-    pub fn number(&self) -> u64 {
-        self.0.number()
+impl ConnectionHandle {
+    /// A number that is unique in this process. It is not the SignalR connection id.
+    pub fn id(&self) -> u64 {
+        self.0.id()
     }
 
-    /// Tells it, in the order of the calls. Never waits: a client that reads too slowly is
-    /// closed, to come back and resume. False where the connection is gone or closing.
-    pub fn send(&self, event: &Event) -> bool {
-        self.0.send(event.clone())
+    /// Queues a message; messages are sent in the order of the calls. Never waits: a client
+    /// that reads too slowly is closed, to reconnect and resume. Returns false where the
+    /// connection is closed or closing.
+    pub fn send(&self, message: &OutboundMessage) -> bool {
+        self.0.send(message.clone())
     }
 
-    /// Whether nothing more can be told.
+    /// Whether nothing more can be sent.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 
-    /// Ends it, after all that was told before.
+    /// Closes the connection after flushing the queue. The first close wins.
     pub fn close(&self, close: Close) {
         self.0.close(close);
     }
 }
 
-impl Call {
-    /// Argument number `place`, from 0; an argument that was left out reads as null.
+impl Invocation {
+    /// Takes the argument at `index`, from 0. A missing argument reads as null.
     ///
     /// # Errors
-    /// [`HubError::Told`], with what was expected, where it reads as something else.
-    pub fn argument<T: DeserializeOwned>(&mut self, place: usize) -> Result<T, HubError> {
-        let value = self.arguments.get_mut(place).map(Value::take);
+    /// [`HubError::Exception`] with what was expected, where the argument has another type.
+    pub fn argument<T: DeserializeOwned>(&mut self, index: usize) -> Result<T, HubError> {
+        let value = self.arguments.get_mut(index).map(Value::take);
         serde_json::from_value(value.unwrap_or_default()).map_err(|error| {
-            let number = place + 1;
-            HubError::Told(format!("argument {number} does not fit: {error}"))
+            let number = index + 1;
+            HubError::Exception(format!("argument {number} is invalid: {error}"))
         })
     }
 
-    /// Makes sure that there are no more arguments than that.
+    /// Checks that there are at most `count` arguments.
     ///
     /// # Errors
-    /// [`HubError::Told`] where there are.
-    pub fn at_most(&self, count: usize) -> Result<(), HubError> {
-        let given = self.arguments.len();
-        if given <= count {
+    /// [`HubError::Exception`] where there are more.
+    pub fn expect_at_most(&self, count: usize) -> Result<(), HubError> {
+        let provided = self.arguments.len();
+        if provided <= count {
             return Ok(());
         }
-        Err(HubError::Told(format!(
-            "Invocation provides {given} argument(s) but target expects {count}."
+        Err(HubError::Exception(format!(
+            "Invocation provides {provided} argument(s) but target expects {count}."
         )))
     }
 }
 
 impl Reply {
-    /// This, and then what `then` tells the caller: it is called once the answer has its
-    /// place before all that comes later.
-    pub fn then(value: Value, then: impl FnOnce() + Send + 'static) -> Self {
-        let then: Box<dyn FnOnce() + Send> = Box::new(then);
+    /// A reply, and a function to run once the reply is queued: whatever it sends comes
+    /// after the reply.
+    pub fn with_follow_up(value: Value, follow_up: impl FnOnce() + Send + 'static) -> Self {
+        let follow_up: Box<dyn FnOnce() + Send> = Box::new(follow_up);
         Self {
             value,
-            then: Some(then),
+            follow_up: Some(follow_up),
         }
     }
 }
 
 impl From<Value> for Reply {
     fn from(value: Value) -> Self {
-        Self { value, then: None }
+        Self {
+            value,
+            follow_up: None,
+        }
     }
 }
 
@@ -156,17 +160,17 @@ impl fmt::Debug for Reply {
 }
 
 impl HubError {
-    /// The text of the completion: what the reference server would say.
-    pub(crate) fn text(&self, method: &str) -> String {
+    /// The error of the Completion, in the words of the reference server.
+    pub(crate) fn completion_error(&self, method: &str) -> String {
         match self {
             Self::UnknownMethod => format!("Unknown hub method '{method}'"),
             Self::Unauthorized => {
                 format!("Failed to invoke '{method}' because user is unauthorized")
             }
-            Self::Told(text) => format!(
+            Self::Exception(text) => format!(
                 "An unexpected error occurred invoking '{method}' on the server. HubException: {text}"
             ),
-            Self::Failed => format!("Failed to invoke '{method}' due to an error on the server."),
+            Self::Internal => format!("Failed to invoke '{method}' due to an error on the server."),
         }
     }
 }

@@ -1,46 +1,50 @@
-//! A server for the SignalR protocol: the official clients connect to it unmodified.
+//! A server for the SignalR protocol. The official clients connect to it unmodified.
 //!
-//! An application writes a [`Hub`], gives it to a [`Service`], and passes on the requests
-//! that come in on the hub's path, each with the [`Guest`] that it found behind the
-//! request's token. To tell clients something, it keeps the [`Peer`] of a [`Caller`] and
-//! sends it an [`Event`].
+//! An application implements [`Hub`], gives it to a [`Service`], authenticates each request
+//! on the hub's path and passes the request on with the [`Principal`] it found. To send to
+//! a client later, it keeps the [`ConnectionHandle`] of the [`Caller`] and sends
+//! [`OutboundMessage`]s through it. `tests/service/chat.rs` is a complete hub.
 //!
-//! - Transports: WebSockets, Server-Sent Events, long polling; negotiation versions 0 and 1.
+//! - Transports: WebSockets, Server-Sent Events, long polling; negotiate versions 0 and 1.
 //! - Protocols: JSON and MessagePack, handshake versions 0 to 2.
-//! - Calls, streams to the client, cancellation, pings and time-outs, Close with
+//! - Invocations, server-to-client streams, cancellation, pings and time-outs, Close with
 //!   `allowReconnect`, stateful reconnect.
-//! - Not spoken: streams from the client, and calls of the server that the client answers.
-//! - Each connection has a bounded queue. An event made with [`Event::newest`] gives way to
-//!   a later one; no other is ever left out: a client that falls too far behind is closed
-//!   with `allowReconnect`, to come back and resume by the means of the application.
+//! - Not supported: client-to-server streams, and client results (invocations of the server
+//!   that the client answers).
+//! - Each connection has a bounded send queue. A message made with
+//!   [`OutboundMessage::replaceable`] may be replaced by a newer one; no other message is
+//!   ever dropped. A client that falls too far behind is closed with `allowReconnect`, and
+//!   resumes by the means of the application.
 //!
-//! Nothing here knows what the hubs are about. The protocol is that of HubProtocol.md and
-//! TransportProtocols.md of dotnet/aspnetcore; where these and the reference server differ,
-//! the server's way is taken, which the clients follow.
+//! This crate knows nothing of what the hubs are about. It follows HubProtocol.md and
+//! TransportProtocols.md of dotnet/aspnetcore. Where these and the reference server differ,
+//! it follows the server, as the clients do.
 
 mod config;
-mod event;
-mod handshake;
 mod hub;
-mod line;
-mod message;
 mod negotiate;
+mod outbound_message;
+mod principal;
 mod protocol;
-mod refusal;
+mod reconnect;
 mod registry;
-mod replay;
+mod rejection;
+mod response;
+mod send_queue;
 mod service;
+mod service_context;
 mod session;
 mod transport;
-mod upgrade;
 
 pub use config::Config;
-pub use event::Event;
-pub use handshake::{Agreed, Disagreed, Handshake};
-pub use hub::{Call, Caller, Hub, HubError, Items, Peer, Reply};
-pub use line::{Capacity, Close};
-pub use message::{Message, Outcome};
-pub use protocol::{Malformed, Parser, Protocol};
-pub use refusal::Refusal;
-pub use service::{Guest, Service};
-pub use upgrade::{Socket, Upgrade};
+pub use hub::{Caller, ConnectionHandle, Hub, HubError, Invocation, Reply, StreamItems};
+pub use outbound_message::OutboundMessage;
+pub use principal::Principal;
+pub use protocol::{
+    CompletionResult, HandshakeError, HandshakeParser, HandshakeRequest, Message, Parser, Protocol,
+    ProtocolError,
+};
+pub use rejection::Rejection;
+pub use send_queue::{Close, QueueCapacity};
+pub use service::Service;
+pub use transport::{WebSocket, WebSocketUpgrade};

@@ -1,72 +1,82 @@
-//! What a client and the server agree on before they connect.
+//! Negotiation: how a client may connect.
 
 use serde::{Deserialize, Serialize};
 
-/// The newest version of the negotiation that is spoken here.
-const NEWEST: i64 = 1;
+/// The newest negotiate version that the server supports.
+const MAX_VERSION: i64 = 1;
 
-/// What the client says.
+/// The query string of `POST {hub}/negotiate`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Query {
+pub(crate) struct NegotiateQuery {
     pub negotiate_version: Option<String>,
     pub use_stateful_reconnect: Option<String>,
 }
 
-/// How a client may connect.
+/// The transports, and the ids to connect with.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Offer<'a> {
+pub(crate) struct NegotiateResponse<'a> {
     negotiate_version: i64,
     connection_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_token: Option<&'a str>,
-    available_transports: [Transport; 3],
-    // A client that did not ask for it fails on it.
+    available_transports: [AvailableTransport; 3],
+    // Clients that did not ask for it fail on this field.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     use_stateful_reconnect: bool,
 }
 
-/// Why it may not: told with status 200, as the reference server does.
+/// Why the client cannot connect. Sent with status 200, as by the reference server.
 #[derive(Debug, Serialize)]
-pub(crate) struct Declined {
+pub(crate) struct NegotiateError {
     pub error: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Transport {
+struct AvailableTransport {
     transport: &'static str,
     transfer_formats: &'static [&'static str],
 }
 
-impl<'a> Offer<'a> {
-    /// In version 0 the id is all there is to connect with; since then it is public and the
-    /// token is not.
-    pub fn new(version: i64, connection_id: String, token: &'a str, stateful: bool) -> Self {
-        let of = |transport, transfer_formats| Transport {
+impl<'a> NegotiateResponse<'a> {
+    /// In version 0, clients connect with the connection id. Since version 1 the connection
+    /// id is public, and clients connect with the secret connection token.
+    pub fn new(
+        version: i64,
+        connection_id: String,
+        connection_token: &'a str,
+        use_stateful_reconnect: bool,
+    ) -> Self {
+        let available = |transport, transfer_formats| AvailableTransport {
             transport,
             transfer_formats,
         };
         Self {
             negotiate_version: version,
             connection_id,
-            connection_token: (version > 0).then_some(token),
+            connection_token: (version > 0).then_some(connection_token),
             available_transports: [
-                of("WebSockets", &["Text", "Binary"]),
-                of("ServerSentEvents", &["Text"]),
-                of("LongPolling", &["Text", "Binary"]),
+                available("WebSockets", &["Text", "Binary"]),
+                available("ServerSentEvents", &["Text"]),
+                available("LongPolling", &["Text", "Binary"]),
             ],
-            use_stateful_reconnect: stateful,
+            use_stateful_reconnect,
         }
     }
 }
 
-/// The version that is spoken with a client that asks for this one.
-pub(crate) fn version(asked: Option<&str>) -> Result<i64, String> {
-    let Some(asked) = asked else { return Ok(0) };
-    match asked.parse::<i64>() {
-        Ok(version) if version >= 0 => Ok(version.min(NEWEST)),
+/// The version to use with a client that requests this one.
+///
+/// # Errors
+/// The text for the client, where the requested version is invalid.
+pub(crate) fn negotiate_version(requested: Option<&str>) -> Result<i64, String> {
+    let Some(requested) = requested else {
+        return Ok(0);
+    };
+    match requested.parse::<i64>() {
+        Ok(version) if version >= 0 => Ok(version.min(MAX_VERSION)),
         Ok(version) => Err(format!(
             "The client requested version '{version}', but the server does not support this version."
         )),
@@ -79,34 +89,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions() {
-        assert_eq!(version(None), Ok(0));
-        assert_eq!(version(Some("0")), Ok(0));
-        assert_eq!(version(Some("1")), Ok(1));
-        assert_eq!(version(Some("7")), Ok(1));
-        assert!(version(Some("-1")).unwrap_err().contains("version '-1'"));
-        assert!(version(Some("one")).unwrap_err().contains("non-integer"));
+    fn the_version_is_the_highest_that_both_sides_support() {
+        assert_eq!(negotiate_version(None), Ok(0));
+        assert_eq!(negotiate_version(Some("0")), Ok(0));
+        assert_eq!(negotiate_version(Some("1")), Ok(1));
+        assert_eq!(negotiate_version(Some("7")), Ok(1));
+        let error = |requested| negotiate_version(Some(requested)).unwrap_err();
+        assert!(error("-1").contains("version '-1'"));
+        assert!(error("one").contains("non-integer"));
     }
 
     #[test]
-    fn the_token_is_told_where_it_is_not_the_id() {
-        let told = |version, stateful| {
-            let offer = Offer::new(version, "id".to_owned(), "secret", stateful);
-            serde_json::to_value(offer).unwrap()
+    fn the_connection_token_is_present_since_version_1() {
+        let response = |version, stateful| {
+            let response = NegotiateResponse::new(version, "id".to_owned(), "secret", stateful);
+            serde_json::to_value(response).unwrap()
         };
-        let old = told(0, false);
-        assert_eq!(old["connectionId"], "id");
-        assert!(old.get("connectionToken").is_none());
-        assert!(old.get("useStatefulReconnect").is_none());
-        let new = told(1, true);
-        assert_eq!(new["connectionToken"], "secret");
-        assert_eq!(new["useStatefulReconnect"], true);
-        let names: Vec<_> = new["availableTransports"]
+        let version_0 = response(0, false);
+        assert_eq!(version_0["connectionId"], "id");
+        assert!(version_0.get("connectionToken").is_none());
+        assert!(version_0.get("useStatefulReconnect").is_none());
+        let version_1 = response(1, true);
+        assert_eq!(version_1["connectionToken"], "secret");
+        assert_eq!(version_1["useStatefulReconnect"], true);
+        let transports: Vec<_> = version_1["availableTransports"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["transport"].as_str().unwrap())
+            .map(|transport| transport["transport"].as_str().unwrap())
             .collect();
-        assert_eq!(names, ["WebSockets", "ServerSentEvents", "LongPolling"]);
+        assert_eq!(
+            transports,
+            ["WebSockets", "ServerSentEvents", "LongPolling"]
+        );
     }
 }

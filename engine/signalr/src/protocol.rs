@@ -1,55 +1,60 @@
-//! How records are written and read. Bytes in, [`Message`]s out, and back; no I/O.
+//! The hub protocol: parses bytes into [`Message`]s and encodes them. No I/O.
 
+mod handshake;
 mod json;
+mod message;
 mod messagepack;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 
-pub(crate) use self::json::SEPARATOR;
+pub use self::handshake::{HandshakeError, HandshakeParser, HandshakeRequest};
+pub use self::message::{CompletionResult, Message};
 
-use crate::message::Message;
+/// Ends each JSON message and each handshake message: a byte that JSON text cannot contain.
+const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// What a connection's records are written in, as its handshake chose.
+/// The encoding of a connection's messages, as chosen in its handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// Text, each record ended by 0x1e.
+    /// Text. The record separator 0x1e ends each message.
     Json,
-    /// Binary, each record after its length.
+    /// Binary. Each message is prefixed with its length.
     MessagePack,
 }
 
-/// Bytes that are no records. The connection cannot go on: where the next record begins
-/// is not known.
+/// Bytes that are not messages of the protocol. The connection has to be closed: where the
+/// next message begins is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(String);
+pub struct ProtocolError(String);
 
-/// Takes bytes as they come and gives records. Keeps less than the limit and one piece.
+/// Parses a stream of bytes into messages. Buffers at most the size limit and one chunk.
 #[derive(Debug)]
 pub struct Parser {
     protocol: Protocol,
-    /// The longest record, in bytes.
-    limit: usize,
+    /// In bytes.
+    max_message_size: usize,
     buffer: Vec<u8>,
-    /// What of the buffer has been read.
-    read: usize,
+    /// The number of bytes at the start of the buffer that have been parsed.
+    parsed: usize,
 }
 
-/// A record's bytes, and how many they take with what frames them.
-struct Framed<'a> {
+/// One message, still encoded, at the start of a buffer.
+struct Frame<'a> {
     payload: &'a [u8],
-    taken: usize,
+    /// The size in bytes with the length prefix or the separator.
+    size: usize,
 }
 
 impl Protocol {
-    /// The protocol of that name and version. Versions 0 to 2 differ only in what may be
-    /// said, not in how it is written.
+    /// The protocol with this name and version. Versions 0 to 2 differ in the messages they
+    /// have, not in the encoding.
     ///
     /// # Errors
-    /// The text that the specification has for it.
-    pub fn named(name: &str, version: u64) -> Result<Self, String> {
+    /// The text for the handshake response, where the protocol is not supported.
+    pub fn from_name(name: &str, version: u64) -> Result<Self, String> {
         let protocol = match name {
             "json" => Self::Json,
             "messagepack" => Self::MessagePack,
@@ -63,7 +68,7 @@ impl Protocol {
         Ok(protocol)
     }
 
-    /// The record, with what frames it.
+    /// Encodes a message, with its separator or length prefix.
     pub fn encode(self, message: &Message) -> Bytes {
         match self {
             Self::Json => json::encode(message),
@@ -71,62 +76,63 @@ impl Protocol {
         }
     }
 
-    /// Whether its records may stand in a text frame.
+    /// Whether messages can be sent in text frames.
     pub fn is_text(self) -> bool {
         self == Self::Json
     }
 }
 
-impl Malformed {
+impl ProtocolError {
     fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 }
 
 impl Parser {
-    /// Records may take at most `limit` bytes each.
-    pub fn new(protocol: Protocol, limit: usize) -> Self {
+    /// Accepts messages of at most `max_message_size` bytes.
+    pub fn new(protocol: Protocol, max_message_size: usize) -> Self {
         Self {
             protocol,
-            limit,
+            max_message_size,
             buffer: Vec::new(),
-            read: 0,
+            parsed: 0,
         }
     }
 
-    /// Takes what came. Ask for [`Self::take`] until there is none, then give more.
+    /// Adds received bytes. Call [`Self::next_message`] until it returns `None` before
+    /// adding more.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.read);
-        self.read = 0;
+        self.buffer.drain(..self.parsed);
+        self.parsed = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole record, if there is one. What is of an unknown type is passed over:
-    /// a later protocol may have it.
+    /// The next complete message, or `None` until more bytes come. Skips messages of unknown
+    /// types: a later protocol version may have them.
     ///
     /// # Errors
-    /// Where what came is no record, or too long for one.
-    pub fn take(&mut self) -> Result<Option<Message>, Malformed> {
+    /// Where the bytes are not a message, or the message is too long.
+    pub fn next_message(&mut self) -> Result<Option<Message>, ProtocolError> {
         loop {
-            let rest = self.buffer.get(self.read..).unwrap_or_default();
-            let framed = match self.protocol {
-                Protocol::Json => json::frame(rest),
-                Protocol::MessagePack => messagepack::frame(rest, self.limit)?,
+            let rest = self.buffer.get(self.parsed..).unwrap_or_default();
+            let frame = match self.protocol {
+                Protocol::Json => json::split_frame(rest),
+                Protocol::MessagePack => messagepack::split_frame(rest, self.max_message_size)?,
             };
-            let length = framed
+            let length = frame
                 .as_ref()
-                .map_or(rest.len(), |framed| framed.payload.len());
-            if length > self.limit {
-                let limit = self.limit;
-                return Err(Malformed::new(format!(
+                .map_or(rest.len(), |frame| frame.payload.len());
+            if length > self.max_message_size {
+                let limit = self.max_message_size;
+                return Err(ProtocolError::new(format!(
                     "The maximum message size of {limit}B was exceeded."
                 )));
             }
-            let Some(Framed { payload, taken }) = framed else {
+            let Some(Frame { payload, size }) = frame else {
                 if rest.is_empty() {
-                    // Most connections are silent: they need no buffer.
+                    // Most connections are idle: release their buffers.
                     self.buffer = Vec::new();
-                    self.read = 0;
+                    self.parsed = 0;
                 }
                 return Ok(None);
             };
@@ -134,7 +140,7 @@ impl Parser {
                 Protocol::Json => json::decode(payload)?,
                 Protocol::MessagePack => messagepack::decode(payload)?,
             };
-            self.read += taken;
+            self.parsed += size;
             if message.is_some() {
                 return Ok(message);
             }

@@ -1,196 +1,171 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use poem::http::{Method, StatusCode, header};
+use poem::http::{Method, StatusCode};
 use poem::{Body, Request, Response};
 use serde::Deserialize;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::hub::Hub;
-use crate::line::{Close, Line};
-use crate::negotiate;
-use crate::refusal::Refusal;
-use crate::registry::Registry;
-use crate::replay::Replay;
+use crate::negotiate::{NegotiateError, NegotiateQuery, NegotiateResponse, negotiate_version};
+use crate::principal::Principal;
+use crate::rejection::Rejection;
+use crate::response;
+use crate::send_queue::Close;
+use crate::service_context::{ServiceContext, random_token};
 use crate::session::{Session, Transport};
-use crate::transport::{long_polling, server_sent_events, websocket};
-use crate::upgrade::Upgrade;
+use crate::transport::{WebSocketUpgrade, long_polling, server_sent_events, websocket};
 
-/// How often each connection is looked at for what is due: confirmations are due each
-/// second, and nothing sooner.
-const TICK: Duration = Duration::from_secs(1);
-/// A token's random bytes: as many as a UUID has bits that cannot be guessed, and some.
-const TOKEN_BYTES: usize = 18;
+/// The interval of [`Session::on_tick`]. Acknowledgements are due once a second, and
+/// everything else less often.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Serves one hub. Cheap to clone; the connections end when the last is dropped.
+/// Serves one hub. Cheap to clone. Dropping the last clone ends all connections.
 pub struct Service<H: Hub> {
-    shared: Arc<Shared<H>>,
-    _tending: Arc<tokio_util::sync::DropGuard>,
-}
-
-/// Who asks to connect, as the application found out.
-#[derive(Debug)]
-pub struct Guest<U> {
-    /// What the hub is given of them.
-    pub user: U,
-    /// The same for the same user: their connections are counted together, and nobody else
-    /// can speak on one.
-    pub owner: String,
-    /// When the connection has to end.
-    pub expires: Option<Instant>,
-}
-
-/// What the connections of a service have in common.
-pub(crate) struct Shared<H: Hub> {
-    pub hub: Arc<H>,
-    pub config: Config,
-    pub tasks: TaskTracker,
-    began: Instant,
-    registry: Mutex<Registry<H>>,
+    context: Arc<ServiceContext<H>>,
+    _ticker: Arc<tokio_util::sync::DropGuard>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct Query {
+struct ConnectQuery {
     id: Option<String>,
 }
 
 impl<H: Hub> Service<H> {
-    /// Begins to serve. Must be called within a runtime.
+    /// Starts serving. Call this within a Tokio runtime.
     pub fn new(hub: Arc<H>, config: Config) -> Self {
-        let shared = Arc::new(Shared {
-            hub,
-            config,
-            tasks: TaskTracker::new(),
-            began: Instant::now(),
-            registry: Mutex::new(Registry::new()),
-        });
+        let context = Arc::new(ServiceContext::new(hub, config));
         let stop = CancellationToken::new();
-        tokio::spawn(tend(Arc::downgrade(&shared), stop.clone()));
+        tokio::spawn(run_ticks(Arc::downgrade(&context), stop.clone()));
         Self {
-            shared,
-            _tending: Arc::new(stop.drop_guard()),
+            context,
+            _ticker: Arc::new(stop.drop_guard()),
         }
     }
 
     /// The hub.
     pub fn hub(&self) -> &Arc<H> {
-        &self.shared.hub
+        &self.context.hub
     }
 
-    /// Connections at this moment.
+    /// The current number of connections.
     pub fn connections(&self) -> usize {
-        self.shared.lock().sessions.len()
+        self.context.registry().sessions.len()
     }
 
-    /// Answers `POST {hub}/negotiate`: what a client asks first.
+    /// Handles `POST {hub}/negotiate`, the first request of a client.
     ///
     /// # Errors
-    /// Where there is no room for another connection, or the query makes no sense.
-    pub fn negotiate(&self, request: &Request, guest: Guest<H::User>) -> Result<Response, Refusal> {
-        let asked: negotiate::Query = request.params().map_err(|_| Refusal::Query)?;
-        let version = match negotiate::version(asked.negotiate_version.as_deref()) {
+    /// Where a limit on connections is reached, the service is shutting down, or the query
+    /// string is invalid.
+    pub fn negotiate(
+        &self,
+        request: &Request,
+        principal: Principal<H::User>,
+    ) -> Result<Response, Rejection> {
+        let query: NegotiateQuery = request.params().map_err(|_| Rejection::InvalidQuery)?;
+        let version = match negotiate_version(query.negotiate_version.as_deref()) {
             Ok(version) => version,
-            Err(error) => return Ok(json(&negotiate::Declined { error })),
+            Err(error) => return Ok(response::json(&NegotiateError { error })),
         };
-        let stateful = asked.use_stateful_reconnect.as_deref() == Some("true");
-        let session = self.shared.begin(guest, stateful)?;
-        let public = if version == 0 {
-            session.token.clone()
+        let stateful_reconnect = query.use_stateful_reconnect.as_deref() == Some("true");
+        let session = self.context.create_session(principal, stateful_reconnect)?;
+        let connection_id = if version == 0 {
+            session.connection_token.clone()
         } else {
-            word()
+            random_token()
         };
-        Ok(json(&negotiate::Offer::new(
+        Ok(response::json(&NegotiateResponse::new(
             version,
-            public,
-            &session.token,
-            stateful,
+            connection_id,
+            &session.connection_token,
+            stateful_reconnect,
         )))
     }
 
-    /// Answers everything on the hub's own path: GET for each transport, POST for what a
-    /// client says where it has no WebSocket, DELETE for the end of its polling.
+    /// Handles requests on the hub's own path: GET connects a transport, POST carries the
+    /// messages of clients without a WebSocket, DELETE ends long polling.
     ///
     /// # Errors
-    /// Where the request fits no connection.
+    /// Where the request matches no connection, or the connection does not allow it.
     pub async fn connect(
         &self,
         request: &Request,
         body: Body,
-        guest: Guest<H::User>,
-    ) -> Result<Response, Refusal> {
-        let Query { id } = request.params().map_err(|_| Refusal::Query)?;
+        principal: Principal<H::User>,
+    ) -> Result<Response, Rejection> {
+        let ConnectQuery { id } = request.params().map_err(|_| Rejection::InvalidQuery)?;
+        let find_session = |id: Option<String>| {
+            let id = id.ok_or(Rejection::MissingConnectionId)?;
+            self.context.find_session(&id, &principal)
+        };
         match *request.method() {
-            Method::GET if Upgrade::is_asked(request) => {
+            Method::GET if WebSocketUpgrade::is_requested(request) => {
                 let session = match id {
-                    None => self.shared.begin(guest, false)?,
-                    Some(id) => self.shared.find(&id, &guest)?,
+                    None => self.context.create_session(principal, false)?,
+                    Some(_) => find_session(id)?,
                 };
                 websocket::accept(&session, request)
             }
-            Method::GET if server_sent_events::is_asked(request) => {
-                let session = self.shared.find(&id.ok_or(Refusal::NoId)?, &guest)?;
-                server_sent_events::accept(session)
+            Method::GET if server_sent_events::is_requested(request) => {
+                server_sent_events::accept(find_session(id)?)
             }
-            Method::GET => {
-                let session = self.shared.find(&id.ok_or(Refusal::NoId)?, &guest)?;
-                long_polling::poll(&session).await
-            }
-            Method::POST => {
-                let session = self.shared.find(&id.ok_or(Refusal::NoId)?, &guest)?;
-                // Before the first poll as well: what it leads to waits for one.
-                if session.state().transport == Some(Transport::WebSocket) {
-                    return Err(Refusal::NotPosted);
-                }
-                // A client may put some records together.
-                let most = 2 * self.shared.config.record;
-                let sent = body.into_bytes_limit(most).await;
-                let sent = sent.map_err(|_| Refusal::TooLarge { most })?;
-                // What was begun is ended, whatever becomes of the request.
-                let receiving = tokio::spawn(async move { session.receive(&sent).await });
-                drop(receiving.await);
-                Ok(empty(StatusCode::OK))
-            }
+            Method::GET => long_polling::poll(find_session(id)?).await,
+            Method::POST => self.receive(find_session(id)?, body).await,
             Method::DELETE => {
-                let session = self.shared.find(&id.ok_or(Refusal::NoId)?, &guest)?;
-                if session.state().transport != Some(Transport::LongPolling) {
-                    return Err(Refusal::OnlyPolling);
+                let session = find_session(id)?;
+                if session.transport_state().transport != Some(Transport::LongPolling) {
+                    return Err(Rejection::NotLongPolling);
                 }
                 session.end();
-                Ok(empty(StatusCode::ACCEPTED))
+                Ok(response::empty(StatusCode::ACCEPTED))
             }
-            _ => Err(Refusal::Method),
+            _ => Err(Rejection::MethodNotAllowed),
         }
     }
 
-    /// Takes no more connections, tells each that there is, and waits until all have ended,
-    /// at most so long. The clients come back by themselves.
+    /// Handles a POST. It may come before the first poll: what it causes is then sent with
+    /// the second.
+    async fn receive(&self, session: Arc<Session<H>>, body: Body) -> Result<Response, Rejection> {
+        if session.transport_state().transport == Some(Transport::WebSocket) {
+            return Err(Rejection::PostToWebSocket);
+        }
+        // A client may put several messages into one request.
+        let max_bytes = 2 * self.context.config.max_message_size;
+        let bytes = body.into_bytes_limit(max_bytes).await;
+        let bytes = bytes.map_err(|_| Rejection::BodyTooLarge { max_bytes })?;
+        // On a task of its own: it has to finish even if the client drops the request.
+        let task = tokio::spawn(async move { session.receive(&bytes).await });
+        drop(task.await);
+        Ok(response::empty(StatusCode::OK))
+    }
+
+    /// Rejects new connections, asks all clients to reconnect, and waits until the
+    /// connections have ended. Ends those that remain after `grace`.
     pub async fn shutdown(&self, grace: Duration) {
         let sessions = {
-            let mut registry = self.shared.lock();
-            registry.closing = true;
+            let mut registry = self.context.registry();
+            registry.shutting_down = true;
             registry.all()
         };
         for session in &sessions {
-            session.line().close(Close {
+            session.send_queue().close(Close {
                 error: None,
                 allow_reconnect: true,
             });
         }
-        self.shared.tasks.close();
-        let parted = async {
-            for session in sessions.iter().filter(|session| session.state().carried) {
-                session.line().parted().await;
+        self.context.tasks.close();
+        let all_closed = async {
+            for session in &sessions {
+                if session.transport_state().is_attached {
+                    session.send_queue().wait_until_closed().await;
+                }
             }
-            self.shared.tasks.wait().await;
+            self.context.tasks.wait().await;
         };
-        if tokio::time::timeout(grace, parted).await.is_err() {
-            tracing::debug!("connections that did not end were cut");
+        if tokio::time::timeout(grace, all_closed).await.is_err() {
+            tracing::debug!(?grace, "connections did not end within the grace period");
         }
         for session in sessions {
             session.end();
@@ -201,113 +176,33 @@ impl<H: Hub> Service<H> {
 impl<H: Hub> Clone for Service<H> {
     fn clone(&self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
-            _tending: Arc::clone(&self._tending),
+            context: Arc::clone(&self.context),
+            _ticker: Arc::clone(&self._ticker),
         }
     }
 }
 
-impl<H: Hub> Shared<H> {
-    /// Milliseconds since the service began, and one: 0 stands for never.
-    pub fn now(&self) -> u64 {
-        self.millis(Instant::now())
-    }
-
-    fn millis(&self, at: Instant) -> u64 {
-        let millis = at.saturating_duration_since(self.began).as_millis();
-        u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(1)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Registry<H>> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(
-        self: &Arc<Self>,
-        guest: Guest<H::User>,
-        stateful: bool,
-    ) -> Result<Arc<Session<H>>, Refusal> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let line = Line::new(
-            NUMBERS.fetch_add(1, Ordering::Relaxed),
-            self.config.capacity,
-            stateful.then(Replay::default),
-        );
-        let Guest {
-            user,
-            owner,
-            expires,
-        } = guest;
-        let expires = expires.map_or(u64::MAX, |at| self.millis(at));
-        let names = (word(), owner);
-        let shared = Arc::clone(self);
-        let session = Arc::new(Session::new(shared, names, user, line, expires, stateful));
-        self.lock().add(&session, &self.config)?;
-        Ok(session)
-    }
-
-    fn find(&self, token: &str, guest: &Guest<H::User>) -> Result<Arc<Session<H>>, Refusal> {
-        let registry = self.lock();
-        let session = registry.sessions.get(token).ok_or(Refusal::Unknown)?;
-        if session.owner != guest.owner {
-            // Whoever has another's id has no right to know that it is one.
-            return Err(Refusal::Unknown);
-        }
-        // A fresh token prolongs it.
-        let expires = guest.expires.map_or(u64::MAX, |at| self.millis(at));
-        session.times.expires.fetch_max(expires, Ordering::Relaxed);
-        Ok(Arc::clone(session))
-    }
-
-    pub fn forget(&self, token: &str) {
-        self.lock().remove(token);
-    }
-}
-
-/// Looks after what is due by the clock, for as long as the service is there.
-async fn tend<H: Hub>(shared: Weak<Shared<H>>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(TICK);
+/// Calls [`Session::on_tick`] on all sessions until the service is dropped, then ends them.
+async fn run_ticks<H: Hub>(context: Weak<ServiceContext<H>>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(TICK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        let Some(shared) = shared.upgrade() else {
+        let Some(context) = context.upgrade() else {
             return;
         };
-        let sessions = shared.lock().all();
+        let sessions = context.registry().all();
         for session in sessions {
-            session.tend();
+            session.on_tick();
         }
     }
-    if let Some(shared) = shared.upgrade() {
-        let sessions = shared.lock().all();
+    if let Some(context) = context.upgrade() {
+        let sessions = context.registry().all();
         for session in sessions {
             session.end();
         }
     }
-}
-
-/// A word that nobody guesses.
-fn word() -> String {
-    let mut bytes = [0; TOKEN_BYTES];
-    // Without randomness there is no telling connections apart: nothing can be served.
-    getrandom::fill(&mut bytes).expect("the operating system has randomness");
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn json(value: &impl serde::Serialize) -> Response {
-    let text = serde_json::to_vec(value).unwrap_or_default();
-    Response::builder()
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::CACHE_CONTROL, "no-store")
-        .body(text)
-}
-
-pub(crate) fn empty(status: StatusCode) -> Response {
-    Response::builder()
-        .status(status)
-        .header(header::CACHE_CONTROL, "no-cache, no-store")
-        .finish()
 }

@@ -1,7 +1,10 @@
-//! One connection, whatever carries it: who it is, what it said, what it is still owed.
+//! One connection, independent of its transport: its user, its handshake, the invocations
+//! it makes and the messages it is sent.
 
-mod calls;
-mod tending;
+mod guard;
+mod invocations;
+mod on_tick;
+mod transport_state;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,284 +12,276 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::AbortHandle;
 
-use crate::event::Event;
-use crate::handshake::{Agreed, Handshake};
-use crate::hub::{Caller, Hub, Peer};
-use crate::line::{Close, Line};
-use crate::message::{Message, Outcome};
-use crate::protocol::Parser;
-use crate::replay::Received;
-use crate::service::Shared;
+pub(crate) use self::guard::SessionGuard;
+pub(crate) use self::transport_state::{Transport, TransportState};
+use crate::hub::{Caller, ConnectionHandle, Hub};
+use crate::outbound_message::OutboundMessage;
+use crate::protocol::{CompletionResult, HandshakeParser, HandshakeRequest, Message, Parser};
+use crate::reconnect::ReceivedSequence;
+use crate::send_queue::{Attachment, Close, SendQueue};
+use crate::service_context::ServiceContext;
 
 /// See the module.
 pub(crate) struct Session<H: Hub> {
-    pub shared: Arc<Shared<H>>,
-    pub token: String,
-    /// Whose the connection is: only their requests are taken for it.
-    pub owner: String,
+    pub context: Arc<ServiceContext<H>>,
+    pub connection_token: String,
+    /// Only requests of this user can use the connection.
+    pub user_id: String,
     pub caller: Caller<H::User>,
-    pub times: Times,
-    state: Mutex<State>,
-    inbox: tokio::sync::Mutex<Inbox>,
-    received: Mutex<Option<Received>>,
+    pub timestamps: Timestamps,
+    transport_state: Mutex<TransportState>,
+    input: tokio::sync::Mutex<Input>,
+    /// `None` without stateful reconnect.
+    received: Mutex<Option<ReceivedSequence>>,
+    /// The tasks of open streams, by invocation id.
     streams: Mutex<HashMap<String, AbortHandle>>,
     ended: AtomicBool,
 }
 
-/// When things last happened, in milliseconds since the service began.
+/// The parameters of [`Session::new`].
+pub(crate) struct NewSession<H: Hub> {
+    pub context: Arc<ServiceContext<H>>,
+    pub connection_token: String,
+    pub user_id: String,
+    pub user: H::User,
+    pub send_queue: SendQueue,
+    /// See [`Timestamps::expires_at`].
+    pub expires_at: u64,
+    pub stateful_reconnect: bool,
+}
+
+/// When things last happened, in milliseconds since the service started.
 #[derive(Debug, Default)]
-pub(crate) struct Times {
+pub(crate) struct Timestamps {
     pub created: u64,
-    pub heard: AtomicU64,
+    pub received: AtomicU64,
     pub sent: AtomicU64,
-    /// When its token expires; `u64::MAX` for never.
-    pub expires: AtomicU64,
-    /// Since when it has been closing; 0 for not.
-    pub closing: AtomicU64,
+    /// When the token expires; `u64::MAX` for never.
+    pub expires_at: AtomicU64,
+    /// When the connection started to close; 0 while it is open.
+    pub closing_since: AtomicU64,
 }
 
-/// What carries a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
-    WebSocket,
-    ServerSentEvents,
-    LongPolling,
+enum Input {
+    BeforeHandshake(HandshakeParser),
+    AfterHandshake(Parser),
 }
 
-/// How a connection is carried just now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State {
-    pub transport: Option<Transport>,
-    /// Whether something carries it at this moment.
-    pub carried: bool,
-    /// Since when, or since when not.
-    pub since: u64,
-    pub agreed: bool,
-    /// Whether another WebSocket may take it up.
-    pub stateful: bool,
-}
-
-enum Inbox {
-    Before(Handshake),
-    After(Parser),
-}
-
-/// The connection cannot go on.
+/// The connection is closed, and no further input is processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub(crate) struct SessionClosed;
 
 impl<H: Hub> Session<H> {
-    pub fn new(
-        shared: Arc<Shared<H>>,
-        (token, owner): (String, String),
-        user: H::User,
-        line: Line,
-        expires: u64,
-        stateful: bool,
-    ) -> Self {
-        let now = shared.now();
+    pub fn new(new: NewSession<H>) -> Self {
+        let now = new.context.now_millis();
         let caller = Caller {
-            user: Arc::new(user),
-            peer: Peer(Arc::new(line)),
+            user: Arc::new(new.user),
+            connection: ConnectionHandle(Arc::new(new.send_queue)),
         };
         Self {
-            shared,
-            token,
-            owner,
+            context: new.context,
+            connection_token: new.connection_token,
+            user_id: new.user_id,
             caller,
-            times: Times {
+            timestamps: Timestamps {
                 created: now,
-                heard: now.into(),
+                received: now.into(),
                 sent: now.into(),
-                expires: expires.into(),
-                closing: 0.into(),
+                expires_at: new.expires_at.into(),
+                closing_since: 0.into(),
             },
-            state: Mutex::new(State {
-                transport: None,
-                carried: false,
-                since: now,
-                agreed: false,
-                stateful,
-            }),
-            inbox: tokio::sync::Mutex::new(Inbox::Before(Handshake::default())),
-            received: Mutex::new(stateful.then(Received::new)),
+            transport_state: Mutex::new(TransportState::new(now, new.stateful_reconnect)),
+            input: tokio::sync::Mutex::new(Input::BeforeHandshake(HandshakeParser::default())),
+            received: Mutex::new(new.stateful_reconnect.then(ReceivedSequence::new)),
             streams: Mutex::new(HashMap::new()),
             ended: AtomicBool::new(false),
         }
     }
 
-    pub fn line(&self) -> &Line {
-        &self.caller.peer.0
+    pub fn send_queue(&self) -> &SendQueue {
+        &self.caller.connection.0
     }
 
-    pub fn state(&self) -> State {
-        *lock(&self.state)
+    pub fn transport_state(&self) -> TransportState {
+        *lock(&self.transport_state)
     }
 
-    /// Has `transport` carry it from now on. False where it may not: another one does, or
-    /// did before.
-    pub fn carry(&self, transport: Transport) -> Option<u64> {
-        let mut state = lock(&self.state);
-        let first = state.transport.is_none();
-        let again = state.transport == Some(transport)
-            && match transport {
-                Transport::WebSocket => state.stateful && state.agreed,
-                Transport::ServerSentEvents => false,
-                Transport::LongPolling => true,
-            };
-        if !first && !again {
+    /// Attaches a transport, in place of the one before. `None` where that is not allowed:
+    /// the connection uses another transport, or this transport cannot reconnect.
+    pub fn attach(&self, transport: Transport) -> Option<Attachment> {
+        let mut state = lock(&self.transport_state);
+        let is_first = state.transport.is_none();
+        if !is_first && !state.can_reattach(transport) {
             return None;
         }
         if transport != Transport::WebSocket {
-            self.forget(&mut state);
-        } else if !first && let Some(received) = &mut *lock(&self.received) {
-            received.reconnected();
+            self.disable_reconnect(&mut state);
+        } else if !is_first && let Some(received) = &mut *lock(&self.received) {
+            received.on_reconnect();
         }
         state.transport = Some(transport);
-        state.carried = true;
-        state.since = self.shared.now();
-        Some(self.line().carry())
+        state.is_attached = true;
+        state.changed_at = self.context.now_millis();
+        Some(self.send_queue().attach())
     }
 
-    fn forget(&self, state: &mut State) {
-        state.stateful = false;
+    fn disable_reconnect(&self, state: &mut TransportState) {
+        state.stateful_reconnect = false;
         *lock(&self.received) = None;
-        self.line().forget();
+        self.send_queue().disable_reconnect();
     }
 
-    /// Nothing carries it any more. Where it may be taken up again it waits for that, and
-    /// else it ends.
-    pub fn dropped(&self, carrier: u64) {
-        if !self.line().is_carried_by(carrier) {
+    /// Detaches a transport, unless another one has attached since. Ends the session where
+    /// it cannot be attached again.
+    pub fn detach(&self, attachment: Attachment) {
+        if !self.send_queue().is_attached(attachment) {
             return;
         }
-        let mut state = lock(&self.state);
-        state.carried = false;
-        state.since = self.shared.now();
-        let waits = state.transport == Some(Transport::LongPolling)
-            || (state.stateful && state.agreed && !self.line().is_closed());
+        let mut state = lock(&self.transport_state);
+        state.is_attached = false;
+        state.changed_at = self.context.now_millis();
+        let may_return = state.transport == Some(Transport::LongPolling)
+            || (state.stateful_reconnect && state.handshake_done && !self.send_queue().is_closed());
         drop(state);
-        if !waits {
+        if !may_return {
             self.end();
         }
     }
 
-    /// Takes what the client sent, and acts on it. Not to be cancelled: what a call came
-    /// to would never be told. Spawn it.
+    /// Parses and processes received bytes. Not cancel safe: the result of an invocation
+    /// would never be sent. Spawn it.
     ///
     /// # Errors
-    /// Where the connection cannot go on; it has been told to close.
-    pub async fn receive(self: &Arc<Self>, bytes: &[u8]) -> Result<(), Broken> {
-        self.times.heard.store(self.shared.now(), Ordering::Relaxed);
-        let mut inbox = self.inbox.lock().await;
-        match &mut *inbox {
-            Inbox::After(parser) => parser.feed(bytes),
-            Inbox::Before(handshake) => match handshake.feed(bytes) {
+    /// Where no further input may be processed. The connection is then closing.
+    pub async fn receive(self: &Arc<Self>, bytes: &[u8]) -> Result<(), SessionClosed> {
+        self.timestamps
+            .received
+            .store(self.context.now_millis(), Ordering::Relaxed);
+        let mut input = self.input.lock().await;
+        match &mut *input {
+            Input::AfterHandshake(parser) => parser.feed(bytes),
+            Input::BeforeHandshake(handshake) => match handshake.feed(bytes) {
                 Ok(None) => return Ok(()),
-                Ok(Some(agreed)) => *inbox = Inbox::After(self.agree(&agreed)),
-                Err(disagreed) => {
-                    self.line().refuse(disagreed.record());
-                    return Err(Broken);
+                Ok(Some(request)) => {
+                    *input = Input::AfterHandshake(self.complete_handshake(&request));
+                }
+                Err(error) => {
+                    self.send_queue().fail_handshake(error.response());
+                    return Err(SessionClosed);
                 }
             },
         }
-        let Inbox::After(parser) = &mut *inbox else {
+        let Input::AfterHandshake(parser) = &mut *input else {
             return Ok(());
         };
         loop {
-            match parser.take() {
-                Ok(Some(message)) => self.act(message).await?,
+            match parser.next_message() {
+                Ok(Some(message)) => self.process(message).await?,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    tracing::debug!(%error, "a client sent what is no record");
-                    return Err(self.broken("Connection closed with an error."));
+                    tracing::debug!(%error, "a client sent an invalid message");
+                    return Err(self.close_with_error("Connection closed with an error."));
                 }
             }
         }
     }
 
-    fn agree(&self, agreed: &Agreed) -> Parser {
-        let mut state = lock(&self.state);
-        state.agreed = true;
-        if !agreed.counts {
-            self.forget(&mut state);
+    fn complete_handshake(&self, request: &HandshakeRequest) -> Parser {
+        let mut state = lock(&self.transport_state);
+        state.handshake_done = true;
+        if !request.supports_acks {
+            self.disable_reconnect(&mut state);
         }
-        self.line().speak(agreed.protocol, Handshake::agreed());
-        let mut parser = Parser::new(agreed.protocol, self.shared.config.record);
-        parser.feed(&agreed.rest);
+        self.send_queue()
+            .start(request.protocol, request.response());
+        let mut parser = Parser::new(request.protocol, self.context.config.max_message_size);
+        parser.feed(&request.remainder);
         parser
     }
 
-    fn broken(&self, why: &str) -> Broken {
-        self.line().close(Close {
-            error: Some(why.to_owned()),
+    fn close_with_error(&self, error: &str) -> SessionClosed {
+        self.send_queue().close(Close {
+            error: Some(error.to_owned()),
             allow_reconnect: false,
         });
-        Broken
+        SessionClosed
     }
 
-    async fn act(self: &Arc<Self>, message: Message) -> Result<(), Broken> {
+    async fn process(self: &Arc<Self>, message: Message) -> Result<(), SessionClosed> {
         if let Some(received) = &mut *lock(&self.received)
-            && !received.is_new(&message)
+            && !received.should_process(&message)
         {
             return Ok(());
         }
         match message {
             Message::Invocation {
-                id,
+                invocation_id,
                 target,
                 arguments,
-                streams,
-            } => self.invoke(id, target, arguments, &streams).await,
+                stream_ids,
+            } => {
+                self.invoke(invocation_id, target, arguments, &stream_ids)
+                    .await;
+            }
             Message::StreamInvocation {
-                id,
+                invocation_id,
                 target,
                 arguments,
-                streams,
-            } => self.stream(id, target, arguments, &streams).await,
-            Message::CancelInvocation { id } => {
+                stream_ids,
+            } => {
+                self.start_stream(invocation_id, target, arguments, &stream_ids)
+                    .await;
+            }
+            Message::CancelInvocation { invocation_id } => {
                 let mut streams = lock(&self.streams);
-                if let Some(task) = streams.remove(&id) {
+                if let Some(task) = streams.remove(&invocation_id) {
                     task.abort();
-                    self.complete(id, Outcome::Void);
+                    self.complete(invocation_id, CompletionResult::Void);
                 }
             }
-            Message::Ack { sequence } => self.line().confirmed(sequence),
-            Message::Sequence { sequence } => {
+            Message::Ack { sequence_id } => self.send_queue().acknowledge(sequence_id),
+            Message::Sequence { sequence_id } => {
                 let mut received = lock(&self.received);
-                let begun = received.as_mut().map(|it| it.begins_at(sequence));
+                let reset = received.as_mut().map(|it| it.reset(sequence_id));
                 drop(received);
-                if let Some(Err(why)) = begun {
-                    return Err(self.broken(why));
+                if let Some(Err(error)) = reset {
+                    return Err(self.close_with_error(error));
                 }
             }
             Message::Close { .. } => {
-                self.line().close(Close {
+                self.send_queue().close(Close {
                     error: None,
                     allow_reconnect: false,
                 });
-                return Err(Broken);
+                return Err(SessionClosed);
             }
-            // Nothing is asked of clients, so they have nothing to answer.
+            // The server invokes nothing that clients answer.
             Message::Ping | Message::StreamItem { .. } | Message::Completion { .. } => {}
         }
         Ok(())
     }
 
-    fn complete(&self, id: String, outcome: Outcome) {
-        self.tell(Message::Completion { id, outcome });
+    fn complete(&self, invocation_id: String, result: CompletionResult) {
+        self.send(Message::Completion {
+            invocation_id,
+            result,
+        });
     }
 
-    fn tell(&self, message: Message) -> bool {
-        self.line().send(Event::of(message, None))
+    /// Returns false where the connection is closed or closing.
+    fn send(&self, message: Message) -> bool {
+        self.send_queue()
+            .send(OutboundMessage::from_message(message, None))
     }
 
-    /// Something was sent just now.
-    pub fn sent(&self) {
-        self.times.sent.store(self.shared.now(), Ordering::Relaxed);
+    /// Records that something was sent just now.
+    pub fn mark_sent(&self) {
+        self.timestamps
+            .sent
+            .store(self.context.now_millis(), Ordering::Relaxed);
     }
 
-    /// Nothing more happens to it. Safe to call again.
+    /// Ends the session at once. Idempotent.
     pub fn end(&self) {
         if self.ended.swap(true, Ordering::SeqCst) {
             return;
@@ -294,9 +289,9 @@ impl<H: Hub> Session<H> {
         for (_, task) in lock(&self.streams).drain() {
             task.abort();
         }
-        self.line().cut();
-        self.shared.forget(&self.token);
-        self.shared.hub.disconnected(&self.caller.peer);
+        self.send_queue().abort();
+        self.context.remove_session(&self.connection_token);
+        self.context.hub.on_disconnected(&self.caller.connection);
     }
 }
 

@@ -1,10 +1,9 @@
-//! How long an append takes, and how many there can be in a second, against what the
-//! disk below does in the same run.
+//! Latency and throughput of appends, compared with the disk in the same run.
 //!
-//! The measure of the disk is 4 KiB and `fdatasync`, over bytes that were written before,
-//! because that is what a commit does: the log it goes to is kept at its length. Beside
-//! it stands the same at the end of a growing file, which costs the file system an entry
-//! in its own journal each time.
+//! The disk is measured by writing 4 KiB and `fdatasync`, over bytes that were written before:
+//! that is what a commit does, because the write-ahead log keeps its length. For comparison the
+//! same is measured at the end of a growing file, where each write costs the file system an
+//! entry in its own journal.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -33,16 +32,16 @@ async fn main() {
         .expect("a store");
 
     let growing = disk(folder.path(), false);
-    // Before and after, because a disk is not the same from one second to the next.
+    // Before and after, because the speed of a disk varies from second to second.
     let mut written = disk(folder.path(), true);
     let appends = sequential(&store).await;
     written.extend(disk(folder.path(), true));
     let (growing, written) = (median(growing), median(written));
     let append = median(appends);
-    row("4 KiB + fdatasync, growing file", &micros(growing), "");
-    row("4 KiB + fdatasync, written before", &micros(written), "");
+    print_row("4 KiB + fdatasync, growing file", &micros(growing), "");
+    print_row("4 KiB + fdatasync, written before", &micros(written), "");
     let ratio = append.as_secs_f64() / written.as_secs_f64();
-    row(
+    print_row(
         "append of 2 events, one after another",
         &micros(append),
         &format!("{ratio:.2} x"),
@@ -50,13 +49,13 @@ async fn main() {
 
     let (took, ids) = concurrent(&store).await;
     let rate = (TASKS as u64 * APPENDS) as f64 / took.as_secs_f64();
-    row(
+    print_row(
         &format!("append of 2 events, {TASKS} at once"),
         &format!("{rate:.0} /s"),
         &format!("{:.1} x", rate * written.as_secs_f64()),
     );
 
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut events = 0;
     for id in &ids {
         events += store
@@ -65,31 +64,31 @@ async fn main() {
             .expect("events")
             .len();
     }
-    let each = begun.elapsed().as_secs_f64() / events as f64;
-    row("read an event", &format!("{:.2} µs", each * 1e6), "");
+    let each = start.elapsed().as_secs_f64() / events as f64;
+    print_row("read an event", &format!("{:.2} µs", each * 1e6), "");
 
-    let before = resident();
+    let before = resident_bytes();
     let mut tasks = JoinSet::new();
-    // By a few tasks, so that it is not the tasks that are measured.
+    // A few tasks only, so that the memory of tasks is not what is measured.
     for first in 0..16 {
         let store = store.clone();
         tasks.spawn(async move {
             for number in (first..IDLE).step_by(16) {
-                begin(&store, &format!("idle-{number}")).await;
+                create(&store, &format!("idle-{number}")).await;
             }
         });
     }
     tasks.join_all().await;
-    let grown = resident().saturating_sub(before);
-    row(
+    let growth = resident_bytes().saturating_sub(before);
+    print_row(
         &format!("memory for each of {IDLE} open deployments"),
-        &format!("{} bytes", grown / IDLE as u64),
+        &format!("{} bytes", growth / IDLE as u64),
         "",
     );
     store.close().await;
 }
 
-fn row(what: &str, value: &str, ratio: &str) {
+fn print_row(what: &str, value: &str, ratio: &str) {
     println!("{what:<48} {value:>14} {ratio:>10}");
 }
 
@@ -113,25 +112,25 @@ fn disk(folder: &Path, written: bool) -> Vec<Duration> {
     }
     let mut times = Vec::with_capacity(SEQUENTIAL);
     for number in 0..SEQUENTIAL {
-        let begun = Instant::now();
+        let start = Instant::now();
         file.write_all_at(&page, (number * PAGE) as u64)
             .expect("room on the disk");
         file.sync_data().expect("a sound disk");
-        times.push(begun.elapsed());
+        times.push(start.elapsed());
     }
     std::fs::remove_file(path).expect("the file");
     times
 }
 
 async fn sequential(store: &Sqlite) -> Vec<Duration> {
-    let id = begin(store, "sequential").await;
-    let fence = store.lease(id).await.expect("a lease").fence;
+    let id = create(store, "sequential").await;
+    let fence = store.acquire_lease(id).await.expect("a lease").fence;
     let mut times = Vec::with_capacity(SEQUENTIAL);
     for number in 0..SEQUENTIAL as u64 {
         let step = step(id, fence, number);
-        let begun = Instant::now();
+        let start = Instant::now();
         store.append(step).await.expect("an append");
-        times.push(begun.elapsed());
+        times.push(start.elapsed());
     }
     times
 }
@@ -139,10 +138,10 @@ async fn sequential(store: &Sqlite) -> Vec<Duration> {
 async fn concurrent(store: &Sqlite) -> (Duration, Vec<DeploymentId>) {
     let mut leases = Vec::new();
     for number in 0..TASKS {
-        let id = begin(store, &format!("concurrent-{number}")).await;
-        leases.push((id, store.lease(id).await.expect("a lease").fence));
+        let id = create(store, &format!("concurrent-{number}")).await;
+        leases.push((id, store.acquire_lease(id).await.expect("a lease").fence));
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut tasks = JoinSet::new();
     for (id, fence) in leases {
         let store = store.clone();
@@ -157,10 +156,10 @@ async fn concurrent(store: &Sqlite) -> (Duration, Vec<DeploymentId>) {
         });
     }
     let ids = tasks.join_all().await;
-    (begun.elapsed(), ids)
+    (start.elapsed(), ids)
 }
 
-/// The answer to one call and the intent of the next: what each step of a deployment is.
+/// The answer to one call and the intent of the next: what each step of a deployment appends.
 fn step(deployment: DeploymentId, fence: Fence, number: u64) -> Append {
     let call = 2 * number as u32;
     let nodes: Vec<NodeId> = vec![
@@ -188,7 +187,7 @@ fn step(deployment: DeploymentId, fence: Fence, number: u64) -> Append {
     }
 }
 
-async fn begin(store: &Sqlite, module: &str) -> DeploymentId {
+async fn create(store: &Sqlite, module: &str) -> DeploymentId {
     let environment: Environment = "production".parse().expect("a name");
     let header = Header {
         id: DeploymentId::generate(),
@@ -214,7 +213,7 @@ async fn begin(store: &Sqlite, module: &str) -> DeploymentId {
         metadata: [].into(),
         require_approval: false,
         rollback_of: None,
-        trace: None,
+        tconcurrency: None,
     };
     let id = header.id;
     let at = Timestamp::from_millis(1_700_000_000_000);
@@ -230,8 +229,8 @@ async fn begin(store: &Sqlite, module: &str) -> DeploymentId {
     id
 }
 
-/// Memory of this process, in bytes.
-fn resident() -> u64 {
+/// Resident memory of this process, in bytes.
+fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages
         .split(' ')

@@ -1,3 +1,5 @@
+//! The [`Catalogue`] trait: the contract of every store, and its records.
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -6,95 +8,110 @@ use hotswap_core::{
 };
 use semver::Version;
 
-/// Boxed so that every store can tell its own story.
+/// The error of the store below. Boxed because every store has its own error type.
 pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What modules, strategies and nodes there are. Every change is durable once its
-/// method returns.
+/// The known modules, strategies and nodes: the contract of every store.
+///
+/// Every implementation passes the suite in `tests/suite`.
+///
+/// # Guarantees
+/// - A change is durable once its method returns `Ok`. A crash during the call leaves the old
+///   record or the new one, never a part.
+/// - Every method may be cancelled. A cancelled change has happened whole or not at all; all
+///   changes are safe to repeat.
+/// - Reads see only what is durable, and everything that was acknowledged before they began.
+///
+/// # Errors
+/// Every method fails only if the store fails. Whether a change happened is then unknown.
 #[async_trait]
 pub trait Catalogue: Send + Sync + 'static {
-    /// Records a version of a module, for good. Returns what is recorded under its name
-    /// and version: something else than `record` where one with another digest came first.
+    /// Records a version of a module, for good: a record is never replaced.
+    ///
+    /// Returns the record that is stored under this name and version. It differs from `record`
+    /// if another one was stored first; compare the digests to detect that.
     async fn put_module(&self, record: ModuleRecord) -> Result<ModuleRecord, CatalogueError>;
-    /// One version of a module.
+    /// Returns one version of a module, or `None` if there is no such version.
     async fn module(
         &self,
         name: &ModuleName,
         version: &Version,
     ) -> Result<Option<ModuleRecord>, CatalogueError>;
-    /// All versions of one module, or of all; sorted by name, then by version, newest first.
+    /// Lists all versions of one module, or of all modules, sorted by name, then by version
+    /// (SemVer precedence), newest first.
     async fn modules(&self, name: Option<&ModuleName>)
     -> Result<Vec<ModuleRecord>, CatalogueError>;
 
-    /// Records a strategy; it takes the place of one of the same name, whose component
-    /// stays readable by digest for the deployments that began with it.
+    /// Records a strategy. Replaces the record of the same name. The replaced component stays
+    /// in the blobs, for the deployments that pinned its digest.
     async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError>;
-    /// The strategy that a name stands for now.
+    /// Returns the current strategy of this name, or `None` if there is none.
     async fn strategy(&self, name: &StrategyName)
     -> Result<Option<StrategyRecord>, CatalogueError>;
-    /// All strategies that a name stands for now, sorted by name.
+    /// Lists the current strategies, sorted by name.
     async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError>;
-    /// Lets a name stand for nothing. Returns whether it stood for something.
+    /// Deletes the record of a strategy; its component stays in the blobs. Returns whether
+    /// there was a record.
     async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError>;
 
-    /// Records a node, or what has changed of it.
+    /// Records a node. Replaces the record of the same id.
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError>;
-    /// All nodes, sorted by id.
+    /// Lists all nodes, sorted by id.
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError>;
-    /// Forgets a node. Returns whether it was known.
+    /// Deletes a node. Returns whether it was recorded.
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError>;
 }
 
 /// A version of a module that was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleRecord {
-    /// Name, version, digest.
+    /// Name, version and digest.
     pub module: ModuleVersion,
-    /// Of the artifact, in bytes.
+    /// Size of the artifact, in bytes.
     pub size: u64,
-    /// When.
+    /// When it was uploaded.
     pub uploaded_at: Timestamp,
-    /// By whom.
+    /// Who uploaded it.
     pub uploaded_by: String,
 }
 
 /// A strategy that was uploaded, or is built in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StrategyRecord {
-    /// Its name.
+    /// The name that deployments use.
     pub name: StrategyName,
-    /// The version that it says of itself.
+    /// The version that the component declares.
     pub version: String,
-    /// One sentence.
+    /// One sentence, for lists.
     pub summary: String,
     /// JSON Schema (2020-12) of its configuration.
     pub config_schema: serde_json::Value,
-    /// Of the component, which the blobs hold.
+    /// Digest of the component, which is stored in the blobs.
     pub digest: Digest,
-    /// The version of the contract that it was built for.
+    /// The version of the WIT contract that the component was built for.
     pub wit: Version,
-    /// Whether it came with the engine: such a one cannot be deleted or replaced.
+    /// Whether it came with the engine. A built-in strategy cannot be deleted or replaced.
     pub built_in: bool,
-    /// When.
+    /// When it was uploaded.
     pub uploaded_at: Timestamp,
-    /// By whom.
+    /// Who uploaded it.
     pub uploaded_by: String,
 }
 
 /// A node that has registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
-    /// Its name.
+    /// The node's name.
     pub id: NodeId,
-    /// Which environment it belongs to.
+    /// The environment that the node belongs to.
     pub environment: Environment,
-    /// Where it stands, if it says so.
+    /// Where the node stands, if its operator configured it.
     pub zone: Option<String>,
-    /// What its operator says of it.
+    /// Labels that its operator configured.
     pub labels: BTreeMap<String, String>,
-    /// Where it takes orders: `http://host:port`.
+    /// Address of its control API, which takes orders: `http://host:port`.
     pub control_url: String,
-    /// Where it answers requests: `http://host:port`.
+    /// Address where it serves requests: `http://host:port` or `https://host:port`.
     pub data_url: String,
     /// When it registered first.
     pub registered_at: Timestamp,

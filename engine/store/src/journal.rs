@@ -1,3 +1,5 @@
+//! The [`Journal`] trait: the contract of every store, and its types.
+
 use async_trait::async_trait;
 use hotswap_core::{
     Append, DeploymentId, Environment, Event, Fence, Header, Lifecycle, ModuleName, Status,
@@ -5,37 +7,78 @@ use hotswap_core::{
 };
 use tokio::sync::broadcast;
 
-/// Boxed so that every store can tell its own story.
+/// The error of the store below. Boxed because every store has its own error type.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// The journals of all deployments.
+/// The journals of all deployments: the contract of every store.
 ///
-/// Every implementation passes the suite in `tests/`. All methods are safe to cancel:
-/// an append that was cancelled has either happened whole or not at all, and reading
-/// the head tells which.
+/// Every implementation passes the suite in `tests/suite`.
+///
+/// # Guarantees
+/// - **Durability.** When a write ([`create`](Self::create),
+///   [`acquire_lease`](Self::acquire_lease), [`append`](Self::append)) returns `Ok`, it is on
+///   disk, together with every write that happened before it. A crash loses none of them.
+/// - **Atomicity.** A write happens whole or not at all, whether it fails, is cancelled or is
+///   cut off by a crash. After an error other than `Store` nothing was written. After a
+///   `Store` error the outcome is unknown: read [`head`](Self::head) to learn it.
+/// - **Isolation.** Writes happen one after the other, whoever calls them at the same time.
+///   Reads see only what is durable, and everything that was acknowledged before they began.
+/// - **Cancel safety.** Every method may be cancelled. A cancelled write may still happen;
+///   [`head`](Self::head) tells. A write that is issued later happens later.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// Begins a journal with [`hotswap_core::EventBody::Requested`] as event 0. Durable once it returns.
+    /// Creates a journal with [`hotswap_core::EventBody::Requested`] as event 0.
+    ///
+    /// At most one deployment of a module in an environment is open, that is, has not ended.
+    /// Of several concurrent calls for the same module and environment, one succeeds.
+    ///
+    /// # Preconditions
+    /// No deployment has had this id before.
     ///
     /// # Errors
-    /// [`CreateError::Busy`] where a deployment of the same module in the same environment
-    /// has not ended: at most one does not, whoever asks at the same time.
+    /// - [`CreateError::Busy`] if a deployment of the same module in the same environment is
+    ///   open.
+    /// - [`CreateError::Store`] if the store failed, or if the id belongs to a deployment that
+    ///   has ended.
     async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError>;
 
-    /// Takes the right to drive a deployment: raises the store's fence by one and binds it
-    /// to the deployment. Durable once it returns; appends under an older fence fail from then on.
-    async fn lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError>;
-
-    /// Appends events, all or none. Durable once it returns, together with every append
-    /// that happened before it. Appends of many callers share one write to disk.
+    /// Acquires the right to drive a deployment: raises the store's fence by one and binds it
+    /// to the deployment. From then on appends under an older fence are rejected.
+    ///
+    /// Fences rise over all deployments of the store and across restarts. No event is
+    /// appended, and subscribers are not notified. A cancelled call may have revoked the
+    /// lease of the previous holder.
     ///
     /// # Errors
-    /// [`AppendError::Conflict`] where the journal is longer than expected: read what came
-    /// in between and try again. [`AppendError::Fenced`] where another engine has taken the
-    /// lease: stop at once. [`AppendError::IllegalTransition`] where an event cannot follow.
+    /// - [`ReadError::Unknown`] if there is no such deployment.
+    /// - [`ReadError::Store`] if the store failed.
+    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError>;
+
+    /// Appends events, all or none, and returns where the journal then ends. Appends of many
+    /// callers share one write to disk.
+    ///
+    /// This is a compare-and-set on the deployment, its next sequence number and its fence. An
+    /// append without a fence, for what people ask for, needs no lease. An append of no
+    /// events only compares: it writes nothing and notifies no subscriber.
+    ///
+    /// # Errors
+    /// Checked in this order; nothing is appended:
+    /// - [`AppendError::Unknown`] if there is no such deployment.
+    /// - [`AppendError::Fenced`] if the fence is not the deployment's, because another engine
+    ///   has acquired the lease, or no engine has yet. Stop at once: do not read and retry.
+    /// - [`AppendError::Conflict`] if the journal does not end where the caller expects. Read
+    ///   the events in between, then retry.
+    /// - [`AppendError::IllegalTransition`] if one of the events cannot follow those before it.
+    ///
+    /// [`AppendError::Store`] if the store failed: whether the events were appended is unknown.
     async fn append(&self, append: Append) -> Result<Head, AppendError>;
 
-    /// At most `limit` events of a deployment, from sequence number `from` on, in order.
+    /// Returns at most `limit` events of a deployment, ordered by sequence number, beginning
+    /// with number `from`. Empty if there are none.
+    ///
+    /// # Errors
+    /// - [`ReadError::Unknown`] if there is no such deployment.
+    /// - [`ReadError::Store`] if the store failed.
     async fn events(
         &self,
         deployment: DeploymentId,
@@ -43,52 +86,75 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Event>, ReadError>;
 
-    /// The tail of all journals as one: at most `limit` events of all deployments with a
-    /// higher position, in order of position. None where there is nothing new.
+    /// Returns at most `limit` events of all deployments, ordered by position, beginning with
+    /// the first one after `position`. Empty if there are none.
     ///
-    /// Positions become visible in order: once an event can be read, no other one will ever
-    /// appear below it. Whoever reads on from the last position that they saw misses none
-    /// and sees none twice, within one [`epoch`](Self::epoch).
-    async fn since(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError>;
+    /// Positions become visible in order: once an event can be read, no event ever appears
+    /// below it. A reader that continues from the last position it has seen therefore misses
+    /// no event and sees none twice, as long as the [`epoch`](Self::epoch) stays the same.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError>;
 
-    /// The position of the last event; 0 where there is none yet. Never lower than what
-    /// this store, or the news of it, has told before.
-    async fn position(&self) -> Result<u64, ReadError>;
+    /// Returns the position of the last event, or 0 if there is none. Never lower than a
+    /// position that this store has returned or notified subscribers of before.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn last_position(&self) -> Result<u64, ReadError>;
 
-    /// A word made at random when the store was made, and kept for its life: positions that
-    /// were seen in another epoch mean nothing here. A copy of a store has the epoch of
-    /// what it was copied from.
+    /// Random id, fixed when the store is created. Positions of another epoch mean nothing in
+    /// this store. A copy of a store keeps the epoch of the original.
     fn epoch(&self) -> &str;
 
-    /// Where a deployment is.
+    /// Returns where a deployment's journal ends.
+    ///
+    /// # Errors
+    /// - [`ReadError::Unknown`] if there is no such deployment.
+    /// - [`ReadError::Store`] if the store failed.
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError>;
 
-    /// The deployments that have not ended, oldest first.
-    async fn open(&self) -> Result<Vec<DeploymentId>, ReadError>;
+    /// Lists the deployments that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError>;
 
-    /// Deployments, newest first.
+    /// Lists deployments, newest first.
+    ///
+    /// # Errors
+    /// - [`ReadError::Unknown`] if there is no deployment with the id in [`Query::before`].
+    /// - [`ReadError::Store`] if the store failed.
     async fn list(&self, query: &Query) -> Result<Page, ReadError>;
 
-    /// The deployments that last succeeded for a module in an environment, newest first,
-    /// at most `limit`: the first is what should run there.
-    async fn succeeded(
+    /// Lists at most `limit` deployments of a module in an environment that succeeded, newest
+    /// first. The first one is the version that should run there.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn succeeded_deployments(
         &self,
         module: &ModuleName,
         environment: &Environment,
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError>;
 
-    /// Tells of every append from now on, after it is durable. A receiver that falls
-    /// behind misses some and is told so; the journal has them all.
+    /// Subscribes to every create and append from now on, in order of position. A
+    /// notification is sent once the events are durable and readable. Writes that were
+    /// acknowledged before the subscription are not part of it.
+    ///
+    /// A receiver that falls behind loses the oldest notifications and is told so
+    /// ([`broadcast::error::RecvError::Lagged`]). The journal still has the events.
     fn subscribe(&self) -> broadcast::Receiver<Appended>;
 }
 
-/// The right to drive a deployment.
+/// The right to drive a deployment, until another engine acquires it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// To be given with every append and every order to a node.
+    /// Pass it with every append and every order to a node.
     pub fence: Fence,
-    /// Where the deployment is.
+    /// Where the journal ended when the lease was acquired.
     pub head: Head,
 }
 
@@ -97,74 +163,76 @@ pub struct Lease {
 pub struct Head {
     /// The sequence number of the next event.
     pub next_seq: u64,
-    /// What its events say of the deployment's life.
+    /// The state of the deployment, folded over its events.
     pub lifecycle: Lifecycle,
 }
 
-/// An event, and the deployment that it is of.
+/// An event with its deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Of which deployment.
+    /// The deployment whose journal holds the event.
     pub deployment: DeploymentId,
-    /// What happened to it.
+    /// The event.
     pub event: Event,
 }
 
-/// Something was appended.
+/// Notification of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// To which journal.
+    /// The deployment whose journal grew.
     pub deployment: DeploymentId,
-    /// Where that ends now.
+    /// Where the journal ends after this append.
     pub head: Head,
-    /// The position of its last event among those of all deployments.
+    /// The position of the append's last event, counted over all deployments.
     pub position: u64,
-    /// Whether the engine that drives the deployment did it, rather than a person.
+    /// True if the engine that drives the deployment appended, false if a person did.
     pub fenced: bool,
 }
 
-/// Which deployments to list.
+/// Which deployments to list. Conditions that are `None` match every deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Only of this module.
+    /// Deployments of this module.
     pub module: Option<ModuleName>,
-    /// Only in this environment.
+    /// Deployments in this environment.
     pub environment: Option<Environment>,
-    /// Only with this status.
+    /// Deployments with this status.
     pub status: Option<Status>,
-    /// Only older than this one.
+    /// Deployments older than this one.
     pub before: Option<DeploymentId>,
-    /// At most that many, at least 1.
+    /// Maximum number of deployments to return. 0 counts as 1.
     pub limit: usize,
 }
 
-/// Some of the deployments that a query asked for.
+/// A part of the deployments that match a [`Query`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Newest first.
     pub deployments: Vec<DeploymentId>,
-    /// Whether there are more: ask again with the last one as `before`.
+    /// Whether more deployments match. For the next page, set [`Query::before`] to the last
+    /// deployment of this one.
     pub more: bool,
 }
 
-/// Why no journal was begun.
+/// Why [`Journal::create`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// Another deployment of the module in the environment has not ended.
+    /// Another deployment of the module in the environment is open.
     #[error("deployment {0} of the same module in the same environment has not ended")]
     Busy(DeploymentId),
-    /// The store failed; whether the journal was begun is unknown.
-    #[error("the store could not begin the journal")]
+    /// The store failed. Whether the journal was created is unknown.
+    #[error("the store could not create the journal")]
     Store(#[source] Source),
 }
 
-/// Why nothing was appended.
+/// Why [`Journal::append`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The journal is longer than the appender thought.
+    /// The journal does not end where the caller expected.
     #[error("the journal's next event is number {}", .0.next_seq)]
     Conflict(Head),
-    /// Another engine drives the deployment.
+    /// Another engine drives the deployment, under this fence. 0 if none has acquired a lease
+    /// yet.
     #[error("the lease has passed to another engine, with fence {}", .0.0)]
     Fenced(Fence),
     /// One of the events cannot follow those before it.
@@ -173,18 +241,18 @@ pub enum AppendError {
     /// There is no such deployment.
     #[error("no deployment {0}")]
     Unknown(DeploymentId),
-    /// The store failed; whether the events were appended is unknown.
-    #[error("the store could not append")]
+    /// The store failed. Whether the events were appended is unknown.
+    #[error("the store could not append to the journal")]
     Store(#[source] Source),
 }
 
-/// Why nothing could be read.
+/// Why reading failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is no such deployment.
     #[error("no deployment {0}")]
     Unknown(DeploymentId),
     /// The store failed.
-    #[error("the store could not read")]
+    #[error("the store could not read the journal")]
     Store(#[source] Source),
 }

@@ -1,20 +1,19 @@
-//! Where the engine keeps what must not be lost: the journals of deployments
-//! ([`Journal`]), the catalogue of modules, strategies and nodes ([`Catalogue`]), and the
-//! bytes of artifacts ([`Blobs`]).
+//! The engine's durable state: the journals of deployments ([`Journal`]), the catalogue of
+//! modules, strategies and nodes ([`Catalogue`]), and the bytes of artifacts ([`Blobs`]).
 //!
-//! [`Sqlite`] is the store of an engine that is one process: one file, nothing to run.
+//! [`Sqlite`] is the store of a single-process engine: one file, no server to run.
 //!
 //! ```
 //! # async fn example(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
 //! use hotswap_store::{Blobs, Journal, Sqlite};
 //!
 //! let store = Sqlite::open(folder.join("engine.db")).await?;
-//! let blobs = Blobs::at(folder.join("blobs"), 64 << 20).await?;
+//! let blobs = Blobs::open_folder(folder.join("blobs"), 64 << 20).await?;
 //! let mut writer = blobs.writer().await?;
 //! writer.write(b"an artifact").await?;
 //! let digest = writer.finish(None).await?;
 //! assert_eq!(blobs.read(digest).await?.as_deref(), Some(&b"an artifact"[..]));
-//! assert!(store.open().await?.is_empty());
+//! assert!(store.open_deployments().await?.is_empty());
 //! store.close().await;
 //! # Ok(())
 //! # }
@@ -24,14 +23,12 @@
 
 pub mod blobs;
 mod catalogue;
-mod error;
 mod journal;
 mod sqlite;
 
 pub use blobs::{Blob, Blobs};
 pub use catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
-pub use error::Error;
 pub use journal::{
     AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
 };
-pub use sqlite::Sqlite;
+pub use sqlite::{Error, Sqlite};

@@ -1,4 +1,4 @@
-//! The suite, for the store of one process; and what is its own: its file, and crashes.
+//! The SQLite store: the suite of every store, and tests of its file and of crashes.
 
 #[path = "sqlite/crash.rs"]
 mod crash;
@@ -11,19 +11,19 @@ use std::path::PathBuf;
 use hotswap_store::Sqlite;
 use tempfile::TempDir;
 
-use crate::suite::{Stores, suite};
+use crate::suite::{StoreFixture, suite};
 
-struct Files {
+struct SqliteFixture {
     folder: TempDir,
 }
 
-impl Files {
+impl SqliteFixture {
     fn path(&self) -> PathBuf {
         self.folder.path().join("data/engine.db")
     }
 }
 
-impl Stores for Files {
+impl StoreFixture for SqliteFixture {
     type Store = Sqlite;
 
     fn new() -> Self {
@@ -40,4 +40,4 @@ impl Stores for Files {
     }
 }
 
-suite!(Files);
+suite!(SqliteFixture);

@@ -243,7 +243,7 @@ async fn head(mut body: crate::body::Body) -> String {
 
 fn name(text: &str) -> Result<ModuleName, Problem> {
     text.parse()
-        .map_err(|error: hotswap_core::name::Error| bad(error.to_string()))
+        .map_err(|error: hotswap_core::ParseError| bad(error.to_string()))
 }
 
 fn bad(detail: String) -> Problem {

@@ -1,4 +1,4 @@
-//! How many nodes: a count or a share.
+//! A number of nodes: a count or a percentage.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +9,23 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// A number of nodes: a count, or a percentage of however many there are.
+/// A number of nodes: a count, or a percentage of a list of nodes.
 ///
-/// In JSON a count is a number, `2`, and a percentage a string, `"25%"`. Neither can
-/// be nothing, so a strategy that takes one always moves on.
+/// In JSON a count is a number, `2`, and a percentage is a string, `"25%"`. An amount is
+/// never zero, so a strategy that updates an amount of nodes always makes progress.
+///
+/// ```
+/// use hotswap_sdk::Amount;
+///
+/// let nodes = ["a", "b", "c", "d", "e"];
+/// let (first, rest) = Amount::percent(25).split(&nodes); // rounded up
+/// assert_eq!((first, rest), (&["a", "b"][..], &["c", "d", "e"][..]));
+///
+/// let batches: Vec<_> = Amount::count(2).batches(&nodes).collect();
+/// assert_eq!(batches, [&["a", "b"][..], &["c", "d"], &["e"]]);
+///
+/// assert_eq!("25%".parse(), Ok(Amount::percent(25)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(Kind);
 
@@ -23,13 +36,13 @@ enum Kind {
 }
 
 impl Amount {
-    /// So many nodes; 0 is taken for 1.
+    /// A count of nodes. 0 becomes 1.
     #[must_use]
     pub const fn count(nodes: u32) -> Self {
         Self(Kind::Count(if nodes == 0 { 1 } else { nodes }))
     }
 
-    /// So many hundredths of the nodes; taken for 1 or 100 where it lies outside.
+    /// A percentage of the nodes. 0 becomes 1, and more than 100 becomes 100.
     #[must_use]
     pub const fn percent(percent: u8) -> Self {
         Self(Kind::Percent(match percent {
@@ -39,7 +52,8 @@ impl Amount {
         }))
     }
 
-    /// How many that is of `total`: rounded up, at least 1, at most `total`.
+    /// How many nodes this is out of `total`: rounded up, at least 1, at most `total`. It is 0
+    /// only if `total` is 0.
     #[must_use]
     pub fn of(self, total: usize) -> usize {
         let wanted = match self.0 {
@@ -49,13 +63,13 @@ impl Amount {
         wanted.min(total)
     }
 
-    /// The first so many of `nodes`, and the rest.
+    /// Splits `nodes` into the first nodes, as many as this amount, and the rest.
     #[must_use]
     pub fn split<T>(self, nodes: &[T]) -> (&[T], &[T]) {
         nodes.split_at(self.of(nodes.len()))
     }
 
-    /// `nodes` in batches of so many; the last may be smaller.
+    /// Splits `nodes` into batches of this amount. The last batch may be smaller.
     pub fn batches<T>(self, nodes: &[T]) -> Chunks<'_, T> {
         nodes.chunks(self.of(nodes.len()).max(1))
     }
@@ -73,22 +87,22 @@ impl fmt::Display for Amount {
 impl FromStr for Amount {
     type Err = String;
 
-    /// Reads `2` or `25%`.
+    /// Parses `2` or `25%`.
     ///
     /// # Errors
-    /// One sentence, for nothing, for more than 100 % and for anything else.
+    /// One sentence, if the text is zero, more than 100 % or not an amount.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is neither a count like 2 nor a percentage like 25%");
+        let invalid = || format!("{text:?} is neither a count like 2 nor a percentage like 25%");
         let (digits, percent) = match text.strip_suffix('%') {
             Some(digits) => (digits, true),
             None => (text, false),
         };
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong());
+            return Err(invalid());
         }
-        let number: u32 = digits.parse().map_err(|_| wrong())?;
+        let number: u32 = digits.parse().map_err(|_| invalid())?;
         match (number, percent) {
-            (0, _) => Err(format!("{text:?} is no node at all: 1 is the least")),
+            (0, _) => Err(format!("{text:?} is zero: use at least 1")),
             (1..=100, true) => Ok(Self(Kind::Percent(number as u8))),
             (_, true) => Err(format!("{text:?} is more than 100%")),
             (_, false) => Ok(Self(Kind::Count(number))),
@@ -107,9 +121,9 @@ impl Serialize for Amount {
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
+        struct AmountVisitor;
 
-        impl Visitor<'_> for Either {
+        impl Visitor<'_> for AmountVisitor {
             type Value = Amount;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,7 +142,7 @@ impl<'de> Deserialize<'de> for Amount {
             }
         }
 
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(AmountVisitor)
     }
 }
 
@@ -153,7 +167,7 @@ mod tests {
     use super::Amount;
 
     #[test]
-    fn a_share_is_rounded_up_and_never_nothing() {
+    fn percentage_is_rounded_up_and_never_zero() {
         assert_eq!(Amount::percent(10).of(4), 1);
         assert_eq!(Amount::percent(30).of(4), 2);
         assert_eq!(Amount::percent(50).of(5), 3);
@@ -163,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_at_most_all() {
+    fn count_is_limited_to_the_total() {
         assert_eq!(Amount::count(2).of(6), 2);
         assert_eq!(Amount::count(9).of(6), 6);
         assert_eq!(Amount::count(0).of(6), 1);
     }
 
     #[test]
-    fn lists_are_split_and_cut_into_batches() {
+    fn lists_are_split_and_batched() {
         assert_eq!(
             Amount::percent(25).split(&[1, 2, 3]),
             (&[1][..], &[2, 3][..])
@@ -197,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_too_much_and_nonsense_are_refused() {
+    fn zero_too_much_and_nonsense_are_rejected() {
         for json in [
             "0",
             "-1",
@@ -214,6 +228,6 @@ mod tests {
             assert!(serde_json::from_str::<Amount>(json).is_err(), "{json}");
         }
         let error = "0%".parse::<Amount>().unwrap_err();
-        assert_eq!(error, "\"0%\" is no node at all: 1 is the least");
+        assert_eq!(error, "\"0%\" is zero: use at least 1");
     }
 }

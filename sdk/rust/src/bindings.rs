@@ -1,5 +1,5 @@
-//! What `wit-bindgen` makes of the contract. Not for authors: the types of the
-//! crate's root say the same more pleasantly, and change less.
+//! Types and functions that `wit-bindgen` generates from the contract. Authors use the types
+//! in the crate root instead: these are easier to use and change less.
 #![allow(missing_docs, clippy::all)]
 
 wit_bindgen::generate!({

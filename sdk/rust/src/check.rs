@@ -1,4 +1,4 @@
-//! Conditions on what the new version does.
+//! Conditions that the new version must meet.
 
 use std::fmt;
 
@@ -9,56 +9,63 @@ use crate::bindings::hotswap::strategy::analysis;
 
 const MIB: f64 = 1_048_576.0;
 
-/// What is measured.
+/// What a check measures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// Failed requests per request, 0 to 1.
     #[default]
     ErrorRate,
-    /// Time that half of the requests stay below, in milliseconds.
+    /// Median latency, in milliseconds.
     LatencyP50,
-    /// Time that 95 of 100 requests stay below, in milliseconds.
+    /// 95th percentile of the latency, in milliseconds.
     LatencyP95,
-    /// Time that 99 of 100 requests stay below, in milliseconds.
+    /// 99th percentile of the latency, in milliseconds.
     LatencyP99,
-    /// Cores in use by the node's process.
+    /// Processor cores that the node's process uses.
     Cpu,
-    /// Bytes held by the version's instances.
+    /// Bytes of memory that an instance of the version uses, on average.
     Memory,
 }
 
 /// One condition on one metric of the new version.
 ///
+/// [`Fleet::soak`](crate::Fleet::soak) judges checks. The baseline is the previous version on
+/// the nodes that the soak names.
+///
 /// ```
 /// use hotswap_sdk::Check;
 ///
-/// // At most half as many errors again as the version before, and never over 5 %.
+/// // At most 50 % more errors than the baseline, and never more than 5 % of the requests.
 /// let check = Check::error_rate().max_increase(0.5).max(0.05);
+///
+/// // Without a baseline only the maximum can be judged.
+/// assert_eq!(check.absolute(), Some(Check::error_rate().max(0.05)));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(description = "One condition on one metric of the new version.")]
 #[schemars(extend("anyOf" = [{"required": ["max"]}, {"required": ["maxIncrease"]}]))]
 pub struct Check {
-    /// What is measured: errors as a fraction of requests, latencies in milliseconds,
-    /// cpu in cores, memory in bytes.
+    /// What to measure. The units are: a fraction of the requests for `error-rate`,
+    /// milliseconds for latencies, cores for `cpu`, bytes for `memory`.
     pub metric: Metric,
-    /// Highest value allowed, in the metric's unit; null for no limit.
+    /// Highest value that is allowed, in the unit of the metric. Null sets no limit.
     #[schemars(range(min = 0.0))]
     pub max: Option<f64>,
-    /// Highest rise over the version before, as a fraction: 0.5 is half as much again;
-    /// null for no comparison.
+    /// Highest increase over the previous version that is allowed, as a fraction: 0.5 allows
+    /// 50 % more. Null makes no comparison.
     #[schemars(range(min = 0.0))]
     pub max_increase: Option<f64>,
-    /// A rise below this is never a failure, in the metric's unit; null for the
-    /// metric's own floor: latency 10 ms, cpu 0.05 cores, memory 16 MiB.
+    /// An increase below this value never fails the check, in the unit of the metric. Null
+    /// uses the default of the metric: 10 ms for latencies, 0.05 cores for `cpu`, 16 MiB for
+    /// `memory`, none for `error-rate`.
     #[schemars(range(min = 0.0))]
     pub min_increase: Option<f64>,
 }
 
 impl Metric {
-    /// The name by which the engine knows it, and JSON too.
+    /// The name in the contract and in JSON: `error-rate`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,9 +78,12 @@ impl Metric {
         }
     }
 
-    /// The rise that is only noise where the baseline is tiny: 2 ms of latency would
-    /// else be "100 % more" than 1 ms, and end a good rollout. Error rates have none,
-    /// for the engine judges those by a test that knows how many requests it saw.
+    /// The default of [`Check::min_increase`], in the unit of the metric: smaller increases
+    /// are noise on a small baseline. Otherwise 2 ms of latency would be "100 % more" than
+    /// 1 ms, and end a good rollout.
+    ///
+    /// `None` for error rates: the engine judges these with a statistical test, which takes
+    /// the number of requests into account.
     #[must_use]
     pub const fn floor(self) -> Option<f64> {
         match self {
@@ -92,8 +102,8 @@ impl fmt::Display for Metric {
 }
 
 impl Check {
-    /// A condition on a metric. It needs a limit to judge anything: [`Check::max`],
-    /// [`Check::max_increase`] or both.
+    /// A check of a metric, without a limit. Add [`Check::max`], [`Check::max_increase`] or
+    /// both.
     #[must_use]
     pub const fn new(metric: Metric) -> Self {
         Self {
@@ -104,54 +114,54 @@ impl Check {
         }
     }
 
-    /// A condition on failed requests per request.
+    /// A check of failed requests per request, 0 to 1.
     #[must_use]
     pub const fn error_rate() -> Self {
         Self::new(Metric::ErrorRate)
     }
 
-    /// A condition on the 95th percentile of the latency, in milliseconds.
+    /// A check of the 95th percentile of the latency, in milliseconds.
     #[must_use]
     pub const fn latency() -> Self {
         Self::new(Metric::LatencyP95)
     }
 
-    /// A condition on the cores in use by the node's process.
+    /// A check of the processor cores that the node's process uses.
     #[must_use]
     pub const fn cpu() -> Self {
         Self::new(Metric::Cpu)
     }
 
-    /// A condition on the bytes held by the version's instances.
+    /// A check of the bytes of memory that an instance of the version uses, on average.
     #[must_use]
     pub const fn memory() -> Self {
         Self::new(Metric::Memory)
     }
 
-    /// Allow this value at most, in the metric's unit.
+    /// Allows at most this value, in the unit of the metric.
     #[must_use]
     pub const fn max(mut self, value: f64) -> Self {
         self.max = Some(value);
         self
     }
 
-    /// Allow this rise over the version before at most, as a fraction.
+    /// Allows at most this increase over the baseline, as a fraction: 0.5 allows 50 % more.
     #[must_use]
     pub const fn max_increase(mut self, fraction: f64) -> Self {
         self.max_increase = Some(fraction);
         self
     }
 
-    /// Never fail for a rise smaller than this, in the metric's unit. 0 takes away
-    /// the metric's own [floor](Metric::floor).
+    /// Ignores increases smaller than this, in the unit of the metric. 0 removes the
+    /// [default](Metric::floor) of the metric.
     #[must_use]
     pub const fn min_increase(mut self, value: f64) -> Self {
         self.min_increase = Some(value);
         self
     }
 
-    /// What is left of the condition where there is no version before to compare
-    /// with: its [`max`](Check::max), or nothing.
+    /// The part of the check that needs no baseline: its [`max`](Check::max). `None` if it
+    /// has none.
     #[must_use]
     pub fn absolute(&self) -> Option<Self> {
         self.max.map(|max| Self::new(self.metric).max(max))
@@ -176,7 +186,7 @@ mod tests {
     use crate::bindings::hotswap::strategy::analysis;
 
     #[test]
-    fn a_relative_check_has_its_metrics_floor_unless_told() {
+    fn relative_check_uses_the_floor_of_its_metric_by_default() {
         let raw = analysis::Check::from(&Check::latency().max_increase(1.0));
         assert_eq!(
             (raw.metric.as_str(), raw.min_increase),
@@ -189,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_baseline_only_the_maximum_is_left() {
+    fn absolute_check_keeps_only_the_maximum() {
         let both = Check::cpu().max(2.0).max_increase(0.3);
         assert_eq!(both.absolute(), Some(Check::cpu().max(2.0)));
         assert_eq!(Check::cpu().max_increase(0.3).absolute(), None);
     }
 
     #[test]
-    fn json_names_are_those_of_the_contract() {
+    fn json_uses_the_names_of_the_contract() {
         let check: Check =
             serde_json::from_str(r#"{"metric": "latency-p99", "maxIncrease": 1}"#).unwrap();
         assert_eq!(check, Check::new(Metric::LatencyP99).max_increase(1.0));

@@ -1,45 +1,62 @@
-//! Why a strategy gives up.
+//! Why a strategy fails.
 
 use std::fmt;
 
-use crate::{Act, Decision, NodeError, Span, Verdict};
+use crate::{Decision, NodeError, Operation, Span, Verdict};
 
-/// How many nodes a sentence names before it counts the rest: a fleet of thousands
-/// that fails as one must not fill the log.
-const NAMED: usize = 5;
+/// How many nodes an error names before it counts the rest. An error of a fleet of thousands
+/// must not fill the log.
+const NAMED_NODES: usize = 5;
 
-/// What a strategy comes to: nothing to say, or the reason for which the rollout is
-/// taken back.
+/// The result of a strategy. An error rolls the deployment back.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// Why a strategy gives up. The text is one sentence, and people read it as the
-/// reason of the rollback. A strategy's own reasons come in by `?` from a string.
+/// Why a strategy fails. People read the text, which is one sentence, as the reason of the
+/// rollback.
+///
+/// A string converts into an error, so a strategy can give a reason of its own:
+///
+/// ```
+/// use hotswap_sdk::{Node, Plan, Result};
+///
+/// fn nodes_in_zone<'a>(plan: &'a Plan<()>, zone: &str) -> Result<Vec<&'a Node>> {
+///     let nodes: Vec<_> = plan
+///         .nodes
+///         .iter()
+///         .filter(|node| node.zone.as_deref() == Some(zone))
+///         .collect();
+///     if nodes.is_empty() {
+///         return Err(format!("no node in zone {zone}").into());
+///     }
+///     Ok(nodes)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nodes did not do what they were asked.
+    /// An operation failed on some nodes.
     Nodes {
-        /// What they were asked.
-        act: Act,
-        /// How many were asked.
-        asked: usize,
-        /// Those that did not, and why; in the order asked.
+        /// The operation.
+        operation: Operation,
+        /// How many nodes it was requested on.
+        requested: usize,
+        /// The nodes on which it failed, each with the reason, in the order of the request.
         failed: Vec<(String, NodeError)>,
     },
-    /// Nodes that run the new version no longer report in.
+    /// Nodes that run the new version stopped reporting in.
     Gone(Vec<String>),
-    /// The new version did worse than was allowed, or too little was seen of it.
+    /// A check failed, or there was too little data to judge it.
     Verdict(Verdict),
-    /// A person did not approve, or nobody did in time.
+    /// A person rejected, or the timeout passed without a decision.
     NotApproved {
-        /// What was decided.
+        /// The decision. `by` is empty if the timeout passed.
         decision: Decision,
-        /// How long it was waited for.
+        /// How long the strategy was prepared to wait.
         timeout: Span,
     },
-    /// The configuration does not make sense.
+    /// The configuration is invalid in a way that its schema does not express.
     Config(String),
-    /// A reason of the strategy's own.
+    /// A reason that the strategy gives itself.
     Message(String),
 }
 
@@ -48,37 +65,39 @@ impl std::error::Error for Error {}
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nodes { act, failed, .. } if failed.len() == 1 => {
+            Self::Nodes {
+                operation, failed, ..
+            } if failed.len() == 1 => {
                 let (node, reason) = &failed[0];
-                write!(f, "{node} {}: {reason}", act.failure())
+                write!(f, "{node} {}: {reason}", operation.failure())
             }
-            Self::Nodes { act, asked, failed } => {
-                write!(f, "{} of {asked} nodes {}: ", failed.len(), act.failure())?;
+            Self::Nodes {
+                operation,
+                requested,
+                failed,
+            } => {
+                let count = failed.len();
+                write!(f, "{count} of {requested} nodes {}: ", operation.failure())?;
                 list(f, failed, |f, (node, reason)| {
                     write!(f, "{node} ({reason})")
                 })
             }
             Self::Gone(nodes) => {
                 list(f, nodes, |f, node| f.write_str(node))?;
-                let verb = if nodes.len() == 1 {
-                    "reports"
-                } else {
-                    "report"
-                };
-                write!(f, " no longer {verb} in since the new version runs there")
+                f.write_str(" stopped reporting in after the switch to the new version")
             }
             Self::Verdict(verdict) => verdict.fmt(f),
             Self::NotApproved { decision, timeout } if decision.by.is_empty() => {
-                write!(f, "nobody approved within {timeout}")
+                write!(f, "no approval within {timeout}")
             }
             Self::NotApproved { decision, .. } => {
-                write!(f, "{} did not approve", decision.by)?;
+                write!(f, "rejected by {}", decision.by)?;
                 match &decision.comment {
                     Some(comment) => write!(f, ": {comment}"),
                     None => Ok(()),
                 }
             }
-            Self::Config(reason) => write!(f, "the configuration does not fit: {reason}"),
+            Self::Config(reason) => write!(f, "the configuration is invalid: {reason}"),
             Self::Message(reason) => f.write_str(reason),
         }
     }
@@ -96,19 +115,19 @@ impl From<&str> for Error {
     }
 }
 
-/// Writes the first few, and how many more there are.
+/// Writes the first few items, and counts the rest.
 fn list<T>(
     f: &mut fmt::Formatter<'_>,
     all: &[T],
     write_one: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
 ) -> fmt::Result {
-    for (index, one) in all.iter().take(NAMED).enumerate() {
+    for (index, one) in all.iter().take(NAMED_NODES).enumerate() {
         if index > 0 {
             f.write_str(", ")?;
         }
         write_one(f, one)?;
     }
-    match all.len().saturating_sub(NAMED) {
+    match all.len().saturating_sub(NAMED_NODES) {
         0 => Ok(()),
         more => write!(f, " and {more} more"),
     }
@@ -117,18 +136,18 @@ fn list<T>(
 #[cfg(test)]
 mod tests {
     use super::Error;
-    use crate::{Act, Decision, NodeError, Span};
+    use crate::{Decision, NodeError, Operation, Span};
 
     #[test]
-    fn many_failed_nodes_are_named_up_to_a_point() {
+    fn error_names_the_first_failed_nodes_and_counts_the_rest() {
         let failed = |n: usize| {
             (1..=n)
                 .map(|i| (format!("n{i}"), NodeError::Refused("full".into())))
                 .collect()
         };
         let error = Error::Nodes {
-            act: Act::Promote,
-            asked: 9,
+            operation: Operation::Promote,
+            requested: 9,
             failed: failed(2),
         };
         assert_eq!(
@@ -136,8 +155,8 @@ mod tests {
             "2 of 9 nodes could not promote the new version: n1 (refused: full), n2 (refused: full)"
         );
         let error = Error::Nodes {
-            act: Act::Probe,
-            asked: 9,
+            operation: Operation::Probe,
+            requested: 9,
             failed: failed(7),
         };
         assert!(
@@ -147,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_that_never_came_is_told_from_a_refusal() {
+    fn error_distinguishes_a_timeout_from_a_rejection() {
         let decision = Decision {
             approved: false,
             by: String::new(),
@@ -157,7 +176,7 @@ mod tests {
             decision,
             timeout: Span::hours(1),
         };
-        assert_eq!(error.to_string(), "nobody approved within 1h");
+        assert_eq!(error.to_string(), "no approval within 1h");
         let decision = Decision {
             approved: false,
             by: "ann".into(),
@@ -167,6 +186,6 @@ mod tests {
             decision,
             timeout: Span::hours(1),
         };
-        assert_eq!(error.to_string(), "ann did not approve: too late today");
+        assert_eq!(error.to_string(), "rejected by ann: too late today");
     }
 }

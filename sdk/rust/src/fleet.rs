@@ -1,93 +1,115 @@
-//! What can be done to the nodes.
+//! Operations on the nodes of a deployment.
 
 use std::fmt;
 use std::rc::Rc;
 
 use crate::{Check, Error, Health, Host, Node, NodeResult, Probe, Result, Results, Span, Verdict};
 
-/// The nodes of this deployment, and what can be done to them.
+/// The nodes of this deployment, and the operations on them.
 ///
-/// Every call acts on the listed nodes side by side, within the limits of the
-/// environment's policy. A list may hold nodes, references to nodes or ids; with an
-/// empty one nothing is asked of the engine. A node that is not in the plan ends the
-/// deployment.
+/// Each call acts on the listed nodes concurrently, within the limits of the environment's
+/// policy. A list may hold nodes, references to nodes or ids. An empty list makes no call. A
+/// node that is not in the plan ends the deployment.
+///
+/// ```
+/// use hotswap_sdk::testing::ScriptedFleet;
+/// use hotswap_sdk::{Check, Probe, Span};
+///
+/// let script = ScriptedFleet::new(3);
+/// let (fleet, nodes) = (script.fleet(), script.nodes());
+///
+/// fleet.stage(&nodes).all()?;
+/// fleet.probe(&nodes, &Probe::get("/health")).all()?;
+/// fleet.shift(&nodes, 10).all()?;
+/// let checks = [Check::error_rate().max_increase(0.5)];
+/// // Both versions answer on all nodes, so the same nodes are canary and baseline.
+/// fleet.soak(Span::mins(5), &nodes, &nodes, &checks).passed()?;
+/// fleet.promote(&nodes).all()?;
+///
+/// assert_eq!(script.updated(), ["node-1", "node-2", "node-3"]);
+/// # Ok::<(), hotswap_sdk::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Fleet {
     host: Rc<dyn Host>,
 }
 
-/// What nodes can be asked to do.
+/// An operation on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Act {
+pub enum Operation {
     /// Load the new version beside the active one.
     Stage,
     /// Send a share of the requests to the staged version.
     Shift,
     /// Make the staged version the active one.
     Promote,
-    /// Go back to the version from before the deployment.
+    /// Return to the version that was active when the deployment began.
     Revert,
-    /// Have the staged version answer a request.
+    /// Send a request to the staged version until it answers as expected.
     Probe,
 }
 
 impl Fleet {
-    /// A fleet that `host` answers for. Strategies are given theirs.
+    /// A fleet whose calls `host` answers. [`Strategy::run`](crate::Strategy::run) gets its
+    /// fleet as a parameter.
     #[must_use]
     pub fn new(host: Rc<dyn Host>) -> Self {
         Self { host }
     }
 
-    /// The nodes as they are now, in the order of the plan.
+    /// The current state of the nodes, in the order of the plan.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
         self.host.nodes()
     }
 
-    /// Stage and promote: the new version answers on these nodes.
+    /// Stages and promotes: afterwards the new version answers all requests on these nodes.
     ///
     /// # Errors
-    /// [`Error::Nodes`], if any node did not stage, whereupon none is promoted, or if
-    /// any did not promote.
+    /// [`Error::Nodes`] if any node fails. If a node fails to stage, no node is promoted.
     pub fn deploy<N: AsRef<str>>(&self, nodes: &[N]) -> Result {
         self.stage(nodes).all()?;
         self.promote(nodes).all()
     }
 
-    /// Load the new version beside the active one. It answers no request yet.
+    /// Loads the new version beside the active one. It answers no requests yet.
     pub fn stage<N: AsRef<str>>(&self, nodes: &[N]) -> Results {
-        self.ask(Act::Stage, nodes, |host, ids| host.stage(ids))
+        self.call(Operation::Stage, nodes, |host, ids| host.stage(ids))
     }
 
-    /// Send `percent` of each node's requests to the staged version. Over 100 ends the
-    /// deployment.
+    /// Sends `percent` of the requests of each node to the staged version. More than 100 ends
+    /// the deployment.
     pub fn shift<N: AsRef<str>>(&self, nodes: &[N], percent: u8) -> Results {
-        self.ask(Act::Shift, nodes, |host, ids| host.shift(ids, percent))
+        self.call(Operation::Shift, nodes, |host, ids| {
+            host.shift(ids, percent)
+        })
     }
 
-    /// Make the staged version the active one. Requests in flight end where they began;
-    /// the version before stays loaded until the deployment ends.
+    /// Makes the staged version the active one. A request in flight ends on the version where
+    /// it began. The previous version stays loaded until the deployment ends.
     pub fn promote<N: AsRef<str>>(&self, nodes: &[N]) -> Results {
-        self.ask(Act::Promote, nodes, |host, ids| host.promote(ids))
+        self.call(Operation::Promote, nodes, |host, ids| host.promote(ids))
     }
 
-    /// Go back to the version that was active when the deployment began. Needed only
-    /// by a strategy that goes on afterwards: returning an error reverts every node.
+    /// Returns to the version that was active when the deployment began. Only a strategy that
+    /// continues afterwards needs this: when [`Strategy::run`](crate::Strategy::run) returns an
+    /// error, the engine reverts every touched node.
     pub fn revert<N: AsRef<str>>(&self, nodes: &[N]) -> Results {
-        self.ask(Act::Revert, nodes, |host, ids| host.revert(ids))
+        self.call(Operation::Revert, nodes, |host, ids| host.revert(ids))
     }
 
-    /// Ask the staged version of each node directly, past all routing, until it answers
-    /// as expected or the probe's timeout has passed.
+    /// Sends a request directly to the staged version on each node, bypassing the routing,
+    /// until it answers as expected or the timeout of the probe has passed.
     pub fn probe<N: AsRef<str>>(&self, nodes: &[N], probe: &Probe) -> Results {
-        self.ask(Act::Probe, nodes, |host, ids| host.probe(ids, probe))
+        self.call(Operation::Probe, nodes, |host, ids| host.probe(ids, probe))
     }
 
-    /// Watch the new version on the nodes `canary` for `window`, next to what the
-    /// version before does on the nodes `baseline`. Where both name a node, its
-    /// requests are told apart by the version that answered. Ends early when a check
-    /// has certainly failed. Without checks it only waits.
-    #[must_use = "a failed verdict is only noticed by looking: `.unless_failed()?`"]
+    /// Measures the new version on the nodes `canary` for `window`, compares it with the
+    /// previous version on the nodes `baseline`, and judges `checks`. A node may be in both
+    /// lists: its requests are then attributed to the version that answered them.
+    ///
+    /// Ends early when a check has certainly failed. Without checks it only waits.
+    #[must_use = "a failed verdict has no effect unless it is inspected: `.unless_failed()?`"]
     pub fn soak<N: AsRef<str>>(
         &self,
         window: Span,
@@ -98,16 +120,16 @@ impl Fleet {
         self.host.soak(window, &ids(canary), &ids(baseline), checks)
     }
 
-    /// Fine if none of these nodes has fallen silent.
+    /// Checks that all these nodes still report in.
     ///
     /// # Errors
-    /// [`Error::Gone`], with the nodes whose health is critical.
+    /// [`Error::Gone`] with the nodes whose health is critical.
     pub fn ensure_alive<N: AsRef<str>>(&self, nodes: &[N]) -> Result {
         let gone: Vec<String> = self
             .nodes()
             .into_iter()
             .filter(|node| node.health == Health::Critical)
-            .filter(|node| nodes.iter().any(|asked| asked.as_ref() == node.id))
+            .filter(|node| nodes.iter().any(|listed| listed.as_ref() == node.id))
             .map(|node| node.id)
             .collect();
         if gone.is_empty() {
@@ -117,18 +139,18 @@ impl Fleet {
         }
     }
 
-    fn ask<N: AsRef<str>>(
+    fn call<N: AsRef<str>>(
         &self,
-        act: Act,
+        operation: Operation,
         nodes: &[N],
-        call: impl FnOnce(&dyn Host, &[String]) -> Vec<NodeResult>,
+        request: impl FnOnce(&dyn Host, &[String]) -> Vec<NodeResult>,
     ) -> Results {
-        let answers = if nodes.is_empty() {
+        let results = if nodes.is_empty() {
             Vec::new()
         } else {
-            call(&*self.host, &ids(nodes))
+            request(&*self.host, &ids(nodes))
         };
-        Results::new(act, answers)
+        Results::new(operation, results)
     }
 }
 
@@ -138,21 +160,21 @@ impl fmt::Debug for Fleet {
     }
 }
 
-impl Act {
-    /// How a sentence about a node that did not do it goes on.
+impl Operation {
+    /// Completes the sentence "node-1 …" if the operation failed.
     pub(crate) const fn failure(self) -> &'static str {
         match self {
             Self::Stage => "could not stage the new version",
             Self::Shift => "could not shift requests to the new version",
             Self::Promote => "could not promote the new version",
-            Self::Revert => "could not go back to the version before",
+            Self::Revert => "could not revert to the previous version",
             Self::Probe => "did not answer the probe as expected",
         }
     }
 }
 
 /// `stage`.
-impl fmt::Display for Act {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stage => "stage",

@@ -1,34 +1,34 @@
-//! The way in and out of a component.
+//! Connects a strategy with the imports and exports of its component.
 
 use std::panic;
 use std::rc::Rc;
 
 use crate::bindings::exports::hotswap::strategy::guest;
 use crate::bindings::hotswap::strategy::{analysis, control, fleet};
-use crate::control::cut;
+use crate::control::truncate;
 use crate::{
     Check, Control, Decision, Fleet, Host, Level, Node, NodeResult, Plan, Probe, Span, Strategy,
     Verdict,
 };
 
-/// The engine, behind the component's imports.
+/// The engine, called through the component's imports.
 struct Engine;
 
-/// Runs a strategy on the engine.
+/// Runs a strategy. The engine answers its calls.
 ///
 /// # Errors
-/// The strategy's own, as text.
+/// The error of the strategy, as text.
 pub fn run<S: Strategy>(plan: guest::Plan) -> Result<(), String> {
-    report_panics();
+    log_panics();
     let host: Rc<dyn Host> = Rc::new(Engine);
     Plan::try_from(plan)
         .and_then(|plan| S::run(&plan, &Fleet::new(Rc::clone(&host)), &Control::new(host)))
         .map_err(|error| error.to_string())
 }
 
-/// A panic ends in a trap, which has no text, and there is no standard error stream
-/// to read: the log is the only way for the message to reach a person.
-fn report_panics() {
+/// Logs the message of a panic. A panic ends in a trap, which carries no text, and a component
+/// has no standard error stream: only the log takes the message to a person.
+fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let place = match info.location() {
             Some(place) => format!(" at {}:{}", place.file(), place.line()),
@@ -37,7 +37,7 @@ fn report_panics() {
         let text = info.payload_as_str().unwrap_or("no message");
         control::log(
             Level::Error,
-            cut(&format!("the strategy panicked{place}: {text}")),
+            truncate(&format!("the strategy panicked{place}: {text}")),
         );
     }));
 }

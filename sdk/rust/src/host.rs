@@ -1,25 +1,26 @@
-//! What stands behind the handles.
+//! The interface behind [`Fleet`](crate::Fleet) and [`Control`](crate::Control).
 
 use crate::{Check, Decision, Level, Node, NodeResult, Probe, Span, Verdict};
 
-/// What answers a strategy's calls: the engine, or a script in a test.
+/// Answers the calls of a strategy: the engine, or a
+/// [`ScriptedFleet`](crate::testing::ScriptedFleet) in a test.
 ///
-/// It says what the contract says, call by call; strategies use [`crate::Fleet`] and
-/// [`crate::Control`] instead.
+/// Each method is one call of the contract. Strategies use [`Fleet`](crate::Fleet) and
+/// [`Control`](crate::Control) instead.
 pub trait Host {
-    /// The nodes as they are now, in the order of the plan.
+    /// Returns the current state of the nodes, in the order of the plan.
     fn nodes(&self) -> Vec<Node>;
-    /// Load the new version beside the active one.
+    /// Loads the new version beside the active one.
     fn stage(&self, nodes: &[String]) -> Vec<NodeResult>;
-    /// Send so many hundredths of the requests to the staged version.
+    /// Sends this percentage of the requests to the staged version.
     fn shift(&self, nodes: &[String], percent: u8) -> Vec<NodeResult>;
-    /// Make the staged version the active one.
+    /// Makes the staged version the active one.
     fn promote(&self, nodes: &[String]) -> Vec<NodeResult>;
-    /// Go back to the version from before the deployment.
+    /// Returns to the version that was active when the deployment began.
     fn revert(&self, nodes: &[String]) -> Vec<NodeResult>;
-    /// Ask the staged version directly until it answers as expected.
+    /// Sends a request to the staged version until it answers as expected.
     fn probe(&self, nodes: &[String], probe: &Probe) -> Vec<NodeResult>;
-    /// Watch the new version next to the one before.
+    /// Measures the new version beside the previous one, and judges the checks.
     fn soak(
         &self,
         window: Span,
@@ -27,14 +28,14 @@ pub trait Host {
         baseline: &[String],
         checks: &[Check],
     ) -> Verdict;
-    /// Milliseconds since the Unix epoch, by the journaled clock.
+    /// Returns milliseconds since the Unix epoch, from the journaled clock.
     fn now(&self) -> u64;
-    /// Wait, durably.
+    /// Waits durably.
     fn sleep(&self, span: Span);
-    /// Wait for a person.
+    /// Waits until a person decides, or the timeout passes.
     fn approval(&self, prompt: &str, timeout: Span) -> Decision;
-    /// Tell watchers where the deployment is.
+    /// Reports progress to clients that watch.
     fn progress(&self, stage: &str, percent: u8);
-    /// Add a line to the deployment's log.
+    /// Adds a line to the deployment's log.
     fn log(&self, level: Level, message: &str);
 }

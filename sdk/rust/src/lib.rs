@@ -1,25 +1,27 @@
-//! Write deployment strategies for HotSwap.
+//! SDK for deployment strategies of HotSwap.
 //!
-//! A strategy is ordinary sequential code: it acts on the fleet, waits, looks at the
-//! result and goes on. The engine journals every answer, so the code is durable
-//! without knowing it, and puts every touched node back if it returns an error,
-//! panics or runs past its deadline. There is no clean-up to write.
+//! A strategy is ordinary sequential code: it operates on nodes, waits, looks at the results
+//! and continues. The engine journals every answer, so a strategy survives a crash of the
+//! engine without any code for it. If a strategy returns an error, panics or misses its
+//! deadline, the engine reverts every touched node. A strategy never needs clean-up code.
 //!
-//! This is a whole one. It updates a first part of the fleet, watches it next to
-//! the rest, and updates the rest.
+//! # Example
+//!
+//! A complete strategy and its test. It updates some nodes, compares them with the others, and
+//! then updates the others.
 //!
 //! ```
 //! use hotswap_sdk::{Amount, Check, Control, Fleet, Plan, Result, Span, Strategy};
 //! use schemars::JsonSchema;
 //! use serde::{Deserialize, Serialize};
 //!
-//! /// How `pilot` rolls out.
+//! /// Settings of `pilot`.
 //! #[derive(Deserialize, Serialize, JsonSchema)]
 //! #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 //! struct Config {
-//!     /// Nodes that go first: a count, or a percentage of all.
+//!     /// How many nodes to update first: a count, or a percentage of all nodes.
 //!     first: Amount,
-//!     /// How long they are watched before the rest follows.
+//!     /// How long to measure the first nodes before the others are updated.
 //!     watch: Span,
 //! }
 //!
@@ -34,7 +36,7 @@
 //! impl Strategy for Pilot {
 //!     type Config = Config;
 //!     const NAME: &'static str = "pilot";
-//!     const SUMMARY: &'static str = "A few nodes first, then the rest.";
+//!     const SUMMARY: &'static str = "Updates a few nodes, measures them, then updates the rest.";
 //!
 //!     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
 //!         let (first, rest) = plan.config.first.split(&plan.nodes);
@@ -49,8 +51,8 @@
 //!
 //! hotswap_sdk::register!(Pilot);
 //!
-//! // And its test, which needs no WebAssembly: a fleet that follows a script.
-//! use hotswap_sdk::testing::{Act, ScriptedFleet};
+//! // The test runs natively, against a fleet that follows a script.
+//! use hotswap_sdk::testing::{Operation, ScriptedFleet};
 //!
 //! let fleet = ScriptedFleet::new(4);
 //! fleet.run::<Pilot>(Config::default()).unwrap();
@@ -65,7 +67,7 @@
 //!     ]
 //! );
 //!
-//! let fleet = ScriptedFleet::new(4).unreachable(Act::Stage, "node-3", "no answer in 10 s");
+//! let fleet = ScriptedFleet::new(4).unreachable(Operation::Stage, "node-3", "no answer in 10 s");
 //! let error = fleet.run::<Pilot>(Config::default()).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
@@ -73,18 +75,29 @@
 //! );
 //! ```
 //!
-//! Build it as a `cdylib` for `wasm32-unknown-unknown` and make a component of it;
-//! the strategy guide in the repository's `docs/` goes through all the steps.
+//! To run a strategy, build it as a `cdylib` for `wasm32-unknown-unknown`, make a component of
+//! it and upload it. `docs/STRATEGY_GUIDE.md` in the repository explains each step.
+//!
+//! # Where to begin
+//!
+//! | to | see |
+//! |---|---|
+//! | define a strategy and its settings | [`Strategy`], [`register!`], [`NoConfig`], [`Amount`], [`Span`] |
+//! | operate on nodes | [`Fleet`], [`Results`], [`Probe`] |
+//! | judge the new version | [`Fleet::soak`], [`Check`], [`Verdict`] |
+//! | wait, ask a person, report progress | [`Control`], [`Stages`] |
+//! | give a reason for a rollback | [`Error`] |
+//! | test a strategy | [`testing`] |
 //!
 //! # Rules
 //!
-//! - **Deterministic.** The engine replays a strategy from the top after a crash and
-//!   compares each call with the journal. Decide by the plan and by answers alone:
-//!   no clock but [`Control::now`], no random numbers, no global state.
-//! - **Sealed in.** A component that imports anything but the strategy interfaces is
-//!   refused when it is uploaded. On `wasm32-unknown-unknown` nothing else gets in.
-//! - **One sentence.** The error that [`Strategy::run`] returns is what people see as
-//!   the reason of the rollback. Errors of this crate name nodes, checks and figures.
+//! - **Be deterministic.** After a crash the engine runs a strategy again from the top, and
+//!   compares each call with the journal. Use only the plan and the answers to calls to make
+//!   decisions: no clock except [`Control::now`], no random numbers, no global state.
+//! - **Import nothing else.** The engine rejects a component that imports anything but the
+//!   interfaces of the contract. Built for `wasm32-unknown-unknown`, a strategy cannot.
+//! - **Return one sentence.** People read the error that [`Strategy::run`] returns as the
+//!   reason of the rollback. The errors of this crate name the nodes, checks and values.
 
 mod amount;
 #[doc(hidden)]
@@ -112,7 +125,7 @@ pub use amount::Amount;
 pub use check::{Check, Metric};
 pub use control::{Control, Decision, Level};
 pub use error::{Error, Result};
-pub use fleet::{Act, Fleet};
+pub use fleet::{Fleet, Operation};
 pub use host::Host;
 pub use node::{Health, ModuleVersion, Node, NodeError, NodeResult};
 pub use plan::Plan;

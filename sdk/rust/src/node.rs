@@ -1,4 +1,4 @@
-//! Nodes, what they run, and why they would not.
+//! Nodes, module versions, and the outcome of operations on nodes.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub use crate::bindings::hotswap::strategy::types::{
 };
 
 impl Node {
-    /// The value of a label, if the node has it.
+    /// The value of a label. `None` if the node does not have it.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels
@@ -17,8 +17,8 @@ impl Node {
     }
 }
 
-/// A node is asked for by its id: every call takes nodes, references to them and
-/// plain ids alike.
+/// The id of the node. So each call of [`Fleet`](crate::Fleet) accepts nodes, references to
+/// nodes, and ids.
 impl AsRef<str> for Node {
     fn as_ref(&self) -> &str {
         &self.id

@@ -1,23 +1,23 @@
-//! What is to be rolled out, and where.
+//! The task of a strategy.
 
 use serde::de::DeserializeOwned;
 
 use crate::bindings::exports::hotswap::strategy::guest;
 use crate::{Error, ModuleVersion, Node, Result};
 
-/// What is to be rolled out, and where, and how.
+/// What to roll out, to which nodes, and with which configuration.
 #[derive(Clone, Debug)]
 pub struct Plan<C> {
-    /// The deployment's id.
+    /// The id of the deployment.
     pub deployment: String,
-    /// `production`, or any other name.
+    /// The name of the environment: `production`.
     pub environment: String,
-    /// What to roll out.
+    /// The module version to roll out.
     pub module: ModuleVersion,
-    /// Where, sorted by id, as things stood when the deployment began. No other node
-    /// can be touched.
+    /// The nodes to roll out to, sorted by id, in the state when the deployment began. The
+    /// strategy cannot touch any other node.
     pub nodes: Vec<Node>,
-    /// The strategy's configuration, with defaults for what the request left out.
+    /// The configuration of the strategy. Settings that the request omits have their defaults.
     pub config: C,
 }
 
@@ -25,8 +25,8 @@ impl<C: DeserializeOwned> TryFrom<guest::Plan> for Plan<C> {
     type Error = Error;
 
     /// # Errors
-    /// [`Error::Config`], if the configuration does not fit the type. The engine has
-    /// checked it against the schema, so then the schema and the type differ.
+    /// [`Error::Config`] if the configuration does not match the type `C`. The engine has
+    /// validated it against the schema, so this means that the schema and the type differ.
     fn try_from(raw: guest::Plan) -> Result<Self> {
         let config =
             serde_json::from_str(&raw.config).map_err(|error| Error::Config(error.to_string()))?;

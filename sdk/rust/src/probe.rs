@@ -1,4 +1,4 @@
-//! Requests that the staged version must answer.
+//! Requests that test the staged version.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Span;
 use crate::bindings::hotswap::strategy::fleet::HttpProbe;
 
-/// A request that must be answered as expected before a version counts as good.
+/// A request that the staged version must answer as expected.
 ///
 /// ```
 /// use hotswap_sdk::{Probe, Span};
@@ -17,20 +17,20 @@ use crate::bindings::hotswap::strategy::fleet::HttpProbe;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Probe {
-    /// Path and query that is asked for, beginning with `/`.
+    /// Path and query of the request. Begins with `/`.
     #[schemars(regex(pattern = "^/"))]
     pub path: String,
-    /// The status that the answer must have.
+    /// The HTTP status that the response must have.
     #[schemars(range(min = 100, max = 599))]
     pub status: u16,
-    /// Text that the body must contain within its first 64 KiB; null asks for none.
+    /// Text that the first 64 KiB of the response body must contain. Null accepts any body.
     pub body: Option<String>,
-    /// How long to ask again before the node counts as unhealthy.
+    /// How long to retry before the node counts as unhealthy.
     pub timeout: Span,
 }
 
 impl Probe {
-    /// Expect status 200 of this path within five minutes.
+    /// A probe of this path that expects status 200 within five minutes.
     #[must_use]
     pub fn get(path: impl Into<String>) -> Self {
         Self {
@@ -41,21 +41,21 @@ impl Probe {
         }
     }
 
-    /// Expect another status.
+    /// Sets the expected status.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// Expect a body that contains `text`.
+    /// Expects a response body that contains `text`.
     #[must_use]
     pub fn body(mut self, text: impl Into<String>) -> Self {
         self.body = Some(text.into());
         self
     }
 
-    /// Give up after another time.
+    /// Sets how long to retry.
     #[must_use]
     pub fn timeout(mut self, timeout: Span) -> Self {
         self.timeout = timeout;

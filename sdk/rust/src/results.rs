@@ -1,37 +1,52 @@
-//! What became of one call on many nodes.
+//! The outcome of one operation on many nodes.
 
-use crate::{Act, Error, NodeError, NodeResult, Result};
+use crate::{Error, NodeError, NodeResult, Operation, Result};
 
-/// What became of a call, node by node, in the order asked.
+/// The outcome of one operation on each of several nodes, in the order of the request.
 ///
-/// Most strategies say `.all()?`. One that tolerates failures looks closer; nodes
-/// that failed count against the environment's policy all the same.
+/// Most strategies call `.all()?`. A strategy that tolerates failures can look at each node.
+/// Nodes that failed count against the environment's policy in any case.
+///
+/// ```
+/// use hotswap_sdk::Operation;
+/// use hotswap_sdk::testing::ScriptedFleet;
+///
+/// let script = ScriptedFleet::new(3).refuse(Operation::Stage, "node-2", "no memory");
+/// let (fleet, nodes) = (script.fleet(), script.nodes());
+///
+/// let staged = fleet.stage(&nodes);
+/// let ready: Vec<String> = staged.succeeded().map(str::to_owned).collect();
+/// assert_eq!(ready, ["node-1", "node-3"]);
+/// staged.tolerate(1)?; // at most one node may fail
+/// fleet.promote(&ready).all()?; // no node may fail
+/// # Ok::<(), hotswap_sdk::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
-#[must_use = "nodes that failed are only noticed by looking, most simply with `.all()?`"]
+#[must_use = "failed nodes have no effect unless the results are inspected: `.all()?`"]
 pub struct Results {
-    act: Act,
+    operation: Operation,
     nodes: Vec<NodeResult>,
 }
 
 impl Results {
-    pub(crate) fn new(act: Act, nodes: Vec<NodeResult>) -> Self {
-        Self { act, nodes }
+    pub(crate) fn new(operation: Operation, nodes: Vec<NodeResult>) -> Self {
+        Self { operation, nodes }
     }
 
-    /// Fine if every node did it.
+    /// Checks that the operation succeeded on every node.
     ///
     /// # Errors
-    /// [`Error::Nodes`], if any did not: it names them, and why.
+    /// [`Error::Nodes`] names the nodes that failed, each with the reason.
     pub fn all(self) -> Result {
         self.tolerate(0)
     }
 
-    /// Fine if at most `failures` nodes did not do it.
+    /// Checks that the operation failed on at most `failures` nodes.
     ///
     /// # Errors
-    /// [`Error::Nodes`], if more did not: it names them, and why.
+    /// [`Error::Nodes`] names all nodes that failed, each with the reason.
     pub fn tolerate(self, failures: usize) -> Result {
-        let (act, asked) = (self.act, self.nodes.len());
+        let (operation, requested) = (self.operation, self.nodes.len());
         let failed: Vec<_> = self
             .nodes
             .into_iter()
@@ -40,19 +55,23 @@ impl Results {
         if failed.len() <= failures {
             Ok(())
         } else {
-            Err(Error::Nodes { act, asked, failed })
+            Err(Error::Nodes {
+                operation,
+                requested,
+                failed,
+            })
         }
     }
 
-    /// The nodes that did it.
-    pub fn done(&self) -> impl Iterator<Item = &str> {
+    /// The nodes on which the operation succeeded.
+    pub fn succeeded(&self) -> impl Iterator<Item = &str> {
         self.nodes
             .iter()
             .filter(|result| result.outcome.is_ok())
             .map(|result| result.node.as_str())
     }
 
-    /// The nodes that did not, and why.
+    /// The nodes on which the operation failed, each with the reason.
     pub fn failed(&self) -> impl Iterator<Item = (&str, &NodeError)> {
         self.nodes.iter().filter_map(|result| {
             result
@@ -63,7 +82,7 @@ impl Results {
         })
     }
 
-    /// The answers as they came, one for each node in the order asked.
+    /// One result for each node, in the order of the request.
     #[must_use]
     pub fn into_inner(self) -> Vec<NodeResult> {
         self.nodes
@@ -73,12 +92,12 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::Results;
-    use crate::{Act, NodeError, NodeResult};
+    use crate::{NodeError, NodeResult, Operation};
 
     fn results() -> Results {
         let refused = || Err(NodeError::Refused("no memory".into()));
         Results::new(
-            Act::Stage,
+            Operation::Stage,
             vec![
                 NodeResult {
                     node: "a".into(),
@@ -108,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn those_that_did_can_be_gone_on_with() {
-        assert_eq!(results().done().collect::<Vec<_>>(), ["a"]);
+    fn results_list_succeeded_and_failed_nodes() {
+        assert_eq!(results().succeeded().collect::<Vec<_>>(), ["a"]);
         assert_eq!(
             results().failed().map(|(node, _)| node).collect::<Vec<_>>(),
             ["b", "c"]

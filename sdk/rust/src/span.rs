@@ -1,4 +1,4 @@
-//! Spans of time, as people write them.
+//! Durations in the notation that people write.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// Largest first, so that printing can take what fits and go on with the rest.
+/// Units in milliseconds, largest first, which is the order in which they are printed.
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
@@ -18,37 +18,44 @@ const UNITS: [(&str, u64); 5] = [
     ("ms", 1),
 ];
 
-/// A span of time in whole milliseconds.
+/// A duration in whole milliseconds.
 ///
-/// In JSON it is a string of numbers with units, `"30s"`, `"500ms"`, `"1m30s"`; the
-/// units are `d`, `h`, `m`, `s` and `ms`. A bare number is refused, for nobody can
-/// tell seconds from milliseconds by looking at it.
+/// In JSON it is a string of numbers with units: `"30s"`, `"500ms"`, `"1m30s"`. The units are
+/// `d`, `h`, `m`, `s` and `ms`. A number without a unit is rejected, because it does not show
+/// whether it means seconds or milliseconds.
+///
+/// ```
+/// use hotswap_sdk::Span;
+///
+/// assert_eq!("1m30s".parse(), Ok(Span::secs(90)));
+/// assert_eq!(Span::mins(90).to_string(), "1h30m");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(u64);
 
 impl Span {
-    /// No time at all.
+    /// A span of zero.
     pub const ZERO: Self = Self(0);
 
-    /// So many milliseconds.
+    /// A span of milliseconds.
     #[must_use]
     pub const fn millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// So many seconds.
+    /// A span of seconds.
     #[must_use]
     pub const fn secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1000))
     }
 
-    /// So many minutes.
+    /// A span of minutes.
     #[must_use]
     pub const fn mins(mins: u64) -> Self {
         Self(mins.saturating_mul(60_000))
     }
 
-    /// So many hours.
+    /// A span of hours.
     #[must_use]
     pub const fn hours(hours: u64) -> Self {
         Self(hours.saturating_mul(3_600_000))
@@ -60,7 +67,7 @@ impl Span {
         self.0
     }
 
-    /// Whether it is no time at all.
+    /// Whether the span is zero.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0
@@ -92,18 +99,20 @@ impl fmt::Display for Span {
 impl FromStr for Span {
     type Err = String;
 
-    /// Reads `1m30s`.
+    /// Parses `1m30s`.
     ///
     /// # Errors
-    /// One sentence, where a number or a unit is missing or unknown, or the sum does
-    /// not fit 64 bits of milliseconds.
+    /// One sentence, if a number is missing, a unit is missing or unknown, or the span exceeds
+    /// 64 bits of milliseconds.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
+        let invalid =
             || format!("{text:?} is not a span of time like \"30s\", \"500ms\" or \"1m30s\"");
         let mut rest = text;
         let mut total = 0_u64;
         while !rest.is_empty() {
-            let unit = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+            let unit = rest
+                .find(|c: char| !c.is_ascii_digit())
+                .ok_or_else(invalid)?;
             let (number, tail) = rest.split_at(unit);
             let end = tail
                 .find(|c: char| c.is_ascii_digit())
@@ -112,16 +121,16 @@ impl FromStr for Span {
             let (_, millis) = UNITS
                 .iter()
                 .find(|(name, _)| *name == unit)
-                .ok_or_else(wrong)?;
-            let number: u64 = number.parse().map_err(|_| wrong())?;
+                .ok_or_else(invalid)?;
+            let number: u64 = number.parse().map_err(|_| invalid())?;
             total = number
                 .checked_mul(*millis)
                 .and_then(|part| total.checked_add(part))
-                .ok_or_else(|| format!("{text:?} is too long a time"))?;
+                .ok_or_else(|| format!("{text:?} is too long"))?;
             rest = tail;
         }
         if text.is_empty() {
-            Err(wrong())
+            Err(invalid())
         } else {
             Ok(Self(total))
         }
@@ -136,9 +145,9 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        struct SpanVisitor;
 
-        impl Visitor<'_> for Text {
+        impl Visitor<'_> for SpanVisitor {
             type Value = Span;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,7 +159,7 @@ impl<'de> Deserialize<'de> for Span {
             }
         }
 
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_str(SpanVisitor)
     }
 }
 
@@ -174,7 +183,7 @@ mod tests {
     use super::Span;
 
     #[test]
-    fn text_and_back() {
+    fn text_is_parsed_and_printed() {
         for (text, millis) in [
             ("0s", 0),
             ("500ms", 500),
@@ -192,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_text_is_rejected() {
         let long = format!("{}d", u64::MAX);
         for text in [
             "", "30", "s", "30 s", "-1s", "1.5s", "30sec", "1m30", "é", "3é", &long,

@@ -1,18 +1,27 @@
-//! Progress, stage by stage.
+//! Progress reports, stage by stage.
 
 use crate::Control;
 
-/// Reports stages one after the other, each worth the same share of 100.
+/// Reports stages one after the other. Each is worth the same share of 100.
+/// [`Control::stages`] makes one.
 ///
 /// ```
-/// use hotswap_sdk::Control;
+/// use hotswap_sdk::testing::ScriptedFleet;
 ///
-/// fn rows(control: &Control, rows: &[&str]) {
-///     let mut stages = control.stages(rows.len());
-///     for _row in rows {
-///         stages.next("row"); // "row 1 of 3" at 0 %, "row 2 of 3" at 33 % …
-///     }
-/// }
+/// let script = ScriptedFleet::new(3);
+/// let control = script.control();
+/// let mut stages = control.stages(3);
+/// stages.begin("warm up");
+/// stages.next("batch");
+/// stages.next("batch");
+/// assert_eq!(
+///     script.stages(),
+///     [
+///         ("warm up".to_owned(), 0),
+///         ("batch 2 of 3".to_owned(), 33),
+///         ("batch 3 of 3".to_owned(), 66),
+///     ]
+/// );
 /// ```
 #[derive(Debug)]
 pub struct Stages<'a> {
@@ -30,7 +39,7 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// Begin the next stage, by its own name.
+    /// Begins the next stage, with this name.
     pub fn begin(&mut self, name: impl AsRef<str>) {
         let percent = (self.begun * 100 / self.total).min(100);
         self.control
@@ -38,7 +47,7 @@ impl<'a> Stages<'a> {
         self.begun += 1;
     }
 
-    /// Begin the next stage, by its number: `batch 2 of 5`.
+    /// Begins the next stage, named after its number: `batch 2 of 5`.
     pub fn next(&mut self, noun: &str) {
         self.begin(format!("{noun} {} of {}", self.begun + 1, self.total));
     }

@@ -1,4 +1,4 @@
-//! What an author writes.
+//! The trait that an author implements, and the macro that makes a component of it.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -11,45 +11,84 @@ pub use crate::bindings::exports::hotswap::strategy::guest::Descriptor;
 use crate::{Control, Fleet, Plan, Result};
 
 /// A deployment strategy. [`register!`](crate::register) makes a component of it.
+///
+/// ```
+/// use hotswap_sdk::testing::ScriptedFleet;
+/// use hotswap_sdk::{Control, Fleet, NoConfig, Plan, Result, Span, Strategy};
+///
+/// /// Updates one node at a time.
+/// struct OneByOne;
+///
+/// impl Strategy for OneByOne {
+///     type Config = NoConfig;
+///     const NAME: &'static str = "one-by-one";
+///     const SUMMARY: &'static str = "Updates one node at a time, with a pause in between.";
+///
+///     fn run(plan: &Plan<NoConfig>, fleet: &Fleet, control: &Control) -> Result {
+///         let mut stages = control.stages(plan.nodes.len());
+///         for node in &plan.nodes {
+///             stages.next("node");
+///             fleet.deploy(&[node])?;
+///             control.sleep(Span::secs(30));
+///             fleet.ensure_alive(&[node])?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// hotswap_sdk::register!(OneByOne);
+///
+/// let script = ScriptedFleet::new(2);
+/// script.run::<OneByOne>(NoConfig {})?;
+/// assert_eq!(script.updated(), ["node-1", "node-2"]);
+/// # Ok::<(), hotswap_sdk::Error>(())
+/// ```
 pub trait Strategy {
-    /// What a request may set. Doc comments become descriptions and the `Default`
-    /// becomes the defaults of the JSON Schema, for which it takes
-    /// `#[serde(default, rename_all = "camelCase", deny_unknown_fields)]`.
-    /// [`NoConfig`] where there is nothing to set.
+    /// The settings of the strategy. [`NoConfig`] if it has none.
+    ///
+    /// The SDK generates a JSON Schema from the type: its doc comments become the
+    /// descriptions, and its `Default` becomes the defaults. Add
+    /// `#[serde(default, rename_all = "camelCase", deny_unknown_fields)]` to the type, and to
+    /// each struct inside it.
     type Config: DeserializeOwned + Serialize + JsonSchema + Default;
 
-    /// How requests name it: lower-case letters, digits and hyphens.
+    /// The name by which requests refer to the strategy: lower-case letters, digits and
+    /// hyphens.
     const NAME: &'static str;
 
-    /// One sentence, shown where a person chooses a strategy.
+    /// One sentence that helps a person to choose a strategy.
     const SUMMARY: &'static str;
 
-    /// The strategy's own version, semantic; that of the crate unless it is set.
+    /// The strategy's own version, semantic. `None` uses the version of the crate.
     const VERSION: Option<&'static str> = None;
 
-    /// Roll the module out. `Ok` keeps the new version.
+    /// Rolls the module out. `Ok` keeps the new version.
+    ///
+    /// The engine may call this again from the top after a crash or a long wait, so it must be
+    /// deterministic: see [the rules](crate#rules).
     ///
     /// # Errors
-    /// Any error takes the rollout back: the engine reverts every node that was
-    /// touched, and shows the error's text as the reason.
+    /// Any error rolls the deployment back: the engine reverts every touched node, and shows
+    /// the text of the error as the reason.
     fn run(plan: &Plan<Self::Config>, fleet: &Fleet, control: &Control) -> Result;
 }
 
-/// Nothing can be set.
+/// There are no settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
 
-/// A strategy that went through [`register!`](crate::register), which implements this.
+/// A registered strategy. [`register!`](crate::register) implements this trait.
 pub trait Registered: Strategy {
-    /// The version of the crate that registered it.
+    /// The version of the crate that registers the strategy.
     const CRATE_VERSION: &'static str;
 
-    /// The schema of its configuration, if it was registered with one.
+    /// The JSON Schema of the configuration, if it was passed to
+    /// [`register!`](crate::register).
     const SCHEMA: Option<&'static str> = None;
 }
 
-/// What the strategy says of itself when it is uploaded.
+/// How the strategy describes itself when it is uploaded.
 #[must_use]
 pub fn describe<S: Registered>() -> Descriptor {
     Descriptor {
@@ -60,12 +99,12 @@ pub fn describe<S: Registered>() -> Descriptor {
     }
 }
 
-/// The JSON Schema of the configuration, without references: whoever shows it as a
-/// form or as help need not resolve any.
+/// The JSON Schema of the configuration. It has no references, so that programs that show it
+/// as a form or as help need not resolve any.
 pub(crate) fn schema<S: Strategy>() -> String {
     let settings = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
-        .with_transform(RecursiveTransform(tidy));
+        .with_transform(RecursiveTransform(remove_rust_details));
     let mut schema = settings
         .into_generator()
         .into_root_schema_for::<S::Config>();
@@ -73,9 +112,9 @@ pub(crate) fn schema<S: Strategy>() -> String {
     schema.to_value().to_string()
 }
 
-/// Takes out what Rust alone means: the width of numbers, and where the source's lines
-/// end in a comment.
-fn tidy(schema: &mut Schema) {
+/// Removes what has a meaning only in Rust: the width of numbers, and line breaks in doc
+/// comments.
+fn remove_rust_details(schema: &mut Schema) {
     let is_number = |kind: &Value| {
         let names = ["number", "integer"].map(Value::from);
         match kind {
@@ -95,15 +134,15 @@ fn tidy(schema: &mut Schema) {
     }
 }
 
-/// Make a component of a strategy: once in a crate of type `cdylib`.
+/// Makes a component of a [`Strategy`]. Use it once in a crate of type `cdylib`.
 ///
-/// On other targets than WebAssembly it exports nothing, so that several strategies
-/// can be linked into one test.
+/// With `register!(Halves)` the component generates the schema of its configuration itself.
+/// With `register!(Halves, include_str!("schema.json"))` it contains a finished schema, which
+/// makes the component about a quarter smaller. `testing::assert_schema` checks that the file
+/// is up to date, and prints what it must contain.
 ///
-/// `register!(Halves)` has the component make the schema of its configuration itself.
-/// `register!(Halves, include_str!("schema.json"))` puts in a schema that was made
-/// before, which leaves a good deal of code out of the component;
-/// `testing::assert_schema` keeps the file true, and says what belongs into it.
+/// On targets other than WebAssembly the macro exports nothing, so several strategies can be
+/// linked into one test.
 #[macro_export]
 macro_rules! register {
     (@ $strategy:ty, $schema:expr) => {

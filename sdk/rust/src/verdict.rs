@@ -1,4 +1,4 @@
-//! What watching the new version came to.
+//! The result of a soak.
 
 use std::fmt;
 
@@ -8,39 +8,41 @@ use crate::{Error, Result};
 
 const MIB: f64 = 1_048_576.0;
 
-/// What a soak came to.
+/// The result of a [soak](crate::Fleet::soak).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// `Fail` if any finding failed; else `Inconclusive` if any was; else `Pass`.
+    /// `Fail` if any finding failed, otherwise `Inconclusive` if any finding was inconclusive,
+    /// otherwise `Pass`.
     pub judgement: Judgement,
-    /// One for each check, in the order asked.
+    /// One finding for each check, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
-/// What one check came to.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// What was measured: `error-rate`.
+    /// The metric that was measured: `error-rate`.
     pub metric: String,
-    /// What it came to.
+    /// Whether the check passed.
     pub judgement: Judgement,
-    /// The metric's value on the new version, where there is one.
+    /// The value of the metric on the new version, if there is one.
     pub canary: Option<f64>,
-    /// The metric's value on the version before, where there is one.
+    /// The value of the metric on the previous version, if there is one.
     pub baseline: Option<f64>,
-    /// Requests, or readings of a gauge, that were seen of the new version.
+    /// How many requests, or readings of a gauge, the value of the new version is based on.
     pub canary_samples: u64,
-    /// Requests, or readings of a gauge, that were seen of the version before.
+    /// How many requests, or readings of a gauge, the value of the previous version is based on.
     pub baseline_samples: u64,
-    /// One sentence for a person: what was compared, and why it passed or failed.
+    /// One sentence for people: what was compared, and why the check passed or failed.
     pub reason: String,
 }
 
 impl Verdict {
-    /// The verdict, unless it failed. It may be inconclusive; see [`Verdict::passed`].
+    /// Returns the verdict unless it failed. It may be inconclusive; [`Verdict::passed`] does
+    /// not accept that.
     ///
     /// # Errors
-    /// [`Error::Verdict`]: it names the checks that failed, with the figures.
+    /// [`Error::Verdict`] names the checks that failed, with the values.
     pub fn unless_failed(self) -> Result<Self> {
         match self.judgement {
             Judgement::Fail => Err(Error::Verdict(self)),
@@ -48,11 +50,11 @@ impl Verdict {
         }
     }
 
-    /// The verdict, if enough was seen to tell that the new version is good.
+    /// Returns the verdict if every check passed.
     ///
     /// # Errors
-    /// [`Error::Verdict`]: it names the checks that failed or saw too little, with the
-    /// figures.
+    /// [`Error::Verdict`] names the checks that failed, or those that were inconclusive, with
+    /// the values.
     pub fn passed(self) -> Result<Self> {
         match self.judgement {
             Judgement::Pass => Ok(self),
@@ -60,15 +62,15 @@ impl Verdict {
         }
     }
 
-    /// Whether too little was seen to tell.
+    /// Whether no check failed, but at least one had too few samples to judge.
     #[must_use]
     pub fn is_inconclusive(&self) -> bool {
         self.judgement == Judgement::Inconclusive
     }
 
-    /// The metrics of which too little was seen, for a message: `cpu, memory`.
+    /// The metrics with too few samples to judge, for a message: `cpu, memory`.
     #[must_use]
-    pub fn undecided(&self) -> String {
+    pub fn inconclusive_metrics(&self) -> String {
         let metrics: Vec<_> = self
             .findings
             .iter()
@@ -79,7 +81,7 @@ impl Verdict {
     }
 }
 
-/// The findings that made the verdict what it is, in one sentence.
+/// The findings that decided the verdict, in one sentence.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut decisive = self
@@ -88,25 +90,29 @@ impl fmt::Display for Verdict {
             .filter(|finding| finding.judgement == self.judgement);
         match decisive.next() {
             Some(first) if self.judgement != Judgement::Pass => first.fmt(f)?,
-            _ => return f.write_str(word(self.judgement)),
+            _ => return f.write_str(outcome(self.judgement)),
         }
         decisive.try_for_each(|finding| write!(f, "; {finding}"))
     }
 }
 
-/// `check error-rate failed: 9.8 % of 512 samples, before 0.1 % of 1024: …`
+/// `check error-rate failed: 9.80 % in 512 samples, baseline 0.10 % in 1024: …`
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "check {} {}", self.metric, word(self.judgement))?;
+        write!(f, "check {} {}", self.metric, outcome(self.judgement))?;
         let mut separator = ": ";
         if let Some(value) = self.canary {
-            let value = figure(&self.metric, value);
+            let value = format_value(&self.metric, value);
             write!(f, "{separator}{value} in {} samples", self.canary_samples)?;
             separator = ", ";
         }
         if let Some(value) = self.baseline {
-            let value = figure(&self.metric, value);
-            write!(f, "{separator}before {value} in {}", self.baseline_samples)?;
+            let value = format_value(&self.metric, value);
+            write!(
+                f,
+                "{separator}baseline {value} in {}",
+                self.baseline_samples
+            )?;
         }
         if self.reason.is_empty() {
             return Ok(());
@@ -138,7 +144,7 @@ impl From<analysis::Finding> for Finding {
     }
 }
 
-fn word(judgement: Judgement) -> &'static str {
+fn outcome(judgement: Judgement) -> &'static str {
     match judgement {
         Judgement::Pass => "passed",
         Judgement::Fail => "failed",
@@ -146,8 +152,8 @@ fn word(judgement: Judgement) -> &'static str {
     }
 }
 
-/// The value as people say it, in the metric's unit.
-fn figure(metric: &str, value: f64) -> String {
+/// The value in the unit that people use for the metric.
+fn format_value(metric: &str, value: f64) -> String {
     match metric {
         "error-rate" => format!("{:.2} %", value * 100.0),
         "cpu" => format!("{value:.2} cores"),
@@ -174,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_verdict_names_check_and_figures() {
+    fn failed_verdict_names_the_checks_and_values() {
         let verdict = Verdict {
             judgement: Judgement::Fail,
             findings: vec![
@@ -185,14 +191,14 @@ mod tests {
         };
         assert_eq!(
             verdict.unless_failed().unwrap_err().to_string(),
-            "check error-rate failed: 9.80 % in 512 samples, before 0.10 % in 1024: at most 50 % \
-             more is allowed; check memory failed: 200.0 MiB in 512 samples, before 100.0 MiB in \
-             1024: at most 50 % more is allowed"
+            "check error-rate failed: 9.80 % in 512 samples, baseline 0.10 % in 1024: at most 50 % \
+             more is allowed; check memory failed: 200.0 MiB in 512 samples, baseline 100.0 MiB \
+             in 1024: at most 50 % more is allowed"
         );
     }
 
     #[test]
-    fn too_little_is_no_failure_but_no_pass_either() {
+    fn inconclusive_verdict_neither_failed_nor_passed() {
         let verdict = Verdict {
             judgement: Judgement::Inconclusive,
             findings: vec![finding("latency-p95", Judgement::Inconclusive, 12.0, 10.0)],

@@ -1,5 +1,5 @@
-//! `blue-green`: the whole new fleet is made ready beside the old one, and then the
-//! switch is thrown at once.
+//! `blue-green` stages the new version beside the old one on every node, probes it, and then
+//! switches all nodes at once.
 
 use hotswap_sdk::{Check, Control, Fleet, Plan, Probe, Result, Span, Strategy};
 use schemars::JsonSchema;
@@ -8,22 +8,23 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 mod tests;
 
-/// How `blue-green` rolls out.
+/// Settings of `blue-green`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// The request that the new version must answer on every node before the switch.
+    /// Request that the new version must answer on every node before the switch.
     pub probe: Probe,
     /// Whether a person must approve the switch.
     pub approval: bool,
-    /// How long to wait for the person; when it has passed the rollout is taken back.
+    /// How long to wait for the approval. When this time has passed, the deployment is
+    /// rolled back.
     pub approval_timeout: Span,
-    /// How long the new version is watched after the switch, with the version before
-    /// still loaded beside it.
+    /// How long to measure the new version after the switch. The previous version stays
+    /// loaded during this time.
     pub soak: Span,
-    /// What it must keep to while it is watched. No node runs the version before any
-    /// more, so only `max` is judged; with too few requests to tell, the log says so
-    /// and the rollout stays.
+    /// Checks that the new version must pass during the soak. After the switch no node runs
+    /// the previous version, so only `max` is judged. If there are too few requests to
+    /// judge a check, the deployment logs it and continues.
     pub checks: Vec<Check>,
 }
 
@@ -39,14 +40,15 @@ impl Default for Config {
     }
 }
 
-/// Everything ready, then one switch.
+/// The `blue-green` strategy.
 #[derive(Debug)]
 pub struct BlueGreen;
 
 impl Strategy for BlueGreen {
     type Config = Config;
     const NAME: &'static str = "blue-green";
-    const SUMMARY: &'static str = "Prepares and probes every node, then switches all at once.";
+    const SUMMARY: &'static str =
+        "Stages and probes the new version on every node, then switches all at once.";
 
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let (config, nodes) = (&plan.config, &plan.nodes);
@@ -68,9 +70,9 @@ impl Strategy for BlueGreen {
                 .soak(config.soak, nodes, &[], &checks)
                 .unless_failed()?;
             if verdict.is_inconclusive() {
-                let unknown = verdict.undecided();
+                let metrics = verdict.inconclusive_metrics();
                 control.warn(format!(
-                    "soak: going on, though too little was seen of {unknown}"
+                    "soak: inconclusive, continuing: too few samples of {metrics}"
                 ));
             }
         }

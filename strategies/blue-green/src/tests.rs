@@ -1,21 +1,21 @@
-use hotswap_sdk::testing::{Act, Call, ScriptedFleet, assert_schema};
+use hotswap_sdk::testing::{Call, Operation, ScriptedFleet, assert_schema};
 use hotswap_sdk::{Check, Judgement, Level, Probe, Span};
 
 use super::{BlueGreen, Config};
 
-const ALL: &str = "node-1 node-2";
+const ALL_NODES: &str = "node-1 node-2";
 
 #[test]
-fn everything_is_ready_before_the_one_switch() {
+fn all_nodes_are_staged_and_probed_before_the_switch() {
     let fleet = ScriptedFleet::new(2);
     fleet.run::<BlueGreen>(Config::default()).unwrap();
     assert_eq!(
         fleet.transcript(),
         [
-            format!("stage {ALL}"),
-            format!("probe /: {ALL}"),
-            format!("promote {ALL}"),
-            format!("soak 1m: {ALL}"),
+            format!("stage {ALL_NODES}"),
+            format!("probe /: {ALL_NODES}"),
+            format!("promote {ALL_NODES}"),
+            format!("soak 1m: {ALL_NODES}"),
         ]
     );
     let names: Vec<_> = fleet.stages().into_iter().map(|(name, _)| name).collect();
@@ -37,7 +37,7 @@ fn the_switch_waits_for_approval() {
 
     let fleet = ScriptedFleet::new(2).decision(false, "ann");
     let error = fleet.run::<BlueGreen>(config()).unwrap_err();
-    assert_eq!(error.to_string(), "ann did not approve");
+    assert_eq!(error.to_string(), "rejected by ann");
     assert!(
         !fleet
             .calls()
@@ -47,8 +47,8 @@ fn the_switch_waits_for_approval() {
 }
 
 #[test]
-fn a_node_that_fails_the_probe_prevents_the_switch() {
-    let fleet = ScriptedFleet::new(2).unhealthy(Act::Probe, "node-2", "answered 503 for 5m");
+fn failed_probe_prevents_the_switch() {
+    let fleet = ScriptedFleet::new(2).unhealthy(Operation::Probe, "node-2", "answered 503 for 5m");
     let error = fleet.run::<BlueGreen>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -58,12 +58,12 @@ fn a_node_that_fails_the_probe_prevents_the_switch() {
 }
 
 #[test]
-fn a_bad_soak_takes_it_back_and_an_empty_one_does_not() {
+fn failed_soak_rolls_back_and_inconclusive_soak_does_not() {
     let fleet = ScriptedFleet::new(2).judgement(Judgement::Fail);
     let error = fleet.run::<BlueGreen>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "check error-rate failed: as the script says"
+        "check error-rate failed: scripted judgement"
     );
     assert!(fleet.updated().is_empty());
 
@@ -72,13 +72,13 @@ fn a_bad_soak_takes_it_back_and_an_empty_one_does_not() {
     let (level, line) = fleet.logs().remove(0);
     assert_eq!(level, Level::Warn);
     assert!(
-        line.starts_with("soak: going on, though too little was seen of error-rate"),
+        line.starts_with("soak: inconclusive, continuing: too few samples of error-rate"),
         "{line}"
     );
 }
 
 #[test]
-fn comparisons_are_left_out_for_there_is_nothing_to_compare_with() {
+fn only_absolute_checks_are_judged() {
     let checks = vec![
         Check::cpu().max_increase(0.3),
         Check::latency().max(200.0).max_increase(1.0),
@@ -91,16 +91,16 @@ fn comparisons_are_left_out_for_there_is_nothing_to_compare_with() {
         })
         .unwrap();
     let calls = fleet.calls();
-    let judged = calls.iter().find_map(|call| match call {
+    let judged_checks = calls.iter().find_map(|call| match call {
         Call::Soak { checks, .. } => Some(checks.clone()),
         _ => None,
     });
-    assert_eq!(judged, Some(vec![Check::latency().max(200.0)]));
+    assert_eq!(judged_checks, Some(vec![Check::latency().max(200.0)]));
 }
 
 #[test]
-fn without_a_soak_it_is_over_with_the_switch() {
-    let fleet = ScriptedFleet::new(2).dies_after(Act::Promote, "node-2");
+fn without_a_soak_the_rollout_ends_with_the_switch() {
+    let fleet = ScriptedFleet::new(2).dies_after(Operation::Promote, "node-2");
     let error = fleet
         .run::<BlueGreen>(Config {
             soak: Span::ZERO,
@@ -108,14 +108,14 @@ fn without_a_soak_it_is_over_with_the_switch() {
         })
         .unwrap_err();
     assert!(
-        error.to_string().starts_with("node-2 no longer reports in"),
+        error.to_string().starts_with("node-2 stopped reporting in"),
         "{error}"
     );
     assert_eq!(fleet.elapsed(), Span::ZERO);
 }
 
 #[test]
-fn configuration() {
+fn configuration_and_schema() {
     let json = r#"{"probe": {"path": "/ready"}, "approvalTimeout": "2h"}"#;
     let config: Config = serde_json::from_str(json).unwrap();
     assert_eq!(config.probe, Probe::get("/ready"));

@@ -1,49 +1,49 @@
-//! What a request may set.
+//! Settings of `canary`.
 
 use hotswap_sdk::{Check, Error, Metric, Result, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How `canary` rolls out.
+/// Settings of `canary`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// Percentages at which the rollout stops to watch, rising; 100 is added where it
-    /// does not end with it.
+    /// Percentages at which to measure the new version, in rising order. If the last one is
+    /// not 100, 100 is added.
     #[schemars(length(min = 1), inner(range(min = 1, max = 100)))]
     pub steps: Vec<u8>,
-    /// What the percentages are of: `nodes` updates so many nodes, and compares them
-    /// with the rest; `requests` sends so many requests of every node to the new
-    /// version, and compares it with the old on the same nodes. CPU is measured of a
-    /// whole node, so with `requests` it is not compared.
+    /// What the percentages count. `nodes` updates that share of the nodes, and compares
+    /// them with the others. `requests` sends that share of the requests on every node to
+    /// the new version, and compares both versions on the same nodes. CPU is measured for a
+    /// whole node, so `requests` does not compare it.
     pub by: By,
-    /// How long each step is watched. After the last step the old version is gone, so
-    /// it is watched only where a check has a `max`.
+    /// How long to measure each step. At 100 % no node runs the previous version, so the
+    /// last step is measured only if a check has a `max`.
     pub soak: Span,
-    /// What the new version must keep to while it is watched.
+    /// Checks that the new version must pass at each step.
     pub checks: Vec<Check>,
-    /// What to do when a step saw too little to tell: `proceed` says so in the log and
-    /// goes on, `rollBack` takes the rollout back.
+    /// What to do if a step has too few samples to judge. `proceed` logs it and continues.
+    /// `rollBack` rolls the deployment back.
     pub when_inconclusive: WhenInconclusive,
 }
 
-/// What the percentages are of.
+/// What the percentages count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum By {
-    /// Nodes of the plan.
+    /// A share of the nodes.
     Nodes,
-    /// Requests of every node.
+    /// A share of the requests on every node.
     Requests,
 }
 
-/// What to do when a step saw too little to tell.
+/// What to do if a step has too few samples to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WhenInconclusive {
-    /// Say so in the log, and go on.
+    /// Log it and continue.
     Proceed,
-    /// Take the rollout back.
+    /// Roll the deployment back.
     RollBack,
 }
 
@@ -65,13 +65,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The steps, up to 100.
+    /// The steps, of which the last is 100.
     ///
     /// # Errors
-    /// [`Error::Config`], if they do not rise; no node has been touched by then.
+    /// [`Error::Config`] if they are not in rising order.
     pub(crate) fn steps(&self) -> Result<Vec<u8>> {
         if let Some(pair) = self.steps.windows(2).find(|pair| pair[0] >= pair[1]) {
-            let reason = format!("steps must rise, and {} comes after {}", pair[1], pair[0]);
+            let reason = format!("steps must rise, but {} follows {}", pair[1], pair[0]);
             return Err(Error::Config(reason));
         }
         let mut steps = self.steps.clone();
@@ -81,10 +81,10 @@ impl Config {
         Ok(steps)
     }
 
-    /// The checks that can tell anything, where the old version may be `gone`.
-    pub(crate) fn judgeable(&self, gone: bool) -> Vec<Check> {
+    /// The checks that can be judged. Without a baseline only `max` can.
+    pub(crate) fn judgeable_checks(&self, has_baseline: bool) -> Vec<Check> {
         let comparable =
-            |check: &Check| !gone && (self.by == By::Nodes || check.metric != Metric::Cpu);
+            |check: &Check| has_baseline && (self.by == By::Nodes || check.metric != Metric::Cpu);
         self.checks
             .iter()
             .filter_map(|check| {

@@ -1,4 +1,5 @@
-//! `canary`: a little at first, watched next to the version before, then more.
+//! `canary` updates in steps. After each step it compares the new version with the previous
+//! one.
 
 use hotswap_sdk::{Amount, Check, Control, Fleet, Node, Plan, Result, Strategy};
 
@@ -8,7 +9,7 @@ mod tests;
 
 pub use config::{By, Config, WhenInconclusive};
 
-/// A little at first, then more.
+/// The `canary` strategy.
 #[derive(Debug)]
 pub struct Canary;
 
@@ -16,7 +17,7 @@ impl Strategy for Canary {
     type Config = Config;
     const NAME: &'static str = "canary";
     const SUMMARY: &'static str =
-        "Updates step by step, and takes it back if the new version does worse than the old.";
+        "Updates in steps, and rolls back if the new version does worse than the previous one.";
 
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let steps = plan.config.steps()?;
@@ -33,7 +34,7 @@ impl Strategy for Canary {
                     stages.begin(&stage);
                     fleet.deploy(&new[updated..])?;
                     updated = new.len();
-                    watch(&stage, plan, fleet, control, new, old)?;
+                    soak(&stage, plan, fleet, control, new, old)?;
                 }
             }
             By::Requests => {
@@ -49,7 +50,7 @@ impl Strategy for Canary {
                         fleet.promote(&plan.nodes).all()?;
                         &[]
                     };
-                    watch(&stage, plan, fleet, control, &plan.nodes, old)?;
+                    soak(&stage, plan, fleet, control, &plan.nodes, old)?;
                 }
             }
         }
@@ -57,10 +58,10 @@ impl Strategy for Canary {
     }
 }
 
-/// Watches the new version for a while, next to the old where that still runs. At
-/// 100 % nothing is left to compare with: then only checks with a `max` are judged, and
-/// where there are none nothing is waited for.
-fn watch(
+/// Measures the new version on the nodes `new`, and compares it with the previous version on
+/// the nodes `old`. At 100 % there are no nodes `old`: then only checks with a `max` are
+/// judged, and if there are none, the soak is skipped.
+fn soak(
     stage: &str,
     plan: &Plan<Config>,
     fleet: &Fleet,
@@ -69,17 +70,17 @@ fn watch(
     old: &[Node],
 ) -> Result {
     let config = &plan.config;
-    let checks: Vec<Check> = config.judgeable(old.is_empty());
-    let blind = old.is_empty() && checks.is_empty();
-    if !config.soak.is_zero() && !blind {
+    let checks: Vec<Check> = config.judgeable_checks(!old.is_empty());
+    let has_nothing_to_judge = old.is_empty() && checks.is_empty();
+    if !config.soak.is_zero() && !has_nothing_to_judge {
         let verdict = fleet.soak(config.soak, new, old, &checks).unless_failed()?;
         if verdict.is_inconclusive() {
             if config.when_inconclusive == WhenInconclusive::RollBack {
                 verdict.passed()?;
             } else {
-                let unknown = verdict.undecided();
+                let metrics = verdict.inconclusive_metrics();
                 control.warn(format!(
-                    "{stage}: going on, though too little was seen of {unknown}"
+                    "{stage}: inconclusive, continuing: too few samples of {metrics}"
                 ));
             }
         }

@@ -1,13 +1,13 @@
-use hotswap_sdk::testing::{Act, Call, ScriptedFleet, assert_schema};
+use hotswap_sdk::testing::{Call, Operation, ScriptedFleet, assert_schema};
 use hotswap_sdk::{Check, Judgement, Level, Metric, Span};
 
 use super::{By, Canary, Config, WhenInconclusive};
 
 #[test]
-fn by_nodes_each_step_is_compared_with_the_rest() {
+fn by_nodes_each_step_is_compared_with_the_other_nodes() {
     let fleet = ScriptedFleet::new(4);
     fleet.run::<Canary>(Config::default()).unwrap();
-    // 30 % and 50 % of four nodes are the same two: they are watched once.
+    // 30 % and 50 % of four nodes are the same two nodes, so there is one soak for both.
     assert_eq!(
         fleet.transcript(),
         [
@@ -29,7 +29,7 @@ fn by_nodes_each_step_is_compared_with_the_rest() {
 }
 
 #[test]
-fn a_fleet_of_a_thousand_takes_three_soaks() {
+fn thousand_nodes_take_three_soaks() {
     let fleet = ScriptedFleet::new(1000);
     fleet.run::<Canary>(Config::default()).unwrap();
     assert_eq!(fleet.elapsed(), Span::mins(45));
@@ -45,7 +45,7 @@ fn a_fleet_of_a_thousand_takes_three_soaks() {
 }
 
 #[test]
-fn by_requests_shares_rise_on_every_node() {
+fn by_requests_the_share_rises_on_every_node() {
     let fleet = ScriptedFleet::new(2);
     let config = Config {
         by: By::Requests,
@@ -65,7 +65,7 @@ fn by_requests_shares_rise_on_every_node() {
             format!("promote {all}"),
         ]
     );
-    let metrics = judged(&fleet)[0]
+    let metrics = judged_checks(&fleet)[0]
         .iter()
         .map(|check| check.metric)
         .collect::<Vec<_>>();
@@ -76,7 +76,7 @@ fn by_requests_shares_rise_on_every_node() {
 }
 
 #[test]
-fn the_last_step_is_watched_where_something_can_be_judged() {
+fn last_step_is_measured_if_a_check_has_a_maximum() {
     let checks = vec![
         Check::error_rate().max_increase(0.5).max(0.05),
         Check::cpu().max_increase(0.3),
@@ -93,13 +93,13 @@ fn the_last_step_is_watched_where_something_can_be_judged() {
         "soak 15m: node-1 node-2"
     );
     assert_eq!(
-        judged(&fleet),
+        judged_checks(&fleet),
         [checks, vec![Check::error_rate().max(0.05)]]
     );
 }
 
 #[test]
-fn a_worse_version_is_taken_back() {
+fn failed_check_rolls_back() {
     let fleet = ScriptedFleet::new(4)
         .judgement(Judgement::Pass)
         .judgement(Judgement::Fail);
@@ -113,15 +113,15 @@ fn a_worse_version_is_taken_back() {
 }
 
 #[test]
-fn too_little_to_tell_goes_on_and_says_so_or_rolls_back() {
+fn inconclusive_step_continues_or_rolls_back() {
     let fleet = ScriptedFleet::new(2).judgement(Judgement::Inconclusive);
     fleet.run::<Canary>(Config::default()).unwrap();
     let (level, line) = fleet.logs().remove(0);
     assert_eq!(level, Level::Warn);
-    let asked = "error-rate, latency-p95, cpu, memory";
+    let metrics = "error-rate, latency-p95, cpu, memory";
     assert_eq!(
         line,
-        format!("canary 10 %: going on, though too little was seen of {asked}")
+        format!("canary 10 %: inconclusive, continuing: too few samples of {metrics}")
     );
 
     let fleet = ScriptedFleet::new(2).judgement(Judgement::Inconclusive);
@@ -139,7 +139,7 @@ fn too_little_to_tell_goes_on_and_says_so_or_rolls_back() {
 }
 
 #[test]
-fn one_node_is_updated_without_anything_to_compare_with() {
+fn single_node_is_updated_without_a_baseline() {
     let fleet = ScriptedFleet::new(1);
     fleet.run::<Canary>(Config::default()).unwrap();
     assert_eq!(fleet.transcript(), ["stage node-1", "promote node-1"]);
@@ -149,7 +149,7 @@ fn one_node_is_updated_without_anything_to_compare_with() {
 }
 
 #[test]
-fn without_checks_it_only_waits() {
+fn without_checks_the_soak_only_waits() {
     let config = Config {
         checks: Vec::new(),
         ..Config::default()
@@ -168,12 +168,12 @@ fn without_checks_it_only_waits() {
 }
 
 #[test]
-fn a_canary_that_falls_silent_ends_it() {
-    let fleet = ScriptedFleet::new(4).dies_after(Act::Promote, "node-1");
+fn canary_that_stops_reporting_fails_the_rollout() {
+    let fleet = ScriptedFleet::new(4).dies_after(Operation::Promote, "node-1");
     let error = fleet.run::<Canary>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-1 no longer reports in since the new version runs there"
+        "node-1 stopped reporting in after the switch to the new version"
     );
 }
 
@@ -186,13 +186,13 @@ fn steps_must_rise() {
     };
     assert_eq!(
         fleet.run::<Canary>(config).unwrap_err().to_string(),
-        "the configuration does not fit: steps must rise, and 10 comes after 50"
+        "the configuration is invalid: steps must rise, but 10 follows 50"
     );
     assert!(fleet.calls().is_empty());
 }
 
 #[test]
-fn configuration() {
+fn configuration_and_schema() {
     let json = r#"{"by": "requests", "whenInconclusive": "rollBack", "soak": "2m",
         "checks": [{"metric": "latency-p99", "max": 250}]}"#;
     let config: Config = serde_json::from_str(json).unwrap();
@@ -203,7 +203,7 @@ fn configuration() {
 }
 
 /// The checks of each soak.
-fn judged(fleet: &ScriptedFleet) -> Vec<Vec<Check>> {
+fn judged_checks(fleet: &ScriptedFleet) -> Vec<Vec<Check>> {
     let checks = |call| match call {
         Call::Soak { checks, .. } => Some(checks),
         _ => None,

@@ -1,11 +1,12 @@
-//! `direct`: all nodes at once. The quickest way, for places where nobody is hurt.
+//! `direct` updates all nodes at once. It is the quickest strategy, for environments where a
+//! bad version does no harm.
 
 use hotswap_sdk::{Control, Fleet, NoConfig, Plan, Result, Strategy};
 
 #[cfg(test)]
 mod tests;
 
-/// All nodes at once.
+/// The `direct` strategy.
 #[derive(Debug)]
 pub struct Direct;
 

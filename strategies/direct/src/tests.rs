@@ -1,4 +1,4 @@
-use hotswap_sdk::testing::{Act, ScriptedFleet, assert_schema};
+use hotswap_sdk::testing::{Operation, ScriptedFleet, assert_schema};
 use hotswap_sdk::{NoConfig, describe};
 
 use super::Direct;
@@ -15,8 +15,8 @@ fn all_nodes_are_updated_at_once() {
 }
 
 #[test]
-fn nothing_is_promoted_if_a_node_cannot_stage() {
-    let fleet = ScriptedFleet::new(3).refuse(Act::Stage, "node-2", "no memory");
+fn no_node_is_promoted_if_one_fails_to_stage() {
+    let fleet = ScriptedFleet::new(3).refuse(Operation::Stage, "node-2", "no memory");
     let error = fleet.run::<Direct>(NoConfig {}).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -26,7 +26,7 @@ fn nothing_is_promoted_if_a_node_cannot_stage() {
 }
 
 #[test]
-fn schema() {
+fn descriptor_and_schema_are_as_committed() {
     assert_eq!(describe::<Direct>().version, env!("CARGO_PKG_VERSION"));
     assert_schema::<Direct>(include_str!("schema.json"));
 }

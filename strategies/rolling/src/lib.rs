@@ -1,4 +1,5 @@
-//! `rolling`: batch after batch, each alive before the next.
+//! `rolling` updates the nodes in batches. The next batch begins when all updated nodes still
+//! report in.
 
 use hotswap_sdk::{Amount, Control, Fleet, Plan, Result, Span, Strategy};
 use schemars::JsonSchema;
@@ -7,14 +8,14 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 mod tests;
 
-/// How `rolling` rolls out.
+/// Settings of `rolling`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// Nodes that are updated together: a count, or a percentage of all.
+    /// How many nodes to update at the same time: a count, or a percentage of all nodes.
     pub batch: Amount,
-    /// How long a batch runs the new version before the next begins. A node that falls
-    /// silent in that time takes the rollout back.
+    /// How long to wait after a batch before the next one begins. If an updated node stops
+    /// reporting in, the deployment is rolled back.
     pub settle: Span,
 }
 
@@ -27,14 +28,15 @@ impl Default for Config {
     }
 }
 
-/// Batch after batch.
+/// The `rolling` strategy.
 #[derive(Debug)]
 pub struct Rolling;
 
 impl Strategy for Rolling {
     type Config = Config;
     const NAME: &'static str = "rolling";
-    const SUMMARY: &'static str = "Updates batch after batch, each alive before the next.";
+    const SUMMARY: &'static str =
+        "Updates the nodes in batches, and checks each batch before the next.";
 
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let batches = plan.config.batch.batches(&plan.nodes);

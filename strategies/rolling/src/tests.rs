@@ -1,10 +1,10 @@
-use hotswap_sdk::testing::{Act, ScriptedFleet, assert_schema};
+use hotswap_sdk::testing::{Operation, ScriptedFleet, assert_schema};
 use hotswap_sdk::{Amount, Span};
 
 use super::{Config, Rolling};
 
 #[test]
-fn batch_after_batch_with_a_wait_between() {
+fn batches_are_updated_with_a_wait_in_between() {
     let fleet = ScriptedFleet::new(5);
     fleet.run::<Rolling>(Config::default()).unwrap();
     assert_eq!(
@@ -26,7 +26,7 @@ fn batch_after_batch_with_a_wait_between() {
 }
 
 #[test]
-fn a_batch_can_be_a_share() {
+fn batch_can_be_a_percentage() {
     let config = Config {
         batch: Amount::percent(50),
         settle: Span::ZERO,
@@ -45,8 +45,8 @@ fn a_batch_can_be_a_share() {
 }
 
 #[test]
-fn the_next_batch_waits_for_a_healthy_one() {
-    let fleet = ScriptedFleet::new(4).unhealthy(Act::Promote, "node-2", "answered 500");
+fn unhealthy_batch_prevents_the_next() {
+    let fleet = ScriptedFleet::new(4).unhealthy(Operation::Promote, "node-2", "answered 500");
     let error = fleet.run::<Rolling>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -60,25 +60,25 @@ fn the_next_batch_waits_for_a_healthy_one() {
 }
 
 #[test]
-fn a_node_that_dies_while_settling_ends_it() {
-    let fleet = ScriptedFleet::new(4).dies_after(Act::Promote, "node-1");
+fn node_that_stops_reporting_while_settling_fails_the_rollout() {
+    let fleet = ScriptedFleet::new(4).dies_after(Operation::Promote, "node-1");
     let error = fleet.run::<Rolling>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-1 no longer reports in since the new version runs there"
+        "node-1 stopped reporting in after the switch to the new version"
     );
     assert_eq!(fleet.elapsed(), Span::secs(30));
 }
 
 #[test]
-fn no_nodes_are_no_trouble() {
+fn empty_fleet_succeeds() {
     let fleet = ScriptedFleet::new(0);
     fleet.run::<Rolling>(Config::default()).unwrap();
     assert!(fleet.transcript().is_empty());
 }
 
 #[test]
-fn configuration() {
+fn configuration_and_schema() {
     let config: Config = serde_json::from_str(r#"{"batch": "25%"}"#).unwrap();
     assert_eq!(
         (config.batch, config.settle),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use hotswap_api::{Config, Secret, Tokens};
 use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
-use hotswap_runner::{Engine, Parts};
+use hotswap_runner::{Engine, EngineConfig};
 use hotswap_store::{Journal, Sqlite};
 use hotswap_tests::{Core, NODE_TOKEN, StillFleet, header};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -17,8 +17,8 @@ use crate::server::TOKEN;
 fn raise_limits(config: &mut Config) {
     const CONNECTIONS: usize = 11_000;
     config.limits.connections = CONNECTIONS;
-    config.live.hubs.connections = CONNECTIONS;
-    config.live.hubs.connections_per_user = CONNECTIONS;
+    config.live.hubs.max_connections = CONNECTIONS;
+    config.live.hubs.max_connections_per_user = CONNECTIONS;
 }
 
 /// Our server, as the other processes of the bench are: tells its port, then publishes as
@@ -26,7 +26,7 @@ fn raise_limits(config: &mut Config) {
 pub async fn serve(deployment: DeploymentId) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let core = Core::new(folder.path(), Default::default()).await?;
-    let engine = Engine::start(Parts {
+    let engine = Engine::start(EngineConfig {
         journal: Arc::new(core.store.clone()),
         catalogue: Arc::new(core.store.clone()),
         blobs: core.blobs,

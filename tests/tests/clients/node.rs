@@ -89,8 +89,8 @@ fn check(report: &Value, id: &str, all: &[told::Told]) -> Result<()> {
         (
             "stream",
             "An unexpected error occurred invoking 'StreamDeployment' on the server. \
-             HubException: argument 1 is no execution id; it is what the deployment was \
-             accepted with",
+             HubException: argument 1 is not an execution id: use the executionId that the \
+             deployment was accepted with",
         ),
         (
             "unauthorized",

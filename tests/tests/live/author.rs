@@ -29,7 +29,7 @@ impl Author {
         Ok(Self {
             id,
             written: 1,
-            lifecycle: Lifecycle::BEGINNING,
+            lifecycle: Lifecycle::INITIAL,
             calls: 0,
         })
     }

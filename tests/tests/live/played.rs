@@ -199,7 +199,7 @@ impl<'a> Stage<'a> {
         for author in &mut self.authors {
             author.end(&store).await?;
         }
-        self.last.send_replace(Some(store.position().await?));
+        self.last.send_replace(Some(store.last_position().await?));
         for reins in &self.reins {
             reins.stalled.send_replace(false);
         }

@@ -7,7 +7,7 @@ use hotswap_api::{Config, Secret, Server, Tokens};
 use hotswap_core::SystemClock;
 use hotswap_fleet::Registry;
 use hotswap_plugins::Host;
-use hotswap_runner::{Engine, Environments, Limits, Parts};
+use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, Sqlite};
 use hotswap_tests::{NODE_TOKEN, StillFleet, Unled};
 use std::net::SocketAddr;
@@ -36,10 +36,10 @@ impl Served {
         let clock = Arc::new(SystemClock);
         let often = Duration::from_secs(1);
         let registry = Registry::load(catalogue.clone(), clock.clone(), often).await?;
-        let engine = Engine::start(Parts {
+        let engine = Engine::start(EngineConfig {
             journal: Unled::new(Arc::new(store.clone())),
             catalogue,
-            blobs: Blobs::at(folder.join("blobs"), 1 << 20).await?,
+            blobs: Blobs::open_folder(folder.join("blobs"), 1 << 20).await?,
             host: host.clone(),
             registry,
             fleet: Arc::new(StillFleet::new(1)),
@@ -53,8 +53,8 @@ impl Served {
         let mut config = Config::new(Tokens { api, node });
         config.addr = "127.0.0.1:0".parse()?;
         config.limits.grace = GRACE;
-        config.live.hubs.capacity.records = capacity;
-        config.live.hubs.capacity.bytes = capacity << 10;
+        config.live.hubs.queue_capacity.messages = capacity;
+        config.live.hubs.queue_capacity.bytes = capacity << 10;
         let server = Server::bind(config, engine.clone()).await?;
         let (addr, stop) = (server.local_addr(), CancellationToken::new());
         let stopped = stop.clone();

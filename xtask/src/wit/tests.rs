@@ -73,19 +73,19 @@ fn parse(source: &str) -> (Resolve, PackageId) {
     (resolve, package)
 }
 
-fn normal(source: &str) -> Normal {
+fn normal_form(source: &str) -> NormalForm {
     let (resolve, package) = parse(source);
-    Normal::of(&resolve, package)
+    NormalForm::new(&resolve, package)
 }
 
-/// What is said when `from` is replaced by `to` in the released contract.
-fn changes(from: &str, to: &str) -> Vec<String> {
+/// The changes that are reported when `from` is replaced by `to` in the released contract.
+fn describe_changes(from: &str, to: &str) -> Vec<String> {
     assert!(RELEASED.contains(from), "the contract has no {from}");
-    normal(RELEASED).changes(&normal(&RELEASED.replacen(from, to, 1)))
+    normal_form(RELEASED).describe_changes(&normal_form(&RELEASED.replacen(from, to, 1)))
 }
 
 #[test]
-fn what_breaks_a_guest_is_rejected_by_name() {
+fn changes_that_break_guests_are_named() {
     let cases = [
         (
             "type duration = u64",
@@ -159,24 +159,24 @@ fn what_breaks_a_guest_is_rejected_by_name() {
         ),
     ];
     for (from, to, expected) in cases {
-        let changes = changes(from, to);
+        let changes = describe_changes(from, to);
         assert!(
             changes.iter().any(|change| change.contains(expected)),
-            "{from} → {to} said {changes:#?}"
+            "{from} → {to} gave {changes:#?}"
         );
         assert!(
             changes
                 .iter()
-                .all(|change| change.contains("make a new folder")),
+                .all(|change| change.contains("create a new version folder")),
             "{changes:#?}"
         );
     }
 }
 
 #[test]
-fn what_no_guest_sees_may_change() {
+fn documentation_comments_and_order_may_change() {
     let cases = [
-        ("/// Docs.", "/// Other words."),
+        ("/// Docs.", "/// Other docs."),
         (
             "    import fleet;\n    export",
             "    import fleet;\n    // A comment.\n    export",
@@ -184,7 +184,7 @@ fn what_no_guest_sees_may_change() {
         ("variant failure", "/* A comment. */ variant failure"),
     ];
     for (from, to) in cases {
-        assert_eq!(changes(from, to), [""; 0], "{from} → {to}");
+        assert_eq!(describe_changes(from, to), [""; 0], "{from} → {to}");
     }
     let nodes = "nodes: func() -> list<node>;";
     let stage = "stage: func(nodes: list<string>) -> result<_, string>;";
@@ -193,18 +193,18 @@ fn what_no_guest_sees_may_change() {
         .replace(stage, nodes)
         .replace('#', stage);
     assert_ne!(swapped, RELEASED);
-    assert_eq!(normal(RELEASED), normal(&swapped));
+    assert_eq!(normal_form(RELEASED), normal_form(&swapped));
 }
 
 #[test]
-fn a_record_reads_as_it_was_written() {
-    let normal = normal(RELEASED);
-    assert_eq!(Normal::parse(&normal.to_string()).unwrap(), normal);
-    assert!(Normal::parse("no equals sign").is_err());
+fn a_record_is_parsed_as_it_was_written() {
+    let written = normal_form(RELEASED);
+    assert_eq!(NormalForm::parse(&written.to_string()).unwrap(), written);
+    assert!(NormalForm::parse("no equals sign").is_err());
 }
 
 #[test]
-fn an_item_without_docs_or_since_is_named() {
+fn items_without_docs_or_since_are_named() {
     let cases = [
         (
             "/// Docs.\npackage",
@@ -255,15 +255,15 @@ fn an_item_without_docs_or_since_is_named() {
     for (from, to, expected) in cases {
         assert!(RELEASED.contains(from), "the contract has no {from}");
         let (resolve, package) = parse(&RELEASED.replacen(from, to, 1));
-        let found = complaint::undocumented(&resolve, package);
+        let found = documentation::find_undocumented_items(&resolve, package);
         assert!(
             found.iter().any(|text| text == expected),
-            "{from} → {to} said {found:#?}"
+            "{from} → {to} gave {found:#?}"
         );
     }
     let (resolve, package) = parse(RELEASED);
     assert_eq!(
-        complaint::undocumented(&resolve, package),
+        documentation::find_undocumented_items(&resolve, package),
         [
             "`strategy/run` lacks a doc comment",
             "`strategy/run` lacks @since"
@@ -272,7 +272,7 @@ fn an_item_without_docs_or_since_is_named() {
 }
 
 #[test]
-fn a_release_is_recorded_once_and_guarded_from_then_on() {
+fn a_release_is_recorded_once_and_must_not_change() {
     let wit = std::env::temp_dir().join(format!("hotswap-wit-{}", std::process::id()));
     let folder = wit.join("strategy/0.1.0");
     let _ = fs::remove_dir_all(&wit);
@@ -284,7 +284,7 @@ fn a_release_is_recorded_once_and_guarded_from_then_on() {
     );
     fs::write(&file, &source).unwrap();
 
-    check(&wit).expect("an unreleased contract may be anything that is documented");
+    check(&wit).expect("an unreleased contract must only be documented");
     let missing = release(&wit, "strategy", "0.2.0").unwrap_err().to_string();
     assert!(
         missing.contains("there is no wit/strategy/0.2.0"),
@@ -293,7 +293,7 @@ fn a_release_is_recorded_once_and_guarded_from_then_on() {
     release(&wit, "strategy", "0.1.0").unwrap();
     check(&wit).expect("nothing has changed");
     let again = release(&wit, "strategy", "0.1.0").unwrap_err().to_string();
-    assert!(again.contains("released already"), "{again}");
+    assert!(again.contains("already released"), "{again}");
 
     fs::write(&file, source.replace("now: func", "then: func")).unwrap();
     let changed = check(&wit).unwrap_err().to_string();
@@ -304,11 +304,11 @@ fn a_release_is_recorded_once_and_guarded_from_then_on() {
 
     fs::remove_dir_all(&folder).unwrap();
     let gone = check(&wit).unwrap_err().to_string();
-    assert!(gone.contains("its folder is gone"), "{gone}");
+    assert!(gone.contains("its folder is missing"), "{gone}");
     fs::remove_dir_all(&wit).unwrap();
 }
 
 #[test]
-fn the_contracts_of_this_repository_are_in_order() {
+fn the_contracts_of_this_repository_have_no_problems() {
     check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
 }

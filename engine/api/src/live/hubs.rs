@@ -1,16 +1,23 @@
-//! `/hubs/…`: the SignalR hubs behind the same front as the REST API.
+//! The SignalR hubs: `/hubs/deployments` and `/hubs/metrics`.
+
+mod deployment_stream;
+mod deployments_hub;
+mod metrics_hub;
+mod metrics_sampler;
+mod router;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_runner::Engine;
-use hotswap_signalr::{Guest, Hub, Refusal, Service};
+use hotswap_signalr::{Hub, Principal, Rejection, Service};
 use poem::http::Method;
-use poem::{Endpoint, PathPattern, Request, Response};
+use poem::{Request, Response};
 use tokio::time::Instant;
 
-use super::deployments::DeploymentsHub;
-use super::metrics::MetricsHub;
+use self::deployments_hub::DeploymentsHub;
+use self::metrics_hub::MetricsHub;
+pub(crate) use self::router::HubRouter;
 use crate::auth::Identity;
 use crate::config::Live;
 use crate::context::Context;
@@ -18,7 +25,7 @@ use crate::extract::identify;
 use crate::problem::{Kind, Problem};
 
 const DEPLOYMENTS: &str = "/hubs/deployments";
-/// What the hub was called once.
+/// A former name of the hub.
 const DEPLOYMENT: &str = "/hubs/deployment";
 const METRICS: &str = "/hubs/metrics";
 const NEGOTIATE: &str = "/negotiate";
@@ -30,16 +37,11 @@ pub(crate) struct Hubs {
     metrics: Service<MetricsHub>,
 }
 
-/// The REST API, and the hubs beside it.
-pub(crate) struct WithHubs<E> {
-    api: E,
-    hubs: Hubs,
-}
-
 impl Hubs {
-    /// The hubs of an engine. Must be called within a runtime.
+    /// The hubs of an engine. Call this within a Tokio runtime.
     pub fn new(engine: &Engine, live: &Live) -> Self {
-        let deployments = DeploymentsHub::new(engine.deployments.clone(), &live.hubs.capacity);
+        let capacity = &live.hubs.queue_capacity;
+        let deployments = DeploymentsHub::new(engine.deployments.clone(), capacity);
         let metrics = MetricsHub::new(engine.clone(), live.metrics_every);
         Self {
             deployments: Service::new(Arc::new(deployments), live.hubs),
@@ -47,8 +49,8 @@ impl Hubs {
         }
     }
 
-    /// Each path with what it is for, to name requests by.
-    pub fn places() -> [(String, &'static [&'static str]); 6] {
+    /// The paths of the hubs and their methods, to label requests in metrics and logs.
+    pub fn routes() -> [(String, &'static [&'static str]); 6] {
         let hub: &[&str] = &["GET", "POST", "DELETE"];
         let negotiate: &[&str] = &["POST"];
         [
@@ -61,12 +63,12 @@ impl Hubs {
         ]
     }
 
-    /// Tells what happens, without end.
+    /// Sends what happens to the subscribers. Runs until dropped.
     pub async fn follow(&self) {
         tokio::join!(self.deployments.hub().follow(), self.metrics.hub().follow());
     }
 
-    /// Connections at this moment, of both hubs.
+    /// The current number of connections of each hub.
     pub fn connections(&self) -> [(&'static str, usize); 2] {
         [
             ("deployments", self.deployments.connections()),
@@ -74,8 +76,7 @@ impl Hubs {
         ]
     }
 
-    /// Tells everybody that they should come back, and waits for their going, at most so
-    /// long.
+    /// Asks all clients to reconnect, and waits at most `grace` until they have left.
     pub async fn shutdown(&self, grace: Duration) {
         tokio::join!(
             self.deployments.shutdown(grace),
@@ -83,16 +84,16 @@ impl Hubs {
         );
     }
 
-    /// The answer to a request for one of the hubs; the request back, where it is not.
+    /// Answers a request on the path of a hub. Returns any other request unchanged.
     async fn call(&self, request: Request) -> Result<Result<Response, Problem>, Request> {
         let path = request.uri().path();
-        let (hub, negotiates) = match path.strip_suffix(NEGOTIATE) {
+        let (hub, is_negotiate) = match path.strip_suffix(NEGOTIATE) {
             Some(hub) => (hub, true),
             None => (path, false),
         };
         match hub {
-            DEPLOYMENTS | DEPLOYMENT => Ok(serve(&self.deployments, request, negotiates).await),
-            METRICS => Ok(serve(&self.metrics, request, negotiates).await),
+            DEPLOYMENTS | DEPLOYMENT => Ok(serve(&self.deployments, request, is_negotiate).await),
+            METRICS => Ok(serve(&self.metrics, request, is_negotiate).await),
             _ => Err(request),
         }
     }
@@ -101,82 +102,55 @@ impl Hubs {
 async fn serve<H: Hub<User = Identity>>(
     service: &Service<H>,
     mut request: Request,
-    negotiates: bool,
+    is_negotiate: bool,
 ) -> Result<Response, Problem> {
-    let guest = guest(&request)?;
-    let answer = if !negotiates {
+    let principal = authenticate(&request)?;
+    let response = if !is_negotiate {
         let body = request.take_body();
-        service.connect(&request, body, guest).await
+        service.connect(&request, body, principal).await
     } else if request.method() == Method::POST {
-        service.negotiate(&request, guest)
+        service.negotiate(&request, principal)
     } else {
-        Err(Refusal::Method)
+        Err(Rejection::MethodNotAllowed)
     };
-    answer.map_err(|refusal| problem(refusal, negotiates))
+    response.map_err(|rejection| to_problem(rejection, is_negotiate))
 }
 
-fn guest(request: &Request) -> Result<Guest<Identity>, Problem> {
+fn authenticate(request: &Request) -> Result<Principal<Identity>, Problem> {
     let identity = identify(request)?;
     let context = request.data::<Context>();
     let context = context.ok_or_else(|| Problem::new(Kind::Internal, ""))?;
     let now = context.engine.clock.now();
-    let expires = identity.expires_at.map(|at| {
-        let left = at.millis().saturating_sub(now.millis());
-        Instant::now() + Duration::from_millis(left)
+    let expires_at = identity.expires_at.map(|at| {
+        let remaining = at.millis().saturating_sub(now.millis());
+        Instant::now() + Duration::from_millis(remaining)
     });
-    Ok(Guest {
-        owner: identity.subject.clone(),
+    Ok(Principal {
+        user_id: identity.subject.clone(),
         user: identity,
-        expires,
+        expires_at,
     })
 }
 
-fn problem(refusal: Refusal, negotiates: bool) -> Problem {
-    let kind = match refusal {
-        Refusal::Query
-        | Refusal::NoId
-        | Refusal::NoWebSocket
-        | Refusal::OtherTransport
-        | Refusal::OnlyPolling => Kind::BadRequest,
-        Refusal::Unknown => Kind::UnknownConnection,
-        Refusal::NotPosted | Refusal::Method => Kind::MethodNotAllowed,
-        Refusal::InUse => Kind::ConnectionInUse,
-        Refusal::TooLarge { .. } => Kind::PayloadTooLarge,
-        Refusal::TooMany { .. } => Kind::TooManyConnections,
-        Refusal::Full | Refusal::Closing => Kind::Unavailable,
+fn to_problem(rejection: Rejection, is_negotiate: bool) -> Problem {
+    let kind = match rejection {
+        Rejection::InvalidQuery
+        | Rejection::MissingConnectionId
+        | Rejection::InvalidUpgrade
+        | Rejection::TransportMismatch
+        | Rejection::NotLongPolling => Kind::BadRequest,
+        Rejection::UnknownConnection => Kind::UnknownConnection,
+        Rejection::PostToWebSocket | Rejection::MethodNotAllowed => Kind::MethodNotAllowed,
+        Rejection::ConnectionInUse => Kind::ConnectionInUse,
+        Rejection::BodyTooLarge { .. } => Kind::PayloadTooLarge,
+        Rejection::TooManyConnections { .. } => Kind::TooManyConnections,
+        Rejection::ServerFull | Rejection::ShuttingDown => Kind::Unavailable,
     };
-    let problem = Problem::new(kind, refusal.to_string());
-    match refusal {
-        Refusal::NotPosted => problem.with_allow("GET"),
-        Refusal::Method if negotiates => problem.with_allow("POST"),
-        Refusal::Method => problem.with_allow("GET, POST, DELETE"),
+    let problem = Problem::new(kind, rejection.to_string());
+    match rejection {
+        Rejection::PostToWebSocket => problem.with_allow("GET"),
+        Rejection::MethodNotAllowed if is_negotiate => problem.with_allow("POST"),
+        Rejection::MethodNotAllowed => problem.with_allow("GET, POST, DELETE"),
         _ => problem,
-    }
-}
-
-impl<E> WithHubs<E> {
-    /// The hubs answer for their paths, the API for all others.
-    pub fn new(api: E, hubs: Hubs) -> Self {
-        Self { api, hubs }
-    }
-}
-
-impl<E: Endpoint<Output = Response>> Endpoint for WithHubs<E> {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        let pattern = PathPattern(request.uri().path().into());
-        match self.hubs.call(request).await {
-            Err(request) => self.api.call(request).await,
-            Ok(Ok(mut response)) => {
-                response.set_data(pattern);
-                Ok(response)
-            }
-            Ok(Err(problem)) => {
-                let mut error = poem::Error::from(problem);
-                error.set_data(pattern);
-                Err(error)
-            }
-        }
     }
 }

@@ -52,7 +52,7 @@ impl From<deployments::Error> for Problem {
                     "environment '{environment}' has no nodes; start one: hotswap node --environment {environment}"
                 ),
             ),
-            E::NothingBefore(id) => Self::new(
+            E::NoPreviousVersion(id) => Self::new(
                 Kind::NothingBefore,
                 format!(
                     "the nodes ran no version of the module before deployment {id}; create a deployment of the version you want instead"
@@ -68,8 +68,8 @@ impl From<modules::Error> for Problem {
     fn from(error: modules::Error) -> Self {
         use modules::Error as E;
         match error {
-            E::Taken(_) => Self::new(Kind::VersionTaken, error.to_string()),
-            E::Refused(reason) => Self::new(Kind::NotAModule, error_chain(&reason)),
+            E::VersionExists(_) => Self::new(Kind::VersionTaken, error.to_string()),
+            E::InvalidArtifact(reason) => Self::new(Kind::NotAModule, error_chain(&reason)),
             E::TooLarge { .. } => Self::new(Kind::PayloadTooLarge, error.to_string()),
             E::Store(source) => unavailable(&*source),
         }
@@ -80,9 +80,9 @@ impl From<strategies::Error> for Problem {
     fn from(error: strategies::Error) -> Self {
         use strategies::Error as E;
         match error {
-            E::Refused(reason) => Self::new(Kind::NotAStrategy, error_chain(&reason)),
+            E::InvalidComponent(reason) => Self::new(Kind::NotAStrategy, error_chain(&reason)),
             E::BuiltIn(_) => Self::new(Kind::BuiltInStrategy, error.to_string()),
-            E::Missing(_) => Self::new(
+            E::MissingComponent(_) => Self::new(
                 Kind::Unavailable,
                 format!("{error}; upload the strategy again"),
             )

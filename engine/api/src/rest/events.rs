@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hotswap_core::DeploymentId;
-use hotswap_signalr::Upgrade;
+use hotswap_signalr::WebSocketUpgrade;
 use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
@@ -16,10 +16,7 @@ use super::tag::Tag;
 use crate::auth::Identity;
 use crate::context::Context;
 use crate::extract::{Admin, Parsed, Viewer};
-use crate::live::place::Place;
-use crate::live::reader::{Bounds, Reader};
-use crate::live::socket::Switched;
-use crate::live::stream::EventStream;
+use crate::live::{EventCursor, EventSocket, EventStream, Reader, StopConditions};
 use crate::problem::{AUTH, BAD_REQUEST, Failure, Kind, NOT_FOUND, Problem, UNAVAILABLE};
 use crate::view;
 
@@ -106,12 +103,13 @@ impl Events {
     ) -> Result<DeploymentEventsResponse, Failure<{ READ | NOT_FOUND }>> {
         let from = after.0.map_or(0, |after| after.saturating_add(1));
         let deployments = &context.engine.deployments;
-        if EventStream::is_asked(request) {
+        if EventStream::is_requested(request) {
             let cursor = last_event_id.0.as_deref().map(parse_cursor);
-            let bounds = bounds(&viewer.0, &context);
-            let reader = Reader::of(deployments, id.0.0, from, cursor.as_ref(), bounds).await?;
+            let stop = stop_conditions(&viewer.0, &context);
+            let reader =
+                Reader::for_deployment(deployments, id.0.0, from, cursor.as_ref(), stop).await?;
             // Browsers reconnect when a stream ends. Only a 204 stops them.
-            if cursor.is_some() && reader.is_over() {
+            if cursor.is_some() && reader.is_at_end() {
                 return Ok(DeploymentEventsResponse::Ended);
             }
             let stream = EventsContent::Stream(EventStream::new(reader));
@@ -146,13 +144,13 @@ impl Events {
         id: Path<Parsed<DeploymentId>>,
         /// The `id` of the last event that the client received.
         after: Query<Option<String>>,
-    ) -> Result<Switched, Failure<{ READ | NOT_FOUND }>> {
+    ) -> Result<EventSocket, Failure<{ READ | NOT_FOUND }>> {
         let upgrade = require_upgrade(request)?;
         let cursor = after.0.as_deref().map(parse_cursor);
-        let bounds = bounds(&viewer.0, &context);
+        let stop = stop_conditions(&viewer.0, &context);
         let deployments = &context.engine.deployments;
-        let reader = Reader::of(deployments, id.0.0, 0, cursor.as_ref(), bounds).await?;
-        Ok(Switched::new(upgrade, reader, &context.tasks))
+        let reader = Reader::for_deployment(deployments, id.0.0, 0, cursor.as_ref(), stop).await?;
+        Ok(EventSocket::new(upgrade, reader, &context.tasks))
     }
 
     /// Follow all deployments
@@ -170,8 +168,8 @@ impl Events {
         last_event_id: Header<Option<String>>,
     ) -> Result<AllEventsResponse, Failure<{ AUTH | UNAVAILABLE }>> {
         let cursor = last_event_id.0.as_deref().map(parse_cursor);
-        let bounds = bounds(&admin.0, &context);
-        let reader = Reader::of_all(&context.engine.deployments, cursor.as_ref(), bounds).await?;
+        let stop = stop_conditions(&admin.0, &context);
+        let reader = Reader::for_all(&context.engine.deployments, cursor.as_ref(), stop).await?;
         Ok(AllEventsResponse::Stream(EventStream::new(reader)))
     }
 
@@ -191,12 +189,12 @@ impl Events {
         request: &Request,
         /// The `id` of the last event that the client received.
         after: Query<Option<String>>,
-    ) -> Result<Switched, Failure<READ>> {
+    ) -> Result<EventSocket, Failure<READ>> {
         let upgrade = require_upgrade(request)?;
         let cursor = after.0.as_deref().map(parse_cursor);
-        let bounds = bounds(&admin.0, &context);
-        let reader = Reader::of_all(&context.engine.deployments, cursor.as_ref(), bounds).await?;
-        Ok(Switched::new(upgrade, reader, &context.tasks))
+        let stop = stop_conditions(&admin.0, &context);
+        let reader = Reader::for_all(&context.engine.deployments, cursor.as_ref(), stop).await?;
+        Ok(EventSocket::new(upgrade, reader, &context.tasks))
     }
 }
 
@@ -204,27 +202,27 @@ fn default_limit() -> u16 {
     500
 }
 
-fn parse_cursor(text: &str) -> Place {
+fn parse_cursor(text: &str) -> EventCursor {
     let Ok(cursor) = text.parse();
     cursor
 }
 
 /// Ends a stream when the token expires or the server shuts down.
-fn bounds(identity: &Identity, context: &Context) -> Bounds {
-    let expires = identity.expires_at.map(|at| {
+fn stop_conditions(identity: &Identity, context: &Context) -> StopConditions {
+    let expires_at = identity.expires_at.map(|at| {
         let millis = at
             .millis()
             .saturating_sub(context.engine.clock.now().millis());
         Instant::now() + Duration::from_millis(millis)
     });
-    Bounds {
-        expires,
-        closing: context.closing.clone(),
+    StopConditions {
+        expires_at,
+        shutdown: context.closing.clone(),
     }
 }
 
-fn require_upgrade(request: &Request) -> Result<Upgrade, Problem> {
-    Upgrade::of(request).ok_or_else(|| {
+fn require_upgrade(request: &Request) -> Result<WebSocketUpgrade, Problem> {
+    WebSocketUpgrade::from_request(request).ok_or_else(|| {
         let detail = "this path serves a WebSocket; send the headers Upgrade: websocket, Connection: upgrade and Sec-WebSocket-Version: 13";
         Problem::new(Kind::BadRequest, detail)
     })

@@ -10,7 +10,7 @@ use hotswap_core::{Clock, SystemClock, Timestamp};
 use hotswap_fleet::Registry;
 use hotswap_guests::{DIRECT, ROLLING};
 use hotswap_plugins::Host;
-use hotswap_runner::{Engine, Environments, Parts};
+use hotswap_runner::{Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Sqlite};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ impl Fixture {
     async fn of(built_in: Vec<&'static [u8]>, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
-        let blobs = Blobs::at(folder.path().join("blobs"), LARGEST)
+        let blobs = Blobs::open_folder(folder.path().join("blobs"), LARGEST)
             .await
             .unwrap();
         let clock = Arc::new(SystemClock);
@@ -81,7 +81,7 @@ impl Fixture {
             "configured".parse().unwrap(),
             hotswap_core::Policy::default_for(&"development".parse().unwrap()),
         )]);
-        let engine = Engine::start(Parts {
+        let engine = Engine::start(EngineConfig {
             journal: store.clone(),
             catalogue: store.clone(),
             blobs,

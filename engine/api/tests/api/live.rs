@@ -1,8 +1,8 @@
-//! Live updates, as clients without a library of their own see them: the records of the
-//! hubs, event streams and plain WebSockets.
+//! Live updates, as clients without a library see them: the messages of the hubs, event
+//! streams and plain WebSockets.
 //!
-//! Most deployments here are [`written`](written::Written) into the journal by the test,
-//! which says exactly what happens; those of [`deployments`] are the engine's own.
+//! In most tests the deployment is a [`ManualDeployment`](support::ManualDeployment): the
+//! test writes its journal. In [`engine_deployments`] the engine runs the deployments.
 
 use std::time::Duration;
 
@@ -10,31 +10,26 @@ use hotswap_api::Config;
 
 use crate::fixture::Fixture;
 
-mod answer;
-mod folded;
-mod hub;
-mod socket;
-mod sse;
-mod written;
+mod support;
 
 mod authorisation;
-mod broadcasting;
 mod connections;
-mod deployments;
-mod events;
+mod engine_deployments;
+mod event_streams;
 mod metrics;
+mod notifications;
 mod resuming;
-mod slow;
+mod slow_clients;
 mod subscriptions;
 
-/// An engine without strategies, that ends without waiting for the clients that a test has
-/// left open.
+/// An engine without strategies. Its grace period is short, so that it ends without waiting
+/// for clients that a test leaves open.
 async fn start() -> Fixture {
-    configured(|_| {}).await
+    start_with(|_| {}).await
 }
 
-/// The same, its configuration changed so.
-async fn configured(change: impl FnOnce(&mut Config)) -> Fixture {
+/// The same, with changes to its configuration.
+async fn start_with(change: impl FnOnce(&mut Config)) -> Fixture {
     Fixture::bare(|config| {
         config.limits.grace = Duration::from_millis(50);
         change(config);

@@ -52,7 +52,7 @@ fn planned(names: &[&str]) -> EventBody {
     }
 }
 
-fn call(call: u32, request: Call) -> EventBody {
+fn called(call: u32, request: Call) -> EventBody {
     EventBody::Called {
         call,
         request,
@@ -62,13 +62,13 @@ fn call(call: u32, request: Call) -> EventBody {
     }
 }
 
-fn answer(call: u32, answer: Answer) -> EventBody {
+fn answered(call: u32, answer: Answer) -> EventBody {
     EventBody::Answered { call, answer }
 }
 
-/// The journal of these bodies after the request, an event a second.
+/// A journal of the request and these events, one a second.
 fn journal(bodies: Vec<EventBody>) -> Vec<Event> {
-    let all = std::iter::once(EventBody::Requested(Box::new(header()))).chain(bodies);
+    let bodies = std::iter::once(EventBody::Requested(Box::new(header()))).chain(bodies);
     let event = |(seq, body)| {
         let seq = seq as u64;
         Event {
@@ -78,10 +78,10 @@ fn journal(bodies: Vec<EventBody>) -> Vec<Event> {
             body,
         }
     };
-    all.enumerate().map(event).collect()
+    bodies.enumerate().map(event).collect()
 }
 
-fn refused(node: &str) -> NodeFailure {
+fn failure(node: &str) -> NodeFailure {
     let error = NodeError::Refused("no memory".into());
     NodeFailure {
         node: node.parse().unwrap(),
@@ -90,11 +90,11 @@ fn refused(node: &str) -> NodeFailure {
 }
 
 #[test]
-fn nodes_are_told_by_what_was_answered_not_by_what_was_asked() {
+fn nodes_change_with_the_answer_not_with_the_call() {
     let both = || ids(&["a", "b"]);
     let mut bodies = vec![
         planned(&["a", "b", "c"]),
-        call(0, Call::Stage { nodes: both() }),
+        called(0, Call::Stage { nodes: both() }),
     ];
     let staged = Deployment::fold(&journal(bodies.clone())).unwrap();
     assert!(
@@ -104,15 +104,15 @@ fn nodes_are_told_by_what_was_answered_not_by_what_was_asked() {
             .all(|node| node.phase == NodePhase::Pending)
     );
 
-    bodies.push(answer(0, Answer::Nodewise(vec![refused("b")])));
-    bodies.push(call(
+    bodies.push(answered(0, Answer::Nodewise(vec![failure("b")])));
+    bodies.push(called(
         1,
         Call::Shift {
             nodes: ids(&["a"]),
             percent: 25,
         },
     ));
-    bodies.push(answer(1, Answer::Nodewise(Vec::new())));
+    bodies.push(answered(1, Answer::Nodewise(Vec::new())));
     let state = Deployment::fold(&journal(bodies)).unwrap();
     let phases: Vec<_> = state.nodes.values().map(|node| node.phase).collect();
     let expected = [
@@ -121,8 +121,8 @@ fn nodes_are_told_by_what_was_answered_not_by_what_was_asked() {
         NodePhase::Pending,
     ];
     assert_eq!(phases, expected);
-    assert_eq!(state.nodes[&ids(&["b"])[0]].error, Some(refused("b").error));
-    // Each remembers its own event: the plan is number 1, the answers are 3 and 5.
+    assert_eq!(state.nodes[&ids(&["b"])[0]].error, Some(failure("b").error));
+    // Each node holds the number of its own event: 1 is the plan, 3 and 5 are the answers.
     let changed: Vec<_> = state
         .nodes
         .values()
@@ -132,16 +132,16 @@ fn nodes_are_told_by_what_was_answered_not_by_what_was_asked() {
 }
 
 #[test]
-fn stages_follow_each_other_and_end_with_the_strategy() {
+fn a_stage_ends_with_the_next_one_or_with_the_strategy() {
     let progress = |stage: &str, percent| Call::Progress {
         stage: stage.into(),
         percent,
     };
     let bodies = vec![
         planned(&["a"]),
-        call(0, progress("canary 10 %", 0)),
-        call(1, progress("canary 10 %", 10)),
-        call(2, progress("canary 50 %", 50)),
+        called(0, progress("canary 10 %", 0)),
+        called(1, progress("canary 10 %", 10)),
+        called(2, progress("canary 50 %", 50)),
         EventBody::Settling,
         EventBody::Ended {
             outcome: Outcome::Succeeded,
@@ -171,7 +171,7 @@ fn stages_follow_each_other_and_end_with_the_strategy() {
 }
 
 #[test]
-fn a_failed_soak_shows_its_findings_and_the_way_back() {
+fn a_failed_soak_shows_its_findings_and_reverts_the_changed_nodes() {
     let soak = Call::Soak {
         window: 1,
         canary: ids(&["a"]),
@@ -199,10 +199,10 @@ fn a_failed_soak_shows_its_findings_and_the_way_back() {
     let cause = Cause::new(CauseKind::Strategy, "error-rate failed");
     let mut bodies = vec![
         planned(&["a", "b"]),
-        call(0, Call::Promote { nodes: ids(&["a"]) }),
-        answer(0, Answer::Nodewise(Vec::new())),
-        call(1, soak),
-        answer(1, Answer::Verdict(verdict)),
+        called(0, Call::Promote { nodes: ids(&["a"]) }),
+        answered(0, Answer::Nodewise(Vec::new())),
+        called(1, soak),
+        answered(1, Answer::Verdict(verdict)),
         EventBody::Reverting {
             cause: cause.clone(),
         },
@@ -226,33 +226,33 @@ fn a_failed_soak_shows_its_findings_and_the_way_back() {
 }
 
 #[test]
-fn a_gap_is_refused_and_changes_nothing() {
+fn a_gap_is_rejected_and_changes_nothing() {
     let events = journal(vec![planned(&["a"]), EventBody::Settling]);
     let mut state = Deployment::fold(&events[..1]).unwrap();
     let before = state.clone();
     let error = state.apply(&events[2]).unwrap_err().to_string();
-    assert_eq!(error, "event 1 comes next, and this is 2");
+    assert_eq!(error, "expected event 1, got event 2");
     assert_eq!(state, before);
     assert!(
         Deployment::fold(&events[1..]).is_err(),
-        "a journal begins with its request"
+        "a journal must begin with its request"
     );
 }
 
 #[test]
-fn events_are_read_as_they_were_written() {
+fn events_survive_json_unchanged() {
     let bodies = vec![
         planned(&["a"]),
-        call(0, Call::Nodes),
-        call(
+        called(0, Call::Nodes),
+        called(
             1,
             Call::Log {
                 level: Level::Warn,
                 message: "ü".into(),
             },
         ),
-        answer(2, Answer::Done),
-        answer(3, Answer::Nodewise(vec![refused("a")])),
+        answered(2, Answer::Done),
+        answered(3, Answer::Nodewise(vec![failure("a")])),
         EventBody::Settling,
     ];
     for event in journal(bodies) {

@@ -1,4 +1,6 @@
-mod chance;
+mod error_rate;
+mod false_alarms;
 mod fixture;
-mod hostile;
-mod table;
+mod quantile;
+mod random_input;
+mod soak;

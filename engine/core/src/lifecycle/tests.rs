@@ -49,15 +49,15 @@ fn ended(outcome: Outcome) -> EventBody {
     }
 }
 
-fn live(bodies: &[EventBody]) -> Result<Status, IllegalTransition> {
-    let life = bodies
+fn status_after(bodies: &[EventBody]) -> Result<Status, IllegalTransition> {
+    let lifecycle = bodies
         .iter()
-        .try_fold(Lifecycle::BEGINNING, |life, body| life.next(body))?;
-    Ok(life.status())
+        .try_fold(Lifecycle::INITIAL, |lifecycle, body| lifecycle.next(body))?;
+    Ok(lifecycle.status())
 }
 
 #[test]
-fn every_step_of_a_life_has_its_word() {
+fn every_step_has_a_status() {
     let gate = EventBody::Gated {
         prompt: "go?".into(),
         due: Timestamp::MAX,
@@ -95,52 +95,64 @@ fn every_step_of_a_life_has_its_word() {
         ),
         (vec![reverting(), ended(Outcome::Failed)], Status::Failed),
     ] {
-        assert_eq!(live(&bodies), Ok(status), "{bodies:?}");
+        assert_eq!(status_after(&bodies), Ok(status), "{bodies:?}");
     }
 }
 
 #[test]
-fn what_cannot_follow_is_refused_with_a_reason() {
-    let over = [planned(), EventBody::Settling, ended(Outcome::Succeeded)];
+fn illegal_events_are_rejected_with_a_reason() {
+    let succeeded = [planned(), EventBody::Settling, ended(Outcome::Succeeded)];
     for (before, body, reason) in [
-        (&over[..], paused(), "the deployment has ended: succeeded"),
         (
-            &over[..],
+            &succeeded[..],
+            paused(),
+            "the deployment has ended: succeeded",
+        ),
+        (
+            &succeeded[..],
             called(Call::Now),
             "the deployment has ended: succeeded",
         ),
         (
             &[],
             called(Call::Now),
-            "called cannot follow when it is Requested",
+            "the event `called` is not allowed in the step `Requested`",
         ),
-        (&[planned()], decided(true), "nothing waits for a decision"),
+        (
+            &[planned()],
+            decided(true),
+            "the deployment is not waiting for a decision",
+        ),
         (
             &[planned()],
             EventBody::Resumed { by: "ada".into() },
-            "it is not paused",
+            "the deployment is not paused",
         ),
-        (&[planned(), paused()], paused(), "it is paused already"),
+        (
+            &[planned(), paused()],
+            paused(),
+            "the deployment is already paused",
+        ),
         (
             &[planned(), reverting()],
             paused(),
-            "it is being rolled back",
+            "the deployment is being rolled back",
         ),
         (
             &[planned(), reverting()],
             called(Call::Now),
-            "it is being rolled back",
+            "the deployment is being rolled back",
         ),
         (
             &[planned(), EventBody::Settling],
             reverting(),
-            "it has succeeded",
+            "the deployment has succeeded",
         ),
     ] {
         let mut bodies = before.to_vec();
         bodies.push(body);
         assert_eq!(
-            live(&bodies).map_err(|illegal| illegal.to_string()),
+            status_after(&bodies).map_err(|illegal| illegal.to_string()),
             Err(reason.to_owned())
         );
     }

@@ -1,6 +1,6 @@
+mod fake_node;
 mod faults;
-mod peer;
-mod talk;
+mod protocol;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,38 +9,38 @@ use hotswap_core::{
     Action, Digest, Environment, Fence, ModuleName, ModuleVersion, NodeId, Order, SystemClock,
 };
 
-use crate::fixture::{Memory, node, registration};
+use crate::fixture::{MemoryCatalogue, node, registration};
 use crate::{HttpFleet, Options, Registry};
 
 const TOKEN: &str = "a-very-secret-token";
 
-/// Short, so that a test of what never comes is short as well.
+/// Short, so that tests of time-outs are short too.
 fn options() -> Options {
     Options {
-        request: Duration::from_secs(1),
-        stage: Duration::from_secs(20),
-        patience: Duration::from_millis(500),
+        request_timeout: Duration::from_secs(1),
+        stage_timeout: Duration::from_secs(20),
+        retry_for: Duration::from_millis(500),
         ..Options::default()
     }
 }
 
 async fn registry() -> Registry {
-    let (store, clock) = (Arc::<Memory>::default(), Arc::new(SystemClock));
+    let (store, clock) = (Arc::<MemoryCatalogue>::default(), Arc::new(SystemClock));
     let loaded = Registry::load(store, clock, Registry::DEFAULT_INTERVAL).await;
     loaded.expect("it loads")
 }
 
-/// A fleet of nodes named `node-0` and on at these addresses.
+/// A fleet of nodes at these addresses, named `node-0`, `node-1` and so on.
 async fn fleet(addresses: &[&str]) -> (HttpFleet, Registry) {
     let registry = registry().await;
     for (number, address) in addresses.iter().enumerate() {
-        enrol(&registry, number, address).await;
+        register(&registry, number, address).await;
     }
     let fleet = HttpFleet::new(registry.clone(), TOKEN, options()).expect("it is set up");
     (fleet, registry)
 }
 
-async fn enrol(registry: &Registry, number: usize, address: &str) -> NodeId {
+async fn register(registry: &Registry, number: usize, address: &str) -> NodeId {
     let id = node(&format!("node-{number}"));
     let done = registry.register(id.clone(), registration("production", address));
     done.await.expect("it registers");

@@ -3,31 +3,31 @@ use std::sync::atomic::Ordering;
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::*;
-use crate::fixture::{HandClock, Memory, node, registration};
+use crate::fixture::{ManualClock, MemoryCatalogue, node, registration};
 
-struct Bench {
-    store: Arc<Memory>,
-    clock: Arc<HandClock>,
+struct Fixture {
+    store: Arc<MemoryCatalogue>,
+    clock: Arc<ManualClock>,
     registry: Registry,
 }
 
-async fn load(store: &Arc<Memory>, clock: &Arc<HandClock>) -> Registry {
+async fn load(store: &Arc<MemoryCatalogue>, clock: &Arc<ManualClock>) -> Registry {
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
     let loaded = Registry::load(store, clock, Registry::DEFAULT_INTERVAL).await;
     loaded.expect("it loads")
 }
 
-async fn bench() -> Bench {
+async fn fixture() -> Fixture {
     let (store, clock) = (Arc::default(), Arc::default());
     let registry = load(&store, &clock).await;
-    Bench {
+    Fixture {
         store,
         clock,
         registry,
     }
 }
 
-impl Bench {
+impl Fixture {
     async fn register(&self, id: &str) -> Registered {
         let registration = registration("production", "http://127.0.0.1:1");
         let registered = self.registry.register(node(id), registration).await;
@@ -40,7 +40,7 @@ impl Bench {
     }
 }
 
-fn beat(health: NodeHealth, reason: Option<&str>) -> Heartbeat {
+fn heartbeat(health: NodeHealth, reason: Option<&str>) -> Heartbeat {
     Heartbeat {
         health,
         reason: reason.map(str::to_owned),
@@ -49,45 +49,45 @@ fn beat(health: NodeHealth, reason: Option<&str>) -> Heartbeat {
 
 #[tokio::test]
 async fn health_follows_the_heartbeats() {
-    let bench = bench().await;
-    assert_eq!(bench.register("a").await.heartbeat_millis, 2000);
-    assert_eq!(bench.health("a"), (Health::Passing, String::new()));
+    let fixture = fixture().await;
+    assert_eq!(fixture.register("a").await.heartbeat_millis, 2000);
+    assert_eq!(fixture.health("a"), (Health::Passing, String::new()));
     for (seconds, health) in [
         (5, Health::Passing),
         (1, Health::Warning),
         (5, Health::Warning),
         (1, Health::Critical),
     ] {
-        bench.clock.advance(Duration::from_secs(seconds));
-        assert_eq!(bench.health("a").0, health);
+        fixture.clock.advance(Duration::from_secs(seconds));
+        assert_eq!(fixture.health("a").0, health);
     }
     assert_eq!(
-        bench.health("a").1,
-        "the last heartbeat came 12.0 s ago, and one is due every 2.0 s"
+        fixture.health("a").1,
+        "the last heartbeat came 12.0 s ago; one is due every 2.0 s"
     );
     assert!(
-        bench
+        fixture
             .registry
-            .heartbeat(&node("a"), beat(NodeHealth::Passing, None))
+            .heartbeat(&node("a"), heartbeat(NodeHealth::Passing, None))
     );
-    assert_eq!(bench.health("a").0, Health::Passing);
-    let complaint = beat(NodeHealth::Warning, Some("the disk is nearly full"));
-    bench.registry.heartbeat(&node("a"), complaint);
+    assert_eq!(fixture.health("a").0, Health::Passing);
+    let warning = heartbeat(NodeHealth::Warning, Some("the disk is nearly full"));
+    fixture.registry.heartbeat(&node("a"), warning);
     assert_eq!(
-        bench.health("a"),
+        fixture.health("a"),
         (Health::Warning, "the disk is nearly full".to_owned())
     );
-    let stranger = beat(NodeHealth::Passing, None);
-    assert!(!bench.registry.heartbeat(&node("b"), stranger));
+    let unknown = heartbeat(NodeHealth::Passing, None);
+    assert!(!fixture.registry.heartbeat(&node("b"), unknown));
 }
 
 #[tokio::test]
-async fn after_a_restart_nodes_are_known_and_not_yet_heard_of() {
-    let bench = bench().await;
-    bench.register("b").await;
-    bench.register("a").await;
-    let again = load(&bench.store, &bench.clock).await;
-    let members = again.members();
+async fn after_a_restart_nodes_are_known_and_their_health_is_unknown() {
+    let fixture = fixture().await;
+    fixture.register("b").await;
+    fixture.register("a").await;
+    let restarted = load(&fixture.store, &fixture.clock).await;
+    let members = restarted.members();
     let ids: Vec<_> = members
         .iter()
         .map(|member| member.record.id.as_str())
@@ -95,112 +95,117 @@ async fn after_a_restart_nodes_are_known_and_not_yet_heard_of() {
     assert_eq!(ids, ["a", "b"]);
     assert_eq!(members[0].health, Health::Unknown);
     assert_eq!(members[0].last_seen, None);
-    assert!(again.heartbeat(&node("a"), beat(NodeHealth::Passing, None)));
+    assert!(restarted.heartbeat(&node("a"), heartbeat(NodeHealth::Passing, None)));
     assert_eq!(
-        again.member(&node("a")).map(|member| member.health),
+        restarted.member(&node("a")).map(|member| member.health),
         Some(Health::Passing)
     );
 }
 
 #[tokio::test]
-async fn registering_again_writes_only_what_has_changed() {
-    let bench = bench().await;
-    bench.register("a").await;
-    let first = bench.registry.member(&node("a")).expect("known").record;
-    bench.clock.advance(Duration::from_secs(60));
-    bench.register("a").await;
-    assert_eq!(bench.store.writes.load(Ordering::Relaxed), 1);
-    let moved = registration("production", "http://127.0.0.1:2");
-    bench
+async fn registering_again_writes_only_changes() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
+    let first = fixture.registry.member(&node("a")).expect("known").record;
+    fixture.clock.advance(Duration::from_secs(60));
+    fixture.register("a").await;
+    assert_eq!(fixture.store.writes.load(Ordering::Relaxed), 1);
+    let changed = registration("production", "http://127.0.0.1:2");
+    fixture
         .registry
-        .register(node("a"), moved)
+        .register(node("a"), changed)
         .await
         .expect("it registers");
-    assert_eq!(bench.store.writes.load(Ordering::Relaxed), 2);
-    let member = bench.registry.member(&node("a")).expect("known");
+    assert_eq!(fixture.store.writes.load(Ordering::Relaxed), 2);
+    let member = fixture.registry.member(&node("a")).expect("known");
     assert_eq!(member.record.registered_at, first.registered_at);
     assert_eq!(member.record.control_url, "http://127.0.0.1:2");
 }
 
 #[tokio::test]
-async fn a_store_that_fails_changes_nothing() {
-    let bench = bench().await;
-    bench.register("a").await;
-    bench.store.broken.store(true, Ordering::Relaxed);
+async fn a_failing_store_changes_nothing() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
+    fixture.store.fails.store(true, Ordering::Relaxed);
     let other = registration("production", "http://127.0.0.1:2");
-    let error = bench
+    let error = fixture
         .registry
         .register(node("b"), other)
         .await
-        .expect_err("broken");
+        .expect_err("the store fails");
     assert!(matches!(error, Error::Save { .. }), "{error:?}");
-    assert!(bench.registry.member(&node("b")).is_none());
-    let error = bench
+    assert!(fixture.registry.member(&node("b")).is_none());
+    let error = fixture
         .registry
         .deregister(&node("a"))
         .await
-        .expect_err("broken");
+        .expect_err("the store fails");
     assert!(matches!(error, Error::Delete { .. }), "{error:?}");
-    assert!(bench.registry.member(&node("a")).is_some());
-    let loaded = Registry::load(bench.store, bench.clock, Registry::DEFAULT_INTERVAL).await;
+    assert!(fixture.registry.member(&node("a")).is_some());
+    let loaded = Registry::load(fixture.store, fixture.clock, Registry::DEFAULT_INTERVAL).await;
     assert!(matches!(loaded, Err(Error::Load(_))));
 }
 
 #[tokio::test]
-async fn a_deregistered_node_is_gone_for_good() {
-    let bench = bench().await;
-    bench.register("a").await;
+async fn a_deregistered_node_is_gone_after_a_restart_too() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
     assert!(
-        bench
+        fixture
             .registry
             .deregister(&node("a"))
             .await
             .expect("deleted")
     );
     assert!(
-        !bench
+        !fixture
             .registry
             .deregister(&node("a"))
             .await
             .expect("no error")
     );
-    assert!(load(&bench.store, &bench.clock).await.members().is_empty());
+    assert!(
+        load(&fixture.store, &fixture.clock)
+            .await
+            .members()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
-async fn environments_are_those_of_the_nodes() {
-    let bench = bench().await;
+async fn environments_are_listed_once_and_sorted() {
+    let fixture = fixture().await;
     for (id, environment) in [("a", "qa"), ("b", "production"), ("c", "qa")] {
         let registration = registration(environment, "http://127.0.0.1:1");
-        let done = bench.registry.register(node(id), registration).await;
+        let done = fixture.registry.register(node(id), registration).await;
         done.expect("it registers");
     }
-    let names: Vec<_> = bench
+    let names: Vec<_> = fixture
         .registry
         .environments()
         .into_iter()
         .map(String::from)
         .collect();
     assert_eq!(names, ["production", "qa"]);
-    let qa = bench.registry.members_of(&"qa".parse().expect("a name"));
+    let qa = fixture.registry.members_of(&"qa".parse().expect("a name"));
     assert_eq!(qa.len(), 2);
 }
 
 #[tokio::test]
-async fn subscribers_hear_of_each_change_once() {
-    let bench = bench().await;
-    let mut changes = bench.registry.subscribe();
-    bench.register("a").await;
-    bench.register("a").await;
-    bench
+async fn subscribers_are_notified_of_each_change_once() {
+    let fixture = fixture().await;
+    let mut changes = fixture.registry.subscribe();
+    fixture.register("a").await;
+    fixture.register("a").await;
+    fixture
         .registry
-        .heartbeat(&node("a"), beat(NodeHealth::Passing, None));
-    bench.clock.advance(Duration::from_secs(7));
-    bench.registry.sweep();
-    bench.registry.sweep();
-    bench.clock.advance(Duration::from_secs(7));
-    bench.registry.sweep();
-    bench
+        .heartbeat(&node("a"), heartbeat(NodeHealth::Passing, None));
+    fixture.clock.advance(Duration::from_secs(7));
+    fixture.registry.check_heartbeats();
+    fixture.registry.check_heartbeats();
+    fixture.clock.advance(Duration::from_secs(7));
+    fixture.registry.check_heartbeats();
+    fixture
         .registry
         .deregister(&node("a"))
         .await
@@ -212,14 +217,14 @@ async fn subscribers_hear_of_each_change_once() {
         None,
     ] {
         let node = node("a");
-        assert_eq!(changes.try_recv(), Ok(Change { node, health }));
+        assert_eq!(changes.try_recv(), Ok(HealthChange { node, health }));
     }
     assert_eq!(changes.try_recv(), Err(TryRecvError::Empty));
 }
 
 #[tokio::test]
-async fn what_cannot_be_right_is_refused_with_what_to_change() {
-    let bench = bench().await;
+async fn an_invalid_registration_is_rejected_with_what_to_change() {
+    let fixture = fixture().await;
     let good = || registration("production", "http://127.0.0.1:1");
     let control = |url: &str| registration("production", url);
     let data = |url: &str| Registration {
@@ -235,7 +240,7 @@ async fn what_cannot_be_right_is_refused_with_what_to_change() {
             registration("Production!", "http://a:1"),
             "lower-case letters",
         ),
-        (control("127.0.0.1:80"), "controlUrl: it is no URL"),
+        (control("127.0.0.1:80"), "controlUrl: it is not a URL"),
         (control("ftp://a:1"), "controlUrl: the scheme 'ftp'"),
         (control("https://a:1"), "write it as http://host:port"),
         (control("http://me:secret@a:1"), "a user name or a password"),
@@ -248,23 +253,23 @@ async fn what_cannot_be_right_is_refused_with_what_to_change() {
         (labelled("", String::new()), "a key is empty"),
         (labelled("tier", "x".repeat(1000)), "at most 256"),
     ] {
-        let refused = bench.registry.register(node("a"), registration).await;
-        let error = refused.expect_err("refused").to_string();
+        let rejected = fixture.registry.register(node("a"), registration).await;
+        let error = rejected.expect_err("it is invalid").to_string();
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
-    assert!(bench.registry.members().is_empty());
+    assert!(fixture.registry.members().is_empty());
     let over_tls = data("https://a.example:443");
-    assert!(bench.registry.register(node("a"), over_tls).await.is_ok());
+    assert!(fixture.registry.register(node("a"), over_tls).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_long_complaint_is_cut() {
-    let bench = bench().await;
-    bench.register("a").await;
+async fn a_long_reason_is_truncated() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
     let long = "ä".repeat(100_000);
-    bench
+    fixture
         .registry
-        .heartbeat(&node("a"), beat(NodeHealth::Warning, Some(&long)));
-    assert!(bench.health("a").1.len() < 600);
+        .heartbeat(&node("a"), heartbeat(NodeHealth::Warning, Some(&long)));
+    assert!(fixture.health("a").1.len() < 600);
 }

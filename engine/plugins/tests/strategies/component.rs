@@ -1,46 +1,46 @@
-//! Components made by hand, for what no SDK lets an author do.
+//! Hand-made components, for what the SDK does not let an author do.
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 const WIT: &str = include_str!("../../../../wit/strategy/0.1.0/strategy.wit");
 
-/// A strategy whose functions are these.
-pub struct Handmade<'a> {
+/// A strategy component with these functions.
+pub struct HandmadeStrategy<'a> {
     /// What `describe` returns: name, version, summary, schema.
-    pub says: [&'a str; 4],
+    pub descriptor: [&'a str; 4],
     /// Imports of the core module.
     pub imports: &'a str,
-    /// What `describe` does first.
+    /// Instructions of `describe`, before it returns.
     pub describe: &'a str,
-    /// What `run` does before it returns ok.
+    /// Instructions of `run`, before it returns `ok`.
     pub run: &'a str,
-    /// Pages of memory at the start.
+    /// Initial pages of memory.
     pub pages: u32,
     /// The version of the contract.
-    pub wit: &'a str,
+    pub wit_version: &'a str,
 }
 
-impl Default for Handmade<'_> {
+impl Default for HandmadeStrategy<'_> {
     fn default() -> Self {
         Self {
-            says: ["handmade", "1.2.3", "Does nothing.", r#"{"type":"object"}"#],
+            descriptor: ["handmade", "1.2.3", "Does nothing.", r#"{"type":"object"}"#],
             imports: "",
             describe: "",
             run: "",
             pages: 1,
-            wit: "0.1.0",
+            wit_version: "0.1.0",
         }
     }
 }
 
-impl Handmade<'_> {
+impl HandmadeStrategy<'_> {
     pub fn component(&self) -> Vec<u8> {
-        let contract = WIT.replace("0.1.0", self.wit);
+        let contract = WIT.replace("0.1.0", self.wit_version);
         let mut resolve = Resolve::default();
         let package = resolve.push_str("strategy.wit", &contract).unwrap();
         let world = resolve.select_world(&[package], Some("strategy")).unwrap();
-        let mut core = wat::parse_str(self.core()).unwrap();
+        let mut core = wat::parse_str(self.core_module()).unwrap();
         embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
         ComponentEncoder::default()
             .validate(true)
@@ -50,18 +50,18 @@ impl Handmade<'_> {
             .unwrap()
     }
 
-    fn core(&self) -> String {
-        // The descriptor is four pairs of address and length, and then the texts.
-        let mut at = 1024 + 32;
+    fn core_module(&self) -> String {
+        // The descriptor is four pairs of address and length, followed by the texts.
+        let mut address = 1024 + 32;
         let mut pairs = String::new();
         let mut texts = String::new();
-        for text in self.says {
-            for number in [at, text.len()] {
+        for text in self.descriptor {
+            for number in [address, text.len()] {
                 let bytes = u32::try_from(number).unwrap().to_le_bytes();
                 pairs.extend(bytes.iter().map(|byte| format!("\\{byte:02x}")));
             }
             texts.extend(text.bytes().map(|byte| format!("\\{byte:02x}")));
-            at += text.len();
+            address += text.len();
         }
         let parameters = "i32 ".repeat(14);
         format!(
@@ -81,16 +81,16 @@ impl Handmade<'_> {
                     (result i32) {run} (i32.const 512)))"#,
             imports = self.imports,
             pages = self.pages,
-            wit = self.wit,
+            wit = self.wit_version,
             describe = self.describe,
             run = self.run,
         )
     }
 }
 
-/// A component with these imports and these functions under this export, of which it is
-/// never asked to do anything.
-pub fn shell(imports: &str, guest: &str, functions: &[&str]) -> Vec<u8> {
+/// A component with these imports, and one exported interface with these functions. The
+/// functions have no parameters and do nothing.
+pub fn stub(imports: &str, export: &str, functions: &[&str]) -> Vec<u8> {
     let functions: String = functions
         .iter()
         .map(|name| format!("(export \"{name}\" (func $f))"))
@@ -102,7 +102,7 @@ pub fn shell(imports: &str, guest: &str, functions: &[&str]) -> Vec<u8> {
             (core instance $i (instantiate $m))
             (func $f (canon lift (core func $i "f")))
             (instance $guest {functions})
-            (export "{guest}" (instance $guest)))"#
+            (export "{export}" (instance $guest)))"#
     ))
     .unwrap()
 }

@@ -1,15 +1,15 @@
-//! What is refused at the door, and why.
+//! Which components are rejected, and with which reasons.
 
 use std::time::Duration;
 
 use hotswap_plugins::{Host, Limits};
 
-use crate::component::{Handmade, shell};
+use crate::component::{HandmadeStrategy, stub};
 use crate::script::host;
 
 const GUEST: &str = "hotswap:strategy/guest@0.1.0";
 
-async fn refusal(host: &Host, component: &[u8]) -> String {
+async fn rejection(host: &Host, component: &[u8]) -> String {
     match host.load(component).await {
         Ok(strategy) => panic!("loaded {strategy:?}"),
         Err(error) => error.to_string(),
@@ -17,12 +17,12 @@ async fn refusal(host: &Host, component: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn what_came_with_the_engine_is_loaded() {
+async fn built_in_strategies_are_loaded() {
     let host = host();
     for guest in hotswap_guests::strategies() {
         let strategy = host.load(guest.component).await.unwrap();
         assert_eq!(strategy.descriptor().name.as_str(), guest.name);
-        assert_eq!(strategy.wit().to_string(), "0.1.0");
+        assert_eq!(strategy.wit_version().to_string(), "0.1.0");
         assert_eq!(strategy.digest(), hotswap_core::Digest::of(guest.component));
         assert!(!strategy.descriptor().summary.is_empty());
         strategy.configure(None).unwrap();
@@ -30,16 +30,16 @@ async fn what_came_with_the_engine_is_loaded() {
 }
 
 #[tokio::test]
-async fn a_guest_of_a_later_patch_of_the_contract_is_loaded() {
+async fn component_for_a_later_patch_version_of_the_contract_is_loaded() {
     let host = host();
-    let later = Handmade {
-        wit: "0.1.9",
+    let later = HandmadeStrategy {
+        wit_version: "0.1.9",
         imports: r#"(import "hotswap:strategy/control@0.1.9" "now" (func $now (result i64)))"#,
         run: "(drop (call $now))",
-        ..Handmade::default()
+        ..HandmadeStrategy::default()
     };
     let strategy = host.load(&later.component()).await.unwrap();
-    assert_eq!(strategy.wit().to_string(), "0.1.9");
+    assert_eq!(strategy.wit_version().to_string(), "0.1.9");
     let plan = crate::script::plan("{}");
     let mut script = crate::script::Script::default();
     let exit = strategy.run(&plan, &mut script).await;
@@ -48,21 +48,24 @@ async fn a_guest_of_a_later_patch_of_the_contract_is_loaded() {
 }
 
 #[tokio::test]
-async fn what_is_no_strategy_is_refused_with_what_to_do() {
+async fn unusable_component_is_rejected_with_advice() {
     let host = host();
     let module = hotswap_guests::modules()[0].component;
-    let mut damaged = Handmade::default().component();
+    let mut damaged = HandmadeStrategy::default().component();
     damaged.truncate(damaged.len() / 2);
     for (component, reasons) in [
-        (b"PK\x03\x04 an archive".to_vec(), &["not WebAssembly"][..]),
-        (Vec::new(), &["not WebAssembly"]),
-        (b"\n(component)".to_vec(), &["as text", "wasm-tools parse"]),
+        (
+            b"PK\x03\x04 an archive".to_vec(),
+            &["not a WebAssembly component"][..],
+        ),
+        (Vec::new(), &["not a WebAssembly component"]),
+        (
+            b"\n(component)".to_vec(),
+            &["WebAssembly text", "wasm-tools parse"],
+        ),
         (
             b"\0asm\x01\0\0\0".to_vec(),
-            &[
-                "a core module and not a component",
-                "wasm-tools component new",
-            ],
+            &["a core module, not a component", "wasm-tools component new"],
         ),
         (damaged, &["not a valid component"]),
         (
@@ -75,171 +78,174 @@ async fn what_is_no_strategy_is_refused_with_what_to_do() {
         (
             module.to_vec(),
             &[
-                "it imports wasi:",
-                "which a strategy cannot have",
+                "the component imports wasi:",
+                "which a strategy cannot use",
                 "fleet, analysis and control",
             ],
         ),
         (
-            shell(
+            stub(
                 r#"(import "wasi:filesystem/types@0.2.0" (instance))"#,
                 GUEST,
                 &["describe", "run"],
             ),
-            &["it imports wasi:filesystem/types@0.2.0, which a strategy cannot have"],
+            &["the component imports wasi:filesystem/types@0.2.0, which a strategy cannot use"],
         ),
         (
-            shell(r#"(import "log" (func))"#, GUEST, &["describe", "run"]),
-            &["it imports log, which a strategy cannot have"],
+            stub(r#"(import "log" (func))"#, GUEST, &["describe", "run"]),
+            &["the component imports log, which a strategy cannot use"],
         ),
         (
-            shell(
+            stub(
                 r#"(import "hotswap:strategy/secrets@0.1.0" (instance))"#,
                 GUEST,
                 &["describe", "run"],
             ),
-            &["it imports hotswap:strategy/secrets@0.1.0, which a strategy cannot have"],
+            &["the component imports hotswap:strategy/secrets@0.1.0, which a strategy cannot use"],
         ),
         (
-            shell(
+            stub(
                 r#"(import "hotswap:strategy/fleet@0.2.0" (instance))"#,
                 GUEST,
                 &["describe", "run"],
             ),
-            &["it imports hotswap:strategy/fleet@0.2.0, and this engine offers version 0.1.0"],
+            &["imports hotswap:strategy/fleet@0.2.0, but this engine supports version 0.1.0"],
         ),
         (
-            shell(
+            stub(
                 r#"(import "hotswap:strategy/fleet@0.1.4" (instance (export "drain" (func))))"#,
                 GUEST,
                 &["describe", "run"],
             ),
             &[
-                "it imports drain of hotswap:strategy/fleet@0.1.4",
-                "offers version 0.1.0",
+                "the component imports drain of hotswap:strategy/fleet@0.1.4",
+                "supports version 0.1.0",
             ],
         ),
         (
-            shell(
+            stub(
                 r#"(import "hotswap:strategy/control@0.1.0"
                     (instance (export "now" (func (result string)))))"#,
                 GUEST,
                 &["describe", "run"],
             ),
             &[
-                "its imports differ from those of hotswap:strategy@0.1",
+                "the imports of the component do not match hotswap:strategy@0.1",
                 "now",
             ],
         ),
         (
-            shell("", "hotswap:strategy/guest@1.0.0", &["describe", "run"]),
-            &["it exports hotswap:strategy/guest@1.0.0, and this engine offers version 0.1.0"],
+            stub("", "hotswap:strategy/guest@1.0.0", &["describe", "run"]),
+            &["exports hotswap:strategy/guest@1.0.0, but this engine supports version 0.1.0"],
         ),
         (
-            shell("", "acme:rollout/guest@0.1.0", &["describe", "run"]),
+            stub("", "acme:rollout/guest@0.1.0", &["describe", "run"]),
             &[
                 "does not export hotswap:strategy/guest@0.1",
                 "exports acme:rollout/guest@0.1.0",
             ],
         ),
         (
-            shell("", GUEST, &["describe"]),
-            &["its describe of hotswap:strategy/guest@0.1.0 has other types than version 0.1.0"],
+            stub("", GUEST, &["describe"]),
+            &["the types of describe in hotswap:strategy/guest@0.1.0 do not match version 0.1.0"],
         ),
         (
-            shell("", GUEST, &["run"]),
-            &["its hotswap:strategy/guest@0.1.0 has no function describe"],
+            stub("", GUEST, &["run"]),
+            &["the component exports hotswap:strategy/guest@0.1.0 without its function describe"],
         ),
     ] {
-        let refusal = refusal(&host, &component).await;
+        let rejection = rejection(&host, &component).await;
         for reason in reasons {
-            assert!(refusal.contains(reason), "{reason:?} is not in {refusal:?}");
+            assert!(
+                rejection.contains(reason),
+                "{reason:?} is not in {rejection:?}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_describe_that_does_not_do_is_refused() {
+async fn unusable_description_is_rejected() {
     let host = Host::new(Limits {
-        compute: Duration::from_millis(50),
-        pooled: 8,
+        compute_time: Duration::from_millis(50),
+        pooled_runs: 8,
         ..Limits::default()
     })
     .unwrap();
     let schema = r#"{"type":"object"}"#;
     for (handmade, reason) in [
         (
-            Handmade {
+            HandmadeStrategy {
                 imports: r#"(import "hotswap:strategy/control@0.1.0" "now"
                     (func $now (result i64)))"#,
                 describe: "(drop (call $now))",
-                ..Handmade::default()
+                ..HandmadeStrategy::default()
             },
-            "its describe fails: it calls control.now, and it may call nothing",
+            "describe failed: it calls control.now, but describe may not make calls",
         ),
         (
-            Handmade {
+            HandmadeStrategy {
                 describe: "(loop $l (br $l))",
-                ..Handmade::default()
+                ..HandmadeStrategy::default()
             },
-            "its describe fails: the strategy ran for 50 ms without a call",
+            "describe failed: the strategy ran for 50 ms without a call",
         ),
         (
-            Handmade {
+            HandmadeStrategy {
                 describe: "unreachable",
-                ..Handmade::default()
+                ..HandmadeStrategy::default()
             },
-            "its describe fails: the strategy crashed: it came to code that it declares",
+            "describe failed: the strategy crashed: it executed an `unreachable` instruction",
         ),
         (
-            Handmade {
+            HandmadeStrategy {
                 pages: 2000,
-                ..Handmade::default()
+                ..HandmadeStrategy::default()
             },
-            "it cannot be compiled: ",
+            "the component cannot be compiled: ",
         ),
         (
-            Handmade {
-                says: ["Not A Name", "1.0.0", "", schema],
-                ..Handmade::default()
+            HandmadeStrategy {
+                descriptor: ["Not A Name", "1.0.0", "", schema],
+                ..HandmadeStrategy::default()
             },
-            "its describe returns a name that is none: ",
+            "describe returned an invalid name: ",
         ),
         (
-            Handmade {
-                says: ["handmade", "v1", "", schema],
-                ..Handmade::default()
+            HandmadeStrategy {
+                descriptor: ["handmade", "v1", "", schema],
+                ..HandmadeStrategy::default()
             },
-            "its describe returns the version \"v1\", which is not semantic",
+            "describe returned the version \"v1\", which is not a semantic version",
         ),
         (
-            Handmade {
-                says: [
+            HandmadeStrategy {
+                descriptor: [
                     "handmade",
                     "1.0.0",
                     "",
                     r#"{"type":"object","properties":{"a":{}}}"#,
                 ],
-                ..Handmade::default()
+                ..HandmadeStrategy::default()
             },
-            "its describe returns a schema of its configuration that does not do: the property \
-             /a has no description",
+            "describe returned an invalid configuration schema: the property /a has no \
+             description",
         ),
     ] {
-        let refusal = refusal(&host, &handmade.component()).await;
-        assert!(refusal.starts_with(reason), "{reason:?}: {refusal:?}");
+        let rejection = rejection(&host, &handmade.component()).await;
+        assert!(rejection.starts_with(reason), "{reason:?}: {rejection:?}");
     }
-    assert_eq!(host.pooled(), 0);
+    assert_eq!(host.pooled_instances(), 0);
 }
 
 #[tokio::test]
-async fn a_component_that_is_too_large_is_not_even_read() {
+async fn oversized_component_is_rejected_before_it_is_read() {
     let host = Host::new(Limits {
-        component: 1000,
-        pooled: 1,
+        component_bytes: 1000,
+        pooled_runs: 1,
         ..Limits::default()
     })
     .unwrap();
-    let refusal = refusal(&host, &[0; 1001]).await;
-    assert!(refusal.starts_with("it has 1001 bytes, and a strategy may have 1000"));
+    let rejection = rejection(&host, &[0; 1001]).await;
+    assert!(rejection.starts_with("the component has 1001 bytes; at most 1000 are allowed"));
 }

@@ -1,4 +1,4 @@
-//! What the crate promises about strategies, on components that are run.
+//! What this crate guarantees, tested with real components.
 
 mod attacks;
 mod component;

@@ -1,38 +1,41 @@
-//! What a node can run.
+//! Which components pass the check for modules.
 
 use hotswap_plugins::inspect;
 
-use crate::component::{Handmade, shell};
+use crate::component::{HandmadeStrategy, stub};
 
 #[test]
-fn the_sample_modules_are_modules() {
+fn sample_modules_are_accepted() {
     for guest in hotswap_guests::modules() {
-        inspect::module(guest.component).unwrap();
+        inspect::check_module(guest.component).unwrap();
     }
 }
 
 #[test]
-fn what_answers_no_requests_is_refused_with_what_it_exports_instead() {
-    let strategy = inspect::module(&Handmade::default().component()).unwrap_err();
+fn component_without_a_request_handler_is_rejected_with_its_exports() {
+    let strategy = inspect::check_module(&HandmadeStrategy::default().component()).unwrap_err();
     assert_eq!(
         strategy.to_string(),
-        "it exports no wasi:http/incoming-handler@0.2, by which a node passes requests to a \
-         module; it exports hotswap:strategy/guest@0.1.0"
+        "the component does not export wasi:http/incoming-handler@0.2, through which a node \
+         passes requests to a module; it exports hotswap:strategy/guest@0.1.0"
     );
-    let other = shell("", "wasi:http/incoming-handler@0.3.0", &["handle"]);
-    assert!(inspect::module(&other).is_err());
-    let good = shell("", "wasi:http/incoming-handler@0.2.3", &["handle"]);
-    inspect::module(&good).unwrap();
+    let other = stub("", "wasi:http/incoming-handler@0.3.0", &["handle"]);
+    assert!(inspect::check_module(&other).is_err());
+    let good = stub("", "wasi:http/incoming-handler@0.2.3", &["handle"]);
+    inspect::check_module(&good).unwrap();
 }
 
 #[test]
-fn damage_is_found_wherever_it_is() {
-    let good = shell("", "wasi:http/incoming-handler@0.2.3", &["handle"]);
+fn truncated_component_is_rejected() {
+    let good = stub("", "wasi:http/incoming-handler@0.2.3", &["handle"]);
     let name = b"wasi:http/incoming-handler@0.2.3";
     for length in 0..good.len() {
-        let part = &good[..length];
-        // What comes after the export are names for debuggers, which may be missing.
-        let whole = part.windows(name.len()).any(|window| window == name);
-        assert!(whole || inspect::module(part).is_err(), "{length}");
+        let truncated = &good[..length];
+        // Only names for debuggers follow the export, and they may be missing.
+        let complete = truncated.windows(name.len()).any(|window| window == name);
+        assert!(
+            complete || inspect::check_module(truncated).is_err(),
+            "{length}"
+        );
     }
 }

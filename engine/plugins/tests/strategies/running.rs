@@ -1,23 +1,23 @@
-//! Many runs at once, dropped ones, and answers that do not fit.
+//! Concurrent runs, dropped runs, and answers of the wrong type.
 
 use futures_util::future::join_all;
 use hotswap_core::{Answer, Call, CauseKind, NodeError, NodeFailure};
 use hotswap_plugins::{Exit, Host, Limits};
 
-use crate::component::Handmade;
-use crate::script::{Gate, Script, attack, host, plan};
+use crate::component::HandmadeStrategy;
+use crate::script::{Gate, Script, host, plan, run_attack};
 
 const STAGE_ONCE: &str = r#"{"steps":1,"kind":"stage","sleep":0}"#;
 
 #[tokio::test]
-async fn a_strategy_sees_its_plan_and_what_nodes_say() {
+async fn strategy_receives_its_plan_and_node_failures() {
     let strategy = host().load(hotswap_guests::DIRECT).await.unwrap();
     let config = strategy.configure(None).unwrap().to_string();
     let mut script = Script::default();
     let exit = strategy.run(&plan(&config), &mut script).await;
     assert_eq!(exit, Exit::Succeeded);
     let nodes: Vec<_> = plan("{}").nodes.into_iter().map(|node| node.id).collect();
-    let acts: Vec<_> = script
+    let operations: Vec<_> = script
         .calls
         .into_iter()
         .filter(|call| !matches!(call, Call::Progress { .. }))
@@ -25,7 +25,7 @@ async fn a_strategy_sees_its_plan_and_what_nodes_say() {
     let promote = Call::Promote {
         nodes: nodes.clone(),
     };
-    assert_eq!(acts, [Call::Stage { nodes }, promote]);
+    assert_eq!(operations, [Call::Stage { nodes }, promote]);
 
     let mut script = Script {
         failures: vec![NodeFailure {
@@ -37,63 +37,64 @@ async fn a_strategy_sees_its_plan_and_what_nodes_say() {
     let exit = strategy.run(&plan(&config), &mut script).await;
     assert_eq!(
         exit,
-        Exit::Refused("node-2 could not stage the new version: refused: no memory".into())
+        Exit::Failed("node-2 could not stage the new version: refused: no memory".into())
     );
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_fit_is_the_engines_fault() {
+async fn answer_of_the_wrong_type_is_reported_as_an_engine_bug() {
     let strategy = host().load(hotswap_guests::STEPS).await.unwrap();
     let mut script = Script {
         always: Some(Answer::Time(5)),
         ..Script::default()
     };
     let Exit::Trapped(cause) = strategy.run(&plan(STAGE_ONCE), &mut script).await else {
-        panic!("it went on");
+        panic!("the run was not ended");
     };
     assert_eq!(
         cause.message,
-        "a fault of the engine, please report it: fleet.stage was answered with a time, which \
-         does not fit it"
+        "engine bug, please report it: fleet.stage was answered with a time, which is the wrong \
+         type"
     );
 }
 
 #[tokio::test]
-async fn a_line_and_a_limit_that_are_none_end_the_run() {
+async fn oversized_log_line_and_nan_limit_end_the_run() {
     let host = host();
-    let long = Handmade {
+    let long = HandmadeStrategy {
         imports: r#"(import "hotswap:strategy/control@0.1.0" "log"
             (func $log (param i32 i32 i32)))"#,
         run: "(call $log (i32.const 1) (i32.const 65536) (i32.const 65537))",
         pages: 3,
-        ..Handmade::default()
+        ..HandmadeStrategy::default()
     };
-    let soak = Handmade {
+    let soak = HandmadeStrategy {
         imports: r#"(import "hotswap:strategy/analysis@0.1.0" "soak"
             (func $soak (param i64 i32 i32 i32 i32 i32 i32 i32)))"#,
-        // One check, of no name, whose `max` (at 8, its number at 16) is not a number.
+        // One check with an empty name, whose `max` (flag at offset 8, value at 16) is NaN.
         run: "(i32.store8 (i32.const 4104) (i32.const 1))
               (f64.store (i32.const 4112) (f64.const nan))
               (call $soak (i64.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
                   (i32.const 4096) (i32.const 1) (i32.const 8192))",
-        ..Handmade::default()
+        ..HandmadeStrategy::default()
     };
     for (handmade, kind, message) in [
         (
             long,
             CauseKind::Limit,
-            "the strategy logs a line of 65537 bytes: 65536 are allowed",
+            "the strategy logs a line of 65537 bytes; at most 65536 are allowed",
         ),
         (
             soak,
             CauseKind::Violation,
-            "analysis.soak has a limit of '' that is not a finite number",
+            "the strategy passes analysis.soak a check of '' with a limit that is not a finite \
+             number",
         ),
     ] {
         let strategy = host.load(&handmade.component()).await.unwrap();
         let mut script = Script::default();
         let Exit::Trapped(cause) = strategy.run(&plan("{}"), &mut script).await else {
-            panic!("it went on");
+            panic!("the run was not ended");
         };
         assert_eq!((cause.kind, cause.message.as_str()), (kind, message));
         assert_eq!(script.calls, []);
@@ -101,41 +102,41 @@ async fn a_line_and_a_limit_that_are_none_end_the_run() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_dropped_while_it_waits_leaves_nothing_behind() {
+async fn run_dropped_while_it_waits_frees_its_instance() {
     let host = host();
     let strategy = host.load(hotswap_guests::STEPS).await.unwrap();
     let plan = plan(STAGE_ONCE);
     let gate = Gate::new();
     for _ in 0..100 {
-        let mut calls = gate.calls();
+        let mut handler = gate.handler();
         tokio::select! {
             biased;
-            exit = strategy.run(&plan, &mut calls) => panic!("it ended: {exit:?}"),
+            exit = strategy.run(&plan, &mut handler) => panic!("the run ended: {exit:?}"),
             () = gate.reached(1) => {}
         }
-        assert_eq!(host.pooled(), 0);
+        assert_eq!(host.pooled_instances(), 0);
     }
 }
 
 #[tokio::test]
-async fn a_run_that_is_dropped_while_it_computes_leaves_nothing_behind() {
+async fn run_dropped_while_it_computes_frees_its_instance() {
     let host = host();
     let strategy = host.load(hotswap_guests::HOSTILE).await.unwrap();
     for _ in 0..3 {
         let mut script = Script::default();
         tokio::select! {
             biased;
-            exit = attack(&strategy, "endless-loop", &mut script) => panic!("it ended: {exit:?}"),
+            exit = run_attack(&strategy, "endless-loop", &mut script) => panic!("the run ended: {exit:?}"),
             () = tokio::task::yield_now() => {}
         }
-        assert_eq!(host.pooled(), 0);
+        assert_eq!(host.pooled_instances(), 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_wait_at_once_though_the_pool_is_small() {
+async fn more_runs_than_the_pool_holds_can_wait() {
     let host = Host::new(Limits {
-        pooled: 100,
+        pooled_runs: 100,
         ..Limits::default()
     })
     .unwrap();
@@ -143,24 +144,24 @@ async fn a_thousand_wait_at_once_though_the_pool_is_small() {
     let gate = Gate::new();
     let runs: Vec<_> = (0..1000)
         .map(|_| {
-            let (strategy, mut calls) = (strategy.clone(), gate.calls());
-            tokio::spawn(async move { strategy.run(&plan(STAGE_ONCE), &mut calls).await })
+            let (strategy, mut handler) = (strategy.clone(), gate.handler());
+            tokio::spawn(async move { strategy.run(&plan(STAGE_ONCE), &mut handler).await })
         })
         .collect();
     gate.reached(1000).await;
-    assert_eq!(host.pooled(), 100);
+    assert_eq!(host.pooled_instances(), 100);
     gate.open.add_permits(1000);
     for exit in join_all(runs).await {
         assert_eq!(exit.unwrap(), Exit::Succeeded);
     }
-    assert_eq!(host.pooled(), 0);
+    assert_eq!(host.pooled_instances(), 0);
 }
 
 #[tokio::test]
-async fn runs_for_which_there_is_no_room_wait_for_their_turn() {
+async fn runs_beyond_the_limit_wait_for_their_turn() {
     let limits = Limits {
-        runs: 2,
-        pooled: 1,
+        concurrent_runs: 2,
+        pooled_runs: 1,
         ..Limits::default()
     };
     let strategy = Host::new(limits).unwrap();
@@ -168,8 +169,8 @@ async fn runs_for_which_there_is_no_room_wait_for_their_turn() {
     let gate = Gate::new();
     let runs: Vec<_> = (0..3)
         .map(|_| {
-            let (strategy, mut calls) = (strategy.clone(), gate.calls());
-            tokio::spawn(async move { strategy.run(&plan(STAGE_ONCE), &mut calls).await })
+            let (strategy, mut handler) = (strategy.clone(), gate.handler());
+            tokio::spawn(async move { strategy.run(&plan(STAGE_ONCE), &mut handler).await })
         })
         .collect();
     gate.reached(2).await;
@@ -183,9 +184,9 @@ async fn runs_for_which_there_is_no_room_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn a_strategy_outlives_its_host() {
+async fn strategy_outlives_its_host() {
     let strategy = host().load(hotswap_guests::HOSTILE).await.unwrap();
-    // Without the thread that the host started it would never be ended.
-    let exit = attack(&strategy, "endless-loop", &mut Script::default()).await;
+    // Only the thread that the host started can end this run.
+    let exit = run_attack(&strategy, "endless-loop", &mut Script::default()).await;
     assert!(matches!(exit, Exit::Trapped(_)));
 }

@@ -1,4 +1,4 @@
-//! What answers a strategy in a test.
+//! Call handlers for tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use async_trait::async_trait;
 use hotswap_core::{
     Answer, Call, Decision, DeploymentId, Digest, Health, ModuleVersion, Node, NodeFailure, Verdict,
 };
-use hotswap_plugins::{Calls, Exit, Host, Limits, Plan, Stop, Strategy};
+use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, Stop, Strategy};
 use tokio::sync::Semaphore;
 
 /// Longer than any test may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Answers every call as a fleet does in which all goes well, and remembers it.
+/// Answers every call as a healthy fleet does, and records it.
 #[derive(Default)]
 pub struct Script {
     pub calls: Vec<Call>,
-    /// End the run instead of answering the call with this number.
+    /// Ends the run instead of answering the call with this index.
     pub stop_at: Option<(usize, Stop)>,
-    /// Nodes that do not do what they are asked.
+    /// Failures with which node operations are answered.
     pub failures: Vec<NodeFailure>,
-    /// Answer each call with this, whether it fits or not.
+    /// The answer to every call, even if it is of the wrong type.
     pub always: Option<Answer>,
 }
 
 #[async_trait]
-impl Calls for Script {
+impl CallHandler for Script {
     async fn call(&mut self, call: Call) -> Result<Answer, Stop> {
         self.calls.push(call.clone());
         match &self.stop_at {
@@ -55,7 +55,7 @@ impl Calls for Script {
     }
 }
 
-/// Keeps every call waiting until the gate is opened, and counts who came to it.
+/// Holds every call until the gate is opened, and counts the calls that arrive.
 pub struct Gate {
     pub arrived: Arc<Semaphore>,
     pub open: Arc<Semaphore>,
@@ -69,22 +69,23 @@ impl Gate {
         }
     }
 
-    pub fn calls(&self) -> Self {
+    /// A handler whose calls wait at this gate.
+    pub fn handler(&self) -> Self {
         Self {
             arrived: Arc::clone(&self.arrived),
             open: Arc::clone(&self.open),
         }
     }
 
-    /// Waits until so many calls have come.
+    /// Waits until this many more calls have arrived.
     pub async fn reached(&self, calls: u32) {
-        let arrived = tokio::time::timeout(PATIENCE, self.arrived.acquire_many(calls));
+        let arrived = tokio::time::timeout(TEST_TIMEOUT, self.arrived.acquire_many(calls));
         arrived.await.expect("in time").expect("open").forget();
     }
 }
 
 #[async_trait]
-impl Calls for Gate {
+impl CallHandler for Gate {
     async fn call(&mut self, _: Call) -> Result<Answer, Stop> {
         self.arrived.add_permits(1);
         self.open.acquire().await.expect("open").forget();
@@ -94,7 +95,7 @@ impl Calls for Gate {
 
 pub fn host() -> Host {
     Host::new(Limits {
-        pooled: 64,
+        pooled_runs: 64,
         ..Limits::default()
     })
     .unwrap()
@@ -122,10 +123,12 @@ pub fn plan(config: &str) -> Plan {
     }
 }
 
-/// Runs the hostile strategy in one of its ways.
-pub async fn attack(strategy: &Strategy, way: &str, calls: &mut dyn Calls) -> Exit {
-    let config = serde_json::json!({ "attack": way });
+/// Runs the hostile strategy with one of its attacks.
+pub async fn run_attack(strategy: &Strategy, attack: &str, handler: &mut dyn CallHandler) -> Exit {
+    let config = serde_json::json!({ "attack": attack });
     let config = strategy.configure(Some(config)).unwrap();
-    let run = async { strategy.run(&plan(&config.to_string()), calls).await };
-    tokio::time::timeout(PATIENCE, run).await.expect("in time")
+    let run = async { strategy.run(&plan(&config.to_string()), handler).await };
+    tokio::time::timeout(TEST_TIMEOUT, run)
+        .await
+        .expect("in time")
 }

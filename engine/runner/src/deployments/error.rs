@@ -5,19 +5,19 @@ use semver::Version;
 
 use crate::strategies;
 
-/// Why something asked of deployments was not done.
+/// Why a request concerning deployments failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such deployment.
     #[error("no deployment {0}")]
     Unknown(DeploymentId),
-    /// A deployment of the same module in the same environment has not ended.
+    /// Another deployment of the same module in the same environment has not ended.
     #[error("deployment {by} of the same module in the same environment has not ended")]
     Busy {
-        /// That one.
+        /// The other deployment.
         by: DeploymentId,
     },
-    /// It does not fit where the deployment is.
+    /// The state of the deployment does not allow it.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
     /// No version of the module was uploaded.
@@ -28,32 +28,32 @@ pub enum Error {
     UnknownVersion {
         /// The module.
         module: ModuleName,
-        /// The version that was named.
+        /// The requested version.
         version: Version,
-        /// Those that it has.
+        /// The versions that were uploaded.
         known: Vec<Version>,
     },
     /// There is no such strategy.
     #[error("no strategy '{name}'")]
     UnknownStrategy {
-        /// The name.
+        /// The requested name.
         name: StrategyName,
-        /// Those that there are.
+        /// The strategies that there are.
         known: Vec<StrategyName>,
     },
-    /// The configuration does not fit the strategy's schema.
-    #[error("the configuration does not fit the strategy")]
+    /// The configuration does not match the strategy's schema.
+    #[error("the configuration does not match the strategy's schema")]
     Config(#[source] ConfigError),
     /// The environment has no nodes.
     #[error("environment '{0}' has no nodes")]
     NoNodes(Environment),
-    /// Nothing ran before the deployment that is to be rolled back.
-    #[error("nothing ran before deployment {0}")]
-    NothingBefore(DeploymentId),
+    /// No node ran the module before the deployment, so there is nothing to roll back to.
+    #[error("no node ran the module before deployment {0}")]
+    NoPreviousVersion(DeploymentId),
     /// The strategy could not be read.
     #[error("the strategy could not be read")]
-    Strategy(#[source] strategies::Error),
-    /// The store failed; whether something was done is unknown.
+    Strategy(#[from] strategies::Error),
+    /// The store failed. It is unknown whether the request had an effect.
     #[error("the store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -73,8 +73,8 @@ impl From<AppendError> for Error {
             AppendError::Unknown(id) => Self::Unknown(id),
             AppendError::IllegalTransition(illegal) => Self::IllegalTransition(illegal),
             AppendError::Store(source) => Self::Store(source),
-            lost @ (AppendError::Conflict(_) | AppendError::Fenced(_)) => {
-                Self::Store(Box::new(lost))
+            unexpected @ (AppendError::Conflict(_) | AppendError::Fenced(_)) => {
+                Self::Store(Box::new(unexpected))
             }
         }
     }

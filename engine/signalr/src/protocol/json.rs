@@ -3,16 +3,12 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Framed, Malformed};
-use crate::message::{Message, Outcome};
+use super::{CompletionResult, Frame, Message, ProtocolError, RECORD_SEPARATOR};
 
-/// Ends each record: a byte that JSON text cannot hold.
-pub(crate) const SEPARATOR: u8 = 0x1e;
-
-/// Every field that some type of record has; the type says which must be there.
+/// The fields of all message types. The type determines which ones are required.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
+struct MessageJson {
     #[serde(rename = "type")]
     kind: u64,
     invocation_id: Option<String>,
@@ -20,75 +16,77 @@ struct Record {
     arguments: Option<Vec<Value>>,
     #[serde(default)]
     stream_ids: Option<Vec<String>>,
-    // Null is a value here: an item may be nothing.
-    #[serde(default, deserialize_with = "present")]
+    // An item may be null, which differs from an absent one.
+    #[serde(default, deserialize_with = "some_value")]
     item: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "some_value")]
     result: Option<Value>,
     error: Option<String>,
     allow_reconnect: Option<bool>,
     sequence_id: Option<u64>,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+fn some_value<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(value).map(Some)
 }
 
-pub(super) fn frame(bytes: &[u8]) -> Option<Framed<'_>> {
-    let end = bytes.iter().position(|byte| *byte == SEPARATOR)?;
-    Some(Framed {
+pub(super) fn split_frame(bytes: &[u8]) -> Option<Frame<'_>> {
+    let end = bytes.iter().position(|byte| *byte == RECORD_SEPARATOR)?;
+    Some(Frame {
         payload: &bytes[..end],
-        taken: end + 1,
+        size: end + 1,
     })
 }
 
-/// Nothing for a record of an unknown type.
-pub(super) fn decode(payload: &[u8]) -> Result<Option<Message>, Malformed> {
-    let record: Record = serde_json::from_slice(payload)
-        .map_err(|error| Malformed::new(format!("Error reading JSON: {error}.")))?;
-    let missing = |name: &str| Malformed::new(format!("Missing required property '{name}'."));
-    let id = record.invocation_id;
-    let id_of = |id: Option<String>| id.ok_or_else(|| missing("invocationId"));
-    let message = match record.kind {
+/// `None` for a message of an unknown type.
+pub(super) fn decode(payload: &[u8]) -> Result<Option<Message>, ProtocolError> {
+    let json: MessageJson = serde_json::from_slice(payload)
+        .map_err(|error| ProtocolError::new(format!("Error reading JSON: {error}.")))?;
+    let missing = |name: &str| ProtocolError::new(format!("Missing required property '{name}'."));
+    let id = json.invocation_id;
+    let required = |id: Option<String>| id.ok_or_else(|| missing("invocationId"));
+    let message = match json.kind {
         1 => Message::Invocation {
-            id,
-            target: record.target.ok_or_else(|| missing("target"))?,
-            arguments: record.arguments.ok_or_else(|| missing("arguments"))?,
-            streams: record.stream_ids.unwrap_or_default(),
+            invocation_id: id,
+            target: json.target.ok_or_else(|| missing("target"))?,
+            arguments: json.arguments.ok_or_else(|| missing("arguments"))?,
+            stream_ids: json.stream_ids.unwrap_or_default(),
         },
         2 => Message::StreamItem {
-            id: id_of(id)?,
-            item: record.item.ok_or_else(|| missing("item"))?,
+            invocation_id: required(id)?,
+            item: json.item.ok_or_else(|| missing("item"))?,
         },
         3 => Message::Completion {
-            id: id_of(id)?,
-            outcome: match (record.error, record.result) {
+            invocation_id: required(id)?,
+            result: match (json.error, json.result) {
                 (Some(_), Some(_)) => {
                     let both = "The 'error' and 'result' properties are mutually exclusive.";
-                    return Err(Malformed::new(both));
+                    return Err(ProtocolError::new(both));
                 }
-                (Some(error), None) => Outcome::Error(error),
-                (None, Some(value)) => Outcome::Value(value),
-                (None, None) => Outcome::Void,
+                (Some(error), None) => CompletionResult::Error(error),
+                (None, Some(value)) => CompletionResult::Value(value),
+                (None, None) => CompletionResult::Void,
             },
         },
         4 => Message::StreamInvocation {
-            id: id_of(id)?,
-            target: record.target.ok_or_else(|| missing("target"))?,
-            arguments: record.arguments.ok_or_else(|| missing("arguments"))?,
-            streams: record.stream_ids.unwrap_or_default(),
+            invocation_id: required(id)?,
+            target: json.target.ok_or_else(|| missing("target"))?,
+            arguments: json.arguments.ok_or_else(|| missing("arguments"))?,
+            stream_ids: json.stream_ids.unwrap_or_default(),
         },
-        5 => Message::CancelInvocation { id: id_of(id)? },
+        5 => Message::CancelInvocation {
+            invocation_id: required(id)?,
+        },
         6 => Message::Ping,
         7 => Message::Close {
-            error: record.error,
-            allow_reconnect: record.allow_reconnect.unwrap_or_default(),
+            error: json.error,
+            allow_reconnect: json.allow_reconnect.unwrap_or_default(),
         },
         8 => Message::Ack {
-            sequence: record.sequence_id.ok_or_else(|| missing("sequenceId"))?,
+            sequence_id: json.sequence_id.ok_or_else(|| missing("sequenceId"))?,
         },
         9 => Message::Sequence {
-            sequence: record.sequence_id.ok_or_else(|| missing("sequenceId"))?,
+            sequence_id: json.sequence_id.ok_or_else(|| missing("sequenceId"))?,
         },
         _ => return Ok(None),
     };
@@ -97,69 +95,74 @@ pub(super) fn decode(payload: &[u8]) -> Result<Option<Message>, Malformed> {
 
 pub(super) fn encode(message: &Message) -> Bytes {
     let mut bytes = Vec::with_capacity(128);
-    // Only a value whose keys are no text cannot be written, and ours are all text.
-    if let Err(error) = serde_json::to_writer(&mut bytes, &Written(message)) {
-        tracing::error!(%error, "a record could not be written");
+    // Writing fails only for maps whose keys are not text, and ours all are.
+    if let Err(error) = serde_json::to_writer(&mut bytes, &JsonFields(message)) {
+        tracing::error!(%error, "a message could not be encoded as JSON");
     }
-    bytes.push(SEPARATOR);
+    bytes.push(RECORD_SEPARATOR);
     bytes.into()
 }
 
-/// A record as it is written: only the fields that its type has. Some clients build an
-/// object of exactly the fields they know, and fail on any other.
-struct Written<'a>(&'a Message);
+/// Serialises a message with exactly the fields of its type: some clients fail on others.
+struct JsonFields<'a>(&'a Message);
 
-impl Serialize for Written<'_> {
+impl Serialize for JsonFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match self.0 {
             Message::Invocation {
-                id,
+                invocation_id,
                 target,
                 arguments,
-                streams,
+                stream_ids,
             } => {
                 map.serialize_entry("type", &1)?;
-                if let Some(id) = id {
-                    map.serialize_entry("invocationId", id)?;
+                if let Some(invocation_id) = invocation_id {
+                    map.serialize_entry("invocationId", invocation_id)?;
                 }
                 map.serialize_entry("target", target)?;
                 map.serialize_entry("arguments", arguments)?;
-                if !streams.is_empty() {
-                    map.serialize_entry("streamIds", streams)?;
+                if !stream_ids.is_empty() {
+                    map.serialize_entry("streamIds", stream_ids)?;
                 }
             }
-            Message::StreamItem { id, item } => {
+            Message::StreamItem {
+                invocation_id,
+                item,
+            } => {
                 map.serialize_entry("type", &2)?;
-                map.serialize_entry("invocationId", id)?;
+                map.serialize_entry("invocationId", invocation_id)?;
                 map.serialize_entry("item", item)?;
             }
-            Message::Completion { id, outcome } => {
+            Message::Completion {
+                invocation_id,
+                result,
+            } => {
                 map.serialize_entry("type", &3)?;
-                map.serialize_entry("invocationId", id)?;
-                match outcome {
-                    Outcome::Void => {}
-                    Outcome::Value(value) => map.serialize_entry("result", value)?,
-                    Outcome::Error(error) => map.serialize_entry("error", error)?,
+                map.serialize_entry("invocationId", invocation_id)?;
+                match result {
+                    CompletionResult::Void => {}
+                    CompletionResult::Value(value) => map.serialize_entry("result", value)?,
+                    CompletionResult::Error(error) => map.serialize_entry("error", error)?,
                 }
             }
             Message::StreamInvocation {
-                id,
+                invocation_id,
                 target,
                 arguments,
-                streams,
+                stream_ids,
             } => {
                 map.serialize_entry("type", &4)?;
-                map.serialize_entry("invocationId", id)?;
+                map.serialize_entry("invocationId", invocation_id)?;
                 map.serialize_entry("target", target)?;
                 map.serialize_entry("arguments", arguments)?;
-                if !streams.is_empty() {
-                    map.serialize_entry("streamIds", streams)?;
+                if !stream_ids.is_empty() {
+                    map.serialize_entry("streamIds", stream_ids)?;
                 }
             }
-            Message::CancelInvocation { id } => {
+            Message::CancelInvocation { invocation_id } => {
                 map.serialize_entry("type", &5)?;
-                map.serialize_entry("invocationId", id)?;
+                map.serialize_entry("invocationId", invocation_id)?;
             }
             Message::Ping => map.serialize_entry("type", &6)?,
             Message::Close {
@@ -174,13 +177,13 @@ impl Serialize for Written<'_> {
                     map.serialize_entry("allowReconnect", &true)?;
                 }
             }
-            Message::Ack { sequence } => {
+            Message::Ack { sequence_id } => {
                 map.serialize_entry("type", &8)?;
-                map.serialize_entry("sequenceId", sequence)?;
+                map.serialize_entry("sequenceId", sequence_id)?;
             }
-            Message::Sequence { sequence } => {
+            Message::Sequence { sequence_id } => {
                 map.serialize_entry("type", &9)?;
-                map.serialize_entry("sequenceId", sequence)?;
+                map.serialize_entry("sequenceId", sequence_id)?;
             }
         }
         map.end()

@@ -4,82 +4,83 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Framed, Malformed};
-use crate::message::{Message, Outcome};
+use super::{CompletionResult, Frame, Message, ProtocolError};
 
-/// The bytes that a length may take: 5 × 7 bits hold more than the 2 GiB that it may say.
-const LENGTH_BYTES: usize = 5;
-/// How deep a record may nest. JSON's reader stops at 128; nothing of ours needs a tenth.
-const DEPTH: usize = 64;
+/// The maximum size of a length prefix, in bytes. 5 × 7 bits hold more than the maximum
+/// length of 2 GiB.
+const MAX_PREFIX: usize = 5;
+/// The maximum nesting depth of a message. JSON's parser stops at 128. Our messages need
+/// less than a tenth of that.
+const MAX_DEPTH: usize = 64;
 
-/// The record behind its length: 7 bits a byte, the lowest first, the highest bit saying
-/// that more follow.
-pub(super) fn frame(bytes: &[u8], limit: usize) -> Result<Option<Framed<'_>>, Malformed> {
+/// Splits off the message behind the length prefix: a variable-length integer with 7 bits
+/// per byte, lowest first. The highest bit of a byte says that another byte follows.
+pub(super) fn split_frame(bytes: &[u8], limit: usize) -> Result<Option<Frame<'_>>, ProtocolError> {
     let mut length = 0_usize;
-    for (place, byte) in bytes.iter().take(LENGTH_BYTES).enumerate() {
-        length |= usize::from(byte & 0x7f) << (7 * place);
+    for (index, byte) in bytes.iter().take(MAX_PREFIX).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
-            let begin = place + 1;
+            let start = index + 1;
             if length > limit {
                 let text = format!("The maximum message size of {limit}B was exceeded.");
-                return Err(Malformed::new(text));
+                return Err(ProtocolError::new(text));
             }
-            let payload = bytes.get(begin..begin + length);
-            return Ok(payload.map(|payload| Framed {
+            let payload = bytes.get(start..start + length);
+            return Ok(payload.map(|payload| Frame {
                 payload,
-                taken: begin + length,
+                size: start + length,
             }));
         }
     }
-    if bytes.len() >= LENGTH_BYTES {
-        return Err(Malformed::new(
+    if bytes.len() >= MAX_PREFIX {
+        return Err(ProtocolError::new(
             "Messages over 2GB in size are not supported.",
         ));
     }
     Ok(None)
 }
 
-/// Nothing for a record of an unknown type. Items beyond those that a type has are passed
-/// over: a later protocol may have them.
-pub(super) fn decode(payload: &[u8]) -> Result<Option<Message>, Malformed> {
+/// `None` for a message of an unknown type. Additional items are ignored: a later protocol
+/// version may have them.
+pub(super) fn decode(payload: &[u8]) -> Result<Option<Message>, ProtocolError> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(payload);
-    reader.set_max_depth(DEPTH);
+    reader.set_max_depth(MAX_DEPTH);
     let items = Vec::<Value>::deserialize(&mut reader)
-        .map_err(|error| Malformed::new(format!("Error reading MessagePack: {error}.")))?;
-    let mut items = Items(items.into());
+        .map_err(|error| ProtocolError::new(format!("Error reading MessagePack: {error}.")))?;
+    let mut items = UnreadItems(items.into());
     let kind = items.number("type")?;
-    let headed = matches!(kind, 1..=5);
-    if headed && !matches!(items.any("headers")?, Value::Object(_) | Value::Null) {
-        return Err(Malformed::new("Reading 'headers' as a map failed."));
+    let has_headers = matches!(kind, 1..=5);
+    if has_headers && !matches!(items.any("headers")?, Value::Object(_) | Value::Null) {
+        return Err(ProtocolError::new("Reading 'headers' as a map failed."));
     }
     let message = match kind {
         1 => Message::Invocation {
-            id: items.text_or_nil("invocationId")?,
+            invocation_id: items.text_or_nil("invocationId")?,
             target: items.text("target")?,
             arguments: items.array("arguments")?,
-            streams: items.streams()?,
+            stream_ids: items.stream_ids()?,
         },
         2 => Message::StreamItem {
-            id: items.text("invocationId")?,
+            invocation_id: items.text("invocationId")?,
             item: items.any("item")?,
         },
         3 => Message::Completion {
-            id: items.text("invocationId")?,
-            outcome: match items.number("resultKind")? {
-                1 => Outcome::Error(items.text("error")?),
-                2 => Outcome::Void,
-                3 => Outcome::Value(items.any("result")?),
-                _ => return Err(Malformed::new("Invalid invocation result kind.")),
+            invocation_id: items.text("invocationId")?,
+            result: match items.number("resultKind")? {
+                1 => CompletionResult::Error(items.text("error")?),
+                2 => CompletionResult::Void,
+                3 => CompletionResult::Value(items.any("result")?),
+                _ => return Err(ProtocolError::new("Invalid invocation result kind.")),
             },
         },
         4 => Message::StreamInvocation {
-            id: items.text("invocationId")?,
+            invocation_id: items.text("invocationId")?,
             target: items.text("target")?,
             arguments: items.array("arguments")?,
-            streams: items.streams()?,
+            stream_ids: items.stream_ids()?,
         },
         5 => Message::CancelInvocation {
-            id: items.text("invocationId")?,
+            invocation_id: items.text("invocationId")?,
         },
         6 => Message::Ping,
         7 => Message::Close {
@@ -87,127 +88,142 @@ pub(super) fn decode(payload: &[u8]) -> Result<Option<Message>, Malformed> {
             allow_reconnect: matches!(items.0.pop_front(), Some(Value::Bool(true))),
         },
         8 => Message::Ack {
-            sequence: items.number("sequenceId")?,
+            sequence_id: items.number("sequenceId")?,
         },
         9 => Message::Sequence {
-            sequence: items.number("sequenceId")?,
+            sequence_id: items.number("sequenceId")?,
         },
         _ => return Ok(None),
     };
     Ok(Some(message))
 }
 
-/// The items of a record that have not been read.
-struct Items(VecDeque<Value>);
+/// The items of a message that have not been read yet.
+struct UnreadItems(VecDeque<Value>);
 
-impl Items {
-    fn any(&mut self, name: &str) -> Result<Value, Malformed> {
-        self.0.pop_front().ok_or_else(|| failed(name, "an item"))
+impl UnreadItems {
+    fn any(&mut self, name: &str) -> Result<Value, ProtocolError> {
+        self.0
+            .pop_front()
+            .ok_or_else(|| wrong_type(name, "an item"))
     }
 
-    fn number(&mut self, name: &str) -> Result<u64, Malformed> {
+    fn number(&mut self, name: &str) -> Result<u64, ProtocolError> {
         let number = self.any(name)?.as_u64();
-        number.ok_or_else(|| failed(name, "Int32"))
+        number.ok_or_else(|| wrong_type(name, "Int32"))
     }
 
-    fn text(&mut self, name: &str) -> Result<String, Malformed> {
+    fn text(&mut self, name: &str) -> Result<String, ProtocolError> {
         let text = self.text_or_nil(name)?;
-        text.ok_or_else(|| failed(name, "String"))
+        text.ok_or_else(|| wrong_type(name, "String"))
     }
 
-    fn text_or_nil(&mut self, name: &str) -> Result<Option<String>, Malformed> {
+    fn text_or_nil(&mut self, name: &str) -> Result<Option<String>, ProtocolError> {
         match self.any(name)? {
             Value::String(text) => Ok(Some(text)),
             Value::Null => Ok(None),
-            _ => Err(failed(name, "String")),
+            _ => Err(wrong_type(name, "String")),
         }
     }
 
-    fn array(&mut self, name: &str) -> Result<Vec<Value>, Malformed> {
+    fn array(&mut self, name: &str) -> Result<Vec<Value>, ProtocolError> {
         match self.any(name)? {
             Value::Array(items) => Ok(items),
-            _ => Err(failed(name, "an array")),
+            _ => Err(wrong_type(name, "an array")),
         }
     }
 
-    /// Left out by old clients.
-    fn streams(&mut self) -> Result<Vec<String>, Malformed> {
+    /// Absent from old clients.
+    fn stream_ids(&mut self) -> Result<Vec<String>, ProtocolError> {
         if self.0.is_empty() {
             return Ok(Vec::new());
         }
         let ids = self.array("streamIds")?.into_iter().map(|id| match id {
             Value::String(id) => Ok(id),
-            _ => Err(failed("streamIds", "String")),
+            _ => Err(wrong_type("streamIds", "String")),
         });
         ids.collect()
     }
 }
 
-fn failed(name: &str, kind: &str) -> Malformed {
-    Malformed::new(format!("Reading '{name}' as {kind} failed."))
+fn wrong_type(name: &str, kind: &str) -> ProtocolError {
+    ProtocolError::new(format!("Reading '{name}' as {kind} failed."))
 }
 
 pub(super) fn encode(message: &Message) -> Bytes {
     let headers = Value::Object(serde_json::Map::new());
-    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
-    let streams = |ids: &[String]| Value::from(ids.to_vec());
+    let optional_text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
+    let text_array = |texts: &[String]| Value::from(texts.to_vec());
     let items = match message {
         Message::Invocation {
-            id,
+            invocation_id,
             target,
             arguments,
-            streams: ids,
+            stream_ids,
         } => vec![
             1.into(),
             headers,
-            text(id),
+            optional_text(invocation_id),
             target.as_str().into(),
             Value::Array(arguments.clone()),
-            streams(ids),
+            text_array(stream_ids),
         ],
-        Message::StreamItem { id, item } => {
-            vec![2.into(), headers, id.as_str().into(), item.clone()]
+        Message::StreamItem {
+            invocation_id,
+            item,
+        } => {
+            vec![
+                2.into(),
+                headers,
+                invocation_id.as_str().into(),
+                item.clone(),
+            ]
         }
-        Message::Completion { id, outcome } => {
-            let mut items = vec![3.into(), headers, id.as_str().into()];
-            match outcome {
-                Outcome::Error(error) => items.extend([1.into(), error.as_str().into()]),
-                Outcome::Void => items.push(2.into()),
-                Outcome::Value(value) => items.extend([3.into(), value.clone()]),
+        Message::Completion {
+            invocation_id,
+            result,
+        } => {
+            let mut items = vec![3.into(), headers, invocation_id.as_str().into()];
+            match result {
+                CompletionResult::Error(error) => items.extend([1.into(), error.as_str().into()]),
+                CompletionResult::Void => items.push(2.into()),
+                CompletionResult::Value(value) => items.extend([3.into(), value.clone()]),
             }
             items
         }
         Message::StreamInvocation {
-            id,
+            invocation_id,
             target,
             arguments,
-            streams: ids,
+            stream_ids,
         } => vec![
             4.into(),
             headers,
-            id.as_str().into(),
+            invocation_id.as_str().into(),
             target.as_str().into(),
             Value::Array(arguments.clone()),
-            streams(ids),
+            text_array(stream_ids),
         ],
-        Message::CancelInvocation { id } => vec![5.into(), headers, id.as_str().into()],
+        Message::CancelInvocation { invocation_id } => {
+            vec![5.into(), headers, invocation_id.as_str().into()]
+        }
         Message::Ping => vec![6.into()],
         Message::Close {
             error,
             allow_reconnect,
-        } => vec![7.into(), text(error), (*allow_reconnect).into()],
-        Message::Ack { sequence } => vec![8.into(), (*sequence).into()],
-        Message::Sequence { sequence } => vec![9.into(), (*sequence).into()],
+        } => vec![7.into(), optional_text(error), (*allow_reconnect).into()],
+        Message::Ack { sequence_id } => vec![8.into(), (*sequence_id).into()],
+        Message::Sequence { sequence_id } => vec![9.into(), (*sequence_id).into()],
     };
     let mut payload = Vec::with_capacity(128);
     if let Err(error) = items.serialize(&mut rmp_serde::Serializer::new(&mut payload)) {
-        // Values of JSON can all be written.
-        tracing::error!(%error, "a record could not be written");
+        // Every JSON value can be encoded as MessagePack.
+        tracing::error!(%error, "a message could not be encoded as MessagePack");
     }
-    let mut bytes = Vec::with_capacity(LENGTH_BYTES + payload.len());
+    let mut bytes = Vec::with_capacity(MAX_PREFIX + payload.len());
     let mut length = payload.len();
     loop {
-        // The mask leaves seven bits.
+        // The mask leaves 7 bits.
         let low = (length & 0x7f) as u8;
         length >>= 7;
         if length == 0 {

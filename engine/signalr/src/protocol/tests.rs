@@ -2,67 +2,66 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::message::Outcome;
 
-const LIMIT: usize = 32 << 10;
+const MAX_MESSAGE_SIZE: usize = 32 << 10;
 const BOTH: [Protocol; 2] = [Protocol::Json, Protocol::MessagePack];
 
-fn read(protocol: Protocol, bytes: &[u8]) -> Result<Vec<Message>, Malformed> {
-    let mut parser = Parser::new(protocol, LIMIT);
+fn parse(protocol: Protocol, bytes: &[u8]) -> Result<Vec<Message>, ProtocolError> {
+    let mut parser = Parser::new(protocol, MAX_MESSAGE_SIZE);
     parser.feed(bytes);
     let mut messages = Vec::new();
-    while let Some(message) = parser.take()? {
+    while let Some(message) = parser.next_message()? {
         messages.push(message);
     }
     Ok(messages)
 }
 
-fn json_record(text: &str) -> Result<Option<Message>, Malformed> {
+fn parse_json(text: &str) -> Result<Option<Message>, ProtocolError> {
     let mut bytes = text.as_bytes().to_vec();
-    bytes.push(SEPARATOR);
-    read(Protocol::Json, &bytes).map(|mut messages| messages.pop())
+    bytes.push(RECORD_SEPARATOR);
+    parse(Protocol::Json, &bytes).map(|mut messages| messages.pop())
 }
 
 fn one_of_each() -> Vec<Message> {
-    let (id, target) = ("7".to_owned(), "Méthode".to_owned());
+    let (invocation_id, target) = ("7".to_owned(), "Méthode".to_owned());
     let arguments = vec![
         json!(null),
         json!(-3),
         json!(0.5),
         json!({"a": ["b", true]}),
     ];
-    let completion = |outcome| Message::Completion {
-        id: id.clone(),
-        outcome,
+    let completion = |result| Message::Completion {
+        invocation_id: invocation_id.clone(),
+        result,
     };
     vec![
         Message::Invocation {
-            id: None,
+            invocation_id: None,
             target: target.clone(),
             arguments: arguments.clone(),
-            streams: Vec::new(),
+            stream_ids: Vec::new(),
         },
         Message::Invocation {
-            id: Some(id.clone()),
+            invocation_id: Some(invocation_id.clone()),
             target: target.clone(),
             arguments: Vec::new(),
-            streams: vec!["1".to_owned()],
+            stream_ids: vec!["1".to_owned()],
         },
         Message::StreamItem {
-            id: id.clone(),
+            invocation_id: invocation_id.clone(),
             item: Value::Null,
         },
-        completion(Outcome::Void),
-        completion(Outcome::Value(Value::Null)),
-        completion(Outcome::Value(json!([1, "x"]))),
-        completion(Outcome::Error("it failed".to_owned())),
+        completion(CompletionResult::Void),
+        completion(CompletionResult::Value(Value::Null)),
+        completion(CompletionResult::Value(json!([1, "x"]))),
+        completion(CompletionResult::Error("it failed".to_owned())),
         Message::StreamInvocation {
-            id: id.clone(),
+            invocation_id: invocation_id.clone(),
             target,
             arguments,
-            streams: Vec::new(),
+            stream_ids: Vec::new(),
         },
-        Message::CancelInvocation { id },
+        Message::CancelInvocation { invocation_id },
         Message::Ping,
         Message::Close {
             error: None,
@@ -72,37 +71,39 @@ fn one_of_each() -> Vec<Message> {
             error: Some("bye".to_owned()),
             allow_reconnect: true,
         },
-        Message::Ack { sequence: 1 },
-        Message::Sequence { sequence: u64::MAX },
+        Message::Ack { sequence_id: 1 },
+        Message::Sequence {
+            sequence_id: u64::MAX,
+        },
     ]
 }
 
 #[test]
-fn everything_is_read_as_it_was_written() {
+fn every_message_survives_encoding_and_parsing() {
     for protocol in BOTH {
         let all = one_of_each();
         let bytes: Vec<u8> = all
             .iter()
             .flat_map(|message| protocol.encode(message))
             .collect();
-        assert_eq!(read(protocol, &bytes).unwrap(), all);
-        // However it is cut in pieces.
-        let mut parser = Parser::new(protocol, LIMIT);
-        let mut seen = Vec::new();
+        assert_eq!(parse(protocol, &bytes).unwrap(), all);
+        // Also in chunks of one byte.
+        let mut parser = Parser::new(protocol, MAX_MESSAGE_SIZE);
+        let mut parsed = Vec::new();
         for byte in bytes {
             parser.feed(&[byte]);
-            seen.extend(parser.take().unwrap());
+            parsed.extend(parser.next_message().unwrap());
         }
-        assert_eq!(seen, all);
+        assert_eq!(parsed, all);
     }
 }
 
 #[test]
-fn json_is_what_the_specification_shows() {
-    let written = |message: &Message| {
+fn json_matches_the_specification() {
+    let encode = |message: &Message| {
         let bytes = Protocol::Json.encode(message);
         let (separator, text) = bytes.split_last().unwrap();
-        assert_eq!(*separator, SEPARATOR);
+        assert_eq!(*separator, RECORD_SEPARATOR);
         String::from_utf8(text.to_vec()).unwrap()
     };
     for (message, text) in one_of_each().iter().zip([
@@ -121,64 +122,64 @@ fn json_is_what_the_specification_shows() {
         r#"{"type":8,"sequenceId":1}"#,
         r#"{"type":9,"sequenceId":18446744073709551615}"#,
     ]) {
-        assert_eq!(written(message), text);
+        assert_eq!(encode(message), text);
     }
 }
 
-/// The examples of the specification, byte by byte (HubProtocol.md, "MessagePack Encoding").
+/// The byte sequences are the examples of the specification (HubProtocol.md, "MessagePack Encoding").
 #[test]
-fn messagepack_is_what_the_specification_shows() {
+fn messagepack_matches_the_specification() {
     for (bytes, message) in [
         (
             &b"\x96\x01\x80\xa3xyz\xa6method\x91\x2a\x90"[..],
             Message::Invocation {
-                id: Some("xyz".to_owned()),
+                invocation_id: Some("xyz".to_owned()),
                 target: "method".to_owned(),
                 arguments: vec![json!(42)],
-                streams: Vec::new(),
+                stream_ids: Vec::new(),
             },
         ),
         (
             b"\x96\x01\x80\xc0\xa6method\x91\x2a\x90",
             Message::Invocation {
-                id: None,
+                invocation_id: None,
                 target: "method".to_owned(),
                 arguments: vec![json!(42)],
-                streams: Vec::new(),
+                stream_ids: Vec::new(),
             },
         ),
         (
             b"\x94\x02\x80\xa3xyz\x2a",
             Message::StreamItem {
-                id: "xyz".to_owned(),
+                invocation_id: "xyz".to_owned(),
                 item: json!(42),
             },
         ),
         (
             b"\x95\x03\x80\xa3xyz\x01\xa5Error",
             Message::Completion {
-                id: "xyz".to_owned(),
-                outcome: Outcome::Error("Error".to_owned()),
+                invocation_id: "xyz".to_owned(),
+                result: CompletionResult::Error("Error".to_owned()),
             },
         ),
         (
             b"\x94\x03\x80\xa3xyz\x02",
             Message::Completion {
-                id: "xyz".to_owned(),
-                outcome: Outcome::Void,
+                invocation_id: "xyz".to_owned(),
+                result: CompletionResult::Void,
             },
         ),
         (
             b"\x95\x03\x80\xa3xyz\x03\x2a",
             Message::Completion {
-                id: "xyz".to_owned(),
-                outcome: Outcome::Value(json!(42)),
+                invocation_id: "xyz".to_owned(),
+                result: CompletionResult::Value(json!(42)),
             },
         ),
         (
             b"\x93\x05\x80\xa3xyz",
             Message::CancelInvocation {
-                id: "xyz".to_owned(),
+                invocation_id: "xyz".to_owned(),
             },
         ),
         (b"\x91\x06", Message::Ping),
@@ -192,21 +193,22 @@ fn messagepack_is_what_the_specification_shows() {
     ] {
         let mut framed = vec![u8::try_from(bytes.len()).unwrap()];
         framed.extend_from_slice(bytes);
-        let read = read(Protocol::MessagePack, &framed).unwrap();
-        assert_eq!(read, std::slice::from_ref(&message));
+        let parsed = parse(Protocol::MessagePack, &framed).unwrap();
+        assert_eq!(parsed, std::slice::from_ref(&message));
         assert_eq!(Protocol::MessagePack.encode(&message), framed);
     }
 }
 
 #[test]
-fn what_may_be_there_and_what_must() {
-    let read = json_record(r#"{"headers":{"a":"b"},"arguments":[],"type":1,"target":"x","new":1}"#);
+fn optional_fields_may_be_absent_and_required_ones_may_not() {
+    let parsed =
+        parse_json(r#"{"headers":{"a":"b"},"arguments":[],"type":1,"target":"x","new":1}"#);
     assert!(
-        matches!(read, Ok(Some(Message::Invocation { .. }))),
-        "{read:?}"
+        matches!(parsed, Ok(Some(Message::Invocation { .. }))),
+        "{parsed:?}"
     );
-    assert_eq!(json_record(r#"{"type":99,"whatever":[]}"#), Ok(None));
-    for (bad, why) in [
+    assert_eq!(parse_json(r#"{"type":99,"whatever":[]}"#), Ok(None));
+    for (json, expected) in [
         (r#"{"type":1,"arguments":[]}"#, "'target'"),
         (r#"{"type":1,"target":"x"}"#, "'arguments'"),
         (r#"{"type":2,"item":1}"#, "'invocationId'"),
@@ -225,113 +227,113 @@ fn what_may_be_there_and_what_must() {
         ("[]", "JSON"),
         ("", "JSON"),
     ] {
-        let error = json_record(bad).unwrap_err().to_string();
-        assert!(error.contains(why), "{bad}: {error}");
+        let error = parse_json(json).unwrap_err().to_string();
+        assert!(error.contains(expected), "{json}: {error}");
     }
 }
 
 #[test]
-fn nothing_longer_than_the_limit_is_kept() {
-    let long = "x".repeat(LIMIT);
-    let record = format!(r#"{{"type":1,"target":"{long}","arguments":[]}}"#);
+fn messages_over_the_size_limit_are_rejected_and_not_buffered() {
+    let long = "x".repeat(MAX_MESSAGE_SIZE);
+    let message = format!(r#"{{"type":1,"target":"{long}","arguments":[]}}"#);
     assert!(
-        json_record(&record)
+        parse_json(&message)
             .unwrap_err()
             .to_string()
             .contains("32768B")
     );
     for protocol in BOTH {
-        let mut parser = Parser::new(protocol, LIMIT);
-        let refused = (0..100).find_map(|_| {
-            // In MessagePack: the begin of a length that says far too much.
+        let mut parser = Parser::new(protocol, MAX_MESSAGE_SIZE);
+        let error = (0..100).find_map(|_| {
+            // In MessagePack: the start of a length prefix that is far too large.
             parser.feed(&[0xff; 1024]);
-            parser.take().err()
+            parser.next_message().err()
         });
-        assert!(refused.is_some(), "{protocol:?}");
-        assert!(parser.buffer.len() <= LIMIT + 1024);
+        assert!(error.is_some(), "{protocol:?}");
+        assert!(parser.buffer.len() <= MAX_MESSAGE_SIZE + 1024);
     }
     let too_long = [0xff, 0xff, 0x7f];
-    assert!(read(Protocol::MessagePack, &too_long).is_err());
+    assert!(parse(Protocol::MessagePack, &too_long).is_err());
     let endless = [0x80; 6];
-    assert!(read(Protocol::MessagePack, &endless).is_err());
+    assert!(parse(Protocol::MessagePack, &endless).is_err());
 }
 
 #[test]
-fn what_nests_without_end_is_refused() {
+fn deeply_nested_messages_are_rejected() {
     let deep = format!(
         r#"{{"type":2,"invocationId":"1","item":{}{}}}"#,
         "[".repeat(4000),
         "]".repeat(4000)
     );
-    assert!(json_record(&deep).is_err());
+    assert!(parse_json(&deep).is_err());
     let mut deep = vec![0x94, 0x02, 0x80, 0xa1, b'1'];
     deep.extend(std::iter::repeat_n(0x91, 100));
     deep.push(0xc0);
     let mut framed = vec![u8::try_from(deep.len()).unwrap()];
     framed.extend(deep);
-    assert!(read(Protocol::MessagePack, &framed).is_err());
+    assert!(parse(Protocol::MessagePack, &framed).is_err());
 }
 
 #[test]
-fn a_silent_connection_needs_no_buffer() {
-    let mut parser = Parser::new(Protocol::Json, LIMIT);
+fn an_idle_connection_holds_no_buffer() {
+    let mut parser = Parser::new(Protocol::Json, MAX_MESSAGE_SIZE);
     parser.feed(&Protocol::Json.encode(&Message::Ping));
-    assert_eq!(parser.take(), Ok(Some(Message::Ping)));
-    assert_eq!(parser.take(), Ok(None));
+    assert_eq!(parser.next_message(), Ok(Some(Message::Ping)));
+    assert_eq!(parser.next_message(), Ok(None));
     assert_eq!(parser.buffer.capacity(), 0);
 }
 
-/// Anything at all, and records with some bytes changed, which get further.
-fn hostile() -> impl Strategy<Value = Vec<u8>> {
+/// Arbitrary bytes, and valid messages with some bytes changed: these reach more code.
+fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
     let mutated = (
         0..one_of_each().len(),
         any::<bool>(),
         prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
     )
-        .prop_map(|(which, text, changes)| {
-            let protocol = BOTH[usize::from(text)];
-            let mut bytes = protocol.encode(&one_of_each()[which]).to_vec();
+        .prop_map(|(index, protocol, changes)| {
+            let protocol = BOTH[usize::from(protocol)];
+            let mut bytes = protocol.encode(&one_of_each()[index]).to_vec();
             for (at, byte) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
             bytes
         });
-    let anything = prop::collection::vec(any::<u8>(), 0..512);
-    prop::collection::vec(prop_oneof![mutated, anything], 1..4).prop_map(|parts| parts.concat())
+    let arbitrary = prop::collection::vec(any::<u8>(), 0..512);
+    prop::collection::vec(prop_oneof![mutated, arbitrary], 1..4).prop_map(|parts| parts.concat())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// No panic, no endless loop, and no more kept than the limit and a piece.
+    /// No panic, no endless loop, and at most the size limit and one chunk are buffered.
     #[test]
-    fn hostile_bytes_do_no_harm(bytes in hostile(), piece in 1_usize..64, limit in 16_usize..256) {
+    fn the_parser_survives_hostile_bytes(bytes in hostile_bytes(), chunk_size in 1_usize..64, limit in 16_usize..256) {
         for protocol in BOTH {
             let mut parser = Parser::new(protocol, limit);
-            'fed: for piece in bytes.chunks(piece) {
-                parser.feed(piece);
+            'chunks: for chunk in bytes.chunks(chunk_size) {
+                parser.feed(chunk);
                 loop {
-                    match parser.take() {
+                    match parser.next_message() {
                         Ok(Some(message)) => {
-                            // What was read can be told, and is then read the same.
-                            let again = protocol.encode(&message);
-                            prop_assert_eq!(read(protocol, &again).unwrap(), vec![message]);
+                            // A parsed message survives encoding.
+                            let encoded = protocol.encode(&message);
+                            prop_assert_eq!(parse(protocol, &encoded).unwrap(), vec![message]);
                         }
                         Ok(None) => break,
-                        Err(_) => break 'fed,
+                        Err(_) => break 'chunks,
                     }
                 }
-                prop_assert!(parser.buffer.len() <= limit + LENGTH + piece.len());
+                prop_assert!(parser.buffer.len() <= limit + MAX_FRAMING + chunk.len());
             }
         }
     }
 
     #[test]
-    fn hostile_handshakes_do_no_harm(bytes in hostile(), piece in 1_usize..64) {
-        let mut handshake = crate::handshake::Handshake::default();
-        for piece in bytes.chunks(piece) {
-            match handshake.feed(piece) {
+    fn the_handshake_parser_survives_hostile_bytes(bytes in hostile_bytes(), chunk_size in 1_usize..64) {
+        let mut parser = HandshakeParser::default();
+        for chunk in bytes.chunks(chunk_size) {
+            match parser.feed(chunk) {
                 Ok(None) => {}
                 Ok(Some(_)) | Err(_) => break,
             }
@@ -339,5 +341,5 @@ proptest! {
     }
 }
 
-/// What frames a record beside its bytes.
-const LENGTH: usize = 5;
+/// The maximum size of a length prefix or a separator, in bytes.
+const MAX_FRAMING: usize = 5;

@@ -8,92 +8,83 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message as Frame, Utf8Bytes};
 
+use super::upgrade::{WebSocket, WebSocketUpgrade};
 use crate::hub::Hub;
-use crate::line::Taken;
-use crate::refusal::Refusal;
-use crate::session::{Broken, Session, Transport};
-use crate::upgrade::{Socket, Upgrade};
+use crate::rejection::Rejection;
+use crate::send_queue::Batch;
+use crate::session::{Session, SessionClosed, SessionGuard, Transport};
 
-/// Records are put together up to about this size, one write for many.
-const WRITE: usize = 16 << 10;
+/// Messages are joined into frames of up to about this size in bytes, to save writes.
+const MAX_JOINED: usize = 16 << 10;
 
-/// Switches protocols, and has the socket carry the connection.
+/// Switches protocols and serves the WebSocket on a task.
 pub(crate) fn accept<H: Hub>(
     session: &Arc<Session<H>>,
     request: &Request,
-) -> Result<Response, Refusal> {
-    let upgrade = Upgrade::of(request).ok_or(Refusal::NoWebSocket)?;
-    let carrier =
-        session
-            .carry(Transport::WebSocket)
-            .ok_or_else(|| match session.state().transport {
-                Some(Transport::WebSocket) => Refusal::InUse,
-                _ => Refusal::OtherTransport,
-            })?;
-    let carried = Carried {
-        session: Arc::clone(session),
-        carrier,
-    };
+) -> Result<Response, Rejection> {
+    let upgrade = WebSocketUpgrade::from_request(request).ok_or(Rejection::InvalidUpgrade)?;
+    let guard = SessionGuard::attach(Arc::clone(session), Transport::WebSocket)?;
     let response = upgrade.response();
-    session.shared.tasks.spawn(carried.run(upgrade));
+    let connection = WebSocketConnection { guard };
+    session.context.tasks.spawn(connection.run(upgrade));
     Ok(response)
 }
 
-/// A connection that a WebSocket carries.
-struct Carried<H: Hub> {
-    session: Arc<Session<H>>,
-    carrier: u64,
+/// A session over a WebSocket.
+struct WebSocketConnection<H: Hub> {
+    guard: SessionGuard<H>,
 }
 
-/// What the client sent is being acted on.
-type Receiving = Option<JoinHandle<Result<(), Broken>>>;
+/// The task that processes received bytes, while there is one.
+type ReceiveTask = Option<JoinHandle<Result<(), SessionClosed>>>;
 
-impl<H: Hub> Carried<H> {
-    async fn run(self, upgrade: Upgrade) {
-        let config = &self.session.shared.config;
-        let socket = upgrade.socket(config.record);
+impl<H: Hub> WebSocketConnection<H> {
+    async fn run(self, upgrade: WebSocketUpgrade) {
+        let config = &self.guard.session.context.config;
+        let socket = upgrade.connect(config.max_message_size);
         if let Ok(Some(socket)) = tokio::time::timeout(config.handshake_timeout, socket).await {
-            self.carry(socket).await;
+            self.serve(socket).await;
         }
     }
 
-    async fn carry(&self, mut socket: Socket) {
-        let session = &self.session;
-        let mut receiving: Receiving = None;
+    async fn serve(&self, mut socket: WebSocket) {
+        let session = &self.guard.session;
+        let mut receive_task: ReceiveTask = None;
         loop {
             tokio::select! {
-                taken = session.line().take(self.carrier) => {
-                    let (records, last) = match taken {
-                        Taken::Records(records) => (records, false),
-                        Taken::Last(records) => (records, true),
-                        Taken::Lost => {
-                            let _ = self.within(socket.close(goodbye())).await;
+                batch = self.guard.next_batch() => {
+                    let (messages, is_last) = match batch {
+                        Batch::Messages(messages) => (messages, false),
+                        Batch::Last(messages) => (messages, true),
+                        Batch::Detached => {
+                            let _ = self.with_timeout(socket.close(normal_closure())).await;
                             return;
                         }
                     };
-                    let sent = self.within(send(&mut socket, &records, session.line().is_text()));
+                    let is_text = session.send_queue().is_text();
+                    let sent = self.with_timeout(send(&mut socket, &messages, is_text));
                     if sent.await.is_none() {
                         return;
                     }
-                    session.sent();
-                    if last {
-                        self.part(socket).await;
+                    session.mark_sent();
+                    if is_last {
+                        self.close(socket).await;
                         return;
                     }
                 }
-                received = finished(&mut receiving), if receiving.is_some() => {
-                    receiving = None;
-                    if received.is_none() {
-                        // A panic: what was said is lost, so nothing may follow it.
-                        session.line().cut();
+                finished = join(&mut receive_task), if receive_task.is_some() => {
+                    receive_task = None;
+                    if finished.is_none() {
+                        // A panic: the input is lost, so nothing may follow it.
+                        session.send_queue().abort();
                     }
                 }
-                frame = socket.next(), if receiving.is_none() => match frame {
-                    Some(Ok(Frame::Text(text))) => receiving = self.receive(text.into()),
-                    Some(Ok(Frame::Binary(bytes))) => receiving = self.receive(bytes),
+                frame = socket.next(), if receive_task.is_none() => match frame {
+                    Some(Ok(Frame::Text(text))) => receive_task = self.receive(text.into()),
+                    Some(Ok(Frame::Binary(bytes))) => receive_task = self.receive(bytes),
                     Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => {}
                     Some(Ok(Frame::Close(_)) | Err(_)) | None => {
-                        let _ = self.within(socket.close(None)).await;
+                        let _ = self.with_timeout(socket.close(None)).await;
                         return;
                     }
                 },
@@ -101,76 +92,71 @@ impl<H: Hub> Carried<H> {
         }
     }
 
-    /// On a task of its own: what a call came to has to be told also where this socket is
-    /// lost and another one takes the connection up.
-    fn receive(&self, bytes: Bytes) -> Receiving {
-        let session = Arc::clone(&self.session);
+    /// On a task of its own: results have to be queued even if this socket is lost and
+    /// another one attaches.
+    fn receive(&self, bytes: Bytes) -> ReceiveTask {
+        let session = Arc::clone(&self.guard.session);
         Some(tokio::spawn(async move { session.receive(&bytes).await }))
     }
 
-    /// Lets the client close, as it does when it has read that it should.
-    async fn part(&self, mut socket: Socket) {
-        let parted = async {
-            if socket.close(goodbye()).await.is_ok() {
+    /// Closes the socket and waits for the client's close frame.
+    async fn close(&self, mut socket: WebSocket) {
+        let closed = async {
+            if socket.close(normal_closure()).await.is_ok() {
                 while let Some(Ok(_)) = socket.next().await {}
             }
             Ok::<(), ()>(())
         };
-        let _ = self.within(parted).await;
+        let _ = self.with_timeout(closed).await;
     }
 
-    /// A client that takes nothing for that long takes nothing any more.
-    async fn within<T, E>(&self, sending: impl Future<Output = Result<T, E>>) -> Option<T> {
-        let patience = self.session.shared.config.send_timeout;
-        tokio::time::timeout(patience, sending).await.ok()?.ok()
-    }
-}
-
-impl<H: Hub> Drop for Carried<H> {
-    fn drop(&mut self) {
-        self.session.dropped(self.carrier);
+    /// `None` where sending fails or exceeds the send time-out.
+    async fn with_timeout<T, E>(&self, sending: impl Future<Output = Result<T, E>>) -> Option<T> {
+        let timeout = self.guard.session.context.config.send_timeout;
+        tokio::time::timeout(timeout, sending).await.ok()?.ok()
     }
 }
 
-/// Any other code than this one surfaces as an error in clients.
-fn goodbye() -> Option<CloseFrame> {
+/// Clients report any other code as an error.
+fn normal_closure() -> Option<CloseFrame> {
     Some(CloseFrame {
         code: CloseCode::Normal,
         reason: Utf8Bytes::from_static(""),
     })
 }
 
-async fn finished(receiving: &mut Receiving) -> Option<()> {
-    match receiving {
+/// Waits for the task. `None` where it panicked.
+async fn join(task: &mut ReceiveTask) -> Option<()> {
+    match task {
         Some(task) => task.await.ok().map(drop),
         None => std::future::pending().await,
     }
 }
 
 async fn send(
-    socket: &mut Socket,
-    records: &[Bytes],
-    text: bool,
+    socket: &mut WebSocket,
+    messages: &[Bytes],
+    is_text: bool,
 ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
-    let mut rest = records;
+    let mut rest = messages;
     while let Some((first, others)) = rest.split_first() {
         let mut size = first.len();
-        let more = others.iter().take_while(|record| {
-            size += record.len();
-            size <= WRITE
+        let more = others.iter().take_while(|message| {
+            size += message.len();
+            size <= MAX_JOINED
         });
         let count = 1 + more.count();
-        let (together, left) = rest.split_at(count);
-        rest = left;
-        // One that goes alone is not copied, however many clients it goes to.
+        let (to_join, remaining) = rest.split_at(count);
+        rest = remaining;
+        // A single message is not copied, however many clients it is sent to.
         let payload = if count == 1 {
             first.clone()
         } else {
-            joined(together)
+            concat(to_join)
         };
-        let frame = if text {
+        let frame = if is_text {
             Frame::Text(Utf8Bytes::try_from(payload).map_err(|_| {
-                // JSON is UTF-8 by its writer.
+                // Unreachable: the JSON encoder writes UTF-8.
                 tokio_tungstenite::tungstenite::Error::AttackAttempt
             })?)
         } else {
@@ -181,11 +167,11 @@ async fn send(
     socket.flush().await
 }
 
-fn joined(records: &[Bytes]) -> Bytes {
-    let size = records.iter().map(Bytes::len).sum();
+fn concat(messages: &[Bytes]) -> Bytes {
+    let size = messages.iter().map(Bytes::len).sum();
     let mut bytes = BytesMut::with_capacity(size);
-    for record in records {
-        bytes.extend_from_slice(record);
+    for message in messages {
+        bytes.extend_from_slice(message);
     }
     bytes.freeze()
 }

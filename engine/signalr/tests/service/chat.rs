@@ -3,36 +3,40 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use hotswap_signalr::{
-    Call, Caller, Config, Event, Guest, Hub, HubError, Items, Peer, Refusal, Reply, Service,
+    Caller, Config, ConnectionHandle, Hub, HubError, Invocation, OutboundMessage, Principal,
+    Rejection, Reply, Service, StreamItems,
 };
 use poem::http::Method;
 use poem::{Body, Request, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// A hub with a method for each way in which a call can go.
+/// A hub with one method for each way an invocation can end.
 #[derive(Default)]
 pub struct Chat {
-    pub peers: Mutex<Vec<Peer>>,
-    pub gone: Mutex<Vec<u64>>,
+    pub connections: Mutex<Vec<ConnectionHandle>>,
+    pub disconnected: Mutex<Vec<u64>>,
 }
 
 impl Hub for Chat {
     type User = String;
 
-    async fn invoke(&self, caller: &Caller<String>, mut call: Call) -> Result<Reply, HubError> {
-        match call.method.as_str() {
+    async fn invoke(
+        &self,
+        caller: &Caller<String>,
+        mut invocation: Invocation,
+    ) -> Result<Reply, HubError> {
+        match invocation.method.as_str() {
             "Join" => {
-                let peer = caller.peer.clone();
-                self.peers.lock().unwrap().push(peer.clone());
-                // The answer comes before what follows from it.
-                Ok(Reply::then(json!("welcome"), move || {
-                    peer.send(&Event::new("Said", json!("after the answer")));
+                let connection = caller.connection.clone();
+                self.connections.lock().unwrap().push(connection.clone());
+                Ok(Reply::with_follow_up(json!("welcome"), move || {
+                    connection.send(&OutboundMessage::new("Said", json!("after the reply")));
                 }))
             }
             "Echo" => {
-                call.at_most(1)?;
-                let text: String = call.argument(0)?;
+                invocation.expect_at_most(1)?;
+                let text: String = invocation.argument(0)?;
                 Ok(json!(format!("{}: {text}", caller.user)).into())
             }
             "Hang" => std::future::pending().await,
@@ -42,47 +46,51 @@ impl Hub for Chat {
         }
     }
 
-    async fn stream(&self, _: &Caller<String>, mut call: Call) -> Result<Items, HubError> {
-        match call.method.as_str() {
+    async fn stream(
+        &self,
+        _: &Caller<String>,
+        mut invocation: Invocation,
+    ) -> Result<StreamItems, HubError> {
+        match invocation.method.as_str() {
             "Count" => {
-                let to: u64 = call.argument(0)?;
+                let to: u64 = invocation.argument(0)?;
                 Ok(futures_util::stream::iter(1..=to)
                     .map(|it| Ok(json!(it)))
                     .boxed())
             }
             "Never" => Ok(futures_util::stream::pending().boxed()),
             "Fail" => {
-                let items = [Ok(json!(1)), Err(HubError::Told("no more".to_owned()))];
+                let items = [Ok(json!(1)), Err(HubError::Exception("no more".to_owned()))];
                 Ok(futures_util::stream::iter(items).boxed())
             }
             _ => Err(HubError::UnknownMethod),
         }
     }
 
-    fn disconnected(&self, peer: &Peer) {
-        self.gone.lock().unwrap().push(peer.number());
+    fn on_disconnected(&self, connection: &ConnectionHandle) {
+        self.disconnected.lock().unwrap().push(connection.id());
     }
 }
 
-/// A service of it.
+/// A service with a [`Chat`] hub. Call this within a runtime.
 pub fn service(config: Config) -> Service<Chat> {
     Service::new(Arc::new(Chat::default()), config)
 }
 
-pub fn guest(owner: &str, expires: Option<Duration>) -> Guest<String> {
-    Guest {
-        user: owner.to_owned(),
-        owner: owner.to_owned(),
-        expires: expires.map(|after| Instant::now() + after),
+pub fn principal(user: &str, expires_in: Option<Duration>) -> Principal<String> {
+    Principal {
+        user: user.to_owned(),
+        user_id: user.to_owned(),
+        expires_at: expires_in.map(|after| Instant::now() + after),
     }
 }
 
-/// One user's client.
+/// A client of one user, over long polling or server-sent events.
 pub struct Client {
     pub service: Service<Chat>,
-    pub owner: &'static str,
-    pub id: String,
-    pub expires: Option<Duration>,
+    pub user: &'static str,
+    pub connection_token: String,
+    pub expires_in: Option<Duration>,
 }
 
 impl Client {
@@ -93,20 +101,20 @@ impl Client {
 
     pub async fn negotiate_as(
         service: &Service<Chat>,
-        owner: &'static str,
-        expires: Option<Duration>,
-    ) -> Result<Self, Refusal> {
+        user: &'static str,
+        expires_in: Option<Duration>,
+    ) -> Result<Self, Rejection> {
         let request = Request::builder()
             .method(Method::POST)
             .uri_str("/hub/negotiate?negotiateVersion=1")
             .finish();
-        let offer = service.negotiate(&request, guest(owner, expires))?;
-        let offer: Value = offer.into_body().into_json().await.unwrap();
+        let response = service.negotiate(&request, principal(user, expires_in))?;
+        let response: Value = response.into_body().into_json().await.unwrap();
         Ok(Self {
             service: service.clone(),
-            owner,
-            id: offer["connectionToken"].as_str().unwrap().to_owned(),
-            expires,
+            user,
+            connection_token: response["connectionToken"].as_str().unwrap().to_owned(),
+            expires_in,
         })
     }
 
@@ -116,48 +124,49 @@ impl Client {
         method: Method,
         accept: &str,
         body: impl Into<Body>,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, Rejection> {
         let request = Request::builder()
             .method(method)
-            .uri_str(format!("/hub?id={}", self.id))
+            .uri_str(format!("/hub?id={}", self.connection_token))
             .header("accept", accept)
             .finish();
-        let guest = guest(self.owner, self.expires);
-        self.service.connect(&request, body.into(), guest).await
+        let principal = principal(self.user, self.expires_in);
+        self.service.connect(&request, body.into(), principal).await
     }
 
-    /// Sends records.
-    pub async fn say(&self, records: &[Value]) {
-        let text: String = records.iter().map(|it| format!("{it}\u{1e}")).collect();
+    /// Posts messages.
+    pub async fn send(&self, messages: &[Value]) {
+        let text: String = messages.iter().map(|it| format!("{it}\u{1e}")).collect();
         let sent = self.request(Method::POST, "*/*", text).await;
         assert_eq!(sent.unwrap().status(), 200);
     }
 
-    /// Polls once: the status, and the records.
+    /// Polls once. Returns the status and the messages.
     pub async fn poll(&self) -> (u16, Vec<Value>) {
-        let polled = self.request(Method::GET, "*/*", "").await.unwrap();
-        let status = polled.status().as_u16();
+        let response = self.request(Method::GET, "*/*", "").await.unwrap();
+        let status = response.status().as_u16();
         (
             status,
-            records(&polled.into_body().into_string().await.unwrap()),
+            parse(&response.into_body().into_string().await.unwrap()),
         )
     }
 
-    /// Begins to poll, and agrees on JSON.
-    pub async fn greeted(self) -> Self {
+    /// Starts polling and completes the handshake for JSON.
+    pub async fn handshaken(self) -> Self {
         assert_eq!(
             self.poll().await,
             (200, vec![]),
-            "the first says only that it stands"
+            "the first poll only confirms the connection"
         );
-        self.say(&[json!({"protocol": "json", "version": 1})]).await;
+        self.send(&[json!({"protocol": "json", "version": 1})])
+            .await;
         assert_eq!(self.poll().await, (200, vec![json!({})]));
         self
     }
 
-    /// Calls a method and waits for its completion; what else came before it is returned too.
-    pub async fn call(&self, target: &str, arguments: Value) -> Vec<Value> {
-        self.say(&[json!({
+    /// Invokes a method and polls once. Returns all messages of the poll.
+    pub async fn invoke(&self, target: &str, arguments: Value) -> Vec<Value> {
+        self.send(&[json!({
             "type": 1, "invocationId": "c", "target": target, "arguments": arguments,
         })])
         .await;
@@ -165,9 +174,10 @@ impl Client {
     }
 }
 
-pub fn records(text: &str) -> Vec<Value> {
-    let records = text.split_terminator('\u{1e}');
-    records
+/// The messages of a response body.
+pub fn parse(text: &str) -> Vec<Value> {
+    let messages = text.split_terminator('\u{1e}');
+    messages
         .map(|it| serde_json::from_str(it).unwrap())
         .collect()
 }

@@ -1,8 +1,8 @@
-//! A service as an application uses it, over the transports that need no socket: requests
-//! are made up, and time is paused.
+//! Tests a service as an application uses it, over the transports that need no socket.
+//! The tests construct the requests, and some pause the clock.
 
-mod calls;
 mod chat;
-mod ends;
-mod polling;
+mod closing;
+mod invocations;
+mod long_polling;
 mod server_sent_events;

@@ -1,13 +1,13 @@
 use futures_util::{Stream, StreamExt};
-use hotswap_signalr::{Config, Refusal};
+use hotswap_signalr::{Config, Rejection};
 use poem::http::Method;
 use serde_json::{Value, json};
 
-use crate::chat::{Client, records, service};
+use crate::chat::{Client, parse, service};
 
 type Events = std::pin::Pin<Box<dyn Stream<Item = String> + Send>>;
 
-async fn events(client: &Client) -> Events {
+async fn open(client: &Client) -> Events {
     let response = client
         .request(Method::GET, "text/event-stream", "")
         .await
@@ -20,43 +20,43 @@ async fn events(client: &Client) -> Events {
     assert_eq!(
         events.next().await.as_deref(),
         Some(":\r\n\r\n"),
-        "headers go out at once"
+        "the headers are sent at once"
     );
     events
 }
 
-async fn told(events: &mut Events) -> Vec<Value> {
+async fn next_messages(events: &mut Events) -> Vec<Value> {
     let text = events.next().await.unwrap();
     let data = text.split_terminator("\r\n\r\n");
-    data.flat_map(|it| records(it.strip_prefix("data: ").unwrap()))
+    data.flat_map(|it| parse(it.strip_prefix("data: ").unwrap()))
         .collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn tells_what_is_told_and_pings_when_nothing_is() {
+async fn messages_are_sent_as_events_with_pings_when_idle() {
     let service = service(Config::default());
     let client = Client::negotiate(&service).await;
-    let mut events = events(&client).await;
+    let mut events = open(&client).await;
     client
-        .say(&[json!({"protocol": "json", "version": 1})])
+        .send(&[json!({"protocol": "json", "version": 1})])
         .await;
-    assert_eq!(told(&mut events).await, [json!({})]);
+    assert_eq!(next_messages(&mut events).await, [json!({})]);
     client
-        .say(&[json!({"type": 1, "invocationId": "1", "target": "Echo", "arguments": ["x"]})])
+        .send(&[json!({"type": 1, "invocationId": "1", "target": "Echo", "arguments": ["x"]})])
         .await;
-    assert_eq!(told(&mut events).await[0]["result"], "ada: x");
+    assert_eq!(next_messages(&mut events).await[0]["result"], "ada: x");
     let before = tokio::time::Instant::now();
-    assert_eq!(told(&mut events).await, [json!({"type": 6})]);
+    assert_eq!(next_messages(&mut events).await, [json!({"type": 6})]);
     let waited = before.elapsed().as_secs();
     assert!((14..=17).contains(&waited), "{waited}");
-    // A client that does not ping is given up.
-    let last = loop {
-        let told = told(&mut events).await;
-        if told[0]["type"] == 7 {
-            break told;
+    // A client that does not ping times out.
+    let close = loop {
+        let messages = next_messages(&mut events).await;
+        if messages[0]["type"] == 7 {
+            break messages;
         }
     };
-    assert_eq!(last[0]["allowReconnect"], true);
+    assert_eq!(close[0]["allowReconnect"], true);
     assert_eq!(events.next().await, None);
 }
 
@@ -64,11 +64,11 @@ async fn tells_what_is_told_and_pings_when_nothing_is() {
 async fn the_connection_ends_with_its_response() {
     let service = service(Config::default());
     let client = Client::negotiate(&service).await;
-    let first = events(&client).await;
+    let first = open(&client).await;
     let second = client.request(Method::GET, "text/event-stream", "").await;
-    assert_eq!(second.unwrap_err(), Refusal::InUse);
+    assert_eq!(second.unwrap_err(), Rejection::ConnectionInUse);
     let ended = client.request(Method::DELETE, "*/*", "").await;
-    assert_eq!(ended.unwrap_err(), Refusal::OnlyPolling);
+    assert_eq!(ended.unwrap_err(), Rejection::NotLongPolling);
     drop(first);
     assert_eq!(service.connections(), 0);
 }

@@ -1,16 +1,20 @@
+//! [`Catalogue`] for [`Sqlite`].
+
 use async_trait::async_trait;
 use hotswap_core::{ModuleName, ModuleVersion, NodeId, StrategyName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use semver::Version;
 
 use super::Sqlite;
-use super::row::{json, parsed, text, to_json, unsigned};
+use super::row::{read_json, read_parsed, read_u64, to_json, to_text};
 use crate::catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
 
-const MODULE: &str = "SELECT name, version, digest, size, uploaded_at, uploaded_by FROM module";
-const STRATEGY: &str = "SELECT name, version, summary, config_schema, digest, wit, built_in,
+const SELECT_MODULE: &str =
+    "SELECT name, version, digest, size, uploaded_at, uploaded_by FROM module";
+const SELECT_STRATEGY: &str = "SELECT name, version, summary, config_schema, digest, wit, built_in,
     uploaded_at, uploaded_by FROM strategy";
-const NODE: &str = "SELECT id, environment, zone, labels, control_url, data_url, registered_at
+const SELECT_NODE: &str =
+    "SELECT id, environment, zone, labels, control_url, data_url, registered_at
     FROM node";
 
 #[async_trait]
@@ -19,18 +23,18 @@ impl Catalogue for Sqlite {
         let put = move |connection: &Connection| {
             let insert =
                 "INSERT INTO module VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-            let (name, version) = (record.module.name.as_str(), text(&record.module.version));
+            let (name, version) = (record.module.name.as_str(), to_text(&record.module.version));
             connection.prepare_cached(insert)?.execute(params![
                 name,
                 version,
-                text(&record.module.digest),
+                to_text(&record.module.digest),
                 record.size.cast_signed(),
                 record.uploaded_at.millis().cast_signed(),
                 record.uploaded_by,
             ])?;
             connection
-                .prepare_cached(&format!("{MODULE} WHERE name = ?1 AND version = ?2"))?
-                .query_row([name, version.as_str()], module)
+                .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 AND version = ?2"))?
+                .query_row([name, version.as_str()], read_module)
         };
         Ok(self.edit(put).await?)
     }
@@ -40,11 +44,11 @@ impl Catalogue for Sqlite {
         name: &ModuleName,
         version: &Version,
     ) -> Result<Option<ModuleRecord>, CatalogueError> {
-        let (name, version) = (name.clone(), text(version));
+        let (name, version) = (name.clone(), to_text(version));
         let find = move |connection: &Connection| {
             connection
-                .prepare_cached(&format!("{MODULE} WHERE name = ?1 AND version = ?2"))?
-                .query_row([name.as_str(), version.as_str()], module)
+                .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 AND version = ?2"))?
+                .query_row([name.as_str(), version.as_str()], read_module)
                 .optional()
         };
         Ok(self.read(find).await?)
@@ -58,12 +62,12 @@ impl Catalogue for Sqlite {
         let find = move |connection: &Connection| -> rusqlite::Result<Vec<ModuleRecord>> {
             let name = name.as_ref().map(ModuleName::as_str);
             connection
-                .prepare_cached(&format!("{MODULE} WHERE name = ?1 OR ?1 IS NULL"))?
-                .query_map([name], module)?
+                .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 OR ?1 IS NULL"))?
+                .query_map([name], read_module)?
                 .collect()
         };
         let mut found = self.read(find).await?;
-        // By precedence, which the database does not know.
+        // SQL cannot order by SemVer precedence.
         found.sort_by(|a, b| {
             let (a, b) = (&a.module, &b.module);
             a.name.cmp(&b.name).then_with(|| b.version.cmp(&a.version))
@@ -83,8 +87,8 @@ impl Catalogue for Sqlite {
                     record.version,
                     record.summary,
                     schema,
-                    text(&record.digest),
-                    text(&record.wit),
+                    to_text(&record.digest),
+                    to_text(&record.wit),
                     record.built_in,
                     record.uploaded_at.millis().cast_signed(),
                     record.uploaded_by,
@@ -101,8 +105,8 @@ impl Catalogue for Sqlite {
         let name = name.clone();
         let find = move |connection: &Connection| {
             connection
-                .prepare_cached(&format!("{STRATEGY} WHERE name = ?1"))?
-                .query_row([name.as_str()], strategy)
+                .prepare_cached(&format!("{SELECT_STRATEGY} WHERE name = ?1"))?
+                .query_row([name.as_str()], read_strategy)
                 .optional()
         };
         Ok(self.read(find).await?)
@@ -111,8 +115,8 @@ impl Catalogue for Sqlite {
     async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError> {
         let find = |connection: &Connection| -> rusqlite::Result<Vec<StrategyRecord>> {
             connection
-                .prepare_cached(&format!("{STRATEGY} ORDER BY name"))?
-                .query_map([], strategy)?
+                .prepare_cached(&format!("{SELECT_STRATEGY} ORDER BY name"))?
+                .query_map([], read_strategy)?
                 .collect()
         };
         Ok(self.read(find).await?)
@@ -152,8 +156,8 @@ impl Catalogue for Sqlite {
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {
         let find = |connection: &Connection| -> rusqlite::Result<Vec<NodeRecord>> {
             connection
-                .prepare_cached(&format!("{NODE} ORDER BY id"))?
-                .query_map([], node)?
+                .prepare_cached(&format!("{SELECT_NODE} ORDER BY id"))?
+                .query_map([], read_node)?
                 .collect()
         };
         Ok(self.read(find).await?)
@@ -171,41 +175,41 @@ impl Catalogue for Sqlite {
     }
 }
 
-fn module(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
+fn read_module(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {
     Ok(ModuleRecord {
         module: ModuleVersion {
-            name: parsed(row, 0)?,
-            version: parsed(row, 1)?,
-            digest: parsed(row, 2)?,
+            name: read_parsed(row, 0)?,
+            version: read_parsed(row, 1)?,
+            digest: read_parsed(row, 2)?,
         },
-        size: unsigned(row, 3)?,
-        uploaded_at: Timestamp::from_millis(unsigned(row, 4)?),
+        size: read_u64(row, 3)?,
+        uploaded_at: Timestamp::from_millis(read_u64(row, 4)?),
         uploaded_by: row.get(5)?,
     })
 }
 
-fn strategy(row: &Row<'_>) -> rusqlite::Result<StrategyRecord> {
+fn read_strategy(row: &Row<'_>) -> rusqlite::Result<StrategyRecord> {
     Ok(StrategyRecord {
-        name: parsed(row, 0)?,
+        name: read_parsed(row, 0)?,
         version: row.get(1)?,
         summary: row.get(2)?,
-        config_schema: json(row, 3)?,
-        digest: parsed(row, 4)?,
-        wit: parsed(row, 5)?,
+        config_schema: read_json(row, 3)?,
+        digest: read_parsed(row, 4)?,
+        wit: read_parsed(row, 5)?,
         built_in: row.get(6)?,
-        uploaded_at: Timestamp::from_millis(unsigned(row, 7)?),
+        uploaded_at: Timestamp::from_millis(read_u64(row, 7)?),
         uploaded_by: row.get(8)?,
     })
 }
 
-fn node(row: &Row<'_>) -> rusqlite::Result<NodeRecord> {
+fn read_node(row: &Row<'_>) -> rusqlite::Result<NodeRecord> {
     Ok(NodeRecord {
-        id: parsed(row, 0)?,
-        environment: parsed(row, 1)?,
+        id: read_parsed(row, 0)?,
+        environment: read_parsed(row, 1)?,
         zone: row.get(2)?,
-        labels: json(row, 3)?,
+        labels: read_json(row, 3)?,
         control_url: row.get(4)?,
         data_url: row.get(5)?,
-        registered_at: Timestamp::from_millis(unsigned(row, 6)?),
+        registered_at: Timestamp::from_millis(read_u64(row, 6)?),
     })
 }

@@ -1,76 +1,100 @@
+//! Commands to the writer thread.
+
 use hotswap_core::{Append, DeploymentId, Header, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::bodies::Bodies;
-use crate::{AppendError, CreateError, Error, Head, Lease, ReadError};
+use super::encoded_events::EncodedEvents;
+use super::error::Error;
+use crate::{AppendError, CreateError, Head, Lease, ReadError};
 
-/// Where the answer to a command goes. Nobody may be there any more: the command is
-/// carried out all the same.
-pub(super) type Answer<T> = oneshot::Sender<T>;
+/// Where the result of a command goes. The caller may have gone away: the command is carried
+/// out all the same.
+pub(super) type ReplySender<T> = oneshot::Sender<T>;
 
-/// What the thread that writes is asked to do.
+/// A command to the writer thread.
 pub(super) enum Command {
     Create {
         header: Box<Header>,
         at: Timestamp,
-        bodies: Bodies,
-        answer: Answer<Result<(), CreateError>>,
+        events: EncodedEvents,
+        reply: ReplySender<Result<(), CreateError>>,
     },
-    Lease {
+    AcquireLease {
         deployment: DeploymentId,
-        answer: Answer<Result<Lease, ReadError>>,
+        reply: ReplySender<Result<Lease, ReadError>>,
     },
     Append {
         append: Append,
-        bodies: Bodies,
-        answer: Answer<Result<Head, AppendError>>,
+        events: EncodedEvents,
+        reply: ReplySender<Result<Head, AppendError>>,
     },
     Edit(Box<dyn Edit>),
     Close,
 }
 
-/// A change that the journals do not depend on. It may be run more than once, each time
-/// in a transaction that begins as if it had not been run before.
-pub(super) trait Edit: Send {
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
-    /// Tells what came of the last run, once it is durable; or why it is not.
-    fn answer(self: Box<Self>, failure: Option<Error>);
-}
-
-/// An [`Edit`] by a closure.
-pub(super) struct Change<F, T> {
-    change: F,
-    done: Option<T>,
-    answer: Answer<Result<T, Error>>,
-}
-
-impl<F, T> Change<F, T> {
-    pub(super) fn new(change: F, answer: Answer<Result<T, Error>>) -> Self {
-        Self {
-            change,
-            done: None,
-            answer,
+impl Command {
+    /// Replies that the command was not carried out.
+    pub(super) fn fail(self, error: rusqlite::Error) {
+        let error = Error::Write(error);
+        match self {
+            Self::Create { reply, .. } => {
+                let _ = reply.send(Err(error.into()));
+            }
+            Self::AcquireLease { reply, .. } => {
+                let _ = reply.send(Err(error.into()));
+            }
+            Self::Append { reply, .. } => {
+                let _ = reply.send(Err(error.into()));
+            }
+            Self::Edit(edit) => edit.reply(Some(error)),
+            Self::Close => {}
         }
     }
 }
 
-impl<F, T> Edit for Change<F, T>
+/// A change outside the journals. It may run more than once; each run is in a transaction
+/// that does not contain the run before.
+pub(super) trait Edit: Send {
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Replies with the result of the last run, once that is durable, or with the failure.
+    fn reply(self: Box<Self>, failure: Option<Error>);
+}
+
+/// An [`Edit`] by a closure.
+pub(super) struct ClosureEdit<F, T> {
+    closure: F,
+    /// What the last run returned.
+    output: Option<T>,
+    reply: ReplySender<Result<T, Error>>,
+}
+
+impl<F, T> ClosureEdit<F, T> {
+    pub(super) fn new(closure: F, reply: ReplySender<Result<T, Error>>) -> Self {
+        Self {
+            closure,
+            output: None,
+            reply,
+        }
+    }
+}
+
+impl<F, T> Edit for ClosureEdit<F, T>
 where
     F: FnMut(&Connection) -> rusqlite::Result<T> + Send,
     T: Send,
 {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.done = Some((self.change)(connection)?);
+        self.output = Some((self.closure)(connection)?);
         Ok(())
     }
 
-    fn answer(self: Box<Self>, failure: Option<Error>) {
-        let result = match (failure, self.done) {
-            (None, Some(done)) => Ok(done),
+    fn reply(self: Box<Self>, failure: Option<Error>) {
+        let result = match (failure, self.output) {
+            (None, Some(output)) => Ok(output),
             (Some(error), _) => Err(error),
             (None, None) => Err(Error::Closed),
         };
-        let _ = self.answer.send(result);
+        let _ = self.reply.send(result);
     }
 }

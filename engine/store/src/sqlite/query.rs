@@ -1,76 +1,108 @@
-use hotswap_core::{DeploymentId, Environment, Event, ModuleName, Timestamp};
+//! Queries on the journals. Each sees the state of one moment.
+
+use hotswap_core::{DeploymentId, Environment, Event, Fence, Lifecycle, ModuleName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-use super::row;
-use crate::{Entry, Page, Query};
+use super::row::{read_deployment_id, read_json, read_u64};
+use crate::{Entry, Head, Page, Query};
 
-/// SQLite's numbers are signed: nothing is that far, and no limit is that large.
-fn bounded(number: impl TryInto<i64>) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
+/// What the store knows of a deployment without reading its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeploymentRow {
+    pub(super) number: i64,
+    pub(super) fence: Fence,
+    pub(super) head: Head,
 }
 
-fn number(connection: &Connection, deployment: DeploymentId) -> rusqlite::Result<Option<i64>> {
+/// `None` if there is no such deployment.
+pub(super) fn deployment(
+    connection: &Connection,
+    deployment: DeploymentId,
+) -> rusqlite::Result<Option<DeploymentRow>> {
+    // One statement, so that lifecycle and length are of the same moment.
+    let query = "SELECT number, fence, lifecycle,
+            (SELECT max(seq) FROM event WHERE deployment = number)
+        FROM deployment WHERE id = ?1";
+    connection
+        .prepare_cached(query)?
+        .query_row([deployment.as_bytes()], |row| {
+            Ok(DeploymentRow {
+                number: row.get(0)?,
+                fence: Fence(read_u64(row, 1)?),
+                head: Head {
+                    lifecycle: read_json::<Lifecycle>(row, 2)?,
+                    next_seq: read_u64(row, 3)? + 1,
+                },
+            })
+        })
+        .optional()
+}
+
+fn deployment_number(
+    connection: &Connection,
+    deployment: DeploymentId,
+) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT number FROM deployment WHERE id = ?1")?
         .query_row([deployment.as_bytes()], |row| row.get(0))
         .optional()
 }
 
-/// None where there is no such deployment.
+/// `None` if there is no such deployment.
 pub(super) fn events(
     connection: &Connection,
     deployment: DeploymentId,
     from: u64,
     limit: usize,
 ) -> rusqlite::Result<Option<Vec<Event>>> {
-    let Some(number) = number(connection, deployment)? else {
+    let Some(number) = deployment_number(connection, deployment)? else {
         return Ok(None);
     };
     let query = "SELECT seq, position, at, body FROM event
         WHERE deployment = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
     connection
         .prepare_cached(query)?
-        .query_map(params![number, bounded(from), bounded(limit)], event)?
+        .query_map(params![number, clamp(from), clamp(limit)], read_event)?
         .collect::<rusqlite::Result<_>>()
         .map(Some)
 }
 
-/// The columns seq, position, at and body.
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+/// Reads the columns seq, position, at and body.
+fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
-        seq: row::unsigned(row, 0)?,
-        position: row::unsigned(row, 1)?,
-        at: Timestamp::from_millis(row::unsigned(row, 2)?),
-        body: row::json(row, 3)?,
+        seq: read_u64(row, 0)?,
+        position: read_u64(row, 1)?,
+        at: Timestamp::from_millis(read_u64(row, 2)?),
+        body: read_json(row, 3)?,
     })
 }
 
-/// In order of position.
-pub(super) fn since(
+/// Ordered by position.
+pub(super) fn events_after(
     connection: &Connection,
     position: u64,
     limit: usize,
 ) -> rusqlite::Result<Vec<Entry>> {
-    // A cross join keeps its order: the events from the position on, and a deployment for each.
+    // A cross join keeps its order: it walks the events and looks up the deployment of each.
     let query = "SELECT seq, position, at, body, id
         FROM event CROSS JOIN deployment ON number = deployment
         WHERE position > ?1 ORDER BY position LIMIT ?2";
     connection
         .prepare_cached(query)?
-        .query_map(params![bounded(position), bounded(limit)], |row| {
+        .query_map(params![clamp(position), clamp(limit)], |row| {
             Ok(Entry {
-                deployment: row::id(row, 4)?,
-                event: event(row)?,
+                deployment: read_deployment_id(row, 4)?,
+                event: read_event(row)?,
             })
         })?
         .collect()
 }
 
-/// Of the last event; 0 where there is none.
-pub(super) fn position(connection: &Connection) -> rusqlite::Result<u64> {
+/// The position of the last event; 0 if there is none.
+pub(super) fn last_position(connection: &Connection) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("SELECT coalesce(max(position), 0) FROM event")?
-        .query_row([], |row| row::unsigned(row, 0))
+        .query_row([], |row| read_u64(row, 0))
 }
 
 pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
@@ -78,18 +110,18 @@ pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
 }
 
 /// Oldest first.
-pub(super) fn open(connection: &Connection) -> rusqlite::Result<Vec<DeploymentId>> {
-    // Sorting what is open is less than reading all that ever was, which is what SQLite
-    // would choose in order not to sort.
+pub(super) fn open_deployments(connection: &Connection) -> rusqlite::Result<Vec<DeploymentId>> {
+    // The index is forced: sorting the open deployments is cheaper than reading every
+    // deployment there ever was, which SQLite would choose to avoid the sort.
     let query = "SELECT id FROM deployment INDEXED BY deployment_open
         WHERE ended = 0 ORDER BY number";
     connection
         .prepare_cached(query)?
-        .query_map([], |row| row::id(row, 0))?
+        .query_map([], |row| read_deployment_id(row, 0))?
         .collect()
 }
 
-/// The error is the deployment to begin after, where there is none of that id.
+/// The inner error is [`Query::before`], if there is no deployment of that id.
 pub(super) fn list(
     connection: &Connection,
     query: &Query,
@@ -99,45 +131,47 @@ pub(super) fn list(
     let status = query.status.map(|status| status.as_str());
     let before = match query.before {
         None => None,
-        Some(id) => match number(connection, id)? {
+        Some(id) => match deployment_number(connection, id)? {
             None => return Ok(Err(id)),
-            some => some,
+            number => number,
         },
     };
     let limit = query.limit.max(1);
-    let more = bounded(limit.saturating_add(1));
-    // A statement for each set of conditions, so that each finds its index.
+    // One more than asked for tells whether there are more.
+    let sql_limit = clamp(limit.saturating_add(1));
+    // A statement for each set of conditions, so that each one uses its index.
     let mut sql = String::from("SELECT id FROM deployment WHERE true");
     let mut values: Vec<&dyn ToSql> = Vec::new();
-    let mut narrow = |condition: &str, value| {
-        sql.push_str(condition);
+    let mut push_clause = |clause: &str, value| {
+        sql.push_str(clause);
         values.push(value);
     };
     if let Some(module) = &module {
-        narrow(" AND module = ?", module);
+        push_clause(" AND module = ?", module);
     }
     if let Some(environment) = &environment {
-        narrow(" AND environment = ?", environment);
+        push_clause(" AND environment = ?", environment);
     }
     if let Some(status) = &status {
-        narrow(" AND status = ?", status);
+        push_clause(" AND status = ?", status);
     }
     if let Some(before) = &before {
-        narrow(" AND number < ?", before);
+        push_clause(" AND number < ?", before);
     }
-    narrow(" ORDER BY number DESC LIMIT ?", &more);
+    push_clause(" ORDER BY number DESC LIMIT ?", &sql_limit);
     let mut deployments = connection
         .prepare_cached(&sql)?
-        .query_map(values.as_slice(), |row| row::id(row, 0))?
+        .query_map(values.as_slice(), |row| read_deployment_id(row, 0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let more = deployments.len() > limit;
     deployments.truncate(limit);
     Ok(Ok(Page { deployments, more }))
 }
 
-/// Newest first. In the order in which they began, which is that in which they ended:
-/// of a module in an environment one begins after the other has ended.
-pub(super) fn succeeded(
+/// Newest first: in the reverse order of their creation. That is also the order in which they
+/// ended, because a deployment of a module in an environment is created only after the one
+/// before it has ended.
+pub(super) fn succeeded_deployments(
     connection: &Connection,
     module: &ModuleName,
     environment: &Environment,
@@ -149,8 +183,13 @@ pub(super) fn succeeded(
     connection
         .prepare_cached(query)?
         .query_map(
-            params![module.as_str(), environment.as_str(), bounded(limit)],
-            |row| row::id(row, 0),
+            params![module.as_str(), environment.as_str(), clamp(limit)],
+            |row| read_deployment_id(row, 0),
         )?
         .collect()
+}
+
+/// SQLite's integers are signed. No position is above their maximum, and no limit needs to be.
+fn clamp(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }

@@ -1,17 +1,19 @@
+//! Connections for queries.
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::schema::{self, Role};
-use crate::Error;
+use super::connection::{Role, connect};
+use super::error::Error;
 
-/// Connections that only read, each used by one blocking task at a time. They see what is
-/// committed, and SQLite shows that only once it is on disk.
+/// A pool of read-only connections, each used by one blocking task at a time. They see what
+/// is committed, and SQLite makes a commit visible only once it is on disk.
 #[derive(Debug)]
 pub(super) struct Readers {
-    /// As many permits as connections.
+    /// One permit for each connection.
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
     count: u32,
@@ -19,12 +21,12 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        // Queries compute more than they wait for the disk; two, so that a long one does
-        // not hold up all others; more than four cost memory and little else.
+        // Queries compute more than they wait for the disk. At least two, so that a long one
+        // does not block all others; more than four cost memory and gain little.
         let processors = std::thread::available_parallelism().map_or(2, |count| count.get());
         let count = processors.clamp(2, 4);
         let idle = (0..count)
-            .map(|_| schema::connect(path, Role::Read))
+            .map(|_| connect(path, Role::Read))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             permits: Arc::new(Semaphore::new(count)),
@@ -33,8 +35,8 @@ impl Readers {
         })
     }
 
-    /// Runs a query on a thread that may block. Where the caller goes away, the query
-    /// comes to its end and nobody hears of it.
+    /// Runs a query on a thread that may block. If the caller goes away, the query runs to
+    /// its end and its result is dropped.
     pub(super) async fn read<T, Q>(&self, query: Q) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -44,19 +46,19 @@ impl Readers {
         let permit = permit.map_err(|_| Error::Closed)?;
         let idle = Arc::clone(&self.idle);
         let task = tokio::task::spawn_blocking(move || {
-            // Held to the end, by a closure that gives the connection back first.
+            // Declared before the connection, and so released after it is back in the pool.
             let _permit = permit;
-            let mut lease = Leased::take(&idle).ok_or(Error::Closed)?;
-            query(lease.connection()?).map_err(Error::Read)
+            let mut pooled = PooledConnection::take(&idle).ok_or(Error::Closed)?;
+            query(pooled.connection()?).map_err(Error::Read)
         });
-        // Fails where the query panicked, or the runtime is being shut down.
+        // Fails if the query panicked or the runtime is shutting down.
         task.await.map_err(|_| Error::Closed)?
     }
 
-    /// Waits for the queries that run, and closes the connections.
+    /// Waits for running queries, then closes the connections.
     pub(super) async fn close(&self) {
         let all = self.permits.acquire_many(self.count).await;
-        // An error means that they have been closed already.
+        // Fails if they are closed already.
         if all.is_ok() {
             self.permits.close();
             self.idle
@@ -67,13 +69,13 @@ impl Readers {
     }
 }
 
-/// A connection that goes back to the others, even where its query panics.
-struct Leased<'a> {
+/// A connection that returns to the pool when it is dropped, even if its query panics.
+struct PooledConnection<'a> {
     connection: Option<Connection>,
     idle: &'a Mutex<Vec<Connection>>,
 }
 
-impl<'a> Leased<'a> {
+impl<'a> PooledConnection<'a> {
     fn take(idle: &'a Mutex<Vec<Connection>>) -> Option<Self> {
         let connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         connection.map(|connection| Self {
@@ -87,7 +89,7 @@ impl<'a> Leased<'a> {
     }
 }
 
-impl Drop for Leased<'_> {
+impl Drop for PooledConnection<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.idle

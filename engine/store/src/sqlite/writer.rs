@@ -1,38 +1,42 @@
+//! The one thread that writes the database.
+
 use std::path::Path;
 
+use hotswap_common::file::FileLock;
 use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, watch};
 
+use super::checkpointer::Checkpointer;
 use super::command::Command;
-use super::copier::Copier;
-use super::ledger::Ledger;
-use super::lock::Lock;
-use crate::{AppendError, Appended, CreateError, Error, Lease, ReadError};
+use super::error::Error;
+use super::journal_executor::JournalExecutor;
+use crate::{AppendError, Appended, CreateError, Lease, ReadError};
 
-/// Commands in one transaction, and commands that may wait. The more share a write to
-/// disk the better, up to where the first of them would wait long for the last.
-pub(super) const BATCH: usize = 1024;
+/// Maximum number of commands in one transaction, and in the queue. The more commands share a
+/// write to disk the better, up to the point where the first of them would wait long for the
+/// last.
+pub(super) const MAX_BATCH: usize = 1024;
 
-/// The thread that writes. It takes all commands that wait, carries them out in one
-/// transaction, commits, and only then tells of them and answers: whoever has an answer
-/// has what is on disk.
+/// The writer thread. It takes all queued commands, executes them in one transaction and
+/// commits. Only then does it notify subscribers and reply, so that whatever a caller is told
+/// is on disk.
 pub(super) struct Writer {
     connection: Connection,
     commands: mpsc::Receiver<Command>,
-    appended: broadcast::Sender<Appended>,
-    /// Nothing while it has to be read again: at the start and after a failure.
-    ledger: Option<Ledger>,
-    copier: Copier,
-    // Declared last so that they are dropped last: the database is let go of once it is
-    // closed, and then whoever waits for that hears of it.
-    _lock: Lock,
-    _ended: watch::Sender<()>,
+    subscribers: broadcast::Sender<Appended>,
+    /// `None` if it has to be loaded again: at the start and after a failure.
+    executor: Option<JournalExecutor>,
+    checkpointer: Checkpointer,
+    // Declared last and so dropped last: the lock is released after the database is closed,
+    // and then those who wait for the close are woken.
+    _lock: FileLock,
+    _stopped: watch::Sender<()>,
 }
 
-/// What became of a command in a transaction.
-enum Outcome {
+/// What a command returned within a transaction.
+enum CommandResult {
     Create(Result<Appended, CreateError>),
-    Lease(Result<Lease, ReadError>),
+    AcquireLease(Result<Lease, ReadError>),
     Append(Result<Appended, AppendError>),
     Edit,
     Close,
@@ -43,35 +47,36 @@ impl Writer {
         path: &Path,
         connection: Connection,
         commands: mpsc::Receiver<Command>,
-        appended: broadcast::Sender<Appended>,
-        lock: Lock,
-        ended: watch::Sender<()>,
+        subscribers: broadcast::Sender<Appended>,
+        lock: FileLock,
+        stopped: watch::Sender<()>,
     ) -> Result<Self, Error> {
         Ok(Self {
-            copier: Copier::start(path)?,
+            checkpointer: Checkpointer::start(path)?,
             connection,
             commands,
-            appended,
-            ledger: None,
+            subscribers,
+            executor: None,
             _lock: lock,
-            _ended: ended,
+            _stopped: stopped,
         })
     }
 
-    /// Runs until [`Command::Close`], or until nobody is left who could ask for anything.
+    /// Runs until [`Command::Close`], or until every sender of commands is dropped.
     pub(super) fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut outcomes = Vec::with_capacity(BATCH);
-        while self.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
-            self.carry_out(&mut batch, &mut outcomes);
-            self.copier.tend(&self.connection);
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        let mut results = Vec::with_capacity(MAX_BATCH);
+        while self.commands.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            self.execute(&mut batch, &mut results);
+            self.checkpointer.advance(&self.connection);
         }
-        self.copier.stop();
+        self.checkpointer.stop();
     }
 
-    fn carry_out(&mut self, batch: &mut Vec<Command>, outcomes: &mut Vec<Outcome>) {
-        match self.transact(batch, outcomes) {
-            Ok(()) => self.answer(batch, outcomes),
+    /// Executes and replies to every command of the batch.
+    fn execute(&mut self, batch: &mut Vec<Command>, results: &mut Vec<CommandResult>) {
+        match self.run_transaction(batch, results) {
+            Ok(()) => self.notify_and_reply(batch, results),
             Err(error) if batch.len() == 1 => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -81,136 +86,117 @@ impl Writer {
                     command.fail(error);
                 }
             }
-            // One of them may be to blame: each gets a transaction of its own.
+            // A single command may be the cause: give each one a transaction of its own.
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     commands = batch.len(),
-                    "could not write commands together, trying one by one"
+                    "could not write the commands together, retrying one by one"
                 );
                 for command in batch.drain(..) {
-                    self.carry_out(&mut vec![command], outcomes);
+                    self.execute(&mut vec![command], results);
                 }
             }
         }
     }
 
-    /// All of them, or none.
-    fn transact(
+    /// Commits all commands of the batch, or none.
+    fn run_transaction(
         &mut self,
         batch: &mut [Command],
-        outcomes: &mut Vec<Outcome>,
+        results: &mut Vec<CommandResult>,
     ) -> rusqlite::Result<()> {
-        outcomes.clear();
-        let result = self.attempt(batch, outcomes);
+        results.clear();
+        let result = self.try_transaction(batch, results);
         if result.is_err() {
-            // It knows what was not committed.
-            self.ledger = None;
-            // Some errors end the transaction by themselves.
+            // Its cache holds what was not committed.
+            self.executor = None;
+            // Some errors have already rolled the transaction back.
             if !self.connection.is_autocommit()
                 && let Err(error) = self.connection.execute_batch("ROLLBACK")
             {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "could not roll back"
+                    "could not roll back a transaction"
                 );
             }
         }
         result
     }
 
-    fn attempt(
+    fn try_transaction(
         &mut self,
         batch: &mut [Command],
-        outcomes: &mut Vec<Outcome>,
+        results: &mut Vec<CommandResult>,
     ) -> rusqlite::Result<()> {
         let connection = &self.connection;
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let ledger = match &mut self.ledger {
-            Some(ledger) => ledger,
-            none => none.insert(Ledger::load(connection)?),
+        let executor = match &mut self.executor {
+            Some(executor) => executor,
+            none => none.insert(JournalExecutor::load(connection)?),
         };
         let mut bytes = 0;
         for command in batch.iter_mut() {
-            outcomes.push(match command {
+            results.push(match command {
                 Command::Create {
-                    header, at, bodies, ..
+                    header, at, events, ..
                 } => {
-                    bytes += bodies.len();
-                    Outcome::Create(ledger.create(connection, header, *at, bodies)?)
+                    bytes += events.total_bytes();
+                    CommandResult::Create(executor.create(connection, header, *at, events)?)
                 }
-                Command::Lease { deployment, .. } => {
-                    Outcome::Lease(ledger.lease(connection, *deployment)?)
+                Command::AcquireLease { deployment, .. } => {
+                    CommandResult::AcquireLease(executor.acquire_lease(connection, *deployment)?)
                 }
-                Command::Append { append, bodies, .. } => {
-                    bytes += bodies.len();
-                    Outcome::Append(ledger.append(connection, append, bodies)?)
+                Command::Append { append, events, .. } => {
+                    bytes += events.total_bytes();
+                    CommandResult::Append(executor.append(connection, append, events)?)
                 }
                 Command::Edit(edit) => {
                     edit.run(connection)?;
-                    Outcome::Edit
+                    CommandResult::Edit
                 }
                 Command::Close => {
-                    // What waits already is still carried out.
+                    // Commands that are already queued are still received.
                     self.commands.close();
-                    Outcome::Close
+                    CommandResult::Close
                 }
             });
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
-        self.copier.wrote(batch.len(), bytes);
+        self.checkpointer.record_commit(batch.len(), bytes);
         Ok(())
     }
 
-    fn answer(&mut self, batch: &mut Vec<Command>, outcomes: &mut Vec<Outcome>) {
-        for (command, outcome) in batch.drain(..).zip(outcomes.drain(..)) {
-            // The news first: whoever subscribes once an append is answered does not hear
-            // of it. An answer that nobody waits for any more is no failure.
-            match (command, outcome) {
-                (Command::Create { answer, .. }, Outcome::Create(result)) => {
+    fn notify_and_reply(&mut self, batch: &mut Vec<Command>, results: &mut Vec<CommandResult>) {
+        for (command, result) in batch.drain(..).zip(results.drain(..)) {
+            // Notify before the reply: a caller that subscribes after it has its reply is not
+            // notified of its own append. A reply that no one waits for is no failure.
+            match (command, result) {
+                (Command::Create { reply, .. }, CommandResult::Create(result)) => {
                     if let Ok(appended) = &result {
-                        self.tell(*appended);
+                        self.notify(*appended);
                     }
-                    let _ = answer.send(result.map(|_| ()));
+                    let _ = reply.send(result.map(|_| ()));
                 }
-                (Command::Lease { answer, .. }, Outcome::Lease(result)) => {
-                    let _ = answer.send(result);
+                (Command::AcquireLease { reply, .. }, CommandResult::AcquireLease(result)) => {
+                    let _ = reply.send(result);
                 }
-                (Command::Append { append, answer, .. }, Outcome::Append(result)) => {
+                (Command::Append { append, reply, .. }, CommandResult::Append(result)) => {
                     if let Ok(appended) = &result
                         && !append.bodies.is_empty()
                     {
-                        self.tell(*appended);
+                        self.notify(*appended);
                     }
-                    let _ = answer.send(result.map(|appended| appended.head));
+                    let _ = reply.send(result.map(|appended| appended.head));
                 }
-                (Command::Edit(edit), Outcome::Edit) => edit.answer(None),
+                (Command::Edit(edit), CommandResult::Edit) => edit.reply(None),
                 _ => {}
             }
         }
     }
 
-    fn tell(&self, appended: Appended) {
-        // Fails where nobody listens.
-        let _ = self.appended.send(appended);
-    }
-}
-
-impl Command {
-    fn fail(self, error: rusqlite::Error) {
-        let error = Error::Write(error);
-        match self {
-            Self::Create { answer, .. } => {
-                let _ = answer.send(Err(error.into()));
-            }
-            Self::Lease { answer, .. } => {
-                let _ = answer.send(Err(error.into()));
-            }
-            Self::Append { answer, .. } => {
-                let _ = answer.send(Err(error.into()));
-            }
-            Self::Edit(edit) => edit.answer(Some(error)),
-            Self::Close => {}
-        }
+    fn notify(&self, appended: Appended) {
+        // Fails if there is no subscriber.
+        let _ = self.subscribers.send(appended);
     }
 }

@@ -1,4 +1,4 @@
-//! The file: who may have it, and what a copy of it holds.
+//! The database file: its lock, its schema, and copies of it.
 
 use std::path::Path;
 use std::process::id;
@@ -10,12 +10,12 @@ use hotswap_store::{AppendError, Catalogue, Error, Journal, ReadError, Sqlite};
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use crate::Files;
-use crate::suite::{Stores, append, begin, log, planned, put};
+use crate::SqliteFixture;
+use crate::suite::{StoreFixture, append, create, log, must_append, planned};
 
 #[tokio::test]
-async fn one_has_the_file_at_a_time() {
-    let files = Files::new();
+async fn a_second_open_of_the_same_file_is_rejected() {
+    let files = SqliteFixture::new();
     let store = files.open().await;
     let error = Sqlite::open(files.path()).await.unwrap_err();
     assert!(matches!(&error, Error::Locked { path, .. } if *path == files.path()));
@@ -28,13 +28,13 @@ async fn one_has_the_file_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_is_closed_says_so() {
-    let files = Files::new();
+async fn calls_on_a_closed_store_fail() {
+    let files = SqliteFixture::new();
     let store = files.open().await;
     let other = store.clone();
-    let id = begin(&store, "checkout", "production").await;
+    let id = create(&store, "checkout", "production").await;
     store.close().await;
-    // Again, and at once, and by another handle: all the same.
+    // Closing again, concurrently, and by another handle changes nothing.
     tokio::join!(store.close(), other.close());
     let closed = |error: &(dyn std::error::Error + 'static)| error.to_string().contains("closed");
     let appended = other.append(append(id, 1, None, &[planned()])).await;
@@ -48,14 +48,14 @@ async fn what_is_closed_says_so() {
     };
     assert!(closed(&*source), "{source}");
     assert!(closed(&*other.nodes().await.unwrap_err()));
-    // And one file is left to copy.
-    let log = files.path().with_extension("db-wal");
-    assert!(!log.exists(), "{} is still there", log.display());
+    // One file is left to copy.
+    let wal = files.path().with_extension("db-wal");
+    assert!(!wal.exists(), "{} is still there", wal.display());
 }
 
 #[tokio::test]
-async fn what_was_asked_before_it_closes_is_done() {
-    let files = Files::new();
+async fn commands_queued_before_close_are_executed() {
+    let files = SqliteFixture::new();
     let store = files.open().await;
     let mut tasks = JoinSet::new();
     for number in 0..50 {
@@ -73,7 +73,7 @@ async fn what_was_asked_before_it_closes_is_done() {
         }
     }
     let store = files.open().await;
-    let mut open = store.open().await.unwrap();
+    let mut open = store.open_deployments().await.unwrap();
     open.sort();
     created.sort();
     assert_eq!(open, created);
@@ -81,8 +81,8 @@ async fn what_was_asked_before_it_closes_is_done() {
 }
 
 #[tokio::test]
-async fn a_file_of_somebody_else_is_left_alone() {
-    let files = Files::new();
+async fn a_foreign_or_newer_file_is_rejected() {
+    let files = SqliteFixture::new();
     files.open().await.close().await;
     let change = |pragma: &str| {
         let connection = Connection::open(files.path()).unwrap();
@@ -105,7 +105,7 @@ async fn a_file_of_somebody_else_is_left_alone() {
     assert!(matches!(error, Error::Open { .. }), "{error:?}");
 }
 
-/// Its schema, statement by statement.
+/// The statements of its schema.
 fn schema(connection: &Connection) -> Vec<String> {
     let query = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
     let mut query = connection.prepare(query).unwrap();
@@ -114,11 +114,11 @@ fn schema(connection: &Connection) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_file_of_the_first_schema_is_brought_up_to_date() {
-    let files = Files::new();
+async fn a_file_of_the_first_schema_is_migrated() {
+    let files = SqliteFixture::new();
     let store = files.open().await;
-    let id = begin(&store, "checkout", "production").await;
-    let made_with = store.epoch().to_owned();
+    let id = create(&store, "checkout", "production").await;
+    let old_epoch = store.epoch().to_owned();
     store.close().await;
     {
         let first = Connection::open_in_memory().unwrap();
@@ -133,47 +133,47 @@ async fn a_file_of_the_first_schema_is_brought_up_to_date() {
 
     let store = files.open().await;
     let epoch = store.epoch().to_owned();
-    assert_eq!(epoch.len(), made_with.len());
-    assert_ne!(epoch, made_with);
-    assert_eq!(store.since(0, 9).await.unwrap()[0].deployment, id);
-    put(&store, id, 1, &[planned()]).await;
+    assert_eq!(epoch.len(), old_epoch.len());
+    assert_ne!(epoch, old_epoch);
+    assert_eq!(store.events_after(0, 9).await.unwrap()[0].deployment, id);
+    must_append(&store, id, 1, &[planned()]).await;
     store.close().await;
     let store = files.open().await;
     assert_eq!(store.epoch(), epoch);
     store.close().await;
 }
 
-/// Everything that was acknowledged before a copy of database and log was begun is in
-/// the copy, as it would be on the disk of a machine that lost its power then.
+/// A copy of database and write-ahead log contains everything that was acknowledged before the
+/// copy began, as would the disk of a machine that lost its power then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_taken_while_it_writes_is_whole() {
-    let files = Files::new();
+async fn a_copy_of_an_open_store_is_whole() {
+    let files = SqliteFixture::new();
     let store = files.open().await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for number in 0..8 {
         let (store, stop) = (store.clone(), Arc::clone(&stop));
         tasks.spawn(async move {
-            let id = begin(&store, &format!("m{number}"), "production").await;
-            let mut head = put(&store, id, 1, &[planned()]).await;
+            let id = create(&store, &format!("m{number}"), "production").await;
+            let mut head = must_append(&store, id, 1, &[planned()]).await;
             while !stop.load(Ordering::Relaxed) {
-                // Long, so that the log is begun again now and then.
+                // Long, so that the write-ahead log is restarted now and then.
                 let bodies = [log(0, &"x".repeat(20_000)), log(1, "y")];
-                head = put(&store, id, head.next_seq, &bodies).await;
+                head = must_append(&store, id, head.next_seq, &bodies).await;
             }
         });
     }
-    while store.open().await.unwrap().len() < 8 {
+    while store.open_deployments().await.unwrap().len() < 8 {
         tokio::task::yield_now().await;
     }
     for round in 0..5 {
         let mut acknowledged: Vec<(DeploymentId, u64)> = Vec::new();
-        for id in store.open().await.unwrap() {
+        for id in store.open_deployments().await.unwrap() {
             acknowledged.push((id, store.head(id).await.unwrap().next_seq));
         }
         let copy = files.folder.path().join(format!("copy-{round}"));
         std::fs::create_dir(&copy).unwrap();
-        copy_at_once(&files.path(), &copy);
+        copy_at_one_moment(&files.path(), &copy);
         let copied = Sqlite::open(copy.join("engine.db")).await.unwrap();
         for (id, next) in acknowledged {
             let events = copied.events(id, 0, usize::MAX).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_copy_taken_while_it_writes_is_whole() {
             assert!(folded.next_seq >= next, "{} of {next}", folded.next_seq);
             assert!(
                 folded.next_seq <= 2 || folded.next_seq.is_multiple_of(2),
-                "half an append"
+                "half an append is stored"
             );
         }
         copied.close().await;
@@ -191,16 +191,16 @@ async fn a_copy_taken_while_it_writes_is_whole() {
     store.close().await;
 }
 
-/// The two files as they are at one moment. While a reader holds the log it is not begun
-/// again, so that what is copied of it first stays true; and the database changes only by
-/// pages that the log has, too. `cp` copies them in this order.
-fn copy_at_once(database: &Path, folder: &Path) {
+/// Copies the two files as they are at one moment. While a reader uses the write-ahead log,
+/// SQLite does not restart it, so its copied start stays valid. The database changes only by
+/// pages that are in the log too. `cp` copies the files in this order.
+fn copy_at_one_moment(database: &Path, folder: &Path) {
     let reader = Connection::open(database).unwrap();
     reader
         .execute_batch("BEGIN; SELECT count(*) FROM deployment")
         .unwrap();
-    // By another process: a file that this one opens and closes loses the locks that
-    // SQLite has on it in this one.
+    // By another process: if this one opened and closed the file, it would lose the locks
+    // that SQLite holds on it.
     let copied = std::process::Command::new("cp")
         .args([database, &database.with_extension("db-wal"), folder])
         .status();

@@ -1,10 +1,10 @@
-//! What modules, strategies and nodes there are.
+//! The catalogue of modules, strategies and nodes.
 
 use hotswap_core::{Digest, ModuleVersion};
 use hotswap_store::{Catalogue, ModuleRecord, NodeRecord, StrategyRecord};
 use semver::Version;
 
-use super::{Stores, at};
+use super::{StoreFixture, at};
 
 fn module(name: &str, version: &str) -> ModuleRecord {
     ModuleRecord {
@@ -19,9 +19,9 @@ fn module(name: &str, version: &str) -> ModuleRecord {
     }
 }
 
-pub async fn modules<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn modules<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     for (name, version) in [
         ("search", "1.0.0"),
         ("checkout", "1.9.0"),
@@ -37,11 +37,11 @@ pub async fn modules<S: Stores>() {
     assert_eq!(
         store.put_module(other).await.unwrap(),
         module("checkout", "1.9.0"),
-        "the first stays"
+        "the first record stays"
     );
-    stores.close(store).await;
+    fixture.close(store).await;
 
-    let store = stores.open().await;
+    let store = fixture.open().await;
     let name = "checkout".parse().unwrap();
     let found = store.module(&name, &Version::new(1, 10, 0)).await.unwrap();
     assert_eq!(found, Some(module("checkout", "1.10.0")));
@@ -64,7 +64,7 @@ pub async fn modules<S: Stores>() {
     let all = versions(store.modules(None).await.unwrap());
     assert_eq!(all[..4], checkout);
     assert_eq!(all[4..], ["search 1.0.0"]);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
 fn strategy(name: &str, version: &str) -> StrategyRecord {
@@ -81,17 +81,17 @@ fn strategy(name: &str, version: &str) -> StrategyRecord {
     }
 }
 
-pub async fn strategies<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn strategies<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     let (slow, canary) = (strategy("slow", "1"), strategy("canary", "1"));
     store.put_strategy(slow).await.unwrap();
     store.put_strategy(canary.clone()).await.unwrap();
     let newer = strategy("slow", "2");
     store.put_strategy(newer.clone()).await.unwrap();
-    stores.close(store).await;
+    fixture.close(store).await;
 
-    let store = stores.open().await;
+    let store = fixture.open().await;
     assert_eq!(
         store.strategy(&newer.name).await.unwrap(),
         Some(newer.clone())
@@ -104,7 +104,7 @@ pub async fn strategies<S: Stores>() {
     assert!(!store.delete_strategy(&newer.name).await.unwrap());
     assert_eq!(store.strategy(&newer.name).await.unwrap(), None);
     assert_eq!(store.strategies().await.unwrap(), [canary]);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
 fn node(id: &str, zone: Option<&str>) -> NodeRecord {
@@ -119,16 +119,16 @@ fn node(id: &str, zone: Option<&str>) -> NodeRecord {
     }
 }
 
-pub async fn nodes<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn nodes<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     store.put_node(node("b", None)).await.unwrap();
     store.put_node(node("a", Some("eu"))).await.unwrap();
     let changed = node("b", Some("us"));
     store.put_node(changed.clone()).await.unwrap();
-    stores.close(store).await;
+    fixture.close(store).await;
 
-    let store = stores.open().await;
+    let store = fixture.open().await;
     assert_eq!(
         store.nodes().await.unwrap(),
         [node("a", Some("eu")), changed.clone()]
@@ -136,5 +136,5 @@ pub async fn nodes<S: Stores>() {
     assert!(store.delete_node(&changed.id).await.unwrap());
     assert!(!store.delete_node(&changed.id).await.unwrap());
     assert_eq!(store.nodes().await.unwrap(), [node("a", Some("eu"))]);
-    stores.close(store).await;
+    fixture.close(store).await;
 }

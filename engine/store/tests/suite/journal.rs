@@ -1,19 +1,20 @@
-//! One caller at a time.
+//! The journal with one caller at a time.
 
 use hotswap_core::{Deployment, DeploymentId, Event, EventBody, Fence, Lifecycle, Status, Step};
 use hotswap_store::{AppendError, CreateError, Journal, Query, ReadError};
 
 use super::{
-    Stores, append, at, begin, conflict, end, failure, header, log, planned, put, success,
+    StoreFixture, append, append_at_end, at, conflict, create, failure, header, log, must_append,
+    planned, success,
 };
 
 async fn all(store: &impl Journal, deployment: DeploymentId) -> Vec<Event> {
     store.events(deployment, 0, usize::MAX).await.unwrap()
 }
 
-pub async fn begins_with_the_request<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn create_appends_the_request_as_event_zero<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     let header = header("checkout", "production");
     store.create(header.clone(), at(7)).await.unwrap();
     let events = all(&store, header.id).await;
@@ -24,66 +25,66 @@ pub async fn begins_with_the_request<S: Stores>() {
         EventBody::Requested(Box::new(header.clone()))
     );
     let head = store.head(header.id).await.unwrap();
-    assert_eq!((head.next_seq, head.lifecycle), (1, Lifecycle::BEGINNING));
-    assert_eq!(store.open().await.unwrap(), [header.id]);
-    stores.close(store).await;
+    assert_eq!((head.next_seq, head.lifecycle), (1, Lifecycle::INITIAL));
+    assert_eq!(store.open_deployments().await.unwrap(), [header.id]);
+    fixture.close(store).await;
 }
 
-pub async fn one_open_deployment_for_a_module_in_an_environment<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let first = begin(&store, "checkout", "production").await;
-    begin(&store, "checkout", "staging").await;
-    begin(&store, "search", "production").await;
+pub async fn only_one_deployment_of_a_module_in_an_environment_is_open<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let first = create(&store, "checkout", "production").await;
+    create(&store, "checkout", "staging").await;
+    create(&store, "search", "production").await;
     let second = store.create(header("checkout", "production"), at(2)).await;
     assert!(matches!(second, Err(CreateError::Busy(other)) if other == first));
-    end(&store, first, &failure()).await;
-    begin(&store, "checkout", "production").await;
-    stores.close(store).await;
+    append_at_end(&store, first, &failure()).await;
+    create(&store, "checkout", "production").await;
+    fixture.close(store).await;
 }
 
-pub async fn a_second_create_of_the_same_is_refused<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn a_second_create_with_the_same_id_is_rejected<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     let header = header("checkout", "production");
     store.create(header.clone(), at(1)).await.unwrap();
     let again = store.create(header.clone(), at(2)).await;
     assert!(matches!(again, Err(CreateError::Busy(other)) if other == header.id));
-    end(&store, header.id, &failure()).await;
+    append_at_end(&store, header.id, &failure()).await;
     let again = store.create(header.clone(), at(3)).await;
     assert!(matches!(again, Err(CreateError::Store(_))), "{again:?}");
     assert_eq!(all(&store, header.id).await.len(), 3);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn appends_only_where_the_appender_has_seen_all<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let id = begin(&store, "checkout", "production").await;
-    let head = put(&store, id, 1, &[planned(), log(0, "a")]).await;
+pub async fn an_append_with_a_wrong_sequence_number_is_a_conflict<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
+    let head = must_append(&store, id, 1, &[planned(), log(0, "a")]).await;
     assert_eq!((head.next_seq, head.lifecycle.step), (3, Step::Running));
     for expected in [0, 2, 4, u64::MAX] {
-        let refused = store
+        let rejected = store
             .append(append(id, expected, None, &[log(1, "b")]))
             .await;
-        assert_eq!(conflict(refused.unwrap_err()), head, "{expected}");
+        assert_eq!(conflict(rejected.unwrap_err()), head, "{expected}");
     }
-    put(&store, id, 3, &[log(1, "b")]).await;
+    must_append(&store, id, 3, &[log(1, "b")]).await;
     let bodies: Vec<_> = all(&store, id)
         .await
         .into_iter()
         .map(|event| event.body)
         .collect();
     assert_eq!(bodies[1..], [planned(), log(0, "a"), log(1, "b")]);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn what_cannot_follow_is_refused_whole<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let id = begin(&store, "checkout", "production").await;
+pub async fn an_append_with_an_illegal_event_is_rejected_whole<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
     let before = store.head(id).await.unwrap();
-    let refused = store
+    let rejected = store
         .append(append(
             id,
             1,
@@ -91,84 +92,84 @@ pub async fn what_cannot_follow_is_refused_whole<S: Stores>() {
             &[planned(), EventBody::Resumed { by: "ada".into() }],
         ))
         .await;
-    let Err(AppendError::IllegalTransition(illegal)) = refused else {
-        panic!("{refused:?}");
+    let Err(AppendError::IllegalTransition(illegal)) = rejected else {
+        panic!("{rejected:?}");
     };
-    assert_eq!(illegal.to_string(), "it is not paused");
+    assert_eq!(illegal.to_string(), "the deployment is not paused");
     let again = EventBody::Requested(Box::new(header("checkout", "production")));
-    let refused = store.append(append(id, 1, None, &[again])).await;
-    assert!(matches!(refused, Err(AppendError::IllegalTransition(_))));
+    let rejected = store.append(append(id, 1, None, &[again])).await;
+    assert!(matches!(rejected, Err(AppendError::IllegalTransition(_))));
     assert_eq!(store.head(id).await.unwrap(), before);
     assert_eq!(all(&store, id).await.len(), 1);
 
-    end(&store, id, &success()).await;
-    let refused = store.append(append(id, 4, None, &[log(0, "late")])).await;
-    assert!(matches!(refused, Err(AppendError::IllegalTransition(_))));
-    stores.close(store).await;
+    append_at_end(&store, id, &success()).await;
+    let rejected = store.append(append(id, 4, None, &[log(0, "late")])).await;
+    assert!(matches!(rejected, Err(AppendError::IllegalTransition(_))));
+    fixture.close(store).await;
 }
 
-pub async fn an_older_lease_is_void<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let id = begin(&store, "checkout", "production").await;
-    let never = store
+pub async fn appends_under_an_older_lease_are_fenced<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
+    let leaseless = store
         .append(append(id, 1, Some(Fence(1)), &[planned()]))
         .await;
-    assert!(matches!(never, Err(AppendError::Fenced(Fence(0)))));
-    let old = store.lease(id).await.unwrap();
+    assert!(matches!(leaseless, Err(AppendError::Fenced(Fence(0)))));
+    let old = store.acquire_lease(id).await.unwrap();
     assert_eq!(old.head, store.head(id).await.unwrap());
     let head = store
         .append(append(id, 1, Some(old.fence), &[planned()]))
         .await;
     assert_eq!(head.unwrap().next_seq, 2);
-    let new = store.lease(id).await.unwrap();
+    let new = store.acquire_lease(id).await.unwrap();
     assert!(new.fence > old.fence);
     assert_eq!(new.head.next_seq, 2);
-    // Even where its place is wrong: it must stop, not try again.
+    // Even with a wrong sequence number: the engine must stop, not retry.
     for expected in [1, 2] {
-        let void = store
+        let fenced = store
             .append(append(id, expected, Some(old.fence), &[log(0, "old")]))
             .await;
-        assert!(matches!(void, Err(AppendError::Fenced(fence)) if fence == new.fence));
+        assert!(matches!(fenced, Err(AppendError::Fenced(fence)) if fence == new.fence));
     }
     // A person needs no lease.
-    put(&store, id, 2, &[EventBody::Paused { by: "ada".into() }]).await;
+    must_append(&store, id, 2, &[EventBody::Paused { by: "ada".into() }]).await;
     let head = store
         .append(append(id, 3, Some(new.fence), &[log(0, "new")]))
         .await;
     assert_eq!(head.unwrap().next_seq, 4);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn fences_rise_over_all_deployments_and_starts<S: Stores>() {
-    let stores = S::new();
+pub async fn fences_rise_over_all_deployments_and_restarts<S: StoreFixture>() {
+    let fixture = S::new();
     let mut highest = Fence(0);
-    let mut store = stores.open().await;
+    let mut store = fixture.open().await;
     for module in ["a", "b", "c"] {
-        let id = begin(&store, module, "production").await;
+        let id = create(&store, module, "production").await;
         for _ in 0..2 {
-            let lease = store.lease(id).await.unwrap();
+            let lease = store.acquire_lease(id).await.unwrap();
             assert!(lease.fence > highest);
             highest = lease.fence;
         }
-        stores.close(store).await;
-        store = stores.open().await;
-        // It is bound to the deployment still.
+        fixture.close(store).await;
+        store = fixture.open().await;
+        // The fence is still bound to the deployment.
         let head = store
             .append(append(id, 1, Some(highest), &[planned()]))
             .await;
         assert_eq!(head.unwrap().next_seq, 2);
     }
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn unknown_deployments_are_said_to_be<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn unknown_deployments_are_reported_as_such<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     let id = DeploymentId::generate();
     let appended = store.append(append(id, 0, None, &[planned()])).await;
     assert!(matches!(appended, Err(AppendError::Unknown(of)) if of == id));
-    assert!(matches!(store.lease(id).await, Err(ReadError::Unknown(of)) if of == id));
+    assert!(matches!(store.acquire_lease(id).await, Err(ReadError::Unknown(of)) if of == id));
     assert!(matches!(store.head(id).await, Err(ReadError::Unknown(of)) if of == id));
     assert!(matches!(store.events(id, 0, 9).await, Err(ReadError::Unknown(of)) if of == id));
     let query = Query {
@@ -177,16 +178,16 @@ pub async fn unknown_deployments_are_said_to_be<S: Stores>() {
         ..Query::default()
     };
     assert!(matches!(store.list(&query).await, Err(ReadError::Unknown(of)) if of == id));
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn reads_a_part<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let id = begin(&store, "checkout", "production").await;
-    put(&store, id, 1, &[planned()]).await;
+pub async fn events_returns_the_requested_range<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
+    must_append(&store, id, 1, &[planned()]).await;
     for call in 0..8 {
-        put(&store, id, 2 + u64::from(call), &[log(call, "x")]).await;
+        must_append(&store, id, 2 + u64::from(call), &[log(call, "x")]).await;
     }
     let seqs = async |from, limit| {
         let events = store.events(id, from, limit).await.unwrap();
@@ -197,33 +198,33 @@ pub async fn reads_a_part<S: Stores>() {
     assert_eq!(seqs(10, 100).await, [0; 0]);
     assert_eq!(seqs(0, 0).await, [0; 0]);
     assert_eq!(seqs(u64::MAX, usize::MAX).await, [0; 0]);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn everything_is_there_after_a_start<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let open = begin(&store, "checkout", "production").await;
-    let ended = begin(&store, "search", "production").await;
-    put(
+pub async fn everything_is_there_after_a_restart<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let open = create(&store, "checkout", "production").await;
+    let ended = create(&store, "search", "production").await;
+    must_append(
         &store,
         open,
         1,
         &[planned(), log(0, &"long ".repeat(100_000))],
     )
     .await;
-    end(&store, ended, &success()).await;
+    append_at_end(&store, ended, &success()).await;
     let before = (all(&store, open).await, all(&store, ended).await);
-    stores.close(store).await;
+    fixture.close(store).await;
 
-    let store = stores.open().await;
+    let store = fixture.open().await;
     assert_eq!((all(&store, open).await, all(&store, ended).await), before);
-    assert_eq!(store.open().await.unwrap(), [open]);
+    assert_eq!(store.open_deployments().await.unwrap(), [open]);
     let head = store.head(open).await.unwrap();
     assert_eq!((head.next_seq, head.lifecycle.step), (3, Step::Running));
     let busy = store.create(header("checkout", "production"), at(9)).await;
     assert!(matches!(busy, Err(CreateError::Busy(other)) if other == open));
-    put(&store, open, 3, &[log(1, "on")]).await;
+    must_append(&store, open, 3, &[log(1, "on")]).await;
     let last = before
         .0
         .iter()
@@ -233,15 +234,15 @@ pub async fn everything_is_there_after_a_start<S: Stores>() {
     let events = all(&store, open).await;
     assert!(events.last().unwrap().position > last.unwrap());
     assert_eq!(Deployment::fold(&events).unwrap().status(), Status::Running);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn pages_from_the_newest_on<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn list_pages_from_newest_to_oldest<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     let mut newest_first = Vec::new();
     for number in 0..7 {
-        newest_first.insert(0, begin(&store, &format!("m{number}"), "qa").await);
+        newest_first.insert(0, create(&store, &format!("m{number}"), "qa").await);
     }
     let mut seen: Vec<DeploymentId> = Vec::new();
     let mut query = Query {
@@ -258,7 +259,7 @@ pub async fn pages_from_the_newest_on<S: Stores>() {
         }
     }
     assert_eq!(seen, newest_first);
-    // Exactly as many as there are is not more.
+    // A page that holds exactly all has no more.
     query = Query {
         limit: 7,
         ..Query::default()
@@ -268,19 +269,19 @@ pub async fn pages_from_the_newest_on<S: Stores>() {
     assert_eq!(store.list(&query).await.unwrap().deployments.len(), 1);
     query.limit = usize::MAX;
     assert_eq!(store.list(&query).await.unwrap().deployments.len(), 7);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn filters<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let a = begin(&store, "a", "qa").await;
-    end(&store, a, &success()).await;
-    let b = begin(&store, "a", "qa").await;
-    let c = begin(&store, "b", "qa").await;
-    end(&store, c, &failure()).await;
-    let d = begin(&store, "b", "production").await;
-    put(
+pub async fn list_filters<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let a = create(&store, "a", "qa").await;
+    append_at_end(&store, a, &success()).await;
+    let b = create(&store, "a", "qa").await;
+    let c = create(&store, "b", "qa").await;
+    append_at_end(&store, c, &failure()).await;
+    let d = create(&store, "b", "production").await;
+    must_append(
         &store,
         d,
         1,
@@ -314,52 +315,61 @@ pub async fn filters<S: Stores>() {
         ..Query::default()
     };
     assert_eq!(store.list(&query).await.unwrap().deployments, [b, a]);
-    assert_eq!(store.open().await.unwrap(), [b, d]);
-    stores.close(store).await;
+    assert_eq!(store.open_deployments().await.unwrap(), [b, d]);
+    fixture.close(store).await;
 }
 
-pub async fn tells_what_last_succeeded<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
+pub async fn succeeded_deployments_are_listed_newest_first<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
     let mut ids = Vec::new();
     for bodies in [&success()[..], &success(), &failure(), &success()] {
-        let id = begin(&store, "checkout", "production").await;
-        end(&store, id, bodies).await;
+        let id = create(&store, "checkout", "production").await;
+        append_at_end(&store, id, bodies).await;
         ids.push(id);
     }
-    let other = begin(&store, "checkout", "qa").await;
-    end(&store, other, &success()).await;
-    begin(&store, "checkout", "production").await;
+    let other = create(&store, "checkout", "qa").await;
+    append_at_end(&store, other, &success()).await;
+    create(&store, "checkout", "production").await;
     let (module, environment) = ("checkout".parse().unwrap(), "production".parse().unwrap());
-    let found = store.succeeded(&module, &environment, 2).await.unwrap();
+    let found = store
+        .succeeded_deployments(&module, &environment, 2)
+        .await
+        .unwrap();
     assert_eq!(found, [ids[3], ids[1]]);
-    let found = store.succeeded(&module, &environment, 9).await.unwrap();
+    let found = store
+        .succeeded_deployments(&module, &environment, 9)
+        .await
+        .unwrap();
     assert_eq!(found, [ids[3], ids[1], ids[0]]);
     let environment = "nowhere".parse().unwrap();
-    let none = store.succeeded(&module, &environment, 9).await.unwrap();
+    let none = store
+        .succeeded_deployments(&module, &environment, 9)
+        .await
+        .unwrap();
     assert_eq!(none, []);
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn tells_of_every_append<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let before = begin(&store, "search", "production").await;
-    let mut news = store.subscribe();
-    let id = begin(&store, "checkout", "production").await;
-    let lease = store.lease(id).await.unwrap();
+pub async fn subscribers_are_notified_of_every_append<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let before = create(&store, "search", "production").await;
+    let mut notifications = store.subscribe();
+    let id = create(&store, "checkout", "production").await;
+    let lease = store.acquire_lease(id).await.unwrap();
     let appended = store
         .append(append(id, 1, Some(lease.fence), &[planned(), log(0, "a")]))
         .await
         .unwrap();
-    let refused = store.append(append(id, 1, None, &[log(1, "b")])).await;
-    conflict(refused.unwrap_err());
-    put(&store, before, 1, &[EventBody::Paused { by: "ada".into() }]).await;
+    let rejected = store.append(append(id, 1, None, &[log(1, "b")])).await;
+    conflict(rejected.unwrap_err());
+    must_append(&store, before, 1, &[EventBody::Paused { by: "ada".into() }]).await;
 
-    let created = news.recv().await.unwrap();
+    let created = notifications.recv().await.unwrap();
     assert_eq!((created.deployment, created.head.next_seq), (id, 1));
     assert!(!created.fenced);
-    let first = news.recv().await.unwrap();
+    let first = notifications.recv().await.unwrap();
     assert_eq!(
         (first.deployment, first.head, first.fenced),
         (id, appended, true)
@@ -368,41 +378,41 @@ pub async fn tells_of_every_append<S: Stores>() {
         first.position,
         all(&store, id).await.last().unwrap().position
     );
-    let second = news.recv().await.unwrap();
+    let second = notifications.recv().await.unwrap();
     assert_eq!((second.deployment, second.fenced), (before, false));
     assert!(created.position < first.position && first.position < second.position);
     assert!(second.head.lifecycle.paused);
-    assert!(news.try_recv().is_err());
-    stores.close(store).await;
+    assert!(notifications.try_recv().is_err());
+    fixture.close(store).await;
 }
 
-pub async fn an_append_of_nothing_only_compares<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    let id = begin(&store, "checkout", "production").await;
-    let mut news = store.subscribe();
+pub async fn an_empty_append_only_compares<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
+    let mut notifications = store.subscribe();
     let head = store.head(id).await.unwrap();
-    assert_eq!(put(&store, id, 1, &[]).await, head);
+    assert_eq!(must_append(&store, id, 1, &[]).await, head);
     conflict(store.append(append(id, 0, None, &[])).await.unwrap_err());
-    put(&store, id, 1, &[planned()]).await;
-    assert_eq!(news.recv().await.unwrap().head.next_seq, 2);
-    stores.close(store).await;
+    must_append(&store, id, 1, &[planned()]).await;
+    assert_eq!(notifications.recv().await.unwrap().head.next_seq, 2);
+    fixture.close(store).await;
 }
 
-pub async fn all_journals_have_one_tail<S: Stores>() {
-    let stores = S::new();
-    let store = stores.open().await;
-    assert_eq!(store.position().await.unwrap(), 0);
-    assert_eq!(store.since(0, usize::MAX).await.unwrap(), []);
+pub async fn events_after_merges_all_journals_by_position<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    assert_eq!(store.last_position().await.unwrap(), 0);
+    assert_eq!(store.events_after(0, usize::MAX).await.unwrap(), []);
 
-    let a = begin(&store, "a", "production").await;
-    let b = begin(&store, "b", "production").await;
-    put(&store, b, 1, &[planned(), log(0, "b")]).await;
-    put(&store, a, 1, &[planned()]).await;
-    end(&store, b, &failure()).await;
-    put(&store, a, 2, &[log(0, "a")]).await;
+    let a = create(&store, "a", "production").await;
+    let b = create(&store, "b", "production").await;
+    must_append(&store, b, 1, &[planned(), log(0, "b")]).await;
+    must_append(&store, a, 1, &[planned()]).await;
+    append_at_end(&store, b, &failure()).await;
+    must_append(&store, a, 2, &[log(0, "a")]).await;
 
-    let tail = store.since(0, usize::MAX).await.unwrap();
+    let tail = store.events_after(0, usize::MAX).await.unwrap();
     let order: Vec<_> = tail
         .iter()
         .map(|entry| (entry.deployment, entry.event.seq))
@@ -427,12 +437,12 @@ pub async fn all_journals_have_one_tail<S: Stores>() {
         assert_eq!(of_one, all(&store, id).await);
     }
     let last = tail.last().unwrap().event.position;
-    assert_eq!(store.position().await.unwrap(), last);
+    assert_eq!(store.last_position().await.unwrap(), last);
 
     for limit in 1..=tail.len() + 1 {
         let (mut read, mut position) = (Vec::new(), 0);
         loop {
-            let page = store.since(position, limit).await.unwrap();
+            let page = store.events_after(position, limit).await.unwrap();
             assert!(page.len() <= limit);
             let Some(newest) = page.last() else { break };
             position = newest.event.position;
@@ -440,31 +450,31 @@ pub async fn all_journals_have_one_tail<S: Stores>() {
         }
         assert_eq!(read, tail, "{limit} at once");
     }
-    assert_eq!(store.since(0, 0).await.unwrap(), []);
+    assert_eq!(store.events_after(0, 0).await.unwrap(), []);
     for position in [last, last + 1, u64::MAX] {
-        assert_eq!(store.since(position, usize::MAX).await.unwrap(), []);
+        assert_eq!(store.events_after(position, usize::MAX).await.unwrap(), []);
     }
-    stores.close(store).await;
+    fixture.close(store).await;
 
-    let store = stores.open().await;
-    assert_eq!(store.position().await.unwrap(), last);
-    put(&store, a, 3, &[log(1, "on")]).await;
-    let new = store.since(last, 9).await.unwrap();
+    let store = fixture.open().await;
+    assert_eq!(store.last_position().await.unwrap(), last);
+    must_append(&store, a, 3, &[log(1, "on")]).await;
+    let new = store.events_after(last, 9).await.unwrap();
     assert_eq!((new[0].deployment, new[0].event.seq, new.len()), (a, 3, 1));
-    stores.close(store).await;
+    fixture.close(store).await;
 }
 
-pub async fn an_epoch_is_as_long_as_a_store<S: Stores>() {
-    let (stores, others) = (S::new(), S::new());
-    let (store, other) = (stores.open().await, others.open().await);
+pub async fn the_epoch_is_fixed_for_the_life_of_a_store<S: StoreFixture>() {
+    let (fixture, other_fixture) = (S::new(), S::new());
+    let (store, other) = (fixture.open().await, other_fixture.open().await);
     let epoch = store.epoch().to_owned();
     assert!(epoch.len() >= 16, "{epoch}");
     assert_ne!(epoch, other.epoch());
-    others.close(other).await;
-    begin(&store, "checkout", "production").await;
+    other_fixture.close(other).await;
+    create(&store, "checkout", "production").await;
     assert_eq!(store.epoch(), epoch);
-    stores.close(store).await;
-    let store = stores.open().await;
+    fixture.close(store).await;
+    let store = fixture.open().await;
     assert_eq!(store.epoch(), epoch);
-    stores.close(store).await;
+    fixture.close(store).await;
 }

@@ -1,9 +1,9 @@
-//! What every store must do, whatever it is made of. A store runs it by [`suite!`].
+//! The suite that every store must pass. A store runs it by [`suite!`].
 
 pub mod catalogue;
+pub mod concurrency;
 pub mod journal;
-pub mod lives;
-pub mod race;
+pub mod random_lifecycles;
 
 use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
@@ -12,41 +12,55 @@ use hotswap_core::{
 use hotswap_store::{AppendError, Catalogue, Head, Journal};
 use semver::Version;
 
-/// A place for one store, that is empty at first and can be opened again.
-pub trait Stores {
+/// Opens and reopens one store, which is empty at first.
+pub trait StoreFixture {
     type Store: Journal + Catalogue + Clone;
 
-    /// A new place, which is cleaned up when it is dropped.
+    /// Prepares a new store. Dropping the fixture deletes it.
     fn new() -> Self;
     async fn open(&self) -> Self::Store;
-    /// Lets go of the store, so that it can be opened again.
+    /// Closes the store, so that it can be opened again.
     async fn close(&self, store: Self::Store);
 }
 
-/// One test for each thing that a store must do.
+/// Generates one test for each requirement of a store.
 macro_rules! suite {
-    ($stores:ty) => {
-        suite!($stores, journal: begins_with_the_request, one_open_deployment_for_a_module_in_an_environment,
-            a_second_create_of_the_same_is_refused,
-            appends_only_where_the_appender_has_seen_all, what_cannot_follow_is_refused_whole,
-            an_older_lease_is_void, fences_rise_over_all_deployments_and_starts,
-            unknown_deployments_are_said_to_be, reads_a_part, everything_is_there_after_a_start,
-            pages_from_the_newest_on, filters, tells_what_last_succeeded, tells_of_every_append,
-            an_append_of_nothing_only_compares, all_journals_have_one_tail,
-            an_epoch_is_as_long_as_a_store);
-        suite!($stores, race: of_many_creates_one_wins, of_many_appends_at_one_place_one_wins,
-            many_journals_at_once_have_no_gaps, whoever_follows_the_tail_misses_none, a_cancelled_append_is_whole_or_not_there);
-        suite!($stores, catalogue: modules, strategies, nodes);
+    ($fixture:ty) => {
+        suite!($fixture, journal:
+            create_appends_the_request_as_event_zero,
+            only_one_deployment_of_a_module_in_an_environment_is_open,
+            a_second_create_with_the_same_id_is_rejected,
+            an_append_with_a_wrong_sequence_number_is_a_conflict,
+            an_append_with_an_illegal_event_is_rejected_whole,
+            appends_under_an_older_lease_are_fenced,
+            fences_rise_over_all_deployments_and_restarts,
+            unknown_deployments_are_reported_as_such,
+            events_returns_the_requested_range,
+            everything_is_there_after_a_restart,
+            list_pages_from_newest_to_oldest,
+            list_filters,
+            succeeded_deployments_are_listed_newest_first,
+            subscribers_are_notified_of_every_append,
+            an_empty_append_only_compares,
+            events_after_merges_all_journals_by_position,
+            the_epoch_is_fixed_for_the_life_of_a_store);
+        suite!($fixture, concurrency:
+            one_of_many_concurrent_creates_succeeds,
+            one_of_many_conflicting_appends_succeeds,
+            concurrent_journals_have_no_gaps,
+            a_reader_that_follows_positions_misses_no_event,
+            a_cancelled_append_happens_whole_or_not_at_all);
+        suite!($fixture, catalogue: modules, strategies, nodes);
 
         #[test]
-        fn the_status_is_what_the_events_add_up_to() {
-            crate::suite::lives::the_status_is_what_the_events_add_up_to::<$stores>();
+        fn the_status_matches_the_fold_of_the_events() {
+            crate::suite::random_lifecycles::the_status_matches_the_fold_of_the_events::<$fixture>();
         }
     };
-    ($stores:ty, $module:ident: $($test:ident),*) => {$(
+    ($fixture:ty, $module:ident: $($test:ident),*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            crate::suite::$module::$test::<$stores>().await;
+            crate::suite::$module::$test::<$fixture>().await;
         }
     )*};
 }
@@ -82,12 +96,12 @@ pub fn header(module: &str, environment: &str) -> Header {
         metadata: [("ticket".to_owned(), "7".to_owned())].into(),
         require_approval: false,
         rollback_of: None,
-        trace: None,
+        tconcurrency: None,
     }
 }
 
-/// Begins a journal.
-pub async fn begin(store: &impl Journal, module: &str, environment: &str) -> DeploymentId {
+/// Creates a journal.
+pub async fn create(store: &impl Journal, module: &str, environment: &str) -> DeploymentId {
     let header = header(module, environment);
     let id = header.id;
     store.create(header, at(1)).await.unwrap();
@@ -109,8 +123,8 @@ pub fn append(
     }
 }
 
-/// Appends what is expected to be possible.
-pub async fn put(
+/// Appends without a fence, and panics if that fails.
+pub async fn must_append(
     store: &impl Journal,
     deployment: DeploymentId,
     expected: u64,
@@ -120,10 +134,10 @@ pub async fn put(
     store.append(append).await.unwrap()
 }
 
-/// Takes a deployment from the request to its end.
-pub async fn end(store: &impl Journal, deployment: DeploymentId, bodies: &[EventBody]) {
+/// Appends at the end of the journal, wherever that is.
+pub async fn append_at_end(store: &impl Journal, deployment: DeploymentId, bodies: &[EventBody]) {
     let from = store.head(deployment).await.unwrap().next_seq;
-    put(store, deployment, from, bodies).await;
+    must_append(store, deployment, from, bodies).await;
 }
 
 pub fn planned() -> EventBody {

@@ -1,5 +1,5 @@
-//! Version 3 of the sample module, which has a fault: a tenth of its requests, at
-//! random, is answered with status 500. A canary finds it out and rolls it back.
+//! Version 3 of the sample module, which has a bug: it answers a random tenth of its requests
+//! with status 500. A canary deployment detects this and rolls back.
 
 use std::io::Write as _;
 
@@ -13,24 +13,24 @@ struct Hello;
 wasip2::http::proxy::export!(Hello);
 
 impl wasip2::exports::http::incoming_handler::Guest for Hello {
-    fn handle(request: IncomingRequest, answer: ResponseOutparam) {
+    fn handle(request: IncomingRequest, response_out: ResponseOutparam) {
         let fails = get_random_u64().is_multiple_of(10);
         let path = request.path_with_query().unwrap_or_default();
         let response = OutgoingResponse::new(Fields::new());
         if fails {
             response.set_status_code(500).expect("500 is a status");
         }
-        let body = response.body().expect("a body is taken once");
-        ResponseOutparam::set(answer, Ok(response));
+        let body = response.body().expect("the body is taken once");
+        ResponseOutparam::set(response_out, Ok(response));
 
-        let mut stream = body.write().expect("a stream is taken once");
+        let mut stream = body.write().expect("the stream is taken once");
         let text = if fails {
             format!("v3 failed: {path}\n")
         } else {
             format!("hello from v3: {path}\n")
         };
-        // In one piece: each piece may wait for the client. Fails only when the client
-        // has gone, who misses nothing then.
+        // Written in one piece, because each piece may wait for the client. An error means that
+        // the client has disconnected, so it can be ignored.
         let _ = stream.write_all(text.as_bytes());
         drop(stream);
         let _ = OutgoingBody::finish(body, None);

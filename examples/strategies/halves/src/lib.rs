@@ -1,4 +1,5 @@
-//! `halves`: one half of the fleet, a while to watch it, then the other.
+//! `halves` updates one half of the nodes, compares it with the other half, and then updates
+//! the other half.
 
 use hotswap_sdk::{Amount, Check, Control, Fleet, Plan, Result, Span, Strategy};
 use schemars::JsonSchema;
@@ -7,13 +8,13 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 mod tests;
 
-/// How `halves` rolls out.
+/// Settings of `halves`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// Nodes that go first: a count, or a percentage of all.
+    /// How many nodes to update first: a count, or a percentage of all nodes.
     pub batch: Amount,
-    /// How long they are watched before the others follow.
+    /// How long to measure these nodes before the others are updated.
     pub watch: Span,
 }
 
@@ -26,14 +27,15 @@ impl Default for Config {
     }
 }
 
-/// One half, then the other.
+/// The `halves` strategy.
 #[derive(Debug)]
 pub struct Halves;
 
 impl Strategy for Halves {
     type Config = Config;
     const NAME: &'static str = "halves";
-    const SUMMARY: &'static str = "Updates one half, watches it, then updates the other.";
+    const SUMMARY: &'static str =
+        "Updates one half of the nodes, measures it, then updates the other half.";
 
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let (first, rest) = plan.config.batch.split(&plan.nodes);

@@ -1,10 +1,10 @@
-use hotswap_sdk::testing::{Act, ScriptedFleet, assert_schema};
+use hotswap_sdk::testing::{Operation, ScriptedFleet, assert_schema};
 use hotswap_sdk::{Amount, Judgement};
 
 use super::{Config, Halves};
 
 #[test]
-fn one_half_then_the_other() {
+fn second_half_follows_the_first() {
     let fleet = ScriptedFleet::new(4);
     fleet.run::<Halves>(Config::default()).unwrap();
     assert_eq!(
@@ -20,19 +20,19 @@ fn one_half_then_the_other() {
 }
 
 #[test]
-fn the_second_half_is_spared_a_bad_version() {
+fn failed_check_spares_the_second_half() {
     let fleet = ScriptedFleet::new(4).judgement(Judgement::Fail);
     let error = fleet.run::<Halves>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "check error-rate failed: as the script says"
+        "check error-rate failed: scripted judgement"
     );
     assert_eq!(fleet.transcript().len(), 3);
 }
 
 #[test]
-fn a_node_that_refuses_is_named() {
-    let fleet = ScriptedFleet::new(4).refuse(Act::Stage, "node-1", "no memory");
+fn error_names_the_node_that_refuses() {
+    let fleet = ScriptedFleet::new(4).refuse(Operation::Stage, "node-1", "no memory");
     let config = Config {
         batch: Amount::count(1),
         ..Config::default()
@@ -45,6 +45,6 @@ fn a_node_that_refuses_is_named() {
 }
 
 #[test]
-fn schema() {
+fn schema_is_as_committed() {
     assert_schema::<Halves>(include_str!("schema.json"));
 }

@@ -1,9 +1,9 @@
-//! The strategy guide shows this example, letter by letter.
+//! The strategy guide contains the code of this example verbatim.
 
 const GUIDE: &str = include_str!("../../../../docs/STRATEGY_GUIDE.md");
 
 #[test]
-fn the_guide_shows_the_code_as_it_is() {
+fn guide_contains_the_code_verbatim() {
     for (name, code) in [
         ("src/lib.rs", include_str!("../src/lib.rs")),
         ("src/tests.rs", include_str!("../src/tests.rs")),
@@ -12,12 +12,12 @@ fn the_guide_shows_the_code_as_it_is() {
         let shown = blocks(GUIDE).any(|block| block == code);
         assert!(
             shown,
-            "docs/STRATEGY_GUIDE.md does not show {name} as it is: copy it anew"
+            "docs/STRATEGY_GUIDE.md does not contain {name} verbatim: copy the file into the guide"
         );
     }
 }
 
-/// What stands between fences, without the fences.
+/// The contents of the fenced code blocks.
 fn blocks(text: &str) -> impl Iterator<Item = &str> {
     text.split("```")
         .skip(1)

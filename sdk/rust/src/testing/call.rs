@@ -1,10 +1,10 @@
-//! What a strategy asked.
+//! The calls of a strategy, as a test sees them.
 
 use std::fmt;
 
 use crate::{Check, Level, Probe, Span};
 
-/// A call that a strategy made, with what it asked.
+/// A call that a strategy made, with its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
     /// [`Fleet::nodes`](crate::Fleet::nodes).
@@ -21,13 +21,13 @@ pub enum Call {
     Probe(Vec<String>, Probe),
     /// [`Fleet::soak`](crate::Fleet::soak).
     Soak {
-        /// How long.
+        /// How long the soak was to last.
         window: Span,
         /// The nodes on the new version.
         canary: Vec<String>,
-        /// The nodes that it was compared with.
+        /// The nodes on the previous version.
         baseline: Vec<String>,
-        /// What was judged.
+        /// The checks to judge.
         checks: Vec<Check>,
     },
     /// [`Control::now`](crate::Control::now).
@@ -36,21 +36,21 @@ pub enum Call {
     Sleep(Span),
     /// [`Control::approval`](crate::Control::approval).
     Approval {
-        /// What the person was asked.
+        /// The question.
         prompt: String,
-        /// For how long at most.
+        /// How long to wait for a decision.
         timeout: Span,
     },
     /// [`Control::progress`](crate::Control::progress).
     Progress {
-        /// The stage's name.
+        /// The name of the stage.
         stage: String,
         /// 0 to 100.
         percent: u8,
     },
     /// [`Control::log`](crate::Control::log).
     Log {
-        /// How much it matters.
+        /// The severity of the line.
         level: Level,
         /// The line.
         message: String,
@@ -58,8 +58,8 @@ pub enum Call {
 }
 
 impl Call {
-    /// Whether it acts or waits, rather than reads or reports.
-    pub(super) const fn is_act(&self) -> bool {
+    /// Whether the call changes nodes or waits. Other calls read or report.
+    pub(super) const fn acts_or_waits(&self) -> bool {
         !matches!(
             self,
             Self::Nodes | Self::Now | Self::Progress { .. } | Self::Log { .. }
@@ -67,7 +67,8 @@ impl Call {
     }
 }
 
-/// One line: `stage node-1 node-2`.
+/// One line of [`ScriptedFleet::transcript`](super::ScriptedFleet::transcript):
+/// `stage node-1 node-2`.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,15 +1,15 @@
-//! How the scripted fleet answers.
+//! How the scripted fleet answers calls.
 
 use std::rc::Rc;
 
-use super::scripted::{Effect, Member, State};
+use super::scripted::{Effect, FleetState, ScriptedNode};
 use super::{Call, ScriptedFleet};
 use crate::{
-    Act, Check, Decision, Finding, Health, Host, Judgement, Level, Node, NodeError, NodeResult,
-    Probe, Span, Verdict,
+    Check, Decision, Finding, Health, Host, Judgement, Level, Node, NodeError, NodeResult,
+    Operation, Probe, Span, Verdict,
 };
 
-/// How many requests each side is said to have seen in a scripted soak.
+/// The number of samples that the findings of a scripted soak report, for each version.
 const SAMPLES: u64 = 1000;
 
 impl ScriptedFleet {
@@ -22,18 +22,18 @@ impl ScriptedFleet {
 
 impl Host for ScriptedFleet {
     fn nodes(&self) -> Vec<Node> {
-        let state = self.begin(Call::Nodes);
+        let state = self.record(Call::Nodes);
         state
-            .members
+            .nodes
             .iter()
-            .map(|member| member.node.clone())
+            .map(|scripted| scripted.node.clone())
             .collect()
     }
 
     fn stage(&self, nodes: &[String]) -> Vec<NodeResult> {
-        self.begin(Call::Stage(nodes.to_vec()))
-            .act(Act::Stage, nodes, |member| {
-                member.staged = true;
+        self.record(Call::Stage(nodes.to_vec()))
+            .operate(Operation::Stage, nodes, |node| {
+                node.staged = true;
                 Ok(())
             })
     }
@@ -41,32 +41,32 @@ impl Host for ScriptedFleet {
     fn shift(&self, nodes: &[String], percent: u8) -> Vec<NodeResult> {
         assert!(
             percent <= 100,
-            "shift was asked for {percent} %, and the engine ends that"
+            "shift to {percent} %: the engine would end the deployment"
         );
-        self.begin(Call::Shift(nodes.to_vec(), percent))
-            .act(Act::Shift, nodes, |member| member.needs_staged())
+        self.record(Call::Shift(nodes.to_vec(), percent))
+            .operate(Operation::Shift, nodes, |node| node.check_staged())
     }
 
     fn promote(&self, nodes: &[String]) -> Vec<NodeResult> {
-        self.begin(Call::Promote(nodes.to_vec()))
-            .act(Act::Promote, nodes, |member| {
-                member.needs_staged()?;
-                member.update();
+        self.record(Call::Promote(nodes.to_vec()))
+            .operate(Operation::Promote, nodes, |node| {
+                node.check_staged()?;
+                node.update();
                 Ok(())
             })
     }
 
     fn revert(&self, nodes: &[String]) -> Vec<NodeResult> {
-        self.begin(Call::Revert(nodes.to_vec()))
-            .act(Act::Revert, nodes, |member| {
-                member.go_back();
+        self.record(Call::Revert(nodes.to_vec()))
+            .operate(Operation::Revert, nodes, |node| {
+                node.revert();
                 Ok(())
             })
     }
 
     fn probe(&self, nodes: &[String], probe: &Probe) -> Vec<NodeResult> {
-        self.begin(Call::Probe(nodes.to_vec(), probe.clone()))
-            .act(Act::Probe, nodes, |member| member.needs_staged())
+        self.record(Call::Probe(nodes.to_vec(), probe.clone()))
+            .operate(Operation::Probe, nodes, |node| node.check_staged())
     }
 
     fn soak(
@@ -76,16 +76,16 @@ impl Host for ScriptedFleet {
         baseline: &[String],
         checks: &[Check],
     ) -> Verdict {
-        let mut state = self.begin(Call::Soak {
+        let mut state = self.record(Call::Soak {
             window,
             canary: canary.to_vec(),
             baseline: baseline.to_vec(),
             checks: checks.to_vec(),
         });
         for node in canary.iter().chain(baseline) {
-            state.member(node);
+            state.node(node);
         }
-        state.pass_time(window);
+        state.advance_clock(window);
         if checks.is_empty() {
             return Verdict {
                 judgement: Judgement::Pass,
@@ -121,20 +121,20 @@ impl Host for ScriptedFleet {
     }
 
     fn now(&self) -> u64 {
-        self.begin(Call::Now).clock.as_millis()
+        self.record(Call::Now).clock.as_millis()
     }
 
     fn sleep(&self, span: Span) {
-        self.begin(Call::Sleep(span)).pass_time(span);
+        self.record(Call::Sleep(span)).advance_clock(span);
     }
 
     fn approval(&self, prompt: &str, timeout: Span) -> Decision {
-        let mut state = self.begin(Call::Approval {
+        let mut state = self.record(Call::Approval {
             prompt: prompt.to_owned(),
             timeout,
         });
         state.decisions.pop_front().unwrap_or_else(|| {
-            state.pass_time(timeout);
+            state.advance_clock(timeout);
             Decision {
                 approved: false,
                 by: String::new(),
@@ -144,56 +144,60 @@ impl Host for ScriptedFleet {
     }
 
     fn progress(&self, stage: &str, percent: u8) {
-        self.begin(Call::Progress {
+        self.record(Call::Progress {
             stage: stage.to_owned(),
             percent,
         });
     }
 
     fn log(&self, level: Level, message: &str) {
-        self.begin(Call::Log {
+        self.record(Call::Log {
             level,
             message: message.to_owned(),
         });
     }
 }
 
-impl State {
-    fn member(&mut self, id: &str) -> &mut Member {
-        match self.members.iter_mut().find(|member| member.node.id == id) {
-            Some(member) => member,
-            None => panic!("{id:?} is not in the plan, and the engine ends that"),
+impl FleetState {
+    /// # Panics
+    /// If the node is not in the plan: the engine would end the deployment.
+    fn node(&mut self, id: &str) -> &mut ScriptedNode {
+        match self
+            .nodes
+            .iter_mut()
+            .find(|scripted| scripted.node.id == id)
+        {
+            Some(node) => node,
+            None => panic!("node {id:?} is not in the plan: the engine would end the deployment"),
         }
     }
 
-    fn pass_time(&mut self, span: Span) {
+    fn advance_clock(&mut self, span: Span) {
         self.clock = Span::millis(self.clock.as_millis().saturating_add(span.as_millis()));
     }
 
-    fn act(
+    /// Carries an operation out on each node, except where the script says that it fails.
+    fn operate(
         &mut self,
-        act: Act,
-        nodes: &[String],
-        mut apply: impl FnMut(&mut Member) -> Result<(), NodeError>,
+        operation: Operation,
+        ids: &[String],
+        mut apply: impl FnMut(&mut ScriptedNode) -> Result<(), NodeError>,
     ) -> Vec<NodeResult> {
-        nodes
-            .iter()
+        ids.iter()
             .map(|id| {
-                let member = self.members.iter_mut().find(|member| member.node.id == *id);
-                let Some(member) = member else {
-                    panic!("{id:?} is not in the plan, and the engine ends that")
-                };
                 let fault = self
                     .faults
                     .iter()
-                    .find(|fault| fault.act == act && fault.node == *id);
-                let outcome = match fault.map(|fault| &fault.effect) {
-                    Some(Effect::Fails(error)) => Err(error.clone()),
-                    Some(Effect::Dies) => {
-                        member.node.health = Health::Critical;
-                        apply(member)
+                    .find(|fault| fault.operation == operation && fault.node == *id);
+                let effect = fault.map(|fault| fault.effect.clone());
+                let node = self.node(id);
+                let outcome = match effect {
+                    Some(Effect::Fails(error)) => Err(error),
+                    Some(Effect::StopsReporting) => {
+                        node.node.health = Health::Critical;
+                        apply(node)
                     }
-                    None => apply(member),
+                    None => apply(node),
                 };
                 NodeResult {
                     node: id.clone(),
@@ -204,8 +208,8 @@ impl State {
     }
 }
 
-impl Member {
-    fn needs_staged(&self) -> Result<(), NodeError> {
+impl ScriptedNode {
+    fn check_staged(&self) -> Result<(), NodeError> {
         if self.staged {
             Ok(())
         } else {
@@ -222,6 +226,6 @@ fn finding(check: &Check, judgement: Judgement) -> Finding {
         baseline: None,
         canary_samples: SAMPLES,
         baseline_samples: SAMPLES,
-        reason: "as the script says".to_owned(),
+        reason: "scripted judgement".to_owned(),
     }
 }

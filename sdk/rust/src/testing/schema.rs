@@ -1,21 +1,21 @@
-//! The schema of a configuration, held to the contract's rules.
+//! Checks for the schema of a configuration.
 
 use serde_json::{Map, Value};
 
 use crate::{Registered, Strategy};
 
-/// Fails the test if the strategy's schema breaks a rule, or is not `committed`: the
-/// text of a file beside the strategy. What requests may say is a promise to those who
-/// write them, so a change of it should be seen in a review.
+/// Fails the test if the schema of a strategy breaks a rule or differs from `committed`, the
+/// text of a file beside the strategy. Requests depend on the schema, so a change of it should
+/// be visible in a review.
 ///
 /// # Panics
-/// With the faults, or with the schema as it is now, to be put into the file.
+/// With the rules that are broken, or with the schema that the file must contain.
 pub fn assert_schema<S: Registered>(committed: &str) {
-    let schema = parsed::<S>();
+    let schema = generated_schema::<S>();
     let embedded = S::SCHEMA.is_none_or(|embedded| embedded == committed);
     assert!(
         embedded,
-        "the schema that {:?} was registered with is not the committed one",
+        "the schema that {:?} is registered with differs from the committed schema",
         S::NAME
     );
     let faults = schema_faults::<S>();
@@ -28,33 +28,33 @@ pub fn assert_schema<S: Registered>(committed: &str) {
     let same = serde_json::from_str::<Value>(committed).is_ok_and(|value| value == schema);
     assert!(
         same,
-        "the committed schema of {:?} differs from this:\n{schema:#}",
+        "the committed schema of {:?} is out of date, replace it by:\n{schema:#}",
         S::NAME
     );
 }
 
-/// What is wrong with the strategy's schema, one sentence each: every property needs a
-/// default and a description, and no object may let unknown properties pass.
+/// The rules that the schema of a strategy breaks, one sentence each. Each property needs a
+/// default and a description, and each object must reject unknown properties.
 #[must_use]
 pub fn schema_faults<S: Strategy>() -> Vec<String> {
     let mut faults = Vec::new();
-    if let Value::Object(root) = parsed::<S>() {
-        inspect("the configuration", &root, &mut faults);
+    if let Value::Object(root) = generated_schema::<S>() {
+        collect_faults("the configuration", &root, &mut faults);
     } else {
-        faults.push("the configuration is no object".to_owned());
+        faults.push("the configuration is not an object".to_owned());
     }
     faults
 }
 
-fn parsed<S: Strategy>() -> Value {
+fn generated_schema<S: Strategy>() -> Value {
     serde_json::from_str(&crate::strategy::schema::<S>()).unwrap_or_default()
 }
 
-fn inspect(path: &str, schema: &Map<String, Value>, faults: &mut Vec<String>) {
+fn collect_faults(path: &str, schema: &Map<String, Value>, faults: &mut Vec<String>) {
     let is_object = schema.get("type").is_some_and(|kind| kind == "object");
     if is_object && schema.get("additionalProperties") != Some(&Value::Bool(false)) {
         faults.push(format!(
-            "{path} lets unknown properties pass: add deny_unknown_fields"
+            "{path} accepts unknown properties: add #[serde(deny_unknown_fields)]"
         ));
     }
     if let Some(Value::Object(properties)) = schema.get("properties") {
@@ -71,11 +71,11 @@ fn inspect(path: &str, schema: &Map<String, Value>, faults: &mut Vec<String>) {
                 ));
             }
             if let Value::Object(property) = property {
-                inspect(name, property, faults);
+                collect_faults(name, property, faults);
             }
         }
     }
     if let Some(Value::Object(items)) = schema.get("items") {
-        inspect(path, items, faults);
+        collect_faults(path, items, faults);
     }
 }

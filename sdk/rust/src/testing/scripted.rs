@@ -1,4 +1,4 @@
-//! The fleet that follows a script.
+//! A fleet that follows a script.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -6,24 +6,42 @@ use std::rc::Rc;
 
 use super::Call;
 use crate::{
-    Act, Control, Decision, Fleet, Health, Judgement, Level, ModuleVersion, Node, NodeError, Plan,
-    Result, Span, Strategy,
+    Control, Decision, Fleet, Health, Judgement, Level, ModuleVersion, Node, NodeError, Operation,
+    Plan, Result, Span, Strategy,
 };
 
-/// A fleet in memory that does what it is asked, except where the script says
-/// otherwise, and remembers every call.
+/// A fleet in memory. Every operation succeeds unless the script says otherwise, and every
+/// call is recorded.
 ///
-/// Its nodes are `node-1`, `node-2` and so on, with as many digits as the last one
-/// needs, so that they sort as they count; they run `checkout 1.0.0` and get 2.0.0.
-/// Its clock begins at 0 and moves only by sleeping, soaking and waiting for people.
+/// The nodes are named `node-1`, `node-2` and so on, padded with zeros (`node-01`) so that they
+/// sort by number. They run `checkout 1.0.0`, and the deployment brings 2.0.0. The clock starts
+/// at 0, and only sleeps, soaks and waits for people advance it.
+///
+/// ```
+/// use hotswap_sdk::testing::{Operation, ScriptedFleet};
+/// use hotswap_sdk::{Judgement, Span};
+///
+/// let script = ScriptedFleet::new(12)
+///     .with_node("node-03", |node| node.zone = Some("b".to_owned()))
+///     .refuse(Operation::Stage, "node-02", "no memory") // each time
+///     .dies_after(Operation::Promote, "node-07")
+///     .judgement(Judgement::Pass) // of the first soak
+///     .judgement(Judgement::Fail) // of the second soak
+///     .decision(true, "ann");
+///
+/// let results = script.fleet().stage(&["node-01", "node-02"]);
+/// let failed: Vec<_> = results.failed().map(|(node, _)| node).collect();
+/// assert_eq!(failed, ["node-02"]);
+/// assert_eq!(script.elapsed(), Span::ZERO);
+/// ```
 #[derive(Debug)]
 pub struct ScriptedFleet {
-    pub(super) state: Rc<RefCell<State>>,
+    pub(super) state: Rc<RefCell<FleetState>>,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
-    pub members: Vec<Member>,
+pub(super) struct FleetState {
+    pub nodes: Vec<ScriptedNode>,
     pub faults: Vec<Fault>,
     pub judgements: VecDeque<Judgement>,
     pub decisions: VecDeque<Decision>,
@@ -32,35 +50,36 @@ pub(super) struct State {
 }
 
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct ScriptedNode {
     pub node: Node,
     pub staged: bool,
+    /// Whether the new version is active.
     pub updated: bool,
 }
 
-/// What goes wrong on one node whenever it is asked one thing.
+/// What goes wrong each time that one operation is requested on one node.
 #[derive(Debug)]
 pub(super) struct Fault {
-    pub act: Act,
+    pub operation: Operation,
     pub node: String,
     pub effect: Effect,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Effect {
-    /// It does not do it.
+    /// The operation fails.
     Fails(NodeError),
-    /// It does it, and falls silent.
-    Dies,
+    /// The operation succeeds, and the node stops reporting in.
+    StopsReporting,
 }
 
 impl ScriptedFleet {
-    /// So many nodes, all of them well.
+    /// A fleet of healthy nodes.
     #[must_use]
     pub fn new(nodes: usize) -> Self {
         let width = nodes.to_string().len();
-        let members = (1..=nodes)
-            .map(|number| Member {
+        let nodes = (1..=nodes)
+            .map(|number| ScriptedNode {
                 node: Node {
                     id: format!("node-{number:0width$}"),
                     zone: None,
@@ -72,8 +91,8 @@ impl ScriptedFleet {
                 updated: false,
             })
             .collect();
-        let state = State {
-            members,
+        let state = FleetState {
+            nodes,
             faults: Vec::new(),
             judgements: VecDeque::new(),
             decisions: VecDeque::new(),
@@ -85,82 +104,84 @@ impl ScriptedFleet {
         }
     }
 
-    /// Whenever this node is asked to do this, it fails so.
+    /// Makes an operation fail on a node with this error, each time.
     ///
     /// # Panics
     /// If there is no such node.
     #[must_use]
-    pub fn fail(self, act: Act, node: &str, error: NodeError) -> Self {
-        self.fault(act, node, Effect::Fails(error))
+    pub fn fail(self, operation: Operation, node: &str, error: NodeError) -> Self {
+        self.add_fault(operation, node, Effect::Fails(error))
     }
 
-    /// Whenever this node is asked to do this, it does not answer.
+    /// Makes an operation fail on a node as if the node did not answer, each time.
     ///
     /// # Panics
     /// If there is no such node.
     #[must_use]
-    pub fn unreachable(self, act: Act, node: &str, reason: &str) -> Self {
-        self.fail(act, node, NodeError::Unreachable(reason.to_owned()))
+    pub fn unreachable(self, operation: Operation, node: &str, reason: &str) -> Self {
+        self.fail(operation, node, NodeError::Unreachable(reason.to_owned()))
     }
 
-    /// Whenever this node is asked to do this, it will not.
+    /// Makes a node refuse an operation, each time.
     ///
     /// # Panics
     /// If there is no such node.
     #[must_use]
-    pub fn refuse(self, act: Act, node: &str, reason: &str) -> Self {
-        self.fail(act, node, NodeError::Refused(reason.to_owned()))
+    pub fn refuse(self, operation: Operation, node: &str, reason: &str) -> Self {
+        self.fail(operation, node, NodeError::Refused(reason.to_owned()))
     }
 
-    /// Whenever this node is asked to do this, the new version then fails its health
-    /// check.
+    /// Makes an operation fail on a node because the new version fails its health check, each
+    /// time.
     ///
     /// # Panics
     /// If there is no such node.
     #[must_use]
-    pub fn unhealthy(self, act: Act, node: &str, reason: &str) -> Self {
-        self.fail(act, node, NodeError::Unhealthy(reason.to_owned()))
+    pub fn unhealthy(self, operation: Operation, node: &str, reason: &str) -> Self {
+        self.fail(operation, node, NodeError::Unhealthy(reason.to_owned()))
     }
 
-    /// When this node has done this, it falls silent: its health is critical.
+    /// Makes a node stop reporting in after this operation: its health becomes critical.
     ///
     /// # Panics
     /// If there is no such node.
     #[must_use]
-    pub fn dies_after(self, act: Act, node: &str) -> Self {
-        self.fault(act, node, Effect::Dies)
+    pub fn dies_after(self, operation: Operation, node: &str) -> Self {
+        self.add_fault(operation, node, Effect::StopsReporting)
     }
 
-    /// The node's health, its zone, its labels: change what you like before the run.
+    /// Changes a node before the run, for example its health, zone or labels.
     ///
     /// # Panics
     /// If there is no such node.
     #[must_use]
     pub fn with_node(self, node: &str, change: impl FnOnce(&mut Node)) -> Self {
         let mut state = self.state.borrow_mut();
-        let member = state
-            .members
+        let found = state
+            .nodes
             .iter_mut()
-            .find(|member| member.node.id == node);
-        match member {
-            Some(member) => change(&mut member.node),
+            .find(|scripted| scripted.node.id == node);
+        match found {
+            Some(scripted) => change(&mut scripted.node),
             None => panic!("the scripted fleet has no node {node:?}"),
         }
         drop(state);
         self
     }
 
-    /// What the next soak comes to; call it again for the one after. Without a script
-    /// soaks pass, and checks that have nothing to compare with are inconclusive.
-    /// A soak without checks passes whatever the script says, as in the engine.
+    /// Sets the judgement of the next soak. Call this again for the soak after it.
+    ///
+    /// A soak without a scripted judgement passes, except that a check without `max` is
+    /// inconclusive if there is no baseline. As in the engine, a soak without checks always
+    /// passes; it does not use a scripted judgement up.
     #[must_use]
     pub fn judgement(self, judgement: Judgement) -> Self {
         self.state.borrow_mut().judgements.push_back(judgement);
         self
     }
 
-    /// Who approves or refuses when next asked; call it again for the time after.
-    /// Without a script nobody decides, and the timeout passes.
+    /// Sets the decision on the next approval. Call this again for the approval after it. An
+    /// approval without a scripted decision times out.
     #[must_use]
     pub fn decision(self, approved: bool, by: &str) -> Self {
         let decision = Decision {
@@ -172,15 +193,15 @@ impl ScriptedFleet {
         self
     }
 
-    /// Run a strategy to its end. If it gives up, every node goes back to the version
-    /// before, as the engine would see to.
+    /// Runs a strategy to its end. If it returns an error, all nodes are reverted, as the engine
+    /// would do.
     ///
     /// # Errors
-    /// The strategy's own.
+    /// The error that the strategy returns.
     ///
     /// # Panics
-    /// Where the engine would end the deployment: a node that is not in the plan, or
-    /// more than 100 %. And where the strategy does.
+    /// If the strategy panics, or does what makes the engine end a deployment: it names a node
+    /// outside the plan, or a percentage over 100.
     pub fn run<S: Strategy>(&self, config: S::Config) -> Result {
         let plan = Plan {
             deployment: "deployment-1".to_owned(),
@@ -191,33 +212,33 @@ impl ScriptedFleet {
         };
         let outcome = S::run(&plan, &self.fleet(), &self.control());
         if outcome.is_err() {
-            for member in &mut self.state.borrow_mut().members {
-                member.go_back();
+            for node in &mut self.state.borrow_mut().nodes {
+                node.revert();
             }
         }
         outcome
     }
 
-    /// A handle to the nodes, for tests of parts of a strategy.
+    /// A handle to the nodes, to test a part of a strategy.
     #[must_use]
     pub fn fleet(&self) -> Fleet {
         Fleet::new(self.host())
     }
 
-    /// A handle to time, people and progress, for tests of parts of a strategy.
+    /// A [`Control`], to test a part of a strategy.
     #[must_use]
     pub fn control(&self) -> Control {
         Control::new(self.host())
     }
 
-    /// The nodes as they are now.
+    /// The current state of the nodes.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
         self.state
             .borrow()
-            .members
+            .nodes
             .iter()
-            .map(|member| member.node.clone())
+            .map(|scripted| scripted.node.clone())
             .collect()
     }
 
@@ -225,35 +246,35 @@ impl ScriptedFleet {
     #[must_use]
     pub fn updated(&self) -> Vec<String> {
         let state = self.state.borrow();
-        let updated = state.members.iter().filter(|member| member.updated);
-        updated.map(|member| member.node.id.clone()).collect()
+        let updated = state.nodes.iter().filter(|scripted| scripted.updated);
+        updated.map(|scripted| scripted.node.id.clone()).collect()
     }
 
-    /// How much time has passed.
+    /// How much time has passed in the fleet.
     #[must_use]
     pub fn elapsed(&self) -> Span {
         self.state.borrow().clock
     }
 
-    /// Every call, in order.
+    /// All calls, in order.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.state.borrow().calls.clone()
     }
 
-    /// The calls that act or wait, in order, one line each.
+    /// The calls that change nodes or wait, in order, one line for each.
     #[must_use]
     pub fn transcript(&self) -> Vec<String> {
         let state = self.state.borrow();
         state
             .calls
             .iter()
-            .filter(|call| call.is_act())
+            .filter(|call| call.acts_or_waits())
             .map(ToString::to_string)
             .collect()
     }
 
-    /// What progress was reported, in order: the stage's name and the percentage.
+    /// The reported progress, in order: the name of each stage and its percentage.
     #[must_use]
     pub fn stages(&self) -> Vec<(String, u8)> {
         let stage = |call| match call {
@@ -263,7 +284,7 @@ impl ScriptedFleet {
         self.calls().into_iter().filter_map(stage).collect()
     }
 
-    /// What was logged, in order.
+    /// The logged lines, in order.
     #[must_use]
     pub fn logs(&self) -> Vec<(Level, String)> {
         let log = |call| match call {
@@ -273,11 +294,11 @@ impl ScriptedFleet {
         self.calls().into_iter().filter_map(log).collect()
     }
 
-    fn fault(self, act: Act, node: &str, effect: Effect) -> Self {
-        // A misspelt node would make a test that cannot fail.
+    fn add_fault(self, operation: Operation, node: &str, effect: Effect) -> Self {
+        // Panics on a misspelt node: a test with such a script could not fail.
         let this = self.with_node(node, |_| {});
         let fault = Fault {
-            act,
+            operation,
             node: node.to_owned(),
             effect,
         };
@@ -285,21 +306,22 @@ impl ScriptedFleet {
         this
     }
 
-    pub(super) fn begin(&self, call: Call) -> RefMut<'_, State> {
+    /// Records a call, and returns the state from which to answer it.
+    pub(super) fn record(&self, call: Call) -> RefMut<'_, FleetState> {
         let mut state = self.state.borrow_mut();
         state.calls.push(call);
         state
     }
 }
 
-impl Member {
+impl ScriptedNode {
     pub(super) fn update(&mut self) {
         self.staged = false;
         self.updated = true;
         self.node.active = Some(module("2.0.0"));
     }
 
-    pub(super) fn go_back(&mut self) {
+    pub(super) fn revert(&mut self) {
         self.staged = false;
         if std::mem::take(&mut self.updated) {
             self.node.active = Some(module("1.0.0"));

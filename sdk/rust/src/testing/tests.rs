@@ -1,21 +1,21 @@
-//! The scripted fleet behaves as the engine would.
+//! The scripted fleet behaves like the engine.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Call, ScriptedFleet, assert_schema, schema_faults};
+use super::{Call, Operation, ScriptedFleet, assert_schema, schema_faults};
 use crate::{
     Check, Control, Error, Fleet, Health, Judgement, Level, NoConfig, NodeError, Plan, Probe,
     Registered, Result, Span, Strategy, describe,
 };
 
-/// Everything once.
-struct Grand;
+/// Makes every kind of call once.
+struct EveryCall;
 
-impl Strategy for Grand {
+impl Strategy for EveryCall {
     type Config = NoConfig;
-    const NAME: &'static str = "grand";
-    const SUMMARY: &'static str = "Everything once.";
+    const NAME: &'static str = "every-call";
+    const SUMMARY: &'static str = "Makes every kind of call once.";
     const VERSION: Option<&'static str> = Some("3.2.1");
 
     fn run(plan: &Plan<NoConfig>, fleet: &Fleet, control: &Control) -> Result {
@@ -36,12 +36,12 @@ impl Strategy for Grand {
     }
 }
 
-crate::register!(Grand);
+crate::register!(EveryCall);
 
 #[test]
-fn calls_are_written_down_in_order_and_time_flies() {
+fn calls_are_recorded_in_order_and_advance_the_clock() {
     let fleet = ScriptedFleet::new(2).decision(true, "ann");
-    fleet.run::<Grand>(NoConfig {}).unwrap();
+    fleet.run::<EveryCall>(NoConfig {}).unwrap();
     assert_eq!(
         fleet.transcript(),
         [
@@ -62,41 +62,41 @@ fn calls_are_written_down_in_order_and_time_flies() {
 }
 
 #[test]
-fn nobody_deciding_takes_the_whole_timeout_and_puts_nodes_back() {
+fn approval_without_a_decision_times_out_and_reverts_nodes() {
     let fleet = ScriptedFleet::new(2);
-    let error = fleet.run::<Grand>(NoConfig {}).unwrap_err();
-    assert_eq!(error.to_string(), "nobody approved within 1h");
+    let error = fleet.run::<EveryCall>(NoConfig {}).unwrap_err();
+    assert_eq!(error.to_string(), "no approval within 1h");
     assert_eq!(fleet.elapsed(), Span::hours(1));
     assert_eq!(fleet.updated(), Vec::<String>::new());
 }
 
 #[test]
-fn a_scripted_judgement_reaches_the_strategy() {
+fn scripted_judgement_reaches_the_strategy() {
     let fleet = ScriptedFleet::new(1)
         .decision(true, "ann")
         .judgement(Judgement::Fail);
-    let error = fleet.run::<Grand>(NoConfig {}).unwrap_err();
+    let error = fleet.run::<EveryCall>(NoConfig {}).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "check error-rate failed: as the script says"
+        "check error-rate failed: scripted judgement"
     );
 }
 
 #[test]
-fn a_node_that_dies_is_noticed() {
+fn ensure_alive_reports_a_node_that_stopped_reporting() {
     let fleet = ScriptedFleet::new(2)
         .decision(true, "ann")
-        .dies_after(Act::Promote, "node-2");
-    let error = fleet.run::<Grand>(NoConfig {}).unwrap_err();
+        .dies_after(Operation::Promote, "node-2");
+    let error = fleet.run::<EveryCall>(NoConfig {}).unwrap_err();
     assert_eq!(error, Error::Gone(vec!["node-2".to_owned()]));
     assert_eq!(
         error.to_string(),
-        "node-2 no longer reports in since the new version runs there"
+        "node-2 stopped reporting in after the switch to the new version"
     );
 }
 
 #[test]
-fn nothing_can_be_promoted_that_was_not_staged() {
+fn promote_without_stage_is_refused() {
     let fleet = ScriptedFleet::new(1);
     let results = fleet.fleet().promote(&["node-1"]);
     let (node, error) = results.failed().next().unwrap();
@@ -107,7 +107,7 @@ fn nothing_can_be_promoted_that_was_not_staged() {
 }
 
 #[test]
-fn a_revert_puts_the_version_before_back() {
+fn revert_activates_the_previous_version() {
     let fleet = ScriptedFleet::new(2);
     fleet.fleet().deploy(&["node-1", "node-2"]).unwrap();
     fleet.fleet().revert(&["node-1"]).all().unwrap();
@@ -116,14 +116,14 @@ fn a_revert_puts_the_version_before_back() {
 }
 
 #[test]
-fn an_empty_list_asks_nothing() {
+fn empty_list_makes_no_call() {
     let fleet = ScriptedFleet::new(2);
     fleet.fleet().deploy::<&str>(&[]).unwrap();
     assert_eq!(fleet.calls(), []);
 }
 
 #[test]
-fn a_check_without_anything_to_compare_with_is_inconclusive() {
+fn relative_check_without_a_baseline_is_inconclusive() {
     let fleet = ScriptedFleet::new(1);
     let checks = [Check::error_rate().max_increase(0.5)];
     let verdict = fleet.fleet().soak(Span::secs(1), &["node-1"], &[], &checks);
@@ -132,18 +132,18 @@ fn a_check_without_anything_to_compare_with_is_inconclusive() {
 
 #[test]
 #[should_panic(expected = "\"elsewhere\" is not in the plan")]
-fn a_node_outside_the_plan_ends_the_test() {
+fn node_outside_the_plan_panics() {
     let _ = ScriptedFleet::new(1).fleet().stage(&["elsewhere"]).all();
 }
 
 #[test]
 #[should_panic(expected = "no node \"node-01\"")]
-fn a_misspelt_node_in_the_script_ends_the_test() {
-    let _ = ScriptedFleet::new(3).refuse(Act::Stage, "node-01", "never seen");
+fn misspelt_node_in_the_script_panics() {
+    let _ = ScriptedFleet::new(3).refuse(Operation::Stage, "node-01", "never seen");
 }
 
 #[test]
-fn ids_sort_as_they_count_and_nodes_can_be_changed() {
+fn ids_sort_by_number_and_nodes_can_be_changed() {
     let fleet = ScriptedFleet::new(10).with_node("node-02", |node| {
         node.health = Health::Warning;
         node.labels.push(("tier".into(), "edge".into()));
@@ -155,25 +155,25 @@ fn ids_sort_as_they_count_and_nodes_can_be_changed() {
 }
 
 #[test]
-fn what_a_strategy_says_of_itself() {
-    let descriptor = describe::<Grand>();
-    assert_eq!(descriptor.name, "grand");
+fn strategy_describes_itself() {
+    let descriptor = describe::<EveryCall>();
+    assert_eq!(descriptor.name, "every-call");
     assert_eq!(descriptor.version, "3.2.1");
     assert_eq!(describe::<Careless>().version, env!("CARGO_PKG_VERSION"));
-    assert_schema::<Grand>(
+    assert_schema::<EveryCall>(
         r#"{
             "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "title": "grand",
-            "description": "Nothing can be set.",
+            "title": "every-call",
+            "description": "There are no settings.",
             "type": "object",
             "additionalProperties": false
         }"#,
     );
 }
 
-/// What not to do.
+/// A configuration that breaks every rule.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
-struct Loose {
+struct BadConfig {
     #[allow(missing_docs)]
     batch: u32,
 }
@@ -181,11 +181,11 @@ struct Loose {
 struct Careless;
 
 impl Strategy for Careless {
-    type Config = Loose;
+    type Config = BadConfig;
     const NAME: &'static str = "careless";
-    const SUMMARY: &'static str = "What not to do.";
+    const SUMMARY: &'static str = "Breaks every rule.";
 
-    fn run(_: &Plan<Loose>, _: &Fleet, _: &Control) -> Result {
+    fn run(_: &Plan<BadConfig>, _: &Fleet, _: &Control) -> Result {
         Err("never")?
     }
 }
@@ -193,17 +193,17 @@ impl Strategy for Careless {
 crate::register!(Careless);
 
 #[test]
-fn a_careless_schema_is_found_out() {
+fn schema_faults_are_found() {
     assert_eq!(
         schema_faults::<Careless>(),
         [
-            "the configuration lets unknown properties pass: add deny_unknown_fields",
+            "the configuration accepts unknown properties: add #[serde(deny_unknown_fields)]",
             "batch of the configuration has no default: add #[serde(default)]",
             "batch of the configuration has no description: add a doc comment",
         ]
     );
     assert_eq!(
-        ScriptedFleet::new(1).run::<Careless>(Loose::default()),
+        ScriptedFleet::new(1).run::<Careless>(BadConfig::default()),
         Err("never".into())
     );
     assert_eq!(Careless::CRATE_VERSION, describe::<Careless>().version);

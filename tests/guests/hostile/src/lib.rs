@@ -1,5 +1,5 @@
-//! A strategy that misbehaves, in the way that its configuration names: what the engine
-//! promises about strategies is tested with it.
+//! A strategy that misbehaves in the way that its configuration names. Tests use it to check
+//! that the engine contains hostile strategies.
 
 use std::hint::black_box;
 
@@ -8,17 +8,17 @@ use hotswap_sdk::{Control, Fleet, Plan, Result, Strategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the flood comes to, in bytes.
-const FLOOD: usize = 10 << 20;
+/// Bytes of a log flood in total.
+const FLOOD_BYTES: usize = 10 << 20;
 
-/// A line of the flood: as much as the contract allows.
-const LINE: usize = 8 << 10;
+/// Bytes of one line of a log flood: as many as the contract allows.
+const LINE_BYTES: usize = 8 << 10;
 
-/// How `hostile` misbehaves.
+/// Settings of `hostile`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// What it does.
+    /// How it misbehaves.
     pub attack: Attack,
 }
 
@@ -26,22 +26,22 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attack {
-    /// None at all.
+    /// Do nothing.
     #[default]
     Nothing,
-    /// Compute for ever, without a call.
+    /// Compute forever, without a call.
     EndlessLoop,
-    /// Ask for the time, for ever.
+    /// Call `control.now` forever.
     EndlessCalls,
-    /// Take memory until there is none.
+    /// Allocate memory until there is none left.
     MemoryBomb,
-    /// Call itself until there is no stack.
+    /// Recurse until the stack overflows.
     StackOverflow,
-    /// Panic, with a text.
+    /// Panic with a message.
     Panic,
     /// Stage a node that is not in the plan.
     ForeignNode,
-    /// Stage what is no name of a node.
+    /// Stage a node with an invalid id.
     NoNode,
     /// Log 10 MiB as one line.
     LogFloodAtOnce,
@@ -50,37 +50,37 @@ pub enum Attack {
     /// Send 200 % of the requests to the new version.
     #[serde(rename = "percent-200")]
     Percent200,
-    /// Stage the first node. With `replay-b` it is one strategy that asks something else
-    /// when it runs again: a component has no source of chance by which it could do so by
-    /// itself, so a test gives the second run the other variant.
+    /// Update the first node. A component has no source of randomness, so it cannot make
+    /// other calls on a replay by itself. A test imitates that by giving the second run
+    /// `replay-b`.
     ReplayA,
-    /// Stage the last node.
+    /// Update the last node.
     ReplayB,
-    /// Update all nodes, then compute for ever.
+    /// Update all nodes, then compute forever.
     TouchThenLoop,
     /// Update all nodes, then panic.
     TouchThenPanic,
 }
 
-/// See the crate.
+/// The `hostile` strategy.
 #[derive(Debug)]
 pub struct Hostile;
 
 impl Strategy for Hostile {
     type Config = Config;
     const NAME: &'static str = "hostile";
-    const SUMMARY: &'static str = "Misbehaves as it is told; for tests.";
+    const SUMMARY: &'static str = "Misbehaves as configured, for tests.";
 
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         match plan.config.attack {
             Attack::Nothing => {}
-            Attack::EndlessLoop => compute_for_ever(),
+            Attack::EndlessLoop => compute_forever(),
             Attack::EndlessCalls => loop {
                 black_box(control.now());
             },
-            Attack::MemoryBomb => take_memory(),
+            Attack::MemoryBomb => exhaust_memory(),
             Attack::StackOverflow => {
-                black_box(descend(plan.nodes.len() as u64));
+                black_box(recurse(plan.nodes.len() as u64));
             }
             Attack::Panic => panic!("there is no plan B"),
             Attack::ForeignNode => {
@@ -89,10 +89,10 @@ impl Strategy for Hostile {
             Attack::NoNode => {
                 fleet.stage(&["../node-1"]).all()?;
             }
-            Attack::LogFloodAtOnce => log(Level::Info, &"x".repeat(FLOOD)),
+            Attack::LogFloodAtOnce => log(Level::Info, &"x".repeat(FLOOD_BYTES)),
             Attack::LogFloodInLines => {
-                let line = "x".repeat(LINE);
-                for _ in 0..FLOOD / LINE {
+                let line = "x".repeat(LINE_BYTES);
+                for _ in 0..FLOOD_BYTES / LINE_BYTES {
                     log(Level::Info, &line);
                 }
             }
@@ -104,36 +104,36 @@ impl Strategy for Hostile {
             Attack::ReplayB => fleet.deploy(&plan.nodes[plan.nodes.len() - 1..])?,
             Attack::TouchThenLoop => {
                 fleet.deploy(&plan.nodes)?;
-                compute_for_ever();
+                compute_forever();
             }
             Attack::TouchThenPanic => {
                 fleet.deploy(&plan.nodes)?;
-                panic!("with every node touched");
+                panic!("after touching every node");
             }
         }
         Ok(())
     }
 }
 
-fn compute_for_ever() {
+fn compute_forever() {
     let mut n = 0_u64;
     loop {
         n = black_box(n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     }
 }
 
-fn take_memory() {
-    let mut taken = Vec::new();
+fn exhaust_memory() {
+    let mut allocations = Vec::new();
     loop {
-        taken.push(black_box(vec![1_u8; 1 << 20]));
+        allocations.push(black_box(vec![1_u8; 1 << 20]));
     }
 }
 
-fn descend(n: u64) -> u64 {
+fn recurse(n: u64) -> u64 {
     if black_box(n) == u64::MAX {
         return n;
     }
-    black_box(descend(n + 1)) ^ n
+    black_box(recurse(n + 1)) ^ n
 }
 
 hotswap_sdk::register!(Hostile);

@@ -1,19 +1,19 @@
-//! A module that behaves as the request's path says, so that a test can have it do
-//! anything a module may do to its node.
+//! A module whose behaviour the path of the request selects. Tests use it to do everything that
+//! a module can do to its node.
 //!
-//! | path | what it does |
+//! | path | behaviour |
 //! |---|---|
-//! | `/status/503` | answers with that status |
-//! | `/trap` | traps before an answer |
-//! | `/trap-late` | traps after half of the answer |
-//! | `/silent` | returns without an answer |
+//! | `/status/503` | responds with this status |
+//! | `/trap` | traps before it responds |
+//! | `/trap-late` | traps after half of the response |
+//! | `/silent` | returns without a response |
 //! | `/spin` | never returns |
-//! | `/sleep/200` | waits that many milliseconds, then answers |
-//! | `/memory/64` | allocates that many MiB, then answers |
-//! | `/echo` | answers with the request's body, piece by piece |
-//! | `/drip/5` | answers in that many pieces, 20 ms apart |
+//! | `/sleep/200` | waits this many milliseconds, then responds |
+//! | `/memory/64` | allocates this many MiB, then responds |
+//! | `/echo` | responds with the body of the request, piece by piece |
+//! | `/drip/5` | responds in this many pieces, 20 ms apart |
 //!
-//! Any other path is answered with 200 and the path.
+//! It responds to any other path with status 200 and the path.
 
 use std::hint::black_box;
 use std::io::{Read, Write as _};
@@ -29,19 +29,19 @@ struct Probe;
 wasip2::http::proxy::export!(Probe);
 
 impl wasip2::exports::http::incoming_handler::Guest for Probe {
-    fn handle(request: IncomingRequest, answer: ResponseOutparam) {
+    fn handle(request: IncomingRequest, response_out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
         let mut parts = path.trim_start_matches('/').splitn(2, '/');
-        let what = parts.next().unwrap_or_default();
+        let behaviour = parts.next().unwrap_or_default();
         let number: u64 = parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let status = u16::try_from(number).unwrap_or(500);
-        match what {
-            "status" => respond(answer, status, |_| {}),
-            "trap" => panic!("as the path said"),
-            "trap-late" => respond(answer, 200, |stream| {
+        match behaviour {
+            "status" => respond(response_out, status, |_| {}),
+            "trap" => panic!("as the path requests"),
+            "trap-late" => respond(response_out, 200, |stream| {
                 let _ = stream.write_all(b"half");
                 let _ = stream.blocking_flush();
-                panic!("as the path said");
+                panic!("as the path requests");
             }),
             "silent" => {}
             "spin" => loop {
@@ -49,16 +49,16 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
             },
             "sleep" => {
                 wait(number);
-                respond(answer, 200, |_| {});
+                respond(response_out, 200, |_| {});
             }
             "memory" => {
                 let bytes = usize::try_from(number << 20).expect("within 32 bits");
                 black_box(vec![1_u8; bytes]);
-                respond(answer, 200, |_| {});
+                respond(response_out, 200, |_| {});
             }
-            "echo" => respond(answer, 200, |stream| {
-                let body = request.consume().expect("a body is taken once");
-                let mut input = body.stream().expect("a stream is taken once");
+            "echo" => respond(response_out, 200, |stream| {
+                let body = request.consume().expect("the body is taken once");
+                let mut input = body.stream().expect("the stream is taken once");
                 let mut piece = vec![0; 64 << 10];
                 while let Ok(length @ 1..) = Read::read(&mut input, &mut piece) {
                     if stream.write_all(&piece[..length]).is_err() {
@@ -66,26 +66,26 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                     }
                 }
             }),
-            "drip" => respond(answer, 200, |stream| {
+            "drip" => respond(response_out, 200, |stream| {
                 for piece in 0..number {
                     wait(20);
                     let _ = writeln!(stream, "{piece}");
                     let _ = stream.blocking_flush();
                 }
             }),
-            _ => respond(answer, 200, |stream| {
+            _ => respond(response_out, 200, |stream| {
                 let _ = stream.write_all(path.as_bytes());
             }),
         }
     }
 }
 
-fn respond(answer: ResponseOutparam, status: u16, write: impl FnOnce(&mut OutputStream)) {
+fn respond(response_out: ResponseOutparam, status: u16, write: impl FnOnce(&mut OutputStream)) {
     let response = OutgoingResponse::new(Fields::new());
     response.set_status_code(status).expect("a valid status");
-    let body = response.body().expect("a body is taken once");
-    ResponseOutparam::set(answer, Ok(response));
-    let mut stream = body.write().expect("a stream is taken once");
+    let body = response.body().expect("the body is taken once");
+    ResponseOutparam::set(response_out, Ok(response));
+    let mut stream = body.write().expect("the stream is taken once");
     write(&mut stream);
     drop(stream);
     let _ = OutgoingBody::finish(body, None);

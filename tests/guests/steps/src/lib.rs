@@ -1,4 +1,4 @@
-//! A strategy that makes as many calls as its configuration says: benches measure with it
+//! A strategy that makes as many calls as its configuration says. Benchmarks use it to measure
 //! what a call costs.
 
 use hotswap_sdk::bindings::hotswap::strategy::{control, fleet};
@@ -6,32 +6,32 @@ use hotswap_sdk::{Control, Fleet, Plan, Result, Strategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What `steps` does.
+/// Settings of `steps`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// How many calls.
+    /// How many calls to make.
     pub steps: u64,
-    /// Which call.
+    /// Which call to make.
     pub kind: Kind,
-    /// How long each sleep is, in milliseconds.
+    /// How long each sleep lasts, in milliseconds.
     pub sleep: u64,
 }
 
-/// The calls that it can make.
+/// A call that `steps` can make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Stage no node at all: a durable write that does nothing.
+    /// Stage an empty list of nodes: a durable write without an effect.
     #[default]
     Stage,
     /// Stage all nodes of the plan.
     StageAll,
     /// Sleep.
     Sleep,
-    /// Ask for the time: a read.
+    /// Read the clock: a journaled read.
     Now,
-    /// Log a short line: a note.
+    /// Log a short line: a journaled note without an answer.
     Log,
 }
 
@@ -45,23 +45,24 @@ impl Default for Config {
     }
 }
 
-/// See the crate.
+/// The `steps` strategy.
 #[derive(Debug)]
 pub struct Steps;
 
 impl Strategy for Steps {
     type Config = Config;
     const NAME: &'static str = "steps";
-    const SUMMARY: &'static str = "Makes many calls; for benches.";
+    const SUMMARY: &'static str = "Makes many calls, for benchmarks.";
 
-    fn run(plan: &Plan<Config>, all: &Fleet, _: &Control) -> Result {
-        // The SDK spares the engine a call that does nothing, which is the one to measure.
+    fn run(plan: &Plan<Config>, sdk_fleet: &Fleet, _: &Control) -> Result {
+        // Uses the raw bindings, because the SDK omits calls that have no effect, and those
+        // are what benchmarks measure.
         for _ in 0..plan.config.steps {
             match plan.config.kind {
                 Kind::Stage => {
                     fleet::stage(&[]);
                 }
-                Kind::StageAll => all.stage(&plan.nodes).all()?,
+                Kind::StageAll => sdk_fleet.stage(&plan.nodes).all()?,
                 Kind::Sleep => control::sleep(plan.config.sleep),
                 Kind::Now => {
                     control::now();

@@ -4,75 +4,74 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::configured;
-use super::hub::{Hub, METRICS, STATUS, SUBSCRIBE, SUBSCRIBE_TO_ALL};
-use super::written::Written;
+use super::start_with;
+use super::support::{HubClient, METRICS, ManualDeployment, STATUS, SUBSCRIBE, SUBSCRIBE_TO_ALL};
 
 #[tokio::test]
-async fn two_hubs_do_not_mix() {
-    let engine = configured(|config| {
+async fn the_two_hubs_are_separate() {
+    let engine = start_with(|config| {
         config.live.metrics_every = Duration::from_millis(20);
     })
     .await;
     engine.node_in("qa", "node-1").await;
-    let mut deployment = Written::begin(&engine).await;
-    let mut metrics = Hub::connect(&engine, METRICS).await;
-    let mut hub = Hub::subscribed(&engine, &deployment).await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let mut metrics = HubClient::connect(&engine, METRICS).await;
+    let mut hub = HubClient::subscribed(&engine, &deployment).await;
     metrics
-        .call("SubscribeToMetrics", json!(["qa"]))
+        .invoke("SubscribeToMetrics", json!(["qa"]))
         .await
         .unwrap();
     for method in [SUBSCRIBE, SUBSCRIBE_TO_ALL] {
-        let refused = metrics.call(method, deployment.argument()).await;
-        assert_eq!(refused, Err(format!("Unknown hub method '{method}'")));
+        let result = metrics.invoke(method, deployment.arguments()).await;
+        assert_eq!(result, Err(format!("Unknown hub method '{method}'")));
     }
-    let refused = hub.call("SubscribeToMetrics", json!(["qa"])).await;
+    let result = hub.invoke("SubscribeToMetrics", json!(["qa"])).await;
     let unknown = "Unknown hub method 'SubscribeToMetrics'".to_owned();
-    assert_eq!(refused, Err(unknown));
+    assert_eq!(result, Err(unknown));
     for _ in 0..5 {
         deployment.toggle(1).await;
         assert_eq!(hub.event().await.target, STATUS);
         assert_eq!(metrics.event().await.target, "MetricsUpdated");
     }
-    hub.hears_nothing().await;
+    hub.assert_no_events().await;
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn metrics_are_told_of_the_environments_that_are_subscribed_to() {
-    let engine = configured(|config| {
+async fn metrics_are_sent_for_subscribed_environments_only() {
+    let engine = start_with(|config| {
         config.live.metrics_every = Duration::from_millis(20);
     })
     .await;
     engine.node_in("qa", "node-1").await;
     engine.node_in("qa", "node-2").await;
     engine.node_in("staging", "node-3").await;
-    let mut qa = Hub::connect(&engine, METRICS).await;
-    let mut staging = Hub::connect(&engine, METRICS).await;
-    let mut both = Hub::connect(&engine, METRICS).await;
-    let mut nobody = Hub::connect(&engine, METRICS).await;
-    // `configured` has no nodes, but a policy of its own.
+    let mut qa = HubClient::connect(&engine, METRICS).await;
+    let mut staging = HubClient::connect(&engine, METRICS).await;
+    let mut both = HubClient::connect(&engine, METRICS).await;
+    let mut configured = HubClient::connect(&engine, METRICS).await;
+    // The environment `configured` has a policy of its own but no nodes.
     for (hub, environments) in [
         (&mut qa, &["qa"][..]),
         (&mut staging, &["staging"]),
         (&mut both, &["qa", "staging"]),
-        (&mut nobody, &["configured", "qa"]),
+        (&mut configured, &["configured", "qa"]),
     ] {
         for environment in environments {
-            let answer = hub.call("SubscribeToMetrics", json!([environment]));
+            let answer = hub.invoke("SubscribeToMetrics", json!([environment]));
             assert_eq!(answer.await, Ok(Value::Null));
         }
     }
-    nobody
-        .call("UnsubscribeFromMetrics", json!(["qa"]))
+    configured
+        .invoke("UnsubscribeFromMetrics", json!(["qa"]))
         .await
         .unwrap();
-    nobody.drain();
+    configured.take_events();
     let mut last = 0;
     for _ in 0..5 {
-        let told = qa.event().await;
-        assert_eq!(told.target, "MetricsUpdated");
-        let sample = told.argument;
+        let event = qa.event().await;
+        assert_eq!(event.target, "MetricsUpdated");
+        let sample = event.argument;
         assert_eq!(sample["environment"], "qa");
         assert_eq!(
             (&sample["nodes"], &sample["versions"]),
@@ -92,17 +91,20 @@ async fn metrics_are_told_of_the_environments_that_are_subscribed_to() {
         }
     }
     for _ in 0..3 {
-        assert_eq!(nobody.event().await.argument["environment"], "configured");
+        assert_eq!(
+            configured.event().await.argument["environment"],
+            "configured"
+        );
     }
-    qa.call("UnsubscribeFromMetrics", json!(["qa"]))
+    qa.invoke("UnsubscribeFromMetrics", json!(["qa"]))
         .await
         .unwrap();
-    let before = qa.drain();
-    assert!(before.iter().all(|told| told.target == "MetricsUpdated"));
-    staging.drain();
+    let before = qa.take_events();
+    assert!(before.iter().all(|event| event.target == "MetricsUpdated"));
+    staging.take_events();
     for _ in 0..3 {
         staging.event().await;
     }
-    qa.hears_nothing().await;
+    qa.assert_no_events().await;
     engine.stop().await;
 }

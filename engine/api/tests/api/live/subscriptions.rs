@@ -1,155 +1,160 @@
-//! What a subscription begins with, and its end.
+//! How subscriptions start and end.
 
 use hotswap_core::DeploymentId;
 use serde_json::{Value, json};
 
-use super::answer::{is_anew, is_recovered};
-use super::hub::{DEPLOYMENTS, Hub, METRICS, STATUS, STREAM, SUBSCRIBE, Told};
-use super::socket::PATIENCE;
 use super::start;
-use super::written::{Written, log, planned, progress};
+use super::support::{
+    DEPLOYMENTS, HubClient, HubEvent, METRICS, ManualDeployment, STATUS, STREAM, SUBSCRIBE,
+    TIMEOUT, assert_recovered, assert_snapshot, log, planned, progress,
+};
 
 const UNSUBSCRIBE: &str = "UnsubscribeFromDeployment";
 
-/// Waits until as many tasks are alive as before: each deployment that somebody watches
-/// has one.
-async fn tasks(before: usize) {
+/// Waits until at most `before` tasks are alive. Each watched deployment has one.
+async fn wait_for_tasks(before: usize) {
     let metrics = tokio::runtime::Handle::current().metrics();
     let settled = async {
         while metrics.num_alive_tasks() > before {
             tokio::task::yield_now().await;
         }
     };
-    let settled = tokio::time::timeout(PATIENCE, settled).await;
+    let settled = tokio::time::timeout(TIMEOUT, settled).await;
     let now = metrics.num_alive_tasks();
     assert!(settled.is_ok(), "{now} tasks are alive, before {before}");
 }
 
-fn alive() -> usize {
+fn alive_tasks() -> usize {
     tokio::runtime::Handle::current()
         .metrics()
         .num_alive_tasks()
 }
 
 #[tokio::test]
-async fn it_begins_with_the_state_as_it_is() {
+async fn a_subscription_starts_with_a_snapshot() {
     let engine = start().await;
-    let mut deployment = Written::begin(&engine).await;
+    let mut deployment = ManualDeployment::start(&engine).await;
     let bodies = [planned(["node-1", "node-2"]), progress(30), log("a line")];
     deployment.append(bodies).await;
-    let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
     let state = engine.get(&deployment.path()).await.ok();
     let id = deployment.id.to_string();
     for arguments in [json!([id]), json!([id, null]), json!([id.to_uppercase()])] {
-        let answer = hub.call(SUBSCRIBE, arguments).await.unwrap();
-        is_anew(&answer);
+        let answer = hub.invoke(SUBSCRIBE, arguments).await.unwrap();
+        assert_snapshot(&answer);
         assert_eq!(answer["snapshot"], state);
         assert!(answer["epoch"].is_string() && answer["offset"].is_string());
     }
-    hub.hears_nothing().await;
+    hub.assert_no_events().await;
     deployment.toggle(1).await;
-    let told = hub.event().await;
-    assert_eq!(told.argument["previousStatus"], "running");
+    let event = hub.event().await;
+    assert_eq!(event.argument["previousStatus"], "running");
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn subscribing_again_tells_nothing_twice() {
+async fn subscribing_again_sends_nothing_twice() {
     let engine = start().await;
-    let mut deployment = Written::begin(&engine).await;
-    let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
     let mut answers = Vec::new();
     for _ in 0..3 {
-        answers.push(hub.call(SUBSCRIBE, deployment.argument()).await.unwrap());
+        answers.push(hub.invoke(SUBSCRIBE, deployment.arguments()).await.unwrap());
     }
     deployment.toggle(3).await;
     let mut events = hub.events(3).await;
-    let again = hub.call(SUBSCRIBE, deployment.argument()).await.unwrap();
+    let again = hub.invoke(SUBSCRIBE, deployment.arguments()).await.unwrap();
     assert_eq!(again["offset"], events[2].offset());
-    // Whoever says that they saw less is told the rest again.
-    let resumed = deployment.after(&events[0].position());
-    let resumed = hub.call(SUBSCRIBE, resumed).await.unwrap();
-    is_recovered(&resumed, &events[0].position());
+    // A client that resumes from an earlier position gets the rest again.
+    let resumed = deployment.arguments_after(&events[0].position());
+    let resumed = hub.invoke(SUBSCRIBE, resumed).await.unwrap();
+    assert_recovered(&resumed, &events[0].position());
     assert_eq!(hub.events(2).await, events[1..]);
     deployment.toggle(1).await;
     events.push(hub.event().await);
-    hub.hears_nothing().await;
-    assert!(events.is_sorted_by_key(Told::offset), "{events:?}");
-    // Once is enough to end it.
-    hub.call(UNSUBSCRIBE, deployment.argument()).await.unwrap();
-    let mut witness = Hub::connect(&engine, DEPLOYMENTS).await;
+    hub.assert_no_events().await;
+    assert!(events.is_sorted_by_key(HubEvent::offset), "{events:?}");
+    // One unsubscribe ends all of them.
+    hub.invoke(UNSUBSCRIBE, deployment.arguments())
+        .await
+        .unwrap();
+    let mut witness = HubClient::connect(&engine, DEPLOYMENTS).await;
     witness
-        .call(SUBSCRIBE, deployment.argument())
+        .invoke(SUBSCRIBE, deployment.arguments())
         .await
         .unwrap();
     deployment.toggle(1).await;
     witness.event().await;
-    hub.hears_nothing().await;
+    hub.assert_no_events().await;
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn unsubscribing_leaves_nothing_behind() {
+async fn unsubscribing_releases_all_resources() {
     let engine = start().await;
-    let mut deployment = Written::begin(&engine).await;
-    let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
-    hub.hears_nothing().await;
-    let before = alive();
-    let unknown = hub.call(UNSUBSCRIBE, deployment.argument()).await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
+    hub.assert_no_events().await;
+    let before = alive_tasks();
+    let unknown = hub.invoke(UNSUBSCRIBE, deployment.arguments()).await;
     assert_eq!(unknown, Ok(Value::Null), "nothing was subscribed to");
     for _ in 0..3 {
-        hub.call(SUBSCRIBE, deployment.argument()).await.unwrap();
-        assert!(alive() > before, "somebody watches");
+        hub.invoke(SUBSCRIBE, deployment.arguments()).await.unwrap();
+        assert!(alive_tasks() > before, "the deployment is watched");
         deployment.toggle(1).await;
         hub.event().await;
-        let answer = hub.call(UNSUBSCRIBE, deployment.argument()).await;
+        let answer = hub.invoke(UNSUBSCRIBE, deployment.arguments()).await;
         assert_eq!(answer, Ok(Value::Null));
-        tasks(before).await;
+        wait_for_tasks(before).await;
         deployment.toggle(1).await;
-        hub.hears_nothing().await;
+        hub.assert_no_events().await;
     }
-    // Nor does a stream that is cancelled, or whose reader has gone.
+    // So does a stream that is cancelled, or whose client disconnects.
     for _ in 0..3 {
-        let stream = hub.stream(STREAM, deployment.argument()).await;
+        let stream = hub.stream(STREAM, deployment.arguments()).await;
         assert_eq!(hub.item(&stream).await.unwrap().target, "Subscribed");
-        hub.say(&json!({"type": 5, "invocationId": stream})).await;
+        hub.send(&json!({"type": 5, "invocationId": stream})).await;
         assert_eq!(hub.item(&stream).await, None);
-        tasks(before).await;
+        wait_for_tasks(before).await;
     }
-    let mut other = Hub::connect(&engine, DEPLOYMENTS).await;
-    other.call(SUBSCRIBE, deployment.argument()).await.unwrap();
-    let stream = other.stream(STREAM, deployment.argument()).await;
+    let mut other = HubClient::connect(&engine, DEPLOYMENTS).await;
+    other
+        .invoke(SUBSCRIBE, deployment.arguments())
+        .await
+        .unwrap();
+    let stream = other.stream(STREAM, deployment.arguments()).await;
     other.item(&stream).await.unwrap();
     drop(other);
-    tasks(before).await;
-    hub.hears_nothing().await;
+    wait_for_tasks(before).await;
+    hub.assert_no_events().await;
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_said_in_words() {
+async fn invalid_invocations_get_an_explanation() {
     let engine = start().await;
-    let deployment = Written::begin(&engine).await;
-    let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
-    let nobody = DeploymentId::generate().to_string();
+    let deployment = ManualDeployment::start(&engine).await;
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
+    let unknown_id = DeploymentId::generate().to_string();
     let id = deployment.id.to_string();
     for method in [SUBSCRIBE, STREAM] {
-        let told = |text: &str| {
+        let exception = |text: &str| {
             format!(
                 "An unexpected error occurred invoking '{method}' on the server. HubException: {text}"
             )
         };
-        let unknown = told(&format!("no deployment {nobody}"));
-        let no_id =
-            told("argument 1 is no execution id; it is what the deployment was accepted with");
-        let many = told("Invocation provides 3 argument(s) but target expects 2.");
-        for (arguments, error) in [
-            (json!([nobody]), unknown),
-            (json!(["x"]), no_id),
-            (json!([id, null, 1]), many),
+        let unknown = exception(&format!("no deployment {unknown_id}"));
+        let invalid_id = exception(
+            "argument 1 is not an execution id: use the executionId that the deployment was accepted with",
+        );
+        let too_many = exception("Invocation provides 3 argument(s) but target expects 2.");
+        for (arguments, expected) in [
+            (json!([unknown_id]), unknown),
+            (json!(["x"]), invalid_id),
+            (json!([id, null, 1]), too_many),
         ] {
-            let refused = refusal(&mut hub, method, arguments).await;
-            assert_eq!(refused, error);
+            let error = error_of(&mut hub, method, arguments).await;
+            assert_eq!(error, expected);
         }
         for (arguments, number) in [
             (json!([]), 1),
@@ -157,19 +162,19 @@ async fn what_does_not_fit_is_said_in_words() {
             (json!([id, 7]), 2),
             (json!([id, {"epoch": "x"}]), 2),
         ] {
-            let refused = refusal(&mut hub, method, arguments).await;
-            let said = told(&format!("argument {number} does not fit: "));
-            assert!(refused.starts_with(&said), "{refused}");
+            let error = error_of(&mut hub, method, arguments).await;
+            let expected = exception(&format!("argument {number} is invalid: "));
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
     let unknown = hub
-        .call("subscribeToDeployment", deployment.argument())
+        .invoke("subscribeToDeployment", deployment.arguments())
         .await;
     let unknown = unknown.unwrap_err();
     assert_eq!(unknown, "Unknown hub method 'subscribeToDeployment'");
-    hub.hears_nothing().await;
-    let mut metrics = Hub::connect(&engine, METRICS).await;
-    let unknown = metrics.call("SubscribeToMetrics", json!(["mars"])).await;
+    hub.assert_no_events().await;
+    let mut metrics = HubClient::connect(&engine, METRICS).await;
+    let unknown = metrics.invoke("SubscribeToMetrics", json!(["mars"])).await;
     let unknown = unknown.unwrap_err();
     assert!(
         unknown.ends_with("HubException: no environment 'mars'"),
@@ -178,43 +183,43 @@ async fn what_does_not_fit_is_said_in_words() {
     engine.stop().await;
 }
 
-async fn refusal(hub: &mut Hub, method: &str, arguments: Value) -> String {
+async fn error_of(hub: &mut HubClient, method: &str, arguments: Value) -> String {
     if method != STREAM {
-        return hub.call(method, arguments).await.unwrap_err();
+        return hub.invoke(method, arguments).await.unwrap_err();
     }
     let id = hub.stream(method, arguments).await;
-    let record = hub.record().await.unwrap();
+    let completion = hub.message().await.unwrap();
     assert_eq!(
-        (&record["type"], &record["invocationId"]),
+        (&completion["type"], &completion["invocationId"]),
         (&json!(3), &json!(id))
     );
-    record["error"].as_str().unwrap().to_owned()
+    completion["error"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn a_connection_watches_a_hundred() {
+async fn a_connection_has_at_most_a_hundred_subscriptions() {
     let engine = start().await;
-    let begun = (0..101).map(|_| Written::begin(&engine));
-    let mut deployments = futures_util::future::join_all(begun).await;
-    let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
+    let started = (0..101).map(|_| ManualDeployment::start(&engine));
+    let mut deployments = futures_util::future::join_all(started).await;
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
     for deployment in &deployments[..100] {
-        hub.call(SUBSCRIBE, deployment.argument()).await.unwrap();
+        hub.invoke(SUBSCRIBE, deployment.arguments()).await.unwrap();
     }
-    let last = deployments[100].argument();
-    let refused = hub.call(SUBSCRIBE, last.clone()).await.unwrap_err();
-    let reason = "this connection watches 100 deployments: unsubscribe from one first, or use a second connection";
-    assert!(refused.ends_with(reason), "{refused}");
-    // One of the hundred again is no more.
-    hub.call(SUBSCRIBE, deployments[0].argument())
+    let last = deployments[100].arguments();
+    let error = hub.invoke(SUBSCRIBE, last.clone()).await.unwrap_err();
+    let reason = "this connection subscribes to 100 deployments, the maximum: unsubscribe from one first, or use a second connection";
+    assert!(error.ends_with(reason), "{error}");
+    // Subscribing again to one of the hundred does not count.
+    hub.invoke(SUBSCRIBE, deployments[0].arguments())
         .await
         .unwrap();
-    hub.call(UNSUBSCRIBE, deployments[0].argument())
+    hub.invoke(UNSUBSCRIBE, deployments[0].arguments())
         .await
         .unwrap();
-    // Nor does one count that there is not.
-    let nobody = json!([DeploymentId::generate().to_string()]);
-    hub.call(SUBSCRIBE, nobody).await.unwrap_err();
-    hub.call(SUBSCRIBE, last).await.unwrap();
+    // Neither does an unknown deployment.
+    let unknown = json!([DeploymentId::generate().to_string()]);
+    hub.invoke(SUBSCRIBE, unknown).await.unwrap_err();
+    hub.invoke(SUBSCRIBE, last).await.unwrap();
     for deployment in [0, 100, 1] {
         deployments[deployment].toggle(1).await;
     }
@@ -222,42 +227,44 @@ async fn a_connection_watches_a_hundred() {
         .events(2)
         .await
         .into_iter()
-        .map(|told| told.argument["executionId"].clone());
+        .map(|event| event.argument["executionId"].clone());
     let expected = [100, 1].map(|it| json!(deployments[it].id.to_string()));
     assert_eq!(ids.collect::<Vec<_>>(), expected);
-    hub.hears_nothing().await;
+    hub.assert_no_events().await;
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_the_deployment() {
+async fn a_stream_completes_when_the_deployment_ends() {
     let engine = start().await;
-    let mut deployment = Written::begin(&engine).await;
-    let mut hub = Hub::connect(&engine, DEPLOYMENTS).await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
     let state = engine.get(&deployment.path()).await.ok();
-    let before = alive();
-    let stream = hub.stream(STREAM, deployment.argument()).await;
+    let before = alive_tasks();
+    let stream = hub.stream(STREAM, deployment.arguments()).await;
     let subscribed = hub.item(&stream).await.unwrap();
     assert_eq!(subscribed.target, "Subscribed");
-    is_anew(&subscribed.argument);
+    assert_snapshot(&subscribed.argument);
     assert_eq!(subscribed.argument["snapshot"], state);
     deployment.toggle(1).await;
-    let told = hub.item(&stream).await.unwrap();
-    assert_eq!(told.argument["status"], "paused");
+    let event = hub.item(&stream).await.unwrap();
+    assert_eq!(event.argument["status"], "paused");
     deployment.end().await;
     let mut targets = Vec::new();
-    while let Some(told) = hub.item(&stream).await {
-        targets.push(told.target);
+    while let Some(event) = hub.item(&stream).await {
+        targets.push(event.target);
     }
     assert_eq!(targets, [STATUS, STATUS, "DeploymentFailed"]);
-    // Of one that has ended there is the state, and the end.
-    let stream = hub.stream(STREAM, deployment.argument()).await;
+    // The stream of an ended deployment is a snapshot alone.
+    let stream = hub.stream(STREAM, deployment.arguments()).await;
     let subscribed = hub.item(&stream).await.unwrap();
     assert_eq!(subscribed.argument["snapshot"]["status"], "failed");
     assert_eq!(hub.item(&stream).await, None);
-    let answer = hub.call(SUBSCRIBE, deployment.argument()).await.unwrap();
+    let answer = hub.invoke(SUBSCRIBE, deployment.arguments()).await.unwrap();
     assert_eq!(answer["snapshot"]["status"], "failed");
-    hub.call(UNSUBSCRIBE, deployment.argument()).await.unwrap();
-    tasks(before).await;
+    hub.invoke(UNSUBSCRIBE, deployment.arguments())
+        .await
+        .unwrap();
+    wait_for_tasks(before).await;
     engine.stop().await;
 }

@@ -25,21 +25,21 @@ pub(super) fn check(metric: &str) -> Check {
     }
 }
 
-pub(super) fn rise(metric: &str, max_increase: f64) -> Check {
+pub(super) fn max_increase(metric: &str, max_increase: f64) -> Check {
     Check {
         max_increase: Some(max_increase),
         ..check(metric)
     }
 }
 
-pub(super) fn limit(metric: &str, max: f64) -> Check {
+pub(super) fn max(metric: &str, max: f64) -> Check {
     Check {
         max: Some(max),
         ..check(metric)
     }
 }
 
-/// Counters of `digest` since the node's start.
+/// Counters of `digest` since the start of the node.
 pub(super) fn version(digest: Digest, requests: u64, errors: u64) -> VersionReading {
     VersionReading {
         digest,
@@ -51,7 +51,7 @@ pub(super) fn version(digest: Digest, requests: u64, errors: u64) -> VersionRead
     }
 }
 
-/// A reading of a node `at` so many milliseconds after the soak's begin.
+/// A reading of a node, `at` milliseconds after the soak began.
 pub(super) fn reading(id: &str, at: u64, versions: Vec<VersionReading>) -> NodeReading {
     NodeReading {
         node: node(id),
@@ -62,7 +62,7 @@ pub(super) fn reading(id: &str, at: u64, versions: Vec<VersionReading>) -> NodeR
     }
 }
 
-/// A histogram of spans, in milliseconds.
+/// A histogram of latencies in milliseconds.
 pub(super) fn histogram(millis: impl IntoIterator<Item = f64>) -> Histogram {
     let mut counts = vec![0; Histogram::BUCKETS];
     for value in millis {
@@ -71,8 +71,9 @@ pub(super) fn histogram(millis: impl IntoIterator<Item = f64>) -> Histogram {
     Histogram::from_counts(counts)
 }
 
-/// The new version on `canary`, the one before on `baseline`, nothing done yet.
-pub(super) fn watch(checks: Vec<Check>) -> Judge {
+/// A judge of the new version on the node `canary` and the old one on the node `baseline`,
+/// neither of which has answered a request.
+pub(super) fn start_judge(checks: Vec<Check>) -> Judge {
     let start = vec![
         reading("canary", 0, vec![version(new_version(), 0, 0)]),
         reading("baseline", 0, vec![version(old_version(), 0, 0)]),
@@ -81,24 +82,28 @@ pub(super) fn watch(checks: Vec<Check>) -> Judge {
     Judge::new(checks, canary, baseline, new_version(), start)
 }
 
-/// Judges one check after one reading of each side.
-pub(super) fn judge(check: Check, canary: VersionReading, baseline: VersionReading) -> Finding {
-    let mut watch = watch(vec![check]);
-    watch.observe(reading("canary", 1000, vec![canary]));
-    watch.observe(reading("baseline", 1000, vec![baseline]));
-    only(&watch)
+/// Judges one check after one reading of each node.
+pub(super) fn judge_check(
+    check: Check,
+    canary: VersionReading,
+    baseline: VersionReading,
+) -> Finding {
+    let mut judge = start_judge(vec![check]);
+    judge.observe(reading("canary", 1000, vec![canary]));
+    judge.observe(reading("baseline", 1000, vec![baseline]));
+    only_finding(&judge)
 }
 
-pub(super) fn only(watch: &Judge) -> Finding {
-    let mut findings = watch.verdict().findings;
+pub(super) fn only_finding(judge: &Judge) -> Finding {
+    let mut findings = judge.verdict().findings;
     assert_eq!(findings.len(), 1);
     findings.remove(0)
 }
 
-/// Xorshift64* (Vigna 2016): chance that is the same in every run.
-pub(super) struct Chance(pub(super) u64);
+/// Xorshift64* (Vigna 2016): the same random numbers in every run. The seed must not be 0.
+pub(super) struct Random(pub(super) u64);
 
-impl Chance {
+impl Random {
     pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -106,7 +111,7 @@ impl Chance {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// Even between 0 and 1.
+    /// Uniformly distributed from 0 to 1.
     pub(super) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -115,7 +120,7 @@ impl Chance {
         self.next() % bound
     }
 
-    /// How many of `n` trials of chance `p` came true.
+    /// How many of `n` trials succeed, each with probability `p`.
     pub(super) fn binomial(&mut self, n: u64, p: f64) -> u64 {
         (0..n).filter(|_| self.share() < p).count() as u64
     }

@@ -1,15 +1,17 @@
+//! Nodes that are unreachable, refuse or answer nonsense.
+
 use hotswap_core::{Action, NodeError};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::peer::{Peer, Say, nowhere, problem, status};
+use super::fake_node::{FakeNode, FakeResponse, module_status, problem, unused_address};
 use super::*;
 use crate::{Fleet, SetupStep};
 
-/// Patient enough for a machine that has other things to do.
-fn patient() -> Options {
+/// Retries for so long that a busy machine does not fail the test.
+fn retry_long() -> Options {
     Options {
-        patience: Duration::from_secs(30),
+        retry_for: Duration::from_secs(30),
         ..options()
     }
 }
@@ -19,44 +21,46 @@ async fn settle(fleet: &HttpFleet) -> Result<(), NodeError> {
 }
 
 #[tokio::test]
-async fn an_order_is_tried_again_until_the_node_answers() {
-    let peer = Peer::start(|number, _| match number {
-        0 => Say::Reset,
-        1 => Say::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\ncut".to_vec()),
-        2 => Say::Raw(b"\0\0\0 what is this\r\n\r\n".to_vec()),
-        _ => Say::Json(200, json!({})),
+async fn an_order_is_retried_until_the_node_answers() {
+    let fake = FakeNode::start(|number, _| match number {
+        0 => FakeResponse::Reset,
+        1 => FakeResponse::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\ncut".to_vec()),
+        2 => FakeResponse::Raw(b"\0\0\0 what is this\r\n\r\n".to_vec()),
+        _ => FakeResponse::Json(200, json!({})),
     })
     .await;
     let registry = registry().await;
-    enrol(&registry, 0, &peer.url).await;
-    let fleet = HttpFleet::new(registry, TOKEN, patient()).expect("it is set up");
+    register(&registry, 0, &fake.url).await;
+    let fleet = HttpFleet::new(registry, TOKEN, retry_long()).expect("it is set up");
     assert_eq!(settle(&fleet).await, Ok(()));
-    let asked = peer.asked();
-    assert!(asked.len() >= 4);
+    let requests = fake.requests();
+    assert!(requests.len() >= 4);
     assert!(
-        asked.iter().all(|one| one.line == asked[0].line),
+        requests
+            .iter()
+            .all(|request| request.line == requests[0].line),
         "the same operation"
     );
 }
 
 #[tokio::test]
-async fn an_order_finds_a_node_that_comes_back_elsewhere() {
-    let peer = Peer::start(|_, _| Say::Json(200, json!({}))).await;
+async fn an_order_reaches_a_node_that_returns_at_another_address() {
+    let fake = FakeNode::start(|_, _| FakeResponse::Json(200, json!({}))).await;
     let registry = registry().await;
-    enrol(&registry, 0, &nowhere().await).await;
-    let fleet = HttpFleet::new(registry.clone(), TOKEN, patient()).expect("it is set up");
+    register(&registry, 0, &unused_address().await).await;
+    let fleet = HttpFleet::new(registry.clone(), TOKEN, retry_long()).expect("it is set up");
     let ordered = tokio::spawn(async move { settle(&fleet).await });
-    enrol(&registry, 0, &peer.url).await;
+    register(&registry, 0, &fake.url).await;
     assert_eq!(ordered.await.expect("no panic"), Ok(()));
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_answer_is_unreachable_in_bounded_time() {
-    let hangs = Peer::start(|_, _| Say::Hang).await;
-    let begun = Instant::now();
+async fn a_silent_node_is_unreachable_in_bounded_time() {
+    let hangs = FakeNode::start(|_, _| FakeResponse::Hang).await;
+    let start = Instant::now();
     for (address, expected) in [
         (hangs.url.clone(), "no answer within 1.0 s"),
-        (nowhere().await, "no connection: "),
+        (unused_address().await, "no connection: "),
     ] {
         let (fleet, _) = fleet(&[&address]).await;
         let NodeError::Unreachable(reason) = settle(&fleet).await.expect_err("gone") else {
@@ -68,7 +72,7 @@ async fn a_node_that_does_not_answer_is_unreachable_in_bounded_time() {
             "{reason}"
         );
     }
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_secs(10));
     let (fleet, _) = fleet(&[]).await;
     assert_eq!(
         settle(&fleet).await,
@@ -80,20 +84,20 @@ async fn a_node_that_does_not_answer_is_unreachable_in_bounded_time() {
 
 #[tokio::test]
 async fn a_stage_may_take_longer_than_other_orders() {
-    let hangs = Peer::start(|_, _| Say::Hang).await;
+    let hangs = FakeNode::start(|_, _| FakeResponse::Hang).await;
     let (fleet, _) = fleet(&[&hangs.url]).await;
     let id = node("node-0");
     let stage = order(Action::Stage(version()));
-    let waited = tokio::time::timeout(Duration::from_secs(3), fleet.order(&id, &stage)).await;
+    let result = tokio::time::timeout(Duration::from_secs(3), fleet.order(&id, &stage)).await;
     assert!(
-        waited.is_err(),
+        result.is_err(),
         "three times the time of other orders has passed"
     );
-    assert_eq!(hangs.asked().len(), 1);
+    assert_eq!(hangs.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn what_a_node_refuses_is_told_in_its_own_words() {
+async fn a_refusal_is_reported_in_the_words_of_the_node() {
     let refused = |reason: &str| NodeError::Refused(reason.to_owned());
     let long = "x".repeat(9000);
     for (status, detail, expected) in [
@@ -109,47 +113,47 @@ async fn what_a_node_refuses_is_told_in_its_own_words() {
         (
             401,
             "bad token",
-            refused("it does not accept this engine's node token; start both with the same"),
+            refused("it does not accept this engine's node token; start both with the same token"),
         ),
     ] {
         let detail = detail.to_owned();
-        let peer = Peer::start(move |_, _| problem(status, &detail)).await;
-        let (fleet, _) = fleet(&[&peer.url]).await;
+        let fake = FakeNode::start(move |_, _| problem(status, &detail)).await;
+        let (fleet, _) = fleet(&[&fake.url]).await;
         assert_eq!(settle(&fleet).await, Err(expected));
-        assert_eq!(peer.asked().len(), 1, "what was refused is not asked again");
+        assert_eq!(fake.requests().len(), 1, "a refusal is not retried");
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let thief = Peer::start(|_, _| Say::Json(200, json!({}))).await;
-    let to = thief.url.clone();
-    let peer = Peer::start(move |_, _| {
+    let target = FakeNode::start(|_, _| FakeResponse::Json(200, json!({}))).await;
+    let to = target.url.clone();
+    let fake = FakeNode::start(move |_, _| {
         let answer = format!("HTTP/1.1 307 X\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
-        Say::Raw(answer.into_bytes())
+        FakeResponse::Raw(answer.into_bytes())
     })
     .await;
-    let (fleet, _) = fleet(&[&peer.url]).await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
     let error = settle(&fleet).await.expect_err("a redirect is no success");
     assert!(matches!(error, NodeError::Other(_)), "{error:?}");
-    assert!(thief.asked().is_empty());
+    assert!(target.requests().is_empty());
 }
 
 #[tokio::test]
-async fn what_is_no_node_is_told_as_such() {
-    let mut other_digest = status(1);
+async fn an_answer_that_is_not_a_nodes_is_an_error() {
+    let mut other_digest = module_status(1);
     other_digest["versions"][0]["version"]["digest"] = json!("md5:00");
-    let mut odd_buckets = status(1);
-    odd_buckets["versions"][0]["latency"] =
+    let mut invalid_buckets = module_status(1);
+    invalid_buckets["versions"][0]["latency"] =
         json!([{"bucket": 9, "count": 1}, {"bucket": 4, "count": 1}]);
     for (answer, expected) in [
-        (json!({"hello": "world"}), "its answer cannot be understood"),
-        (json!("text"), "its answer cannot be understood"),
-        (other_digest, "a digest that is none"),
-        (odd_buckets, "buckets that there are not"),
+        (json!({"hello": "world"}), "its answer cannot be parsed"),
+        (json!("text"), "its answer cannot be parsed"),
+        (other_digest, "an invalid digest"),
+        (invalid_buckets, "invalid histogram buckets"),
     ] {
-        let peer = Peer::start(move |_, _| Say::Json(200, answer.clone())).await;
-        let (fleet, _) = fleet(&[&peer.url]).await;
+        let fake = FakeNode::start(move |_, _| FakeResponse::Json(200, answer.clone())).await;
+        let (fleet, _) = fleet(&[&fake.url]).await;
         let error = fleet.read(&node("node-0"), &shop()).await;
         let error = error.expect_err("it cannot be read");
         assert!(matches!(error, NodeError::Other(_)), "{error:?}");
@@ -158,12 +162,12 @@ async fn what_is_no_node_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut() {
-    let peer = Peer::start(|_, _| Say::Flood).await;
+async fn an_endless_answer_is_an_error() {
+    let fake = FakeNode::start(|_, _| FakeResponse::Flood).await;
     let registry = registry().await;
-    enrol(&registry, 0, &peer.url).await;
+    register(&registry, 0, &fake.url).await;
     let slow = Options {
-        request: Duration::from_secs(20),
+        request_timeout: Duration::from_secs(20),
         ..options()
     };
     let fleet = HttpFleet::new(registry, TOKEN, slow).expect("it is set up");
@@ -175,9 +179,9 @@ async fn an_answer_without_end_is_cut() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_sent_is_refused_unseen() {
-    let refused = HttpFleet::new(registry().await, "secret\nline", options());
-    let error = refused.err().expect("a header has no lines");
+async fn an_invalid_token_is_rejected_without_showing_it() {
+    let rejected = HttpFleet::new(registry().await, "secret\nline", options());
+    let error = rejected.err().expect("a header cannot hold a line break");
     assert_eq!(error.step, SetupStep::Token);
     assert!(!format!("{error} {error:?}").contains("secret"));
 }

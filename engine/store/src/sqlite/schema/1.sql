@@ -1,12 +1,12 @@
--- The last fence that was given out, over all deployments.
+-- The last fence that was handed out, over all deployments.
 CREATE TABLE fence (
     only INTEGER PRIMARY KEY CHECK (only = 0),
     last INTEGER NOT NULL
 ) STRICT;
 INSERT INTO fence VALUES (0, 0);
 
--- One row for each journal. Lifecycle, status and ended say what a fold over its events
--- says: they are written in the transaction that appends what changes them.
+-- One row for each journal. Lifecycle, status and ended are a fold over its events. They are
+-- written in the transaction that appends the events which change them.
 CREATE TABLE deployment (
     number      INTEGER PRIMARY KEY, -- the order of creation
     id          BLOB    NOT NULL UNIQUE,
@@ -18,14 +18,14 @@ CREATE TABLE deployment (
     ended       INTEGER NOT NULL,    -- 0 or 1
     created_at  INTEGER NOT NULL     -- milliseconds since the Unix epoch
 ) STRICT;
--- At most one that has not ended for a module in an environment, whatever the code does.
+-- At most one open deployment for a module in an environment, whatever the code does.
 CREATE UNIQUE INDEX deployment_open ON deployment (module, environment) WHERE ended = 0;
 CREATE INDEX deployment_succeeded ON deployment (module, environment) WHERE status = 'succeeded';
 CREATE INDEX deployment_module ON deployment (module);
 CREATE INDEX deployment_environment ON deployment (environment);
 CREATE INDEX deployment_status ON deployment (status);
 
--- All journals in the order of their appends: a batch is written at the table's end.
+-- All journals in the order of their appends, so that a batch is written at the table's end.
 CREATE TABLE event (
     position   INTEGER PRIMARY KEY,
     deployment INTEGER NOT NULL REFERENCES deployment (number),

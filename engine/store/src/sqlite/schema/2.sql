@@ -1,5 +1,5 @@
--- Made at random with the store: what somebody remembers of another one, a position above
--- all, means nothing here.
+-- Random id, fixed when the store is created. What a client remembers of another store, above
+-- all a position, means nothing here.
 CREATE TABLE epoch (
     only INTEGER PRIMARY KEY CHECK (only = 0),
     word TEXT NOT NULL

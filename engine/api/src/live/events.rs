@@ -1,0 +1,11 @@
+//! The journal's events, for clients that do not use the hubs.
+
+mod event_cursor;
+mod event_socket;
+mod event_stream;
+mod reader;
+
+pub(crate) use event_cursor::EventCursor;
+pub(crate) use event_socket::EventSocket;
+pub(crate) use event_stream::EventStream;
+pub(crate) use reader::{Reader, StopConditions};

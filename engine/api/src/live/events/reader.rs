@@ -1,0 +1,259 @@
+//! Reads events from the journal at the client's own pace: none can be missed, and none
+//! waits in memory.
+
+use std::time::Duration;
+
+use hotswap_core::{DeploymentId, Event, EventBody};
+use hotswap_runner::Deployments;
+use hotswap_runner::deployments::Error;
+use hotswap_store::Appended;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::event_cursor::EventCursor;
+use crate::view;
+
+/// The maximum number of events per read.
+const PAGE_SIZE: usize = 200;
+/// The maximum time without an item. Proxies cut idle connections, and clients want to know
+/// that the engine is still there.
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Reads the events after a cursor, and waits for new ones.
+pub(crate) struct Reader {
+    deployments: Deployments,
+    scope: Scope,
+    /// Whether all events that existed at the start have been returned.
+    is_live: bool,
+    /// The client's cursor is of another store, and [`ReaderItem::Reset`] is still due.
+    is_reset: bool,
+    stop: StopConditions,
+}
+
+enum Scope {
+    Deployment {
+        id: DeploymentId,
+        /// The sequence number of the next event.
+        next_seq: u64,
+        has_ended: bool,
+    },
+    All {
+        /// The position of the last event.
+        position: u64,
+        appended: broadcast::Receiver<Appended>,
+    },
+}
+
+/// What a stream sends.
+pub(crate) enum ReaderItem {
+    /// An event and its cursor.
+    Event(Box<view::StreamedEvent>, EventCursor),
+    /// The client's cursor is of another store: the stream starts over.
+    Reset,
+    /// All events that existed have been sent. With the cursor of the last.
+    Live(EventCursor),
+    /// Nothing happened for [`HEARTBEAT_INTERVAL`].
+    Heartbeat,
+    /// There will be no more events. With the cursor of the last.
+    End(EventCursor),
+}
+
+/// Why reading stopped before [`ReaderItem::End`]. The client may ask for the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReaderStopped {
+    /// The server is shutting down.
+    ShuttingDown,
+    /// The token has expired.
+    TokenExpired,
+    /// The store failed.
+    StoreFailed,
+}
+
+/// When to stop reading, at the latest.
+pub(crate) struct StopConditions {
+    /// When the token expires.
+    pub expires_at: Option<Instant>,
+    /// The server is shutting down.
+    pub shutdown: CancellationToken,
+}
+
+impl Reader {
+    /// Reads one deployment after the cursor, or without one from the event with the number
+    /// `first_seq`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+    pub async fn for_deployment(
+        deployments: &Deployments,
+        id: DeploymentId,
+        first_seq: u64,
+        cursor: Option<&EventCursor>,
+        stop: StopConditions,
+    ) -> Result<Self, Error> {
+        let state = deployments.get(id).await?;
+        let valid_cursor = cursor.filter(|cursor| cursor.is_of_epoch(deployments.epoch()));
+        let next_seq = valid_cursor.map_or(first_seq, |cursor| cursor.number.saturating_add(1));
+        let scope = Scope::Deployment {
+            id,
+            next_seq,
+            has_ended: state.status().is_final() && next_seq >= state.next_seq,
+        };
+        let is_reset = cursor.is_some() && valid_cursor.is_none();
+        Ok(Self::new(deployments, scope, is_reset, stop))
+    }
+
+    /// Reads all deployments after the cursor, or without one from now on.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn for_all(
+        deployments: &Deployments,
+        cursor: Option<&EventCursor>,
+        stop: StopConditions,
+    ) -> Result<Self, Error> {
+        let appended = deployments.subscribe();
+        let now = deployments.position().await?;
+        let valid_cursor =
+            cursor.filter(|cursor| cursor.is_of_epoch(deployments.epoch()) && cursor.number <= now);
+        let position = valid_cursor.map_or(now, |cursor| cursor.number);
+        let scope = Scope::All { position, appended };
+        let is_reset = cursor.is_some() && valid_cursor.is_none();
+        Ok(Self::new(deployments, scope, is_reset, stop))
+    }
+
+    fn new(deployments: &Deployments, scope: Scope, is_reset: bool, stop: StopConditions) -> Self {
+        Self {
+            deployments: deployments.clone(),
+            scope,
+            is_live: false,
+            is_reset,
+            stop,
+        }
+    }
+
+    /// Whether the deployment has ended and all its events were read before.
+    pub fn is_at_end(&self) -> bool {
+        matches!(
+            self.scope,
+            Scope::Deployment {
+                has_ended: true,
+                ..
+            }
+        ) && !self.is_reset
+    }
+
+    /// The next items. Waits for at most [`HEARTBEAT_INTERVAL`]. The last item is
+    /// [`ReaderItem::End`]. Cancel safe.
+    ///
+    /// # Errors
+    /// Where reading stops before the end.
+    pub async fn next(&mut self) -> Result<Vec<ReaderItem>, ReaderStopped> {
+        if std::mem::take(&mut self.is_reset) {
+            return Ok(vec![ReaderItem::Reset]);
+        }
+        let (expires_at, shutdown) = (self.stop.expires_at, self.stop.shutdown.clone());
+        let expired = async {
+            match expires_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let items = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Err(ReaderStopped::ShuttingDown),
+            () = expired => return Err(ReaderStopped::TokenExpired),
+            items = self.read() => items,
+        };
+        items.map_err(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "reading events for a stream failed");
+            ReaderStopped::StoreFailed
+        })
+    }
+
+    /// Cancel safe: the scope advances only with what is returned.
+    async fn read(&mut self) -> Result<Vec<ReaderItem>, Error> {
+        let wait = if self.is_live {
+            HEARTBEAT_INTERVAL
+        } else {
+            Duration::ZERO
+        };
+        let epoch = self.deployments.epoch();
+        let mut items: Vec<_> = match &mut self.scope {
+            Scope::Deployment {
+                id,
+                next_seq,
+                has_ended,
+            } => {
+                let events = if *has_ended {
+                    Vec::new()
+                } else {
+                    let events = self.deployments.events(*id, *next_seq, PAGE_SIZE, wait);
+                    events.await?
+                };
+                let items = events.into_iter().map(|event| {
+                    *next_seq = event.seq + 1;
+                    *has_ended |= matches!(event.body, EventBody::Ended { .. });
+                    let cursor = EventCursor::new(epoch, event.seq);
+                    event_item(*id, event, cursor)
+                });
+                items.collect()
+            }
+            Scope::All { position, appended } => {
+                let mut entries = self.deployments.tail(*position, PAGE_SIZE).await?;
+                if entries.is_empty() && self.is_live {
+                    let appended = wait_for_append(appended, *position);
+                    if tokio::time::timeout(wait, appended).await.is_ok() {
+                        entries = self.deployments.tail(*position, PAGE_SIZE).await?;
+                    }
+                }
+                let items = entries.into_iter().map(|entry| {
+                    *position = entry.event.position;
+                    let cursor = EventCursor::new(epoch, entry.event.position);
+                    event_item(entry.deployment, entry.event, cursor)
+                });
+                items.collect()
+            }
+        };
+        if items.len() < PAGE_SIZE && !self.is_live {
+            self.is_live = true;
+            items.push(ReaderItem::Live(self.cursor()));
+        }
+        if let Scope::Deployment {
+            has_ended: true, ..
+        } = self.scope
+        {
+            items.push(ReaderItem::End(self.cursor()));
+        }
+        if items.is_empty() {
+            items.push(ReaderItem::Heartbeat);
+        }
+        Ok(items)
+    }
+
+    fn cursor(&self) -> EventCursor {
+        let number = match &self.scope {
+            // Every journal has an event 0, which was read before: `next_seq` is at least 1.
+            Scope::Deployment { next_seq, .. } => next_seq.saturating_sub(1),
+            Scope::All { position, .. } => *position,
+        };
+        EventCursor::new(self.deployments.epoch(), number)
+    }
+}
+
+fn event_item(id: DeploymentId, event: Event, cursor: EventCursor) -> ReaderItem {
+    ReaderItem::Event(Box::new(view::StreamedEvent::new(id, event)), cursor)
+}
+
+/// Waits until something is appended after this position.
+async fn wait_for_append(appended: &mut broadcast::Receiver<Appended>, position: u64) {
+    loop {
+        match appended.recv().await {
+            Ok(append) if append.position <= position => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}

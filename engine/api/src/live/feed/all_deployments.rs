@@ -1,0 +1,190 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hotswap_core::{Deployment, DeploymentId};
+use hotswap_runner::Deployments;
+use hotswap_runner::deployments::Error;
+use hotswap_signalr::ConnectionHandle;
+use hotswap_store::{Appended, Entry};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OnceCell, broadcast};
+
+use super::notification::notifications;
+use super::offset::{Offset, ResumePosition};
+use super::replay_buffer::Retention;
+use super::retry::{journal_backoff, log_retry};
+use super::topic::{StartPoint, Topic};
+
+/// The maximum number of events per read.
+const PAGE_SIZE: usize = 256;
+/// How many past events to read at the start, per notification of the replay buffer. Many
+/// events have no notification.
+const EVENTS_PER_NOTIFICATION: usize = 4;
+
+/// The notifications of all deployments. Starts with the first subscriber, then follows the
+/// tail of all journals for as long as the engine runs.
+#[derive(Debug)]
+pub(crate) struct AllDeployments {
+    retention: Retention,
+    loaded: OnceCell<()>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// The notifications of all events up to this position are published.
+    position: u64,
+    /// The states of deployments that have had events here and have not ended.
+    states: HashMap<DeploymentId, Deployment>,
+    topic: Topic,
+}
+
+impl AllDeployments {
+    pub fn new(retention: Retention) -> Self {
+        Self {
+            retention,
+            loaded: OnceCell::new(),
+            inner: Mutex::new(Inner {
+                position: 0,
+                states: HashMap::new(),
+                topic: Topic::new(retention, Offset::after(0)),
+            }),
+        }
+    }
+
+    /// Adds a subscriber. It gets no notifications before [`Self::activate`].
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        deployments: &Deployments,
+        connection: &ConnectionHandle,
+        resume: Option<&ResumePosition>,
+    ) -> Result<StartPoint, Error> {
+        let load = || async {
+            // Subscribed before the read, so that no event in between is missed.
+            let appended = deployments.subscribe();
+            let position = deployments.position().await?;
+            let lookback = EVENTS_PER_NOTIFICATION * self.retention.notifications;
+            let lookback = u64::try_from(lookback).unwrap_or(u64::MAX);
+            let start = position.saturating_sub(lookback);
+            self.lock().start(self.retention, start);
+            self.catch_up(deployments).await?;
+            let all_deployments = Arc::clone(self);
+            let deployments = deployments.clone();
+            tokio::spawn(async move { all_deployments.run(&deployments, appended).await });
+            Ok::<(), Error>(())
+        };
+        self.loaded.get_or_try_init(load).await?;
+        let mut inner = self.lock();
+        let start = inner.topic.start_point(deployments.epoch(), resume);
+        inner.topic.subscribe(connection, start);
+        Ok(start)
+    }
+
+    /// The answer to the subscription is sent: starts sending notifications.
+    pub fn activate(&self, connection_id: u64) {
+        self.lock().topic.activate(connection_id);
+    }
+
+    pub fn unsubscribe(&self, connection_id: u64) {
+        self.lock().topic.unsubscribe(connection_id);
+    }
+
+    /// Publishes the notifications of appended events. Continues without subscribers: those
+    /// that reconnect need the replay buffer.
+    async fn run(&self, deployments: &Deployments, mut appended: broadcast::Receiver<Appended>) {
+        let mut backoff = journal_backoff();
+        loop {
+            match self.catch_up(deployments).await {
+                Ok(()) => backoff.reset(),
+                Err(error) => {
+                    log_retry(&error);
+                    backoff.wait().await;
+                    continue;
+                }
+            }
+            loop {
+                let position = self.lock().position;
+                match appended.recv().await {
+                    Ok(append) if append.position <= position => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        }
+    }
+
+    async fn catch_up(&self, deployments: &Deployments) -> Result<(), Error> {
+        loop {
+            let position = self.lock().position;
+            let entries = deployments.tail(position, PAGE_SIZE).await?;
+            for entry in &entries {
+                let state = self.load_state(deployments, entry).await?;
+                self.lock().apply(deployments.epoch(), entry, state)?;
+            }
+            if entries.len() < PAGE_SIZE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The state before an event. `None` where it is in memory, or this is the first event.
+    async fn load_state(
+        &self,
+        deployments: &Deployments,
+        entry: &Entry,
+    ) -> Result<Option<Deployment>, Error> {
+        let in_memory = self.lock().states.contains_key(&entry.deployment);
+        if in_memory || entry.event.seq == 0 {
+            return Ok(None);
+        }
+        let state = deployments.at(entry.deployment, entry.event.seq).await?;
+        Ok(Some(state))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn start(&mut self, retention: Retention, position: u64) {
+        self.position = position;
+        self.states.clear();
+        self.topic = Topic::new(retention, Offset::after(position));
+    }
+
+    fn apply(
+        &mut self,
+        epoch: &str,
+        entry: &Entry,
+        loaded_state: Option<Deployment>,
+    ) -> Result<(), Error> {
+        let Entry { deployment, event } = entry;
+        if let Some(state) = loaded_state {
+            self.states.insert(*deployment, state);
+        }
+        let (status_before, state) = match self.states.get_mut(deployment) {
+            None => {
+                let state = Deployment::begin(event)?;
+                (None, &*self.states.entry(*deployment).or_insert(state))
+            }
+            Some(state) => {
+                let status_before = state.status();
+                state.apply(event)?;
+                (Some(status_before), &*state)
+            }
+        };
+        let has_ended = state.status().is_final();
+        for notification in notifications(epoch, status_before, event, state) {
+            self.topic.publish(notification);
+        }
+        if has_ended {
+            self.states.remove(deployment);
+        }
+        self.position = event.position;
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hotswap_core::{Deployment, DeploymentId, Event, IllegalTransition};
+use hotswap_runner::Deployments;
+use hotswap_runner::deployments::Error;
+use hotswap_signalr::ConnectionHandle;
+use poem_openapi::types::ToJSON;
+use serde_json::Value;
+use tokio::sync::{Notify, OnceCell, watch};
+
+use super::notification::{Notification, notifications};
+use super::offset::{Offset, ResumePosition};
+use super::replay_buffer::Retention;
+use super::retry::{journal_backoff, log_retry};
+use super::topic::{StartPoint, Topic};
+use crate::view;
+
+/// The maximum number of events per read.
+const PAGE_SIZE: usize = 256;
+
+/// The notifications of one deployment. Folds the journal from its beginning, each event
+/// once, and publishes the notifications of each event.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    id: DeploymentId,
+    /// Events were appended.
+    appended: Notify,
+    loaded: OnceCell<()>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// `None` until event 0 is read.
+    state: Option<Deployment>,
+    topic: Topic,
+    /// There are no subscribers left. New ones have to open another channel.
+    is_closed: bool,
+}
+
+/// The channel was closed because its last subscriber left. Open another one.
+#[derive(Debug)]
+pub(crate) struct ChannelClosed;
+
+impl Channel {
+    pub fn new(id: DeploymentId, retention: Retention) -> Self {
+        let inner = Inner {
+            state: None,
+            topic: Topic::new(retention, Offset::after(0)),
+            is_closed: false,
+        };
+        Self {
+            id,
+            appended: Notify::new(),
+            loaded: OnceCell::new(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Reads the journal up to its end, or waits until another caller has. Returns true
+    /// where this call read it: the caller then has to spawn [`Self::run`].
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+    pub async fn load(&self, deployments: &Deployments) -> Result<bool, Error> {
+        let mut loaded_here = false;
+        let load = async {
+            loaded_here = true;
+            self.catch_up(deployments).await.map(drop)
+        };
+        self.loaded.get_or_try_init(|| load).await?;
+        Ok(loaded_here)
+    }
+
+    /// Wakes [`Self::run`]: events were appended.
+    pub fn wake(&self) {
+        self.appended.notify_one();
+    }
+
+    /// Publishes the notifications of appended events until the channel is closed. Retries
+    /// after failures.
+    pub async fn run(self: Arc<Self>, deployments: Deployments) {
+        let mut backoff = journal_backoff();
+        loop {
+            match self.catch_up(&deployments).await {
+                Ok(true) => {
+                    backoff.reset();
+                    self.appended.notified().await;
+                }
+                Ok(false) => return,
+                Err(error) => {
+                    log_retry(&error);
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    /// Reads events up to the journal's end. Returns false where the channel is closed.
+    async fn catch_up(&self, deployments: &Deployments) -> Result<bool, Error> {
+        loop {
+            let next_seq = {
+                let inner = self.lock();
+                if inner.is_closed {
+                    return Ok(false);
+                }
+                inner.state.as_ref().map_or(0, |state| state.next_seq)
+            };
+            let events = deployments
+                .events(self.id, next_seq, PAGE_SIZE, Duration::ZERO)
+                .await?;
+            let mut inner = self.lock();
+            for event in &events {
+                inner.apply(deployments.epoch(), event)?;
+            }
+            if events.len() < PAGE_SIZE {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Adds a subscriber. It gets no notifications before [`Self::activate`]. Returns where
+    /// the subscription starts, and a snapshot where the subscriber needs one.
+    pub fn subscribe(
+        &self,
+        epoch: &str,
+        connection: &ConnectionHandle,
+        resume: Option<&ResumePosition>,
+    ) -> Result<(StartPoint, Option<Value>), ChannelClosed> {
+        let mut inner = self.lock_open()?;
+        let start = inner.topic.start_point(epoch, resume);
+        inner.topic.subscribe(connection, start);
+        Ok((start, inner.snapshot(start)))
+    }
+
+    /// The answer to the subscription is sent: starts sending notifications.
+    pub fn activate(&self, connection_id: u64) {
+        self.lock().topic.activate(connection_id);
+    }
+
+    /// Returns true where this was the last subscriber: the channel is then closed.
+    pub fn unsubscribe(&self, connection_id: u64) -> bool {
+        self.lock().topic.unsubscribe(connection_id);
+        self.close_if_unused()
+    }
+
+    /// Starts a stream, which reads notifications with [`Self::notifications_after`]. The
+    /// channel stays open while the receiver lives.
+    pub fn watch(
+        &self,
+        epoch: &str,
+        resume: Option<&ResumePosition>,
+    ) -> Result<(StartPoint, Option<Value>, watch::Receiver<Offset>), ChannelClosed> {
+        let inner = self.lock_open()?;
+        let start = inner.topic.start_point(epoch, resume);
+        Ok((start, inner.snapshot(start), inner.topic.watch()))
+    }
+
+    /// At most `limit` notifications after this offset, and whether there will be no more
+    /// after these. `None` where some of them were discarded.
+    pub fn notifications_after(
+        &self,
+        offset: Offset,
+        limit: usize,
+    ) -> Option<(Vec<Notification>, bool)> {
+        let inner = self.lock();
+        let notifications = inner.topic.after(offset, limit)?;
+        let has_ended = inner
+            .state
+            .as_ref()
+            .is_some_and(|state| state.status().is_final());
+        let is_last = has_ended && notifications.len() < limit;
+        Some((notifications, is_last))
+    }
+
+    /// Closes the channel where it has no subscribers and no streams. Returns whether it is
+    /// closed.
+    pub fn close_if_unused(&self) -> bool {
+        let mut inner = self.lock();
+        inner.is_closed |= inner.topic.is_unused();
+        let is_closed = inner.is_closed;
+        drop(inner);
+        if is_closed {
+            self.wake();
+        }
+        is_closed
+    }
+
+    fn lock_open(&self) -> Result<MutexGuard<'_, Inner>, ChannelClosed> {
+        let inner = self.lock();
+        if inner.is_closed {
+            Err(ChannelClosed)
+        } else {
+            Ok(inner)
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Ignores events that were applied before.
+    fn apply(&mut self, epoch: &str, event: &Event) -> Result<(), IllegalTransition> {
+        let (status_before, state) = match &mut self.state {
+            Some(state) if event.seq < state.next_seq => return Ok(()),
+            Some(state) => {
+                let status_before = state.status();
+                state.apply(event)?;
+                (Some(status_before), &*state)
+            }
+            none => (None, &*none.insert(Deployment::begin(event)?)),
+        };
+        for notification in notifications(epoch, status_before, event, state) {
+            self.topic.publish(notification);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, start: StartPoint) -> Option<Value> {
+        if start.recovered {
+            return None;
+        }
+        let state = self.state.clone()?;
+        view::Deployment::from(state).to_json()
+    }
+}

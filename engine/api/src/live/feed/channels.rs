@@ -1,0 +1,102 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hotswap_core::DeploymentId;
+use hotswap_runner::Deployments;
+use hotswap_runner::deployments::Error;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::channel::Channel;
+use super::replay_buffer::Retention;
+
+/// The channels of all deployments that have subscribers or streams.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    retention: Retention,
+    open: Mutex<HashMap<DeploymentId, Arc<Channel>>>,
+}
+
+impl Channels {
+    /// `retention` applies to each channel.
+    pub fn new(retention: Retention) -> Self {
+        let open = Mutex::default();
+        Self { retention, open }
+    }
+
+    /// Returns the channel of a deployment. Opens it where there is none: reads the journal
+    /// and spawns a task that follows it. Another caller may close the channel at any time
+    /// before it is used.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+    pub async fn get_or_open(
+        &self,
+        id: DeploymentId,
+        deployments: &Deployments,
+    ) -> Result<Arc<Channel>, Error> {
+        let channel = {
+            let mut channels = self.lock();
+            let channel = channels.entry(id);
+            Arc::clone(channel.or_insert_with(|| Arc::new(Channel::new(id, self.retention))))
+        };
+        match channel.load(deployments).await {
+            Ok(loaded_here) => {
+                if loaded_here {
+                    tokio::spawn(Arc::clone(&channel).run(deployments.clone()));
+                }
+                Ok(channel)
+            }
+            Err(error) => {
+                self.close_if_unused(id, &channel);
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes and removes a channel without subscribers and streams.
+    pub fn close_if_unused(&self, id: DeploymentId, channel: &Arc<Channel>) {
+        let mut channels = self.lock();
+        if channel.close_if_unused()
+            && channels
+                .get(&id)
+                .is_some_and(|current| Arc::ptr_eq(current, channel))
+        {
+            channels.remove(&id);
+        }
+    }
+
+    /// Unsubscribes a connection from a deployment.
+    pub fn unsubscribe(&self, id: DeploymentId, connection_id: u64) {
+        let mut channels = self.lock();
+        if channels
+            .get(&id)
+            .is_some_and(|channel| channel.unsubscribe(connection_id))
+        {
+            channels.remove(&id);
+        }
+    }
+
+    /// Wakes the channels of deployments to which events are appended. Returns only when the
+    /// engine ends.
+    pub async fn follow(&self, deployments: &Deployments) {
+        let mut appended = deployments.subscribe();
+        loop {
+            match appended.recv().await {
+                Ok(append) => {
+                    if let Some(channel) = self.lock().get(&append.deployment) {
+                        channel.wake();
+                    }
+                }
+                // It is unknown which deployments were missed.
+                Err(RecvError::Lagged(_)) => {
+                    self.lock().values().for_each(|channel| channel.wake());
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Channel>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

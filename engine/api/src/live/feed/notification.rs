@@ -1,0 +1,243 @@
+//! The notifications of an event. Pure.
+
+use hotswap_core::{Call, Deployment, Event, EventBody, NodeState, Outcome, Status};
+use hotswap_signalr::OutboundMessage;
+use poem_openapi::types::ToJSON;
+use serde_json::{Map, Value, json};
+
+use super::offset::Offset;
+use crate::view;
+
+/// A notification to subscribers, and its place among all notifications.
+#[derive(Debug, Clone)]
+pub(crate) struct Notification {
+    pub offset: Offset,
+    /// The name of the client's handler.
+    pub target: &'static str,
+    pub message: OutboundMessage,
+}
+
+/// A notification without the fields that all have in common.
+struct Draft {
+    target: &'static str,
+    fields: Map<String, Value>,
+    /// Whether a newer one of the same deployment and target replaces it.
+    is_replaceable: bool,
+}
+
+/// The names of the clients' handlers.
+mod target {
+    pub const STARTED: &str = "DeploymentStarted";
+    pub const STATUS: &str = "DeploymentStatusChanged";
+    pub const PROGRESS: &str = "DeploymentProgress";
+    pub const NODES: &str = "NodeChanged";
+    pub const APPROVAL: &str = "ApprovalRequested";
+    pub const COMPLETED: &str = "DeploymentCompleted";
+    pub const FAILED: &str = "DeploymentFailed";
+}
+
+/// The notifications of `event`, with their offsets. `status_before` is the status before
+/// the event, or `None` for the first event; `after` is the deployment after the event.
+pub(super) fn notifications(
+    epoch: &str,
+    status_before: Option<Status>,
+    event: &Event,
+    after: &Deployment,
+) -> Vec<Notification> {
+    let drafts = drafts(status_before, event, after);
+    let count = drafts.len();
+    let id = after.header.id.to_string();
+    let complete = |(index, draft): (usize, Draft)| {
+        draft.complete(epoch, &id, Offset::of(event.position, index, count))
+    };
+    drafts.into_iter().enumerate().map(complete).collect()
+}
+
+fn drafts(status_before: Option<Status>, event: &Event, after: &Deployment) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    if status_before.is_none() {
+        drafts.push(started(event, after));
+    }
+    if status_before != Some(after.status()) {
+        drafts.push(status_changed(status_before, event, after));
+    }
+    drafts.extend(progress(event));
+    drafts.extend(nodes_changed(event, after));
+    drafts.extend(approval_requested(event));
+    if let EventBody::Ended { outcome, .. } = &event.body {
+        drafts.push(ended(*outcome, event, after));
+    }
+    drafts
+}
+
+impl Draft {
+    fn new(target: &'static str, fields: Value) -> Self {
+        let fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        Self {
+            target,
+            fields,
+            is_replaceable: false,
+        }
+    }
+
+    fn complete(self, epoch: &str, execution_id: &str, offset: Offset) -> Notification {
+        let Self {
+            target,
+            mut fields,
+            is_replaceable,
+        } = self;
+        fields.insert("executionId".to_owned(), execution_id.into());
+        // Inside the argument: some clients fail on unknown fields of the message itself.
+        fields.insert("epoch".to_owned(), epoch.into());
+        fields.insert("offset".to_owned(), offset.to_string().into());
+        let argument = Value::Object(fields);
+        let message = if is_replaceable {
+            OutboundMessage::replaceable(format!("{target} {execution_id}"), target, argument)
+        } else {
+            OutboundMessage::new(target, argument)
+        };
+        Notification {
+            offset,
+            target,
+            message,
+        }
+    }
+}
+
+fn started(event: &Event, state: &Deployment) -> Draft {
+    let header = &state.header;
+    let fields = json!({
+        "moduleName": header.module.name.as_str(),
+        "version": header.module.version.to_string(),
+        "targetEnvironment": header.environment.as_str(),
+        "strategy": header.strategy.name.as_str(),
+        "requesterEmail": header.requester.email,
+        "timestamp": event.at.millis(),
+    });
+    Draft::new(target::STARTED, fields)
+}
+
+fn progress(event: &Event) -> Option<Draft> {
+    let EventBody::Called {
+        request: Call::Progress { stage, percent },
+        ..
+    } = &event.body
+    else {
+        return None;
+    };
+    let fields = json!({
+        "stage": stage,
+        "progress": percent,
+        "timestamp": event.at.millis(),
+    });
+    let draft = Draft::new(target::PROGRESS, fields);
+    Some(Draft {
+        is_replaceable: true,
+        ..draft
+    })
+}
+
+fn status_changed(status_before: Option<Status>, event: &Event, state: &Deployment) -> Draft {
+    let mut fields = json!({
+        "status": state.status().as_str(),
+        "updatedAt": event.at.millis(),
+        "details": details(event, state),
+    });
+    if let Some(status_before) = status_before {
+        fields["previousStatus"] = status_before.as_str().into();
+    }
+    Draft::new(target::STATUS, fields)
+}
+
+/// Explains the status in a sentence. Empty where the status says enough.
+fn details(event: &Event, state: &Deployment) -> String {
+    match &event.body {
+        EventBody::Requested(header) => format!("requested by {}", header.requester.email),
+        EventBody::Gated { prompt, .. } => prompt.clone(),
+        EventBody::Called {
+            request: Call::Approval { prompt, .. },
+            ..
+        } => prompt.clone(),
+        EventBody::Paused { by } => format!("paused by {by}"),
+        EventBody::Resumed { by } => format!("resumed by {by}"),
+        EventBody::Decided { decision } => {
+            let verb = if decision.approved {
+                "approved"
+            } else {
+                "rejected"
+            };
+            format!("{verb} by {}", decision.by)
+        }
+        EventBody::Reverting { cause } => cause.message.clone(),
+        EventBody::Ended { .. } => {
+            let cause = state.cause.as_ref();
+            cause.map_or_else(String::new, |cause| cause.message.clone())
+        }
+        EventBody::Planned { .. }
+        | EventBody::Called { .. }
+        | EventBody::Answered { .. }
+        | EventBody::AbortRequested { .. }
+        | EventBody::Settling => String::new(),
+    }
+}
+
+fn nodes_changed(event: &Event, state: &Deployment) -> Option<Draft> {
+    let changed = state
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.changed_in == event.seq)
+        .map(|(id, node): (_, &NodeState)| {
+            let node = view::DeployedNode::from((id.clone(), node.clone()));
+            node.to_json().unwrap_or_default()
+        })
+        .collect::<Vec<_>>();
+    if changed.is_empty() {
+        return None;
+    }
+    let fields = json!({ "nodes": changed, "timestamp": event.at.millis() });
+    Some(Draft::new(target::NODES, fields))
+}
+
+fn approval_requested(event: &Event) -> Option<Draft> {
+    let (prompt, due) = match &event.body {
+        EventBody::Gated { prompt, due } => (prompt, Some(*due)),
+        EventBody::Called {
+            request: Call::Approval { prompt, .. },
+            due,
+            ..
+        } => (prompt, *due),
+        _ => return None,
+    };
+    let mut fields = json!({ "prompt": prompt, "timestamp": event.at.millis() });
+    if let Some(due) = due {
+        fields["due"] = due.millis().into();
+    }
+    Some(Draft::new(target::APPROVAL, fields))
+}
+
+fn ended(outcome: Outcome, event: &Event, state: &Deployment) -> Draft {
+    let duration = event.at.millis().saturating_sub(state.created_at.millis());
+    let mut fields = json!({
+        "status": state.status().as_str(),
+        "durationMs": duration,
+        "timestamp": event.at.millis(),
+    });
+    match outcome {
+        Outcome::Succeeded => Draft::new(target::COMPLETED, fields),
+        Outcome::RolledBack | Outcome::Failed => {
+            if let Some(cause) = state.cause.clone() {
+                let cause: view::Cause = cause.into();
+                fields["cause"] = cause.to_json().unwrap_or_default();
+            }
+            let failures = state.failures.iter().cloned().map(|failure| {
+                let failure: view::NodeFailure = failure.into();
+                failure.to_json().unwrap_or_default()
+            });
+            fields["failures"] = failures.collect();
+            Draft::new(target::FAILED, fields)
+        }
+    }
+}

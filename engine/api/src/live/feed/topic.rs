@@ -1,0 +1,140 @@
+use std::collections::HashMap;
+
+use hotswap_signalr::{Close, ConnectionHandle};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::notification::Notification;
+use super::offset::{Offset, ResumePosition};
+use super::replay_buffer::{ReplayBuffer, Retention};
+
+/// A sequence of notifications and its subscribers.
+#[derive(Debug)]
+pub(super) struct Topic {
+    replay_buffer: ReplayBuffer,
+    /// By connection id.
+    subscribers: HashMap<u64, Subscriber>,
+    /// The offset of the last notification. Streams watch it and read at their own pace.
+    last_offset: watch::Sender<Offset>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    connection: ConnectionHandle,
+    /// Set until the answer to the subscription is sent: no notification may come before it.
+    /// The notifications after this offset follow the answer.
+    pending_from: Option<Offset>,
+}
+
+/// Where a subscription starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StartPoint {
+    /// All notifications after this offset will be sent.
+    pub offset: Offset,
+    /// Whether these include everything that the subscriber missed. If not, it needs a
+    /// snapshot.
+    pub recovered: bool,
+}
+
+impl Topic {
+    /// A topic whose first notification comes after `start`.
+    pub fn new(retention: Retention, start: Offset) -> Self {
+        Self {
+            replay_buffer: ReplayBuffer::new(retention, start),
+            subscribers: HashMap::new(),
+            last_offset: watch::Sender::new(start),
+        }
+    }
+
+    /// Sends a notification to all subscribers and adds it to the replay buffer. Removes
+    /// subscribers whose connection is closed.
+    pub fn publish(&mut self, notification: Notification) {
+        self.subscribers.retain(|_, subscriber| {
+            subscriber.pending_from.is_some() || subscriber.connection.send(&notification.message)
+        });
+        let offset = notification.offset;
+        self.replay_buffer.push(notification);
+        self.last_offset.send_replace(offset);
+    }
+
+    /// Where a subscriber with this position starts.
+    pub fn start_point(&self, epoch: &str, resume: Option<&ResumePosition>) -> StartPoint {
+        let resumed = resume
+            .filter(|resume| resume.epoch == epoch)
+            .and_then(|resume| resume.offset.parse().ok())
+            .filter(|offset| self.replay_buffer.after(*offset).is_some());
+        StartPoint {
+            offset: resumed.unwrap_or(self.replay_buffer.end()),
+            recovered: resumed.is_some(),
+        }
+    }
+
+    /// Adds a subscriber. It gets no notifications before [`Self::activate`].
+    pub fn subscribe(&mut self, connection: &ConnectionHandle, start: StartPoint) {
+        let subscriber = Subscriber {
+            connection: connection.clone(),
+            pending_from: Some(start.offset),
+        };
+        self.subscribers.insert(connection.id(), subscriber);
+    }
+
+    /// The answer to the subscription is sent: sends what came since its start point, and
+    /// from now on each notification.
+    pub fn activate(&mut self, connection_id: u64) {
+        let Some(subscriber) = self.subscribers.get_mut(&connection_id) else {
+            return;
+        };
+        let Some(from) = subscriber.pending_from.take() else {
+            return;
+        };
+        match self.replay_buffer.after(from) {
+            Some(missed) => missed.for_each(|notification| {
+                subscriber.connection.send(&notification.message);
+            }),
+            // More came since the answer than the replay buffer keeps. Sending a part of it
+            // would break the promise to the client.
+            None => subscriber.connection.close(Close {
+                error: Some("Too much happened at once; connect again and resume.".to_owned()),
+                allow_reconnect: true,
+            }),
+        }
+    }
+
+    pub fn unsubscribe(&mut self, connection_id: u64) {
+        self.subscribers.remove(&connection_id);
+    }
+
+    /// Whether there are no subscribers and no streams.
+    pub fn is_unused(&self) -> bool {
+        self.subscribers.is_empty() && self.last_offset.receiver_count() == 0
+    }
+
+    /// Signals new notifications to a stream. The topic is in use while the receiver lives.
+    pub fn watch(&self) -> watch::Receiver<Offset> {
+        self.last_offset.subscribe()
+    }
+
+    /// At most `limit` notifications after this offset. `None` where some of them were
+    /// discarded.
+    pub fn after(&self, offset: Offset, limit: usize) -> Option<Vec<Notification>> {
+        let notifications = self.replay_buffer.after(offset)?;
+        Some(notifications.take(limit).cloned().collect())
+    }
+}
+
+/// The answer to a subscription.
+pub(crate) fn subscription_response(
+    epoch: &str,
+    start: StartPoint,
+    snapshot: Option<Value>,
+) -> Value {
+    let mut response = json!({
+        "epoch": epoch,
+        "offset": start.offset.to_string(),
+        "recovered": start.recovered,
+    });
+    if let Some(snapshot) = snapshot {
+        response["snapshot"] = snapshot;
+    }
+    response
+}

@@ -1,0 +1,131 @@
+//! `StreamDeployment`: the notifications of one deployment, at the client's own pace.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, Stream};
+use hotswap_core::DeploymentId;
+use hotswap_runner::Deployments;
+use hotswap_runner::deployments::Error;
+use hotswap_signalr::HubError;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::live::feed::{Channel, Channels, Offset, ResumePosition, subscription_response};
+
+/// The maximum number of items per read.
+const PAGE_SIZE: usize = 64;
+
+/// One stream. The channel stays open until it is dropped.
+struct DeploymentStream {
+    channels: Arc<Channels>,
+    id: DeploymentId,
+    channel: Arc<Channel>,
+    epoch: String,
+    /// The offset of the last item.
+    offset: Offset,
+    /// `None` only while this is dropped.
+    last_offset: Option<watch::Receiver<Offset>>,
+}
+
+/// Opens a stream. Its first item is the subscription; it completes after the last
+/// notification of the deployment.
+///
+/// # Errors
+/// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+pub(super) async fn stream_deployment(
+    channels: Arc<Channels>,
+    deployments: &Deployments,
+    id: DeploymentId,
+    resume: Option<ResumePosition>,
+) -> Result<impl Stream<Item = Result<Value, HubError>> + Send + use<>, Error> {
+    let epoch = deployments.epoch().to_owned();
+    let (channel, start, snapshot, last_offset) = loop {
+        let channel = channels.get_or_open(id, deployments).await?;
+        // Its last subscriber may have left just now.
+        if let Ok((start, snapshot, last_offset)) = channel.watch(&epoch, resume.as_ref()) {
+            break (channel, start, snapshot, last_offset);
+        }
+        tokio::task::yield_now().await;
+    };
+    let response = subscription_response(&epoch, start, snapshot);
+    let first = to_item("Subscribed", response);
+    let state = DeploymentStream {
+        channels,
+        id,
+        channel,
+        epoch,
+        offset: start.offset,
+        last_offset: Some(last_offset),
+    };
+    let rest = stream::unfold(Some(state), |state| async move {
+        let mut state = state?;
+        let (items, is_last) = state.next().await;
+        let next_state = (!is_last).then_some(state);
+        Some((stream::iter(items).map(Ok), next_state))
+    });
+    Ok(stream::iter([Ok(first)]).chain(rest.flatten()))
+}
+
+impl DeploymentStream {
+    /// The next items, and whether these are the last.
+    async fn next(&mut self) -> (Vec<Value>, bool) {
+        loop {
+            if let Some(last_offset) = &mut self.last_offset {
+                // Marked before the read, so that `changed` sees what comes after it.
+                last_offset.mark_unchanged();
+            }
+            let notifications = self.channel.notifications_after(self.offset, PAGE_SIZE);
+            let Some((notifications, is_last)) = notifications else {
+                return (vec![self.restart()], false);
+            };
+            if let Some(newest) = notifications.last() {
+                self.offset = newest.offset;
+            }
+            let items: Vec<_> = notifications
+                .iter()
+                .map(|notification| {
+                    let argument = notification.message.argument();
+                    to_item(notification.target, argument.cloned().unwrap_or_default())
+                })
+                .collect();
+            if is_last || !items.is_empty() {
+                return (items, is_last);
+            }
+            let has_changed = match &mut self.last_offset {
+                Some(last_offset) => last_offset.changed().await.is_ok(),
+                None => false,
+            };
+            if !has_changed {
+                return (Vec::new(), true);
+            }
+        }
+    }
+
+    /// Starts over with a snapshot: the client reads so slowly that notifications it missed
+    /// were discarded.
+    fn restart(&mut self) -> Value {
+        match self.channel.watch(&self.epoch, None) {
+            Ok((start, snapshot, last_offset)) => {
+                self.offset = start.offset;
+                self.last_offset = Some(last_offset);
+                let response = subscription_response(&self.epoch, start, snapshot);
+                to_item("Subscribed", response)
+            }
+            // Unreachable: the receiver keeps the channel open.
+            Err(_) => Value::Null,
+        }
+    }
+}
+
+impl Drop for DeploymentStream {
+    fn drop(&mut self) {
+        // Before the check, which counts receivers.
+        self.last_offset = None;
+        self.channels.close_if_unused(self.id, &self.channel);
+    }
+}
+
+fn to_item(target: &str, argument: Value) -> Value {
+    json!({ "target": target, "argument": argument })
+}

@@ -1,0 +1,102 @@
+//! Checks of a soak, and their results.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits on one metric of the new version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// `error-rate`, `latency-p50`, `latency-p95`, `latency-p99`, `cpu` or `memory`.
+    pub metric: String,
+    /// Highest allowed value, in the metric's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// Highest allowed increase over the baseline, as a fraction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_increase: Option<f64>,
+    /// An increase below this never fails, in the metric's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_increase: Option<f64>,
+}
+
+/// The result of a check or of a whole soak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Judgement {
+    /// There are enough samples, and no evidence against the new version.
+    Pass,
+    /// A limit is exceeded beyond reasonable doubt.
+    Fail,
+    /// There are too few samples, or the check cannot be judged.
+    Inconclusive,
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// The check, as the strategy asked for it.
+    pub check: Check,
+    /// Its result.
+    pub judgement: Judgement,
+    /// The metric's value on the new version, if there is one.
+    pub canary: Option<f64>,
+    /// The metric's value on the previous version, if there is one.
+    pub baseline: Option<f64>,
+    /// Requests, or readings of a gauge, of the new version.
+    pub canary_samples: u64,
+    /// Requests, or readings of a gauge, of the previous version.
+    pub baseline_samples: u64,
+    /// One sentence for people: what was compared, and why it passed or failed.
+    pub reason: String,
+}
+
+/// The result of a soak.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// `Fail` if any finding failed, else `Inconclusive` if any was, else `Pass`.
+    pub judgement: Judgement,
+    /// One for each check, in the same order.
+    pub findings: Vec<Finding>,
+}
+
+impl Check {
+    /// Whether its limits are neither NaN nor infinite. JSON, and so the journal, cannot hold
+    /// such numbers.
+    pub fn is_finite(&self) -> bool {
+        [self.max, self.max_increase, self.min_increase]
+            .into_iter()
+            .flatten()
+            .all(f64::is_finite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Replay compares a call with the journal. A number that JSON changed slightly would
+    /// look like a different call.
+    #[test]
+    fn numbers_survive_json_unchanged() {
+        let mut number = 0.1_f64;
+        for _ in 0..10_000 {
+            number = f64::from_bits(number.to_bits().wrapping_mul(6_364_136_223_846_793_005) >> 2);
+            let check = Check {
+                metric: "error-rate".into(),
+                max: Some(number),
+                max_increase: None,
+                min_increase: None,
+            };
+            if check.is_finite() {
+                let json = serde_json::to_string(&check).unwrap();
+                assert_eq!(
+                    serde_json::from_str::<Check>(&json).unwrap(),
+                    check,
+                    "{json}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What a driver needs of a journal to continue its deployment: a pure fold over the events.
+//!
+//! [`ReplayState`] is the whole fold. [`JournalTail`] is the part that still changes while
+//! the deployment runs. [`CallReplay`] answers the calls of a strategy that runs again.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::{
+    Answer, Call, Cause, CauseKind, Class, Decision, Event, EventBody, Header, IllegalTransition,
+    Lifecycle, Node, NodeId, NodeReading, Timestamp,
+};
+
+/// Characters of a call's arguments in a message: the start identifies the call.
+const SHOWN_CHARACTERS: usize = 200;
+
+/// What the events of one journal add up to for the engine that drives the deployment.
+///
+/// Events and calls are moved in, not cloned: a journal holds up to ten thousand calls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplayState {
+    /// The request.
+    pub header: Box<Header>,
+    /// Where the journal ends, and the signals that are still pending there.
+    pub tail: JournalTail,
+    /// When the engine stops waiting for the approval to start, where it asked for one.
+    pub gate_due: Option<Timestamp>,
+    /// The nodes of the plan. Empty before it is made.
+    pub nodes: Vec<Node>,
+    /// When the plan was made.
+    pub planned_at: Option<Timestamp>,
+    /// The calls of the strategy, in order.
+    pub calls: VecDeque<RecordedCall>,
+    /// Nodes that some call changed, or may have: an intent counts even without an answer.
+    pub touched: BTreeSet<NodeId>,
+    /// Since when the deployment is being reverted.
+    pub reverting_since: Option<Timestamp>,
+}
+
+/// A call in the journal, with what was recorded of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedCall {
+    /// The call.
+    pub request: Call,
+    /// When it was made.
+    pub at: Timestamp,
+    /// When its wait ends, for a call that waits.
+    pub due: Option<Timestamp>,
+    /// The counters of the nodes when it was made, for a soak.
+    pub readings: Vec<NodeReading>,
+    /// The answer. `None` where the engine stopped before it was journaled.
+    pub answer: Option<Answer>,
+}
+
+/// Where a journal ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournalTail {
+    /// The sequence number of the next event.
+    pub next_seq: u64,
+    /// The deployment's lifecycle after the last event.
+    pub lifecycle: Lifecycle,
+    /// What people asked for.
+    pub signals: Signals,
+}
+
+/// What people asked of a deployment and its driver has not acted on yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// Set once an abort is requested.
+    pub abort: Option<Cause>,
+    /// The newest decision. An answer or a plan after it clears it, so that a late decision
+    /// on one question does not answer the next.
+    pub decision: Option<Decision>,
+}
+
+/// Answers the calls of a strategy from the journal, as far as it goes.
+#[derive(Debug)]
+pub struct CallReplay {
+    recorded: VecDeque<RecordedCall>,
+    next_number: u32,
+}
+
+/// What a driver has to do for a call.
+#[derive(Debug, PartialEq)]
+pub enum ReplayedCall {
+    /// Nothing: the journal holds the answer.
+    Answered(Answer),
+    /// Execute it, maybe for the second time: the journal holds the intent alone.
+    Unanswered {
+        /// The number of the call.
+        number: u32,
+        /// The intent.
+        call: RecordedCall,
+    },
+    /// Journal and execute it: the journal ends before it.
+    New {
+        /// The number of the call.
+        number: u32,
+        /// The call.
+        request: Call,
+    },
+}
+
+impl ReplayState {
+    /// Folds the events of a journal, or its first ones; see [`Self::apply`] for the rest.
+    ///
+    /// # Errors
+    /// Where there is none, the first is not the request, or one cannot follow those
+    /// before it.
+    pub fn fold(events: impl IntoIterator<Item = Event>) -> Result<Self, IllegalTransition> {
+        let mut events = events.into_iter();
+        let first = events
+            .next()
+            .ok_or_else(|| IllegalTransition::new("the journal is empty"))?;
+        let EventBody::Requested(header) = first.body else {
+            return Err(IllegalTransition::new("a journal begins with the request"));
+        };
+        let mut state = Self {
+            header,
+            tail: JournalTail {
+                next_seq: first.seq + 1,
+                lifecycle: Lifecycle::BEGINNING,
+                signals: Signals::default(),
+            },
+            gate_due: None,
+            nodes: Vec::new(),
+            planned_at: None,
+            calls: VecDeque::new(),
+            touched: BTreeSet::new(),
+            reverting_since: None,
+        };
+        events.try_for_each(|event| state.apply(event))?;
+        Ok(state)
+    }
+
+    /// Applies the next event.
+    ///
+    /// # Errors
+    /// Where it is not the next one, or cannot follow. The state is then unchanged.
+    pub fn apply(&mut self, event: Event) -> Result<(), IllegalTransition> {
+        self.tail.apply(&event)?;
+        match event.body {
+            EventBody::Gated { due, .. } => self.gate_due = Some(due),
+            EventBody::Planned { nodes } => {
+                self.nodes = nodes;
+                self.planned_at = Some(event.at);
+            }
+            EventBody::Called {
+                request,
+                due,
+                readings,
+                answer,
+                ..
+            } => {
+                self.touched.extend(request.changes().iter().cloned());
+                self.calls.push_back(RecordedCall {
+                    request,
+                    at: event.at,
+                    due,
+                    readings,
+                    answer,
+                });
+            }
+            EventBody::Answered { call, answer } => {
+                if let Some(recorded) = self.calls.get_mut(call as usize) {
+                    recorded.answer = Some(answer);
+                }
+            }
+            EventBody::Reverting { .. } => self.reverting_since = Some(event.at),
+            EventBody::Requested(_)
+            | EventBody::Decided { .. }
+            | EventBody::Paused { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::AbortRequested { .. }
+            | EventBody::Settling
+            | EventBody::Ended { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// When the policy ends the deployment. [`Timestamp::MAX`] before it is planned.
+    pub fn deadline(&self) -> Timestamp {
+        self.planned_at
+            .map_or(Timestamp::MAX, |at| at + self.header.policy.deadline)
+    }
+
+    /// Removes and returns the last call, with its number, where it still waits and is due
+    /// after `moment`. Such a wait continues without running the strategy again.
+    pub fn take_wait_due_after(&mut self, moment: Timestamp) -> Option<(u32, RecordedCall)> {
+        let call = self.calls.pop_back_if(|call| {
+            call.answer.is_none() && call.due.is_some_and(|due| due > moment)
+        })?;
+        Some((self.calls.len() as u32, call))
+    }
+}
+
+impl JournalTail {
+    /// Applies the next event.
+    ///
+    /// # Errors
+    /// Where it is not the next one, or cannot follow. The tail is then unchanged.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
+        if event.seq != self.next_seq {
+            let (next, seq) = (self.next_seq, event.seq);
+            return Err(IllegalTransition::new(format!(
+                "event {next} comes next, and this is {seq}"
+            )));
+        }
+        self.lifecycle = self.lifecycle.next(&event.body)?;
+        self.next_seq += 1;
+        self.signals.apply(&event.body);
+        Ok(())
+    }
+}
+
+impl Signals {
+    /// Applies an event that is in the journal.
+    pub fn apply(&mut self, body: &EventBody) {
+        match body {
+            EventBody::AbortRequested { by, reason } => {
+                let reason = reason.as_ref().map(|reason| format!(": {reason}"));
+                let message = format!("aborted by {by}{}", reason.unwrap_or_default());
+                self.abort = Some(Cause::new(CauseKind::Abort, message));
+            }
+            EventBody::Decided { decision } => self.decision = Some(decision.clone()),
+            EventBody::Answered { .. } | EventBody::Planned { .. } => self.decision = None,
+            EventBody::Requested(_)
+            | EventBody::Gated { .. }
+            | EventBody::Called { .. }
+            | EventBody::Paused { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::Settling
+            | EventBody::Reverting { .. }
+            | EventBody::Ended { .. } => {}
+        }
+    }
+}
+
+impl CallReplay {
+    /// Replays these calls, which are all the calls of a journal.
+    pub fn new(recorded: VecDeque<RecordedCall>) -> Self {
+        Self {
+            recorded,
+            next_number: 0,
+        }
+    }
+
+    /// Takes the next call of the strategy.
+    ///
+    /// # Errors
+    /// [`CauseKind::Mismatch`] where the journal holds another call at this place.
+    pub fn next(&mut self, request: Call) -> Result<ReplayedCall, Cause> {
+        let number = self.next_number;
+        self.next_number += 1;
+        let Some(call) = self.recorded.pop_front() else {
+            return Ok(ReplayedCall::New { number, request });
+        };
+        if call.request != request {
+            return Err(mismatch(format!(
+                "on replay the strategy made a different call: call {number} is {} in the \
+                 journal and was {} now",
+                describe(&call.request),
+                describe(&request),
+            )));
+        }
+        Ok(match call.answer {
+            Some(answer) => ReplayedCall::Answered(answer),
+            None if request.class() == Class::Note => ReplayedCall::Answered(Answer::Done),
+            None => ReplayedCall::Unanswered { number, call },
+        })
+    }
+
+    /// Checks that a strategy that has returned made every call in the journal.
+    ///
+    /// # Errors
+    /// [`CauseKind::Mismatch`] where it did not.
+    pub fn check_finished(&self) -> Result<(), Cause> {
+        let Some(call) = self.recorded.front() else {
+            return Ok(());
+        };
+        Err(mismatch(format!(
+            "on replay the strategy ended before call {}, which is {} in the journal",
+            self.next_number,
+            describe(&call.request),
+        )))
+    }
+}
+
+fn mismatch(what: String) -> Cause {
+    let message = format!("{what}; the strategy is not deterministic");
+    Cause::new(CauseKind::Mismatch, message)
+}
+
+/// The call with the start of its arguments, for a message.
+fn describe(call: &Call) -> String {
+    let arguments = serde_json::to_value(call).ok();
+    let arguments = arguments.and_then(|mut value| Some(value.get_mut("arguments")?.take()));
+    let text = arguments
+        .map(|value| format!(" {value}"))
+        .unwrap_or_default();
+    let end = text
+        .char_indices()
+        .nth(SHOWN_CHARACTERS)
+        .map_or(text.len(), |(index, _)| index);
+    let ellipsis = if end < text.len() { "…" } else { "" };
+    format!("{}{}{ellipsis}", call.name(), &text[..end])
+}
+
+#[cfg(test)]
+mod tests;

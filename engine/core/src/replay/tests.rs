@@ -1,0 +1,356 @@
+use super::*;
+use crate::{
+    Digest, Environment, Health, HttpProbe, Level, ModuleVersion, NodeFailure, Outcome, Policy,
+    Requester, Step, StrategyRef,
+};
+
+fn header() -> Header {
+    let environment: Environment = "production".parse().unwrap();
+    Header {
+        id: crate::DeploymentId::from_bytes([7; 16]),
+        module: ModuleVersion {
+            name: "hello".parse().unwrap(),
+            version: "2.0.0".parse().unwrap(),
+            digest: Digest::of(b"hello"),
+        },
+        policy: Policy::default_for(&environment),
+        environment,
+        strategy: StrategyRef {
+            name: "canary".parse().unwrap(),
+            version: "0.1.0".into(),
+            digest: Digest::of(b"canary"),
+            wit: "0.1.0".parse().unwrap(),
+        },
+        config: serde_json::json!({}),
+        requester: Requester {
+            email: "ada@example.com".into(),
+            subject: "ada".into(),
+        },
+        description: None,
+        metadata: std::collections::BTreeMap::new(),
+        require_approval: false,
+        rollback_of: None,
+        trace: None,
+    }
+}
+
+fn second(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1000)
+}
+
+/// Event `seq`, appended `seq` seconds after the epoch.
+fn event(seq: u64, body: EventBody) -> Event {
+    Event {
+        seq,
+        position: seq + 1,
+        at: second(seq),
+        body,
+    }
+}
+
+/// The fold of a journal with these bodies after the request.
+fn fold(bodies: Vec<EventBody>) -> ReplayState {
+    let all = std::iter::once(EventBody::Requested(Box::new(header()))).chain(bodies);
+    ReplayState::fold((0..).zip(all).map(|(seq, body)| event(seq, body))).unwrap()
+}
+
+fn ids(names: &[&str]) -> Vec<NodeId> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn planned() -> EventBody {
+    let node = |id| Node {
+        id,
+        zone: None,
+        labels: std::collections::BTreeMap::new(),
+        health: Health::Passing,
+        active: None,
+    };
+    EventBody::Planned {
+        nodes: ids(&["a", "b"]).into_iter().map(node).collect(),
+    }
+}
+
+fn called(call: u32, request: Call) -> EventBody {
+    EventBody::Called {
+        call,
+        request,
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    }
+}
+
+fn called_until(call: u32, request: Call, due: Timestamp) -> EventBody {
+    EventBody::Called {
+        call,
+        request,
+        due: Some(due),
+        readings: Vec::new(),
+        answer: None,
+    }
+}
+
+fn answered(call: u32, answer: Answer) -> EventBody {
+    EventBody::Answered { call, answer }
+}
+
+fn decided(by: &str) -> EventBody {
+    EventBody::Decided {
+        decision: Decision {
+            approved: true,
+            by: by.into(),
+            comment: None,
+        },
+    }
+}
+
+fn stage(names: &[&str]) -> Call {
+    Call::Stage { nodes: ids(names) }
+}
+
+fn sleep() -> Call {
+    Call::Sleep { span: 60_000 }
+}
+
+fn approval() -> Call {
+    Call::Approval {
+        prompt: "go on?".into(),
+        timeout: 60_000,
+    }
+}
+
+fn log(message: &str) -> Call {
+    Call::Log {
+        level: Level::Info,
+        message: message.into(),
+    }
+}
+
+#[test]
+fn recorded_calls_are_answered_and_later_ones_are_new() {
+    let failures = vec![NodeFailure {
+        node: "a".parse().unwrap(),
+        error: crate::NodeError::Unhealthy("404".into()),
+    }];
+    let state = fold(vec![
+        planned(),
+        called(0, log("begin")),
+        called(1, stage(&["a"])),
+        answered(1, Answer::Nodewise(failures.clone())),
+    ]);
+    let mut replay = CallReplay::new(state.calls);
+    assert_eq!(
+        replay.next(log("begin")),
+        Ok(ReplayedCall::Answered(Answer::Done)),
+        "a note has no answer in the journal"
+    );
+    assert_eq!(
+        replay.next(stage(&["a"])),
+        Ok(ReplayedCall::Answered(Answer::Nodewise(failures)))
+    );
+    replay.check_finished().unwrap();
+    assert_eq!(
+        replay.next(Call::Now),
+        Ok(ReplayedCall::New {
+            number: 2,
+            request: Call::Now
+        })
+    );
+}
+
+#[test]
+fn a_different_call_is_a_mismatch_that_names_both() {
+    let state = fold(vec![
+        planned(),
+        called(0, log("begin")),
+        called(1, stage(&["a"])),
+    ]);
+    let mut replay = CallReplay::new(state.calls);
+    replay.next(log("begin")).unwrap();
+    let cause = replay.next(stage(&["b"])).unwrap_err();
+    assert_eq!(cause.kind, CauseKind::Mismatch);
+    assert_eq!(
+        cause.message,
+        "on replay the strategy made a different call: call 1 is fleet.stage {\"nodes\":[\"a\"]} \
+         in the journal and was fleet.stage {\"nodes\":[\"b\"]} now; the strategy is not \
+         deterministic"
+    );
+}
+
+#[test]
+fn a_strategy_that_ends_before_its_recorded_calls_is_a_mismatch() {
+    let state = fold(vec![
+        planned(),
+        called(0, log("begin")),
+        called(1, Call::Now),
+    ]);
+    let mut replay = CallReplay::new(state.calls);
+    replay.next(log("begin")).unwrap();
+    let cause = replay.check_finished().unwrap_err();
+    assert_eq!(cause.kind, CauseKind::Mismatch);
+    assert_eq!(
+        cause.message,
+        "on replay the strategy ended before call 1, which is control.now in the journal; the \
+         strategy is not deterministic"
+    );
+}
+
+#[test]
+fn long_arguments_are_cut_between_characters() {
+    let shown = describe(&log(&"é".repeat(1000)));
+    assert!(shown.starts_with("control.log {") && shown.ends_with("é…"));
+    assert_eq!(
+        shown.chars().count(),
+        "control.log".len() + SHOWN_CHARACTERS + 1
+    );
+}
+
+#[test]
+fn an_intent_without_an_answer_is_unanswered_and_its_nodes_are_touched() {
+    let probe = Call::Probe {
+        nodes: ids(&["c"]),
+        request: HttpProbe {
+            path: "/".into(),
+            expect_status: 200,
+            expect_body: None,
+            timeout: 1000,
+        },
+    };
+    let state = fold(vec![
+        planned(),
+        called(0, stage(&["a"])),
+        answered(0, Answer::Nodewise(Vec::new())),
+        called(1, probe.clone()),
+        answered(1, Answer::Nodewise(Vec::new())),
+        called(2, Call::Promote { nodes: ids(&["b"]) }),
+    ]);
+    assert!(state.touched.iter().eq(&ids(&["a", "b"])));
+    let mut replay = CallReplay::new(state.calls);
+    replay.next(stage(&["a"])).unwrap();
+    replay.next(probe).unwrap();
+    let replayed = replay.next(Call::Promote { nodes: ids(&["b"]) }).unwrap();
+    let ReplayedCall::Unanswered { number: 2, call } = replayed else {
+        panic!("{replayed:?}");
+    };
+    assert_eq!((call.at, call.answer), (second(6), None));
+}
+
+#[test]
+fn an_open_wait_can_be_taken_while_it_is_due_late_enough() {
+    let bodies = || {
+        let waits = called_until(1, sleep(), second(63));
+        vec![planned(), called(0, log("begin")), waits]
+    };
+    let mut state = fold(bodies());
+    assert_eq!(state.take_wait_due_after(second(63)), None);
+    assert_eq!(state.calls.len(), 2);
+    let (number, call) = state.take_wait_due_after(second(62)).unwrap();
+    assert_eq!((number, call.request), (1, sleep()));
+    assert_eq!((call.at, call.due), (second(3), Some(second(63))));
+
+    let over = [bodies(), vec![answered(1, Answer::Done)]].concat();
+    assert_eq!(fold(over).take_wait_due_after(second(0)), None);
+    let write = vec![planned(), called(0, stage(&["a"]))];
+    assert_eq!(fold(write).take_wait_due_after(second(0)), None);
+}
+
+#[test]
+fn a_decision_answers_only_the_question_before_it() {
+    let asked = vec![planned(), called_until(0, approval(), second(62))];
+    let in_time = [asked, vec![decided("ada")]].concat();
+    let state = fold(in_time.clone());
+    let decision = state.tail.signals.decision.expect("a decision");
+    assert_eq!(decision.by, "ada");
+
+    // The engine stopped waiting before it read the decision.
+    let late = [in_time, vec![answered(0, Answer::Done)]].concat();
+    let next = called_until(1, approval(), second(65));
+    let state = fold([late, vec![next]].concat());
+    assert_eq!(state.tail.signals.decision, None);
+    assert_eq!(state.tail.lifecycle.step, Step::Asking);
+}
+
+#[test]
+fn the_approval_to_start_is_cleared_by_the_plan() {
+    let prompt = "roll out?".into();
+    let due = second(100);
+    let approved = vec![EventBody::Gated { prompt, due }, decided("ada")];
+    let state = fold(approved.clone());
+    assert_eq!(state.gate_due, Some(due));
+    assert!(state.tail.signals.decision.is_some());
+    assert_eq!(state.tail.lifecycle.step, Step::Approved);
+    let state = fold([approved, vec![planned()]].concat());
+    assert_eq!(state.tail.signals.decision, None);
+}
+
+#[test]
+fn an_abort_names_its_requester_and_the_reason() {
+    for (reason, message) in [
+        (None, "aborted by ada"),
+        (
+            Some("wrong version".to_owned()),
+            "aborted by ada: wrong version",
+        ),
+    ] {
+        let by = "ada".to_owned();
+        let state = fold(vec![planned(), EventBody::AbortRequested { by, reason }]);
+        let expected = Cause::new(CauseKind::Abort, message);
+        assert_eq!(state.tail.signals.abort, Some(expected));
+        assert!(state.tail.lifecycle.aborting);
+    }
+}
+
+#[test]
+fn pause_and_resume_change_the_tail_alone() {
+    let by = || "ada".to_owned();
+    let paused = vec![planned(), EventBody::Paused { by: by() }];
+    let state = fold(paused.clone());
+    assert!(state.tail.lifecycle.paused);
+    assert_eq!(state.tail.next_seq, 3);
+    let resumed = fold([paused, vec![EventBody::Resumed { by: by() }]].concat());
+    assert!(!resumed.tail.lifecycle.paused);
+    assert_eq!(resumed.calls, state.calls);
+}
+
+#[test]
+fn the_deadline_counts_from_the_plan() {
+    let state = fold(Vec::new());
+    assert_eq!(state.deadline(), Timestamp::MAX);
+    let state = fold(vec![planned(), called(0, Call::Now)]);
+    let allowed = state.header.policy.deadline;
+    assert_eq!(state.deadline(), second(1) + allowed);
+}
+
+#[test]
+fn reverting_keeps_its_start_to_the_end() {
+    let cause = Cause::new(CauseKind::Trap, "crashed");
+    let outcome = Outcome::RolledBack;
+    let failures = Vec::new();
+    let state = fold(vec![
+        planned(),
+        EventBody::Reverting { cause },
+        EventBody::Ended { outcome, failures },
+    ]);
+    assert_eq!(state.reverting_since, Some(second(2)));
+    assert_eq!(state.tail.lifecycle.step, Step::Ended(outcome));
+}
+
+#[test]
+fn a_journal_without_its_request_or_with_a_gap_is_rejected() {
+    let fold = |events| ReplayState::fold(events).unwrap_err().to_string();
+    assert_eq!(fold(Vec::new()), "the journal is empty");
+    let first = event(0, EventBody::Settling);
+    assert_eq!(fold(vec![first]), "a journal begins with the request");
+    let request = event(0, EventBody::Requested(Box::new(header())));
+    let gap = vec![request, event(2, planned())];
+    assert_eq!(fold(gap), "event 1 comes next, and this is 2");
+}
+
+#[test]
+fn an_event_that_cannot_follow_leaves_the_state_unchanged() {
+    let mut state = fold(vec![planned()]);
+    let before = state.clone();
+    assert!(state.apply(event(2, decided("ada"))).is_err());
+    assert_eq!(state, before);
+}

@@ -1,0 +1,160 @@
+//! The HTTP client for the nodes, with retries.
+
+use std::time::Duration;
+
+use hotswap_common::Backoff;
+use hotswap_core::{NodeError, NodeId};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Url, redirect};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::response::{Response, unreachable};
+use crate::{Options, Registry};
+
+/// Maximum size of a response: a status with some ten thousand histogram buckets.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// Idle connections kept for each node. Orders, readings and probes of a node run
+/// concurrently, rarely more.
+const MAX_IDLE_CONNECTIONS: usize = 4;
+
+/// Delays between attempts to reach a node.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(25);
+const MAX_RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// Why the client for the nodes could not be set up: the step that failed, and its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}")]
+pub struct SetupError {
+    /// The step that failed.
+    pub step: SetupStep,
+    /// Its cause.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A step of setting up the client for the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SetupStep {
+    /// Putting the node token into an HTTP header.
+    #[error("the node token cannot be sent in a header; use visible ASCII characters")]
+    Token,
+    /// Creating the HTTP client.
+    #[error("the HTTP client for the nodes could not be created")]
+    Client,
+}
+
+/// A request to a node's control API.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    /// Segments of the path.
+    pub(super) path: &'a [&'a str],
+    pub(super) body: Option<Vec<u8>>,
+    /// For one attempt, up to the end of the response.
+    pub(super) timeout: Duration,
+    /// How long to retry while the node is unreachable.
+    pub(super) retry_for: Duration,
+}
+
+/// Sends requests to the nodes of a registry. One client for all nodes, so that they share
+/// its resources.
+pub(super) struct NodeClient {
+    registry: Registry,
+    http: reqwest::Client,
+}
+
+impl NodeClient {
+    pub(super) fn new(
+        registry: Registry,
+        token: &str,
+        options: &Options,
+    ) -> Result<Self, SetupError> {
+        let mut authorization =
+            HeaderValue::try_from(format!("Bearer {token}")).map_err(|source| SetupError {
+                step: SetupStep::Token,
+                source: source.into(),
+            })?;
+        authorization.set_sensitive(true);
+        let http = reqwest::Client::builder()
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization)]))
+            .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(options.connect_timeout)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+            // The token is for the node alone: send it nowhere else.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|source| SetupError {
+                step: SetupStep::Client,
+                source: source.into(),
+            })?;
+        Ok(Self { registry, http })
+    }
+
+    /// Sends a request. While the node is unreachable, retries for `request.retry_for`. Looks
+    /// its address up for each attempt: a node may come back at another one.
+    pub(super) async fn send(
+        &self,
+        node: &NodeId,
+        request: Request<'_>,
+    ) -> Result<Response, NodeError> {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
+        loop {
+            let reason = match self.send_once(node, &request).await {
+                Err(NodeError::Unreachable(reason)) => reason,
+                result => return result,
+            };
+            let delay = backoff.next_delay();
+            if start.elapsed() + delay >= request.retry_for {
+                return Err(NodeError::Unreachable(reason));
+            }
+            tracing::debug!(%node, reason, ?delay, "node is unreachable, retrying");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn send_once(&self, node: &NodeId, request: &Request<'_>) -> Result<Response, NodeError> {
+        let base = self.registry.control_url(node).ok_or_else(|| {
+            NodeError::Unreachable("no node of this name is registered".to_owned())
+        })?;
+        let mut builder = self
+            .http
+            .request(request.method.clone(), join(base, request.path))
+            .timeout(request.timeout);
+        if let Some(body) = &request.body {
+            builder = builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        let to_node_error = |error| unreachable(error, request.timeout);
+        let mut response = builder.send().await.map_err(to_node_error)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(to_node_error)? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(NodeError::Other(format!(
+                    "its answer is larger than {MAX_BODY_BYTES} bytes; is another program \
+                     listening at its address?"
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, body })
+    }
+}
+
+/// Encodes the body of a request.
+pub(super) fn to_json(body: &impl Serialize) -> Result<Vec<u8>, NodeError> {
+    serde_json::to_vec(body)
+        .map_err(|error| NodeError::Other(format!("the request could not be encoded: {error}")))
+}
+
+/// Appends segments to a URL. Registered addresses have a host, so they can have a path.
+fn join(mut base: Url, path: &[&str]) -> Url {
+    if let Ok(mut segments) = base.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    base
+}

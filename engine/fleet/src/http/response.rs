@@ -1,0 +1,83 @@
+//! What a node's HTTP response means, or a missing one.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use hotswap_core::NodeError;
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Maximum number of characters of a node's own error message that are passed on.
+const MAX_DETAIL_CHARS: usize = 500;
+
+/// A node's response.
+pub(super) struct Response {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+impl Response {
+    /// Parses the body of a successful response.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, NodeError> {
+        self.check_status()?;
+        serde_json::from_slice(&self.body).map_err(|error| {
+            NodeError::Other(format!(
+                "its answer cannot be parsed ({error}); is it a node of this version?"
+            ))
+        })
+    }
+
+    /// Fails unless the status is a success. [`NodeError::Refused`] if the request is at fault.
+    pub(super) fn check_status(&self) -> Result<(), NodeError> {
+        if self.status.is_success() {
+            return Ok(());
+        }
+        let detail = self.problem_detail();
+        Err(match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => NodeError::Refused(
+                "it does not accept this engine's node token; start both with the same token"
+                    .to_owned(),
+            ),
+            status if status.is_client_error() => {
+                NodeError::Refused(detail.unwrap_or_else(|| format!("it answered {status}")))
+            }
+            status => NodeError::Other(match detail {
+                Some(detail) => format!("it answered {status}: {detail}"),
+                None => format!("it answered {status}"),
+            }),
+        })
+    }
+
+    /// The detail of an RFC 9457 problem, or else its title. Lenient, unlike parsing a
+    /// [`hotswap_protocol::Problem`]: a proxy on the way may leave members out.
+    fn problem_detail(&self) -> Option<String> {
+        let problem: Value = serde_json::from_slice(&self.body).ok()?;
+        let member = |name| problem.get(name).and_then(Value::as_str);
+        let printable = member("detail")
+            .or_else(|| member("title"))?
+            .chars()
+            .map(|letter| if letter.is_control() { ' ' } else { letter });
+        let detail: String = printable.take(MAX_DETAIL_CHARS).collect();
+        (!detail.trim().is_empty()).then_some(detail)
+    }
+}
+
+/// Explains a request without a response. Leaves the URL out: it adds nothing.
+pub(super) fn unreachable(error: reqwest::Error, timeout: Duration) -> NodeError {
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    NodeError::Unreachable(if error.is_connect() && error.is_timeout() {
+        "no connection in time".to_owned()
+    } else if error.is_connect() {
+        format!("no connection: {cause}")
+    } else if error.is_timeout() {
+        format!("no answer within {:.1} s", timeout.as_secs_f64())
+    } else if error.source().is_some() {
+        format!("the connection broke: {cause}")
+    } else {
+        "the connection broke".to_owned()
+    })
+}

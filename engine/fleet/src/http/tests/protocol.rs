@@ -1,0 +1,205 @@
+//! What the fleet sends, and what it makes of regular answers.
+
+use futures_util::future::join_all;
+use hotswap_core::{Action, Health, HttpProbe, NodeError};
+use serde_json::json;
+
+use super::fake_node::{FakeNode, FakeResponse, module_status, problem, unused_address};
+use super::*;
+use crate::{Error, Fleet};
+
+#[tokio::test]
+async fn orders_follow_the_protocol() {
+    let fake = FakeNode::start(|_, _| FakeResponse::Json(200, json!({}))).await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    let wire_version = json!({"version": "1.2.3", "digest": version().digest.to_string()});
+    for (action, expected) in [
+        (
+            Action::Stage(version()),
+            json!({"type": "stage", "version": wire_version}),
+        ),
+        (
+            Action::Shift {
+                version: version(),
+                percent: 30,
+            },
+            json!({"type": "shift", "version": wire_version, "percent": 30}),
+        ),
+        (
+            Action::Promote(version()),
+            json!({"type": "promote", "version": wire_version}),
+        ),
+        (
+            Action::Revert(Some(version())),
+            json!({"type": "revert", "to": wire_version}),
+        ),
+        (Action::Revert(None), json!({"type": "revert"})),
+        (Action::Settle, json!({"type": "settle"})),
+    ] {
+        fleet
+            .order(&node("node-0"), &order(action))
+            .await
+            .expect("done");
+        let request = fake.requests().pop().expect("a request");
+        assert_eq!(
+            request.line,
+            "PUT /v1/modules/shop/operations/7-stage%2Fnode%200"
+        );
+        assert_eq!(request.authorization, format!("Bearer {TOKEN}"));
+        assert_eq!(request.body["action"], expected);
+        assert_eq!(request.body["fence"], 42);
+        assert_eq!(
+            request.body["deployment"],
+            "07070707-0707-0707-0707-070707070707"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nodes_are_listed_with_their_active_version() {
+    let runs = FakeNode::start(|_, _| FakeResponse::Json(200, module_status(0))).await;
+    let empty = FakeNode::start(|_, _| problem(404, "no such module")).await;
+    let hangs = FakeNode::start(|_, _| FakeResponse::Hang).await;
+    let addresses = [
+        &runs.url,
+        &empty.url,
+        &hangs.url,
+        unused_address().await.as_str(),
+    ]
+    .map(str::to_owned);
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let (fleet, _) = fleet(&addresses).await;
+    let nodes = fleet
+        .nodes(&production(), &shop())
+        .await
+        .expect("there are some");
+    let found: Vec<_> = nodes
+        .iter()
+        .map(|node| (node.id.as_str(), node.health, node.active.clone()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("node-0", Health::Passing, Some(version())),
+            ("node-1", Health::Passing, None),
+            ("node-2", Health::Critical, None),
+            ("node-3", Health::Critical, None),
+        ]
+    );
+    assert_eq!(nodes[0].zone.as_deref(), Some("rack 7"));
+    assert_eq!(nodes[0].labels["tier"], "edge");
+    let staging: Environment = "staging".parse().expect("a name");
+    let none = fleet.nodes(&staging, &shop()).await.expect_err("no nodes");
+    assert_eq!(none, Error::NoNodes(staging));
+}
+
+#[tokio::test]
+async fn a_reading_holds_the_counters_of_the_node() {
+    let fake = FakeNode::start(|_, _| FakeResponse::Json(200, module_status(6))).await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    let reading = fleet
+        .read(&node("node-0"), &shop())
+        .await
+        .expect("it reads");
+    assert_eq!(reading.boot, "first");
+    assert_eq!(reading.cpu_millis, 77);
+    assert!(reading.at.millis() > 0);
+    let counters = &reading.versions[0];
+    assert_eq!(counters.digest, version().digest);
+    assert_eq!(
+        (counters.requests, counters.errors, counters.memory),
+        (6, 3, 4096)
+    );
+    assert_eq!(counters.cpu_micros, 250);
+    assert_eq!(counters.latency.pairs(), [(4, 5), (9, 1)]);
+}
+
+#[tokio::test]
+async fn many_readers_share_one_request() {
+    let fake =
+        FakeNode::start(|number, _| FakeResponse::Json(200, module_status(number as u64))).await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    let (id, module) = (node("node-0"), shop());
+    let all = join_all((0..500).map(|_| fleet.read(&id, &module))).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn reading_a_module_that_the_node_does_not_hold_is_refused() {
+    let fake = FakeNode::start(|_, _| problem(404, "no such module")).await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    let error = fleet
+        .read(&node("node-0"), &shop())
+        .await
+        .expect_err("none");
+    let expected = "it holds no version of module 'shop'".to_owned();
+    assert_eq!(error, NodeError::Refused(expected));
+}
+
+fn probe(timeout: u64) -> HttpProbe {
+    HttpProbe {
+        path: "/ready?full=1".to_owned(),
+        expect_status: 200,
+        expect_body: Some("green".to_owned()),
+        timeout,
+    }
+}
+
+#[tokio::test]
+async fn a_probe_is_repeated_until_the_answer_is_as_expected() {
+    let fake = FakeNode::start(|number, _| match number {
+        0 => FakeResponse::Reset,
+        1 => problem(503, "still starting"),
+        2 => FakeResponse::Json(200, json!({"status": 500, "body": "green"})),
+        3 => FakeResponse::Json(200, json!({"status": 200, "body": "red"})),
+        _ => FakeResponse::Json(200, json!({"status": 200, "body": "all green"})),
+    })
+    .await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    let good = fleet
+        .probe(&node("node-0"), &version(), &probe(20_000))
+        .await;
+    assert_eq!(good, Ok(()));
+    let requests = fake.requests();
+    assert_eq!(requests.len(), 5);
+    assert_eq!(requests[4].line, "POST /v1/modules/shop/probe");
+    assert_eq!(requests[4].body["path"], "/ready?full=1");
+    assert_eq!(requests[4].body["version"]["version"], "1.2.3");
+}
+
+#[tokio::test]
+async fn a_failing_probe_reports_the_last_answer() {
+    let fake =
+        FakeNode::start(|_, _| FakeResponse::Json(200, json!({"status": 503, "body": "red"})))
+            .await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    for timeout in [0, 200] {
+        let error = fleet
+            .probe(&node("node-0"), &version(), &probe(timeout))
+            .await;
+        let NodeError::Unhealthy(reason) = error.expect_err("never good") else {
+            panic!("it is unhealthy");
+        };
+        assert!(reason.contains("status 503, not 200"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_probe_ends_at_once() {
+    let fake = FakeNode::start(|_, _| problem(409, "version 1.2.3 is not staged")).await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    let error = fleet
+        .probe(&node("node-0"), &version(), &probe(60_000))
+        .await;
+    let expected = NodeError::Refused("version 1.2.3 is not staged".to_owned());
+    assert_eq!(error, Err(expected));
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_probe_of_a_stopped_node_is_unreachable() {
+    let (fleet, _) = fleet(&[&unused_address().await]).await;
+    let error = fleet.probe(&node("node-0"), &version(), &probe(100)).await;
+    assert!(matches!(error, Err(NodeError::Unreachable(_))), "{error:?}");
+}

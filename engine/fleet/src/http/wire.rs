@@ -1,0 +1,91 @@
+//! Conversions between the engine's types and those of the nodes' protocol.
+
+use hotswap_core::{
+    Action, Digest, Histogram, ModuleName, ModuleVersion, NodeError, NodeId, NodeReading,
+    Timestamp, VersionReading,
+};
+use hotswap_protocol as protocol;
+
+pub(super) fn to_wire_version(version: &ModuleVersion) -> protocol::Version {
+    protocol::Version {
+        version: version.version.to_string(),
+        digest: version.digest.to_string(),
+    }
+}
+
+pub(super) fn to_wire_action(action: &Action) -> protocol::Action {
+    match action {
+        Action::Stage(version) => protocol::Action::Stage(protocol::Stage {
+            version: to_wire_version(version),
+        }),
+        Action::Shift { version, percent } => protocol::Action::Shift(protocol::Shift {
+            version: to_wire_version(version),
+            percent: *percent,
+        }),
+        Action::Promote(version) => protocol::Action::Promote(protocol::Promote {
+            version: to_wire_version(version),
+        }),
+        Action::Revert(to) => protocol::Action::Revert(protocol::Revert {
+            to: to.as_ref().map(to_wire_version),
+        }),
+        Action::Settle => protocol::Action::Settle(protocol::Settle {}),
+    }
+}
+
+/// Fails if a node reports what is not a version or not a digest.
+pub(super) fn parse_version(
+    module: &ModuleName,
+    version: &protocol::Version,
+) -> Result<ModuleVersion, NodeError> {
+    Ok(ModuleVersion {
+        name: module.clone(),
+        version: semver::Version::parse(&version.version)
+            .map_err(|error| NodeError::Other(format!("it reports an invalid version: {error}")))?,
+        digest: parse_digest(version)?,
+    })
+}
+
+/// A node's counters for a module, read at `at`.
+pub(super) fn parse_reading(
+    node: &NodeId,
+    at: Timestamp,
+    status: protocol::ModuleStatus,
+) -> Result<NodeReading, NodeError> {
+    let versions: Result<_, _> = status
+        .versions
+        .into_iter()
+        .map(parse_version_reading)
+        .collect();
+    Ok(NodeReading {
+        node: node.clone(),
+        boot: status.boot,
+        at,
+        cpu_millis: status.cpu_millis,
+        versions: versions?,
+    })
+}
+
+fn parse_version_reading(status: protocol::VersionStatus) -> Result<VersionReading, NodeError> {
+    let pairs = status
+        .latency
+        .iter()
+        .map(|bucket| (bucket.bucket, bucket.count));
+    let latency = Histogram::from_pairs(pairs.collect()).ok_or_else(|| {
+        NodeError::Other("it reports latencies in invalid histogram buckets".to_owned())
+    })?;
+    Ok(VersionReading {
+        digest: parse_digest(&status.version)?,
+        requests: status.requests,
+        errors: status.errors,
+        cpu_micros: status.cpu_micros,
+        latency,
+        memory: status.memory_bytes,
+    })
+}
+
+fn parse_digest(version: &protocol::Version) -> Result<Digest, NodeError> {
+    version
+        .digest
+        .parse()
+        .map_err(|error| NodeError::Other(format!("it reports an invalid digest: {error}")))
+}

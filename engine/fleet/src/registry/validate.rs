@@ -1,0 +1,112 @@
+//! Validates what nodes report of themselves.
+
+use hotswap_core::{NodeId, Timestamp};
+use hotswap_protocol::Registration;
+use hotswap_store::NodeRecord;
+use reqwest::Url;
+
+use super::error::Error;
+
+// Lengths are in bytes. What nodes report is stored for good and shown in lists.
+const MAX_URL: usize = 512;
+const MAX_ZONE: usize = 128;
+const MAX_LABELS: usize = 64;
+const MAX_LABEL_KEY: usize = 128;
+const MAX_LABEL_VALUE: usize = 256;
+const MAX_REASON: usize = 512;
+
+/// Validates a registration. Returns its record and the URL of the node's control API.
+pub(super) fn validate_registration(
+    id: NodeId,
+    registration: Registration,
+    now: Timestamp,
+) -> Result<(NodeRecord, Url), Error> {
+    let environment =
+        registration
+            .environment
+            .parse()
+            .map_err(|error: hotswap_core::ParseError| {
+                Error::Invalid(format!("environment: {error}"))
+            })?;
+    let control_url = parse_control_url(&registration.control_url)?;
+    parse_url("dataUrl", &registration.data_url, &["http", "https"])?;
+    if let Some(zone) = &registration.zone {
+        check_length("zone", zone, MAX_ZONE)?;
+    }
+    if registration.labels.len() > MAX_LABELS {
+        let count = registration.labels.len();
+        return Err(Error::Invalid(format!(
+            "labels: there are {count}; give at most {MAX_LABELS}"
+        )));
+    }
+    for (key, value) in &registration.labels {
+        check_length("labels: a key", key, MAX_LABEL_KEY)?;
+        check_length("labels: a value", value, MAX_LABEL_VALUE)?;
+        if key.is_empty() {
+            return Err(Error::Invalid("labels: a key is empty; name it".to_owned()));
+        }
+    }
+    let record = NodeRecord {
+        id,
+        environment,
+        zone: registration.zone,
+        labels: registration.labels,
+        control_url: registration.control_url,
+        data_url: registration.data_url,
+        registered_at: now,
+    };
+    Ok((record, control_url))
+}
+
+/// Parses the URL of a node's control API. Only plain HTTP: the engine's client is built
+/// without TLS.
+pub(super) fn parse_control_url(text: &str) -> Result<Url, Error> {
+    parse_url("controlUrl", text, &["http"])
+}
+
+/// Truncates the reason that a node gives for its health.
+pub(super) fn truncate_reason(mut text: String) -> String {
+    if text.len() > MAX_REASON {
+        text.truncate(text.floor_char_boundary(MAX_REASON));
+        text.push('…');
+    }
+    text
+}
+
+fn parse_url(field: &str, text: &str, schemes: &[&str]) -> Result<Url, Error> {
+    check_length(field, text, MAX_URL)?;
+    let allowed = schemes.join(" or ");
+    // The error does not contain the text: it might hold a password.
+    let invalid = |reason: &str| {
+        Error::Invalid(format!(
+            "{field}: {reason}; write it as {allowed}://host:port"
+        ))
+    };
+    let url = Url::parse(text).map_err(|error| invalid(&format!("it is not a URL ({error})")))?;
+    if !schemes.contains(&url.scheme()) {
+        return Err(invalid(&format!(
+            "the scheme '{}' is not supported",
+            url.scheme()
+        )));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(invalid("it has no host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("it has a user name or a password"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid("it has a query or a fragment"));
+    }
+    Ok(url)
+}
+
+fn check_length(what: &str, text: &str, max: usize) -> Result<(), Error> {
+    let length = text.len();
+    if length <= max {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{what} is {length} bytes long; give at most {max}"
+    )))
+}

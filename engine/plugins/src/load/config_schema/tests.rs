@@ -1,0 +1,222 @@
+use serde_json::{Value, json};
+
+use super::{ConfigSchema, SchemaError};
+
+/// A schema as the SDK generates it: two settings, and an object with two more.
+fn canary() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "soak": { "description": "How long.", "type": "string", "pattern": "^[0-9]+s$", "default": "60s" },
+            "steps": {
+                "description": "Shares.", "default": [10, 100], "type": "array",
+                "items": { "type": "integer", "maximum": 100 }
+            },
+            "probe": {
+                "description": "What to ask.", "type": "object", "additionalProperties": false,
+                "default": { "path": "/" },
+                "properties": {
+                    "path": { "description": "Where.", "type": "string", "default": "/" },
+                    "status": { "description": "What.", "type": "integer", "default": 200 }
+                }
+            }
+        }
+    })
+}
+
+fn parse(schema: &Value) -> Result<ConfigSchema, String> {
+    ConfigSchema::parse(&schema.to_string()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn absent_properties_get_defaults_outer_objects_first() {
+    let schema = parse(&canary()).unwrap();
+    let all = json!({
+        "soak": "60s", "steps": [10, 100], "probe": { "path": "/", "status": 200 }
+    });
+    assert_eq!(schema.configure(None).unwrap(), all);
+    assert_eq!(schema.configure(Some(Value::Null)).unwrap(), all);
+    let config = json!({ "soak": "5s", "probe": { "status": 204 } });
+    assert_eq!(
+        schema.configure(Some(config)).unwrap(),
+        json!({ "soak": "5s", "steps": [10, 100], "probe": { "path": "/", "status": 204 } })
+    );
+}
+
+#[test]
+fn error_lists_every_problem() {
+    let schema = parse(&canary()).unwrap();
+    let config = json!({
+        "soak": 5, "steps": [10, 101], "probe": { "paht": "/", "status": "ok" }, "wait": 1
+    });
+    let error = schema.configure(Some(config)).unwrap_err();
+    let mut pointers: Vec<_> = error
+        .problems()
+        .iter()
+        .map(|problem| problem.pointer.as_str())
+        .collect();
+    pointers.sort_unstable();
+    assert_eq!(
+        pointers,
+        ["", "/probe", "/probe/status", "/soak", "/steps/1"]
+    );
+    let text = error.to_string();
+    for part in [
+        "/soak: 5 is not of type \"string\"",
+        "/steps/1: 101 is greater than the maximum of 100",
+        "/probe: unknown property paht; known are path, status",
+        "unknown property wait; known are probe, soak, steps",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn error_is_short_for_many_problems_and_long_values() {
+    let schema = parse(&canary()).unwrap();
+    let config = json!({ "soak": "x".repeat(1_000_000), "steps": vec![101; 1000] });
+    let error = schema.configure(Some(config)).unwrap_err().to_string();
+    assert!(error.len() < 12_000, "{}", error.len());
+    assert!(error.ends_with("; and 981 more"), "{error}");
+    let error = schema.configure(Some(json!("fast"))).unwrap_err();
+    assert_eq!(error.to_string(), "\"fast\" is not of type \"object\"");
+}
+
+#[test]
+fn references_within_the_document_are_resolved() {
+    let schema = parse(&json!({
+        "type": "object",
+        "properties": { "probe": { "$ref": "#/$defs/Probe", "default": {} } },
+        "$defs": { "Probe": {
+            "description": "What to ask.", "type": "object",
+            "properties": { "path": { "description": "Where.", "default": "/" } }
+        } }
+    }))
+    .unwrap();
+    assert_eq!(
+        schema.configure(None).unwrap(),
+        json!({ "probe": { "path": "/" } })
+    );
+}
+
+#[test]
+fn unusable_schema_is_rejected() {
+    let with = |name: &str, property: Value| {
+        let mut schema = canary();
+        schema["properties"][name] = property;
+        schema
+    };
+    let nested = |property: Value| {
+        let mut schema = canary();
+        schema["properties"]["probe"]["properties"]["body"] = property;
+        schema
+    };
+    let recursive = json!({
+        "type": "object",
+        "properties": { "a": { "$ref": "#", "description": "A.", "default": {} } }
+    });
+    for (schema, reason) in [
+        (json!([]), "the schema is not a JSON Schema of 2020-12"),
+        (json!(true), "the type of the schema must be \"object\""),
+        (
+            json!({ "type": "string" }),
+            "the type of the schema must be \"object\"",
+        ),
+        (
+            json!({ "type": 5 }),
+            "the schema is not a JSON Schema of 2020-12",
+        ),
+        (
+            json!({ "$schema": "http://json-schema.org/draft-07/schema#", "type": "object" }),
+            "$schema is \"http://json-schema.org/draft-07/schema#\"",
+        ),
+        (
+            with("wait", json!({ "description": "W.", "type": "string" })),
+            "the property /wait has no default",
+        ),
+        (
+            with("wait", json!({ "default": 1, "description": " " })),
+            "the property /wait has no description",
+        ),
+        (
+            nested(json!({ "description": "B." })),
+            "the property /probe/body has no default",
+        ),
+        (
+            with(
+                "wait",
+                json!({ "default": "x", "description": "W.", "type": "integer" }),
+            ),
+            "the defaults do not match the schema: /wait: \"x\" is not of type \"integer\"",
+        ),
+        (
+            with(
+                "wait",
+                json!({ "default": "x", "description": "W.", "pattern": "(a" }),
+            ),
+            "the schema is not a JSON Schema of 2020-12",
+        ),
+        (
+            with(
+                "wait",
+                json!({ "default": 1, "description": "W.", "$ref": "https://example.com/x" }),
+            ),
+            "the schema is not a JSON Schema of 2020-12",
+        ),
+        (
+            recursive,
+            "objects are nested more than 32 levels deep at /a/a",
+        ),
+    ] {
+        let error = parse(&schema).err().unwrap_or_default();
+        assert!(error.starts_with(reason), "{error:?} for {schema}");
+    }
+    assert!(matches!(
+        ConfigSchema::parse("{"),
+        Err(SchemaError::Json(_))
+    ));
+    let large = format!("{}{{}}", " ".repeat(super::MAX_SCHEMA_BYTES));
+    assert!(matches!(
+        ConfigSchema::parse(&large),
+        Err(SchemaError::TooLarge(_))
+    ));
+}
+
+#[test]
+fn required_property_of_a_nested_object_needs_no_default() {
+    let mut schema = canary();
+    schema["properties"]["probe"]["required"] = json!(["body"]);
+    schema["properties"]["probe"]["properties"]["body"] = json!({ "description": "B." });
+    schema["properties"]["probe"]["default"] = json!({ "body": "ok" });
+    let schema = parse(&schema).unwrap();
+    let error = schema.configure(Some(json!({ "probe": {} }))).unwrap_err();
+    assert_eq!(error.to_string(), "/probe: \"body\" is a required property");
+}
+
+#[test]
+fn error_lists_the_alternatives() {
+    let mut schema = canary();
+    schema["properties"]["by"] = json!({
+        "description": "By what.", "default": "nodes",
+        "oneOf": [
+            { "const": "nodes", "description": "Nodes." },
+            { "const": "requests", "description": "Requests." }
+        ]
+    });
+    schema["properties"]["batch"] = json!({
+        "description": "How many.", "default": 2,
+        "anyOf": [{ "type": "integer" }, { "type": "string", "pattern": "^[0-9]+%$" }]
+    });
+    let schema = parse(&schema).unwrap();
+    let error = |config: Value| schema.configure(Some(config)).unwrap_err().to_string();
+    assert_eq!(
+        error(json!({ "by": "node" })),
+        "/by: \"node\" is none of the allowed values: \"nodes\", \"requests\""
+    );
+    assert_eq!(
+        error(json!({ "batch": "many" })),
+        "/batch: \"many\" is none of the allowed values: type integer, text that matches ^[0-9]+%$"
+    );
+}

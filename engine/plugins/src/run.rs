@@ -1,0 +1,23 @@
+//! Runs a compiled component: one instance for each run, whose calls a [`CallHandler`]
+//! answers.
+//!
+//! [`Program`] starts an instance; `drive` polls it and passes on each call that `imports`
+//! has left in the `mailbox`; `state` and `engine` set the limits; `cause` explains a crash.
+
+mod cause;
+mod context;
+mod convert;
+mod drive;
+mod engine;
+mod imports;
+mod interface;
+mod mailbox;
+mod program;
+mod state;
+mod ticker;
+
+pub(crate) use context::{HostContext, StartError};
+pub(crate) use interface::RunError;
+pub use interface::{CallHandler, Exit, Plan, Stop};
+pub(crate) use program::Program;
+pub(crate) use state::InstanceState;

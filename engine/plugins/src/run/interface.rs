@@ -1,0 +1,63 @@
+//! What goes into a run and what comes out of it.
+
+use async_trait::async_trait;
+use hotswap_core::{Answer, Call, Cause, DeploymentId, Environment, ModuleVersion, Node};
+use serde_json::Value;
+
+/// What to roll out, and where.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The environment of the deployment.
+    pub environment: Environment,
+    /// The module version to roll out.
+    pub module: ModuleVersion,
+    /// The nodes to roll it out to, sorted by id.
+    pub nodes: Vec<Node>,
+    /// Configuration of the strategy: valid against its schema, defaults included.
+    pub config: Value,
+}
+
+/// Answers the calls of a strategy. The runner, a replay and a simulation implement it.
+#[async_trait]
+pub trait CallHandler: Send {
+    /// Answers one call. The answer must be of the variant that belongs to the call.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run instead of answering.
+    async fn call(&mut self, call: Call) -> Result<Answer, Stop>;
+}
+
+/// Why a [`CallHandler`] ends a run. The strategy has no say in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The wait will be long. Drop the instance, and run the strategy again from the top
+    /// later.
+    Suspend,
+    /// The deployment does not succeed.
+    Fail(Cause),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// The strategy returned `ok`.
+    Succeeded,
+    /// The strategy returned this error.
+    Failed(String),
+    /// The strategy crashed or exceeded a limit. The cause explains it to a person.
+    Trapped(Cause),
+    /// The [`CallHandler`] ended the run.
+    Stopped(Stop),
+}
+
+/// Why a guest function did not return.
+pub(crate) enum RunError {
+    /// The guest crashed or exceeded a limit.
+    Trapped(Cause),
+    /// The [`CallHandler`] ended the run.
+    Stopped(Stop),
+    /// The guest did not start because the pool has no free slot.
+    PoolFull,
+}

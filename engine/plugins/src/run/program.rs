@@ -1,0 +1,131 @@
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use hotswap_core::{Answer, Call, Cause, CauseKind};
+use wasmtime::component::Component;
+
+use super::cause::truncate;
+use super::context::HostContext;
+use super::convert;
+use super::drive::drive;
+use super::engine::LinkedEngine;
+use super::interface::{CallHandler, Exit, Plan, RunError, Stop};
+use super::state::{InstanceState, new_store};
+use crate::bindings::StrategyPre;
+use crate::bindings::exports::hotswap::strategy::guest;
+
+/// A compiled and linked component, ready to run. Each run gets an instance of its own.
+pub(crate) struct Program {
+    context: Arc<HostContext>,
+    pooled: StrategyPre<InstanceState>,
+    /// The same code for when the pool is full. Made on first use: most strategies never
+    /// need it.
+    on_demand: OnceLock<wasmtime::Result<StrategyPre<InstanceState>>>,
+}
+
+/// Ends the run at the first call: `describe` may not make any.
+struct RejectCalls;
+
+impl Program {
+    pub(crate) fn new(context: Arc<HostContext>, pooled: StrategyPre<InstanceState>) -> Self {
+        Self {
+            context,
+            pooled,
+            on_demand: OnceLock::new(),
+        }
+    }
+
+    /// Calls the component's `describe`.
+    pub(crate) async fn describe(&self) -> Result<guest::Descriptor, RunError> {
+        // Takes no run permit: `describe` cannot wait, so it is over soon.
+        match self.describe_in(&self.pooled).await {
+            Err(RunError::PoolFull) => self.describe_in(self.on_demand()?).await,
+            result => result,
+        }
+    }
+
+    /// Waits for a run permit, then calls the component's `run` in a new instance.
+    ///
+    /// Cancel safe: dropping the future drops the instance.
+    pub(crate) async fn run(&self, plan: &Plan, handler: &mut dyn CallHandler) -> Exit {
+        let plan = convert::plan_to_wit(plan);
+        // The semaphore is never closed, so this is always a permit.
+        let _permit = self.context.run_permits.acquire().await;
+        let result = match self.run_in(&self.pooled, &plan, handler).await {
+            Err(RunError::PoolFull) => match self.on_demand() {
+                Ok(on_demand) => self.run_in(on_demand, &plan, handler).await,
+                Err(error) => Err(error),
+            },
+            result => result,
+        };
+        match result {
+            Ok(Ok(())) => Exit::Succeeded,
+            Ok(Err(reason)) => Exit::Failed(truncate(&reason).to_owned()),
+            Err(RunError::Trapped(cause)) => Exit::Trapped(cause),
+            Err(RunError::Stopped(stop)) => Exit::Stopped(stop),
+            // Cannot happen: the on-demand engine has no pool.
+            Err(RunError::PoolFull) => Exit::Stopped(Stop::Suspend),
+        }
+    }
+
+    async fn describe_in(
+        &self,
+        component: &StrategyPre<InstanceState>,
+    ) -> Result<guest::Descriptor, RunError> {
+        let limits = &self.context.limits;
+        let (mut store, mailbox) = new_store(component.engine(), limits);
+        let guest = pin!(async move {
+            let instance = component.instantiate_async(&mut store).await?;
+            let guest = instance.hotswap_strategy_guest();
+            guest.call_describe(&mut store).await
+        });
+        drive(guest, &mailbox, &mut RejectCalls, limits.compute_time).await
+    }
+
+    async fn run_in(
+        &self,
+        component: &StrategyPre<InstanceState>,
+        plan: &guest::Plan,
+        handler: &mut dyn CallHandler,
+    ) -> Result<Result<(), String>, RunError> {
+        let limits = &self.context.limits;
+        let (mut store, mailbox) = new_store(component.engine(), limits);
+        let guest = pin!(async move {
+            let instance = component.instantiate_async(&mut store).await?;
+            let guest = instance.hotswap_strategy_guest();
+            guest.call_run(&mut store, plan).await
+        });
+        drive(guest, &mailbox, handler, limits.compute_time).await
+    }
+
+    fn on_demand(&self) -> Result<&StrategyPre<InstanceState>, RunError> {
+        self.on_demand
+            .get_or_init(|| copy_to_engine(&self.pooled, &self.context.on_demand))
+            .as_ref()
+            .map_err(|error| {
+                let message = format!("no room for another strategy instance: {error}");
+                RunError::Trapped(Cause::new(CauseKind::Unavailable, message))
+            })
+    }
+}
+
+/// Links the code of `component` in another engine, without compiling it again.
+fn copy_to_engine(
+    component: &StrategyPre<InstanceState>,
+    target: &LinkedEngine,
+) -> wasmtime::Result<StrategyPre<InstanceState>> {
+    let code = component.instance_pre().component().serialize()?;
+    // SAFETY: the line above serialized these bytes, with the same wasmtime, from a component
+    // that it compiled itself. Nothing has modified them since.
+    let component = unsafe { Component::deserialize(&target.engine, code)? };
+    StrategyPre::new(target.linker.instantiate_pre(&component)?)
+}
+
+#[async_trait]
+impl CallHandler for RejectCalls {
+    async fn call(&mut self, call: Call) -> Result<Answer, Stop> {
+        let message = format!("it calls {}", call.name());
+        Err(Stop::Fail(Cause::new(CauseKind::Violation, message)))
+    }
+}

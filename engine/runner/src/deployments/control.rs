@@ -1,0 +1,109 @@
+//! What people request of a running deployment. Each request is an event without a fence; the
+//! driver reads it.
+
+use std::time::Duration;
+
+use hotswap_core::{Append, Decision, Deployment, DeploymentId, EventBody, Step};
+use hotswap_store::{AppendError, Appended};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Deployments, Error};
+
+/// How long a decision waits for the question of a new deployment, which asks it first.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Deployments {
+    /// Requests that a deployment ends and is rolled back. The request is durable once this
+    /// returns; reverting the nodes follows.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] where it has ended, or an abort was requested before.
+    pub async fn abort(
+        &self,
+        id: DeploymentId,
+        by: &str,
+        reason: Option<String>,
+    ) -> Result<Deployment, Error> {
+        let by = by.to_owned();
+        self.append(id, EventBody::AbortRequested { by, reason })
+            .await
+    }
+
+    /// Holds the next call of a deployment's strategy until it is resumed. A wait that is
+    /// under way continues, and so does the deadline.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] where it has ended, or is paused.
+    pub async fn pause(&self, id: DeploymentId, by: &str) -> Result<Deployment, Error> {
+        let by = by.to_owned();
+        self.append(id, EventBody::Paused { by }).await
+    }
+
+    /// Resumes a paused deployment.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] where it is not paused.
+    pub async fn resume(&self, id: DeploymentId, by: &str) -> Result<Deployment, Error> {
+        let by = by.to_owned();
+        self.append(id, EventBody::Resumed { by }).await
+    }
+
+    /// Answers the question of a deployment. Waits some seconds for the question of a new
+    /// deployment that needs an approval to start.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] where it asks nothing.
+    pub async fn decide(&self, id: DeploymentId, decision: Decision) -> Result<Deployment, Error> {
+        let appended = self.journal.subscribe();
+        if self.will_ask_to_start(id).await? {
+            let question = self.wait_for_question(id, appended);
+            // After the time-out the append below is rejected and says why.
+            drop(tokio::time::timeout(QUESTION_TIMEOUT, question).await);
+        }
+        self.append(id, EventBody::Decided { decision }).await
+    }
+
+    async fn will_ask_to_start(&self, id: DeploymentId) -> Result<bool, Error> {
+        let is_new = self.journal.head(id).await?.lifecycle.step == Step::Requested;
+        Ok(is_new && self.get(id).await?.header.require_approval)
+    }
+
+    /// Returns once the deployment is no longer new, or the store is closed.
+    async fn wait_for_question(
+        &self,
+        id: DeploymentId,
+        mut appended: broadcast::Receiver<Appended>,
+    ) -> Result<(), Error> {
+        loop {
+            match appended.recv().await {
+                Ok(append) if append.deployment != id => continue,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Ok(()),
+            }
+            if self.journal.head(id).await?.lifecycle.step != Step::Requested {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Appends an event, and returns the state after it.
+    async fn append(&self, id: DeploymentId, body: EventBody) -> Result<Deployment, Error> {
+        let mut expected = self.journal.head(id).await?.next_seq;
+        loop {
+            let append = Append {
+                deployment: id,
+                expected,
+                fence: None,
+                at: self.clock.now(),
+                bodies: vec![body.clone()],
+            };
+            match self.journal.append(append).await {
+                Ok(_) => return self.get(id).await,
+                // The driver appended first. The event may still be able to follow.
+                Err(AppendError::Conflict(head)) => expected = head.next_seq,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! How deployments begin.
+
+use std::collections::BTreeMap;
+
+use hotswap_core::{
+    DeploymentId, Header, ModuleName, ModuleVersion, Requester, StrategyName, StrategyRef,
+};
+use hotswap_store::{CreateError, ModuleRecord};
+use semver::Version;
+
+use super::{Deployments, Error, NewDeployment};
+
+/// The strategy of a rollback that names none: at once, never through a canary again.
+const ROLLBACK_STRATEGY: &str = "direct";
+
+impl Deployments {
+    /// Creates a deployment and starts to drive it. Once this returns, it cannot be lost.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where another deployment of the module in the environment has not
+    /// ended. Others where the module, the version, the strategy or the nodes do not exist,
+    /// or the configuration is not valid.
+    pub async fn create(&self, new: NewDeployment) -> Result<DeploymentId, Error> {
+        self.create_with(new, None).await
+    }
+
+    /// Creates a deployment of the version that ran before deployment `id`, with the strategy
+    /// `direct` unless another one is named.
+    ///
+    /// # Errors
+    /// [`Error::NoPreviousVersion`] where the module did not run on the nodes before, or the
+    /// deployment was never planned. [`Error::Busy`] where deployment `id`, or another one of
+    /// the module in the environment, has not ended: abort that one instead.
+    pub async fn rollback(
+        &self,
+        id: DeploymentId,
+        requester: Requester,
+        strategy: Option<StrategyName>,
+        config: Option<serde_json::Value>,
+    ) -> Result<DeploymentId, Error> {
+        let state = self.get(id).await?;
+        if !state.status().is_final() {
+            return Err(Error::Busy { by: id });
+        }
+        let previous = state.nodes.values().find_map(|node| node.before.clone());
+        let previous = previous.ok_or(Error::NoPreviousVersion(id))?;
+        let direct = || ROLLBACK_STRATEGY.parse().ok();
+        let new = NewDeployment {
+            module: previous.name,
+            version: Some(previous.version),
+            environment: state.header.environment,
+            strategy: strategy.or_else(direct),
+            config,
+            requester,
+            description: Some(format!("rollback of {id}")),
+            metadata: BTreeMap::new(),
+            require_approval: false,
+            trace: None,
+        };
+        self.create_with(new, Some(id)).await
+    }
+
+    async fn create_with(
+        &self,
+        new: NewDeployment,
+        rollback_of: Option<DeploymentId>,
+    ) -> Result<DeploymentId, Error> {
+        let module = self
+            .resolve_module(&new.module, new.version.as_ref())
+            .await?;
+        let policy = self.environments.policy(&new.environment);
+        let name = new
+            .strategy
+            .unwrap_or_else(|| policy.default_strategy.clone());
+        let (strategy, config) = self.resolve_strategy(&name, new.config).await?;
+        if !self.registry.environments().contains(&new.environment) {
+            return Err(Error::NoNodes(new.environment));
+        }
+        let id = DeploymentId::generate();
+        let header = Header {
+            id,
+            module,
+            environment: new.environment,
+            strategy,
+            config,
+            policy,
+            requester: new.requester,
+            description: new.description,
+            metadata: new.metadata,
+            require_approval: new.require_approval,
+            rollback_of,
+            trace: new.trace,
+        };
+        match self.journal.create(header, self.clock.now()).await {
+            Ok(()) => {
+                self.supervisor.start(id);
+                Ok(id)
+            }
+            Err(CreateError::Busy(by)) => Err(Error::Busy { by }),
+            Err(CreateError::Store(source)) => Err(Error::Store(source)),
+        }
+    }
+
+    async fn resolve_module(
+        &self,
+        name: &ModuleName,
+        version: Option<&Version>,
+    ) -> Result<ModuleVersion, Error> {
+        let records = self.catalogue.modules(Some(name)).await;
+        find_version(name, version, &records.map_err(Error::Store)?)
+    }
+
+    /// The strategy, pinned by digest, and its full configuration.
+    async fn resolve_strategy(
+        &self,
+        name: &StrategyName,
+        config: Option<serde_json::Value>,
+    ) -> Result<(StrategyRef, serde_json::Value), Error> {
+        let Some(record) = self.strategies.get(name).await? else {
+            let known = self.strategies.list().await?;
+            let known = known.into_iter().map(|record| record.name).collect();
+            return Err(Error::UnknownStrategy {
+                name: name.clone(),
+                known,
+            });
+        };
+        let pin = StrategyRef {
+            name: record.name,
+            version: record.version,
+            digest: record.digest,
+            wit: record.wit,
+        };
+        let strategy = self.strategies.load(pin.digest).await?;
+        let config = strategy.configure(config).map_err(Error::Config)?;
+        Ok((pin, config))
+    }
+}
+
+/// The module version among all of the module; the highest where none is named.
+fn find_version(
+    name: &ModuleName,
+    version: Option<&Version>,
+    records: &[ModuleRecord],
+) -> Result<ModuleVersion, Error> {
+    let mut versions = records.iter().map(|record| &record.module);
+    let found = match version {
+        Some(version) => versions.find(|module| module.version == *version),
+        None => versions.max_by(|one, other| one.version.cmp(&other.version)),
+    };
+    match (found, version) {
+        (Some(module), _) => Ok(module.clone()),
+        (None, Some(version)) if !records.is_empty() => Err(Error::UnknownVersion {
+            module: name.clone(),
+            version: version.clone(),
+            known: records
+                .iter()
+                .map(|record| record.module.version.clone())
+                .collect(),
+        }),
+        (None, _) => Err(Error::UnknownModule(name.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hotswap_core::{Digest, Timestamp};
+
+    use super::*;
+
+    fn find(version: Option<&str>, uploaded: &[&str]) -> Result<String, String> {
+        let name: ModuleName = "hello".parse().unwrap();
+        let record = |version: &&str| ModuleRecord {
+            module: ModuleVersion {
+                name: name.clone(),
+                version: version.parse().unwrap(),
+                digest: Digest::of(version.as_bytes()),
+            },
+            size: 1,
+            uploaded_at: Timestamp::from_millis(0),
+            uploaded_by: "ada".into(),
+        };
+        let records: Vec<_> = uploaded.iter().map(record).collect();
+        let version = version.map(|version| version.parse().unwrap());
+        find_version(&name, version.as_ref(), &records)
+            .map(|module| module.version.to_string())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_highest_version_is_found_where_none_is_named() {
+        let uploaded = ["1.9.0", "1.10.0", "1.10.0-rc.1"];
+        assert_eq!(find(None, &uploaded).as_deref(), Ok("1.10.0"));
+        assert_eq!(find(Some("1.9.0"), &uploaded).as_deref(), Ok("1.9.0"));
+    }
+
+    #[test]
+    fn an_unknown_version_and_an_unknown_module_are_told_apart() {
+        let unknown_version = "module 'hello' has no version 2.0.0";
+        assert_eq!(
+            find(Some("2.0.0"), &["1.0.0"]).unwrap_err(),
+            unknown_version
+        );
+        for version in [None, Some("2.0.0")] {
+            assert_eq!(find(version, &[]).unwrap_err(), "no module 'hello'");
+        }
+    }
+}

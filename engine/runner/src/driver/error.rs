@@ -1,0 +1,24 @@
+//! Why driving stops.
+
+use hotswap_core::IllegalTransition;
+use hotswap_store::{AppendError, ReadError};
+
+/// Why driving stopped. Retry: the journal holds all progress.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The store failed.
+    #[error("the lease could not be acquired")]
+    Lease(#[source] ReadError),
+    /// Do not retry: another engine drives the deployment.
+    #[error("another engine has acquired the lease")]
+    LeaseLost,
+    /// The store failed.
+    #[error("the journal could not be read")]
+    Read(#[source] ReadError),
+    /// The store failed, or rejected an event that the driver may append.
+    #[error("the journal could not be written")]
+    Append(#[source] AppendError),
+    /// The store holds events that cannot follow each other.
+    #[error("the journal is corrupt")]
+    Corrupt(#[source] IllegalTransition),
+}

@@ -1,0 +1,285 @@
+//! One run of a strategy: answers its calls.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hotswap_core::{
+    Answer, Call, CallReplay, Cause, Class, EventBody, Header, Health, Node, NodeId, RecordedCall,
+    ReplayedCall,
+};
+use hotswap_plugins::{Calls, Stop};
+
+use super::call_budget::CallBudget;
+use super::call_validation::validate;
+use super::context::DriverContext;
+use super::error::Error;
+use super::failed_nodes::FailedNodes;
+use super::journal_writer::JournalWriter;
+use super::node_operations::{NodeOperations, concurrency};
+use super::soak;
+use super::suspended::WaitReason;
+use super::wait_scope::{Interrupt, WaitScope};
+use super::waiting_call;
+
+/// Notes that are collected before they are written without a write call. A strategy that
+/// only logs must not fill the memory, and watchers want to see what it logs.
+const MAX_PENDING_NOTES: usize = 64;
+
+/// Answers the calls of one run of a strategy: from the journal as far as it goes, then by
+/// executing them.
+pub(super) struct Execution<'a> {
+    context: &'a DriverContext,
+    scope: &'a WaitScope,
+    header: &'a Header,
+    plan: &'a [Node],
+    planned: HashSet<&'a NodeId>,
+    writer: &'a mut JournalWriter,
+    replay: CallReplay,
+    budget: CallBudget,
+    failed: FailedNodes,
+    /// Why the run was suspended. An error also suspends it: the strategy has not failed.
+    suspended: Option<Result<WaitReason, Error>>,
+}
+
+/// Why a call has no answer.
+enum NoAnswer {
+    Interrupted(Interrupt),
+    Suspended(WaitReason),
+}
+
+impl<'a> Execution<'a> {
+    pub(super) fn new(
+        context: &'a DriverContext,
+        scope: &'a WaitScope,
+        header: &'a Header,
+        plan: &'a [Node],
+        writer: &'a mut JournalWriter,
+        replay: CallReplay,
+    ) -> Self {
+        Self {
+            context,
+            scope,
+            header,
+            plan,
+            planned: plan.iter().map(|node| &node.id).collect(),
+            writer,
+            replay,
+            budget: CallBudget::new(&context.limits),
+            failed: FailedNodes::default(),
+            suspended: None,
+        }
+    }
+
+    /// What a suspended run waits for.
+    ///
+    /// # Errors
+    /// The error that suspended it.
+    pub(super) fn into_wait_reason(self) -> Result<Option<WaitReason>, Error> {
+        self.suspended.transpose()
+    }
+
+    /// Checks a strategy that returned ok: it made all calls in the journal, and no more
+    /// nodes failed than the policy tolerates.
+    pub(super) fn check_success(&self) -> Result<(), Cause> {
+        self.replay.check_finished()?;
+        self.failed.check(self.header, self.plan.len())
+    }
+
+    async fn answer(&mut self, request: Call) -> Result<Answer, NoAnswer> {
+        self.budget.spend(&request)?;
+        let (number, call) = match self.replay.next(request)? {
+            ReplayedCall::Answered(answer) => {
+                self.failed.record(&answer);
+                return Ok(answer);
+            }
+            ReplayedCall::Unanswered { number, call } => (number, call),
+            ReplayedCall::New { number, request } => {
+                validate(&request, &self.planned)?;
+                self.wait_while_paused().await?;
+                match request.class() {
+                    Class::Note => return self.note(number, request).await,
+                    Class::Read => return self.read(number, request).await,
+                    Class::Write => (number, self.journal_intent(number, request).await?),
+                }
+            }
+        };
+        self.execute(number, call).await
+    }
+
+    /// Suspends the run where the pause is a long one.
+    async fn wait_while_paused(&mut self) -> Result<(), NoAnswer> {
+        self.scope.check(self.writer.tail())?;
+        if !self.writer.is_paused() {
+            return Ok(());
+        }
+        self.writer.flush().await?;
+        let due = self.context.suspend_beyond();
+        if self.scope.wait_while_paused(self.writer, due).await? {
+            Ok(())
+        } else {
+            Err(NoAnswer::Suspended(WaitReason::Resume))
+        }
+    }
+
+    async fn note(&mut self, number: u32, request: Call) -> Result<Answer, NoAnswer> {
+        self.writer.push(called(number, request, None));
+        if self.writer.pending() >= MAX_PENDING_NOTES {
+            self.writer.flush().await?;
+        }
+        Ok(Answer::Done)
+    }
+
+    async fn read(&mut self, number: u32, request: Call) -> Result<Answer, NoAnswer> {
+        let answer = if request == Call::Now {
+            Answer::Time(self.context.clock.now().millis())
+        } else {
+            Answer::Nodes(self.planned_nodes_now().await?)
+        };
+        self.writer
+            .push(called(number, request, Some(answer.clone())));
+        Ok(answer)
+    }
+
+    /// The nodes of the plan as they are now. A node that is gone is critical.
+    async fn planned_nodes_now(&mut self) -> Result<Vec<Node>, Interrupt> {
+        let (environment, module) = (&self.header.environment, &self.header.module.name);
+        let nodes = self.context.fleet.nodes(environment, module);
+        let nodes = self.scope.run(self.writer, nodes).await?;
+        let mut nodes = nodes.unwrap_or_default();
+        let now = self.plan.iter().map(|planned| {
+            let index = nodes.iter().position(|node| node.id == planned.id);
+            index.map_or_else(
+                || Node {
+                    health: Health::Critical,
+                    active: None,
+                    ..planned.clone()
+                },
+                |index| nodes.swap_remove(index),
+            )
+        });
+        Ok(now.collect())
+    }
+
+    /// Journals a write before it is executed. Durable once it returns.
+    async fn journal_intent(
+        &mut self,
+        number: u32,
+        request: Call,
+    ) -> Result<RecordedCall, NoAnswer> {
+        self.failed.check(self.header, self.plan.len())?;
+        let (fleet, module) = (self.context.fleet.as_ref(), &self.header.module.name);
+        let readings = soak::initial_readings(fleet, module, &request);
+        let readings = self.scope.run(self.writer, readings).await?;
+        let at = self.context.clock.now();
+        let due = wait_of(&request).map(|wait| at + wait);
+        self.writer.push(EventBody::Called {
+            call: number,
+            request: request.clone(),
+            due,
+            readings: readings.clone(),
+            answer: None,
+        });
+        self.writer.flush().await?;
+        Ok(RecordedCall {
+            request,
+            at,
+            due,
+            readings,
+            answer: None,
+        })
+    }
+
+    /// Executes a write whose intent is in the journal, maybe again after a crash. Its answer
+    /// is journaled together with the next intent.
+    async fn execute(&mut self, number: u32, call: RecordedCall) -> Result<Answer, NoAnswer> {
+        let answer = match call.due {
+            Some(due) if due > self.context.suspend_beyond() => {
+                let call = Box::new(call);
+                return Err(NoAnswer::Suspended(WaitReason::Call { number, call }));
+            }
+            Some(_) => {
+                let module = &self.header.module;
+                waiting_call::complete(self.context, self.scope, module, call, self.writer).await?
+            }
+            None => {
+                let operations = self.node_operations();
+                let operation = format!("{}.{number}", self.header.id);
+                let answer = operations.execute(&call.request, &operation);
+                self.scope.run(self.writer, answer).await?
+            }
+        };
+        self.failed.record(&answer);
+        self.writer.push(EventBody::Answered {
+            call: number,
+            answer: answer.clone(),
+        });
+        Ok(answer)
+    }
+
+    fn node_operations(&self) -> NodeOperations<'a> {
+        let policy = &self.header.policy;
+        NodeOperations {
+            fleet: self.context.fleet.as_ref(),
+            deployment: self.header.id,
+            module: &self.header.module,
+            plan: self.plan,
+            concurrency: concurrency(policy, self.plan.len(), self.context.limits.fan_out),
+            fence: self.writer.fence(),
+        }
+    }
+}
+
+#[async_trait]
+impl Calls for Execution<'_> {
+    async fn call(&mut self, request: Call) -> Result<Answer, Stop> {
+        self.answer(request).await.map_err(|error| match error {
+            NoAnswer::Interrupted(Interrupt::Fail(cause)) => Stop::Fail(cause),
+            NoAnswer::Interrupted(Interrupt::Journal(error)) => {
+                self.suspended = Some(Err(error));
+                Stop::Suspend
+            }
+            NoAnswer::Suspended(reason) => {
+                self.suspended = Some(Ok(reason));
+                Stop::Suspend
+            }
+        })
+    }
+}
+
+impl<T: Into<Interrupt>> From<T> for NoAnswer {
+    fn from(interrupt: T) -> Self {
+        Self::Interrupted(interrupt.into())
+    }
+}
+
+/// A note or a read, as it is journaled.
+fn called(call: u32, request: Call, answer: Option<Answer>) -> EventBody {
+    EventBody::Called {
+        call,
+        request,
+        due: None,
+        readings: Vec::new(),
+        answer,
+    }
+}
+
+/// How long a call waits, where it does.
+fn wait_of(call: &Call) -> Option<Duration> {
+    match call {
+        Call::Sleep { span: millis }
+        | Call::Soak { window: millis, .. }
+        | Call::Approval {
+            timeout: millis, ..
+        } => Some(Duration::from_millis(*millis)),
+        Call::Nodes
+        | Call::Stage { .. }
+        | Call::Shift { .. }
+        | Call::Promote { .. }
+        | Call::Revert { .. }
+        | Call::Probe { .. }
+        | Call::Now
+        | Call::Progress { .. }
+        | Call::Log { .. } => None,
+    }
+}

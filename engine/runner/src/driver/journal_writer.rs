@@ -1,0 +1,169 @@
+//! Reads a journal, and appends to it under one lease.
+
+use std::sync::Arc;
+
+use hotswap_core::{
+    Append, Clock, Decision, DeploymentId, Event, EventBody, Fence, JournalTail, ReplayState,
+};
+use hotswap_store::{AppendError, Journal};
+
+use super::error::Error;
+
+/// Events read from the store at once: enough that most journals take one read.
+const PAGE: usize = 4096;
+
+/// Appends to the journal of one deployment under one lease. Events are collected and
+/// appended together, so that the answer to one call and the intent of the next cost one
+/// write to disk.
+///
+/// After an error, drop the writer and open another one.
+pub(super) struct JournalWriter {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    deployment: DeploymentId,
+    fence: Fence,
+    tail: JournalTail,
+    pending: Vec<EventBody>,
+}
+
+impl JournalWriter {
+    /// Reads the whole journal. Returns the writer that continues it, and the state that its
+    /// events add up to. Later events change the writer's tail alone.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Corrupt`].
+    pub(super) async fn open(
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        deployment: DeploymentId,
+        fence: Fence,
+    ) -> Result<(Self, ReplayState), Error> {
+        let state = read(journal.as_ref(), deployment).await?;
+        let writer = Self {
+            journal,
+            clock,
+            deployment,
+            fence,
+            tail: state.tail.clone(),
+            pending: Vec::new(),
+        };
+        Ok((writer, state))
+    }
+
+    /// The right under which this writer appends. Orders to nodes carry it too.
+    pub(super) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// The end of the journal as last read or written. Does not include pending events.
+    pub(super) fn tail(&self) -> &JournalTail {
+        &self.tail
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.tail.lifecycle.paused
+    }
+
+    /// The decision on the question that was asked last. Each is returned once.
+    pub(super) fn take_decision(&mut self) -> Option<Decision> {
+        self.tail.signals.decision.take()
+    }
+
+    /// Adds an event to be appended by the next [`Self::flush`].
+    pub(super) fn push(&mut self, body: EventBody) {
+        self.pending.push(body);
+    }
+
+    /// How many events wait for the next flush.
+    pub(super) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Appends the pending events, after those that people appended meanwhile. Durable once
+    /// it returns.
+    ///
+    /// Not cancel safe: it is then unknown whether the events are in the journal.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`], [`Error::Append`], [`Error::Read`], [`Error::Corrupt`].
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut append = Append {
+            deployment: self.deployment,
+            expected: self.tail.next_seq,
+            fence: Some(self.fence),
+            at: self.clock.now(),
+            bodies: std::mem::take(&mut self.pending),
+        };
+        loop {
+            append.expected = self.tail.next_seq;
+            match self.journal.append(append.clone()).await {
+                Ok(head) => {
+                    self.tail.next_seq = head.next_seq;
+                    self.tail.lifecycle = head.lifecycle;
+                    for body in &append.bodies {
+                        self.tail.signals.apply(body);
+                    }
+                    return Ok(());
+                }
+                Err(AppendError::Conflict(head)) if head.next_seq > self.tail.next_seq => {
+                    self.catch_up().await?;
+                }
+                Err(AppendError::Fenced(_)) => return Err(Error::LeaseLost),
+                Err(error) => return Err(Error::Append(error)),
+            }
+        }
+    }
+
+    /// Reads what people appended since the writer was last at the journal's end.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Corrupt`].
+    pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
+        let events = self
+            .journal
+            .events(self.deployment, self.tail.next_seq, usize::MAX)
+            .await
+            .map_err(Error::Read)?;
+        for event in &events {
+            self.tail.apply(event).map_err(Error::Corrupt)?;
+        }
+        Ok(())
+    }
+
+    /// Acquires a new lease. Nodes then ignore orders under the old one that are still under
+    /// way.
+    ///
+    /// # Errors
+    /// [`Error::Lease`].
+    pub(super) async fn renew_lease(&mut self) -> Result<(), Error> {
+        let lease = self.journal.lease(self.deployment).await;
+        self.fence = lease.map_err(Error::Lease)?.fence;
+        Ok(())
+    }
+}
+
+async fn read(journal: &dyn Journal, deployment: DeploymentId) -> Result<ReplayState, Error> {
+    let events = page(journal, deployment, 0).await?;
+    let mut is_full = events.len() == PAGE;
+    let mut state = ReplayState::fold(events).map_err(Error::Corrupt)?;
+    while is_full {
+        let events = page(journal, deployment, state.tail.next_seq).await?;
+        is_full = events.len() == PAGE;
+        for event in events {
+            state.apply(event).map_err(Error::Corrupt)?;
+        }
+    }
+    Ok(state)
+}
+
+async fn page(
+    journal: &dyn Journal,
+    deployment: DeploymentId,
+    from: u64,
+) -> Result<Vec<Event>, Error> {
+    let events = journal.events(deployment, from, PAGE).await;
+    events.map_err(Error::Read)
+}

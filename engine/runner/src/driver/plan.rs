@@ -1,0 +1,48 @@
+//! The plan of a deployment: the nodes that it may touch.
+
+use hotswap_core::{Cause, CauseKind, EventBody, Header, Health, Node};
+
+use super::context::DriverContext;
+use super::error::Error;
+use super::journal_writer::JournalWriter;
+use super::revert;
+use super::wait_scope::{Interrupt, WaitScope};
+
+/// Finds the nodes of the environment and journals them as the plan.
+pub(super) async fn plan(
+    context: &DriverContext,
+    scope: &WaitScope,
+    header: &Header,
+    mut writer: JournalWriter,
+) -> Result<(), Error> {
+    let nodes = find_nodes(context, scope, header, &mut writer).await;
+    let planned = nodes.map(|nodes| Some(EventBody::Planned { nodes }));
+    revert::append_or_begin(writer, planned).await
+}
+
+async fn find_nodes(
+    context: &DriverContext,
+    scope: &WaitScope,
+    header: &Header,
+    writer: &mut JournalWriter,
+) -> Result<Vec<Node>, Interrupt> {
+    let (environment, module) = (&header.environment, &header.module.name);
+    let nodes = context.fleet.nodes(environment, module);
+    let mut nodes = scope.run(writer, nodes).await?.unwrap_or_default();
+    nodes.retain(is_reachable);
+    if nodes.is_empty() {
+        let message =
+            format!("no node of {environment} is reachable; list the nodes with: hotswap nodes");
+        return Err(Cause::new(CauseKind::Unavailable, message).into());
+    }
+    Ok(nodes)
+}
+
+/// Exclude unreachable nodes: they would fail every deployment, and we could not tell which
+/// version to revert them to.
+fn is_reachable(node: &Node) -> bool {
+    match node.health {
+        Health::Passing | Health::Warning => true,
+        Health::Critical | Health::Unknown => false,
+    }
+}

@@ -1,0 +1,82 @@
+//! A run of the strategy, from its start to its end or to the next long wait.
+
+use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, ReplayState};
+use hotswap_plugins::{Exit, Plan, Stop};
+
+use super::context::DriverContext;
+use super::error::Error;
+use super::execution::Execution;
+use super::journal_writer::JournalWriter;
+use super::revert;
+use super::suspended::{StepOutcome, Suspended, WaitReason};
+use super::wait_scope::WaitScope;
+
+/// Runs the strategy, which replays the calls in the journal first. Where the journal ends
+/// with a long wait, it suspends at once and needs no instance.
+pub(super) async fn run(
+    context: &DriverContext,
+    scope: WaitScope,
+    mut writer: JournalWriter,
+    mut state: ReplayState,
+) -> Result<StepOutcome, Error> {
+    if let Some((number, call)) = state.take_wait_due_after(context.suspend_beyond()) {
+        let call = Box::new(call);
+        let reason = WaitReason::Call { number, call };
+        return Ok(suspend(writer, scope, state, reason));
+    }
+    let strategy = match context.strategies.load_pinned(&state.header.strategy).await {
+        Ok(strategy) => strategy,
+        Err(cause) => {
+            revert::append_or_begin(writer, Err(cause.into())).await?;
+            return Ok(StepOutcome::Advanced);
+        }
+    };
+    let plan = Plan {
+        deployment: state.header.id,
+        environment: state.header.environment.clone(),
+        module: state.header.module.clone(),
+        nodes: std::mem::take(&mut state.nodes),
+        config: state.header.config.clone(),
+    };
+    let replay = CallReplay::new(std::mem::take(&mut state.calls));
+    // The semaphore is never closed. Without a permit there would only be one run too many.
+    let _permit = context.instances.acquire().await.ok();
+    let mut execution = Execution::new(
+        context,
+        &scope,
+        &state.header,
+        &plan.nodes,
+        &mut writer,
+        replay,
+    );
+    let result = match strategy.run(&plan, &mut execution).await {
+        Exit::Succeeded => execution.check_success(),
+        Exit::Refused(message) => Err(Cause::new(CauseKind::Strategy, message)),
+        Exit::Trapped(cause) | Exit::Stopped(Stop::Fail(cause)) => Err(cause),
+        Exit::Stopped(Stop::Suspend) => {
+            let reason = execution.into_wait_reason()?;
+            writer.flush().await?;
+            return Ok(reason.map_or(StepOutcome::Advanced, |reason| {
+                suspend(writer, scope, state, reason)
+            }));
+        }
+    };
+    drop(execution);
+    let settling = result.map(|()| Some(EventBody::Settling));
+    revert::append_or_begin(writer, settling.map_err(Into::into)).await?;
+    Ok(StepOutcome::Advanced)
+}
+
+fn suspend(
+    writer: JournalWriter,
+    scope: WaitScope,
+    state: ReplayState,
+    reason: WaitReason,
+) -> StepOutcome {
+    StepOutcome::Suspended(Box::new(Suspended {
+        writer,
+        scope,
+        module: state.header.module,
+        reason,
+    }))
+}

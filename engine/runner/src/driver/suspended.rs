@@ -1,0 +1,82 @@
+//! A deployment that waits without an instance of its strategy.
+
+use hotswap_core::{EventBody, ModuleVersion, RecordedCall, Timestamp};
+
+use super::context::DriverContext;
+use super::error::Error;
+use super::gate;
+use super::journal_writer::JournalWriter;
+use super::revert;
+use super::wait_scope::WaitScope;
+use super::waiting_call;
+
+/// What comes after a step.
+pub(super) enum StepOutcome {
+    /// The next step: the journal has grown.
+    Advanced,
+    /// A wait without an instance, then the next step.
+    Suspended(Box<Suspended>),
+    /// Nothing: the deployment has ended.
+    Ended,
+}
+
+/// All that stays in memory of a deployment while it waits. Thousands may wait.
+pub(super) struct Suspended {
+    pub(super) writer: JournalWriter,
+    pub(super) scope: WaitScope,
+    pub(super) module: ModuleVersion,
+    pub(super) reason: WaitReason,
+}
+
+/// What a suspended deployment waits for.
+pub(super) enum WaitReason {
+    /// The approval to start.
+    Approval {
+        /// When waiting for it ends.
+        due: Timestamp,
+    },
+    /// The end of a pause.
+    Resume,
+    /// The end of a call that waits.
+    Call {
+        number: u32,
+        call: Box<RecordedCall>,
+    },
+}
+
+impl Suspended {
+    /// Waits, and journals the result.
+    pub(super) fn wait(
+        self: Box<Self>,
+        context: &DriverContext,
+    ) -> impl Future<Output = Result<(), Error>> {
+        // Taken apart outside the future, which would keep the box until the end of the wait.
+        let Self {
+            mut writer,
+            scope,
+            module,
+            reason,
+        } = *self;
+        async move {
+            let result = match reason {
+                WaitReason::Approval { due } => {
+                    let approved = gate::wait(&scope, &mut writer, due).await;
+                    approved.map(|()| None)
+                }
+                WaitReason::Resume => {
+                    let resumed = scope.wait_while_paused(&mut writer, Timestamp::MAX).await;
+                    resumed.map(|_| None)
+                }
+                WaitReason::Call { number, call } => {
+                    waiting_call::complete(context, &scope, &module, *call, &mut writer)
+                        .await
+                        .map(|answer| {
+                            let call = number;
+                            Some(EventBody::Answered { call, answer })
+                        })
+                }
+            };
+            revert::append_or_begin(writer, result).await
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The rules of the journal, as SQL statements.
+
+use std::collections::HashMap;
+
+use hotswap_core::{Append, DeploymentId, Fence, Header, Lifecycle, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::encoded_events::EncodedEvents;
+use super::query::{self, DeploymentRow};
+use super::row::{read_deployment_id, read_u64, to_json};
+use crate::{AppendError, Appended, CreateError, Head, Lease, ReadError};
+
+/// Maximum number of cached deployments, about 100 bytes each. If more are open, the whole
+/// cache is cleared and filled again one by one: a few microseconds each, and no order of use
+/// to maintain.
+const MAX_CACHED: usize = 65_536;
+
+/// Executes the commands of the journal in the writer's transaction: checks what may be
+/// appended, and runs the statements.
+///
+/// Caches where open journals end. The cache may be ahead of what is committed, so only the
+/// writer sees it, and it drops this executor whenever a transaction fails.
+#[derive(Debug)]
+pub(super) struct JournalExecutor {
+    deployments: HashMap<DeploymentId, DeploymentRow>,
+    /// Of the last event.
+    position: u64,
+    /// The last one that was handed out, over all deployments.
+    fence: u64,
+}
+
+/// The outer error fails the whole transaction. The inner one is a reply to the command; it
+/// is returned before anything was written.
+type ExecuteResult<T, E> = rusqlite::Result<Result<T, E>>;
+
+impl JournalExecutor {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let fence = "SELECT last FROM fence";
+        Ok(Self {
+            deployments: HashMap::new(),
+            position: query::last_position(connection)?,
+            fence: connection.query_row(fence, [], |row| read_u64(row, 0))?,
+        })
+    }
+
+    pub(super) fn create(
+        &mut self,
+        connection: &Connection,
+        header: &Header,
+        at: Timestamp,
+        events: &EncodedEvents,
+    ) -> ExecuteResult<Appended, CreateError> {
+        let open = "SELECT id FROM deployment INDEXED BY deployment_open
+            WHERE module = ?1 AND environment = ?2 AND ended = 0";
+        let (module, environment) = (header.module.name.as_str(), header.environment.as_str());
+        let busy = connection
+            .prepare_cached(open)?
+            .query_row([module, environment], |row| read_deployment_id(row, 0))
+            .optional()?;
+        if let Some(other) = busy {
+            return Ok(Err(CreateError::Busy(other)));
+        }
+        let lifecycle = Lifecycle::INITIAL;
+        let json = match to_json("a lifecycle", &lifecycle) {
+            Ok(json) => json,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let insert = "INSERT INTO deployment
+            (id, module, environment, fence, lifecycle, status, ended, created_at)
+            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6)";
+        let number = connection.prepare_cached(insert)?.insert(params![
+            header.id.as_bytes(),
+            module,
+            environment,
+            json,
+            lifecycle.status().as_str(),
+            at.millis().cast_signed(),
+        ])?;
+        let mut deployment = DeploymentRow {
+            number,
+            fence: Fence(0),
+            head: Head {
+                next_seq: 0,
+                lifecycle,
+            },
+        };
+        self.insert_events(connection, &mut deployment, at, events)?;
+        self.cache(header.id, deployment);
+        Ok(Ok(self.appended(header.id, deployment.head, false)))
+    }
+
+    pub(super) fn acquire_lease(
+        &mut self,
+        connection: &Connection,
+        id: DeploymentId,
+    ) -> ExecuteResult<Lease, ReadError> {
+        let Some(mut deployment) = self.find(connection, id)? else {
+            return Ok(Err(ReadError::Unknown(id)));
+        };
+        let fence = self.fence + 1;
+        connection
+            .prepare_cached("UPDATE fence SET last = ?1")?
+            .execute([fence.cast_signed()])?;
+        connection
+            .prepare_cached("UPDATE deployment SET fence = ?2 WHERE number = ?1")?
+            .execute([deployment.number, fence.cast_signed()])?;
+        self.fence = fence;
+        deployment.fence = Fence(fence);
+        self.cache(id, deployment);
+        Ok(Ok(Lease {
+            fence: deployment.fence,
+            head: deployment.head,
+        }))
+    }
+
+    pub(super) fn append(
+        &mut self,
+        connection: &Connection,
+        append: &Append,
+        events: &EncodedEvents,
+    ) -> ExecuteResult<Appended, AppendError> {
+        let id = append.deployment;
+        let Some(mut deployment) = self.find(connection, id)? else {
+            return Ok(Err(AppendError::Unknown(id)));
+        };
+        // Checked before the sequence number: an engine that was replaced must stop, not read
+        // and retry.
+        if append.fence.is_some_and(|fence| fence != deployment.fence) {
+            return Ok(Err(AppendError::Fenced(deployment.fence)));
+        }
+        if append.expected != deployment.head.next_seq {
+            return Ok(Err(AppendError::Conflict(deployment.head)));
+        }
+        let before = deployment.head.lifecycle;
+        let after = append.bodies.iter().try_fold(before, Lifecycle::next);
+        let after = match after {
+            Ok(after) => after,
+            Err(illegal) => return Ok(Err(AppendError::IllegalTransition(illegal))),
+        };
+        // Most appends do not change the lifecycle, and then the row's page is not written.
+        if after != before {
+            let json = match to_json("a lifecycle", &after) {
+                Ok(json) => json,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            let update = "UPDATE deployment SET lifecycle = ?2, status = ?3, ended = ?4
+                WHERE number = ?1";
+            connection.prepare_cached(update)?.execute(params![
+                deployment.number,
+                json,
+                after.status().as_str(),
+                after.is_ended(),
+            ])?;
+            deployment.head.lifecycle = after;
+        }
+        self.insert_events(connection, &mut deployment, append.at, events)?;
+        self.cache(id, deployment);
+        Ok(Ok(self.appended(
+            id,
+            deployment.head,
+            append.fence.is_some(),
+        )))
+    }
+
+    fn insert_events(
+        &mut self,
+        connection: &Connection,
+        deployment: &mut DeploymentRow,
+        at: Timestamp,
+        events: &EncodedEvents,
+    ) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO event (position, deployment, seq, at, body)
+            VALUES (?1, ?2, ?3, ?4, ?5)";
+        let mut insert = connection.prepare_cached(insert)?;
+        for body in events.iter() {
+            self.position += 1;
+            insert.execute(params![
+                self.position.cast_signed(),
+                deployment.number,
+                deployment.head.next_seq.cast_signed(),
+                at.millis().cast_signed(),
+                body,
+            ])?;
+            deployment.head.next_seq += 1;
+        }
+        Ok(())
+    }
+
+    fn find(
+        &mut self,
+        connection: &Connection,
+        id: DeploymentId,
+    ) -> rusqlite::Result<Option<DeploymentRow>> {
+        if let Some(deployment) = self.deployments.get(&id) {
+            return Ok(Some(*deployment));
+        }
+        let found = query::deployment(connection, id)?;
+        if let Some(deployment) = found {
+            self.cache(id, deployment);
+        }
+        Ok(found)
+    }
+
+    fn cache(&mut self, id: DeploymentId, deployment: DeploymentRow) {
+        if deployment.head.lifecycle.is_ended() {
+            self.deployments.remove(&id);
+            return;
+        }
+        if self.deployments.len() >= MAX_CACHED && !self.deployments.contains_key(&id) {
+            self.deployments = HashMap::new();
+        }
+        self.deployments.insert(id, deployment);
+    }
+
+    fn appended(&self, deployment: DeploymentId, head: Head, fenced: bool) -> Appended {
+        Appended {
+            deployment,
+            head,
+            position: self.position,
+            fenced,
+        }
+    }
+}
