@@ -122,7 +122,7 @@ impl Cluster {
         let core = Core::new(folder.path(), policies).await?;
         let engine = core.start(Arc::new(core.store.clone())).await?;
         let stop = CancellationToken::new();
-        let (api, node) = (Secret::new(API_TOKEN)?, Secret::new(NODE_TOKEN)?);
+        let (api, node) = (Secret::strong(API_TOKEN)?, Secret::strong(NODE_TOKEN)?);
         let mut config = hotswap_api::Config::new(Tokens { api, node });
         config.addr = "127.0.0.1:0".parse()?;
         let server = hotswap_api::Server::bind(config, engine.clone()).await?;
