@@ -44,10 +44,10 @@ impl Jwt {
     ///
     /// # Errors
     /// Where the key cannot be read, or is not one of the algorithm.
-    pub fn verifier(&self) -> Result<hotswap_api::Jwt> {
+    pub fn verifier(&self) -> Result<hotswap_api::JwtVerifier> {
         let file = self.key_file()?;
         let key = read(file)?;
-        let jwt = hotswap_api::Jwt::new(self.algorithm, &key, &self.issuer, &self.audience);
+        let jwt = hotswap_api::JwtVerifier::new(self.algorithm, &key, &self.issuer, &self.audience);
         jwt.with_context(|| format!("the key in {} does not do", file.display()))
     }
 

@@ -60,7 +60,7 @@ fn config(args: Node, global: &Global, environ: &Environ) -> Result<hotswap_node
         control_addr: args.control,
         advertise: args.advertise,
         engine_url: Some(args.engine),
-        token: hotswap_node::Token::new(token.secret()),
+        token: hotswap_node::Secret::new(token.secret()),
         data_dir: args.dir,
         limits: hotswap_node::Limits::default(),
     })

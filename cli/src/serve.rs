@@ -157,7 +157,7 @@ impl Running {
         })
         .await?;
         let secret = |token: &Token, name| {
-            Secret::new(token.secret()).with_context(|| format!("the {name} token does not do"))
+            Secret::strong(token.secret()).with_context(|| format!("the {name} token does not do"))
         };
         let mut api = hotswap_api::Config::new(Tokens {
             api: secret(&keys.api, "API")?,

@@ -122,7 +122,7 @@ impl Cluster {
         let core = Core::new(folder.path(), policies).await?;
         let engine = core.start(Arc::new(core.store.clone())).await?;
         let stop = CancellationToken::new();
-        let (api, node) = (Secret::new(API_TOKEN)?, Secret::new(NODE_TOKEN)?);
+        let (api, node) = (Secret::strong(API_TOKEN)?, Secret::strong(NODE_TOKEN)?);
         let mut config = hotswap_api::Config::new(Tokens { api, node });
         config.addr = "127.0.0.1:0".parse()?;
         let server = hotswap_api::Server::bind(config, engine.clone()).await?;
@@ -163,7 +163,7 @@ impl Cluster {
             control_addr: "127.0.0.1:0".parse()?,
             advertise: None,
             engine_url: Some(self.url.clone()),
-            token: hotswap_node::Token::new(NODE_TOKEN),
+            token: hotswap_node::Secret::new(NODE_TOKEN),
             data_dir: self.node_dir(&id),
             limits: hotswap_node::Limits::default(),
         };

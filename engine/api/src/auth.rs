@@ -1,82 +1,62 @@
-//! Who may do what. A token tells who somebody is and in which role; an operation says by
-//! the extractor that it takes, [`Viewer`], [`Operator`], [`Admin`] or [`Node`], whom it
-//! is for. What is no operation of the document asks [`identify`].
-
-use hotswap_core::Timestamp;
-use poem::Request;
-use poem::web::headers::authorization::Bearer;
-use poem::web::headers::{Authorization, HeaderMapExt};
-
-use crate::context::Context;
-use crate::problem::{Kind, Problem};
+//! Who a token belongs to, and what its role allows.
+//!
+//! [`Authenticator`] turns a token into an [`Identity`]; [`Identity::require`] checks its
+//! role. The extractors of `extract` do both for the operations.
 
 mod identity;
 mod jwt;
-mod refusal;
+mod rejection;
 mod role;
-mod scheme;
-mod secret;
+
+use hotswap_common::Secret;
+use hotswap_core::Timestamp;
 
 pub(crate) use identity::Identity;
-pub use jwt::{Algorithm, Jwt, KeyError, SignError, Signer};
-pub(crate) use refusal::Refusal;
+pub use jwt::{Algorithm, JwtVerifier, KeyError, SignError, Signer};
+pub(crate) use rejection::Rejection;
 pub use role::{Role, UnknownRole};
-pub(crate) use scheme::{Admin, Node, Operator, Viewer};
-pub use secret::{Secret, WeakSecret};
 
-/// The tokens that stay the same until somebody changes them.
+/// The tokens that do not expire.
 #[derive(Debug, Clone)]
 pub struct Tokens {
-    /// Opens everything but what nodes say of themselves: the role [`Role::Admin`].
+    /// The API token. It has the role [`Role::Admin`], and allows everything but what only
+    /// nodes do.
     pub api: Secret,
-    /// Opens what nodes need, and nothing else.
+    /// The node token. It allows only what nodes do: register, report in, fetch artifacts.
     pub node: Secret,
 }
 
-/// All that tells tokens that are known from those that are not.
+/// Validates tokens.
 #[derive(Debug)]
-pub(crate) struct Authority {
+pub(crate) struct Authenticator {
     tokens: Tokens,
-    jwt: Option<Jwt>,
+    jwt: Option<JwtVerifier>,
 }
 
-impl Authority {
-    /// Knows these tokens, and those that are signed as `jwt` says, where there is one.
-    pub fn new(tokens: Tokens, jwt: Option<Jwt>) -> Self {
+impl Authenticator {
+    /// Accepts these tokens, and the signed tokens that `jwt` accepts, if any.
+    pub fn new(tokens: Tokens, jwt: Option<JwtVerifier>) -> Self {
         Self { tokens, jwt }
     }
 
-    /// Who shows this token.
+    /// The identity that a token stands for.
     ///
     /// # Errors
-    /// Where nobody is known by it, or not any more; and for the node token, which is of
-    /// machines and not of anybody.
-    pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, Refusal> {
-        // Both are compared whatever comes of the first: time tells nothing.
-        match (self.tokens.api.is(token), self.tokens.node.is(token)) {
-            (true, _) => Ok(Identity::of_the_api_token()),
-            (false, true) => Err(Refusal::Node),
+    /// Where the token is unknown, invalid or expired; and [`Rejection::NodeToken`] for the
+    /// node token, which stands for machines and no identity.
+    pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, Rejection> {
+        // Compare both in every case, so that the time taken reveals nothing.
+        let is_api = self.tokens.api.matches(token);
+        let is_node = self.tokens.node.matches(token);
+        match (is_api, is_node) {
+            (true, _) => Ok(Identity::api_token()),
+            (false, true) => Err(Rejection::NodeToken),
             (false, false) => match &self.jwt {
-                Some(jwt) => jwt.read(token, now),
-                None => Err(Refusal::Unknown),
+                Some(jwt) => jwt.verify(token, now),
+                None => Err(Rejection::Unknown),
             },
         }
     }
-}
-
-/// Who asks, for what is no operation of the document: the token is in the same header.
-///
-/// # Errors
-/// A 401 where there is no token, or none that does; a 403 for the node token.
-pub(crate) fn identify(request: &Request) -> Result<Identity, Problem> {
-    let shown = request.headers().typed_get::<Authorization<Bearer>>();
-    let shown = shown.ok_or_else(Problem::no_token)?;
-    Ok(context(request)?.authenticate(shown.token())?)
-}
-
-fn context(request: &Request) -> Result<&Context, Problem> {
-    let context = request.data::<Context>();
-    context.ok_or_else(|| Problem::new(Kind::Internal, ""))
 }
 
 #[cfg(test)]
@@ -87,33 +67,35 @@ mod tests {
     const NODE: &str = "node-token-0123456789";
     const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-    fn authority(jwt: bool) -> Authority {
+    fn authenticator(with_jwt: bool) -> Authenticator {
         let tokens = Tokens {
-            api: Secret::new(API).unwrap(),
-            node: Secret::new(NODE).unwrap(),
+            api: Secret::strong(API).unwrap(),
+            node: Secret::strong(NODE).unwrap(),
         };
-        let jwt = jwt.then(|| Jwt::new(Algorithm::Hs256, SECRET, "issuer", "engine").unwrap());
-        Authority::new(tokens, jwt)
+        let jwt = with_jwt
+            .then(|| JwtVerifier::new(Algorithm::Hs256, SECRET, "issuer", "engine").unwrap());
+        Authenticator::new(tokens, jwt)
     }
 
     #[test]
-    fn each_token_is_what_it_is() {
+    fn each_kind_of_token_is_recognised() {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let later = Timestamp::from_millis(1_700_000_060_000);
         let signer = Signer::new(SECRET, "issuer", "engine").unwrap();
         let token = signer.sign("ada", Role::Viewer, now, later).unwrap();
-        for jwt in [false, true] {
-            let authority = authority(jwt);
-            let admin = authority.authenticate(API, Timestamp::MAX).unwrap();
+        for with_jwt in [false, true] {
+            let authenticator = authenticator(with_jwt);
+            let admin = authenticator.authenticate(API, Timestamp::MAX).unwrap();
             assert_eq!((&*admin.subject, admin.role), ("api-token", Role::Admin));
             assert_eq!(admin.expires_at, None);
-            assert_eq!(authority.authenticate(NODE, now), Err(Refusal::Node));
-            for bad in ["", "a.b.c", "api-token-0123456780"] {
-                let refused = authority.authenticate(bad, now);
-                assert_eq!(refused, Err(Refusal::Unknown), "{bad}");
+            let node = authenticator.authenticate(NODE, now);
+            assert_eq!(node, Err(Rejection::NodeToken));
+            for invalid in ["", "a.b.c", "api-token-0123456780"] {
+                let rejected = authenticator.authenticate(invalid, now);
+                assert_eq!(rejected, Err(Rejection::Unknown), "{invalid}");
             }
-            let signed = authority.authenticate(&token, now);
-            if jwt {
+            let signed = authenticator.authenticate(&token, now);
+            if with_jwt {
                 let expected = Identity {
                     subject: "ada".to_owned(),
                     role: Role::Viewer,
@@ -121,7 +103,7 @@ mod tests {
                 };
                 assert_eq!(signed, Ok(expected));
             } else {
-                assert_eq!(signed, Err(Refusal::Unknown));
+                assert_eq!(signed, Err(Rejection::Unknown));
             }
         }
     }

@@ -1,57 +1,58 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::{Jwt, Origin, Tokens};
+use crate::{JwtVerifier, Origin, Tokens};
 
-/// How the API is served.
+/// How to serve the API.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen; port 0 takes a free one. On anything but the loopback address,
-    /// put a proxy that speaks TLS in front: tokens travel as they are.
+    /// The address to listen on. Port 0 takes a free port. Tokens are sent in clear text:
+    /// on any address but the loopback address, put a proxy with TLS in front.
     pub addr: SocketAddr,
-    /// Who may do what.
+    /// The tokens that are accepted.
     pub tokens: Tokens,
-    /// How signed tokens are checked; none: none are taken.
-    pub jwt: Option<Jwt>,
-    /// Whose pages may call from a browser, besides those of the server itself.
+    /// Verifies signed tokens. `None` rejects all signed tokens.
+    pub jwt: Option<JwtVerifier>,
+    /// The origins whose pages may call the API from a browser, besides the server's own.
     pub cors_origins: Vec<Origin>,
-    /// What a client may use.
+    /// What clients may use.
     pub limits: Limits,
-    /// How those who watch are told.
+    /// Live updates.
     pub live: Live,
 }
 
-/// How those who watch are told.
+/// Configures live updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Live {
     /// Times and limits of each hub.
     pub hubs: hotswap_signalr::Config,
-    /// How often metrics are measured and told.
+    /// The interval at which metrics are sampled and sent to subscribers.
     pub metrics_every: Duration,
 }
 
 /// What clients may use of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at the same moment; more wait until one is closed.
+    /// Connections at the same time. More wait until one closes.
     pub connections: usize,
-    /// How long a request may take, unless it is an upload or waits on purpose.
-    pub request: Duration,
-    /// How long an upload may take in all.
-    pub upload: Duration,
-    /// How long an upload may send nothing.
-    pub inactivity: Duration,
-    /// The size of a JSON body, in bytes.
-    pub body: usize,
-    /// The size of a strategy's component, in bytes. An artifact's is limited by the store.
-    pub strategy: usize,
-    /// How long requests that are being answered may go on after the signal to shut down.
+    /// The longest time a request may take. Uploads and requests that wait for events have
+    /// longer limits.
+    pub request_timeout: Duration,
+    /// The longest time an upload may take in all.
+    pub upload_timeout: Duration,
+    /// The longest time an upload may send nothing.
+    pub upload_idle_timeout: Duration,
+    /// The largest JSON body, in bytes.
+    pub json_bytes: usize,
+    /// The largest component of a strategy, in bytes. The store limits artifacts.
+    pub strategy_bytes: usize,
+    /// How long open requests may go on once a shutdown has begun.
     pub grace: Duration,
 }
 
 impl Config {
-    /// On 127.0.0.1, port 5000, with the default limits, for no signed tokens and no other
-    /// pages.
+    /// Listens on 127.0.0.1, port 5000, with the default limits, without signed tokens and
+    /// without other origins.
     pub fn new(tokens: Tokens) -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
@@ -77,11 +78,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 8192,
-            request: Duration::from_secs(30),
-            upload: Duration::from_secs(30 * 60),
-            inactivity: Duration::from_secs(30),
-            body: 1 << 20,
-            strategy: 16 << 20,
+            request_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(30 * 60),
+            upload_idle_timeout: Duration::from_secs(30),
+            json_bytes: 1 << 20,
+            strategy_bytes: 16 << 20,
             grace: Duration::from_secs(10),
         }
     }

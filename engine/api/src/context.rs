@@ -1,36 +1,48 @@
 use std::sync::Arc;
 
 use hotswap_runner::Engine;
+use poem::Request;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Limits;
-use crate::auth::{Authority, Identity, Refusal};
+use crate::auth::{Authenticator, Identity, Rejection};
 use crate::metrics::Metrics;
+use crate::problem::Problem;
 
-/// What the operations work with; each takes it as `poem::web::Data`.
+/// What every operation needs. Operations take it as `poem::web::Data`.
 #[derive(Clone)]
 pub(crate) struct Context {
-    /// What they call.
+    /// The services that operations call.
     pub engine: Engine,
-    /// Who may do what.
-    pub authority: Arc<Authority>,
+    /// Validates tokens.
+    pub authenticator: Arc<Authenticator>,
     /// What a client may use.
     pub limits: Limits,
-    /// What is counted.
+    /// The metrics of this server.
     pub metrics: Arc<Metrics>,
-    /// Cancelled when the server begins to shut down: whatever waits on purpose answers.
+    /// Cancelled when the server begins to shut down. Requests that wait then answer at once.
     pub closing: CancellationToken,
-    /// What goes on for longer than a request: waited for, for a while, before the end.
+    /// Tasks that outlive their request. The server waits for them, for a while, when it
+    /// shuts down.
     pub tasks: TaskTracker,
 }
 
 impl Context {
-    /// Who shows this token now.
+    /// The context of a request.
     ///
     /// # Errors
-    /// See [`Authority::authenticate`].
-    pub fn authenticate(&self, token: &str) -> Result<Identity, Refusal> {
-        self.authority.authenticate(token, self.engine.clock.now())
+    /// A 500 if the request did not come through the middleware, which sets the context.
+    pub fn of(request: &Request) -> Result<&Self, Problem> {
+        request.data::<Self>().ok_or_else(Problem::internal)
+    }
+
+    /// The identity behind a token at this moment.
+    ///
+    /// # Errors
+    /// See [`Authenticator::authenticate`].
+    pub fn authenticate(&self, token: &str) -> Result<Identity, Rejection> {
+        self.authenticator
+            .authenticate(token, self.engine.clock.now())
     }
 }

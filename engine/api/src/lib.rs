@@ -1,43 +1,38 @@
-//! The engine's REST API and hubs: the only crate that says what a failure is in HTTP.
+//! The engine's HTTP server: the REST API, the hubs for live updates, and the OpenAPI
+//! document. The only crate of the engine that maps failures to HTTP.
 //!
-//! [`Server::bind`] takes an [`hotswap_runner::Engine`] and serves it; [`openapi()`] is the
-//! document that describes what it serves, and needs no engine.
+//! [`Server::bind`] takes a [`hotswap_runner::Engine`] and serves it. [`openapi()`] returns
+//! the OpenAPI document and needs no engine.
 //!
-//! One file for each resource holds its operations; each extracts what the request says,
-//! calls the engine once and answers with an object of `view`, or with a failure that
-//! becomes a problem (RFC 9457) in one place, `problem`. Which role an operation needs is
-//! told by the extractor of `auth` that it takes. What all requests share (ids, time
-//! limits, metrics, headers, pages of other origins) is in `front`; what goes on for longer
-//! than a request, in `live`.
+//! A request passes through these modules:
+//!
+//! 1. `server` accepts the connection and removes a token from the URL.
+//! 2. `middleware` does what all requests share: request id, time limit, log, metrics,
+//!    headers, CORS.
+//! 3. `live` serves the hubs; `rest` all other operations. `extract` checks who may call an
+//!    operation, by `auth`, and parses its parameters and body.
+//! 4. The operation answers with an object of `view`, or with a failure, which `problem`
+//!    turns into a problem document (RFC 9457).
 
-mod artifacts;
 mod auth;
-mod body;
-mod clusters;
 mod config;
 mod context;
-mod deployments;
-mod events;
-mod front;
-mod health;
+mod extract;
 mod live;
 mod metrics;
-mod modules;
-mod nodes;
+mod middleware;
 mod openapi;
 mod origin;
 mod pages;
 mod problem;
+mod rest;
 mod routes;
 mod server;
-mod strategies;
-mod text;
-pub(crate) mod view;
+mod view;
 
-pub use auth::{
-    Algorithm, Jwt, KeyError, Role, Secret, SignError, Signer, Tokens, UnknownRole, WeakSecret,
-};
+pub use auth::{Algorithm, JwtVerifier, KeyError, Role, SignError, Signer, Tokens, UnknownRole};
 pub use config::{Config, Limits, Live};
+pub use hotswap_common::{Secret, WeakSecret};
 pub use openapi::openapi;
-pub use origin::{BadOrigin, Origin};
+pub use origin::{InvalidOrigin, Origin};
 pub use server::{Error, Server};

@@ -1,189 +1,180 @@
-//! What is counted. Every label takes its values from a list that is known beforehand, or
-//! from the names of nodes' environments.
+//! The engine's own metrics, for Prometheus. Label values come from fixed lists and from the
+//! environments of registered nodes, so clients cannot create metrics without limit.
 
-use std::collections::{BTreeMap, HashMap};
+mod collectors;
+
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hotswap_core::{DeploymentId, Health, Status};
+use hotswap_core::Status;
 use hotswap_fleet::Registry as Nodes;
 use hotswap_runner::Engine;
 use hotswap_store::Appended;
-use prometheus_client::collector::Collector;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::live::Hubs;
+use collectors::{HubGauges, NodeGauges, OpenDeployments};
 
-/// From a millisecond to a minute, the longest that a request waits on purpose.
+/// In seconds: from a millisecond to a minute, the longest time that a request waits for
+/// events.
 const BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0,
 ];
 
-/// The statuses of deployments that have not ended.
-const OPEN: [Status; 5] = [
-    Status::Pending,
-    Status::AwaitingApproval,
-    Status::Running,
-    Status::Paused,
-    Status::RollingBack,
-];
-
-/// What is counted of one server.
+/// The metrics of one server.
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: Family<Request, Counter>,
-    seconds: Family<Route, Histogram>,
-    ended: Family<Outcome, Counter>,
-    appends: Counter,
-    open: Open,
+    requests: Family<RequestLabels, Counter>,
+    request_durations: Family<RouteLabels, Histogram>,
+    ended_deployments: Family<OutcomeLabels, Counter>,
+    journal_appends: Counter,
+    open_deployments: OpenDeployments,
 }
 
-/// The deployments that have not ended, and where they are.
-#[derive(Clone, Default)]
-struct Open(Arc<Mutex<HashMap<DeploymentId, Status>>>);
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     method: String,
     route: String,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+struct RouteLabels {
     method: String,
     route: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
-/// The nodes, as they are when somebody asks.
-struct NodeGauges(Nodes);
-
-/// Who watches, when somebody asks.
-struct HubGauges(Hubs);
-
 impl Metrics {
-    /// Of an engine with these nodes, and of these hubs.
-    pub fn new(nodes: Nodes, hubs: Hubs) -> Self {
+    /// Metrics of an engine with these nodes. `hub_connections` counts the connections of
+    /// each hub when somebody scrapes.
+    pub fn new<F>(nodes: Nodes, hub_connections: F) -> Self
+    where
+        F: Fn() -> [(&'static str, usize); 2] + Send + Sync + 'static,
+    {
         let mut registry = Registry::with_prefix("hotswap");
-        let requests = Family::<Request, Counter>::default();
+        let requests = Family::<RequestLabels, Counter>::default();
         registry.register(
             "http_requests",
-            "Requests answered, by route, method and status",
+            "Answered requests, by route, method and status",
             requests.clone(),
         );
-        let seconds = Family::<Route, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
+        let request_durations =
+            Family::<RouteLabels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         registry.register(
             "http_request_duration_seconds",
-            "How long answers took, by route and method",
-            seconds.clone(),
+            "Time from request to response, by route and method",
+            request_durations.clone(),
         );
-        let ended = Family::<Outcome, Counter>::default();
+        let ended_deployments = Family::<OutcomeLabels, Counter>::default();
         for status in [Status::Succeeded, Status::RolledBack, Status::Failed] {
-            // Counters that begin at nothing cannot be told from counters that are lost.
-            drop(ended.get_or_create(&Outcome::of(status)));
+            // Start at 0: Prometheus cannot tell a counter that is absent until its first
+            // increment from one that was lost.
+            drop(ended_deployments.get_or_create(&OutcomeLabels::new(status)));
         }
         registry.register(
             "deployments_ended",
             "Deployments that ended since this process started, by outcome",
-            ended.clone(),
+            ended_deployments.clone(),
         );
-        let appends = Counter::default();
+        let journal_appends = Counter::default();
         registry.register(
             "journal_appends",
             "Appends to journals since this process started",
-            appends.clone(),
+            journal_appends.clone(),
         );
-        let open = Open::default();
-        registry.register_collector(Box::new(open.clone()));
+        let open_deployments = OpenDeployments::default();
+        registry.register_collector(Box::new(open_deployments.clone()));
         registry.register_collector(Box::new(NodeGauges(nodes)));
-        registry.register_collector(Box::new(HubGauges(hubs)));
+        registry.register_collector(Box::new(HubGauges(hub_connections)));
         Self {
             registry,
             requests,
-            seconds,
-            ended,
-            appends,
-            open,
+            request_durations,
+            ended_deployments,
+            journal_appends,
+            open_deployments,
         }
     }
 
-    /// All of it, as OpenMetrics text.
-    pub fn text(&self) -> String {
+    /// All metrics as OpenMetrics text.
+    pub fn encode(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
-            // Only a writer can fail, and a String does not.
+            // Only the writer can fail, and writing to a String does not.
             Err(fmt::Error) => String::new(),
         }
     }
 
-    /// A request was answered. `route` is a path of the document.
-    pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+    /// Records an answered request. `route` is a path of the OpenAPI document, or another
+    /// name from a fixed list.
+    pub fn record_request(&self, method: &str, route: &str, status: u16, duration: Duration) {
         let (method, route) = (method.to_owned(), route.to_owned());
-        let by_route = Route {
+        let route_labels = RouteLabels {
             method: method.clone(),
             route: route.clone(),
         };
-        let by_status = Request {
+        let request_labels = RequestLabels {
             method,
             route,
             status,
         };
-        self.requests.get_or_create(&by_status).inc();
-        self.seconds
-            .get_or_create(&by_route)
-            .observe(took.as_secs_f64());
+        self.requests.get_or_create(&request_labels).inc();
+        self.request_durations
+            .get_or_create(&route_labels)
+            .observe(duration.as_secs_f64());
     }
 
-    /// Counts what becomes of deployments, without end. Dropping it stops that.
+    /// Counts deployments until the engine ends. Drop the future to stop earlier.
     pub async fn follow(&self, engine: &Engine) {
-        let mut appended = engine.deployments.subscribe();
-        self.look_again(engine).await;
+        let mut appends = engine.deployments.subscribe();
+        self.reload(engine).await;
         loop {
-            match appended.recv().await {
-                Ok(told) => self.take(&told),
+            match appends.recv().await {
+                Ok(appended) => self.apply(&appended),
                 Err(RecvError::Lagged(missed)) => {
-                    self.appends.inc_by(missed);
-                    self.look_again(engine).await;
+                    self.journal_appends.inc_by(missed);
+                    self.reload(engine).await;
                 }
                 Err(RecvError::Closed) => return,
             }
         }
     }
 
-    fn take(&self, told: &Appended) {
-        self.appends.inc();
-        let status = told.head.lifecycle.status();
+    fn apply(&self, appended: &Appended) {
+        self.journal_appends.inc();
+        let status = appended.head.lifecycle.status();
         if status.is_final() {
-            // What is looked at again may be told of afterwards: it counts once.
-            if self.open.lock().remove(&told.deployment).is_some() {
-                self.ended.get_or_create(&Outcome::of(status)).inc();
+            // A reload may already have counted this end: count it only while it is open.
+            let was_open = self.open_deployments.lock().remove(&appended.deployment);
+            if was_open.is_some() {
+                self.count_end(status);
             }
         } else {
-            self.open.lock().insert(told.deployment, status);
+            self.open_deployments
+                .lock()
+                .insert(appended.deployment, status);
         }
     }
 
-    async fn look_again(&self, engine: &Engine) {
+    /// Reads the open deployments anew: at the start, and after missed notifications.
+    async fn reload(&self, engine: &Engine) {
         let open = match engine.deployments.open().await {
             Ok(open) => open,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "the running deployments could not be counted");
+                tracing::warn!(error, "cannot count the open deployments");
                 return;
             }
         };
@@ -191,103 +182,24 @@ impl Metrics {
             .into_iter()
             .map(|(id, lifecycle)| (id, lifecycle.status()))
             .collect();
-        let before = std::mem::replace(&mut *self.open.lock(), open.clone());
+        let before = std::mem::replace(&mut *self.open_deployments.lock(), open.clone());
         for id in before.into_keys().filter(|id| !open.contains_key(id)) {
             if let Ok(deployment) = engine.deployments.get(id).await {
-                self.ended
-                    .get_or_create(&Outcome::of(deployment.status()))
-                    .inc();
+                self.count_end(deployment.status());
             }
         }
     }
-}
 
-impl Open {
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Status>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn count_end(&self, status: Status) {
+        self.ended_deployments
+            .get_or_create(&OutcomeLabels::new(status))
+            .inc();
     }
 }
 
-impl Outcome {
-    fn of(status: Status) -> Self {
+impl OutcomeLabels {
+    fn new(status: Status) -> Self {
         let outcome = status.as_str();
         Self { outcome }
-    }
-}
-
-impl Collector for Open {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut counts = OPEN.map(|status| (status, 0));
-        for status in self.lock().values() {
-            if let Some((_, count)) = counts.iter_mut().find(|(one, _)| one == status) {
-                *count += 1;
-            }
-        }
-        let help = "Deployments that have not ended, by status";
-        let mut family =
-            encoder.encode_descriptor("deployments_open", help, None, MetricType::Gauge)?;
-        for (status, count) in counts {
-            let labels = [("status", status.as_str())];
-            let gauge = family.encode_family(&labels)?;
-            ConstGauge::<i64>::new(count).encode(gauge)?;
-        }
-        Ok(())
-    }
-}
-
-impl Collector for NodeGauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut counts: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
-        for member in self.0.members() {
-            let health = match member.health {
-                Health::Passing => "passing",
-                Health::Warning => "warning",
-                Health::Critical => "critical",
-                Health::Unknown => "unknown",
-            };
-            let environment = member.record.environment.to_string();
-            *counts.entry((environment, health)).or_default() += 1;
-        }
-        let help = "Nodes, by environment and health";
-        let mut family = encoder.encode_descriptor("nodes", help, None, MetricType::Gauge)?;
-        for ((environment, health), count) in counts {
-            let labels = [("environment", environment.as_str()), ("health", health)];
-            let gauge = family.encode_family(&labels)?;
-            ConstGauge::<i64>::new(count).encode(gauge)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Open {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Open").field(&self.lock().len()).finish()
-    }
-}
-
-impl Collector for HubGauges {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Connections of those who watch live, by hub";
-        let mut family =
-            encoder.encode_descriptor("hub_connections", help, None, MetricType::Gauge)?;
-        for (hub, count) in self.0.connections() {
-            let labels = [("hub", hub)];
-            let gauge = family.encode_family(&labels)?;
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            ConstGauge::<i64>::new(count).encode(gauge)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for HubGauges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HubGauges")
-    }
-}
-
-impl fmt::Debug for NodeGauges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NodeGauges")
     }
 }

@@ -1,81 +1,50 @@
-//! The document that describes the API: what Swagger UI shows, and what is committed.
+//! The OpenAPI document of the API.
 
-use poem_openapi::{LicenseObject, OpenApiService, Tags};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Value, json};
 
-use crate::artifacts::Artifacts;
 use crate::auth::Role;
-use crate::clusters::Clusters;
-use crate::deployments::Deployments;
-use crate::events::Events;
-use crate::health::Health;
-use crate::modules::Modules;
-use crate::nodes::Nodes;
-use crate::pages::Pages;
-use crate::strategies::Strategies;
+use crate::rest::operations;
 
 const DESCRIPTION: &str = "\
-HotSwap rolls new versions of modules out to fleets of nodes by a strategy that anyone can write.
+HotSwap rolls new versions of modules out to fleets of nodes, by strategies that anyone can write.
 
-Begin with `PUT /api/v1/modules/{name}/versions/{version}`, then `POST /api/v1/deployments`, then \
-follow it with `GET /api/v1/deployments/{id}/events?wait=30`.
+Start with `PUT /api/v1/modules/{name}/versions/{version}` and `POST /api/v1/deployments`, then \
+watch the deployment with `GET /api/v1/deployments/{id}/events?wait=30`.
 
-- Everything under `/api/v1` takes `Authorization: Bearer` and a token: the API token, a signed \
-token (JWT) where the engine is configured for them, or, where it is said, the node token.
-- A signed token has the role `viewer` (reads), `operator` (also uploads modules, begins and steers \
-deployments) or `admin` (everything); the API token is an `admin`. Each operation says which it needs, for programs in `x-required-role`. Where the role is too low, the \
-answer is 403; where the token has expired, 401 of the type `urn:hotswap:problem:token-expired`.
-- `/health`, `/metrics` and this document are open to whoever can reach the port, which is this \
-machine alone unless the engine is told otherwise.
-- Times are milliseconds since the Unix epoch. What is absent is left out, never `null`.
-- What fails is answered with `application/problem+json` (RFC 9457): `type` for programs, `detail` \
-for people. There may be more fields and more types in later releases.
-- Each answer has the header `x-request-id`; send one of your own to find it in the engine's log.";
+- Every operation under `/api/v1` needs the header `Authorization: Bearer <token>`. The token is \
+the API token, a signed token (JWT) if the engine is configured to accept them, or, for the \
+operations that nodes call, the node token.
+- A signed token has one of three roles: `viewer` (reads), `operator` (also uploads modules, and \
+creates and controls deployments) or `admin` (everything). The API token is an `admin`. The role \
+that an operation needs is in its description and, for programs, in `x-required-role`. A token with \
+a lower role gets a 403; an expired token gets a 401 of the type \
+`urn:hotswap:problem:token-expired`.
+- `/health`, `/metrics` and this document need no token. By default, the engine listens only on \
+this machine.
+- Times are in milliseconds since the Unix epoch. Absent values are omitted, never `null`.
+- Failures are answered with `application/problem+json` (RFC 9457): `type` is for programs, \
+`detail` for people. Later releases may add fields and types.
+- Every response has the header `x-request-id`, which the engine logs. Send your own id in this \
+header to find your request in the log.";
 
-/// What operations are about.
-#[derive(Tags)]
-pub(crate) enum Tag {
-    /// Versions of modules that are rolled out to nodes.
-    Deployments,
-    /// What happens to deployments, to read and to follow.
-    Events,
-    /// What can be rolled out: WebAssembly components that answer HTTP requests.
-    Modules,
-    /// How it can be rolled out: WebAssembly components that decide the next step.
-    Strategies,
-    /// Environments: their nodes, and what no strategy may exceed there.
-    Clusters,
-    /// The machines that run modules, and what they themselves ask of the engine.
-    Nodes,
-    /// How the engine is.
-    Health,
+/// The OpenAPI 3.0 document of the API, as formatted JSON. The same release always returns
+/// the same bytes. Needs no engine.
+pub fn openapi() -> String {
+    document(&service(operations()))
 }
 
-type Api = (
-    Deployments,
-    Events,
-    Modules,
-    Strategies,
-    Clusters,
-    Nodes,
-    Artifacts,
-    Health,
-    Pages,
-);
+/// The page of Swagger UI, with the same document in it.
+pub(crate) fn swagger_ui() -> String {
+    let service = service(operations());
+    // poem's page holds the document as poem writes it.
+    service
+        .swagger_ui_html()
+        .replace(&service.spec(), &document(&service))
+}
 
-/// All operations.
-pub(crate) fn service() -> OpenApiService<Api, ()> {
-    let api = (
-        Deployments,
-        Events,
-        Modules,
-        Strategies,
-        Clusters,
-        Nodes,
-        Artifacts,
-        Health,
-        Pages,
-    );
+/// An API with the title, description and licence of this one.
+pub(crate) fn service<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
     OpenApiService::new(api, "HotSwap", env!("CARGO_PKG_VERSION"))
         .summary("Rolls modules out to fleets of nodes")
         .description(DESCRIPTION)
@@ -83,46 +52,34 @@ pub(crate) fn service() -> OpenApiService<Api, ()> {
         .server("/")
 }
 
-/// The OpenAPI 3.0 document of the API, as JSON that is made to be read; the same for the
-/// same release, byte by byte. Needs no engine.
-pub fn openapi() -> String {
-    let spec = service().spec();
-    let spec = serde_json::from_str(&spec).and_then(|mut spec| {
-        mend(&mut spec);
-        serde_json::to_string_pretty(&spec)
+fn document<T: OpenApi>(service: &OpenApiService<T, ()>) -> String {
+    let document = serde_json::from_str(&service.spec()).and_then(|mut document| {
+        add_roles(&mut document);
+        remove_openapi_31(&mut document);
+        serde_json::to_string_pretty(&document)
     });
-    // It was written by the same library a moment ago.
-    let mut spec = spec.unwrap_or_default();
-    spec.push('\n');
-    spec
+    // Cannot fail: serde_json wrote the input.
+    let mut document = document.unwrap_or_default();
+    document.push('\n');
+    document
 }
 
-/// The page of Swagger UI, with the same document.
-pub(crate) fn swagger() -> String {
-    let service = service();
-    // It holds the document as poem writes it.
-    service
-        .swagger_ui_html()
-        .replace(&service.spec(), &openapi())
-}
-
-/// Takes out what poem writes and OpenAPI 3.0 does not know, and puts in the roles, which
-/// poem does not know.
-fn mend(spec: &mut Value) {
-    roles(spec);
-    if let Some(info) = spec["info"].as_object_mut() {
+/// Removes fields that poem writes but OpenAPI 3.0 does not have.
+fn remove_openapi_31(document: &mut Value) {
+    if let Some(info) = document["info"].as_object_mut() {
         info.remove("summary");
-        if let Some(license) = info.get_mut("license").and_then(|it| it.as_object_mut()) {
+        if let Some(license) = info.get_mut("license").and_then(Value::as_object_mut) {
             license.remove("identifier");
         }
     }
 }
 
-/// poem tells the roles as schemes, one for each. To whoever calls they are one: the same
-/// header, with a token that may do more or less.
-fn roles(spec: &mut Value) {
+/// Replaces poem's security scheme for each role by one scheme for all, and names the role in
+/// each operation. To clients the roles are one scheme: the same header, with a token that
+/// allows more or less.
+fn add_roles(document: &mut Value) {
     const SCHEME: &str = "apiToken";
-    let paths = spec["paths"].as_object_mut().into_iter().flatten();
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
     let operations = paths.filter_map(|(_, path)| path.as_object_mut());
     for (_, operation) in operations.flatten() {
         let scheme = operation["security"][0].as_object();
@@ -130,15 +87,15 @@ fn roles(spec: &mut Value) {
         let Some(role) = name.and_then(|name| name.parse::<Role>().ok()) else {
             continue;
         };
-        let said = operation["description"].as_str().unwrap_or_default();
-        operation["description"] = format!("{said}\n\nNeeds the role `{role}`.").into();
+        let description = operation["description"].as_str().unwrap_or_default();
+        operation["description"] = format!("{description}\n\nNeeds the role `{role}`.").into();
         operation["security"] = json!([{ SCHEME: [] }]);
         operation["x-required-role"] = role.as_str().into();
     }
-    if let Some(schemes) = spec["components"]["securitySchemes"].as_object_mut() {
+    if let Some(schemes) = document["components"]["securitySchemes"].as_object_mut() {
         schemes.retain(|name, _| name.parse::<Role>().is_err());
         let scheme = json!({
-            "description": "The API token, or a signed token (JWT): a person, or a program that works for one. What it may do is told by its role.",
+            "description": "The API token, or a signed token (JWT) of a person or a program. Its role decides what it allows.",
             "scheme": "bearer",
             "type": "http",
         });

@@ -4,61 +4,62 @@ use std::str::FromStr;
 use poem::http::{HeaderValue, Uri};
 use serde::{Deserialize, Serialize};
 
-/// Where a web page comes from, as its browser says it: `http://host:port`.
+/// The origin of a web page as browsers write it: `http://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Origin(HeaderValue);
 
-/// A text that no browser would say.
+/// A text that is not an origin as browsers write it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{0}' is no origin of a web page; write it as browsers do, without a path and in small letters: http://localhost:3000, https://example.org"
+    "'{0}' is not an origin; write scheme, host and port in lower case, without a path or a default port, as browsers do: http://localhost:3000, https://example.org"
 )]
-pub struct BadOrigin(String);
+pub struct InvalidOrigin(String);
 
 impl Origin {
-    /// As the header `Origin` has it.
+    /// The value of the header `Origin`.
     pub(crate) fn header(&self) -> &HeaderValue {
         &self.0
     }
 }
 
 impl FromStr for Origin {
-    type Err = BadOrigin;
+    type Err = InvalidOrigin;
 
-    /// Exact ones alone: a pattern that fits a page too many hands it the engine.
-    fn from_str(text: &str) -> Result<Self, BadOrigin> {
-        let bad = || BadOrigin(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_| bad())?;
+    /// Takes exact origins only. A pattern that matches one page too many would give that
+    /// page access to the engine.
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let invalid = || InvalidOrigin(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| invalid())?;
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Err(bad());
+            return Err(invalid());
         };
-        let usual = match scheme {
+        let default_port = match scheme {
             "http" => 80,
             "https" => 443,
-            _ => return Err(bad()),
+            _ => return Err(invalid()),
         };
-        let plain = |byte: u8| {
+        let is_allowed = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte)
         };
-        // Written anew and compared: nothing else may have stood there.
-        let written = match uri.port_u16() {
-            // Browsers leave it out.
-            Some(port) if port == usual => return Err(bad()),
+        // Comparing the rebuilt text with the input rejects user info, a path and the like.
+        let rebuilt = match uri.port_u16() {
+            // Browsers leave the default port out.
+            Some(port) if port == default_port => return Err(invalid()),
             Some(port) => format!("{scheme}://{host}:{port}"),
             None => format!("{scheme}://{host}"),
         };
-        if host.is_empty() || !host.bytes().all(plain) || written != text {
-            return Err(bad());
+        if host.is_empty() || !host.bytes().all(is_allowed) || rebuilt != text {
+            return Err(invalid());
         }
-        HeaderValue::from_str(text).map(Self).map_err(|_| bad())
+        HeaderValue::from_str(text).map(Self).map_err(|_| invalid())
     }
 }
 
 impl TryFrom<String> for Origin {
-    type Error = BadOrigin;
+    type Error = InvalidOrigin;
 
-    fn try_from(text: String) -> Result<Self, BadOrigin> {
+    fn try_from(text: String) -> Result<Self, InvalidOrigin> {
         text.parse()
     }
 }
@@ -80,23 +81,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_what_a_browser_says() {
-        for good in [
+    fn an_origin_as_browsers_write_it_is_accepted() {
+        for valid in [
             "http://localhost:3000",
             "https://example.org",
             "http://127.0.0.1:8080",
             "http://[::1]:5173",
             "https://a-b.example.org:8443",
         ] {
-            let origin: Origin = good.parse().unwrap();
-            assert_eq!(origin.to_string(), good);
-            assert_eq!(origin.header(), good);
+            let origin: Origin = valid.parse().unwrap();
+            assert_eq!(origin.to_string(), valid);
+            assert_eq!(origin.header(), valid);
         }
     }
 
     #[test]
-    fn nothing_else_is() {
-        for bad in [
+    fn everything_else_is_rejected() {
+        for invalid in [
             "",
             "*",
             "null",
@@ -121,8 +122,11 @@ mod tests {
             "http://a b",
             "http://localhost:3000, http://localhost:3001",
         ] {
-            let error = bad.parse::<Origin>().unwrap_err().to_string();
-            assert!(error.contains("http://localhost:3000"), "{bad}: {error}");
+            let error = invalid.parse::<Origin>().unwrap_err().to_string();
+            assert!(
+                error.contains("http://localhost:3000"),
+                "{invalid}: {error}"
+            );
         }
     }
 }

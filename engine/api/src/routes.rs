@@ -1,30 +1,30 @@
-//! The places that the document lists, to name a request by its route and to say which
-//! methods apply there.
+//! The routes of the server, by pattern. They name a request in logs and metrics, and tell
+//! which methods a path supports.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// All places, by what is left of their paths without the names of parameters.
+/// All routes. The key is the path with each parameter replaced by `*`.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    places: HashMap<String, Place>,
+    routes: HashMap<String, Route>,
 }
 
-/// One path of the document.
+/// A path, and the methods that it supports.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Route {
     path: String,
     parameters: Vec<String>,
     methods: Vec<String>,
 }
 
 impl Routes {
-    /// The places of an OpenAPI document.
-    pub fn of(document: &Value) -> Self {
+    /// The routes of an OpenAPI document.
+    pub fn from_openapi(document: &Value) -> Self {
         let paths = document["paths"].as_object().into_iter().flatten();
-        let places = paths.map(|(path, operations)| {
-            let names = path.split('/').filter_map(|part| part.strip_prefix('{'));
+        let routes = paths.map(|(path, operations)| {
+            let parameters = path.split('/').filter_map(|part| part.strip_prefix('{'));
             let mut methods: Vec<String> = operations
                 .as_object()
                 .into_iter()
@@ -35,58 +35,57 @@ impl Routes {
                 methods.push("HEAD".to_owned());
             }
             methods.sort();
-            let place = Place {
+            let route = Route {
                 path: path.clone(),
-                parameters: names
+                parameters: parameters
                     .map(|name| name.trim_end_matches('}').to_owned())
                     .collect(),
                 methods,
             };
-            (key(path), place)
+            (key(path), route)
         });
         Self {
-            places: places.collect(),
+            routes: routes.collect(),
         }
     }
 
-    /// These as well, with the methods that apply: places that are no operations.
+    /// Adds paths that are not in the OpenAPI document, with the methods that they support.
     pub fn with(
         mut self,
-        places: impl IntoIterator<Item = (String, &'static [&'static str])>,
+        paths: impl IntoIterator<Item = (String, &'static [&'static str])>,
     ) -> Self {
-        self.places
-            .extend(places.into_iter().map(|(path, methods)| {
-                let place = Place {
-                    path: path.clone(),
-                    parameters: Vec::new(),
-                    methods: methods.iter().map(|&method| method.to_owned()).collect(),
-                };
-                (key(&path), place)
-            }));
+        self.routes.extend(paths.into_iter().map(|(path, methods)| {
+            let route = Route {
+                path: path.clone(),
+                parameters: Vec::new(),
+                methods: methods.iter().map(|&method| method.to_owned()).collect(),
+            };
+            (key(&path), route)
+        }));
         self
     }
 
-    /// The place of a pattern, as poem's router tells it.
-    pub fn place(&self, pattern: &str) -> Option<&Place> {
-        self.places.get(&key(pattern))
+    /// The route of a pattern of poem's router, such as `/nodes/:param0`.
+    pub fn find(&self, pattern: &str) -> Option<&Route> {
+        self.routes.get(&key(pattern))
     }
 }
 
-impl Place {
-    /// The path as the document writes it.
+impl Route {
+    /// The path as the OpenAPI document writes it, such as `/nodes/{id}`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The methods that apply, as the header `Allow` lists them.
+    /// The supported methods, as the header `Allow` lists them.
     pub fn methods(&self) -> String {
         self.methods.join(", ")
     }
 
-    /// The name of a parameter of the path, which poem calls by its number: `param0`.
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        let number: usize = name.strip_prefix("param")?.parse().ok()?;
-        self.parameters.get(number).map(String::as_str)
+    /// The name of a path parameter. poem numbers them: `param0`, `param1`.
+    pub fn parameter(&self, poem_name: &str) -> Option<&str> {
+        let index: usize = poem_name.strip_prefix("param")?.parse().ok()?;
+        self.parameters.get(index).map(String::as_str)
     }
 }
 
@@ -103,15 +102,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_place_by_the_routers_pattern() {
+    fn a_route_is_found_by_the_pattern_of_the_router() {
         let document = serde_json::json!({"paths": {
             "/modules/{name}/versions/{version}": {"put": {}, "get": {}},
         }});
-        let routes = Routes::of(&document);
-        let place = routes.place("/modules/:param0/versions/:param1").unwrap();
-        assert_eq!(place.path(), "/modules/{name}/versions/{version}");
-        assert_eq!(place.methods(), "GET, HEAD, PUT");
-        assert_eq!(place.parameter("param1"), Some("version"));
-        assert!(routes.place("/modules/:param0").is_none());
+        let routes = Routes::from_openapi(&document);
+        let route = routes.find("/modules/:param0/versions/:param1").unwrap();
+        assert_eq!(route.path(), "/modules/{name}/versions/{version}");
+        assert_eq!(route.methods(), "GET, HEAD, PUT");
+        assert_eq!(route.parameter("param1"), Some("version"));
+        assert!(routes.find("/modules/:param0").is_none());
     }
 }

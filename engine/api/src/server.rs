@@ -20,29 +20,32 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Authority;
+use crate::auth::Authenticator;
 use crate::context::Context;
-use crate::front::{Front, take_token};
 use crate::live::{HubRouter, Hubs};
 use crate::metrics::Metrics;
+use crate::middleware::{WithMiddleware, take_query_token};
 use crate::openapi::{openapi, service};
+use crate::pages::Pages;
+use crate::rest::operations;
 use crate::routes::Routes;
 use crate::{Config, Origin};
 
-/// How long a connection may be silent before and between requests. Longer than the 90 s
-/// for which common clients keep one: the client closes first, and never sends a request
-/// into a connection that is being closed.
-const SILENCE: Duration = Duration::from_secs(100);
-/// The head of a request, and what is read ahead of a body.
-const BUFFER: usize = 64 << 10;
-/// What a client does not acknowledge for so long, in milliseconds, it never will: whoever
-/// streams to it would else hear of that a quarter of an hour later.
+/// How long a connection may be idle before and between requests. Common clients keep one for
+/// 90 s. With a longer time the client closes first, and never sends a request into a
+/// connection that the server is closing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(100);
+/// In bytes: the head of a request, and what is read ahead of a body.
+const READ_BUFFER: usize = 64 << 10;
+/// In milliseconds: a connection whose client acknowledges nothing for so long is lost.
+/// Without it, a stream to a lost client would end a quarter of an hour later.
 #[cfg(target_os = "linux")]
-const UNHEARD: u32 = 30_000;
-/// A socket that cannot be accepted (no file handles left, say) will be no better at once.
+const TCP_USER_TIMEOUT: u32 = 30_000;
+/// The pause after a failure to accept. The reason, such as no free file handles, does not
+/// pass at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The API, bound to an address.
+/// The HTTP server of an engine, bound to an address.
 pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
@@ -51,25 +54,25 @@ pub struct Server {
     origins: Vec<Origin>,
 }
 
-/// Why there is no server.
+/// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     #[error("cannot listen on {addr}; choose another address or port")]
     Bind {
         /// The address.
         addr: SocketAddr,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
 }
 
 impl Server {
-    /// Binds the address. Connections wait until [`Self::run`] takes them.
+    /// Binds the address. Connections wait until [`Self::run`] accepts them.
     ///
     /// # Errors
-    /// [`Error::Bind`] where the address is taken, or not this machine's.
+    /// [`Error::Bind`] where the address is in use, or is not an address of this machine.
     pub async fn bind(config: Config, engine: Engine) -> Result<Self, Error> {
         let addr = config.addr;
         let bound = async {
@@ -79,13 +82,18 @@ impl Server {
         };
         let (listener, addr) = bound.await.map_err(|source| Error::Bind { addr, source })?;
         if !addr.ip().is_loopback() {
-            tracing::warn!(%addr, "tokens travel as they are: put a proxy that speaks TLS in front");
+            tracing::warn!(%addr, "tokens are sent in clear text on this address; put a proxy with TLS in front");
         }
         let hubs = Hubs::new(&engine, &config.live);
+        let hub_connections = {
+            let hubs = hubs.clone();
+            move || hubs.connections()
+        };
+        let metrics = Metrics::new(engine.registry.clone(), hub_connections);
         let context = Context {
-            metrics: Arc::new(Metrics::new(engine.registry.clone(), hubs.clone())),
+            metrics: Arc::new(metrics),
             engine,
-            authority: Arc::new(Authority::new(config.tokens, config.jwt)),
+            authenticator: Arc::new(Authenticator::new(config.tokens, config.jwt)),
             limits: config.limits,
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -99,14 +107,15 @@ impl Server {
         })
     }
 
-    /// The address that is bound, with the port that was taken.
+    /// The bound address, with the actual port.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Serves until `shutdown` is done. Then takes no more connections, answers at once
-    /// whatever waits on purpose, and lets the other requests end for as long as
-    /// [`crate::Limits::grace`] says. Dropping it cuts all connections.
+    /// Serves until `shutdown` completes. Then accepts no more connections, answers waiting
+    /// requests at once, and gives the others [`crate::Limits::grace`] to finish.
+    ///
+    /// Not cancel safe: dropping the future closes all connections at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
             listener,
@@ -117,10 +126,10 @@ impl Server {
         } = self;
         let (limits, metrics) = (context.limits, Arc::clone(&context.metrics));
         let (engine, closing) = (context.engine.clone(), context.closing.clone());
-        // Also where this is dropped: what goes on beside the connections ends with them.
-        let _ended = closing.clone().drop_guard();
+        // If this future is dropped, tasks that outlive their request end too.
+        let _cancel_on_drop = closing.clone().drop_guard();
         let tasks = context.tasks.clone();
-        let front = Arc::new(front(context, hubs.clone(), origins));
+        let endpoint = Arc::new(endpoint(context, hubs.clone(), origins));
         let slots = Arc::new(Semaphore::new(limits.connections));
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
@@ -134,7 +143,7 @@ impl Server {
                 _ = &mut following, if !following_ended => following_ended = true,
                 Some(_) = connections.join_next() => {}
                 (stream, peer, slot) = accept(&listener, &slots) => {
-                    let served = serve(stream, (addr, peer), Arc::clone(&front), graceful.watcher());
+                    let served = serve(stream, (addr, peer), Arc::clone(&endpoint), graceful.watcher());
                     connections.spawn(async move {
                         served.await;
                         drop(slot);
@@ -144,78 +153,79 @@ impl Server {
         }
         drop(listener);
         closing.cancel();
-        tracing::info!(connections = graceful.count(), "api closing");
+        tracing::info!(connections = graceful.count(), "api shutting down");
         tasks.close();
-        let ended = async {
+        let drained = async {
             tokio::join!(
                 graceful.shutdown(),
                 hubs.shutdown(limits.grace),
                 tasks.wait()
             )
         };
-        if tokio::time::timeout(limits.grace, ended).await.is_err() {
-            tracing::warn!("requests that took too long to end were cut");
+        if tokio::time::timeout(limits.grace, drained).await.is_err() {
+            tracing::warn!("requests did not finish in time; closing their connections");
         }
     }
 }
 
-/// All operations, behind what they share.
-fn front(
+/// The hubs, the REST API and the pages, behind the middleware.
+fn endpoint(
     context: Context,
     hubs: Hubs,
     origins: Vec<Origin>,
-) -> Front<impl Endpoint<Output = poem::Response>> {
+) -> WithMiddleware<impl Endpoint<Output = poem::Response>> {
     let document = serde_json::from_str(&openapi()).unwrap_or_default();
-    let routes = Routes::of(&document).with(Hubs::routes());
-    let operations = HubRouter::new(service().into_endpoint(), hubs);
-    Front::new(operations, context, routes, origins)
+    let routes = Routes::from_openapi(&document).with(Hubs::routes());
+    let api = service((operations(), Pages)).into_endpoint();
+    WithMiddleware::new(HubRouter::new(api, hubs), context, routes, origins)
 }
 
-/// The next connection for which there is room.
+/// The next connection, once there is a free slot for it.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
-            // Nobody closes the semaphore.
+            // Unreachable: nothing closes the semaphore.
             return std::future::pending().await;
         };
         match listener.accept().await {
             Ok((stream, peer)) => return (stream, peer, slot),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// Done before poem has the request: it keeps the URI as it came beside its own.
-fn without_token_in_query(request: hyper::Request<Incoming>) -> hyper::Request<Incoming> {
+/// Moves a token from the query to a header. This must happen before poem gets the request,
+/// because poem keeps the original URI.
+fn without_query_token(request: hyper::Request<Incoming>) -> hyper::Request<Incoming> {
     let (mut parts, body) = request.into_parts();
-    take_token(&mut parts.uri, &mut parts.headers);
+    take_query_token(&mut parts.uri, &mut parts.headers);
     hyper::Request::from_parts(parts, body)
 }
 
-/// Answers the requests of one connection, one after the other, until it is closed.
+/// Answers the requests of one connection, one after the other, until it closes.
 async fn serve(
     stream: TcpStream,
     (local, peer): (SocketAddr, SocketAddr),
-    front: Arc<impl Endpoint<Output = poem::Response> + 'static>,
+    endpoint: Arc<impl Endpoint<Output = poem::Response> + 'static>,
     watcher: Watcher,
 ) {
-    // Answers are whole when they are written: waiting to fill a packet only delays them.
+    // Responses are written whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNHEARD);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, TCP_USER_TIMEOUT);
     let (local, peer) = (LocalAddr(local.into()), RemoteAddr(peer.into()));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let request = without_token_in_query(request);
-        let front = Arc::clone(&front);
+        let request = without_query_token(request);
+        let endpoint = Arc::clone(&endpoint);
         let request = (request, local.clone(), peer.clone(), Scheme::HTTP).into();
         async move {
-            let response = front.get_response(request).await;
+            let response = endpoint.get_response(request).await;
             Ok::<hyper::Response<_>, Infallible>(response.into())
         }
     });
@@ -223,13 +233,13 @@ async fn serve(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(SILENCE)
-        .max_buf_size(BUFFER);
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_buf_size(READ_BUFFER);
     let connection = builder
         .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .into_owned();
     if let Err(error) = watcher.watch(connection).await {
-        // A client that goes away is no news.
+        // Debug, because clients go away all the time.
         let error: &dyn std::error::Error = &*error;
         tracing::debug!(error, "connection ended");
     }

@@ -1,22 +1,26 @@
-//! The objects that the API answers with and takes. Times are milliseconds since the Unix
-//! epoch, as in the events; what is absent is left out.
+//! The objects that the REST API and the live updates return. Times are in milliseconds
+//! since the Unix epoch, as in events; absent values are omitted.
 
-mod action;
 mod cluster;
-mod create;
+mod deployed_node;
 mod deployment;
 mod event;
+mod finding;
+mod log_line;
 mod module;
 mod node;
-mod state;
+mod stage;
+mod status;
 mod strategy;
 
-pub(crate) use action::{Abort, Approval, By, Rollback};
 pub(crate) use cluster::{Cluster, ClusterDetail, Clusters, Policy};
-pub(crate) use create::CreateDeployment;
+pub(crate) use deployed_node::{DeployedNode, NodeFailure};
 pub(crate) use deployment::{Accepted, Deployment, DeploymentSummary, Deployments};
 pub(crate) use event::{Events, StreamedEvent};
+use finding::Finding;
+use log_line::LogLine;
 pub(crate) use module::{Module, ModuleVersion, Modules};
 pub(crate) use node::{HealthCounts, Node, Nodes};
-pub(crate) use state::{Cause, DeployedNode, NodeFailure, Status};
+use stage::Stage;
+pub(crate) use status::{Cause, Status};
 pub(crate) use strategy::{Strategies, Strategy};

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    Answer, Call, Cause, CauseKind, Class, Decision, Event, EventBody, Header, IllegalTransition,
+    Answer, Call, Cause, CauseKind, CallKind, Decision, Event, EventBody, Header, IllegalTransition,
     Lifecycle, Node, NodeId, NodeReading, Timestamp,
 };
 
@@ -118,7 +118,7 @@ impl ReplayState {
             header,
             tail: JournalTail {
                 next_seq: first.seq + 1,
-                lifecycle: Lifecycle::BEGINNING,
+                lifecycle: Lifecycle::INITIAL,
                 signals: Signals::default(),
             },
             gate_due: None,
@@ -151,7 +151,7 @@ impl ReplayState {
                 answer,
                 ..
             } => {
-                self.touched.extend(request.changes().iter().cloned());
+                self.touched.extend(request.changed_nodes().iter().cloned());
                 self.calls.push_back(RecordedCall {
                     request,
                     at: event.at,
@@ -264,7 +264,7 @@ impl CallReplay {
         }
         Ok(match call.answer {
             Some(answer) => ReplayedCall::Answered(answer),
-            None if request.class() == Class::Note => ReplayedCall::Answered(Answer::Done),
+            None if request.kind() == CallKind::Note => ReplayedCall::Answered(Answer::Done),
             None => ReplayedCall::Unanswered { number, call },
         })
     }

@@ -53,7 +53,7 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
         published: 0,
     };
 
-    let (api, node) = (Secret::new(TOKEN)?, Secret::new(NODE_TOKEN)?);
+    let (api, node) = (Secret::strong(TOKEN)?, Secret::strong(NODE_TOKEN)?);
     let mut config = Config::new(Tokens { api, node });
     config.addr = "127.0.0.1:0".parse()?;
     raise_limits(&mut config);

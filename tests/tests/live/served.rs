@@ -49,7 +49,7 @@ impl Served {
             built_in: Vec::new(),
         })
         .await?;
-        let (api, node) = (Secret::new(TOKEN)?, Secret::new(NODE_TOKEN)?);
+        let (api, node) = (Secret::strong(TOKEN)?, Secret::strong(NODE_TOKEN)?);
         let mut config = Config::new(Tokens { api, node });
         config.addr = "127.0.0.1:0".parse()?;
         config.limits.grace = GRACE;

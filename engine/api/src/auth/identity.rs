@@ -3,50 +3,52 @@ use hotswap_core::Timestamp;
 use super::Role;
 use crate::problem::{Kind, Problem};
 
-/// How the journal names whoever shows the API token.
-pub(super) const API_TOKEN: &str = "api-token";
+/// The subject that stands for the API token in the journal.
+pub(super) const API_TOKEN_SUBJECT: &str = "api-token";
 
-/// Who asks, as the token says.
+/// Who sends a request, according to its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The name in the journal.
     pub subject: String,
-    /// What they may do.
+    /// What the token allows.
     pub role: Role,
-    /// From when on the token is nobody's; none for one that stays. What goes on for
-    /// longer than a request ends then.
+    /// When the token expires; `None` for the API token. Streams and connections that
+    /// outlive the request end then.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Identity {
-    /// Whoever shows the API token.
-    pub(super) fn of_the_api_token() -> Self {
+    /// The identity of the API token.
+    pub(super) fn api_token() -> Self {
         Self {
-            subject: API_TOKEN.to_owned(),
+            subject: API_TOKEN_SUBJECT.to_owned(),
             role: Role::Admin,
             expires_at: None,
         }
     }
 
-    /// How the journal names them, where they give an address: whoever shows the API token
-    /// may be anybody, a signed token tells who it is.
-    pub fn name(&self, address: Option<String>) -> String {
-        match address {
-            Some(address) if self.subject == API_TOKEN => address,
+    /// The name to journal for an action. People share the API token, so the address that
+    /// they give names them; a signed token already names its owner.
+    pub fn name(&self, email: Option<String>) -> String {
+        match email {
+            Some(email) if self.subject == API_TOKEN_SUBJECT => email,
             _ => self.subject.clone(),
         }
     }
 
-    /// That they have this role, or one that may do more.
+    /// Requires this role or a higher one.
     ///
     /// # Errors
-    /// A 403 that says which role is needed.
-    pub fn must_be(&self, needed: Role) -> Result<(), Problem> {
+    /// A 403 that names the role that is needed.
+    pub fn require(&self, needed: Role) -> Result<(), Problem> {
         if self.role >= needed {
             return Ok(());
         }
-        let has = self.role;
-        let detail = format!("this needs the role {needed}, and the token has the role {has}");
+        let role = self.role;
+        let detail = format!(
+            "this operation needs the role {needed}, but the token has the role {role}; use a token with a higher role"
+        );
         Err(Problem::new(Kind::Forbidden, detail))
     }
 }
@@ -56,19 +58,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_that_is_too_low_is_told_with_the_one_that_is_needed() {
-        let of = |role| Identity {
+    fn a_role_that_is_too_low_is_rejected_with_the_needed_one() {
+        let identity = |role| Identity {
             role,
-            ..Identity::of_the_api_token()
+            ..Identity::api_token()
         };
         for role in Role::ALL {
             for needed in Role::ALL {
-                let refused = of(role).must_be(needed);
-                assert_eq!(refused.is_ok(), role >= needed, "{role} for {needed}");
+                let result = identity(role).require(needed);
+                assert_eq!(result.is_ok(), role >= needed, "{role} for {needed}");
             }
         }
-        let refused = of(Role::Viewer).must_be(Role::Admin).unwrap_err();
-        let said = refused.to_string();
-        assert!(said.contains("admin") && said.contains("viewer"), "{said}");
+        let rejection = identity(Role::Viewer).require(Role::Admin).unwrap_err();
+        let text = rejection.to_string();
+        assert!(text.contains("admin") && text.contains("viewer"), "{text}");
     }
 }

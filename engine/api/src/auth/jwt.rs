@@ -1,37 +1,39 @@
-//! Signed tokens (JWT, RFC 7519). How they are checked is for the configuration to say:
-//! of a token's header nothing is believed.
+//! Signed tokens (JWT, RFC 7519). The configuration alone decides how a token is checked:
+//! its header is not trusted.
+
+mod key;
+mod signer;
+#[cfg(test)]
+mod tests;
 
 use hotswap_core::Timestamp;
 use jsonwebtoken as jwt;
 use jsonwebtoken::errors::ErrorKind;
 use serde::Deserialize;
 
-use super::identity::API_TOKEN;
-use super::refusal::{BadSubject, Unfit};
-use super::{Identity, Refusal};
-
-mod key;
-mod signer;
+use super::identity::API_TOKEN_SUBJECT;
+use super::rejection::{ClaimError, InvalidSubject};
+use super::{Identity, Rejection};
 
 pub use key::{Algorithm, KeyError};
 pub use signer::{SignError, Signer};
 
-/// How far the clocks of issuer and engine may be apart, in milliseconds, before a token
-/// that is not valid yet is refused. None is given at its end: whoever renews a token in
-/// time does not need it.
-const SKEW: u64 = 30_000;
-/// A longer name is no name; the journal keeps it with every deployment.
-const LONGEST_SUBJECT: usize = 255;
+/// How far the clocks of issuer and engine may differ, in milliseconds, before a token with
+/// `nbf` in the future is rejected. `exp` gets no such allowance: a client that renews its
+/// token in time does not need one.
+const CLOCK_SKEW: u64 = 30_000;
+/// In bytes. The journal keeps the subject with every deployment.
+const MAX_SUBJECT: usize = 255;
 
-/// How signed tokens are checked.
+/// Verifies signed tokens.
 #[derive(Debug, Clone)]
-pub struct Jwt {
+pub struct JwtVerifier {
     key: jwt::DecodingKey,
     validation: jwt::Validation,
 }
 
-/// What a token says, apart from what [`jwt::Validation`] looks at alone. All of it may be
-/// missing, so that it can be told what is.
+/// The claims that [`jwt::Validation`] does not check by itself. All are optional, so that
+/// the rejection can name the missing one.
 #[derive(Debug, Deserialize)]
 struct Claims {
     sub: Option<String>,
@@ -41,51 +43,51 @@ struct Claims {
     nbf: Option<f64>,
 }
 
-impl Jwt {
-    /// Takes tokens that are signed by this algorithm with what belongs to this key, come
-    /// from this issuer, and are for this audience. The key is the secret itself for
-    /// [`Algorithm::Hs256`], and a public key in PEM form for all others.
+impl JwtVerifier {
+    /// Accepts tokens signed by this algorithm with the counterpart of `key`, from this
+    /// issuer and for this audience. The key is the secret itself for [`Algorithm::Hs256`],
+    /// and a public key in PEM form for all others.
     ///
     /// # Errors
-    /// Where the key cannot be one of the algorithm.
+    /// Where the key does not fit the algorithm.
     pub fn new(
         algorithm: Algorithm,
         key: &[u8],
         issuer: &str,
         audience: &str,
     ) -> Result<Self, KeyError> {
-        let key = key::decoding(algorithm, key)?;
+        let key = key::decoding_key(algorithm, key)?;
         let mut validation = jwt::Validation::new(algorithm.into());
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
-        // Both are checked below, by the clock that is injected.
+        // `verify` checks both with the injected clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         Ok(Self { key, validation })
     }
 
-    /// Who shows this token.
-    pub(super) fn read(&self, token: &str, now: Timestamp) -> Result<Identity, Refusal> {
+    /// The identity in a token.
+    pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Identity, Rejection> {
         let token = jwt::decode::<Claims>(token, &self.key, &self.validation);
-        let token = token.map_err(|error| refusal(error.kind()))?;
-        // It says that it must not be taken by whoever does not know these extensions.
+        let token = token.map_err(|error| rejection(error.kind()))?;
+        // `crit` lists extensions that a verifier must know. This one knows none.
         if token.header.crit.is_some() {
-            return Err(Refusal::Unknown);
+            return Err(Rejection::Unknown);
         }
         let claims = token.claims;
-        let missing = |name| Refusal::Unfit(Unfit::Missing(name));
+        let missing = |name| Rejection::Claim(ClaimError::Missing(name));
         let subject = claims.sub.ok_or(missing("sub"))?;
-        check_subject(&subject).map_err(|error| Refusal::Unfit(error.into()))?;
+        check_subject(&subject).map_err(|error| Rejection::Claim(ClaimError::Subject(error)))?;
         let role = claims.role.ok_or(missing("role"))?.parse();
-        let role = role.map_err(|error| Refusal::Unfit(Unfit::Role(error)))?;
-        let expires_at = moment(claims.exp.ok_or(missing("exp"))?);
+        let role = role.map_err(|error| Rejection::Claim(ClaimError::Role(error)))?;
+        let expires_at = timestamp(claims.exp.ok_or(missing("exp"))?);
         if now >= expires_at {
-            return Err(Refusal::Expired);
+            return Err(Rejection::Expired);
         }
-        let early = |from| moment(from).millis() > now.millis().saturating_add(SKEW);
-        if claims.nbf.is_some_and(early) {
-            return Err(Refusal::Unfit(Unfit::Early));
+        let is_future = |nbf| timestamp(nbf).millis() > now.millis().saturating_add(CLOCK_SKEW);
+        if claims.nbf.is_some_and(is_future) {
+            return Err(Rejection::Claim(ClaimError::NotYetValid));
         }
         Ok(Identity {
             subject,
@@ -95,36 +97,37 @@ impl Jwt {
     }
 }
 
-/// What is told of an error; that a signature is wrong is not told apart from a text that
-/// is no token at all.
-fn refusal(kind: &ErrorKind) -> Refusal {
+/// The rejection for an error of the library. A wrong signature and a text that is no token
+/// at all get the same one.
+fn rejection(kind: &ErrorKind) -> Rejection {
     match kind {
-        ErrorKind::InvalidIssuer => Refusal::Unfit(Unfit::Issuer),
-        ErrorKind::InvalidAudience => Refusal::Unfit(Unfit::Audience),
+        ErrorKind::InvalidIssuer => Rejection::Claim(ClaimError::Issuer),
+        ErrorKind::InvalidAudience => Rejection::Claim(ClaimError::Audience),
         ErrorKind::MissingRequiredClaim(name) => {
-            let known = ["exp", "aud", "iss", "sub"];
-            let name = known.into_iter().find(|known| known == name);
-            name.map_or(Refusal::Unknown, |name| {
-                Refusal::Unfit(Unfit::Missing(name))
+            let required = ["exp", "aud", "iss", "sub"];
+            let name = required.into_iter().find(|required| required == name);
+            name.map_or(Rejection::Unknown, |name| {
+                Rejection::Claim(ClaimError::Missing(name))
             })
         }
-        _ => Refusal::Unknown,
+        _ => Rejection::Unknown,
     }
 }
 
-/// That a name can stand in the journal, and is nobody else's.
-fn check_subject(subject: &str) -> Result<(), BadSubject> {
-    let fits = (1..=LONGEST_SUBJECT).contains(&subject.len())
+/// Checks that a subject can stand in the journal, and is not the API token's.
+fn check_subject(subject: &str) -> Result<(), InvalidSubject> {
+    let is_valid = (1..=MAX_SUBJECT).contains(&subject.len())
         && !subject.chars().any(char::is_control)
-        && subject != API_TOKEN;
-    if fits { Ok(()) } else { Err(BadSubject) }
+        && subject != API_TOKEN_SUBJECT;
+    if is_valid {
+        Ok(())
+    } else {
+        Err(InvalidSubject)
+    }
 }
 
-/// The moment of a number of seconds; before the epoch there is none.
-fn moment(seconds: f64) -> Timestamp {
-    // Saturates at both ends.
+/// The time that is this many seconds after the Unix epoch; the epoch for negative numbers.
+fn timestamp(seconds: f64) -> Timestamp {
+    // The cast saturates at both ends.
     Timestamp::from_millis((seconds * 1000.0) as u64)
 }
-
-#[cfg(test)]
-mod tests;

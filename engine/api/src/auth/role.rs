@@ -1,27 +1,27 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What somebody may do. Each may do what those before it may.
+/// What a token allows. Each role allows all that the roles before it allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Reads, but does not follow all deployments at once.
+    /// Reads everything, and watches single deployments.
     Viewer,
-    /// Uploads modules; begins and steers deployments.
+    /// Uploads modules; creates and controls deployments.
     Operator,
-    /// Says by which strategies, forgets nodes, and follows all deployments at once.
+    /// Uploads and deletes strategies, deletes nodes, and watches all deployments at once.
     Admin,
 }
 
-/// A word that is no role.
+/// A text that names no role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a role is viewer, operator or admin")]
 pub struct UnknownRole;
 
 impl Role {
-    /// All, the one that may do least first.
+    /// All roles, lowest first.
     pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
-    /// The word for it.
+    /// The name of the role, as it stands in tokens.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -40,7 +40,7 @@ impl fmt::Display for Role {
 impl FromStr for Role {
     type Err = UnknownRole;
 
-    /// In any case; `deployer` is what some issuers call an operator.
+    /// Ignores case. Takes `deployer` for an operator, because some issuers call it that.
     fn from_str(text: &str) -> Result<Self, UnknownRole> {
         match text.to_ascii_lowercase().as_str() {
             "viewer" => Ok(Self::Viewer),
@@ -56,20 +56,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_may_do_what_those_before_it_may() {
+    fn roles_rise_from_viewer_to_admin() {
         assert!(Role::ALL.is_sorted());
         assert!(Role::Admin > Role::Operator && Role::Operator > Role::Viewer);
     }
 
     #[test]
-    fn is_read_in_any_case_and_nothing_else_is() {
+    fn parsing_ignores_case_and_rejects_other_texts() {
         for role in Role::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
             assert_eq!(role.as_str().to_uppercase().parse(), Ok(role));
         }
         assert_eq!("Deployer".parse(), Ok(Role::Operator));
-        for bad in ["", "root", "admin ", "viewer,admin", "аdmin"] {
-            assert_eq!(bad.parse::<Role>(), Err(UnknownRole), "{bad}");
+        for invalid in ["", "root", "admin ", "viewer,admin", "аdmin"] {
+            assert_eq!(invalid.parse::<Role>(), Err(UnknownRole), "{invalid}");
         }
     }
 }

@@ -18,9 +18,10 @@ use tokio::time::Instant;
 use self::deployments_hub::DeploymentsHub;
 use self::metrics_hub::MetricsHub;
 pub(crate) use self::router::HubRouter;
-use crate::auth::{Identity, identify};
+use crate::auth::Identity;
 use crate::config::Live;
 use crate::context::Context;
+use crate::extract::identify;
 use crate::problem::{Kind, Problem};
 
 const DEPLOYMENTS: &str = "/hubs/deployments";

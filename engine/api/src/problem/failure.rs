@@ -2,85 +2,88 @@ use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
-use super::{PROBLEM_JSON, Problem, ProblemBody};
+use super::body::ProblemBody;
+use super::{MEDIA_TYPE, Problem};
 
 /// 400.
-pub(crate) const INVALID: u16 = 1;
+pub(crate) const BAD_REQUEST: u16 = 1;
 /// 401 and 403.
 pub(crate) const AUTH: u16 = 1 << 1;
 /// 404.
-pub(crate) const MISSING: u16 = 1 << 2;
+pub(crate) const NOT_FOUND: u16 = 1 << 2;
 /// 408.
-pub(crate) const SLOW: u16 = 1 << 3;
+pub(crate) const REQUEST_TIMEOUT: u16 = 1 << 3;
 /// 409.
 pub(crate) const CONFLICT: u16 = 1 << 4;
 /// 413.
-pub(crate) const TOO_LARGE: u16 = 1 << 5;
+pub(crate) const PAYLOAD_TOO_LARGE: u16 = 1 << 5;
 /// 415.
-pub(crate) const MEDIA: u16 = 1 << 6;
+pub(crate) const UNSUPPORTED_MEDIA_TYPE: u16 = 1 << 6;
 /// 422.
 pub(crate) const UNPROCESSABLE: u16 = 1 << 7;
 /// 503.
 pub(crate) const UNAVAILABLE: u16 = 1 << 8;
-const ALWAYS: u16 = 1 << 15;
+/// 500, which every operation can answer.
+const INTERNAL: u16 = 1 << 15;
 
-/// What the document says of each status.
+/// Each flag with its status and what the OpenAPI document says about it.
 const STATUSES: &[(u16, u16, &str)] = &[
     (
-        INVALID,
+        BAD_REQUEST,
         400,
-        "The request cannot be read; `errors` names the parameter, `detail` the place in the body.",
+        "The request is malformed. `errors` names the wrong parameter; `detail` says where the body is wrong.",
     ),
-    (
-        AUTH,
-        401,
-        "No token was shown, or one that the engine does not know, or that has expired.",
-    ),
+    (AUTH, 401, "The token is missing, unknown or expired."),
     (
         AUTH,
         403,
-        "The token is known, and does not allow this: `detail` says what would.",
+        "The token is valid but does not allow this operation. `detail` says which token or role it needs.",
     ),
-    (MISSING, 404, "There is nothing by this name or id."),
-    (SLOW, 408, "The body came too slowly; nothing was done."),
+    (NOT_FOUND, 404, "Nothing has this name or id."),
+    (
+        REQUEST_TIMEOUT,
+        408,
+        "The upload was too slow. Nothing was changed: send it again.",
+    ),
     (
         CONFLICT,
         409,
-        "It does not fit how things stand; `detail` says what is in the way and what to do.",
+        "The current state does not allow this. `detail` says why, and what to do.",
     ),
     (
-        TOO_LARGE,
+        PAYLOAD_TOO_LARGE,
         413,
-        "The body is too large; `detail` says how large it may be.",
+        "The body is too large. `detail` gives the limit.",
     ),
     (
-        MEDIA,
+        UNSUPPORTED_MEDIA_TYPE,
         415,
-        "The body has another type than the one that is documented.",
+        "The body does not have the documented content type.",
     ),
     (
         UNPROCESSABLE,
         422,
-        "The request can be read and cannot be done; `errors` names each part that is wrong.",
+        "The request is well-formed but invalid. `errors` lists the parts that are wrong, where they can be named.",
     ),
     (
-        ALWAYS,
+        INTERNAL,
         500,
-        "The engine has a fault; its log says more under the request's id.",
+        "The engine failed. Its log has the cause under the request's id.",
     ),
     (
         UNAVAILABLE,
         503,
-        "The engine cannot do this now, or took too long; whether it was done is unknown. Try again.",
+        "The engine cannot do this now, or took too long. The request may have been carried out: check the state before you retry.",
     ),
 ];
 
-/// A failure of an operation that can answer the statuses `ON`: the document lists them.
+/// A failure of an operation. `FLAGS` are the statuses that the operation can answer; the
+/// OpenAPI document lists them.
 #[derive(Debug)]
-pub(crate) struct Failure<const ON: u16>(Problem);
+pub(crate) struct Failure<const FLAGS: u16>(Problem);
 
-/// Whatever becomes a problem becomes a failure, by `?`.
-impl<E, const ON: u16> From<E> for Failure<ON>
+/// Lets `?` turn into a failure whatever can become a problem.
+impl<E, const FLAGS: u16> From<E> for Failure<FLAGS>
 where
     Problem: From<E>,
 {
@@ -89,21 +92,23 @@ where
     }
 }
 
-impl<const ON: u16> From<Failure<ON>> for poem::Error {
-    fn from(failure: Failure<ON>) -> Self {
+impl<const FLAGS: u16> From<Failure<FLAGS>> for poem::Error {
+    fn from(failure: Failure<FLAGS>) -> Self {
         failure.0.into()
     }
 }
 
-impl<const ON: u16> ApiResponse for Failure<ON> {
+impl<const FLAGS: u16> ApiResponse for Failure<FLAGS> {
     fn meta() -> MetaResponses {
-        let on = STATUSES.iter().filter(|(bit, ..)| bit & (ON | ALWAYS) != 0);
-        let responses = on.map(|&(_, status, description)| MetaResponse {
+        let statuses = STATUSES
+            .iter()
+            .filter(|(flag, ..)| flag & (FLAGS | INTERNAL) != 0);
+        let responses = statuses.map(|&(_, status, description)| MetaResponse {
             description,
             status: Some(status),
             status_range: None,
             content: vec![MetaMediaType {
-                content_type: PROBLEM_JSON,
+                content_type: MEDIA_TYPE,
                 schema: ProblemBody::schema_ref(),
             }],
             headers: Vec::new(),

@@ -6,81 +6,88 @@ use poem_openapi::Object;
 
 use super::{HealthCounts, Node};
 
-/// All environments, sorted by name: those that are configured, and those of the nodes.
+/// All environments, sorted by name: those that are configured, and those that have nodes.
 #[derive(Debug, Clone, Object)]
 pub(crate) struct Clusters {
-    /// They.
+    /// The environments.
     pub clusters: Vec<Cluster>,
 }
 
-/// An environment: its nodes, and what no strategy may exceed there.
+/// An environment with its policy and the health of its nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub(crate) struct Cluster {
-    /// Its name.
+    /// The name of the environment.
     pub environment: String,
-    /// What no strategy may exceed there.
+    /// The limits that no strategy may exceed in the environment.
     pub policy: Policy,
-    /// How its nodes are.
+    /// The number of its nodes by health.
     pub health: HealthCounts,
 }
 
-/// An environment, with its nodes and what should run on them.
+/// An environment with its nodes and the modules that should run on them.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub(crate) struct ClusterDetail {
     #[oai(flatten)]
     pub cluster: Cluster,
-    /// Its nodes, sorted by id.
+    /// The nodes, sorted by id.
     pub nodes: Vec<Node>,
-    /// What should run on them, sorted by module: what the last deployment of each module
-    /// brought, looked for among the last hundred that succeeded there.
-    pub modules: Vec<Running>,
+    /// The modules that should run on the nodes, sorted by name: for each module, the version
+    /// of its last successful deployment. Only the last 100 successful deployments to the
+    /// environment are searched.
+    pub modules: Vec<RunningModule>,
 }
 
-/// A module that should run in an environment.
+/// A module version that should run in an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-pub(crate) struct Running {
-    /// The module.
+#[oai(
+    rename = "Running",
+    rename_all = "camelCase",
+    skip_serializing_if_is_none
+)]
+pub(crate) struct RunningModule {
+    /// The name of the module.
     pub module_name: String,
     /// The version.
     pub version: String,
-    /// Of that version's artifact.
+    /// The SHA-256 digest of the version's artifact.
     pub digest: String,
-    /// The deployment that brought it.
+    /// The execution id of the deployment that rolled the version out.
     pub execution_id: String,
-    /// Since when.
+    /// When that deployment ended.
     pub since: Option<u64>,
 }
 
-/// What no strategy may exceed in an environment.
+/// The limits that no strategy may exceed in an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct Policy {
-    /// The strategy of a deployment that names none.
+    /// The strategy for deployments that name none.
     pub default_strategy: String,
-    /// How many nodes may be in change at any moment: a count, `3`, or a share, `50%`.
+    /// How many nodes a deployment may be changing at any moment: a number such as `3`, or a
+    /// share such as `50%`.
     pub max_unavailable: String,
-    /// More failed nodes than this end a deployment: a count or a share.
+    /// How many failed nodes a deployment tolerates: a number or a share. One more ends it.
     pub tolerated_failures: String,
-    /// How long a deployment may take, in milliseconds.
+    /// The longest time that a deployment may take, in milliseconds.
     pub deadline: u64,
-    /// How long to try to put a node back that does not answer, in milliseconds.
+    /// How long to keep trying to revert a node that does not answer, in milliseconds.
     pub revert_patience: u64,
 }
 
 impl Cluster {
-    /// Of an environment with these nodes.
+    /// The environment with these nodes.
     pub fn new(environment: core::Environment, policy: core::Policy, nodes: &[Member]) -> Self {
         Self {
             environment: environment.into(),
             policy: policy.into(),
-            health: HealthCounts::of(nodes),
+            health: HealthCounts::count(nodes),
         }
     }
 }
 
 impl ClusterDetail {
-    /// With what `succeeded` there, newest first.
+    /// Adds the nodes, and the modules of the deployments that `succeeded` in the environment.
+    /// These must be sorted newest first.
     pub fn new(cluster: Cluster, nodes: Vec<Member>, succeeded: Vec<core::Deployment>) -> Self {
         let mut modules = BTreeMap::new();
         for deployment in succeeded {
@@ -90,12 +97,12 @@ impl ClusterDetail {
         Self {
             cluster,
             nodes: nodes.into_iter().map(Node::from).collect(),
-            modules: modules.into_values().map(Running::from).collect(),
+            modules: modules.into_values().map(RunningModule::from).collect(),
         }
     }
 }
 
-impl From<core::Deployment> for Running {
+impl From<core::Deployment> for RunningModule {
     fn from(deployment: core::Deployment) -> Self {
         let header = deployment.header;
         Self {

@@ -4,147 +4,146 @@ use hotswap_core as core;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use super::Policy;
-use super::state::{Cause, DeployedNode, Finding, LogLine, NodeFailure, Stage, Status};
+use super::{Cause, DeployedNode, Finding, LogLine, NodeFailure, Policy, Stage, Status};
 
-/// A deployment that was accepted: it cannot be lost from here on.
+/// A deployment that was stored and will run.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase", example)]
 pub(crate) struct Accepted {
-    /// Its id.
+    /// The execution id of the deployment.
     pub execution_id: String,
-    /// Where it is.
+    /// The status of the deployment.
     pub status: Status,
-    /// Where to look next.
+    /// Paths of related resources.
     pub links: Links,
 }
 
-/// Where to look next.
+/// Paths of related resources.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct Links {
-    /// The deployment.
+    /// The path of the deployment.
     #[oai(rename = "self")]
     pub itself: String,
-    /// Its events; with `wait`, as they come.
+    /// The path of the deployment's events. Add `wait` to wait for new ones.
     pub events: String,
 }
 
-/// Some deployments, newest first.
+/// A page of deployments, newest first.
 #[derive(Debug, Clone, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct Deployments {
-    /// They.
+    /// The deployments.
     pub deployments: Vec<DeploymentSummary>,
-    /// Give this as `cursor` for those that come after; absent where there are none.
+    /// The `cursor` of the next page. Absent on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// A deployment in short.
+/// A summary of a deployment.
 #[derive(Debug, Clone, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct DeploymentSummary {
-    /// Its id.
+    /// The execution id of the deployment.
     pub execution_id: String,
-    /// Where it is.
+    /// The status of the deployment.
     pub status: Status,
     /// The module that is rolled out.
     pub module_name: String,
     /// The version that is rolled out.
     pub version: String,
-    /// Of that version's artifact.
+    /// The SHA-256 digest of the version's artifact.
     pub digest: String,
-    /// Where to.
+    /// The environment whose nodes get the version.
     pub target_environment: String,
-    /// The strategy's name.
+    /// The name of the strategy.
     pub strategy: String,
-    /// Who asked for it.
+    /// The email address of the person who requested the deployment.
     pub requester_email: String,
-    /// What they said of it.
+    /// The description from the request.
     pub description: Option<String>,
-    /// 0 to 100, as the strategy tells it.
+    /// The progress in percent, from 0 to 100, as the strategy reports it.
     pub progress: u8,
-    /// The stage that the strategy is in, or was in last.
+    /// The current stage of the strategy, or its last one.
     pub stage: Option<String>,
-    /// What a person is asked, while nobody has decided.
+    /// The question that a person must decide. Absent once it is decided.
     pub question: Option<String>,
-    /// When the wait that is under way is over.
+    /// When the current wait ends.
     pub waiting_until: Option<u64>,
-    /// Why it did not succeed.
+    /// Why the deployment did not succeed.
     pub cause: Option<Cause>,
-    /// The deployment that this one undoes.
+    /// The execution id of the deployment that this one rolls back.
     pub rollback_of: Option<String>,
-    /// When it was requested.
+    /// When the deployment was requested.
     pub created_at: u64,
-    /// When something last happened.
+    /// When the last event happened.
     pub updated_at: u64,
-    /// When it ended.
+    /// When the deployment ended.
     pub ended_at: Option<u64>,
-    /// Where to look next.
+    /// Paths of related resources.
     pub links: Links,
 }
 
-/// A deployment: what its events add up to.
+/// The state of a deployment, which follows from its events.
 #[derive(Debug, Clone, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct Deployment {
     #[oai(flatten)]
     pub summary: DeploymentSummary,
-    /// The code of the strategy, pinned for the deployment's life.
+    /// The code of the strategy. It stays the same for the whole deployment.
     pub strategy_code: StrategyCode,
-    /// The strategy's configuration, defaults filled in.
+    /// The configuration of the strategy, with defaults filled in.
     pub config: serde_json::Value,
-    /// What it may not exceed.
+    /// The limits that the deployment may not exceed.
     pub policy: Policy,
-    /// Whose token asked for it.
+    /// The subject of the token that requested the deployment.
     pub requested_by: String,
-    /// Whatever the requester attached to it.
+    /// The metadata from the request.
     pub metadata: BTreeMap<String, String>,
-    /// Whether a person has to approve it before it begins.
+    /// Whether a person must approve the deployment before it starts.
     pub require_approval: bool,
-    /// Whether the strategy's next call is held.
+    /// Whether the deployment is paused, which holds the strategy's next call.
     pub paused: bool,
-    /// Whether somebody asked that it end.
+    /// Whether an abort was requested.
     pub aborting: bool,
-    /// The stages that the strategy told of, oldest first.
+    /// The stages that the strategy reported, oldest first.
     pub stages: Vec<Stage>,
-    /// The nodes that it may touch, sorted by id; none until they were found.
+    /// The nodes that the deployment may change, sorted by id. Empty until it is planned.
     pub nodes: Vec<DeployedNode>,
-    /// What the last soak found.
+    /// The results of the checks in the last soak.
     pub findings: Vec<Finding>,
     /// The last 200 lines that the strategy logged, oldest first.
     pub log: Vec<LogLine>,
-    /// Nodes that could not be put back, or did not drop the version before.
+    /// The nodes that could not be reverted, or that did not drop the previous version.
     pub failures: Vec<NodeFailure>,
-    /// The number of the last event: give it as `after` to get what happens next.
+    /// The number of the last event. Send it as `after` to get the next events.
     pub last_event: u64,
 }
 
-/// The code of a strategy.
+/// The code of a deployment's strategy.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct StrategyCode {
-    /// The version that it says of itself.
+    /// The version that the strategy declares.
     pub version: String,
-    /// Of the component.
+    /// The SHA-256 digest of the component.
     pub digest: String,
-    /// The version of `hotswap:strategy` that it was built for.
+    /// The version of the contract `hotswap:strategy` that the strategy was built for.
     pub contract: String,
 }
 
 impl Accepted {
-    /// Of a deployment that has just been requested.
+    /// The response for a deployment that was just created.
     pub fn new(id: core::DeploymentId) -> Self {
         Self {
             execution_id: id.to_string(),
             status: Status::Pending,
-            links: Links::of(id),
+            links: Links::new(id),
         }
     }
 }
 
 impl Links {
-    fn of(id: core::DeploymentId) -> Self {
+    fn new(id: core::DeploymentId) -> Self {
         let itself = format!("/api/v1/deployments/{id}");
         let events = format!("{itself}/events");
         Self { itself, events }
@@ -174,15 +173,15 @@ impl From<core::Deployment> for DeploymentSummary {
             created_at: state.created_at.millis(),
             updated_at: state.updated_at.millis(),
             ended_at: state.ended_at.map(core::Timestamp::millis),
-            links: Links::of(header.id),
+            links: Links::new(header.id),
         }
     }
 }
 
 impl From<core::Deployment> for Deployment {
     fn from(mut state: core::Deployment) -> Self {
-        fn into<T, U: From<T>>(all: impl IntoIterator<Item = T>) -> Vec<U> {
-            all.into_iter().map(U::from).collect()
+        fn convert<T, U: From<T>>(items: impl IntoIterator<Item = T>) -> Vec<U> {
+            items.into_iter().map(U::from).collect()
         }
         let nodes = std::mem::take(&mut state.nodes);
         let findings = std::mem::take(&mut state.findings);
@@ -202,11 +201,11 @@ impl From<core::Deployment> for Deployment {
             require_approval: header.require_approval,
             paused: state.lifecycle.paused,
             aborting: state.lifecycle.aborting,
-            stages: into(state.stages.iter().cloned()),
-            nodes: into(nodes),
-            findings: into(findings),
-            log: into(log),
-            failures: into(failures),
+            stages: convert(state.stages.iter().cloned()),
+            nodes: convert(nodes),
+            findings: convert(findings),
+            log: convert(log),
+            failures: convert(failures),
             last_event: state.next_seq.saturating_sub(1),
             summary: state.into(),
         }

@@ -1,56 +1,55 @@
 use hotswap_core as core;
 use poem_openapi::Object;
 
-/// Some events of a deployment, in order.
+/// A page of a deployment's events, in order.
 #[derive(Debug, Clone, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct Events {
-    /// They; none where nothing happened before the wait was over, or nothing will ever
-    /// again: the last event of a deployment is of the type `ended`.
+    /// The events. Empty if nothing happened before the wait was over, or if the deployment
+    /// has ended: its last event has the type `ended`.
     pub events: Vec<Event>,
-    /// Give this as `after` for those that come next.
+    /// The number to send as `after` to get the next events.
     pub after: Option<u64>,
 }
 
-/// Something that happened to a deployment. All that is told of a deployment follows from
-/// its events.
+/// An event of a deployment. The state of a deployment follows from its events alone.
 #[derive(Debug, Clone, Object)]
 pub(crate) struct Event {
-    /// Its number among the deployment's events: 0, 1, 2 and so on without gaps.
+    /// The number of the event in its deployment: 0, 1, 2 and so on, without gaps.
     pub seq: u64,
-    /// Its place among the events of all deployments; rises, with gaps.
+    /// The position of the event among those of all deployments. Positions rise, with gaps.
     pub position: u64,
-    /// When it happened.
+    /// When the event happened.
     pub at: u64,
     /// What happened.
     pub body: EventBody,
 }
 
-/// An event among those of other deployments.
+/// An event in a stream, with the deployment it belongs to.
 #[derive(Debug, Clone, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct StreamedEvent {
-    /// The deployment that it is of.
+    /// The execution id of the deployment.
     pub execution_id: String,
     #[oai(flatten)]
     pub event: Event,
 }
 
-/// What happened.
+/// What happened in an event.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
 pub(crate) struct EventBody {
-    /// `requested`, `gated`, `planned`, `called`, `answered`, `decided`, `paused`,
-    /// `resumed`, `abortRequested`, `settling`, `reverting` or `ended`; there may be more
-    /// in later releases.
+    /// The type of the event: `requested`, `gated`, `planned`, `called`, `answered`,
+    /// `decided`, `paused`, `resumed`, `abortRequested`, `settling`, `reverting` or `ended`.
+    /// Later releases may add types.
     #[oai(rename = "type")]
     pub kind: String,
-    /// The particulars, by type.
+    /// The data of the event. Its form depends on the type.
     pub data: Option<serde_json::Value>,
 }
 
 impl Events {
-    /// Those after number `after`.
+    /// A page of events that come after number `after`.
     pub fn new(events: Vec<core::Event>, after: Option<u64>) -> Self {
         let after = events.last().map(|event| event.seq).or(after);
         let events = events.into_iter().map(Into::into).collect();
@@ -59,7 +58,7 @@ impl Events {
 }
 
 impl StreamedEvent {
-    /// This event of this deployment.
+    /// An event of this deployment.
     pub fn new(id: core::DeploymentId, event: core::Event) -> Self {
         Self {
             execution_id: id.to_string(),
@@ -70,15 +69,15 @@ impl StreamedEvent {
 
 impl From<core::Event> for Event {
     fn from(event: core::Event) -> Self {
-        // A body is written as its type and, where it has particulars, its data.
-        let written = serde_json::to_value(&event.body).unwrap_or_default();
+        // A body serialises as its type and, for most types, its data.
+        let json = serde_json::to_value(&event.body).unwrap_or_default();
         Self {
             seq: event.seq,
             position: event.position,
             at: event.at.millis(),
             body: EventBody {
                 kind: event.body.name().to_owned(),
-                data: written.get("data").cloned(),
+                data: json.get("data").cloned(),
             },
         }
     }
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_written_as_the_journal_writes_it() {
+    fn an_event_has_the_same_json_as_in_the_journal() {
         for body in [
             core::EventBody::Settling,
             core::EventBody::Paused {

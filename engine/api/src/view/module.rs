@@ -5,40 +5,40 @@ use poem_openapi::types::Example;
 /// All modules, sorted by name.
 #[derive(Debug, Clone, Object)]
 pub(crate) struct Modules {
-    /// They.
+    /// The modules.
     pub modules: Vec<Module>,
 }
 
-/// A module, and the versions of it that were uploaded.
+/// A module with its uploaded versions.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 pub(crate) struct Module {
-    /// Its name.
+    /// The name of the module.
     pub name: String,
-    /// Its versions, newest first.
+    /// The versions, highest first.
     pub versions: Vec<ModuleVersion>,
 }
 
-/// One version of a module; it never changes.
+/// A version of a module. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase", example)]
 pub(crate) struct ModuleVersion {
-    /// The module.
+    /// The name of the module.
     pub name: String,
-    /// Semantic version.
+    /// The semantic version.
     pub version: String,
-    /// The SHA-256 of its artifact.
+    /// The SHA-256 digest of the artifact.
     pub digest: String,
-    /// The size of its artifact, in bytes.
+    /// The size of the artifact, in bytes.
     pub size: u64,
-    /// When it was uploaded.
+    /// When the version was uploaded.
     pub uploaded_at: u64,
-    /// By whom.
+    /// Who uploaded it: the subject of the token.
     pub uploaded_by: String,
 }
 
 impl Modules {
-    /// Of records that are sorted by name.
-    pub fn of(records: Vec<ModuleRecord>) -> Self {
+    /// Groups records by module. They must be sorted by name.
+    pub fn new(records: Vec<ModuleRecord>) -> Self {
         let mut modules: Vec<Module> = Vec::new();
         for record in records {
             let version = ModuleVersion::from(record);

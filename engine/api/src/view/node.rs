@@ -7,7 +7,7 @@ use poem_openapi::{Enum, Object};
 /// All nodes, sorted by id.
 #[derive(Debug, Clone, Object)]
 pub(crate) struct Nodes {
-    /// They.
+    /// The nodes.
     pub nodes: Vec<Node>,
 }
 
@@ -15,58 +15,58 @@ pub(crate) struct Nodes {
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct Node {
-    /// Its name.
+    /// The id of the node.
     pub id: String,
-    /// Which environment it belongs to.
+    /// The environment that the node belongs to.
     pub environment: String,
-    /// Where it stands, if it says so.
+    /// The zone that the node reports, if any.
     pub zone: Option<String>,
-    /// What its operator says of it.
+    /// Labels that the node's operator chose.
     pub labels: BTreeMap<String, String>,
-    /// What was last heard of it, and how long ago.
+    /// The health, from the node's last heartbeat and the time since.
     pub health: Health,
-    /// One sentence, where that is not passing.
+    /// Why the health is not `passing`, in one sentence.
     pub reason: Option<String>,
-    /// Where it takes orders of the engine.
+    /// The URL where the node takes orders from the engine.
     pub control_url: String,
-    /// Where it answers requests.
+    /// The URL where the node serves requests to its modules.
     pub data_url: String,
-    /// When it registered first.
+    /// When the node first registered.
     pub registered_at: u64,
-    /// When it was last heard of; absent: not since the engine started.
+    /// When the node last reported in. Absent: not since the engine started.
     pub last_seen: Option<u64>,
 }
 
-/// What the engine last heard of a node.
+/// The health of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "camelCase", remote = "core::Health")]
 pub(crate) enum Health {
-    /// It reports in and says that all is well.
+    /// The node reports in on time and without complaints.
     Passing,
-    /// It reports in, late or with a complaint.
+    /// The node reports in, but late or with a complaint.
     Warning,
-    /// It has not reported in for so long that it counts as gone.
+    /// The node has not reported in for so long that it counts as lost.
     Critical,
-    /// It has not been heard of yet.
+    /// The node has not reported in since the engine started.
     Unknown,
 }
 
-/// How many nodes are how.
+/// The number of nodes by health.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Object)]
 pub(crate) struct HealthCounts {
-    /// Report in and say that all is well.
+    /// Nodes that report in on time and without complaints.
     pub passing: u32,
-    /// Report in, late or with a complaint.
+    /// Nodes that report in, but late or with a complaint.
     pub warning: u32,
-    /// Count as gone.
+    /// Nodes that count as lost.
     pub critical: u32,
-    /// Have not been heard of since the engine started.
+    /// Nodes that have not reported in since the engine started.
     pub unknown: u32,
 }
 
 impl HealthCounts {
-    /// Of these nodes.
-    pub fn of<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+    /// Counts these nodes.
+    pub fn count<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
         let mut counts = Self::default();
         for member in members {
             match member.health {

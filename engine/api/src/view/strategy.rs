@@ -4,39 +4,40 @@ use poem_openapi::Object;
 /// All strategies, sorted by name.
 #[derive(Debug, Clone, Object)]
 pub(crate) struct Strategies {
-    /// They.
+    /// The strategies.
     pub strategies: Vec<StrategySummary>,
 }
 
-/// A strategy in short.
+/// A summary of a strategy.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct StrategySummary {
-    /// How deployments name it.
+    /// The name that deployments use.
     pub name: String,
-    /// The version that it says of itself.
+    /// The version that the strategy declares.
     pub version: String,
-    /// What it does, in a sentence.
+    /// What the strategy does, in one sentence.
     pub summary: String,
-    /// The SHA-256 of its component.
+    /// The SHA-256 digest of the component.
     pub digest: String,
-    /// The version of `hotswap:strategy` that it was built for.
+    /// The version of the contract `hotswap:strategy` that the strategy was built for.
     pub contract: String,
-    /// Whether it came with the engine: such a one cannot be replaced or deleted.
+    /// Whether the strategy is built into the engine. Built-in strategies cannot be replaced
+    /// or deleted.
     pub built_in: bool,
-    /// When it was uploaded.
+    /// When the strategy was uploaded.
     pub uploaded_at: u64,
-    /// By whom.
+    /// Who uploaded it: the subject of the token.
     pub uploaded_by: String,
 }
 
-/// A strategy.
+/// A strategy with the schema of its configuration.
 #[derive(Debug, Clone, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct Strategy {
     #[oai(flatten)]
     pub summary: StrategySummary,
-    /// What its configuration looks like: a JSON Schema (2020-12), with defaults.
+    /// The JSON Schema (2020-12) of the configuration, with defaults.
     pub config_schema: serde_json::Value,
 }
 

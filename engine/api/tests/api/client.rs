@@ -1,4 +1,4 @@
-//! A client that holds every answer against the document.
+//! A client that checks every response against the OpenAPI document.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub struct Client {
     seen: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
 
-/// What the server answered.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -53,12 +53,12 @@ impl Client {
         }
     }
 
-    /// What it shows, if anything.
+    /// The token of the client, if it has one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// Each operation with each status that it has answered, to any clone of the client.
+    /// Each operation with each status that it has answered to any clone of the client.
     pub fn seen(&self) -> BTreeSet<(String, String)> {
         self.seen.lock().unwrap().clone()
     }
@@ -113,7 +113,7 @@ impl Client {
         answer
     }
 
-    /// The status alone: what goes on for as long as somebody listens has no whole answer.
+    /// The status of a response whose body may never end.
     pub async fn status(&self, method: Method, path: &str) -> u16 {
         let request = self.http.request(method, format!("{}{path}", self.base));
         let request = match &self.token {
@@ -123,7 +123,8 @@ impl Client {
         request.send().await.unwrap().status().as_u16()
     }
 
-    /// Every answer has an id, every failure is a problem, every status is documented.
+    /// Checks that the response has a request id, that a failure is a problem, and that the
+    /// status and the content type are documented.
     fn check(&self, method: &Method, path: &str, answer: &Answer) {
         let id = answer.header("x-request-id");
         assert!(!id.is_empty(), "{method} {path}");
@@ -137,8 +138,11 @@ impl Client {
             let problem = answer.json();
             assert_eq!(problem["status"], answer.status);
             assert_eq!(problem["request_id"], id);
-            let kind = problem["type"].as_str().unwrap();
-            assert!(kind.starts_with("urn:hotswap:problem:"), "{kind}");
+            let problem_type = problem["type"].as_str().unwrap();
+            assert!(
+                problem_type.starts_with("urn:hotswap:problem:"),
+                "{problem_type}"
+            );
             for field in ["title", "detail"] {
                 assert!(!problem[field].as_str().unwrap().is_empty(), "{problem}");
             }
@@ -155,8 +159,11 @@ impl Client {
             String::from_utf8_lossy(&answer.body)
         );
         if let Some(content) = documented["content"].as_object() {
-            let kind = answer.header("content-type");
-            assert!(content.contains_key(kind), "{name} {status}: {kind}");
+            let content_type = answer.header("content-type");
+            assert!(
+                content.contains_key(content_type),
+                "{name} {status}: {content_type}"
+            );
         }
         self.seen.lock().unwrap().insert((name.to_owned(), status));
     }
@@ -164,16 +171,16 @@ impl Client {
     fn operation(&self, method: &Method, path: &str) -> Option<&Value> {
         let path = path.split('?').next().unwrap();
         let parts: Vec<_> = path.split('/').collect();
-        let fits = |template: &str| {
+        let matches = |template: &str| {
             let template: Vec<_> = template.split('/').collect();
             template.len() == parts.len()
                 && template
                     .iter()
                     .zip(&parts)
-                    .all(|(one, other)| one.starts_with('{') || one == other)
+                    .all(|(expected, part)| expected.starts_with('{') || expected == part)
         };
         let paths = self.document["paths"].as_object().unwrap();
-        let (_, operations) = paths.iter().find(|(template, _)| fits(template))?;
+        let (_, operations) = paths.iter().find(|(template, _)| matches(template))?;
         operations.get(method.as_str().to_lowercase())
     }
 }
@@ -194,7 +201,7 @@ impl Answer {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    /// The body of a success, whatever the success.
+    /// The body of a successful response.
     #[track_caller]
     pub fn ok(self) -> Value {
         assert!(
@@ -206,16 +213,16 @@ impl Answer {
         self.json()
     }
 
-    /// The problem that it must be.
+    /// The problem in the response, which must have this status and type.
     #[track_caller]
     pub fn problem(self, status: u16, slug: &str) -> Value {
-        let said = String::from_utf8_lossy(&self.body).into_owned();
-        assert_eq!(self.status, status, "{said}");
+        let text = String::from_utf8_lossy(&self.body).into_owned();
+        assert_eq!(self.status, status, "{text}");
         let problem = self.json();
         assert_eq!(
             problem["type"],
             format!("urn:hotswap:problem:{slug}"),
-            "{said}"
+            "{text}"
         );
         problem
     }

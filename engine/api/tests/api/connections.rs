@@ -1,4 +1,4 @@
-//! Pages, metrics, and what clients do to connections.
+//! Pages, metrics and connections.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::fixture::Fixture;
 
 #[tokio::test]
-async fn pages_are_open_and_guarded_against_other_pages() {
+async fn pages_need_no_token_and_have_a_content_security_policy() {
     let engine = Fixture::start().await;
     let open = engine.with_token(None);
     let root = open.get("/").await;
@@ -24,7 +24,7 @@ async fn pages_are_open_and_guarded_against_other_pages() {
     assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"));
     let page = swagger.text();
     assert!(page.contains("SwaggerUIBundle") && page.contains("createDeployment"));
-    // It shows the same document, not the one that poem writes.
+    // It has the document of this API, not the one that poem writes.
     assert!(page.contains("x-required-role"));
     let document = open.get("/openapi.json").await;
     assert_eq!(document.header("content-type"), "application/json");
@@ -37,7 +37,7 @@ async fn pages_are_open_and_guarded_against_other_pages() {
 }
 
 #[tokio::test]
-async fn health_and_metrics_are_open_and_tell_how_it_is() {
+async fn health_and_metrics_need_no_token() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let open = engine.with_token(None);
@@ -49,7 +49,7 @@ async fn health_and_metrics_are_open_and_tell_how_it_is() {
     engine.deploy(json!({"requireApproval": true})).await;
     engine.get("/api/v1/nodes/nobody").await;
     engine.get("/wp-login.php").await;
-    let until = async |line: &str| {
+    let metrics_with = async |line: &str| {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             let text = open.get("/metrics").await.text();
@@ -62,8 +62,8 @@ async fn health_and_metrics_are_open_and_tell_how_it_is() {
             );
         }
     };
-    until("hotswap_deployments_ended_total{outcome=\"succeeded\"} 1").await;
-    let text = until("hotswap_deployments_open{status=\"awaitingApproval\"} 1").await;
+    metrics_with("hotswap_deployments_ended_total{outcome=\"succeeded\"} 1").await;
+    let text = metrics_with("hotswap_deployments_open{status=\"awaitingApproval\"} 1").await;
     for line in [
         "hotswap_deployments_ended_total{outcome=\"failed\"} 0",
         "hotswap_deployments_open{status=\"running\"} 0",
@@ -84,7 +84,7 @@ async fn health_and_metrics_are_open_and_tell_how_it_is() {
 }
 
 #[tokio::test]
-async fn head_is_get_without_a_body() {
+async fn head_returns_the_headers_of_get() {
     let engine = Fixture::start().await;
     let answer = engine
         .send(Method::HEAD, "/api/v1/strategies", |it| it)
@@ -94,14 +94,14 @@ async fn head_is_get_without_a_body() {
 }
 
 #[tokio::test]
-async fn an_upload_that_stops_is_given_up() {
+async fn a_stalled_upload_is_rejected() {
     let limits = Limits {
-        inactivity: Duration::from_millis(200),
+        upload_idle_timeout: Duration::from_millis(200),
         ..Limits::default()
     };
     let engine = Fixture::with(limits).await;
-    let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(b"\0asm".to_vec())]);
-    let stalled = begun.chain(futures_util::stream::pending());
+    let first_chunk = futures_util::stream::iter([Ok::<_, std::io::Error>(b"\0asm".to_vec())]);
+    let stalled = first_chunk.chain(futures_util::stream::pending());
     let body = reqwest::Body::wrap_stream(stalled);
     let path = "/api/v1/modules/hello/versions/1.0.0";
     engine
@@ -118,9 +118,9 @@ async fn an_upload_that_stops_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_comes_is_answered_in_time() {
+async fn a_request_without_its_body_times_out() {
     let limits = Limits {
-        request: Duration::from_millis(200),
+        request_timeout: Duration::from_millis(200),
         ..Limits::default()
     };
     let engine = Fixture::with(limits).await;
@@ -136,7 +136,7 @@ async fn a_body_that_never_comes_is_answered_in_time() {
 }
 
 #[tokio::test]
-async fn more_connections_than_allowed_wait_for_their_turn() {
+async fn connections_above_the_limit_wait() {
     let limits = Limits {
         connections: 1,
         ..Limits::default()
@@ -155,7 +155,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     let early = tokio::time::timeout(Duration::from_millis(100), second.read_exact(&mut head));
     assert!(
         early.await.is_err(),
-        "the second connection was served beside the first"
+        "the second connection was served before the first was closed"
     );
     drop(first);
     second.read_exact(&mut head).await.unwrap();
@@ -165,7 +165,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_does_not_hold_the_server_up() {
+async fn a_silent_connection_does_not_delay_the_shutdown() {
     let limits = Limits {
         grace: Duration::from_millis(200),
         ..Limits::default()
@@ -181,6 +181,6 @@ async fn a_silent_connection_does_not_hold_the_server_up() {
         .await
         .unwrap();
     let mut rest = Vec::new();
-    // Closed by the server: whether by the book or by force is the system's affair.
+    // The server closed it. Whether that is a clean end or a reset depends on the system.
     let _ = half.read_to_end(&mut rest).await;
 }

@@ -1,4 +1,4 @@
-//! Pages of other origins.
+//! CORS: requests from pages of other origins.
 
 use hotswap_api::Config;
 use reqwest::{Method, RequestBuilder};
@@ -6,14 +6,14 @@ use reqwest::{Method, RequestBuilder};
 use crate::client::Answer;
 use crate::fixture::Fixture;
 
-const OURS: &str = "http://localhost:3000";
-const THEIRS: &str = "http://localhost:3001";
+const ALLOWED: &str = "http://localhost:3000";
+const OTHER: &str = "http://localhost:3001";
 
-fn one(config: &mut Config) {
-    config.cors_origins = vec![OURS.parse().unwrap()];
+fn allow_one_origin(config: &mut Config) {
+    config.cors_origins = vec![ALLOWED.parse().unwrap()];
 }
 
-fn of(origin: &'static str) -> impl FnOnce(RequestBuilder) -> RequestBuilder {
+fn from_origin(origin: &'static str) -> impl FnOnce(RequestBuilder) -> RequestBuilder {
     move |request| request.header("origin", origin)
 }
 
@@ -30,8 +30,8 @@ fn preflight(origin: &'static str) -> impl FnOnce(RequestBuilder) -> RequestBuil
 }
 
 #[track_caller]
-fn shown(answer: &Answer) {
-    assert_eq!(answer.header("access-control-allow-origin"), OURS);
+fn assert_granted(answer: &Answer) {
+    assert_eq!(answer.header("access-control-allow-origin"), ALLOWED);
     assert_eq!(answer.header("access-control-allow-credentials"), "true");
     let exposed = answer.header("access-control-expose-headers");
     assert!(exposed.contains("x-request-id") && exposed.contains("location"));
@@ -39,7 +39,7 @@ fn shown(answer: &Answer) {
 }
 
 #[track_caller]
-fn hidden(answer: &Answer) {
+fn assert_not_granted(answer: &Answer) {
     let granted = answer
         .headers
         .keys()
@@ -48,14 +48,14 @@ fn hidden(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_without_a_token() {
-    let engine = Fixture::configured(one).await;
+async fn a_preflight_needs_no_token() {
+    let engine = Fixture::configured(allow_one_origin).await;
     let open = engine.with_token(None);
-    // Whatever the path: what is there is no secret, and the request itself is checked.
+    // On every path: the paths are no secret, and the actual request needs a token.
     for path in ["/api/v1/deployments", "/hubs/deployments/negotiate"] {
-        let answer = open.send(Method::OPTIONS, path, preflight(OURS)).await;
+        let answer = open.send(Method::OPTIONS, path, preflight(ALLOWED)).await;
         assert_eq!(answer.status, 204, "{answer:?}");
-        shown(&answer);
+        assert_granted(&answer);
         let methods = answer.header("access-control-allow-methods");
         assert_eq!(methods, "GET, POST, PUT, DELETE");
         let headers = answer.header("access-control-allow-headers");
@@ -73,57 +73,65 @@ async fn a_preflight_is_answered_without_a_token() {
         assert_eq!(answer.header("access-control-max-age"), "600");
     }
     let path = "/api/v1/deployments";
-    let answer = open.send(Method::OPTIONS, path, preflight(THEIRS)).await;
-    hidden(&answer);
+    let answer = open.send(Method::OPTIONS, path, preflight(OTHER)).await;
+    assert_not_granted(&answer);
     answer.problem(405, "method-not-allowed");
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn the_page_is_shown_failures_too() {
-    let engine = Fixture::configured(one).await;
-    let answer = engine.send(Method::GET, "/api/v1/nodes", of(OURS)).await;
+async fn failures_are_granted_too() {
+    let engine = Fixture::configured(allow_one_origin).await;
+    let answer = engine
+        .send(Method::GET, "/api/v1/nodes", from_origin(ALLOWED))
+        .await;
     assert_eq!(answer.status, 200);
-    shown(&answer);
+    assert_granted(&answer);
     for (path, status, slug) in [
         ("/api/v1/nodes/nobody", 404, "unknown-node"),
         ("/api/v1/deployments?limit=0", 400, "bad-request"),
         ("/nowhere", 404, "unknown-route"),
     ] {
-        let answer = engine.send(Method::GET, path, of(OURS)).await;
-        shown(&answer);
+        let answer = engine.send(Method::GET, path, from_origin(ALLOWED)).await;
+        assert_granted(&answer);
         answer.problem(status, slug);
     }
     let open = engine.with_token(None);
-    let answer = open.send(Method::GET, "/api/v1/nodes", of(OURS)).await;
-    shown(&answer);
+    let answer = open
+        .send(Method::GET, "/api/v1/nodes", from_origin(ALLOWED))
+        .await;
+    assert_granted(&answer);
     answer.problem(401, "unauthorized");
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn a_page_that_is_not_listed_is_told_apart_by_its_browser_alone() {
-    let engine = Fixture::configured(one).await;
-    // Swagger UI says the server's own origin whenever it sends something.
+async fn requests_from_unlisted_origins_are_answered_without_a_grant() {
+    let engine = Fixture::configured(allow_one_origin).await;
+    // Swagger UI sends the server's own origin with requests that have a body.
     let own: &'static str = engine.base.clone().leak();
-    for origin in [THEIRS, own, "null"] {
-        let answer = engine.send(Method::GET, "/api/v1/nodes", of(origin)).await;
+    for origin in [OTHER, own, "null"] {
+        let answer = engine
+            .send(Method::GET, "/api/v1/nodes", from_origin(origin))
+            .await;
         assert_eq!(answer.status, 200, "{origin}");
-        hidden(&answer);
+        assert_not_granted(&answer);
         assert_eq!(answer.header("vary"), "origin");
     }
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn without_a_list_there_is_no_word_of_it() {
+async fn without_listed_origins_there_are_no_cors_headers() {
     let engine = Fixture::start().await;
-    let answer = engine.send(Method::GET, "/api/v1/nodes", of(OURS)).await;
+    let answer = engine
+        .send(Method::GET, "/api/v1/nodes", from_origin(ALLOWED))
+        .await;
     assert_eq!((answer.status, answer.header("vary")), (200, ""));
-    hidden(&answer);
+    assert_not_granted(&answer);
     let path = "/api/v1/nodes";
-    let answer = engine.send(Method::OPTIONS, path, preflight(OURS)).await;
-    hidden(&answer);
+    let answer = engine.send(Method::OPTIONS, path, preflight(ALLOWED)).await;
+    assert_not_granted(&answer);
     answer.problem(405, "method-not-allowed");
     engine.stop().await;
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::fixture::{Fixture, deployment};
 
 #[tokio::test]
-async fn a_deployment_from_request_to_end() {
+async fn a_deployment_runs_from_request_to_end() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let body = deployment(json!({
@@ -48,14 +48,14 @@ async fn a_deployment_from_request_to_end() {
 }
 
 #[tokio::test]
-async fn a_second_one_is_told_of_the_first_and_how_to_end_it() {
+async fn a_second_deployment_is_rejected_with_the_first_named() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let first = engine.deploy(json!({"requireApproval": true})).await;
-    let asking = engine.asking(&first).await;
+    let waiting = engine.asking(&first).await;
     assert!(
-        asking["question"].is_string() && asking["waitingUntil"].is_u64(),
-        "{asking}"
+        waiting["question"].is_string() && waiting["waitingUntil"].is_u64(),
+        "{waiting}"
     );
 
     let second = engine
@@ -84,11 +84,11 @@ async fn a_second_one_is_told_of_the_first_and_how_to_end_it() {
 }
 
 #[tokio::test]
-async fn a_person_decides() {
+async fn an_approval_decides_whether_the_deployment_runs() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     for (approved, status) in [(true, "succeeded"), (false, "failed")] {
-        // At once: that it has not asked yet is nothing to whoever decides.
+        // Decide at once: a decision is valid before the deployment asks for it.
         let id = engine.deploy(json!({"requireApproval": true})).await;
         let path = format!("/api/v1/deployments/{id}/approval");
         let body = json!({"approved": approved, "comment": "as we said", "requesterEmail": "eve@example.org"});
@@ -101,7 +101,7 @@ async fn a_person_decides() {
 }
 
 #[tokio::test]
-async fn the_journal_names_whose_signed_token_it_was() {
+async fn the_journal_names_the_owner_of_a_signed_token() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let id = engine.deploy(json!({"requireApproval": true})).await;
@@ -151,7 +151,7 @@ async fn pause_and_resume_need_no_body() {
 }
 
 #[tokio::test]
-async fn a_finished_one_is_rolled_back_by_a_new_one() {
+async fn a_rollback_is_a_new_deployment_of_the_previous_version() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let id = engine.deploy(json!({})).await;
@@ -176,9 +176,9 @@ async fn a_finished_one_is_rolled_back_by_a_new_one() {
     let answer = engine.post(&path, body).await;
     assert_eq!(answer.status, 202);
     let location = answer.header("location").to_owned();
-    let back = answer.json()["executionId"].as_str().unwrap().to_owned();
-    assert_eq!(location, format!("/api/v1/deployments/{back}"));
-    let ended = engine.ended(&back).await;
+    let rollback = answer.json()["executionId"].as_str().unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/deployments/{rollback}"));
+    let ended = engine.ended(&rollback).await;
     assert_eq!(
         (&ended["status"], &ended["version"]),
         (&json!("succeeded"), &json!("1.0.0"))
@@ -190,7 +190,7 @@ async fn a_finished_one_is_rolled_back_by_a_new_one() {
 }
 
 #[tokio::test]
-async fn what_a_request_names_must_exist() {
+async fn unknown_modules_versions_strategies_and_nodes_are_rejected() {
     let engine = Fixture::start().await;
     engine
         .push("hello", "1.0.0", hotswap_guests::HELLO_V1)
@@ -216,7 +216,7 @@ async fn what_a_request_names_must_exist() {
 }
 
 #[tokio::test]
-async fn lists_go_on_where_they_stopped() {
+async fn a_list_continues_at_its_cursor() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let mut ids = Vec::new();
@@ -254,18 +254,18 @@ async fn lists_go_on_where_they_stopped() {
         );
     }
     assert_eq!((found, pages), (ids, 3));
-    for other in ["environment=staging", "module=bye", "status=running"] {
+    for filter in ["environment=staging", "module=bye", "status=running"] {
         let page = engine
-            .get(&format!("/api/v1/deployments?{other}"))
+            .get(&format!("/api/v1/deployments?{filter}"))
             .await
             .ok();
-        assert_eq!(page["deployments"], json!([]), "{other}");
+        assert_eq!(page["deployments"], json!([]), "{filter}");
     }
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn events_come_as_they_happen() {
+async fn a_waiting_request_gets_the_next_event() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let id = engine.deploy(json!({"requireApproval": true})).await;
@@ -284,15 +284,15 @@ async fn events_come_as_they_happen() {
         .post(&pause, json!({"requesterEmail": "ada@example.org"}))
         .await
         .ok();
-    let came = waiting.await.unwrap();
-    assert_eq!(came["events"][0]["body"]["type"], "paused");
-    assert_eq!(came["events"][0]["body"]["data"]["by"], "ada@example.org");
-    assert_eq!(came["after"], last + 1);
+    let page = waiting.await.unwrap();
+    assert_eq!(page["events"][0]["body"]["type"], "paused");
+    assert_eq!(page["events"][0]["body"]["data"]["by"], "ada@example.org");
+    assert_eq!(page["after"], last + 1);
     engine.stop().await;
 }
 
 #[tokio::test]
-async fn whoever_waits_is_answered_when_the_server_shuts_down() {
+async fn a_waiting_request_is_answered_when_the_server_shuts_down() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let id = engine.deploy(json!({"requireApproval": true})).await;
@@ -303,13 +303,13 @@ async fn whoever_waits_is_answered_when_the_server_shuts_down() {
         let path = format!("/api/v1/deployments/{id}/events?after={last}&wait=60");
         tokio::spawn(async move { client.get(&path).await.ok() })
     };
-    // An answer to a later request shows that the server has taken the earlier one, or
-    // will not take it at all: both must end well.
+    // Once a later request is answered, the server has either accepted the earlier one or
+    // will never accept it. Both must end well.
     engine.get("/health/ready").await.ok();
     engine.stop().await;
     match waiting.await {
         Ok(answer) => assert_eq!(answer["events"], json!([])),
-        Err(refused) => assert!(refused.is_panic(), "{refused}"),
+        Err(error) => assert!(error.is_panic(), "{error}"),
     }
     assert!(
         started.elapsed() < Duration::from_secs(15),

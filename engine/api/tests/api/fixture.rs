@@ -1,11 +1,11 @@
-//! A server with an engine behind it.
+//! A server with an engine, for tests.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotswap_api::{Algorithm, Config, Jwt, Limits, Role, Secret, Server, Signer, Tokens};
+use hotswap_api::{Algorithm, Config, JwtVerifier, Limits, Role, Secret, Server, Signer, Tokens};
 use hotswap_core::{Clock, SystemClock, Timestamp};
 use hotswap_fleet::Registry;
 use hotswap_guests::{DIRECT, ROLLING};
@@ -18,17 +18,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::client::{API_TOKEN, Client, NODE_TOKEN};
-use crate::fleet::Obedient;
+use crate::fleet::ObedientFleet;
 
-/// The largest artifact that the store takes.
+/// The largest artifact that the store accepts, in bytes.
 pub const LARGEST: u64 = 4 << 20;
 
-/// What tokens are signed with, by whom and for whom.
+// The secret, the issuer and the audience of signed tokens.
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "hotswap";
 
-/// A server, an engine, a store in a folder of its own, and a client.
+/// A server with an engine and a store in a temporary folder, and a client of it.
 pub struct Fixture {
     pub client: Client,
     pub store: Arc<Sqlite>,
@@ -55,12 +55,12 @@ impl Fixture {
         Self::configured(|config| config.limits = limits).await
     }
 
-    /// Its configuration changed so.
+    /// Starts with a changed configuration.
     pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
         Self::of(vec![DIRECT, ROLLING], change).await
     }
 
-    /// Without strategies: compiling them is most of what a start takes.
+    /// Starts without strategies, which is faster: compiling them takes most of the time.
     pub async fn bare(change: impl FnOnce(&mut Config)) -> Self {
         Self::of(Vec::new(), change).await
     }
@@ -72,7 +72,7 @@ impl Fixture {
             .await
             .unwrap();
         let clock = Arc::new(SystemClock);
-        // Nodes of these tests register once: they are to pass for as long as a test runs.
+        // The nodes of these tests send no heartbeats, and must stay healthy all the same.
         let interval = Duration::from_secs(3600);
         let registry = Registry::load(store.clone(), clock.clone(), interval)
             .await
@@ -86,7 +86,7 @@ impl Fixture {
             catalogue: store.clone(),
             blobs,
             host: Host::new(hotswap_plugins::Limits::default()).unwrap(),
-            fleet: Arc::new(Obedient::new(registry.clone())),
+            fleet: Arc::new(ObedientFleet::new(registry.clone())),
             registry,
             environments: Environments::new(policies),
             clock,
@@ -96,12 +96,12 @@ impl Fixture {
         .await
         .unwrap();
         let tokens = Tokens {
-            api: Secret::new(API_TOKEN).unwrap(),
-            node: Secret::new(NODE_TOKEN).unwrap(),
+            api: Secret::strong(API_TOKEN).unwrap(),
+            node: Secret::strong(NODE_TOKEN).unwrap(),
         };
         let mut config = Config::new(tokens);
         config.addr.set_port(0);
-        let jwt = Jwt::new(Algorithm::Hs256, SECRET, ISSUER, AUDIENCE);
+        let jwt = JwtVerifier::new(Algorithm::Hs256, SECRET, ISSUER, AUDIENCE);
         config.jwt = Some(jwt.unwrap());
         change(&mut config);
         let server = Server::bind(config, engine.clone()).await.unwrap();
@@ -120,7 +120,7 @@ impl Fixture {
         }
     }
 
-    /// Shuts down, and waits for it.
+    /// Shuts down and waits until that is done.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         self.server.await.unwrap();
@@ -128,7 +128,7 @@ impl Fixture {
         self.store.close().await;
     }
 
-    /// Ends without a word, as if the process had.
+    /// Ends without a shutdown, as if the process was killed.
     pub async fn kill(self) {
         self.server.abort();
         assert!(self.server.await.unwrap_err().is_cancelled());
@@ -136,24 +136,24 @@ impl Fixture {
         self.store.close().await;
     }
 
-    /// A client that shows the node token.
+    /// A client with the node token.
     pub fn node(&self) -> Client {
         self.client.with_token(Some(NODE_TOKEN))
     }
 
-    /// A client that shows a signed token of `subject` in this role.
+    /// A client with a signed token of `subject` with this role.
     pub fn signed(&self, subject: &str, role: Role) -> Client {
         let now = SystemClock.now();
         let token = sign(subject, role, now + Duration::from_secs(900));
         self.client.with_token(Some(&token))
     }
 
-    /// A client whose signed token expires with the second that `expires` is in.
+    /// A client whose signed token expires at `expires`, rounded up to a whole second.
     pub fn signed_until(&self, subject: &str, role: Role, expires: Timestamp) -> Client {
         self.client.with_token(Some(&sign(subject, role, expires)))
     }
 
-    /// A client whose signed token has expired, a moment ago.
+    /// A client whose signed token has just expired.
     pub fn expired(&self, role: Role) -> Client {
         let now = SystemClock.now().millis();
         let token = sign("ada", role, Timestamp::from_millis(now - 1000));
@@ -166,7 +166,7 @@ impl Fixture {
         self.node().put(&path, registration(environment)).await.ok();
     }
 
-    /// Uploads version 1.0.0 of `hello`, and registers two nodes of `qa`.
+    /// Uploads version 1.0.0 of `hello` and registers two nodes of `qa`.
     pub async fn furnish(&self) {
         self.push("hello", "1.0.0", hotswap_guests::HELLO_V1).await;
         self.node_in("qa", "node-1").await;
@@ -178,7 +178,7 @@ impl Fixture {
         self.wasm(Method::PUT, &path, component).await.ok();
     }
 
-    /// Begins a deployment of `hello` to `qa`, with these fields besides, and returns its id.
+    /// Creates a deployment of `hello` to `qa` with these additional fields. Returns its id.
     pub async fn deploy(&self, more: Value) -> String {
         let accepted = self
             .post("/api/v1/deployments", deployment(more))
@@ -187,7 +187,7 @@ impl Fixture {
         accepted["executionId"].as_str().unwrap().to_owned()
     }
 
-    /// The deployment once `done` says so of it.
+    /// Waits until `done` returns true for the deployment, and returns it.
     pub async fn until(&self, id: &str, done: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut after = String::new();
@@ -203,12 +203,12 @@ impl Fixture {
         }
     }
 
-    /// The deployment once it has ended.
+    /// Waits until the deployment has ended, and returns it.
     pub async fn ended(&self, id: &str) -> Value {
         self.until(id, |state| !state["endedAt"].is_null()).await
     }
 
-    /// The deployment once a person has to decide.
+    /// Waits until the deployment awaits approval, and returns it.
     pub async fn asking(&self, id: &str) -> Value {
         self.until(id, |state| state["status"] == "awaitingApproval")
             .await
@@ -221,6 +221,7 @@ fn sign(subject: &str, role: Role, expires: Timestamp) -> String {
     signer.sign(subject, role, issued, expires).unwrap()
 }
 
+/// The body of a node's registration.
 pub fn registration(environment: &str) -> Value {
     json!({
         "environment": environment,
@@ -231,7 +232,7 @@ pub fn registration(environment: &str) -> Value {
     })
 }
 
-/// The body of a request for a deployment of `hello` to `qa`.
+/// The body of a request for a deployment of `hello` to `qa`, with these additional fields.
 pub fn deployment(more: Value) -> Value {
     let mut body = json!({
         "moduleName": "hello",

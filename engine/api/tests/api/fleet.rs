@@ -1,4 +1,4 @@
-//! Nodes that do whatever they are asked, at once; but for one.
+//! A simulated fleet. Its nodes carry out every order at once, except one.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,16 +10,16 @@ use hotswap_core::{
 };
 use hotswap_fleet::{Error, Fleet, Registry};
 
-/// The node that takes no version, and goes back at once.
+/// The id of a node that rejects every order except reverts.
 pub const BROKEN: &str = "broken";
 
-/// The registered nodes, which obey, and remember what they run.
-pub struct Obedient {
+/// The registered nodes. They carry out orders at once and remember what they run.
+pub struct ObedientFleet {
     pub registry: Registry,
     active: Mutex<HashMap<(NodeId, ModuleName), ModuleVersion>>,
 }
 
-impl Obedient {
+impl ObedientFleet {
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
@@ -29,7 +29,7 @@ impl Obedient {
 }
 
 #[async_trait]
-impl Fleet for Obedient {
+impl Fleet for ObedientFleet {
     async fn nodes(
         &self,
         environment: &Environment,

@@ -1,20 +1,20 @@
-//! The API as clients see it: a real server before a real engine with a real store, over
-//! real connections. Only the nodes are made up.
+//! Tests of the API as clients see it: a real server with a real engine and a real store, over
+//! real connections. Only the nodes are simulated.
 //!
-//! The client of these tests checks every answer against the OpenAPI document, whatever
+//! The client of these tests checks every response against the OpenAPI document, whatever
 //! the test is about.
 
 mod client;
 mod connections;
 mod cors;
 mod deployments;
-mod document;
-mod every_answer;
-mod failures;
+mod documented_statuses;
 mod fixture;
 mod fleet;
 mod live;
 mod modules;
 mod nodes;
+mod openapi;
+mod problems;
 mod roles;
 mod strategies;

@@ -43,9 +43,10 @@ async fn a_version_never_changes() {
 }
 
 #[tokio::test]
-async fn only_what_nodes_can_run_is_taken() {
+async fn a_file_that_nodes_cannot_run_is_rejected() {
     let engine = Fixture::start().await;
-    // Other bytes than the engine's own copy: with a custom section more.
+    // The engine already stores the strategy itself, so add a custom section to change its
+    // digest.
     let strategy = [DIRECT, &[0, 2, 1, b'x']].concat();
     for (body, word) in [
         (b"#!/bin/sh\n".to_vec(), "WebAssembly"),
@@ -60,10 +61,10 @@ async fn only_what_nodes_can_run_is_taken() {
             .problem(422, "not-a-module");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(word), "{detail}");
-        let kept = format!("/api/v1/artifacts/{digest}");
+        let artifact = format!("/api/v1/artifacts/{digest}");
         engine
             .node()
-            .get(&kept)
+            .get(&artifact)
             .await
             .problem(404, "unknown-artifact");
     }
@@ -88,11 +89,11 @@ async fn an_artifact_is_fetched_as_it_was_uploaded() {
     assert_eq!(answer.header("content-type"), "application/wasm");
     let tag = answer.header("etag").to_owned();
     assert_eq!(tag, format!("\"{digest}\""));
-    let known = format!("\"other\", {tag}");
+    let if_none_match = format!("\"other\", {tag}");
     let answer = engine
         .node()
         .send(Method::GET, &path, |request| {
-            request.header("if-none-match", known)
+            request.header("if-none-match", if_none_match)
         })
         .await;
     assert_eq!((answer.status, answer.body.len()), (304, 0));
@@ -100,7 +101,7 @@ async fn an_artifact_is_fetched_as_it_was_uploaded() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_too_large_is_not_taken() {
+async fn an_upload_that_is_too_large_is_rejected() {
     let engine = Fixture::start().await;
     let body = vec![0_u8; usize::try_from(LARGEST).unwrap() + 1];
     let problem = engine

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::fixture::{Fixture, registration};
 
 #[tokio::test]
-async fn a_node_registers_reports_in_and_is_forgotten() {
+async fn a_node_registers_reports_in_and_is_deleted() {
     let engine = Fixture::start().await;
     let node = engine.node();
     let beat = "/api/v1/nodes/node-1/heartbeat";
@@ -42,7 +42,7 @@ async fn a_node_registers_reports_in_and_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_registration_that_cannot_be_right_is_refused() {
+async fn an_invalid_registration_is_rejected() {
     let engine = Fixture::start().await;
     let mut body = registration("qa");
     body["controlUrl"] = json!("ftp://nowhere");
@@ -52,7 +52,7 @@ async fn a_registration_that_cannot_be_right_is_refused() {
 }
 
 #[tokio::test]
-async fn clusters_are_those_of_the_nodes_and_the_configuration() {
+async fn clusters_come_from_nodes_and_configuration() {
     let engine = Fixture::start().await;
     engine.node_in("qa", "node-1").await;
     engine.node_in("qa", "node-2").await;

@@ -1,23 +1,23 @@
-//! Signed tokens, and what each role may do.
+//! Signed tokens, and what each role allows.
 
 use hotswap_api::Role;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::failures::{Guarded, guarded};
 use crate::fixture::Fixture;
+use crate::problems::{ProtectedOperation, protected_operations};
 
-/// Who should be allowed an operation, by what it is. A new one is held to this, too: where
-/// that is wrong for it, this is the place to say so.
-fn expected(method: &Method, path: &str) -> Option<Role> {
-    let of_nodes = path.starts_with("/api/v1/artifacts/")
+/// The role that an operation should need; `None` for the node token. If the rule is wrong for
+/// a new operation, change it here.
+fn expected_role(method: &Method, path: &str) -> Option<Role> {
+    let is_for_nodes = path.starts_with("/api/v1/artifacts/")
         || (path.starts_with("/api/v1/nodes/")
             && (method == Method::PUT || method == Method::POST));
-    // Of all deployments together, and not of those that somebody asks for.
-    let of_all = path.starts_with("/api/v1/events");
-    if of_nodes {
+    // Events of all deployments, not only of one that the client names.
+    let is_for_all = path.starts_with("/api/v1/events");
+    if is_for_nodes {
         None
-    } else if of_all {
+    } else if is_for_all {
         Some(Role::Admin)
     } else if method == Method::GET {
         Some(Role::Viewer)
@@ -29,20 +29,20 @@ fn expected(method: &Method, path: &str) -> Option<Role> {
 }
 
 #[test]
-fn the_document_says_who_may_do_what() {
-    for Guarded { method, path, role } in guarded() {
-        assert_eq!(role, expected(&method, &path), "{method} {path}");
+fn the_document_names_the_expected_role() {
+    for ProtectedOperation { method, path, role } in protected_operations() {
+        assert_eq!(role, expected_role(&method, &path), "{method} {path}");
     }
 }
 
 #[tokio::test]
-async fn a_role_opens_what_it_is_for_and_nothing_above() {
+async fn a_role_allows_its_operations_and_those_of_lower_roles() {
     let engine = Fixture::start().await;
-    for Guarded { method, path, role } in guarded() {
-        for has in Role::ALL {
-            let client = engine.signed("ada", has);
-            let what = format!("{has}: {method} {path}");
-            if role.is_some_and(|needed| has >= needed) {
+    for ProtectedOperation { method, path, role } in protected_operations() {
+        for held in Role::ALL {
+            let client = engine.signed("ada", held);
+            let what = format!("{held}: {method} {path}");
+            if role.is_some_and(|needed| held >= needed) {
                 let status = client.status(method.clone(), &path).await;
                 assert!(!matches!(status, 401 | 403), "{what}: {status}");
                 continue;
@@ -51,7 +51,7 @@ async fn a_role_opens_what_it_is_for_and_nothing_above() {
             let problem = answer.problem(403, "forbidden");
             let detail = problem["detail"].as_str().unwrap();
             let words = match role {
-                Some(needed) => vec![format!("the role {needed}"), format!("the role {has}")],
+                Some(needed) => vec![format!("the role {needed}"), format!("the role {held}")],
                 None => vec!["node token".to_owned()],
             };
             for word in words {
@@ -63,9 +63,9 @@ async fn a_role_opens_what_it_is_for_and_nothing_above() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_opens_nothing_and_says_so() {
+async fn an_expired_token_is_rejected_as_expired() {
     let engine = Fixture::start().await;
-    for Guarded { method, path, .. } in guarded() {
+    for ProtectedOperation { method, path, .. } in protected_operations() {
         let client = engine.expired(Role::Admin);
         let answer = client.send(method.clone(), &path, |it| it).await;
         let challenge = answer.header("www-authenticate").to_owned();
@@ -78,7 +78,7 @@ async fn a_token_that_has_expired_opens_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn without_a_configuration_no_signed_token_is_known() {
+async fn without_jwt_configuration_signed_tokens_are_rejected() {
     let engine = Fixture::configured(|config| config.jwt = None).await;
     let client = engine.signed("ada", Role::Admin);
     let answer = client.get("/api/v1/nodes").await;
@@ -88,7 +88,7 @@ async fn without_a_configuration_no_signed_token_is_known() {
 }
 
 #[tokio::test]
-async fn the_journal_says_whose_token_it_was() {
+async fn the_journal_names_the_subject_of_the_token() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let ada = engine.signed("ada", Role::Operator);
@@ -99,9 +99,9 @@ async fn the_journal_says_whose_token_it_was() {
     let body = crate::fixture::deployment(json!({"requireApproval": true}));
     let id = ada.post("/api/v1/deployments", body).await.ok()["executionId"].clone();
     let id = id.as_str().unwrap();
-    let asking = engine.asking(id).await;
-    assert_eq!(asking["requestedBy"], "ada");
-    assert_eq!(asking["requesterEmail"], "ada@example.org");
+    let deployment = engine.asking(id).await;
+    assert_eq!(deployment["requestedBy"], "ada");
+    assert_eq!(deployment["requesterEmail"], "ada@example.org");
 
     let grace = engine.signed("grace", Role::Operator);
     let abort = format!("/api/v1/deployments/{id}/abort");
@@ -117,7 +117,7 @@ async fn the_journal_says_whose_token_it_was() {
 }
 
 #[tokio::test]
-async fn a_url_may_hold_a_token_only_where_a_browser_cannot_help_it() {
+async fn a_token_in_the_query_is_accepted_only_for_events() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let id = engine.deploy(json!({})).await;
@@ -127,8 +127,8 @@ async fn a_url_may_hold_a_token_only_where_a_browser_cannot_help_it() {
     let events = format!("/api/v1/deployments/{id}/events");
 
     let path = format!("{events}?limit=1&access_token={token}");
-    let found = open.get(&path).await.ok();
-    assert_eq!(found["events"].as_array().unwrap().len(), 1);
+    let page = open.get(&path).await.ok();
+    assert_eq!(page["events"].as_array().unwrap().len(), 1);
     open.get(&events).await.problem(401, "unauthorized");
     for path in [
         "/api/v1/nodes".to_owned(),
@@ -137,7 +137,7 @@ async fn a_url_may_hold_a_token_only_where_a_browser_cannot_help_it() {
         let answer = open.get(&format!("{path}?access_token={token}")).await;
         answer.problem(401, "unauthorized");
     }
-    // What stands in the header counts, be it wrong.
+    // The header wins, even with a wrong token.
     let wrong = engine.with_token(Some("not-the-token-of-these-tests"));
     let wrong = wrong.get(&format!("{events}?access_token={token}")).await;
     wrong.problem(401, "unauthorized");

@@ -7,7 +7,7 @@ use crate::fixture::Fixture;
 const ALL: &str = "/api/v1/strategies";
 
 #[tokio::test]
-async fn a_strategy_is_uploaded_used_and_deleted() {
+async fn an_uploaded_strategy_can_be_used_and_deleted() {
     let engine = Fixture::start().await;
     engine.furnish().await;
     let uploaded = engine.wasm(Method::POST, ALL, HALVES).await;
@@ -46,7 +46,7 @@ async fn a_strategy_is_uploaded_used_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_came_with_the_engine_stays() {
+async fn built_in_strategies_cannot_be_replaced_or_deleted() {
     let engine = Fixture::start().await;
     let problem = engine.delete("/api/v1/strategies/direct").await;
     problem.problem(409, "built-in-strategy");
@@ -58,7 +58,7 @@ async fn what_came_with_the_engine_stays() {
 }
 
 #[tokio::test]
-async fn what_is_no_strategy_is_refused_with_the_reason() {
+async fn a_file_that_is_not_a_strategy_is_rejected_with_the_reason() {
     let engine = Fixture::start().await;
     for (body, word) in [(HELLO_V1, "import"), (b"\x7fELF".as_slice(), "WebAssembly")] {
         let problem = engine

@@ -3,18 +3,19 @@ use std::ops::RangeInclusive;
 use jsonwebtoken::{self as jwt, DecodingKey};
 use serde::{Deserialize, Serialize};
 
-/// What HMAC-SHA-256 needs to be as strong as it can be (RFC 7518, section 3.2).
-pub(super) const SHORTEST_SECRET: usize = 32;
-/// An RSA public key with a modulus of 2048 bits and the smallest exponent, in DER.
-const SHORTEST_RSA: usize = 268;
-/// A point on P-256, written out: one byte says so, then x and y.
+/// In bytes. A shorter secret would weaken HMAC-SHA-256 (RFC 7518, section 3.2).
+const MIN_SECRET: usize = 32;
+/// In bytes: an RSA public key in DER, with a modulus of 2048 bits and the smallest exponent.
+const MIN_RSA: usize = 268;
+/// In bytes: a point on P-256, uncompressed. One byte for the form, then x and y.
 const P256: usize = 65;
+/// In bytes.
 const ED25519: usize = 32;
 
-/// By which algorithm tokens are signed.
+/// The algorithm that signs tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: whoever checks tokens can make them, too.
+    /// HMAC with SHA-256. The secret that verifies tokens also signs them.
     #[serde(rename = "HS256")]
     Hs256,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -28,24 +29,27 @@ pub enum Algorithm {
     EdDsa,
 }
 
-/// A key that cannot be one of the algorithm.
+/// Why a key does not fit the algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// It could be guessed.
+    /// The secret is short enough to guess.
     #[error(
-        "the secret has {0} bytes, and needs {SHORTEST_SECRET}; make one with: openssl rand -hex 32"
+        "the secret has {0} bytes but needs at least {MIN_SECRET}; make one with: openssl rand -hex 32"
     )]
     Short(usize),
-    /// A public key is no secret: whoever has it could sign.
-    #[error("the secret is a key in PEM form; where it is a public one, name another algorithm")]
-    Pem,
-    /// A secret, a private key, a certificate or something else.
+    /// The secret is a key in PEM form. A public key is no secret: everyone who has it could
+    /// sign tokens.
     #[error(
-        "this is no public key in PEM form; make it of the private one with: openssl pkey -in private.pem -pubout"
+        "the secret is a key in PEM form; for a public key choose RS256, ES256 or EdDSA as the algorithm"
+    )]
+    Pem,
+    /// The file is a secret, a private key, a certificate or something else.
+    #[error(
+        "the key is not a public key in PEM form; extract it from the private key with: openssl pkey -in private.pem -pubout"
     )]
     NotPublic,
-    /// Of another algorithm, or too small.
-    #[error("the public key does not do: {0}")]
+    /// The public key is for another algorithm, or too small.
+    #[error("the public key does not fit: {0}")]
     Other(&'static str),
 }
 
@@ -60,48 +64,43 @@ impl From<Algorithm> for jwt::Algorithm {
     }
 }
 
-/// The key that checks signatures. What would never check one is found here, and not by
-/// the first who shows a token.
-pub(super) fn decoding(algorithm: Algorithm, key: &[u8]) -> Result<DecodingKey, KeyError> {
+/// The key that verifies signatures. Fails at start-up for a key that could not verify any
+/// signature, rather than with the first token.
+pub(super) fn decoding_key(algorithm: Algorithm, key: &[u8]) -> Result<DecodingKey, KeyError> {
     match algorithm {
-        Algorithm::Hs256 => Ok(DecodingKey::from_secret(secret(key)?)),
+        Algorithm::Hs256 => Ok(DecodingKey::from_secret(check_secret(key)?)),
         Algorithm::Rs256 => {
             let needed = "RS256 needs an RSA key of at least 2048 bits";
-            public(
-                key,
-                DecodingKey::from_rsa_pem,
-                SHORTEST_RSA..=usize::MAX,
-                needed,
-            )
+            public_key(key, DecodingKey::from_rsa_pem, MIN_RSA..=usize::MAX, needed)
         }
         Algorithm::Es256 => {
             let needed = "ES256 needs a key on the curve P-256";
-            public(key, DecodingKey::from_ec_pem, P256..=P256, needed)
+            public_key(key, DecodingKey::from_ec_pem, P256..=P256, needed)
         }
         Algorithm::EdDsa => {
             let needed = "EdDSA needs an Ed25519 key";
-            public(key, DecodingKey::from_ed_pem, ED25519..=ED25519, needed)
+            public_key(key, DecodingKey::from_ed_pem, ED25519..=ED25519, needed)
         }
     }
 }
 
-/// The public key in this PEM, where it has one of these sizes.
-fn public(
+/// Parses a public key in PEM form whose size in bytes is one of `sizes`.
+fn public_key(
     pem: &[u8],
-    read: fn(&[u8]) -> jwt::errors::Result<DecodingKey>,
+    parse: fn(&[u8]) -> jwt::errors::Result<DecodingKey>,
     sizes: RangeInclusive<usize>,
     needed: &'static str,
 ) -> Result<DecodingKey, KeyError> {
-    // Of a private key or a certificate the library would take the wrong part.
-    let heads = [
+    // The library would take the wrong part of a private key or a certificate.
+    let headers = [
         "-----BEGIN PUBLIC KEY-----",
         "-----BEGIN RSA PUBLIC KEY-----",
     ];
     let text = str::from_utf8(pem).unwrap_or_default().trim_start();
-    if !heads.iter().any(|head| text.starts_with(head)) {
+    if !headers.iter().any(|header| text.starts_with(header)) {
         return Err(KeyError::NotPublic);
     }
-    let key = read(pem).map_err(|_| KeyError::Other(needed))?;
+    let key = parse(pem).map_err(|_| KeyError::Other(needed))?;
     let size = key.try_get_as_bytes().map_or(0, <[u8]>::len);
     if sizes.contains(&size) {
         Ok(key)
@@ -110,13 +109,13 @@ fn public(
     }
 }
 
-/// The secret, where it does.
-pub(super) fn secret(key: &[u8]) -> Result<&[u8], KeyError> {
-    if key.starts_with(b"-----BEGIN ") {
+/// Returns the secret if it is strong enough.
+pub(super) fn check_secret(secret: &[u8]) -> Result<&[u8], KeyError> {
+    if secret.starts_with(b"-----BEGIN ") {
         Err(KeyError::Pem)
-    } else if key.len() < SHORTEST_SECRET {
-        Err(KeyError::Short(key.len()))
+    } else if secret.len() < MIN_SECRET {
+        Err(KeyError::Short(secret.len()))
     } else {
-        Ok(key)
+        Ok(secret)
     }
 }

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::key::{self, KeyError};
 use crate::auth::Role;
 
-/// Makes tokens that a [`super::Jwt`] of the same secret takes: for tests, and for whoever
-/// has no issuer.
+/// Signs tokens that a [`super::JwtVerifier`] with the same secret accepts: for tests, and
+/// for engines without an issuer.
 #[derive(Debug, Clone)]
 pub struct Signer {
     key: jwt::EncodingKey,
@@ -14,24 +14,24 @@ pub struct Signer {
     audience: String,
 }
 
-/// Why there is no token.
+/// Why a token was not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The engine would not take it.
-    #[error("'{subject}' is no subject: {reason}")]
+    /// The engine would reject the subject.
+    #[error("'{subject}' is not a valid subject: {reason}")]
     Subject {
-        /// Whose it was to be.
+        /// The subject.
         subject: String,
-        /// Why not.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The library would not.
-    #[error("the token cannot be signed")]
+    /// The library failed.
+    #[error("the token could not be signed")]
     Sign(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 #[derive(Serialize)]
-struct Signed<'a> {
+struct Claims<'a> {
     iss: &'a str,
     aud: &'a str,
     sub: &'a str,
@@ -44,20 +44,20 @@ impl Signer {
     /// Signs with HMAC-SHA-256.
     ///
     /// # Errors
-    /// Where the secret is too short.
+    /// Where the secret is shorter than 32 bytes or a key in PEM form.
     pub fn new(secret: &[u8], issuer: &str, audience: &str) -> Result<Self, KeyError> {
         Ok(Self {
-            key: jwt::EncodingKey::from_secret(key::secret(secret)?),
+            key: jwt::EncodingKey::from_secret(key::check_secret(secret)?),
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
         })
     }
 
-    /// A token of `subject` in this role until `expires`, or the end of the second that it
-    /// is in.
+    /// A token for `subject` with this role. It expires at `expires`, rounded up to a whole
+    /// second.
     ///
     /// # Errors
-    /// Where the engine would not take the subject.
+    /// [`SignError::Subject`] where the engine would reject the subject.
     pub fn sign(
         &self,
         subject: &str,
@@ -69,7 +69,7 @@ impl Signer {
             subject: subject.to_owned(),
             reason: error.to_string(),
         })?;
-        let claims = Signed {
+        let claims = Claims {
             iss: &self.issuer,
             aud: &self.audience,
             sub: subject,

@@ -19,17 +19,17 @@ fn now() -> Timestamp {
     at(1_700_000_000)
 }
 
-fn jwt(algorithm: Algorithm, key: &[u8]) -> Jwt {
-    Jwt::new(algorithm, key, ISSUER, "hotswap").unwrap()
+fn jwt(algorithm: Algorithm, key: &[u8]) -> JwtVerifier {
+    JwtVerifier::new(algorithm, key, ISSUER, "hotswap").unwrap()
 }
 
-/// Good claims, with these besides; `null` takes one out.
-fn claims(more: Value) -> Value {
+/// Valid claims, changed by `changes`: `null` removes a claim.
+fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "sub": "ada", "role": "operator", "exp": 1_700_000_900, "iss": ISSUER, "aud": "hotswap",
     });
     let fields = claims.as_object_mut().unwrap();
-    for (name, value) in more.as_object().unwrap() {
+    for (name, value) in changes.as_object().unwrap() {
         fields.insert(name.clone(), value.clone());
         if value.is_null() {
             fields.remove(name);
@@ -42,14 +42,14 @@ fn signed(header: &Header, claims: &Value) -> String {
     jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
-/// What becomes of a token that is signed as it should be.
-fn read(more: Value) -> Result<Identity, Refusal> {
-    let token = signed(&Header::default(), &claims(more));
-    jwt(Algorithm::Hs256, SECRET).read(&token, now())
+/// The result for a correctly signed token with these changes to its claims.
+fn verify(changes: Value) -> Result<Identity, Rejection> {
+    let token = signed(&Header::default(), &claims(changes));
+    jwt(Algorithm::Hs256, SECRET).verify(&token, now())
 }
 
 #[test]
-fn what_another_implementation_signed_is_taken() {
+fn tokens_of_another_implementation_are_accepted() {
     for (algorithm, key, token) in [
         (Algorithm::Hs256, SECRET, HS_TOKEN),
         (Algorithm::Rs256, RSA_KEY.as_bytes(), RSA_TOKEN),
@@ -62,12 +62,12 @@ fn what_another_implementation_signed_is_taken() {
             role: Role::Operator,
             expires_at: Some(Timestamp::from_millis(1_700_000_900_500)),
         };
-        assert_eq!(jwt(algorithm, key).read(token, now()), Ok(expected));
+        assert_eq!(jwt(algorithm, key).verify(token, now()), Ok(expected));
     }
 }
 
 #[test]
-fn the_header_does_not_choose_how_a_token_is_checked() {
+fn the_header_does_not_choose_the_algorithm() {
     for (algorithm, key) in [
         (Algorithm::Hs256, SECRET),
         (Algorithm::Rs256, RSA_KEY.as_bytes()),
@@ -90,36 +90,36 @@ fn the_header_does_not_choose_how_a_token_is_checked() {
             NONE_TOKEN,
         ] {
             assert_eq!(
-                jwt.read(other, now()).is_ok(),
+                jwt.verify(other, now()).is_ok(),
                 other == own,
                 "{algorithm:?}"
             );
         }
-        // The public key as the secret of an HMAC: the oldest trick.
+        // A classic attack: sign with HMAC, and the public key as the secret.
         let forged = jsonwebtoken::encode(
             &Header::default(),
             &claims(json!({})),
             &EncodingKey::from_secret(key),
         );
-        let forged = jwt.read(&forged.unwrap(), now());
+        let forged = jwt.verify(&forged.unwrap(), now());
         assert_eq!(forged.is_ok(), algorithm == Algorithm::Hs256);
     }
-    // Signed as it should be, but by an algorithm that is not the one.
+    // Signed with the right secret but another algorithm.
     let header = Header::new(jsonwebtoken::Algorithm::HS384);
     let token = signed(&header, &claims(json!({})));
-    let refused = jwt(Algorithm::Hs256, SECRET).read(&token, now());
-    assert_eq!(refused, Err(Refusal::Unknown));
+    let rejected = jwt(Algorithm::Hs256, SECRET).verify(&token, now());
+    assert_eq!(rejected, Err(Rejection::Unknown));
 }
 
 #[test]
-fn what_was_changed_is_not_taken() {
+fn a_changed_token_is_rejected() {
     let jwt = jwt(Algorithm::Hs256, SECRET);
     let token = signed(&Header::default(), &claims(json!({})));
-    assert!(jwt.read(&token, now()).is_ok());
+    assert!(jwt.verify(&token, now()).is_ok());
     let parts: Vec<_> = token.split('.').collect();
     let admin = signed(&Header::default(), &claims(json!({"role": "admin"})));
     let admin = admin.split('.').nth(1).unwrap();
-    for bad in [
+    for invalid in [
         format!("{}.{admin}.{}", parts[0], parts[2]),
         format!("{}.{}.", parts[0], parts[1]),
         format!("{}.{}", parts[0], parts[1]),
@@ -130,102 +130,123 @@ fn what_was_changed_is_not_taken() {
         String::new(),
         "..".to_owned(),
     ] {
-        assert_eq!(jwt.read(&bad, now()), Err(Refusal::Unknown), "{bad}");
+        assert_eq!(
+            jwt.verify(&invalid, now()),
+            Err(Rejection::Unknown),
+            "{invalid}"
+        );
     }
-    for place in 0..token.len() {
+    for index in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
-        bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+        bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(bytes).unwrap();
-        assert!(jwt.read(&changed, now()).is_err(), "{place}");
+        assert!(jwt.verify(&changed, now()).is_err(), "{index}");
     }
     let other = b"0123456789abcdef0123456789abcdeF";
-    let other = Jwt::new(Algorithm::Hs256, other, ISSUER, "hotswap").unwrap();
-    assert_eq!(other.read(&token, now()), Err(Refusal::Unknown));
+    let other = JwtVerifier::new(Algorithm::Hs256, other, ISSUER, "hotswap").unwrap();
+    assert_eq!(other.verify(&token, now()), Err(Rejection::Unknown));
 }
 
 #[test]
-fn each_claim_must_be_there_and_do() {
+fn every_claim_is_required_and_checked() {
     for name in ["sub", "role", "exp", "iss", "aud"] {
-        let refused = read(json!({ name: null }));
-        assert_eq!(refused, Err(Refusal::Unfit(Unfit::Missing(name))));
+        let rejected = verify(json!({ name: null }));
+        assert_eq!(rejected, Err(Rejection::Claim(ClaimError::Missing(name))));
     }
-    for (more, expected) in [
-        (json!({"iss": "https://other.example"}), Unfit::Issuer),
-        (json!({"aud": "billing"}), Unfit::Audience),
-        (json!({"aud": []}), Unfit::Audience),
-        (json!({"aud": ["a", "Hotswap"]}), Unfit::Audience),
+    for (changes, expected) in [
+        (json!({"iss": "https://other.example"}), ClaimError::Issuer),
+        (json!({"aud": "billing"}), ClaimError::Audience),
+        (json!({"aud": []}), ClaimError::Audience),
+        (json!({"aud": ["a", "Hotswap"]}), ClaimError::Audience),
         (
             json!({"role": "root"}),
-            Unfit::Role(crate::auth::UnknownRole),
+            ClaimError::Role(crate::auth::UnknownRole),
         ),
-        (json!({"role": ""}), Unfit::Role(crate::auth::UnknownRole)),
-        (json!({"sub": ""}), Unfit::Subject(BadSubject)),
-        (json!({"sub": "a\nb"}), Unfit::Subject(BadSubject)),
-        (json!({"sub": "api-token"}), Unfit::Subject(BadSubject)),
-        (json!({"sub": "x".repeat(256)}), Unfit::Subject(BadSubject)),
-        (json!({"nbf": 1_700_000_031}), Unfit::Early),
+        (
+            json!({"role": ""}),
+            ClaimError::Role(crate::auth::UnknownRole),
+        ),
+        (json!({"sub": ""}), ClaimError::Subject(InvalidSubject)),
+        (json!({"sub": "a\nb"}), ClaimError::Subject(InvalidSubject)),
+        (
+            json!({"sub": "api-token"}),
+            ClaimError::Subject(InvalidSubject),
+        ),
+        (
+            json!({"sub": "x".repeat(256)}),
+            ClaimError::Subject(InvalidSubject),
+        ),
+        (json!({"nbf": 1_700_000_031}), ClaimError::NotYetValid),
     ] {
-        assert_eq!(read(more.clone()), Err(Refusal::Unfit(expected)), "{more}");
+        assert_eq!(
+            verify(changes.clone()),
+            Err(Rejection::Claim(expected)),
+            "{changes}"
+        );
     }
-    // Of another type than it should be.
-    for more in [
+    // Claims of the wrong type.
+    for changes in [
         json!({"sub": 7}),
         json!({"role": ["admin"]}),
         json!({"exp": "1700000900"}),
         json!({"exp": true}),
         json!({"nbf": "now"}),
     ] {
-        assert_eq!(read(more.clone()), Err(Refusal::Unknown), "{more}");
+        assert_eq!(
+            verify(changes.clone()),
+            Err(Rejection::Unknown),
+            "{changes}"
+        );
     }
-    for more in [
+    for changes in [
         json!({"aud": ["a", "hotswap"]}),
         json!({"nbf": 1_700_000_030}),
         json!({"nbf": 0.5}),
         json!({"role": "ADMIN"}),
         json!({"sub": "x".repeat(255)}),
-        json!({"more": {"than": "asked"}}),
+        json!({"unknown": {"claim": true}}),
     ] {
-        assert!(read(more.clone()).is_ok(), "{more}");
+        assert!(verify(changes.clone()).is_ok(), "{changes}");
     }
 }
 
 #[test]
-fn a_token_ends_on_the_millisecond() {
+fn a_token_expires_on_the_millisecond() {
     let jwt = jwt(Algorithm::Hs256, SECRET);
-    let read = |exp: Value, now: u64| {
+    let verify = |exp: Value, now: u64| {
         let token = signed(&Header::default(), &claims(json!({ "exp": exp })));
-        jwt.read(&token, Timestamp::from_millis(now))
+        jwt.verify(&token, Timestamp::from_millis(now))
     };
-    assert!(read(json!(1_700_000_000), 1_699_999_999_999).is_ok());
-    let ended = read(json!(1_700_000_000), 1_700_000_000_000);
-    assert_eq!(ended, Err(Refusal::Expired));
-    assert!(read(json!(1_700_000_000.25), 1_700_000_000_249).is_ok());
-    let ended = read(json!(1_700_000_000.25), 1_700_000_000_250);
-    assert_eq!(ended, Err(Refusal::Expired));
-    let ended = read(json!(0), 0);
-    assert_eq!(ended, Err(Refusal::Expired));
-    // Never, to whoever counts in 64 bits.
-    let never = read(json!(1e18), u64::MAX - 1).unwrap();
+    assert!(verify(json!(1_700_000_000), 1_699_999_999_999).is_ok());
+    let expired = verify(json!(1_700_000_000), 1_700_000_000_000);
+    assert_eq!(expired, Err(Rejection::Expired));
+    assert!(verify(json!(1_700_000_000.25), 1_700_000_000_249).is_ok());
+    let expired = verify(json!(1_700_000_000.25), 1_700_000_000_250);
+    assert_eq!(expired, Err(Rejection::Expired));
+    let expired = verify(json!(0), 0);
+    assert_eq!(expired, Err(Rejection::Expired));
+    // Later than 64 bits can count.
+    let never = verify(json!(1e18), u64::MAX - 1).unwrap();
     assert_eq!(never.expires_at, Some(Timestamp::MAX));
-    for odd in [json!(-1), json!(1e300)] {
-        assert!(read(odd.clone(), 1).is_err(), "{odd}");
+    for exp in [json!(-1), json!(1e300)] {
+        assert!(verify(exp.clone(), 1).is_err(), "{exp}");
     }
 }
 
 #[test]
-fn what_it_must_not_be_taken_without_is_not_known_here() {
+fn a_token_with_critical_extensions_is_rejected() {
     let header = Header {
         crit: Some(vec!["b64".to_owned()]),
         ..Header::default()
     };
     let token = signed(&header, &claims(json!({})));
-    let refused = jwt(Algorithm::Hs256, SECRET).read(&token, now());
-    assert_eq!(refused, Err(Refusal::Unknown));
+    let rejected = jwt(Algorithm::Hs256, SECRET).verify(&token, now());
+    assert_eq!(rejected, Err(Rejection::Unknown));
 }
 
 #[test]
-fn a_key_that_could_check_nothing_is_refused_with_what_would_do() {
-    let new = |algorithm, key: &[u8]| Jwt::new(algorithm, key, ISSUER, "hotswap").err();
+fn an_unusable_key_is_rejected_with_what_is_needed() {
+    let new = |algorithm, key: &[u8]| JwtVerifier::new(algorithm, key, ISSUER, "hotswap").err();
     assert_eq!(new(Algorithm::Hs256, &[7; 31]), Some(KeyError::Short(31)));
     let pem = new(Algorithm::Hs256, EC_KEY.as_bytes());
     assert_eq!(pem, Some(KeyError::Pem));
@@ -242,28 +263,31 @@ fn a_key_that_could_check_nothing_is_refused_with_what_would_do() {
             let error = new(algorithm, key.as_bytes()).unwrap().to_string();
             assert!(error.contains(word), "{algorithm:?}: {error}");
         }
-        for bad in [
+        for invalid in [
             "",
             "0123456789abcdef0123456789abcdef",
             &EC_KEY.replace("PUBLIC", "PRIVATE"),
             &EC_KEY.replace("PUBLIC KEY", "CERTIFICATE"),
         ] {
-            let refused = new(algorithm, bad.as_bytes());
-            assert_eq!(refused, Some(KeyError::NotPublic), "{bad}");
+            let rejected = new(algorithm, invalid.as_bytes());
+            assert_eq!(rejected, Some(KeyError::NotPublic), "{invalid}");
         }
-        let cut = new(algorithm, &EC_KEY.as_bytes()[..40]);
-        assert!(matches!(cut, Some(KeyError::Other(_))), "{cut:?}");
+        let truncated = new(algorithm, &EC_KEY.as_bytes()[..40]);
+        assert!(
+            matches!(truncated, Some(KeyError::Other(_))),
+            "{truncated:?}"
+        );
     }
 }
 
 #[test]
-fn what_is_signed_here_is_read_here() {
+fn tokens_of_the_signer_are_accepted() {
     let signer = Signer::new(SECRET, ISSUER, "hotswap").unwrap();
     let jwt = jwt(Algorithm::Hs256, SECRET);
     let expires = Timestamp::from_millis(1_700_000_059_001);
     for role in Role::ALL {
         let token = signer.sign("ada", role, now(), expires).unwrap();
-        let identity = jwt.read(&token, now()).unwrap();
+        let identity = jwt.verify(&token, now()).unwrap();
         assert_eq!((&*identity.subject, identity.role), ("ada", role));
         assert_eq!(identity.expires_at, Some(at(1_700_000_060)));
     }

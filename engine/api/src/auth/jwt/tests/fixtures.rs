@@ -3,7 +3,8 @@
 //! `{"sub": "ada", "role": "Deployer", "exp": 1700000900.5, "iat": 1700000000,
 //! "iss": "https://issuer.example", "aud": ["billing", "hotswap"]}`
 //!
-//! The private keys are gone. For `HS_TOKEN` it is `SECRET`, for `HS512_TOKEN` twice that.
+//! The private keys were not kept. The secret of `HS_TOKEN` is `SECRET`; that of `HS512_TOKEN`
+//! is `SECRET` twice.
 
 pub const ED_KEY: &str = "\
 -----BEGIN PUBLIC KEY-----\n\

@@ -1,0 +1,118 @@
+//! Gauges whose values are read when somebody scrapes the metrics.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hotswap_core::{DeploymentId, Health, Status};
+use hotswap_fleet::Registry;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+/// The statuses of deployments that have not ended.
+const OPEN_STATUSES: [Status; 5] = [
+    Status::Pending,
+    Status::AwaitingApproval,
+    Status::Running,
+    Status::Paused,
+    Status::RollingBack,
+];
+
+/// The deployments that have not ended, with their status. Clones share one map.
+#[derive(Clone, Default)]
+pub(super) struct OpenDeployments(Arc<Mutex<HashMap<DeploymentId, Status>>>);
+
+/// The nodes by environment and health.
+pub(super) struct NodeGauges(pub Registry);
+
+/// The connections of each hub.
+pub(super) struct HubGauges<F>(pub F);
+
+impl OpenDeployments {
+    pub fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Status>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for OpenDeployments {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut counts = OPEN_STATUSES.map(|status| (status, 0));
+        for status in self.lock().values() {
+            if let Some((_, count)) = counts.iter_mut().find(|(open, _)| open == status) {
+                *count += 1;
+            }
+        }
+        let help = "Deployments that have not ended, by status";
+        let mut family =
+            encoder.encode_descriptor("deployments_open", help, None, MetricType::Gauge)?;
+        for (status, count) in counts {
+            let labels = [("status", status.as_str())];
+            let gauge = family.encode_family(&labels)?;
+            ConstGauge::<i64>::new(count).encode(gauge)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for NodeGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut counts: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
+        for member in self.0.members() {
+            let health = match member.health {
+                Health::Passing => "passing",
+                Health::Warning => "warning",
+                Health::Critical => "critical",
+                Health::Unknown => "unknown",
+            };
+            let environment = member.record.environment.to_string();
+            *counts.entry((environment, health)).or_default() += 1;
+        }
+        let help = "Nodes, by environment and health";
+        let mut family = encoder.encode_descriptor("nodes", help, None, MetricType::Gauge)?;
+        for ((environment, health), count) in counts {
+            let labels = [("environment", environment.as_str()), ("health", health)];
+            let gauge = family.encode_family(&labels)?;
+            ConstGauge::<i64>::new(count).encode(gauge)?;
+        }
+        Ok(())
+    }
+}
+
+impl<F> Collector for HubGauges<F>
+where
+    F: Fn() -> [(&'static str, usize); 2] + Send + Sync + 'static,
+{
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Open connections for live updates, by hub";
+        let mut family =
+            encoder.encode_descriptor("hub_connections", help, None, MetricType::Gauge)?;
+        for (hub, count) in (self.0)() {
+            let labels = [("hub", hub)];
+            let gauge = family.encode_family(&labels)?;
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ConstGauge::<i64>::new(count).encode(gauge)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OpenDeployments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.lock().len();
+        f.debug_tuple("OpenDeployments").field(&count).finish()
+    }
+}
+
+impl fmt::Debug for NodeGauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeGauges")
+    }
+}
+
+impl<F> fmt::Debug for HubGauges<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HubGauges")
+    }
+}

@@ -1,0 +1,136 @@
+//! Maps the engine's errors to problems. No match has a wildcard arm: a new variant must get
+//! its status here before the crate compiles.
+
+use std::fmt::Display;
+
+use hotswap_fleet::registry;
+use hotswap_runner::{deployments, modules, strategies};
+
+use super::{FieldError, Kind, Problem, error_chain};
+
+impl From<deployments::Error> for Problem {
+    fn from(error: deployments::Error) -> Self {
+        use deployments::Error as E;
+        match error {
+            E::Unknown(id) => Self::new(
+                Kind::UnknownDeployment,
+                format!("deployment {id} does not exist; list deployments with GET /api/v1/deployments"),
+            ),
+            E::Busy { by } => Self::new(
+                Kind::DeploymentRunning,
+                format!(
+                    "deployment {by} of this module in this environment has not ended; wait for it to end, or abort it: POST /api/v1/deployments/{by}/abort"
+                ),
+            )
+            .with_deployment(by),
+            E::IllegalTransition(why) => Self::new(
+                Kind::IllegalState,
+                format!("{why}; check its status with GET /api/v1/deployments/{{id}}"),
+            ),
+            E::UnknownModule(ref name) => invalid(
+                "/moduleName",
+                format!(
+                    "module '{name}' does not exist; upload a version of it first: PUT /api/v1/modules/{name}/versions/1.0.0"
+                ),
+            ),
+            E::UnknownVersion {
+                ref module,
+                ref version,
+                ref known,
+            } => invalid(
+                "/version",
+                format!("module '{module}' has no version {version}; its versions are: {}", listed(known)),
+            ),
+            E::UnknownStrategy { ref name, ref known } => invalid(
+                "/strategy",
+                format!("strategy '{name}' does not exist; the strategies are: {}", listed(known)),
+            ),
+            E::Config(error) => config(&error),
+            E::NoNodes(environment) => Self::new(
+                Kind::NoNodes,
+                format!(
+                    "environment '{environment}' has no nodes; start one: hotswap node --environment {environment}"
+                ),
+            ),
+            E::NoPreviousVersion(id) => Self::new(
+                Kind::NothingBefore,
+                format!(
+                    "the nodes ran no version of the module before deployment {id}; create a deployment of the version you want instead"
+                ),
+            ),
+            E::Strategy(error) => error.into(),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<modules::Error> for Problem {
+    fn from(error: modules::Error) -> Self {
+        use modules::Error as E;
+        match error {
+            E::VersionExists(_) => Self::new(Kind::VersionTaken, error.to_string()),
+            E::InvalidArtifact(reason) => Self::new(Kind::NotAModule, error_chain(&reason)),
+            E::TooLarge { .. } => Self::new(Kind::PayloadTooLarge, error.to_string()),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<strategies::Error> for Problem {
+    fn from(error: strategies::Error) -> Self {
+        use strategies::Error as E;
+        match error {
+            E::InvalidComponent(reason) => Self::new(Kind::NotAStrategy, error_chain(&reason)),
+            E::BuiltIn(_) => Self::new(Kind::BuiltInStrategy, error.to_string()),
+            E::MissingComponent(_) => Self::new(
+                Kind::Unavailable,
+                format!("{error}; upload the strategy again"),
+            )
+            .with_cause(&error),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<registry::Error> for Problem {
+    fn from(error: registry::Error) -> Self {
+        use registry::Error as E;
+        match error {
+            E::Invalid(why) => Self::new(Kind::InvalidRequest, why),
+            E::Load(source) | E::Save { source, .. } | E::Delete { source, .. } => {
+                unavailable(&*source)
+            }
+        }
+    }
+}
+
+fn unavailable(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Problem {
+    let detail =
+        "the store failed, and the request may have been carried out; check the state, then retry";
+    Problem::new(Kind::Unavailable, detail).with_cause(source)
+}
+
+fn invalid(pointer: &str, detail: String) -> Problem {
+    let errors = vec![FieldError::in_body(pointer, &detail)];
+    Problem::new(Kind::InvalidRequest, detail).with_errors(errors)
+}
+
+fn config(error: &hotswap_plugins::ConfigError) -> Problem {
+    let errors = error.problems().iter().map(|problem| {
+        let pointer = format!("/config{}", problem.pointer);
+        FieldError::in_body(pointer, &problem.message)
+    });
+    Problem::new(Kind::InvalidConfig, error.to_string()).with_errors(errors.collect())
+}
+
+/// The first items, separated by commas, and how many more there are.
+fn listed(items: &[impl Display]) -> String {
+    /// Nobody reads a longer list.
+    const SHOWN: usize = 20;
+    let shown: Vec<_> = items.iter().take(SHOWN).map(ToString::to_string).collect();
+    match items.len().checked_sub(SHOWN) {
+        _ if items.is_empty() => "none".to_owned(),
+        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}

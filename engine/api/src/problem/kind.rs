@@ -1,0 +1,141 @@
+use poem::http::StatusCode;
+
+/// The kinds of problems. Their names in `type` are part of the API: they never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    BadRequest,
+    Unauthorized,
+    TokenExpired,
+    Forbidden,
+    UnknownRoute,
+    UnknownDeployment,
+    UnknownModule,
+    UnknownStrategy,
+    UnknownCluster,
+    UnknownNode,
+    UnknownArtifact,
+    UnknownConnection,
+    MethodNotAllowed,
+    SlowUpload,
+    ConnectionInUse,
+    DeploymentRunning,
+    IllegalState,
+    NothingBefore,
+    NoNodes,
+    VersionTaken,
+    BuiltInStrategy,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    InvalidRequest,
+    InvalidConfig,
+    NotAModule,
+    NotAStrategy,
+    TooManyConnections,
+    Internal,
+    Unavailable,
+    TimedOut,
+}
+
+impl Kind {
+    /// The name in `type`, the status and the title.
+    pub(super) fn parts(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::BadRequest => ("bad-request", S::BAD_REQUEST, "The request is malformed"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "A valid token is required"),
+            Self::TokenExpired => ("token-expired", S::UNAUTHORIZED, "The token has expired"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "The token does not allow this"),
+            Self::UnknownRoute => ("unknown-route", S::NOT_FOUND, "No such path"),
+            Self::UnknownDeployment => ("unknown-deployment", S::NOT_FOUND, "No such deployment"),
+            Self::UnknownModule => ("unknown-module", S::NOT_FOUND, "No such module or version"),
+            Self::UnknownStrategy => ("unknown-strategy", S::NOT_FOUND, "No such strategy"),
+            Self::UnknownCluster => ("unknown-cluster", S::NOT_FOUND, "No such environment"),
+            Self::UnknownNode => ("unknown-node", S::NOT_FOUND, "No such node"),
+            Self::UnknownArtifact => ("unknown-artifact", S::NOT_FOUND, "No such artifact"),
+            Self::UnknownConnection => ("unknown-connection", S::NOT_FOUND, "No such connection"),
+            Self::ConnectionInUse => (
+                "connection-in-use",
+                S::CONFLICT,
+                "The connection is already in use",
+            ),
+            Self::TooManyConnections => (
+                "too-many-connections",
+                S::TOO_MANY_REQUESTS,
+                "Too many connections",
+            ),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                S::METHOD_NOT_ALLOWED,
+                "The path does not support this method",
+            ),
+            Self::SlowUpload => ("slow-upload", S::REQUEST_TIMEOUT, "The upload was too slow"),
+            Self::DeploymentRunning => (
+                "deployment-running",
+                S::CONFLICT,
+                "Another deployment is running",
+            ),
+            Self::IllegalState => (
+                "illegal-state",
+                S::CONFLICT,
+                "The deployment's state does not allow this",
+            ),
+            Self::NothingBefore => (
+                "nothing-before",
+                S::CONFLICT,
+                "There is no earlier version to roll back to",
+            ),
+            Self::NoNodes => ("no-nodes", S::CONFLICT, "The environment has no nodes"),
+            Self::VersionTaken => ("version-taken", S::CONFLICT, "The version already exists"),
+            Self::BuiltInStrategy => (
+                "built-in-strategy",
+                S::CONFLICT,
+                "A built-in strategy cannot be changed",
+            ),
+            Self::PayloadTooLarge => (
+                "payload-too-large",
+                S::PAYLOAD_TOO_LARGE,
+                "The body is too large",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported-media-type",
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "The body has the wrong content type",
+            ),
+            Self::InvalidRequest => (
+                "invalid-request",
+                S::UNPROCESSABLE_ENTITY,
+                "The request is invalid",
+            ),
+            Self::InvalidConfig => (
+                "invalid-config",
+                S::UNPROCESSABLE_ENTITY,
+                "The configuration does not fit the strategy",
+            ),
+            Self::NotAModule => (
+                "not-a-module",
+                S::UNPROCESSABLE_ENTITY,
+                "Nodes cannot run this file",
+            ),
+            Self::NotAStrategy => (
+                "not-a-strategy",
+                S::UNPROCESSABLE_ENTITY,
+                "The engine cannot run this file as a strategy",
+            ),
+            Self::Internal => (
+                "internal",
+                S::INTERNAL_SERVER_ERROR,
+                "Internal error of the engine",
+            ),
+            Self::Unavailable => (
+                "unavailable",
+                S::SERVICE_UNAVAILABLE,
+                "The engine is temporarily unavailable",
+            ),
+            Self::TimedOut => (
+                "timed-out",
+                S::SERVICE_UNAVAILABLE,
+                "The engine took too long",
+            ),
+        }
+    }
+}

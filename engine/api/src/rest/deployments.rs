@@ -1,0 +1,281 @@
+//! `/api/v1/deployments`.
+
+mod action;
+mod create;
+mod page;
+mod trace;
+mod validation;
+
+use hotswap_core::{DeploymentId, Environment, ModuleName};
+use hotswap_store::Query as ListQuery;
+use poem::web::Data;
+use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
+
+use super::tag::Tag;
+use crate::context::Context;
+use crate::extract::{JsonBody, Operator, OptionalJsonBody, Parsed, Viewer};
+use crate::problem::{
+    AUTH, BAD_REQUEST, CONFLICT, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, UNAVAILABLE, UNPROCESSABLE,
+    UNSUPPORTED_MEDIA_TYPE,
+};
+use crate::view;
+
+use action::{AbortRequest, ApprovalRequest, PauseRequest, RollbackRequest};
+use create::CreateDeployment;
+
+/// The failures of every operation that reads deployments.
+const READ: u16 = BAD_REQUEST | AUTH | UNAVAILABLE;
+/// The failures of every operation that changes a deployment.
+const CHANGE: u16 =
+    READ | NOT_FOUND | CONFLICT | PAYLOAD_TOO_LARGE | UNSUPPORTED_MEDIA_TYPE | UNPROCESSABLE;
+
+/// Operations on deployments.
+pub(super) struct Deployments;
+
+#[derive(ApiResponse)]
+enum CreateResponse {
+    /// The deployment was created and will run; it has not ended yet.
+    #[oai(status = 202)]
+    Accepted(
+        Json<view::Accepted>,
+        /// The path of the deployment.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum ListResponse {
+    /// A page of deployments, newest first.
+    #[oai(status = 200)]
+    Page(
+        Json<view::Deployments>,
+        /// The URL of the next page, with `rel="next"`. Absent on the last page.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Deployments")]
+impl Deployments {
+    /// Create a deployment
+    ///
+    /// Rolls a version of a module out to the nodes of an environment. Returns as soon as the
+    /// deployment is stored durably; watch it at the path in `Location`. Only one deployment
+    /// of a module can run in an environment: another request gets a 409 that names the
+    /// running one.
+    #[oai(
+        path = "/deployments",
+        method = "post",
+        operation_id = "createDeployment"
+    )]
+    async fn create(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The W3C trace context of the caller. The deployment keeps it.
+        #[oai(name = "traceparent")]
+        trace_parent: Header<Option<String>>,
+        body: JsonBody<CreateDeployment>,
+    ) -> Result<CreateResponse, Failure<{ CHANGE & !NOT_FOUND }>> {
+        let trace = trace_parent.0.filter(|text| trace::is_trace_parent(text));
+        let deployment = body.0.validate(&operator.0, trace)?;
+        let id = context.engine.deployments.create(deployment).await?;
+        Ok(accepted(id))
+    }
+
+    /// List deployments
+    ///
+    /// Returns deployments of every status, newest first, unless a filter excludes them.
+    #[oai(
+        path = "/deployments",
+        method = "get",
+        operation_id = "listDeployments"
+    )]
+    async fn list(
+        &self,
+        _viewer: Viewer,
+        context: Data<&Context>,
+        /// Returns only deployments to this environment.
+        environment: Query<Option<Parsed<Environment>>>,
+        /// Returns only deployments of this module.
+        module: Query<Option<Parsed<ModuleName>>>,
+        /// Returns only deployments with this status.
+        status: Query<Option<view::Status>>,
+        /// The maximum number of deployments to return.
+        #[oai(
+            default = "default_limit",
+            validator(minimum(value = "1"), maximum(value = "200"))
+        )]
+        limit: Query<u16>,
+        /// Continues a list: `nextCursor` of the previous response.
+        cursor: Query<Option<String>>,
+    ) -> Result<ListResponse, Failure<READ>> {
+        let query = ListQuery {
+            module: module.0.map(|name| name.0),
+            environment: environment.0.map(|name| name.0),
+            status: status.0.map(Into::into),
+            before: cursor.0.as_deref().map(page::parse_cursor).transpose()?,
+            limit: limit.0.into(),
+        };
+        let (deployments, has_more) = context.engine.deployments.list(&query).await?;
+        let last = deployments.last().filter(|_| has_more);
+        let next_cursor = last.map(|last| page::cursor_after(last.header.id));
+        let link = next_cursor
+            .as_deref()
+            .map(|cursor| page::next_link(&query, cursor));
+        let deployments = deployments.into_iter().map(Into::into).collect();
+        let page = view::Deployments {
+            deployments,
+            next_cursor,
+        };
+        Ok(ListResponse::Page(Json(page), link))
+    }
+
+    /// Get a deployment
+    ///
+    /// Returns the current state of a deployment: its status, stages, nodes, and the results
+    /// of the last checks of the new version.
+    #[oai(
+        path = "/deployments/:id",
+        method = "get",
+        operation_id = "getDeployment"
+    )]
+    async fn get(
+        &self,
+        _viewer: Viewer,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+    ) -> Result<Json<view::Deployment>, Failure<{ READ | NOT_FOUND }>> {
+        let deployment = context.engine.deployments.get(id.0.0).await?;
+        Ok(Json(deployment.into()))
+    }
+
+    /// Abort a deployment
+    ///
+    /// Ends a deployment and reverts every node that it changed. Returns as soon as the abort
+    /// is recorded; watch the deployment to see when it has ended.
+    #[oai(
+        path = "/deployments/:id/abort",
+        method = "post",
+        operation_id = "abortDeployment"
+    )]
+    async fn abort(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+        body: OptionalJsonBody<AbortRequest>,
+    ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
+        let (by, reason) = body.0.validate(&operator.0)?;
+        let deployment = context
+            .engine
+            .deployments
+            .abort(id.0.0, &by, reason)
+            .await?;
+        Ok(Json(deployment.into()))
+    }
+
+    /// Pause a deployment
+    ///
+    /// Holds the strategy's next call until the deployment is resumed. A wait in progress
+    /// continues, and the environment's deadline still applies.
+    #[oai(
+        path = "/deployments/:id/pause",
+        method = "post",
+        operation_id = "pauseDeployment"
+    )]
+    async fn pause(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+        body: OptionalJsonBody<PauseRequest>,
+    ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
+        let by = body.0.validate(&operator.0)?;
+        let deployment = context.engine.deployments.pause(id.0.0, &by).await?;
+        Ok(Json(deployment.into()))
+    }
+
+    /// Resume a deployment
+    ///
+    /// Lets a paused deployment continue.
+    #[oai(
+        path = "/deployments/:id/resume",
+        method = "post",
+        operation_id = "resumeDeployment"
+    )]
+    async fn resume(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+        body: OptionalJsonBody<PauseRequest>,
+    ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
+        let by = body.0.validate(&operator.0)?;
+        let deployment = context.engine.deployments.resume(id.0.0, &by).await?;
+        Ok(Json(deployment.into()))
+    }
+
+    /// Roll a finished deployment back
+    ///
+    /// Creates a new deployment of the version that ran before this one. It changes all nodes
+    /// at once, unless the request names a strategy. To stop a deployment that has not ended,
+    /// abort it instead.
+    #[oai(
+        path = "/deployments/:id/rollback",
+        method = "post",
+        operation_id = "rollbackDeployment"
+    )]
+    async fn rollback(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+        body: OptionalJsonBody<RollbackRequest>,
+    ) -> Result<CreateResponse, Failure<CHANGE>> {
+        let (requester, strategy, config) = body.0.validate(&operator.0)?;
+        let deployments = &context.engine.deployments;
+        let id = deployments
+            .rollback(id.0.0, requester, strategy, config)
+            .await?;
+        Ok(accepted(id))
+    }
+
+    /// Approve or reject a deployment
+    ///
+    /// Answers the `question` of a deployment with the status `awaitingApproval`.
+    #[oai(
+        path = "/deployments/:id/approval",
+        method = "post",
+        operation_id = "decideDeployment"
+    )]
+    async fn decide(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+        body: JsonBody<ApprovalRequest>,
+    ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
+        let decision = body.0.validate(&operator.0)?;
+        let deployment = context.engine.deployments.decide(id.0.0, decision).await?;
+        Ok(Json(deployment.into()))
+    }
+}
+
+fn accepted(id: DeploymentId) -> CreateResponse {
+    let location = format!("/api/v1/deployments/{id}");
+    CreateResponse::Accepted(Json(view::Accepted::new(id)), location)
+}
+
+fn default_limit() -> u16 {
+    50
+}

@@ -1,0 +1,152 @@
+//! The bodies of requests that change a deployment.
+
+use hotswap_core::{Decision, Requester, StrategyName};
+use poem_openapi::Object;
+use serde::Deserialize;
+
+use super::validation::{check_email, check_text, parse_optional, requester, require_none};
+use crate::auth::Identity;
+use crate::problem::Problem;
+
+/// Who pauses or resumes a deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "By",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(super) struct PauseRequest {
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
+/// A request to end a deployment and revert its nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Abort",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(super) struct AbortRequest {
+    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`.
+    pub reason: Option<String>,
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
+/// A person's decision about a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Approval",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(super) struct ApprovalRequest {
+    /// Whether the deployment may continue. If `false`, it ends and its nodes are reverted.
+    pub approved: bool,
+    /// A comment, of at most 4096 bytes.
+    pub comment: Option<String>,
+    /// The email address of the person who decides. Give it if several people share the API
+    /// token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
+/// A request to deploy the previous version again.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Rollback",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(super) struct RollbackRequest {
+    /// The name of the strategy. Absent: `direct`, which changes all nodes at once.
+    pub strategy: Option<String>,
+    /// The configuration of the strategy. Absent fields get their defaults.
+    pub config: Option<serde_json::Value>,
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
+impl PauseRequest {
+    /// Validates the body, and returns the name to journal.
+    ///
+    /// # Errors
+    /// A 422 that lists everything that is wrong.
+    pub fn validate(self, identity: &Identity) -> Result<String, Problem> {
+        check(self.requester_email.as_deref(), None)?;
+        Ok(identity.name(self.requester_email))
+    }
+}
+
+impl AbortRequest {
+    /// Validates the body, and returns the name to journal and the reason.
+    ///
+    /// # Errors
+    /// A 422 that lists everything that is wrong.
+    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
+        let reason = self.reason.as_deref().map(|text| ("/reason", text));
+        check(self.requester_email.as_deref(), reason)?;
+        Ok((identity.name(self.requester_email), self.reason))
+    }
+}
+
+impl ApprovalRequest {
+    /// Validates the body, and returns the decision to journal.
+    ///
+    /// # Errors
+    /// A 422 that lists everything that is wrong.
+    pub fn validate(self, identity: &Identity) -> Result<Decision, Problem> {
+        let comment = self.comment.as_deref().map(|text| ("/comment", text));
+        check(self.requester_email.as_deref(), comment)?;
+        Ok(Decision {
+            approved: self.approved,
+            by: identity.name(self.requester_email),
+            comment: self.comment,
+        })
+    }
+}
+
+impl RollbackRequest {
+    /// Validates the body, and returns the requester, the strategy and its configuration.
+    ///
+    /// # Errors
+    /// A 422 that lists everything that is wrong.
+    pub fn validate(
+        self,
+        identity: &Identity,
+    ) -> Result<(Requester, Option<StrategyName>, Option<serde_json::Value>), Problem> {
+        let mut errors = Vec::new();
+        let strategy = parse_optional("/strategy", self.strategy.as_deref(), &mut errors);
+        if let Some(email) = self.requester_email.as_deref() {
+            check_email("/requesterEmail", email, &mut errors);
+        }
+        require_none(errors)?;
+        let email = self
+            .requester_email
+            .unwrap_or_else(|| identity.subject.clone());
+        Ok((requester(identity, email), strategy, self.config))
+    }
+}
+
+/// Checks an address, and a text at a JSON pointer.
+fn check(email: Option<&str>, text: Option<(&str, &str)>) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    if let Some(email) = email {
+        check_email("/requesterEmail", email, &mut errors);
+    }
+    if let Some((pointer, text)) = text {
+        check_text(pointer, Some(text), &mut errors);
+    }
+    require_none(errors)
+}

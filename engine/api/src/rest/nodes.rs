@@ -1,0 +1,138 @@
+//! `/api/v1/nodes`.
+
+use hotswap_core::NodeId;
+use hotswap_protocol::{Heartbeat, Registered, Registration};
+use poem::web::Data;
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
+
+use super::tag::Tag;
+use crate::context::Context;
+use crate::extract::{Admin, JsonBody, NodeToken, Parsed, Viewer};
+use crate::problem::{
+    AUTH, BAD_REQUEST, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem, UNAVAILABLE,
+    UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+};
+use crate::view;
+
+/// Operations on nodes, and those that nodes call themselves.
+pub(super) struct Nodes;
+
+#[derive(ApiResponse)]
+enum EmptyResponse {
+    /// Success. The response has no body.
+    #[oai(status = 204)]
+    NoContent,
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Nodes")]
+impl Nodes {
+    /// List nodes
+    ///
+    /// Returns every registered node with its health.
+    #[oai(path = "/nodes", method = "get", operation_id = "listNodes")]
+    async fn list(
+        &self,
+        _viewer: Viewer,
+        context: Data<&Context>,
+    ) -> Result<Json<view::Nodes>, Failure<AUTH>> {
+        let members = context.engine.registry.members();
+        let nodes = members.into_iter().map(Into::into).collect();
+        Ok(Json(view::Nodes { nodes }))
+    }
+
+    /// Get a node
+    ///
+    /// Returns a node with its addresses and its health.
+    #[oai(path = "/nodes/:id", method = "get", operation_id = "getNode")]
+    async fn get(
+        &self,
+        _viewer: Viewer,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+    ) -> Result<Json<view::Node>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND }>> {
+        let member = context.engine.registry.member(&id.0.0);
+        Ok(Json(member.ok_or_else(|| unknown_node(&id.0.0))?.into()))
+    }
+
+    /// Delete a node
+    ///
+    /// Removes the registration of a machine that is gone for good. A node that still runs
+    /// registers again by itself.
+    #[oai(path = "/nodes/:id", method = "delete", operation_id = "deleteNode")]
+    async fn delete(
+        &self,
+        _admin: Admin,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+    ) -> Result<EmptyResponse, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | UNAVAILABLE }>> {
+        if context.engine.registry.deregister(&id.0.0).await? {
+            Ok(EmptyResponse::NoContent)
+        } else {
+            Err(unknown_node(&id.0.0).into())
+        }
+    }
+
+    /// Register a node
+    ///
+    /// A node calls this when it starts. It also counts as a heartbeat. Needs the node token.
+    #[oai(path = "/nodes/:id", method = "put", operation_id = "registerNode")]
+    async fn register(
+        &self,
+        _node: NodeToken,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+        body: JsonBody<Registration>,
+    ) -> Result<
+        Json<Registered>,
+        Failure<
+            {
+                BAD_REQUEST
+                    | AUTH
+                    | PAYLOAD_TOO_LARGE
+                    | UNSUPPORTED_MEDIA_TYPE
+                    | UNPROCESSABLE
+                    | UNAVAILABLE
+            },
+        >,
+    > {
+        let registered = context.engine.registry.register(id.0.0, body.0).await?;
+        Ok(Json(registered))
+    }
+
+    /// Send a heartbeat
+    ///
+    /// A node calls this at the interval that its registration returned. A 404 means that the
+    /// engine does not know the node: register again. Needs the node token.
+    #[oai(
+        path = "/nodes/:id/heartbeat",
+        method = "post",
+        operation_id = "sendHeartbeat"
+    )]
+    async fn heartbeat(
+        &self,
+        _node: NodeToken,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+        body: JsonBody<Heartbeat>,
+    ) -> Result<
+        EmptyResponse,
+        Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | PAYLOAD_TOO_LARGE | UNSUPPORTED_MEDIA_TYPE }>,
+    > {
+        if context.engine.registry.heartbeat(&id.0.0, body.0) {
+            Ok(EmptyResponse::NoContent)
+        } else {
+            Err(unknown_node(&id.0.0).into())
+        }
+    }
+}
+
+fn unknown_node(id: &NodeId) -> Problem {
+    let detail = format!("node '{id}' is not registered; list nodes with GET /api/v1/nodes");
+    Problem::new(Kind::UnknownNode, detail)
+}

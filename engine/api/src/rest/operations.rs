@@ -1,0 +1,24 @@
+use poem_openapi::OpenApi;
+
+use super::artifacts::Artifacts;
+use super::clusters::Clusters;
+use super::deployments::Deployments;
+use super::events::Events;
+use super::health::Health;
+use super::modules::Modules;
+use super::nodes::Nodes;
+use super::strategies::Strategies;
+
+/// All operations of the REST API.
+pub(crate) fn operations() -> impl OpenApi {
+    (
+        Deployments,
+        Events,
+        Modules,
+        Strategies,
+        Clusters,
+        Nodes,
+        Artifacts,
+        Health,
+    )
+}
