@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Workspace};
-use crate::{openapi, setup, wit};
+use crate::{openapi, references, setup, wit};
 
 /// One check and its name in the summary.
 type Check = (&'static str, fn(&Workspace) -> Result<()>);
@@ -17,6 +17,7 @@ const CHECKS: &[Check] = &[
     ("lints", lints),
     ("documentation", documentation),
     ("OpenAPI documents", openapi::check),
+    ("references", references::check),
     ("dependencies", dependencies),
 ];
 

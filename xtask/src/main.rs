@@ -2,6 +2,7 @@
 
 mod check;
 mod openapi;
+mod references;
 mod setup;
 mod shell;
 // One file, so that what is looked for here and what builds the guests cannot differ.
@@ -59,6 +60,8 @@ enum Task {
     Ci,
     /// Write the committed OpenAPI documents anew
     Openapi,
+    /// Write the committed references: docs/CLI.md, docs/CONFIGURATION.md and the example file
+    References,
     /// The contracts in `wit/`
     #[command(subcommand)]
     Wit(Wit),
@@ -114,6 +117,7 @@ fn run(task: Task) -> Result<()> {
             test(&workspace, &[])
         }
         Task::Openapi => openapi::write(&workspace),
+        Task::References => references::write(&workspace),
         Task::Wit(Wit::Check) => wit::check(&workspace.root().join("wit")),
         Task::Wit(Wit::Release { version, contract }) => {
             wit::release(&workspace.root().join("wit"), &contract, &version)
