@@ -61,7 +61,7 @@ fn generate(workspace: &Workspace, program: &Path, subcommand: &str) -> Result<S
 }
 
 /// The first line that differs: its number, counted from 1, and both texts.
-fn first_difference<'a>(
+pub fn first_difference<'a>(
     committed: &'a str,
     generated: &'a str,
 ) -> Option<(usize, &'a str, &'a str)> {

@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    Answer, Call, Cause, CauseKind, CallKind, Decision, Event, EventBody, Header, IllegalTransition,
-    Lifecycle, Node, NodeId, NodeReading, Timestamp,
+    Answer, Call, CallKind, Cause, CauseKind, Decision, Event, EventBody, Header,
+    IllegalTransition, Lifecycle, Node, NodeId, NodeReading, Timestamp,
 };
 
 /// Characters of a call's arguments in a message: the start identifies the call.

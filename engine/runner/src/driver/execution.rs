@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Call, CallReplay, Cause, CallKind, EventBody, Header, Health, Node, NodeId, RecordedCall,
-    ReplayedCall,
+    Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeId,
+    RecordedCall, ReplayedCall,
 };
 use hotswap_plugins::{CallHandler, Stop};
 
