@@ -213,7 +213,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         metadata: [].into(),
         require_approval: false,
         rollback_of: None,
-        tconcurrency: None,
+        trace: None,
     };
     let id = header.id;
     let at = Timestamp::from_millis(1_700_000_000_000);

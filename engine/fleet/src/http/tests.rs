@@ -42,8 +42,8 @@ async fn fleet(addresses: &[&str]) -> (HttpFleet, Registry) {
 
 async fn register(registry: &Registry, number: usize, address: &str) -> NodeId {
     let id = node(&format!("node-{number}"));
-    let done = registry.register(id.clone(), registration("production", address));
-    done.await.expect("it registers");
+    let registered = registry.register(id.clone(), registration("production", address));
+    registered.await.expect("it registers");
     id
 }
 

@@ -177,8 +177,8 @@ async fn environments_are_listed_once_and_sorted() {
     let fixture = fixture().await;
     for (id, environment) in [("a", "qa"), ("b", "production"), ("c", "qa")] {
         let registration = registration(environment, "http://127.0.0.1:1");
-        let done = fixture.registry.register(node(id), registration).await;
-        done.expect("it registers");
+        let registered = fixture.registry.register(node(id), registration).await;
+        registered.expect("it registers");
     }
     let names: Vec<_> = fixture
         .registry

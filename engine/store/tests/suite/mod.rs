@@ -96,7 +96,7 @@ pub fn header(module: &str, environment: &str) -> Header {
         metadata: [("ticket".to_owned(), "7".to_owned())].into(),
         require_approval: false,
         rollback_of: None,
-        tconcurrency: None,
+        trace: None,
     }
 }
 

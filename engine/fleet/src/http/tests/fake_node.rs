@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{shop, version};
+use super::shop;
 
 /// A request that a fake node received.
 #[derive(Debug, Clone)]
