@@ -1,8 +1,8 @@
-//! How long a canary takes that waits for nothing: what the engine and real nodes need.
+//! The duration of a canary without waits: what the engine and real nodes need.
 //!
 //! `cargo bench --bench canary` prints a table: four steps over six node processes that
-//! have both versions on disk, from the request over HTTP to the end. The limit is what
-//! the quickest peer was measured to take on two cores.
+//! have both versions on disk, from the HTTP request to the end. The limit is what the
+//! fastest peer was measured to need on two cores.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 const NODES: usize = 6;
 const ROUNDS: usize = 20;
 
-/// A process that ends with this one.
-struct Process(Child);
+/// A child process, killed when dropped.
+struct KilledOnDrop(Child);
 
-impl Drop for Process {
+impl Drop for KilledOnDrop {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -31,25 +31,26 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(canaries())
+    runtime.block_on(measure())
 }
 
-async fn canaries() -> Result<()> {
+async fn measure() -> Result<()> {
     let cluster = Cluster::start(&[]).await?;
     let folder = tempfile::tempdir()?;
     let mut processes = Vec::new();
     for number in 1..=NODES {
         let id = format!("node-{number}");
         let mut command = Command::new(env!("CARGO_BIN_EXE_hotswap"));
-        command.args(["node", "--environment", "production", "--with-parent"]);
+        command.args(["node", "run", "--environment", "production"]);
+        command.arg("--with-parent");
         command.args(["--engine", &cluster.url, "--id", &id]);
         command.args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"]);
-        command.arg("--dir").arg(folder.path().join(&id));
+        command.arg("--data-dir").arg(folder.path().join(&id));
         command.env("HOTSWAP_NODE_TOKEN", NODE_TOKEN);
         command.stdin(Stdio::piped()).stderr(Stdio::null());
-        processes.push(Process(command.spawn()?));
+        processes.push(KilledOnDrop(command.spawn()?));
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     while cluster
         .core
         .registry
@@ -60,8 +61,8 @@ async fn canaries() -> Result<()> {
         < NODES
     {
         ensure!(
-            begun.elapsed() < Duration::from_secs(60),
-            "the nodes do not register"
+            start.elapsed() < Duration::from_secs(60),
+            "the nodes did not register within 60 s"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -72,23 +73,23 @@ async fn canaries() -> Result<()> {
         .upload("hello", "2.0.0", hotswap_guests::HELLO_V2)
         .await?;
     let client = reqwest::Client::new();
-    // Both are on every disk, and every connection is open, before anything is measured.
+    // Warm up: both versions are then on every disk, and every connection is open.
     for version in ["1.0.0", "2.0.0", "1.0.0"] {
         canary(&cluster, &client, version).await?;
     }
     let mut measured = Vec::new();
     for round in 0..ROUNDS {
         let version = if round % 2 == 0 { "2.0.0" } else { "1.0.0" };
-        let begun = Instant::now();
+        let start = Instant::now();
         canary(&cluster, &client, version).await?;
-        measured.push(begun.elapsed().as_secs_f64());
+        measured.push(start.elapsed().as_secs_f64());
     }
     let seconds = median(measured);
     head();
-    let taken = format!("{:.0} ms", seconds * 1e3);
+    let duration = format!("{:.0} ms", seconds * 1e3);
     row(
         "a canary of 4 steps, 6 node processes",
-        &taken,
+        &duration,
         "100 ms (peers: 600, 5,000)",
         seconds / 0.1,
         1.0,
@@ -106,14 +107,14 @@ async fn canary(cluster: &Cluster, client: &reqwest::Client, version: &str) -> R
         "strategy": "canary",
         "config": { "soak": "0s" },
     });
-    let asked = client.post(format!("{}/api/v1/deployments", cluster.url));
-    let answer = asked
+    let request_builder = client.post(format!("{}/api/v1/deployments", cluster.url));
+    let response = request_builder
         .bearer_auth(cluster.token)
         .json(&request)
         .send()
         .await?;
-    let answer: Value = answer.error_for_status()?.json().await?;
-    let id = answer["executionId"]
+    let response: Value = response.error_for_status()?.json().await?;
+    let id = response["executionId"]
         .as_str()
         .context("no execution id")?
         .parse()?;

@@ -1,82 +1,90 @@
-//! The engine's REST API, as this program uses it. Every path and query of it that
-//! clients need stands here and nowhere else.
+//! A client of the engine's REST API. Every path and query that this program uses is here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hotswap_core::{DeploymentId, Event, ModuleName, StrategyName};
+use hotswap_core::{DeploymentId, Environment, Event, ModuleName, NodeId, Status, StrategyName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use semver::Version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
-use crate::args::List;
 use crate::settings::Settings;
 
 mod error;
-mod reply;
-mod sse;
-mod stream;
+mod event_decoder;
+mod event_stream;
+mod problem;
+mod response;
 
-pub use error::{Break, Error, Problem};
-pub use reply::{Accepted, DeploymentRow, ModuleRow, ModuleRows, NodeRow, Page, StrategyRow};
-pub use stream::Told;
+pub use error::{Error, Interruption};
+pub use event_stream::StreamItem;
+pub use problem::Problem;
+pub use response::{
+    Accepted, DeploymentRow, EnvironmentRow, EnvironmentState, HealthCounts, Module, ModuleVersion,
+    NodeRow, Page, StrategyRow,
+};
 
-/// A connection that is not made by then will not be.
-const CONNECT: Duration = Duration::from_secs(5);
-/// For answers that nothing has to be waited for.
-const ANSWER: Duration = Duration::from_secs(30);
-/// For uploads: an artifact of some hundred megabytes over a slow line.
-const UPLOAD: Duration = Duration::from_secs(900);
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request without an upload may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an upload may take: an artifact of some hundred megabytes over a slow line.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(900);
+/// Deployments on one page, at most.
+const MAX_PAGE: u32 = 200;
 
-/// Speaks to one engine. Every method is safe to cancel and, but for [`Self::stream`],
-/// bounded in time; a change that was cancelled may have been made.
+/// A client of one engine.
+///
+/// Every method is cancel safe and, except [`Self::stream`], has a time-out. A cancelled
+/// change may still have been made.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     settings: Settings,
 }
 
-/// An event, and the JSON that it came as.
+/// An event with the JSON that it was read from.
 #[derive(Debug, Clone)]
-pub struct Recorded {
-    /// As it came: with fields that this program does not know.
+pub struct RecordedEvent {
+    /// The JSON, including fields that this program does not know.
     pub json: Value,
-    /// What this program knows of it.
+    /// The part that this program knows.
     pub event: Event,
 }
 
-impl Recorded {
+impl RecordedEvent {
     fn read(json: Value) -> Result<Self, serde_json::Error> {
         let event = Event::deserialize(&json)?;
         Ok(Self { json, event })
     }
 }
 
-/// A deployment that is asked for.
+/// A request for a deployment.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewDeployment {
-    /// What to roll out.
+    /// The module to roll out.
     pub module_name: ModuleName,
-    /// Which version.
+    /// Its version.
     pub version: Version,
-    /// Where.
-    pub target_environment: hotswap_core::Environment,
-    /// Where to reach who asks.
+    /// The environment to deploy to.
+    pub target_environment: Environment,
+    /// The requester's e-mail address.
     pub requester_email: String,
-    /// What it is about.
+    /// What the deployment is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Anything that was attached.
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub metadata: std::collections::BTreeMap<String, String>,
-    /// Whether a person must approve it first.
+    /// Metadata to attach.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Whether a person must approve it before it starts.
     pub require_approval: bool,
-    /// By which strategy; the environment's where none is named.
+    /// The strategy; the environment's default where none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyName>,
     /// The strategy's settings.
@@ -84,22 +92,42 @@ pub struct NewDeployment {
     pub config: Option<Value>,
 }
 
+/// Which deployments to list.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentFilter {
+    /// Only deployments of this module.
+    pub module: Option<ModuleName>,
+    /// Only deployments to this environment.
+    pub environment: Option<Environment>,
+    /// Only deployments with this status.
+    #[serde(serialize_with = "serialize_status")]
+    pub status: Option<Status>,
+}
+
+fn serialize_status<S: serde::Serializer>(
+    status: &Option<Status>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    status.map(Status::as_str).serialize(serializer)
+}
+
 impl Client {
-    /// Speaks to the engine of the settings. No connection is made yet.
+    /// A client of the engine that the settings name. Opens no connection yet.
     ///
     /// # Errors
-    /// Where the machine cannot make HTTP clients.
+    /// Where the system cannot provide an HTTP client.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let mut http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
-            // The token goes to the engine that was named and nowhere else.
+            // A redirect must not send the token elsewhere.
             .redirect(reqwest::redirect::Policy::none());
         if settings.is_loopback() {
-            // A proxy would look for the engine on its own machine.
+            // A proxy would resolve loopback to its own machine.
             http = http.no_proxy();
         }
-        let http = http.build().context("cannot make an HTTP client")?;
+        let http = http.build().context("cannot set up an HTTP client")?;
         let settings = settings.clone();
         Ok(Self { http, settings })
     }
@@ -109,58 +137,61 @@ impl Client {
         &self.settings.server
     }
 
-    /// One deployment, as the engine tells it.
+    /// The state of one deployment.
     pub async fn deployment(&self, id: DeploymentId) -> Result<Value, Error> {
         self.get(&format!("/deployments/{id}"), &()).await
     }
 
-    /// Some deployments, newest first.
-    pub async fn deployments(&self, list: &List, cursor: Option<&str>) -> Result<Value, Error> {
+    /// A page of at most `limit` deployments, newest first. `cursor` continues a page before.
+    pub async fn deployments(
+        &self,
+        filter: &DeploymentFilter,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Value, Error> {
         #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
         struct Query<'a> {
-            module: Option<&'a ModuleName>,
-            environment: Option<&'a hotswap_core::Environment>,
-            status: Option<&'static str>,
             limit: u32,
             cursor: Option<&'a str>,
         }
-        let query = Query {
-            module: list.module.as_ref(),
-            environment: list.environment.as_ref(),
-            status: list.status.map(hotswap_core::Status::as_str),
-            limit: list.limit.min(200),
-            cursor,
-        };
-        self.get("/deployments", &query).await
+        let limit = limit.min(MAX_PAGE);
+        let request = self.request(Method::GET, "/deployments").query(filter);
+        let request = request.query(&Query { limit, cursor });
+        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
     }
 
-    /// Asks for a deployment; the answer is an [`Accepted`].
-    pub async fn deploy(&self, new: &NewDeployment) -> Result<Value, Error> {
-        self.send(Method::POST, "/deployments", Some(new)).await
+    /// Requests a deployment. The response is an [`Accepted`].
+    pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Value, Error> {
+        self.post("/deployments", new).await
     }
 
-    /// The events after number `after`, as many as one answer has room for.
+    /// The events after number `after`, as many as one page holds.
     pub async fn events(
         &self,
         id: DeploymentId,
         after: Option<u64>,
-    ) -> Result<Vec<Recorded>, Error> {
+    ) -> Result<Vec<RecordedEvent>, Error> {
         #[derive(Serialize)]
         struct Query {
             after: Option<u64>,
         }
         let path = format!("/deployments/{id}/events");
         let page: Page<Value> = self.get(&path, &Query { after }).await?;
-        let items = page.items.into_iter().map(Recorded::read);
-        let read = items.collect::<Result<_, _>>();
-        read.map_err(|source| Error::Odd { path, source })
+        let events = page.items.into_iter().map(RecordedEvent::read);
+        let events = events.collect::<Result<_, _>>();
+        events.map_err(|source| Error::UnexpectedResponse { path, source })
     }
 
-    /// Tells a deployment something: to pause, to resume, to abort, a decision, to be rolled back.
-    pub async fn tell(&self, id: DeploymentId, verb: &str, body: &Value) -> Result<Value, Error> {
-        let path = format!("/deployments/{id}/{verb}");
-        self.send(Method::POST, &path, Some(body)).await
+    /// Posts to a deployment's sub-resource: `pause`, `resume`, `abort`, `approval` or
+    /// `rollback`.
+    pub async fn post_to_deployment(
+        &self,
+        id: DeploymentId,
+        resource: &str,
+        body: &Value,
+    ) -> Result<Value, Error> {
+        self.post(&format!("/deployments/{id}/{resource}"), body)
+            .await
     }
 
     /// All modules with their versions.
@@ -173,8 +204,18 @@ impl Client {
         self.get(&format!("/modules/{module}"), &()).await
     }
 
+    /// One version of a module.
+    pub async fn module_version(
+        &self,
+        module: &ModuleName,
+        version: &Version,
+    ) -> Result<Value, Error> {
+        self.get(&format!("/modules/{module}/versions/{version}"), &())
+            .await
+    }
+
     /// Uploads a version of a module.
-    pub async fn push_module(
+    pub async fn upload_module(
         &self,
         module: &ModuleName,
         version: &Version,
@@ -189,20 +230,20 @@ impl Client {
         self.get("/strategies", &()).await
     }
 
-    /// One strategy, with its schema.
+    /// One strategy, with the schema of its settings.
     pub async fn strategy(&self, name: &StrategyName) -> Result<Value, Error> {
         self.get(&format!("/strategies/{name}"), &()).await
     }
 
     /// Uploads a strategy.
-    pub async fn push_strategy(&self, component: reqwest::Body) -> Result<Value, Error> {
+    pub async fn upload_strategy(&self, component: reqwest::Body) -> Result<Value, Error> {
         self.upload(Method::POST, "/strategies", component).await
     }
 
     /// Deletes a strategy.
     pub async fn delete_strategy(&self, name: &StrategyName) -> Result<(), Error> {
         let path = format!("/strategies/{name}");
-        self.whole(self.request(Method::DELETE, &path).timeout(ANSWER))
+        self.fetch_body(self.request(Method::DELETE, &path).timeout(REQUEST_TIMEOUT))
             .await
             .map(drop)
     }
@@ -212,26 +253,33 @@ impl Client {
         self.get("/nodes", &()).await
     }
 
+    /// One node.
+    pub async fn node(&self, id: &NodeId) -> Result<Value, Error> {
+        self.get(&format!("/nodes/{id}"), &()).await
+    }
+
+    /// All environments.
+    pub async fn environments(&self) -> Result<Value, Error> {
+        self.get("/clusters", &()).await
+    }
+
+    /// One environment, with its nodes and what runs on them.
+    pub async fn environment(&self, name: &Environment) -> Result<Value, Error> {
+        self.get(&format!("/clusters/{name}"), &()).await
+    }
+
     async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &impl Serialize,
     ) -> Result<T, Error> {
         let request = self.request(Method::GET, path).query(query);
-        self.answer(request.timeout(ANSWER)).await
+        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&impl Serialize>,
-    ) -> Result<Value, Error> {
-        let mut request = self.request(method, path).timeout(ANSWER);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        self.answer(request).await
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Error> {
+        let request = self.request(Method::POST, path).json(body);
+        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
     }
 
     async fn upload(
@@ -244,8 +292,8 @@ impl Client {
             .request(method, path)
             .header("content-type", "application/wasm")
             .body(component)
-            .timeout(UPLOAD);
-        self.answer(request).await
+            .timeout(UPLOAD_TIMEOUT);
+        self.fetch(request).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -253,32 +301,32 @@ impl Client {
             .http
             .request(method, format!("{}/api/v1{path}", self.settings.server));
         match &self.settings.token {
-            Some(token) => request.bearer_auth(token.secret()),
+            Some(token) => request.bearer_auth(token.expose()),
             None => request,
         }
     }
 
-    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
-        let (path, body) = self.whole(request).await?;
-        serde_json::from_slice(&body).map_err(|source| Error::Odd { path, source })
+    async fn fetch<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
+        let (path, body) = self.fetch_body(request).await?;
+        serde_json::from_slice(&body).map_err(|source| Error::UnexpectedResponse { path, source })
     }
 
-    /// The whole body of a good answer, with the path that it came from.
-    async fn whole(&self, request: RequestBuilder) -> Result<(String, Vec<u8>), Error> {
-        let lost = |source: reqwest::Error| Error::lost(self.server(), source);
-        let response = request.send().await.map_err(lost)?;
+    /// Sends a request. Returns the path that answered and the body of a successful response.
+    async fn fetch_body(&self, request: RequestBuilder) -> Result<(String, Vec<u8>), Error> {
+        let network_error = |source| Error::from_network(self.server(), source);
+        let response = request.send().await.map_err(network_error)?;
         let path = response.url().path().to_owned();
         let status = response.status();
         if !status.is_success() {
-            return Err(Self::refusal(status, response).await);
+            return Err(Self::rejection(status, response).await);
         }
-        let body = response.bytes().await.map_err(lost)?;
+        let body = response.bytes().await.map_err(network_error)?;
         Ok((path, body.into()))
     }
 
-    async fn refusal(status: StatusCode, response: Response) -> Error {
+    async fn rejection(status: StatusCode, response: Response) -> Error {
         let body = response.bytes().await.unwrap_or_default();
-        Error::Refused(Problem::read(status.as_u16(), &body))
+        Error::Rejected(Problem::read(status.as_u16(), &body))
     }
 }
 
@@ -290,11 +338,11 @@ impl fmt::Debug for Client {
     }
 }
 
-/// A file as the body of an upload, piece by piece.
+/// The body of an upload, streamed from a file.
 ///
 /// # Errors
-/// Where it cannot be opened.
-pub async fn file(path: &Path) -> anyhow::Result<reqwest::Body> {
+/// Where the file cannot be opened.
+pub async fn file_body(path: &Path) -> anyhow::Result<reqwest::Body> {
     let file = tokio::fs::File::open(path)
         .await
         .with_context(|| format!("cannot open {}", path.display()))?;

@@ -1,41 +1,40 @@
 //! The `hotswap` program: engine, node and client in one.
 //!
-//! The order is the same for each command: parse ([`args`]), resolve ([`settings`],
-//! [`config`]), and only then do something ([`commands`], [`dev`], [`serve`], [`node`]).
-//! Data goes to standard output, everything else to standard error ([`output`],
-//! [`report`]); how it ended is told by a number ([`exit`]).
+//! Every command takes the same steps: parse ([`args`]), resolve ([`settings`], [`config`]),
+//! run ([`commands`], which calls [`dev`], [`engine`], [`run_node`] or the [`client`]). Only
+//! the last step changes anything. Data goes to standard output, everything else to standard
+//! error ([`output`], [`report`]); the exit code tells how the command ended ([`exit`]).
 
 use std::process::ExitCode;
 use std::time::Duration;
-
-use clap::Parser as _;
 
 mod args;
 mod client;
 mod commands;
 mod config;
+mod defaults;
 mod dev;
+mod engine;
+mod environment_variables;
 mod exit;
-mod jwt;
-mod logs;
-mod node;
+mod format;
+mod logging;
 mod output;
+mod reference;
 mod report;
-mod serve;
-mod setting;
+mod run_node;
+mod secret_file;
 mod settings;
-mod stop;
-mod target;
-mod tokens;
+mod shutdown;
 mod watch;
+mod wrap;
 
-/// What still runs when a command is done is given so long: by then all that matters is
-/// on disk.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long threads that still run may delay the exit. All that matters is on disk by then.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    let environ = settings::Environ::read();
+    let cli = args::Cli::parse_or_exit();
+    let variables = environment_variables::EnvironmentVariables::read();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -43,8 +42,9 @@ fn main() -> ExitCode {
             return report::report(&error).into();
         }
     };
-    // Commands run on the main thread: it is the parent of the processes that `dev` starts.
-    let exit = runtime.block_on(commands::run(cli, &environ));
-    runtime.shutdown_timeout(LINGER);
-    exit.unwrap_or_else(|error| report::report(&error)).into()
+    // The command runs on the main thread, which is then the parent of the processes that
+    // `dev` starts.
+    let result = runtime.block_on(commands::run(cli, &variables));
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    result.unwrap_or_else(|error| report::report(&error)).into()
 }

@@ -8,29 +8,41 @@ use serde::Serialize;
 
 use crate::settings::Settings;
 
-/// Where answers go, and how.
+/// How standard output is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
-    /// Whether answers are JSON.
+    /// Whether to print JSON.
     pub json: bool,
-    /// Whether a person looks at standard output.
+    /// Whether standard output is a terminal.
     pub terminal: bool,
     /// Whether to use colours on standard output.
     pub colours: bool,
 }
 
 impl Output {
-    /// The one that the settings and standard output ask for.
+    /// Follows the settings and standard output.
     pub fn new(settings: &Settings) -> Self {
         let terminal = io::stdout().is_terminal();
         Self {
             json: settings.json,
             terminal,
-            colours: terminal && !settings.plain,
+            colours: terminal && !settings.no_color,
         }
     }
 
-    /// Writes one line of data.
+    /// The width of the terminal, to which long lines are wrapped. Unlimited elsewhere.
+    pub fn columns(&self) -> usize {
+        if self.terminal {
+            usize::from(console::Term::stdout().size().1)
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// Prints one line of data.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
     pub fn line(&self, line: &str) -> Result<()> {
         let mut out = io::stdout().lock();
         writeln!(out, "{line}")?;
@@ -38,17 +50,26 @@ impl Output {
         Ok(())
     }
 
-    /// Writes a value as JSON, for people to read.
-    pub fn value(&self, value: &impl Serialize) -> Result<()> {
+    /// Prints a value as JSON, indented.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
+    pub fn json(&self, value: &impl Serialize) -> Result<()> {
         self.line(&serde_json::to_string_pretty(value)?)
     }
 
-    /// Writes a value as JSON on one line.
-    pub fn record(&self, value: &impl Serialize) -> Result<()> {
+    /// Prints a value as JSON on one line.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
+    pub fn json_line(&self, value: &impl Serialize) -> Result<()> {
         self.line(&serde_json::to_string(value)?)
     }
 
-    /// Writes rows with as much room for each column as it needs.
+    /// Prints a table whose columns are as wide as their longest cell.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
     pub fn table<const N: usize>(&self, head: [&str; N], rows: &[[String; N]]) -> Result<()> {
         for line in table(head, rows, self.colours) {
             self.line(&line)?;
@@ -57,8 +78,9 @@ impl Output {
     }
 }
 
-/// Says something that is no data. A standard error that is gone is no reason to stop.
-pub fn say(text: &str) {
+/// Prints a message on standard error. Ignores a closed standard error: the command can
+/// still do its work.
+pub fn print_message(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -97,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_they_need() {
+    fn columns_are_as_wide_as_their_longest_cell() {
         let rows = [
             ["a".to_owned(), "running".to_owned()],
             ["long-name".to_owned(), "✔".to_owned()],

@@ -1,21 +1,22 @@
-//! How an error is told: what happened, why, and what to do next.
+//! Prints an error: what happened, why, and what to do next.
 
 use std::io;
 
 use crate::client;
-use crate::exit::{Exit, Usage};
-use crate::output::say;
+use crate::exit::{Exit, UsageError};
+use crate::format;
+use crate::output::print_message;
 
-/// Tells of an error on standard error, and how the program is to end.
+/// Prints an error on standard error. Returns how the program should end.
 pub fn report(error: &anyhow::Error) -> Exit {
-    // Whoever read our output has seen enough; there is nobody to tell.
+    // The reader closed our output because it has seen enough, as `head` does.
     if error.chain().any(is_broken_pipe) {
         return Exit::Failure;
     }
     for line in lines(error) {
-        say(&line);
+        print_message(&line);
     }
-    if error.is::<Usage>() {
+    if error.is::<UsageError>() {
         Exit::Usage
     } else {
         Exit::Failure
@@ -28,22 +29,19 @@ fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn lines(error: &anyhow::Error) -> Vec<String> {
-    let told = error
+    let mut causes: Vec<_> = error
         .chain()
-        .map(|error| crate::watch::words::clean(&error.to_string()));
-    let mut told = told.collect::<Vec<_>>();
-    // Some libraries repeat in their own words what the next cause says.
-    told.dedup();
-    let mut lines = vec![format!("error: {}", told.join(": "))];
-    let of_engine = error
+        .map(|error| format::sanitize(&error.to_string()))
+        .collect();
+    // Some libraries repeat the text of their source.
+    causes.dedup();
+    let mut lines = vec![format!("error: {}", causes.join(": "))];
+    let client_error = error
         .chain()
         .find_map(|error| error.downcast_ref::<client::Error>());
-    if let Some(error) = of_engine {
-        if let client::Error::Refused(problem) = error {
-            let errors = problem
-                .errors
-                .iter()
-                .map(|error| crate::watch::words::clean(error));
+    if let Some(error) = client_error {
+        if let client::Error::Rejected(problem) = error {
+            let errors = problem.errors.iter().map(|error| format::sanitize(error));
             lines.extend(errors.map(|error| format!("  - {error}")));
             if let Some(id) = &problem.deployment {
                 lines.push(format!("  next: hotswap watch {id}"));
@@ -67,7 +65,7 @@ mod tests {
             errors: vec!["a: b\x1b[2J".to_owned()],
             deployment: None,
         };
-        let error = anyhow::Error::new(client::Error::Refused(problem)).context("cannot list");
+        let error = anyhow::Error::new(client::Error::Rejected(problem)).context("cannot list");
         let lines = lines(&error);
         assert_eq!(
             lines[0],
@@ -78,8 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn a_usage_error_ends_with_2_and_a_closed_pipe_in_silence() {
-        assert_eq!(report(&Usage("no".to_owned()).into()), Exit::Usage);
+    fn a_usage_error_ends_with_2_and_a_closed_pipe_prints_nothing() {
+        assert_eq!(report(&UsageError("no".to_owned()).into()), Exit::Usage);
         assert_eq!(report(&anyhow::anyhow!("no")), Exit::Failure);
         let closed = io::Error::from(io::ErrorKind::BrokenPipe);
         assert_eq!(report(&closed.into()), Exit::Failure);

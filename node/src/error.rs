@@ -2,40 +2,56 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why a node cannot start, or a [`Runtime`](crate::Runtime) cannot be made.
+/// Why a node or a [`Runtime`](crate::Runtime) cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The WebAssembly engine does not work on this machine.
     #[error("cannot set up the WebAssembly engine")]
-    Engine(#[source] wasmtime::Error),
+    WebAssembly(#[source] wasmtime::Error),
     /// The thread that interrupts modules cannot be started.
     #[error("cannot start the thread that interrupts modules")]
-    Ticker(#[source] io::Error),
-    /// A folder of the node's cannot be made or read.
-    #[error("cannot use the folder {}: make it writable, or name another as data directory", path.display())]
+    EpochThread(#[source] io::Error),
+    /// A folder of the node cannot be created or read.
+    #[error("cannot use the folder {}: make it writable, or choose another data directory", path.display())]
     Folder {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// Why the operation failed.
         #[source]
         source: io::Error,
     },
-    /// Another node works with the same data directory.
-    #[error("another node uses the data directory {}: stop it, or name another", .0.display())]
-    InUse(PathBuf),
-    /// A port cannot be listened on.
-    #[error("cannot listen on {addr}: stop what listens there, or name another address")]
+    /// Another node uses the same data directory.
+    #[error("another node uses the data directory {}: stop that node, or choose another directory", .0.display())]
+    DataDirInUse(PathBuf),
+    /// The node cannot listen on a port.
+    #[error("cannot listen on {addr}: stop the program that uses it, or choose another address")]
     Listen {
-        /// Which.
+        /// The address.
         addr: SocketAddr,
-        /// Why not.
+        /// Why listening failed.
         #[source]
         source: io::Error,
     },
-    /// The engine's URL is none, or not one of HTTP.
-    #[error("'{0}' is no URL of an engine: write it as http://host:5000")]
+    /// The engine's URL is not a valid HTTP URL.
+    #[error("'{0}' is not an engine URL: write it as http://host:5000")]
     EngineUrl(String),
-    /// The client for the engine cannot be made.
-    #[error("cannot set up the HTTP client")]
-    Client(#[source] reqwest::Error),
+    /// The HTTP client for the engine cannot be created.
+    #[error("cannot set up the HTTP client for the engine")]
+    HttpClient(#[source] reqwest::Error),
+}
+
+/// The messages of an error and its sources on one line, separated by colons. Skips a
+/// message that an outer one already contains.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        source = error.source();
+    }
+    text
 }

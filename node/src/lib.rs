@@ -1,34 +1,38 @@
 //! The data plane: hosts modules, routes requests to them and swaps versions in place.
 //!
 //! A module is a WebAssembly component that exports `wasi:http/incoming-handler@0.2`.
-//! A node holds up to three versions of each in slots: `active` answers requests,
-//! `staged` gets a percentage of them, `previous` is what a promotion replaced. A
-//! request goes by the routing table that it found, to its end; a version's code is
-//! unloaded when no slot names it and the last of its requests has ended.
+//! A node holds up to three versions of each module in slots: `active` serves requests,
+//! `staged` serves a percentage of them, and `previous` is the version that a promotion
+//! replaced. A request is routed once and stays on that version to its end. A version's
+//! code is unloaded when no slot names the version and its last request has ended.
 //!
 //! # The data port
-//! HTTP/1.1 and HTTP/2, without TLS. The first label of the host says which module a
-//! request is for (`checkout.example.org`, the path as it is); where no module is
-//! called so, the first segment of the path does (`/checkout/cart`, of which the module
-//! sees `/cart`). The header `x-hotswap-version` of each answer tells the version. Each
-//! request has an instance of its own, without files, environment or network. A module
-//! that traps answers 500, one that takes too long 504, one that has too many requests
-//! 503; all of them as `application/problem+json`.
+//! HTTP/1.1 and HTTP/2, without TLS. The first label of the host names the module
+//! (`checkout.example.org`; the path stays as it is). If no module has that name, the
+//! first segment of the path names it (`/checkout/cart`; the module sees `/cart`). The
+//! response header `x-hotswap-version` holds the version that served the request. Each
+//! request runs in its own instance, without files, environment variables or network. A
+//! module that traps is answered with 500, one that exceeds its time limit with 504, and
+//! one that has too many requests with 503, all as `application/problem+json`.
 //!
 //! # The control port
-//! The routes are listed in [`hotswap_protocol`], and in `/openapi.json` and `/swagger`
-//! of the node; [`openapi`] gives the same document. `/health/live`, `/health/ready`
-//! and `/metrics` are open, all else needs the node token.
+//! [`hotswap_protocol`] lists the routes, as do `/openapi.json` and `/swagger` of a
+//! running node; [`openapi`] returns the same document. `/health/live`, `/health/ready`
+//! and `/metrics` are open, all other routes need the node token.
 //!
 //! # On disk
-//! Below the data directory: `modules/{name}.json`, a module's slots, highest fence and
-//! latest 256 operations; `artifacts/{digest}`, for the versions in slots and the five
-//! before them; `compiled/`, machine code by digest, version of wasmtime and CPU. An
-//! order's outcome is on disk before it is answered, and before requests go by it.
+//! Below the data directory:
+//! - `modules/{name}.json`: a module's slots, its highest fence and its latest 256
+//!   operations.
+//! - `artifacts/{digest}`: the versions in slots and the five before them.
+//! - `compiled/`: machine code by digest, wasmtime version and CPU.
+//!
+//! The outcome of an order is on disk before the order is answered, and before requests
+//! are routed by it.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use hotswap_node::{Config, Limits, Node, Token};
+//! use hotswap_node::{Config, Limits, Node, Secret};
 //!
 //! let node = Node::start(Config {
 //!     id: "node-1".parse()?,
@@ -39,43 +43,33 @@
 //!     control_addr: "127.0.0.1:8081".parse()?,
 //!     advertise: None,
 //!     engine_url: Some("http://127.0.0.1:5000".to_owned()),
-//!     token: Token::new("the token that engine and nodes share"),
+//!     token: Secret::new("the token that engine and nodes share"),
 //!     data_dir: "/var/lib/hotswap".into(),
 //!     limits: Limits::default(),
 //! })
 //! .await?;
-//! println!("modules answer at http://{}", node.data_addr());
+//! println!("modules serve requests at http://{}", node.data_addr());
 //! node.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 
-mod artifacts;
-mod body;
-mod compiled;
 mod config;
 mod control;
-mod counters;
 mod data;
+mod disk;
+mod engine_client;
 mod error;
-mod folder;
-mod gate;
-mod instance;
-mod meter;
-mod modules;
+mod load_error;
 mod node;
 mod problem;
 mod process;
-mod record;
-mod registration;
-mod runtime;
 mod server;
 mod slots;
-mod table;
-mod version;
 
-pub use config::{Config, Limits, Token};
+pub use config::{Config, Limits};
 pub use control::openapi;
+pub use data::Runtime;
 pub use error::Error;
+pub use hotswap_common::Secret;
 pub use node::Node;
-pub use runtime::Runtime;

@@ -2,229 +2,221 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hotswap_common::file::{self, Attempt, FileLock};
 use hotswap_protocol::Registration;
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
-use crate::artifacts::{Artifacts, Source};
 use crate::config::Config;
-use crate::control::{Context, Control};
-use crate::modules::Modules;
-use crate::record::Records;
-use crate::registration::Reporter;
-use crate::server::{Stop, serve};
-use crate::{Error, Runtime, data, folder};
+use crate::control::{ControlContext, ControlService, Modules, RegistrationClient};
+use crate::disk::{ArtifactStore, RecordStore};
+use crate::engine_client::EngineClient;
+use crate::server::{Shutdown, serve};
+use crate::{Error, Runtime, data, process};
 
-/// How long after the start, and after each attempt, it is tried again to load what
-/// could not be loaded.
-const MEND: Duration = Duration::from_secs(3);
+/// How long the start waits for modules to load, and the interval at which loading is then
+/// retried in the background.
+const RESTORE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Beyond the time that a request may take, for connections to end on shutting down.
-const GRACE: Duration = Duration::from_secs(2);
+/// How much longer than a request connections may take to end on shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
-/// A node that runs. When this is dropped without [`Node::shutdown`], it ends at once.
+/// A running node. Dropping it without [`Node::shutdown`] ends it at once.
 #[derive(Debug)]
 pub struct Node {
     data_addr: SocketAddr,
     control_addr: SocketAddr,
     tasks: TaskTracker,
-    stop: Stop,
-    grace: Duration,
-    /// Given up when the node ends, for the next one with this data directory.
-    _lock: folder::Lock,
-    _end: DropGuard,
+    shutdown: Shutdown,
+    shutdown_timeout: Duration,
+    /// Held until the node ends, then free for the next node with this data directory.
+    _lock: FileLock,
+    _end_on_drop: DropGuard,
 }
 
 impl Node {
-    /// Starts a node with a WebAssembly engine of its own; compiled modules are kept in
+    /// Starts a node with its own WebAssembly engine. Compiled modules are kept in
     /// `compiled` below its data directory.
     ///
     /// # Errors
-    /// As [`Node::start_with`], and as [`Runtime::new`].
+    /// The errors of [`Node::start_with`] and [`Runtime::new`].
     pub async fn start(config: Config) -> Result<Self, Error> {
         let compiled = config.data_dir.join("compiled");
         Self::start_with(Runtime::new(&compiled)?, config).await
     }
 
-    /// Starts a node on an engine that it shares with others of this process.
+    /// Starts a node on a runtime that it shares with other nodes of this process.
     ///
-    /// When this returns, the node has loaded what it ran before, as far as it can
-    /// without its engine, and takes requests and orders. What it could not load it
-    /// tries again in the background, and says so in its health.
+    /// When this returns, the node accepts requests and orders, and has loaded the modules
+    /// that it ran before, unless that takes longer than 3 seconds. It retries the others in
+    /// the background, and reports them in its health.
     ///
     /// # Errors
-    /// Where a port or the data directory cannot be used, or the engine's URL is none.
+    /// If a port or the data directory cannot be used, or the engine's URL is not valid.
     pub async fn start_with(runtime: Runtime, config: Config) -> Result<Self, Error> {
-        let source = source(&config)?;
-        let lock = lock(&config)?;
-        let unusable = |path: PathBuf| move |source| Error::Folder { path, source };
-
-        let data = listen(config.data_addr).await?;
-        let control = listen(config.control_addr).await?;
-        let (data_addr, control_addr) = (address(&data)?, address(&control)?);
-
-        let path = config.data_dir.join("artifacts");
-        let artifacts = Artifacts::new(path.clone(), source.clone(), config.limits.artifact)
-            .map_err(unusable(path))?;
-        let path = config.data_dir.join("modules");
-        let records = Records::new(path.clone()).map_err(unusable(path.clone()))?;
-        let tasks = TaskTracker::new();
-        let limits = config.limits.clone();
-        let modules = Modules::new(runtime, artifacts, records, limits, tasks.clone())
-            .map_err(unusable(path))?;
-        let stop = Stop::default();
-
-        restore(&modules, &tasks, &stop).await;
-
-        let service = {
-            let modules = modules.clone();
-            move |request| data::answer(modules.clone(), request)
+        let engine = match &config.engine_url {
+            Some(url) => Some(EngineClient::new(url, config.token.clone())?),
+            None => None,
         };
-        spawn(
-            &tasks,
-            &stop,
-            serve(
-                data,
-                service,
-                config.limits.clone(),
-                stop.clone(),
-                tasks.clone(),
-            ),
-        );
-        let service = {
-            let control = Control::new(Context {
+        let lock = lock_data_dir(&config)?;
+        let data_listener = listen(config.data_addr).await?;
+        let control_listener = listen(config.control_addr).await?;
+        let data_addr = local_addr(&data_listener)?;
+        let control_addr = local_addr(&control_listener)?;
+
+        let tasks = TaskTracker::new();
+        let shutdown = Shutdown::default();
+        let modules = open_modules(runtime, &config, engine.clone(), tasks.clone())?;
+        restore(&modules, &tasks, &shutdown).await;
+
+        let data_service = {
+            let routing_table = modules.routing_table().clone();
+            move |request| data::handle(routing_table.clone(), request)
+        };
+        let control_service = {
+            let service = ControlService::new(ControlContext {
                 id: config.id.clone(),
-                boot: boot(),
+                boot: random_boot_id(),
                 token: config.token.clone(),
                 modules: modules.clone(),
             });
-            move |request| control.clone().answer(request)
+            move |request| service.clone().handle(request)
         };
-        spawn(
+        let limits = config.limits.clone();
+        spawn_until_shutdown(
             &tasks,
-            &stop,
+            &shutdown,
             serve(
-                control,
-                service,
-                config.limits.clone(),
-                stop.clone(),
+                data_listener,
+                data_service,
+                limits.clone(),
+                shutdown.clone(),
                 tasks.clone(),
             ),
         );
-        if let Some(engine) = source {
-            let reporter = Reporter {
+        spawn_until_shutdown(
+            &tasks,
+            &shutdown,
+            serve(
+                control_listener,
+                control_service,
+                limits,
+                shutdown.clone(),
+                tasks.clone(),
+            ),
+        );
+        if let Some(engine) = engine {
+            let client = RegistrationClient {
                 id: config.id.clone(),
                 engine,
                 registration: registration(&config, data_addr, control_addr),
                 modules,
             };
-            spawn(&tasks, &stop, reporter.run());
+            spawn_until_shutdown(&tasks, &shutdown, client.run());
         }
         tracing::info!(node = %config.id, %data_addr, %control_addr, "node started");
         Ok(Self {
             data_addr,
             control_addr,
             tasks,
-            grace: config.limits.request_time + GRACE,
+            shutdown_timeout: config.limits.request_timeout + SHUTDOWN_GRACE,
             _lock: lock,
-            _end: stop.now.clone().drop_guard(),
-            stop,
+            _end_on_drop: shutdown.immediate.clone().drop_guard(),
+            shutdown,
         })
     }
 
-    /// Where it answers requests.
+    /// Address of the data port.
     #[must_use]
     pub fn data_addr(&self) -> SocketAddr {
         self.data_addr
     }
 
-    /// Where it takes orders.
+    /// Address of the control port.
     #[must_use]
     pub fn control_addr(&self) -> SocketAddr {
         self.control_addr
     }
 
-    /// Stops the node: takes no new connections, lets requests and orders that it has
-    /// begun come to their end, for as long as a request may take, and returns.
-    /// Cancelled, the node ends at once.
+    /// Shuts the node down: accepts no new connections, and waits for requests and orders
+    /// under way, at most as long as a request may take. If this is cancelled, the node ends
+    /// at once.
     pub async fn shutdown(self) {
-        self.stop.gently.cancel();
+        self.shutdown.graceful.cancel();
         self.tasks.close();
-        if tokio::time::timeout(self.grace, self.tasks.wait())
+        if tokio::time::timeout(self.shutdown_timeout, self.tasks.wait())
             .await
             .is_err()
         {
-            tracing::warn!(left = self.tasks.len(), "requests are broken off");
-            self.stop.now.cancel();
-            // Connections end with that; modules end by themselves, by their time limit.
-            let _ = tokio::time::timeout(GRACE, self.tasks.wait()).await;
+            tracing::warn!(tasks = self.tasks.len(), "aborting requests on shutdown");
+            self.shutdown.immediate.cancel();
+            // This ends connections. Modules end by their own time limit.
+            let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait()).await;
         }
         tracing::info!("node stopped");
     }
 }
 
-/// Runs until it ends or the node begins to stop.
-fn spawn(tasks: &TaskTracker, stop: &Stop, work: impl Future<Output = ()> + Send + 'static) {
-    let stop = stop.clone();
+/// Spawns `work`, which ends at its end or when the node begins to shut down.
+fn spawn_until_shutdown(
+    tasks: &TaskTracker,
+    shutdown: &Shutdown,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let shutdown = shutdown.clone();
     tasks.spawn(async move {
         tokio::select! {
-            () = stop.gently.cancelled() => {}
-            () = stop.now.cancelled() => {}
+            () = shutdown.graceful.cancelled() => {}
+            () = shutdown.immediate.cancelled() => {}
             () = work => {}
         }
     });
 }
 
-/// Loads what the node ran before; goes on in the background where that takes longer
-/// than an engine that does not answer should hold up the start.
-async fn restore(modules: &Modules, tasks: &TaskTracker, stop: &Stop) {
-    let (first, done) = tokio::sync::oneshot::channel();
+fn open_modules(
+    runtime: Runtime,
+    config: &Config,
+    engine: Option<EngineClient>,
+    tasks: TaskTracker,
+) -> Result<Modules, Error> {
+    let folder_error = |path: PathBuf| move |source| Error::Folder { path, source };
+    let path = config.data_dir.join("artifacts");
+    let artifacts = ArtifactStore::open(path.clone(), engine, config.limits.artifact_bytes)
+        .map_err(folder_error(path))?;
+    let path = config.data_dir.join("modules");
+    let records = RecordStore::open(path.clone()).map_err(folder_error(path.clone()))?;
+    Modules::open(runtime, artifacts, records, config.limits.clone(), tasks)
+        .map_err(folder_error(path))
+}
+
+/// Loads the modules that the node ran before, and retries in the background until all are
+/// loaded. Waits only for a while: an engine that is down must not delay the start.
+async fn restore(modules: &Modules, tasks: &TaskTracker, shutdown: &Shutdown) {
+    let (first_attempt, first_attempt_done) = tokio::sync::oneshot::channel();
     let modules = modules.clone();
-    spawn(tasks, stop, async move {
-        let mut whole = modules.restore().await;
-        // The receiver is gone where the start did not wait so long.
-        let _ = first.send(());
-        while !whole {
-            tokio::time::sleep(MEND).await;
-            whole = modules.restore().await;
+    spawn_until_shutdown(tasks, shutdown, async move {
+        let mut fully_loaded = modules.restore().await;
+        // Fails if the start no longer waits.
+        let _ = first_attempt.send(());
+        while !fully_loaded {
+            tokio::time::sleep(RESTORE_INTERVAL).await;
+            fully_loaded = modules.restore().await;
         }
     });
-    let _ = tokio::time::timeout(MEND, done).await;
+    let _ = tokio::time::timeout(RESTORE_INTERVAL, first_attempt_done).await;
 }
 
-fn source(config: &Config) -> Result<Option<Source>, Error> {
-    let Some(url) = &config.engine_url else {
-        return Ok(None);
-    };
-    let parsed = reqwest::Url::parse(url).ok();
-    if parsed.is_none_or(|url| url.scheme() != "http" || !url.has_host()) {
-        return Err(Error::EngineUrl(url.clone()));
-    }
-    let client = reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(3))
-        .read_timeout(Duration::from_secs(15))
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(Error::Client)?;
-    Ok(Some(Source {
-        client,
-        engine: url.trim_end_matches('/').to_owned(),
-        token: config.token.clone(),
-    }))
-}
-
-fn lock(config: &Config) -> Result<folder::Lock, Error> {
-    let unusable = |source| Error::Folder {
+fn lock_data_dir(config: &Config) -> Result<FileLock, Error> {
+    let folder_error = |source| Error::Folder {
         path: config.data_dir.clone(),
         source,
     };
-    folder::create(&config.data_dir).map_err(unusable)?;
-    match folder::Lock::take(&config.data_dir) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(Error::InUse(config.data_dir.clone())),
-        Err(source) => Err(unusable(source)),
+    file::create_private_folder(&config.data_dir).map_err(folder_error)?;
+    match FileLock::try_acquire(&config.data_dir.join("lock")) {
+        Ok(Attempt::Acquired(lock)) => Ok(lock),
+        Ok(Attempt::Held(_)) => Err(Error::DataDirInUse(config.data_dir.clone())),
+        Err(source) => Err(folder_error(source)),
     }
 }
 
@@ -234,14 +226,14 @@ async fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
         .map_err(|source| Error::Listen { addr, source })
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Error> {
     listener.local_addr().map_err(|source| Error::Listen {
         addr: SocketAddr::from(([0, 0, 0, 0], 0)),
         source,
     })
 }
 
-fn registration(config: &Config, data: SocketAddr, control: SocketAddr) -> Registration {
+fn registration(config: &Config, data_addr: SocketAddr, control_addr: SocketAddr) -> Registration {
     let url = |addr: SocketAddr| match &config.advertise {
         Some(host) => format!("http://{host}:{}", addr.port()),
         None => format!("http://{addr}"),
@@ -250,14 +242,15 @@ fn registration(config: &Config, data: SocketAddr, control: SocketAddr) -> Regis
         environment: config.environment.to_string(),
         zone: config.zone.clone(),
         labels: config.labels.clone(),
-        control_url: url(control),
-        data_url: url(data),
+        control_url: url(control_addr),
+        data_url: url(data_addr),
     }
 }
 
-/// Where the system gives no randomness, the process' id and CPU time tell starts apart.
-fn boot() -> String {
+/// A random id for this start of the node. If the system has no randomness, the process id
+/// and CPU time distinguish starts.
+fn random_boot_id() -> String {
     let number = getrandom::u64()
-        .unwrap_or_else(|_| u64::from(std::process::id()) << 32 | crate::process::cpu_millis());
+        .unwrap_or_else(|_| u64::from(std::process::id()) << 32 | process::cpu_millis());
     format!("{number:016x}")
 }

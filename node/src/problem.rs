@@ -3,13 +3,13 @@ use hotswap_protocol::Problem;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
-/// A problem of the kind `urn:hotswap:problem:{name}`.
+/// Creates a problem of the type `urn:hotswap:problem:{name}`.
 pub(crate) fn problem(status: StatusCode, name: &str, title: &str, detail: String) -> Problem {
     Problem::new(status.as_u16(), name, title, detail)
 }
 
-/// The HTTP response for a problem. One with status 503 says when to try again.
-pub(crate) fn response(problem: &Problem) -> http::Response<Bytes> {
+/// The HTTP response for a problem. A 503 asks the client to retry after a second.
+pub(crate) fn problem_response(problem: &Problem) -> http::Response<Bytes> {
     // An object of strings and a number always serialises.
     let body = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = http::Response::new(Bytes::from(body));

@@ -1,8 +1,8 @@
-//! What the operating system knows of this process.
+//! Resource usage of this process, as the operating system reports it.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time that it has used, in milliseconds.
+/// CPU time that the process has used, in milliseconds.
 pub(crate) fn cpu_millis() -> u64 {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = u64::try_from(used.tv_sec).unwrap_or(0);
@@ -10,7 +10,7 @@ pub(crate) fn cpu_millis() -> u64 {
     seconds * 1000 + nanos / 1_000_000
 }
 
-/// Memory that it holds, in bytes; 0 where the system does not say.
+/// Resident memory of the process, in bytes. 0 if the system does not report it.
 pub(crate) fn memory_bytes() -> u64 {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
         return 0;
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_time_rises_with_work() {
+    fn cpu_time_increases_with_work() {
         let before = cpu_millis();
         let mut sum = 0_u64;
         while cpu_millis() < before + 5 {

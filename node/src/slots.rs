@@ -1,68 +1,68 @@
 use hotswap_protocol::{Action, Promote, Revert, Shift, Stage, Version};
 use serde::{Deserialize, Serialize};
 
-/// Which versions of a module a node holds, and how requests are shared out.
+/// The versions of a module that a node holds, and the share of requests for `staged`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Slots {
     pub(crate) active: Option<Version>,
     pub(crate) staged: Option<Version>,
     pub(crate) previous: Option<Version>,
-    /// Of the requests, the share that `staged` gets.
+    /// Percentage of requests that `staged` serves, 0 to 100.
     pub(crate) percent: u8,
 }
 
-/// An order that does not fit what the slots hold.
+/// Why an order cannot be applied to the slots.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
-    /// The order needs a version in the slot `staged` which is not there.
-    #[error("version {} ({}) is not staged here: {}; stage it first", wanted.version, wanted.digest, found(staged))]
+pub(crate) enum Error {
+    /// The order needs a version in the slot `staged` that is not there.
+    #[error("version {} ({}) is not staged on this node: {}; stage it first", wanted.version, wanted.digest, describe_staged(staged))]
     NotStaged {
-        /// What it needs.
+        /// The version that the order needs.
         wanted: Version,
-        /// What is there.
+        /// The version that is staged.
         staged: Option<Version>,
     },
-    /// More than all requests.
-    #[error("{0} is no percentage: 0 to 100 is")]
+    /// The percentage is above 100.
+    #[error("{0} is not a percentage: use 0 to 100")]
     Percent(u8),
 }
 
-fn found(staged: &Option<Version>) -> String {
+fn describe_staged(staged: &Option<Version>) -> String {
     match staged {
-        Some(version) => format!("version {} ({}) is", version.version, version.digest),
-        None => "no version is".to_owned(),
+        Some(version) => format!("version {} ({}) is staged", version.version, version.digest),
+        None => "no version is staged".to_owned(),
     }
 }
 
 impl Slots {
-    /// The slots after an order. Repeating an order changes nothing.
+    /// Returns the slots after an action. Idempotent: repeating an action changes nothing.
     ///
     /// # Errors
-    /// Where the order does not fit; nothing is to be done then.
-    pub(crate) fn next(&self, action: &Action) -> Result<Self, Misfit> {
+    /// If the action does not fit the slots. They then stay as they are.
+    pub(crate) fn next(&self, action: &Action) -> Result<Self, Error> {
         let mut next = self.clone();
         match action {
             Action::Stage(Stage { version }) => {
-                let held = [&self.active, &self.staged];
-                if !held.contains(&&Some(version.clone())) {
+                let loaded = [&self.active, &self.staged];
+                if !loaded.contains(&&Some(version.clone())) {
                     next.staged = Some(version.clone());
                     next.percent = 0;
                 }
             }
             Action::Shift(Shift { version, percent }) => {
                 if *percent > 100 {
-                    return Err(Misfit::Percent(*percent));
+                    return Err(Error::Percent(*percent));
                 }
-                // Whoever shifts to the active version has all requests there already.
+                // The active version already serves all requests.
                 if self.active.as_ref() != Some(version) {
-                    self.expect_staged(version)?;
+                    self.require_staged(version)?;
                     next.percent = *percent;
                 }
             }
             Action::Promote(Promote { version }) => {
                 if self.active.as_ref() != Some(version) {
-                    self.expect_staged(version)?;
+                    self.require_staged(version)?;
                     next = Self {
                         active: self.staged.clone(),
                         staged: None,
@@ -87,18 +87,18 @@ impl Slots {
         Ok(next)
     }
 
-    /// The version of each slot that holds one.
+    /// The versions in all slots.
     pub(crate) fn versions(&self) -> impl Iterator<Item = &Version> {
         [&self.active, &self.staged, &self.previous]
             .into_iter()
             .flatten()
     }
 
-    fn expect_staged(&self, wanted: &Version) -> Result<(), Misfit> {
+    fn require_staged(&self, wanted: &Version) -> Result<(), Error> {
         if self.staged.as_ref() == Some(wanted) {
             return Ok(());
         }
-        Err(Misfit::NotStaged {
+        Err(Error::NotStaged {
             wanted: wanted.clone(),
             staged: self.staged.clone(),
         })
@@ -143,7 +143,7 @@ mod tests {
         })
     }
 
-    fn after(actions: &[Action]) -> Slots {
+    fn apply_all(actions: &[Action]) -> Slots {
         actions.iter().fold(Slots::default(), |slots, action| {
             let next = slots.next(action).unwrap();
             assert_eq!(next.next(action).unwrap(), next, "{action:?} repeated");
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_rollout_moves_versions_through_the_slots() {
         let settle = Action::Settle(Settle {});
-        let slots = after(&[stage(1), promote(1), settle.clone(), stage(2), shift(2, 30)]);
+        let slots = apply_all(&[stage(1), promote(1), settle.clone(), stage(2), shift(2, 30)]);
         assert_eq!(slots.active, Some(version(1)));
         assert_eq!(
             (slots.staged.clone(), slots.percent),
@@ -169,9 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn a_revert_leaves_that_version_alone() {
+    fn revert_keeps_only_the_target_version() {
         for to in [None, Some(1), Some(2), Some(3)] {
-            let slots = after(&[
+            let slots = apply_all(&[
                 stage(1),
                 promote(1),
                 stage(2),
@@ -179,36 +179,36 @@ mod tests {
                 stage(3),
                 revert(to),
             ]);
-            let only = Slots {
+            let expected = Slots {
                 active: to.map(version),
                 ..Slots::default()
             };
-            assert_eq!(slots, only);
+            assert_eq!(slots, expected);
         }
     }
 
     #[test]
-    fn orders_need_their_version_staged() {
-        let slots = after(&[stage(1), promote(1), stage(2)]);
+    fn shift_and_promote_require_a_staged_version() {
+        let slots = apply_all(&[stage(1), promote(1), stage(2)]);
         for action in [promote(3), shift(3, 10)] {
             let error = slots.next(&action).unwrap_err().to_string();
             assert!(error.contains("version 3.0.0"), "{error}");
             assert!(error.contains("version 2.0.0"), "{error}");
         }
-        assert_eq!(slots.next(&shift(2, 101)), Err(Misfit::Percent(101)));
+        assert_eq!(slots.next(&shift(2, 101)), Err(Error::Percent(101)));
     }
 
     #[test]
     fn orders_for_the_active_version_change_nothing() {
-        let slots = after(&[stage(1), promote(1)]);
+        let slots = apply_all(&[stage(1), promote(1)]);
         for action in [stage(1), shift(1, 30), promote(1)] {
             assert_eq!(slots.next(&action).unwrap(), slots);
         }
     }
 
     #[test]
-    fn staging_another_takes_its_share_back() {
-        let slots = after(&[stage(1), promote(1), stage(2), shift(2, 50), stage(3)]);
+    fn staging_another_version_resets_the_percentage() {
+        let slots = apply_all(&[stage(1), promote(1), stage(2), shift(2, 50), stage(3)]);
         assert_eq!((slots.staged, slots.percent), (Some(version(3)), 0));
     }
 }

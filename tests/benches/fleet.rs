@@ -55,7 +55,12 @@ async fn rollouts() -> Result<()> {
             .await?;
         ours.push(begun.elapsed().as_secs_f64());
         // The nodes refuse fences that do not rise.
-        let fence = cluster.core.store.acquire_lease(done.header.id).await?.fence;
+        let fence = cluster
+            .core
+            .store
+            .acquire_lease(done.header.id)
+            .await?
+            .fence;
 
         let begun = Instant::now();
         by_hand(&client, &controls, round, fence).await?;

@@ -163,7 +163,7 @@ impl Cluster {
             control_addr: "127.0.0.1:0".parse()?,
             advertise: None,
             engine_url: Some(self.url.clone()),
-            token: hotswap_node::Token::new(NODE_TOKEN),
+            token: hotswap_node::Secret::new(NODE_TOKEN),
             data_dir: self.node_dir(&id),
             limits: hotswap_node::Limits::default(),
         };

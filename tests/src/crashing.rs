@@ -128,7 +128,9 @@ impl Journal for Crashing {
         environment: &Environment,
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError> {
-        self.journal.succeeded_deployments(module, environment, limit).await
+        self.journal
+            .succeeded_deployments(module, environment, limit)
+            .await
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Appended> {

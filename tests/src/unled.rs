@@ -71,7 +71,9 @@ impl Journal for Unled {
         environment: &Environment,
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError> {
-        self.0.succeeded_deployments(module, environment, limit).await
+        self.0
+            .succeeded_deployments(module, environment, limit)
+            .await
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Appended> {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Workspace};
-use crate::{openapi, setup, wit};
+use crate::{openapi, references, setup, wit};
 
 /// The name of a check in the summary, and its function.
 type Check = (&'static str, fn(&Workspace) -> Result<()>);
@@ -17,6 +17,7 @@ const CHECKS: &[Check] = &[
     ("lints", lints),
     ("documentation", documentation),
     ("OpenAPI documents", openapi::check),
+    ("references", references::check),
     ("dependencies", dependencies),
 ];
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod openapi;
+mod references;
 mod setup;
 mod shell;
 // Shared with the build script of the guests: setup installs exactly what the build looks for.
@@ -59,6 +60,8 @@ enum Task {
     Ci,
     /// Regenerate the committed OpenAPI documents
     Openapi,
+    /// Regenerate docs/CLI.md, docs/CONFIGURATION.md and hotswap.example.toml
+    References,
     /// Check or release the WIT contracts in `wit/`
     #[command(subcommand)]
     Wit(WitTask),
@@ -114,6 +117,7 @@ fn run(task: Task) -> Result<()> {
             run_tests(&workspace, &[])
         }
         Task::Openapi => openapi::write(&workspace),
+        Task::References => references::write(&workspace),
         Task::Wit(WitTask::Check) => wit::check(&workspace.root().join("wit")),
         Task::Wit(WitTask::Release { version, contract }) => {
             wit::release(&workspace.root().join("wit"), &contract, &version)

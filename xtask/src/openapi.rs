@@ -61,7 +61,10 @@ fn generate(workspace: &Workspace, program: &Path, subcommand: &str) -> Result<S
 }
 
 /// The first line that differs: its number, counted from 1, and both texts.
-fn difference<'a>(committed: &'a str, generated: &'a str) -> Option<(usize, &'a str, &'a str)> {
+pub fn first_difference<'a>(
+    committed: &'a str,
+    generated: &'a str,
+) -> Option<(usize, &'a str, &'a str)> {
     const END: &str = "(end of file)";
 
     let (mut old, mut new) = (committed.lines(), generated.lines());

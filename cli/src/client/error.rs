@@ -1,187 +1,118 @@
-use serde::Deserialize;
-use serde_json::Value;
+use super::problem::Problem;
 
-/// Why the engine did not do as asked.
+/// Why a request to the engine failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing listens there.
+    /// No connection could be opened.
     #[error("no engine answers at {server}")]
-    NoEngine {
-        /// Where.
+    Unreachable {
+        /// The engine's address.
         server: String,
-        /// What the network said.
+        /// The network's error.
         #[source]
         source: reqwest::Error,
     },
-    /// The connection broke, or no answer came in time.
-    #[error("the engine at {server} did not answer to the end")]
-    Lost {
-        /// Where.
+    /// The connection broke, or no response came in time. The engine may have done what was
+    /// requested.
+    #[error("the engine at {server} did not answer completely")]
+    ConnectionLost {
+        /// The engine's address.
         server: String,
-        /// What the network said.
+        /// The network's error.
         #[source]
         source: reqwest::Error,
     },
-    /// It began to tell what happens, and stopped before the end.
-    #[error("the engine at {server} {how}")]
-    Broke {
-        /// Where.
+    /// A stream of events stopped before its end.
+    #[error("the engine at {server} {interruption}")]
+    StreamInterrupted {
+        /// The engine's address.
         server: String,
-        /// How.
-        how: Break,
+        /// How the stream stopped.
+        interruption: Interruption,
     },
-    /// It answered, and would not.
+    /// The engine rejected the request.
     #[error("{0}")]
-    Refused(Problem),
-    /// It answered something else than this program understands.
-    #[error("the engine's answer to {path} is not understood; is it of another version?")]
-    Odd {
-        /// Asked for what.
+    Rejected(Problem),
+    /// The engine's response is not what this program expects.
+    #[error(
+        "the engine's response from {path} is not understood; is the engine of another version?"
+    )]
+    UnexpectedResponse {
+        /// The path of the request.
         path: String,
-        /// What did not fit.
+        /// What does not fit.
         #[source]
         source: serde_json::Error,
     },
-    /// It told something else than events as they happen.
-    #[error("the engine's answer to {path} is {what}, not events; is it of another version?")]
-    NoEvents {
-        /// Asked for what.
+    /// The engine's response is not a stream of events.
+    #[error(
+        "the engine's response from {path} is {content}, not events; is the engine of another \
+         version?"
+    )]
+    NotAnEventStream {
+        /// The path of the request.
         path: String,
-        /// What it told.
-        what: String,
+        /// What came instead.
+        content: String,
     },
 }
 
-/// How the telling of events stopped.
+/// How a stream of events stopped before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Break {
+pub enum Interruption {
     /// The connection was closed.
-    #[error("stopped telling what happens")]
+    #[error("closed the event stream")]
     Closed,
-    /// Not even a sign of life came.
+    /// Not even a keep-alive came for too long.
     #[error("has been silent for too long")]
     Silent,
-    /// An event is missing.
+    /// The event with this number is missing.
     #[error("left out event {0}")]
     Gap(u64),
 }
 
 impl Error {
-    /// The network failed; the address of the request is not told twice.
-    pub(super) fn lost(server: &str, source: reqwest::Error) -> Self {
+    /// Wraps an error of the network, without the URL: the message names the server already.
+    pub(super) fn from_network(server: &str, source: reqwest::Error) -> Self {
         let (server, source) = (server.to_owned(), source.without_url());
         if source.is_connect() {
-            Self::NoEngine { server, source }
+            Self::Unreachable { server, source }
         } else {
-            Self::Lost { server, source }
+            Self::ConnectionLost { server, source }
         }
     }
 
-    /// Whether asking again may help: the engine is starting, stopping or busy.
-    pub fn may_pass(&self) -> bool {
+    /// Whether a retry may succeed: the engine is starting, stopping or busy.
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoEngine { .. } | Self::Lost { .. } | Self::Broke { .. } => true,
-            Self::Refused(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
-            Self::Odd { .. } | Self::NoEvents { .. } => false,
+            Self::Unreachable { .. }
+            | Self::ConnectionLost { .. }
+            | Self::StreamInterrupted { .. } => true,
+            Self::Rejected(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
+            Self::UnexpectedResponse { .. } | Self::NotAnEventStream { .. } => false,
         }
     }
 
     /// What to do next, where that is known.
-    pub fn advice(&self) -> Option<String> {
+    pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::NoEngine { .. } => {
-                Some("start one with `hotswap dev`, or name one with --server".to_owned())
+            Self::Unreachable { .. } => {
+                Some("start one with `hotswap dev`, or name one with --server")
             }
-            Self::Refused(problem) => match problem.status {
+            Self::Rejected(problem) => match problem.status {
                 401 => Some(
-                    "give a token with --token-file or HOTSWAP_TOKEN, or run this where \
-                     `hotswap dev` keeps its folder"
-                        .to_owned(),
+                    "give a token with --token-file or HOTSWAP_TOKEN, or run this in the folder \
+                     where `hotswap dev` was started",
                 ),
-                403 => Some("this token may not do that; give another one".to_owned()),
-                429 | 503 => Some("try again in a moment".to_owned()),
+                403 => Some("this token may not do that; use one with another role"),
+                429 | 503 => Some("try again in a moment"),
                 _ => None,
             },
-            Self::Lost { .. } => Some("ask again: whether it was done is unknown".to_owned()),
-            Self::Broke { .. } | Self::Odd { .. } | Self::NoEvents { .. } => None,
+            Self::ConnectionLost { .. } => Some("check whether the engine did it, then try again"),
+            Self::StreamInterrupted { .. }
+            | Self::UnexpectedResponse { .. }
+            | Self::NotAnEventStream { .. } => None,
         }
-    }
-}
-
-/// An answer of the engine that says why not (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The HTTP status.
-    pub status: u16,
-    /// What kind of problem, in some words.
-    pub title: String,
-    /// What happened, in a sentence.
-    pub detail: Option<String>,
-    /// What is wrong with each part of the request.
-    pub errors: Vec<String>,
-    /// The deployment that it is about, where it is about one.
-    pub deployment: Option<String>,
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.detail {
-            Some(detail)
-                if detail
-                    .to_lowercase()
-                    .starts_with(&self.title.to_lowercase()) =>
-            {
-                write!(f, "{detail}")
-            }
-            Some(detail) => write!(f, "{}: {detail}", self.title),
-            None => write!(f, "{}", self.title),
-        }?;
-        write!(f, " (HTTP {})", self.status)
-    }
-}
-
-impl Problem {
-    /// Reads what the engine answered; anything else than a problem (a proxy's page) is
-    /// told by its status alone.
-    pub(super) fn read(status: u16, body: &[u8]) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
-        struct Wire {
-            title: Option<String>,
-            detail: Option<String>,
-            errors: Vec<Value>,
-            deployment: Option<String>,
-        }
-        let wire: Wire = serde_json::from_slice(body).unwrap_or_default();
-        let title = wire.title.unwrap_or_else(|| {
-            let status = reqwest::StatusCode::from_u16(status).ok();
-            let reason = status.and_then(|status| status.canonical_reason());
-            reason.unwrap_or("the engine would not").to_owned()
-        });
-        Self {
-            status,
-            title,
-            detail: wire.detail.filter(|detail| !detail.is_empty()),
-            errors: wire.errors.iter().map(flat).collect(),
-            deployment: wire.deployment,
-        }
-    }
-}
-
-/// One of the errors, as `where: what`.
-fn flat(error: &Value) -> String {
-    let text = |keys: &[&str]| {
-        keys.iter()
-            .find_map(|key| error.get(key).and_then(Value::as_str))
-            .filter(|text| !text.is_empty())
-    };
-    let place = text(&["pointer", "field", "path", "parameter", "location"]);
-    let what = text(&["detail", "message", "reason"]);
-    match (place, what, error) {
-        (Some(place), Some(what), _) => format!("{place}: {what}"),
-        (None, Some(what), _) => what.to_owned(),
-        (_, None, Value::String(what)) => what.clone(),
-        (_, None, other) => other.to_string(),
     }
 }
 
@@ -190,29 +121,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_told_with_all_its_parts() {
-        let body = br##"{"type": "x", "title": "Invalid request", "status": 422,
-            "detail": "the configuration does not fit",
-            "errors": [{"pointer": "#/config/soak", "detail": "write 10s"}, "plain"]}"##;
-        let problem = Problem::read(422, body);
-        assert_eq!(
-            problem.to_string(),
-            "Invalid request: the configuration does not fit (HTTP 422)"
-        );
-        assert_eq!(problem.errors, ["#/config/soak: write 10s", "plain"]);
-    }
-
-    #[test]
-    fn anything_else_is_told_by_its_status() {
-        let problem = Problem::read(502, b"<html>");
-        assert_eq!(problem.to_string(), "Bad Gateway (HTTP 502)");
-        assert!(Error::Refused(problem).may_pass());
-    }
-
-    #[test]
     fn a_missing_token_leads_to_advice() {
-        let error = Error::Refused(Problem::read(401, b"{}"));
+        let error = Error::Rejected(Problem::read(401, b"{}"));
         assert!(error.advice().unwrap().contains("HOTSWAP_TOKEN"));
-        assert!(!error.may_pass());
+        assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn a_proxy_without_its_engine_is_transient() {
+        let error = Error::Rejected(Problem::read(502, b"<html>"));
+        assert!(error.is_transient());
     }
 }

@@ -1,63 +1,101 @@
-//! `module push` and `module list`.
+//! `hotswap module …`.
+
+use std::path::Path;
 
 use anyhow::Result;
+use hotswap_core::ModuleName;
 use serde_json::Value;
 
 use super::Context;
-use crate::args::ModuleCommand;
-use crate::client::{self, ModuleRow, ModuleRows, Page};
+use crate::args::{ModuleCommand, ModuleRef, ModuleVersionRef};
+use crate::client::{self, Module, ModuleVersion, Page};
 use crate::exit::Exit;
-use crate::output::say;
+use crate::output::{Output, print_message};
 
-/// Does what a `module` command asks.
+/// Runs a `module` command.
 pub async fn run(command: ModuleCommand, context: &Context) -> Result<Exit> {
-    let (client, out) = (&context.client, context.out);
     match command {
-        ModuleCommand::Push { release, file } => {
-            let component = client::file(&file).await?;
-            let pushed = client
-                .push_module(&release.module, &release.version, component)
-                .await?;
-            if out.json {
-                out.value(&pushed)?;
-            } else {
-                let row: ModuleRow = serde_json::from_value(pushed)?;
-                out.line(&format!("{}@{} {}", row.name, row.version, row.digest))?;
-                say(&format!(
-                    "roll it out with: hotswap deploy {}@{} -e ENVIRONMENT",
-                    row.name, row.version
-                ));
-            }
-        }
-        ModuleCommand::List { module } => {
-            let items = match &module {
-                Some(module) => vec![client.module(module).await?],
-                None => serde_json::from_value::<Page<Value>>(client.modules().await?)?.items,
-            };
-            if out.json {
-                out.value(&items)?;
-                return Ok(Exit::Success);
-            }
-            let mut rows = Vec::new();
-            for item in items {
-                let module: ModuleRows = serde_json::from_value(item)?;
-                rows.extend(module.versions.into_iter().map(|row| {
-                    [
-                        row.name,
-                        row.version.to_string(),
-                        size(row.size),
-                        row.digest,
-                    ]
-                }));
-            }
-            if rows.is_empty() {
-                say("no modules; upload one with: hotswap module push NAME@VERSION FILE");
-            } else {
-                out.table(["MODULE", "VERSION", "SIZE", "DIGEST"], &rows)?;
-            }
-        }
+        ModuleCommand::Upload { version, file } => upload(&version, &file, context).await,
+        ModuleCommand::List { module } => list(module.as_ref(), context).await,
+        ModuleCommand::Get { module } => get(&module, context).await,
+    }
+}
+
+async fn upload(version: &ModuleVersionRef, file: &Path, context: &Context) -> Result<Exit> {
+    let component = client::file_body(file).await?;
+    let response = context
+        .client
+        .upload_module(&version.module, &version.version, component)
+        .await?;
+    if context.out.json {
+        context.out.json(&response)?;
+        return Ok(Exit::Success);
+    }
+    let ModuleVersion {
+        name,
+        version,
+        digest,
+        ..
+    } = serde_json::from_value(response)?;
+    context.out.line(&format!("{name}@{version} {digest}"))?;
+    print_message(&format!(
+        "roll it out with: hotswap deploy {name}@{version} -e ENV"
+    ));
+    Ok(Exit::Success)
+}
+
+async fn list(module: Option<&ModuleName>, context: &Context) -> Result<Exit> {
+    let items = match module {
+        Some(module) => vec![context.client.module(module).await?],
+        None => serde_json::from_value::<Page<Value>>(context.client.modules().await?)?.items,
+    };
+    if context.out.json {
+        context.out.json(&items)?;
+        return Ok(Exit::Success);
+    }
+    let mut versions = Vec::new();
+    for item in items {
+        versions.extend(serde_json::from_value::<Module>(item)?.versions);
+    }
+    if versions.is_empty() {
+        print_message("no modules; upload one with: hotswap module upload MODULE@VERSION FILE");
+    } else {
+        print_versions(versions, context.out)?;
     }
     Ok(Exit::Success)
+}
+
+async fn get(module: &ModuleRef, context: &Context) -> Result<Exit> {
+    let response = match &module.version {
+        Some(version) => {
+            let client = &context.client;
+            client.module_version(&module.module, version).await?
+        }
+        None => context.client.module(&module.module).await?,
+    };
+    if context.out.json {
+        context.out.json(&response)?;
+        return Ok(Exit::Success);
+    }
+    let versions = match &module.version {
+        Some(_) => vec![serde_json::from_value(response)?],
+        None => serde_json::from_value::<Module>(response)?.versions,
+    };
+    print_versions(versions, context.out)?;
+    Ok(Exit::Success)
+}
+
+fn print_versions(versions: Vec<ModuleVersion>, out: Output) -> Result<()> {
+    let row = |version: ModuleVersion| {
+        [
+            version.name,
+            version.version.to_string(),
+            size(version.size),
+            version.digest,
+        ]
+    };
+    let rows: Vec<_> = versions.into_iter().map(row).collect();
+    out.table(["MODULE", "VERSION", "SIZE", "DIGEST"], &rows)
 }
 
 /// `12 KiB`.

@@ -1,81 +1,94 @@
-//! `strategy list`, `show`, `push`, `delete`.
+//! `hotswap strategy …`.
+
+use std::path::Path;
 
 use anyhow::Result;
+use hotswap_core::StrategyName;
 use serde_json::Value;
 
 use super::Context;
 use crate::args::StrategyCommand;
 use crate::client::{self, Page, StrategyRow};
 use crate::exit::Exit;
-use crate::output::{Output, say};
-use crate::watch::words::clean;
+use crate::format::sanitize;
+use crate::output::{Output, print_message};
 
-/// Does what a `strategy` command asks.
+/// Runs a `strategy` command.
 pub async fn run(command: StrategyCommand, context: &Context) -> Result<Exit> {
-    let (client, out) = (&context.client, context.out);
     match command {
-        StrategyCommand::List => {
-            let page: Page<Value> = serde_json::from_value(client.strategies().await?)?;
-            if out.json {
-                out.value(&page.items)?;
-                return Ok(Exit::Success);
-            }
-            let row = |item| -> Result<[String; 4]> {
-                let row: StrategyRow = serde_json::from_value(item)?;
-                let origin = if row.built_in { "built in" } else { "uploaded" };
-                Ok([
-                    row.name,
-                    clean(&row.version),
-                    origin.to_owned(),
-                    clean(&row.summary),
-                ])
-            };
-            let rows = page
-                .items
-                .into_iter()
-                .map(row)
-                .collect::<Result<Vec<_>>>()?;
-            out.table(["STRATEGY", "VERSION", "ORIGIN", "SUMMARY"], &rows)?;
-        }
-        StrategyCommand::Show { name } => {
-            let strategy = client.strategy(&name).await?;
-            if out.json {
-                out.value(&strategy)?;
-            } else {
-                show(&strategy, out)?;
-            }
-        }
-        StrategyCommand::Push { file } => {
-            let pushed = client.push_strategy(client::file(&file).await?).await?;
-            if out.json {
-                out.value(&pushed)?;
-            } else {
-                let row: StrategyRow = serde_json::from_value(pushed)?;
-                out.line(&format!("{} {}", row.name, clean(&row.version)))?;
-                say(&format!(
-                    "use it with: hotswap deploy MODULE -e ENVIRONMENT --strategy {}",
-                    row.name
-                ));
-            }
-        }
-        StrategyCommand::Delete { name } => {
-            client.delete_strategy(&name).await?;
-            say(&format!(
-                "strategy {name} is deleted; deployments that run by it go on"
-            ));
-        }
+        StrategyCommand::Upload { file } => upload(&file, context).await,
+        StrategyCommand::List => list(context).await,
+        StrategyCommand::Get { name } => get(&name, context).await,
+        StrategyCommand::Delete { name } => delete(&name, context).await,
+    }
+}
+
+async fn upload(file: &Path, context: &Context) -> Result<Exit> {
+    let component = client::file_body(file).await?;
+    let response = context.client.upload_strategy(component).await?;
+    if context.out.json {
+        context.out.json(&response)?;
+        return Ok(Exit::Success);
+    }
+    let row: StrategyRow = serde_json::from_value(response)?;
+    let version = sanitize(&row.version);
+    context.out.line(&format!("{} {version}", row.name))?;
+    print_message(&format!(
+        "use it with: hotswap deploy MODULE -e ENV --strategy {}",
+        row.name
+    ));
+    Ok(Exit::Success)
+}
+
+async fn list(context: &Context) -> Result<Exit> {
+    let page: Page<Value> = serde_json::from_value(context.client.strategies().await?)?;
+    if context.out.json {
+        context.out.json(&page.items)?;
+        return Ok(Exit::Success);
+    }
+    let row = |item| -> Result<[String; 4]> {
+        let row: StrategyRow = serde_json::from_value(item)?;
+        let origin = if row.built_in { "built in" } else { "uploaded" };
+        Ok([
+            row.name,
+            sanitize(&row.version),
+            origin.to_owned(),
+            sanitize(&row.summary),
+        ])
+    };
+    let rows = page.items.into_iter().map(row);
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    let head = ["STRATEGY", "VERSION", "ORIGIN", "SUMMARY"];
+    context.out.table(head, &rows)?;
+    Ok(Exit::Success)
+}
+
+async fn get(name: &StrategyName, context: &Context) -> Result<Exit> {
+    let strategy = context.client.strategy(name).await?;
+    if context.out.json {
+        context.out.json(&strategy)?;
+    } else {
+        print_strategy(&strategy, context.out)?;
     }
     Ok(Exit::Success)
 }
 
-/// The summary, then each setting with its default and what it is for.
-fn show(strategy: &Value, out: Output) -> Result<()> {
+async fn delete(name: &StrategyName, context: &Context) -> Result<Exit> {
+    context.client.delete_strategy(name).await?;
+    print_message(&format!(
+        "strategy {name} is deleted; deployments that already use it continue"
+    ));
+    Ok(Exit::Success)
+}
+
+/// Prints the summary, then each setting with its default and description.
+fn print_strategy(strategy: &Value, out: Output) -> Result<()> {
     let row: StrategyRow = serde_json::from_value(strategy.clone())?;
     out.line(&format!(
         "{} {}: {}",
         row.name,
-        clean(&row.version),
-        clean(&row.summary)
+        sanitize(&row.version),
+        sanitize(&row.summary)
     ))?;
     let properties = strategy
         .pointer("/configSchema/properties")
@@ -84,13 +97,13 @@ fn show(strategy: &Value, out: Output) -> Result<()> {
         return out.line("it has no settings");
     };
     out.line("")?;
-    out.line("settings, for --config key=value:")?;
+    out.line("settings, for --set key=value:")?;
     for (name, schema) in properties {
         let default = schema.get("default");
         let default = default.map_or_else(String::new, |default| format!(" [default: {default}]"));
-        out.line(&format!("  {}{}", clean(name), clean(&default)))?;
+        out.line(&format!("  {}{}", sanitize(name), sanitize(&default)))?;
         if let Some(text) = schema.get("description").and_then(Value::as_str) {
-            out.line(&format!("      {}", clean(text)))?;
+            out.line(&format!("      {}", sanitize(text)))?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `token`: needs no engine, but the secret that the engine has.
+//! `hotswap token`: calls no engine, but reads the secret that the engine validates with.
 
 use std::path::Path;
 
@@ -8,46 +8,53 @@ use serde_json::json;
 
 use super::print;
 use crate::args::{Global, Serve, Token};
-use crate::config::{self, Config};
-use crate::exit::{Exit, Usage};
-use crate::jwt::Jwt;
-use crate::output::say;
-use crate::settings::{self, Environ};
+use crate::config::{Config, Jwt};
+use crate::environment_variables::EnvironmentVariables;
+use crate::exit::{Exit, UsageError};
+use crate::output::print_message;
+use crate::{defaults, settings};
 
-/// Signs a token and prints it, and nothing else on standard output.
-pub fn run(args: &Token, global: &Global, environ: &Environ, here: &Path) -> Result<Exit> {
+/// Signs a token and prints it. Standard output holds nothing else.
+pub fn run(
+    args: &Token,
+    global: &Global,
+    variables: &EnvironmentVariables,
+    current_folder: &Path,
+) -> Result<Exit> {
     if args.expires.is_zero() {
-        return Err(Usage("a token that expires at once opens nothing".to_owned()).into());
+        return Err(UsageError("a token that expires at once is of no use".to_owned()).into());
     }
-    let signer = jwt(args, global, here)?.signer()?;
-    let email = global.email.as_ref().unwrap_or(&environ.email);
+    let signer = jwt(args, global, current_folder)?.signer()?;
+    let email = global.email.as_ref().unwrap_or(&variables.email);
     let subject = args.subject.as_ref().unwrap_or(email);
     let now = SystemClock.now();
-    let expires = now + args.expires;
-    let token = signer.sign(subject, args.role, now, expires)?;
+    let expires_at = now + args.expires;
+    let token = signer.sign(subject, args.role, now, expires_at)?;
     if global.json {
-        let told = json!({
+        let record = json!({
             "token": token,
             "subject": subject,
             "role": args.role.as_str(),
-            "expiresAt": expires,
+            "expiresAt": expires_at,
         });
-        return print(&serde_json::to_string_pretty(&told)?);
+        return print(&serde_json::to_string_pretty(&record)?);
     }
-    let span = humantime::format_duration(args.expires);
-    say(&format!(
-        "a token of {subject} with the role {}, for {span}; use it with HOTSWAP_TOKEN or --token-file",
+    let duration = humantime::format_duration(args.expires);
+    print_message(&format!(
+        "token of {subject} with the role {}, valid for {duration}; use it with HOTSWAP_TOKEN \
+         or --token-file",
         args.role
     ));
     print(&token)
 }
 
-/// How the engine that is meant checks tokens.
-fn jwt(args: &Token, global: &Global, here: &Path) -> Result<Jwt> {
+/// How the engine validates tokens: the one of `hotswap dev` that runs here, unless a
+/// configuration file is named.
+fn jwt(args: &Token, global: &Global, current_folder: &Path) -> Result<Jwt> {
     if args.config.is_none()
-        && let Some(folder) = settings::dev_folder(global, here)?
+        && let Some(folder) = settings::dev_folder(global, current_folder)?
     {
-        return Ok(Jwt::of_dev(&folder));
+        return Ok(Jwt::for_dev(&folder));
     }
     let serve = Serve {
         config: args.config.clone(),
@@ -55,10 +62,11 @@ fn jwt(args: &Token, global: &Global, here: &Path) -> Result<Jwt> {
     };
     let config = Config::read(&serve, |_| None)?;
     config.jwt.with_context(|| {
-        let file = config::FILE;
-        let file = args.config.as_deref().unwrap_or(Path::new(file));
+        let default_file = Path::new(defaults::CONFIG_FILE);
+        let file = args.config.as_deref().unwrap_or(default_file);
         format!(
-            "no `hotswap dev` runs here, and {} has no [jwt] with algorithm, secretFile, issuer and audience: add it, and start the engine again",
+            "no `hotswap dev` runs here, and {} has no section [jwt] with algorithm, secretFile, \
+             issuer and audience: add it, and restart the engine",
             file.display()
         )
     })

@@ -1,8 +1,11 @@
 use std::fs;
+use std::time::Duration;
+
+use hotswap_core::Amount;
 
 use super::*;
 
-/// The configuration of a file with this text.
+/// Reads a file with this text.
 fn read(text: &str) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("engine.toml");
@@ -15,7 +18,7 @@ fn read(text: &str) -> Result<Config> {
 }
 
 #[test]
-fn later_layers_win() {
+fn later_sources_override_earlier_ones() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("engine.toml");
     fs::write(
@@ -40,7 +43,7 @@ fn later_layers_win() {
 }
 
 #[test]
-fn a_policy_changes_what_it_names_and_nothing_else() {
+fn a_policy_changes_only_the_keys_that_it_sets() {
     let config = read(
         "[environments.production]\nmaxUnavailable = 3\ntoleratedFailures = \"10%\"\ndeadline = \"2h\"",
     )
@@ -56,7 +59,7 @@ fn a_policy_changes_what_it_names_and_nothing_else() {
 }
 
 #[test]
-fn signed_tokens_and_pages_are_configured() {
+fn jwt_and_cors_origins_are_configured() {
     let config = read(
         "corsOrigins = [\"http://localhost:3000\", \"https://example.org\"]\n[jwt]\nalgorithm = \"EdDSA\"\npublicKeyFile = \"issuer.pem\"\nissuer = \"i\"\naudience = \"a\"",
     )
@@ -68,7 +71,7 @@ fn signed_tokens_and_pages_are_configured() {
     assert_eq!(jwt.public_key_file.unwrap(), Path::new("issuer.pem"));
     assert_eq!((&*jwt.issuer, &*jwt.audience), ("i", "a"));
 
-    // The flag takes the place of what the file lists.
+    // The flag replaces the list of the file.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("engine.toml");
     fs::write(&file, "corsOrigins = [\"http://localhost:3000\"]").unwrap();
@@ -82,9 +85,9 @@ fn signed_tokens_and_pages_are_configured() {
 }
 
 #[test]
-fn limits_that_are_left_out_have_their_defaults() {
+fn missing_limits_have_their_defaults() {
     let config = read("[limits]\ncalls = 5\nparkAfter = \"1m\"").unwrap();
-    let limits = config.limits();
+    let limits = hotswap_runner::Limits::from(config.limits);
     assert_eq!(
         (limits.calls, limits.suspend_after),
         (5, Duration::from_secs(60))
@@ -93,7 +96,7 @@ fn limits_that_are_left_out_have_their_defaults() {
 }
 
 #[test]
-fn what_does_not_fit_is_named_with_what_would() {
+fn errors_name_the_invalid_value_and_a_valid_one() {
     for (text, words) in [
         ("listne = \"x\"", vec!["listne", "listen", "engine.toml"]),
         (
@@ -139,7 +142,7 @@ fn what_does_not_fit_is_named_with_what_would() {
 }
 
 #[test]
-fn a_file_that_was_named_must_be_there() {
+fn a_named_file_must_exist() {
     let args = Serve {
         config: Some("no-such.toml".into()),
         ..Serve::default()

@@ -1,72 +1,72 @@
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use hotswap_common::file::{Attempt, FileLock};
 
-use crate::jwt::Jwt;
-use crate::serve::Keys;
-use crate::tokens;
+use crate::config::Jwt;
+use crate::engine::EngineTokens;
+use crate::secret_file;
 
-/// Where `hotswap dev` keeps everything, locked for as long as this lives: two engines
-/// on one journal would be one too many.
+/// The data folder of `hotswap dev`. Locked while this lives: two engines must not share a
+/// journal.
 pub struct Folder {
     path: PathBuf,
-    keys: Keys,
-    lock: File,
+    tokens: EngineTokens,
+    _lock: FileLock,
 }
 
 impl Folder {
-    /// Opens the folder, made if need be.
+    /// Opens the folder, and creates it where it is missing.
     ///
     /// # Errors
-    /// Where it cannot be written, or another `hotswap dev` uses it.
+    /// Where the folder cannot be written, or another `hotswap dev` uses it.
     pub fn open(path: &Path) -> Result<Self> {
-        tokens::private_folder(path)?;
+        secret_file::create_private_folder(path)?;
         let shown = path.display();
         let path = fs::canonicalize(path).with_context(|| format!("cannot open {shown}"))?;
-        let lock =
-            File::create(path.join("lock")).with_context(|| format!("cannot write in {shown}"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "another `hotswap dev` uses {shown}; end it, or name another folder with --dir"
-                )
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {shown}"));
-            }
-        }
-        let keys = Keys {
-            api: tokens::kept(&path.join("token"))?,
-            node: tokens::kept(&path.join("node-token"))?,
+        let lock = FileLock::try_acquire(&path.join("lock"));
+        let lock = match lock.with_context(|| format!("cannot lock {shown}"))? {
+            Attempt::Acquired(lock) => lock,
+            Attempt::Held(holder) => bail!(
+                "another `hotswap dev`, {holder}, uses {shown}; stop it, or name another folder \
+                 with --data-dir"
+            ),
         };
-        tokens::kept(&path.join(Jwt::DEV_SECRET))?;
-        tokens::private_folder(&path.join("engine"))?;
-        Ok(Self { path, keys, lock })
+        let tokens = EngineTokens {
+            api: secret_file::read_or_create(&path.join("token"))?,
+            node: secret_file::read_or_create(&path.join("node-token"))?,
+        };
+        secret_file::read_or_create(&path.join(Jwt::DEV_SECRET))?;
+        secret_file::create_private_folder(&path.join("engine"))?;
+        Ok(Self {
+            path,
+            tokens,
+            _lock: lock,
+        })
     }
 
-    /// The folder itself, from the root on.
+    /// The absolute path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The tokens of this folder's engine.
-    pub fn keys(&self) -> &Keys {
-        &self.keys
+    pub fn tokens(&self) -> &EngineTokens {
+        &self.tokens
     }
 
-    /// The data of the engine.
+    /// The engine's data folder.
     pub fn engine(&self) -> PathBuf {
         self.path.join("engine")
     }
 
-    /// The log of the engine.
+    /// The engine's log.
     pub fn engine_log(&self) -> PathBuf {
         self.path.join("engine.log")
     }
 
-    /// The file with the token of the API.
+    /// The file with the API token.
     pub fn token_file(&self) -> PathBuf {
         self.path.join("token")
     }
@@ -76,56 +76,49 @@ impl Folder {
         self.path.join("node-token")
     }
 
-    /// How the engine checks what `hotswap token` signs.
+    /// How the engine validates the tokens that `hotswap token` signs.
     pub fn jwt(&self) -> Jwt {
-        Jwt::of_dev(&self.path)
+        Jwt::for_dev(&self.path)
     }
 
-    /// A shell script that sets server and token.
+    /// A shell script that sets the server and the token.
     pub fn env_file(&self) -> PathBuf {
         self.path.join("dev.env")
     }
 
-    /// The data and the log of a node.
+    /// The folder with the data and the log of a node, created where it is missing.
     ///
     /// # Errors
-    /// Where the folder cannot be made.
+    /// Where the folder cannot be created.
     pub fn node(&self, id: &str) -> Result<PathBuf> {
         let folder = self.path.join("nodes").join(id);
-        tokens::private_folder(&folder)?;
+        secret_file::create_private_folder(&folder)?;
         Ok(folder)
     }
 
-    /// Tells clients where the engine is, now that it can be used.
+    /// Writes the files in which clients find the engine. Call it once the engine is ready.
     ///
     /// # Errors
-    /// Where the folder does not take the files.
-    pub fn announce(&self, server: &str) -> Result<()> {
-        tokens::write_secret(&self.path.join("server"), &format!("{server}\n"))?;
+    /// Where the folder cannot be written.
+    pub fn write_connection_files(&self, server: &str) -> Result<()> {
+        secret_file::write(&self.path.join("server"), &format!("{server}\n"))?;
         let token = quote(&self.token_file());
         let script =
             format!("export HOTSWAP_SERVER={server}\nexport HOTSWAP_TOKEN=\"$(cat {token})\"\n");
-        tokens::write_secret(&self.env_file(), &script)
+        secret_file::write(&self.env_file(), &script)
     }
 
-    /// Tells clients that the engine is gone.
-    pub fn close(&self) {
+    /// Removes the file that leads clients to the engine.
+    pub fn remove_server_file(&self) {
         let _ = fs::remove_file(self.path.join("server"));
     }
 }
 
-impl Drop for Folder {
-    /// Closing is not enough: a child that is just being started shares the open file.
-    fn drop(&mut self) {
-        let _ = self.lock.unlock();
-    }
-}
-
-/// A path as a shell reads it, whatever is in it.
+/// A path, quoted for the shell where it needs that.
 pub fn quote(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+".contains(letter);
-    if text.chars().all(plain) {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+".contains(letter);
+    if text.chars().all(is_plain) {
         text
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
@@ -137,18 +130,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_of_one_at_a_time_and_keeps_its_tokens() {
+    fn a_folder_has_one_user_at_a_time_and_keeps_its_tokens() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("dev");
         let folder = Folder::open(&path).unwrap();
-        let token = folder.keys().api.clone();
-        assert_ne!(token, folder.keys().node);
+        let token = folder.tokens().api.clone();
+        assert_ne!(token, folder.tokens().node);
         let error = Folder::open(&path).err().unwrap().to_string();
-        assert!(error.contains("--dir"), "{error}");
+        assert!(error.contains("--data-dir"), "{error}");
+        let pid = std::process::id().to_string();
+        assert!(error.contains(&pid), "{error}");
         let jwt = folder.jwt();
         assert!(jwt.verifier().is_ok() && jwt.signer().is_ok());
         drop(folder);
-        assert_eq!(Folder::open(&path).unwrap().keys().api, token);
+        assert_eq!(Folder::open(&path).unwrap().tokens().api, token);
     }
 
     #[test]

@@ -1,3 +1,6 @@
+//! The node processes of `hotswap dev`.
+
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -9,11 +12,11 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, timeout};
 
 use super::folder::Folder;
-use super::seed;
+use super::samples;
 use crate::client::Client;
 
 /// The nodes: id and environment.
-pub const NODES: [(&str, &str); 6] = [
+const NODES: [(&str, &str); 6] = [
     ("dev-1", "development"),
     ("dev-2", "development"),
     ("prod-1", "production"),
@@ -22,23 +25,24 @@ pub const NODES: [(&str, &str); 6] = [
     ("prod-4", "production"),
 ];
 
-/// A node that has ended is started again, but not in a frenzy.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How long a node may take to answer what is being asked before it is killed.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the engine is asked whether all nodes have registered.
-const LOOK: Duration = Duration::from_millis(50);
+/// The pause before a node that ended is started again: one that ends at once must not keep
+/// the machine busy.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+/// How long a node may take to finish its requests before it is killed.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the engine is asked whether all nodes are passing.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The node processes. They end with this process however it ends: each holds the
-/// reading end of a pipe to it, and ends when the pipe does.
-pub struct Nodes {
-    members: Vec<Member>,
+/// The node processes. They end with this process, however it ends: each holds the reading
+/// end of a pipe to it, and ends when the pipe closes.
+pub struct NodeProcesses {
+    processes: Vec<NodeProcess>,
 }
 
-struct Member {
+struct NodeProcess {
     id: &'static str,
     program: PathBuf,
-    args: Vec<String>,
+    args: Vec<OsString>,
     log: PathBuf,
     state: State,
 }
@@ -48,138 +52,135 @@ enum State {
         child: Box<Child>,
         pipe: Option<ChildStdin>,
     },
-    Waiting(Instant),
+    /// Ended, to be started again at this time.
+    Ended { restart_at: Instant },
 }
 
-/// What happened to a node.
-enum Turn {
+/// What happened to a process.
+enum ProcessEvent {
     Ended(ExitStatus),
-    Due,
+    RestartDue,
 }
 
-impl Nodes {
+impl NodeProcesses {
     /// Starts the nodes.
     ///
     /// # Errors
-    /// Where this very program cannot be started again.
-    pub fn new(folder: &Folder, engine: &str) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let member = |(id, environment): (&'static str, &str)| -> Result<Member> {
-            let home = folder.node(id)?;
-            let text = |path: PathBuf| {
-                path.into_os_string().into_string().map_err(|path| {
-                    anyhow::anyhow!(
-                        "{} is no text; name another folder with --dir",
-                        path.display()
-                    )
-                })
-            };
-            let args = [
-                "node",
-                "--id",
-                id,
-                "--environment",
-                environment,
-                "--engine",
-                engine,
+    /// Where this program cannot be started again.
+    pub fn start(folder: &Folder, engine: &str) -> Result<Self> {
+        let program = std::env::current_exe().context("cannot find the path of this program")?;
+        let start = |(id, environment): (&'static str, &str)| -> Result<NodeProcess> {
+            let node_folder = folder.node(id)?;
+            let mut args: Vec<OsString> = [
+                ["node", "run"],
+                ["--id", id],
+                ["--environment", environment],
+                ["--engine", engine],
+                ["--data", "127.0.0.1:0"],
+                ["--control", "127.0.0.1:0"],
             ]
+            .concat()
             .into_iter()
-            .chain([
-                "--data",
-                "127.0.0.1:0",
-                "--control",
-                "127.0.0.1:0",
-                "--with-parent",
-            ])
-            .map(str::to_owned)
-            .chain(["--dir".to_owned(), text(home.join("data"))?])
-            .chain(["--token-file".to_owned(), text(folder.node_token_file())?])
+            .map(OsString::from)
             .collect();
-            let mut member = Member {
+            args.push("--with-parent".into());
+            args.extend(["--data-dir".into(), node_folder.join("data").into()]);
+            args.extend(["--token-file".into(), folder.node_token_file().into()]);
+            let mut process = NodeProcess {
                 id,
                 program: program.clone(),
                 args,
-                log: home.join("node.log"),
-                state: State::Waiting(Instant::now()),
+                log: node_folder.join("node.log"),
+                state: State::Ended {
+                    restart_at: Instant::now(),
+                },
             };
-            member.start()?;
-            Ok(member)
+            process.start()?;
+            Ok(process)
         };
-        let members = NODES.into_iter().map(member).collect::<Result<_>>()?;
-        Ok(Self { members })
+        let processes = NODES.into_iter().map(start).collect::<Result<_>>()?;
+        Ok(Self { processes })
     }
 
-    /// Waits until the engine hears all of them. Safe to cancel.
+    /// Waits until the engine sees all nodes as passing. Cancel safe.
     ///
     /// # Errors
-    /// Where one ends before; the end of its log tells why.
-    pub async fn ready(&mut self, client: &Client) -> Result<()> {
-        let heard = async {
-            let mut look = tokio::time::interval(LOOK);
+    /// Where a node ends before. The error holds the end of its log.
+    pub async fn wait_until_passing(&mut self, client: &Client) -> Result<()> {
+        let all_passing = async {
+            let mut poll = tokio::time::interval(POLL_INTERVAL);
             loop {
-                look.tick().await;
-                let nodes = seed::nodes(client).await?;
-                let passing = |id: &str| {
-                    nodes
-                        .iter()
+                poll.tick().await;
+                let rows = samples::list_nodes(client).await?;
+                let is_passing = |id: &str| {
+                    rows.iter()
                         .any(|node| node.id == id && node.health == "passing")
                 };
-                if NODES.iter().all(|(id, _)| passing(id)) {
+                if NODES.iter().all(|(id, _)| is_passing(id)) {
                     return Ok(());
                 }
             }
         };
         tokio::select! {
-            heard = heard => heard,
-            (index, turn) = next(&mut self.members) => {
-                let member = &self.members[index];
-                let Turn::Ended(status) = turn else { bail!("node {} did not start", member.id) };
-                bail!("node {} ended ({status}); its log {} ends so:\n{}", member.id, member.log.display(), member.last_words())
+            result = all_passing => result,
+            (index, event) = next_event(&mut self.processes) => {
+                let process = &self.processes[index];
+                let ProcessEvent::Ended(status) = event else {
+                    bail!("node {} did not start", process.id)
+                };
+                bail!(
+                    "node {} ended ({status}); the last lines of its log {}:\n{}",
+                    process.id,
+                    process.log.display(),
+                    process.last_log_lines()
+                )
             }
         }
     }
 
-    /// Waits until something happens to a node, and sees to it: one that has ended is
-    /// started again. Says what happened. Safe to cancel.
+    /// Waits for the next event of a process, and handles it: a node that ended is started
+    /// again. Returns a message about it. Cancel safe.
     ///
     /// # Errors
-    /// Where a node cannot be started any more.
-    pub async fn tend(&mut self) -> Result<String> {
-        let (index, turn) = next(&mut self.members).await;
-        let member = &mut self.members[index];
-        let id = member.id;
-        Ok(match turn {
-            Turn::Ended(status) => {
-                member.state = State::Waiting(Instant::now() + AGAIN);
-                format!("node {id} ended ({status}); it is started again")
+    /// Where a node cannot be started again.
+    pub async fn supervise(&mut self) -> Result<String> {
+        let (index, event) = next_event(&mut self.processes).await;
+        let process = &mut self.processes[index];
+        let id = process.id;
+        Ok(match event {
+            ProcessEvent::Ended(status) => {
+                process.state = State::Ended {
+                    restart_at: Instant::now() + RESTART_DELAY,
+                };
+                format!("node {id} ended ({status}); starting it again")
             }
-            Turn::Due => {
-                member.start()?;
-                format!("node {id} is started again")
+            ProcessEvent::RestartDue => {
+                process.start()?;
+                format!("node {id} started again")
             }
         })
     }
 
-    /// Has all nodes end, and waits until they have.
+    /// Stops all nodes, and waits until they have ended.
     pub async fn shutdown(mut self) {
-        for member in &mut self.members {
-            if let State::Running { pipe, .. } = &mut member.state {
-                // The node sees the end of its standard input.
+        for process in &mut self.processes {
+            if let State::Running { pipe, .. } = &mut process.state {
+                // Closes the node's standard input, which stops it.
                 drop(pipe.take());
             }
         }
-        for member in &mut self.members {
-            if let State::Running { child, .. } = &mut member.state
-                && timeout(PATIENCE, child.wait()).await.is_err()
+        for process in &mut self.processes {
+            if let State::Running { child, .. } = &mut process.state
+                && timeout(SHUTDOWN_TIMEOUT, child.wait()).await.is_err()
             {
-                tracing::warn!(node = member.id, "node does not end, killing it");
+                tracing::warn!(node = process.id, "node does not end, killing it");
                 let _ = child.kill().await;
             }
         }
     }
 }
 
-impl Member {
+impl NodeProcess {
     fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("cannot write {}", self.log.display()))?;
@@ -189,16 +190,16 @@ impl Member {
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C at the terminal is for this process, which ends the nodes in order.
+            // Ctrl-C at the terminal is for this process, which stops the nodes in order.
             .process_group(0)
             .kill_on_drop(true)
-            // The token of the API is none of a node's business.
+            // A node does not need the API token.
             .env_remove("HOTSWAP_TOKEN")
             .env_remove("HOTSWAP_SERVER");
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start node {}", self.id))?;
-        // Out of the child: waiting for it would close the pipe.
+        // Out of the child: waiting for the child would close the pipe.
         let pipe = child.stdin.take();
         self.state = State::Running {
             child: Box::new(child),
@@ -207,14 +208,14 @@ impl Member {
         Ok(())
     }
 
-    async fn turn(&mut self) -> Turn {
+    async fn next_event(&mut self) -> ProcessEvent {
         match &mut self.state {
-            State::Waiting(due) => {
-                tokio::time::sleep_until(*due).await;
-                Turn::Due
+            State::Ended { restart_at } => {
+                tokio::time::sleep_until(*restart_at).await;
+                ProcessEvent::RestartDue
             }
             State::Running { child, .. } => match child.wait().await {
-                Ok(status) => Turn::Ended(status),
+                Ok(status) => ProcessEvent::Ended(status),
                 Err(error) => {
                     tracing::error!(node = self.id, %error, "cannot wait for the node");
                     std::future::pending().await
@@ -223,8 +224,7 @@ impl Member {
         }
     }
 
-    /// The last lines of the log.
-    fn last_words(&self) -> String {
+    fn last_log_lines(&self) -> String {
         const LINES: usize = 5;
         let log = fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -234,8 +234,10 @@ impl Member {
     }
 }
 
-async fn next(members: &mut [Member]) -> (usize, Turn) {
-    let turns = members.iter_mut().map(|member| Box::pin(member.turn()));
-    let (turn, index, _) = select_all(turns).await;
-    (index, turn)
+async fn next_event(processes: &mut [NodeProcess]) -> (usize, ProcessEvent) {
+    let events = processes
+        .iter_mut()
+        .map(|process| Box::pin(process.next_event()));
+    let (event, index, _) = select_all(events).await;
+    (index, event)
 }

@@ -1,3 +1,5 @@
+//! The sample traffic of `hotswap dev`.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,93 +8,92 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::seed::{self, MODULE};
+use super::samples::{self, MODULE};
 use crate::client::Client;
 
-/// Requests that are on their way at the same moment: a node that hangs must not pile
-/// them up here.
-const IN_FLIGHT: usize = 256;
+/// The most requests in flight: a node that hangs must not pile them up here.
+const MAX_IN_FLIGHT: usize = 256;
 /// A request that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often nodes are looked for: one that was started again has other ports.
-const LOOK: Duration = Duration::from_secs(1);
-/// The seconds over which the shares of versions are counted.
-const WINDOW: usize = 10;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the nodes' addresses are read: a node that was started again has other ports.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// The seconds over which the shares of the versions are counted.
+const WINDOW_SECONDS: usize = 10;
 
-/// A gentle stream of requests over all nodes, each second the same number. Dropping it
-/// ends it.
+/// Sends the same number of requests each second, spread over all nodes. Dropping it stops
+/// the requests.
 pub struct Traffic {
-    score: Arc<Mutex<Score>>,
+    statistics: Arc<Mutex<Statistics>>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
-/// What came of the requests.
+/// The results of the requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Score {
-    /// Requests that were answered or failed.
+pub struct Statistics {
+    /// Finished requests, failed ones included.
     pub total: u64,
-    /// Requests that failed: no answer, or a status of 500 or more.
+    /// Failed requests: no response, or a status of 400 or more.
     pub failed: u64,
-    /// Answers of each version, second by second, the newest last.
-    recent: VecDeque<BTreeMap<String, u64>>,
+    /// Responses of each version in each of the last seconds, the newest last.
+    seconds: VecDeque<BTreeMap<String, u64>>,
 }
 
 impl Traffic {
-    /// Begins `rate` requests a second; none for 0. Must be called within a runtime.
+    /// Starts to send `rate` requests a second; none for 0. Must be called within a runtime.
     pub fn start(client: Client, rate: u32) -> Self {
-        let score = Arc::<Mutex<Score>>::default();
+        let statistics = Arc::<Mutex<Statistics>>::default();
         if rate == 0 {
             return Self {
-                score,
+                statistics,
                 _tasks: Vec::new(),
             };
         }
         let targets = Arc::<Mutex<Vec<String>>>::default();
-        let looking = look(client, Arc::clone(&targets), Arc::clone(&score));
-        let sending = send(rate, targets, Arc::clone(&score));
-        let tasks = vec![tokio::spawn(looking), tokio::spawn(sending)];
+        let refresh = refresh_targets(client, Arc::clone(&targets), Arc::clone(&statistics));
+        let send = send_requests(rate, targets, Arc::clone(&statistics));
+        let tasks = vec![tokio::spawn(refresh), tokio::spawn(send)];
         let tasks = tasks.into_iter().map(AbortOnDropHandle::new).collect();
         Self {
-            score,
+            statistics,
             _tasks: tasks,
         }
     }
 
-    /// What came of the requests so far.
-    pub fn score(&self) -> Score {
-        lock(&self.score).clone()
+    /// The results so far.
+    pub fn statistics(&self) -> Statistics {
+        lock(&self.statistics).clone()
     }
 }
 
-impl Score {
-    /// Counts one request: the version that answered, or nothing where it failed.
+impl Statistics {
+    /// Counts one request by the version that responded, or as failed for `None`.
     fn count(&mut self, version: Option<String>) {
         self.total += 1;
         match version {
             None => self.failed += 1,
             Some(version) => {
-                if self.recent.is_empty() {
-                    self.recent.push_back(BTreeMap::new());
+                if self.seconds.is_empty() {
+                    self.seconds.push_back(BTreeMap::new());
                 }
-                if let Some(second) = self.recent.back_mut() {
+                if let Some(second) = self.seconds.back_mut() {
                     *second.entry(version).or_default() += 1;
                 }
             }
         }
     }
 
-    /// Begins the next second.
-    fn tick(&mut self) {
-        if self.recent.len() == WINDOW {
-            self.recent.pop_front();
+    /// Starts the next second.
+    fn next_second(&mut self) {
+        if self.seconds.len() == WINDOW_SECONDS {
+            self.seconds.pop_front();
         }
-        self.recent.push_back(BTreeMap::new());
+        self.seconds.push_back(BTreeMap::new());
     }
 
     /// The share of each version in the last seconds, in percent.
     pub fn shares(&self) -> Vec<(String, u64)> {
         let mut counts = BTreeMap::<&String, u64>::new();
-        for (version, count) in self.recent.iter().flatten() {
+        for (version, count) in self.seconds.iter().flatten() {
             *counts.entry(version).or_default() += count;
         }
         let total = counts.values().sum::<u64>().max(1);
@@ -102,72 +103,77 @@ impl Score {
     }
 }
 
-async fn look(client: Client, targets: Arc<Mutex<Vec<String>>>, score: Arc<Mutex<Score>>) {
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+async fn refresh_targets(
+    client: Client,
+    targets: Arc<Mutex<Vec<String>>>,
+    statistics: Arc<Mutex<Statistics>>,
+) {
+    let mut refresh = interval(REFRESH_INTERVAL);
+    refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        look.tick().await;
-        lock(&score).tick();
-        // Where the engine does not answer, the nodes go on as they are.
-        if let Ok(nodes) = seed::nodes(&client).await {
-            let alive = nodes.into_iter().filter(|node| node.health == "passing");
-            *lock(&targets) = alive
+        refresh.tick().await;
+        lock(&statistics).next_second();
+        // While the engine does not answer, the known addresses stay in use.
+        if let Ok(nodes) = samples::list_nodes(&client).await {
+            let passing = nodes.into_iter().filter(|node| node.health == "passing");
+            *lock(&targets) = passing
                 .map(|node| format!("{}/{MODULE}", node.data_url))
                 .collect();
         }
     }
 }
 
-async fn send(rate: u32, targets: Arc<Mutex<Vec<String>>>, score: Arc<Mutex<Score>>) {
+async fn send_requests(
+    rate: u32,
+    targets: Arc<Mutex<Vec<String>>>,
+    statistics: Arc<Mutex<Statistics>>,
+) {
     let http = reqwest::Client::builder()
-        .timeout(PATIENCE)
+        .timeout(REQUEST_TIMEOUT)
         .no_proxy()
         .build();
     let Ok(http) = http else { return };
-    let room = Arc::new(Semaphore::new(IN_FLIGHT));
+    let slots = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let mut next = interval(Duration::from_secs(1) / rate);
     next.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut turn = 0_usize;
-    let mut flights = tokio::task::JoinSet::new();
+    // Dropping the set, with this task, stops the requests in flight.
+    let mut requests = tokio::task::JoinSet::new();
     loop {
         next.tick().await;
-        // Dropping the set, with this task, ends the requests that are on their way.
-        while flights.try_join_next().is_some() {}
+        while requests.try_join_next().is_some() {}
         let target = {
             let targets = lock(&targets);
             targets.get(turn % targets.len().max(1)).cloned()
         };
         turn = turn.wrapping_add(1);
-        let (Some(target), Ok(place)) = (target, Arc::clone(&room).acquire_owned().await) else {
+        let (Some(target), Ok(slot)) = (target, Arc::clone(&slots).acquire_owned().await) else {
             continue;
         };
-        let (http, score) = (http.clone(), Arc::clone(&score));
-        flights.spawn(async move {
-            let version = ask(&http, &target).await;
-            lock(&score).count(version);
-            drop(place);
+        let (http, statistics) = (http.clone(), Arc::clone(&statistics));
+        requests.spawn(async move {
+            let version = request_version(&http, &target).await;
+            lock(&statistics).count(version);
+            drop(slot);
         });
     }
 }
 
-/// The version that answered, as its answer says.
-async fn ask(http: &reqwest::Client, target: &str) -> Option<String> {
-    let answer = http
-        .get(target)
-        .send()
-        .await
-        .ok()?
-        .error_for_status()
-        .ok()?;
-    Some(version(&answer.text().await.ok()?).to_owned())
+/// The version that responds, as its response says.
+async fn request_version(http: &reqwest::Client, target: &str) -> Option<String> {
+    let response = http.get(target).send().await.ok()?;
+    let body = response.error_for_status().ok()?.text().await.ok()?;
+    Some(parse_version(&body).to_owned())
 }
 
-/// `v2` of `hello from v2: /`.
-fn version(body: &str) -> &str {
-    let said = body
+/// `v2` from `hello from v2: /`.
+fn parse_version(body: &str) -> &str {
+    let version = body
         .split_once("from ")
         .and_then(|(_, rest)| rest.split(':').next());
-    said.filter(|said| said.len() < 8).unwrap_or("another")
+    version
+        .filter(|version| version.len() < 8)
+        .unwrap_or("another")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -179,27 +185,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_counted_by_version_and_the_old_are_forgotten() {
-        let mut score = Score::default();
-        score.count(Some("v1".to_owned()));
-        score.count(None);
-        score.count(Some("v1".to_owned()));
-        score.count(Some("v2".to_owned()));
-        assert_eq!((score.total, score.failed), (4, 1));
+    fn responses_are_counted_by_version_over_the_last_seconds() {
+        let mut statistics = Statistics::default();
+        statistics.count(Some("v1".to_owned()));
+        statistics.count(None);
+        statistics.count(Some("v1".to_owned()));
+        statistics.count(Some("v2".to_owned()));
+        assert_eq!((statistics.total, statistics.failed), (4, 1));
         assert_eq!(
-            score.shares(),
+            statistics.shares(),
             [("v1".to_owned(), 67), ("v2".to_owned(), 33)]
         );
-        for _ in 0..WINDOW {
-            score.tick();
+        for _ in 0..WINDOW_SECONDS {
+            statistics.next_second();
         }
-        score.count(Some("v2".to_owned()));
-        assert_eq!(score.shares(), [("v2".to_owned(), 100)]);
+        statistics.count(Some("v2".to_owned()));
+        assert_eq!(statistics.shares(), [("v2".to_owned(), 100)]);
     }
 
     #[test]
-    fn the_version_is_read_from_the_answer() {
-        assert_eq!(version("hello from v2: /\n"), "v2");
-        assert_eq!(version("something else"), "another");
+    fn the_version_is_parsed_from_the_response() {
+        assert_eq!(parse_version("hello from v2: /\n"), "v2");
+        assert_eq!(parse_version("something else"), "another");
     }
 }

@@ -1,200 +1,201 @@
-//! The events of a deployment, from the first to the last, each once and in order,
-//! whatever becomes of the connection.
+//! Delivers the events of a deployment, each once and in order, across reconnects.
 
 use std::future::Future;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use hotswap_common::Backoff;
 use hotswap_core::{DeploymentId, EventBody};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::{Break, Client, Error, Recorded, Told};
+use crate::client::{Client, Error, Interruption, RecordedEvent, StreamItem};
 
-/// The engine gives a sign of life every 15 seconds at least: by then two have been
-/// missed, and a third is late.
-const SILENCE: Duration = Duration::from_secs(45);
+/// A longer silence counts as an interruption. The engine sends a keep-alive every 15
+/// seconds: by then two are missing and the third is late.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The longest pause: an engine that has come back is heard soon.
-const LONGEST: Duration = Duration::from_secs(3);
+/// The delays between attempts to reconnect; jitter adds up to as much again. Short, so that
+/// an engine that is back is noticed soon.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_millis(1500);
 
-/// What a follower hears.
+/// What a follower delivers.
 #[derive(Debug)]
-pub enum News {
+pub enum FollowUpdate {
     /// The next events.
-    Events(Vec<Recorded>),
-    /// All events have been told, for now: those that follow happen from here on, until
-    /// there is a cut.
+    Events(Vec<RecordedEvent>),
+    /// All past events are delivered. Until the next interruption, events that follow have
+    /// just happened.
     UpToDate,
-    /// The engine cannot be heard, and is asked again; this is why.
-    Cut(Error),
-    /// The engine would not, and asking again does not help. Nothing follows.
-    Refused(Error),
+    /// The connection failed for this reason. The follower reconnects.
+    Disconnected(Error),
+    /// The engine rejected the request, and a retry would not help. Nothing follows.
+    Rejected(Error),
 }
 
-/// Follows one deployment until it has ended; dropping it ends that.
+/// Follows one deployment until it ends. Dropping the follower stops it.
 pub struct Follower {
-    news: mpsc::Receiver<News>,
+    updates: mpsc::Receiver<FollowUpdate>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Follower {
-    /// Begins with the first event. Must be called within a runtime.
+    /// Starts at the first event. Must be called within a runtime.
     pub fn new(client: Client, id: DeploymentId) -> Self {
-        Self::with(client, id, || tokio::time::sleep(SILENCE))
+        Self::with_silence_timer(client, id, || tokio::time::sleep(SILENCE_TIMEOUT))
     }
 
-    /// With another measure of silence: what it returns is over once that is too long.
-    fn with<F, S>(client: Client, id: DeploymentId, silence: F) -> Self
+    /// Starts with another timer: each future that it returns completes when a silence has
+    /// lasted too long.
+    fn with_silence_timer<F, S>(client: Client, id: DeploymentId, silence_timer: F) -> Self
     where
         F: Fn() -> S + Send + Sync + 'static,
         S: Future<Output = ()> + Send,
     {
-        let (tell, news) = mpsc::channel(4);
-        let mut line = Line {
+        let (sender, updates) = mpsc::channel(4);
+        let mut task = FollowTask {
             client,
             id,
-            tell,
-            silence,
-            place: Place::default(),
-            pauses: pauses(),
+            updates: sender,
+            silence_timer,
+            cursor: EventCursor::default(),
+            backoff: Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY),
         };
-        let task = tokio::spawn(async move { line.follow().await });
+        let task = tokio::spawn(async move { task.run().await });
         Self {
-            news,
+            updates,
             _task: AbortOnDropHandle::new(task),
         }
     }
 
-    /// What comes next; nothing after the last event. Safe to cancel.
-    pub async fn next(&mut self) -> Option<News> {
-        self.news.recv().await
+    /// The next update; `None` after the last event. Cancel safe.
+    pub async fn next(&mut self) -> Option<FollowUpdate> {
+        self.updates.recv().await
     }
 }
 
-/// The way from the engine to whoever listens.
-struct Line<F> {
+/// The task behind a [`Follower`].
+struct FollowTask<F> {
     client: Client,
     id: DeploymentId,
-    tell: mpsc::Sender<News>,
-    silence: F,
-    place: Place,
-    pauses: Pauses,
+    updates: mpsc::Sender<FollowUpdate>,
+    silence_timer: F,
+    cursor: EventCursor,
+    backoff: Backoff,
 }
 
-impl<F, S> Line<F>
+impl<F, S> FollowTask<F>
 where
     F: Fn() -> S + Send + Sync,
     S: Future<Output = ()> + Send,
 {
-    async fn follow(&mut self) {
-        while let Err(error) = self.connect().await {
-            let again = error.may_pass();
-            let news = if again { News::Cut } else { News::Refused };
-            if self.tell.send(news(error)).await.is_err() || !again {
+    async fn run(&mut self) {
+        while let Err(error) = self.follow_connection().await {
+            let retry = error.is_transient();
+            let update = if retry {
+                FollowUpdate::Disconnected(error)
+            } else {
+                FollowUpdate::Rejected(error)
+            };
+            if self.updates.send(update).await.is_err() || !retry {
                 return;
             }
-            tokio::time::sleep(self.pauses.next().unwrap_or(LONGEST)).await;
+            self.backoff.wait().await;
         }
     }
 
-    /// Tells on what comes over one connection. No error where all has been told, or nobody
-    /// listens.
-    async fn connect(&mut self) -> Result<(), Error> {
-        let last = self.place.last.as_deref();
-        let Some(mut stream) = self.hear(self.client.stream(self.id, last)).await? else {
-            return Err(self.place.lost(&self.client));
+    /// Forwards what comes over one connection. Returns without an error after the last
+    /// event, and when the follower is dropped.
+    async fn follow_connection(&mut self) -> Result<(), Error> {
+        let last_id = self.cursor.last_id.as_deref();
+        let stream = self.client.stream(self.id, last_id);
+        let Some(mut stream) = self.unless_silent(stream).await? else {
+            return Err(self.cursor.start_over(&self.client));
         };
         loop {
-            let told = self.hear(stream.next()).await?;
-            let mut news = Vec::new();
-            let ended = self.place.take(told, &mut news, &self.client);
-            if !news.is_empty() {
-                self.pauses = pauses();
+            let items = self.unless_silent(stream.next()).await?;
+            let mut updates = Vec::new();
+            let has_ended = self.cursor.advance(items, &mut updates, &self.client);
+            if !updates.is_empty() {
+                self.backoff.reset();
             }
-            for news in news {
-                if self.tell.send(news).await.is_err() {
+            for update in updates {
+                if self.updates.send(update).await.is_err() {
                     return Ok(());
                 }
             }
-            if ended? {
+            if has_ended? {
                 return Ok(());
             }
         }
     }
 
-    /// What comes, where it does before the silence is too long.
-    async fn hear<T>(&self, coming: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// The result of `response`, unless the silence timer ends first.
+    async fn unless_silent<T>(
+        &self,
+        response: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         tokio::select! {
             biased;
-            heard = coming => heard,
-            () = (self.silence)() => Err(self.client.broke(Break::Silent)),
+            result = response => result,
+            () = (self.silence_timer)() => {
+                Err(self.client.stream_interrupted(Interruption::Silent))
+            }
         }
     }
 }
 
-/// How far a deployment has been told.
+/// How far the events of a deployment have been delivered.
 #[derive(Default)]
-struct Place {
+struct EventCursor {
     /// The number of the next event.
-    next: u64,
-    /// What the engine called the one before.
-    last: Option<String>,
+    next_seq: u64,
+    /// The stream's id of the event before.
+    last_id: Option<String>,
 }
 
-impl Place {
-    /// Takes in what was told, makes news of it, and says whether that was all there will
-    /// ever be. Where there is an error, the news are what came before it.
-    fn take(
+impl EventCursor {
+    /// Turns the items of a stream into updates. Returns whether the last event was among
+    /// them. On an error, `updates` holds what came before it.
+    fn advance(
         &mut self,
-        told: Vec<Result<Told, Error>>,
-        news: &mut Vec<News>,
+        items: Vec<Result<StreamItem, Error>>,
+        updates: &mut Vec<FollowUpdate>,
         client: &Client,
     ) -> Result<bool, Error> {
-        for told in told {
-            match told? {
-                // What is told twice is passed on once.
-                Told::Event(recorded, _) if recorded.event.seq < self.next => {}
-                Told::Event(recorded, _) if recorded.event.seq > self.next => {
-                    return Err(client.broke(Break::Gap(self.next)));
+        for item in items {
+            match item? {
+                // A repeated event is delivered once.
+                StreamItem::Event(recorded, _) if recorded.event.seq < self.next_seq => {}
+                StreamItem::Event(recorded, _) if recorded.event.seq > self.next_seq => {
+                    return Err(client.stream_interrupted(Interruption::Gap(self.next_seq)));
                 }
-                Told::Event(recorded, id) => {
-                    self.next += 1;
-                    self.last = id;
-                    let ended = matches!(recorded.event.body, EventBody::Ended { .. });
-                    match news.last_mut() {
-                        Some(News::Events(events)) => events.push(*recorded),
-                        _ => news.push(News::Events(vec![*recorded])),
+                StreamItem::Event(recorded, id) => {
+                    self.next_seq += 1;
+                    self.last_id = id;
+                    let has_ended = matches!(recorded.event.body, EventBody::Ended { .. });
+                    match updates.last_mut() {
+                        Some(FollowUpdate::Events(events)) => events.push(*recorded),
+                        _ => updates.push(FollowUpdate::Events(vec![*recorded])),
                     }
-                    if ended {
+                    if has_ended {
                         return Ok(true);
                     }
                 }
-                Told::Live => news.push(News::UpToDate),
-                Told::End => return Err(self.lost(client)),
+                StreamItem::Live => updates.push(FollowUpdate::UpToDate),
+                StreamItem::End => return Err(self.start_over(client)),
             }
         }
         Ok(false)
     }
 
-    /// The engine says that this was all, and yet the last event was not told: what it is
-    /// asked with does not say how far it got. It is asked for everything.
-    fn lost(&mut self, client: &Client) -> Error {
-        self.last = None;
-        client.broke(Break::Gap(self.next))
+    /// Forgets the stream's id. Called when the engine says that nothing follows, although
+    /// the last event is missing: the id does not tell the engine how far we are, so the next
+    /// connection asks for all events.
+    fn start_over(&mut self, client: &Client) -> Error {
+        self.last_id = None;
+        client.stream_interrupted(Interruption::Gap(self.next_seq))
     }
-}
-
-type Pauses = <ExponentialBuilder as BackoffBuilder>::Backoff;
-
-/// Each is up to as long again, by chance: not all who were cut off come back at once.
-fn pauses() -> Pauses {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(LONGEST / 2)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 #[cfg(test)]

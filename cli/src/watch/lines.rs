@@ -1,60 +1,60 @@
-//! A deployment as plain lines: for logs, pipes and whoever reads one thing at a time.
+//! Events as plain lines, for logs and pipes.
 
 use std::time::Duration;
 
-use hotswap_core::{Answer, Call, Event, EventBody, Level, NodeFailure, Outcome, Verdict};
+use hotswap_core::{Answer, Call, Event, EventBody, Level, NodeFailure, NodeId, Outcome, Verdict};
 
-use super::story::Story;
-use super::words;
+use super::state::WatchState;
+use crate::format;
 
-/// What there is to say of an event, given the story before it. Each line begins with
-/// the time; most events have one line, some none.
-pub fn of(before: Option<&Story>, event: &Event) -> Vec<String> {
-    let time = words::clock(event.at);
-    let said = say(before, event);
-    said.iter()
-        .map(|line| format!("{time}  {}", words::clean(line)))
+/// The lines for an event, given the state before it. Each begins with the time. Most events
+/// have one line, some none.
+pub fn describe(before: Option<&WatchState>, event: &Event) -> Vec<String> {
+    let time = format::time_of_day(event.at);
+    describe_body(before, event)
+        .iter()
+        .map(|line| format!("{time}  {}", format::sanitize(line)))
         .collect()
 }
 
-fn say(before: Option<&Story>, event: &Event) -> Vec<String> {
+fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
     let one = |line: String| vec![line];
     match &event.body {
         EventBody::Requested(header) => {
             let (module, environment) = (&header.module, &header.environment);
             let (strategy, email) = (&header.strategy.name, &header.requester.email);
             let mut lines = one(format!(
-                "{module} → {environment} by {strategy}, asked for by {email}"
+                "{module} → {environment} by {strategy}, requested by {email}"
             ));
             lines.push(format!("deployment {}", header.id));
             lines.extend(
                 header
                     .rollback_of
-                    .map(|id| format!("undoes deployment {id}")),
+                    .map(|id| format!("rolls back deployment {id}")),
             );
             lines
         }
-        EventBody::Gated { prompt, due } => one(ask(prompt, Some(&words::clock(*due)))),
+        EventBody::Gated { prompt, due } => one(question(prompt, Some(&format::time_of_day(*due)))),
         EventBody::Planned { nodes } => {
-            let names = words::names(nodes.iter().map(|node| &node.id));
+            let names = format::node_names(nodes.iter().map(|node| &node.id));
             one(format!(
                 "planned {}: {names}",
-                words::count(nodes.len(), "node")
+                format::count(nodes.len(), "node")
             ))
         }
         EventBody::Called { request, due, .. } => {
-            let due = due.map(words::clock);
-            called(request, due.as_deref()).into_iter().collect()
+            let due = due.map(format::time_of_day);
+            describe_call(request, due.as_deref()).into_iter().collect()
         }
         EventBody::Answered { answer, .. } => before
-            .and_then(|story| story.open.as_ref())
-            .map_or_else(Vec::new, |call| answered(call, answer)),
+            .and_then(|state| state.open_call.as_ref())
+            .map_or_else(Vec::new, |call| describe_answer(call, answer)),
         EventBody::Decided { decision } => {
             let comment = decision.comment.as_ref();
             let comment = comment.map_or_else(String::new, |comment| format!(": {comment}"));
             one(match (decision.approved, decision.by.as_str()) {
                 (true, by) => format!("✔ approved by {by}{comment}"),
-                (false, "") => format!("✘ nobody decided in time{comment}"),
+                (false, "") => format!("✘ no decision in time{comment}"),
                 (false, by) => format!("✘ rejected by {by}{comment}"),
             })
         }
@@ -64,16 +64,16 @@ fn say(before: Option<&Story>, event: &Event) -> Vec<String> {
             let reason = reason
                 .as_ref()
                 .map_or_else(String::new, |reason| format!(": {reason}"));
-            one(format!("abort asked for by {by}{reason}"))
+            one(format!("abort requested by {by}{reason}"))
         }
-        EventBody::Settling => one("the version before is let go".to_owned()),
+        EventBody::Settling => one("removing the previous version".to_owned()),
         EventBody::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
-        EventBody::Ended { outcome, failures } => ended(before, event, *outcome, failures),
+        EventBody::Ended { outcome, failures } => describe_end(before, event, *outcome, failures),
     }
 }
 
-fn called(request: &Call, due: Option<&str>) -> Option<String> {
-    let span = |millis: &u64| words::span(Duration::from_millis(*millis));
+fn describe_call(request: &Call, due: Option<&str>) -> Option<String> {
+    let span = |millis: &u64| format::duration(Duration::from_millis(*millis));
     Some(match request {
         Call::Progress { stage, percent } => format!("▶ stage {stage} ({percent} %)"),
         Call::Log { level, message } => match level {
@@ -88,7 +88,7 @@ fn called(request: &Call, due: Option<&str>) -> Option<String> {
             baseline,
             ..
         } => {
-            let (window, new) = (span(window), words::names(canary));
+            let (window, new) = (span(window), format::node_names(canary));
             if baseline.is_empty() {
                 format!("watching {new} for {window}")
             } else if canary == baseline {
@@ -96,61 +96,66 @@ fn called(request: &Call, due: Option<&str>) -> Option<String> {
             } else {
                 format!(
                     "watching {new} against {} for {window}",
-                    words::names(baseline)
+                    format::node_names(baseline)
                 )
             }
         }
         Call::Sleep { span: millis } => format!("waiting {}", span(millis)),
-        Call::Approval { prompt, .. } => ask(prompt, due),
-        // These are told of when they are done; reads are nothing to tell of.
-        Call::Stage { .. } | Call::Shift { .. } | Call::Promote { .. } | Call::Revert { .. } => {
-            return None;
-        }
-        Call::Probe { .. } | Call::Nodes | Call::Now => return None,
+        Call::Approval { prompt, .. } => question(prompt, due),
+        // Their answers have lines. Reads have none.
+        Call::Stage { .. }
+        | Call::Shift { .. }
+        | Call::Promote { .. }
+        | Call::Revert { .. }
+        | Call::Probe { .. }
+        | Call::Nodes
+        | Call::Now => return None,
     })
 }
 
-fn answered(call: &Call, answer: &Answer) -> Vec<String> {
+fn describe_answer(call: &Call, answer: &Answer) -> Vec<String> {
     match answer {
         Answer::Nodewise(failures) => {
-            let failed =
-                |id: &hotswap_core::NodeId| failures.iter().any(|failure| failure.node == *id);
-            let good: Vec<_> = call.named_nodes().filter(|id| !failed(id)).collect();
-            let done = match call {
+            let has_failed = |id: &NodeId| failures.iter().any(|failure| failure.node == *id);
+            let succeeded: Vec<_> = call.named_nodes().filter(|id| !has_failed(id)).collect();
+            let result = match call {
                 Call::Stage { .. } => "staged".to_owned(),
                 Call::Shift { percent, .. } => {
                     format!("{percent} % of requests to the new version")
                 }
                 Call::Promote { .. } => "switched".to_owned(),
-                Call::Revert { .. } => "put back".to_owned(),
+                Call::Revert { .. } => "reverted".to_owned(),
                 Call::Probe { request, .. } => format!("{} answers as expected", request.path),
                 other => other.name().to_owned(),
             };
             let mut lines = Vec::new();
-            if !good.is_empty() {
-                lines.push(format!("✔ {done}: {}", words::names(good)));
+            if !succeeded.is_empty() {
+                lines.push(format!("✔ {result}: {}", format::node_names(succeeded)));
             }
             lines.extend(failures.iter().map(failure));
             lines
         }
-        Answer::Verdict(Verdict { findings, .. }) => findings.iter().map(words::finding).collect(),
+        Answer::Verdict(Verdict { findings, .. }) => findings.iter().map(format::finding).collect(),
         Answer::Decision(decision) if !decision.approved && decision.by.is_empty() => {
-            vec!["✘ nobody decided in time".to_owned()]
+            vec!["✘ no decision in time".to_owned()]
         }
-        // The decision was an event of its own; a wait that is over says so by what follows.
+        // A decision has an event of its own, and the next event shows that a wait is over.
         Answer::Decision(_) | Answer::Done | Answer::Nodes(_) | Answer::Time(_) => Vec::new(),
     }
 }
 
-fn ended(
-    before: Option<&Story>,
+fn describe_end(
+    before: Option<&WatchState>,
     event: &Event,
     outcome: Outcome,
     failures: &[NodeFailure],
 ) -> Vec<String> {
-    let state = before.map(|story| &story.state);
+    let state = before.map(|state| &state.deployment);
     let after = state.map_or_else(String::new, |state| {
-        format!(" after {}", words::span(event.at.since(state.created_at)))
+        format!(
+            " after {}",
+            format::duration(event.at.since(state.created_at))
+        )
     });
     let cause = state.and_then(|state| state.cause.as_ref());
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
@@ -167,7 +172,7 @@ fn failure(failure: &NodeFailure) -> String {
     format!("✘ {}: {}", failure.node, failure.error)
 }
 
-fn ask(prompt: &str, due: Option<&str>) -> String {
+fn question(prompt: &str, due: Option<&str>) -> String {
     let due = due.map_or_else(String::new, |due| format!(" (until {due})"));
     format!("? approval needed: {prompt}{due}")
 }

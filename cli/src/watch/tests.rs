@@ -1,42 +1,49 @@
-use super::tree::{Frame, Link};
-use super::*;
+use std::time::Duration;
 
-fn told(bodies: &[(u64, serde_json::Value)]) -> (Story, Vec<String>) {
-    let mut story: Option<Story> = None;
-    let mut said = Vec::new();
-    for event in samples::journal(bodies) {
-        said.extend(lines::of(story.as_ref(), &event));
-        match &mut story {
-            None => story = Some(Story::begin(&event).unwrap()),
-            Some(story) => story.take(&event).unwrap(),
+use hotswap_core::Status;
+
+use super::tree::{Connection, Frame};
+use super::*;
+use crate::client::RecordedEvent;
+
+/// The state after these events, and the lines that describe them.
+fn play(bodies: &[(u64, serde_json::Value)]) -> (WatchState, Vec<String>) {
+    let mut state: Option<WatchState> = None;
+    let mut described = Vec::new();
+    for event in sample_journals::journal(bodies) {
+        described.extend(lines::describe(state.as_ref(), &event));
+        match &mut state {
+            None => state = Some(WatchState::begin(&event).unwrap()),
+            Some(state) => state.apply(&event).unwrap(),
         }
     }
-    (story.unwrap(), said)
+    (state.unwrap(), described)
 }
 
 fn frame(millis: u64) -> Frame {
     Frame {
-        now: samples::at(millis),
-        link: Link::Live,
+        now: sample_journals::at(millis),
+        connection: Connection::Live,
         colours: false,
         rows: 40,
+        columns: 100,
     }
 }
 
-fn drawn(story: &Story, frame: &Frame) -> String {
-    tree::picture(story, frame)
+fn draw(state: &WatchState, frame: &Frame) -> String {
+    tree::render(state, frame)
         .iter()
         .map(|line| format!("{}\n", line.trim_end()))
         .collect()
 }
 
 #[test]
-fn lines_tell_a_rollback_with_its_reason() {
-    let (_, said) = told(&samples::rolled_back());
+fn lines_describe_a_rollback_with_its_reason() {
+    let (_, lines) = play(&sample_journals::rolled_back());
     assert_eq!(
-        said.join("\n"),
+        lines.join("\n"),
         "\
-16:02:00Z  hello 2.0.0 → production by canary, asked for by ada@example.org
+16:02:00Z  hello 2.0.0 → production by canary, requested by ada@example.org
 16:02:00Z  deployment 01890a5d-ac96-774b-bcce-b302099a8057
 16:02:00Z  planned 4 nodes: prod-1 prod-2 prod-3 prod-4
 16:02:00Z  ▶ stage canary 10 % (0 %)
@@ -51,12 +58,12 @@ fn lines_tell_a_rollback_with_its_reason() {
 }
 
 #[test]
-fn lines_tell_which_node_did_not_do_as_asked() {
-    let mut bodies = samples::soaking();
+fn lines_and_tree_name_the_node_that_failed() {
+    let mut bodies = sample_journals::soaking();
     bodies.truncate(3);
     bodies.push((
         30,
-        samples::called(
+        sample_journals::called(
             1,
             serde_json::json!(
         {"call": "stage", "arguments": {"nodes": ["prod-1", "prod-2"]}}),
@@ -64,33 +71,43 @@ fn lines_tell_which_node_did_not_do_as_asked() {
     ));
     bodies.push((
         90,
-        samples::answered(
+        sample_journals::answered(
             1,
             serde_json::json!({"answer": "nodewise", "value":
         [{"node": "prod-2", "error": {"kind": "unreachable", "reason": "no answer in 5s"}}]}),
         ),
     ));
-    let (story, said) = told(&bodies);
+    let (state, lines) = play(&bodies);
     assert_eq!(
-        said[said.len() - 2..],
+        lines[lines.len() - 2..],
         [
             "16:02:00Z  ✔ staged: prod-1",
             "16:02:00Z  ✘ prod-2: unreachable: no answer in 5s"
         ]
     );
-    let picture = drawn(&story, &frame(100));
+    let picture = draw(&state, &frame(100));
     assert!(picture.contains("✘ prod-2  failed"), "{picture}");
     assert!(
         picture.contains("unreachable: no answer in 5s"),
         "{picture}"
     );
+    let narrow = Frame {
+        columns: 64,
+        ..frame(100)
+    };
+    let picture = draw(&state, &narrow);
+    let expected = "\
+   ├─ ✘ prod-2  failed              1.0.0  a  unreachable: no
+   │                                answer in 5s
+";
+    assert!(picture.contains(expected), "{picture}");
 }
 
 #[test]
-fn the_tree_shows_waves_and_what_is_waited_for() {
-    let (story, _) = told(&samples::soaking());
+fn the_tree_shows_stages_and_the_current_wait() {
+    let (state, _) = play(&sample_journals::soaking());
     assert_eq!(
-        drawn(&story, &frame(4000)),
+        draw(&state, &frame(4000)),
         "\
 hello 2.0.0 → production   ▶ running
 strategy canary 0.1.0 · stage 1: canary 10 %
@@ -109,9 +126,9 @@ live, last event 3s ago · 01890a5d-ac96-774b-bcce-b302099a8057
 
 #[test]
 fn the_tree_ends_with_the_reason() {
-    let (story, _) = told(&samples::rolled_back());
+    let (state, _) = play(&sample_journals::rolled_back());
     assert_eq!(
-        drawn(&story, &frame(7000)),
+        draw(&state, &frame(7000)),
         "\
 hello 2.0.0 → production   ✘ rolled back
 strategy canary 0.1.0 · stage 1: canary 10 %
@@ -119,13 +136,13 @@ strategy canary 0.1.0 · stage 1: canary 10 %
 01890a5d-ac96-774b-bcce-b302099a8057
 
 ├─ ✘ canary 10 %  5s
-│  └─ ↩ prod-1  put back            1.0.0  a
-└─ ○ not touched
+│  └─ ↩ prod-1  reverted            1.0.0  a
+└─ ○ not changed
    ├─ ○ prod-2  pending             1.0.0  a
    ├─ ○ prod-3  pending             1.0.0  a
    └─ ○ prod-4  pending             1.0.0  a
 
-checks of the last watch
+checks of the last soak
   ✘ fail: error-rate: 9.8 % of 102 requests failed, against 0 % of 305
   ✔ pass: latency-p95: 3 ms against 3 ms
 
@@ -137,13 +154,73 @@ checks of the last watch
 }
 
 #[test]
-fn a_question_cannot_be_overlooked_and_orders_nothing() {
-    let (story, said) = told(&samples::asking());
+fn a_narrow_tree_wraps_between_words() {
+    let (state, _) = play(&sample_journals::rolled_back());
+    let narrow = Frame {
+        columns: 44,
+        ..frame(7000)
+    };
     assert_eq!(
-        said.last().unwrap(),
+        draw(&state, &narrow),
+        "\
+hello 2.0.0 → production   ✘ rolled back
+strategy canary 0.1.0 · stage 1: canary 10 %
+[░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░]   0 %
+01890a5d-ac96-774b-bcce-b302099a8057
+
+├─ ✘ canary 10 %  5s
+│  └─ ↩ prod-1  reverted
+│         1.0.0  a
+└─ ○ not changed
+   ├─ ○ prod-2  pending
+   │      1.0.0  a
+   ├─ ○ prod-3  pending
+   │      1.0.0  a
+   └─ ○ prod-4  pending
+          1.0.0  a
+
+checks of the last soak
+  ✘ fail: error-rate: 9.8 % of 102 requests
+    failed, against 0 % of 305
+  ✔ pass: latency-p95: 3 ms against 3 ms
+
+✘ because check error-rate failed: 9.8 % of
+  102 requests failed, against 0 % of 305
+
+✘ rolled back after 6s
+"
+    );
+}
+
+#[test]
+fn no_line_of_the_tree_is_wider_than_the_terminal() {
+    for bodies in [
+        sample_journals::soaking(),
+        sample_journals::rolled_back(),
+        sample_journals::awaiting_approval(),
+    ] {
+        let (state, _) = play(&bodies);
+        // A command to copy holds an id of 36 columns, and stays on one line.
+        for columns in 54..120 {
+            let frame = Frame {
+                columns,
+                ..frame(7000)
+            };
+            for line in tree::render(&state, &frame) {
+                assert!(console::measure_text_width(&line) <= columns, "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_question_is_prominent_and_cannot_control_the_terminal() {
+    let (state, lines) = play(&sample_journals::awaiting_approval());
+    assert_eq!(
+        lines.last().unwrap(),
         "16:02:00Z  ? approval needed: switch 4 nodes to hello 2.0.0?\u{fffd}[2J (until 17:02:00Z)"
     );
-    let picture = drawn(&story, &frame(1000));
+    let picture = draw(&state, &frame(1000));
     let question = "\n? YOUR DECISION: switch 4 nodes to hello 2.0.0?\u{fffd}[2J (until 17:02:00Z)\n  \
         hotswap approve 01890a5d-ac96-774b-bcce-b302099a8057\n";
     assert!(picture.contains(question), "{picture}");
@@ -154,13 +231,13 @@ fn a_question_cannot_be_overlooked_and_orders_nothing() {
 }
 
 #[test]
-fn a_cut_line_is_said_so() {
-    let (story, _) = told(&samples::soaking());
-    let cut = Frame {
-        link: Link::Reconnecting("no engine answers".to_owned()),
+fn a_failed_connection_is_shown_with_its_reason() {
+    let (state, _) = play(&sample_journals::soaking());
+    let disconnected = Frame {
+        connection: Connection::Reconnecting("no engine answers".to_owned()),
         ..frame(61_000)
     };
-    let picture = drawn(&story, &cut);
+    let picture = draw(&state, &disconnected);
     assert!(
         picture.contains("! reconnecting, last event 1m ago: no engine answers"),
         "{picture}"
@@ -169,22 +246,22 @@ fn a_cut_line_is_said_so() {
 
 #[test]
 fn a_large_fleet_fits_the_screen_and_is_counted() {
-    let mut bodies = samples::soaking();
+    let mut bodies = sample_journals::soaking();
     let node = |id: u32| serde_json::json!({"id": format!("n{id:03}"), "health": "passing"});
     let nodes: Vec<_> = (0..500).map(node).collect();
     bodies[1].1 = serde_json::json!({"type": "planned", "data": {"nodes": nodes}});
     bodies.truncate(3);
-    let (story, _) = told(&bodies);
+    let (state, _) = play(&bodies);
     let small = Frame {
         rows: 24,
         ..frame(1000)
     };
-    let picture = tree::picture(&story, &small);
+    let picture = tree::render(&state, &small);
     assert!(picture.len() <= 24, "{}", picture.len());
     let rest = picture.last().unwrap();
     assert!(rest.contains('…') && rest.ends_with("more"), "{rest}");
-    let whole = tree::picture(
-        &story,
+    let whole = tree::render(
+        &state,
         &Frame {
             rows: usize::MAX,
             ..frame(1000)
@@ -195,10 +272,10 @@ fn a_large_fleet_fits_the_screen_and_is_counted() {
 
 #[test]
 fn colours_add_nothing_but_colours() {
-    let (story, _) = told(&samples::rolled_back());
-    let plain = tree::picture(&story, &frame(7000));
-    let coloured = tree::picture(
-        &story,
+    let (state, _) = play(&sample_journals::rolled_back());
+    let plain = tree::render(&state, &frame(7000));
+    let coloured = tree::render(
+        &state,
         &Frame {
             colours: true,
             ..frame(7000)
@@ -213,67 +290,66 @@ fn colours_add_nothing_but_colours() {
 }
 
 #[test]
-fn a_timeout_says_what_is_not_ready_and_that_it_goes_on() {
-    let (story, _) = told(&samples::soaking());
-    let id = story.state.header.id;
+fn a_timeout_names_the_nodes_that_are_not_updated() {
+    let (state, _) = play(&sample_journals::soaking());
+    let id = state.deployment.header.id;
     let patience = Patience {
         timeout: Some(Duration::from_secs(60)),
         through_approval: false,
     };
     assert_eq!(
-        farewell(Exit::Timeout, id, Some(&story), patience),
+        closing::messages(Exit::Timeout, id, Some(&state), patience),
         [
-            "not ended after 1m; the deployment goes on: running, stage canary 10 %, not updated: \
-             prod-2 prod-3 prod-4"
+            "not ended after 1m; the deployment continues: running, stage canary 10 %, not \
+             updated: prod-2 prod-3 prod-4"
                 .to_owned(),
             format!("  next: hotswap watch {id}, or hotswap abort {id}"),
         ]
     );
-    let interrupted = farewell(Exit::Interrupted, id, Some(&story), patience);
-    assert!(interrupted[0].contains("goes on"), "{interrupted:?}");
-    assert!(farewell(Exit::Success, id, Some(&story), patience).is_empty());
+    let interrupted = closing::messages(Exit::Interrupted, id, Some(&state), patience);
+    assert!(interrupted[0].contains("continues"), "{interrupted:?}");
+    assert!(closing::messages(Exit::Success, id, Some(&state), patience).is_empty());
 }
 
 #[test]
-fn a_question_ends_the_watching_only_while_it_is_open() {
+fn a_question_ends_watching_only_while_it_is_open() {
     let decided = serde_json::json!({"type": "decided", "data": {"decision":
         {"approved": true, "by": "ada"}}});
     let gated = serde_json::json!({"type": "gated", "data":
-        {"prompt": "go on?", "due": samples::at(60_000)}});
+        {"prompt": "go on?", "due": sample_journals::at(60_000)}});
     let bodies = [
-        (0, samples::requested()),
-        (1, gated.clone()),
-        (2, decided.clone()),
-        (3, samples::planned()),
+        (0, sample_journals::requested()),
+        (1, gated),
+        (2, decided),
+        (3, sample_journals::planned()),
     ];
-    let records = samples::journal(&bodies).into_iter().map(|event| {
+    let mut events = sample_journals::journal(&bodies).into_iter().map(|event| {
         let json = serde_json::to_value(&event).unwrap();
-        Recorded { json, event }
+        vec![RecordedEvent { json, event }]
     });
-    let mut records = records.map(|recorded| vec![recorded]);
-    let mut watched = Watched::default();
-    let mut take = |watched: &mut Watched| {
-        let events = records.next().unwrap();
-        watched.take(&events, &View::Nothing).unwrap();
+    let mut session = Session::default();
+    let mut apply_next = |session: &mut Session| {
+        let events = events.next().unwrap();
+        session.apply(&events, &View::Nothing).unwrap();
     };
-    take(&mut watched);
-    assert_eq!(watched.exit(false), None);
-    // What was asked long ago may have been answered since.
-    take(&mut watched);
-    assert_eq!(watched.status(), Some(Status::AwaitingApproval));
-    assert_eq!(watched.exit(false), None);
-    watched.live = true;
-    assert_eq!(watched.exit(false), Some(Exit::AwaitingApproval));
-    assert_eq!(watched.exit(true), None, "who stays is not sent away");
-    watched.lost("gone", true);
+    apply_next(&mut session);
+    assert_eq!(session.exit(false), None);
+    // A question of the past may be answered by a later event.
+    apply_next(&mut session);
+    assert_eq!(session.status(), Some(Status::AwaitingApproval));
+    assert_eq!(session.exit(false), None);
+    session.live = true;
+    assert_eq!(session.exit(false), Some(Exit::AwaitingApproval));
     assert_eq!(
-        watched.exit(false),
+        session.exit(true),
         None,
-        "it may have been answered meanwhile"
+        "the watcher waits for the decision"
     );
-    take(&mut watched);
-    watched.live = true;
-    assert_eq!(watched.exit(false), None);
-    take(&mut watched);
-    assert_eq!(watched.status(), Some(Status::Running));
+    session.set_disconnected("gone", true);
+    assert_eq!(session.exit(false), None, "the answer may have been missed");
+    apply_next(&mut session);
+    session.live = true;
+    assert_eq!(session.exit(false), None);
+    apply_next(&mut session);
+    assert_eq!(session.status(), Some(Status::Running));
 }

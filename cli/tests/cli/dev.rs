@@ -1,19 +1,18 @@
-//! `hotswap dev` and the client beside it, as in the README: real processes, real
-//! traffic.
+//! `hotswap dev` and client commands, as in the README: real processes, real traffic.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
-use crate::support::{Dev, Said, hotswap, run, signal, wait_for};
+use crate::support::{Dev, Outcome, hotswap, run, signal, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Only what cannot depend on how busy the machine is.
+/// A check that does not depend on how busy the machine is.
 const CHECKS: &str = r#"checks=[{"metric":"error-rate","maxIncrease":0.5}]"#;
 
-/// The deployment that a command tells of.
-fn id(said: &Said) -> String {
-    said.out.lines().next().expect("an id").trim().to_owned()
+/// The deployment id that a command prints.
+fn id(outcome: &Outcome) -> String {
+    outcome.out.lines().next().expect("an id").trim().to_owned()
 }
 
 fn deploy<'a>(target: &'a str, environment: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
@@ -21,29 +20,29 @@ fn deploy<'a>(target: &'a str, environment: &'a str, rest: &[&'a str]) -> Vec<&'
 }
 
 #[test]
-fn a_good_version_goes_out_a_bad_one_comes_back_and_nothing_is_left_behind() {
+fn a_good_version_is_rolled_out_and_a_bad_one_rolled_back() {
     let mut dev = Dev::start(&["--rate", "240"]);
     assert_eq!(dev.ready["nodes"].as_array().map(Vec::len), Some(6));
     for environment in ["development", "production"] {
-        for answer in dev.answers(environment) {
-            assert!(answer.contains("hello from v1"), "{answer}");
+        for response in dev.responses(environment) {
+            assert!(response.contains("hello from v1"), "{response}");
         }
     }
 
     let canary = [
         "--strategy",
         "canary",
-        "--config",
+        "--set",
         "soak=2s",
-        "--config",
+        "--set",
         CHECKS,
         "--watch",
     ];
     let good = dev.run(&deploy("hello@2.0.0", "production", &canary));
     assert_eq!(good.code, Some(0), "{good:?}");
     assert!(good.out.contains("✔ succeeded after"), "{good:?}");
-    for answer in dev.answers("production") {
-        assert!(answer.contains("hello from v2"), "{answer}");
+    for response in dev.responses("production") {
+        assert!(response.contains("hello from v2"), "{response}");
     }
 
     let canary = [
@@ -72,18 +71,23 @@ fn a_good_version_goes_out_a_bad_one_comes_back_and_nothing_is_left_behind() {
         .as_str()
         .unwrap();
     assert!(message.contains("error-rate"), "{message}");
-    for answer in dev.answers("production") {
-        assert!(answer.contains("hello from v2"), "{answer}");
+    for response in dev.responses("production") {
+        assert!(response.contains("hello from v2"), "{response}");
     }
 
-    // What has ended is told again, whole, with the same exit code.
+    // Watching a deployment that has ended prints all of it, with the same exit code.
     let bad = events[0]["body"]["data"]["id"].as_str().unwrap();
-    let again = dev.run(&["watch", bad]);
+    let events = dev.run(&["deployment", "events", bad]);
+    assert!(events.out.contains(message), "{events:?}");
+    let last = dev.run(&["deployment", "events", bad, "--after", "1", "--json"]);
+    let first: Value = serde_json::from_str(last.out.lines().next().unwrap()).unwrap();
+    assert_eq!(first["seq"], 2);
+    let again = dev.run(&["deployment", "watch", bad]);
     assert_eq!(again.code, Some(3), "{again:?}");
     assert!(again.out.contains(message), "{again:?}");
-    let shown = dev.run(&["get", bad]);
+    let shown = dev.run(&["deployment", "get", bad]);
     assert!(
-        shown.out.contains("✘ rolled back") && shown.out.contains("put back"),
+        shown.out.contains("✘ rolled back") && shown.out.contains("reverted"),
         "{shown:?}"
     );
     let listed = dev.json(&["list", "-m", "hello", "-e", "production"]);
@@ -101,7 +105,7 @@ fn a_good_version_goes_out_a_bad_one_comes_back_and_nothing_is_left_behind() {
     );
 
     signal(&dev.child, Signal::INT);
-    assert!(dev.ended().success());
+    assert!(dev.wait().success());
     assert_eq!(dev.processes(), Vec::<std::path::PathBuf>::new());
     let gone = dev.run(&["--server", dev.ready["server"].as_str().unwrap(), "nodes"]);
     assert_eq!(gone.code, Some(1));
@@ -112,10 +116,10 @@ fn a_good_version_goes_out_a_bad_one_comes_back_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn people_decide_wait_give_up_and_come_back() {
+fn deployments_are_decided_waited_for_paused_and_aborted() {
     let dev = Dev::start(&["--rate", "0"]);
 
-    // A decision is asked for, and made.
+    // A deployment waits for a decision, and is approved.
     let asked = dev.run(&deploy(
         "hello@2.0.0",
         "development",
@@ -144,7 +148,7 @@ fn people_decide_wait_give_up_and_come_back() {
         "{watched:?}"
     );
 
-    // Time is up, and the deployment goes on; then it is paused, resumed, aborted.
+    // The time-out passes and the deployment continues. Then it is paused, resumed, aborted.
     let slow = [
         "--strategy",
         "canary",
@@ -175,10 +179,10 @@ fn people_decide_wait_give_up_and_come_back() {
             .any(|line| line.unwrap().contains("watching prod-1 against"))
     );
     signal(&watching, Signal::INT);
-    let interrupted: Said = watching.wait_with_output().unwrap().into();
+    let interrupted: Outcome = watching.wait_with_output().unwrap().into();
     assert_eq!(interrupted.code, Some(130), "{interrupted:?}");
     assert!(
-        interrupted.err.contains("the deployment goes on"),
+        interrupted.err.contains("the deployment continues"),
         "{interrupted:?}"
     );
 
@@ -198,14 +202,14 @@ fn people_decide_wait_give_up_and_come_back() {
     assert_eq!(aborted.code, Some(3), "{aborted:?}");
     assert!(aborted.out.contains("enough"), "{aborted:?}");
 
-    // Back to the version before.
+    // Back to the previous version.
     let back = dev.run(&["rollback", waiting, "--watch"]);
     assert_eq!(back.code, Some(0), "{back:?}");
-    for answer in dev.answers("development") {
-        assert!(answer.contains("hello from v1"), "{answer}");
+    for response in dev.responses("development") {
+        assert!(response.contains("hello from v1"), "{response}");
     }
 
-    // A strategy of one's own, and what is refused.
+    // A strategy of the user's own, and rejected requests.
     let halves = hotswap_guests::example_strategies()
         .iter()
         .find(|guest| guest.name == "halves")
@@ -213,18 +217,18 @@ fn people_decide_wait_give_up_and_come_back() {
     let file = dev.folder.path().join("halves.wasm");
     std::fs::write(&file, halves.component).unwrap();
     let file = file.display().to_string();
-    assert_eq!(dev.run(&["strategy", "push", &file]).code, Some(0));
+    assert_eq!(dev.run(&["strategy", "upload", &file]).code, Some(0));
     let listed = dev.run(&["strategy", "list"]);
     assert!(
         listed.out.contains("halves") && listed.out.contains("built in"),
         "{listed:?}"
     );
-    let shown = dev.run(&["strategy", "show", "canary"]);
+    let shown = dev.run(&["strategy", "get", "canary"]);
     assert!(
         shown.out.contains("soak") && shown.out.contains("default: \"15m\""),
         "{shown:?}"
     );
-    // Not the newest, which fails a tenth of its requests: the nodes are asked below.
+    // Not the newest version, which fails a tenth of its requests: requests follow below.
     let halves = dev.run(&deploy(
         "hello@2.0.0",
         "development",
@@ -245,7 +249,7 @@ fn people_decide_wait_give_up_and_come_back() {
         "{pushed:?}"
     );
 
-    // A node that is killed is started again, and runs what it ran.
+    // A killed node is started again, and runs the same version.
     let node = |nodes: Value| {
         nodes
             .as_array()
@@ -262,12 +266,12 @@ fn people_decide_wait_give_up_and_come_back() {
         (now["health"] == "passing" && now["dataUrl"] != before["dataUrl"]).then_some(())
     });
     assert!(
-        dev.answers("development")
+        dev.responses("development")
             .iter()
-            .all(|answer| answer.contains("hello"))
+            .all(|response| response.contains("hello"))
     );
 
-    // A signed token opens what its role does, and tells the journal whose it is.
+    // A signed token grants its role, and the journal records its subject.
     let viewer = dev.run(&["token", "--subject", "ada"]);
     assert_eq!(viewer.code, Some(0), "{viewer:?}");
     let viewer = ["--token", viewer.out.trim()];
@@ -295,11 +299,11 @@ fn people_decide_wait_give_up_and_come_back() {
 }
 
 #[test]
-fn killed_it_takes_its_nodes_along_and_starts_again_where_it_was() {
+fn after_a_kill_the_nodes_end_and_a_restart_continues() {
     let mut dev = Dev::start(&["--rate", "0"]);
     let out = dev.run(&deploy("hello@2.0.0", "development", &["--wait"]));
     assert_eq!(out.code, Some(0), "{out:?}");
-    // In the middle of a canary.
+    // The engine is killed in the middle of a canary.
     let canary = [
         "--strategy",
         "canary",
@@ -322,7 +326,7 @@ fn killed_it_takes_its_nodes_along_and_starts_again_where_it_was() {
     let mut events = String::new();
     seen.read_line(&mut events).unwrap();
     signal(&dev.child, Signal::KILL);
-    dev.ended();
+    dev.wait();
     wait_for("the nodes have ended", || {
         dev.processes().is_empty().then_some(())
     });
@@ -336,24 +340,24 @@ fn killed_it_takes_its_nodes_along_and_starts_again_where_it_was() {
         .unwrap()
         .to_owned();
     let dev = Dev::start_in(folder, &port, &["--rate", "0"]);
-    // Who watched has missed nothing.
+    // The watcher has missed nothing.
     seen.read_to_string(&mut events).unwrap();
-    let watched: Said = watching.wait_with_output().unwrap().into();
+    let watched: Outcome = watching.wait_with_output().unwrap().into();
     assert_eq!(watched.code, Some(0), "{watched:?}");
     assert!(watched.err.contains("reconnecting: "), "{watched:?}");
     for (number, line) in events.lines().enumerate() {
         let event: Value = serde_json::from_str(line).unwrap();
         assert_eq!(event["seq"], number, "none lost, none twice");
     }
-    for answer in dev.answers("development") {
-        assert!(answer.contains("hello from v2"), "{answer}");
+    for response in dev.responses("development") {
+        assert!(response.contains("hello from v2"), "{response}");
     }
     let ended = dev.run(&["watch", &canary]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for answer in dev.answers("production") {
-        assert!(answer.contains("hello from v2"), "{answer}");
+    for response in dev.responses("production") {
+        assert!(response.contains("hello from v2"), "{response}");
     }
     let second = run(dev.folder.path(), &["dev", "--port", "0"]);
     assert_eq!(second.code, Some(1), "{second:?}");
-    assert!(second.err.contains("--dir"), "{second:?}");
+    assert!(second.err.contains("--data-dir"), "{second:?}");
 }

@@ -1,4 +1,4 @@
-//! `hotswap serve` and `hotswap node`, as an operator starts them.
+//! `hotswap serve` and `hotswap node run`, as an operator starts them.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -7,16 +7,16 @@ use std::process::{Child, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Said, hotswap, run, signal, wait_for};
+use crate::support::{Outcome, hotswap, run, signal, wait_for};
 
-/// A server, ended with the test whatever becomes of it.
+/// A server process, killed when dropped.
 struct Server {
     child: Child,
     addr: String,
 }
 
 impl Server {
-    /// Starts it and waits until its log says `message` with an address in `field`.
+    /// Starts the server, and waits until it logs `message` with an address in `field`.
     fn start(folder: &Path, args: &[&str], message: &str, field: &str) -> Self {
         let mut child = hotswap(folder, &[args, &["--log-format", "json"]].concat())
             .stderr(Stdio::piped())
@@ -27,13 +27,13 @@ impl Server {
             let line: Value = serde_json::from_str(&line).ok()?;
             (line["message"] == message).then(|| line[field].as_str().map(str::to_owned))?
         });
-        // Read to the end: a log that nobody reads would stop the server.
+        // Reads on to the end: a full pipe would block the server.
         std::thread::spawn(move || log.for_each(drop));
         let addr = found.unwrap_or_else(|| panic!("'{message}' is not in the log"));
         Self { child, addr }
     }
 
-    /// Ends it without a chance to do anything about it.
+    /// Ends the server without a chance to clean up.
     fn kill(mut self) {
         signal(&self.child, Signal::KILL);
         self.child.wait().unwrap();
@@ -54,17 +54,17 @@ impl Drop for Server {
 }
 
 #[test]
-fn an_engine_makes_its_tokens_on_loopback_and_a_node_joins_with_one() {
+fn an_engine_generates_its_tokens_on_loopback_and_a_node_joins_with_one() {
     let folder = tempfile::tempdir().unwrap();
-    let here = folder.path();
+    let path = folder.path();
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "engine"];
-    let engine = Server::start(here, &serve, "engine ready", "addr");
+    let engine = Server::start(path, &serve, "engine ready", "addr");
     let server = format!("http://{}", engine.addr);
     let client = |args: &[&str]| {
         let all = [&["--server", &server, "--token-file", "engine/token"], args].concat();
-        let said = run(here, &all);
-        assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
-        said.out
+        let outcome = run(path, &all);
+        assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
+        outcome.out
     };
     assert!(client(&["strategy", "list"]).contains("canary"));
 
@@ -81,23 +81,44 @@ fn an_engine_makes_its_tokens_on_loopback_and_a_node_joins_with_one() {
         "rack=7",
     ];
     let node = Server::start(
-        here,
+        path,
         &[&node[..], &ports, &token].concat(),
         "node started",
         "data_addr",
     );
     let nodes = wait_for("the node has joined", || {
-        let nodes: Value = serde_json::from_str(&client(&["nodes", "--json"])).unwrap();
+        let nodes: Value = serde_json::from_str(&client(&["node", "list", "--json"])).unwrap();
         (nodes[0]["health"] == "passing").then_some(nodes)
     });
     assert_eq!(nodes[0]["id"], "n1");
     assert_eq!(nodes[0]["zone"], "a");
     assert_eq!(nodes[0]["labels"]["rack"], "7");
     assert_eq!(nodes[0]["dataUrl"], format!("http://{}", node.addr));
+    let shown = client(&["node", "get", "n1"]);
+    assert!(
+        shown.contains("rack=7") && shown.contains(&node.addr),
+        "{shown}"
+    );
+    let node_state: Value =
+        serde_json::from_str(&client(&["node", "get", "n1", "--json"])).unwrap();
+    assert_eq!(node_state["id"], "n1");
+    let environments = client(&["environment", "list"]);
+    assert!(environments.contains("qa") && environments.contains("1 passing"));
+    let environments: Value =
+        serde_json::from_str(&client(&["environment", "list", "--json"])).unwrap();
+    assert_eq!(environments[0]["environment"], "qa");
+    let environment = client(&["environment", "get", "qa"]);
+    assert!(
+        environment.contains("rolling") && environment.contains("n1"),
+        "{environment}"
+    );
+    let environment: Value =
+        serde_json::from_str(&client(&["environment", "get", "qa", "--json"])).unwrap();
+    assert_eq!(environment["nodes"][0]["id"], "n1");
 
-    // The node's token opens nothing of people's.
-    let said = run(
-        here,
+    // The node's token does not grant access to the API of people.
+    let outcome = run(
+        path,
         &[
             "--server",
             &server,
@@ -106,85 +127,87 @@ fn an_engine_makes_its_tokens_on_loopback_and_a_node_joins_with_one() {
             "list",
         ],
     );
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains("403"), "{said:?}");
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.err.contains("403"), "{outcome:?}");
 
     node.stop();
     engine.stop();
 }
 
 #[test]
-fn an_engine_with_a_bad_key_says_so_and_does_not_start() {
+fn an_engine_with_an_unusable_key_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
-    let here = folder.path();
+    let path = folder.path();
     let jwt =
         "[jwt]\nalgorithm = \"HS256\"\nsecretFile = \"secret\"\nissuer = \"i\"\naudience = \"a\"";
-    std::fs::write(here.join("hotswap.toml"), jwt).unwrap();
-    std::fs::write(here.join("secret"), "too-short\n").unwrap();
+    std::fs::write(path.join("hotswap.toml"), jwt).unwrap();
+    std::fs::write(path.join("secret"), "too-short\n").unwrap();
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "engine"];
-    let said = run(here, &serve);
-    assert_eq!(said.code, Some(1), "{said:?}");
+    let outcome = run(path, &serve);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
     for word in ["secret", "9 bytes", "openssl rand"] {
-        assert!(said.err.contains(word), "{word}: {said:?}");
+        assert!(outcome.err.contains(word), "{word}: {outcome:?}");
     }
-    assert!(!said.err.contains("too-short"), "{said:?}");
-    assert!(!here.join("engine/engine.db").exists());
+    assert!(!outcome.err.contains("too-short"), "{outcome:?}");
+    assert!(!path.join("engine/engine.db").exists());
 }
 
 #[test]
-fn who_watches_misses_nothing_while_the_engine_is_killed_and_comes_back() {
+fn a_watcher_misses_nothing_while_the_engine_is_killed_and_restarted() {
     let folder = tempfile::tempdir().unwrap();
-    let here = folder.path();
+    let path = folder.path();
     let serve = |listen: &str| {
         let args = ["serve", "--listen", listen, "--data-dir", "engine"];
-        Server::start(here, &args, "engine ready", "addr")
+        Server::start(path, &args, "engine ready", "addr")
     };
     let mut engine = serve("127.0.0.1:0");
     let addr = engine.addr.clone();
     let server = format!("http://{addr}");
-    let of_client = |args: &[&str]| -> Vec<String> {
+    let client_args = |args: &[&str]| -> Vec<String> {
         let all = [&["--server", &server, "--token-file", "engine/token"], args].concat();
         all.into_iter().map(str::to_owned).collect()
     };
     let client = |args: &[&str]| {
-        let all = of_client(args);
-        let said = run(here, &all.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
-        said.out
+        let all = client_args(args);
+        let outcome = run(path, &all.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
+        outcome.out
     };
     let node = |id: &str| {
-        let node = ["node", "-e", "qa", "--id", id, "--engine", &server];
+        let node = ["node", "run", "-e", "qa", "--id", id, "--engine", &server];
         let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
-        let rest = ["--dir", id, "--token-file", "engine/node-token"];
+        let rest = ["--data-dir", id, "--token-file", "engine/node-token"];
         let args = [&node[..], &ports, &rest].concat();
-        Server::start(here, &args, "node started", "data_addr")
+        Server::start(path, &args, "node started", "data_addr")
     };
     let nodes = [node("n1"), node("n2")];
     wait_for("the nodes have joined", || {
-        let nodes: Value = serde_json::from_str(&client(&["nodes", "--json"])).unwrap();
+        let nodes: Value = serde_json::from_str(&client(&["node", "list", "--json"])).unwrap();
         let passing = |node: &&Value| node["health"] == "passing";
         (nodes.as_array()?.iter().filter(passing).count() == 2).then_some(())
     });
-    std::fs::write(here.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
-    client(&["module", "push", "hello@1.0.0", "hello.wasm"]);
+    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
+    client(&["module", "upload", "hello@1.0.0", "hello.wasm"]);
+    assert!(client(&["module", "get", "hello"]).contains("1.0.0"));
+    assert!(client(&["module", "get", "hello@1.0.0"]).contains("sha256:"));
 
     let rolling = ["-s", "rolling", "-c", "batch=1", "-c", "settle=2s"];
     let out = client(&[&["deploy", "hello@1.0.0", "-e", "qa"][..], &rolling].concat());
     let id = out.lines().next().unwrap().trim();
     client(&["pause", id]);
-    let watch = of_client(&["watch", id, "--json"]);
-    let mut watching = hotswap(here, &watch.iter().map(String::as_str).collect::<Vec<_>>())
+    let watch = client_args(&["watch", id, "--json"]);
+    let mut watching = hotswap(path, &watch.iter().map(String::as_str).collect::<Vec<_>>())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut told = BufReader::new(watching.stdout.take().unwrap());
+    let mut output = BufReader::new(watching.stdout.take().unwrap());
     let mut events = Vec::new();
-    // Reads on until it has been told of this.
-    let until = |told: &mut BufReader<_>, events: &mut Vec<Value>, kind: &str| loop {
+    // Reads events up to one of this kind.
+    let read_until = |output: &mut BufReader<_>, events: &mut Vec<Value>, kind: &str| loop {
         let mut line = String::new();
         assert_ne!(
-            told.read_line(&mut line).unwrap(),
+            output.read_line(&mut line).unwrap(),
             0,
             "no {kind}: {events:?}"
         );
@@ -196,20 +219,20 @@ fn who_watches_misses_nothing_while_the_engine_is_killed_and_comes_back() {
         }
     };
 
-    // While nothing happens; and then in the middle of what does.
-    until(&mut told, &mut events, "paused");
+    // The engine is killed while nothing happens, and then while the rollout runs.
+    read_until(&mut output, &mut events, "paused");
     engine.kill();
     engine = serve(&addr);
     client(&["resume", id]);
-    until(&mut told, &mut events, "resumed");
+    read_until(&mut output, &mut events, "resumed");
     engine.kill();
     engine = serve(&addr);
 
     let mut rest = String::new();
-    told.read_to_string(&mut rest).unwrap();
+    output.read_to_string(&mut rest).unwrap();
     let rest = rest.lines().map(|line| serde_json::from_str(line).unwrap());
     events.extend(rest);
-    let watched: Said = watching.wait_with_output().unwrap().into();
+    let watched: Outcome = watching.wait_with_output().unwrap().into();
     assert_eq!(watched.code, Some(0), "{watched:?} {events:?}");
     assert!(watched.err.contains("reconnecting: "), "{watched:?}");
     for (number, event) in events.iter().enumerate() {
@@ -225,17 +248,17 @@ fn who_watches_misses_nothing_while_the_engine_is_killed_and_comes_back() {
 }
 
 #[test]
-fn two_engines_do_not_share_a_port_and_say_so() {
+fn a_taken_port_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
-    let said = run(
+    let outcome = run(
         folder.path(),
         &["serve", "--listen", &addr, "--data-dir", "engine"],
     );
-    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(
-        said.err.contains(&addr) && said.err.contains("another address"),
-        "{said:?}"
+        outcome.err.contains(&addr) && outcome.err.contains("another address"),
+        "{outcome:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! The real program, started as a user starts it.
+//! Starts the real program as a user does.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// Six processes that compile modules on a machine that does other things besides.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Six processes compile modules, on a machine that may be busy.
+const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The program, in a folder and with nothing of the tester's own environment.
+/// The program in a folder, without the `HOTSWAP_` variables of the user who runs the tests.
 pub fn hotswap(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotswap"));
     command.args(args).current_dir(folder).stdin(Stdio::null());
@@ -27,15 +27,15 @@ pub fn hotswap(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// How a run of the program ended, and what it said.
+/// The exit code and the output of a run.
 #[derive(Debug)]
-pub struct Said {
+pub struct Outcome {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
-impl From<Output> for Said {
+impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -45,23 +45,23 @@ impl From<Output> for Said {
     }
 }
 
-/// Runs it to its end.
-pub fn run(folder: &Path, args: &[&str]) -> Said {
+/// Runs the program to its end.
+pub fn run(folder: &Path, args: &[&str]) -> Outcome {
     let output = hotswap(folder, args).output().expect("the program starts");
     output.into()
 }
 
-/// Tries until `found` finds something.
-pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+/// Polls until `poll` returns something.
+pub fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + TIMEOUT;
     loop {
-        if let Some(found) = found() {
-            return found;
+        if let Some(result) = poll() {
+            return result;
         }
         assert!(
             Instant::now() < end,
             "{what}: not in {}s",
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         );
         thread::sleep(Duration::from_millis(20));
     }
@@ -84,7 +84,7 @@ pub struct Dev {
 }
 
 impl Dev {
-    /// Starts it in a new folder and waits until it is ready.
+    /// Starts it in a new folder, and waits until it is ready.
     pub fn start(args: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().expect("a folder"), "0", args)
     }
@@ -98,13 +98,13 @@ impl Dev {
             .spawn()
             .expect("the program starts");
         let out = child.stdout.take().expect("a pipe");
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             let mut line = String::new();
             let _ = BufReader::new(out).read_line(&mut line);
-            let _ = tell.send(line);
+            let _ = sender.send(line);
         });
-        let line = told.recv_timeout(PATIENCE).unwrap_or_default();
+        let line = receiver.recv_timeout(TIMEOUT).unwrap_or_default();
         let Ok(ready) = serde_json::from_str(&line) else {
             let _ = child.kill();
             let log = fs::read_to_string(folder.path().join(".hotswap/dev/engine.log"));
@@ -117,21 +117,21 @@ impl Dev {
         }
     }
 
-    /// Runs a command of the client beside it; server and token are found in the folder.
-    pub fn run(&self, args: &[&str]) -> Said {
+    /// Runs a client command. It finds the server and the token in the folder.
+    pub fn run(&self, args: &[&str]) -> Outcome {
         run(self.folder.path(), args)
     }
 
-    /// What a command with `--json` answers.
+    /// The JSON that a command prints with `--json`.
     pub fn json(&self, args: &[&str]) -> Value {
-        let said = self.run(&[args, &["--json"]].concat());
-        assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
-        serde_json::from_str(&said.out).expect("JSON")
+        let outcome = self.run(&[args, &["--json"]].concat());
+        assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
+        serde_json::from_str(&outcome.out).expect("JSON")
     }
 
-    /// The answer of each node of an environment to `GET /hello`, by the data port.
-    pub fn answers(&self, environment: &str) -> Vec<String> {
-        let nodes = self.json(&["nodes", "-e", environment]);
+    /// The response of each node of an environment to `GET /hello`.
+    pub fn responses(&self, environment: &str) -> Vec<String> {
+        let nodes = self.json(&["node", "list", "-e", environment]);
         let nodes = nodes.as_array().expect("a list");
         nodes
             .iter()
@@ -140,14 +140,14 @@ impl Dev {
     }
 
     /// Waits until it has ended.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
         wait_for("hotswap dev ends", || child.try_wait().expect("a child"))
     }
 
     /// Kills the process of a node.
     pub fn kill_node(&self, id: &str) {
-        let of_node = |path: &PathBuf| {
+        let is_node = |path: &PathBuf| {
             let line = fs::read(path.join("cmdline")).unwrap_or_default();
             line.split(|byte| *byte == 0)
                 .any(|word| word == id.as_bytes())
@@ -155,7 +155,7 @@ impl Dev {
         let path = self
             .processes()
             .into_iter()
-            .find(of_node)
+            .find(is_node)
             .expect("the node runs");
         let pid = path
             .file_name()
@@ -165,27 +165,27 @@ impl Dev {
         kill_process(pid, Signal::KILL).expect("the process is there");
     }
 
-    /// The processes that name this folder: those that it began.
+    /// The processes whose command line names this folder: those that it started.
     pub fn processes(&self) -> Vec<PathBuf> {
         let folder = self.folder.path().display().to_string();
-        let named = |path: &PathBuf| {
+        let names_folder = |path: &PathBuf| {
             let line = fs::read(path.join("cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains(&folder)
         };
         let all = fs::read_dir("/proc").expect("processes").flatten();
-        all.map(|entry| entry.path()).filter(named).collect()
+        all.map(|entry| entry.path()).filter(names_folder).collect()
     }
 }
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // Its nodes end with it.
+        // The nodes end with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The body of the answer of a node.
+/// The response of a node, headers included.
 fn get(server: &str, path: &str) -> String {
     use std::io::{Read as _, Write as _};
     let address = server.strip_prefix("http://").expect("an HTTP URL");
@@ -198,7 +198,7 @@ fn get(server: &str, path: &str) -> String {
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
     )
     .expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response
 }

@@ -1,26 +1,27 @@
-//! What a driver needs of a journal to continue its deployment: a pure fold over the events.
+//! The state that a driver needs to continue a deployment: a pure fold over the events of its
+//! journal.
 //!
-//! [`ReplayState`] is the whole fold. [`JournalTail`] is the part that still changes while
+//! [`ReplayState`] is the whole state. [`JournalTail`] is the part that people change while
 //! the deployment runs. [`CallReplay`] answers the calls of a strategy that runs again.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    Answer, Call, Cause, CauseKind, Class, Decision, Event, EventBody, Header, IllegalTransition,
-    Lifecycle, Node, NodeId, NodeReading, Timestamp,
+    Answer, Call, CallKind, Cause, CauseKind, Decision, Event, EventBody, Header,
+    IllegalTransition, Lifecycle, Node, NodeId, NodeReading, Timestamp,
 };
 
 /// Characters of a call's arguments in a message: the start identifies the call.
 const SHOWN_CHARACTERS: usize = 200;
 
-/// What the events of one journal add up to for the engine that drives the deployment.
+/// The state of a deployment for the engine that drives it, from all events of its journal.
 ///
 /// Events and calls are moved in, not cloned: a journal holds up to ten thousand calls.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplayState {
     /// The request.
     pub header: Box<Header>,
-    /// Where the journal ends, and the signals that are still pending there.
+    /// The end of the journal, and the signals that are pending there.
     pub tail: JournalTail,
     /// When the engine stops waiting for the approval to start, where it asked for one.
     pub gate_due: Option<Timestamp>,
@@ -36,7 +37,7 @@ pub struct ReplayState {
     pub reverting_since: Option<Timestamp>,
 }
 
-/// A call in the journal, with what was recorded of it.
+/// A call in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedCall {
     /// The call.
@@ -51,21 +52,21 @@ pub struct RecordedCall {
     pub answer: Option<Answer>,
 }
 
-/// Where a journal ends.
+/// The end of a journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalTail {
     /// The sequence number of the next event.
     pub next_seq: u64,
     /// The deployment's lifecycle after the last event.
     pub lifecycle: Lifecycle,
-    /// What people asked for.
+    /// What people requested and the driver has not acted on yet.
     pub signals: Signals,
 }
 
-/// What people asked of a deployment and its driver has not acted on yet.
+/// What people requested of a deployment and its driver has not acted on yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signals {
-    /// Set once an abort is requested.
+    /// Why the deployment is to end, once an abort is requested.
     pub abort: Option<Cause>,
     /// The newest decision. An answer or a plan after it clears it, so that a late decision
     /// on one question does not answer the next.
@@ -118,7 +119,7 @@ impl ReplayState {
             header,
             tail: JournalTail {
                 next_seq: first.seq + 1,
-                lifecycle: Lifecycle::BEGINNING,
+                lifecycle: Lifecycle::INITIAL,
                 signals: Signals::default(),
             },
             gate_due: None,
@@ -151,7 +152,7 @@ impl ReplayState {
                 answer,
                 ..
             } => {
-                self.touched.extend(request.changes().iter().cloned());
+                self.touched.extend(request.changed_nodes().iter().cloned());
                 self.calls.push_back(RecordedCall {
                     request,
                     at: event.at,
@@ -213,7 +214,7 @@ impl JournalTail {
 }
 
 impl Signals {
-    /// Applies an event that is in the journal.
+    /// Applies the next event.
     pub fn apply(&mut self, body: &EventBody) {
         match body {
             EventBody::AbortRequested { by, reason } => {
@@ -236,7 +237,7 @@ impl Signals {
 }
 
 impl CallReplay {
-    /// Replays these calls, which are all the calls of a journal.
+    /// Replays `recorded`, all the calls of a journal.
     pub fn new(recorded: VecDeque<RecordedCall>) -> Self {
         Self {
             recorded,
@@ -244,7 +245,7 @@ impl CallReplay {
         }
     }
 
-    /// Takes the next call of the strategy.
+    /// Compares the next call of the strategy with the journal.
     ///
     /// # Errors
     /// [`CauseKind::Mismatch`] where the journal holds another call at this place.
@@ -264,7 +265,7 @@ impl CallReplay {
         }
         Ok(match call.answer {
             Some(answer) => ReplayedCall::Answered(answer),
-            None if request.class() == Class::Note => ReplayedCall::Answered(Answer::Done),
+            None if request.kind() == CallKind::Note => ReplayedCall::Answered(Answer::Done),
             None => ReplayedCall::Unanswered { number, call },
         })
     }

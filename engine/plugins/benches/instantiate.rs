@@ -59,7 +59,7 @@ async fn main() {
         "", "measured", "limit", "ratio"
     );
 
-    let empty = component::Handmade::default().component();
+    let empty = component::HandmadeStrategy::default().component();
     for (what, component) in [
         ("an empty strategy", empty.as_slice()),
         ("one written with the SDK", hotswap_guests::STEPS),

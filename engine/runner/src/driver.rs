@@ -76,7 +76,7 @@ async fn drive_once(
     deployment: DeploymentId,
     wake: &Arc<Notify>,
 ) -> Result<(), Error> {
-    let lease = context.journal.lease(deployment).await;
+    let lease = context.journal.acquire_lease(deployment).await;
     let driver = Driver {
         context,
         deployment,

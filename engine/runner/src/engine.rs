@@ -85,7 +85,11 @@ impl Engine {
             .install(&config.built_in)
             .await
             .map_err(Error::Install)?;
-        let open = config.journal.open().await.map_err(Error::Recover)?;
+        let open = config
+            .journal
+            .open_deployments()
+            .await
+            .map_err(Error::Recover)?;
         let supervisor = Supervisor::new(Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),

@@ -100,7 +100,7 @@ impl Strategies {
             summary: descriptor.summary.clone(),
             config_schema: descriptor.config_schema.clone(),
             digest: strategy.digest(),
-            wit: strategy.wit().clone(),
+            wit: strategy.wit_version().clone(),
             built_in,
             uploaded_at: self.clock.now(),
             uploaded_by: by.to_owned(),
@@ -155,7 +155,7 @@ impl Strategies {
 
     /// Loads a component from the store, unless the host has it loaded.
     pub(crate) async fn load(&self, digest: Digest) -> Result<Strategy, Error> {
-        if let Some(strategy) = self.host.loaded(digest) {
+        if let Some(strategy) = self.host.cached(digest) {
             return Ok(strategy);
         }
         let component = self.blobs.read(digest).await.map_err(store_error)?;

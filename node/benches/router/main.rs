@@ -1,10 +1,10 @@
-//! Requests per second through a node's data port, against the same component behind
-//! the smallest server that hyper and wasmtime make: no routing, no counters, no limits.
-//! Both run in this process, and take turns in short rounds.
+//! Compares the requests per second of a node's data port with a baseline: the same
+//! component behind the smallest server that hyper and wasmtime allow, without routing,
+//! counters or limits. Both run in this process, and take turns in short rounds.
 //!
 //! `cargo bench -p hotswap-node --bench router`
 
-mod bare;
+mod baseline;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hotswap_core::Digest;
 use hotswap_guests::HELLO_V1;
-use hotswap_node::{Config, Limits, Node, Runtime, Token};
+use hotswap_node::{Config, Limits, Node, Runtime, Secret};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 
-/// Many and short: what else the machine does then meets both alike.
+/// Many short rounds, so that other load on the machine affects both sides alike.
 const ROUNDS: usize = 60;
 const ROUND: Duration = Duration::from_millis(100);
 const CONNECTIONS: usize = 16;
 
-/// What the node must reach of the bare server.
-const TARGET: f64 = 0.95;
+/// Minimum ratio of the node's requests per second to the baseline's.
+const MIN_RATIO: f64 = 0.95;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -34,47 +34,50 @@ fn main() {
 
 async fn run() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let node = node(folder.path()).await;
-    let bare = bare::start(HELLO_V1).await;
+    let node = start_node(folder.path()).await;
+    let baseline_addr = baseline::start(HELLO_V1).await;
 
-    // Once each without counting: pages are mapped, connections made.
-    round(node.data_addr()).await;
-    round(bare).await;
-    let (mut through, mut without, mut ratios) = (Rate::default(), Rate::default(), Vec::new());
+    // Warm up: one round each that is not measured.
+    run_round(node.data_addr()).await;
+    run_round(baseline_addr).await;
+    let mut node_total = Measurement::default();
+    let mut baseline_total = Measurement::default();
+    let mut ratios = Vec::new();
     for number in 0..ROUNDS {
-        // Whoever is second finds a warmer machine: they change places.
-        let (a, b) = if number % 2 == 0 {
-            let a = round(node.data_addr()).await;
-            (a, round(bare).await)
+        // The second of two rounds finds a warmer machine, so the order alternates.
+        let (through_node, bare) = if number % 2 == 0 {
+            let through_node = run_round(node.data_addr()).await;
+            (through_node, run_round(baseline_addr).await)
         } else {
-            let b = round(bare).await;
-            (round(node.data_addr()).await, b)
+            let bare = run_round(baseline_addr).await;
+            (run_round(node.data_addr()).await, bare)
         };
-        ratios.push(a.per_second() / b.per_second());
-        through.add(&a);
-        without.add(&b);
+        ratios.push(through_node.requests_per_second() / bare.requests_per_second());
+        node_total.add(&through_node);
+        baseline_total.add(&bare);
     }
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios[ROUNDS / 2];
     println!("{:<26} {:>12} {:>16}", "", "requests/s", "CPU µs/request");
-    for (name, rate) in [
-        ("through the node", &through),
-        ("the component, bare", &without),
+    for (name, total) in [
+        ("through the node", &node_total),
+        ("bare component", &baseline_total),
     ] {
         println!(
             "{name:<26} {:>12.0} {:>16.1}",
-            rate.per_second(),
-            rate.cpu_micros()
+            total.requests_per_second(),
+            total.cpu_micros_per_request()
         );
     }
-    let cpu = without.cpu_micros() / through.cpu_micros();
+    let cpu = baseline_total.cpu_micros_per_request() / node_total.cpu_micros_per_request();
     println!("{:<26} {ratio:>12.3} {cpu:>16.3}", "ratio");
-    println!("the ratio of requests/s is the median of the rounds; target: at least {TARGET}");
+    println!("the ratio of requests/s is the median of the rounds; target: at least {MIN_RATIO}");
     node.shutdown().await;
 }
 
-/// A node that runs the component as `hello`, brought to it as a restart would find it.
-async fn node(folder: &std::path::Path) -> Node {
+/// Starts a node that runs the component as `hello`. Writes the module's files first, as a
+/// restart would find them, because the node has no engine.
+async fn start_node(folder: &std::path::Path) -> Node {
     let digest = Digest::of(HELLO_V1);
     let artifacts = folder.join("artifacts");
     let modules = folder.join("modules");
@@ -95,7 +98,7 @@ async fn node(folder: &std::path::Path) -> Node {
         control_addr: ([127, 0, 0, 1], 0).into(),
         advertise: None,
         engine_url: None,
-        token: Token::new("token"),
+        token: Secret::new("token"),
         data_dir: folder.to_owned(),
         limits: Limits::default(),
     };
@@ -103,26 +106,26 @@ async fn node(folder: &std::path::Path) -> Node {
     Node::start_with(runtime, config).await.expect("a node")
 }
 
-/// What came of some rounds. The CPU time is the clients' too.
+/// Sum of some rounds. The CPU time includes that of the clients.
 #[derive(Default)]
-struct Rate {
+struct Measurement {
     requests: f64,
     seconds: f64,
     cpu_seconds: f64,
 }
 
-impl Rate {
+impl Measurement {
     fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.seconds += other.seconds;
         self.cpu_seconds += other.cpu_seconds;
     }
 
-    fn per_second(&self) -> f64 {
+    fn requests_per_second(&self) -> f64 {
         self.requests / self.seconds
     }
 
-    fn cpu_micros(&self) -> f64 {
+    fn cpu_micros_per_request(&self) -> f64 {
         self.cpu_seconds * 1e6 / self.requests
     }
 }
@@ -132,14 +135,14 @@ fn cpu_seconds() -> f64 {
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
-/// Some connections that each wait for an answer before they send the next request.
-async fn round(addr: SocketAddr) -> Rate {
+/// Sends requests on [`CONNECTIONS`] connections, one at a time on each, for [`ROUND`].
+async fn run_round(addr: SocketAddr) -> Measurement {
     let stop = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicU64::new(0));
+    let completed = Arc::new(AtomicU64::new(0));
     let mut clients = Vec::new();
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let (started, cpu_before) = (Instant::now(), cpu_seconds());
     for _ in 0..CONNECTIONS {
-        let (stop, answered) = (stop.clone(), answered.clone());
+        let (stop, completed) = (stop.clone(), completed.clone());
         clients.push(tokio::spawn(async move {
             let stream = tokio::net::TcpStream::connect(addr)
                 .await
@@ -155,10 +158,14 @@ async fn round(addr: SocketAddr) -> Rate {
                     .header("host", "127.0.0.1")
                     .body(Empty::<Bytes>::new())
                     .expect("a request");
-                let answer = sender.send_request(request).await.expect("an answer");
-                assert_eq!(answer.status(), 200);
-                answer.into_body().collect().await.expect("a whole answer");
-                answered.fetch_add(1, Ordering::Relaxed);
+                let response = sender.send_request(request).await.expect("a response");
+                assert_eq!(response.status(), 200);
+                response
+                    .into_body()
+                    .collect()
+                    .await
+                    .expect("a complete body");
+                completed.fetch_add(1, Ordering::Relaxed);
             }
         }));
     }
@@ -167,9 +174,9 @@ async fn round(addr: SocketAddr) -> Rate {
     for client in clients {
         client.await.expect("a client");
     }
-    Rate {
-        requests: answered.load(Ordering::Relaxed) as f64,
-        seconds: began.elapsed().as_secs_f64(),
-        cpu_seconds: cpu_seconds() - cpu,
+    Measurement {
+        requests: completed.load(Ordering::Relaxed) as f64,
+        seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: cpu_seconds() - cpu_before,
     }
 }

@@ -1,16 +1,20 @@
-//! What the engine and a node say to each other, in JSON over HTTP.
+//! The protocol between the engine and its nodes: JSON over HTTP.
 //!
-//! The engine gives orders at `PUT /v1/modules/{module}/operations/{operation}` and reads
-//! `GET /v1/modules/{module}` and `GET /v1/status`; probes go to
-//! `POST /v1/modules/{module}/probe`. A node registers with the engine at
-//! `PUT /api/v1/nodes/{id}`, then sends `POST /api/v1/nodes/{id}/heartbeat`, and fetches
-//! artifacts from `GET /api/v1/artifacts/{digest}`. An order that was carried out is
-//! answered 204; others with an RFC 9457 problem, `urn:hotswap:problem:fenced` (409) and
-//! `urn:hotswap:problem:refused` (422) among them. Both sides show the node token as
-//! `Authorization: Bearer …`.
+//! | request | sender | purpose |
+//! |---|---|---|
+//! | `PUT /v1/modules/{module}/operations/{operation}` | engine | carry out an [`OrderRequest`] |
+//! | `POST /v1/modules/{module}/probe` | engine | probe the staged version |
+//! | `GET /v1/modules/{module}`, `GET /v1/status` | engine | read slots and counters |
+//! | `PUT /api/v1/nodes/{id}` | node | register |
+//! | `POST /api/v1/nodes/{id}/heartbeat` | node | report health |
+//! | `GET /api/v1/artifacts/{digest}` | node | fetch an artifact |
 //!
-//! The types serve both as OpenAPI objects and, through serde, as the engine's view of
-//! them; both write the same JSON.
+//! A node answers an order with 204 when it has carried it out, and otherwise with an RFC
+//! 9457 problem, such as `urn:hotswap:problem:fenced` (409) or `urn:hotswap:problem:refused`
+//! (422). Both sides send the node token as `Authorization: Bearer …`.
+//!
+//! Nodes use the types as OpenAPI objects, the engine uses them through serde. Both produce
+//! the same JSON.
 
 mod problem;
 
@@ -21,21 +25,22 @@ use serde::{Deserialize, Serialize};
 
 pub use problem::Problem;
 
-/// An order of the engine to one node. The operation's id stands in the path: the same
-/// id is carried out once, however often it is sent, and answered alike each time.
+/// An order from the engine to a node. The path holds the operation id. A node carries out
+/// an operation once, no matter how often it is sent, and answers the same each time.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub struct OrderRequest {
-    /// The right by which it is given; lower than the highest seen for the module is refused.
+    /// Fence of the sender's lease. A node rejects an order whose fence is lower than the
+    /// highest that it has seen for the module.
     pub fence: u64,
-    /// The deployment that it belongs to.
+    /// Id of the deployment that the order belongs to.
     pub deployment: String,
     /// What to do.
     pub action: Action,
 }
 
-/// What to do with a module; `type` tells which.
+/// What to do with a module. The field `type` selects the action.
 #[derive(Debug, Clone, PartialEq, Eq, Union, Serialize, Deserialize)]
 #[oai(one_of, discriminator_name = "type")]
 #[serde(tag = "type")]
@@ -44,7 +49,7 @@ pub enum Action {
     #[oai(mapping = "stage")]
     #[serde(rename = "stage")]
     Stage(Stage),
-    /// Send a share of the requests to the staged version.
+    /// Route a percentage of the requests to the staged version.
     #[oai(mapping = "shift")]
     #[serde(rename = "shift")]
     Shift(Shift),
@@ -52,31 +57,31 @@ pub enum Action {
     #[oai(mapping = "promote")]
     #[serde(rename = "promote")]
     Promote(Promote),
-    /// Make a version active again, and drop what is staged.
+    /// Make a version active again, and empty the other slots.
     #[oai(mapping = "revert")]
     #[serde(rename = "revert")]
     Revert(Revert),
-    /// The deployment is over: drop what is staged and what is previous.
+    /// End a deployment: empty the slots `staged` and `previous`.
     #[oai(mapping = "settle")]
     #[serde(rename = "settle")]
     Settle(Settle),
 }
 
-/// Load a version beside the active one.
+/// Load a version into the slot `staged`, beside the active one.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// Which.
+    /// The version to load.
     pub version: Version,
 }
 
-/// Send a share of the requests to the staged version.
+/// Route a percentage of the requests to the staged version.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shift {
-    /// The version that must be staged.
+    /// The staged version. The node rejects the order if another one is staged.
     pub version: Version,
-    /// 0 to 100.
+    /// Percentage of requests, 0 to 100.
     #[oai(validator(maximum(value = "100")))]
     pub percent: u8,
 }
@@ -85,83 +90,85 @@ pub struct Shift {
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Promote {
-    /// The version that must be staged.
+    /// The staged version. The node rejects the order if another one is staged.
     pub version: Version,
 }
 
-/// Make a version active again, and drop what is staged.
+/// Make a version active again, and empty the other slots.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[oai(skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase")]
 pub struct Revert {
-    /// Which; absent: none, for the module did not run before.
+    /// The version to make active. Absent if no version was active before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Version>,
 }
 
-/// Drop what is staged and what is previous.
+/// Empty the slots `staged` and `previous`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
 pub struct Settle {}
 
-/// One version of the module that the path names.
+/// A version of a module.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
     /// Semantic version.
     pub version: String,
-    /// `sha256:` and 64 hexadecimal digits.
+    /// Digest of the artifact: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
 }
 
-/// What a node holds of one module, and what its versions have done.
+/// Slots of a module on a node, and counters of its versions.
 #[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase")]
 pub struct ModuleStatus {
-    /// The module's name.
+    /// Name of the module.
     pub module: String,
-    /// Answers requests.
+    /// The version that serves requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<Version>,
-    /// Loaded beside it.
+    /// The version that is loaded beside the active one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Version>,
-    /// Was active before; still loaded.
+    /// The version that was active before. It is still loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Version>,
-    /// The share of requests that the staged version gets, 0 to 100.
+    /// Percentage of requests that the staged version serves, 0 to 100.
     pub percent: u8,
-    /// The highest fence seen for the module.
+    /// Highest fence that the node has seen for the module.
     pub fence: u64,
-    /// Different for every start of the node's process: counters begin anew with it.
+    /// Random id of this start of the node. Counters begin at zero with each start.
     pub boot: String,
     /// CPU time that the node's process has used, in milliseconds.
     pub cpu_millis: u64,
-    /// What each version that answered since the start has done.
+    /// Counters of the versions that were loaded since the node started: those in slots, and
+    /// the latest before them.
     pub versions: Vec<VersionStatus>,
 }
 
-/// What one version of a module has done since the node's start.
+/// Counters of one version of a module since the node started.
 #[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub struct VersionStatus {
-    /// Which.
+    /// The version.
     pub version: Version,
-    /// Requests answered.
+    /// Completed requests, with or without a response.
     pub requests: u64,
-    /// Requests answered with a status of 500 or more, or not at all.
+    /// Requests with status 500 or above, or without a complete response.
     pub errors: u64,
-    /// Requests being answered now.
+    /// Requests in progress.
     pub in_flight: u64,
-    /// CPU time that its instances have used, in microseconds: an estimate, for of most
-    /// requests the beginning is measured only in one of eight.
+    /// CPU time of the version's instances, in microseconds. An estimate: the beginning of a
+    /// request is measured for only one in eight requests.
     #[serde(default)]
     pub cpu_micros: u64,
-    /// Buckets and counts of the latency histogram (see `hotswap_core::Histogram`).
+    /// Latency histogram, as in `hotswap_core::Histogram`. Only buckets with a count above
+    /// zero.
     pub latency: Vec<Bucket>,
-    /// Linear memory of one of its instances at the end of a request, in bytes: a moving
-    /// average over its latest requests, so that it does not depend on the load.
+    /// Linear memory of one instance at the end of a request, in bytes: a moving average over
+    /// the latest requests, so that it does not depend on the load.
     pub memory_bytes: u64,
 }
 
@@ -169,70 +176,70 @@ pub struct VersionStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bucket {
-    /// Its number.
+    /// Number of the bucket.
     pub bucket: u16,
-    /// How many requests it counted.
+    /// Requests in the bucket.
     pub count: u64,
 }
 
-/// What a node holds.
+/// State of a node and its modules.
 #[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
-    /// The node's name.
+    /// Name of the node.
     pub id: String,
-    /// The program's version.
+    /// Version of the HotSwap program.
     pub version: String,
-    /// Different for every start of the process.
+    /// Random id of this start of the node.
     pub boot: String,
     /// CPU time that the process has used, in milliseconds.
     pub cpu_millis: u64,
-    /// Memory of the process, in bytes.
+    /// Resident memory of the process, in bytes.
     pub memory_bytes: u64,
-    /// Each module that it holds, sorted by name.
+    /// All modules of the node, sorted by name.
     pub modules: Vec<ModuleStatus>,
 }
 
-/// Ask the staged version directly, once, past all routing.
+/// A request to the staged version that bypasses all routing.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeRequest {
-    /// The version that must be staged.
+    /// The staged version. The node rejects the probe if another one is staged.
     pub version: Version,
-    /// Path and query, beginning with `/`.
+    /// Path and query of the request, beginning with `/`.
     pub path: String,
-    /// How long to wait for the answer, in milliseconds.
+    /// How long to wait for the response, in milliseconds. At most 60,000.
     pub timeout_millis: u64,
 }
 
-/// What the staged version answered.
+/// Response of the staged version to a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeAnswer {
-    /// The HTTP status.
+    /// The HTTP status; 504 if there was no response in time.
     pub status: u16,
-    /// The first 64 KiB of the body; what is not UTF-8 is replaced.
+    /// The first 64 KiB of the body, with invalid UTF-8 replaced.
     pub body: String,
 }
 
-/// What a node says of itself when it registers.
+/// What a node reports about itself when it registers.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase")]
 pub struct Registration {
-    /// Which environment it belongs to.
+    /// Environment that the node belongs to.
     pub environment: String,
-    /// Where it stands.
+    /// Where the node is located.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// What its operator says of it.
+    /// Labels from the operator.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Where it takes orders: `http://host:port`.
+    /// URL of the control port: `http://host:port`.
     pub control_url: String,
-    /// Where it answers requests: `http://host:port`.
+    /// URL of the data port: `http://host:port`.
     pub data_url: String,
 }
 
@@ -241,29 +248,30 @@ pub struct Registration {
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub struct Registered {
-    /// Report in this often, in milliseconds.
+    /// Interval between heartbeats, in milliseconds.
     pub heartbeat_millis: u64,
 }
 
-/// A node reports in. Answered 404 where the engine has forgotten it: register again.
+/// Periodic report of a node. The engine answers 404 if it does not know the node, which
+/// must then register again.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[oai(skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
-    /// How it is.
+    /// Health of the node.
     pub health: NodeHealth,
-    /// One sentence, where that is not passing.
+    /// Why the health is not `passing`, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// How a node says it is.
+/// Health of a node, as the node reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub enum NodeHealth {
-    /// All is well.
+    /// No problems.
     Passing,
-    /// Something to look at.
+    /// A problem that an operator should look at.
     Warning,
 }

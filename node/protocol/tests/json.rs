@@ -1,5 +1,5 @@
-//! A node writes its answers by poem's `ToJSON` and the engine reads them by serde, and
-//! the other way about for orders: both must write the same and read each other.
+//! A node uses poem's JSON conversion and the engine uses serde. Both must write the same
+//! JSON, and each must read what the other writes.
 
 use std::fmt::Debug;
 
@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// That `value` is `wire` in both, both ways.
-fn same<T>(value: &T, wire: &Value)
+/// Asserts that `value` is `wire` in poem and serde, written and read.
+fn assert_same_json<T>(value: &T, wire: &Value)
 where
     T: ToJSON + ParseFromJSON + Serialize + DeserializeOwned + PartialEq + Debug,
 {
@@ -84,7 +84,7 @@ fn wire_module() -> Value {
 }
 
 #[test]
-fn orders() {
+fn orders_have_the_same_json() {
     let version = version();
     for (action, wire) in [
         (
@@ -128,21 +128,21 @@ fn orders() {
             "deployment": "d",
             "action": wire,
         });
-        same(&order, &wire);
+        assert_same_json(&order, &wire);
     }
 }
 
 #[test]
-fn a_share_is_a_percentage() {
+fn a_percentage_above_100_is_rejected() {
     let shift = |percent: u32| json!({ "version": wire_version(), "percent": percent });
     assert!(Shift::parse_from_json(Some(shift(100))).is_ok());
     assert!(Shift::parse_from_json(Some(shift(101))).is_err());
 }
 
 #[test]
-fn statuses() {
-    same(&module(), &wire_module());
-    same(
+fn statuses_have_the_same_json() {
+    assert_same_json(&module(), &wire_module());
+    assert_same_json(
         &NodeStatus {
             id: "node-1".to_owned(),
             version: "0.1.0".to_owned(),
@@ -163,8 +163,8 @@ fn statuses() {
 }
 
 #[test]
-fn probes() {
-    same(
+fn probes_have_the_same_json() {
+    assert_same_json(
         &ProbeRequest {
             version: version(),
             path: "/health".to_owned(),
@@ -172,7 +172,7 @@ fn probes() {
         },
         &json!({ "version": wire_version(), "path": "/health", "timeoutMillis": 500 }),
     );
-    same(
+    assert_same_json(
         &ProbeAnswer {
             status: 204,
             body: String::new(),
@@ -182,7 +182,7 @@ fn probes() {
 }
 
 #[test]
-fn registration() {
+fn registrations_have_the_same_json() {
     let mut registration = Registration {
         environment: "production".to_owned(),
         zone: Some("a".to_owned()),
@@ -197,24 +197,24 @@ fn registration() {
         "controlUrl": "http://a:1",
         "dataUrl": "http://a:2",
     });
-    same(&registration, &wire);
+    assert_same_json(&registration, &wire);
     registration.zone = None;
     wire.as_object_mut().unwrap().remove("zone");
-    same(&registration, &wire);
-    same(
+    assert_same_json(&registration, &wire);
+    assert_same_json(
         &Registered {
             heartbeat_millis: 5000,
         },
         &json!({ "heartbeatMillis": 5000 }),
     );
-    same(
+    assert_same_json(
         &Heartbeat {
             health: NodeHealth::Passing,
             reason: None,
         },
         &json!({ "health": "passing" }),
     );
-    same(
+    assert_same_json(
         &Heartbeat {
             health: NodeHealth::Warning,
             reason: Some("why".to_owned()),

@@ -1,8 +1,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotswap_core::ModuleName;
-use hotswap_protocol::{ModuleStatus, NodeStatus, OrderRequest, ProbeAnswer, ProbeRequest};
+use hotswap_core::{ModuleName, ParseError};
+use hotswap_protocol::{
+    ModuleStatus, NodeStatus, OrderRequest, ProbeAnswer, ProbeRequest, Problem,
+};
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Empty};
 use poem::Request;
@@ -11,53 +13,53 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, OpenApi, SecurityScheme};
 
-use super::refusal::Refusal;
-use super::{Context, order};
+use super::ControlContext;
+use super::error_response::ErrorResponse;
+use super::order_problem::order_problem;
+use crate::data::{ResponseBody, Route};
 use crate::problem::problem;
 use crate::process;
-use crate::table::Route;
-use hotswap_protocol::Problem;
 
-/// Of a probe's answer, what is passed on.
-const PROBE_BODY: usize = 64 << 10;
+/// How much of a probe's response body is returned, in bytes.
+const MAX_PROBE_BODY_BYTES: usize = 64 << 10;
 
-/// The longest that a probe waits.
-const PROBE_TIME: Duration = Duration::from_secs(60);
+/// Longest time-out of a probe.
+const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest id of an operation, in bytes.
-const OPERATION: usize = 200;
+/// Longest id of an operation, in bytes.
+const MAX_OPERATION_ID_BYTES: usize = 200;
 
-/// The routes of a node.
+/// The routes of the control API.
 pub(super) struct Api {
-    /// Absent where only the document is wanted.
-    context: Option<Context>,
+    /// `None` if only the OpenAPI document is needed.
+    context: Option<ControlContext>,
 }
 
 /// The token that the engine and its nodes share.
 #[derive(SecurityScheme)]
-#[oai(ty = "bearer", key_name = "nodeToken", checker = "is_engine")]
-struct Engine(());
+#[oai(rename = "Engine", ty = "bearer", checker = "check_node_token")]
+struct NodeToken(());
 
-async fn is_engine(request: &Request, bearer: Bearer) -> Option<()> {
-    let context = request.data::<Context>()?;
-    context.token.is(&bearer.token).then_some(())
+async fn check_node_token(request: &Request, bearer: Bearer) -> Option<()> {
+    let context = request.data::<ControlContext>()?;
+    context.token.matches(&bearer.token).then_some(())
 }
 
-/// The order was carried out, now or before.
+/// The order was carried out, by this request or an earlier one.
 #[derive(ApiResponse)]
-enum Done {
-    /// It was carried out, and is on the node's disk.
+enum OrderResponse {
+    /// The order was carried out, and its outcome is on the node's disk.
     #[oai(status = 204)]
-    Done,
+    CarriedOut,
 }
 
-/// Whether the node can be sent requests.
+/// Whether the node can serve requests.
 #[derive(ApiResponse)]
-enum Ready {
-    /// It can.
+enum ReadinessResponse {
+    /// The node is ready.
     #[oai(status = 200)]
     Ready(PlainText<String>),
-    /// A module that it should run is not loaded.
+    /// A module that the node should run is not loaded.
     #[oai(status = 503, content_type = "application/problem+json")]
     NotReady(Json<Problem>),
 }
@@ -66,97 +68,102 @@ enum Ready {
 impl Api {
     /// Carry out an order
     ///
-    /// The same operation is carried out once, however often it is sent, and across
-    /// restarts of the node. What it did is on disk when this answers. An order that
-    /// failed may be sent again under the same id.
+    /// An operation is carried out once, no matter how often it is sent, even across
+    /// restarts of the node. Its outcome is on disk before the node answers. A failed order
+    /// may be sent again with the same id.
     #[oai(path = "/v1/modules/:module/operations/:operation", method = "put")]
-    async fn order(
+    async fn carry_out_order(
         &self,
-        _engine: Engine,
+        _token: NodeToken,
         module: Path<String>,
         operation: Path<String>,
         order: Json<OrderRequest>,
-    ) -> Result<Done, Refusal> {
+    ) -> Result<OrderResponse, ErrorResponse> {
         let context = self.context()?;
-        let module = name(&module)?;
-        if operation.is_empty() || operation.len() > OPERATION {
-            let detail = format!("an operation's id has 1 to {OPERATION} bytes");
-            return Err(bad(detail).into());
+        let module = parse_module_name(&module)?;
+        if operation.is_empty() || operation.len() > MAX_OPERATION_ID_BYTES {
+            let detail = format!("an operation id has 1 to {MAX_OPERATION_ID_BYTES} bytes");
+            return Err(bad_request(detail).into());
         }
-        let done = context.modules.order(module, operation.0, order.0).await;
-        done.map_err(|error| order::explain(&error))?;
-        Ok(Done::Done)
+        let result = context
+            .modules
+            .carry_out(module, operation.0, order.0)
+            .await;
+        result.map_err(|error| order_problem(&error))?;
+        Ok(OrderResponse::CarriedOut)
     }
 
-    /// What the node holds of a module
+    /// Get a module's slots and counters
     #[oai(path = "/v1/modules/:module", method = "get")]
-    async fn module(
+    async fn get_module(
         &self,
-        _engine: Engine,
+        _token: NodeToken,
         module: Path<String>,
-    ) -> Result<Json<ModuleStatus>, Refusal> {
+    ) -> Result<Json<ModuleStatus>, ErrorResponse> {
         let context = self.context()?;
-        let module = name(&module)?;
-        let table = context.modules.table();
-        let route = table.get(module.as_str()).ok_or_else(|| unknown(&module))?;
-        Ok(Json(status(context, module.as_str(), route)))
+        let module = parse_module_name(&module)?;
+        let table = context.modules.routing_table().load();
+        let route = table
+            .get(module.as_str())
+            .ok_or_else(|| module_not_found(&module))?;
+        Ok(Json(module_status(context, module.as_str(), route)))
     }
 
-    /// Ask the staged version directly
+    /// Send a probe to the staged version
     ///
-    /// The request passes by all routing and is not counted.
+    /// The request bypasses all routing and is not counted.
     #[oai(path = "/v1/modules/:module/probe", method = "post")]
     async fn probe(
         &self,
-        _engine: Engine,
+        _token: NodeToken,
         module: Path<String>,
         probe: Json<ProbeRequest>,
-    ) -> Result<Json<ProbeAnswer>, Refusal> {
+    ) -> Result<Json<ProbeAnswer>, ErrorResponse> {
         let context = self.context()?;
-        let module = name(&module)?;
+        let module = parse_module_name(&module)?;
         let staged = {
-            let table = context.modules.table();
+            let table = context.modules.routing_table().load();
             let route = table.get(module.as_str());
             route.and_then(|route| route.staged.clone())
         };
         let staged = staged
-            .filter(|staged| *staged.id() == probe.version)
-            .ok_or_else(|| {
-                let detail = format!(
-                    "version {} of {module} is not staged here; stage it first",
-                    probe.version.version
-                );
-                refused(detail)
-            })?;
+            .filter(|staged| *staged.version() == probe.version)
+            .ok_or_else(|| not_staged(&module, &probe))?;
         let request = http::Request::get(format!("http://{module}{}", probe.path))
             .body(Empty::<Bytes>::new());
         let request = match request {
             Ok(request) if probe.path.starts_with('/') => request,
-            _ => return Err(bad(format!("'{}' is no path", probe.path)).into()),
+            _ => {
+                let detail = format!(
+                    "'{}' is not a path: it must begin with '/' and have no spaces",
+                    probe.path
+                );
+                return Err(bad_request(detail).into());
+            }
         };
 
-        let patience = Duration::from_millis(probe.timeout_millis).min(PROBE_TIME);
-        let asked = async {
-            let answer = staged.answer_uncounted(request).await;
-            let status = answer.status().as_u16();
-            let body = head(answer.into_body()).await;
+        let timeout = Duration::from_millis(probe.timeout_millis).min(MAX_PROBE_TIMEOUT);
+        let answer = async {
+            let response = staged.handle_uncounted(request).await;
+            let status = response.status().as_u16();
+            let body = read_beginning(response.into_body()).await;
             ProbeAnswer { status, body }
         };
-        let answer = tokio::time::timeout(patience, asked).await;
+        let answer = tokio::time::timeout(timeout, answer).await;
         Ok(Json(answer.unwrap_or_else(|_| ProbeAnswer {
             status: StatusCode::GATEWAY_TIMEOUT.as_u16(),
-            body: format!("no answer within {patience:?}"),
+            body: format!("no response within {timeout:?}"),
         })))
     }
 
-    /// What the node holds
+    /// Get the state of the node and all its modules
     #[oai(path = "/v1/status", method = "get")]
-    async fn status(&self, _engine: Engine) -> Result<Json<NodeStatus>, Refusal> {
+    async fn get_status(&self, _token: NodeToken) -> Result<Json<NodeStatus>, ErrorResponse> {
         let context = self.context()?;
-        let table = context.modules.table();
+        let table = context.modules.routing_table().load();
         let mut modules: Vec<_> = table
             .iter()
-            .map(|(module, route)| status(context, module, route))
+            .map(|(module, route)| module_status(context, module, route))
             .collect();
         modules.sort_by(|a, b| a.module.cmp(&b.module));
         Ok(Json(NodeStatus {
@@ -169,49 +176,50 @@ impl Api {
         }))
     }
 
-    /// Whether the process runs
+    /// Check that the process is running
     #[oai(path = "/health/live", method = "get")]
-    async fn live(&self) -> PlainText<&'static str> {
+    async fn liveness(&self) -> PlainText<&'static str> {
         PlainText("live")
     }
 
-    /// Whether every module that the node should run is loaded
+    /// Check that all modules of the node are loaded
     #[oai(path = "/health/ready", method = "get")]
-    async fn ready(&self) -> Ready {
-        let complaint = match &self.context {
-            Some(context) => context.modules.complaint(),
+    async fn readiness(&self) -> ReadinessResponse {
+        let warning = match &self.context {
+            Some(context) => context.modules.health_warning(),
             None => None,
         };
-        match complaint {
-            None => Ready::Ready(PlainText("ready".to_owned())),
-            Some(complaint) => Ready::NotReady(Json(problem(
+        match warning {
+            None => ReadinessResponse::Ready(PlainText("ready".to_owned())),
+            Some(warning) => ReadinessResponse::NotReady(Json(problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-ready",
                 "The node is not ready",
-                complaint,
+                warning,
             ))),
         }
     }
 }
 
 impl Api {
-    pub(super) fn new(context: Option<Context>) -> Self {
+    /// The API of a node, or, without a context, only its OpenAPI document.
+    pub(super) fn new(context: Option<ControlContext>) -> Self {
         Self { context }
     }
 
-    fn context(&self) -> Result<&Context, Problem> {
+    fn context(&self) -> Result<&ControlContext, Problem> {
         self.context.as_ref().ok_or_else(|| {
             problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
-                "The node is not there",
-                "this is its document alone".to_owned(),
+                "There is no node",
+                "this service only provides the OpenAPI document".to_owned(),
             )
         })
     }
 }
 
-fn status(context: &Context, module: &str, route: &Route) -> ModuleStatus {
+fn module_status(context: &ControlContext, module: &str, route: &Route) -> ModuleStatus {
     let record = &route.record;
     let slots = record.slots.clone();
     ModuleStatus {
@@ -227,48 +235,52 @@ fn status(context: &Context, module: &str, route: &Route) -> ModuleStatus {
     }
 }
 
-/// The beginning of a body; what comes after a break of it is missed without a word.
-async fn head(mut body: crate::body::Body) -> String {
+/// The first [`MAX_PROBE_BODY_BYTES`] of a body, or less if the body breaks off.
+async fn read_beginning(mut body: ResponseBody) -> String {
     let mut bytes = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
         if let Some(data) = frame.data_ref() {
-            bytes.extend_from_slice(&data[..data.len().min(PROBE_BODY - bytes.len())]);
+            let free = MAX_PROBE_BODY_BYTES - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(free)]);
         }
-        if bytes.len() == PROBE_BODY {
+        if bytes.len() == MAX_PROBE_BODY_BYTES {
             break;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn name(text: &str) -> Result<ModuleName, Problem> {
+fn parse_module_name(text: &str) -> Result<ModuleName, Problem> {
     text.parse()
-        .map_err(|error: hotswap_core::ParseError| bad(error.to_string()))
+        .map_err(|error: ParseError| bad_request(error.to_string()))
 }
 
-fn bad(detail: String) -> Problem {
+fn bad_request(detail: String) -> Problem {
     problem(
         StatusCode::BAD_REQUEST,
         "bad-request",
-        "The request does not fit",
+        "The request is malformed",
         detail,
     )
 }
 
-fn refused(detail: String) -> Problem {
+fn not_staged(module: &ModuleName, probe: &ProbeRequest) -> Problem {
     problem(
         StatusCode::UNPROCESSABLE_ENTITY,
         "refused",
-        "The order cannot be carried out",
-        detail,
+        "The node rejects the probe",
+        format!(
+            "version {} of {module} is not staged on this node; stage it first",
+            probe.version.version
+        ),
     )
 }
 
-fn unknown(module: &ModuleName) -> Problem {
+fn module_not_found(module: &ModuleName) -> Problem {
     problem(
         StatusCode::NOT_FOUND,
         "no-such-module",
         "No such module",
-        format!("this node has nothing of the module {module}; stage a version of it first"),
+        format!("this node does not know the module {module}; stage a version of it first"),
     )
 }

@@ -6,26 +6,28 @@ use hotswap_protocol::VersionStatus;
 use poem::http::header::CONTENT_TYPE;
 use poem::{IntoResponse as _, Response};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Context;
+use super::ControlContext;
 use crate::process;
 
-/// Upper bounds of the latency histogram that is exposed, in milliseconds.
-const BOUNDS: [u64; 14] = [
+/// Upper bounds of the buckets in the exposed latency histogram, in milliseconds.
+const LATENCY_BOUNDS_MILLIS: [u64; 14] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000,
 ];
 
-/// All metrics, in the text format of OpenMetrics.
-pub(super) fn answer(context: &Context) -> Response {
+/// All metrics of a node, in the text format of OpenMetrics.
+pub(super) fn metrics_response(context: &ControlContext) -> Response {
     let mut registry = Registry::with_prefix("hotswap_node");
-    registry.register_collector(Box::new(Snapshot::of(context)));
+    registry.register_collector(Box::new(MetricsSnapshot::take(context)));
     let mut text = String::new();
-    // Writing into a string does not fail.
+    // Writing to a string does not fail.
     let _ = text::encode(&mut text, &registry);
     text.with_header(
         CONTENT_TYPE,
@@ -34,32 +36,32 @@ pub(super) fn answer(context: &Context) -> Response {
     .into_response()
 }
 
-/// The node's counters at one moment.
+/// The counters of all versions at one moment.
 #[derive(Debug)]
-struct Snapshot {
+struct MetricsSnapshot {
     versions: Vec<(String, VersionStatus)>,
 }
 
 type Labels<'a> = [(&'static str, &'a str); 2];
 
-impl Snapshot {
-    fn of(context: &Context) -> Self {
-        let table = context.modules.table();
+impl MetricsSnapshot {
+    fn take(context: &ControlContext) -> Self {
+        let table = context.modules.routing_table().load();
         let mut versions: Vec<_> = table
             .iter()
             .flat_map(|(module, route)| {
                 let counters = route.counters.iter();
-                counters.map(move |one| (module.to_owned(), one.status()))
+                counters.map(move |counters| (module.to_owned(), counters.status()))
             })
             .collect();
-        versions.sort_by(|(a, one), (b, other)| {
-            (a, &one.version.version).cmp(&(b, &other.version.version))
+        versions.sort_by(|(module_a, a), (module_b, b)| {
+            (module_a, &a.version.version).cmp(&(module_b, &b.version.version))
         });
         Self { versions }
     }
 
-    /// One metric for all versions.
-    fn each<M: EncodeMetric>(
+    /// Encodes a metric family with one metric per version.
+    fn encode_family<M: EncodeMetric>(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         (name, help, unit): (&str, &str, Option<&Unit>),
@@ -75,31 +77,31 @@ impl Snapshot {
     }
 }
 
-impl Collector for Snapshot {
+impl Collector for MetricsSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let encoder = &mut encoder;
         let cpu = ConstCounter::new(process::cpu_millis() as f64 / 1000.0);
         cpu.encode(encoder.encode_descriptor(
             "cpu",
-            "CPU time that the process has used",
+            "CPU time used by the process",
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?)?;
         let memory = ConstGauge::new(process::memory_bytes() as i64);
         memory.encode(encoder.encode_descriptor(
             "memory",
-            "Memory that the process holds",
+            "Resident memory of the process",
             Some(&Unit::Bytes),
             MetricType::Gauge,
         )?)?;
 
-        self.each(
+        self.encode_family(
             encoder,
             ("requests", "Requests answered", None),
             MetricType::Counter,
             |version| ConstCounter::new(version.requests),
         )?;
-        self.each(
+        self.encode_family(
             encoder,
             (
                 "errors",
@@ -109,72 +111,75 @@ impl Collector for Snapshot {
             MetricType::Counter,
             |version| ConstCounter::new(version.errors),
         )?;
-        self.each(
+        self.encode_family(
             encoder,
-            ("in_flight", "Requests being answered", None),
+            ("in_flight", "Requests in progress", None),
             MetricType::Gauge,
             |version| ConstGauge::new(version.in_flight as i64),
         )?;
-        self.each(
+        self.encode_family(
             encoder,
             (
                 "version_cpu",
-                "CPU time that its instances have used, an estimate",
+                "Estimated CPU time used by instances of the version",
                 Some(&Unit::Seconds),
             ),
             MetricType::Counter,
             |version| ConstCounter::new(version.cpu_micros as f64 / 1e6),
         )?;
-        self.each(
+        self.encode_family(
             encoder,
             (
                 "instance_memory",
-                "Memory of one instance, a moving average",
+                "Moving average of the memory of one instance",
                 Some(&Unit::Bytes),
             ),
             MetricType::Gauge,
             |version| ConstGauge::new(version.memory_bytes as i64),
         )?;
-        self.each(
+        self.encode_family(
             encoder,
             (
                 "latency",
-                "From the request's head to the end of the answer's body; the sum is exact \
-                 to an eighth",
+                "Time from the head of a request to the end of the response body; the sum is \
+                 exact to an eighth",
                 Some(&Unit::Seconds),
             ),
             MetricType::Histogram,
-            Latency::of,
+            PrometheusHistogram::of_latency,
         )
     }
 }
 
-/// A latency histogram as Prometheus has it.
-struct Latency {
+/// A latency histogram in the form that Prometheus expects.
+struct PrometheusHistogram {
     sum: f64,
     count: u64,
     buckets: Vec<(f64, u64)>,
 }
 
-impl Latency {
-    fn of(version: &VersionStatus) -> Self {
-        let pairs = version.latency.iter().map(|one| (one.bucket, one.count));
+impl PrometheusHistogram {
+    fn of_latency(version: &VersionStatus) -> Self {
+        let pairs = version
+            .latency
+            .iter()
+            .map(|bucket| (bucket.bucket, bucket.count));
         let histogram = Histogram::from_pairs(pairs.collect()).unwrap_or_default();
         let count = histogram.total();
         let sum = histogram.pairs().iter().map(|&(bucket, count)| {
             Histogram::upper_micros(bucket.into()) as f64 * count as f64 / 1e6
         });
-        let mut below = 0;
-        let mut buckets: Vec<_> = BOUNDS
+        let mut cumulative = 0;
+        let mut buckets: Vec<_> = LATENCY_BOUNDS_MILLIS
             .iter()
             .map(|&millis| {
-                let until = count - histogram.above(Duration::from_millis(millis));
-                let within = until - below;
-                below = until;
-                (millis as f64 / 1000.0, within)
+                let up_to_bound = count - histogram.above(Duration::from_millis(millis));
+                let in_bucket = up_to_bound - cumulative;
+                cumulative = up_to_bound;
+                (millis as f64 / 1000.0, in_bucket)
             })
             .collect();
-        buckets.push((f64::INFINITY, count - below));
+        buckets.push((f64::INFINITY, count - cumulative));
         Self {
             sum: sum.sum(),
             count,
@@ -183,11 +188,8 @@ impl Latency {
     }
 }
 
-impl EncodeMetric for Latency {
-    fn encode(
-        &self,
-        mut encoder: prometheus_client::encoding::MetricEncoder<'_>,
-    ) -> Result<(), Error> {
+impl EncodeMetric for PrometheusHistogram {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), Error> {
         encoder.encode_histogram::<NoLabelSet>(self.sum, self.count, &self.buckets, None)
     }
 

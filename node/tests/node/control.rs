@@ -4,8 +4,8 @@ use serde_json::Value;
 use crate::fixture::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_and_counters_need_the_token() {
-    let bed = Bed::new().await;
+async fn the_api_needs_the_node_token() {
+    let node = TestNode::start().await;
     for (path, method) in [
         ("/v1/status", "GET"),
         ("/v1/modules/hello", "GET"),
@@ -13,23 +13,26 @@ async fn orders_and_counters_need_the_token() {
         ("/v1/modules/hello/probe", "POST"),
     ] {
         for token in [None, Some("wrong"), Some(""), Some(&TOKEN[1..])] {
-            let mut request = bed
+            let mut request = node
                 .client
-                .request(method.parse().unwrap(), bed.control(path));
+                .request(method.parse().unwrap(), node.control_url(path));
             if let Some(token) = token {
                 request = request.bearer_auth(token);
             }
-            let answer = request.send().await.unwrap();
-            assert_eq!(answer.status(), 401, "{path} with {token:?}");
-            assert_eq!(answer.headers()["www-authenticate"], "Bearer");
-            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 401, "{path} with {token:?}");
+            assert_eq!(response.headers()["www-authenticate"], "Bearer");
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_refusal_is_a_problem() {
-    let bed = Bed::new().await;
+async fn every_error_response_is_a_problem() {
+    let node = TestNode::start().await;
     let put = "/v1/modules/hello/operations/1";
     for (method, path, body, status) in [
         ("GET", "/nothing", "", 404),
@@ -45,16 +48,19 @@ async fn every_refusal_is_a_problem() {
             400,
         ),
     ] {
-        let request = bed
+        let request = node
             .client
-            .request(method.parse().unwrap(), bed.control(path));
+            .request(method.parse().unwrap(), node.control_url(path));
         let request = request
             .bearer_auth(TOKEN)
             .header("content-type", "application/json");
-        let answer = request.body(body).send().await.unwrap();
-        assert_eq!(answer.status(), status, "{method} {path}");
-        assert_eq!(answer.headers()["content-type"], "application/problem+json");
-        let problem: Value = answer.json().await.unwrap();
+        let response = request.body(body).send().await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        let problem: Value = response.json().await.unwrap();
         assert_eq!(problem["status"], status);
         let kind = problem["type"].as_str().unwrap();
         assert!(kind.starts_with("urn:hotswap:problem:"), "{kind}");
@@ -63,14 +69,19 @@ async fn every_refusal_is_a_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_metrics_and_documents_are_open() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", HELLO_V1).await;
-    bed.get("/").await;
+async fn health_metrics_and_openapi_need_no_token() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", HELLO_V1).await;
+    node.get("/").await;
     let get = async |path: &str| {
-        let answer = bed.client.get(bed.control(path)).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{path}");
-        answer.text().await.unwrap()
+        let response = node
+            .client
+            .get(node.control_url(path))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.text().await.unwrap()
     };
     assert_eq!(get("/health/live").await, "live");
     assert_eq!(get("/health/ready").await, "ready");
@@ -96,12 +107,18 @@ async fn health_metrics_and_documents_are_open() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_tells_all_modules() {
-    let bed = Bed::new().await;
-    let version = bed.run("1.0.0", HELLO_V1).await;
-    let url = bed.control("/v1/status");
-    let answer = bed.client.get(url).bearer_auth(TOKEN).send().await.unwrap();
-    let status: hotswap_protocol::NodeStatus = answer.json().await.unwrap();
+async fn the_status_lists_all_modules() {
+    let node = TestNode::start().await;
+    let version = node.activate("1.0.0", HELLO_V1).await;
+    let url = node.control_url("/v1/status");
+    let response = node
+        .client
+        .get(url)
+        .bearer_auth(TOKEN)
+        .send()
+        .await
+        .unwrap();
+    let status: hotswap_protocol::NodeStatus = response.json().await.unwrap();
     assert_eq!(status.id, "node-1");
     assert!(status.memory_bytes > 1 << 20);
     assert_eq!(status.modules.len(), 1);

@@ -1,4 +1,4 @@
-//! An engine that has artifacts and listens to nodes, and nodes with a client for them.
+//! A fake engine with artifacts, and nodes with an HTTP client for tests.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hotswap_core::Digest;
-use hotswap_node::{Config, Limits, Node, Runtime, Token};
+use hotswap_node::{Config, Limits, Node, Runtime, Secret};
 use hotswap_protocol::{
     Action, ModuleStatus, OrderRequest, Promote, Revert, Settle, Shift, Stage, Version,
 };
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 pub const TOKEN: &str = "the-node-token";
 pub const MODULE: &str = "hello";
 
-/// One WebAssembly engine for all tests: each pool reserves terabytes of addresses.
+/// One runtime for all tests, because each pool reserves terabytes of addresses.
 pub fn runtime() -> Runtime {
     static RUNTIME: OnceLock<(Runtime, TempDir)> = OnceLock::new();
     let (runtime, _) = RUNTIME.get_or_init(|| {
@@ -34,45 +34,45 @@ pub fn runtime() -> Runtime {
     runtime.clone()
 }
 
-/// The engine's side of the protocol.
+/// Plays the engine's side of the protocol.
 #[derive(Clone)]
-pub struct Engine {
+pub struct FakeEngine {
     pub addr: SocketAddr,
-    shared: Arc<Shared>,
+    state: Arc<EngineState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct EngineState {
     artifacts: Mutex<HashMap<String, Bytes>>,
     fetches: Mutex<usize>,
-    /// Answers 404 to the next heartbeat.
-    forget: Mutex<bool>,
-    heard: Mutex<Option<mpsc::UnboundedSender<Heard>>>,
+    /// Whether to answer the next heartbeat with 404.
+    forget_node: Mutex<bool>,
+    subscriber: Mutex<Option<mpsc::UnboundedSender<NodeRequest>>>,
 }
 
-/// What a node told the engine.
+/// A registration or heartbeat of a node.
 #[derive(Debug)]
-pub struct Heard {
+pub struct NodeRequest {
     pub method: Method,
     pub path: String,
     pub body: Value,
 }
 
-impl Engine {
+impl FakeEngine {
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let engine = Self {
             addr: listener.local_addr().unwrap(),
-            shared: Arc::default(),
+            state: Arc::default(),
         };
-        let shared = engine.shared.clone();
+        let state = engine.state.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let shared = shared.clone();
+                let state = state.clone();
                 tokio::spawn(async move {
                     let service = hyper::service::service_fn(|request| {
-                        let shared = shared.clone();
-                        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+                        let state = state.clone();
+                        async move { Ok::<_, Infallible>(respond(&state, request).await) }
                     });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -87,7 +87,7 @@ impl Engine {
         format!("http://{}", self.addr)
     }
 
-    /// Has an artifact, and says which version it is.
+    /// Stores an artifact, and returns its version and digest.
     pub fn push(&self, version: &str, component: &[u8]) -> Version {
         let digest = Digest::of(component).to_string();
         self.put(&digest, component);
@@ -97,57 +97,59 @@ impl Engine {
         }
     }
 
-    /// Gives these bytes for that digest, right or wrong.
+    /// Stores the bytes that the engine sends for a digest, even if they do not match it.
     pub fn put(&self, digest: &str, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
-        let mut artifacts = self.shared.artifacts.lock().unwrap();
+        let mut artifacts = self.state.artifacts.lock().unwrap();
         artifacts.insert(digest.to_owned(), bytes);
     }
 
+    /// Number of requests for artifacts.
     pub fn fetches(&self) -> usize {
-        *self.shared.fetches.lock().unwrap()
+        *self.state.fetches.lock().unwrap()
     }
 
-    pub fn forget(&self) {
-        *self.shared.forget.lock().unwrap() = true;
+    /// Answers the next heartbeat with 404.
+    pub fn forget_node(&self) {
+        *self.state.forget_node.lock().unwrap() = true;
     }
 
-    /// What nodes tell from now on.
-    pub fn listen(&self) -> mpsc::UnboundedReceiver<Heard> {
+    /// Receives the registrations and heartbeats from now on.
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<NodeRequest> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        *self.shared.heard.lock().unwrap() = Some(sender);
+        *self.state.subscriber.lock().unwrap() = Some(sender);
         receiver
     }
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let shown = request.headers().get("authorization").cloned();
-    if shown.is_none_or(|shown| shown != format!("Bearer {TOKEN}")) {
-        return status(StatusCode::UNAUTHORIZED);
+async fn respond(state: &EngineState, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let authorization = request.headers().get("authorization").cloned();
+    if authorization.is_none_or(|value| value != format!("Bearer {TOKEN}")) {
+        return empty_response(StatusCode::UNAUTHORIZED);
     }
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     if let Some(digest) = path.strip_prefix("/api/v1/artifacts/") {
-        *shared.fetches.lock().unwrap() += 1;
-        let artifact = shared.artifacts.lock().unwrap().get(digest).cloned();
+        *state.fetches.lock().unwrap() += 1;
+        let artifact = state.artifacts.lock().unwrap().get(digest).cloned();
         return match artifact {
             Some(artifact) => Response::new(Full::new(artifact)),
-            None => status(StatusCode::NOT_FOUND),
+            None => empty_response(StatusCode::NOT_FOUND),
         };
     }
     let body = body.collect().await.unwrap().to_bytes();
-    let heard = Heard {
+    let request = NodeRequest {
         method: parts.method,
         path,
         body: serde_json::from_slice(&body).unwrap(),
     };
-    let is_heartbeat = heard.method == Method::POST;
-    if let Some(sender) = &*shared.heard.lock().unwrap() {
-        let _ = sender.send(heard);
+    let is_heartbeat = request.method == Method::POST;
+    if let Some(sender) = &*state.subscriber.lock().unwrap() {
+        let _ = sender.send(request);
     }
     if is_heartbeat {
-        let forget = std::mem::take(&mut *shared.forget.lock().unwrap());
-        return status(if forget {
+        let forget = std::mem::take(&mut *state.forget_node.lock().unwrap());
+        return empty_response(if forget {
             StatusCode::NOT_FOUND
         } else {
             StatusCode::NO_CONTENT
@@ -156,14 +158,14 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<By
     Response::new(Full::from(r#"{"heartbeatMillis":100}"#))
 }
 
-fn status(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = status;
-    answer
+fn empty_response(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
 }
 
-/// A configuration for tests; ports are free ones.
-pub fn config(folder: &Path, engine: &Engine) -> Config {
+/// A configuration for tests, with free ports.
+pub fn config(folder: &Path, engine: &FakeEngine) -> Config {
     Config {
         id: "node-1".parse().unwrap(),
         environment: "testing".parse().unwrap(),
@@ -173,110 +175,140 @@ pub fn config(folder: &Path, engine: &Engine) -> Config {
         control_addr: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
         engine_url: Some(engine.url()),
-        token: Token::new(TOKEN),
+        token: Secret::new(TOKEN),
         data_dir: folder.to_owned(),
         limits: Limits::default(),
     }
 }
 
-/// A node and its engine, with clients.
-pub struct Bed {
-    pub node: Node,
-    pub engine: Engine,
+/// A running node, its engine and an HTTP client.
+pub struct TestNode {
+    inner: Node,
+    pub engine: FakeEngine,
     pub folder: TempDir,
     pub client: reqwest::Client,
 }
 
-impl Bed {
-    pub async fn new() -> Self {
-        Self::with(Limits::default()).await
+impl TestNode {
+    pub async fn start() -> Self {
+        Self::start_with(Limits::default()).await
     }
 
-    pub async fn with(limits: Limits) -> Self {
-        let engine = Engine::start().await;
+    /// Starts a node with its own data directory on another runtime and engine.
+    pub async fn start_on(runtime: Runtime, engine: FakeEngine) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = config(folder.path(), &engine);
-        config.limits = limits;
+        let config = config(folder.path(), &engine);
         Self {
-            node: Node::start_with(runtime(), config).await.unwrap(),
+            inner: Node::start_with(runtime, config).await.unwrap(),
             engine,
             folder,
             client: client(),
         }
     }
 
-    /// Runs a component as the active version of [`MODULE`].
-    pub async fn run(&self, version: &str, component: &[u8]) -> Version {
+    pub async fn start_with(limits: Limits) -> Self {
+        let engine = FakeEngine::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path(), &engine);
+        config.limits = limits;
+        Self {
+            inner: Node::start_with(runtime(), config).await.unwrap(),
+            engine,
+            folder,
+            client: client(),
+        }
+    }
+
+    /// Makes a component the active version of [`MODULE`].
+    pub async fn activate(&self, version: &str, component: &[u8]) -> Version {
         let version = self.engine.push(version, component);
-        self.done(&stage(&version)).await;
-        self.done(&promote(&version)).await;
+        self.apply(&stage(&version)).await;
+        self.apply(&promote(&version)).await;
         version
     }
 
-    /// Stops the node and starts it again.
+    /// Stops the node and starts it again with the same data directory.
     pub async fn restart(self) -> Self {
         self.restart_with(runtime()).await
     }
 
     pub async fn restart_with(self, runtime: Runtime) -> Self {
         let config = config(self.folder.path(), &self.engine);
-        self.node.shutdown().await;
+        self.inner.shutdown().await;
         Self {
-            node: Node::start_with(runtime, config).await.unwrap(),
+            inner: Node::start_with(runtime, config).await.unwrap(),
             ..self
         }
     }
 
-    pub fn control(&self, path: &str) -> String {
-        format!("http://{}{path}", self.node.control_addr())
+    pub async fn shutdown(self) {
+        self.inner.shutdown().await;
     }
 
-    pub fn data(&self, path: &str) -> String {
-        format!("http://{}/{MODULE}{path}", self.node.data_addr())
+    pub fn data_addr(&self) -> SocketAddr {
+        self.inner.data_addr()
     }
 
+    pub fn control_addr(&self) -> SocketAddr {
+        self.inner.control_addr()
+    }
+
+    /// URL of a path on the control port.
+    pub fn control_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.control_addr())
+    }
+
+    /// URL of a path of [`MODULE`] on the data port.
+    pub fn data_url(&self, path: &str) -> String {
+        format!("http://{}/{MODULE}{path}", self.data_addr())
+    }
+
+    /// Status and body of a GET request to [`MODULE`].
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let answer = self.client.get(self.data(path)).send().await.unwrap();
-        let status = answer.status().as_u16();
-        (status, answer.text().await.unwrap())
+        let response = self.client.get(self.data_url(path)).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.text().await.unwrap())
     }
 
-    /// Gives an order that must be carried out, as an operation of its own.
-    pub async fn done(&self, action: &Action) {
-        let (status, body) = self.order(&operation(), 1, action).await;
+    /// Sends an order as a new operation. Panics unless the node carries it out.
+    pub async fn apply(&self, action: &Action) {
+        let (status, body) = self.send_order(&new_operation_id(), 1, action).await;
         assert_eq!(status, 204, "{action:?}: {body}");
     }
 
-    /// The same for one that must not; its problem.
-    pub async fn refused(&self, status: u16, kind: &str, action: &Action) -> String {
-        let (answered, body) = self.order(&operation(), 1, action).await;
-        assert_eq!(answered, status, "{body}");
-        assert_eq!(body["type"], format!("urn:hotswap:problem:{kind}"));
+    /// Sends an order as a new operation. Panics unless the node answers with this problem.
+    /// Returns the problem's detail.
+    pub async fn apply_rejected(&self, status: u16, problem: &str, action: &Action) -> String {
+        let (actual_status, body) = self.send_order(&new_operation_id(), 1, action).await;
+        assert_eq!(actual_status, status, "{body}");
+        assert_eq!(body["type"], format!("urn:hotswap:problem:{problem}"));
         assert_eq!(body["status"], status);
         body["detail"].as_str().unwrap().to_owned()
     }
 
-    pub async fn order(&self, operation: &str, fence: u64, action: &Action) -> (u16, Value) {
+    /// Sends an order. Returns the status and body of the response.
+    pub async fn send_order(&self, operation: &str, fence: u64, action: &Action) -> (u16, Value) {
         let order = OrderRequest {
             fence,
             deployment: "d-1".to_owned(),
             action: action.clone(),
         };
-        let url = self.control(&format!("/v1/modules/{MODULE}/operations/{operation}"));
+        let url = self.control_url(&format!("/v1/modules/{MODULE}/operations/{operation}"));
         let request = self.client.put(url).bearer_auth(TOKEN).json(&order);
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let body = answer.bytes().await.unwrap();
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.bytes().await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
+    /// The status of [`MODULE`].
     pub async fn status(&self) -> ModuleStatus {
-        let url = self.control(&format!("/v1/modules/{MODULE}"));
-        let answer = self.client.get(url).bearer_auth(TOKEN).send().await;
-        answer.unwrap().json().await.unwrap()
+        let url = self.control_url(&format!("/v1/modules/{MODULE}"));
+        let response = self.client.get(url).bearer_auth(TOKEN).send().await;
+        response.unwrap().json().await.unwrap()
     }
 
-    /// The counters of the version that has been loaded alone.
+    /// The counters of the only version that was loaded.
     pub async fn counters(&self) -> hotswap_protocol::VersionStatus {
         let status = self.status().await;
         assert_eq!(status.versions.len(), 1);
@@ -288,8 +320,8 @@ pub fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-/// An id that no other operation of this process has.
-pub fn operation() -> String {
+/// An operation id that is unique in this process.
+pub fn new_operation_id() -> String {
     static NEXT: Mutex<u64> = Mutex::new(0);
     let mut next = NEXT.lock().unwrap();
     *next += 1;
@@ -320,13 +352,13 @@ pub fn settle() -> Action {
     Action::Settle(Settle {})
 }
 
-/// Waits until a condition holds, for some seconds.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+/// Waits until a condition holds. Panics after 20 seconds.
+pub async fn wait_until<F: Future<Output = bool>>(condition: &str, mut holds: impl FnMut() -> F) {
     let attempts = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let held = tokio::time::timeout(Duration::from_secs(20), attempts).await;
-    assert!(held.is_ok(), "still not so: {what}");
+    let result = tokio::time::timeout(Duration::from_secs(20), attempts).await;
+    assert!(result.is_ok(), "not in time: {condition}");
 }

@@ -1,4 +1,4 @@
-//! Real nodes, real components, real HTTP.
+//! Tests of whole nodes, with real components and real HTTP.
 
 mod control;
 mod disk;

@@ -6,9 +6,9 @@ use serde_json::json;
 use crate::fixture::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_registers_reports_in_and_registers_again_when_forgotten() {
-    let engine = Engine::start().await;
-    let mut heard = engine.listen();
+async fn a_node_registers_sends_heartbeats_and_registers_again_when_unknown() {
+    let engine = FakeEngine::start().await;
+    let mut requests = engine.subscribe();
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &engine);
     config.advertise = Some("node.example".to_owned());
@@ -16,57 +16,57 @@ async fn a_node_registers_reports_in_and_registers_again_when_forgotten() {
         .await
         .unwrap();
 
-    let mut next = async || {
-        let next = tokio::time::timeout(Duration::from_secs(10), heard.recv());
+    let mut next_request = async || {
+        let next = tokio::time::timeout(Duration::from_secs(10), requests.recv());
         next.await.unwrap().unwrap()
     };
-    let registration = next().await;
+    let registration = next_request().await;
     assert_eq!(
         (registration.method, &*registration.path),
         (Method::PUT, "/api/v1/nodes/node-1")
     );
-    let wanted = json!({
+    let expected = json!({
         "environment": "testing",
         "zone": "here",
         "labels": { "rack": "7" },
         "controlUrl": format!("http://node.example:{}", node.control_addr().port()),
         "dataUrl": format!("http://node.example:{}", node.data_addr().port()),
     });
-    assert_eq!(registration.body, wanted);
-    let heartbeat = next().await;
+    assert_eq!(registration.body, expected);
+    let heartbeat = next_request().await;
     assert_eq!(
         (heartbeat.method, &*heartbeat.path),
         (Method::POST, "/api/v1/nodes/node-1/heartbeat")
     );
     assert_eq!(heartbeat.body, json!({ "health": "passing" }));
 
-    engine.forget();
-    while next().await.method != Method::PUT {}
+    engine.forget_node();
+    while next_request().await.method != Method::PUT {}
     node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_starts_without_its_engine_and_finds_it_later() {
-    let engine = Engine::start().await;
+async fn a_node_starts_without_its_engine_and_retries() {
+    let engine = FakeEngine::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path(), &engine);
-    // Nothing listens there any more.
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = gone.local_addr().unwrap();
-    drop(gone);
+    // An address where nothing listens yet.
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = closed.local_addr().unwrap();
+    drop(closed);
     config.engine_url = Some(format!("http://{addr}/"));
     let node = hotswap_node::Node::start_with(runtime(), config)
         .await
         .unwrap();
-    let late = tokio::net::TcpListener::bind(addr).await.unwrap();
-    let found = tokio::time::timeout(Duration::from_secs(20), late.accept()).await;
-    assert!(found.is_ok(), "it tries on");
+    let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
+    let accepted = tokio::time::timeout(Duration::from_secs(20), listener.accept()).await;
+    assert!(accepted.is_ok(), "no retry");
     node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_url_that_is_none_is_refused_at_the_start() {
-    let engine = Engine::start().await;
+async fn an_invalid_engine_url_is_rejected_at_the_start() {
+    let engine = FakeEngine::start().await;
     for url in ["engine:5000", "ftp://engine", "https://engine", ""] {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path(), &engine);

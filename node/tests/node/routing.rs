@@ -7,21 +7,21 @@ use hotswap_guests::{HELLO_V1, HELLO_V2, HELLO_V3, MODULE_PROBE};
 use crate::fixture::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn swaps_under_load_drop_nothing() {
-    let bed = Bed::new().await;
-    let v1 = bed.run("1.0.0", HELLO_V1).await;
-    let v2 = bed.engine.push("2.0.0", HELLO_V2);
+async fn swaps_under_load_drop_no_request() {
+    let node = TestNode::start().await;
+    let v1 = node.activate("1.0.0", HELLO_V1).await;
+    let v2 = node.engine.push("2.0.0", HELLO_V2);
     let stop = Arc::new(AtomicBool::new(false));
     let load: Vec<_> = (0..8)
         .map(|_| {
-            let (client, url, stop) = (bed.client.clone(), bed.data("/x"), stop.clone());
+            let (client, url, stop) = (node.client.clone(), node.data_url("/x"), stop.clone());
             tokio::spawn(async move {
                 let mut seen = [0_u32; 2];
                 while !stop.load(Ordering::Relaxed) {
-                    let answer = client.get(&url).send().await.unwrap();
-                    assert_eq!(answer.status(), 200);
-                    let version = answer.headers()["x-hotswap-version"].clone();
-                    match &*answer.text().await.unwrap() {
+                    let response = client.get(&url).send().await.unwrap();
+                    assert_eq!(response.status(), 200);
+                    let version = response.headers()["x-hotswap-version"].clone();
+                    match &*response.text().await.unwrap() {
                         "hello from v1: /x\n" => {
                             assert_eq!(version, "1.0.0");
                             seen[0] += 1;
@@ -38,10 +38,10 @@ async fn swaps_under_load_drop_nothing() {
         })
         .collect();
     for _ in 0..15 {
-        bed.done(&stage(&v2)).await;
-        bed.done(&shift(&v2, 30)).await;
-        bed.done(&promote(&v2)).await;
-        bed.done(&revert(Some(&v1))).await;
+        node.apply(&stage(&v2)).await;
+        node.apply(&shift(&v2, 30)).await;
+        node.apply(&promote(&v2)).await;
+        node.apply(&revert(Some(&v1))).await;
     }
     stop.store(true, Ordering::Relaxed);
     let mut seen = [0, 0];
@@ -51,7 +51,7 @@ async fn swaps_under_load_drop_nothing() {
     }
     assert!(seen[0] > 50 && seen[1] > 50, "{seen:?}");
 
-    let status = bed.status().await;
+    let status = node.status().await;
     let counted = |digest: &str| {
         let one = status
             .versions
@@ -68,35 +68,40 @@ async fn swaps_under_load_drop_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_staged_version_gets_its_share_exactly() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", HELLO_V1).await;
-    let v2 = bed.engine.push("2.0.0", HELLO_V2);
-    bed.done(&stage(&v2)).await;
+async fn the_staged_version_gets_exactly_its_percentage() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", HELLO_V1).await;
+    let v2 = node.engine.push("2.0.0", HELLO_V2);
+    node.apply(&stage(&v2)).await;
     for percent in [0, 1, 10, 37, 100] {
-        bed.done(&shift(&v2, percent)).await;
+        node.apply(&shift(&v2, percent)).await;
         let mut hits = 0;
         for _ in 0..200 {
-            let answer = bed.client.get(bed.data("/")).send().await.unwrap();
-            hits += u32::from(answer.headers()["x-hotswap-version"] == "2.0.0");
+            let response = node.client.get(node.data_url("/")).send().await.unwrap();
+            hits += u32::from(response.headers()["x-hotswap-version"] == "2.0.0");
         }
         assert_eq!(hits, u32::from(percent) * 2, "of 200 at {percent} %");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_ends_where_it_began() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", MODULE_PROBE).await;
-    let mut slow = bed.client.get(bed.data("/drip/40")).send().await.unwrap();
+async fn a_request_ends_on_the_version_where_it_began() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", MODULE_PROBE).await;
+    let mut slow = node
+        .client
+        .get(node.data_url("/drip/40"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(slow.headers()["x-hotswap-version"], "1.0.0");
-    let v2 = bed.engine.push("2.0.0", HELLO_V2);
-    bed.done(&stage(&v2)).await;
-    bed.done(&promote(&v2)).await;
-    bed.done(&settle()).await;
-    assert_eq!(bed.get("/").await.1, "hello from v2: /\n");
-    let in_flight = bed.status().await.versions[0].in_flight;
-    assert_eq!(in_flight, 1, "still answered by the old one");
+    let v2 = node.engine.push("2.0.0", HELLO_V2);
+    node.apply(&stage(&v2)).await;
+    node.apply(&promote(&v2)).await;
+    node.apply(&settle()).await;
+    assert_eq!(node.get("/").await.1, "hello from v2: /\n");
+    let in_flight = node.status().await.versions[0].in_flight;
+    assert_eq!(in_flight, 1, "still served by the old version");
     let mut text = Vec::new();
     while let Some(piece) = slow.chunk().await.unwrap() {
         text.extend_from_slice(&piece);
@@ -105,26 +110,31 @@ async fn a_request_ends_where_it_began() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shutting_down_lets_requests_end() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", MODULE_PROBE).await;
-    let slow = bed.client.get(bed.data("/drip/20")).send().await.unwrap();
-    let (text, ()) = tokio::join!(slow.text(), bed.node.shutdown());
+async fn shutdown_waits_for_requests() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", MODULE_PROBE).await;
+    let slow = node
+        .client
+        .get(node.data_url("/drip/20"))
+        .send()
+        .await
+        .unwrap();
+    let (text, ()) = tokio::join!(slow.text(), node.shutdown());
     assert!(text.unwrap().ends_with("19\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn modules_are_found_by_host_or_path() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", HELLO_V1).await;
-    let root = format!("http://{}", bed.node.data_addr());
+    let node = TestNode::start().await;
+    node.activate("1.0.0", HELLO_V1).await;
+    let root = format!("http://{}", node.data_addr());
     let get = async |path: &str, host: Option<&str>| {
-        let mut request = bed.client.get(format!("{root}{path}"));
+        let mut request = node.client.get(format!("{root}{path}"));
         if let Some(host) = host {
             request = request.header("host", host);
         }
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     };
     let hello = |path: &str| (200, format!("hello from v1: {path}\n"));
     assert_eq!(get("/hello", None).await, hello("/"));
@@ -140,10 +150,10 @@ async fn modules_are_found_by_host_or_path() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_2_is_answered_too() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", HELLO_V1).await;
-    let stream = tokio::net::TcpStream::connect(bed.node.data_addr())
+async fn http_2_is_supported() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", HELLO_V1).await;
+    let stream = tokio::net::TcpStream::connect(node.data_addr())
         .await
         .unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
@@ -152,37 +162,40 @@ async fn http_2_is_answered_too() {
         .await
         .unwrap();
     tokio::spawn(connection);
-    for (uri, seen) in [("http://any/hello/x", "/x"), ("http://hello.any/x", "/x")] {
+    for (uri, module_path) in [("http://any/hello/x", "/x"), ("http://hello.any/x", "/x")] {
         let request = http::Request::get(uri)
             .body(http_body_util::Empty::<bytes::Bytes>::new())
             .unwrap();
-        let answer = sender.send_request(request).await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let body = http_body_util::BodyExt::collect(answer.into_body())
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = http_body_util::BodyExt::collect(response.into_body())
             .await
             .unwrap();
-        assert_eq!(body.to_bytes(), format!("hello from v1: {seen}\n"));
+        assert_eq!(body.to_bytes(), format!("hello from v1: {module_path}\n"));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_streams_through_a_module() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", MODULE_PROBE).await;
+async fn a_module_can_stream_a_body() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", MODULE_PROBE).await;
     let body: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
-    let request = bed.client.post(bed.data("/echo")).body(body.clone());
-    let answer = request.send().await.unwrap().bytes().await.unwrap();
-    assert!(answer == body, "{} bytes came back", answer.len());
-    until("counted", async || bed.counters().await.requests == 1).await;
+    let request = node.client.post(node.data_url("/echo")).body(body.clone());
+    let response = request.send().await.unwrap().bytes().await.unwrap();
+    assert!(response == body, "{} bytes came back", response.len());
+    wait_until("the request is counted", async || {
+        node.counters().await.requests == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_faulty_sample_fails_a_tenth() {
-    let bed = Bed::new().await;
-    bed.run("3.0.0", HELLO_V3).await;
+async fn the_faulty_sample_fails_a_tenth_of_requests() {
+    let node = TestNode::start().await;
+    node.activate("3.0.0", HELLO_V3).await;
     let mut failed = 0;
     for _ in 0..1000 {
-        match bed.get("/x").await {
+        match node.get("/x").await {
             (200, body) => assert_eq!(body, "hello from v3: /x\n"),
             (500, body) => {
                 assert_eq!(body, "v3 failed: /x\n");
@@ -191,20 +204,20 @@ async fn the_faulty_sample_fails_a_tenth() {
             other => panic!("{other:?}"),
         }
     }
-    // Six standard deviations: it fails wrongly once in a billion runs.
+    // Six standard deviations: this test fails by chance once in a billion runs.
     assert!((43..=157).contains(&failed), "{failed} of 1000");
-    assert_eq!(bed.counters().await.errors, failed);
+    assert_eq!(node.counters().await.errors, failed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_goes_away_leaves_nothing_behind() {
-    let bed = Bed::new().await;
-    bed.run("1.0.0", MODULE_PROBE).await;
-    let request = bed.client.get(bed.data("/sleep/20000"));
+async fn a_request_whose_client_disconnects_ends_as_an_error() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", MODULE_PROBE).await;
+    let request = node.client.get(node.data_url("/sleep/20000"));
     let gone = request.timeout(Duration::from_millis(50)).send().await;
     assert!(gone.unwrap_err().is_timeout());
-    until("counted as not answered", async || {
-        let counters = bed.counters().await;
+    wait_until("the request is counted as an error", async || {
+        let counters = node.counters().await;
         (counters.requests, counters.errors, counters.in_flight) == (1, 1, 0)
     })
     .await;

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_version_and_an_unknown_module_are_told_apart() {
+    fn an_unknown_version_and_an_unknown_module_are_different_errors() {
         let unknown_version = "module 'hello' has no version 2.0.0";
         assert_eq!(
             find(Some("2.0.0"), &["1.0.0"]).unwrap_err(),

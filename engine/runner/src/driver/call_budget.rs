@@ -44,7 +44,7 @@ impl CallBudget {
 
 /// About how many bytes a call takes in the journal.
 fn size(call: &Call) -> usize {
-    let names: usize = call.named().map(|node| node.as_str().len() + 3).sum();
+    let names: usize = call.named_nodes().map(|node| node.as_str().len() + 3).sum();
     let text = match call {
         Call::Log { message, .. } => message.len(),
         Call::Progress { stage, .. } => stage.len(),

@@ -15,7 +15,7 @@ pub(super) fn validate(call: &Call, plan: &HashSet<&NodeId>) -> Result<(), Cause
         let message = format!("the strategy called {name} {what}");
         Err(Cause::new(CauseKind::Violation, message))
     };
-    if let Some(node) = call.named().find(|node| !plan.contains(node)) {
+    if let Some(node) = call.named_nodes().find(|node| !plan.contains(node)) {
         return violation(format!("on node '{node}', which is not in its plan"));
     }
     match call {

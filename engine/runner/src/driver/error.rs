@@ -1,4 +1,4 @@
-//! Why driving stops.
+//! The error of a driver, in a file below all its parts.
 
 use hotswap_core::IllegalTransition;
 use hotswap_store::{AppendError, ReadError};

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Call, CallReplay, Cause, Class, EventBody, Header, Health, Node, NodeId, RecordedCall,
-    ReplayedCall,
+    Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeId,
+    RecordedCall, ReplayedCall,
 };
-use hotswap_plugins::{Calls, Stop};
+use hotswap_plugins::{CallHandler, Stop};
 
 use super::call_budget::CallBudget;
 use super::call_validation::validate;
@@ -97,10 +97,10 @@ impl<'a> Execution<'a> {
             ReplayedCall::New { number, request } => {
                 validate(&request, &self.planned)?;
                 self.wait_while_paused().await?;
-                match request.class() {
-                    Class::Note => return self.note(number, request).await,
-                    Class::Read => return self.read(number, request).await,
-                    Class::Write => (number, self.journal_intent(number, request).await?),
+                match request.kind() {
+                    CallKind::Note => return self.note(number, request).await,
+                    CallKind::Read => return self.read(number, request).await,
+                    CallKind::Write => (number, self.journal_intent(number, request).await?),
                 }
             }
         };
@@ -231,7 +231,7 @@ impl<'a> Execution<'a> {
 }
 
 #[async_trait]
-impl Calls for Execution<'_> {
+impl CallHandler for Execution<'_> {
     async fn call(&mut self, request: Call) -> Result<Answer, Stop> {
         self.answer(request).await.map_err(|error| match error {
             NoAnswer::Interrupted(Interrupt::Fail(cause)) => Stop::Fail(cause),

@@ -139,7 +139,7 @@ impl JournalWriter {
     /// # Errors
     /// [`Error::Lease`].
     pub(super) async fn renew_lease(&mut self) -> Result<(), Error> {
-        let lease = self.journal.lease(self.deployment).await;
+        let lease = self.journal.acquire_lease(self.deployment).await;
         self.fence = lease.map_err(Error::Lease)?.fence;
         Ok(())
     }

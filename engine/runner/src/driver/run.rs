@@ -51,7 +51,7 @@ pub(super) async fn run(
     );
     let result = match strategy.run(&plan, &mut execution).await {
         Exit::Succeeded => execution.check_success(),
-        Exit::Refused(message) => Err(Cause::new(CauseKind::Strategy, message)),
+        Exit::Failed(message) => Err(Cause::new(CauseKind::Strategy, message)),
         Exit::Trapped(cause) | Exit::Stopped(Stop::Fail(cause)) => Err(cause),
         Exit::Stopped(Stop::Suspend) => {
             let reason = execution.into_wait_reason()?;

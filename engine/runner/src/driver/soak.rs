@@ -12,7 +12,7 @@ use hotswap_fleet::Fleet;
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
 /// Readings of each node in one soak: twice the looks, so that a gauge has enough of them.
-const READINGS: u32 = 2 * Judge::LOOKS;
+const READINGS: u32 = 2 * Judge::MAX_LOOKS;
 /// Reading more often than this shows nothing new.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -80,7 +80,7 @@ impl Soak {
             if self.needs_readings && clock.now() < self.due {
                 self.observe(fleet).await;
                 if turn.is_multiple_of(2)
-                    && let Some(verdict) = self.judge.look()
+                    && let Some(verdict) = self.judge.interim_look()
                 {
                     return verdict;
                 }

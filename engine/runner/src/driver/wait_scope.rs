@@ -180,7 +180,7 @@ mod tests {
     fn tail(abort: Option<Cause>) -> JournalTail {
         JournalTail {
             next_seq: 2,
-            lifecycle: Lifecycle::BEGINNING,
+            lifecycle: Lifecycle::INITIAL,
             signals: Signals {
                 abort,
                 decision: None,

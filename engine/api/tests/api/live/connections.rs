@@ -191,7 +191,7 @@ async fn silent_clients_time_out() {
     let engine = start_with(|config| {
         config.live.hubs.handshake_timeout = soon;
         config.live.hubs.client_timeout = soon;
-        config.live.hubs.keep_alive = soon;
+        config.live.hubs.keep_alive_interval = soon;
     })
     .await;
     let mut without_handshake = HubClient::new(SocketClient::open(&engine, DEPLOYMENTS).await);

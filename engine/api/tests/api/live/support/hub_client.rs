@@ -66,7 +66,7 @@ impl HubClient {
     /// Connects and subscribes to a deployment.
     pub async fn subscribed(client: &Client, deployment: &ManualDeployment) -> Self {
         let mut hub = Self::connect(client, DEPLOYMENTS).await;
-        let answer = hub.call(SUBSCRIBE, deployment.arguments()).await;
+        let answer = hub.invoke(SUBSCRIBE, deployment.arguments()).await;
         answer.unwrap();
         hub
     }
@@ -74,7 +74,7 @@ impl HubClient {
     /// Connects and subscribes to all deployments.
     pub async fn subscribed_to_all(client: &Client) -> Self {
         let mut hub = Self::connect(client, DEPLOYMENTS).await;
-        hub.call(SUBSCRIBE_TO_ALL, json!([])).await.unwrap();
+        hub.invoke(SUBSCRIBE_TO_ALL, json!([])).await.unwrap();
         hub
     }
 

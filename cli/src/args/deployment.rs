@@ -1,0 +1,173 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Subcommand};
+use hotswap_core::{DeploymentId, Environment, ModuleName, Status, StrategyName};
+
+use super::module_ref::ModuleRef;
+use super::setting::{Setting, parse_pair};
+
+/// `hotswap deployment …`.
+#[derive(Debug, Subcommand)]
+pub enum DeploymentCommand {
+    /// Roll out a version of a module
+    Create(Box<Create>),
+    /// List deployments, newest first
+    List(ListDeployments),
+    /// Show the state of a deployment
+    Get {
+        /// The deployment's id
+        id: DeploymentId,
+    },
+    /// Follow a deployment until it ends
+    Watch(Watch),
+    /// Print the events of a deployment so far
+    Events(Events),
+    /// Pause a deployment before its next step
+    Pause {
+        /// The deployment's id
+        id: DeploymentId,
+    },
+    /// Resume a paused deployment
+    Resume {
+        /// The deployment's id
+        id: DeploymentId,
+    },
+    /// Stop a deployment and roll it back
+    Abort {
+        /// The deployment's id
+        id: DeploymentId,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Approve a deployment that waits for a decision
+    Approve(Decide),
+    /// Reject a deployment that waits for a decision: it is rolled back
+    Reject(Decide),
+    /// Deploy the version that ran before a deployment
+    Rollback {
+        /// The id of the deployment whose change to reverse
+        id: DeploymentId,
+        #[command(flatten)]
+        stay: Stay,
+    },
+}
+
+/// `hotswap deployment create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The module; without a version, the newest that is not a pre-release
+    #[arg(value_name = "MODULE[@VERSION]")]
+    pub module: ModuleRef,
+    /// The environment to deploy to
+    #[arg(long, short, value_name = "ENV")]
+    pub environment: Environment,
+    /// The strategy [default: the environment's]
+    #[arg(long, short, value_name = "STRATEGY")]
+    pub strategy: Option<StrategyName>,
+    /// A setting of the strategy, such as soak=10s, batch=25% or probe.path=/live; repeatable
+    #[arg(
+        long = "set",
+        alias = "config",
+        short_alias = 'c',
+        value_name = "KEY=VALUE",
+        action = ArgAction::Append
+    )]
+    pub settings: Vec<Setting>,
+    /// A JSON file with settings of the strategy; --set overrides it
+    #[arg(long, value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// What the deployment is about
+    #[arg(long, short)]
+    pub description: Option<String>,
+    /// Metadata to attach, as key=value; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub metadata: Vec<(String, String)>,
+    /// Wait for a person's approval before the deployment starts
+    #[arg(long)]
+    pub require_approval: bool,
+    #[command(flatten)]
+    pub stay: Stay,
+}
+
+/// Whether to stay until a deployment ends.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Stay {
+    /// Show what happens until the deployment ends
+    #[arg(long, short)]
+    pub watch: bool,
+    /// Wait until the deployment ends, and show only its outcome
+    #[arg(long, conflicts_with = "watch")]
+    pub wait: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+/// How long to stay.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Patience {
+    /// Stop waiting after this time with exit code 4; the deployment continues
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Keep waiting while a person decides, instead of ending with exit code 5 where output
+    /// is not a terminal
+    #[arg(long)]
+    pub through_approval: bool,
+}
+
+/// `hotswap deployment watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// The deployment's id
+    pub id: DeploymentId,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+/// `hotswap deployment events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// The deployment's id
+    pub id: DeploymentId,
+    /// Print only the events after the one with this number
+    #[arg(long, value_name = "NUMBER")]
+    pub after: Option<u64>,
+}
+
+/// `hotswap deployment approve` and `hotswap deployment reject`.
+#[derive(Debug, Args)]
+pub struct Decide {
+    /// The deployment's id
+    pub id: DeploymentId,
+    /// Why
+    #[arg(long)]
+    pub comment: Option<String>,
+}
+
+/// `hotswap deployment list`.
+#[derive(Debug, Args)]
+pub struct ListDeployments {
+    /// List only deployments of this module
+    #[arg(long, short)]
+    pub module: Option<ModuleName>,
+    /// List only deployments to this environment
+    #[arg(long, short, value_name = "ENV")]
+    pub environment: Option<Environment>,
+    /// List only deployments with this status: pending, awaitingApproval, running, paused,
+    /// rollingBack, succeeded, rolledBack or failed
+    #[arg(long, value_parser = parse_status)]
+    pub status: Option<Status>,
+    /// List at most this many
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// Parses a status as the API spells it.
+fn parse_status(text: &str) -> Result<Status, String> {
+    serde_json::from_value(text.into()).map_err(|_| {
+        "write pending, awaitingApproval, running, paused, rollingBack, succeeded, rolledBack \
+         or failed"
+            .to_owned()
+    })
+}

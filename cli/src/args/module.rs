@@ -1,0 +1,31 @@
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use hotswap_core::ModuleName;
+
+use super::module_ref::{ModuleRef, ModuleVersionRef};
+
+/// `hotswap module …`.
+#[derive(Debug, Subcommand)]
+pub enum ModuleCommand {
+    /// Upload a version of a module
+    #[command(alias = "push")]
+    Upload {
+        /// The module and its version, such as hello@1.2.3
+        #[arg(value_name = "MODULE@VERSION")]
+        version: ModuleVersionRef,
+        /// The component, a .wasm file
+        file: PathBuf,
+    },
+    /// List modules and their versions
+    List {
+        /// List only the versions of this module
+        module: Option<ModuleName>,
+    },
+    /// Show the versions of a module, or one of them
+    Get {
+        /// The module, or one version of it
+        #[arg(value_name = "MODULE[@VERSION]")]
+        module: ModuleRef,
+    },
+}

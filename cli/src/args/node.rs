@@ -1,0 +1,117 @@
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use hotswap_core::{Environment, NodeId};
+
+use super::setting::parse_pair;
+use crate::defaults;
+use crate::logging::LogFormat;
+
+/// `hotswap node …`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Run a node; `hotswap node --environment ENV` does the same
+    Run(Box<RunNode>),
+    /// List the nodes and their health
+    List {
+        /// List only the nodes of this environment
+        #[arg(long, short, value_name = "ENV")]
+        environment: Option<Environment>,
+    },
+    /// Show a node
+    Get {
+        /// The node's id
+        id: NodeId,
+    },
+}
+
+/// `hotswap node run`.
+#[derive(Debug, Args)]
+pub struct RunNode {
+    /// The environment that the node belongs to
+    #[arg(long, short, value_name = "ENV")]
+    pub environment: Environment,
+    /// The engine that controls the node
+    #[arg(long, value_name = "URL", default_value = defaults::SERVER)]
+    pub engine: String,
+    /// The node's id, unique among the engine's nodes [default: the host's name]
+    #[arg(long)]
+    pub id: Option<NodeId>,
+    /// The address that serves requests
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub data: SocketAddr,
+    /// The address that receives the engine's orders
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    pub control: SocketAddr,
+    /// The host name or address that others use to reach the node
+    /// [default: the addresses above]
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+    /// The node's zone
+    #[arg(long)]
+    pub zone: Option<String>,
+    /// A label of the node, as key=value; repeatable
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub labels: Vec<(String, String)>,
+    /// The folder for slots and artifacts
+    #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::NODE_FOLDER)]
+    pub data_dir: PathBuf,
+    /// The format of the log
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// Stop when standard input closes, so that the node ends with the process that started it
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+}
+
+/// Inserts `run` into `hotswap node --environment …`, the older form of `hotswap node run`.
+///
+/// Not clap's `args_conflicts_with_subcommands`: with it, options of all commands could not
+/// stand before the verb, and `hotswap node --help` would mix verbs and options of `run`.
+pub(super) fn insert_run(cli: &clap::Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let Some(noun) = next_word(cli, &arguments, 1) else {
+        return arguments;
+    };
+    if arguments[noun] != "node" {
+        return arguments;
+    }
+    // A word that is not a verb is left to clap, which suggests one.
+    let is_option = match next_word(cli, &arguments, noun + 1) {
+        Some(next) => {
+            let next = arguments[next].to_string_lossy();
+            next.starts_with('-') && !["-h", "--help", "-V", "--version"].contains(&&*next)
+        }
+        None => true,
+    };
+    if is_option {
+        arguments.insert(noun + 1, "run".into());
+    }
+    arguments
+}
+
+/// The index of the first argument from `start` on that is neither an option of all commands
+/// nor the value of one.
+fn next_word(cli: &clap::Command, arguments: &[OsString], start: usize) -> Option<usize> {
+    let mut index = start;
+    while index < arguments.len() {
+        let word = arguments[index].to_string_lossy();
+        let (name, has_value) = match word.strip_prefix("--") {
+            Some(option) => match option.split_once('=') {
+                Some((name, _)) => (name, true),
+                None => (option, false),
+            },
+            None => return Some(index),
+        };
+        let global = cli
+            .get_arguments()
+            .find(|argument| argument.is_global_set() && argument.get_long() == Some(name));
+        let Some(global) = global else {
+            return Some(index);
+        };
+        let value_follows = global.get_action().takes_values() && !has_value;
+        index += if value_follows { 2 } else { 1 };
+    }
+    None
+}

@@ -1,0 +1,28 @@
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use hotswap_core::StrategyName;
+
+/// `hotswap strategy …`.
+#[derive(Debug, Subcommand)]
+pub enum StrategyCommand {
+    /// Upload a strategy; it replaces the one with the same name
+    #[command(alias = "push")]
+    Upload {
+        /// The component, a .wasm file
+        file: PathBuf,
+    },
+    /// List the strategies
+    List,
+    /// Show a strategy and its settings
+    #[command(alias = "show")]
+    Get {
+        /// The strategy's name
+        name: StrategyName,
+    },
+    /// Delete a strategy; deployments that already use it continue
+    Delete {
+        /// The strategy's name
+        name: StrategyName,
+    },
+}

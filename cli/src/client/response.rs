@@ -1,0 +1,179 @@
+//! The fields of the engine's responses that this program reads. `--json` passes on the rest.
+
+use hotswap_core::{DeploymentId, Status, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A list, or a page of it. The API names each list after its items.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The items.
+    #[serde(
+        alias = "clusters",
+        alias = "deployments",
+        alias = "events",
+        alias = "modules",
+        alias = "strategies",
+        alias = "nodes"
+    )]
+    pub items: Vec<T>,
+    /// Requests the next page; absent on the last.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// A deployment that was accepted.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// Its id.
+    pub execution_id: DeploymentId,
+}
+
+/// A deployment in a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentRow {
+    /// Its id.
+    pub execution_id: DeploymentId,
+    /// The module.
+    pub module_name: String,
+    /// The version that is rolled out.
+    pub version: String,
+    /// The environment.
+    pub target_environment: String,
+    /// The strategy.
+    pub strategy: String,
+    /// Its status.
+    pub status: Status,
+    /// Its progress in percent.
+    pub progress: u8,
+    /// When it was requested.
+    pub created_at: Timestamp,
+}
+
+/// A module.
+#[derive(Debug, Deserialize)]
+pub struct Module {
+    /// Its versions, newest first.
+    pub versions: Vec<ModuleVersion>,
+}
+
+/// A version of a module.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModuleVersion {
+    /// The module's name.
+    pub name: String,
+    /// The version.
+    pub version: semver::Version,
+    /// The digest of the artifact.
+    pub digest: String,
+    /// The size of the artifact, in bytes.
+    pub size: u64,
+}
+
+/// A strategy.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StrategyRow {
+    /// Its name.
+    pub name: String,
+    /// The version that its component states.
+    pub version: String,
+    /// What it does, in a sentence.
+    pub summary: String,
+    /// Whether it is part of the engine.
+    pub built_in: bool,
+}
+
+/// A node.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRow {
+    /// Its id.
+    pub id: String,
+    /// Its environment.
+    pub environment: String,
+    /// Its health: `passing`, `warning`, `critical` or `unknown`.
+    pub health: String,
+    /// Why it is not passing.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Its zone.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Where it serves requests.
+    pub data_url: String,
+    /// Where it receives orders.
+    #[serde(default)]
+    pub control_url: String,
+}
+
+/// An environment in a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentRow {
+    /// Its name.
+    pub environment: String,
+    /// Its policy.
+    pub policy: Policy,
+    /// The health of its nodes.
+    pub health: HealthCounts,
+}
+
+/// An environment with its nodes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentState {
+    /// What a list shows of it.
+    #[serde(flatten)]
+    pub row: EnvironmentRow,
+    /// Its nodes.
+    pub nodes: Vec<NodeRow>,
+    /// The modules that the latest successful deployments brought.
+    pub modules: Vec<RunningModule>,
+}
+
+/// The policy of an environment.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Policy {
+    /// The strategy of a deployment that names none.
+    pub default_strategy: String,
+    /// A count or a share of the nodes.
+    pub max_unavailable: Value,
+    /// A count or a share of the nodes.
+    pub tolerated_failures: Value,
+    /// In milliseconds.
+    pub deadline: u64,
+}
+
+/// How many nodes have which health.
+#[derive(Debug, Deserialize)]
+pub struct HealthCounts {
+    /// Nodes that report in and are well.
+    pub passing: u32,
+    /// Nodes that report in late or with a complaint.
+    pub warning: u32,
+    /// Nodes that count as gone.
+    pub critical: u32,
+    /// Nodes that have not reported in since the engine started.
+    pub unknown: u32,
+}
+
+/// A module that should run in an environment.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningModule {
+    /// The module's name.
+    pub module_name: String,
+    /// Its version.
+    pub version: String,
+    /// The deployment that brought it.
+    pub execution_id: DeploymentId,
+}

@@ -1,0 +1,84 @@
+//! `hotswap deployment …`.
+
+use anyhow::Result;
+use hotswap_core::DeploymentId;
+
+use super::Context;
+use crate::args::{DeploymentCommand, Events, Watch};
+use crate::exit::Exit;
+use crate::watch::{self, Show, WatchState, lines};
+
+mod control;
+mod create;
+mod list;
+
+/// Runs a `deployment` command.
+pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> {
+    match command {
+        DeploymentCommand::Create(args) => create::create(*args, context).await,
+        DeploymentCommand::List(args) => list::list(args, context).await,
+        DeploymentCommand::Get { id } => get(id, context).await,
+        DeploymentCommand::Watch(args) => watch(&args, context).await,
+        DeploymentCommand::Events(args) => events(&args, context).await,
+        DeploymentCommand::Pause { id } => control::pause(id, context).await,
+        DeploymentCommand::Resume { id } => control::resume(id, context).await,
+        DeploymentCommand::Abort { id, reason } => control::abort(id, reason, context).await,
+        DeploymentCommand::Approve(args) => control::approve(args, context).await,
+        DeploymentCommand::Reject(args) => control::reject(args, context).await,
+        DeploymentCommand::Rollback { id, stay } => create::rollback(id, stay, context).await,
+    }
+}
+
+/// Shows the state of a deployment.
+async fn get(id: DeploymentId, context: &Context) -> Result<Exit> {
+    if context.out.json {
+        context.out.json(&context.client.deployment(id).await?)?;
+    } else {
+        let state = watch::load(&context.client, id).await?;
+        let lines = watch::render(&state, context.out);
+        lines.iter().try_for_each(|line| context.out.line(line))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Follows a deployment until it ends.
+async fn watch(args: &Watch, context: &Context) -> Result<Exit> {
+    watch::watch(
+        &context.client,
+        args.id,
+        Show::Everything,
+        args.patience,
+        context.out,
+    )
+    .await
+}
+
+/// Prints the events so far: one JSON object a line with `--json`, else as `watch` prints
+/// them.
+async fn events(args: &Events, context: &Context) -> Result<Exit> {
+    let mut state: Option<WatchState> = None;
+    let mut last_seq = None;
+    loop {
+        // Always from the first event on: a line may depend on the events before it.
+        let events = context.client.events(args.id, last_seq).await?;
+        let Some(last) = events.last() else {
+            return Ok(Exit::Success);
+        };
+        last_seq = Some(last.event.seq);
+        for recorded in &events {
+            let lines = lines::describe(state.as_ref(), &recorded.event);
+            match &mut state {
+                None => state = Some(WatchState::begin(&recorded.event)?),
+                Some(state) => state.apply(&recorded.event)?,
+            }
+            if args.after.is_some_and(|after| recorded.event.seq <= after) {
+                continue;
+            }
+            if context.out.json {
+                context.out.json_line(&recorded.json)?;
+            } else {
+                lines.iter().try_for_each(|line| context.out.line(line))?;
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `hotswap environment …`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use hotswap_core::Environment;
+use serde_json::Value;
+
+use super::Context;
+use crate::args::EnvironmentCommand;
+use crate::client::{EnvironmentRow, EnvironmentState, HealthCounts, Page};
+use crate::exit::Exit;
+use crate::format;
+use crate::output::print_message;
+
+const HEAD: [&str; 5] = [
+    "ENVIRONMENT",
+    "NODES",
+    "STRATEGY",
+    "MAX UNAVAILABLE",
+    "DEADLINE",
+];
+
+/// Runs an `environment` command.
+pub async fn run(command: EnvironmentCommand, context: &Context) -> Result<Exit> {
+    match command {
+        EnvironmentCommand::List => list(context).await,
+        EnvironmentCommand::Get { name } => get(&name, context).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<Exit> {
+    let page: Page<Value> = serde_json::from_value(context.client.environments().await?)?;
+    if context.out.json {
+        context.out.json(&page.items)?;
+        return Ok(Exit::Success);
+    }
+    let row = |item| -> Result<[String; 5]> {
+        let row: EnvironmentRow = serde_json::from_value(item)?;
+        Ok([
+            row.environment,
+            health(&row.health),
+            row.policy.default_strategy,
+            amount(&row.policy.max_unavailable),
+            format::duration(Duration::from_millis(row.policy.deadline)),
+        ])
+    };
+    let rows = page.items.into_iter().map(row);
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    if rows.is_empty() {
+        print_message(
+            "no environments; a node that joins creates one: hotswap node run --environment ENV",
+        );
+    } else {
+        context.out.table(HEAD, &rows)?;
+    }
+    Ok(Exit::Success)
+}
+
+async fn get(name: &Environment, context: &Context) -> Result<Exit> {
+    let out = context.out;
+    let environment = context.client.environment(name).await?;
+    if out.json {
+        out.json(&environment)?;
+        return Ok(Exit::Success);
+    }
+    let environment: EnvironmentState = serde_json::from_value(environment)?;
+    let policy = &environment.row.policy;
+    let deadline = format::duration(Duration::from_millis(policy.deadline));
+    for (name, value) in [
+        ("environment", environment.row.environment.clone()),
+        ("strategy", policy.default_strategy.clone()),
+        ("max unavailable", amount(&policy.max_unavailable)),
+        ("tolerated failures", amount(&policy.tolerated_failures)),
+        ("deadline", deadline),
+        ("nodes", health(&environment.row.health)),
+    ] {
+        out.line(&format!("{name:<18}  {value}"))?;
+    }
+    let modules = environment.modules.into_iter();
+    let modules: Vec<_> = modules
+        .map(|module| {
+            [
+                module.module_name,
+                module.version,
+                module.execution_id.to_string(),
+            ]
+        })
+        .collect();
+    if !modules.is_empty() {
+        out.line("")?;
+        out.table(["MODULE", "VERSION", "DEPLOYMENT"], &modules)?;
+    }
+    let nodes = environment.nodes.into_iter();
+    let nodes: Vec<_> = nodes
+        .map(|node| [node.id, node.health, node.zone.unwrap_or_default()])
+        .collect();
+    if !nodes.is_empty() {
+        out.line("")?;
+        out.table(["NODE", "HEALTH", "ZONE"], &nodes)?;
+    }
+    Ok(Exit::Success)
+}
+
+/// `4 passing, 1 critical`.
+fn health(counts: &HealthCounts) -> String {
+    let parts = [
+        (counts.passing, "passing"),
+        (counts.warning, "warning"),
+        (counts.critical, "critical"),
+        (counts.unknown, "unknown"),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, health)| format!("{count} {health}"))
+        .collect();
+    if parts.is_empty() {
+        "none".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// A count or a share, as the API writes it.
+fn amount(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,87 @@
+//! `hotswap node list` and `hotswap node get`.
+
+use anyhow::Result;
+use hotswap_core::{Environment, NodeId};
+use serde_json::Value;
+
+use super::Context;
+use crate::client::{NodeRow, Page};
+use crate::exit::Exit;
+use crate::format::sanitize;
+use crate::output::print_message;
+
+const HEAD: [&str; 5] = ["NODE", "ENVIRONMENT", "HEALTH", "ZONE", "DATA URL"];
+
+/// Lists the nodes, of one environment or of all.
+pub async fn list(environment: Option<&Environment>, context: &Context) -> Result<Exit> {
+    let page: Page<Value> = serde_json::from_value(context.client.nodes().await?)?;
+    let is_listed = |item: &Value| {
+        let name = item.get("environment").and_then(Value::as_str);
+        environment.is_none_or(|environment| name == Some(environment.as_str()))
+    };
+    let items: Vec<_> = page.items.into_iter().filter(is_listed).collect();
+    if context.out.json {
+        context.out.json(&items)?;
+        return Ok(Exit::Success);
+    }
+    let rows = items
+        .into_iter()
+        .map(|item| Ok(row(serde_json::from_value(item)?)))
+        .collect::<Result<Vec<_>>>()?;
+    if rows.is_empty() {
+        print_message("no nodes; start one with: hotswap node run --environment ENV");
+    } else {
+        context.out.table(HEAD, &rows)?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Shows one node.
+pub async fn get(id: &NodeId, context: &Context) -> Result<Exit> {
+    let node = context.client.node(id).await?;
+    if context.out.json {
+        context.out.json(&node)?;
+        return Ok(Exit::Success);
+    }
+    let node: NodeRow = serde_json::from_value(node)?;
+    let labels: Vec<_> = node
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let reason = node
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!(": {reason}"));
+    let fields = [
+        ("node", node.id.clone()),
+        ("environment", node.environment.clone()),
+        ("health", format!("{}{reason}", health(&node))),
+        ("zone", node.zone.clone().unwrap_or_default()),
+        ("labels", labels.join(" ")),
+        ("data URL", node.data_url.clone()),
+        ("control URL", node.control_url.clone()),
+    ];
+    for (name, value) in fields {
+        let line = format!("{name:<11}  {}", sanitize(&value));
+        context.out.line(line.trim_end())?;
+    }
+    Ok(Exit::Success)
+}
+
+/// A node as a row of a table under [`HEAD`].
+fn row(node: NodeRow) -> [String; 5] {
+    let health = health(&node);
+    [
+        node.id,
+        node.environment,
+        health,
+        node.zone.unwrap_or_default(),
+        node.data_url,
+    ]
+}
+
+fn health(node: &NodeRow) -> String {
+    let sign = if node.health == "passing" { '✔' } else { '!' };
+    format!("{sign} {}", node.health)
+}

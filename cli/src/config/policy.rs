@@ -1,0 +1,60 @@
+use hotswap_core::{Amount, Policy, StrategyName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Span;
+
+/// The policy of one environment: what no strategy may exceed there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PolicyOverrides {
+    /// The strategy of a deployment that names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub default_strategy: Option<StrategyName>,
+    /// Nodes that may be in change at the same time: a count, or a share such as `"25%"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub max_unavailable: Option<Amount>,
+    /// Nodes that may fail before a deployment is rolled back: a count, or a share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub tolerated_failures: Option<Amount>,
+    /// A deployment that takes longer is rolled back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Span>,
+    /// How long the engine tries to revert a node that does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revert_patience: Option<Span>,
+}
+
+impl PolicyOverrides {
+    /// `policy`, with the values that are set here.
+    pub fn apply_to(&self, policy: Policy) -> Policy {
+        Policy {
+            default_strategy: self
+                .default_strategy
+                .clone()
+                .unwrap_or(policy.default_strategy),
+            max_unavailable: self.max_unavailable.unwrap_or(policy.max_unavailable),
+            tolerated_failures: self.tolerated_failures.unwrap_or(policy.tolerated_failures),
+            deadline: self.deadline.map_or(policy.deadline, |span| span.0),
+            revert_patience: self
+                .revert_patience
+                .map_or(policy.revert_patience, |span| span.0),
+        }
+    }
+}
+
+impl From<Policy> for PolicyOverrides {
+    /// Sets every value.
+    fn from(policy: Policy) -> Self {
+        Self {
+            default_strategy: Some(policy.default_strategy),
+            max_unavailable: Some(policy.max_unavailable),
+            tolerated_failures: Some(policy.tolerated_failures),
+            deadline: Some(Span(policy.deadline)),
+            revert_patience: Some(Span(policy.revert_patience)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `hotswap dev`: everything on one machine, to try things out. The engine runs in this
+//! process. The nodes are processes of their own, as in production.
+
+use std::io::IsTerminal as _;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::args::Dev;
+use crate::client::Client;
+use crate::config::Config;
+use crate::engine::RunningEngine;
+use crate::exit::Exit;
+use crate::logging::{self, LogFormat};
+use crate::output::{Output, print_message};
+use crate::settings::Settings;
+use crate::shutdown::ShutdownSignal;
+
+mod folder;
+mod messages;
+mod nodes;
+mod samples;
+mod traffic;
+
+use folder::Folder;
+use nodes::NodeProcesses;
+use traffic::Traffic;
+
+/// How long the start may take. Six processes that each compile a module need some seconds on
+/// a small machine; whatever takes this long has failed.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often the status line is printed.
+const STATUS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Runs everything until Ctrl-C, SIGTERM or the end of `--for`, then stops all that it
+/// started.
+///
+/// # Errors
+/// Where something cannot start. Whatever has started by then is stopped.
+pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
+    let mut signal = ShutdownSignal::new()?;
+    let folder = Folder::open(&args.data_dir)?;
+    logging::init_to_file(&folder.engine_log(), LogFormat::Text)?;
+    let config = Config {
+        listen: (Ipv4Addr::LOCALHOST, args.port).into(),
+        data_dir: folder.engine(),
+        jwt: Some(folder.jwt()),
+        cors_origins: args.cors_origins.clone(),
+        ..Config::default()
+    };
+    print_message(&format!(
+        "starting an engine and six nodes in {}",
+        folder.path().display()
+    ));
+    let engine = RunningEngine::start(&config, folder.tokens()).await?;
+    let settings = Settings {
+        server: format!("http://{}", engine.addr()),
+        token: Some(folder.tokens().api.clone()),
+        email: String::new(),
+        json,
+        no_color,
+    };
+    let out = Output::new(&settings);
+    let mut nodes = NodeProcesses::start(&folder, &settings.server)?;
+    let result = {
+        let client = Client::new(&settings)?;
+        tokio::select! {
+            result = run_until_end(&client, &args, &folder, &mut nodes, out) => result,
+            () = signal.received() => Ok(()),
+        }
+    };
+    messages::print_notice(
+        "stopping the nodes and the engine",
+        std::io::stderr().is_terminal(),
+    );
+    folder.remove_server_file();
+    nodes.shutdown().await;
+    engine.shutdown().await;
+    result.map(|()| Exit::Success)
+}
+
+/// Prepares everything, announces it, and supervises it until the time is up.
+async fn run_until_end(
+    client: &Client,
+    args: &Dev,
+    folder: &Folder,
+    nodes: &mut NodeProcesses,
+    out: Output,
+) -> Result<()> {
+    let start = async {
+        nodes.wait_until_passing(client).await?;
+        samples::deploy(client).await
+    };
+    timeout(START_TIMEOUT, start).await.with_context(|| {
+        format!(
+            "not ready after {}s; the logs are in {}",
+            START_TIMEOUT.as_secs(),
+            folder.path().display()
+        )
+    })??;
+    folder.write_connection_files(client.server())?;
+    let rows = samples::list_nodes(client).await?;
+    if out.json {
+        out.json_line(&messages::ready_record(client.server(), folder, &rows))?;
+    } else {
+        messages::instructions(client.server(), folder, &rows)
+            .iter()
+            .try_for_each(|line| out.line(line))?;
+    }
+    let traffic = Traffic::start(client.clone(), args.rate);
+    let mut status = interval(STATUS_INTERVAL);
+    status.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let show_status = std::io::stderr().is_terminal() && !out.json && args.rate > 0;
+    let end = args.duration.map(|duration| Instant::now() + duration);
+    loop {
+        tokio::select! {
+            notice = nodes.supervise() => messages::print_notice(&notice?, show_status),
+            _ = status.tick(), if show_status => messages::print_status(&traffic.statistics()),
+            () = sleep_until(end) => break,
+        }
+    }
+    // Traffic stops before the nodes do, so that no request fails because of the shutdown.
+    drop(traffic);
+    Ok(())
+}
+
+async fn sleep_until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,210 @@
+//! `hotswap serve`: one engine, until a signal stops it. Starts the engine's crates in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use hotswap_api::{Server, Tokens};
+use hotswap_common::Secret;
+use hotswap_core::SystemClock;
+use hotswap_fleet::{HttpFleet, Options, Registry};
+use hotswap_plugins::Host;
+use hotswap_runner::{Engine, EngineConfig, Environments};
+use hotswap_store::{Blobs, Sqlite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::args::{Global, Serve};
+use crate::config::{Config, Jwt};
+use crate::environment_variables::{EnvironmentVariables, read_variable};
+use crate::exit::{Exit, UsageError};
+use crate::shutdown::ShutdownSignal;
+use crate::{logging, secret_file, settings};
+
+/// The largest artifact that the engine accepts, in bytes. Nodes accept no larger one either.
+const MAX_ARTIFACT_BYTES: u64 = 256 << 20;
+
+/// A running engine with its API.
+pub struct RunningEngine {
+    addr: SocketAddr,
+    engine: Engine,
+    store: Arc<Sqlite>,
+    /// Stops the API from accepting requests.
+    api_shutdown: CancellationToken,
+    api: AbortOnDropHandle<()>,
+    /// Notices nodes whose heartbeats stop.
+    _registry: AbortOnDropHandle<()>,
+}
+
+/// The tokens that an engine accepts.
+#[derive(Debug, Clone)]
+pub struct EngineTokens {
+    /// For people and their programs.
+    pub api: Secret,
+    /// For nodes, and for the engine when it calls them.
+    pub node: Secret,
+}
+
+/// Runs an engine until SIGINT or SIGTERM. A second signal does not wait for a clean
+/// shutdown; the journal holds all progress.
+///
+/// # Errors
+/// Where the configuration is invalid, or the engine cannot start.
+pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables) -> Result<Exit> {
+    let config = Config::read(args, read_variable)?;
+    logging::init(config.log_format)?;
+    let mut signal = ShutdownSignal::new()?;
+    secret_file::create_private_folder(&config.data_dir)?;
+    let tokens = EngineTokens::resolve(&config, global, variables)?;
+    let running = RunningEngine::start(&config, &tokens).await?;
+    let (addr, dir) = (running.addr(), config.data_dir.display());
+    tracing::info!(%addr, %dir, "engine ready");
+    signal.received().await;
+    tracing::info!("engine stopping");
+    tokio::select! {
+        () = running.shutdown() => {}
+        () = signal.received() => {}
+    }
+    Ok(Exit::Success)
+}
+
+impl EngineTokens {
+    /// Resolves flags, then environment variables, then the configuration. On loopback,
+    /// missing tokens are generated and stored in the data folder.
+    ///
+    /// # Errors
+    /// Where a token is missing and other machines can reach the engine, or a file cannot be
+    /// read.
+    pub fn resolve(
+        config: &Config,
+        global: &Global,
+        variables: &EnvironmentVariables,
+    ) -> Result<Self> {
+        let api = match settings::token(global, variables.token.as_ref())? {
+            Some(token) => Some(token),
+            None => read_token_file(config.token_file.as_deref())?,
+        };
+        let node = match read_token_file(config.node_token_file.as_deref())? {
+            Some(token) => Some(token),
+            None => variables.node_token.clone(),
+        };
+        Ok(Self {
+            api: match api {
+                Some(token) => token,
+                None => generate(config, "token", "tokenFile, --token-file or HOTSWAP_TOKEN")?,
+            },
+            node: match node {
+                Some(token) => token,
+                None => generate(
+                    config,
+                    "node-token",
+                    "nodeTokenFile, --node-token-file or HOTSWAP_NODE_TOKEN",
+                )?,
+            },
+        })
+    }
+}
+
+fn read_token_file(file: Option<&Path>) -> Result<Option<Secret>> {
+    file.map(secret_file::read).transpose()
+}
+
+/// The token in a file of the data folder, generated at the first start. Only on loopback.
+fn generate(config: &Config, file_name: &str, sources: &str) -> Result<Secret> {
+    if !config.listen.ip().is_loopback() {
+        return Err(UsageError(format!(
+            "other machines can reach {}: set a token with {sources}",
+            config.listen
+        ))
+        .into());
+    }
+    let file = config.data_dir.join(file_name);
+    let token = secret_file::read_or_create(&file)?;
+    tracing::info!(file = %file.display(), "no token configured, using a generated one");
+    Ok(token)
+}
+
+impl RunningEngine {
+    /// Starts an engine. It resumes every deployment that has not ended.
+    ///
+    /// # Errors
+    /// Where a key cannot be read, the data cannot be opened, or the port is taken.
+    pub async fn start(config: &Config, tokens: &EngineTokens) -> Result<Self> {
+        let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
+        let dir = &config.data_dir;
+        let store = Sqlite::open(dir.join("engine.db")).await;
+        let store = Arc::new(store.context("cannot open the store")?);
+        let blobs = Blobs::open_folder(dir.join("blobs"), MAX_ARTIFACT_BYTES).await;
+        let blobs = blobs.context("cannot open the artifacts")?;
+        let host = Host::new(hotswap_plugins::Limits::default())?;
+        let clock = Arc::new(SystemClock);
+        let interval = Registry::DEFAULT_INTERVAL;
+        let registry = Registry::load(store.clone(), clock.clone(), interval).await?;
+        let registry_task = {
+            let registry = registry.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move { registry.run().await }))
+        };
+        let fleet = HttpFleet::new(registry.clone(), tokens.node.expose(), Options::default())?;
+        let built_in = hotswap_guests::strategies();
+        let engine = Engine::start(EngineConfig {
+            journal: store.clone(),
+            catalogue: store.clone(),
+            blobs,
+            host,
+            registry,
+            fleet: Arc::new(fleet),
+            environments: Environments::new(config.policies()),
+            clock,
+            limits: config.limits.into(),
+            built_in: built_in.iter().map(|guest| guest.component).collect(),
+        })
+        .await?;
+        let server = Server::bind(api_config(config, tokens, jwt)?, engine.clone()).await?;
+        let addr = server.local_addr();
+        let api_shutdown = CancellationToken::new();
+        let api = tokio::spawn(server.run(api_shutdown.clone().cancelled_owned()));
+        Ok(Self {
+            addr,
+            engine,
+            store,
+            api_shutdown,
+            api: AbortOnDropHandle::new(api),
+            _registry: registry_task,
+        })
+    }
+
+    /// The address that the API listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Answers the requests in flight, suspends the deployments and stops.
+    pub async fn shutdown(self) {
+        self.api_shutdown.cancel();
+        if let Err(error) = self.api.await {
+            tracing::error!(%error, "api task failed");
+        }
+        self.engine.shutdown().await;
+        self.store.close().await;
+    }
+}
+
+fn api_config(
+    config: &Config,
+    tokens: &EngineTokens,
+    jwt: Option<hotswap_api::JwtVerifier>,
+) -> Result<hotswap_api::Config> {
+    let secret = |token: &Secret, name| {
+        hotswap_api::Secret::new(token.expose())
+            .with_context(|| format!("the {name} token cannot be used"))
+    };
+    let mut api = hotswap_api::Config::new(Tokens {
+        api: secret(&tokens.api, "API")?,
+        node: secret(&tokens.node, "node")?,
+    });
+    api.addr = config.listen;
+    api.jwt = jwt;
+    api.cors_origins.clone_from(&config.cors_origins);
+    Ok(api)
+}

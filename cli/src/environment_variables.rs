@@ -1,0 +1,81 @@
+use hotswap_common::Secret;
+
+/// The environment variables that all commands read, read once at the start.
+#[derive(Debug, Clone, Default)]
+pub struct EnvironmentVariables {
+    /// `HOTSWAP_TOKEN`: the API token.
+    pub token: Option<Secret>,
+    /// `HOTSWAP_NODE_TOKEN`: the token that nodes and the engine share.
+    pub node_token: Option<Secret>,
+    /// `HOTSWAP_EMAIL`, else `user@host`.
+    pub email: String,
+    /// Whether `NO_COLOR` is set, or `TERM` is `dumb`.
+    pub no_color: bool,
+}
+
+/// Every environment variable of this program that is not a key of the configuration, with
+/// what it does. For the generated reference.
+pub const DESCRIPTIONS: [(&str, &str); 8] = [
+    (
+        "HOTSWAP_SERVER",
+        "The engine that client commands call. `--server` overrides it.",
+    ),
+    (
+        "HOTSWAP_TOKEN",
+        "The API token, of the client and of `hotswap serve`. `--token` and `--token-file` \
+         override it.",
+    ),
+    (
+        "HOTSWAP_NODE_TOKEN",
+        "The token that nodes and the engine share. For `hotswap node run`, `--token` and \
+         `--token-file` override it; for `hotswap serve`, `nodeTokenFile` does.",
+    ),
+    (
+        "HOTSWAP_EMAIL",
+        "Your e-mail address, which deployments record. `--email` overrides it.",
+    ),
+    (
+        "HOTSWAP_CONFIG",
+        "The engine's configuration file. `--config` overrides it.",
+    ),
+    ("NO_COLOR", "Where set, output has no colours."),
+    ("TERM", "Where `dumb`, output has no colours."),
+    (
+        "RUST_LOG",
+        "What servers log, such as `info` or `hotswap_runner=debug`. Default: `info`.",
+    ),
+];
+
+impl EnvironmentVariables {
+    /// Reads the variables of this process.
+    pub fn read() -> Self {
+        let secret = |name| read_variable(name).map(|text| Secret::new(text.trim()));
+        Self {
+            token: secret("HOTSWAP_TOKEN"),
+            node_token: secret("HOTSWAP_NODE_TOKEN"),
+            email: read_variable("HOTSWAP_EMAIL").unwrap_or_else(user_at_host),
+            no_color: read_variable("NO_COLOR").is_some()
+                || read_variable("TERM").is_some_and(|term| term == "dumb"),
+        }
+    }
+}
+
+/// The value of an environment variable. An empty one counts as not set.
+pub fn read_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// `user@host`, as far as the system tells.
+fn user_at_host() -> String {
+    let user = read_variable("USER").or_else(|| read_variable("LOGNAME"));
+    let host = std::fs::read_to_string("/etc/hostname").ok();
+    let host = host
+        .as_deref()
+        .map(str::trim)
+        .filter(|host| !host.is_empty());
+    format!(
+        "{}@{}",
+        user.as_deref().unwrap_or("unknown"),
+        host.unwrap_or("localhost")
+    )
+}

@@ -1,0 +1,163 @@
+//! How values are written for people: the same in the tree, in lines and in tables.
+
+use std::time::Duration;
+
+use hotswap_core::{Finding, Judgement, NodeId, NodePhase, Status, Timestamp};
+
+/// The most names on a line; further ones are counted.
+const MAX_NAMES: usize = 8;
+
+/// `prod-1 prod-2 and 5 more`.
+pub fn node_names<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> String {
+    let nodes: Vec<_> = nodes.into_iter().map(NodeId::as_str).collect();
+    match nodes.len() {
+        0 => "no node".to_owned(),
+        count if count <= MAX_NAMES => nodes.join(" "),
+        count => format!(
+            "{} and {} more",
+            nodes[..MAX_NAMES - 1].join(" "),
+            count - MAX_NAMES + 1
+        ),
+    }
+}
+
+/// `1 node`, `4 nodes`.
+pub fn count(number: usize, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{ending}")
+}
+
+/// `1h 2m`, `3m 4s`, `5s`, `250ms`: at most two units.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (
+        seconds / 86_400,
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    ) {
+        (0, 0, 0, 0) => format!("{}ms", duration.as_millis()),
+        (0, 0, 0, s) => format!("{s}s"),
+        (0, 0, m, 0) => format!("{m}m"),
+        (0, 0, m, s) => format!("{m}m {s}s"),
+        (0, h, 0, _) => format!("{h}h"),
+        (0, h, m, _) => format!("{h}h {m}m"),
+        (d, 0, ..) => format!("{d}d"),
+        (d, h, ..) => format!("{d}d {h}h"),
+    }
+}
+
+/// The time of day in UTC: `16:02:03Z`.
+pub fn time_of_day(at: Timestamp) -> String {
+    let seconds = at.millis() / 1000 % 86_400;
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02}Z", seconds % 60)
+}
+
+/// A status in words.
+pub fn status(status: Status) -> &'static str {
+    match status {
+        Status::Pending => "pending",
+        Status::AwaitingApproval => "awaiting approval",
+        Status::Running => "running",
+        Status::Paused => "paused",
+        Status::RollingBack => "rolling back",
+        Status::Succeeded => "succeeded",
+        Status::RolledBack => "rolled back",
+        Status::Failed => "failed",
+    }
+}
+
+/// The sign of a status. Always print the word with it.
+pub fn status_sign(status: Status) -> char {
+    match status {
+        Status::Pending => '○',
+        Status::AwaitingApproval => '?',
+        Status::Running => '▶',
+        Status::Paused => '‖',
+        Status::RollingBack => '↩',
+        Status::Succeeded => '✔',
+        Status::RolledBack | Status::Failed => '✘',
+    }
+}
+
+/// The phase of a node in words.
+pub fn phase(phase: NodePhase) -> String {
+    match phase {
+        NodePhase::Pending => "pending".to_owned(),
+        NodePhase::Staged => "staged".to_owned(),
+        NodePhase::Shifted { percent } => format!("{percent} % of requests"),
+        NodePhase::Active => "active".to_owned(),
+        NodePhase::Reverted => "reverted".to_owned(),
+        NodePhase::Failed => "failed".to_owned(),
+    }
+}
+
+/// The sign of a node's phase.
+pub fn phase_sign(phase: NodePhase) -> char {
+    match phase {
+        NodePhase::Pending => '○',
+        NodePhase::Staged | NodePhase::Shifted { .. } => '◐',
+        NodePhase::Active => '●',
+        NodePhase::Reverted => '↩',
+        NodePhase::Failed => '✘',
+    }
+}
+
+/// `✔ pass: error-rate: …`.
+pub fn finding(finding: &Finding) -> String {
+    let (sign, word) = match finding.judgement {
+        Judgement::Pass => ('✔', "pass"),
+        Judgement::Fail => ('✘', "fail"),
+        Judgement::Inconclusive => ('~', "inconclusive"),
+    };
+    format!(
+        "{sign} {word}: {}: {}",
+        finding.check.metric, finding.reason
+    )
+}
+
+/// The text on one line, without control characters: strategies and people choose these
+/// texts, and a terminal must not obey them.
+pub fn sanitize(text: &str) -> String {
+    let replace = |letter: char| match letter {
+        '\n' | '\t' => ' ',
+        letter if letter.is_control() => '\u{fffd}',
+        letter => letter,
+    };
+    text.trim_end().chars().map(replace).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_at_most_two_units() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1000, "1s"),
+            (60_000, "1m"),
+            (61_500, "1m 1s"),
+            (3_600_000, "1h"),
+            (5_400_000, "1h 30m"),
+            (90_000_000, "1d 1h"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn many_names_are_counted() {
+        let nodes: Vec<NodeId> = (1..=12).map(|n| format!("n{n}").parse().unwrap()).collect();
+        assert_eq!(node_names(&nodes[..2]), "n1 n2");
+        assert_eq!(node_names(&nodes), "n1 n2 n3 n4 n5 n6 n7 and 5 more");
+        assert_eq!(node_names(&[]), "no node");
+    }
+
+    #[test]
+    fn control_characters_are_replaced() {
+        assert_eq!(sanitize("a\x1b[2Jb\nc\r\n"), "a\u{fffd}[2Jb c");
+    }
+}

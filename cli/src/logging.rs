@@ -1,0 +1,56 @@
+//! Sets up the log.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+/// What is logged where `RUST_LOG` is not set.
+const DEFAULT_FILTER: &str = "info";
+
+/// The format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text, for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// Logs to standard error what `RUST_LOG` selects, or `info` and above.
+///
+/// # Errors
+/// Where the log is set up already.
+pub fn init(format: LogFormat) -> Result<()> {
+    init_with(format, BoxMakeWriter::new(std::io::stderr))
+}
+
+/// The same, appended to a file.
+///
+/// # Errors
+/// Also where the file cannot be opened.
+pub fn init_to_file(file: &Path, format: LogFormat) -> Result<()> {
+    let out = OpenOptions::new().create(true).append(true).open(file);
+    let out = out.with_context(|| format!("cannot write {}", file.display()))?;
+    init_with(format, BoxMakeWriter::new(Mutex::new(out)))
+}
+
+fn init_with(format: LogFormat, out: BoxMakeWriter) -> Result<()> {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(out);
+    let result = match format {
+        LogFormat::Text => log.with_ansi(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    result.map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))
+}

@@ -1,0 +1,106 @@
+use anyhow::{Context as _, Result};
+use hotswap_core::{Clock as _, Event, Status, SystemClock, Timestamp};
+
+use super::lines;
+use super::state::WatchState;
+use super::view::View;
+use crate::client::RecordedEvent;
+use crate::exit::Exit;
+use crate::format;
+use crate::output::print_message;
+
+/// What is known of a deployment while it is watched.
+#[derive(Default)]
+pub(super) struct Session {
+    /// The deployment's state; `None` before the first event.
+    pub(super) state: Option<WatchState>,
+    /// The lines of the last event that has any.
+    pub(super) last_lines: Vec<String>,
+    /// Why the connection failed, until it is back.
+    pub(super) disconnected: Option<String>,
+    /// Whether all past events have been read: further ones have just happened.
+    pub(super) live: bool,
+    /// How far the engine's clock is ahead of ours, in milliseconds.
+    clock_offset: i64,
+}
+
+impl Session {
+    /// The deployment's status.
+    pub(super) fn status(&self) -> Option<Status> {
+        self.state.as_ref().map(|state| state.deployment.status())
+    }
+
+    /// How watching ends now, if it does: because the deployment has ended, or because a
+    /// person has to decide and `wait_for_decision` is false.
+    pub(super) fn exit(&self, wait_for_decision: bool) -> Option<Exit> {
+        match self.status()? {
+            Status::Succeeded => Some(Exit::Success),
+            Status::AwaitingApproval => {
+                (self.live && !wait_for_decision).then_some(Exit::AwaitingApproval)
+            }
+            status => status.is_final().then_some(Exit::NotSucceeded),
+        }
+    }
+
+    /// Applies the next events and shows them.
+    ///
+    /// # Errors
+    /// Where an event does not fit, or standard output is closed.
+    pub(super) fn apply(&mut self, events: &[RecordedEvent], view: &View) -> Result<()> {
+        for recorded in events {
+            let lines = lines::describe(self.state.as_ref(), &recorded.event);
+            self.apply_event(&recorded.event)?;
+            view.show_event(recorded, &lines)?;
+            if !lines.is_empty() {
+                self.last_lines = lines;
+            }
+        }
+        if let (true, Some(last)) = (self.live, events.last()) {
+            // The event has just happened: its time is the engine's time now.
+            let (engine, ours) = (last.event.at.millis(), SystemClock.now().millis());
+            self.clock_offset = engine.cast_signed().saturating_sub(ours.cast_signed());
+        }
+        self.set_connected();
+        Ok(())
+    }
+
+    /// Notes that all past events have been read.
+    pub(super) fn set_live(&mut self) {
+        self.set_connected();
+        self.live = true;
+    }
+
+    /// Notes that the connection failed. Prints the reason once, unless the view shows it.
+    pub(super) fn set_disconnected(&mut self, reason: &str, view_shows_it: bool) {
+        if self.disconnected.is_none() && !view_shows_it {
+            print_message(&format!("reconnecting: {}", format::sanitize(reason)));
+        }
+        self.disconnected = Some(reason.to_owned());
+        self.live = false;
+    }
+
+    /// The time on the engine's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        let now = SystemClock.now().millis();
+        Timestamp::from_millis(now.saturating_add_signed(self.clock_offset))
+    }
+
+    fn apply_event(&mut self, event: &Event) -> Result<()> {
+        let applied = match &mut self.state {
+            None => WatchState::begin(event).map(|state| self.state = Some(state)),
+            Some(state) => state.apply(event),
+        };
+        applied.with_context(|| {
+            format!(
+                "event {} does not fit; is the engine of another version?",
+                event.seq
+            )
+        })
+    }
+
+    fn set_connected(&mut self) {
+        if self.disconnected.take().is_some() {
+            tracing::debug!("connected again");
+        }
+    }
+}

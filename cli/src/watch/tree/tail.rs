@@ -1,0 +1,68 @@
+//! The lines below the tree: the last checks, the strategy's log, and how it ended.
+
+use hotswap_core::Deployment;
+
+use super::palette::Palette;
+use crate::format;
+use crate::wrap::wrap;
+
+/// The lines of the strategy's log that are shown.
+const LOG_LINES: usize = 4;
+
+pub(super) fn render(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String> {
+    let mut lines = checks(deployment, columns, palette);
+    lines.extend(log(deployment, columns, palette));
+    lines.extend(end(deployment, columns, palette));
+    lines
+}
+
+fn checks(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String> {
+    if deployment.findings.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new(), palette.bold("checks of the last soak")];
+    for finding in &deployment.findings {
+        let finding = format::sanitize(&format::finding(finding));
+        lines.extend(wrap(&format!("  {finding}"), columns, "    "));
+    }
+    lines
+}
+
+fn log(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String> {
+    let log = &deployment.log;
+    if log.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new(), palette.bold("log")];
+    for line in log.iter().skip(log.len().saturating_sub(LOG_LINES)) {
+        let (time, message) = (
+            format::time_of_day(line.at),
+            format::sanitize(&line.message),
+        );
+        lines.extend(wrap(&format!("  {time}  {message}"), columns, "    "));
+    }
+    lines
+}
+
+fn end(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(cause) = &deployment.cause {
+        lines.push(String::new());
+        let cause = format!("✘ because {}", format::sanitize(&cause.message));
+        let cause = wrap(&cause, columns, "  ");
+        lines.extend(cause.iter().map(|line| palette.important(line)));
+    }
+    for failure in &deployment.failures {
+        let failure = format!("✘ {}: {}", failure.node, failure.error);
+        let failure = wrap(&format::sanitize(&failure), columns, "  ");
+        lines.extend(failure.iter().map(|line| palette.warning(line)));
+    }
+    if let Some(ended) = deployment.ended_at {
+        let status = deployment.status();
+        let (sign, word) = (format::status_sign(status), format::status(status));
+        let duration = format::duration(ended.since(deployment.created_at));
+        lines.push(String::new());
+        lines.push(palette.status(&format!("{sign} {word} after {duration}"), status));
+    }
+    lines
+}

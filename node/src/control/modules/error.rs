@@ -1,0 +1,33 @@
+use std::io;
+
+use hotswap_core::ParseError;
+
+use crate::disk::ArtifactError;
+use crate::load_error::LoadError;
+use crate::slots;
+
+/// Why an order was not carried out. Nothing has changed, except that the node may have
+/// seen a higher fence.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "the order has fence {fence}, but the node has seen fence {highest}: another engine or a later deployment has taken over"
+    )]
+    Fenced { fence: u64, highest: u64 },
+    #[error("operation {0} was another order: give each order its own id")]
+    OperationIdReused(String),
+    #[error("'{0}' is not a semantic version such as 1.2.3")]
+    InvalidVersion(String),
+    #[error(transparent)]
+    InvalidDigest(#[from] ParseError),
+    #[error(transparent)]
+    Slots(#[from] slots::Error),
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("cannot save the change: check whether the node's data directory is full or read-only")]
+    SaveRecord(#[source] io::Error),
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}

@@ -1,0 +1,56 @@
+use hotswap_protocol::Problem;
+use http::StatusCode;
+
+use super::modules::Error;
+use crate::error::error_chain;
+use crate::load_error::LoadError;
+use crate::problem::problem;
+
+type Kind = (StatusCode, &'static str, &'static str);
+
+const REJECTED: Kind = (
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "refused",
+    "The node rejects the order",
+);
+
+const UNAVAILABLE: Kind = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "unavailable",
+    "The node cannot carry out the order now",
+);
+
+/// The problem for an order that failed.
+pub(super) fn order_problem(error: &Error) -> Problem {
+    let (status, name, title) = match error {
+        Error::Fenced { .. } => (
+            StatusCode::CONFLICT,
+            "fenced",
+            "Another engine or deployment has taken over",
+        ),
+        Error::OperationIdReused(_) => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "operation-reused",
+            "The operation id belongs to another order",
+        ),
+        Error::InvalidVersion(_) | Error::InvalidDigest(_) | Error::Slots(_) => REJECTED,
+        Error::Artifact(error) if error.is_transient() => UNAVAILABLE,
+        Error::Artifact(_) => REJECTED,
+        Error::Load(LoadError::Read(_) | LoadError::ShuttingDown) => UNAVAILABLE,
+        Error::Load(
+            LoadError::CoreModule
+            | LoadError::NotWasm
+            | LoadError::Compile(_)
+            | LoadError::Imports(_)
+            | LoadError::Exports(_)
+            | LoadError::Start(_),
+        ) => REJECTED,
+        Error::SaveRecord(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "not-kept",
+            "The node cannot save the change",
+        ),
+        Error::ShuttingDown => UNAVAILABLE,
+    };
+    problem(status, name, title, error_chain(error))
+}

@@ -1,0 +1,231 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Release};
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hotswap_protocol::Version;
+use http::{HeaderName, HeaderValue};
+use hyper::body::Body;
+use hyper::{Request, Response};
+use tokio::sync::oneshot;
+use tokio::time::error::Elapsed;
+use tokio_util::task::TaskTracker;
+use wasmtime_wasi_http::Error as HttpError;
+
+use super::concurrency_limit::{ConcurrencyLimit, Permit};
+use super::counters::{RequestTracker, VersionCounters};
+use super::cpu_meter::CpuMetered;
+use super::failure::ModuleFailure;
+use super::instance::{Instance, ModuleResponse};
+use super::instance_state::InstanceState;
+use super::linked_component::LinkedComponent;
+use super::response_body::{FailedFlag, ResponseBody};
+use crate::config::Limits;
+use crate::load_error::LoadError;
+use crate::problem::problem_response;
+
+/// Response header with the version that served the request, such as `1.2.3`.
+const VERSION_HEADER: HeaderName = HeaderName::from_static("x-hotswap-version");
+
+/// A version of a module, loaded and ready for requests. Each request holds it until the
+/// request ends. The code is unloaded when no request and no slot holds the version.
+pub(crate) struct LoadedVersion {
+    version: Version,
+    /// Module and version for messages, such as `checkout 1.2.3`.
+    display_name: String,
+    header: HeaderValue,
+    component: Arc<LinkedComponent>,
+    counters: Arc<VersionCounters>,
+    concurrency: Arc<ConcurrencyLimit>,
+    limits: Limits,
+    /// Tracks modules that are still writing a body after the head was sent.
+    tasks: TaskTracker,
+}
+
+impl LoadedVersion {
+    /// A version of `module` that runs `component` and counts requests in `counters`.
+    pub(crate) fn new(
+        module: &str,
+        version: Version,
+        component: Arc<LinkedComponent>,
+        counters: Arc<VersionCounters>,
+        limits: Limits,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            display_name: format!("{module} {}", version.version),
+            // A semantic version is ASCII.
+            header: HeaderValue::from_str(&version.version)
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            version,
+            component,
+            counters,
+            concurrency: ConcurrencyLimit::new(limits.concurrency),
+            limits,
+            tasks,
+        })
+    }
+
+    /// The version and its digest.
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Creates an instance and drops it. This finds a module that cannot start before it
+    /// gets requests, and maps memory so that its first request does not wait for that.
+    pub(crate) async fn warm_up(&self) -> Result<(), LoadError> {
+        let deadline = Instant::now() + self.limits.request_timeout;
+        let state = InstanceState::new(self.limits.memory_bytes, deadline);
+        let instance =
+            tokio::time::timeout_at(deadline.into(), Instance::new(&self.component, state));
+        match instance.await {
+            Ok(instance) => instance.map(drop).map_err(LoadError::Start),
+            Err(_) => Err(LoadError::Start(wasmtime::Error::msg(
+                "its initialisation exceeds the time limit",
+            ))),
+        }
+    }
+
+    /// Handles a request, and counts it at the end of the response body. Always returns a
+    /// response: if the module fails, a problem with status 500, 503 or 504.
+    pub(crate) async fn handle<B>(self: &Arc<Self>, request: Request<B>) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<HttpError>,
+    {
+        let mut tracker = RequestTracker::new(self.counters.clone());
+        let mut response = self.handle_uncounted(request).await;
+        tracker.set_status(response.status());
+        response.body_mut().set_tracker(tracker);
+        response
+    }
+
+    /// Like [`Self::handle`], but does not count the request. For probes, which must not
+    /// influence the verdict on a version.
+    pub(crate) async fn handle_uncounted<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+    ) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<HttpError>,
+    {
+        let mut response = match self.run(request).await {
+            Ok(response) => response,
+            Err(failure) => {
+                self.log_failure(&failure);
+                problem_response(&failure.problem(&self.display_name)).map(ResponseBody::from_bytes)
+            }
+        };
+        response
+            .headers_mut()
+            .insert(VERSION_HEADER, self.header.clone());
+        response
+    }
+
+    async fn run<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+    ) -> Result<Response<ResponseBody>, ModuleFailure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<HttpError>,
+    {
+        let permit = self.concurrency.acquire(self.limits.queue_timeout).await;
+        let permit = permit.ok_or(ModuleFailure::Overloaded)?;
+        let failed = FailedFlag::new(AtomicBool::new(false));
+        let (sender, mut receiver) = oneshot::channel();
+        let run = self
+            .clone()
+            .run_instance(permit, request, sender, failed.clone());
+        let mut module = CpuMetered::new(self.counters.clone(), run);
+
+        // Most modules end together with their response, in one poll. Only those that are
+        // still writing the body need a task of their own.
+        let response = tokio::select! {
+            biased;
+            result = &mut module => {
+                result?;
+                receiver.try_recv().map_err(|_| ModuleFailure::NoResponse)?
+            }
+            response = &mut receiver => {
+                let response = response.map_err(|_| ModuleFailure::NoResponse)?;
+                let version = self.clone();
+                self.tasks.spawn(async move {
+                    if let Err(failure) = module.await {
+                        version.log_failure(&failure);
+                    }
+                });
+                response
+            }
+        };
+        let response = response.map_err(ModuleFailure::ErrorCode)?;
+        Ok(response.map(|body| ResponseBody::from_module(body, failed)))
+    }
+
+    /// Runs an instance for one request, to its end. Sets `failed` before the streams of a
+    /// failed instance are closed.
+    async fn run_instance<B>(
+        self: Arc<Self>,
+        permit: Permit,
+        request: Request<B>,
+        response: oneshot::Sender<ModuleResponse>,
+        failed: FailedFlag,
+    ) -> Result<(), ModuleFailure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<HttpError>,
+    {
+        let deadline = Instant::now() + self.limits.request_timeout;
+        let state = InstanceState::new(self.limits.memory_bytes, deadline);
+        let instance = with_deadline(deadline, Instance::new(&self.component, state));
+        let mut instance = instance
+            .await
+            .map_err(|_| ModuleFailure::TimedOut)?
+            .map_err(|error| ModuleFailure::from_wasm(&error))?;
+        let result = with_deadline(deadline, instance.handle(request, response)).await;
+        let result = match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) if instance.exceeded_memory_limit() => Err(ModuleFailure::OutOfMemory),
+            Ok(Err(error)) => Err(ModuleFailure::from_wasm(&error)),
+            Err(_) => Err(ModuleFailure::TimedOut),
+        };
+        if result.is_err() {
+            failed.store(true, Release);
+        }
+        self.counters
+            .record_instance_memory(instance.memory_bytes());
+        drop(instance);
+        drop(permit);
+        result
+    }
+
+    /// Logs the first failure of the version, the second, the fourth, and so on, so that a
+    /// module that always fails does not fill the log.
+    fn log_failure(&self, failure: &ModuleFailure) {
+        let failures = self.counters.count_failure();
+        if failures.is_power_of_two() {
+            tracing::warn!(module = %self.display_name, failures, %failure, "a module failed");
+        }
+    }
+}
+
+/// Runs `work` until `deadline`. Most work completes in its first poll, which the epoch
+/// deadline of the instance bounds, so a timer is set only for work that is then pending.
+async fn with_deadline<F: Future>(deadline: Instant, work: F) -> Result<F::Output, Elapsed> {
+    let mut work = pin!(work);
+    match futures_util::poll!(work.as_mut()) {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => tokio::time::timeout_at(deadline.into(), work).await,
+    }
+}
+
+impl std::fmt::Debug for LoadedVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadedVersion")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}

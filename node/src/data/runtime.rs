@@ -1,0 +1,159 @@
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use hotswap_core::Digest;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
+};
+
+use super::epoch_ticker::EpochTicker;
+use super::linked_component::{ComponentLinker, LinkedComponent};
+use crate::Error;
+use crate::disk::{CompiledCache, CompiledComponent};
+use crate::load_error::LoadError;
+
+/// Instances that fit in the pool. Further instances are allocated one by one.
+const POOLED_INSTANCES: u32 = 1000;
+
+/// A component made by wit-component has three core instances: the module, and two
+/// that link its imports.
+const CORE_INSTANCES_EACH: u32 = 4;
+
+/// The WebAssembly engine and the modules that are loaded into it. Cheap to clone; the
+/// nodes of one process share one.
+#[derive(Clone)]
+pub struct Runtime(Arc<RuntimeInner>);
+
+struct RuntimeInner {
+    pooled: ComponentLinker,
+    /// For instances that do not fit in the pool.
+    on_demand: ComponentLinker,
+    compiled: CompiledCache,
+    /// One entry per artifact that is loaded or being loaded.
+    components: Mutex<HashMap<Digest, ComponentEntry>>,
+    _ticker: EpochTicker,
+}
+
+/// Locked while the artifact is being loaded, so that nodes that need the same artifact
+/// load it once.
+type ComponentEntry = Arc<tokio::sync::Mutex<Weak<LinkedComponent>>>;
+
+impl Runtime {
+    /// Creates a runtime that keeps compiled modules in `cache_dir`.
+    ///
+    /// The folder is created with access for its owner only, because its content is run as
+    /// machine code. Only one process at a time may use it.
+    ///
+    /// # Errors
+    /// If the WebAssembly engine does not work on this machine, or the folder cannot be
+    /// created.
+    pub fn new(cache_dir: &Path) -> Result<Self, Error> {
+        let on_demand = Engine::new(&engine_config()).map_err(Error::WebAssembly)?;
+        let pooled = Engine::new(engine_config().allocation_strategy(pooling_strategy()))
+            .unwrap_or_else(|error| {
+                // The pool reserves terabytes of addresses, which some sandboxes reject.
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "cannot reserve the instance pool, so requests take longer"
+                );
+                on_demand.clone()
+            });
+        let ticker =
+            EpochTicker::start([pooled.clone(), on_demand.clone()]).map_err(Error::EpochThread)?;
+        let compiled = CompiledCache::open(cache_dir, &pooled).map_err(|source| Error::Folder {
+            path: cache_dir.to_owned(),
+            source,
+        })?;
+        Ok(Self(Arc::new(RuntimeInner {
+            pooled: ComponentLinker::new(pooled).map_err(Error::WebAssembly)?,
+            on_demand: ComponentLinker::new(on_demand).map_err(Error::WebAssembly)?,
+            compiled,
+            components: Mutex::default(),
+            _ticker: ticker,
+        })))
+    }
+
+    /// Loads an artifact: from memory if a node has it loaded, else from compiled code on
+    /// disk, else by compiling what `read` returns.
+    ///
+    /// Cancel safe: the compilation continues and its result is kept on disk.
+    pub(crate) async fn load<R>(
+        &self,
+        digest: Digest,
+        read: R,
+    ) -> Result<Arc<LinkedComponent>, LoadError>
+    where
+        R: FnOnce() -> io::Result<Vec<u8>> + Send + 'static,
+    {
+        let entry = self.entry(digest);
+        let mut entry = entry.lock().await;
+        if let Some(component) = entry.upgrade() {
+            return Ok(component);
+        }
+        let runtime = self.0.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let CompiledComponent { pooled, on_demand } = runtime.compiled.load(
+                digest,
+                [&runtime.pooled.engine, &runtime.on_demand.engine],
+                read,
+            )?;
+            Ok(Arc::new(LinkedComponent {
+                pooled: runtime.pooled.link(&pooled)?,
+                on_demand: runtime.on_demand.link(&on_demand)?,
+            }))
+        });
+        let component = match work.await {
+            Ok(component) => component?,
+            Err(_) => return Err(LoadError::ShuttingDown),
+        };
+        *entry = Arc::downgrade(&component);
+        Ok(component)
+    }
+
+    fn entry(&self, digest: Digest) -> ComponentEntry {
+        let components = &self.0.components;
+        let mut entries = components.lock().unwrap_or_else(PoisonError::into_inner);
+        // Drops the entries of unloaded artifacts, unless a load is under way.
+        entries.retain(|_, entry| {
+            Arc::strong_count(entry) > 1
+                || entry.try_lock().is_ok_and(|weak| weak.strong_count() > 0)
+        });
+        entries.entry(digest).or_default().clone()
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").finish_non_exhaustive()
+    }
+}
+
+/// Common to both engines, so that code compiled for one runs in the other.
+fn engine_config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // Backtraces name functions; line numbers would need debug information.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+fn pooling_strategy() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(POOLED_INSTANCES)
+        .total_core_instances(POOLED_INSTANCES * CORE_INSTANCES_EACH)
+        .total_memories(POOLED_INSTANCES)
+        .total_tables(POOLED_INSTANCES * 2)
+        .total_stacks(POOLED_INSTANCES)
+        // The store's limiter enforces the limit of each node.
+        .max_memory_size(4 << 30)
+        // An instance lives for one request. Clearing the few pages that it wrote is faster
+        // than returning them to the system and faulting them in again.
+        .linear_memory_keep_resident(512 << 10)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    InstanceAllocationStrategy::Pooling(pool)
+}

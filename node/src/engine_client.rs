@@ -1,0 +1,51 @@
+use std::time::Duration;
+
+use hotswap_common::Secret;
+use reqwest::{Client, Method, RequestBuilder};
+
+use crate::Error;
+
+/// HTTP client for the node's engine. Sends the node token with each request. Cheap to
+/// clone.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineClient {
+    http: Client,
+    /// `http://host:port`, without a slash at the end.
+    url: String,
+    token: Secret,
+}
+
+impl EngineClient {
+    /// # Errors
+    /// [`Error::EngineUrl`] if `url` is not an HTTP URL with a host.
+    pub(crate) fn new(url: &str, token: Secret) -> Result<Self, Error> {
+        let parsed = reqwest::Url::parse(url).ok();
+        if parsed.is_none_or(|url| url.scheme() != "http" || !url.has_host()) {
+            return Err(Error::EngineUrl(url.to_owned()));
+        }
+        let http = Client::builder()
+            .connect_timeout(Duration::from_secs(3))
+            .read_timeout(Duration::from_secs(15))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(Error::HttpClient)?;
+        Ok(Self {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+            token,
+        })
+    }
+
+    /// `http://host:port` of the engine.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Begins a request to a path of the engine's API, such as `/api/v1/nodes`.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(self.token.expose())
+    }
+}
