@@ -196,7 +196,7 @@ fn api_config(
     jwt: Option<hotswap_api::JwtVerifier>,
 ) -> Result<hotswap_api::Config> {
     let secret = |token: &Secret, name| {
-        hotswap_api::Secret::new(token.expose())
+        hotswap_api::Secret::strong(token.expose())
             .with_context(|| format!("the {name} token cannot be used"))
     };
     let mut api = hotswap_api::Config::new(Tokens {
