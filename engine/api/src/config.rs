@@ -18,16 +18,16 @@ pub struct Config {
     /// What clients may use.
     pub limits: Limits,
     /// Live updates.
-    pub live: Live,
+    pub live: LiveConfig,
 }
 
 /// Configures live updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveConfig {
     /// Times and limits of each hub.
     pub hubs: hotswap_signalr::Config,
     /// The interval at which metrics are sampled and sent to subscribers.
-    pub metrics_every: Duration,
+    pub metrics_interval: Duration,
 }
 
 /// What clients may use of the server.
@@ -60,16 +60,16 @@ impl Config {
             jwt: None,
             cors_origins: Vec::new(),
             limits: Limits::default(),
-            live: Live::default(),
+            live: LiveConfig::default(),
         }
     }
 }
 
-impl Default for Live {
+impl Default for LiveConfig {
     fn default() -> Self {
         Self {
             hubs: hotswap_signalr::Config::default(),
-            metrics_every: Duration::from_secs(5),
+            metrics_interval: Duration::from_secs(5),
         }
     }
 }

@@ -31,7 +31,7 @@ mod server;
 mod view;
 
 pub use auth::{Algorithm, JwtVerifier, KeyError, Role, SignError, Signer, Tokens, UnknownRole};
-pub use config::{Config, Limits, Live};
+pub use config::{Config, Limits, LiveConfig};
 pub use hotswap_common::{Secret, WeakSecret};
 pub use openapi::openapi;
 pub use origin::{InvalidOrigin, Origin};

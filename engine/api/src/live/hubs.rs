@@ -19,7 +19,7 @@ use self::deployments_hub::DeploymentsHub;
 use self::metrics_hub::MetricsHub;
 pub(crate) use self::router::HubRouter;
 use crate::auth::Identity;
-use crate::config::Live;
+use crate::config::LiveConfig;
 use crate::context::Context;
 use crate::extract::identify;
 use crate::problem::{Kind, Problem};
@@ -39,10 +39,10 @@ pub(crate) struct Hubs {
 
 impl Hubs {
     /// The hubs of an engine. Call this within a Tokio runtime.
-    pub fn new(engine: &Engine, live: &Live) -> Self {
+    pub fn new(engine: &Engine, live: &LiveConfig) -> Self {
         let capacity = &live.hubs.queue_capacity;
         let deployments = DeploymentsHub::new(engine.deployments.clone(), capacity);
-        let metrics = MetricsHub::new(engine.clone(), live.metrics_every);
+        let metrics = MetricsHub::new(engine.clone(), live.metrics_interval);
         Self {
             deployments: Service::new(Arc::new(deployments), live.hubs),
             metrics: Service::new(Arc::new(metrics), live.hubs),

@@ -10,7 +10,7 @@ use super::support::{HubClient, METRICS, ManualDeployment, STATUS, SUBSCRIBE, SU
 #[tokio::test]
 async fn the_two_hubs_are_separate() {
     let engine = start_with(|config| {
-        config.live.metrics_every = Duration::from_millis(20);
+        config.live.metrics_interval = Duration::from_millis(20);
     })
     .await;
     engine.node_in("qa", "node-1").await;
@@ -40,7 +40,7 @@ async fn the_two_hubs_are_separate() {
 #[tokio::test]
 async fn metrics_are_sent_for_subscribed_environments_only() {
     let engine = start_with(|config| {
-        config.live.metrics_every = Duration::from_millis(20);
+        config.live.metrics_interval = Duration::from_millis(20);
     })
     .await;
     engine.node_in("qa", "node-1").await;
