@@ -68,7 +68,9 @@ pub async fn watch(
         tokio::select! {
             update = follower.next() => {
                 match update {
-                    Some(FollowUpdate::Events(events)) => session.apply(&events, &view)?,
+                    Some(FollowUpdate::Events(events)) => {
+                        session.apply(&events, |event, lines| view.show_event(event, lines))?;
+                    }
                     Some(FollowUpdate::UpToDate) => session.set_live(),
                     Some(FollowUpdate::Disconnected(error)) => {
                         session.set_disconnected(&error.to_string(), view.is_tree());
@@ -105,7 +107,7 @@ pub async fn wait_until_ended(client: &Client, id: DeploymentId) -> Result<Watch
     let mut session = Session::default();
     loop {
         match follower.next().await {
-            Some(FollowUpdate::Events(events)) => session.apply(&events, &View::Nothing)?,
+            Some(FollowUpdate::Events(events)) => session.apply(&events, |_, _| Ok(()))?,
             Some(FollowUpdate::UpToDate | FollowUpdate::Disconnected(_)) => {}
             Some(FollowUpdate::Rejected(error)) => return Err(error.into()),
             None => return session.state.with_context(|| no_events(id)),
@@ -126,7 +128,7 @@ pub async fn load(client: &Client, id: DeploymentId) -> Result<WatchState> {
         if events.is_empty() {
             return session.state.with_context(|| no_events(id));
         }
-        session.apply(&events, &View::Nothing)?;
+        session.apply(&events, |_, _| Ok(()))?;
     }
 }
 

@@ -13,7 +13,7 @@ pub enum ModuleCommand {
     Upload {
         /// The module and its version, such as hello@1.2.3
         #[arg(value_name = "MODULE@VERSION")]
-        version: ModuleVersionRef,
+        module: ModuleVersionRef,
         /// The component, a .wasm file
         file: PathBuf,
     },

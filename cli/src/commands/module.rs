@@ -15,17 +15,17 @@ use crate::output::{Output, print_message};
 /// Runs a `module` command.
 pub async fn run(command: ModuleCommand, context: &Context) -> Result<Exit> {
     match command {
-        ModuleCommand::Upload { version, file } => upload(&version, &file, context).await,
+        ModuleCommand::Upload { module, file } => upload(&module, &file, context).await,
         ModuleCommand::List { module } => list(module.as_ref(), context).await,
         ModuleCommand::Get { module } => get(&module, context).await,
     }
 }
 
-async fn upload(version: &ModuleVersionRef, file: &Path, context: &Context) -> Result<Exit> {
+async fn upload(module: &ModuleVersionRef, file: &Path, context: &Context) -> Result<Exit> {
     let component = client::file_body(file).await?;
     let response = context
         .client
-        .upload_module(&version.module, &version.version, component)
+        .upload_module(&module.module, &module.version, component)
         .await?;
     if context.out.json {
         context.out.json(&response)?;

@@ -16,7 +16,8 @@ pub struct PolicyOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub max_unavailable: Option<Amount>,
-    /// Nodes that may fail before a deployment is rolled back: a count, or a share.
+    /// Failed nodes that a deployment tolerates: a count, or a share. With more, it is rolled
+    /// back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub tolerated_failures: Option<Amount>,

@@ -86,7 +86,9 @@ fn table(schema: &Value) -> Option<(String, &Value, bool)> {
     let is_table = |schema: &Value| schema["properties"].is_object();
     let each = &schema["additionalProperties"];
     if is_table(schema) {
-        Some((String::new(), schema, false))
+        let types = schema["type"].as_array();
+        let optional = types.is_some_and(|types| types.contains(&"null".into()));
+        Some((String::new(), schema, optional))
     } else if is_table(each) {
         Some((format!(".{ANY_NAME}"), each, false))
     } else {

@@ -191,7 +191,7 @@ impl EventCursor {
 
     /// Forgets the stream's id. Called when the engine says that nothing follows, although
     /// the last event is missing: the id does not tell the engine how far we are, so the next
-    /// connection asks for all events.
+    /// connection requests all events.
     fn start_over(&mut self, client: &Client) -> Error {
         self.last_id = None;
         client.stream_interrupted(Interruption::Gap(self.next_seq))

@@ -3,7 +3,6 @@ use hotswap_core::{Clock as _, Event, Status, SystemClock, Timestamp};
 
 use super::lines;
 use super::state::WatchState;
-use super::view::View;
 use crate::client::RecordedEvent;
 use crate::exit::Exit;
 use crate::format;
@@ -42,15 +41,19 @@ impl Session {
         }
     }
 
-    /// Applies the next events and shows them.
+    /// Applies the next events. Calls `show` with each event and the lines that describe it.
     ///
     /// # Errors
-    /// Where an event does not fit, or standard output is closed.
-    pub(super) fn apply(&mut self, events: &[RecordedEvent], view: &View) -> Result<()> {
+    /// Where an event does not fit, or `show` fails.
+    pub(super) fn apply(
+        &mut self,
+        events: &[RecordedEvent],
+        show: impl Fn(&RecordedEvent, &[String]) -> Result<()>,
+    ) -> Result<()> {
         for recorded in events {
             let lines = lines::describe(self.state.as_ref(), &recorded.event);
             self.apply_event(&recorded.event)?;
-            view.show_event(recorded, &lines)?;
+            show(recorded, &lines)?;
             if !lines.is_empty() {
                 self.last_lines = lines;
             }

@@ -97,8 +97,8 @@ fn lines_and_tree_name_the_node_that_failed() {
     };
     let picture = draw(&state, &narrow);
     let expected = "\
-   ├─ ✘ prod-2  failed              1.0.0  a  unreachable: no
-   │                                answer in 5s
+│  └─ ✘ prod-2  failed              1.0.0  a  unreachable: no
+│                                   answer in 5s
 ";
     assert!(picture.contains(expected), "{picture}");
 }
@@ -330,7 +330,7 @@ fn a_question_ends_watching_only_while_it_is_open() {
     let mut session = Session::default();
     let mut apply_next = |session: &mut Session| {
         let events = events.next().unwrap();
-        session.apply(&events, &View::Nothing).unwrap();
+        session.apply(&events, |_, _| Ok(())).unwrap();
     };
     apply_next(&mut session);
     assert_eq!(session.exit(false), None);

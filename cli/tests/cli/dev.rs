@@ -120,13 +120,13 @@ fn deployments_are_decided_waited_for_paused_and_aborted() {
     let dev = Dev::start(&["--rate", "0"]);
 
     // A deployment waits for a decision, and is approved.
-    let asked = dev.run(&deploy(
+    let undecided = dev.run(&deploy(
         "hello@2.0.0",
         "development",
         &["--require-approval", "--watch"],
     ));
-    assert_eq!(asked.code, Some(5), "{asked:?}");
-    assert!(asked.err.contains("hotswap approve"), "{asked:?}");
+    assert_eq!(undecided.code, Some(5), "{undecided:?}");
+    assert!(undecided.err.contains("hotswap approve"), "{undecided:?}");
     let open = dev.json(&["list", "--status", "awaitingApproval"]);
     let waiting = open[0]["executionId"].as_str().unwrap();
     let busy = dev.run(&deploy("hello@2.0.0", "development", &[]));
