@@ -8,9 +8,9 @@ use crate::shell::{self, Workspace};
 /// Builds the book of `docs/` into `target/book`.
 ///
 /// # Errors
-/// Where mdBook cannot be installed, or a chapter of the summary is missing.
+/// If mdBook cannot be installed, or a chapter of the summary is missing.
 pub fn build(workspace: &Workspace) -> Result<()> {
-    let mdbook = setup::mdbook(workspace)?;
+    let mdbook = setup::MDBOOK.find_or_install(workspace)?;
     shell::run(
         workspace
             .command(mdbook)

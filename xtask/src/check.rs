@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Workspace};
-use crate::{openapi, references, setup, wit};
+use crate::{book, openapi, references, setup, wit};
 
 /// The name of a check in the summary, and its function.
 type Check = (&'static str, fn(&Workspace) -> Result<()>);
@@ -18,6 +18,7 @@ const CHECKS: &[Check] = &[
     ("documentation", documentation),
     ("OpenAPI documents", openapi::check),
     ("references", references::check),
+    ("book", book::build),
     ("dependencies", dependencies),
 ];
 
@@ -67,7 +68,7 @@ fn dependencies(workspace: &Workspace) -> Result<()> {
     // fail this check without a change in this repository.
     shell::run(
         workspace
-            .command(setup::find_or_install_cargo_deny(workspace)?)
+            .command(setup::CARGO_DENY.find_or_install(workspace)?)
             .args(["--workspace", "check", "bans", "licenses", "sources"]),
     )
 }

@@ -1,7 +1,9 @@
 //! Development tasks of this repository: `cargo xtask <task>`.
 
+mod book;
 mod check;
 mod openapi;
+mod picture;
 mod references;
 mod setup;
 mod shell;
@@ -48,7 +50,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Check formatting, contracts, lints, documentation, OpenAPI documents and dependencies
+    /// Check formatting, contracts, lints, documentation, generated references and dependencies
     Check,
     /// Run the benchmarks in release mode
     Bench {
@@ -62,6 +64,10 @@ enum Task {
     Openapi,
     /// Regenerate docs/CLI.md, docs/CONFIGURATION.md and hotswap.example.toml
     References,
+    /// Build the documentation as a book, in `target/book`
+    Book,
+    /// Regenerate the README's picture of a rollout, from a real run
+    Picture,
     /// Check or release the WIT contracts in `wit/`
     #[command(subcommand)]
     Wit(WitTask),
@@ -118,6 +124,11 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Openapi => openapi::write(&workspace),
         Task::References => references::write(&workspace),
+        Task::Book => book::build(&workspace),
+        Task::Picture => {
+            setup::run(&workspace)?;
+            picture::write(&workspace)
+        }
         Task::Wit(WitTask::Check) => wit::check(&workspace.root().join("wit")),
         Task::Wit(WitTask::Release { version, contract }) => {
             wit::release(&workspace.root().join("wit"), &contract, &version)

@@ -4,6 +4,7 @@ mod svg;
 
 use std::fs;
 use std::io::Read as _;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use crate::shell::Workspace;
 /// Where the picture is committed.
 const FILE: &str = "docs/images/rollout.svg";
 /// Size of the terminal, in characters.
-const ROWS: u16 = 16;
-const COLUMNS: u16 = 92;
+const ROWS: NonZeroU16 = NonZeroU16::new(16).unwrap();
+const COLUMNS: NonZeroU16 = NonZeroU16::new(92).unwrap();
 /// The picture shows the canary's second stage, once a node of it is being watched.
 const STAGE: &str = "stage 2";
 const WATCHED: &str = "active, watched";
@@ -76,7 +77,10 @@ impl Dev {
         let start = Instant::now();
         while !server.exists() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("hotswap dev ended with {status}: see {}", self.log.display());
+                bail!(
+                    "hotswap dev ended with {status}: see {}",
+                    self.log.display()
+                );
             }
             ensure!(
                 start.elapsed() < READY_TIMEOUT,
@@ -106,7 +110,14 @@ fn record(program: &Path, folder: &Path) -> Result<vt100::Screen> {
         program.display()
     );
     let mut terminal = Command::new("script")
-        .args(["--quiet", "--return", "--flush", "--command", &deploy, "/dev/null"])
+        .args([
+            "--quiet",
+            "--return",
+            "--flush",
+            "--command",
+            &deploy,
+            "/dev/null",
+        ])
         .current_dir(folder)
         .env("TERM", "xterm-256color")
         .env_remove("NO_COLOR")
@@ -119,7 +130,9 @@ fn record(program: &Path, folder: &Path) -> Result<vt100::Screen> {
     let mut shown = None;
     let mut buffer = [0; 4096];
     loop {
-        let count = output.read(&mut buffer).context("cannot read the terminal")?;
+        let count = output
+            .read(&mut buffer)
+            .context("cannot read the terminal")?;
         if count == 0 {
             break;
         }

@@ -50,6 +50,6 @@ pub fn write(workspace: &Workspace) -> Result<()> {
 }
 
 fn generate(workspace: &Workspace, program: &Path, argument: &str) -> Result<String> {
-    let bytes = shell::read(workspace.command(program).args(["reference", argument]))?;
+    let bytes = shell::read_stdout(workspace.command(program).args(["reference", argument]))?;
     String::from_utf8(bytes).context("the reference is not text")
 }

@@ -18,9 +18,6 @@ const RUSTUP_TIMEOUT: Duration = Duration::from_secs(120);
 /// Debian's newer Rust, with the sources of its standard library.
 const RUST_PACKAGES: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
-/// The version that `deny.toml` is written for.
-const CARGO_DENY_VERSION: &str = "0.20.2";
-
 /// Makes sure that guests can be compiled. Installs nothing if they can.
 ///
 /// # Errors
@@ -50,26 +47,48 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         .context("cannot set up this machine")
 }
 
-/// The path of cargo-deny. Compiles it first if it is missing.
-///
-/// # Errors
-/// If it cannot be compiled.
-pub fn find_or_install_cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
-    if let Some(found) = shell::find_program("cargo-deny") {
-        return Ok(found);
+/// A program that cargo installs, at the version that the project is written for.
+pub struct CargoTool {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Checks licences, sources and bans by `deny.toml`.
+pub const CARGO_DENY: CargoTool = CargoTool {
+    name: "cargo-deny",
+    version: "0.20.2",
+};
+
+/// Builds the book of `docs/`.
+pub const MDBOOK: CargoTool = CargoTool {
+    name: "mdbook",
+    version: "0.5.4",
+};
+
+impl CargoTool {
+    /// The path of the program. Compiles it first if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be compiled.
+    pub fn find_or_install(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let Self { name, version } = self;
+        if let Some(found) = shell::find_program(name) {
+            return Ok(found);
+        }
+        eprintln!("there is no {name}: compiling it once, which takes some minutes");
+        let mut install = workspace.cargo(&["install", name, "--locked", "--version", version]);
+        // It runs for only a second, so optimising it would cost more time than it saves.
+        install.args(["--debug", "--config", "profile.dev.debug=false"]);
+        // It is installed for the user, so its build files do not belong in the project's target
+        // directory.
+        install.env_remove("CARGO_TARGET_DIR");
+        shell::run(&mut install)?;
+        shell::find_program(name).with_context(|| {
+            format!(
+                "cargo installed {name} to a folder that is not in PATH: add the folder to PATH"
+            )
+        })
     }
-    eprintln!("there is no cargo-deny: compiling it once, which takes some minutes");
-    let mut install = workspace.cargo(&["install", "cargo-deny", "--locked", "--version"]);
-    install.arg(CARGO_DENY_VERSION);
-    // It runs for only a second, so optimising it would cost more time than it saves.
-    install.args(["--debug", "--config", "profile.dev.debug=false"]);
-    // It is installed for the user, so its build files do not belong in the project's target
-    // directory.
-    install.env_remove("CARGO_TARGET_DIR");
-    shell::run(&mut install)?;
-    shell::find_program("cargo-deny").context(
-        "cargo installed cargo-deny to a folder that is not in PATH: add the folder to PATH",
-    )
 }
 
 fn find_toolchain(workspace: &Workspace) -> Result<Toolchain> {

@@ -17,10 +17,9 @@ const PALETTE: [&str; 16] = [
 
 /// The screen as an SVG document. Empty rows at the end are left out.
 pub fn render(screen: &Screen) -> String {
-    let (_, columns) = screen.size();
-    let mut rows: Vec<Vec<Run>> = (0..screen.size().0)
-        .map(|row| runs(screen, row, columns))
-        .collect();
+    let (rows, columns) = screen.size();
+    let (rows, columns) = (rows.get(), columns.get());
+    let mut rows: Vec<Vec<Run>> = (0..rows).map(|row| runs(screen, row, columns)).collect();
     while rows.last().is_some_and(Vec::is_empty) {
         rows.pop();
     }
@@ -66,7 +65,11 @@ fn runs(screen: &Screen, row: u16, columns: u16) -> Vec<Run> {
         let Some(cell) = screen.cell(row, column) else {
             continue;
         };
-        let text = if cell.has_contents() { cell.contents() } else { " " };
+        let text = if cell.has_contents() {
+            cell.contents()
+        } else {
+            " "
+        };
         let style = style(cell);
         match runs.last_mut() {
             Some(run) if run.style == style => {
