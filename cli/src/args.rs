@@ -89,7 +89,7 @@ pub enum Command {
     /// Nodes: run, list, get
     #[command(subcommand)]
     Node(NodeCommand),
-    /// Deployments: create, list, get, watch, pause, resume, abort, approve, reject, ...
+    /// Deployments: create, list, get, watch, pause, abort, approve and more
     #[command(subcommand, alias = "deployments")]
     Deployment(DeploymentCommand),
     /// Modules: upload, list, get

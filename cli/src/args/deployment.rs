@@ -66,7 +66,7 @@ pub struct Create {
     /// The strategy [default: the environment's]
     #[arg(long, short, value_name = "STRATEGY")]
     pub strategy: Option<StrategyName>,
-    /// A setting of the strategy, such as soak=10s, batch=25% or probe.path=/live; repeatable
+    /// A setting of the strategy, such as soak=10s or probe.path=/live; repeatable
     #[arg(
         long = "set",
         alias = "config",

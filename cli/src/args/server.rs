@@ -46,7 +46,7 @@ pub struct Serve {
     /// A web page that may call the engine, such as http://localhost:3000; repeatable
     #[arg(long = "cors-origin", value_name = "ORIGIN")]
     pub cors_origins: Vec<Origin>,
-    /// The format of the log
+    /// The format of the log [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }

@@ -12,7 +12,8 @@ pub struct PolicyOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub default_strategy: Option<StrategyName>,
-    /// Nodes that may be in change at the same time: a count, or a share such as `"25%"`.
+    /// Nodes that a deployment may change at the same time: a count, or a share such as
+    /// `"25%"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub max_unavailable: Option<Amount>,
