@@ -26,14 +26,16 @@ mod negotiate;
 mod outbound_message;
 mod principal;
 mod protocol;
+mod random_token;
 mod reconnect;
 mod registry;
 mod rejection;
 mod response;
 mod send_queue;
 mod service;
-mod service_context;
 mod session;
+mod session_context;
+mod sessions;
 mod transport;
 
 pub use config::Config;

@@ -10,11 +10,12 @@ use crate::config::Config;
 use crate::hub::Hub;
 use crate::negotiate::{NegotiateError, NegotiateQuery, NegotiateResponse, negotiate_version};
 use crate::principal::Principal;
+use crate::random_token::random_token;
 use crate::rejection::Rejection;
 use crate::response;
 use crate::send_queue::Close;
-use crate::service_context::{ServiceContext, random_token};
 use crate::session::{Session, Transport};
+use crate::sessions::Sessions;
 use crate::transport::{WebSocketUpgrade, long_polling, server_sent_events, websocket};
 
 /// The interval of [`Session::on_tick`]. Acknowledgements are due once a second, and
@@ -23,7 +24,7 @@ const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Serves one hub. Cheap to clone. Dropping the last clone ends all connections.
 pub struct Service<H: Hub> {
-    context: Arc<ServiceContext<H>>,
+    sessions: Arc<Sessions<H>>,
     _ticker: Arc<tokio_util::sync::DropGuard>,
 }
 
@@ -35,23 +36,23 @@ struct ConnectQuery {
 impl<H: Hub> Service<H> {
     /// Starts serving. Call this within a Tokio runtime.
     pub fn new(hub: Arc<H>, config: Config) -> Self {
-        let context = Arc::new(ServiceContext::new(hub, config));
+        let sessions = Arc::new(Sessions::new(hub, config));
         let stop = CancellationToken::new();
-        tokio::spawn(run_ticks(Arc::downgrade(&context), stop.clone()));
+        tokio::spawn(run_ticks(Arc::downgrade(&sessions), stop.clone()));
         Self {
-            context,
+            sessions,
             _ticker: Arc::new(stop.drop_guard()),
         }
     }
 
     /// The hub.
     pub fn hub(&self) -> &Arc<H> {
-        &self.context.hub
+        &self.sessions.context.hub
     }
 
     /// The current number of connections.
     pub fn connections(&self) -> usize {
-        self.context.registry().sessions.len()
+        self.sessions.registry().sessions.len()
     }
 
     /// Handles `POST {hub}/negotiate`, the first request of a client.
@@ -70,7 +71,7 @@ impl<H: Hub> Service<H> {
             Err(error) => return Ok(response::json(&NegotiateError { error })),
         };
         let stateful_reconnect = query.use_stateful_reconnect.as_deref() == Some("true");
-        let session = self.context.create_session(principal, stateful_reconnect)?;
+        let session = self.sessions.create(principal, stateful_reconnect)?;
         let connection_id = if version == 0 {
             session.connection_token.clone()
         } else {
@@ -98,12 +99,12 @@ impl<H: Hub> Service<H> {
         let ConnectQuery { id } = request.params().map_err(|_| Rejection::InvalidQuery)?;
         let find_session = |id: Option<String>| {
             let id = id.ok_or(Rejection::MissingConnectionId)?;
-            self.context.find_session(&id, &principal)
+            self.sessions.find(&id, &principal)
         };
         match *request.method() {
             Method::GET if WebSocketUpgrade::is_requested(request) => {
                 let session = match id {
-                    None => self.context.create_session(principal, false)?,
+                    None => self.sessions.create(principal, false)?,
                     Some(_) => find_session(id)?,
                 };
                 websocket::accept(&session, request)
@@ -132,7 +133,7 @@ impl<H: Hub> Service<H> {
             return Err(Rejection::PostToWebSocket);
         }
         // A client may put several messages into one request.
-        let max_bytes = 2 * self.context.config.max_message_size;
+        let max_bytes = 2 * self.sessions.context.config.max_message_size;
         let bytes = body.into_bytes_limit(max_bytes).await;
         let bytes = bytes.map_err(|_| Rejection::BodyTooLarge { max_bytes })?;
         // On a task of its own: it has to finish even if the client drops the request.
@@ -145,7 +146,7 @@ impl<H: Hub> Service<H> {
     /// connections have ended. Ends those that remain after `grace`.
     pub async fn shutdown(&self, grace: Duration) {
         let sessions = {
-            let mut registry = self.context.registry();
+            let mut registry = self.sessions.registry();
             registry.shutting_down = true;
             registry.all()
         };
@@ -155,14 +156,14 @@ impl<H: Hub> Service<H> {
                 allow_reconnect: true,
             });
         }
-        self.context.tasks.close();
+        self.sessions.context.tasks.close();
         let all_closed = async {
             for session in &sessions {
                 if session.transport_state().is_attached {
                     session.send_queue().wait_until_closed().await;
                 }
             }
-            self.context.tasks.wait().await;
+            self.sessions.context.tasks.wait().await;
         };
         if tokio::time::timeout(grace, all_closed).await.is_err() {
             tracing::debug!(?grace, "connections did not end within the grace period");
@@ -176,14 +177,14 @@ impl<H: Hub> Service<H> {
 impl<H: Hub> Clone for Service<H> {
     fn clone(&self) -> Self {
         Self {
-            context: Arc::clone(&self.context),
+            sessions: Arc::clone(&self.sessions),
             _ticker: Arc::clone(&self._ticker),
         }
     }
 }
 
 /// Calls [`Session::on_tick`] on all sessions until the service is dropped, then ends them.
-async fn run_ticks<H: Hub>(context: Weak<ServiceContext<H>>, stop: CancellationToken) {
+async fn run_ticks<H: Hub>(sessions: Weak<Sessions<H>>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(TICK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -191,16 +192,16 @@ async fn run_ticks<H: Hub>(context: Weak<ServiceContext<H>>, stop: CancellationT
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        let Some(context) = context.upgrade() else {
+        let Some(sessions) = sessions.upgrade() else {
             return;
         };
-        let sessions = context.registry().all();
+        let sessions = sessions.registry().all();
         for session in sessions {
             session.on_tick();
         }
     }
-    if let Some(context) = context.upgrade() {
-        let sessions = context.registry().all();
+    if let Some(sessions) = sessions.upgrade() {
+        let sessions = sessions.registry().all();
         for session in sessions {
             session.end();
         }

@@ -19,11 +19,11 @@ use crate::outbound_message::OutboundMessage;
 use crate::protocol::{CompletionResult, HandshakeParser, HandshakeRequest, Message, Parser};
 use crate::reconnect::ReceivedSequence;
 use crate::send_queue::{Attachment, Close, SendQueue};
-use crate::service_context::ServiceContext;
+use crate::session_context::SessionContext;
 
 /// See the module.
 pub(crate) struct Session<H: Hub> {
-    pub context: Arc<ServiceContext<H>>,
+    pub context: Arc<SessionContext<H>>,
     pub connection_token: String,
     /// Only requests of this user can use the connection.
     pub user_id: String,
@@ -40,7 +40,7 @@ pub(crate) struct Session<H: Hub> {
 
 /// The parameters of [`Session::new`].
 pub(crate) struct NewSession<H: Hub> {
-    pub context: Arc<ServiceContext<H>>,
+    pub context: Arc<SessionContext<H>>,
     pub connection_token: String,
     pub user_id: String,
     pub user: H::User,
@@ -290,7 +290,7 @@ impl<H: Hub> Session<H> {
             task.abort();
         }
         self.send_queue().abort();
-        self.context.remove_session(&self.connection_token);
+        self.context.session_ended(&self.connection_token);
         self.context.hub.on_disconnected(&self.caller.connection);
     }
 }
