@@ -1,4 +1,4 @@
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use poem::http::{Method, StatusCode};
@@ -38,7 +38,7 @@ impl<H: Hub> Service<H> {
     pub fn new(hub: Arc<H>, config: Config) -> Self {
         let sessions = Arc::new(Sessions::new(hub, config));
         let stop = CancellationToken::new();
-        tokio::spawn(run_ticks(Arc::downgrade(&sessions), stop.clone()));
+        tokio::spawn(run_ticks(Arc::clone(&sessions), stop.clone()));
         Self {
             sessions,
             _ticker: Arc::new(stop.drop_guard()),
@@ -184,7 +184,7 @@ impl<H: Hub> Clone for Service<H> {
 }
 
 /// Calls [`Session::on_tick`] on all sessions until the service is dropped, then ends them.
-async fn run_ticks<H: Hub>(sessions: Weak<Sessions<H>>, stop: CancellationToken) {
+async fn run_ticks<H: Hub>(sessions: Arc<Sessions<H>>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(TICK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -192,18 +192,13 @@ async fn run_ticks<H: Hub>(sessions: Weak<Sessions<H>>, stop: CancellationToken)
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        let Some(sessions) = sessions.upgrade() else {
-            return;
-        };
         let sessions = sessions.registry().all();
         for session in sessions {
             session.on_tick();
         }
     }
-    if let Some(sessions) = sessions.upgrade() {
-        let sessions = sessions.registry().all();
-        for session in sessions {
-            session.end();
-        }
+    let sessions = sessions.registry().all();
+    for session in sessions {
+        session.end();
     }
 }
