@@ -133,7 +133,7 @@ impl Deployments {
     }
 
     /// At most `limit` events of all deployments after a position, in order; see
-    /// [`Journal::since`]. Does not wait: use [`Self::subscribe`] to learn when to read again.
+    /// [`Journal::events_after`]. Does not wait: use [`Self::subscribe`] to learn when to read again.
     ///
     /// # Errors
     /// Where the store fails.
