@@ -140,6 +140,7 @@ fn commands_are_classified() {
         Class::of(&Command {
             text: text.to_owned(),
             line: 1,
+            output: None,
         })
         .ok()
     };

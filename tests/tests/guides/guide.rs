@@ -25,6 +25,8 @@ pub struct Command {
     pub text: String,
     /// The number of its first line in the guide.
     pub line: usize,
+    /// The output that the guide shows below it, in a `text` block.
+    pub output: Option<String>,
 }
 
 impl Guide {
@@ -41,14 +43,23 @@ impl Guide {
 
     fn parse(path: PathBuf, text: &str) -> Self {
         let line_of = |offset: usize| text[..offset].matches('\n').count() + 1;
+        let mut commands: Vec<Command> = Vec::new();
         let mut lines: Vec<(usize, String)> = Vec::new();
         let mut mentions = Vec::new();
-        let mut in_shell = false;
+        let mut block = Block::Other;
         for (event, range) in Parser::new(text).into_offset_iter() {
             match event {
-                Event::Start(Tag::CodeBlock(kind)) => in_shell = is_shell(&kind),
-                Event::End(TagEnd::CodeBlock) => in_shell = false,
-                Event::Text(code) if in_shell => {
+                Event::Start(Tag::CodeBlock(kind)) => block = Block::of(&kind),
+                Event::End(TagEnd::CodeBlock) => {
+                    commands.extend(join_lines(std::mem::take(&mut lines)));
+                    block = Block::Other;
+                }
+                Event::Text(text) if block == Block::Output => {
+                    if let Some(command) = commands.last_mut() {
+                        command.output.get_or_insert_default().push_str(&text);
+                    }
+                }
+                Event::Text(code) if block == Block::Shell => {
                     let first = line_of(range.start);
                     let code = code.lines().enumerate();
                     lines.extend(code.map(|(index, line)| (first + index, line.to_owned())));
@@ -61,6 +72,7 @@ impl Guide {
                         mentions.push(Command {
                             text: code.to_string(),
                             line: line_of(range.start),
+                            output: None,
                         });
                     }
                 }
@@ -69,7 +81,7 @@ impl Guide {
         }
         Self {
             path,
-            commands: join_lines(lines),
+            commands,
             mentions,
         }
     }
@@ -115,10 +127,24 @@ fn pages(root: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-fn is_shell(kind: &CodeBlockKind<'_>) -> bool {
-    match kind {
-        CodeBlockKind::Indented => true,
-        CodeBlockKind::Fenced(language) => ["", "sh", "bash"].contains(&&**language),
+/// What a code block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Block {
+    Shell,
+    Output,
+    Other,
+}
+
+impl Block {
+    fn of(kind: &CodeBlockKind<'_>) -> Self {
+        match kind {
+            CodeBlockKind::Indented => Self::Shell,
+            CodeBlockKind::Fenced(language) => match &**language {
+                "" | "sh" | "bash" => Self::Shell,
+                "text" => Self::Output,
+                _ => Self::Other,
+            },
+        }
     }
 }
 
@@ -141,6 +167,7 @@ fn join_lines(lines: Vec<(usize, String)>) -> Vec<Command> {
             _ => commands.push(Command {
                 text: text.to_owned(),
                 line: number,
+                output: None,
             }),
         }
         continues = is_continued;
@@ -151,7 +178,7 @@ fn join_lines(lines: Vec<(usize, String)>) -> Vec<Command> {
 #[test]
 fn commands_are_read_from_shell_blocks_with_their_lines() {
     let text = "Run `hotswap dev`:\n\n    first \\\n      --flag\n    # why\n\n```sh\nsecond\n```\n\n\
-                ```json\n{}\n```\n\n- item\n\n```\nthird\n```\n";
+                ```text\ndone\n```\n\n```json\n{}\n```\n\n- item\n\n```\nthird\n```\n";
     let guide = Guide::parse("guide.md".into(), text);
     let commands: Vec<_> = guide
         .commands
@@ -160,7 +187,8 @@ fn commands_are_read_from_shell_blocks_with_their_lines() {
         .collect();
     assert_eq!(
         commands,
-        [("first --flag", 3), ("second", 8), ("third", 18)]
+        [("first --flag", 3), ("second", 8), ("third", 22)]
     );
+    assert_eq!(guide.commands[1].output.as_deref(), Some("done\n"));
     assert_eq!(guide.mentions[0].text, "hotswap dev");
 }

@@ -1,9 +1,9 @@
 //! Every command in README.md, `docs/*.md` and `examples/*/README.md` runs, with the exit code
 //! that the guide documents.
 //!
-//! Each guide's commands run in order, in a folder that looks like a checkout, beside a real
+//! A guide's commands run in order, in a folder that looks like a checkout, beside a real
 //! `hotswap dev`. [`Class`] says how each command is treated; [`NOT_RUN`] lists those that
-//! cannot run in a test.
+//! cannot run in a test. Commands within a sentence are only parsed.
 
 mod checkout;
 mod class;

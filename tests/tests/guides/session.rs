@@ -129,11 +129,12 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Class::Server => self.start_server(&command.text).await,
-            Class::Client => self.run_client(&command.text).await,
+            Class::Client => self.run_client(command).await,
         }
     }
 
-    async fn run_client(&self, text: &str) -> Result<()> {
+    async fn run_client(&self, command: &Command) -> Result<()> {
+        let text = command.text.as_str();
         let (script, id) = self.script(text).await?;
         let output = self.client(&self.folder, &script).await?;
         let waits = text.contains(" --watch") || text.contains(" --wait");
@@ -147,6 +148,14 @@ impl<'a> Session<'a> {
             output.status.code() == Some(expected),
             "exit code {expected} expected: {output:#?}"
         );
+        // A terminal shows the reason as a paragraph, a pipe gets it in one line.
+        if let Some(reason) = command.output.as_deref().and_then(documented_reason) {
+            let printed = String::from_utf8_lossy(&output.stdout);
+            ensure!(
+                without_numbers(&printed).contains(&without_numbers(&reason)),
+                "the guide shows another reason, `{reason}`, than is printed: {printed}"
+            );
+        }
         Ok(())
     }
 
@@ -257,6 +266,31 @@ fn required_status(text: &str) -> Option<&'static str> {
     ];
     let mut commands = commands.into_iter();
     commands.find_map(|(verb, status)| text.contains(verb).then_some(status))
+}
+
+/// The reason for a rollback in the output that a guide shows, in one line.
+fn documented_reason(output: &str) -> Option<String> {
+    let (_, reason) = output.split_once("✘ because ")?;
+    let lines = reason.lines().take_while(|line| !line.is_empty());
+    Some(lines.map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+/// The text with `#` for each number: every run measures others.
+fn without_numbers(text: &str) -> String {
+    let mut result = String::new();
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character.is_ascii_digit() {
+            while characters
+                .next_if(|next| next.is_ascii_digit() || *next == '.' || *next == ',')
+                .is_some()
+            {}
+            result.push('#');
+        } else {
+            result.push(character);
+        }
+    }
+    result
 }
 
 async fn run_to_end(mut shell: tokio::process::Command) -> Result<Output> {
