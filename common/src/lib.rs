@@ -1,5 +1,5 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
-//! values, and [`file`] operations that survive a crash.
+//! values, and [`mod@file`] operations that survive a crash.
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
 //! every other crate may import it.
