@@ -1,5 +1,5 @@
-//! The examples, run as their READMEs say. `examples/csharp-websocket-client` is not run, for
-//! want of .NET: the names in its source are compared with the guide.
+//! The examples, run as their READMEs say. `examples/csharp-websocket-client` cannot run without
+//! .NET: instead, the names in its source are compared with the guide.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
@@ -53,7 +53,7 @@ async fn the_examples_miss_no_event_while_the_engine_is_killed_and_restarted() -
     installation.pause_and_resume(&id).await?;
     let exits = try_join_all(clients.into_iter().map(ExampleClient::wait_for_exit)).await?;
     let expected = notifications::expected_notifications(&installation, &id).await?;
-    for (name, code, notifications) in ended {
+    for (name, code, notifications) in exits {
         let check = || {
             ensure!(code == Some(0), "exited with {code:?}");
             let missed =
@@ -97,11 +97,11 @@ async fn check_exit_code_of_a_rejected_deployment(installation: &Installation) -
 
 async fn check_metrics(installation: &Installation) -> Result<()> {
     let arguments = ["dist/watch.js", "--metrics", installation.environment];
-    let mut clients = ChildProcess::start(typescript(installation, &arguments)?)?;
-    let subscribed = clients.read_json().await?;
+    let mut client = ChildProcess::start(typescript(installation, &arguments)?)?;
+    let subscribed = client.read_json().await?;
     ensure!(subscribed == json!({ "event": "Subscribed", "argument": null }));
     let load = LoadGenerator::start(installation.data_urls().await?, 2);
-    let measured = clients.read_json().await?;
+    let measured = client.read_json().await?;
     let report = load.stop().await;
     ensure!(report.failed_requests() == 0, "{report:?}");
     ensure!(measured["event"] == "MetricsUpdated", "{measured}");
@@ -147,7 +147,7 @@ async fn check_api_usage(installation: &Installation) -> Result<()> {
     })?
     .wait_for_exit()
     .await?;
-    let is_last = exit.stdout.last().map(String::as_str);
+    let last = exit.stdout.last().map(String::as_str);
     ensure!(
         exit.code == Some(0) && last == Some("succeeded"),
         "{exit:?}"

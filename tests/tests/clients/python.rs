@@ -1,4 +1,4 @@
-//! SignalR clients of Python: `signalrcore` installation, `pysignalr` in the tests of the examples.
+//! SignalR clients of Python: `signalrcore` here, `pysignalr` in the tests of the examples.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;

@@ -84,10 +84,10 @@ impl Expectations {
 
     /// Checks that each event came once, in order.
     fn check_events(&self, reader: &Reader) -> Result<()> {
-        let messages_or_journals = self.journals.iter();
-        let messages_or_journals = messages_or_journals
-            .filter(|(id, _)| reader.watched.is_none_or(|watched| watched == **id));
-        let mut events: Vec<_> = messages_or_journals
+        let journals = self.journals.iter();
+        let journals =
+            journals.filter(|(id, _)| reader.watched.is_none_or(|watched| watched == **id));
+        let mut events: Vec<_> = journals
             .flat_map(|(id, events)| events.iter().map(move |event| (id, event)))
             .collect();
         events.sort_by_key(|(_, event)| event.position);
@@ -112,8 +112,8 @@ impl Expectations {
     /// Checks that each message came once, in order. Progress may be missing if newer progress
     /// followed it, and so may everything that a snapshot replaced.
     fn check_messages(&self, reader: &Reader) -> Result<()> {
-        let messages_or_journals = self.messages.iter();
-        let messages: Vec<_> = messages_or_journals
+        let all_messages = self.messages.iter();
+        let messages: Vec<_> = all_messages
             .filter(|message| reader.watched.is_none_or(|id| id == message.deployment))
             .collect();
         let mut next = 0;
@@ -242,9 +242,9 @@ impl Expectations {
 }
 
 fn parse_offset(offset: &str) -> Result<ParsedOffset> {
-    let place = match offset.split_once('.') {
+    let parsed = match offset.split_once('.') {
         None => (offset.parse()?, u32::MAX),
         Some((position, part)) => (position.parse()?, part.parse()?),
     };
-    Ok(place)
+    Ok(parsed)
 }

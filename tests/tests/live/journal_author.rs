@@ -22,7 +22,7 @@ pub struct JournalAuthor {
 
 impl JournalAuthor {
     /// Creates a deployment of this module.
-    pub async fn begin(store: &Sqlite, module: &str) -> Result<Self> {
+    pub async fn create(store: &Sqlite, module: &str) -> Result<Self> {
         let header = sample_header(module)?;
         let id = header.id;
         store.create(header, SystemClock.now()).await?;
@@ -118,7 +118,7 @@ impl JournalAuthor {
             }),
             EventKind::Answer => answered(Vec::new()),
             EventKind::Fail => answered(vec![failure(1)?]),
-            EventKind::Ask => called(Call::Approval {
+            EventKind::RequestApproval => called(Call::Approval {
                 prompt: by,
                 timeout: 1000,
             }),

@@ -45,9 +45,11 @@ pub struct Reader {
 /// Disturbs a reader, and observes its progress.
 #[derive(Default)]
 pub struct ReaderControl {
+    /// Cuts the connection.
     pub cut: Notify,
+    /// Whether the reader must not read.
     pub stalled: watch::Sender<bool>,
-    /// How much it has received.
+    /// The number of events or messages that it has received.
     pub received_count: watch::Sender<usize>,
 }
 
@@ -69,7 +71,7 @@ pub enum ConnectionEnd {
     Complete,
     /// The connection was lost.
     Lost,
-    /// The server did not accept it.
+    /// The server did not accept a connection.
     Refused,
 }
 
@@ -104,7 +106,7 @@ impl Reader {
         }
     }
 
-    /// Returns at once, unless the reader is stalled.
+    /// Returns at once unless the reader is stalled.
     pub async fn wait_while_stalled(&self) {
         let mut stalled = self.control.stalled.subscribe();
         // Fails if the sender was dropped; then nothing stalls the reader.

@@ -25,7 +25,7 @@ pub enum Step {
         /// Which of the two deployments: 0 or 1.
         deployment: usize,
         events: Vec<EventKind>,
-        /// Whether with long texts, which fill socket buffers.
+        /// Whether the events carry long texts, which fill socket buffers.
         long_text: bool,
     },
     /// Cuts the connection of a reader.
@@ -52,7 +52,7 @@ pub enum EventKind {
     Stage,
     Answer,
     Fail,
-    Ask,
+    RequestApproval,
     Decide,
     Pause,
     Resume,
@@ -109,7 +109,7 @@ fn event_kind() -> impl Strategy<Value = EventKind> {
         2 => Just(Kind::Stage),
         2 => Just(Kind::Answer),
         1 => Just(Kind::Fail),
-        1 => Just(Kind::Ask),
+        1 => Just(Kind::RequestApproval),
         1 => Just(Kind::Decide),
         4 => Just(Kind::Pause),
         4 => Just(Kind::Resume),

@@ -85,7 +85,7 @@ struct ScenarioRunner<'a> {
 impl<'a> ScenarioRunner<'a> {
     async fn start(scenario: &Scenario, folder: &'a Path) -> Result<Self> {
         let server = TestServer::start(folder, &HOST, scenario.queue_capacity).await?;
-        let first = JournalAuthor::begin(&server.store, "first").await?;
+        let first = JournalAuthor::create(&server.store, "first").await?;
         let mut runner = Self {
             folder,
             queue_capacity: scenario.queue_capacity,
@@ -149,7 +149,7 @@ impl<'a> ScenarioRunner<'a> {
                 events,
                 long_text,
             } => {
-                self.ensure_begun(*deployment).await?;
+                self.ensure_created(*deployment).await?;
                 let store = self.server()?.store.clone();
                 self.authors[*deployment]
                     .write(&store, events, *long_text)
@@ -185,9 +185,9 @@ impl<'a> ScenarioRunner<'a> {
     }
 
     /// Creates the second deployment before its first events are written.
-    async fn ensure_begun(&mut self, deployment: usize) -> Result<()> {
+    async fn ensure_created(&mut self, deployment: usize) -> Result<()> {
         if self.authors.len() <= deployment {
-            let second = JournalAuthor::begin(&self.server()?.store, "second").await?;
+            let second = JournalAuthor::create(&self.server()?.store, "second").await?;
             self.authors.push(second);
         }
         Ok(())
@@ -204,7 +204,7 @@ impl<'a> ScenarioRunner<'a> {
 
     /// Ends all deployments, and compares what each reader received with the journals.
     async fn end(mut self) -> Result<()> {
-        self.ensure_begun(1).await?;
+        self.ensure_created(1).await?;
         let store = self.server()?.store.clone();
         for author in &mut self.authors {
             author.end(&store).await?;
