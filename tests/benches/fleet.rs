@@ -68,17 +68,17 @@ async fn compare_rollouts() -> Result<()> {
         bare_rollout(&client, &control_urls, round, fence).await?;
         bare_times.push(start.elapsed().as_secs_f64());
     }
-    let (engine_times, bare_times) = (median(engine_times), median(bare_times));
+    let (engine_time, bare_time) = (median(engine_times), median(bare_times));
     print_header();
     let (measured, limit) = (
-        format!("{:.0} ms", engine_times * 1e3),
-        format!("bare client {:.0} ms", bare_times * 1e3),
+        format!("{:.0} ms", engine_time * 1e3),
+        format!("bare client {:.0} ms", bare_time * 1e3),
     );
     print_row(
         "direct to 1,000 nodes",
         &measured,
         &limit,
-        engine_times / bare_times,
+        engine_time / bare_time,
         1.3,
     );
     cluster.shutdown().await;

@@ -131,7 +131,7 @@ async function watch(settings: Settings): Promise<number> {
   try {
     return await ended;
   } finally {
-    // Tells the engine, but does not wait long for one that does not answer.
+    // Closes cleanly, but does not wait long for an engine that does not answer.
     await Promise.race([connection.stop(), sleep(1_000)]);
   }
 }

@@ -58,9 +58,11 @@ async fn a_client_that_fetches_a_new_token_misses_no_event_when_one_expires() ->
 /// A client that asks the test for a token before each connection.
 struct Client {
     process: ChildProcess,
-    /// How many it was given.
+    /// How many tokens the test has given it.
     issued_tokens: usize,
+    /// The notifications that it printed.
     printed: Vec<Value>,
+    /// Whether it has reported the end of the deployment.
     ended: bool,
 }
 

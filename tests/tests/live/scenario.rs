@@ -32,7 +32,7 @@ pub enum Step {
     Cut(usize),
     /// Makes a reader stop reading.
     Stall(usize),
-    /// Makes a reader go on reading.
+    /// Makes a stalled reader continue.
     Unstall(usize),
     /// Restarts the server, killed or shut down.
     Restart { killed: bool },
