@@ -2,15 +2,15 @@
 
     python3 examples/check_names.py [repository]
 
-The guide's tables say which methods and events each hub has. Then:
+The guide's tables list the methods and events of each hub. The checks:
 
-- every hub path, method and event that the source of an example names as a string, or
-  that a code block of the guide does, is in the tables;
-- an example that names a hub calls it, and handles every event of it;
-- every method and event of the tables has an example in JSON, and all JSON is JSON.
+- every hub path, method and event in a string of an example's source, or of a code block
+  of the guide, is in the tables;
+- an example that names a hub calls one of its methods, and handles all of its events;
+- the guide has a JSON example for every method and event of the tables, and all of its
+  JSON is valid.
 
-One of the examples cannot be compiled where this is developed: this is what keeps a
-slip of the pen out of it.
+The tests cannot compile the C# example. This check finds misspelt names in it.
 """
 
 import json
@@ -26,17 +26,17 @@ EXAMPLES = {
 }
 LANGUAGES = {"js", "ts", "csharp", "python"}
 
-# A string between two quotes of one kind on one line. An apostrophe in a comment may open
-# one that is none; what is then read has spaces, and is no name.
+# A string between two equal quotes on one line. An apostrophe in a comment may match too;
+# that text contains spaces, so it does not pass as a name.
 STRING = re.compile(r"""(["'`])((?:(?!\1)[^\\\n]|\\.)*)\1""")
-# As methods and events are written: words with capitals, at least two of them.
+# Methods and events are written as at least two capitalised words.
 NAME = re.compile(r"(?:[A-Z][a-z]+){2,}\Z")
-# At the end of a string, whatever stands before it: an address is put in front.
+# Matches at the end of a string, because the engine's URL may precede the path.
 PATH = re.compile(r"/hubs/[\w/-]*\Z")
 
 
 class Guide:
-    """What the guide says."""
+    """The names in the guide, and its code blocks."""
 
     def __init__(self, text: str) -> None:
         self.events: dict[str, set[str]] = {}
@@ -68,66 +68,66 @@ class Guide:
 
 
 def strings(source: str) -> list[str]:
-    """The strings of a source file, in all of the languages well enough."""
+    """The strings of a source file. Exact enough for all the languages of the examples."""
     return [match[2] for match in STRING.finditer(source)]
 
 
-def unknown(where: str, source: str, guide: Guide) -> list[str]:
-    """What a source names that the guide does not know."""
-    wrong = []
+def find_unknown_names(where: str, source: str, guide: Guide) -> list[str]:
+    """Errors for names in a source that the guide does not have."""
+    errors = []
     for text in dict.fromkeys(strings(source)):
         if NAME.match(text) and text not in guide.names():
-            wrong.append(f"{where} names {text}, which the guide does not know")
+            errors.append(f"{where} names {text}, which is not in the guide")
         if (path := PATH.search(text)) and path[0] not in guide.paths():
-            wrong.append(f"{where} names {path[0]}, which is no hub of the guide")
-    return wrong
+            errors.append(f"{where} names {path[0]}, which is not a hub in the guide")
+    return errors
 
 
-def unhandled(where: str, source: str, guide: Guide) -> list[str]:
-    """What an example leaves out of the hubs that it names."""
+def find_unhandled_events(where: str, source: str, guide: Guide) -> list[str]:
+    """Errors for methods and events that an example does not use."""
     named = set(strings(source))
     hubs = {path[0] for text in named if (path := PATH.search(text))}
     if not hubs:
         return [f"{where} names no hub"]
-    wrong = []
+    errors = []
     for hub in sorted(hubs):
         if not named & guide.methods.get(hub, set()):
-            wrong.append(f"{where} calls no method of {hub}")
+            errors.append(f"{where} calls no method of {hub}")
         missing = guide.events.get(hub, set()) - named
-        wrong += [f"{where} does not handle {event}" for event in sorted(missing)]
-    return wrong
+        errors += [f"{where} does not handle {event}" for event in sorted(missing)]
+    return errors
 
 
-def incomplete(guide: Guide) -> list[str]:
-    """What the guide itself lacks."""
+def find_gaps(guide: Guide) -> list[str]:
+    """Errors in the guide itself."""
     if len(guide.methods) < 2 or len(guide.events) < 2 or not all(guide.events.values()):
         return ["the guide has no tables of methods and events for its hubs"]
-    wrong, shown = [], set()
+    errors, named_in_json = [], set()
     for code in guide.json:
         try:
-            shown.add(json.loads(code).get("target"))
+            named_in_json.add(json.loads(code).get("target"))
         except ValueError as error:
-            wrong.append(f"the guide has JSON that is none ({error}): {code[:60]!r}")
-    missing = sorted(guide.names() - shown)
-    return wrong + [f"the guide shows no example of {name}" for name in missing]
+            errors.append(f"the guide has invalid JSON ({error}): {code[:60]!r}")
+    missing = sorted(guide.names() - named_in_json)
+    return errors + [f"the guide shows no example of {name}" for name in missing]
 
 
 def main() -> int:
     root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent
     guide = Guide((root / "docs/WEBSOCKET_GUIDE.md").read_text("utf-8"))
-    wrong = incomplete(guide)
+    errors = find_gaps(guide)
     for code in guide.code:
-        wrong += unknown("the guide", code, guide)
+        errors += find_unknown_names("the guide", code, guide)
     for example, patterns in EXAMPLES.items():
         folder = root / "examples" / example
         files = sorted(file for pattern in patterns for file in folder.glob(pattern))
         sources = {file: file.read_text("utf-8") for file in files}
         for file, source in sources.items():
-            wrong += unknown(str(file.relative_to(root)), source, guide)
-        wrong += unhandled(f"examples/{example}", "\n".join(sources.values()), guide)
-    for line in wrong:
+            errors += find_unknown_names(str(file.relative_to(root)), source, guide)
+        errors += find_unhandled_events(f"examples/{example}", "\n".join(sources.values()), guide)
+    for line in errors:
         print(line, file=sys.stderr)
-    return 1 if wrong else 0
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

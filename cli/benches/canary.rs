@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hotswap_core::Health;
-use hotswap_tests::table::{head, median, row};
+use hotswap_tests::bench::{median, print_header, print_row};
 use hotswap_tests::{Cluster, EMAIL, NODE_TOKEN};
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ async fn measure() -> Result<()> {
     }
     let start = Instant::now();
     while cluster
-        .core
+        .resources
         .registry
         .members()
         .iter()
@@ -85,16 +85,16 @@ async fn measure() -> Result<()> {
         measured.push(start.elapsed().as_secs_f64());
     }
     let seconds = median(measured);
-    head();
+    print_header();
     let duration = format!("{:.0} ms", seconds * 1e3);
-    row(
+    print_row(
         "a canary of 4 steps, 6 node processes",
         &duration,
         "100 ms (peers: 600, 5,000)",
         seconds / 0.1,
         1.0,
     );
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }
 
@@ -118,7 +118,7 @@ async fn canary(cluster: &Cluster, client: &reqwest::Client, version: &str) -> R
         .as_str()
         .context("no execution id")?
         .parse()?;
-    let state = cluster.ended(id).await?;
+    let state = cluster.wait_for_end(id).await?;
     ensure!(state.status().as_str() == "succeeded", "{:?}", state.cause);
     Ok(())
 }

@@ -18,13 +18,13 @@ string[] events =
 
 var url = (Environment.GetEnvironmentVariable("HOTSWAP_URL") ?? "http://127.0.0.1:5000").TrimEnd('/');
 var token = Environment.GetEnvironmentVariable("HOTSWAP_TOKEN");
-// A token is visible ASCII; nothing else could stand in a header.
+// A token is visible ASCII. Other characters are not valid in a header.
 if (args is not [var executionId] || string.IsNullOrEmpty(token) || token.Any(letter => letter is <= ' ' or > '~'))
 {
     Console.Error.WriteLine("""
         usage: dotnet run -- <executionId>
 
-        HOTSWAP_URL is the engine (default http://127.0.0.1:5000), HOTSWAP_TOKEN its token.
+        HOTSWAP_URL is the engine's URL (default http://127.0.0.1:5000), HOTSWAP_TOKEN an API token.
         Exit codes: 0 succeeded, 1 error, 2 usage, 3 failed or rolled back, 130 interrupted.
         """);
     return 2;
@@ -42,10 +42,10 @@ await using var connection = new HubConnectionBuilder()
     {
         options.AccessTokenProvider = () => Task.FromResult<string?>(token);
     })
-    .WithAutomaticReconnect(new BackOff())
+    .WithAutomaticReconnect(new Backoff())
     .Build();
 
-// How far the deployment has been seen. Opaque: given back, never compared.
+// The last event seen. Opaque: send it back, never compare it.
 Position? position = null;
 var subscribed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 var ended = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -54,10 +54,10 @@ foreach (var name in events)
 {
     connection.On<JsonElement>(name, async argument =>
     {
-        // Events are dispatched apart from answers: the first ones may be here before the
-        // answer to the subscription is. The client waits for one handler before the next.
+        // The first events may be dispatched before the answer to the subscription, so wait
+        // for it. The client runs one handler at a time, which keeps the events in order.
         await subscribed.Task;
-        Seen(name, argument);
+        Handle(name, argument);
     });
 }
 connection.Reconnected += _ => Subscribe();
@@ -83,10 +83,10 @@ catch (Exception error)
     return 1;
 }
 
-// Automatic reconnects begin only after the first connection; until then it is us.
+// Automatic reconnect begins only after the first connection. This loop makes the first one.
 async Task Start()
 {
-    for (var tries = 0L; ; tries++)
+    for (var attempts = 0L; ; attempts++)
     {
         try
         {
@@ -96,57 +96,57 @@ async Task Start()
         catch (Exception error) when (!IsFinal(error) && !interrupted.IsCancellationRequested)
         {
             Console.Error.WriteLine($"connecting: {error.Message}");
-            await Task.Delay(BackOff.After(tries), interrupted.Token);
+            await Task.Delay(Backoff.DelayBefore(attempts), interrupted.Token);
         }
     }
 }
 
-// Neither the token nor the address gets better by waiting.
+// Retrying does not help against a wrong token or address.
 static bool IsFinal(Exception error) =>
     error is HttpRequestException
     {
         StatusCode: HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.NotFound,
     };
 
-// A new connection has no subscriptions: this one follows each, from where it was.
+// A new connection has no subscriptions. Call this on each, to resume from the last position.
 async Task Subscribe()
 {
     var connectionId = connection.ConnectionId;
     var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
     subscribed = answered;
-    // Where the connection is another one, `Reconnected` subscribes.
-    for (var tries = 0L; connection.ConnectionId == connectionId; tries++)
+    // Stop if the connection was replaced: then `Reconnected` subscribes.
+    for (var attempts = 0L; connection.ConnectionId == connectionId; attempts++)
     {
         try
         {
-            Seen("Subscribed", await connection.InvokeAsync<JsonElement>(
+            Handle("Subscribed", await connection.InvokeAsync<JsonElement>(
                 "SubscribeToDeployment", executionId, position, interrupted.Token));
             answered.SetResult();
             return;
         }
-        // An answer of the engine: the end of a connection has taken its id away by now.
-        // An error without a reason is the engine's own, and may pass.
-        catch (HubException refusal) when (connection.ConnectionId == connectionId
-            && !refusal.Message.EndsWith("on the server.", StringComparison.Ordinal))
+        // The connection still has its id, so this error is the engine's answer. An error
+        // without a reason is an internal error of the engine, and may pass.
+        catch (HubException rejection) when (connection.ConnectionId == connectionId
+            && !rejection.Message.EndsWith("on the server.", StringComparison.Ordinal))
         {
-            ended.TrySetException(refusal);
+            ended.TrySetException(rejection);
             return;
         }
         catch (Exception error) when (!interrupted.IsCancellationRequested)
         {
             Console.Error.WriteLine($"subscribing: {error.Message}");
-            await Task.Delay(BackOff.After(tries), interrupted.Token);
+            await Task.Delay(Backoff.DelayBefore(attempts), interrupted.Token);
         }
     }
 }
 
-void Seen(string name, JsonElement argument)
+void Handle(string name, JsonElement argument)
 {
     Console.WriteLine(JsonSerializer.Serialize(new { @event = name, argument }));
     position = new Position(
         argument.GetProperty("epoch").GetString()!,
         argument.GetProperty("offset").GetString()!);
-    // It may have ended before we came: then the snapshot says so.
+    // If the deployment ended before the subscription, only the snapshot says so.
     var status = argument.TryGetProperty("snapshot", out var snapshot)
         ? snapshot.GetProperty("status").GetString()
         : null;
@@ -160,19 +160,19 @@ void Seen(string name, JsonElement argument)
     }
 }
 
-/// <summary>Where a subscription is to go on; sent as <c>{"epoch":…,"offset":…}</c>.</summary>
+/// <summary>The position that a subscription resumes from; sent as <c>{"epoch":…,"offset":…}</c>.</summary>
 internal sealed record Position(string Epoch, string Offset);
 
-/// <summary>Never gives up. Random, or all watchers of an engine that was restarted would
-/// come back in the same moment.</summary>
-internal sealed class BackOff : IRetryPolicy
+/// <summary>Never gives up. Random delays, so that not all watchers reconnect to a restarted
+/// engine at once.</summary>
+internal sealed class Backoff : IRetryPolicy
 {
     public TimeSpan? NextRetryDelay(RetryContext context)
     {
         Console.Error.WriteLine($"reconnecting: {context.RetryReason?.Message ?? "the connection was closed"}");
-        return After(context.PreviousRetryCount);
+        return DelayBefore(context.PreviousRetryCount);
     }
 
-    public static TimeSpan After(long tries) =>
-        TimeSpan.FromMilliseconds(Random.Shared.NextDouble() * Math.Min(5_000, 250 * Math.Pow(2, tries)));
+    public static TimeSpan DelayBefore(long attempts) =>
+        TimeSpan.FromMilliseconds(Random.Shared.NextDouble() * Math.Min(5_000, 250 * Math.Pow(2, attempts)));
 }

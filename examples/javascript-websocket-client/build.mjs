@@ -1,5 +1,5 @@
-// Puts the page together in dist/, with the SignalR client beside it: a page that holds
-// a token loads nothing from elsewhere.
+// Builds the page into dist/, with its own copy of the SignalR client: a page that handles a
+// token should load nothing from other servers.
 
 import { cp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";

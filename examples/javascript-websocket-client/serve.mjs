@@ -1,4 +1,4 @@
-// Serves dist/ on the loopback address, and nothing else.
+// Serves the files in dist/ on the loopback address.
 
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -10,8 +10,8 @@ const TYPES = {
   ".js": "text/javascript; charset=utf-8",
 };
 
-// The page connects to whatever engine is typed in, and to nothing else; its scripts
-// and styles are its own.
+// The page may connect to any engine that the user enters. Scripts and styles must come from
+// this server.
 const HEADERS = {
   "cache-control": "no-store",
   "content-security-policy":
@@ -23,10 +23,10 @@ const HEADERS = {
 
 const dist = join(import.meta.dirname, "dist");
 const names = await readdir(dist).catch(() => {
-  console.error("there is no dist/ yet: npm run build");
+  console.error("there is no dist/: run `npm run build` first");
   process.exit(1);
 });
-// All files are known before the first request, so no path can lead anywhere else.
+// The list of files is fixed before the first request, so no path can reach another file.
 const files = new Map(names.map((name) => [`/${name}`, name]));
 files.set("/", "index.html");
 
@@ -45,7 +45,7 @@ const server = createServer(async (request, response) => {
     });
     response.end(request.method === "HEAD" ? undefined : body);
   } catch {
-    // Gone since the start: a new build is under way.
+    // The file was removed after the start: a build is running.
     response.writeHead(503, HEADERS).end();
   }
 });

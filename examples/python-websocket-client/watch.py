@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 from pysignalr.client import SignalRClient
-from pysignalr.exceptions import AuthorizationError, ConnectionError as Unexpected, HubError
+from pysignalr.exceptions import AuthorizationError, ConnectionError as UnexpectedStatus, HubError
 from pysignalr.messages import CompletionMessage, Message
 from websockets.exceptions import WebSocketException
 
@@ -30,76 +30,82 @@ EVENTS = (
     "DeploymentFailed",
 )
 
-# A snapshot holds the log of the deployment: more than the 1 MiB that pysignalr takes.
+# A snapshot contains the log of the deployment, and can exceed pysignalr's limit of 1 MiB.
 LARGEST_MESSAGE = 16 << 20
-# pysignalr bounds the steps of connecting, but not the wait for their answers.
+# pysignalr has no time-out for the answers that it waits for while it connects.
 CONNECT_SECONDS = 15.0
 
 
-class Lost(Exception):
-    """The connection is gone."""
+class ConnectionLost(Exception):
+    """The connection was lost."""
 
 
-class Refused(Exception):
-    """What the engine refuses, another try does not change."""
+class Rejected(Exception):
+    """The engine rejected the request. A retry would fail again."""
 
 
 class Watch:
-    """One subscription to one deployment, kept through every cut of the connection."""
+    """A subscription to one deployment that survives lost connections."""
 
     def __init__(self, url: str, token: str, execution_id: str) -> None:
         self.hub = url.rstrip("/") + "/hubs/deployments"
         self.token = token
         self.execution_id = execution_id
-        # Opaque: given back, never compared.
+        # The last event seen. Opaque: send it back, never compare it.
         self.position: dict[str, str] | None = None
         self.connected = False
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> int:
-        """Follows the deployment to its end: 0 where it succeeded, 3 where it did not."""
+        """Watches the deployment to its end. Returns the exit code: 0 succeeded, 3 otherwise."""
         follow = asyncio.create_task(self.follow())
-        # By itself it ends only with an error, which is then the answer.
-        follow.add_done_callback(self.failed)
+        # `follow` ends by itself only with an error, which `run` then raises.
+        follow.add_done_callback(self.on_follow_ended)
         try:
             return await self.ended
         finally:
             follow.cancel()
             await asyncio.wait({follow})
 
-    def failed(self, follow: asyncio.Task[None]) -> None:
-        """Takes over what ended the following."""
+    def on_follow_ended(self, follow: asyncio.Task[None]) -> None:
+        """Passes the error that ended `follow` on to `run`."""
         error = None if follow.cancelled() else follow.exception()
         if error and not self.ended.done():
             self.ended.set_exception(error)
 
     async def follow(self) -> None:
-        """Connects, and comes back until it is refused."""
-        tries = 0
+        """Connects, and reconnects until the engine rejects the client."""
+        attempts = 0
         while True:
             self.connected = False
             try:
                 await self.connect()
-            except (AuthorizationError, Unexpected) as error:
-                status = error.status if isinstance(error, Unexpected) else 401
-                reason = f"the engine answers {status}"
-                # Neither the token nor the address gets better by waiting, unless they
-                # have been good before.
+            except (AuthorizationError, UnexpectedStatus) as error:
+                status = error.status if isinstance(error, UnexpectedStatus) else 401
+                reason = f"the engine answered with status {status}"
+                # A wrong token or address stays wrong. But if it worked before, the error
+                # may pass.
                 if self.position is None and status in (401, 403, 404):
-                    raise Refused(reason) from error
-            except (OSError, HubError, Lost, aiohttp.ClientError, WebSocketException) as error:
+                    raise Rejected(reason) from error
+            except (
+                OSError,
+                HubError,
+                ConnectionLost,
+                aiohttp.ClientError,
+                WebSocketException,
+            ) as error:
                 reason = str(error) or type(error).__name__
-            tries = 0 if self.connected else tries + 1
-            # Random, or all watchers would come back to a restarted engine at once.
-            wait = random.uniform(0, 0.25 * 2 ** min(tries, 4))
+            attempts = 0 if self.connected else attempts + 1
+            # Random delays, so that not all watchers reconnect to a restarted engine at once.
+            delay = random.uniform(0, 0.25 * 2 ** min(attempts, 4))
             print(f"reconnecting: {reason}", file=sys.stderr)
-            await asyncio.sleep(wait)
+            await asyncio.sleep(delay)
 
     async def connect(self) -> None:
-        """Connects once, and stays until the connection is lost."""
-        # A new client each time: pysignalr reconnects with the id of the connection that
-        # is gone, which no server knows any more. The token goes in as a header, as its
-        # `access_token_factory` is asked only once the socket is open.
+        """Connects once, and returns or raises when the connection is lost."""
+        # A new client each time: pysignalr reconnects with the id of the lost connection,
+        # which the server no longer knows. The token is a header because pysignalr calls
+        # `access_token_factory` only after the socket is open.
         client = SignalRClient(
             self.hub,
             headers={"Authorization": f"Bearer {self.token}"},
@@ -116,36 +122,36 @@ class Watch:
         async def subscribed(message: Message) -> None:
             assert isinstance(message, CompletionMessage)
             self.connected = True
-            self.seen("Subscribed", message.result)
+            self.handle("Subscribed", message.result)
 
-        async def refused(message: CompletionMessage) -> None:
-            # An error without a reason is the engine's own, and may pass.
+        async def rejected(message: CompletionMessage) -> None:
+            # An error without a reason is an internal error of the engine, and may pass.
             if message.error and message.error.endswith("on the server."):
-                raise Lost(message.error)
-            raise Refused(message.error)
+                raise ConnectionLost(message.error)
+            raise Rejected(message.error)
 
         async def closed() -> None:
-            raise Lost("the connection was closed")
+            raise ConnectionLost("the connection was closed")
 
         client.on_open(opened)
-        client.on_error(refused)
+        client.on_error(rejected)
         client.on_close(closed)
         for event in EVENTS:
-            client.on(event, partial(self.heard, event))
+            client.on(event, partial(self.on_event, event))
         async with deadline:
             await client.run()
 
-    async def heard(self, event: str, arguments: list[Any]) -> None:
-        """Takes an event, which has one argument."""
-        self.seen(event, arguments[0])
+    async def on_event(self, event: str, arguments: list[Any]) -> None:
+        """Handles an event. Every event has one argument."""
+        self.handle(event, arguments[0])
 
-    def seen(self, event: str, argument: Any) -> None:
-        """Prints an event, remembers where it stands, and whether it was the last."""
+    def handle(self, event: str, argument: Any) -> None:
+        """Prints an event and saves its position. Ends `run` if it was the last event."""
         if self.ended.done():
             return
         print(json.dumps({"event": event, "argument": argument}), flush=True)
         self.position = {"epoch": argument["epoch"], "offset": argument["offset"]}
-        # It may have ended before we came: then the snapshot says so.
+        # If the deployment ended before the subscription, only the snapshot says so.
         status = argument.get("snapshot", {}).get("status")
         if event == "DeploymentCompleted" or status == "succeeded":
             self.ended.set_result(0)
@@ -155,15 +161,15 @@ class Watch:
 
 async def main() -> int:
     token = os.environ.get("HOTSWAP_TOKEN", "")
-    # What cannot stand in a header would come back in the text of an error.
+    # A token with other characters is no valid header, and the error would print it.
     if len(sys.argv) != 2 or not re.fullmatch("[!-~]+", token):
         print(__doc__, file=sys.stderr)
         return 2
     url = os.environ.get("HOTSWAP_URL", "http://127.0.0.1:5000")
     try:
         return await Watch(url, token, sys.argv[1]).run()
-    except Refused as refusal:
-        print(refusal, file=sys.stderr)
+    except Rejected as rejection:
+        print(rejection, file=sys.stderr)
         return 1
 
 

@@ -1,9 +1,9 @@
-//! What durability costs: a step, many at once, replay, waiting, and coming back.
+//! The cost of durability: one step, many concurrent steps, replay, waiting and recovery.
 //!
-//! `cargo bench --bench durable` prints a table. Each section runs in a process of its
-//! own over nodes that do as they are told at once, so that the engine alone is measured:
-//! its journal, its instances, its tasks. The limits come from the same run where there
-//! is one (the disk), else from what others were measured to do on two cores.
+//! `cargo bench --bench durable` prints a table. Each section runs in its own process, over
+//! nodes that accept every order at once, so that it measures the engine alone: its journal,
+//! its instances, its tasks. The limit of a step is measured in the same run: one write to the
+//! disk. The other limits derive from measurements of comparable systems on two cores.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -15,17 +15,21 @@ use anyhow::{Result, bail, ensure};
 use hotswap_core::{DeploymentId, Requester, Status};
 use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::Journal;
-use hotswap_tests::table::{apart, head, median, resident, row, section};
-use hotswap_tests::{Core, Crash, Crashing, EMAIL, Moment, StillFleet};
+use hotswap_tests::bench::{
+    current_section, median, print_header, print_row, resident_memory, run_each_section,
+};
+use hotswap_tests::{
+    CrashPoint, CrashTiming, CrashingJournal, EMAIL, EngineResources, StaticFleet,
+};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 const SECTIONS: [&str; 5] = ["sequential", "concurrent", "replay", "soaking", "recovery"];
 
 fn main() -> Result<()> {
-    let Some(section) = section() else {
-        head();
-        return apart(&SECTIONS);
+    let Some(section) = current_section() else {
+        print_header();
+        return run_each_section(&SECTIONS);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -42,9 +46,9 @@ fn main() -> Result<()> {
     })
 }
 
-/// An engine over still nodes, with the strategy `steps`.
+/// An engine over static nodes, with the strategy `steps`.
 struct Bench {
-    core: Core,
+    resources: EngineResources,
     engine: Engine,
     folder: tempfile::TempDir,
 }
@@ -52,13 +56,16 @@ struct Bench {
 impl Bench {
     async fn start(modules: usize, nodes: usize) -> Result<Self> {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let mut core = Core::new(folder.path(), Default::default()).await?;
-        core.fleet = Arc::new(StillFleet::new(nodes));
-        let registration = hotswap_tests::registration("production");
-        core.registry
+        let mut resources = EngineResources::new(folder.path(), Default::default()).await?;
+        resources.fleet = Arc::new(StaticFleet::new(nodes));
+        let registration = hotswap_tests::unreachable_registration("production");
+        resources
+            .registry
             .register("node-1".parse()?, registration)
             .await?;
-        let engine = core.start(Arc::new(core.store.clone())).await?;
+        let engine = resources
+            .start_engine(Arc::new(resources.store.clone()))
+            .await?;
         engine
             .strategies
             .upload(hotswap_guests::STEPS.to_vec(), EMAIL)
@@ -71,7 +78,7 @@ impl Bench {
                 .await?;
         }
         Ok(Self {
-            core,
+            resources,
             engine,
             folder,
         })
@@ -96,34 +103,36 @@ impl Bench {
         Ok(self.engine.deployments.create(new).await?)
     }
 
-    /// Waits for the end by the news of appends and the journal's head: to look at the
-    /// state is to read the whole journal, which would be measured with the rest.
-    async fn ended(&self, id: DeploymentId) -> Result<()> {
+    /// Waits until the deployment has ended, by the lifecycle in each append. Reading its state
+    /// would read the whole journal, and distort the measurement.
+    async fn wait_for_end(&self, id: DeploymentId) -> Result<()> {
         let mut appended = self.engine.deployments.subscribe();
-        let mut life = self.core.store.head(id).await?.lifecycle;
-        while !life.is_ended() {
+        let mut lifecycle = self.resources.store.head(id).await?.lifecycle;
+        while !lifecycle.is_ended() {
             match appended.recv().await {
-                Ok(told) if told.deployment == id => life = told.head.lifecycle,
+                Ok(append) if append.deployment == id => lifecycle = append.head.lifecycle,
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => life = self.core.store.head(id).await?.lifecycle,
+                Err(RecvError::Lagged(_)) => {
+                    lifecycle = self.resources.store.head(id).await?.lifecycle
+                }
                 Err(RecvError::Closed) => bail!("the store was closed"),
             }
         }
-        ensure!(life.status() == Status::Succeeded, "{life:?}");
+        ensure!(lifecycle.status() == Status::Succeeded, "{lifecycle:?}");
         Ok(())
     }
 
-    /// Starts another engine over the same store, with this journal.
-    async fn restart(&mut self, journal: Arc<dyn Journal>) -> Result<()> {
+    /// Replaces the engine by another one with `journal`, over the same store.
+    async fn restart_engine(&mut self, journal: Arc<dyn Journal>) -> Result<()> {
         self.engine.shutdown().await;
-        self.engine = self.core.start(journal).await?;
+        self.engine = self.resources.start_engine(journal).await?;
         Ok(())
     }
 }
 
-/// One write of 4 KiB and one fdatasync, at the same place of a file that is there: what the
-/// disk needs to make anything durable at all. In seconds, the median of many.
-fn fdatasync(folder: &Path) -> Result<f64> {
+/// The time of one write of 4 KiB and one fdatasync, in seconds; the median of 500. The write
+/// goes to the same place of an existing file: the least that a durable write can cost.
+fn measure_fdatasync(folder: &Path) -> Result<f64> {
     let file = OpenOptions::new()
         .create(true)
         .write(true)
@@ -134,10 +143,10 @@ fn fdatasync(folder: &Path) -> Result<f64> {
     file.sync_all()?;
     let mut measured = Vec::new();
     for _ in 0..500 {
-        let begun = Instant::now();
+        let start = Instant::now();
         file.write_all_at(&page, 0)?;
         file.sync_data()?;
-        measured.push(begun.elapsed().as_secs_f64());
+        measured.push(start.elapsed().as_secs_f64());
     }
     Ok(median(measured))
 }
@@ -147,21 +156,21 @@ async fn sequential() -> Result<()> {
     let bench = Bench::start(8, 1).await?;
     let (mut steps, mut disk) = (Vec::new(), Vec::new());
     for module in 0..8 {
-        disk.push(fdatasync(bench.folder.path())?);
-        let begun = Instant::now();
+        disk.push(measure_fdatasync(bench.folder.path())?);
+        let start = Instant::now();
         let id = bench
             .deploy(module, "steps", json!({ "steps": STEPS }))
             .await?;
-        bench.ended(id).await?;
-        steps.push(begun.elapsed().as_secs_f64() / f64::from(STEPS));
+        bench.wait_for_end(id).await?;
+        steps.push(start.elapsed().as_secs_f64() / f64::from(STEPS));
     }
     let (step, disk) = (median(steps), median(disk));
     let (measured, limit) = (
         format!("{:.0} µs", step * 1e6),
         format!("fdatasync {:.0} µs", disk * 1e6),
     );
-    row(
-        "a durable step, one after the other",
+    print_row(
+        "one durable step, sequential",
         &measured,
         &limit,
         step / disk,
@@ -174,7 +183,7 @@ async fn concurrent() -> Result<()> {
     const DEPLOYMENTS: usize = 256;
     const STEPS: u32 = 400;
     let bench = Bench::start(DEPLOYMENTS, 1).await?;
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut ids = Vec::new();
     for module in 0..DEPLOYMENTS {
         ids.push(
@@ -184,13 +193,13 @@ async fn concurrent() -> Result<()> {
         );
     }
     for id in ids {
-        bench.ended(id).await?;
+        bench.wait_for_end(id).await?;
     }
-    let rate = DEPLOYMENTS as f64 * f64::from(STEPS) / begun.elapsed().as_secs_f64();
+    let rate = DEPLOYMENTS as f64 * f64::from(STEPS) / start.elapsed().as_secs_f64();
     let goal = 20_000.0;
     let measured = format!("{rate:.0} steps/s");
-    row(
-        "steps of 256 deployments at once",
+    print_row(
+        "steps of 256 concurrent deployments",
         &measured,
         "20,000 steps/s",
         goal / rate,
@@ -199,41 +208,41 @@ async fn concurrent() -> Result<()> {
     Ok(())
 }
 
-/// The journal of a deployment that ends with its last step; how long from the engine's
-/// start to the deployment's end, for two lengths: the difference is replay alone.
+/// Measures the time from the engine's start to the deployment's end, with journals of two
+/// lengths that end with the last step. The difference is the cost of replay alone.
 async fn replay() -> Result<()> {
     let (short, long) = (100_u32, 9_100_u32);
     let mut bench = Bench::start(10, 1).await?;
-    let store: Arc<dyn Journal> = Arc::new(bench.core.store.clone());
+    let store: Arc<dyn Journal> = Arc::new(bench.resources.store.clone());
     let mut measured = Vec::new();
     for round in 0..5 {
         let mut times = Vec::new();
         for (number, steps) in [short, long].into_iter().enumerate() {
-            // Plan, one append a step, and then the settling, which is lost.
-            let crash = Crash {
+            // One append for the plan, one for each step, then the settling, which is lost.
+            let crash_point = CrashPoint {
                 append: u64::from(steps) + 1,
-                moment: Moment::Before,
+                timing: CrashTiming::BeforeAppend,
             };
-            let crashing = Crashing::new(Arc::clone(&store), Some(crash));
+            let crashing_journal = CrashingJournal::new(Arc::clone(&store), Some(crash_point));
             bench
-                .restart(Arc::clone(&crashing) as Arc<dyn Journal>)
+                .restart_engine(Arc::clone(&crashing_journal) as Arc<dyn Journal>)
                 .await?;
             let module = round * 2 + number;
             let id = bench
                 .deploy(module, "steps", json!({ "steps": steps }))
                 .await?;
-            crashing.stopped().await;
+            crashing_journal.wait_for_crash().await;
             bench.engine.shutdown().await;
-            let begun = Instant::now();
-            bench.restart(Arc::clone(&store)).await?;
-            bench.ended(id).await?;
-            times.push(begun.elapsed().as_secs_f64());
+            let start = Instant::now();
+            bench.restart_engine(Arc::clone(&store)).await?;
+            bench.wait_for_end(id).await?;
+            times.push(start.elapsed().as_secs_f64());
         }
         measured.push((times[1] - times[0]) / f64::from(long - short));
     }
     let step = median(measured);
-    row(
-        "replay, a step",
+    print_row(
+        "replay of one step",
         &format!("{:.2} µs", step * 1e6),
         "5 µs (a peer: 50)",
         step / 5e-6,
@@ -245,7 +254,7 @@ async fn replay() -> Result<()> {
 async fn soaking() -> Result<()> {
     const DEPLOYMENTS: usize = 10_000;
     let bench = Bench::start(DEPLOYMENTS, 2).await?;
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut ids = Vec::new();
     for module in 0..DEPLOYMENTS {
         ids.push(
@@ -266,10 +275,10 @@ async fn soaking() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    let all = begun.elapsed().as_secs_f64();
-    let memory = resident()? as f64 / 1e6;
+    let all = start.elapsed().as_secs_f64();
+    let memory = resident_memory()? as f64 / 1e6;
     let measured = format!("{memory:.0} MB in all");
-    row(
+    print_row(
         "memory with 10,000 deployments soaking",
         &measured,
         "150 MB",
@@ -283,9 +292,9 @@ async fn soaking() -> Result<()> {
 async fn recovery() -> Result<()> {
     const DEPLOYMENTS: usize = 1000;
     let mut bench = Bench::start(DEPLOYMENTS, 2).await?;
-    let store: Arc<dyn Journal> = Arc::new(bench.core.store.clone());
+    let store: Arc<dyn Journal> = Arc::new(bench.resources.store.clone());
     let mut ids = Vec::new();
-    let begun = Instant::now();
+    let start = Instant::now();
     for module in 0..DEPLOYMENTS {
         let config = json!({ "kind": "sleep", "steps": 1, "sleep": 15_000 });
         ids.push(bench.deploy(module, "steps", config).await?);
@@ -303,18 +312,18 @@ async fn recovery() -> Result<()> {
         }
     }
     bench.engine.shutdown().await;
-    // Every wait is over by the time the engine is back: all of them have to act at once.
-    let over = begun + Duration::from_secs(20);
-    tokio::time::sleep_until(over.into()).await;
-    let begun = Instant::now();
-    bench.restart(store).await?;
+    // Restarts after every wait has ended, so that all deployments act at once.
+    let waits_end = start + Duration::from_secs(20);
+    tokio::time::sleep_until(waits_end.into()).await;
+    let start = Instant::now();
+    bench.restart_engine(store).await?;
     for id in ids {
-        bench.ended(id).await?;
+        bench.wait_for_end(id).await?;
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = start.elapsed().as_secs_f64();
     let measured = format!("{:.0} ms", seconds * 1e3);
-    row(
-        "1,000 deployments recovered and done",
+    print_row(
+        "recovery of 1,000 deployments to their end",
         &measured,
         "1 s (peers: 16 and 20)",
         seconds,

@@ -1,8 +1,8 @@
-//! What the engine adds to what nodes must be asked anyway.
+//! The overhead of the engine over the requests that a rollout needs anyway.
 //!
-//! `cargo bench --bench fleet` prints a table: a rollout by `direct` to 1,000 nodes of
-//! this process, each with its own port and disk, against a bare client that sends the
-//! same requests with the same number side by side, taken in turns.
+//! `cargo bench --bench fleet` prints a table: a rollout by `direct` to 1,000 nodes in this
+//! process, each with its own port and disk, against a bare client that sends the same requests
+//! with the same concurrency. The two take turns.
 
 use std::time::Instant;
 
@@ -11,69 +11,77 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use hotswap_core::{Amount, Digest, Fence, Policy};
 use hotswap_store::Journal;
 use hotswap_tests::Cluster;
-use hotswap_tests::table::{head, median, row};
+use hotswap_tests::bench::{median, print_header, print_row};
 use serde_json::{Value, json};
 
 const NODES: usize = 1000;
 const ROUNDS: usize = 5;
-/// As the engine's own limit of nodes ordered side by side.
-const SIDE_BY_SIDE: usize = 128;
+/// The same as the engine's limit of concurrent orders.
+const CONCURRENCY: usize = 128;
 
 fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(rollouts())
+    runtime.block_on(compare_rollouts())
 }
 
-async fn rollouts() -> Result<()> {
+async fn compare_rollouts() -> Result<()> {
     let environment = "development".parse()?;
     let policy = Policy {
         max_unavailable: Amount::Percent(100),
         ..Policy::default_for(&environment)
     };
-    let cluster = Cluster::with(&[("development", NODES)], [(environment, policy)].into()).await?;
+    let cluster =
+        Cluster::start_with_policies(&[("development", NODES)], [(environment, policy)].into())
+            .await?;
     for version in ["1.0.0", "2.0.0"] {
         cluster.upload("hello", version, component(version)).await?;
-        // Both are on every disk before anything is measured.
+        // Every node has both versions on its disk before the measurement.
         cluster
-            .rolled_out(("hello", version), "development", ("direct", json!({})))
+            .roll_out(("hello", version), "development", ("direct", json!({})))
             .await?;
     }
-    let controls: Vec<String> = cluster
+    let control_urls: Vec<String> = cluster
         .nodes
         .values()
         .map(|node| format!("http://{}", node.control_addr()))
         .collect();
     let client = reqwest::Client::new();
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut engine_times, mut bare_times) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let begun = Instant::now();
+        let start = Instant::now();
         let direct = ("direct", json!({}));
-        let done = cluster
-            .rolled_out(("hello", "1.0.0"), "development", direct)
+        let rollout = cluster
+            .roll_out(("hello", "1.0.0"), "development", direct)
             .await?;
-        ours.push(begun.elapsed().as_secs_f64());
-        // The nodes refuse fences that do not rise.
+        engine_times.push(start.elapsed().as_secs_f64());
+        // Nodes reject a fence that is lower than the last one.
         let fence = cluster
-            .core
+            .resources
             .store
-            .acquire_lease(done.header.id)
+            .acquire_lease(rollout.header.id)
             .await?
             .fence;
 
-        let begun = Instant::now();
-        by_hand(&client, &controls, round, fence).await?;
-        bare.push(begun.elapsed().as_secs_f64());
+        let start = Instant::now();
+        bare_rollout(&client, &control_urls, round, fence).await?;
+        bare_times.push(start.elapsed().as_secs_f64());
     }
-    let (ours, bare) = (median(ours), median(bare));
-    head();
+    let (engine_time, bare_time) = (median(engine_times), median(bare_times));
+    print_header();
     let (measured, limit) = (
-        format!("{:.0} ms", ours * 1e3),
-        format!("bare client {:.0} ms", bare * 1e3),
+        format!("{:.0} ms", engine_time * 1e3),
+        format!("bare client {:.0} ms", bare_time * 1e3),
     );
-    row("direct to 1,000 nodes", &measured, &limit, ours / bare, 1.3);
-    cluster.stop().await;
+    print_row(
+        "direct to 1,000 nodes",
+        &measured,
+        &limit,
+        engine_time / bare_time,
+        1.3,
+    );
+    cluster.shutdown().await;
     Ok(())
 }
 
@@ -85,24 +93,24 @@ fn component(version: &str) -> &'static [u8] {
     }
 }
 
-/// What the engine asks of each node in such a rollout: what it runs, to stage, to promote,
-/// to settle.
-async fn by_hand(
+/// Sends the requests of a rollout to each node: read the active version, stage, promote,
+/// settle.
+async fn bare_rollout(
     client: &reqwest::Client,
-    controls: &[String],
+    control_urls: &[String],
     round: usize,
     fence: Fence,
 ) -> Result<()> {
     let version = json!({ "version": "2.0.0", "digest": Digest::of(component("2.0.0")) });
-    let all = |request: Option<(&'static str, Value)>| {
-        let asked = controls.iter().map(move |control| {
-            let url = format!("{control}/v1/modules/hello");
+    let send_to_all = |request: Option<(&'static str, Value)>| {
+        let requests = control_urls.iter().map(move |control_url| {
+            let url = format!("{control_url}/v1/modules/hello");
             let request = match &request {
                 None => client.get(url),
                 Some((name, action)) => {
-                    let body = json!({ "fence": fence, "deployment": "by-hand", "action": action });
+                    let body = json!({ "fence": fence, "deployment": "bare", "action": action });
                     client
-                        .put(format!("{url}/operations/hand-{round}-{name}"))
+                        .put(format!("{url}/operations/bare-{round}-{name}"))
                         .json(&body)
                 }
             };
@@ -115,21 +123,21 @@ async fn by_hand(
                 Ok(())
             }
         });
-        stream::iter(asked)
-            .buffer_unordered(SIDE_BY_SIDE)
+        stream::iter(requests)
+            .buffer_unordered(CONCURRENCY)
             .try_collect::<Vec<()>>()
     };
-    all(None).await?;
-    all(Some((
+    send_to_all(None).await?;
+    send_to_all(Some((
         "stage",
         json!({ "type": "stage", "version": version }),
     )))
     .await?;
-    all(Some((
+    send_to_all(Some((
         "promote",
         json!({ "type": "promote", "version": version }),
     )))
     .await?;
-    all(Some(("settle", json!({ "type": "settle" })))).await?;
+    send_to_all(Some(("settle", json!({ "type": "settle" })))).await?;
     Ok(())
 }

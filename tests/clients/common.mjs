@@ -1,5 +1,5 @@
-// What the scripts have in common: how to connect, and how to talk with the test, which
-// reads one JSON object a line.
+// Shared by the scripts: connecting to the engine, and writing to the test, which reads one
+// JSON object a line.
 
 import {
   HttpTransportType,
@@ -24,35 +24,34 @@ const TRANSPORTS = {
   longpolling: HttpTransportType.LongPolling,
 };
 
-// The test holds the other end; a test that is gone needs nobody to go on.
+// Standard input ends when the test is gone: then exit.
 process.stdin.on("end", () => process.exit(1));
 process.stdin.resume();
 
-/** Tells the test. */
-export function tell(object) {
+/** Sends an object to the test. */
+export function sendToTest(object) {
   process.stdout.write(`${JSON.stringify(object)}\n`);
 }
 
-/** A builder for a hub of the engine; `more` are options of `withUrl`. */
-export function build(hub, transport, protocol, more) {
+/** A builder for a connection to a hub. `options` are options of `withUrl`. */
+export function hubBuilder(hub, transport, protocol, options) {
   const builder = new HubConnectionBuilder()
-    .withUrl(process.env.HOTSWAP_URL + hub, { transport: TRANSPORTS[transport], ...more })
-    // The client's own logger writes to standard output, which the test reads.
+    .withUrl(process.env.HOTSWAP_URL + hub, { transport: TRANSPORTS[transport], ...options })
+    // The client's logger writes to standard output, which the test reads.
     .configureLogging(LogLevel.None);
   if (protocol === "messagepack") builder.withHubProtocol(new MessagePackHubProtocol());
   return builder;
 }
 
-/** Calls `hear` with each event and its argument. The handlers run in the order in which the
- * events came. */
-export function listen(connection, hear) {
-  for (const event of EVENTS) connection.on(event, (argument) => hear(event, argument));
+/** Calls `handler` with each event and its argument, in the order in which the events arrived. */
+export function onEvents(connection, handler) {
+  for (const event of EVENTS) connection.on(event, (argument) => handler(event, argument));
 }
 
-/** What a call fails with. */
-export async function failure(call) {
+/** The error message of a call that must fail. */
+export async function errorOf(call) {
   try {
-    return { answered: await call };
+    return { unexpectedAnswer: await call };
   } catch (error) {
     return error.message;
   }

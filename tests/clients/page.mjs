@@ -1,75 +1,75 @@
-// Opens the example page in Chromium, and works it by the keyboard alone.
+// Opens the example page in Chromium, and operates it with the keyboard only.
 //
-//     node page.mjs <page> <executionId> <picture>
+//     node page.mjs <address> <executionId> <screenshot>
 //
-// CHROMIUM is the browser. Tells `focus`, where Tab leads; then what the page shows, whenever
-// that changes, as `shows`. Once a line is read, the page has been looked at long enough:
-// tells `report`, what it shows in the end, and leaves a picture of it.
+// CHROMIUM is the path of the browser. Sends `focus`: the elements that Tab moves to; then
+// `shows`: what the page shows, whenever that changes. When the test sends a line, writes a
+// screenshot and sends `report`: what the page shows at the end.
 
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
 import { chromium } from "playwright-core";
 
-import { tell } from "./common.mjs";
+import { sendToTest } from "./common.mjs";
 
-const [address, executionId, picture] = process.argv.slice(2);
+const [address, executionId, screenshotPath] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin });
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
-  // Nothing but our own page is opened; and in a container there may be no sandbox to have.
+  // The browser opens only our own page, and containers often have no sandbox.
   chromiumSandbox: false,
 });
 const page = await browser.newPage({ viewport: { width: 800, height: 1000 } });
 const errors = [];
 page.on("pageerror", (error) => errors.push(error.message));
 page.on("console", (message) => {
-  // The client tells of each lost connection: only what the page may not do counts.
+  // The client logs each lost connection. Only violations of the policy are errors here.
   if (message.text().includes("Content Security Policy")) errors.push(message.text());
 });
-await page.exposeBinding("shows", (_, shows) => tell({ shows }));
+await page.exposeBinding("shows", (_, shows) => sendToTest({ shows }));
 await page.goto(address);
 
-/** The element with the focus; one that nobody can see to have it is none. */
-const focused = () =>
+/** The id of the element with the focus. Reports an element without a visible focus as wrong. */
+const focusedElement = () =>
   page.evaluate(() => {
     const element = document.activeElement;
-    const seen = getComputedStyle(element).outlineStyle !== "none";
-    return seen ? element.id : `${element.id} without an outline`;
+    const isVisible = getComputedStyle(element).outlineStyle !== "none";
+    return isVisible ? element.id : `${element.id} without an outline`;
   });
 
-const given = { url: process.env.HOTSWAP_URL, token: process.env.HOTSWAP_TOKEN, id: executionId };
+const inputs = { url: process.env.HOTSWAP_URL, token: process.env.HOTSWAP_TOKEN, id: executionId };
 const focus = [];
 for (let count = 0; count < 6; count += 1) {
   await page.keyboard.press("Tab");
-  const id = await focused();
+  const id = await focusedElement();
   focus.push(id);
-  if (given[id] === undefined) continue;
+  if (inputs[id] === undefined) continue;
   await page.keyboard.press("ControlOrMeta+A");
-  await page.keyboard.type(given[id]);
+  await page.keyboard.type(inputs[id]);
 }
-tell({ focus });
-// Back to the button.
+sendToTest({ focus });
+// Back to the connect button.
 await page.keyboard.press("Shift+Tab");
 await page.keyboard.press("Shift+Tab");
 
 await page.evaluate(() => {
   const text = (id) => document.getElementById(id).textContent;
   let last = "";
-  const look = () => {
+  const sendChange = () => {
     const shows = { connection: text("connection"), status: text("status"), stage: text("stage") };
-    const now = JSON.stringify(shows);
-    if (now !== last) window.shows(shows);
-    last = now;
+    const current = JSON.stringify(shows);
+    if (current !== last) window.shows(shows);
+    last = current;
   };
-  const all = { subtree: true, childList: true, characterData: true, attributes: true };
-  new MutationObserver(look).observe(document.body, all);
+  const changes = { subtree: true, childList: true, characterData: true, attributes: true };
+  new MutationObserver(sendChange).observe(document.body, changes);
 });
 await page.keyboard.press("Enter");
 
 await once(lines, "line");
-await page.screenshot({ path: picture, fullPage: true });
+await page.screenshot({ path: screenshotPath, fullPage: true });
 const report = await page.evaluate(() => {
   const list = (selector, read) => [...document.querySelectorAll(selector)].map(read);
   return {
@@ -85,5 +85,5 @@ const report = await page.evaluate(() => {
   };
 });
 await browser.close();
-tell({ report: { ...report, errors } });
+sendToTest({ report: { ...report, errors } });
 process.exit(0);

@@ -2,8 +2,8 @@
 
     HOTSWAP_URL=... HOTSWAP_TOKEN=... python signalrcore_watch.py <executionId> <transport> <protocol>
 
-Prints each event as {"event", "argument"}, one JSON object a line. `ready` is told once all
-is asked for, and `report` at the end: the items of a stream, and what a wrong call is answered.
+Prints each event as {"event", "argument"}, one JSON object a line. Prints `ready` once all
+calls are answered, and `report` at the end: the items of a stream, and the errors of wrong calls.
 """
 
 import json
@@ -25,15 +25,15 @@ EVENTS = (
     "DeploymentCompleted",
     "DeploymentFailed",
 )
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
-def tell(**fields: Any) -> None:
+def print_json(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
 
 
 class Watch:
-    """What one connection hears. Everything is called on the thread that receives."""
+    """One connection and what it received. All callbacks run on the receiving thread."""
 
     def __init__(self, execution_id: str, transport: str, protocol: str) -> None:
         self.execution_id = execution_id
@@ -53,17 +53,17 @@ class Watch:
             .with_hub_protocol(HubProtocolEncoding(protocol))
             .build()
         )
-        self.hub.on_open(self.opened)
-        self.hub.on_error(self.refused)
+        self.hub.on_open(self.on_open)
+        self.hub.on_error(self.on_error)
         for event in EVENTS:
-            self.hub.on(event, partial(self.heard, event))
+            self.hub.on(event, partial(self.on_event, event))
 
-    def opened(self) -> None:
-        self.hub.send("SubscribeToDeployment", [self.execution_id], self.subscribed)
+    def on_open(self) -> None:
+        self.hub.send("SubscribeToDeployment", [self.execution_id], self.on_subscribed)
 
-    def subscribed(self, completion: Any) -> None:
+    def on_subscribed(self, completion: Any) -> None:
         subscription = completion.result
-        tell(event="Subscribed", argument=subscription)
+        print_json(event="Subscribed", argument=subscription)
         beginning = {"epoch": subscription["epoch"], "offset": "0"}
         stream = self.hub.stream("StreamDeployment", [self.execution_id, beginning])
         stream.subscribe(
@@ -75,13 +75,13 @@ class Watch:
         )
         self.hub.send("NoSuchMethod", [])
 
-    def refused(self, completion: Any) -> None:
+    def on_error(self, completion: Any) -> None:
         self.failures.append(completion.error)
         self.failed.set()
-        tell(ready=True)
+        print_json(ready=True)
 
-    def heard(self, event: str, arguments: list[Any]) -> None:
-        tell(event=event, argument=arguments[0])
+    def on_event(self, event: str, arguments: list[Any]) -> None:
+        print_json(event=event, argument=arguments[0])
         if event == "DeploymentCompleted":
             self.ended.set()
 
@@ -90,12 +90,12 @@ def main() -> int:
     watch = Watch(*sys.argv[1:])
     watch.hub.start()
     for event in (watch.ended, watch.streamed, watch.failed):
-        if not event.wait(PATIENCE_SECONDS):
+        if not event.wait(TIMEOUT_SECONDS):
             return 1
-    tell(report={"streamed": watch.items, "failures": watch.failures})
+    print_json(report={"streamed": watch.items, "failures": watch.failures})
     return 0
 
 
 if __name__ == "__main__":
-    # Not `stop`: over server-sent events that waits for the next ping of the engine.
+    # Exits without `stop`, which waits for the engine's next ping over server-sent events.
     os._exit(main())

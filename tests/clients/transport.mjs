@@ -1,30 +1,31 @@
-// Everything that the hubs have, over one transport and in one protocol.
+// Calls every method of the hubs, over one transport and in one protocol.
 //
 //     node transport.mjs <executionId> <environment> <transport> <protocol>
 //
-// The deployment waits for an approval: `ready` is told once that may be given, and `report`
-// once it has ended.
+// The deployment must wait for approval. Sends `ready` once the test may approve it, and
+// `report` once it has ended.
 
 import { once } from "node:events";
 
-import { build, failure, listen, tell } from "./common.mjs";
+import { errorOf, hubBuilder, onEvents, sendToTest } from "./common.mjs";
 
 const [executionId, environment, transport, protocol] = process.argv.slice(2);
 const { HOTSWAP_TOKEN: admin, HOTSWAP_VIEWER: viewer } = process.env;
 
-/** A connection to a hub, with a token. */
+/** Connects to a hub with a token. */
 async function connect(hub, token) {
-  const connection = build(hub, transport, protocol, { accessTokenFactory: () => token }).build();
+  const options = { accessTokenFactory: () => token };
+  const connection = hubBuilder(hub, transport, protocol, options).build();
   await connection.start();
   return connection;
 }
 
-/** A stream to its end. */
-function drain(connection, ...given) {
+/** Reads a stream to its end. */
+function readStream(connection, ...parameters) {
   return new Promise((complete, error) => {
     const items = [];
     const next = (item) => items.push(item);
-    connection.stream("StreamDeployment", ...given).subscribe({
+    connection.stream("StreamDeployment", ...parameters).subscribe({
       next,
       error,
       complete: () => complete(items),
@@ -32,18 +33,19 @@ function drain(connection, ...given) {
   });
 }
 
-/** A stream that is cancelled at its first item. More of them than a connection may have
- * open, one after the other: each has to have ended on the server. */
-async function cancelled(connection) {
+/** Opens streams one after the other, and cancels each at its first item. Opens more than a
+ * connection may have at once, so each must have ended on the server. Returns how many items
+ * came after a cancellation. */
+async function countLateItems(connection) {
   let late = 0;
   for (let count = 0; count < 20; count += 1) {
     await new Promise((next, error) => {
       let stream;
-      let over = false;
+      let cancelled = false;
       const subscriber = {
         next() {
-          if (over) late += 1;
-          over = true;
+          if (cancelled) late += 1;
+          cancelled = true;
           // The first item may come before `subscribe` returns.
           queueMicrotask(() => {
             stream?.dispose();
@@ -63,48 +65,48 @@ const connection = await connect("/hubs/deployments", viewer);
 const events = [];
 const ended = new EventTarget();
 const end = once(ended, "end");
-listen(connection, (event, argument) => {
+onEvents(connection, (event, argument) => {
   events.push({ event, argument });
   if (event === "DeploymentCompleted") ended.dispatchEvent(new Event("end"));
 });
 
 const snapshot = await connection.invoke("SubscribeToDeployment", executionId);
 const unsubscribed = await connection.invoke("UnsubscribeFromDeployment", executionId);
-// From the very first event on.
+// From the first event on.
 const beginning = { epoch: snapshot.epoch, offset: "0" };
 const resumed = await connection.invoke("SubscribeToDeployment", executionId, beginning);
-const stream = drain(connection, executionId, beginning);
-const late = await cancelled(connection);
+const stream = readStream(connection, executionId, beginning);
+const late = await countLateItems(connection);
 
 const failures = {
-  unknown: await failure(connection.invoke("NoSuchMethod")),
-  case: await failure(connection.invoke("subscribeToDeployment", executionId)),
-  stream: await failure(drain(connection, "not-an-id")),
-  unauthorized: await failure(connection.invoke("SubscribeToAllDeployments")),
-  missing: await failure(
+  unknown: await errorOf(connection.invoke("NoSuchMethod")),
+  case: await errorOf(connection.invoke("subscribeToDeployment", executionId)),
+  stream: await errorOf(readStream(connection, "not-an-id")),
+  unauthorized: await errorOf(connection.invoke("SubscribeToAllDeployments")),
+  missing: await errorOf(
     connection.invoke("SubscribeToDeployment", "00000000-0000-7000-8000-000000000000"),
   ),
 };
 
-const overseer = await connect("/hubs/deployments", admin);
+const adminConnection = await connect("/hubs/deployments", admin);
 const overseen = [];
-listen(overseer, (event, argument) => overseen.push({ event, argument }));
-const all = await overseer.invoke("SubscribeToAllDeployments");
+onEvents(adminConnection, (event, argument) => overseen.push({ event, argument }));
+const all = await adminConnection.invoke("SubscribeToAllDeployments");
 
-const meter = await connect("/hubs/metrics", viewer);
-const metrics = new Promise((update) => meter.on("MetricsUpdated", update));
-const metered = await meter.invoke("SubscribeToMetrics", environment);
-failures.environment = await failure(meter.invoke("SubscribeToMetrics", "nowhere"));
+const metricsConnection = await connect("/hubs/metrics", viewer);
+const metrics = new Promise((update) => metricsConnection.on("MetricsUpdated", update));
+const metered = await metricsConnection.invoke("SubscribeToMetrics", environment);
+failures.environment = await errorOf(metricsConnection.invoke("SubscribeToMetrics", "nowhere"));
 
-tell({ ready: true });
+sendToTest({ ready: true });
 await end;
 const streamed = await stream;
 const measured = await metrics;
-// What this connection is answered now comes after all that it was told.
-const left = await overseer.invoke("UnsubscribeFromAllDeployments");
-const unmetered = await meter.invoke("UnsubscribeFromMetrics", environment);
-await Promise.all([connection.stop(), overseer.stop(), meter.stop()]);
-tell({
+// These answers arrive after all events on their connections.
+const left = await adminConnection.invoke("UnsubscribeFromAllDeployments");
+const unmetered = await metricsConnection.invoke("UnsubscribeFromMetrics", environment);
+await Promise.all([connection.stop(), adminConnection.stop(), metricsConnection.stop()]);
+sendToTest({
   report: {
     snapshot,
     resumed,

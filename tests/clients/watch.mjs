@@ -1,12 +1,11 @@
-// Watches a deployment to its end, through whatever happens to the connection.
+// Watches a deployment to its end, across lost connections.
 //
 //     node watch.mjs <executionId> <transport> <protocol> [stateful]
 //
-// Tells each event and each subscription as `{event, argument, connection, socket}`: which
-// connection it came on, and the how manieth WebSocket of this process that was. Tells
-// `ended` at the end, with how many calls were answered and how many were lost. Where
-// HOTSWAP_TOKEN is not set, it asks for a token before each connection: `token` is told, and
-// one is read.
+// Sends each event and each answer to a subscription as `{event, argument, connection,
+// socket}`: the id of the connection, and the number of the WebSocket, counted from 1. At the
+// end sends `ended`, with the counts of answered and lost calls. If HOTSWAP_TOKEN is not set,
+// it requests a token from the test before each connection: it sends `token` and reads a line.
 
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -15,33 +14,33 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { HubConnectionState } from "@microsoft/signalr";
 import WebSocket from "ws";
 
-import { build, listen, tell } from "./common.mjs";
+import { hubBuilder, onEvents, sendToTest } from "./common.mjs";
 
 const [executionId, transport, protocol, stateful] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin });
 
 let sockets = 0;
 
-class Counted extends WebSocket {
-  constructor(...given) {
-    super(...given);
+class CountedWebSocket extends WebSocket {
+  constructor(...parameters) {
+    super(...parameters);
     this.on("open", () => {
       sockets += 1;
     });
   }
 }
 
-async function token() {
+async function fetchToken() {
   if (process.env.HOTSWAP_TOKEN) return process.env.HOTSWAP_TOKEN;
-  const [[line]] = await Promise.all([once(lines, "line"), tell({ token: true })]);
+  const [[line]] = await Promise.all([once(lines, "line"), sendToTest({ token: true })]);
   return line;
 }
 
-const builder = build("/hubs/deployments", transport, protocol, {
-  accessTokenFactory: token,
-  WebSocket: Counted,
-  // The `fetch` of Node.js 20 never returns where a connection is closed before the request
-  // is written; without this, negotiations that are cut so take 100 seconds.
+const builder = hubBuilder("/hubs/deployments", transport, protocol, {
+  accessTokenFactory: fetchToken,
+  WebSocket: CountedWebSocket,
+  // `fetch` of Node.js 20 never returns if the connection closes before the request is
+  // written. Without this time-out such a negotiation would take 100 seconds.
   timeout: 2_000,
 }).withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 10 * Math.random() });
 if (stateful) builder.withStatefulReconnect();
@@ -49,54 +48,56 @@ const connection = builder.build();
 
 let position = null;
 let subscribed = Promise.resolve();
-let end;
-const ended = new Promise((done) => {
-  end = done;
+let resolveEnded;
+const ended = new Promise((resolve) => {
+  resolveEnded = resolve;
 });
 
-function heard(event, argument) {
-  tell({ event, argument, connection: connection.connectionId, socket: sockets });
+function handle(event, argument) {
+  sendToTest({ event, argument, connection: connection.connectionId, socket: sockets });
   position = { epoch: argument.epoch, offset: argument.offset };
-  if (event === "DeploymentCompleted") end();
+  if (event === "DeploymentCompleted") resolveEnded();
 }
 
-/** As often as the connection is lost before there is an answer. */
+/** Subscribes on the current connection. If that is lost before the answer, the next connection
+ * subscribes again. */
 function subscribe() {
-  const given = connection.connectionId;
+  const connectionId = connection.connectionId;
   subscribed = connection.invoke("SubscribeToDeployment", executionId, position).then(
-    (subscription) => heard("Subscribed", subscription),
+    (subscription) => handle("Subscribed", subscription),
     (error) => {
-      if (connection.connectionId === given) throw error;
+      if (connection.connectionId === connectionId) throw error;
     },
   );
 }
 
-listen(connection, (event, argument) => {
-  // The first events may share a frame with the answer to the subscription.
-  subscribed.then(() => heard(event, argument));
+onEvents(connection, (event, argument) => {
+  // The first events may arrive in one frame with the answer to the subscription.
+  subscribed.then(() => handle(event, argument));
 });
 connection.onreconnected(subscribe);
 connection.onclose((error) => {
   throw error ?? new Error("the engine closed the connection");
 });
 
-/** Calls all the time: what goes to the server can be lost as well as what comes. */
-async function call(count) {
-  let over = false;
+/** Calls the server until the deployment has ended, because messages to the server can be lost
+ * too. Counts answered and lost calls. */
+async function callRepeatedly(counts) {
+  let hasEnded = false;
   ended.then(() => {
-    over = true;
+    hasEnded = true;
   });
-  while (!over) {
+  while (!hasEnded) {
     if (connection.state === HubConnectionState.Connected) {
       const answer = connection.invoke("UnsubscribeFromDeployment", crypto.randomUUID());
       await answer.then(
-        () => (count.answered += 1),
-        () => (count.lost += 1),
+        () => (counts.answered += 1),
+        () => (counts.lost += 1),
       );
     }
     await sleep(20);
   }
-  return count;
+  return counts;
 }
 
 for (;;) {
@@ -104,11 +105,11 @@ for (;;) {
     await connection.start();
     break;
   } catch {
-    // It may be cut before it stands.
+    // The proxy may cut the connection during the handshake.
     await sleep(10);
   }
 }
 subscribe();
-const [calls] = await Promise.all([call({ answered: 0, lost: 0 }), ended]);
-tell({ ended: calls });
+const [calls] = await Promise.all([callRepeatedly({ answered: 0, lost: 0 }), ended]);
+sendToTest({ ended: calls });
 process.exit(0);

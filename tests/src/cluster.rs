@@ -18,58 +18,57 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// Who asks for the deployments of tests.
+/// Requester of all deployments and uploads in tests.
 pub const EMAIL: &str = "tests@example.com";
 const API_TOKEN: &str = "api-token-of-the-tests";
-/// What engine and nodes show each other.
+/// The token by which engine and nodes authenticate to each other.
 pub const NODE_TOKEN: &str = "node-token-of-the-tests";
-/// Nodes report in this often.
-const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long a test waits for what must come: long enough for a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
+/// Time limit of every wait. Generous, because the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What outlives an engine: the disk, and what is expensive to make anew.
-pub struct Core {
-    /// The store.
+/// What an engine runs on. It outlives the engine: the disk, and what is expensive to create.
+pub struct EngineResources {
+    /// Journals and catalogue.
     pub store: Sqlite,
-    /// Artifacts.
+    /// Module artifacts.
     pub blobs: Blobs,
     /// Runs strategies.
     pub host: Host,
-    /// The nodes that the engine knows.
+    /// The nodes that have registered.
     pub registry: Registry,
-    /// How it reaches them.
+    /// The client of the nodes.
     pub fleet: Arc<dyn Fleet>,
-    /// The policies.
+    /// The policies of the environments.
     pub environments: Environments,
-    /// What deployments may use.
+    /// Resource limits of deployments.
     pub limits: Limits,
 }
 
-/// An engine with its API, and nodes, in this process.
+/// An engine with its API and its nodes, all in this process.
 pub struct Cluster {
-    /// The engine; [`Self::restart`] puts another in its place.
+    /// The current engine. [`Self::restart_engine`] replaces it.
     pub engine: Engine,
-    /// What stays when the engine goes.
-    pub core: Core,
-    /// The nodes, by name.
+    /// What stays when the engine is replaced.
+    pub resources: EngineResources,
+    /// The nodes, by id.
     pub nodes: BTreeMap<NodeId, Node>,
-    /// Where the API is: `http://host:port`.
+    /// Base URL of the API: `http://host:port`.
     pub url: String,
-    /// Shown to the API as a bearer token.
+    /// The API's bearer token.
     pub token: &'static str,
     runtime: hotswap_node::Runtime,
-    stop: CancellationToken,
+    api_shutdown: CancellationToken,
     folder: TempDir,
 }
 
-impl Core {
-    /// A store in `folder`, and everything over it.
+impl EngineResources {
+    /// Opens a store in `folder`, and everything that is built on it.
     pub async fn new(folder: &Path, policies: BTreeMap<Environment, Policy>) -> Result<Self> {
         let store = Sqlite::open(folder.join("hotswap.db")).await?;
         let blobs = Blobs::open_folder(folder.join("blobs"), 64 << 20).await?;
         let catalogue = Arc::new(store.clone());
-        let registry = Registry::load(catalogue, Arc::new(SystemClock), HEARTBEAT).await?;
+        let registry = Registry::load(catalogue, Arc::new(SystemClock), HEARTBEAT_INTERVAL).await?;
         let fleet = HttpFleet::new(
             registry.clone(),
             NODE_TOKEN,
@@ -86,8 +85,8 @@ impl Core {
         })
     }
 
-    /// Starts an engine whose journal is `journal`.
-    pub async fn start(&self, journal: Arc<dyn Journal>) -> Result<Engine> {
+    /// Starts an engine with this journal.
+    pub async fn start_engine(&self, journal: Arc<dyn Journal>) -> Result<Engine> {
         Ok(Engine::start(EngineConfig {
             journal,
             catalogue: Arc::new(self.store.clone()),
@@ -108,38 +107,41 @@ impl Core {
 }
 
 impl Cluster {
-    /// An engine, and that many nodes for each environment, registered and passing.
+    /// Starts an engine, and for each environment the given number of nodes. Returns once all
+    /// nodes have registered and pass their health checks.
     pub async fn start(environments: &[(&str, usize)]) -> Result<Self> {
-        Self::with(environments, BTreeMap::new()).await
+        Self::start_with_policies(environments, BTreeMap::new()).await
     }
 
-    /// The same, with policies other than the environments' own.
-    pub async fn with(
+    /// Like [`Self::start`], with policies that replace the defaults of their environments.
+    pub async fn start_with_policies(
         environments: &[(&str, usize)],
         policies: BTreeMap<Environment, Policy>,
     ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let core = Core::new(folder.path(), policies).await?;
-        let engine = core.start(Arc::new(core.store.clone())).await?;
-        let stop = CancellationToken::new();
+        let resources = EngineResources::new(folder.path(), policies).await?;
+        let engine = resources
+            .start_engine(Arc::new(resources.store.clone()))
+            .await?;
+        let api_shutdown = CancellationToken::new();
         let (api, node) = (Secret::strong(API_TOKEN)?, Secret::strong(NODE_TOKEN)?);
         let mut config = hotswap_api::Config::new(Tokens { api, node });
         config.addr = "127.0.0.1:0".parse()?;
         let server = hotswap_api::Server::bind(config, engine.clone()).await?;
         let url = format!("http://{}", server.local_addr());
-        let stopped = stop.clone();
-        tokio::spawn(server.run(async move { stopped.cancelled().await }));
+        let shutdown = api_shutdown.clone();
+        tokio::spawn(server.run(async move { shutdown.cancelled().await }));
         let runtime = hotswap_node::Runtime::new(&folder.path().join("compiled"))?;
         let nodes = BTreeMap::new();
         let token = API_TOKEN;
         let mut cluster = Self {
             engine,
-            core,
+            resources,
             nodes,
             url,
             token,
             runtime,
-            stop,
+            api_shutdown,
             folder,
         };
         for (environment, count) in environments {
@@ -148,11 +150,12 @@ impl Cluster {
                 cluster.start_node(id, environment.parse()?).await?;
             }
         }
-        cluster.settled().await?;
+        cluster.wait_for_nodes().await?;
         Ok(cluster)
     }
 
-    /// Starts a node, or starts one of a name that has ended, as it was then.
+    /// Starts a node. If a node of this id ran before, it starts with the state that is on its
+    /// disk.
     pub async fn start_node(&mut self, id: NodeId, environment: Environment) -> Result<()> {
         let config = hotswap_node::Config {
             id: id.clone(),
@@ -172,15 +175,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Where a node keeps its state.
+    /// The data folder of a node.
     pub fn node_dir(&self, id: &NodeId) -> PathBuf {
         self.folder.path().join("nodes").join(id.as_str())
     }
 
-    /// Comes back once every node has registered and is passing.
-    pub async fn settled(&self) -> Result<()> {
-        until("every node to register", || {
-            let members = self.core.registry.members();
+    /// Waits until every node has registered and passes its health checks.
+    pub async fn wait_for_nodes(&self) -> Result<()> {
+        wait_until("every node to register", || {
+            let members = self.resources.registry.members();
             let passing = members
                 .iter()
                 .filter(|member| member.health == Health::Passing);
@@ -189,11 +192,11 @@ impl Cluster {
         .await
     }
 
-    /// Lets go of the engine and starts another over the same store, with this journal.
-    /// The API goes on with the one that the cluster began with.
-    pub async fn restart(&mut self, journal: Arc<dyn Journal>) -> Result<()> {
+    /// Shuts the engine down and starts another with `journal` over the same store. The API
+    /// keeps using the cluster's first engine.
+    pub async fn restart_engine(&mut self, journal: Arc<dyn Journal>) -> Result<()> {
         self.engine.shutdown().await;
-        self.engine = self.core.start(journal).await?;
+        self.engine = self.resources.start_engine(journal).await?;
         Ok(())
     }
 
@@ -207,7 +210,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Uploads the samples `hello` 1.0.0, 2.0.0 and 3.0.0.
+    /// Uploads the sample module `hello` in versions 1.0.0, 2.0.0 and 3.0.0.
     pub async fn upload_samples(&self) -> Result<()> {
         self.upload("hello", "1.0.0", hotswap_guests::HELLO_V1)
             .await?;
@@ -217,7 +220,7 @@ impl Cluster {
             .await
     }
 
-    /// Asks for a deployment.
+    /// Creates a deployment and returns at once.
     pub async fn deploy(
         &self,
         (module, version): (&str, &str),
@@ -245,20 +248,23 @@ impl Cluster {
             .await?)
     }
 
-    /// Waits for a deployment's end.
-    pub async fn ended(&self, id: DeploymentId) -> Result<Deployment> {
-        ended(&self.engine, id).await
+    /// Waits until the deployment has ended.
+    pub async fn wait_for_end(&self, id: DeploymentId) -> Result<Deployment> {
+        wait_for_end(&self.engine, id).await
     }
 
-    /// Deploys and waits for the end, which must be a success.
-    pub async fn rolled_out(
+    /// Deploys and waits for the end.
+    ///
+    /// # Errors
+    /// If the deployment does not succeed.
+    pub async fn roll_out(
         &self,
         version: (&str, &str),
         environment: &str,
         strategy: (&str, Value),
     ) -> Result<Deployment> {
         let id = self.deploy(version, environment, strategy).await?;
-        let state = self.ended(id).await?;
+        let state = self.wait_for_end(id).await?;
         ensure!(
             state.status() == hotswap_core::Status::Succeeded,
             "{} {:?} {:?}",
@@ -269,40 +275,41 @@ impl Cluster {
         Ok(state)
     }
 
-    /// All events of a deployment.
-    pub async fn journal(&self, id: DeploymentId) -> Result<Vec<Event>> {
-        Ok(self.core.store.events(id, 0, usize::MAX).await?)
+    /// All events in the journal of a deployment.
+    pub async fn events(&self, id: DeploymentId) -> Result<Vec<Event>> {
+        Ok(self.resources.store.events(id, 0, usize::MAX).await?)
     }
 
-    /// Puts one text for another in all journals, behind the store's back. Returns how many
-    /// events that changed. For when no engine runs.
-    pub fn alter(&self, text: &str, other: &str) -> Result<usize> {
+    /// Replaces `text` by `replacement` in all journals, directly in the database. Returns how
+    /// many events changed. Call it only while no engine runs.
+    pub fn replace_in_journals(&self, text: &str, replacement: &str) -> Result<usize> {
         let database = rusqlite::Connection::open(self.folder.path().join("hotswap.db"))?;
-        database.busy_timeout(PATIENCE)?;
-        let change = "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), ?1, ?2) AS BLOB) \
+        database.busy_timeout(TIMEOUT)?;
+        let statement = "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), ?1, ?2) AS BLOB) \
                       WHERE instr(CAST(body AS TEXT), ?1) > 0";
-        Ok(database.execute(change, [text, other])?)
+        Ok(database.execute(statement, [text, replacement])?)
     }
 
-    /// Where the nodes of an environment answer for a module.
-    pub fn urls(&self, environment: &str, module: &str) -> Vec<String> {
-        let members = self.core.registry.members();
-        let here = members
+    /// The URLs at which the nodes of an environment serve a module.
+    pub fn module_urls(&self, environment: &str, module: &str) -> Vec<String> {
+        let members = self.resources.registry.members();
+        let members_of_environment = members
             .iter()
             .filter(|member| member.record.environment.as_str() == environment);
-        here.map(|member| format!("{}/{module}/", member.record.data_url))
+        members_of_environment
+            .map(|member| format!("{}/{module}/", member.record.data_url))
             .collect()
     }
 
-    /// The versions that the nodes of an environment run, by node.
-    pub async fn running(
+    /// The active version of a module on each node of an environment.
+    pub async fn active_versions(
         &self,
         environment: &str,
         module: &str,
     ) -> Result<BTreeMap<NodeId, Option<String>>> {
         let (environment, module): (Environment, ModuleName) =
             (environment.parse()?, module.parse()?);
-        let nodes = self.core.fleet.nodes(&environment, &module).await?;
+        let nodes = self.resources.fleet.nodes(&environment, &module).await?;
         let active = nodes.into_iter().map(|node| {
             (
                 node.id,
@@ -312,22 +319,22 @@ impl Cluster {
         Ok(active.collect())
     }
 
-    /// Ends everything that was started.
-    pub async fn stop(self) {
+    /// Shuts down the engine, the nodes and the API.
+    pub async fn shutdown(self) {
         self.engine.shutdown().await;
         for (_, node) in self.nodes {
             node.shutdown().await;
         }
-        self.stop.cancel();
+        self.api_shutdown.cancel();
     }
 }
 
-/// Waits for a deployment's end.
+/// Waits until the deployment has ended.
 ///
 /// # Errors
-/// Where it does not end in time.
-pub async fn ended(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+/// If it does not end in time.
+pub async fn wait_for_end(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
         let state = engine.deployments.get(id).await?;
         if state.status().is_final() {
@@ -336,7 +343,7 @@ pub async fn ended(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
         let wait = deadline.saturating_duration_since(tokio::time::Instant::now());
         ensure!(
             !wait.is_zero(),
-            "not ended in time: {:?} {:?}",
+            "the deployment did not end in time: {:?} {:?}",
             state.lifecycle,
             state.stages
         );
@@ -344,25 +351,25 @@ pub async fn ended(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
             .deployments
             .events(id, state.next_seq, 1, wait)
             .await
-            .context("waiting")?;
+            .context("cannot wait for the next event")?;
     }
 }
 
-/// Waits until something holds that nothing tells of.
-async fn until(what: &str, holds: impl Fn() -> bool) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !holds() {
+/// Polls until the condition condition. For conditions without a notification.
+async fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
+    while !condition() {
         ensure!(
             tokio::time::Instant::now() < deadline,
-            "waited too long for {what}"
+            "timed out waiting for {what}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
 }
 
-/// What a node says of itself that nobody will reach.
-pub fn registration(environment: &str) -> hotswap_protocol::Registration {
+/// A registration whose URLs lead nowhere, for benches that need no real node.
+pub fn unreachable_registration(environment: &str) -> hotswap_protocol::Registration {
     hotswap_protocol::Registration {
         environment: environment.to_owned(),
         zone: None,

@@ -6,12 +6,12 @@ use semver::Version;
 
 use crate::EMAIL;
 
-/// What begins the journal of a deployment of a module, by canary in production. There is
-/// neither artifact nor component: it is for those who write a journal themselves.
+/// The header of a deployment of `module`, by `canary` in production, for tests that write the
+/// journal themselves. Neither the artifact nor the strategy's component exists.
 ///
 /// # Errors
-/// Where the module has no name that one can have.
-pub fn header(module: &str) -> Result<Header> {
+/// If `module` is not a valid name.
+pub fn sample_header(module: &str) -> Result<Header> {
     let environment: Environment = "production".parse()?;
     let version = Version::new(1, 0, 0);
     Ok(Header {

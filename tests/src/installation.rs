@@ -8,13 +8,13 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::EMAIL;
-use crate::program::Program;
+use crate::child_process::ChildProcess;
 use crate::tools;
 
-/// How long to wait for what nothing tells of.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit of every wait and request.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Signed tokens are taken, and `hotswap token` signs some.
+/// The engine accepts signed tokens, and `hotswap token` signs them.
 const CONFIG: &str = r#"
 [jwt]
 algorithm = "HS256"
@@ -23,68 +23,71 @@ issuer = "tests"
 audience = "hotswap"
 "#;
 
-/// An engine and its nodes as an operator runs them: processes of the real program, in a
-/// folder that goes with this value. The engine can be killed, and started again in its
-/// place.
+/// An engine and its nodes as an operator runs them: processes of the real program. Their
+/// folder is removed with this value. The engine can be killed and restarted.
 pub struct Installation {
-    /// Where the engine is: `http://host:port`.
+    /// Base URL of the engine: `http://host:port`.
     pub url: String,
     /// The API token.
     pub token: String,
     /// The environment of all nodes.
     pub environment: &'static str,
-    // Ends after those who use it.
-    engine: Option<Program>,
-    _nodes: Vec<Program>,
-    serve: Vec<String>,
+    // Declared before the folder: fields drop in order, and processes must end before it goes.
+    engine: Option<ChildProcess>,
+    _nodes: Vec<ChildProcess>,
+    serve_args: Vec<String>,
     client: reqwest::Client,
     folder: TempDir,
 }
 
 impl Installation {
-    /// Starts an engine and so many nodes, all of one environment; comes back once they are
-    /// passing and the samples `hello` 1.0.0 to 3.0.0 are uploaded. `flags` are more of
-    /// `hotswap serve`.
+    /// Starts an engine and `node_count` nodes in one environment. Returns once the nodes pass
+    /// their health checks and the sample module `hello` is uploaded in versions 1.0.0, 2.0.0
+    /// and 3.0.0. `flags` are additional flags of `hotswap serve`.
     ///
     /// # Errors
-    /// Where something does not start.
-    pub async fn start(environment: &'static str, nodes: usize, flags: &[&str]) -> Result<Self> {
+    /// If a process does not start.
+    pub async fn start(
+        environment: &'static str,
+        node_count: usize,
+        flags: &[&str],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("hotswap.toml"), CONFIG)?;
         std::fs::write(folder.path().join("secret"), "0123456789abcdef".repeat(2))?;
-        let mut serve: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        serve.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
-        let (engine, addr) = start_engine(folder.path(), &serve).await?;
-        // Whoever was connected looks for it there when it comes back.
-        serve.pop();
-        serve.push(addr.clone());
+        let mut serve_args: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        serve_args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
+        let (engine, addr) = start_engine(folder.path(), &serve_args).await?;
+        // Clients reconnect to this address: a restarted engine must listen there again.
+        serve_args.pop();
+        serve_args.push(addr.clone());
         let token = std::fs::read_to_string(folder.path().join("engine/token"))?;
-        let mut here = Self {
+        let mut installation = Self {
             url: format!("http://{addr}"),
             token: token.trim().to_owned(),
             environment,
             engine: Some(engine),
             _nodes: Vec::new(),
-            serve,
+            serve_args,
             client: reqwest::Client::new(),
             folder,
         };
-        for number in 1..=nodes {
-            let node = here.start_node(&format!("{environment}-{number}"))?;
-            here._nodes.push(node);
+        for number in 1..=node_count {
+            let node = installation.start_node(&format!("{environment}-{number}"))?;
+            installation._nodes.push(node);
         }
-        here.settled(nodes).await?;
+        installation.wait_for_nodes(node_count).await?;
         for (version, component) in [
             ("1.0.0", hotswap_guests::HELLO_V1),
             ("2.0.0", hotswap_guests::HELLO_V2),
             ("3.0.0", hotswap_guests::HELLO_V3),
         ] {
-            here.upload(version, component).await?;
+            installation.upload(version, component).await?;
         }
-        Ok(here)
+        Ok(installation)
     }
 
-    fn start_node(&self, id: &str) -> Result<Program> {
+    fn start_node(&self, id: &str) -> Result<ChildProcess> {
         let mut command = tools::hotswap()?;
         command
             .current_dir(self.folder.path())
@@ -92,19 +95,22 @@ impl Installation {
             .args(["--engine", &self.url, "--id", id, "--dir", id])
             .args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"])
             .args(["--token-file", "engine/node-token"]);
-        Program::start(command)
+        ChildProcess::start(command)
     }
 
-    async fn settled(&self, nodes: usize) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+    async fn wait_for_nodes(&self, node_count: usize) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            let known = self.get("/api/v1/nodes").await?;
-            let known = known["nodes"].as_array().context("no nodes")?;
-            let passing = known.iter().filter(|node| node["health"] == "passing");
-            if passing.count() == nodes {
+            let nodes = self.get("/api/v1/nodes").await?;
+            let nodes = nodes["nodes"].as_array().context("no nodes")?;
+            let passing = nodes.iter().filter(|node| node["health"] == "passing");
+            if passing.count() == node_count {
                 return Ok(());
             }
-            ensure!(Instant::now() < end, "not all nodes joined: {known:?}");
+            ensure!(
+                Instant::now() < deadline,
+                "not all nodes pass their health checks: {nodes:?}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -118,66 +124,67 @@ impl Installation {
         Ok(())
     }
 
-    /// Where the nodes answer requests for the module `hello`.
+    /// The URLs at which the nodes serve the module `hello`.
     ///
     /// # Errors
-    /// Where the engine refuses.
+    /// If the request fails.
     pub async fn data_urls(&self) -> Result<Vec<String>> {
-        let known = self.get("/api/v1/nodes").await?;
-        let known = known["nodes"].as_array().context("no nodes")?;
+        let nodes = self.get("/api/v1/nodes").await?;
+        let nodes = nodes["nodes"].as_array().context("no nodes")?;
         let url = |node: &Value| Some(format!("{}/hello/", node["dataUrl"].as_str()?));
-        known
+        nodes
             .iter()
             .map(url)
             .collect::<Option<_>>()
             .context("a node without a data URL")
     }
 
-    /// A folder for whatever belongs to the test.
+    /// The installation's folder, also for files of the test.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Kills the engine, as a loss of power would. The nodes go on.
+    /// Kills the engine with SIGKILL. The nodes keep running.
     ///
     /// # Errors
-    /// Where it does not end, or has been killed before.
+    /// If no engine runs, or it does not exit in time.
     pub async fn kill_engine(&mut self) -> Result<()> {
         self.engine.take().context("no engine runs")?.kill().await
     }
 
-    /// Starts an engine in the place of the one that was killed; comes back once it answers.
+    /// Starts an engine at the address and on the data of the killed one. Returns once it
+    /// listens.
     ///
     /// # Errors
-    /// Where it does not start.
+    /// If it does not start.
     pub async fn restart_engine(&mut self) -> Result<()> {
-        let (engine, _) = start_engine(self.folder.path(), &self.serve).await?;
+        let (engine, _) = start_engine(self.folder.path(), &self.serve_args).await?;
         self.engine = Some(engine);
         Ok(())
     }
 
-    /// A signed token that opens the engine for so long, as `"15m"`.
+    /// Signs a token that expires after a duration such as `"15m"`.
     ///
     /// # Errors
-    /// Where none is signed.
-    pub async fn sign(&self, role: &str, expires: &str) -> Result<String> {
+    /// If `hotswap token` fails.
+    pub async fn sign_token(&self, role: &str, expires: &str) -> Result<String> {
         let mut command = tools::hotswap()?;
         command
             .current_dir(self.folder.path())
             .args(["token", "--subject", role, "--role", role])
             .args(["--expires", expires]);
-        let ended = Program::start(command)?.ended().await?;
-        match ended.output.as_slice() {
-            [token] if ended.code == Some(0) => Ok(token.clone()),
-            _ => bail!("no token: {ended:?}"),
+        let exit = ChildProcess::start(command)?.wait_for_exit().await?;
+        match exit.stdout.as_slice() {
+            [token] if exit.code == Some(0) => Ok(token.clone()),
+            _ => bail!("no token: {exit:?}"),
         }
     }
 
-    /// Asks for a deployment of `hello` that waits to be approved; returns its id once it
-    /// does.
+    /// Creates a deployment of `hello` that does not start before it is approved. Returns its
+    /// execution id.
     ///
     /// # Errors
-    /// Where the engine refuses.
+    /// If the engine rejects it.
     pub async fn propose(&self, version: &str, strategy: &str, config: Value) -> Result<String> {
         let request = json!({
             "moduleName": "hello",
@@ -193,10 +200,10 @@ impl Installation {
         Ok(id.to_owned())
     }
 
-    /// Lets a proposed deployment begin.
+    /// Approves a proposed deployment, which starts it.
     ///
     /// # Errors
-    /// Where the engine refuses.
+    /// If the engine rejects it.
     pub async fn approve(&self, id: &str) -> Result<()> {
         let path = format!("/api/v1/deployments/{id}/approval");
         let approval = json!({ "approved": true, "requesterEmail": EMAIL });
@@ -204,58 +211,59 @@ impl Installation {
         Ok(())
     }
 
-    /// Pauses a deployment and lets it go on: two events.
+    /// Pauses a deployment and resumes it, which appends two events.
     ///
     /// # Errors
-    /// Where the engine refuses, as it does once the deployment has ended.
-    pub async fn pause(&self, id: &str) -> Result<()> {
-        for order in ["pause", "resume"] {
-            let path = format!("/api/v1/deployments/{id}/{order}");
+    /// If the engine rejects it, as it does once the deployment has ended.
+    pub async fn pause_and_resume(&self, id: &str) -> Result<()> {
+        for action in ["pause", "resume"] {
+            let path = format!("/api/v1/deployments/{id}/{action}");
             self.post(&path, json!({})).await?;
         }
         Ok(())
     }
 
-    /// Asks the API.
+    /// Sends a GET request to the API.
     ///
     /// # Errors
-    /// Where it refuses.
+    /// If the status is no success, or the body is not JSON.
     pub async fn get(&self, path: &str) -> Result<Value> {
-        self.ask(Method::GET, path, None).await
+        self.send(Method::GET, path, None).await
     }
 
-    /// Tells the API.
+    /// Sends a POST request to the API.
     ///
     /// # Errors
-    /// Where it refuses.
+    /// If the status is no success, or the body is not JSON.
     pub async fn post(&self, path: &str, body: Value) -> Result<Value> {
-        self.ask(Method::POST, path, Some(body)).await
+        self.send(Method::POST, path, Some(body)).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let url = format!("{}{path}", self.url);
         let mut request = self.client.request(method, url).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.timeout(PATIENCE).send().await?;
+        let answer = request.timeout(TIMEOUT).send().await?;
         let status = answer.status();
         let text = answer.text().await?;
         ensure!(status.is_success(), "{path}: {status}: {text}");
-        serde_json::from_str(&text).with_context(|| format!("{path} answers {text}"))
+        serde_json::from_str(&text)
+            .with_context(|| format!("the answer of {path} is not JSON: {text}"))
     }
 }
 
-/// Starts an engine; returns it and its address once it answers there.
-async fn start_engine(folder: &Path, flags: &[String]) -> Result<(Program, String)> {
+/// Starts an engine. Returns it and its `host:port` once it listens.
+async fn start_engine(folder: &Path, flags: &[String]) -> Result<(ChildProcess, String)> {
     let mut command = tools::hotswap()?;
     command
         .current_dir(folder)
         .args(["serve", "--data-dir", "engine", "--log-format", "json"])
         .args(flags);
-    let mut engine = Program::start(command)?;
+    let mut engine = ChildProcess::start(command)?;
     let addr = engine
-        .logged(|line| {
+        .find_in_stderr(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
             let ready = line["message"] == "api listening";
             ready.then(|| line["addr"].as_str().map(str::to_owned))?

@@ -1,31 +1,36 @@
-//! What the end-to-end tests and benches share: a whole HotSwap in one process
-//! ([`Cluster`]: engine, API, nodes, each with its own sockets and disk), one of real
-//! processes ([`Installation`]), clients that keep asking ([`Load`]), and a store that stops
-//! the engine at any append ([`Crashing`]).
+//! What the end-to-end tests and the benches share.
+//!
+//! - [`Cluster`]: a whole HotSwap in one process. Engine, API and nodes each have their own
+//!   sockets and disk.
+//! - [`Installation`]: the same as an operator runs it, with real processes.
+//! - [`LoadGenerator`]: clients that send requests to the nodes without a pause.
+//! - [`CrashingJournal`]: stops the engine before or after any append.
 
+/// What benches measure with, and the table that they print.
+pub mod bench;
+mod child_process;
 mod cluster;
-mod crashing;
+mod crashing_journal;
 mod header;
 mod installation;
-mod load;
-mod outline;
-mod program;
+mod journal_outline;
+mod leaseless_journal;
+mod load_generator;
 mod reaper;
-mod still;
-/// The table that a bench prints, and what it measures with.
-pub mod table;
+mod static_fleet;
 /// The programs that tests run.
 pub mod tools;
-mod unled;
 /// The Python environments of tests.
 pub mod venv;
 
-pub use cluster::{Cluster, Core, EMAIL, NODE_TOKEN, ended, registration};
-pub use crashing::{Crash, Crashing, Moment};
-pub use header::header;
+pub use child_process::{ChildProcess, ProcessExit};
+pub use cluster::{
+    Cluster, EMAIL, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end,
+};
+pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
+pub use header::sample_header;
 pub use installation::Installation;
-pub use load::{Load, Score};
-pub use outline::outline;
-pub use program::{Ended, Program};
-pub use still::StillFleet;
-pub use unled::Unled;
+pub use journal_outline::journal_outline;
+pub use leaseless_journal::LeaselessJournal;
+pub use load_generator::{LoadGenerator, LoadReport};
+pub use static_fleet::StaticFleet;

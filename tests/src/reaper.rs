@@ -1,5 +1,5 @@
-//! Ends what tests started, however the tests themselves end: a test that is killed drops
-//! nothing, and an engine or a browser would stay behind.
+//! Kills the processes of tests, however the tests themselves end. A test that is killed runs
+//! no destructor, and its engine or browser would go on running.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -8,8 +8,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Reads which process groups there are, until this process is gone; then kills those.
-const SCRIPT: &str = r#"
+/// Keeps the set of registered process groups: reads `+ group` and `- group`. Its input ends
+/// when the test process is gone; then it kills the groups that are left.
+const REAPER_SCRIPT: &str = r#"
 groups=
 while read -r sign group; do
     others=
@@ -24,70 +25,70 @@ for group in $groups; do
 done
 "#;
 
-/// A process group that ends with this value, and with this process.
-pub(crate) struct Group {
+/// A process group that is killed when this value is dropped, or this process ends.
+pub(crate) struct ProcessGroup {
     leader: Pid,
-    /// It has ended by itself: its number may be another's by now.
-    over: bool,
+    /// Whether the leader has exited. Its number may belong to another process by now.
+    exited: bool,
 }
 
-impl Group {
-    /// That of the child that was made its leader.
+impl ProcessGroup {
+    /// Registers the group of a child process that was started as its leader.
     ///
     /// # Errors
-    /// Where nothing can watch over it.
-    pub fn of(leader: u32) -> io::Result<Self> {
+    /// If the reaper cannot be started.
+    pub fn register(leader: u32) -> io::Result<Self> {
         let leader = i32::try_from(leader).ok().and_then(Pid::from_raw);
         let leader = leader.ok_or(io::ErrorKind::InvalidInput)?;
         let group = Self {
             leader,
-            over: false,
+            exited: false,
         };
-        tell('+', leader)?;
+        send_to_reaper('+', leader)?;
         Ok(group)
     }
 
-    /// Ends all of it, at once.
+    /// Kills all processes of the group.
     pub fn kill(&self) {
-        if !self.over {
-            // It may have just ended.
+        if !self.exited {
+            // Fails if the group has just exited.
             let _ = kill_process_group(self.leader, Signal::KILL);
         }
     }
 
-    /// Its leader has ended and was waited for.
-    pub fn forget(&mut self) {
-        if !std::mem::replace(&mut self.over, true) {
-            let _ = tell('-', self.leader);
+    /// Call it once the leader has exited and was waited for.
+    pub fn unregister(&mut self) {
+        if !std::mem::replace(&mut self.exited, true) {
+            let _ = send_to_reaper('-', self.leader);
         }
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
-        self.forget();
+        self.unregister();
     }
 }
 
-fn tell(sign: char, group: Pid) -> io::Result<()> {
+fn send_to_reaper(sign: char, group: Pid) -> io::Result<()> {
     static REAPER: OnceLock<Mutex<Option<ChildStdin>>> = OnceLock::new();
     let reaper = REAPER.get_or_init(Mutex::default);
     let mut reaper = reaper.lock().unwrap_or_else(PoisonError::into_inner);
     let pipe = match &mut *reaper {
         Some(pipe) => pipe,
-        none => none.insert(start()?),
+        none => none.insert(start_reaper()?),
     };
     writeln!(pipe, "{sign} {}", group.as_raw_nonzero())
 }
 
-fn start() -> io::Result<ChildStdin> {
+fn start_reaper() -> io::Result<ChildStdin> {
     let mut shell = Command::new("sh")
-        .args(["-c", SCRIPT])
+        .args(["-c", REAPER_SCRIPT])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl-C at the terminal is for the tests alone: then this one has work to do.
+        // Ctrl-C at the terminal must end only the tests: the reaper still has to clean up.
         .process_group(0)
         .spawn()?;
     shell.stdin.take().ok_or(io::ErrorKind::BrokenPipe.into())
@@ -100,20 +101,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_kills_the_groups_that_are_left_when_its_input_ends() {
-        let sleep = || {
+    fn the_reaper_kills_registered_groups_when_its_input_ends() {
+        let start_sleep = || {
             let mut sleep = Command::new("sleep");
             sleep.arg("60").process_group(0).spawn().unwrap()
         };
-        let (mut forgotten, mut left) = (sleep(), sleep());
-        let mut pipe = start().unwrap();
-        for order in [("+", &forgotten), ("+", &left), ("-", &forgotten)] {
-            writeln!(pipe, "{} {}", order.0, order.1.id()).unwrap();
+        let (mut unregistered, mut registered) = (start_sleep(), start_sleep());
+        let mut pipe = start_reaper().unwrap();
+        for (sign, process) in [
+            ("+", &unregistered),
+            ("+", &registered),
+            ("-", &unregistered),
+        ] {
+            writeln!(pipe, "{sign} {}", process.id()).unwrap();
         }
         drop(pipe);
-        assert_eq!(left.wait().unwrap().signal(), Some(9));
-        assert!(forgotten.try_wait().unwrap().is_none());
-        forgotten.kill().unwrap();
-        forgotten.wait().unwrap();
+        assert_eq!(registered.wait().unwrap().signal(), Some(9));
+        assert!(unregistered.try_wait().unwrap().is_none());
+        unregistered.kill().unwrap();
+        unregistered.wait().unwrap();
     }
 }

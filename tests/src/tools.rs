@@ -1,5 +1,5 @@
-//! The programs that tests run. One that is missing fails the test, and the error says what
-//! brings it.
+//! The programs that tests run. A missing program fails the test, with an error that says how
+//! to install it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,22 @@ use tokio::process::Command;
 
 use crate::venv::Venv;
 
-const SET_UP: &str = "run `cargo xtask setup --tests`";
+const SETUP_HINT: &str = "run `cargo xtask setup --tests`";
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
+pub fn repository_root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// The program under test, which cargo puts above the folder of the tests.
+/// The program under test, without the environment variables of the user. Cargo puts it into
+/// the folder above the one of the test programs.
 ///
 /// # Errors
-/// Where it has not been built.
+/// If it has not been built.
 pub fn hotswap() -> Result<Command> {
-    let own = env::current_exe()?;
-    let program = own
+    let test_program = env::current_exe()?;
+    let program = test_program
         .ancestors()
         .skip(1)
         .take(2)
@@ -40,59 +41,55 @@ pub fn hotswap() -> Result<Command> {
     Ok(command)
 }
 
-/// Node.js in a folder whose packages are installed.
+/// Node.js, run in `folder`.
 ///
 /// # Errors
-/// Where they are not.
-pub fn node(folder: &Path) -> Result<Command> {
-    javascript("node", folder)
+/// If Node.js or the npm packages of `folder` are not installed.
+pub fn nodejs(folder: &Path) -> Result<Command> {
+    javascript_tool("node", folder)
 }
 
-/// `npm` in a folder whose packages are installed.
+/// `npm`, run in `folder`.
 ///
 /// # Errors
-/// Where they are not.
+/// If `npm` or the npm packages of `folder` are not installed.
 pub fn npm(folder: &Path) -> Result<Command> {
-    javascript("npm", folder)
+    javascript_tool("npm", folder)
 }
 
-fn javascript(program: &str, folder: &Path) -> Result<Command> {
+fn javascript_tool(program: &str, folder: &Path) -> Result<Command> {
     let packages = folder.join("node_modules");
-    ensure!(packages.is_dir(), "no {}: {SET_UP}", packages.display());
-    let mut command = Command::new(found(program)?);
+    ensure!(packages.is_dir(), "no {}: {SETUP_HINT}", packages.display());
+    let mut command = Command::new(find_on_path(program)?);
     command.current_dir(folder);
     Ok(command)
 }
 
-/// Python in a folder, with what is in the `requirements.txt` there.
+/// Python, run in `folder`, with the packages of the `requirements.txt` there.
 ///
 /// # Errors
-/// Where that is not installed.
+/// If they are not installed.
 pub fn python(folder: &Path) -> Result<Command> {
-    let venv = Venv::of(&folder.join("requirements.txt"))?;
-    let mark = venv.mark();
-    ensure!(mark.is_file(), "no {}: {SET_UP}", mark.display());
+    let venv = Venv::for_requirements(&folder.join("requirements.txt"))?;
+    let marker = venv.completion_marker();
+    ensure!(marker.is_file(), "no {}: {SETUP_HINT}", marker.display());
     let mut command = Command::new(venv.python());
     command.current_dir(folder);
     Ok(command)
 }
 
-/// The browser.
+/// The path of Chromium.
 ///
 /// # Errors
-/// Where there is none.
+/// If it is not installed.
 pub fn chromium() -> Result<PathBuf> {
-    found("chromium")
+    find_on_path("chromium")
 }
 
-/// A program on the path.
-///
-/// # Errors
-/// Where it is not there.
-fn found(program: &str) -> Result<PathBuf> {
+fn find_on_path(program: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
-        .with_context(|| format!("no {program} on the path: {SET_UP}"))
+        .with_context(|| format!("no {program} on the path: {SETUP_HINT}"))
 }

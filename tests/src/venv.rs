@@ -1,20 +1,20 @@
-//! Where the Python environment of a list of requirements lies. One file for whoever makes
-//! it and whoever uses it: `xtask` compiles it too.
+//! Where the Python environment of a list of requirements lies. `xtask`, which creates the
+//! environments, compiles this file too.
 //!
-//! An environment for each list: what one client pins need not please the other.
+//! Each list has its own environment: two clients may pin conflicting versions.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// A Python environment in the user's cache folder, so that it outlives a checkout.
+/// A Python environment in the user's cache folder, so that all checkouts share it.
 pub struct Venv(PathBuf);
 
 impl Venv {
-    /// That of a list of requirements. It need not be there.
+    /// The environment of a list of requirements. It may not exist yet.
     ///
     /// # Errors
-    /// Where the list cannot be read, or the user has no folder.
-    pub fn of(requirements: &Path) -> io::Result<Self> {
+    /// If the list cannot be read, or the user has no cache folder.
+    pub fn for_requirements(requirements: &Path) -> io::Result<Self> {
         let text = fs::read(requirements)?;
         let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = cache
@@ -25,23 +25,23 @@ impl Venv {
         Ok(Self(cache.join("hotswap").join(name)))
     }
 
-    /// The folder.
+    /// The folder of the environment.
     pub fn folder(&self) -> &Path {
         &self.0
     }
 
-    /// Its Python.
+    /// The Python interpreter of the environment.
     pub fn python(&self) -> PathBuf {
         self.0.join("bin/python")
     }
 
-    /// A file that is written once all requirements are installed.
-    pub fn mark(&self) -> PathBuf {
+    /// A file that exists once all requirements are installed.
+    pub fn completion_marker(&self) -> PathBuf {
         self.0.join("complete")
     }
 }
 
-/// The same on every machine and with every compiler, which Rust's own hashes are not.
+/// A hash that is the same on every machine and with every compiler. Rust's own hashes are not.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

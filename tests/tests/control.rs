@@ -1,4 +1,4 @@
-//! What people can ask of a running deployment: pause, resume, abort, decide, roll back.
+//! What users can do with a deployment: pause, resume, abort, decide, roll back.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ async fn cluster() -> Result<Cluster> {
     let cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
     cluster.upload_samples().await?;
     cluster
-        .rolled_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
+        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
         .await?;
     Ok(cluster)
 }
 
-/// Waits until the deployment has the status.
-async fn reaches(cluster: &Cluster, id: DeploymentId, status: Status) -> Result<()> {
+/// Waits until the deployment has this status. Panics if it ends with another.
+async fn wait_for_status(cluster: &Cluster, id: DeploymentId, status: Status) -> Result<()> {
     loop {
         let state = cluster.engine.deployments.get(id).await?;
         if state.status() == status {
@@ -45,19 +45,19 @@ fn decision(approved: bool) -> Decision {
     Decision {
         approved,
         by: EMAIL.to_owned(),
-        comment: Some("seen it".to_owned()),
+        comment: Some("looks good".to_owned()),
     }
 }
 
-async fn all_run(cluster: &Cluster, version: &str) -> Result<()> {
-    for (node, running) in cluster.running(PRODUCTION, "hello").await? {
+async fn ensure_all_nodes_run(cluster: &Cluster, version: &str) -> Result<()> {
+    for (node, running) in cluster.active_versions(PRODUCTION, "hello").await? {
         assert_eq!(running.as_deref(), Some(version), "{node}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_abort_in_a_long_soak_puts_the_nodes_back_at_once() -> Result<()> {
+async fn abort_during_a_long_soak_reverts_the_nodes_at_once() -> Result<()> {
     let cluster = cluster().await?;
     let canary = ("canary", json!({ "soak": "1h" }));
     let id = cluster
@@ -80,45 +80,46 @@ async fn an_abort_in_a_long_soak_puts_the_nodes_back_at_once() -> Result<()> {
         .deployments
         .abort(id, EMAIL, Some("wrong version".to_owned()))
         .await?;
-    let state = cluster.ended(id).await?;
+    let state = cluster.wait_for_end(id).await?;
     assert_eq!(state.status(), Status::RolledBack);
-    let cause = state.cause.expect("a cause");
+    let cause = state.cause.expect("an aborted deployment has a cause");
     assert_eq!(cause.kind, CauseKind::Abort);
     assert!(cause.message.contains("wrong version") && cause.message.contains(EMAIL));
-    all_run(&cluster, "1.0.0").await?;
-    let again = cluster.engine.deployments.abort(id, EMAIL, None).await;
+    ensure_all_nodes_run(&cluster, "1.0.0").await?;
+    let second_abort = cluster.engine.deployments.abort(id, EMAIL, None).await;
     assert!(
-        matches!(again, Err(Error::IllegalTransition(_))),
-        "{again:?}"
+        matches!(second_abort, Err(Error::IllegalTransition(_))),
+        "{second_abort:?}"
     );
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_holds_the_next_call_and_outlives_the_engine() -> Result<()> {
+async fn a_paused_deployment_stays_paused_after_an_engine_restart() -> Result<()> {
     let mut cluster = cluster().await?;
     let rolling = ("rolling", json!({ "batch": 1, "settle": "3s" }));
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
         .await?;
     cluster.engine.deployments.pause(id, EMAIL).await?;
-    reaches(&cluster, id, Status::Paused).await?;
-    let store = std::sync::Arc::new(cluster.core.store.clone());
-    cluster.restart(store).await?;
+    wait_for_status(&cluster, id, Status::Paused).await?;
+    let store = std::sync::Arc::new(cluster.resources.store.clone());
+    cluster.restart_engine(store).await?;
     assert_eq!(
         cluster.engine.deployments.get(id).await?.status(),
         Status::Paused
     );
     cluster.engine.deployments.resume(id, EMAIL).await?;
-    assert_eq!(cluster.ended(id).await?.status(), Status::Succeeded);
-    all_run(&cluster, "2.0.0").await?;
-    cluster.stop().await;
+    assert_eq!(cluster.wait_for_end(id).await?.status(), Status::Succeeded);
+    ensure_all_nodes_run(&cluster, "2.0.0").await?;
+    cluster.shutdown().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_deployment_is_refused_and_names_the_first() -> Result<()> {
+async fn a_second_deployment_of_the_module_is_rejected_and_the_error_names_the_first() -> Result<()>
+{
     let cluster = cluster().await?;
     let canary = || ("canary", json!({ "soak": "1h" }));
     let first = cluster
@@ -132,72 +133,72 @@ async fn a_second_deployment_is_refused_and_names_the_first() -> Result<()> {
         format!("{error:#}").contains(&first.to_string()),
         "{error:#}"
     );
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_approval_is_waited_for_and_a_rejection_reverts() -> Result<()> {
+async fn a_deployment_waits_for_approval_and_a_rejection_reverts_it() -> Result<()> {
     let cluster = cluster().await?;
     for (approved, version) in [(false, "1.0.0"), (true, "2.0.0")] {
-        let asking = ("blue-green", json!({ "approval": true, "soak": "1ms" }));
+        let blue_green = ("blue-green", json!({ "approval": true, "soak": "1ms" }));
         let id = cluster
-            .deploy(("hello", "2.0.0"), PRODUCTION, asking)
+            .deploy(("hello", "2.0.0"), PRODUCTION, blue_green)
             .await?;
-        reaches(&cluster, id, Status::AwaitingApproval).await?;
-        all_run(&cluster, "1.0.0").await?;
+        wait_for_status(&cluster, id, Status::AwaitingApproval).await?;
+        ensure_all_nodes_run(&cluster, "1.0.0").await?;
         cluster
             .engine
             .deployments
             .decide(id, decision(approved))
             .await?;
-        let state = cluster.ended(id).await?;
+        let state = cluster.wait_for_end(id).await?;
         assert_eq!(
             state.status() == Status::Succeeded,
             approved,
             "{:?}",
             state.cause
         );
-        all_run(&cluster, version).await?;
+        ensure_all_nodes_run(&cluster, version).await?;
     }
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_brings_the_version_before_back_directly() -> Result<()> {
+async fn a_rollback_deploys_the_previous_version_by_direct() -> Result<()> {
     let cluster = cluster().await?;
     let canary = ("canary", json!({ "soak": "1ms" }));
-    let done = cluster
-        .rolled_out(("hello", "2.0.0"), PRODUCTION, canary)
+    let first = cluster
+        .roll_out(("hello", "2.0.0"), PRODUCTION, canary)
         .await?;
     let requester = hotswap_core::Requester {
         email: EMAIL.to_owned(),
         subject: EMAIL.to_owned(),
     };
-    let back = cluster
+    let rollback = cluster
         .engine
         .deployments
-        .rollback(done.header.id, requester, None, None)
+        .rollback(first.header.id, requester, None, None)
         .await?;
-    let state = cluster.ended(back).await?;
+    let state = cluster.wait_for_end(rollback).await?;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
     assert_eq!(state.header.strategy.name.as_str(), "direct");
-    assert_eq!(state.header.rollback_of, Some(done.header.id));
-    all_run(&cluster, "1.0.0").await?;
-    cluster.stop().await;
+    assert_eq!(state.header.rollback_of, Some(first.header.id));
+    ensure_all_nodes_run(&cluster, "1.0.0").await?;
+    cluster.shutdown().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_dies_in_mid_rollout_fails_it_and_the_others_go_back() -> Result<()> {
+async fn a_node_that_dies_during_a_rollout_fails_it_and_all_nodes_are_reverted() -> Result<()> {
     let mut cluster = cluster().await?;
     let rolling = ("rolling", json!({ "batch": 1, "settle": "1s" }));
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
         .await?;
     loop {
-        // The first batch is done, and the strategy waits before the second.
+        // Until the first batch is updated and the strategy waits before the second.
         let state = cluster.engine.deployments.get(id).await?;
         if state.waiting_until.is_some() {
             break;
@@ -206,9 +207,9 @@ async fn a_node_that_dies_in_mid_rollout_fails_it_and_the_others_go_back() -> Re
         let deployments = &cluster.engine.deployments;
         deployments.events(id, state.next_seq, 1, wait).await?;
     }
-    let second = "production-2".parse()?;
-    // Dropped, not shut down: it ends at once, as if it had been killed.
-    drop(cluster.nodes.remove(&second));
+    let second_node = "production-2".parse()?;
+    // Dropped without a shutdown: the node ends at once, as if it was killed.
+    drop(cluster.nodes.remove(&second_node));
     let deployments = cluster.engine.deployments.clone();
     loop {
         let state = deployments.get(id).await?;
@@ -219,45 +220,45 @@ async fn a_node_that_dies_in_mid_rollout_fails_it_and_the_others_go_back() -> Re
             .events(id, state.next_seq, 1, Duration::from_secs(30))
             .await?;
     }
-    // It comes back while the engine tries to put it back.
-    cluster.start_node(second, PRODUCTION.parse()?).await?;
-    let state = cluster.ended(id).await?;
-    let told = hotswap_tests::outline(&cluster.journal(id).await?);
-    assert!(state.cause.is_some(), "{}", told.join("\n"));
-    all_run(&cluster, "1.0.0").await?;
-    cluster.stop().await;
+    // The node starts again while the engine tries to revert it.
+    cluster.start_node(second_node, PRODUCTION.parse()?).await?;
+    let state = cluster.wait_for_end(id).await?;
+    let outline = hotswap_tests::journal_outline(&cluster.events(id).await?);
+    assert!(state.cause.is_some(), "{}", outline.join("\n"));
+    ensure_all_nodes_run(&cluster, "1.0.0").await?;
+    cluster.shutdown().await;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_state_of_a_deployment_can_be_read_again() -> Result<()> {
+async fn every_past_state_of_a_deployment_can_be_read() -> Result<()> {
     let mut cluster = cluster().await?;
     let canary = ("canary", json!({ "soak": "1ms" }));
-    let done = cluster
-        .rolled_out(("hello", "2.0.0"), PRODUCTION, canary)
+    let first = cluster
+        .roll_out(("hello", "2.0.0"), PRODUCTION, canary)
         .await?;
-    let id = done.header.id;
-    let events = cluster.journal(id).await?;
+    let id = first.header.id;
+    let events = cluster.events(id).await?;
     let deployments = cluster.engine.deployments.clone();
-    for next in 1..=events.len() {
-        let then = deployments.at(id, next as u64).await?;
-        assert_eq!(then, Deployment::fold(&events[..next])?, "{next}");
+    for next_seq in 1..=events.len() {
+        let state = deployments.at(id, next_seq as u64).await?;
+        assert_eq!(state, Deployment::fold(&events[..next_seq])?, "{next_seq}");
     }
-    let beyond = deployments.at(id, done.next_seq + 1).await?;
-    assert_eq!(beyond, deployments.get(id).await?);
-    let nothing = deployments.at(id, 0).await;
+    let after_the_end = deployments.at(id, first.next_seq + 1).await?;
+    assert_eq!(after_the_end, deployments.get(id).await?);
+    let before_the_start = deployments.at(id, 0).await;
     assert!(
-        matches!(nothing, Err(Error::IllegalTransition(_))),
-        "{nothing:?}"
+        matches!(before_the_start, Err(Error::IllegalTransition(_))),
+        "{before_the_start:?}"
     );
-    let nobody = DeploymentId::generate();
-    let unknown = deployments.at(nobody, 1).await;
+    let unknown_id = DeploymentId::generate();
+    let unknown = deployments.at(unknown_id, 1).await;
     assert!(
-        matches!(unknown, Err(Error::Unknown(id)) if id == nobody),
+        matches!(unknown, Err(Error::Unknown(id)) if id == unknown_id),
         "{unknown:?}"
     );
 
-    // The tail of all has it, after the one before it.
+    // The tail of all deployments has the same events.
     let position = deployments.position().await?;
     assert_eq!(Some(position), events.last().map(|event| event.position));
     let before = events[0].position - 1;
@@ -266,9 +267,9 @@ async fn every_state_of_a_deployment_can_be_read_again() -> Result<()> {
     assert!(tail.into_iter().map(|entry| entry.event).eq(events));
     assert_eq!(deployments.tail(position, 1).await?, []);
     let epoch = deployments.epoch().to_owned();
-    let store = std::sync::Arc::new(cluster.core.store.clone());
-    cluster.restart(store).await?;
+    let store = std::sync::Arc::new(cluster.resources.store.clone());
+    cluster.restart_engine(store).await?;
     assert_eq!(cluster.engine.deployments.epoch(), epoch);
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }

@@ -1,18 +1,18 @@
-// What the events of a deployment add up to, and what each says. Pure: no page and no
-// connection. Its state is what `GET /api/v1/deployments/{id}` answers, as far as it is
-// shown here; so a snapshot is a state.
+// The state of a deployment, computed from its events, and texts for the events. Pure: uses
+// neither the page nor the connection. A state has the fields of
+// `GET /api/v1/deployments/{id}` that the page shows, so a snapshot is a valid state.
 
-export const NOTHING = { nodes: [], progress: 0 };
+export const INITIAL_STATE = { nodes: [], progress: 0 };
 
-/** The state after one more event. What is unknown changes nothing. */
-export function next(state, event, argument) {
+/** Returns the state after an event. Unknown events change nothing. */
+export function applyEvent(state, event, argument) {
   switch (event) {
     case "DeploymentStarted": {
       const { moduleName, version, targetEnvironment, strategy } = argument;
       return { ...state, moduleName, version, targetEnvironment, strategy };
     }
     case "DeploymentStatusChanged": {
-      // Whoever was asked has decided once it is no longer awaited.
+      // Any other status means that the approval was decided.
       const question = argument.status === "awaitingApproval" ? state.question : undefined;
       return { ...state, status: argument.status, question };
     }
@@ -34,8 +34,8 @@ export function next(state, event, argument) {
   }
 }
 
-/** One line for the log. */
-export function sentence(event, argument) {
+/** Describes an event in one line, for the log. */
+export function describeEvent(event, argument) {
   switch (event) {
     case "DeploymentStarted":
       return `${argument.moduleName} ${argument.version} → ${argument.targetEnvironment}, by ${argument.strategy}`;
@@ -44,7 +44,7 @@ export function sentence(event, argument) {
     case "DeploymentProgress":
       return `${argument.progress} %, ${argument.stage}`;
     case "NodeChanged":
-      return argument.nodes.map((node) => `${node.id} ${phase(node)}`).join(", ");
+      return argument.nodes.map((node) => `${node.id} ${phaseText(node)}`).join(", ");
     case "ApprovalRequested":
       return argument.prompt;
     case "DeploymentCompleted":
@@ -86,7 +86,7 @@ const PHASES = {
   failed: "✘ failed",
 };
 
-export function phase({ phase: name, percent }) {
+export function phaseText({ phase: name, percent }) {
   const text = PHASES[name] ?? name;
   return percent === undefined ? text : `${text} ${percent} %`;
 }

@@ -1,57 +1,57 @@
-import { NOTHING, next, phase, sentence, STATUSES } from "./deployment.js";
+import { applyEvent, describeEvent, INITIAL_STATE, phaseText, STATUSES } from "./deployment.js";
 import { watch } from "./watch.js";
 
 const $ = (id) => document.getElementById(id);
 const fields = { url: $("url"), token: $("token"), id: $("id") };
 
-let watching;
-let state = NOTHING;
+let watcher;
+let state = INITIAL_STATE;
 
-takeFragment();
-addEventListener("hashchange", takeFragment);
+readFragment();
+addEventListener("hashchange", readFragment);
 
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  watching?.stop();
+  watcher?.stop();
   $("log").replaceChildren();
-  show(NOTHING);
+  showState(INITIAL_STATE);
   showConnection("reconnecting", "");
-  const asked = {
+  const target = {
     url: fields.url.value.trim().replace(/\/+$/, ""),
     token: fields.token.value.trim(),
     id: fields.id.value.trim(),
   };
-  watching = watch(asked, {
+  watcher = watch(target, {
     connection: showConnection,
-    subscribed(subscription, again) {
-      if (subscription.snapshot) show(subscription.snapshot);
-      log("Subscribed", subscription, told(subscription, again));
+    subscribed(subscription, isReconnect) {
+      if (subscription.snapshot) showState(subscription.snapshot);
+      log("Subscribed", subscription, describeSubscription(subscription, isReconnect));
     },
     event(event, argument) {
-      show(next(state, event, argument));
-      log(event, argument, sentence(event, argument));
+      showState(applyEvent(state, event, argument));
+      log(event, argument, describeEvent(event, argument));
     },
   });
 });
 
-$("disconnect").addEventListener("click", () => watching?.stop());
+$("disconnect").addEventListener("click", () => watcher?.stop());
 
-/** Fields may come in the fragment, which browsers do not send to servers. It holds a
- * token, so it is taken out of the address bar, and of the history, before all else. */
-function takeFragment() {
-  const given = new URLSearchParams(location.hash.slice(1));
+/** Fills in the fields from the fragment, which browsers do not send to servers. The fragment
+ * may contain a token, so it is removed from the address bar and the history first. */
+function readFragment() {
+  const parameters = new URLSearchParams(location.hash.slice(1));
   history.replaceState(null, "", location.pathname + location.search);
-  if (!Object.keys(fields).some((name) => given.has(name))) return;
+  if (!Object.keys(fields).some((name) => parameters.has(name))) return;
   for (const [name, field] of Object.entries(fields)) {
-    // What a link does not name it does not keep: a token must not go to another engine.
-    field.value = given.get(name) ?? field.defaultValue;
+    // Reset the other fields: a token must not be sent to the engine of another link.
+    field.value = parameters.get(name) ?? field.defaultValue;
   }
 }
 
-function told({ recovered }, again) {
-  if (recovered) return "resumed: what was missed follows";
-  if (again) return "what was missed cannot be told: the state was replaced by a new one";
-  return "the state as it is now";
+function describeSubscription({ recovered }, isReconnect) {
+  if (recovered) return "resumed: the missed events follow";
+  if (isReconnect) return "the missed events are no longer available: here is a new snapshot";
+  return "current state";
 }
 
 function showConnection(name, detail) {
@@ -60,8 +60,8 @@ function showConnection(name, detail) {
   setText("detail", detail);
 }
 
-function show(now) {
-  state = now;
+function showState(newState) {
+  state = newState;
   const status = STATUSES[state.status] ?? state.status ?? "";
   setText("what", state.moduleName ? `${state.moduleName} ${state.version} → ${state.targetEnvironment}` : "No deployment yet");
   setText("status", status);
@@ -74,18 +74,18 @@ function show(now) {
   $("nodes").replaceChildren(...state.nodes.map(nodeItem));
 }
 
-/** Writes only what differs: screen readers tell each change of a live region. */
+/** Writes only changed text: screen readers announce every write to a live region. */
 function setText(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
 
 function nodeItem(node) {
-  const item = element("li", "", element("strong", node.id), element("span", phase(node)));
+  const item = element("li", "", element("strong", node.id), element("span", phaseText(node)));
   item.dataset.node = node.id;
   item.dataset.phase = node.phase;
   item.children[1].className = "phase";
-  for (const more of [node.before && `before: ${node.before}`, node.error?.reason]) {
-    if (more) item.append(Object.assign(element("span", more), { className: "quiet" }));
+  for (const detail of [node.before && `before: ${node.before}`, node.error?.reason]) {
+    if (detail) item.append(Object.assign(element("span", detail), { className: "quiet" }));
   }
   return item;
 }
@@ -100,13 +100,13 @@ function log(event, argument, text) {
   item.dataset.event = event;
   item.dataset.offset = argument.offset;
   $("log").append(item);
-  // Whoever has scrolled up to read stays there.
+  // Do not scroll if the user has scrolled up.
   if (atEnd) scroll.scrollTop = scroll.scrollHeight;
 }
 
-/** Text is set as text: nothing that the engine tells becomes markup. */
+/** Adds text as text, so that no text from the engine becomes markup. */
 function element(name, text, ...children) {
-  const made = document.createElement(name);
-  made.append(text, ...children);
-  return made;
+  const node = document.createElement(name);
+  node.append(text, ...children);
+  return node;
 }

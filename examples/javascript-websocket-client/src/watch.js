@@ -1,14 +1,14 @@
-// One subscription to one deployment, kept through every cut of the connection.
+// A subscription to one deployment that survives lost connections.
 
 import { EVENTS } from "./deployment.js";
 
 /**
- * Connects and subscribes, and comes back until it is stopped; then it is silent.
- * `tell` hears of the connection's state, of each subscription, and of each event.
+ * Connects, subscribes, and reconnects until it is stopped. `listener` is notified of the
+ * connection's state, of each subscription and of each event; of nothing once stopped.
  */
-export function watch({ url, token, id }, tell) {
+export function watch({ url, token, id }, listener) {
   const { HubConnectionBuilder, HubConnectionState, LogLevel } = window.signalR;
-  // {epoch, offset} as last seen. Opaque: given back, never compared.
+  // {epoch, offset} of the last event seen. Opaque: send it back, never compare it.
   let position = null;
   let subscribed = Promise.resolve();
   let stopped = false;
@@ -16,16 +16,16 @@ export function watch({ url, token, id }, tell) {
   const connection = new HubConnectionBuilder()
     .withUrl(`${url}/hubs/deployments`, {
       accessTokenFactory: () => token,
-      // The token is all that is needed; without cookies any origin may be allowed.
+      // The token is enough. Without cookies, the engine can allow any origin.
       withCredentials: false,
     })
     .withAutomaticReconnect({
       nextRetryDelayInMilliseconds({ previousRetryCount, retryReason }) {
         reconnecting(retryReason);
-        return backOff(previousRetryCount);
+        return retryDelay(previousRetryCount);
       },
     })
-    // One level more, and the client writes the socket's URL with the token to the console.
+    // At a more verbose level the client logs the socket's URL, which contains the token.
     .configureLogging(LogLevel.Warning)
     .build();
 
@@ -33,77 +33,80 @@ export function watch({ url, token, id }, tell) {
     if (stopped) return;
     stopped = true;
     connection.stop();
-    tell.connection("closed", detail);
+    listener.connection("closed", detail);
   }
 
   function reconnecting(error) {
-    if (!stopped) tell.connection("reconnecting", reason(error));
+    if (!stopped) listener.connection("reconnecting", reasonOf(error));
   }
 
-  function subscribe(tries = 0) {
+  function subscribe(attempts = 0) {
     const { connectionId } = connection;
-    const isHere = () =>
+    const isCurrent = () =>
       connection.state === HubConnectionState.Connected && connection.connectionId === connectionId;
     subscribed = connection.invoke("SubscribeToDeployment", id, position).then(
       (subscription) => {
         if (stopped) return;
-        tell.connection("live", "");
-        tell.subscribed(subscription, position !== null);
-        position = reached(subscription);
+        listener.connection("live", "");
+        listener.subscribed(subscription, position !== null);
+        position = positionOf(subscription);
       },
       async (error) => {
-        // Where the connection was lost, `onreconnected` subscribes once more.
-        if (!isHere()) return;
-        // An error without a reason is the engine's own, and may pass.
-        if (!/on the server\.$/.test(error.message)) return close(reason(error));
+        // If the connection was lost, `onreconnected` subscribes again.
+        if (!isCurrent()) return;
+        // An error without a reason is an internal error of the engine, and may pass.
+        if (!/on the server\.$/.test(error.message)) return close(reasonOf(error));
         reconnecting(error);
-        await pause(backOff(tries));
-        if (isHere()) subscribe(tries + 1);
+        await sleep(retryDelay(attempts));
+        if (isCurrent()) subscribe(attempts + 1);
       },
     );
   }
 
   async function start() {
-    // `withAutomaticReconnect` begins only after the first connection.
-    for (let tries = 0; !stopped; tries += 1) {
+    // `withAutomaticReconnect` applies only after the first connection.
+    for (let attempts = 0; !stopped; attempts += 1) {
       try {
         await connection.start();
         return subscribe();
       } catch (error) {
-        // The client gives the status of a refused negotiation in the text only. These
-        // three want other fields, not another try.
-        if (/negotiation.*Status code '40[134]'/s.test(error.message)) return close(reason(error));
+        // The client reports the status of a rejected negotiation only in this text. For these
+        // three, the user must change the fields; a retry would fail again.
+        const rejected = /negotiation.*Status code '40[134]'/s.test(error.message);
+        if (rejected) return close(reasonOf(error));
         reconnecting(error);
-        await pause(backOff(tries));
+        await sleep(retryDelay(attempts));
       }
     }
   }
 
   for (const event of EVENTS) {
     connection.on(event, (argument) => {
-      // The first events may share a frame with the answer to the subscription. They
-      // are dispatched before a promise goes on, so each waits for its turn.
+      // The first events may arrive in one frame with the answer to the subscription, and are
+      // dispatched before its promise continues. So each event waits for the promise.
       subscribed.then(() => {
         if (stopped) return;
-        position = reached(argument);
-        tell.event(event, argument);
+        position = positionOf(argument);
+        listener.event(event, argument);
       });
     });
   }
   connection.onreconnected(() => subscribe());
-  connection.onclose((error) => close(error ? reason(error) : "the engine closed the connection"));
+  connection.onclose((error) => {
+    close(error ? reasonOf(error) : "the engine closed the connection");
+  });
   start();
 
   return { stop: () => close("") };
 }
 
-/** Nothing but the position: what is sent back is limited to 32 KiB, a snapshot is not. */
-function reached({ epoch, offset }) {
+/** Drops all other fields: the engine accepts at most 32 KiB, and a snapshot may be larger. */
+function positionOf({ epoch, offset }) {
   return { epoch, offset };
 }
 
-/** The engine's own words, where the client's text holds its whole answer (RFC 9457). */
-function reason({ message }) {
+/** The `detail` of the engine's answer (RFC 9457), if the error's text contains the answer. */
+function reasonOf({ message }) {
   try {
     return JSON.parse(message.match(/\{.*\}/s)[0]).detail;
   } catch {
@@ -111,11 +114,12 @@ function reason({ message }) {
   }
 }
 
-function pause(millis) {
-  return new Promise((go) => setTimeout(go, millis));
+function sleep(millis) {
+  return new Promise((resolve) => setTimeout(resolve, millis));
 }
 
-/** At random, or all pages would come back to a restarted engine in the same moment. */
-function backOff(tries) {
-  return Math.random() * Math.min(5_000, 250 * 2 ** tries);
+/** The delay before a retry in milliseconds. Random, so that not all pages reconnect to a
+ * restarted engine at once. */
+function retryDelay(attempts) {
+  return Math.random() * Math.min(5_000, 250 * 2 ** attempts);
 }

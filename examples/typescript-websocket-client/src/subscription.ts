@@ -2,17 +2,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { type HubConnection, HubConnectionState } from "@microsoft/signalr";
 
-/** What to subscribe to: a method of a hub, what it is given, and what then comes. */
+/** What to subscribe to: a method of a hub, its arguments, and the events that follow. */
 export interface Topic {
   readonly hub: string;
   readonly method: string;
-  readonly names: readonly string[];
+  readonly parameters: readonly string[];
   readonly events: readonly string[];
-  /** Whether what was missed can be asked for. */
-  readonly resumes: boolean;
+  /** Whether a subscription can resume after the last event seen. */
+  readonly canResume: boolean;
 }
 
-/** How far a subscription has been seen. Opaque: it is given back, never compared. */
+/** The last event seen. Opaque: send it back, never compare it. */
 interface Position {
   readonly epoch: string;
   readonly offset: string;
@@ -24,8 +24,8 @@ export interface Subscription extends Position {
   readonly snapshot?: { readonly status?: string };
 }
 
-/** Hears of each event, and of each subscription as an event of the name `Subscribed`. */
-export type Tell = (event: string, argument: unknown) => void;
+/** Called for each event, and for each subscription as an event called `Subscribed`. */
+export type Listener = (event: string, argument: unknown) => void;
 
 const DEPLOYMENT_EVENTS = [
   "DeploymentStarted",
@@ -41,9 +41,9 @@ export function deployment(executionId: string): Topic {
   return {
     hub: "/hubs/deployments",
     method: "SubscribeToDeployment",
-    names: [executionId],
+    parameters: [executionId],
     events: DEPLOYMENT_EVENTS,
-    resumes: true,
+    canResume: true,
   };
 }
 
@@ -51,9 +51,9 @@ export function allDeployments(): Topic {
   return {
     hub: "/hubs/deployments",
     method: "SubscribeToAllDeployments",
-    names: [],
+    parameters: [],
     events: DEPLOYMENT_EVENTS,
-    resumes: true,
+    canResume: true,
   };
 }
 
@@ -61,62 +61,66 @@ export function metrics(environment: string): Topic {
   return {
     hub: "/hubs/metrics",
     method: "SubscribeToMetrics",
-    names: [environment],
+    parameters: [environment],
     events: ["MetricsUpdated"],
-    resumes: false,
+    canResume: false,
   };
 }
 
-/** Nothing but the position: what is sent back is limited to 32 KiB, a snapshot is not. */
-function reached(seen: Position | null): Position | null {
+/** Drops all other fields: the engine accepts at most 32 KiB, and a snapshot may be larger. */
+function positionOf(seen: Position | null): Position | null {
   return seen && { epoch: seen.epoch, offset: seen.offset };
 }
 
-/** The wait before a try, in milliseconds. Random, or all watchers of an engine that
- * was restarted would come back in the same moment. */
-export function backOff(tries: number): number {
-  return Math.random() * Math.min(5_000, 250 * 2 ** tries);
+/** The delay before a retry in milliseconds. Random, so that not all watchers reconnect to a
+ * restarted engine at once. */
+export function retryDelay(attempts: number): number {
+  return Math.random() * Math.min(5_000, 250 * 2 ** attempts);
 }
 
 /**
- * Connects, subscribes, and subscribes again after every reconnect, from where it was.
- * It does not return; it throws what another try cannot change.
+ * Connects and subscribes. After every reconnect it resumes the subscription from the last
+ * event seen. Never resolves; rejects with an error that a retry would not fix.
  */
-export function follow(connection: HubConnection, topic: Topic, tell: Tell): Promise<never> {
+export function follow(
+  connection: HubConnection,
+  topic: Topic,
+  listener: Listener,
+): Promise<never> {
   return new Promise((_, fail) => {
     let position: Position | null = null;
     let subscribed = Promise.resolve();
 
-    const subscribe = (tries = 0): void => {
+    const subscribe = (attempts = 0): void => {
       const { connectionId } = connection;
-      const isHere = (): boolean =>
+      const isCurrent = (): boolean =>
         connection.state === HubConnectionState.Connected &&
         connection.connectionId === connectionId;
-      const given = topic.resumes ? [...topic.names, position] : topic.names;
-      subscribed = connection.invoke<Subscription | null>(topic.method, ...given).then(
+      const parameters = topic.canResume ? [...topic.parameters, position] : topic.parameters;
+      subscribed = connection.invoke<Subscription | null>(topic.method, ...parameters).then(
         (subscription) => {
-          if (topic.resumes) position = reached(subscription);
-          tell("Subscribed", subscription);
+          if (topic.canResume) position = positionOf(subscription);
+          listener("Subscribed", subscription);
         },
         async (error: unknown) => {
-          // Where the connection was lost, `onreconnected` subscribes once more.
-          if (!isHere()) return;
-          // An error without a reason is the engine's own, and may pass.
+          // If the connection was lost, `onreconnected` subscribes again.
+          if (!isCurrent()) return;
+          // An error without a reason is an internal error of the engine, and may pass.
           if (!/on the server\.$/.test(String(error))) return fail(error);
           console.error(`subscribing: ${String(error)}`);
-          await sleep(backOff(tries));
-          if (isHere()) subscribe(tries + 1);
+          await sleep(retryDelay(attempts));
+          if (isCurrent()) subscribe(attempts + 1);
         },
       );
     };
 
     for (const event of topic.events) {
       connection.on(event, (argument: Position) => {
-        // The first events may share a frame with the answer to the subscription. They
-        // are dispatched before a promise goes on, so each waits for its turn.
+        // The first events may arrive in one frame with the answer to the subscription, and
+        // are dispatched before its promise continues. So each event waits for the promise.
         void subscribed.then(() => {
-          if (topic.resumes) position = reached(argument);
-          tell(event, argument);
+          if (topic.canResume) position = positionOf(argument);
+          listener(event, argument);
         });
       });
     }
@@ -126,17 +130,17 @@ export function follow(connection: HubConnection, topic: Topic, tell: Tell): Pro
   });
 }
 
-/** `withAutomaticReconnect` begins only after the first connection; until then it is us. */
+/** Makes the first connection: `withAutomaticReconnect` applies only after it. */
 async function start(connection: HubConnection): Promise<void> {
-  for (let tries = 0; ; tries += 1) {
+  for (let attempts = 0; ; attempts += 1) {
     try {
       return await connection.start();
     } catch (error) {
-      // The client gives the status of a refused negotiation in the text only. Neither
-      // the token nor the address gets better by waiting.
+      // The client reports the status of a rejected negotiation only in this text. A retry
+      // does not help against a wrong token or address.
       if (/negotiation.*Status code '40[134]'/s.test(String(error))) throw error;
       console.error(`connecting: ${String(error)}`);
-      await sleep(backOff(tries));
+      await sleep(retryDelay(attempts));
     }
   }
 }

@@ -6,7 +6,7 @@ import { MessagePackHubProtocol } from "@microsoft/signalr-protocol-msgpack";
 
 import {
   allDeployments,
-  backOff,
+  retryDelay,
   deployment,
   follow,
   metrics,
@@ -17,7 +17,7 @@ import {
 const USAGE = `usage: node dist/watch.js <executionId> | --all | --metrics <environment>
          [--transport websockets|sse|longpolling] [--protocol json|messagepack] [--stateful]
 
-HOTSWAP_URL is the engine (default http://127.0.0.1:5000), HOTSWAP_TOKEN its token.
+HOTSWAP_URL is the engine's URL (default http://127.0.0.1:5000), HOTSWAP_TOKEN an API token.
 Exit codes: 0 succeeded, 1 error, 2 usage, 3 failed or rolled back, 130 interrupted.`;
 
 const TRANSPORTS = new Map([
@@ -35,7 +35,7 @@ interface Settings {
   readonly stateful: boolean;
 }
 
-function settings(): Settings {
+function parseSettings(): Settings {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -60,11 +60,13 @@ function settings(): Settings {
   }
   const binary = values.protocol === "messagepack";
   if (binary && transport === HttpTransportType.ServerSentEvents) {
-    throw new Error("server-sent events carry text only: take another transport, or json");
+    throw new Error("server-sent events carry only text: use another transport, or json");
   }
   const token = process.env["HOTSWAP_TOKEN"];
-  // What cannot stand in a header would come back in the text of an error.
-  if (!token || !/^[!-~]+$/.test(token)) throw new Error("HOTSWAP_TOKEN holds no token");
+  // A token with other characters is no valid header, and the error would print it.
+  if (!token || !/^[!-~]+$/.test(token)) {
+    throw new Error("HOTSWAP_TOKEN is unset or not a token: set it to an API token");
+  }
   const url = (process.env["HOTSWAP_URL"] ?? "http://127.0.0.1:5000").replace(/\/+$/, "");
   return { url, token, topic, transport, binary, stateful: values.stateful };
 }
@@ -73,34 +75,35 @@ function connect({ url, token, topic, transport, binary, stateful }: Settings) {
   const builder = new HubConnectionBuilder()
     .withUrl(url + topic.hub, {
       transport,
-      // Of a negotiation and of what is sent by HTTP, in milliseconds; a poll has its own.
+      // Time-out of negotiation and of messages sent over HTTP, in milliseconds. Polls have
+      // their own.
       timeout: 10_000,
-      // A header, and no `accessTokenFactory`: that would put the token into the URL of
-      // server-sent events, and so into the logs of proxies.
+      // Not `accessTokenFactory`: for server-sent events that puts the token into the URL,
+      // and so into the logs of proxies.
       headers: { Authorization: `Bearer ${token}` },
     })
     .withAutomaticReconnect({
       nextRetryDelayInMilliseconds: ({ previousRetryCount, retryReason }) => {
         console.error(`reconnecting: ${retryReason.message}`);
-        return backOff(previousRetryCount);
+        return retryDelay(previousRetryCount);
       },
     })
-    // The client's own logger writes to standard output, which is for events alone.
+    // The client's logger writes to standard output, which is only for events.
     .configureLogging(LogLevel.None);
   if (binary) builder.withHubProtocol(new MessagePackHubProtocol());
   if (stateful) builder.withStatefulReconnect();
   return builder.build();
 }
 
-/** The exit code, once it is known how the deployment ended. */
-function outcome(event: string, argument: unknown): number | undefined {
+/** The exit code if the event says how the deployment ended, else undefined. */
+function exitCodeOf(event: string, argument: unknown): number | undefined {
   switch (event) {
     case "DeploymentCompleted":
       return 0;
     case "DeploymentFailed":
       return 3;
     case "Subscribed":
-      // It may have ended before we came.
+      // If the deployment ended before the subscription, only the snapshot says so.
       switch ((argument as Subscription | null)?.snapshot?.status) {
         case "succeeded":
           return 0;
@@ -114,38 +117,40 @@ function outcome(event: string, argument: unknown): number | undefined {
 
 async function watch(settings: Settings): Promise<number> {
   const connection = connect(settings);
-  const one = settings.topic.method === "SubscribeToDeployment";
-  const ended = new Promise<number>((end, fail) => {
+  const isSingleDeployment = settings.topic.method === "SubscribeToDeployment";
+  const ended = new Promise<number>((resolve, reject) => {
     follow(connection, settings.topic, (event, argument) => {
       console.log(JSON.stringify({ event, argument }));
-      const code = one ? outcome(event, argument) : undefined;
-      if (code !== undefined) end(code);
-    }).catch(fail);
-    for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => end(one ? 130 : 0));
+      const code = isSingleDeployment ? exitCodeOf(event, argument) : undefined;
+      if (code !== undefined) resolve(code);
+    }).catch(reject);
+    for (const signal of ["SIGINT", "SIGTERM"]) {
+      process.once(signal, () => resolve(isSingleDeployment ? 130 : 0));
+    }
   });
   try {
     return await ended;
   } finally {
-    // A courtesy to the engine. One that does not answer shall not keep us.
+    // Closes cleanly, but does not wait long for an engine that does not answer.
     await Promise.race([connection.stop(), sleep(1_000)]);
   }
 }
 
 async function main(): Promise<number> {
-  let known: Settings;
+  let settings: Settings;
   try {
-    known = settings();
+    settings = parseSettings();
   } catch (error) {
     console.error(`${String(error)}\n\n${USAGE}`);
     return 2;
   }
   try {
-    return await watch(known);
+    return await watch(settings);
   } catch (error) {
     console.error(String(error));
     return 1;
   }
 }
 
-// Not `exitCode`: sockets that the client keeps open for reuse would keep the process.
+// Not `exitCode`: sockets that the client keeps open for reuse would keep the process alive.
 process.exit(await main());

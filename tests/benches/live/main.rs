@@ -1,33 +1,34 @@
-//! What it costs to tell many clients at once, beside npm `socket.io` and npm `ws` servers
-//! that do the same work.
+//! The cost of notifying many clients, beside servers on npm `socket.io` and npm `ws` that do
+//! the same work.
 //!
-//! `cargo bench --bench live` prints a table: memory for each idle connection, how soon an
-//! event is with 1,000 and with 10,000 subscribers, and 500 events a second to 200. Named
-//! sections and servers run alone: `cargo bench --bench live -- fanout ours ws`.
+//! `cargo bench --bench live` prints a table: memory of each idle connection, the delay of an
+//! event to 1,000 and to 10,000 subscribers, and 500 events a second to 200. Name sections and
+//! servers to run only those: `cargo bench --bench live -- fanout ours ws`.
 //!
-//! This process is the client. Each server is a process of its own ([`served`] is ours, the
-//! folder `peers` has the others) and gets the same clients, orders and events. Ours has
-//! each event on the disk before it tells anyone; the others have no journal. All three run
-//! on the machine that the clients run on: the figures compare servers, and grow with what
-//! the clients themselves take.
+//! This process is the client. Each server runs in its own process ([`hotswap_server`] is ours,
+//! the folder `peers` has the others) and gets the same clients, commands and events. Ours
+//! writes each event to the disk before it notifies anyone; the others have no journal. Clients
+//! and servers share one machine: the figures compare servers, but include the load of the
+//! clients.
 
-mod crowd;
-mod dialect;
+mod delivery;
+mod hotswap_server;
 mod report;
 mod sections;
-mod served;
-mod server;
+mod server_kind;
+mod server_process;
+mod subscribers;
 
 use anyhow::{Context, Result, ensure};
-use hotswap_tests::table::section;
+use hotswap_tests::bench::current_section;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::dialect::Dialect;
+use crate::server_kind::ServerKind;
 
-/// As this process is called to be our server; the deployment's id follows.
-const SERVE: &str = "--serve";
-/// 10,100 connections, and what a process has open anyway.
-const FILES: u64 = 10_500;
+/// Makes this program our server. The deployment's id follows.
+const SERVE_FLAG: &str = "--serve";
+/// 10,100 connections, and what a process has open otherwise.
+const OPEN_FILES: u64 = 10_500;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,40 +36,37 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     if let [serve, deployment] = arguments.as_slice()
-        && serve == SERVE
+        && serve == SERVE_FLAG
     {
-        return runtime.block_on(served::serve(deployment.parse()?));
+        return runtime.block_on(hotswap_server::serve(deployment.parse()?));
     }
-    // Cargo adds `--bench`.
+    // Skips `--bench`, which Cargo adds.
     let mut named: Vec<String> = arguments
         .into_iter()
         .filter(|argument| !argument.starts_with("--"))
         .collect();
-    named.extend(section());
+    named.extend(current_section());
     raise_open_files()?;
     runtime.block_on(run(&named))
 }
 
 async fn run(named: &[String]) -> Result<()> {
-    let servers = chosen(
-        named,
-        &Dialect::ALL.map(|dialect| (dialect.name(), dialect)),
-    );
+    let servers = select(named, &ServerKind::ALL.map(|kind| (kind.name(), kind)));
     let sections = ["idle", "fanout", "sustained"].map(|name| (name, name));
     let unknown = named.iter().find(|name| {
         let known = sections.iter().any(|(section, _)| section == name);
-        !known && !Dialect::ALL.iter().any(|dialect| dialect.name() == **name)
+        !known && !ServerKind::ALL.iter().any(|kind| kind.name() == **name)
     });
     ensure!(
         unknown.is_none(),
-        "no section and no server {}",
+        "no section and no server is called {}",
         unknown.map_or("", String::as_str)
     );
-    if servers.iter().any(|dialect| *dialect != Dialect::Ours) {
-        server::install_peers()?;
+    if servers.iter().any(|kind| *kind != ServerKind::HotSwap) {
+        server_process::install_peers()?;
     }
-    report::head();
-    for section in chosen(named, &sections) {
+    report::print_header();
+    for section in select(named, &sections) {
         match section {
             "idle" => sections::idle(&servers).await,
             "fanout" => sections::fanout(&servers).await,
@@ -79,8 +77,8 @@ async fn run(named: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Those that are named; all, where none is.
-fn chosen<T: Copy>(named: &[String], all: &[(&str, T)]) -> Vec<T> {
+/// The entries of `all` that are named; all entries if none is.
+fn select<T: Copy>(named: &[String], all: &[(&str, T)]) -> Vec<T> {
     let is_named = |(name, _): &&(&str, T)| named.iter().any(|named| named == name);
     let any = all.iter().any(|one| is_named(&one));
     all.iter()
@@ -89,13 +87,13 @@ fn chosen<T: Copy>(named: &[String], all: &[(&str, T)]) -> Vec<T> {
         .collect()
 }
 
-/// For this process, and for the servers, which inherit it.
+/// Raises the limit of open files for this process, and for the servers, which inherit it.
 fn raise_open_files() -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= FILES);
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= OPEN_FILES);
     ensure!(
         enough(maximum),
-        "a process may open {} files here; this needs {FILES}: raise `ulimit -Hn`",
+        "a process may open {} files, but this bench needs {OPEN_FILES}: raise `ulimit -Hn`",
         maximum.unwrap_or_default()
     );
     if !enough(current) {

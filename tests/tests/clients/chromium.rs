@@ -1,91 +1,101 @@
 //! The example page in a real browser.
 
 use anyhow::{Context, Result, ensure};
-use hotswap_tests::{Installation, Program, tools};
+use hotswap_tests::{ChildProcess, Installation, tools};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::node::script;
-use crate::told;
+use crate::nodejs::script;
+use crate::notifications;
 
 const PAGE: &str = "examples/javascript-websocket-client";
 
-/// What the page looked like in the end, for people.
-const PICTURE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/page.png");
+/// A screenshot of the page at the end of the test.
+const SCREENSHOT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/page.png");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_shows_a_rollout_live_though_the_engine_is_killed_in_the_middle() -> Result<()> {
-    let mut server = serve().await?;
-    let address = server.line().await?;
+async fn the_page_shows_a_rollout_live_while_the_engine_is_killed_and_restarted() -> Result<()> {
+    let mut server = build_and_serve_page().await?;
+    let address = server.read_line().await?;
     let origin = address.trim_end_matches('/');
-    let mut here = Installation::start("qa", 4, &["--cors-origin", origin]).await?;
+    let mut installation = Installation::start("qa", 4, &["--cors-origin", origin]).await?;
     let canary = json!({ "steps": [25, 50, 75, 100], "soak": "1s" });
-    let id = here.propose("1.0.0", "canary", canary).await?;
-    let mut page = open(&here, &address, &id)?;
+    let id = installation.propose("1.0.0", "canary", canary).await?;
+    let mut page = open_page(&installation, &address, &id)?;
 
-    let (focus, _) = page.told("focus").await?;
-    let order = ["url", "token", "id", "connect", "disconnect", "scroll"];
-    ensure!(focus == json!(order), "Tab leads to {focus}");
-    // Enter has been pressed on the button.
-    shows(&mut page, "connection", "live").await?;
-    here.approve(&id).await?;
-    shows(&mut page, "stage", "canary 50 %").await?;
-    here.kill_engine().await?;
-    shows(&mut page, "connection", "reconnecting").await?;
-    here.restart_engine().await?;
-    // Before anybody is back, as a rule.
-    here.pause(&id).await?;
-    shows(&mut page, "connection", "live").await?;
-    shows(&mut page, "status", "✔ succeeded").await?;
+    let (focus, _) = page.read_until_field("focus").await?;
+    let tab_order = ["url", "token", "id", "connect", "disconnect", "scroll"];
+    ensure!(
+        focus == json!(tab_order),
+        "Tab moves the focus through {focus}"
+    );
+    // The script presses Enter on the connect button.
+    wait_until_page_shows(&mut page, "connection", "live").await?;
+    installation.approve(&id).await?;
+    wait_until_page_shows(&mut page, "stage", "canary 50 %").await?;
+    installation.kill_engine().await?;
+    wait_until_page_shows(&mut page, "connection", "reconnecting").await?;
+    installation.restart_engine().await?;
+    // Usually before the page has reconnected, so that it misses these events.
+    installation.pause_and_resume(&id).await?;
+    wait_until_page_shows(&mut page, "connection", "live").await?;
+    wait_until_page_shows(&mut page, "status", "✔ succeeded").await?;
 
-    page.tell("enough").await?;
-    let (report, _) = page.told("report").await?;
-    ensure!(page.ended().await?.code == Some(0));
-    check(&report, &here, &id)
+    page.write_line("report").await?;
+    let (report, _) = page.read_until_field("report").await?;
+    ensure!(page.wait_for_exit().await?.code == Some(0));
+    check_report(&report, &installation, &id)
         .await
         .with_context(|| format!("{report:#}"))
 }
 
-/// Builds the page and serves it; the first line is its address.
-async fn serve() -> Result<Program> {
+/// Builds the page and serves it. The server prints its address on the first line.
+async fn build_and_serve_page() -> Result<ChildProcess> {
     let npm = |arguments: &[&str]| -> Result<Command> {
-        let mut command = tools::npm(&tools::root().join(PAGE))?;
+        let mut command = tools::npm(&tools::repository_root().join(PAGE))?;
         command.args(arguments).env("PORT", "0");
         Ok(command)
     };
-    let built = Program::start(npm(&["run", "build"])?)?.ended().await?;
-    ensure!(built.code == Some(0), "{built:?}");
-    Program::start(npm(&["start", "--silent"])?)
+    let build = ChildProcess::start(npm(&["run", "build"])?)?
+        .wait_for_exit()
+        .await?;
+    ensure!(build.code == Some(0), "{build:?}");
+    ChildProcess::start(npm(&["start", "--silent"])?)
 }
 
-fn open(here: &Installation, address: &str, id: &str) -> Result<Program> {
-    let mut command = script(here, "page.mjs")?;
-    command.args([address, id, PICTURE]);
+fn open_page(installation: &Installation, address: &str, id: &str) -> Result<ChildProcess> {
+    let mut command = script(installation, "page.mjs")?;
+    command.args([address, id, SCREENSHOT]);
     command.env("CHROMIUM", tools::chromium()?);
-    // Its profile goes with the rest.
-    command.env("TMPDIR", here.folder());
-    Program::start(command)
+    // The browser's profile is removed with the installation.
+    command.env("TMPDIR", installation.folder());
+    ChildProcess::start(command)
 }
 
-/// Waits until the page shows this.
-async fn shows(page: &mut Program, what: &str, text: &str) -> Result<()> {
+/// Waits until the page shows `text` in the field `what`.
+async fn wait_until_page_shows(page: &mut ChildProcess, what: &str, text: &str) -> Result<()> {
     loop {
-        let (shown, _) = page.told("shows").await?;
+        let (shown, _) = page.read_until_field("shows").await?;
         if shown[what] == text {
             return Ok(());
         }
     }
 }
 
-async fn check(report: &Value, here: &Installation, id: &str) -> Result<()> {
-    let all = told::all(here, id).await?;
+async fn check_report(report: &Value, installation: &Installation, id: &str) -> Result<()> {
+    let expected = notifications::expected_notifications(installation, id).await?;
     let events = report["events"].as_array().context("no events")?;
     let subscribed = events.first().context("no events")?;
-    let rest = told::after(&all, &subscribed["argument"]["offset"])?;
-    told::ensure_whole(&told::events(events)?, rest)?;
-    let again = events.iter().filter(|one| one["event"] == "Subscribed");
-    let again: Vec<_> = again.map(|one| one["text"].as_str()).collect();
-    ensure!(again.len() > 1 && again[1..].iter().all(|text| text.is_some_and(resumed)));
+    let missed = notifications::after_offset(&expected, &subscribed["argument"]["offset"])?;
+    notifications::ensure_complete(&notifications::parse_events(events)?, missed)?;
+    let subscriptions = events.iter().filter(|one| one["event"] == "Subscribed");
+    let subscriptions: Vec<_> = subscriptions.map(|one| one["text"].as_str()).collect();
+    ensure!(
+        subscriptions.len() > 1
+            && subscriptions[1..]
+                .iter()
+                .all(|text| text.is_some_and(is_resumed))
+    );
     ensure!(report["title"] == "hello 1.0.0 → qa");
     ensure!(report["progress"] == "100");
     ensure!(report["nodes"] == json!(["active", "active", "active", "active"]));
@@ -93,6 +103,6 @@ async fn check(report: &Value, here: &Installation, id: &str) -> Result<()> {
     Ok(())
 }
 
-fn resumed(text: &str) -> bool {
+fn is_resumed(text: &str) -> bool {
     text.starts_with("resumed")
 }

@@ -1,19 +1,19 @@
-//! The examples, run as their READMEs say. `examples/csharp-websocket-client` has no runtime
-//! here: what it names is compared with the guide.
+//! The examples, run as their READMEs say. `examples/csharp-websocket-client` cannot run without
+//! .NET: instead, the names in its source are compared with the guide.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
-use hotswap_tests::{Ended, Installation, Load, Program, tools};
+use hotswap_tests::{ChildProcess, Installation, LoadGenerator, ProcessExit, tools};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::told;
+use crate::notifications;
 
 const TYPESCRIPT: &str = "examples/typescript-websocket-client";
 const PYTHON: &str = "examples/python-websocket-client";
 
-/// What an example is told over each transport and in each protocol.
-const WATCHES: [&[&str]; 4] = [
+/// Flags of the TypeScript example: each transport and each protocol.
+const FLAGS: [&[&str]; 4] = [
     &["--protocol", "messagepack"],
     &["--stateful"],
     &["--transport", "sse"],
@@ -21,77 +21,89 @@ const WATCHES: [&[&str]; 4] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_examples_miss_nothing_though_the_engine_is_killed_in_the_middle() -> Result<()> {
-    build().await?;
-    let mut here = Installation::start("qa", 2, &[]).await?;
+async fn the_examples_miss_no_event_while_the_engine_is_killed_and_restarted() -> Result<()> {
+    build_typescript_client().await?;
+    let mut installation = Installation::start("qa", 2, &[]).await?;
     let canary = json!({ "steps": [50, 100], "soak": "2s" });
-    let id = here.propose("1.0.0", "canary", canary).await?;
-    let mut watching = vec![Watching::start(
+    let id = installation.propose("1.0.0", "canary", canary).await?;
+    let mut clients = vec![ExampleClient::start(
         "python",
-        python(&here, &["watch.py", &id])?,
+        python(&installation, &["watch.py", &id])?,
     )];
-    for flags in WATCHES {
+    for flags in FLAGS {
         let arguments = [&["dist/watch.js", &id], flags].concat();
-        let command = typescript(&here, &arguments)?;
-        watching.push(Watching::start(&flags.join(" "), command));
+        let command = typescript(&installation, &arguments)?;
+        clients.push(ExampleClient::start(&flags.join(" "), command));
     }
-    let mut watching = watching.into_iter().collect::<Result<Vec<_>>>()?;
-    let mut all = Program::start(typescript(&here, &["dist/watch.js", "--all"])?)?;
-    all.told("argument").await?;
-    for one in &mut watching {
-        one.until("Subscribed").await?;
+    let mut clients = clients.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut all_deployments =
+        ChildProcess::start(typescript(&installation, &["dist/watch.js", "--all"])?)?;
+    all_deployments.read_until_field("argument").await?;
+    for client in &mut clients {
+        client.read_until("Subscribed").await?;
     }
 
-    here.approve(&id).await?;
-    for one in &mut watching {
-        one.until("DeploymentProgress").await?;
+    installation.approve(&id).await?;
+    for client in &mut clients {
+        client.read_until("DeploymentProgress").await?;
     }
-    here.kill_engine().await?;
-    here.restart_engine().await?;
-    // Before anybody is back, as a rule.
-    here.pause(&id).await?;
-    let ended = try_join_all(watching.into_iter().map(Watching::ended)).await?;
-    let expected = told::all(&here, &id).await?;
-    for (name, code, told) in ended {
+    installation.kill_engine().await?;
+    installation.restart_engine().await?;
+    // Usually before any client has reconnected, so that it misses these events.
+    installation.pause_and_resume(&id).await?;
+    let exits = try_join_all(clients.into_iter().map(ExampleClient::wait_for_exit)).await?;
+    let expected = notifications::expected_notifications(&installation, &id).await?;
+    for (name, code, notifications) in exits {
         let check = || {
-            ensure!(code == Some(0), "it ends with {code:?}");
-            let rest = told::after(&expected, &told[0]["argument"]["offset"])?;
-            told::ensure_whole(&told::events(&told)?, rest)
+            ensure!(code == Some(0), "exited with {code:?}");
+            let missed =
+                notifications::after_offset(&expected, &notifications[0]["argument"]["offset"])?;
+            notifications::ensure_complete(&notifications::parse_events(&notifications)?, missed)
         };
-        check().with_context(|| format!("{name}: {told:#?}"))?;
+        check().with_context(|| format!("{name}: {notifications:#?}"))?;
     }
-    let last = |object: &Value| object["event"] == "DeploymentCompleted";
-    while !last(&all.object().await?) {}
+    let is_last = |object: &Value| object["event"] == "DeploymentCompleted";
+    while !is_last(&all_deployments.read_json().await?) {}
 
-    ends_badly(&here).await?;
-    metrics(&here).await?;
-    walk(&here).await
+    check_exit_code_of_a_rejected_deployment(&installation).await?;
+    check_metrics(&installation).await?;
+    check_api_usage(&installation).await
 }
 
-/// A deployment that is turned down has failed, and the exit code says so.
-async fn ends_badly(here: &Installation) -> Result<()> {
-    let id = here.propose("2.0.0", "direct", json!({})).await?;
-    let watching = [
-        Watching::start("python", python(here, &["watch.py", &id])?)?,
-        Watching::start("typescript", typescript(here, &["dist/watch.js", &id])?)?,
+/// A deployment that was not approved has failed: exit code 3.
+async fn check_exit_code_of_a_rejected_deployment(installation: &Installation) -> Result<()> {
+    let id = installation.propose("2.0.0", "direct", json!({})).await?;
+    let clients = [
+        ExampleClient::start("python", python(installation, &["watch.py", &id])?)?,
+        ExampleClient::start(
+            "typescript",
+            typescript(installation, &["dist/watch.js", &id])?,
+        )?,
     ];
     let path = format!("/api/v1/deployments/{id}/approval");
-    here.post(&path, json!({ "approved": false })).await?;
-    for (name, code, told) in try_join_all(watching.map(Watching::ended)).await? {
-        ensure!(code == Some(3), "{name} ends with {code:?}: {told:?}");
+    installation
+        .post(&path, json!({ "approved": false }))
+        .await?;
+    for (name, code, notifications) in
+        try_join_all(clients.map(ExampleClient::wait_for_exit)).await?
+    {
+        ensure!(
+            code == Some(3),
+            "{name} exited with {code:?}: {notifications:?}"
+        );
     }
     Ok(())
 }
 
-async fn metrics(here: &Installation) -> Result<()> {
-    let arguments = ["dist/watch.js", "--metrics", here.environment];
-    let mut watching = Program::start(typescript(here, &arguments)?)?;
-    let subscribed = watching.object().await?;
+async fn check_metrics(installation: &Installation) -> Result<()> {
+    let arguments = ["dist/watch.js", "--metrics", installation.environment];
+    let mut client = ChildProcess::start(typescript(installation, &arguments)?)?;
+    let subscribed = client.read_json().await?;
     ensure!(subscribed == json!({ "event": "Subscribed", "argument": null }));
-    let load = Load::start(here.data_urls().await?, 2);
-    let measured = watching.object().await?;
-    let score = load.stop().await;
-    ensure!(score.failed() == 0, "{score:?}");
+    let load = LoadGenerator::start(installation.data_urls().await?, 2);
+    let measured = client.read_json().await?;
+    let report = load.stop().await;
+    ensure!(report.failed_requests() == 0, "{report:?}");
     ensure!(measured["event"] == "MetricsUpdated", "{measured}");
     let measured = &measured["argument"];
     let versions = measured["versions"].as_array().context("no versions")?;
@@ -99,104 +111,123 @@ async fn metrics(here: &Installation) -> Result<()> {
         .iter()
         .filter(|it| it["requestsPerSecond"].as_f64() > Some(0.0));
     let answering: Vec<_> = answering.collect();
-    ensure!(answering.len() == 1, "one version answered: {measured}");
-    let of = |name: &str| answering[0][name].as_f64().unwrap_or(0.0);
     ensure!(
-        of("cpu") > 0.0 && of("cpu") < measured["cpu"].as_f64().unwrap_or(0.0),
-        "a module computes, and what it runs in takes more: {measured}"
+        answering.len() == 1,
+        "not exactly one version answered: {measured}"
     );
-    ensure!(of("nodes") == 2.0 && of("errorRate") == 0.0, "{measured}");
-    let latencies = ["latencyP50Ms", "latencyP95Ms", "latencyP99Ms"].map(of);
+    let metric = |name: &str| answering[0][name].as_f64().unwrap_or(0.0);
+    ensure!(
+        metric("cpu") > 0.0 && metric("cpu") < measured["cpu"].as_f64().unwrap_or(0.0),
+        "the version's CPU is not between 0 and the node's: {measured}"
+    );
+    ensure!(
+        metric("nodes") == 2.0 && metric("errorRate") == 0.0,
+        "{measured}"
+    );
+    let latencies = ["latencyP50Ms", "latencyP95Ms", "latencyP99Ms"].map(metric);
     ensure!(latencies[0] > 0.0 && latencies.is_sorted(), "{measured}");
-    ensure!(of("memoryBytes") > 0.0, "{measured}");
+    ensure!(metric("memoryBytes") > 0.0, "{measured}");
     Ok(())
 }
 
-/// The walk through the REST API, with a module of its own.
-async fn walk(here: &Installation) -> Result<()> {
-    let file = here.folder().join("module.wasm");
+/// Runs the example of the REST API with a module of its own.
+async fn check_api_usage(installation: &Installation) -> Result<()> {
+    let file = installation.folder().join("module.wasm");
     std::fs::write(&file, hotswap_guests::HELLO_V1)?;
-    let mut command = python(here, &["../api-usage/api_usage.py", "0.1.0"])?;
-    command.args([here.environment, "--module", "walk", "--module-file"]);
-    let ended = Program::start({
+    let mut command = python(installation, &["../api-usage/api_usage.py", "0.1.0"])?;
+    command.args([
+        installation.environment,
+        "--module",
+        "walk",
+        "--module-file",
+    ]);
+    let exit = ChildProcess::start({
         command.arg(&file);
         command
     })?
-    .ended()
+    .wait_for_exit()
     .await?;
-    let last = ended.output.last().map(String::as_str);
+    let last = exit.stdout.last().map(String::as_str);
     ensure!(
-        ended.code == Some(0) && last == Some("succeeded"),
-        "{ended:?}"
+        exit.code == Some(0) && last == Some("succeeded"),
+        "{exit:?}"
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn the_examples_name_what_the_hubs_have() -> Result<()> {
-    let mut command = tools::python(&tools::root().join(PYTHON))?;
+async fn the_examples_and_the_guide_name_the_same_methods_and_events() -> Result<()> {
+    let mut command = tools::python(&tools::repository_root().join(PYTHON))?;
     command.arg("../check_names.py");
-    let Ended { code, errors, .. } = Program::start(command)?.ended().await?;
-    ensure!(code == Some(0), "{errors}");
+    let ProcessExit { code, stderr, .. } = ChildProcess::start(command)?.wait_for_exit().await?;
+    ensure!(code == Some(0), "{stderr}");
     Ok(())
 }
 
-/// The compiler is as strict as it can be: what it passes fits the client's types.
-async fn build() -> Result<()> {
-    let mut command = tools::npm(&tools::root().join(TYPESCRIPT))?;
+/// The compiler runs in its strictest mode: the example must match the client's types.
+async fn build_typescript_client() -> Result<()> {
+    let mut command = tools::npm(&tools::repository_root().join(TYPESCRIPT))?;
     command.args(["run", "build"]);
-    let built = Program::start(command)?.ended().await?;
-    ensure!(built.code == Some(0), "{built:?}");
+    let exit = ChildProcess::start(command)?.wait_for_exit().await?;
+    ensure!(exit.code == Some(0), "{exit:?}");
     Ok(())
 }
 
-fn typescript(here: &Installation, arguments: &[&str]) -> Result<Command> {
-    let command = tools::node(&tools::root().join(TYPESCRIPT))?;
-    Ok(example(command, here, arguments))
+fn typescript(installation: &Installation, arguments: &[&str]) -> Result<Command> {
+    let command = tools::nodejs(&tools::repository_root().join(TYPESCRIPT))?;
+    Ok(with_connection(command, installation, arguments))
 }
 
-fn python(here: &Installation, arguments: &[&str]) -> Result<Command> {
-    let command = tools::python(&tools::root().join(PYTHON))?;
-    Ok(example(command, here, arguments))
+fn python(installation: &Installation, arguments: &[&str]) -> Result<Command> {
+    let command = tools::python(&tools::repository_root().join(PYTHON))?;
+    Ok(with_connection(command, installation, arguments))
 }
 
-fn example(mut command: Command, here: &Installation, arguments: &[&str]) -> Command {
+fn with_connection(
+    mut command: Command,
+    installation: &Installation,
+    arguments: &[&str],
+) -> Command {
     command.args(arguments);
-    command.env("HOTSWAP_URL", &here.url);
-    command.env("HOTSWAP_TOKEN", &here.token);
+    command.env("HOTSWAP_URL", &installation.url);
+    command.env("HOTSWAP_TOKEN", &installation.token);
     command
 }
 
-/// An example that watches a deployment, and what it has told so far.
-struct Watching {
+/// An example that watches a deployment, and the notifications that it has printed.
+struct ExampleClient {
     name: String,
-    program: Program,
-    told: Vec<Value>,
+    process: ChildProcess,
+    notifications: Vec<Value>,
 }
 
-impl Watching {
+impl ExampleClient {
     fn start(name: &str, command: Command) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
-            program: Program::start(command)?,
-            told: Vec::new(),
+            process: ChildProcess::start(command)?,
+            notifications: Vec::new(),
         })
     }
 
-    async fn until(&mut self, event: &str) -> Result<()> {
-        while self.told.last().is_none_or(|last| last["event"] != event) {
-            let object = self.program.object().await;
-            self.told
+    async fn read_until(&mut self, event: &str) -> Result<()> {
+        while self
+            .notifications
+            .last()
+            .is_none_or(|last| last["event"] != event)
+        {
+            let object = self.process.read_json().await;
+            self.notifications
                 .push(object.with_context(|| format!("{}: no {event}", self.name))?);
         }
         Ok(())
     }
 
-    async fn ended(mut self) -> Result<(String, Option<i32>, Vec<Value>)> {
-        let ended = self.program.ended().await?;
-        for line in ended.output {
-            self.told.push(serde_json::from_str(&line)?);
+    async fn wait_for_exit(mut self) -> Result<(String, Option<i32>, Vec<Value>)> {
+        let exit = self.process.wait_for_exit().await?;
+        for line in exit.stdout {
+            self.notifications.push(serde_json::from_str(&line)?);
         }
-        Ok((self.name, ended.code, self.told))
+        Ok((self.name, exit.code, self.notifications))
     }
 }

@@ -1,10 +1,10 @@
-//! The real official clients against the real program.
+//! The official SignalR clients and the example clients against the real program.
 
 mod chromium;
 mod examples;
-mod node;
-mod proxy;
+mod flaky_proxy;
+mod nodejs;
+mod notifications;
 mod python;
-mod stateful;
-mod tokens;
-mod told;
+mod stateful_reconnect;
+mod token_expiry;

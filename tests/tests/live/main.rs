@@ -1,43 +1,45 @@
-//! Whatever happens to readers and servers, each reader gets what it should, once and in
-//! order.
+//! Every reader gets what it should, once and in order, whatever happens to readers and
+//! servers.
 //!
-//! A [`Story`] says what is written into the journals, when connections are cut or stall,
-//! and when the server is ended and started again on the same folder. Eight readers live
-//! through it, two for each way to watch. At the end the [`Account`] of each is held
-//! against the journals.
+//! A [`Scenario`] says which events are written into the journals, when connections are cut or
+//! stall, and when the server is restarted on the same folder. Eight readers live through it,
+//! two for each [`WatchMethod`](reader::WatchMethod). At the end,
+//! [`Expectations`](expectations::Expectations) compares what each received with the journals.
 //!
-//! `LIVE_CASES` and `LIVE_SEED` choose how many stories, and which.
+//! `LIVE_CASES` sets how many scenarios run, `LIVE_SEED` which.
 
-mod account;
-mod author;
-mod bare;
-mod brittle;
-mod hub;
-mod model;
-mod played;
+mod event_reader;
+mod expectations;
+mod expected_messages;
+mod hub_reader;
+mod journal_author;
 mod reader;
-mod served;
-mod story;
+mod scenario;
+mod scenario_runner;
+mod test_server;
+mod truncating_stream;
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use crate::story::Story;
+use crate::scenario::Scenario;
 
-/// Stories, unless asked otherwise.
-const CASES: u32 = 24;
-/// What they are made up from, unless asked otherwise.
-const SEED: u64 = 1;
+/// How many scenarios run, unless `LIVE_CASES` is set.
+const DEFAULT_CASES: u32 = 24;
+/// The seed that they are generated from, unless `LIVE_SEED` is set.
+const DEFAULT_SEED: u64 = 1;
 
 #[test]
 fn every_reader_gets_what_it_should_once_and_in_order() {
-    let (cases, seed) = (asked("LIVE_CASES", CASES), asked("LIVE_SEED", SEED));
+    let cases = variable_or("LIVE_CASES", DEFAULT_CASES);
+    let seed = variable_or("LIVE_SEED", DEFAULT_SEED);
     let config = Config {
         cases,
         failure_persistence: None,
-        // Each is a story that is played; and one that fails does so in its own time.
+        // Each attempt to shrink runs a whole scenario, and a failing one may run to its
+        // time-out.
         max_shrink_iters: 200,
         max_shrink_time: 120_000,
         ..Config::default()
@@ -46,18 +48,18 @@ fn every_reader_gets_what_it_should_once_and_in_order() {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(config, random);
-    let played = runner.run(&Story::any(), |story| {
-        played::play(&story).map_err(|error| TestCaseError::fail(format!("{error:#}")))
+    let result = runner.run(&Scenario::any(), |scenario| {
+        scenario_runner::run(&scenario).map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
-    if let Err(failed) = played {
-        panic!("of seed {seed}: {failed}");
+    if let Err(failure) = result {
+        panic!("with LIVE_SEED={seed}: {failure}");
     }
 }
 
-fn asked<T: FromStr<Err: Display>>(name: &str, otherwise: T) -> T {
-    let Ok(asked) = std::env::var(name) else {
-        return otherwise;
+fn variable_or<T: FromStr<Err: Display>>(name: &str, default: T) -> T {
+    let Ok(text) = std::env::var(name) else {
+        return default;
     };
-    let read = asked.parse();
-    read.unwrap_or_else(|error| panic!("{name} is {asked:?}: {error}"))
+    let value = text.parse();
+    value.unwrap_or_else(|error| panic!("{name} is {text:?}: {error}"))
 }

@@ -7,125 +7,128 @@ use hotswap_core::DeploymentId;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
-use crate::brittle::Brittle;
+use crate::truncating_stream::TruncatingStream;
 
-/// In which way something is watched.
+/// How a reader watches deployments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// A subscription of a hub.
-    Hub,
-    /// A stream of a hub.
-    Stream,
-    /// An event stream.
-    Sse,
-    /// A plain WebSocket.
-    Socket,
+pub enum WatchMethod {
+    /// A subscription on a hub.
+    HubSubscription,
+    /// A stream on a hub.
+    HubStream,
+    /// Journal events as server-sent events.
+    EventStream,
+    /// Journal events over a plain WebSocket.
+    WebSocket,
 }
 
-/// Somebody who watches, comes back whenever the connection is lost, and goes on where it
-/// was.
+/// A client that reconnects whenever its connection is lost, and resumes from its position.
 pub struct Reader {
-    pub way: Way,
-    /// What is watched; none for all.
+    pub method: WatchMethod,
+    /// The watched deployment. `None` watches all.
     pub watched: Option<DeploymentId>,
     pub addr: watch::Receiver<SocketAddr>,
-    pub reins: Arc<Reins>,
-    /// After how many bytes its connections break.
-    pub cuts: VecDeque<usize>,
-    /// The place of the last event of all, once there will be no more.
-    pub last: watch::Receiver<Option<u64>>,
-    /// Of the store.
+    pub control: Arc<ReaderControl>,
+    /// After how many bytes each of its first connections breaks.
+    pub cut_after: VecDeque<usize>,
+    /// Position of the last event of all deployments, once nothing more will be written.
+    pub last_position: watch::Receiver<Option<u64>>,
+    /// Epoch of the store.
     pub epoch: String,
-    /// Where it is: an offset, or an id.
-    pub place: String,
-    pub heard: Vec<Heard>,
-    /// Times that it had to come back.
-    pub lost: usize,
+    /// What it has read up to: an offset for hubs, an event id for journal events.
+    pub position: String,
+    pub received: Vec<Received>,
+    /// How often it lost its connection.
+    pub reconnects: usize,
 }
 
-/// What is done to a reader.
+/// Disturbs a reader, and observes its progress.
 #[derive(Default)]
-pub struct Reins {
+pub struct ReaderControl {
+    /// Cuts the connection.
     pub cut: Notify,
+    /// Whether the reader must not read.
     pub stalled: watch::Sender<bool>,
-    /// What it has heard.
-    pub heard: watch::Sender<usize>,
+    /// The number of events or messages that it has received.
+    pub received_count: watch::Sender<usize>,
 }
 
-/// What a reader hears.
+/// What a reader received.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
-    /// It has subscribed, after this offset, and was answered so.
-    Begun { after: String, answer: Value },
-    /// A message of a hub.
-    Told { target: String, argument: Value },
-    /// An event of the journal.
+pub enum Received {
+    /// The answer to a subscription from the offset `after`.
+    Subscribed { after: String, answer: Value },
+    /// A notification from a hub.
+    Message { target: String, argument: Value },
+    /// A journal event.
     Event(Value),
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Nothing will follow.
-    Over,
-    /// It was lost.
+pub enum ConnectionEnd {
+    /// Everything was read.
+    Complete,
+    /// The connection was lost.
     Lost,
-    /// There was none.
+    /// The server did not accept a connection.
     Refused,
 }
 
 impl Reader {
-    /// Reads all that there will ever be, whatever becomes of the connections.
+    /// Reads until everything was read, over as many connections as it takes.
     pub async fn run(mut self) -> Result<Self> {
         loop {
             let addr = *self.addr.borrow_and_update();
-            let reins = Arc::clone(&self.reins);
+            let control = Arc::clone(&self.control);
             let end = tokio::select! {
-                end = self.connection(addr) => end?,
-                () = reins.cut.notified() => End::Lost,
+                end = self.read_connection(addr) => end?,
+                () = control.cut.notified() => ConnectionEnd::Lost,
             };
             match end {
-                End::Over => return Ok(self),
-                End::Lost => self.lost += 1,
-                // There will be another server.
-                End::Refused => self.addr.changed().await?,
+                ConnectionEnd::Complete => return Ok(self),
+                ConnectionEnd::Lost => self.reconnects += 1,
+                // The server is being restarted, at another address.
+                ConnectionEnd::Refused => self.addr.changed().await?,
             }
         }
     }
 
-    async fn connection(&mut self, addr: SocketAddr) -> Result<End> {
-        let left = self.cuts.pop_front();
-        let Ok(stream) = Brittle::connect(addr, left).await else {
-            return Ok(End::Refused);
+    async fn read_connection(&mut self, addr: SocketAddr) -> Result<ConnectionEnd> {
+        let cut_after = self.cut_after.pop_front();
+        let Ok(stream) = TruncatingStream::connect(addr, cut_after).await else {
+            return Ok(ConnectionEnd::Refused);
         };
-        match self.way {
-            Way::Hub | Way::Stream => self.hub(stream).await,
-            Way::Sse => self.sse(stream).await,
-            Way::Socket => self.socket(stream).await,
+        match self.method {
+            WatchMethod::HubSubscription | WatchMethod::HubStream => self.read_hub(stream).await,
+            WatchMethod::EventStream => self.read_event_stream(stream).await,
+            WatchMethod::WebSocket => self.read_websocket(stream).await,
         }
     }
 
-    /// Not before it may go on.
-    pub async fn awake(&self) {
-        let mut stalled = self.reins.stalled.subscribe();
-        // Fails where nobody holds the reins any more.
+    /// Returns at once unless the reader is stalled.
+    pub async fn wait_while_stalled(&self) {
+        let mut stalled = self.control.stalled.subscribe();
+        // Fails if the sender was dropped; then nothing stalls the reader.
         let _ = stalled.wait_for(|stalled| !stalled).await;
     }
 
-    pub fn hear(&mut self, heard: Heard) {
-        self.heard.push(heard);
-        self.reins.heard.send_replace(self.heard.len());
+    pub fn record_received(&mut self, received: Received) {
+        self.received.push(received);
+        self.control
+            .received_count
+            .send_replace(self.received.len());
     }
 
-    /// Whether it has read all, of all deployments.
-    pub fn has_all(&self, place: impl Fn(u64) -> String) -> bool {
-        self.last
+    /// Whether its position is the last one, as `format_position` formats it.
+    pub fn has_reached_end(&self, format_position: impl Fn(u64) -> String) -> bool {
+        self.last_position
             .borrow()
-            .is_some_and(|last| place(last) == self.place)
+            .is_some_and(|last| format_position(last) == self.position)
     }
 
-    /// Where it goes on, as hubs want it.
-    pub fn resume(&self) -> Value {
-        json!({"epoch": self.epoch, "offset": self.place})
+    /// The position in the form that hubs expect.
+    pub fn resume_position(&self) -> Value {
+        json!({"epoch": self.epoch, "offset": self.position})
     }
 }

@@ -75,10 +75,10 @@ fn install_npm_packages(workspace: &Workspace, folder: &Path) -> Result<()> {
 
 fn install_python_packages(workspace: &Workspace, requirements: &Path) -> Result<()> {
     const ADVICE: &str = "install Python 3.11 or newer, with venv and pip";
-    let venv = Venv::of(requirements)?;
+    let venv = Venv::for_requirements(requirements)?;
     // The Python that created the environment may have been removed.
     let run_python = || workspace.command(venv.python()).args(["-c", ""]).status();
-    if venv.mark().is_file() && run_python().is_ok_and(|status| status.success()) {
+    if venv.completion_marker().is_file() && run_python().is_ok_and(|status| status.success()) {
         return Ok(());
     }
     let python = shell::find_program("python3");
@@ -95,7 +95,7 @@ fn install_python_packages(workspace: &Workspace, requirements: &Path) -> Result
     let mut install = workspace.command(venv.python());
     install.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
     shell::run(install.arg("--requirement").arg(requirements))?;
-    Ok(fs::write(venv.mark(), "")?)
+    Ok(fs::write(venv.completion_marker(), "")?)
 }
 
 fn install_browser() -> Result<()> {

@@ -1,10 +1,10 @@
-// What both servers share: the event that they send, and the orders that they take.
+// Shared by both servers: the event that they send, and the commands that they follow.
 
 import { createInterface } from "node:readline";
 
 const statuses = ["pending", "paused"];
 
-/** The argument of one DeploymentStatusChanged, as HotSwap's own server sends it. */
+/** The argument of a DeploymentStatusChanged, as HotSwap sends it. */
 function event(executionId, number) {
   return {
     executionId,
@@ -18,8 +18,8 @@ function event(executionId, number) {
 }
 
 /**
- * Tells the bench the port, then does as it says until it goes away: `publish`, or
- * `rate <events a second> <seconds>`. `send` gives one event to all who subscribed.
+ * Prints the port, then follows the commands on standard input until that ends: `publish`, or
+ * `rate <events a second> <seconds>`. `send` sends an event to all subscribers.
  */
 export function serve(server, send) {
   const executionId = process.argv[2];
@@ -29,23 +29,23 @@ export function serve(server, send) {
   server.listen(0, "127.0.0.1", 4096, () => console.log(server.address().port));
   createInterface({ input: process.stdin })
     .on("line", (line) => {
-      const [order, ...numbers] = line.split(" ");
-      if (order === "publish") publish();
-      else if (order === "rate") sustain(...numbers.map(Number), publish);
+      const [command, ...numbers] = line.split(" ");
+      if (command === "publish") publish();
+      else if (command === "rate") sustain(...numbers.map(Number), publish);
     })
     .on("close", () => process.exit());
 }
 
-/** By the clock, so that a timer that comes late makes up for it. */
+/** Publishes by the clock, so that a late timer catches up. */
 function sustain(rate, seconds, publish) {
-  const begun = performance.now();
-  let done = 0;
+  const start = performance.now();
+  let published = 0;
   const timer = setInterval(() => {
-    const due = Math.floor(((performance.now() - begun) * rate) / 1000) + 1;
-    for (; done < Math.min(due, rate * seconds); done++) publish();
-    if (done === rate * seconds) {
+    const due = Math.floor(((performance.now() - start) * rate) / 1000) + 1;
+    for (; published < Math.min(due, rate * seconds); published++) publish();
+    if (published === rate * seconds) {
       clearInterval(timer);
-      console.log(`done ${done}`);
+      console.log(`done ${published}`);
     }
   }, 1);
 }

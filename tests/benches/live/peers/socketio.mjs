@@ -1,4 +1,4 @@
-// The bench's server on npm `socket.io`: one room a deployment.
+// The bench's server on npm `socket.io`: one room for each deployment.
 
 import { createServer } from "node:http";
 import { Server } from "socket.io";
@@ -14,7 +14,7 @@ const io = new Server(server, {
   serveClient: false,
 });
 
-// As its documentation says to save memory: nothing here needs the first request again.
+// Recommended by its documentation to save memory. Nothing here needs the first request.
 io.engine.on("connection", (socket) => {
   socket.request = null;
 });

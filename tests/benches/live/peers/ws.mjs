@@ -1,4 +1,4 @@
-// The bench's server on npm `ws`: one socket a client, one set a deployment.
+// The bench's server on npm `ws`: one socket for each client, one set for each deployment.
 
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
@@ -23,12 +23,12 @@ server.on("upgrade", (request, socket, head) => {
 function accept(socket) {
   socket.alive = true;
   socket.on("error", () => {});
-  socket.on("pong", alive);
+  socket.on("pong", markAlive);
   socket.on("message", subscribe);
   socket.on("close", unsubscribe);
 }
 
-function alive() {
+function markAlive() {
   this.alive = true;
 }
 

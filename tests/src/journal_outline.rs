@@ -1,12 +1,15 @@
 use hotswap_core::{Answer, Event, EventBody, Verdict};
 
-/// A journal without what differs from run to run though nothing else does: times, counters
-/// and the figures that were judged. Two runs that did the same have the same outline.
-pub fn outline(events: &[Event]) -> Vec<String> {
-    events.iter().map(|event| line(&event.body)).collect()
+/// A journal, one line an event, without times, counters and judged figures, which differ
+/// from run to run. Two runs that did the same have the same outline.
+pub fn journal_outline(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| event_outline(&event.body))
+        .collect()
 }
 
-fn line(body: &EventBody) -> String {
+fn event_outline(body: &EventBody) -> String {
     match body {
         EventBody::Requested(header) => {
             format!("requested {} by {}", header.module, header.strategy.name)
@@ -24,29 +27,32 @@ fn line(body: &EventBody) -> String {
             ..
         } => {
             let waits = if due.is_some() { ", waits" } else { "" };
-            let answer = answer.as_ref().map(|answer| format!(" = {}", told(answer)));
+            let answer = answer.as_ref();
+            let answer = answer.map(|answer| format!(" = {}", answer_outline(answer)));
             format!(
                 "called {call}: {request:?}{waits}{}",
                 answer.unwrap_or_default()
             )
         }
-        EventBody::Answered { call, answer } => format!("answered {call}: {}", told(answer)),
+        EventBody::Answered { call, answer } => {
+            format!("answered {call}: {}", answer_outline(answer))
+        }
         EventBody::Ended { outcome, failures } => format!("ended {outcome:?} {failures:?}"),
         other => format!("{other:?}"),
     }
 }
 
-fn told(answer: &Answer) -> String {
+fn answer_outline(answer: &Answer) -> String {
     match answer {
         Answer::Time(_) => "a time".to_owned(),
         Answer::Verdict(Verdict {
             judgement,
             findings,
         }) => {
-            let found = findings
+            let findings = findings
                 .iter()
                 .map(|finding| (&finding.check.metric, finding.judgement));
-            format!("{judgement:?} {:?}", found.collect::<Vec<_>>())
+            format!("{judgement:?} {:?}", findings.collect::<Vec<_>>())
         }
         other => format!("{other:?}"),
     }

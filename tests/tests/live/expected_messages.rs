@@ -1,15 +1,15 @@
-//! What follows from a journal, by another way than the server's.
+//! The notifications that follow from a journal, derived independently of the server's code.
 
 use anyhow::Result;
 use hotswap_core::{Call, Deployment, Event, EventBody};
 
 pub const PROGRESS: &str = "DeploymentProgress";
 
-/// The messages that follow from the events of one deployment: their names and offsets.
-pub fn messages(events: &[Event]) -> Result<Vec<(&'static str, String)>> {
+/// Names and offsets of the notifications that follow from the events of one deployment.
+pub fn expected_messages(events: &[Event]) -> Result<Vec<(&'static str, String)>> {
     let mut messages = Vec::new();
     for (seq, event) in events.iter().enumerate() {
-        let targets = targets(&events[..seq], event)?;
+        let targets = message_names(&events[..seq], event)?;
         let last = targets.len();
         for (part, target) in (1..).zip(targets) {
             let offset = if part == last {
@@ -23,7 +23,7 @@ pub fn messages(events: &[Event]) -> Result<Vec<(&'static str, String)>> {
     Ok(messages)
 }
 
-fn targets(before: &[Event], event: &Event) -> Result<Vec<&'static str>> {
+fn message_names(before: &[Event], event: &Event) -> Result<Vec<&'static str>> {
     let mut all = before.to_vec();
     all.push(event.clone());
     let after = Deployment::fold(&all)?;

@@ -6,14 +6,14 @@ use hotswap_api::{Config, Secret, Tokens};
 use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
 use hotswap_runner::{Engine, EngineConfig};
 use hotswap_store::{Journal, Sqlite};
-use hotswap_tests::{Core, NODE_TOKEN, StillFleet, header};
+use hotswap_tests::{EngineResources, NODE_TOKEN, StaticFleet, sample_header};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::dialect::MARK;
-use crate::server::TOKEN;
+use crate::server_kind::EVENT_MARK;
+use crate::server_process::TOKEN;
 
-/// THE ONE PLACE where limits are raised for this bench: all clients are one user's. What
-/// else there is to set stays as it is served by default.
+/// THE ONE PLACE where this bench deviates from the default configuration. All clients belong
+/// to one user, so it needs higher limits of connections.
 fn raise_limits(config: &mut Config) {
     const CONNECTIONS: usize = 11_000;
     config.limits.connections = CONNECTIONS;
@@ -21,33 +21,33 @@ fn raise_limits(config: &mut Config) {
     config.live.hubs.max_connections_per_user = CONNECTIONS;
 }
 
-/// Our server, as the other processes of the bench are: tells its port, then publishes as
-/// standard input orders, until that ends.
+/// Runs our server with the interface of the other servers: prints its port, then follows the
+/// commands on standard input until that ends.
 pub async fn serve(deployment: DeploymentId) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let core = Core::new(folder.path(), Default::default()).await?;
+    let resources = EngineResources::new(folder.path(), Default::default()).await?;
     let engine = Engine::start(EngineConfig {
-        journal: Arc::new(core.store.clone()),
-        catalogue: Arc::new(core.store.clone()),
-        blobs: core.blobs,
-        host: core.host,
-        registry: core.registry,
-        fleet: Arc::new(StillFleet::new(1)),
-        environments: core.environments,
+        journal: Arc::new(resources.store.clone()),
+        catalogue: Arc::new(resources.store.clone()),
+        blobs: resources.blobs,
+        host: resources.host,
+        registry: resources.registry,
+        fleet: Arc::new(StaticFleet::new(1)),
+        environments: resources.environments,
         clock: Arc::new(SystemClock),
-        limits: core.limits,
-        // Compiling them would leave free memory behind, and hide what connections take.
+        limits: resources.limits,
+        // Compiling strategies would leave free memory behind, and hide what connections need.
         built_in: Vec::new(),
     })
     .await?;
-    // The journal is begun behind the engine's back: nobody drives the deployment.
+    // Created directly in the store, so that the engine does not drive the deployment.
     let header = Header {
         id: deployment,
-        ..header("hello")?
+        ..sample_header("hello")?
     };
-    core.store.create(header, SystemClock.now()).await?;
+    resources.store.create(header, SystemClock.now()).await?;
     let mut publisher = Publisher {
-        store: core.store,
+        store: resources.store,
         deployment,
         next_seq: 1,
         published: 0,
@@ -61,18 +61,18 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
     println!("{}", server.local_addr().port());
     tokio::spawn(server.run(std::future::pending()));
 
-    let mut orders = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(order) = orders.next_line().await? {
-        match order.split(' ').collect::<Vec<_>>().as_slice() {
+    let mut commands = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(command) = commands.next_line().await? {
+        match command.split(' ').collect::<Vec<_>>().as_slice() {
             ["publish"] => publisher.publish(1).await?,
             ["rate", rate, seconds] => publisher.sustain(rate.parse()?, seconds.parse()?).await?,
-            _ => bail!("no order {order}"),
+            _ => bail!("no command is called {command}"),
         }
     }
     Ok(())
 }
 
-/// Somebody who pauses and resumes the deployment, again and again.
+/// Publishes events: pauses and resumes the deployment, in turns.
 struct Publisher {
     store: Sqlite,
     deployment: DeploymentId,
@@ -81,11 +81,11 @@ struct Publisher {
 }
 
 impl Publisher {
-    /// So many events, one after the other, durable together.
+    /// Appends that many events, in one durable write.
     async fn publish(&mut self, events: u64) -> Result<()> {
         let bodies = (1..=events).map(|event| {
             let number = self.published + event;
-            let by = format!("{MARK}{number}");
+            let by = format!("{EVENT_MARK}{number}");
             match number % 2 {
                 1 => EventBody::Paused { by },
                 _ => EventBody::Resumed { by },
@@ -103,21 +103,22 @@ impl Publisher {
         Ok(())
     }
 
-    /// By the clock: what falls due while the disk is busy is appended next, together.
+    /// Publishes `rate` events a second. Events that fall due while the disk is busy go into the
+    /// next append together.
     async fn sustain(&mut self, rate: u32, seconds: u32) -> Result<()> {
-        let (begun, all) = (Instant::now(), u64::from(rate * seconds));
-        let mut done = 0;
-        while done < all {
-            let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64 + 1;
+        let (start, all) = (Instant::now(), u64::from(rate * seconds));
+        let mut published = 0;
+        while published < all {
+            let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64 + 1;
             let due = due.min(all);
-            if due > done {
-                self.publish(due - done).await?;
-                done = due;
+            if due > published {
+                self.publish(due - published).await?;
+                published = due;
             } else {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
-        println!("done {done}");
+        println!("done {published}");
         Ok(())
     }
 }

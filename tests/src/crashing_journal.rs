@@ -8,63 +8,65 @@ use hotswap_store::{
 };
 use tokio::sync::{Notify, broadcast};
 
-/// On which side of an append the engine stops.
+/// Whether the engine crashes before or after an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// What was to be appended is lost.
-    Before,
-    /// It is in the journal, and the engine does not know.
-    After,
+pub enum CrashTiming {
+    /// The append is lost.
+    BeforeAppend,
+    /// The append is in the journal, but the engine gets no answer.
+    AfterAppend,
 }
 
-/// Where the engine stops: on one side of the append with this number, from 0.
+/// Where the engine crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crash {
-    /// The number of the append of the engine.
+pub struct CrashPoint {
+    /// Number of the engine's append, counted from 0.
     pub append: u64,
-    /// The side.
-    pub moment: Moment,
+    /// Before or after it.
+    pub timing: CrashTiming,
 }
 
-/// A journal whose appends by the engine stop for ever at a chosen one, as if the process
-/// had ended there. What people append is not counted.
-pub struct Crashing {
+/// A journal that simulates a crash of the engine: a chosen append never returns.
+///
+/// Only the engine's own appends count, those with a fence. What users append, such as an
+/// abort, does not.
+pub struct CrashingJournal {
     journal: Arc<dyn Journal>,
-    crash: Option<Crash>,
-    appends: AtomicU64,
-    stopped: Notify,
+    crash_point: Option<CrashPoint>,
+    append_count: AtomicU64,
+    crashed: Notify,
 }
 
-impl Crashing {
-    /// Stops at `crash`; counts only, where that is none.
-    pub fn new(journal: Arc<dyn Journal>, crash: Option<Crash>) -> Arc<Self> {
-        let (appends, stopped) = (AtomicU64::new(0), Notify::new());
+impl CrashingJournal {
+    /// Crashes at `crash_point`. With `None` it only counts appends.
+    pub fn new(journal: Arc<dyn Journal>, crash_point: Option<CrashPoint>) -> Arc<Self> {
+        let (append_count, crashed) = (AtomicU64::new(0), Notify::new());
         Arc::new(Self {
             journal,
-            crash,
-            appends,
-            stopped,
+            crash_point,
+            append_count,
+            crashed,
         })
     }
 
-    /// Appends of the engine so far.
-    pub fn appends(&self) -> u64 {
-        self.appends.load(Ordering::SeqCst)
+    /// How often the engine has appended.
+    pub fn append_count(&self) -> u64 {
+        self.append_count.load(Ordering::SeqCst)
     }
 
-    /// Comes back once the engine has been stopped.
-    pub async fn stopped(&self) {
-        self.stopped.notified().await;
+    /// Waits until the crash point is reached.
+    pub async fn wait_for_crash(&self) {
+        self.crashed.notified().await;
     }
 
-    async fn stop(&self) -> ! {
-        self.stopped.notify_one();
+    async fn hang_forever(&self) -> ! {
+        self.crashed.notify_one();
         std::future::pending().await
     }
 }
 
 #[async_trait]
-impl Journal for Crashing {
+impl Journal for CrashingJournal {
     async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError> {
         self.journal.create(header, at).await
     }
@@ -77,14 +79,16 @@ impl Journal for Crashing {
         if append.fence.is_none() {
             return self.journal.append(append).await;
         }
-        let number = self.appends.fetch_add(1, Ordering::SeqCst);
-        let crash = self.crash.filter(|crash| crash.append == number);
-        if crash.is_some_and(|crash| crash.moment == Moment::Before) {
-            self.stop().await;
+        let number = self.append_count.fetch_add(1, Ordering::SeqCst);
+        let crash_point = self
+            .crash_point
+            .filter(|crash_point| crash_point.append == number);
+        if crash_point.is_some_and(|crash_point| crash_point.timing == CrashTiming::BeforeAppend) {
+            self.hang_forever().await;
         }
         let appended = self.journal.append(append).await;
-        if crash.is_some() {
-            self.stop().await;
+        if crash_point.is_some() {
+            self.hang_forever().await;
         }
         appended
     }

@@ -1,17 +1,17 @@
-//! Strategies that mean harm: each ends as failed and reverted, with a reason that a person
-//! understands, and other deployments go on meanwhile.
+//! Hostile strategies: each deployment fails or is rolled back with a cause that users
+//! understand, and other deployments keep running.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use hotswap_core::{CauseKind, Deployment, Status};
 use hotswap_store::Journal;
-use hotswap_tests::{Cluster, Crash, Crashing, EMAIL, Moment};
+use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
 
-/// A cluster on which `hello` 1.0.0 runs and the hostile strategy can be named.
+/// A cluster that runs `hello` 1.0.0 and has the strategy `hostile`.
 async fn cluster() -> Result<Cluster> {
     let cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
     cluster.upload_samples().await?;
@@ -24,23 +24,24 @@ async fn cluster() -> Result<Cluster> {
         .upload(hotswap_guests::HOSTILE.to_vec(), EMAIL)
         .await?;
     cluster
-        .rolled_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
+        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
         .await?;
     Ok(cluster)
 }
 
-/// Lets the strategy attack, while another deployment runs; every node is as before.
-async fn attack(cluster: &Cluster, attack: &str) -> Result<Deployment> {
+/// Runs one attack while another deployment runs. Checks that the attack fails and that every
+/// node runs 1.0.0 again.
+async fn run_attack(cluster: &Cluster, attack: &str) -> Result<Deployment> {
     let hostile = ("hostile", json!({ "attack": attack }));
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, hostile)
         .await?;
     cluster
-        .rolled_out(("other", "1.0.0"), PRODUCTION, ("direct", json!({})))
+        .roll_out(("other", "1.0.0"), PRODUCTION, ("direct", json!({})))
         .await?;
-    let state = cluster.ended(id).await?;
+    let state = cluster.wait_for_end(id).await?;
     println!("{attack}: {} {:?}", state.status().as_str(), state.cause);
-    for (node, version) in cluster.running(PRODUCTION, "hello").await? {
+    for (node, version) in cluster.active_versions(PRODUCTION, "hello").await? {
         assert_eq!(version.as_deref(), Some("1.0.0"), "{node} after {attack}");
     }
     assert!(matches!(
@@ -52,9 +53,9 @@ async fn attack(cluster: &Cluster, attack: &str) -> Result<Deployment> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_attack_ends_with_its_reason_and_harms_nobody() -> Result<()> {
+async fn each_attack_fails_with_its_cause_and_leaves_other_deployments_alone() -> Result<()> {
     let cluster = cluster().await?;
-    for (name, kind, words) in [
+    for (name, kind, expected) in [
         ("endless-loop", CauseKind::Trap, "without a call"),
         ("endless-calls", CauseKind::Limit, "more than 10000 calls"),
         ("memory-bomb", CauseKind::Limit, "memory"),
@@ -71,81 +72,89 @@ async fn each_attack_ends_with_its_reason_and_harms_nobody() -> Result<()> {
         ("touch-then-loop", CauseKind::Trap, "without a call"),
         ("touch-then-panic", CauseKind::Trap, "crashed"),
     ] {
-        let state = attack(&cluster, name).await?;
+        let state = run_attack(&cluster, name).await?;
         let status = state.status();
         let cause = state.cause.expect("a cause");
         assert_eq!(cause.kind, kind, "{name}: {}", cause.message);
-        assert!(cause.message.contains(words), "{name}: {}", cause.message);
-        // Where nothing was touched there is nothing to roll back.
+        assert!(
+            cause.message.contains(expected),
+            "{name}: {}",
+            cause.message
+        );
+        // Without a touched node there is nothing to roll back.
         let touched = name.starts_with("touch") || name == "percent-200";
         assert_eq!(status == Status::RolledBack, touched, "{name}: {status:?}");
     }
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }
 
-/// The sandbox leaves a strategy nothing by which two runs could differ, so the journal is
-/// altered in its place: the run that is replayed had another configuration.
+/// The sandbox leaves a strategy no source of non-determinism. So the test changes the journal
+/// instead: the configuration differs between the first run and the replay.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_differs_on_replay_is_explained_and_reverted() -> Result<()> {
+async fn a_mismatch_on_replay_is_explained_and_reverted() -> Result<()> {
     let mut cluster = cluster().await?;
-    let store: Arc<dyn Journal> = Arc::new(cluster.core.store.clone());
-    // The plan, the intent to stage; the intent to promote is lost.
-    let crash = Crash {
+    let store: Arc<dyn Journal> = Arc::new(cluster.resources.store.clone());
+    // Appends: 0 is the plan, 1 the intent to stage, 2 the intent to promote, which is lost.
+    let crash_point = CrashPoint {
         append: 2,
-        moment: Moment::Before,
+        timing: CrashTiming::BeforeAppend,
     };
-    let crashing = Crashing::new(Arc::clone(&store), Some(crash));
+    let crashing_journal = CrashingJournal::new(Arc::clone(&store), Some(crash_point));
     cluster
-        .restart(Arc::clone(&crashing) as Arc<dyn Journal>)
+        .restart_engine(Arc::clone(&crashing_journal) as Arc<dyn Journal>)
         .await?;
     let hostile = ("hostile", json!({ "attack": "replay-a" }));
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, hostile)
         .await?;
-    crashing.stopped().await;
+    crashing_journal.wait_for_crash().await;
     cluster.engine.shutdown().await;
-    let altered = cluster.alter("replay-a", "replay-b")?;
-    assert_eq!(altered, 1, "the request is in the journal once");
-    cluster.restart(store).await?;
+    let changed = cluster.replace_in_journals("replay-a", "replay-b")?;
+    assert_eq!(changed, 1, "the journal holds the request once");
+    cluster.restart_engine(store).await?;
 
-    let state = cluster.ended(id).await?;
+    let state = cluster.wait_for_end(id).await?;
     let cause = state.cause.expect("a cause");
     println!("{}", cause.message);
     assert_eq!(cause.kind, CauseKind::Mismatch);
-    for words in [
+    for expected in [
         "call 0",
         "production-1",
         "production-2",
         "not deterministic",
     ] {
-        assert!(cause.message.contains(words), "{words}: {}", cause.message);
+        assert!(
+            cause.message.contains(expected),
+            "{expected}: {}",
+            cause.message
+        );
     }
-    for (node, version) in cluster.running(PRODUCTION, "hello").await? {
+    for (node, version) in cluster.active_versions(PRODUCTION, "hello").await? {
         assert_eq!(version.as_deref(), Some("1.0.0"), "{node}");
     }
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }
 
-/// What does not fit the world is refused when it is uploaded, with the reason.
+/// An upload that does not match the contract is rejected with the reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_strategy_is_refused_at_upload() -> Result<()> {
+async fn a_component_that_is_not_a_strategy_is_rejected_at_upload() -> Result<()> {
     let cluster = cluster().await?;
-    for (component, words) in [
+    for (component, expected) in [
         (b"no component".to_vec(), "component"),
         (hotswap_guests::HELLO_V1.to_vec(), "wasi:"),
     ] {
-        let refused = cluster
+        let error = cluster
             .engine
             .strategies
             .upload(component, EMAIL)
             .await
             .unwrap_err();
-        let reason = format!("{:#}", anyhow::Error::from(refused));
+        let reason = format!("{:#}", anyhow::Error::from(error));
         println!("{reason}");
-        assert!(reason.contains(words), "{words}: {reason}");
+        assert!(reason.contains(expected), "{expected}: {reason}");
     }
-    cluster.stop().await;
+    cluster.shutdown().await;
     Ok(())
 }

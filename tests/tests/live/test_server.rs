@@ -9,40 +9,41 @@ use hotswap_fleet::Registry;
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, Sqlite};
-use hotswap_tests::{NODE_TOKEN, StillFleet, Unled};
+use hotswap_tests::{LeaselessJournal, NODE_TOKEN, StaticFleet};
 use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// What the readers show.
+/// API token of the readers.
 pub const TOKEN: &str = "api-token-of-the-readers";
-/// How long a server waits for readers that do not listen.
+/// How long a server waits for readers on shutdown. Short, because stalled readers never
+/// answer.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// A server before an engine that drives nothing, over the store of a folder.
-pub struct Served {
+/// An API server over the store in a folder. Its engine drives no deployments.
+pub struct TestServer {
     pub store: Sqlite,
     pub addr: SocketAddr,
     engine: Engine,
-    stop: CancellationToken,
+    shutdown: CancellationToken,
     server: JoinHandle<()>,
 }
 
-impl Served {
-    /// Opens the store and begins to serve.
-    pub async fn start(folder: &Path, host: &Host, capacity: usize) -> Result<Self> {
+impl TestServer {
+    /// Opens the store and starts to serve.
+    pub async fn start(folder: &Path, host: &Host, queue_capacity: usize) -> Result<Self> {
         let store = Sqlite::open(folder.join("hotswap.db")).await?;
         let catalogue = Arc::new(store.clone());
         let clock = Arc::new(SystemClock);
-        let often = Duration::from_secs(1);
-        let registry = Registry::load(catalogue.clone(), clock.clone(), often).await?;
+        let heartbeat_interval = Duration::from_secs(1);
+        let registry = Registry::load(catalogue.clone(), clock.clone(), heartbeat_interval).await?;
         let engine = Engine::start(EngineConfig {
-            journal: Unled::new(Arc::new(store.clone())),
+            journal: LeaselessJournal::new(Arc::new(store.clone())),
             catalogue,
             blobs: Blobs::open_folder(folder.join("blobs"), 1 << 20).await?,
             host: host.clone(),
             registry,
-            fleet: Arc::new(StillFleet::new(1)),
+            fleet: Arc::new(StaticFleet::new(1)),
             environments: Environments::new(Default::default()),
             clock,
             limits: Limits::default(),
@@ -53,28 +54,28 @@ impl Served {
         let mut config = Config::new(Tokens { api, node });
         config.addr = "127.0.0.1:0".parse()?;
         config.limits.grace = GRACE;
-        config.live.hubs.queue_capacity.messages = capacity;
-        config.live.hubs.queue_capacity.bytes = capacity << 10;
+        config.live.hubs.queue_capacity.messages = queue_capacity;
+        config.live.hubs.queue_capacity.bytes = queue_capacity << 10;
         let server = Server::bind(config, engine.clone()).await?;
-        let (addr, stop) = (server.local_addr(), CancellationToken::new());
-        let stopped = stop.clone();
-        let server = tokio::spawn(server.run(async move { stopped.cancelled().await }));
+        let (addr, shutdown) = (server.local_addr(), CancellationToken::new());
+        let requested = shutdown.clone();
+        let server = tokio::spawn(server.run(async move { requested.cancelled().await }));
         Ok(Self {
             store,
             addr,
             engine,
-            stop,
+            shutdown,
             server,
         })
     }
 
-    /// Ends the server, without a word where it is `killed`, and closes the store.
+    /// Stops the server, without a graceful shutdown if `killed`, and closes the store.
     pub async fn stop(self, killed: bool) {
         if killed {
             self.server.abort();
         }
-        self.stop.cancel();
-        // Fails where it was killed.
+        self.shutdown.cancel();
+        // Fails if it was killed.
         let _ = self.server.await;
         self.engine.shutdown().await;
         self.store.close().await;

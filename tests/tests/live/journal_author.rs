@@ -4,26 +4,26 @@ use hotswap_core::{
     Level, Lifecycle, Node, NodeError, NodeFailure, NodeId, Outcome, SystemClock,
 };
 use hotswap_store::{Journal, Sqlite};
-use hotswap_tests::{EMAIL, header};
+use hotswap_tests::{EMAIL, sample_header};
 
-use crate::story::Turn;
+use crate::scenario::EventKind;
 
-/// Words without end: more than a few of them fill what lies between two processes.
-const WORDS: usize = 96 << 10;
+/// A few texts of this length fill the socket buffers between two processes.
+const LONG_TEXT_BYTES: usize = 96 << 10;
 
-/// Writes the journal of one deployment.
-pub struct Author {
+/// Writes the journal of one deployment, in place of an engine.
+pub struct JournalAuthor {
     pub id: DeploymentId,
-    /// Events that have been written.
+    /// Number of events in the journal.
     pub written: u64,
     lifecycle: Lifecycle,
     calls: u32,
 }
 
-impl Author {
-    /// Begins a deployment of this module.
-    pub async fn begin(store: &Sqlite, module: &str) -> Result<Self> {
-        let header = header(module)?;
+impl JournalAuthor {
+    /// Creates a deployment of this module.
+    pub async fn create(store: &Sqlite, module: &str) -> Result<Self> {
+        let header = sample_header(module)?;
         let id = header.id;
         store.create(header, SystemClock.now()).await?;
         Ok(Self {
@@ -34,11 +34,16 @@ impl Author {
         })
     }
 
-    /// Writes those turns that can follow, all at once.
-    pub async fn write(&mut self, store: &Sqlite, turns: &[Turn], wordy: bool) -> Result<()> {
+    /// Appends events of these kinds, all at once. Skips those that are illegal in the state.
+    pub async fn write(
+        &mut self,
+        store: &Sqlite,
+        kinds: &[EventKind],
+        long_text: bool,
+    ) -> Result<()> {
         let mut bodies = Vec::new();
-        for turn in turns {
-            let body = self.body(*turn, wordy)?;
+        for kind in kinds {
+            let body = self.body(*kind, long_text)?;
             if let Ok(next) = self.lifecycle.next(&body) {
                 self.lifecycle = next;
                 bodies.push(body);
@@ -47,7 +52,7 @@ impl Author {
         self.append(store, bodies).await
     }
 
-    /// Ends it, in one of the ways that there are.
+    /// Ends the deployment: as succeeded if it can still settle, else as failed.
     pub async fn end(&mut self, store: &Sqlite) -> Result<()> {
         let succeeded = EventBody::Ended {
             outcome: Outcome::Succeeded,
@@ -58,7 +63,7 @@ impl Author {
             outcome: Outcome::Failed,
             failures,
         };
-        let cause = Cause::new(CauseKind::Abort, "enough");
+        let cause = Cause::new(CauseKind::Abort, "no longer wanted");
         let mut bodies = vec![EventBody::Settling, succeeded];
         if self.lifecycle.next(&bodies[0]).is_err() {
             bodies = vec![EventBody::Reverting { cause }, failed];
@@ -78,12 +83,12 @@ impl Author {
         Ok(())
     }
 
-    fn body(&mut self, turn: Turn, wordy: bool) -> Result<EventBody> {
+    fn body(&mut self, kind: EventKind, long_text: bool) -> Result<EventBody> {
         self.calls += 1;
         let number = self.calls;
         let mut by = format!("{EMAIL} {number}");
-        if wordy {
-            by.extend(std::iter::repeat_n('a', WORDS));
+        if long_text {
+            by.extend(std::iter::repeat_n('a', LONG_TEXT_BYTES));
         }
         let due = SystemClock.now();
         let called = |request| EventBody::Called {
@@ -97,27 +102,27 @@ impl Author {
             call: number,
             answer: Answer::Nodewise(failures),
         };
-        Ok(match turn {
-            Turn::Gate => EventBody::Gated { prompt: by, due },
-            Turn::Plan => EventBody::Planned { nodes: nodes()? },
-            Turn::Progress => called(Call::Progress {
+        Ok(match kind {
+            EventKind::Gate => EventBody::Gated { prompt: by, due },
+            EventKind::Plan => EventBody::Planned { nodes: nodes()? },
+            EventKind::Progress => called(Call::Progress {
                 stage: format!("stage {}", number / 7),
                 percent: u8::try_from(number % 101)?,
             }),
-            Turn::Log => called(Call::Log {
+            EventKind::Log => called(Call::Log {
                 level: Level::Info,
                 message: by,
             }),
-            Turn::Stage => called(Call::Stage {
+            EventKind::Stage => called(Call::Stage {
                 nodes: vec![node(1)?, node(2)?],
             }),
-            Turn::Answer => answered(Vec::new()),
-            Turn::Fail => answered(vec![failure(1)?]),
-            Turn::Ask => called(Call::Approval {
+            EventKind::Answer => answered(Vec::new()),
+            EventKind::Fail => answered(vec![failure(1)?]),
+            EventKind::RequestApproval => called(Call::Approval {
                 prompt: by,
                 timeout: 1000,
             }),
-            Turn::Decide => {
+            EventKind::Decide => {
                 let (approved, comment) = (number.is_multiple_of(2), None);
                 let decision = Decision {
                     approved,
@@ -126,9 +131,9 @@ impl Author {
                 };
                 EventBody::Decided { decision }
             }
-            Turn::Pause => EventBody::Paused { by },
-            Turn::Resume => EventBody::Resumed { by },
-            Turn::Abort => EventBody::AbortRequested { by, reason: None },
+            EventKind::Pause => EventBody::Paused { by },
+            EventKind::Resume => EventBody::Resumed { by },
+            EventKind::Abort => EventBody::AbortRequested { by, reason: None },
         })
     }
 }
@@ -151,7 +156,7 @@ fn nodes() -> Result<Vec<Node>> {
 }
 
 fn failure(number: usize) -> Result<NodeFailure> {
-    let error = NodeError::Refused("it is broken".to_owned());
+    let error = NodeError::Refused("the disk is full".to_owned());
     let node = node(number)?;
     Ok(NodeFailure { node, error })
 }

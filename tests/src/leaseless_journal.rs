@@ -7,19 +7,19 @@ use hotswap_store::{
 };
 use tokio::sync::broadcast;
 
-/// A journal of which no engine ever gets a lease: whatever happens to a deployment is what
-/// a test appends.
-pub struct Unled(Arc<dyn Journal>);
+/// A journal whose leases are never granted, so no engine drives a deployment. Tests append
+/// the events themselves.
+pub struct LeaselessJournal(Arc<dyn Journal>);
 
-impl Unled {
-    /// The journal, for an engine that is to drive nothing.
+impl LeaselessJournal {
+    /// Wraps `journal`, for an engine that shall not drive deployments.
     pub fn new(journal: Arc<dyn Journal>) -> Arc<Self> {
         Arc::new(Self(journal))
     }
 }
 
 #[async_trait]
-impl Journal for Unled {
+impl Journal for LeaselessJournal {
     async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError> {
         self.0.create(header, at).await
     }

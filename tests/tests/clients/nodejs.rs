@@ -2,29 +2,29 @@
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
-use hotswap_tests::{Installation, Program, tools};
+use hotswap_tests::{ChildProcess, Installation, tools};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::told;
+use crate::notifications::{self, Notification};
 
 const SERVER_SENT_EVENTS: &str = "sse";
 
-/// A script of `tests/clients`.
-pub fn script(here: &Installation, name: &str) -> Result<Command> {
-    let mut command = tools::node(&tools::root().join("tests/clients"))?;
+/// The command that runs a script of `tests/clients`.
+pub fn script(installation: &Installation, name: &str) -> Result<Command> {
+    let mut command = tools::nodejs(&tools::repository_root().join("tests/clients"))?;
     command.arg(name);
-    command.env("HOTSWAP_URL", &here.url);
-    command.env("HOTSWAP_TOKEN", &here.token);
+    command.env("HOTSWAP_URL", &installation.url);
+    command.env("HOTSWAP_TOKEN", &installation.token);
     Ok(command)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_transport_and_protocol_tells_it_all() -> Result<()> {
-    let here = Installation::start("qa", 2, &[]).await?;
-    let viewer = here.sign("viewer", "15m").await?;
+async fn every_transport_and_protocol_delivers_all_events() -> Result<()> {
+    let installation = Installation::start("qa", 2, &[]).await?;
+    let viewer = installation.sign_token("viewer", "15m").await?;
     let canary = json!({ "steps": [50, 100], "soak": "1s" });
-    let id = here.propose("1.0.0", "canary", canary).await?;
+    let id = installation.propose("1.0.0", "canary", canary).await?;
     let mut clients = Vec::new();
     for (transport, protocol) in [
         ("websockets", "json"),
@@ -33,40 +33,49 @@ async fn every_transport_and_protocol_tells_it_all() -> Result<()> {
         ("longpolling", "json"),
         ("longpolling", "messagepack"),
     ] {
-        let mut command = script(&here, "transport.mjs")?;
-        command.args([&id, here.environment, transport, protocol]);
+        let mut command = script(&installation, "transport.mjs")?;
+        command.args([&id, installation.environment, transport, protocol]);
         command.env("HOTSWAP_VIEWER", &viewer);
-        clients.push((format!("{transport} {protocol}"), Program::start(command)?));
+        clients.push((
+            format!("{transport} {protocol}"),
+            ChildProcess::start(command)?,
+        ));
     }
     for (name, client) in &mut clients {
-        client.told("ready").await.context(name.clone())?;
+        client
+            .read_until_field("ready")
+            .await
+            .context(name.clone())?;
     }
-    here.approve(&id).await?;
+    installation.approve(&id).await?;
     let reports = clients.into_iter().map(|(name, mut client)| async move {
-        let (report, _) = client.told("report").await.context(name.clone())?;
-        ensure!(client.ended().await?.code == Some(0), "{name}");
+        let (report, _) = client
+            .read_until_field("report")
+            .await
+            .context(name.clone())?;
+        ensure!(client.wait_for_exit().await?.code == Some(0), "{name}");
         anyhow::Ok((name, report))
     });
     let reports = try_join_all(reports).await?;
-    let all = told::all(&here, &id).await?;
+    let expected = notifications::expected_notifications(&installation, &id).await?;
     for (name, report) in &reports {
-        check(report, &id, &all).with_context(|| format!("{name}: {report:#}"))?;
+        check_report(report, &id, &expected).with_context(|| format!("{name}: {report:#}"))?;
     }
     Ok(())
 }
 
-/// That a client was told everything, and of each mistake what is wrong.
-fn check(report: &Value, id: &str, all: &[told::Told]) -> Result<()> {
+/// Checks that a client received every event, and the right error for each wrong call.
+fn check_report(report: &Value, id: &str, expected: &[Notification]) -> Result<()> {
     let (snapshot, resumed) = (&report["snapshot"], &report["resumed"]);
     ensure!(snapshot["recovered"] == false && resumed["recovered"] == true);
     ensure!(snapshot["snapshot"]["status"] == "awaitingApproval");
     ensure!(resumed.get("snapshot").is_none() && resumed["offset"] == "0");
     let list = |name: &str| report[name].as_array().context("no list");
-    told::ensure_whole(&told::events(list("events")?)?, all)?;
+    notifications::ensure_complete(&notifications::parse_events(list("events")?)?, expected)?;
 
     let streamed = list("streamed")?;
     ensure!(streamed[0]["target"] == "Subscribed");
-    told::ensure_whole(&told::events(streamed)?, all)?;
+    notifications::ensure_complete(&notifications::parse_events(streamed)?, expected)?;
     ensure!(
         report["late"] == 0,
         "items came after a stream was cancelled"
@@ -75,15 +84,15 @@ fn check(report: &Value, id: &str, all: &[told::Told]) -> Result<()> {
     let open = report["all"]["snapshot"]["deployments"].as_array();
     let open = open.context("no deployments")?;
     ensure!(open.iter().any(|one| one["executionId"] == id));
-    let rest = told::after(all, &report["all"]["offset"])?;
-    told::ensure_whole(&told::events(list("overseen")?)?, rest)?;
+    let missed = notifications::after_offset(expected, &report["all"]["offset"])?;
+    notifications::ensure_complete(&notifications::parse_events(list("overseen")?)?, missed)?;
 
     let measured = &report["measured"];
     ensure!(measured["environment"] == "qa" && measured["nodes"] == 2);
     ensure!(list("nulls")?.iter().all(Value::is_null));
 
     let failures = &report["failures"];
-    for (mistake, text) in [
+    for (call, message) in [
         ("unknown", "Unknown hub method 'NoSuchMethod'"),
         ("case", "Unknown hub method 'subscribeToDeployment'"),
         (
@@ -107,7 +116,7 @@ fn check(report: &Value, id: &str, all: &[told::Told]) -> Result<()> {
              HubException: no environment 'nowhere'",
         ),
     ] {
-        ensure!(failures[mistake] == text, "{mistake}");
+        ensure!(failures[call] == message, "{call}");
     }
     Ok(())
 }

@@ -7,24 +7,24 @@ use hotswap_core::{
 };
 use hotswap_fleet::{Error, Fleet};
 
-/// Nodes that do at once whatever they are told: what is measured over them is the engine
+/// Nodes that accept every order at once and do nothing. Benches use it to measure the engine
 /// alone.
-pub struct StillFleet {
+pub struct StaticFleet {
     nodes: Vec<NodeId>,
 }
 
-impl StillFleet {
-    /// That many nodes, in every environment.
-    pub fn new(nodes: usize) -> Self {
-        let name = |number| format!("node-{number}").parse().expect("a node id");
+impl StaticFleet {
+    /// A fleet with `node_count` nodes in every environment.
+    pub fn new(node_count: usize) -> Self {
+        let id = |number| format!("node-{number}").parse().expect("a node id");
         Self {
-            nodes: (1..=nodes).map(name).collect(),
+            nodes: (1..=node_count).map(id).collect(),
         }
     }
 }
 
 #[async_trait]
-impl Fleet for StillFleet {
+impl Fleet for StaticFleet {
     async fn nodes(&self, _: &Environment, _: &ModuleName) -> Result<Vec<Node>, Error> {
         let node = |id: &NodeId| Node {
             id: id.clone(),
@@ -47,7 +47,7 @@ impl Fleet for StillFleet {
     async fn read(&self, node: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
         Ok(NodeReading {
             node: node.clone(),
-            boot: "still".to_owned(),
+            boot: "static".to_owned(),
             at: Timestamp::default(),
             cpu_millis: 0,
             versions: Vec::new(),

@@ -1,0 +1,69 @@
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Prints the head of the table. A row meets its goal if its ratio is at most the goal.
+pub fn print_header() {
+    println!(
+        "| {:<46} | {:>16} | {:>26} | {:>6} | {:>6} | {:<6} |",
+        "what", "measured", "against", "ratio", "goal", ""
+    );
+    println!(
+        "|{:-<48}|{:->18}|{:->28}|{:->8}|{:->8}|{:-<8}|",
+        "", "", "", "", "", ""
+    );
+}
+
+/// Prints one row: what was measured, what it is compared with, and their ratio.
+pub fn print_row(what: &str, measured: &str, limit: &str, ratio: f64, goal: f64) {
+    let verdict = if ratio <= goal { "met" } else { "MISSED" };
+    println!(
+        "| {what:<46} | {measured:>16} | {limit:>26} | {ratio:>6.2} | {goal:>6.2} | {verdict:<6} |"
+    );
+}
+
+/// Runs this program once for each of `sections`. A process for each, so that no section
+/// inherits the memory and the caches of another.
+///
+/// # Errors
+/// If a section fails.
+pub fn run_each_section(sections: &[&str]) -> Result<()> {
+    let program = std::env::current_exe()?;
+    for section in sections {
+        let status = Command::new(&program).env("SECTION", section).status()?;
+        ensure!(status.success(), "section {section} failed");
+    }
+    Ok(())
+}
+
+/// The section that this process shall run. `None` in the first process.
+pub fn current_section() -> Option<String> {
+    std::env::var("SECTION").ok()
+}
+
+/// The resident memory of this process, in bytes.
+///
+/// # Errors
+/// If the system does not report it.
+pub fn resident_memory() -> Result<u64> {
+    resident_memory_of("self")
+}
+
+/// The resident memory of a process, in bytes: `VmRSS` of `/proc/<process>/status`.
+///
+/// # Errors
+/// If the system does not report it.
+pub fn resident_memory_of(process: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line
+        .and_then(|line| line.split_whitespace().next())
+        .context("no VmRSS")?;
+    Ok(kilobytes.parse::<u64>()? * 1024)
+}
+
+/// The median; the upper one of two. NaN for no samples.
+pub fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}

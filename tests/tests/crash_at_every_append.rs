@@ -1,0 +1,171 @@
+//! Crashes the engine before and after every append of a rollout. Each time, the rollout must
+//! end exactly as without a crash.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use hotswap_core::DeploymentId;
+use hotswap_store::Journal;
+use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, journal_outline};
+use serde_json::{Value, json};
+
+const PRODUCTION: &str = "production";
+
+/// A rollout. Each has its own module, so that all runs can share the nodes.
+struct Run<'a> {
+    cluster: &'a mut Cluster,
+    module: String,
+    strategy: &'static str,
+    config: Value,
+    version: &'static str,
+}
+
+/// What two runs are compared by.
+#[derive(Debug, PartialEq)]
+struct RunResult {
+    outline: Vec<String>,
+    /// For each node, the numbers of the calls that it carried out for the module, in order, as
+    /// its disk has them. A call that took effect twice would be there twice.
+    carried_out_calls: Vec<(String, Vec<String>)>,
+}
+
+impl Run<'_> {
+    async fn prepare(&mut self) -> Result<()> {
+        for (version, component) in [
+            ("1.0.0", hotswap_guests::HELLO_V1),
+            ("2.0.0", hotswap_guests::HELLO_V2),
+            ("3.0.0", hotswap_guests::HELLO_V3),
+        ] {
+            self.cluster
+                .upload(&self.module, version, component)
+                .await?;
+        }
+        let first_version = (self.module.as_str(), "1.0.0");
+        self.cluster
+            .roll_out(first_version, PRODUCTION, ("direct", json!({})))
+            .await?;
+        Ok(())
+    }
+
+    async fn deploy(&mut self, journal: Arc<CrashingJournal>) -> Result<DeploymentId> {
+        self.cluster.restart_engine(journal).await?;
+        let version = (self.module.as_str(), self.version);
+        self.cluster
+            .deploy(version, PRODUCTION, (self.strategy, self.config.clone()))
+            .await
+    }
+
+    async fn wait_for_result(&self, id: DeploymentId) -> Result<RunResult> {
+        self.cluster.wait_for_end(id).await?;
+        let events = self.cluster.events(id).await?;
+        // The module's name differs from run to run.
+        let outline = journal_outline(&events).into_iter();
+        let outline = outline
+            .map(|line| line.replace(&self.module, "MODULE"))
+            .collect();
+        let mut carried_out_calls = Vec::new();
+        for node in self.cluster.nodes.keys() {
+            let file = format!("modules/{}.json", self.module);
+            let record = std::fs::read(self.cluster.node_dir(node).join(file))?;
+            let record: Value = serde_json::from_slice(&record)?;
+            let operations = record["operations"].as_array().context("no operations")?;
+            let calls = operations.iter().filter_map(|operation| {
+                let (_deployment, call) = operation["id"].as_str()?.split_once('.')?;
+                Some(call.to_owned())
+            });
+            carried_out_calls.push((node.to_string(), calls.collect()));
+        }
+        Ok(RunResult {
+            outline,
+            carried_out_calls,
+        })
+    }
+}
+
+fn new_run<'a>(
+    cluster: &'a mut Cluster,
+    number: u64,
+    (strategy, config): (&'static str, &Value),
+    version: &'static str,
+) -> Run<'a> {
+    let (module, config) = (format!("module-{number}"), config.clone());
+    Run {
+        cluster,
+        module,
+        strategy,
+        config,
+        version,
+    }
+}
+
+async fn crash_at_every_append(
+    strategy: &'static str,
+    config: Value,
+    version: &'static str,
+) -> Result<()> {
+    let mut cluster = Cluster::start(&[(PRODUCTION, 3)]).await?;
+    let store: Arc<dyn Journal> = Arc::new(cluster.resources.store.clone());
+    let counting_journal = CrashingJournal::new(Arc::clone(&store), None);
+    let mut undisturbed = new_run(&mut cluster, 0, (strategy, &config), version);
+    undisturbed.prepare().await?;
+    let id = undisturbed.deploy(Arc::clone(&counting_journal)).await?;
+    let expected = undisturbed.wait_for_result(id).await?;
+    let append_count = counting_journal.append_count();
+    println!(
+        "{strategy}: {append_count} appends\n{}",
+        expected.outline.join("\n")
+    );
+    ensure!(
+        append_count >= 4,
+        "a rollout appends its plan, calls, settling and end"
+    );
+
+    for append in 0..append_count {
+        for timing in [CrashTiming::BeforeAppend, CrashTiming::AfterAppend] {
+            let number = 1 + append * 2 + u64::from(timing == CrashTiming::AfterAppend);
+            let crash_point = CrashPoint { append, timing };
+            let crashing_journal = CrashingJournal::new(Arc::clone(&store), Some(crash_point));
+            let mut run = new_run(&mut cluster, number, (strategy, &config), version);
+            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            run.prepare().await?;
+            let id = run.deploy(Arc::clone(&crashing_journal)).await?;
+            tokio::time::timeout(
+                std::time::Duration::from_secs(60),
+                crashing_journal.wait_for_crash(),
+            )
+            .await?;
+            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            let result = run.wait_for_result(id).await?;
+            assert_eq!(result, expected, "{strategy}, crashed at {crash_point:?}");
+        }
+    }
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_survives_every_crash() -> Result<()> {
+    crash_at_every_append("direct", json!({}), "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rolling_survives_every_crash() -> Result<()> {
+    crash_at_every_append("rolling", json!({ "batch": 1, "settle": "1ms" }), "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blue_green_survives_every_crash() -> Result<()> {
+    crash_at_every_append("blue-green", json!({ "soak": "1ms" }), "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canary_survives_every_crash() -> Result<()> {
+    crash_at_every_append("canary", json!({ "soak": "1ms" }), "2.0.0").await
+}
+
+/// Version 2 fails the probe, so that the engine crashes at every append of the revert too.
+#[tokio::test(flavor = "multi_thread")]
+async fn reverted_blue_green_survives_every_crash() -> Result<()> {
+    let config = json!({ "probe": { "body": "no such text", "timeout": "1ms" } });
+    crash_at_every_append("blue-green", config, "2.0.0").await
+}
