@@ -59,7 +59,7 @@ impl Checkout {
         }
         let folder = self.root().join(parent);
         fs::create_dir_all(&folder)?;
-        for entry in fs::read_dir(tools::root().join(parent))? {
+        for entry in fs::read_dir(tools::repository_root().join(parent))? {
             let entry = entry?;
             if entry.file_type()?.is_file() {
                 fs::copy(entry.path(), folder.join(entry.file_name()))?;

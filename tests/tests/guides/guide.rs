@@ -93,7 +93,7 @@ impl Guide {
 /// # Errors
 /// Where a guide cannot be read, or there are none.
 pub fn guides() -> Result<Vec<Guide>> {
-    let root = tools::root();
+    let root = tools::repository_root();
     let mut paths: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
         .map(PathBuf::from)
         .into();

@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::Program;
+use hotswap_tests::ChildProcess;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -26,7 +26,7 @@ const FAULTY: &str = "hello@3.0.0";
 pub struct DevEngine {
     address: String,
     // Ends with this value, and its nodes with it.
-    _program: Program,
+    _program: ChildProcess,
 }
 
 impl DevEngine {
@@ -37,8 +37,8 @@ impl DevEngine {
     pub async fn start(checkout: &Checkout) -> Result<Self> {
         // Twice the usual traffic: the faulty version is found in half the time.
         let script = "exec hotswap dev --port 0 --rate 120 --json";
-        let mut program = Program::start(checkout.shell(&checkout.root(), script)?)?;
-        let ready = program.line().await?;
+        let mut program = ChildProcess::start(checkout.shell(&checkout.root(), script)?)?;
+        let ready = program.read_line().await?;
         let ready: Value = serde_json::from_str(&ready)?;
         let server = ready["server"].as_str().context("no server")?;
         let address = server.strip_prefix("http://").context("no address")?;
@@ -86,7 +86,7 @@ pub struct Session<'a> {
     finds_engine: bool,
     /// The variables that are set so far, as a script.
     variables: String,
-    servers: Vec<Program>,
+    servers: Vec<ChildProcess>,
 }
 
 impl<'a> Session<'a> {
@@ -171,12 +171,12 @@ impl<'a> Session<'a> {
         let mut shell = self.checkout.shell(&self.folder, &script)?;
         shell.env("HOTSWAP_LISTEN", "127.0.0.1:0");
         shell.env("HOTSWAP_LOG_FORMAT", "json");
-        let mut server = Program::start(shell)?;
+        let mut server = ChildProcess::start(shell)?;
         let find = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
             (line["message"] == message).then(|| line[field].as_str().map(str::to_owned))?
         };
-        let address = server.logged(find).await?;
+        let address = server.find_in_stderr(find).await?;
         self.servers.push(server);
         if is_engine && !self.finds_engine {
             self.address = Some(address);
