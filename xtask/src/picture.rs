@@ -16,15 +16,15 @@ use crate::shell::Workspace;
 /// Where the picture is committed.
 const FILE: &str = "docs/images/rollout.svg";
 /// Size of the terminal, in characters.
-const ROWS: NonZeroU16 = NonZeroU16::new(16).unwrap();
+const ROWS: NonZeroU16 = NonZeroU16::new(24).unwrap();
 const COLUMNS: NonZeroU16 = NonZeroU16::new(92).unwrap();
 /// The picture shows the canary's second stage, once a node of it is being watched.
 const STAGE: &str = "stage 2";
 const WATCHED: &str = "active, watched";
 /// Starting six nodes takes seconds; more means that something failed.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
-/// Long enough to see each stage, short enough to wait for.
-const SOAK: &str = "soak=6s";
+/// Long enough for the judge to reach a verdict.
+const SOAK: &str = "soak=20s";
 
 /// Starts `hotswap dev` in an empty folder, watches a canary in a terminal, and writes the
 /// picture.
@@ -61,7 +61,7 @@ impl Dev {
         let log = folder.join("dev.out");
         let output = fs::File::create(&log).context("cannot create the log of the run")?;
         let child = Command::new(program)
-            .args(["dev", "--port", "0"])
+            .args(["dev", "--port", "0", "--rate", "120"])
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

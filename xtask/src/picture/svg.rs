@@ -31,7 +31,7 @@ pub fn render(screen: &Screen) -> String {
          aria-label=\"A canary rollout, watched in a terminal\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{BACKGROUND}\"/>\n\
          <g font-family=\"ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace\" \
-         font-size=\"14\" fill=\"{FOREGROUND}\" xml:space=\"preserve\">\n"
+         font-size=\"14\" fill=\"{FOREGROUND}\">\n"
     );
     for (number, row) in rows.iter().enumerate() {
         let y = (number as f32 + 0.75).mul_add(HEIGHT, MARGIN);
@@ -112,8 +112,10 @@ fn style(cell: &Cell) -> String {
     style
 }
 
+/// Spaces become non-breaking ones: viewers collapse ordinary spaces.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace(' ', "\u{a0}")
 }
