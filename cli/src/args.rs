@@ -26,7 +26,7 @@ pub use server::{Dev, Serve};
 pub use setting::Setting;
 pub use short_form::ShortForm;
 pub use strategy::StrategyCommand;
-pub use token::Token;
+pub use token::SignToken;
 
 use crate::exit::Exit;
 
@@ -102,7 +102,7 @@ pub enum Command {
     #[command(subcommand, alias = "environments")]
     Environment(EnvironmentCommand),
     /// Sign a token that grants a role until it expires
-    Token(Token),
+    Token(SignToken),
     /// Print a completion script for a shell
     Completions {
         /// The shell

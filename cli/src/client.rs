@@ -18,12 +18,12 @@ use crate::settings::Settings;
 mod error;
 mod event_decoder;
 mod event_stream;
-mod problem;
+mod problem_response;
 mod response;
 
 pub use error::{Error, Interruption};
 pub use event_stream::StreamItem;
-pub use problem::Problem;
+pub use problem_response::ProblemResponse;
 pub use response::{
     Accepted, DeploymentRow, EnvironmentRow, EnvironmentState, HealthCounts, Module, ModuleVersion,
     NodeRow, Page, StrategyRow,
@@ -326,7 +326,7 @@ impl Client {
 
     async fn rejection(status: StatusCode, response: Response) -> Error {
         let body = response.bytes().await.unwrap_or_default();
-        Error::Rejected(Problem::read(status.as_u16(), &body))
+        Error::Rejected(ProblemResponse::read(status.as_u16(), &body))
     }
 }
 

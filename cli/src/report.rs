@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn causes_follow_the_error_and_advice_ends_it() {
-        let problem = client::Problem {
+        let problem = client::ProblemResponse {
             status: 401,
             title: "Unauthorized".to_owned(),
             detail: Some("no token".to_owned()),

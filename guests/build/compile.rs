@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use crate::guest::Guest;
+use crate::guest_package::GuestPackage;
 use crate::toolchain::{TARGET, Toolchain};
 
 /// Prefixes of variables that cargo or a person set for the outer run. They would give the inner
@@ -64,7 +64,7 @@ pub fn compile_guests(
     toolchain: &Toolchain,
     workspace: &Path,
     target: &Path,
-    guests: &[Guest],
+    guests: &[GuestPackage],
 ) -> Result<Vec<PathBuf>> {
     if guests.is_empty() {
         return Ok(Vec::new());

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::guest::{GUEST_KINDS, Guest};
+use crate::guest_package::{GUEST_KINDS, GuestPackage};
 
 /// A constant for each guest, and a function for each kind. The components are included from
 /// the folder of the generated file.
-pub fn generate_source(guests: &[Guest]) -> String {
+pub fn generate_source(guests: &[GuestPackage]) -> String {
     let mut source = String::new();
     for guest in guests {
         let folder = guest.folder.display();

@@ -7,7 +7,7 @@
 mod compile;
 mod component;
 mod generate;
-mod guest;
+mod guest_package;
 mod toolchain;
 
 use std::env;
@@ -39,12 +39,12 @@ fn run() -> Result<()> {
     for path in ["Cargo.toml", "Cargo.lock", "sdk/rust", "wit"] {
         rerun_if_changed(&workspace, path);
     }
-    for kind in guest::GUEST_KINDS {
+    for kind in guest_package::GUEST_KINDS {
         rerun_if_changed(&workspace, kind.folder);
     }
 
     let toolchain = Toolchain::find(&cargo_path("RUSTC")?, &cargo_path("CARGO")?)?;
-    let guests = guest::find_guests(&cargo_path("CARGO")?, &workspace)?;
+    let guests = guest_package::find_guests(&cargo_path("CARGO")?, &workspace)?;
     let target = target_directory(&out).join("guests");
     fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
 

@@ -5,6 +5,7 @@
 //! - [`Installation`]: the same as an operator runs it, with real processes.
 //! - [`LoadGenerator`]: clients that send requests to the nodes without a pause.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
+//! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
 /// What benches measure with, and the table that they print.
 pub mod bench;
@@ -16,6 +17,7 @@ mod installation;
 mod journal_outline;
 mod leaseless_journal;
 mod load_generator;
+mod racing_journal;
 mod reaper;
 mod static_fleet;
 /// The programs that tests run.
@@ -33,4 +35,5 @@ pub use installation::Installation;
 pub use journal_outline::journal_outline;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
+pub use racing_journal::RacingJournal;
 pub use static_fleet::StaticFleet;

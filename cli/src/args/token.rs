@@ -6,7 +6,7 @@ use hotswap_api::Role;
 
 /// `hotswap token`.
 #[derive(Debug, Args)]
-pub struct Token {
+pub struct SignToken {
     /// The role that the token grants: viewer, operator or admin
     #[arg(long, default_value_t = Role::Viewer)]
     pub role: Role,

@@ -1,4 +1,4 @@
-use super::problem::Problem;
+use super::problem_response::ProblemResponse;
 
 /// Why a request to the engine failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub enum Error {
     },
     /// The engine rejected the request.
     #[error("{0}")]
-    Rejected(Problem),
+    Rejected(ProblemResponse),
     /// The engine's response is not what this program expects.
     #[error(
         "the engine's response from {path} is not understood; is the engine of another version?"
@@ -122,14 +122,14 @@ mod tests {
 
     #[test]
     fn a_missing_token_leads_to_advice() {
-        let error = Error::Rejected(Problem::read(401, b"{}"));
+        let error = Error::Rejected(ProblemResponse::read(401, b"{}"));
         assert!(error.advice().unwrap().contains("HOTSWAP_TOKEN"));
         assert!(!error.is_transient());
     }
 
     #[test]
     fn a_proxy_without_its_engine_is_transient() {
-        let error = Error::Rejected(Problem::read(502, b"<html>"));
+        let error = Error::Rejected(ProblemResponse::read(502, b"<html>"));
         assert!(error.is_transient());
     }
 }

@@ -7,7 +7,7 @@ use hotswap_core::{Clock as _, SystemClock};
 use serde_json::json;
 
 use super::print;
-use crate::args::{Global, Serve, Token};
+use crate::args::{Global, Serve, SignToken};
 use crate::config::{Config, Jwt};
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
@@ -16,7 +16,7 @@ use crate::{defaults, settings};
 
 /// Signs a token and prints it. Standard output holds nothing else.
 pub fn run(
-    args: &Token,
+    args: &SignToken,
     global: &Global,
     variables: &EnvironmentVariables,
     current_folder: &Path,
@@ -50,7 +50,7 @@ pub fn run(
 
 /// How the engine validates tokens: the one of `hotswap dev` that runs here, unless a
 /// configuration file is named.
-fn jwt(args: &Token, global: &Global, current_folder: &Path) -> Result<Jwt> {
+fn jwt(args: &SignToken, global: &Global, current_folder: &Path) -> Result<Jwt> {
     if args.config.is_none()
         && let Some(folder) = settings::dev_folder(global, current_folder)?
     {

@@ -15,6 +15,9 @@ pub struct Lifecycle {
     pub paused: bool,
     /// Whether an abort was requested.
     pub aborting: bool,
+    /// Whether a person decided against the start. Rollback follows.
+    #[serde(default)]
+    pub rejected: bool,
 }
 
 /// The steps of a deployment.
@@ -103,6 +106,7 @@ impl Lifecycle {
         step: Step::Requested,
         paused: false,
         aborting: false,
+        rejected: false,
     };
 
     /// The status that users see.
@@ -113,6 +117,7 @@ impl Lifecycle {
             Step::Ended(Outcome::Failed) => Status::Failed,
             Step::Reverting => Status::RollingBack,
             Step::Settling => Status::Running,
+            _ if self.rejected => Status::RollingBack,
             _ if self.paused => Status::Paused,
             Step::Gated | Step::Asking => Status::AwaitingApproval,
             Step::Requested | Step::Approved => Status::Pending,
@@ -130,7 +135,27 @@ impl Lifecycle {
         !matches!(self.step, Step::Settling | Step::Reverting | Step::Ended(_))
     }
 
-    /// The state after one more event. Start from [`Self::INITIAL`].
+    /// The state after an event that is about to be appended.
+    ///
+    /// Stricter than [`Self::next`], which must also read journals that were written before
+    /// these rules: nobody can take back a decision or an abort that was accepted.
+    ///
+    /// # Errors
+    /// As [`Self::next`]; also if the event approves a deployment that was rejected, or lets
+    /// one succeed whose abort was requested.
+    pub fn append(self, body: &EventBody) -> Result<Self, IllegalTransition> {
+        match body {
+            EventBody::Decided { .. } if self.step == Step::Gated && self.rejected => Err(
+                IllegalTransition::new("the deployment has already been rejected"),
+            ),
+            EventBody::Settling if self.aborting => Err(IllegalTransition::new(
+                "an abort has been requested: the deployment cannot succeed",
+            )),
+            _ => self.next(body),
+        }
+    }
+
+    /// The state after one more event of a journal. Start from [`Self::INITIAL`].
     ///
     /// # Errors
     /// If the event is illegal in this state: a pause after the end, an answer before the
@@ -162,7 +187,10 @@ impl Lifecycle {
             (EventBody::Decided { decision }, Step::Gated) if decision.approved => {
                 to(Step::Approved)
             }
-            (EventBody::Decided { .. }, Step::Gated) => Ok(self),
+            (EventBody::Decided { .. }, Step::Gated) => Ok(Self {
+                rejected: true,
+                ..self
+            }),
             (EventBody::Decided { .. }, Step::Asking) => to(Step::Running),
             (EventBody::Decided { .. }, _) => Err(IllegalTransition::new(
                 "the deployment is not waiting for a decision",

@@ -234,6 +234,30 @@ impl Signals {
             | EventBody::Ended { .. } => {}
         }
     }
+
+    /// Whether these requests, which were appended first, make the events that a driver was
+    /// about to append wrong: a success after an abort, or a question that timed out after its
+    /// decision. The driver must then decide anew, or a request that was accepted is lost.
+    pub fn supersede(&self, bodies: &[EventBody]) -> bool {
+        bodies.iter().any(|body| match body {
+            EventBody::Settling => self.abort.is_some(),
+            EventBody::Reverting { .. }
+            | EventBody::Answered {
+                answer: Answer::Decision(_),
+                ..
+            } => self.decision.is_some(),
+            EventBody::Answered { .. }
+            | EventBody::Requested(_)
+            | EventBody::Gated { .. }
+            | EventBody::Planned { .. }
+            | EventBody::Called { .. }
+            | EventBody::Paused { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::Decided { .. }
+            | EventBody::AbortRequested { .. }
+            | EventBody::Ended { .. } => false,
+        })
+    }
 }
 
 impl CallReplay {

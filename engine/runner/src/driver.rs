@@ -85,10 +85,18 @@ async fn drive_once(
     };
     loop {
         // Boxed, so that a deployment that waits does not keep the memory of a run.
-        match Box::pin(driver.step()).await? {
-            StepOutcome::Advanced => {}
-            StepOutcome::Suspended(suspended) => suspended.wait(context).await?,
-            StepOutcome::Ended => return Ok(()),
+        let outcome = match Box::pin(driver.step()).await {
+            Ok(StepOutcome::Suspended(suspended)) => {
+                let waited = suspended.wait(context).await;
+                waited.map(|()| StepOutcome::Advanced)
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(StepOutcome::Ended) => return Ok(()),
+            // The next step reads the request from the journal, and decides anew.
+            Ok(_) | Err(Error::Superseded) => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -44,7 +44,7 @@ impl JournalAuthor {
         let mut bodies = Vec::new();
         for kind in kinds {
             let body = self.body(*kind, long_text)?;
-            if let Ok(next) = self.lifecycle.next(&body) {
+            if let Ok(next) = self.lifecycle.append(&body) {
                 self.lifecycle = next;
                 bodies.push(body);
             }
@@ -65,7 +65,7 @@ impl JournalAuthor {
         };
         let cause = Cause::new(CauseKind::Abort, "no longer wanted");
         let mut bodies = vec![EventBody::Settling, succeeded];
-        if self.lifecycle.next(&bodies[0]).is_err() {
+        if self.lifecycle.append(&bodies[0]).is_err() {
             bodies = vec![EventBody::Reverting { cause }, failed];
         }
         self.append(store, bodies).await

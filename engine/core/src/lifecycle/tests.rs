@@ -157,3 +157,70 @@ fn illegal_events_are_rejected_with_a_reason() {
         );
     }
 }
+
+fn append_all(bodies: &[EventBody]) -> Result<Lifecycle, IllegalTransition> {
+    bodies
+        .iter()
+        .try_fold(Lifecycle::INITIAL, |lifecycle, body| lifecycle.append(body))
+}
+
+fn gated() -> EventBody {
+    EventBody::Gated {
+        prompt: "go?".into(),
+        due: Timestamp::from_millis(1),
+    }
+}
+
+fn abort() -> EventBody {
+    EventBody::AbortRequested {
+        by: "ada".into(),
+        reason: None,
+    }
+}
+
+#[test]
+fn only_one_decision_on_the_start_is_accepted() {
+    for first in [true, false] {
+        for second in [true, false] {
+            let after_first = append_all(&[gated(), decided(first)]);
+            assert!(after_first.is_ok());
+            let after_second = append_all(&[gated(), decided(first), decided(second)]);
+            assert!(after_second.is_err(), "{first} then {second}");
+        }
+    }
+    assert_eq!(
+        append_all(&[gated(), decided(false)]).unwrap().status(),
+        Status::RollingBack
+    );
+}
+
+#[test]
+fn only_one_decision_on_a_question_of_the_strategy_is_accepted() {
+    let asked = [planned(), approval(), decided(false)];
+    assert!(append_all(&asked).is_ok());
+    assert!(append_all(&[planned(), approval(), decided(false), decided(true)]).is_err());
+}
+
+#[test]
+fn a_deployment_cannot_succeed_after_an_accepted_abort() {
+    let error = append_all(&[planned(), abort(), EventBody::Settling]).unwrap_err();
+    assert!(error.to_string().contains("abort"), "{error}");
+    assert!(append_all(&[planned(), abort(), reverting()]).is_ok());
+}
+
+#[test]
+fn an_abort_of_a_deployment_that_has_succeeded_is_rejected() {
+    let error = append_all(&[planned(), EventBody::Settling, abort()]).unwrap_err();
+    assert!(error.to_string().contains("succeeded"), "{error}");
+}
+
+/// Journals from before these rules hold such events. They must stay readable.
+#[test]
+fn journals_from_before_the_rules_are_read() {
+    for bodies in [
+        [planned(), abort(), EventBody::Settling],
+        [gated(), decided(false), decided(true)],
+    ] {
+        assert!(status_after(&bodies).is_ok());
+    }
+}

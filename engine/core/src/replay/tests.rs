@@ -354,3 +354,43 @@ fn an_event_that_cannot_follow_leaves_the_state_unchanged() {
     assert!(state.apply(event(2, decided("ada"))).is_err());
     assert_eq!(state, before);
 }
+
+#[test]
+fn an_abort_supersedes_a_success_and_nothing_else() {
+    let signals = Signals {
+        abort: Some(Cause::new(CauseKind::Abort, "aborted by ada")),
+        decision: None,
+    };
+    let answer = answered(0, Answer::Done);
+    assert!(signals.supersede(&[answer.clone(), EventBody::Settling]));
+    assert!(!signals.supersede(&[answer]));
+    assert!(!Signals::default().supersede(&[EventBody::Settling]));
+}
+
+#[test]
+fn a_decision_supersedes_the_time_out_of_its_question() {
+    let decision = Decision {
+        approved: true,
+        by: "ada".into(),
+        comment: None,
+    };
+    let timed_out = answered(
+        0,
+        Answer::Decision(Decision {
+            approved: false,
+            by: String::new(),
+            comment: None,
+        }),
+    );
+    let reverting = EventBody::Reverting {
+        cause: Cause::new(CauseKind::Rejected, "not approved in time"),
+    };
+    let signals = Signals {
+        abort: None,
+        decision: Some(decision),
+    };
+    for body in [timed_out, reverting] {
+        assert!(signals.supersede(std::slice::from_ref(&body)));
+        assert!(!Signals::default().supersede(&[body]));
+    }
+}

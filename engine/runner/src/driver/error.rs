@@ -9,6 +9,9 @@ pub(super) enum Error {
     /// The store failed.
     #[error("the lease could not be acquired")]
     Lease(#[source] ReadError),
+    /// Retry at once: a person's request came first, and changes what the driver is to append.
+    #[error("a request came before the events could be appended")]
+    Superseded,
     /// Do not retry: another engine drives the deployment.
     #[error("another engine has acquired the lease")]
     LeaseLost,

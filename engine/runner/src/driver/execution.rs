@@ -86,6 +86,14 @@ impl<'a> Execution<'a> {
         self.failed.check(self.header, self.plan.len())
     }
 
+    /// Checks that nobody has requested an abort.
+    pub(super) fn check_abort(&self) -> Result<(), Cause> {
+        match &self.writer.tail().signals.abort {
+            Some(cause) => Err(cause.clone()),
+            None => Ok(()),
+        }
+    }
+
     async fn answer(&mut self, request: Call) -> Result<Answer, NoAnswer> {
         self.budget.spend(&request)?;
         let (number, call) = match self.replay.next(request)? {

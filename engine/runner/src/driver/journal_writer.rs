@@ -85,7 +85,8 @@ impl JournalWriter {
     /// Not cancel safe: it is then unknown whether the events are in the journal.
     ///
     /// # Errors
-    /// [`Error::LeaseLost`], [`Error::Append`], [`Error::Read`], [`Error::Corrupt`].
+    /// [`Error::Superseded`], [`Error::LeaseLost`], [`Error::Append`], [`Error::Read`],
+    /// [`Error::Corrupt`].
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
         if self.pending.is_empty() {
             return Ok(());
@@ -110,6 +111,9 @@ impl JournalWriter {
                 }
                 Err(AppendError::Conflict(head)) if head.next_seq > self.tail.next_seq => {
                     self.catch_up().await?;
+                    if self.tail.signals.supersede(&append.bodies) {
+                        return Err(Error::Superseded);
+                    }
                 }
                 Err(AppendError::Fenced(_)) => return Err(Error::LeaseLost),
                 Err(error) => return Err(Error::Append(error)),

@@ -50,7 +50,10 @@ pub(super) async fn run(
         replay,
     );
     let result = match strategy.run(&plan, &mut execution).await {
-        Exit::Succeeded => execution.check_success(),
+        // An abort after the last call must not be lost: nothing else checks for it any more.
+        Exit::Succeeded => execution
+            .check_success()
+            .and_then(|()| execution.check_abort()),
         Exit::Failed(message) => Err(Cause::new(CauseKind::Strategy, message)),
         Exit::Trapped(cause) | Exit::Stopped(Stop::Fail(cause)) => Err(cause),
         Exit::Stopped(Stop::Suspend) => {

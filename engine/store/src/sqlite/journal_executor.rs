@@ -132,7 +132,7 @@ impl JournalExecutor {
             return Ok(Err(AppendError::Conflict(deployment.head)));
         }
         let before = deployment.head.lifecycle;
-        let after = append.bodies.iter().try_fold(before, Lifecycle::next);
+        let after = append.bodies.iter().try_fold(before, Lifecycle::append);
         let after = match after {
             Ok(after) => after,
             Err(illegal) => return Ok(Err(AppendError::IllegalTransition(illegal))),

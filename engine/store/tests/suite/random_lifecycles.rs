@@ -86,7 +86,7 @@ async fn append_and_compare(
     let mut next = 1;
     let mut batch = Vec::new();
     for (body, batch_size) in events {
-        let Ok(after) = lifecycle.next(&body) else {
+        let Ok(after) = lifecycle.append(&body) else {
             continue;
         };
         lifecycle = after;

@@ -5,7 +5,7 @@ use serde_json::Value;
 // Not `hotswap_protocol::Problem`, which rejects what lacks a member: here any response, of
 // another version or of a proxy, becomes a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ProblemResponse {
     /// The HTTP status.
     pub status: u16,
     /// The kind of problem.
@@ -18,7 +18,7 @@ pub struct Problem {
     pub deployment: Option<String>,
 }
 
-impl std::fmt::Display for Problem {
+impl std::fmt::Display for ProblemResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.detail {
             Some(detail)
@@ -35,7 +35,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-impl Problem {
+impl ProblemResponse {
     /// Reads the body of a response. Of a body that is not a problem, such as a proxy's page,
     /// only the status is used.
     pub(super) fn read(status: u16, json: &[u8]) -> Self {
@@ -91,7 +91,7 @@ mod tests {
         let json = br##"{"type": "x", "title": "Invalid request", "status": 422,
             "detail": "the configuration does not fit",
             "errors": [{"pointer": "#/config/soak", "detail": "write 10s"}, "plain"]}"##;
-        let problem = Problem::read(422, json);
+        let problem = ProblemResponse::read(422, json);
         assert_eq!(
             problem.to_string(),
             "Invalid request: the configuration does not fit (HTTP 422)"
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn of_any_other_response_the_status_is_shown() {
-        let problem = Problem::read(502, b"<html>");
+        let problem = ProblemResponse::read(502, b"<html>");
         assert_eq!(problem.to_string(), "Bad Gateway (HTTP 502)");
     }
 }

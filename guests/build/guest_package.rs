@@ -42,7 +42,7 @@ pub const GUEST_KINDS: &[GuestKind] = &[
 
 /// A package that is built for WebAssembly.
 #[derive(Debug)]
-pub struct Guest {
+pub struct GuestPackage {
     /// Its folder, relative to the workspace's root: `strategies/blue-green`.
     pub folder: PathBuf,
     /// The name of its folder: `blue-green`.
@@ -55,7 +55,7 @@ pub struct Guest {
     pub kind_index: usize,
 }
 
-impl Guest {
+impl GuestPackage {
     /// The file name of the component.
     pub fn file_name(&self) -> String {
         format!("{}.wasm", self.name)
@@ -90,7 +90,7 @@ struct Target {
 /// # Errors
 /// If cargo cannot list the members, two guests have the same name, or a package in a guest
 /// folder does not build to WebAssembly.
-pub fn find_guests(cargo: &Path, workspace: &Path) -> Result<Vec<Guest>> {
+pub fn find_guests(cargo: &Path, workspace: &Path) -> Result<Vec<GuestPackage>> {
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
         .current_dir(workspace)
@@ -120,7 +120,7 @@ pub fn find_guests(cargo: &Path, workspace: &Path) -> Result<Vec<Guest>> {
 }
 
 /// The guest of a package; `None` if the package is not in a guest folder.
-fn guest_of(package: Package, workspace: &Path) -> Result<Option<Guest>> {
+fn guest_of(package: Package, workspace: &Path) -> Result<Option<GuestPackage>> {
     let folder = package.manifest_path.parent().unwrap_or(Path::new(""));
     let Ok(folder) = folder.strip_prefix(workspace) else {
         return Ok(None);
@@ -142,7 +142,7 @@ fn guest_of(package: Package, workspace: &Path) -> Result<Option<Guest>> {
         folder.display()
     );
     let name = folder.file_name().and_then(|name| name.to_str());
-    Ok(Some(Guest {
+    Ok(Some(GuestPackage {
         name: name.context("a guest's folder has no name")?.to_owned(),
         folder: folder.to_owned(),
         package: package.name,

@@ -1,0 +1,242 @@
+//! A request that was accepted holds: an abort is never followed by a success, and of two
+//! decisions exactly one counts. Raced at the one point where it matters, and at random.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hotswap_core::{Answer, Decision, DeploymentId, EventBody, Outcome, Requester, Status};
+use hotswap_runner::deployments::Error;
+use hotswap_runner::{Engine, NewDeployment};
+use hotswap_store::{AppendError, Journal};
+use hotswap_tests::{EMAIL, EngineResources, RacingJournal, StaticFleet, wait_for_end};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PRODUCTION: &str = "production";
+/// Rounds of each random race.
+const ROUNDS: u32 = 1000;
+
+/// An engine over static nodes, with the module `hello`.
+struct Fixture {
+    resources: EngineResources,
+    _folder: TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut resources = EngineResources::new(folder.path(), Default::default()).await?;
+        resources.fleet = Arc::new(StaticFleet::new(2));
+        let registration = hotswap_tests::unreachable_registration(PRODUCTION);
+        let node = "node-1".parse()?;
+        resources.registry.register(node, registration).await?;
+        let fixture = Self {
+            resources,
+            _folder: folder,
+        };
+        let engine = fixture.start_engine().await?;
+        let mut upload = engine.modules.upload().await?;
+        upload.write(hotswap_guests::HELLO_V1).await?;
+        let version = "1.0.0".parse()?;
+        upload.finish("hello".parse()?, version, EMAIL).await?;
+        engine.shutdown().await;
+        Ok(fixture)
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.resources.store.clone())
+    }
+
+    async fn start_engine(&self) -> Result<Engine> {
+        self.resources.start_engine(self.journal()).await
+    }
+
+    /// An engine whose append of the target is preceded by `body`.
+    async fn start_racing(
+        &self,
+        is_target: fn(&EventBody) -> bool,
+        body: EventBody,
+    ) -> Result<(Engine, Arc<RacingJournal>)> {
+        let journal = RacingJournal::new(self.journal(), is_target, body);
+        let engine = self.resources.start_engine(journal.clone()).await?;
+        Ok((engine, journal))
+    }
+}
+
+async fn deploy(
+    engine: &Engine,
+    (strategy, config): (&str, Value),
+    require_approval: bool,
+) -> Result<DeploymentId> {
+    let new = NewDeployment {
+        module: "hello".parse()?,
+        version: None,
+        environment: PRODUCTION.parse()?,
+        strategy: Some(strategy.parse()?),
+        config: Some(config),
+        requester: Requester {
+            email: EMAIL.to_owned(),
+            subject: EMAIL.to_owned(),
+        },
+        description: None,
+        metadata: Default::default(),
+        require_approval,
+        trace: None,
+    };
+    Ok(engine.deployments.create(new).await?)
+}
+
+fn decision(approved: bool) -> Decision {
+    Decision {
+        approved,
+        by: EMAIL.to_owned(),
+        comment: None,
+    }
+}
+
+fn abort() -> EventBody {
+    EventBody::AbortRequested {
+        by: EMAIL.to_owned(),
+        reason: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_accepted_right_before_the_success_rolls_back() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let is_success = |body: &EventBody| matches!(body, EventBody::Settling);
+    let (engine, journal) = fixture.start_racing(is_success, abort()).await?;
+    let id = deploy(&engine, ("direct", json!({})), false).await?;
+    let state = wait_for_end(&engine, id).await?;
+    journal.take_result().context("the abort did not race")??;
+    assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
+    engine.shutdown().await;
+    Ok(())
+}
+
+/// The append that the abort precedes is not the success, so only a check of the driver before
+/// the success can see the abort.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_accepted_right_before_a_call_rolls_back() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let is_last_intent = |body: &EventBody| matches!(body, EventBody::Called { answer: None, .. });
+    let (engine, journal) = fixture.start_racing(is_last_intent, abort()).await?;
+    let id = deploy(&engine, ("direct", json!({})), false).await?;
+    let state = wait_for_end(&engine, id).await?;
+    journal.take_result().context("the abort did not race")??;
+    assert_ne!(state.status(), Status::Succeeded);
+    engine.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_after_the_success_is_rejected_and_says_so() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let is_end = |body: &EventBody| {
+        matches!(
+            body,
+            EventBody::Ended {
+                outcome: Outcome::Succeeded,
+                ..
+            }
+        )
+    };
+    let (engine, journal) = fixture.start_racing(is_end, abort()).await?;
+    let id = deploy(&engine, ("direct", json!({})), false).await?;
+    let state = wait_for_end(&engine, id).await?;
+    let result = journal.take_result().context("the abort did not race")?;
+    let Err(AppendError::IllegalTransition(reason)) = result else {
+        panic!("{result:?}");
+    };
+    assert!(reason.to_string().contains("succeeded"), "{reason}");
+    assert_eq!(state.status(), Status::Succeeded);
+    engine.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_accepted_right_before_its_time_out_counts() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let is_time_out = |body: &EventBody| {
+        matches!(
+            body,
+            EventBody::Answered {
+                answer: Answer::Decision(_),
+                ..
+            }
+        )
+    };
+    let approved = EventBody::Decided {
+        decision: decision(true),
+    };
+    let (engine, journal) = fixture.start_racing(is_time_out, approved).await?;
+    let config = json!({ "approval": true, "approvalTimeout": "50ms", "soak": "1ms" });
+    let id = deploy(&engine, ("blue-green", config), false).await?;
+    let state = wait_for_end(&engine, id).await?;
+    journal
+        .take_result()
+        .context("the approval did not race")??;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    engine.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_approval_and_a_rejection_at_random_exactly_one_counts() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let engine = fixture.start_engine().await?;
+    for round in 0..ROUNDS {
+        let id = deploy(&engine, ("direct", json!({})), true).await?;
+        let decide = |approved: bool, delay: u32| {
+            let deployments = engine.deployments.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(delay.into())).await;
+                deployments.decide(id, decision(approved)).await
+            })
+        };
+        let approval = decide(true, round % 7 * 100);
+        let rejection = decide(false, round % 11 * 100);
+        let (approval, rejection) = (approval.await?, rejection.await?);
+        assert_ne!(approval.is_ok(), rejection.is_ok(), "round {round}");
+        let expected = if approval.is_ok() {
+            Status::Succeeded
+        } else {
+            Status::Failed
+        };
+        for error in [approval.err(), rejection.err()].into_iter().flatten() {
+            assert!(matches!(error, Error::IllegalTransition(_)), "{error}");
+        }
+        let state = wait_for_end(&engine, id).await?;
+        assert_eq!(state.status(), expected, "round {round}");
+    }
+    engine.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_abort_accepted_at_random_a_deployment_never_succeeds() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let engine = fixture.start_engine().await?;
+    let mut accepted = 0;
+    for round in 0..ROUNDS {
+        let id = deploy(&engine, ("direct", json!({})), false).await?;
+        tokio::time::sleep(Duration::from_micros((round % 40 * 50).into())).await;
+        let abort = engine.deployments.abort(id, EMAIL, None).await;
+        let state = wait_for_end(&engine, id).await?;
+        match abort {
+            Ok(_) => {
+                accepted += 1;
+                assert_ne!(state.status(), Status::Succeeded, "round {round}");
+            }
+            Err(Error::IllegalTransition(_)) => {
+                assert_eq!(state.status(), Status::Succeeded, "round {round}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // A race that one side always wins tests nothing.
+    assert!(accepted > 0 && accepted < ROUNDS, "{accepted} of {ROUNDS}");
+    engine.shutdown().await;
+    Ok(())
+}
