@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::environments::Environments;
 use crate::strategies::Strategies;
+use crate::supervisor::Supervisor;
 
 mod control;
 mod create;
@@ -34,6 +35,7 @@ pub struct Deployments {
     pub(crate) registry: Registry,
     pub(crate) environments: Environments,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) supervisor: Supervisor,
 }
 
 impl Deployments {

@@ -42,14 +42,6 @@ use wait_scope::WaitScope;
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// Why a driver stopped.
-pub(crate) enum Driven {
-    /// The deployment has ended.
-    Ended,
-    /// Another engine has acquired the lease.
-    LeaseLost,
-}
-
 /// Drives a deployment to its end, retrying after errors and panics. Returns early only when
 /// another engine has acquired the lease. Notify `wake` after somebody has appended to the
 /// journal.
@@ -59,15 +51,15 @@ pub(crate) async fn drive(
     context: Arc<DriverContext>,
     deployment: DeploymentId,
     wake: Arc<Notify>,
-) -> Driven {
+) {
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     loop {
-        let attempt = drive_once(&context, deployment, &wake, &mut backoff);
+        let attempt = drive_once(&context, deployment, &wake);
         match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(())) => return Driven::Ended,
+            Ok(Ok(())) => return,
             Ok(Err(Error::LeaseLost)) => {
                 tracing::info!(%deployment, "another engine has acquired the deployment");
-                return Driven::LeaseLost;
+                return;
             }
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
@@ -83,7 +75,6 @@ async fn drive_once(
     context: &DriverContext,
     deployment: DeploymentId,
     wake: &Arc<Notify>,
-    backoff: &mut Backoff,
 ) -> Result<(), Error> {
     let lease = context.journal.acquire_lease(deployment).await;
     let driver = Driver {
@@ -104,7 +95,7 @@ async fn drive_once(
         match outcome {
             Ok(StepOutcome::Ended) => return Ok(()),
             // The next step reads the request from the journal, and decides anew.
-            Ok(_) | Err(Error::Superseded) => backoff.reset(),
+            Ok(_) | Err(Error::Superseded) => {}
             Err(error) => return Err(error),
         }
     }

@@ -1,28 +1,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use hotswap_core::DeploymentId;
 use hotswap_store::Appended;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::driver::{self, Driven, DriverContext};
-
-/// How often the store is asked which deployments are open. Appends are noticed at once; this
-/// finds what was missed, and what an engine before left open.
-const SCAN_INTERVAL: Duration = Duration::from_millis(500);
+use crate::driver::{self, DriverContext};
 
 /// Runs one driver for each deployment that has not ended, and wakes it when somebody
 /// requests something of its deployment. Cheap to clone.
-///
-/// # Guarantees
-/// Every deployment that is open in the store has a driver within a second, whoever began it:
-/// a request whose client has left, an append whose answer was lost, or an engine before. A
-/// deployment that another engine has acquired is left to it.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     context: Arc<DriverContext>,
@@ -33,7 +22,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts to supervise.
+    /// A supervisor without drivers.
     pub(crate) fn new(context: Arc<DriverContext>) -> Self {
         let supervisor = Self {
             context,
@@ -43,16 +32,16 @@ impl Supervisor {
         };
         // Subscribe before any driver starts, so that no wake is missed.
         let appended = supervisor.context.journal.subscribe();
-        let supervise = supervisor.clone().supervise(appended);
+        let listener = supervisor.clone().wake_after_appends(appended);
         let shutdown = supervisor.shutdown.clone();
         supervisor
             .tasks
-            .spawn(async move { shutdown.run_until_cancelled(supervise).await });
+            .spawn(async move { shutdown.run_until_cancelled(listener).await });
         supervisor
     }
 
     /// Starts a driver. Does nothing where the deployment has one.
-    fn start(&self, deployment: DeploymentId) {
+    pub(crate) fn start(&self, deployment: DeploymentId) {
         let wake = Arc::new(Notify::new());
         {
             let mut wakes = self.lock_wakes();
@@ -70,12 +59,8 @@ impl Supervisor {
                 deployment,
                 wake,
             ));
-            match supervisor.shutdown.run_until_cancelled(driver).await {
-                // Without its entry the next scan would take the lease back, and the engines
-                // would do so in turn for ever.
-                Some(Driven::LeaseLost) => {}
-                Some(Driven::Ended) | None => drop(supervisor.lock_wakes().remove(&deployment)),
-            }
+            supervisor.shutdown.run_until_cancelled(driver).await;
+            supervisor.lock_wakes().remove(&deployment);
         });
     }
 
@@ -86,42 +71,15 @@ impl Supervisor {
         self.tasks.wait().await;
     }
 
-    /// Starts the drivers that are missing, and wakes those whose deployment has a request.
-    async fn supervise(self, mut appended: broadcast::Receiver<Appended>) {
-        let mut scans = interval(SCAN_INTERVAL);
-        scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn wake_after_appends(self, mut appended: broadcast::Receiver<Appended>) {
         loop {
-            let appended = tokio::select! {
-                appended = appended.recv() => appended,
-                _ = scans.tick() => {
-                    self.start_missing().await;
-                    continue;
-                }
-            };
-            match appended {
+            match appended.recv().await {
                 // The driver itself appended.
                 Ok(appended) if appended.fenced => {}
-                Ok(appended) => {
-                    if !appended.head.lifecycle.is_ended() {
-                        self.start(appended.deployment);
-                    }
-                    self.wake(|deployment| *deployment == appended.deployment);
-                }
+                Ok(appended) => self.wake(|deployment| *deployment == appended.deployment),
                 // A driver that wakes without need does no harm.
                 Err(RecvError::Lagged(_)) => self.wake(|_| true),
                 Err(RecvError::Closed) => return,
-            }
-        }
-    }
-
-    async fn start_missing(&self) {
-        match self.context.journal.open_deployments().await {
-            Ok(open) => open
-                .into_iter()
-                .for_each(|deployment| self.start(deployment)),
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "cannot list the open deployments, retrying");
             }
         }
     }
