@@ -22,7 +22,10 @@ pub fn run(
     current_folder: &Path,
 ) -> Result<Exit> {
     if args.expires.is_zero() {
-        return Err(UsageError("a token that expires at once is of no use".to_owned()).into());
+        return Err(UsageError(
+            "the token would expire at once: give --expires a longer time".to_owned(),
+        )
+        .into());
     }
     let signer = jwt(args, global, current_folder)?.signer()?;
     let email = global.email.as_ref().unwrap_or(&variables.email);

@@ -35,7 +35,7 @@ use crate::{Config, Origin};
 /// 90 s. With a longer time the client closes first, and never sends a request into a
 /// connection that the server is closing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(100);
-/// In bytes: the head of a request, and what is read ahead of a body.
+/// Maximum buffer of a connection in bytes: the request head and what has arrived of the body.
 const READ_BUFFER: usize = 64 << 10;
 /// In milliseconds: a connection whose client acknowledges nothing for so long is lost.
 /// Without it, a stream to a lost client would end a quarter of an hour later.

@@ -138,7 +138,7 @@ impl Lifecycle {
     /// The state after an event that is about to be appended.
     ///
     /// Stricter than [`Self::next`], which must also read journals that were written before
-    /// these rules: nobody can take back a decision or an abort that was accepted.
+    /// these rules: an accepted decision or abort is final.
     ///
     /// # Errors
     /// As [`Self::next`]; also if the event approves a deployment that was rejected, or lets
