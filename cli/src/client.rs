@@ -70,8 +70,9 @@ impl RecordedEvent {
 pub struct NewDeployment {
     /// The module to roll out.
     pub module_name: ModuleName,
-    /// Its version.
-    pub version: Version,
+    /// Its version; the engine chooses where none is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
     /// The environment to deploy to.
     pub target_environment: Environment,
     /// The requester's e-mail address.

@@ -72,7 +72,7 @@ async fn start_first_deployment(
     }
     let new = NewDeployment {
         module_name: module.clone(),
-        version: Version::new(1, 0, 0),
+        version: Some(Version::new(1, 0, 0)),
         target_environment: environment.parse()?,
         requester_email: "dev@localhost".to_owned(),
         description: Some("the first version, by hotswap dev".to_owned()),

@@ -11,7 +11,6 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::environments::Environments;
 use crate::strategies::Strategies;
-use crate::supervisor::Supervisor;
 
 mod control;
 mod create;
@@ -35,7 +34,6 @@ pub struct Deployments {
     pub(crate) registry: Registry,
     pub(crate) environments: Environments,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) supervisor: Supervisor,
 }
 
 impl Deployments {

@@ -42,6 +42,14 @@ use wait_scope::WaitScope;
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
+/// Why a driver stopped.
+pub(crate) enum Driven {
+    /// The deployment has ended.
+    Ended,
+    /// Another engine has acquired the lease.
+    LeaseLost,
+}
+
 /// Drives a deployment to its end, retrying after errors and panics. Returns early only when
 /// another engine has acquired the lease. Notify `wake` after somebody has appended to the
 /// journal.
@@ -51,15 +59,15 @@ pub(crate) async fn drive(
     context: Arc<DriverContext>,
     deployment: DeploymentId,
     wake: Arc<Notify>,
-) {
+) -> Driven {
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     loop {
-        let attempt = drive_once(&context, deployment, &wake);
+        let attempt = drive_once(&context, deployment, &wake, &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return Driven::Ended,
             Ok(Err(Error::LeaseLost)) => {
                 tracing::info!(%deployment, "another engine has acquired the deployment");
-                return;
+                return Driven::LeaseLost;
             }
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
@@ -75,6 +83,7 @@ async fn drive_once(
     context: &DriverContext,
     deployment: DeploymentId,
     wake: &Arc<Notify>,
+    backoff: &mut Backoff,
 ) -> Result<(), Error> {
     let lease = context.journal.acquire_lease(deployment).await;
     let driver = Driver {
@@ -95,7 +104,7 @@ async fn drive_once(
         match outcome {
             Ok(StepOutcome::Ended) => return Ok(()),
             // The next step reads the request from the journal, and decides anew.
-            Ok(_) | Err(Error::Superseded) => {}
+            Ok(_) | Err(Error::Superseded) => backoff.reset(),
             Err(error) => return Err(error),
         }
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use hotswap_core::Clock;
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
-use hotswap_store::{Blobs, Catalogue, Journal, ReadError};
+use hotswap_store::{Blobs, Catalogue, Journal};
 use tokio::sync::Semaphore;
 
 use crate::deployments::Deployments;
@@ -64,13 +64,10 @@ pub enum Error {
     /// A built-in strategy does not load, or the store failed.
     #[error("the built-in strategies could not be installed")]
     Install(#[source] strategies::Error),
-    /// The store failed.
-    #[error("the list of running deployments could not be read")]
-    Recover(#[source] ReadError),
 }
 
 impl Engine {
-    /// Starts an engine, and resumes every deployment that has not ended.
+    /// Starts an engine. It drives every deployment that has not ended, whoever began it.
     ///
     /// # Errors
     /// Where the store fails, or a built-in strategy does not load.
@@ -85,11 +82,6 @@ impl Engine {
             .install(&config.built_in)
             .await
             .map_err(Error::Install)?;
-        let open = config
-            .journal
-            .open_deployments()
-            .await
-            .map_err(Error::Recover)?;
         let supervisor = Supervisor::new(Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),
@@ -98,9 +90,6 @@ impl Engine {
             limits: config.limits,
             instances: Semaphore::new(config.limits.instances),
         }));
-        for deployment in open {
-            supervisor.start(deployment);
-        }
         let modules = Modules::new(
             Arc::clone(&config.catalogue),
             config.blobs,
@@ -113,7 +102,6 @@ impl Engine {
             registry: config.registry.clone(),
             environments: config.environments.clone(),
             clock: Arc::clone(&config.clock),
-            supervisor: supervisor.clone(),
         };
         Ok(Self {
             deployments,

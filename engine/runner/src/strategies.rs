@@ -146,11 +146,13 @@ impl Strategies {
     /// Loads the component that a deployment pinned.
     ///
     /// # Errors
-    /// [`CauseKind::Unavailable`] where it does not load.
-    pub(crate) async fn load_pinned(&self, pin: &StrategyRef) -> Result<Strategy, Cause> {
-        self.load(pin.digest)
-            .await
-            .map_err(|error| unavailable(&pin.name, &error))
+    /// [`PinError::Unavailable`] where it can never be loaded, [`PinError::Store`] where the
+    /// store failed for now.
+    pub(crate) async fn load_pinned(&self, pin: &StrategyRef) -> Result<Strategy, PinError> {
+        self.load(pin.digest).await.map_err(|error| match error {
+            Error::Store(source) => PinError::Store(source),
+            error => PinError::Unavailable(unavailable(&pin.name, &error)),
+        })
     }
 
     /// Loads a component from the store, unless the host has it loaded.
@@ -167,6 +169,15 @@ impl Strategies {
         let strategy = self.host.load(component).await;
         strategy.map_err(Error::InvalidComponent)
     }
+}
+
+/// Why the component that a deployment pinned was not loaded.
+#[derive(Debug)]
+pub(crate) enum PinError {
+    /// It is not in the store, or the engine does not accept it: the deployment must end.
+    Unavailable(Cause),
+    /// The store failed: try again. A passing fault must not end a deployment.
+    Store(Box<dyn std::error::Error + Send + Sync>),
 }
 
 fn unavailable(name: &StrategyName, error: &Error) -> Cause {
@@ -193,12 +204,5 @@ mod tests {
             "strategy 'canary' cannot be loaded: the component {digest} is not in the store"
         );
         assert_eq!(cause, Cause::new(CauseKind::Unavailable, expected));
-
-        let source = std::io::Error::other("disk full");
-        let cause = unavailable(&name, &store_error(source));
-        assert_eq!(
-            cause.message,
-            "strategy 'canary' cannot be loaded: the store failed: disk full"
-        );
     }
 }

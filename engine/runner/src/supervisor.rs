@@ -1,17 +1,28 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hotswap_core::DeploymentId;
 use hotswap_store::Appended;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::driver::{self, DriverContext};
+use crate::driver::{self, Driven, DriverContext};
+
+/// How often the store is asked which deployments are open. Appends are noticed at once; this
+/// finds what was missed, and what an engine before left open.
+const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs one driver for each deployment that has not ended, and wakes it when somebody
 /// requests something of its deployment. Cheap to clone.
+///
+/// # Guarantees
+/// Every deployment that is open in the store has a driver within a second, whoever began it:
+/// a request whose client has left, an append whose answer was lost, or an engine before. A
+/// deployment that another engine has acquired is left to it.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     context: Arc<DriverContext>,
@@ -22,7 +33,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor without drivers.
+    /// Starts to supervise.
     pub(crate) fn new(context: Arc<DriverContext>) -> Self {
         let supervisor = Self {
             context,
@@ -32,16 +43,16 @@ impl Supervisor {
         };
         // Subscribe before any driver starts, so that no wake is missed.
         let appended = supervisor.context.journal.subscribe();
-        let listener = supervisor.clone().wake_after_appends(appended);
+        let supervise = supervisor.clone().supervise(appended);
         let shutdown = supervisor.shutdown.clone();
         supervisor
             .tasks
-            .spawn(async move { shutdown.run_until_cancelled(listener).await });
+            .spawn(async move { shutdown.run_until_cancelled(supervise).await });
         supervisor
     }
 
     /// Starts a driver. Does nothing where the deployment has one.
-    pub(crate) fn start(&self, deployment: DeploymentId) {
+    fn start(&self, deployment: DeploymentId) {
         let wake = Arc::new(Notify::new());
         {
             let mut wakes = self.lock_wakes();
@@ -59,8 +70,12 @@ impl Supervisor {
                 deployment,
                 wake,
             ));
-            supervisor.shutdown.run_until_cancelled(driver).await;
-            supervisor.lock_wakes().remove(&deployment);
+            match supervisor.shutdown.run_until_cancelled(driver).await {
+                // Without its entry the next scan would take the lease back, and the engines
+                // would do so in turn for ever.
+                Some(Driven::LeaseLost) => {}
+                Some(Driven::Ended) | None => drop(supervisor.lock_wakes().remove(&deployment)),
+            }
         });
     }
 
@@ -71,15 +86,42 @@ impl Supervisor {
         self.tasks.wait().await;
     }
 
-    async fn wake_after_appends(self, mut appended: broadcast::Receiver<Appended>) {
+    /// Starts the drivers that are missing, and wakes those whose deployment has a request.
+    async fn supervise(self, mut appended: broadcast::Receiver<Appended>) {
+        let mut scans = interval(SCAN_INTERVAL);
+        scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match appended.recv().await {
+            let appended = tokio::select! {
+                appended = appended.recv() => appended,
+                _ = scans.tick() => {
+                    self.start_missing().await;
+                    continue;
+                }
+            };
+            match appended {
                 // The driver itself appended.
                 Ok(appended) if appended.fenced => {}
-                Ok(appended) => self.wake(|deployment| *deployment == appended.deployment),
+                Ok(appended) => {
+                    if !appended.head.lifecycle.is_ended() {
+                        self.start(appended.deployment);
+                    }
+                    self.wake(|deployment| *deployment == appended.deployment);
+                }
                 // A driver that wakes without need does no harm.
                 Err(RecvError::Lagged(_)) => self.wake(|_| true),
                 Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn start_missing(&self) {
+        match self.context.journal.open_deployments().await {
+            Ok(open) => open
+                .into_iter()
+                .for_each(|deployment| self.start(deployment)),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "cannot list the open deployments, retrying");
             }
         }
     }

@@ -4,13 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use hotswap_core::{DeploymentId, ModuleName};
-use semver::Version;
+use hotswap_core::DeploymentId;
 use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::args::{Create, Setting, Stay};
-use crate::client::{Accepted, Module, NewDeployment};
+use crate::client::{Accepted, NewDeployment};
 use crate::exit::{Exit, UsageError};
 use crate::output::print_message;
 use crate::watch::{self, Show};
@@ -18,13 +17,9 @@ use crate::watch::{self, Show};
 /// Starts a deployment.
 pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
     let config = strategy_config(args.config_file.as_deref(), &args.settings)?;
-    let version = match args.module.version {
-        Some(version) => version,
-        None => newest_version(&args.module.module, context).await?,
-    };
     let new = NewDeployment {
         module_name: args.module.module,
-        version,
+        version: args.module.version,
         target_environment: args.environment,
         requester_email: context.email.clone(),
         description: args.description,
@@ -33,10 +28,11 @@ pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
         strategy: args.strategy,
         config,
     };
-    let title = format!(
-        "{} {} → {}",
-        new.module_name, new.version, new.target_environment
-    );
+    let (module, environment) = (&new.module_name, &new.target_environment);
+    let title = match &new.version {
+        Some(version) => format!("{module} {version} → {environment}"),
+        None => format!("newest {module} → {environment}"),
+    };
     let response = context.client.create_deployment(&new).await?;
     stay(&response, &title, args.stay, context).await
 }
@@ -90,16 +86,6 @@ fn strategy_config(file: Option<&Path>, settings: &[Setting]) -> Result<Option<V
         setting.apply_to(&mut config);
     }
     Ok(Some(Value::Object(config)))
-}
-
-/// The newest version of a module that is not a pre-release.
-async fn newest_version(name: &ModuleName, context: &Context) -> Result<Version> {
-    let module: Module = serde_json::from_value(context.client.module(name).await?)?;
-    let versions = module.versions.into_iter().map(|version| version.version);
-    let newest = versions.filter(|version| version.pre.is_empty()).max();
-    newest.with_context(|| {
-        format!("every version of module {name} is a pre-release; name one, such as {name}@1.0.0")
-    })
 }
 
 #[cfg(test)]

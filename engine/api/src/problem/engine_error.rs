@@ -41,6 +41,10 @@ impl From<deployments::Error> for Problem {
                 "/version",
                 format!("module '{module}' has no version {version}; its versions are: {}", listed(known)),
             ),
+            E::OnlyPreReleases { ref module, ref known } => invalid(
+                "/version",
+                format!("every version of module '{module}' is a pre-release; name the one to deploy: {}", listed(known)),
+            ),
             E::UnknownStrategy { ref name, ref known } => invalid(
                 "/strategy",
                 format!("strategy '{name}' does not exist; the strategies are: {}", listed(known)),

@@ -92,10 +92,8 @@ impl Deployments {
             trace: new.trace,
         };
         match self.journal.create(header, self.clock.now()).await {
-            Ok(()) => {
-                self.supervisor.start(id);
-                Ok(id)
-            }
+            // The supervisor learns of it from the store, also where nobody waits here any more.
+            Ok(()) => Ok(id),
             Err(CreateError::Busy(by)) => Err(Error::Busy { by }),
             Err(CreateError::Store(source)) => Err(Error::Store(source)),
         }
@@ -136,7 +134,8 @@ impl Deployments {
     }
 }
 
-/// The module version among all of the module; the highest where none is named.
+/// The module version among all of the module. Where none is named, the newest that is not a
+/// pre-release: nobody deploys a release candidate without naming it.
 fn find_version(
     name: &ModuleName,
     version: Option<&Version>,
@@ -145,20 +144,27 @@ fn find_version(
     let mut versions = records.iter().map(|record| &record.module);
     let found = match version {
         Some(version) => versions.find(|module| module.version == *version),
-        None => versions.max_by(|one, other| one.version.cmp(&other.version)),
+        None => versions
+            .filter(|module| module.version.pre.is_empty())
+            .max_by(|one, other| one.version.cmp(&other.version)),
     };
-    match (found, version) {
-        (Some(module), _) => Ok(module.clone()),
-        (None, Some(version)) if !records.is_empty() => Err(Error::UnknownVersion {
-            module: name.clone(),
-            version: version.clone(),
-            known: records
-                .iter()
-                .map(|record| record.module.version.clone())
-                .collect(),
-        }),
-        (None, _) => Err(Error::UnknownModule(name.clone())),
+    if let Some(module) = found {
+        return Ok(module.clone());
     }
+    let module = name.clone();
+    let known: Vec<_> = records
+        .iter()
+        .map(|record| record.module.version.clone())
+        .collect();
+    Err(match version {
+        _ if known.is_empty() => Error::UnknownModule(module),
+        Some(version) => Error::UnknownVersion {
+            module,
+            version: version.clone(),
+            known,
+        },
+        None => Error::OnlyPreReleases { module, known },
+    })
 }
 
 #[cfg(test)]
@@ -187,10 +193,19 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_version_is_found_where_none_is_named() {
-        let uploaded = ["1.9.0", "1.10.0", "1.10.0-rc.1"];
+    fn the_newest_release_is_found_where_no_version_is_named() {
+        let uploaded = ["1.9.0", "1.10.0", "1.10.0-rc.1", "2.0.0-rc.1"];
         assert_eq!(find(None, &uploaded).as_deref(), Ok("1.10.0"));
         assert_eq!(find(Some("1.9.0"), &uploaded).as_deref(), Ok("1.9.0"));
+    }
+
+    #[test]
+    fn a_pre_release_must_be_named() {
+        let uploaded = ["1.0.0-rc.1", "1.0.0-rc.2"];
+        let error = find(None, &uploaded).unwrap_err();
+        assert_eq!(error, "every version of module 'hello' is a pre-release");
+        let named = find(Some("1.0.0-rc.1"), &uploaded);
+        assert_eq!(named.as_deref(), Ok("1.0.0-rc.1"));
     }
 
     #[test]

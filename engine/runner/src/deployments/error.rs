@@ -33,6 +33,14 @@ pub enum Error {
         /// The versions that were uploaded.
         known: Vec<Version>,
     },
+    /// No version was requested, and a pre-release must be named.
+    #[error("every version of module '{module}' is a pre-release")]
+    OnlyPreReleases {
+        /// The module.
+        module: ModuleName,
+        /// The versions that were uploaded.
+        known: Vec<Version>,
+    },
     /// There is no such strategy.
     #[error("no strategy '{name}'")]
     UnknownStrategy {

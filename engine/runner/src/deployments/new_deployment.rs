@@ -8,7 +8,7 @@ use semver::Version;
 pub struct NewDeployment {
     /// The module to roll out.
     pub module: ModuleName,
-    /// Its version. `None` for the highest.
+    /// Its version. `None` for the newest that is not a pre-release.
     pub version: Option<Version>,
     /// The environment to roll it out to.
     pub environment: Environment,

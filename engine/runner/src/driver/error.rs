@@ -21,6 +21,9 @@ pub(super) enum Error {
     /// The store failed, or rejected an event that the driver may append.
     #[error("the journal could not be written")]
     Append(#[source] AppendError),
+    /// The store failed.
+    #[error("the component of the strategy could not be read")]
+    Strategy(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store holds events that cannot follow each other.
     #[error("the journal is corrupt")]
     Corrupt(#[source] IllegalTransition),

@@ -10,6 +10,7 @@ use super::journal_writer::JournalWriter;
 use super::revert;
 use super::suspended::{StepOutcome, Suspended, WaitReason};
 use super::wait_scope::WaitScope;
+use crate::strategies::PinError;
 
 /// Runs the strategy, which replays the calls in the journal first. Where the journal ends
 /// with a long wait, it suspends at once and needs no instance.
@@ -26,7 +27,8 @@ pub(super) async fn run(
     }
     let strategy = match context.strategies.load_pinned(&state.header.strategy).await {
         Ok(strategy) => strategy,
-        Err(cause) => {
+        Err(PinError::Store(source)) => return Err(Error::Strategy(source)),
+        Err(PinError::Unavailable(cause)) => {
             revert::append_or_begin(writer, Err(cause.into())).await?;
             return Ok(StepOutcome::Advanced);
         }

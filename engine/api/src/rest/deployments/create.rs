@@ -23,7 +23,7 @@ use crate::problem::{FieldError, Problem};
 pub(super) struct CreateDeployment {
     /// The module to roll out.
     pub module_name: String,
-    /// The version to roll out. Absent: the highest version that was uploaded.
+    /// The version to roll out. Absent: the newest that is not a pre-release.
     pub version: Option<String>,
     /// The environment whose nodes get the version.
     pub target_environment: String,
