@@ -223,7 +223,7 @@ async fn replay() -> Result<()> {
                 append: u64::from(steps) + 1,
                 timing: CrashTiming::BeforeAppend,
             };
-            let crashing_journal = CrashingJournal::new(Arc::clone(&store), Some(crash_point));
+            let crashing_journal = CrashingJournal::at(Arc::clone(&store), Some(crash_point));
             bench
                 .restart_engine(Arc::clone(&crashing_journal) as Arc<dyn Journal>)
                 .await?;

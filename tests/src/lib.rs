@@ -4,6 +4,7 @@
 //!   sockets and disk.
 //! - [`Installation`]: the same as an operator runs it, with real processes.
 //! - [`LoadGenerator`]: clients that send requests to the nodes without a pause.
+//! - [`InterceptedJournal`]: changes some operations of a journal.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
@@ -14,6 +15,7 @@ mod cluster;
 mod crashing_journal;
 mod header;
 mod installation;
+mod intercepted_journal;
 mod journal_outline;
 mod leaseless_journal;
 mod load_generator;
@@ -32,6 +34,7 @@ pub use cluster::{
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
 pub use header::sample_header;
 pub use installation::Installation;
+pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};

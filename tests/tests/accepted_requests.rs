@@ -58,7 +58,7 @@ impl Fixture {
         is_target: fn(&EventBody) -> bool,
         body: EventBody,
     ) -> Result<(Engine, Arc<RacingJournal>)> {
-        let journal = RacingJournal::new(self.journal(), is_target, body);
+        let journal = RacingJournal::before(self.journal(), is_target, body);
         let engine = self.resources.start_engine(journal.clone()).await?;
         Ok((engine, journal))
     }

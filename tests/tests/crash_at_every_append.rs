@@ -105,7 +105,7 @@ async fn crash_at_every_append(
 ) -> Result<()> {
     let mut cluster = Cluster::start(&[(PRODUCTION, 3)]).await?;
     let store: Arc<dyn Journal> = Arc::new(cluster.resources.store.clone());
-    let counting_journal = CrashingJournal::new(Arc::clone(&store), None);
+    let counting_journal = CrashingJournal::at(Arc::clone(&store), None);
     let mut undisturbed = new_run(&mut cluster, 0, (strategy, &config), version);
     undisturbed.prepare().await?;
     let id = undisturbed.deploy(Arc::clone(&counting_journal)).await?;
@@ -124,7 +124,7 @@ async fn crash_at_every_append(
         for timing in [CrashTiming::BeforeAppend, CrashTiming::AfterAppend] {
             let number = 1 + append * 2 + u64::from(timing == CrashTiming::AfterAppend);
             let crash_point = CrashPoint { append, timing };
-            let crashing_journal = CrashingJournal::new(Arc::clone(&store), Some(crash_point));
+            let crashing_journal = CrashingJournal::at(Arc::clone(&store), Some(crash_point));
             let mut run = new_run(&mut cluster, number, (strategy, &config), version);
             run.cluster.restart_engine(Arc::clone(&store)).await?;
             run.prepare().await?;

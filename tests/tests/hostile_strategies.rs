@@ -100,7 +100,7 @@ async fn a_mismatch_on_replay_is_explained_and_reverted() -> Result<()> {
         append: 2,
         timing: CrashTiming::BeforeAppend,
     };
-    let crashing_journal = CrashingJournal::new(Arc::clone(&store), Some(crash_point));
+    let crashing_journal = CrashingJournal::at(Arc::clone(&store), Some(crash_point));
     cluster
         .restart_engine(Arc::clone(&crashing_journal) as Arc<dyn Journal>)
         .await?;

@@ -6,7 +6,7 @@ use hotswap_api::{Config, Secret, Tokens};
 use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
 use hotswap_runner::{Engine, EngineConfig};
 use hotswap_store::{Journal, Sqlite};
-use hotswap_tests::{EngineResources, NODE_TOKEN, StaticFleet, sample_header};
+use hotswap_tests::{EngineResources, LeaselessJournal, NODE_TOKEN, StaticFleet, sample_header};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::server_kind::EVENT_MARK;
@@ -27,7 +27,8 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let resources = EngineResources::new(folder.path(), Default::default()).await?;
     let engine = Engine::start(EngineConfig {
-        journal: Arc::new(resources.store.clone()),
+        // The commands write the journal.
+        journal: LeaselessJournal::wrap(Arc::new(resources.store.clone())),
         catalogue: Arc::new(resources.store.clone()),
         blobs: resources.blobs,
         host: resources.host,
@@ -40,7 +41,6 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
         built_in: Vec::new(),
     })
     .await?;
-    // Created directly in the store, so that the engine does not drive the deployment.
     let header = Header {
         id: deployment,
         ..sample_header("hello")?

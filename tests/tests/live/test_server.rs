@@ -38,7 +38,7 @@ impl TestServer {
         let heartbeat_interval = Duration::from_secs(1);
         let registry = Registry::load(catalogue.clone(), clock.clone(), heartbeat_interval).await?;
         let engine = Engine::start(EngineConfig {
-            journal: LeaselessJournal::new(Arc::new(store.clone())),
+            journal: LeaselessJournal::wrap(Arc::new(store.clone())),
             catalogue,
             blobs: Blobs::open_folder(folder.join("blobs"), 1 << 20).await?,
             host: host.clone(),

@@ -11,7 +11,8 @@ use hotswap_fleet::Registry;
 use hotswap_guests::{DIRECT, ROLLING};
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments};
-use hotswap_store::{Blobs, Sqlite};
+use hotswap_store::{Blobs, Journal, Sqlite};
+use hotswap_tests::LeaselessJournal;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -57,15 +58,20 @@ impl Fixture {
 
     /// Starts with a changed configuration.
     pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
-        Self::of(vec![DIRECT, ROLLING], change).await
+        Self::of(vec![DIRECT, ROLLING], |store| store, change).await
     }
 
-    /// Starts without strategies, which is faster: compiling them takes most of the time.
+    /// Starts without strategies, which is faster: compiling them takes most of the time. Drives
+    /// no deployment: the test writes the journals.
     pub async fn bare(change: impl FnOnce(&mut Config)) -> Self {
-        Self::of(Vec::new(), change).await
+        Self::of(Vec::new(), |store| LeaselessJournal::wrap(store), change).await
     }
 
-    async fn of(built_in: Vec<&'static [u8]>, change: impl FnOnce(&mut Config)) -> Self {
+    async fn of(
+        built_in: Vec<&'static [u8]>,
+        wrap: impl FnOnce(Arc<dyn Journal>) -> Arc<dyn Journal>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
         let blobs = Blobs::open_folder(folder.path().join("blobs"), LARGEST)
@@ -82,7 +88,7 @@ impl Fixture {
             hotswap_core::Policy::default_for(&"development".parse().unwrap()),
         )]);
         let engine = Engine::start(EngineConfig {
-            journal: store.clone(),
+            journal: wrap(store.clone()),
             catalogue: store.clone(),
             blobs,
             host: Host::new(hotswap_plugins::Limits::default()).unwrap(),

@@ -1,0 +1,127 @@
+use std::ops::Deref;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hotswap_core::{Append, DeploymentId, Environment, Event, Header, ModuleName, Timestamp};
+use hotswap_store::{
+    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
+};
+use tokio::sync::broadcast;
+
+/// Changes some operations of a journal, and leaves the others as they are.
+#[async_trait]
+pub trait Interceptor: Send + Sync {
+    /// Called in place of [`Journal::acquire_lease`].
+    async fn acquire_lease(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+    ) -> Result<Lease, ReadError> {
+        journal.acquire_lease(deployment).await
+    }
+
+    /// Called in place of [`Journal::append`].
+    async fn append(&self, journal: &dyn Journal, append: Append) -> Result<Head, AppendError> {
+        journal.append(append).await
+    }
+
+    /// Called in place of [`Journal::create`].
+    async fn create(
+        &self,
+        journal: &dyn Journal,
+        header: Header,
+        at: Timestamp,
+    ) -> Result<(), CreateError> {
+        journal.create(header, at).await
+    }
+}
+
+/// A journal some operations of which are intercepted.
+pub struct InterceptedJournal<I> {
+    journal: Arc<dyn Journal>,
+    interceptor: I,
+}
+
+impl<I: Interceptor> InterceptedJournal<I> {
+    /// Wraps `journal`.
+    pub fn new(journal: Arc<dyn Journal>, interceptor: I) -> Arc<Self> {
+        Arc::new(Self {
+            journal,
+            interceptor,
+        })
+    }
+}
+
+impl<I> Deref for InterceptedJournal<I> {
+    type Target = I;
+
+    fn deref(&self) -> &I {
+        &self.interceptor
+    }
+}
+
+#[async_trait]
+impl<I: Interceptor> Journal for InterceptedJournal<I> {
+    async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError> {
+        let journal = self.journal.as_ref();
+        self.interceptor.create(journal, header, at).await
+    }
+
+    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError> {
+        let journal = self.journal.as_ref();
+        self.interceptor.acquire_lease(journal, deployment).await
+    }
+
+    async fn append(&self, append: Append) -> Result<Head, AppendError> {
+        let journal = self.journal.as_ref();
+        self.interceptor.append(journal, append).await
+    }
+
+    async fn events(
+        &self,
+        deployment: DeploymentId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        self.journal.events(deployment, from, limit).await
+    }
+
+    async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        self.journal.events_after(position, limit).await
+    }
+
+    async fn last_position(&self) -> Result<u64, ReadError> {
+        self.journal.last_position().await
+    }
+
+    fn epoch(&self) -> &str {
+        self.journal.epoch()
+    }
+
+    async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {
+        self.journal.head(deployment).await
+    }
+
+    async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {
+        self.journal.open_deployments().await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Page, ReadError> {
+        self.journal.list(query).await
+    }
+
+    async fn succeeded_deployments(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+        limit: usize,
+    ) -> Result<Vec<DeploymentId>, ReadError> {
+        self.journal
+            .succeeded_deployments(module, environment, limit)
+            .await
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Appended> {
+        self.journal.subscribe()
+    }
+}
