@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
 use hotswap_api::Origin;
@@ -136,7 +136,26 @@ impl Config {
         if let Some(format) = args.log_format {
             figment = figment.merge(("logFormat", format));
         }
-        figment.extract().context("the configuration is invalid")
+        let config: Self = figment.extract().context("the configuration is invalid")?;
+        config.check().context("the configuration is invalid")?;
+        Ok(config)
+    }
+
+    /// Checks that every number is in its range, which its type alone does not say.
+    fn check(&self) -> Result<()> {
+        let limits = hotswap_runner::Limits::from(self.limits);
+        if let Err(error) = limits.check() {
+            bail!("limits.{error}");
+        }
+        for (environment, policy) in self.policies() {
+            if let Err(error) = policy.check() {
+                bail!("environments.{environment}.{error}");
+            }
+        }
+        if let Some(jwt) = &self.jwt {
+            jwt.check()?;
+        }
+        Ok(())
     }
 
     /// The policies of the environments that the configuration names.

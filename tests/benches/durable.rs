@@ -99,6 +99,7 @@ impl Bench {
             metadata: Default::default(),
             require_approval: false,
             trace: None,
+            idempotency_key: None,
         };
         Ok(self.engine.deployments.create(new).await?)
     }

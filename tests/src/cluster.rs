@@ -244,6 +244,7 @@ impl Cluster {
                 metadata: BTreeMap::new(),
                 require_approval: false,
                 trace: None,
+                idempotency_key: None,
             })
             .await?)
     }

@@ -39,5 +39,6 @@ pub fn sample_header(module: &str) -> Result<Header> {
         require_approval: false,
         rollback_of: None,
         trace: None,
+        idempotency: None,
     })
 }

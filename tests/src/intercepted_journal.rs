@@ -2,7 +2,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hotswap_core::{Append, DeploymentId, Environment, Event, Header, ModuleName, Timestamp};
+use hotswap_core::{
+    Append, DeploymentId, Environment, Event, Header, IdempotencyKey, ModuleName, Timestamp,
+};
 use hotswap_store::{
     AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
 };
@@ -10,7 +12,7 @@ use tokio::sync::broadcast;
 
 /// Changes some operations of a journal, and leaves the others as they are.
 #[async_trait]
-pub trait Interceptor: Send + Sync {
+pub trait Interceptor: Send + Sync + 'static {
     /// Called in place of [`Journal::acquire_lease`].
     async fn acquire_lease(
         &self,
@@ -104,6 +106,14 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
 
     async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {
         self.journal.open_deployments().await
+    }
+
+    async fn find_request(
+        &self,
+        requester: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<DeploymentId>, ReadError> {
+        self.journal.find_request(requester, key).await
     }
 
     async fn list(&self, query: &Query) -> Result<Page, ReadError> {

@@ -83,6 +83,7 @@ async fn deploy(
         metadata: Default::default(),
         require_approval,
         trace: None,
+        idempotency_key: None,
     };
     Ok(engine.deployments.create(new).await?)
 }

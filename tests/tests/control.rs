@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hotswap_core::{CauseKind, Decision, Deployment, DeploymentId, Status};
+use hotswap_runner::NewRollback;
 use hotswap_runner::deployments::Error;
 use hotswap_tests::{Cluster, EMAIL};
 use serde_json::json;
@@ -179,7 +180,15 @@ async fn a_rollback_deploys_the_previous_version_by_direct() -> Result<()> {
     let rollback = cluster
         .engine
         .deployments
-        .rollback(first.header.id, requester, None, None)
+        .rollback(
+            first.header.id,
+            NewRollback {
+                requester,
+                strategy: None,
+                config: None,
+                idempotency_key: None,
+            },
+        )
         .await?;
     let state = cluster.wait_for_end(rollback).await?;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);

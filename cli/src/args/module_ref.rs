@@ -45,8 +45,7 @@ impl FromStr for ModuleVersionRef {
 }
 
 fn parse_version(text: &str) -> Result<Version, String> {
-    Version::parse(text)
-        .map_err(|error| format!("'{text}' is not a semantic version such as 1.2.3: {error}"))
+    hotswap_core::parse_version(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use hotswap_api::{Algorithm, Signer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Bytes of an issuer or an audience. A token travels in a header.
+const MAX_CLAIM: usize = 1024;
+
 /// How an engine validates signed tokens, as `hotswap.toml` spells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -72,10 +75,24 @@ impl Jwt {
         signer.with_context(|| format!("cannot use the key in {}", file.display()))
     }
 
-    fn key_file(&self) -> Result<&Path> {
+    /// Checks that issuer and audience are given and short enough for the claims of a token.
+    ///
+    /// # Errors
+    /// Names the key that is empty or too long.
+    pub(super) fn check(&self) -> Result<()> {
         for (key, value) in [("issuer", &self.issuer), ("audience", &self.audience)] {
             ensure!(!value.is_empty(), "jwt.{key} is empty; set it");
+            ensure!(
+                value.len() <= MAX_CLAIM,
+                "jwt.{key} has {} bytes; use at most {MAX_CLAIM}",
+                value.len()
+            );
         }
+        Ok(())
+    }
+
+    fn key_file(&self) -> Result<&Path> {
+        self.check()?;
         let is_symmetric = self.algorithm == Algorithm::Hs256;
         match (&self.secret_file, &self.public_key_file) {
             (Some(file), None) if is_symmetric => Ok(file),

@@ -150,3 +150,127 @@ fn a_named_file_must_exist() {
     let error = Config::read(&args, |_| None).unwrap_err().to_string();
     assert!(error.contains("no-such.toml"), "{error}");
 }
+
+/// Every number and span of the configuration, with its lowest and highest value.
+const RANGES: [(&str, &str, &str); 8] = [
+    ("limits.calls", "1", "1000000"),
+    ("limits.bytes", "1", "1073741824"),
+    ("limits.parkAfter", "\"0s\"", "\"1day\""),
+    ("limits.fanOut", "1", "4096"),
+    ("limits.instances", "1", "4000"),
+    ("environments.production.deadline", "\"1s\"", "\"366days\""),
+    (
+        "environments.production.revertPatience",
+        "\"0s\"",
+        "\"7days\"",
+    ),
+    ("environments.production.maxUnavailable", "1", "\"100%\""),
+];
+
+const TOLERATED_FAILURES: &str = "environments.production.toleratedFailures";
+
+#[test]
+fn the_first_and_the_last_value_of_each_range_are_accepted() {
+    for (key, first, last) in RANGES {
+        for value in [first, last] {
+            read(&format!("{key} = {value}")).unwrap();
+        }
+    }
+    for value in ["0", "4294967295", "\"0%\"", "\"100%\""] {
+        read(&format!("{TOLERATED_FAILURES} = {value}")).unwrap();
+    }
+}
+
+#[test]
+fn absurd_values_are_rejected_and_the_error_names_the_key() {
+    let long = format!("\"{}\"", "9".repeat(60_000));
+    let absurd = [
+        "-1",
+        "9223372036854775807",
+        "1.5",
+        "true",
+        "[]",
+        "\"\"",
+        "\"ä\"",
+        "\"101%\"",
+        "\"500000000000y\"",
+        "\"584554530872y\"",
+        &long,
+    ];
+    let keys = RANGES.iter().map(|(key, ..)| *key);
+    for key in keys.chain([TOLERATED_FAILURES]) {
+        for value in absurd {
+            let error = format!("{:#}", read(&format!("{key} = {value}")).unwrap_err());
+            let name = key.rsplit('.').next().unwrap();
+            assert!(error.contains(name), "{key} = {value}: {error}");
+            assert!(error.len() < 1000, "{key} = {value}: {}", error.len());
+        }
+    }
+}
+
+#[test]
+fn values_outside_their_range_are_rejected_with_the_range() {
+    for (key, value) in [
+        ("limits.calls", "0"),
+        ("limits.calls", "1000001"),
+        ("limits.bytes", "0"),
+        ("limits.bytes", "1073741825"),
+        ("limits.parkAfter", "\"25h\""),
+        ("limits.fanOut", "0"),
+        ("limits.fanOut", "4097"),
+        ("limits.instances", "0"),
+        ("limits.instances", "4001"),
+        ("environments.production.deadline", "\"0s\""),
+        ("environments.production.deadline", "\"367days\""),
+        ("environments.production.revertPatience", "\"8days\""),
+        ("environments.production.maxUnavailable", "0"),
+        ("environments.production.maxUnavailable", "\"0%\""),
+    ] {
+        let error = format!("{:#}", read(&format!("{key} = {value}")).unwrap_err());
+        let range = RANGES.iter().find(|(known, ..)| *known == key).unwrap();
+        let last = range.2.trim_matches('"');
+        let expected = format!("{key} is {}; use", value.trim_matches('"'));
+        assert!(error.contains(last), "{error}");
+        assert!(
+            error.contains(&expected) || value.starts_with('"'),
+            "{error}"
+        );
+    }
+}
+
+/// A number that is added to the configuration must get a range.
+#[test]
+fn every_number_of_the_configuration_has_a_tested_range() {
+    let defaults = serde_json::to_value(hotswap_example()).unwrap();
+    let mut keys = Vec::new();
+    for (section, fields) in [
+        ("limits", &defaults["limits"]),
+        (
+            "environments.production",
+            &defaults["environments"]["production"],
+        ),
+    ] {
+        keys.extend(
+            fields
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|key| format!("{section}.{key}")),
+        );
+    }
+    keys.retain(|key| !key.ends_with("defaultStrategy") && key != TOLERATED_FAILURES);
+    keys.sort();
+    let mut tested = RANGES.map(|(key, ..)| key.to_owned());
+    tested.sort();
+    assert_eq!(keys, tested);
+}
+
+/// A configuration in which every key has a value.
+fn hotswap_example() -> Config {
+    let production: Environment = "production".parse().unwrap();
+    let policy = Policy::default_for(&production).into();
+    Config {
+        environments: BTreeMap::from([(production, policy)]),
+        ..Config::default()
+    }
+}

@@ -3,11 +3,13 @@
 
 mod authorization;
 mod content_type;
+mod header;
 mod json;
 mod parameter;
 mod wasm;
 
 pub(crate) use authorization::{Admin, NodeToken, Operator, Viewer, identify};
+pub(crate) use header::require_one_ascii_header;
 pub(crate) use json::{JsonBody, OptionalJsonBody};
 pub(crate) use parameter::Parsed;
 pub(crate) use wasm::WasmBody;

@@ -24,6 +24,11 @@ enum JsonAmount {
 }
 
 impl Amount {
+    /// Whether this is no node of any group.
+    pub fn is_none(self) -> bool {
+        matches!(self, Self::Count(0) | Self::Percent(0))
+    }
+
     /// The number of nodes out of `total`, never more than `total`. A percentage rounds up: 10 %
     /// of three nodes is one, and only 0 % is none.
     pub fn of(self, total: usize) -> usize {

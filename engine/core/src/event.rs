@@ -4,8 +4,8 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Call, Cause, Decision, DeploymentId, Digest, Environment, Fence, ModuleVersion, Node,
-    NodeFailure, NodeReading, Outcome, Policy, StrategyName, Timestamp,
+    Answer, Call, Cause, Decision, DeploymentId, Digest, Environment, Fence, IdempotencyKey,
+    ModuleVersion, Node, NodeFailure, NodeReading, Outcome, Policy, StrategyName, Timestamp,
 };
 
 /// One entry of a deployment's journal.
@@ -139,6 +139,20 @@ pub struct Header {
     /// The W3C `traceparent` of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// What makes a retry of the request safe; `None` where the client sent no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Tells a retry of a request from a new request. At most one deployment has the key of a
+/// requester.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Idempotency {
+    /// The key that the client chose.
+    pub key: IdempotencyKey,
+    /// The digest of the request. A retry has the same one.
+    pub request: Digest,
 }
 
 /// A strategy's code, pinned by digest: a newer upload does not affect running deployments.

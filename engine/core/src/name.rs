@@ -35,6 +35,13 @@ fn is_host_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
+const IDEMPOTENCY_KEY_RULE: &str =
+    "use 1 to 255 visible ASCII characters, such as a UUID that you generate for each request";
+
+fn is_idempotency_key(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident, $kind:literal, $is_valid:path, $rule:path;)*) => {$(
         $(#[$doc])*
@@ -99,6 +106,9 @@ names! {
     StrategyName, "strategy name", is_label, LABEL_RULE;
     /// The name of a node, unique among the nodes of an engine: a host name, for example.
     NodeId, "node id", is_host_name, HOST_NAME_RULE;
+    /// The key of a request that may be repeated without a second effect. Belongs to the
+    /// requester: others may use the same key.
+    IdempotencyKey, "idempotency key", is_idempotency_key, IDEMPOTENCY_KEY_RULE;
 }
 
 /// The id of a deployment; the API calls it the execution id. A version 7 UUID: ids sort by

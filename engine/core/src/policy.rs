@@ -1,8 +1,9 @@
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, StrategyName};
+use crate::{Amount, OutOfRange, StrategyName};
 
 /// The limits that no strategy may exceed in an environment.
 ///
@@ -25,7 +26,36 @@ pub struct Policy {
     pub revert_patience: Duration,
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 impl Policy {
+    /// Deadlines that make sense. A longer one would mean that nobody watches.
+    pub const DEADLINE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(366);
+    /// Patience that makes sense. While it lasts, no other deployment of the module can start.
+    pub const REVERT_PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=DAY.saturating_mul(7);
+    /// With no node at a time, no deployment could do anything.
+    pub const MAX_UNAVAILABLE: RangeInclusive<Amount> = Amount::Count(1)..=Amount::Percent(100);
+
+    /// Checks that every value is in its range.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] names the first one that is not, by its key in the configuration.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let duration = |duration: &Duration| humantime::format_duration(*duration).to_string();
+        OutOfRange::check("deadline", self.deadline, &Self::DEADLINE, duration)?;
+        OutOfRange::check(
+            "revertPatience",
+            self.revert_patience,
+            &Self::REVERT_PATIENCE,
+            duration,
+        )?;
+        if self.max_unavailable.is_none() {
+            let (key, range) = ("maxUnavailable", &Self::MAX_UNAVAILABLE);
+            return Err(OutOfRange::new(key, &self.max_unavailable, range));
+        }
+        Ok(())
+    }
+
     /// The policy of an environment without a configured one. Its default strategy is direct
     /// for development, rolling for qa, blue-green for staging and canary for any other.
     pub fn default_for(environment: &crate::Environment) -> Self {

@@ -18,7 +18,7 @@ mod error;
 mod new_deployment;
 
 pub use error::Error;
-pub use new_deployment::NewDeployment;
+pub use new_deployment::{NewDeployment, NewRollback};
 
 /// Events of a deployment that are read at once to fold it.
 const PAGE: usize = 4096;

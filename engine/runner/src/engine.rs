@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hotswap_core::Clock;
+use hotswap_core::{Clock, OutOfRange};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
 use hotswap_store::{Blobs, Catalogue, Journal};
@@ -64,14 +64,18 @@ pub enum Error {
     /// A built-in strategy does not load, or the store failed.
     #[error("the built-in strategies could not be installed")]
     Install(#[source] strategies::Error),
+    /// A limit is outside its range.
+    #[error("a limit is outside its range")]
+    Limit(#[source] OutOfRange),
 }
 
 impl Engine {
     /// Starts an engine. It drives every deployment that has not ended, whoever began it.
     ///
     /// # Errors
-    /// Where the store fails, or a built-in strategy does not load.
+    /// Where the store fails, a limit is outside its range, or a built-in strategy does not load.
     pub async fn start(config: EngineConfig) -> Result<Self, Error> {
+        config.limits.check().map_err(Error::Limit)?;
         let strategies = Strategies::new(
             Arc::clone(&config.catalogue),
             config.blobs.clone(),

@@ -23,7 +23,7 @@ pub mod modules;
 pub mod strategies;
 mod supervisor;
 
-pub use deployments::{Deployments, NewDeployment};
+pub use deployments::{Deployments, NewDeployment, NewRollback};
 pub use engine::{Engine, EngineConfig, Error};
 pub use environments::Environments;
 pub use limits::Limits;

@@ -1,4 +1,7 @@
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use hotswap_core::OutOfRange;
 
 /// Limits of the engine and of each deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +18,38 @@ pub struct Limits {
     pub fan_out: usize,
     /// Strategies that run at the same time. The others wait for their turn.
     pub instances: usize,
+}
+
+impl Limits {
+    /// Without a call, no strategy could do anything.
+    pub const CALLS: RangeInclusive<u32> = 1..=1_000_000;
+    /// Up to 1 GiB, which each replay reads.
+    pub const BYTES: RangeInclusive<usize> = 1..=1 << 30;
+    /// Up to a day. With 0, every wait suspends the deployment.
+    pub const SUSPEND_AFTER: RangeInclusive<Duration> =
+        Duration::ZERO..=Duration::from_secs(24 * 3600);
+    /// Up to the connections that a machine has room for.
+    pub const FAN_OUT: RangeInclusive<usize> = 1..=4096;
+    /// Up to the runs for which the WebAssembly host has memory mappings.
+    pub const INSTANCES: RangeInclusive<usize> = 1..=4000;
+
+    /// Checks that every limit is in its range.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] names the first one that is not, by its key in the configuration.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let duration = |duration: &Duration| humantime::format_duration(*duration).to_string();
+        OutOfRange::check("calls", self.calls, &Self::CALLS, u32::clone)?;
+        OutOfRange::check("bytes", self.bytes, &Self::BYTES, usize::clone)?;
+        OutOfRange::check(
+            "parkAfter",
+            self.suspend_after,
+            &Self::SUSPEND_AFTER,
+            duration,
+        )?;
+        OutOfRange::check("fanOut", self.fan_out, &Self::FAN_OUT, usize::clone)?;
+        OutOfRange::check("instances", self.instances, &Self::INSTANCES, usize::clone)
+    }
 }
 
 impl Default for Limits {

@@ -214,6 +214,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         require_approval: false,
         rollback_of: None,
         trace: None,
+        idempotency: None,
     };
     let id = header.id;
     let at = Timestamp::from_millis(1_700_000_000_000);

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, DeploymentId, Environment, Event, Fence, Header, Lifecycle, ModuleName, Status,
-    Timestamp,
+    Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, Lifecycle, ModuleName,
+    Status, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -36,6 +36,7 @@ pub trait Journal: Send + Sync + 'static {
     /// No deployment has had this id before.
     ///
     /// # Errors
+    /// - [`CreateError::Repeated`] if the requester has used the idempotency key before.
     /// - [`CreateError::Busy`] if a deployment of the same module in the same environment is
     ///   open.
     /// - [`CreateError::Store`] if the store failed, or if the id belongs to a deployment that
@@ -120,6 +121,17 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// [`ReadError::Store`] if the store failed.
     async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError>;
+
+    /// Finds the deployment that a requester (the subject of the token) created under an
+    /// idempotency key.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn find_request(
+        &self,
+        requester: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<DeploymentId>, ReadError>;
 
     /// Lists deployments, newest first.
     ///
@@ -217,6 +229,9 @@ pub struct Page {
 /// Why [`Journal::create`] failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
+    /// The requester has created this deployment under the same idempotency key.
+    #[error("deployment {0} was created under the same idempotency key")]
+    Repeated(DeploymentId),
     /// Another deployment of the module in the environment is open.
     #[error("deployment {0} of the same module in the same environment has not ended")]
     Busy(DeploymentId),

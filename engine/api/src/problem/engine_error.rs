@@ -23,6 +23,13 @@ impl From<deployments::Error> for Problem {
                 ),
             )
             .with_deployment(by),
+            E::KeyReused { by } => Self::new(
+                Kind::IdempotencyKeyReused,
+                format!(
+                    "this Idempotency-Key belongs to another request, which created deployment {by}; generate a new key for each request, and reuse it only to repeat that request"
+                ),
+            )
+            .with_deployment(by),
             E::IllegalTransition(why) => Self::new(
                 Kind::IllegalState,
                 format!("{why}; check its status with GET /api/v1/deployments/{{id}}"),

@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     ConnectionInUse,
     DeploymentRunning,
     IllegalState,
+    IdempotencyKeyReused,
     NothingBefore,
     NoNodes,
     VersionTaken,
@@ -78,6 +79,11 @@ impl Kind {
                 "illegal-state",
                 S::CONFLICT,
                 "The deployment's state does not allow this",
+            ),
+            Self::IdempotencyKeyReused => (
+                "idempotency-key-reused",
+                S::UNPROCESSABLE_ENTITY,
+                "The idempotency key belongs to another request",
             ),
             Self::NothingBefore => (
                 "nothing-before",

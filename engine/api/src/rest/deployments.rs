@@ -6,8 +6,9 @@ mod page;
 mod trace;
 mod validation;
 
-use hotswap_core::{DeploymentId, Environment, ModuleName};
+use hotswap_core::{DeploymentId, Environment, IdempotencyKey, ModuleName};
 use hotswap_store::Query as ListQuery;
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
@@ -15,7 +16,9 @@ use poem_openapi::{ApiResponse, OpenApi};
 
 use super::tag::Tag;
 use crate::context::Context;
-use crate::extract::{JsonBody, Operator, OptionalJsonBody, Parsed, Viewer};
+use crate::extract::{
+    JsonBody, Operator, OptionalJsonBody, Parsed, Viewer, require_one_ascii_header,
+};
 use crate::problem::{
     AUTH, BAD_REQUEST, CONFLICT, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, UNAVAILABLE, UNPROCESSABLE,
     UNSUPPORTED_MEDIA_TYPE,
@@ -78,10 +81,18 @@ impl Deployments {
         /// The W3C trace context of the caller. The deployment keeps it.
         #[oai(name = "traceparent")]
         trace_parent: Header<Option<String>>,
+        /// Makes a retry safe: of all requests with the same key and body, one creates a
+        /// deployment, and each gets its id. A key belongs to the token's subject, and is kept
+        /// as long as the deployment.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<Parsed<IdempotencyKey>>>,
+        request: &Request,
         body: JsonBody<CreateDeployment>,
     ) -> Result<CreateResponse, Failure<{ CHANGE & !NOT_FOUND }>> {
         let trace = trace_parent.0.filter(|text| trace::is_trace_parent(text));
-        let deployment = body.0.validate(&operator.0, trace)?;
+        require_one_ascii_header(request, "Idempotency-Key")?;
+        let key = idempotency_key.0.map(|key| key.0);
+        let deployment = body.0.validate(&operator.0, trace, key)?;
         let id = context.engine.deployments.create(deployment).await?;
         Ok(accepted(id))
     }
@@ -239,13 +250,18 @@ impl Deployments {
         context: Data<&Context>,
         /// The execution id of the deployment.
         id: Path<Parsed<DeploymentId>>,
+        /// Makes a retry safe: of all requests with the same key and body, one creates a
+        /// deployment, and each gets its id.
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: Header<Option<Parsed<IdempotencyKey>>>,
+        request: &Request,
         body: OptionalJsonBody<RollbackRequest>,
     ) -> Result<CreateResponse, Failure<CHANGE>> {
-        let (requester, strategy, config) = body.0.validate(&operator.0)?;
+        require_one_ascii_header(request, "Idempotency-Key")?;
+        let key = idempotency_key.0.map(|key| key.0);
+        let rollback = body.0.validate(&operator.0, key)?;
         let deployments = &context.engine.deployments;
-        let id = deployments
-            .rollback(id.0.0, requester, strategy, config)
-            .await?;
+        let id = deployments.rollback(id.0.0, rollback).await?;
         Ok(accepted(id))
     }
 

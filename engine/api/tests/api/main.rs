@@ -11,6 +11,8 @@ mod deployments;
 mod documented_statuses;
 mod fixture;
 mod fleet;
+mod idempotency;
+mod inputs;
 mod live;
 mod modules;
 mod nodes;

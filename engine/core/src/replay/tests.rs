@@ -31,6 +31,7 @@ fn header() -> Header {
         require_approval: false,
         rollback_of: None,
         trace: None,
+        idempotency: None,
     }
 }
 

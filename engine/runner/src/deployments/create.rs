@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 
 use hotswap_core::{
-    DeploymentId, Header, ModuleName, ModuleVersion, Requester, StrategyName, StrategyRef,
+    DeploymentId, Header, Idempotency, ModuleName, ModuleVersion, Requester, StrategyName,
+    StrategyRef,
 };
 use hotswap_store::{CreateError, ModuleRecord};
 use semver::Version;
 
-use super::{Deployments, Error, NewDeployment};
+use super::{Deployments, Error, NewDeployment, NewRollback};
 
 /// The strategy of a rollback that names none: at once, never through a canary again.
 const ROLLBACK_STRATEGY: &str = "direct";
 
 impl Deployments {
-    /// Creates a deployment and starts to drive it. Once this returns, it cannot be lost.
+    /// Creates a deployment, which the engine then drives. Once this returns, it cannot be lost.
+    ///
+    /// Returns the first deployment again where the requester repeats a request under the same
+    /// idempotency key.
     ///
     /// # Errors
-    /// [`Error::Busy`] where another deployment of the module in the environment has not
+    /// [`Error::KeyReused`] where the key belongs to another request. [`Error::Busy`] where another deployment of the module in the environment has not
     /// ended. Others where the module, the version, the strategy or the nodes do not exist,
     /// or the configuration is not valid.
     pub async fn create(&self, new: NewDeployment) -> Result<DeploymentId, Error> {
@@ -34,9 +38,7 @@ impl Deployments {
     pub async fn rollback(
         &self,
         id: DeploymentId,
-        requester: Requester,
-        strategy: Option<StrategyName>,
-        config: Option<serde_json::Value>,
+        new: NewRollback,
     ) -> Result<DeploymentId, Error> {
         let state = self.get(id).await?;
         if !state.status().is_final() {
@@ -49,13 +51,14 @@ impl Deployments {
             module: previous.name,
             version: Some(previous.version),
             environment: state.header.environment,
-            strategy: strategy.or_else(direct),
-            config,
-            requester,
+            strategy: new.strategy.or_else(direct),
+            config: new.config,
+            requester: new.requester,
             description: Some(format!("rollback of {id}")),
             metadata: BTreeMap::new(),
             require_approval: false,
             trace: None,
+            idempotency_key: new.idempotency_key,
         };
         self.create_with(new, Some(id)).await
     }
@@ -65,6 +68,17 @@ impl Deployments {
         new: NewDeployment,
         rollback_of: Option<DeploymentId>,
     ) -> Result<DeploymentId, Error> {
+        let request = new.digest(rollback_of);
+        let idempotency = new
+            .idempotency_key
+            .clone()
+            .map(|key| Idempotency { key, request });
+        // Before anything is looked up: what the first request found may be gone by now.
+        if let Some(idempotency) = &idempotency
+            && let Some(first) = self.find_first(&new.requester, idempotency).await?
+        {
+            return Ok(first);
+        }
         let module = self
             .resolve_module(&new.module, new.version.as_ref())
             .await?;
@@ -90,12 +104,44 @@ impl Deployments {
             require_approval: new.require_approval,
             rollback_of,
             trace: new.trace,
+            idempotency: idempotency.clone(),
         };
         match self.journal.create(header, self.clock.now()).await {
             // The supervisor learns of it from the store, also where nobody waits here any more.
             Ok(()) => Ok(id),
+            // A retry that was faster than this request, or the other way round.
+            Err(CreateError::Repeated(first)) => self.check_repeated(first, idempotency).await,
             Err(CreateError::Busy(by)) => Err(Error::Busy { by }),
             Err(CreateError::Store(source)) => Err(Error::Store(source)),
+        }
+    }
+
+    /// The deployment that the same request has created before.
+    async fn find_first(
+        &self,
+        requester: &Requester,
+        idempotency: &Idempotency,
+    ) -> Result<Option<DeploymentId>, Error> {
+        let (subject, key) = (&requester.subject, &idempotency.key);
+        match self.journal.find_request(subject, key).await? {
+            Some(first) => self
+                .check_repeated(first, Some(idempotency.clone()))
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns `first` where the same request created it.
+    async fn check_repeated(
+        &self,
+        first: DeploymentId,
+        idempotency: Option<Idempotency>,
+    ) -> Result<DeploymentId, Error> {
+        if self.at(first, 1).await?.header.idempotency == idempotency {
+            Ok(first)
+        } else {
+            Err(Error::KeyReused { by: first })
         }
     }
 

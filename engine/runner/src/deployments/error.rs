@@ -17,6 +17,12 @@ pub enum Error {
         /// The other deployment.
         by: DeploymentId,
     },
+    /// The idempotency key belongs to a request that differs from this one.
+    #[error("the idempotency key belongs to another request, which created deployment {by}")]
+    KeyReused {
+        /// The deployment that the other request created.
+        by: DeploymentId,
+    },
     /// The state of the deployment does not allow it.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),

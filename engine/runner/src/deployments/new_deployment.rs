@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use hotswap_core::{Environment, ModuleName, Requester, StrategyName};
+use hotswap_core::{
+    DeploymentId, Digest, Environment, IdempotencyKey, ModuleName, Requester, StrategyName,
+};
 use semver::Version;
 
 /// A request for a deployment.
@@ -26,4 +28,39 @@ pub struct NewDeployment {
     pub require_approval: bool,
     /// W3C `traceparent` of the request.
     pub trace: Option<String>,
+    /// Makes a retry of the request safe: it returns the deployment that the first one created.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// A request to roll a deployment back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRollback {
+    /// The person or program that requests it.
+    pub requester: Requester,
+    /// The strategy. `None` for `direct`.
+    pub strategy: Option<StrategyName>,
+    /// The configuration of the strategy. Keys left out have the strategy's defaults.
+    pub config: Option<serde_json::Value>,
+    /// As [`NewDeployment::idempotency_key`].
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl NewDeployment {
+    /// The digest of all that the client asked for. The trace is not part of it: each retry
+    /// has its own.
+    pub(super) fn digest(&self, rollback_of: Option<DeploymentId>) -> Digest {
+        let request = serde_json::json!({
+            "module": self.module,
+            "version": self.version,
+            "environment": self.environment,
+            "strategy": self.strategy,
+            "config": self.config,
+            "email": self.requester.email,
+            "description": self.description,
+            "metadata": self.metadata,
+            "requireApproval": self.require_approval,
+            "rollbackOf": rollback_of,
+        });
+        Digest::of(request.to_string().as_bytes())
+    }
 }

@@ -29,6 +29,7 @@ pub(super) fn header() -> Header {
         require_approval: false,
         rollback_of: None,
         trace: None,
+        idempotency: None,
     }
 }
 

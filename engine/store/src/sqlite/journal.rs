@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, DeploymentId, Environment, Event, EventBody, Header, ModuleName, Timestamp,
+    Append, DeploymentId, Environment, Event, EventBody, Header, IdempotencyKey, ModuleName,
+    Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -79,6 +80,16 @@ impl Journal for Sqlite {
 
     async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {
         Ok(self.read(query::open_deployments).await?)
+    }
+
+    async fn find_request(
+        &self,
+        requester: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<DeploymentId>, ReadError> {
+        let (requester, key) = (requester.to_owned(), key.clone());
+        let found = self.read(move |connection| query::find_request(connection, &requester, &key));
+        Ok(found.await?)
     }
 
     async fn list(&self, query: &Query) -> Result<Page, ReadError> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hotswap_core::{Append, DeploymentId, Fence, Header, Lifecycle, Timestamp};
+use hotswap_core::{Append, DeploymentId, Fence, Header, IdempotencyKey, Lifecycle, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::encoded_events::EncodedEvents;
@@ -33,6 +33,13 @@ pub(super) struct JournalExecutor {
 /// is returned before anything was written.
 type ExecuteResult<T, E> = rusqlite::Result<Result<T, E>>;
 
+fn idempotency_key(header: &Header) -> Option<&IdempotencyKey> {
+    header
+        .idempotency
+        .as_ref()
+        .map(|idempotency| &idempotency.key)
+}
+
 impl JournalExecutor {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let fence = "SELECT last FROM fence";
@@ -50,6 +57,12 @@ impl JournalExecutor {
         at: Timestamp,
         events: &EncodedEvents,
     ) -> ExecuteResult<Appended, CreateError> {
+        let (requester, key) = (&header.requester.subject, idempotency_key(header));
+        if let Some(key) = key
+            && let Some(first) = query::find_request(connection, requester, key)?
+        {
+            return Ok(Err(CreateError::Repeated(first)));
+        }
         let open = "SELECT id FROM deployment INDEXED BY deployment_open
             WHERE module = ?1 AND environment = ?2 AND ended = 0";
         let (module, environment) = (header.module.name.as_str(), header.environment.as_str());
@@ -66,8 +79,9 @@ impl JournalExecutor {
             Err(error) => return Ok(Err(error.into())),
         };
         let insert = "INSERT INTO deployment
-            (id, module, environment, fence, lifecycle, status, ended, created_at)
-            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6)";
+            (id, module, environment, fence, lifecycle, status, ended, created_at,
+                requester, idempotency_key)
+            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8)";
         let number = connection.prepare_cached(insert)?.insert(params![
             header.id.as_bytes(),
             module,
@@ -75,6 +89,8 @@ impl JournalExecutor {
             json,
             lifecycle.status().as_str(),
             at.millis().cast_signed(),
+            requester,
+            key.map(IdempotencyKey::as_str),
         ])?;
         let mut deployment = DeploymentRow {
             number,

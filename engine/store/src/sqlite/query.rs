@@ -1,6 +1,8 @@
 //! Queries on the journals. Each sees the state of one moment.
 
-use hotswap_core::{DeploymentId, Environment, Event, Fence, Lifecycle, ModuleName, Timestamp};
+use hotswap_core::{
+    DeploymentId, Environment, Event, Fence, IdempotencyKey, Lifecycle, ModuleName, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::row::{read_deployment_id, read_json, read_u64};
@@ -119,6 +121,19 @@ pub(super) fn open_deployments(connection: &Connection) -> rusqlite::Result<Vec<
         .prepare_cached(query)?
         .query_map([], |row| read_deployment_id(row, 0))?
         .collect()
+}
+
+/// The deployment that the requester created under this key.
+pub(super) fn find_request(
+    connection: &Connection,
+    requester: &str,
+    key: &IdempotencyKey,
+) -> rusqlite::Result<Option<DeploymentId>> {
+    let query = "SELECT id FROM deployment WHERE requester = ?1 AND idempotency_key = ?2";
+    connection
+        .prepare_cached(query)?
+        .query_row([requester, key.as_str()], |row| read_deployment_id(row, 0))
+        .optional()
 }
 
 /// The inner error is [`Query::before`], if there is no deployment of that id.

@@ -50,6 +50,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         require_approval: false,
         rollback_of: None,
         trace: None,
+        idempotency: None,
     };
     let id = header.id;
     store

@@ -126,8 +126,14 @@ async fn a_file_of_the_first_schema_is_migrated() {
             .execute_batch(include_str!("../../src/sqlite/schema/1.sql"))
             .unwrap();
         let file = Connection::open(files.path()).unwrap();
-        file.execute_batch("DROP TABLE epoch; PRAGMA user_version = 1")
-            .unwrap();
+        file.execute_batch(
+            "DROP INDEX deployment_idempotency_key;
+            ALTER TABLE deployment DROP COLUMN idempotency_key;
+            ALTER TABLE deployment DROP COLUMN requester;
+            DROP TABLE epoch;
+            PRAGMA user_version = 1",
+        )
+        .unwrap();
         assert_eq!(schema(&file), schema(&first));
     }
 

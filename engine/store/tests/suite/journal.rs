@@ -1,6 +1,8 @@
 //! The journal with one caller at a time.
 
-use hotswap_core::{Deployment, DeploymentId, Event, EventBody, Fence, Lifecycle, Status, Step};
+use hotswap_core::{
+    Deployment, DeploymentId, Digest, Event, EventBody, Fence, Idempotency, Lifecycle, Status, Step,
+};
 use hotswap_store::{AppendError, CreateError, Journal, Query, ReadError};
 
 use super::{
@@ -54,6 +56,43 @@ pub async fn a_second_create_with_the_same_id_is_rejected<S: StoreFixture>() {
     let again = store.create(header.clone(), at(3)).await;
     assert!(matches!(again, Err(CreateError::Store(_))), "{again:?}");
     assert_eq!(all(&store, header.id).await.len(), 3);
+    fixture.close(store).await;
+}
+
+pub async fn a_repeated_request_names_the_first_deployment<S: StoreFixture>() {
+    let keyed = |module: &str, subject: &str| {
+        let mut header = header(module, "production");
+        header.requester.subject = subject.to_owned();
+        header.idempotency = Some(Idempotency {
+            key: "key".parse().unwrap(),
+            request: Digest::of(b"request"),
+        });
+        header
+    };
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let first = keyed("checkout", "ada");
+    store.create(first.clone(), at(1)).await.unwrap();
+    for module in ["checkout", "search"] {
+        let again = store.create(keyed(module, "ada"), at(2)).await;
+        assert!(matches!(again, Err(CreateError::Repeated(id)) if id == first.id));
+    }
+    // Another requester may use the same key.
+    let other = keyed("search", "bob");
+    store.create(other.clone(), at(3)).await.unwrap();
+    append_at_end(&store, first.id, &failure()).await;
+    fixture.close(store).await;
+    let store = fixture.open().await;
+    let again = store.create(keyed("checkout", "ada"), at(4)).await;
+    assert!(matches!(again, Err(CreateError::Repeated(id)) if id == first.id));
+    let key = "key".parse().unwrap();
+    for (requester, expected) in [
+        ("ada", Some(first.id)),
+        ("bob", Some(other.id)),
+        ("eve", None),
+    ] {
+        assert_eq!(store.find_request(requester, &key).await.unwrap(), expected);
+    }
     fixture.close(store).await;
 }
 

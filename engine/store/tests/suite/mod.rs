@@ -30,6 +30,7 @@ macro_rules! suite {
             create_appends_the_request_as_event_zero,
             only_one_deployment_of_a_module_in_an_environment_is_open,
             a_second_create_with_the_same_id_is_rejected,
+            a_repeated_request_names_the_first_deployment,
             an_append_with_a_wrong_sequence_number_is_a_conflict,
             an_append_with_an_illegal_event_is_rejected_whole,
             appends_under_an_older_lease_are_fenced,
@@ -97,6 +98,7 @@ pub fn header(module: &str, environment: &str) -> Header {
         require_approval: false,
         rollback_of: None,
         trace: None,
+        idempotency: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bodies of requests that change a deployment.
 
-use hotswap_core::{Decision, Requester, StrategyName};
+use hotswap_core::{Decision, IdempotencyKey};
+use hotswap_runner::NewRollback;
 use poem_openapi::Object;
 use serde::Deserialize;
 
@@ -118,14 +119,15 @@ impl ApprovalRequest {
 }
 
 impl RollbackRequest {
-    /// Validates the body, and returns the requester, the strategy and its configuration.
+    /// Validates the body.
     ///
     /// # Errors
     /// A 422 that lists everything that is wrong.
     pub fn validate(
         self,
         identity: &Identity,
-    ) -> Result<(Requester, Option<StrategyName>, Option<serde_json::Value>), Problem> {
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<NewRollback, Problem> {
         let mut errors = Vec::new();
         let strategy = parse_optional("/strategy", self.strategy.as_deref(), &mut errors);
         if let Some(email) = self.requester_email.as_deref() {
@@ -135,7 +137,12 @@ impl RollbackRequest {
         let email = self
             .requester_email
             .unwrap_or_else(|| identity.subject.clone());
-        Ok((requester(identity, email), strategy, self.config))
+        Ok(NewRollback {
+            requester: requester(identity, email),
+            strategy,
+            config: self.config,
+            idempotency_key,
+        })
     }
 }
 

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 
+use hotswap_core::{IdempotencyKey, parse_version};
 use hotswap_runner::NewDeployment;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use serde::Deserialize;
 
 use super::validation::{
-    check_email, check_metadata, check_text, invalid_body, parse, parse_optional, requester,
+    check_email, check_metadata, check_text, invalid_body, parse, parse_optional, parse_with,
+    requester,
 };
 use crate::auth::Identity;
 use crate::problem::{FieldError, Problem};
@@ -55,11 +57,14 @@ impl CreateDeployment {
         self,
         identity: &Identity,
         trace: Option<String>,
+        idempotency_key: Option<IdempotencyKey>,
     ) -> Result<NewDeployment, Problem> {
         let mut errors = Vec::new();
         let module = parse("/moduleName", &self.module_name, &mut errors);
         let environment = parse("/targetEnvironment", &self.target_environment, &mut errors);
-        let version = parse_optional("/version", self.version.as_deref(), &mut errors);
+        let version = self.version.as_deref();
+        let version =
+            version.and_then(|text| parse_with(parse_version, "/version", text, &mut errors));
         let strategy = parse_optional("/strategy", self.strategy.as_deref(), &mut errors);
         check_email("/requesterEmail", &self.requester_email, &mut errors);
         check_text("/description", self.description.as_deref(), &mut errors);
@@ -86,6 +91,7 @@ impl CreateDeployment {
             metadata: self.metadata,
             require_approval: self.require_approval,
             trace,
+            idempotency_key,
         })
     }
 }
@@ -121,7 +127,9 @@ mod tests {
 
     #[test]
     fn the_example_is_valid() {
-        let deployment = CreateDeployment::example().validate(&ada(), None).unwrap();
+        let deployment = CreateDeployment::example()
+            .validate(&ada(), None, None)
+            .unwrap();
         assert_eq!(deployment.module.as_str(), "checkout");
         assert_eq!(deployment.requester.email, "ada@example.org");
         assert_eq!(deployment.requester.subject, "ada");
@@ -140,7 +148,7 @@ mod tests {
             strategy: Some("../canary".to_owned()),
             config: Some(serde_json::json!([])),
         };
-        let problem = body.validate(&ada(), None).unwrap_err();
+        let problem = body.validate(&ada(), None, None).unwrap_err();
         let problem = format!("{problem:?}");
         for pointer in [
             "/moduleName",

@@ -55,8 +55,16 @@ pub(super) fn parse<T: FromStr<Err: Display>>(
     text: &str,
     errors: &mut Vec<FieldError>,
 ) -> Option<T> {
-    let parsed = text.parse();
-    parsed
+    parse_with(str::parse, pointer, text, errors)
+}
+
+pub(super) fn parse_with<T, E: Display>(
+    parse: impl FnOnce(&str) -> Result<T, E>,
+    pointer: &str,
+    text: &str,
+    errors: &mut Vec<FieldError>,
+) -> Option<T> {
+    parse(text)
         .map_err(|error| errors.push(FieldError::in_body(pointer, error)))
         .ok()
 }

@@ -155,5 +155,6 @@ fn header() -> Header {
         require_approval: false,
         rollback_of: None,
         trace: None,
+        idempotency: None,
     }
 }

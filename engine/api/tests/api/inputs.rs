@@ -1,0 +1,208 @@
+//! Hostile values for every input of the API that the OpenAPI document names.
+
+use std::time::Duration;
+
+use hotswap_api::Role;
+use reqwest::Method;
+use reqwest::header::HeaderValue;
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, deployment};
+
+/// No answer may take longer, whatever the input.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Values of every kind: lowest and highest numbers, long, empty and non-ASCII texts.
+fn absurd_values() -> Vec<Value> {
+    let long = "9".repeat(60_000);
+    vec![
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(1.5),
+        json!(u32::MAX),
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(""),
+        json!(" "),
+        json!("ä\u{1f680}"),
+        json!("\0"),
+        json!("-1"),
+        json!("584554530872y"),
+        json!(format!("1.0.0-{long}")),
+        json!(long),
+        json!(true),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!(vec![0; 10_000]),
+    ]
+}
+
+fn as_text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn escape(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+struct Request<'a> {
+    method: Method,
+    path: String,
+    header: Option<(&'a str, HeaderValue)>,
+    body: Option<Value>,
+}
+
+/// The engine must neither fail nor hang: every answer is one that the document names, which
+/// the client checks, and is not a failure of the server.
+async fn check(engine: &Fixture, request: Request<'_>, what: &str) {
+    let admin = engine.signed("ada", Role::Admin);
+    let Request { header, body, .. } = request;
+    let send = admin.send(request.method, &request.path, |mut request| {
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        match body {
+            Some(body) => request.json(&body),
+            None => request,
+        }
+    });
+    let answer = tokio::time::timeout(TIMEOUT, send).await;
+    let answer = answer.unwrap_or_else(|_| panic!("no answer: {what}"));
+    assert!(answer.status < 500, "{what}: {answer:?}");
+    let longest = answer.headers.values().map(|value| value.len()).max();
+    assert!(
+        longest < Some(8192),
+        "{what}: a header of {longest:?} bytes"
+    );
+}
+
+/// A path with valid values for all its parameters but one.
+fn fill(path: &str, id: &str, parameter: Option<(&str, &str)>) -> String {
+    let mut filled = path.to_owned();
+    for (name, valid) in [
+        ("{name}", "hello"),
+        ("{version}", "1.0.0"),
+        ("{id}", id),
+        ("{environment}", "qa"),
+    ] {
+        let value = match parameter {
+            Some((hostile, value)) if format!("{{{hostile}}}") == name => value,
+            _ => valid,
+        };
+        filled = filled.replace(name, value);
+    }
+    filled
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_parameter_makes_the_engine_fail() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let id = engine.deploy(json!({})).await;
+    engine.ended(&id).await;
+    let document: Value = serde_json::from_str(&hotswap_api::openapi()).unwrap();
+    let mut tried = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let parameters = operation["parameters"].as_array();
+            for parameter in parameters.into_iter().flatten() {
+                let name = parameter["name"].as_str().unwrap();
+                let place = parameter["in"].as_str().unwrap();
+                for value in absurd_values() {
+                    let text = as_text(&value);
+                    // Longer than servers and proxies accept.
+                    let escaped = escape(text.get(..4000).unwrap_or(&text));
+                    let start: String = text.chars().take(80).collect();
+                    let what = format!("{method} {path} with {name} = {start}");
+                    let valid = || fill(path, &id, None);
+                    let (path, header) = match place {
+                        "path" => (fill(path, &id, Some((name, &escaped))), None),
+                        "query" => (format!("{}?{name}={escaped}", valid()), None),
+                        _ => match HeaderValue::from_bytes(text.as_bytes()) {
+                            Ok(value) => (valid(), Some((name, value))),
+                            // No client can send it.
+                            Err(_) => continue,
+                        },
+                    };
+                    let request = Request {
+                        method: method.clone(),
+                        path,
+                        header,
+                        body: None,
+                    };
+                    check(&engine, request, &what).await;
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 200, "{tried}");
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_field_of_a_body_makes_the_engine_fail() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let deployment = deployment(json!({
+        "version": "1.0.0", "strategy": "rolling", "config": {"batch": 1, "settle": "1ms"},
+        "description": "text", "metadata": {"key": "value"}, "requireApproval": true,
+    }));
+    let id = engine.deploy(json!({"requireApproval": true})).await;
+    let of_deployment = |action: &str| format!("/api/v1/deployments/{id}/{action}");
+    let bodies = [
+        ("/api/v1/deployments".to_owned(), deployment),
+        (of_deployment("pause"), json!({"requesterEmail": "a@b.c"})),
+        (of_deployment("resume"), json!({"requesterEmail": "a@b.c"})),
+        (
+            of_deployment("rollback"),
+            json!({"requesterEmail": "a@b.c", "strategy": "rolling", "config": {"batch": 1}}),
+        ),
+        (
+            of_deployment("abort"),
+            json!({"requesterEmail": "a@b.c", "reason": "text"}),
+        ),
+        (
+            of_deployment("approval"),
+            json!({"approved": false, "requesterEmail": "a@b.c", "comment": "text"}),
+        ),
+    ];
+    for (path, body) in bodies {
+        for pointer in pointers(&body) {
+            for value in absurd_values() {
+                let mut body = body.clone();
+                *body.pointer_mut(&pointer).unwrap() = value.clone();
+                let value = value.to_string();
+                let value: String = value.chars().take(80).collect();
+                let what = format!("POST {path} with {pointer} = {value}");
+                let request = Request {
+                    method: Method::POST,
+                    path: path.clone(),
+                    header: None,
+                    body: Some(body),
+                };
+                check(&engine, request, &what).await;
+            }
+        }
+    }
+    engine.stop().await;
+}
+
+/// A JSON pointer to the value itself and to each value in it.
+fn pointers(value: &Value) -> Vec<String> {
+    let mut found = vec![String::new()];
+    for (key, value) in value.as_object().into_iter().flatten() {
+        found.extend(
+            pointers(value)
+                .into_iter()
+                .map(|inner| format!("/{key}{inner}")),
+        );
+    }
+    found
+}
