@@ -244,6 +244,7 @@ fn registration(config: &Config, data_addr: SocketAddr, control_addr: SocketAddr
         labels: config.labels.clone(),
         control_url: url(control_addr),
         data_url: url(data_addr),
+        highest_fence: 0,
     }
 }
 

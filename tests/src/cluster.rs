@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hotswap_api::{Secret, Tokens};
 use hotswap_core::{
-    Deployment, DeploymentId, Environment, Event, Health, ModuleName, NodeId, Policy, Requester,
-    SystemClock,
+    Deployment, DeploymentId, Digest, Environment, Event, Health, ModuleName, NodeId, Policy,
+    Requester, SystemClock,
 };
 use hotswap_fleet::{Fleet, HttpFleet, Registry};
 use hotswap_node::Node;
@@ -178,6 +178,11 @@ impl Cluster {
     /// The data folder of a node.
     pub fn node_dir(&self, id: &NodeId) -> PathBuf {
         self.folder.path().join("nodes").join(id.as_str())
+    }
+
+    /// The file of a blob: an artifact, or the component of a strategy.
+    pub fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.folder.path().join("blobs").join(digest.hex())
     }
 
     /// Waits until every node has registered and passes its health checks.
@@ -377,5 +382,6 @@ pub fn unreachable_registration(environment: &str) -> hotswap_protocol::Registra
         labels: BTreeMap::new(),
         control_url: "http://127.0.0.1:1".to_owned(),
         data_url: "http://127.0.0.1:1".to_owned(),
+        highest_fence: 0,
     }
 }

@@ -77,14 +77,23 @@ impl Installation {
             installation._nodes.push(node);
         }
         installation.wait_for_nodes(node_count).await?;
+        installation.upload_samples().await?;
+        Ok(installation)
+    }
+
+    /// Uploads the sample module `hello` in versions 1.0.0, 2.0.0 and 3.0.0.
+    ///
+    /// # Errors
+    /// If the engine rejects it.
+    pub async fn upload_samples(&self) -> Result<()> {
         for (version, component) in [
             ("1.0.0", hotswap_guests::HELLO_V1),
             ("2.0.0", hotswap_guests::HELLO_V2),
             ("3.0.0", hotswap_guests::HELLO_V3),
         ] {
-            installation.upload(version, component).await?;
+            self.upload(version, component).await?;
         }
-        Ok(installation)
+        Ok(())
     }
 
     fn start_node(&self, id: &str) -> Result<ChildProcess> {
@@ -98,7 +107,11 @@ impl Installation {
         ChildProcess::start(command)
     }
 
-    async fn wait_for_nodes(&self, node_count: usize) -> Result<()> {
+    /// Waits until this many nodes pass their health checks.
+    ///
+    /// # Errors
+    /// If they do not in time.
+    pub async fn wait_for_nodes(&self, node_count: usize) -> Result<()> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let nodes = self.get("/api/v1/nodes").await?;
@@ -209,6 +222,25 @@ impl Installation {
         let approval = json!({ "approved": true, "requesterEmail": EMAIL });
         self.post(&path, approval).await?;
         Ok(())
+    }
+
+    /// Waits until a deployment has ended, and returns its state.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub async fn wait_for_end(&self, id: &str) -> Result<Value> {
+        let path = format!("/api/v1/deployments/{id}");
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let state = self.get(&path).await?;
+            if !state["endedAt"].is_null() {
+                return Ok(state);
+            }
+            ensure!(Instant::now() < deadline, "not ended in time: {state}");
+            let after = &state["lastEvent"];
+            self.get(&format!("{path}/events?after={after}&wait=10"))
+                .await?;
+        }
     }
 
     /// Pauses a deployment and resumes it, which appends two events.

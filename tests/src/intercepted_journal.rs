@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, DeploymentId, Environment, Event, Header, IdempotencyKey, ModuleName, Timestamp,
+    Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName, Timestamp,
 };
 use hotswap_store::{
     AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
@@ -74,6 +74,10 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         self.interceptor.acquire_lease(journal, deployment).await
     }
 
+    async fn raise_fence(&self, fence: Fence) -> Result<bool, ReadError> {
+        self.journal.raise_fence(fence).await
+    }
+
     async fn append(&self, append: Append) -> Result<Head, AppendError> {
         let journal = self.journal.as_ref();
         self.interceptor.append(journal, append).await
@@ -96,7 +100,7 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         self.journal.last_position().await
     }
 
-    fn epoch(&self) -> &str {
+    fn epoch(&self) -> Arc<str> {
         self.journal.epoch()
     }
 

@@ -275,7 +275,7 @@ async fn every_past_state_of_a_deployment_can_be_read() -> Result<()> {
     assert!(tail.iter().all(|entry| entry.deployment == id));
     assert!(tail.into_iter().map(|entry| entry.event).eq(events));
     assert_eq!(deployments.tail(position, 1).await?, []);
-    let epoch = deployments.epoch().to_owned();
+    let epoch = deployments.epoch();
     let store = std::sync::Arc::new(cluster.resources.store.clone());
     cluster.restart_engine(store).await?;
     assert_eq!(cluster.engine.deployments.epoch(), epoch);

@@ -58,7 +58,10 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
                 (false, by) => format!("✘ rejected by {by}{comment}"),
             })
         }
-        EventBody::Paused { by } => one(format!("‖ paused by {by}")),
+        EventBody::Paused { by, reason } => one(match reason {
+            Some(reason) => format!("‖ paused by the {by}: {reason}"),
+            None => format!("‖ paused by {by}"),
+        }),
         EventBody::Resumed { by } => one(format!("▶ resumed by {by}")),
         EventBody::AbortRequested { by, reason } => {
             let reason = reason

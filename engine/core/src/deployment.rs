@@ -38,6 +38,10 @@ pub struct Deployment {
     pub question: Option<String>,
     /// When the current wait ends.
     pub waiting_until: Option<Timestamp>,
+    /// Why the engine paused the deployment, and what to do. `None` where it is not paused, or
+    /// a person paused it.
+    #[serde(default)]
+    pub pause_reason: Option<String>,
     /// Why the deployment did not succeed.
     pub cause: Option<Cause>,
     /// Nodes that could not be reverted, or did not drop the previous version.
@@ -144,6 +148,7 @@ impl Deployment {
             question: None,
             waiting_until: None,
             cause: None,
+            pause_reason: None,
             failures: Vec::new(),
             next_seq: 1,
             open: None,
@@ -187,8 +192,9 @@ impl Deployment {
         self.next_seq += 1;
         self.updated_at = event.at;
         match &event.body {
-            EventBody::Requested(_) | EventBody::Paused { .. } | EventBody::Resumed { .. } => {}
-            EventBody::AbortRequested { .. } => {}
+            EventBody::Requested(_) | EventBody::AbortRequested { .. } => {}
+            EventBody::Paused { reason, .. } => self.pause_reason.clone_from(reason),
+            EventBody::Resumed { .. } => self.pause_reason = None,
             EventBody::Gated { prompt, due } => {
                 self.question = Some(prompt.clone());
                 self.waiting_until = Some(*due);
@@ -205,6 +211,7 @@ impl Deployment {
             EventBody::Settling => self.end_stage(event.at),
             EventBody::Reverting { cause } => {
                 self.cause = Some(cause.clone());
+                self.pause_reason = None;
                 self.question = None;
                 self.waiting_until = None;
                 self.open = None;

@@ -71,10 +71,13 @@ pub enum EventBody {
         /// The decision.
         decision: Decision,
     },
-    /// A person paused the deployment: the engine holds the next call of the strategy.
+    /// The deployment is paused: the engine holds the next call of the strategy.
     Paused {
-        /// The person.
+        /// The person; `engine` where the engine paused it.
         by: String,
+        /// Why the engine paused it, and what to do. `None` where a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// A person resumed the deployment.
     Resumed {

@@ -44,6 +44,10 @@ pub enum NodeError {
     /// No connection, or no answer in time. Whether the node did it is unknown.
     #[error("unreachable: {0}")]
     Unreachable(String),
+    /// The node has seen a higher fence than the order's: another engine has taken over, or
+    /// the engine's store is older than the node's memory.
+    #[error("refused: it has seen the fence {0}, which is higher than the order's")]
+    Fenced(u64),
     /// The node answered that it will not do it.
     #[error("refused: {0}")]
     Refused(String),

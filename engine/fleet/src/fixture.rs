@@ -109,5 +109,6 @@ pub(crate) fn registration(environment: &str, control_url: &str) -> Registration
         labels: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
         control_url: control_url.to_owned(),
         data_url: "http://127.0.0.1:9".to_owned(),
+        highest_fence: 0,
     }
 }

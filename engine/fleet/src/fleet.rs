@@ -33,6 +33,7 @@ pub trait Fleet: Send + Sync + 'static {
     /// # Errors
     /// - [`NodeError::Unreachable`] if no answer came. Whether the order was carried out is
     ///   unknown.
+    /// - [`NodeError::Fenced`] if the node has seen a higher fence than the order's.
     /// - [`NodeError::Refused`] if the node rejected the order.
     /// - [`NodeError::Other`] if the node failed, or its answer makes no sense.
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError>;

@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::environments::Environments;
+use crate::retries::{Retries, Retry};
 use crate::strategies::Strategies;
 
 mod control;
@@ -34,6 +35,7 @@ pub struct Deployments {
     pub(crate) registry: Registry,
     pub(crate) environments: Environments,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) retries: Arc<Retries>,
 }
 
 impl Deployments {
@@ -43,6 +45,11 @@ impl Deployments {
     /// [`Error::Unknown`] where there is no such deployment.
     pub async fn get(&self, id: DeploymentId) -> Result<Deployment, Error> {
         self.at(id, u64::MAX).await
+    }
+
+    /// What keeps this engine from driving a deployment now, if anything does.
+    pub fn retry(&self, id: DeploymentId) -> Option<Retry> {
+        self.retries.get(id)
     }
 
     /// The state of a deployment after the events below number `next_seq`. The current state
@@ -148,7 +155,7 @@ impl Deployments {
     }
 
     /// The id of the store, within which positions are comparable; see [`Journal::epoch`].
-    pub fn epoch(&self) -> &str {
+    pub fn epoch(&self) -> Arc<str> {
         self.journal.epoch()
     }
 

@@ -30,7 +30,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hotswap_common::Backoff;
-use hotswap_core::{DeploymentId, Fence, Header, Step, Timestamp};
+use hotswap_core::{Append, DeploymentId, Fence, Header, Step, Timestamp};
+use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
 pub(crate) use context::DriverContext;
@@ -64,19 +65,41 @@ pub(crate) async fn drive(
     loop {
         let attempt = drive_once(&context, deployment, &wake, &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
-            Ok(Ok(())) => return Driven::Ended,
+            Ok(Ok(())) => {
+                context.retries.clear(deployment);
+                return Driven::Ended;
+            }
             Ok(Err(Error::LeaseLost)) => {
                 tracing::info!(%deployment, "another engine has acquired the deployment");
+                context.retries.clear(deployment);
                 return Driven::LeaseLost;
             }
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(%deployment, error, "driver failed, retrying");
+                context.record_fault(deployment, describe(error));
             }
-            Err(_) => tracing::error!(%deployment, "driver panicked, retrying"),
+            Err(_) => {
+                tracing::error!(%deployment, "driver panicked, retrying");
+                let reason = "the driver panicked, which is a bug: please report it";
+                context.record_fault(deployment, reason.to_owned());
+            }
         }
-        backoff.wait().await;
+        tokio::select! {
+            () = backoff.wait() => {}
+            // An abort must not wait for the next attempt.
+            () = wake.notified() => {}
+        }
     }
+}
+
+/// The error and its causes, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 async fn drive_once(
@@ -104,7 +127,15 @@ async fn drive_once(
         match outcome {
             Ok(StepOutcome::Ended) => return Ok(()),
             // The next step reads the request from the journal, and decides anew.
-            Ok(_) | Err(Error::Superseded) => backoff.reset(),
+            Ok(_) | Err(Error::Superseded) => {
+                context.retries.clear(deployment);
+                backoff.reset();
+            }
+            Err(Error::StaleFence(fence)) => {
+                driver.raise_fence(fence).await?;
+                // A new lease, above the node's fence.
+                return Box::pin(drive_once(context, deployment, wake, backoff)).await;
+            }
             Err(error) => return Err(error),
         }
     }
@@ -159,6 +190,36 @@ impl Driver<'_> {
             }
             Step::Ended(_) => Ok(StepOutcome::Ended),
         }
+    }
+
+    /// Raises the store's fence to one that a node has seen.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] where the fence is higher because another engine has acquired the
+    /// lease. Others where the store fails.
+    async fn raise_fence(&self, fence: Fence) -> Result<(), Error> {
+        let journal = &self.context.journal;
+        // Appends nothing, but tells whether the lease is still ours.
+        let compare = Append {
+            deployment: self.deployment,
+            expected: 0,
+            fence: Some(self.fence),
+            at: self.context.clock.now(),
+            bodies: Vec::new(),
+        };
+        match journal.append(compare).await {
+            Err(AppendError::Fenced(_)) => return Err(Error::LeaseLost),
+            Ok(_) | Err(AppendError::Conflict(_)) => {}
+            Err(error) => return Err(Error::Append(error)),
+        }
+        if journal.raise_fence(fence).await.map_err(Error::Lease)? {
+            tracing::warn!(
+                fence = fence.0,
+                "the nodes have seen higher fences than this store has handed out: it is new, \
+                 or was restored from a backup. Its fences go on above theirs"
+            );
+        }
+        Ok(())
     }
 
     fn wait_scope(&self, header: &Header, deadline: Timestamp) -> WaitScope {

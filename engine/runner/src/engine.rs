@@ -1,9 +1,10 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use hotswap_core::{Clock, OutOfRange};
+use hotswap_core::{Clock, Fence, OutOfRange};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
-use hotswap_store::{Blobs, Catalogue, Journal};
+use hotswap_store::{Blobs, Catalogue, Journal, ReadError};
 use tokio::sync::Semaphore;
 
 use crate::deployments::Deployments;
@@ -11,6 +12,7 @@ use crate::driver::DriverContext;
 use crate::environments::Environments;
 use crate::limits::Limits;
 use crate::modules::Modules;
+use crate::retries::Retries;
 use crate::strategies::{self, Strategies};
 use crate::supervisor::Supervisor;
 
@@ -56,6 +58,23 @@ pub struct Engine {
     /// The time, which the API shares with the engine.
     pub clock: Arc<dyn Clock>,
     supervisor: Supervisor,
+    journal: Arc<dyn Journal>,
+    /// The store has handed out this fence or a higher one. Saves asking it at each heartbeat.
+    known_fence: Arc<AtomicU64>,
+}
+
+/// The highest fence that a node can have seen. Every JSON parser reads it exactly.
+const MAX_FENCE: Fence = Fence(1 << 53);
+
+/// Why a fence was not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// No engine can have handed it out.
+    #[error("no engine has handed out the fence {}; the highest possible is {}", .0.0, MAX_FENCE.0)]
+    Absurd(Fence),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[source] ReadError),
 }
 
 /// Why an engine did not start.
@@ -86,12 +105,14 @@ impl Engine {
             .install(&config.built_in)
             .await
             .map_err(Error::Install)?;
+        let retries = Arc::<Retries>::default();
         let supervisor = Supervisor::new(Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),
             fleet: Arc::clone(&config.fleet),
             clock: Arc::clone(&config.clock),
             limits: config.limits,
+            retries: Arc::clone(&retries),
             instances: Semaphore::new(config.limits.instances),
         }));
         let modules = Modules::new(
@@ -100,12 +121,13 @@ impl Engine {
             Arc::clone(&config.clock),
         );
         let deployments = Deployments {
-            journal: config.journal,
+            journal: Arc::clone(&config.journal),
             catalogue: config.catalogue,
             strategies: strategies.clone(),
             registry: config.registry.clone(),
             environments: config.environments.clone(),
             clock: Arc::clone(&config.clock),
+            retries,
         };
         Ok(Self {
             deployments,
@@ -116,7 +138,36 @@ impl Engine {
             environments: config.environments,
             clock: config.clock,
             supervisor,
+            journal: config.journal,
+            known_fence: Arc::default(),
         })
+    }
+
+    /// Learns the highest fence that a node has seen. Where it is higher than any that the
+    /// store has handed out, the store is new or was restored from a backup: the next leases
+    /// then go on above it, and the store gets a new epoch.
+    ///
+    /// # Errors
+    /// [`FenceError::Absurd`] where no engine can have handed it out; [`FenceError::Store`]
+    /// where the store failed.
+    pub async fn observe_fence(&self, fence: Fence) -> Result<(), FenceError> {
+        if fence > MAX_FENCE {
+            return Err(FenceError::Absurd(fence));
+        }
+        if fence.0 <= self.known_fence.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let is_raised = self.journal.raise_fence(fence).await;
+        if is_raised.map_err(FenceError::Store)? {
+            tracing::warn!(
+                fence = fence.0,
+                "a node has seen a higher fence than this store has handed out: it is new, or \
+                 was restored from a backup. Its fences go on above that, and clients of the \
+                 live feeds start over"
+            );
+        }
+        self.known_fence.fetch_max(fence.0, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Stops driving all deployments, wherever they are. The next engine resumes them.

@@ -20,12 +20,14 @@ mod engine;
 mod environments;
 mod limits;
 pub mod modules;
+mod retries;
 pub mod strategies;
 mod supervisor;
 
 pub use deployments::{Deployments, NewDeployment, NewRollback};
-pub use engine::{Engine, EngineConfig, Error};
+pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
 pub use limits::Limits;
 pub use modules::Modules;
+pub use retries::Retry;
 pub use strategies::Strategies;

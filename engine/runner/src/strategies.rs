@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hotswap_core::{Cause, CauseKind, Clock, Digest, StrategyName, StrategyRef};
+use hotswap_core::{Clock, Digest, StrategyName, StrategyRef};
 use hotswap_plugins::{Host, LoadError, Strategy};
 use hotswap_store::{Blobs, Catalogue, CatalogueError, StrategyRecord};
 
@@ -146,13 +146,10 @@ impl Strategies {
     /// Loads the component that a deployment pinned.
     ///
     /// # Errors
-    /// [`PinError::Unavailable`] where it can never be loaded, [`PinError::Store`] where the
-    /// store failed for now.
+    /// [`PinError`] says whether to try again.
     pub(crate) async fn load_pinned(&self, pin: &StrategyRef) -> Result<Strategy, PinError> {
-        self.load(pin.digest).await.map_err(|error| match error {
-            Error::Store(source) => PinError::Store(source),
-            error => PinError::Unavailable(unavailable(&pin.name, &error)),
-        })
+        let loaded = self.load(pin.digest).await;
+        loaded.map_err(|error| PinError::new(&pin.name, error))
     }
 
     /// Loads a component from the store, unless the host has it loaded.
@@ -174,17 +171,32 @@ impl Strategies {
 /// Why the component that a deployment pinned was not loaded.
 #[derive(Debug)]
 pub(crate) enum PinError {
-    /// It is not in the store, or the engine does not accept it: the deployment must end.
-    Unavailable(Cause),
-    /// The store failed: try again. A passing fault must not end a deployment.
-    Store(Box<dyn std::error::Error + Send + Sync>),
+    /// It is gone, or this engine does not accept it. Only a person can change that. Says why,
+    /// and what to do.
+    Refused(String),
+    /// Try again: the disk failed, or the machine had no room to compile it.
+    Passing(Error),
 }
 
-fn unavailable(name: &StrategyName, error: &Error) -> Cause {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    let source = source.unwrap_or_default();
-    let message = format!("strategy '{name}' cannot be loaded: {error}{source}");
-    Cause::new(CauseKind::Unavailable, message)
+impl PinError {
+    fn new(name: &StrategyName, error: Error) -> Self {
+        let next_step = match &error {
+            // Which files or how much memory the compiler lacked, it does not say.
+            Error::Store(_)
+            | Error::InvalidComponent(LoadError::Compile(_) | LoadError::Describe(_)) => {
+                return Self::Passing(error);
+            }
+            Error::MissingComponent(_) => "upload it again, then resume the deployment",
+            Error::InvalidComponent(_) | Error::BuiltIn(_) => {
+                "run an engine that accepts it, then resume the deployment"
+            }
+        };
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        let source = source.unwrap_or_default();
+        Self::Refused(format!(
+            "strategy '{name}' cannot be loaded: {error}{source}; {next_step}, or abort it"
+        ))
+    }
 }
 
 fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -195,14 +207,33 @@ fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 mod tests {
     use super::*;
 
+    fn refusal(error: Error) -> Option<String> {
+        match PinError::new(&"canary".parse().unwrap(), error) {
+            PinError::Refused(reason) => Some(reason),
+            PinError::Passing(_) => None,
+        }
+    }
+
     #[test]
-    fn a_strategy_that_does_not_load_makes_the_deployment_unavailable() {
-        let name = "canary".parse().unwrap();
+    fn only_what_a_person_must_change_is_a_refusal() {
         let digest = Digest::of(b"canary");
-        let cause = unavailable(&name, &Error::MissingComponent(digest));
-        let expected = format!(
-            "strategy 'canary' cannot be loaded: the component {digest} is not in the store"
+        let reason = refusal(Error::MissingComponent(digest)).unwrap();
+        assert_eq!(
+            reason,
+            format!(
+                "strategy 'canary' cannot be loaded: the component {digest} is not in the store; \
+                 upload it again, then resume the deployment, or abort it"
+            )
         );
-        assert_eq!(cause, Cause::new(CauseKind::Unavailable, expected));
+        let forbidden = LoadError::ForbiddenImport("wasi:io/poll".to_owned());
+        let reason = refusal(Error::InvalidComponent(forbidden)).unwrap();
+        assert!(reason.contains("wasi:io/poll"), "{reason}");
+        for passing in [
+            store_error(std::io::Error::from_raw_os_error(5)),
+            Error::InvalidComponent(LoadError::Compile("no memory".to_owned())),
+            Error::InvalidComponent(LoadError::Describe("no room".to_owned())),
+        ] {
+            assert_eq!(refusal(passing), None);
+        }
     }
 }

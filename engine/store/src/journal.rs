@@ -1,5 +1,7 @@
 //! The [`Journal`] trait: the contract of every store, and its types.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hotswap_core::{
     Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, Lifecycle, ModuleName,
@@ -55,6 +57,17 @@ pub trait Journal: Send + Sync + 'static {
     /// - [`ReadError::Store`] if the store failed.
     async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError>;
 
+    /// Raises the store's fence to `fence`, so that every later lease has a higher one. Returns
+    /// whether it was lower.
+    ///
+    /// A lower fence shows that the store is new, or was restored from a backup, while nodes
+    /// remember what came after. Positions of that time mean nothing now, so the store also
+    /// gets a new [`epoch`](Self::epoch).
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn raise_fence(&self, fence: Fence) -> Result<bool, ReadError>;
+
     /// Appends events, all or none, and returns where the journal then ends. Appends of many
     /// callers share one write to disk.
     ///
@@ -105,9 +118,10 @@ pub trait Journal: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn last_position(&self) -> Result<u64, ReadError>;
 
-    /// Random id, fixed when the store is created. Positions of another epoch mean nothing in
-    /// this store. A copy of a store keeps the epoch of the original.
-    fn epoch(&self) -> &str;
+    /// Random id of the store. Positions of another epoch mean nothing in this store. A copy of
+    /// a store keeps the epoch of the original until [`raise_fence`](Self::raise_fence) shows
+    /// that it is a copy.
+    fn epoch(&self) -> Arc<str>;
 
     /// Returns where a deployment's journal ends.
     ///

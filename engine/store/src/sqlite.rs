@@ -56,7 +56,7 @@ struct SqliteInner {
     commands: mpsc::Sender<Command>,
     subscribers: broadcast::Sender<Appended>,
     readers: Readers,
-    epoch: String,
+    epoch: watch::Receiver<Arc<str>>,
     /// The writer thread drops the sender when it has stopped.
     stopped: watch::Receiver<()>,
 }
@@ -96,6 +96,7 @@ impl Sqlite {
         let mut connection = connection::connect(path, Role::Write)?;
         schema::migrate(&mut connection, path)?;
         let epoch = query::epoch(&connection).map_err(Error::Read)?;
+        let (new_epochs, epoch) = watch::channel(Arc::from(epoch));
         wal::preallocate(path)?;
         let readers = Readers::open(path)?;
         let (commands, received) = mpsc::channel(MAX_BATCH);
@@ -106,6 +107,7 @@ impl Sqlite {
             connection,
             received,
             subscribers.clone(),
+            new_epochs,
             lock,
             stopping,
         )?;

@@ -241,6 +241,11 @@ pub struct Registration {
     pub control_url: String,
     /// URL of the data port: `http://host:port`.
     pub data_url: String,
+    /// The highest fence that the node has seen, over all its modules. An engine whose store
+    /// is new or restored goes on above it.
+    #[oai(default)]
+    #[serde(default)]
+    pub highest_fence: u64,
 }
 
 /// The engine's answer to a registration.
@@ -255,7 +260,7 @@ pub struct Registered {
 /// Periodic report of a node. The engine answers 404 if it does not know the node, which
 /// must then register again.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[oai(skip_serializing_if_is_none)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
     /// Health of the node.
@@ -263,6 +268,10 @@ pub struct Heartbeat {
     /// Why the health is not `passing`, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// As [`Registration::highest_fence`].
+    #[oai(default)]
+    #[serde(default)]
+    pub highest_fence: u64,
 }
 
 /// Health of a node, as the node reports it.

@@ -16,6 +16,14 @@ pub struct Problem {
     pub status: u16,
     /// What happened, and what to do about it.
     pub detail: String,
+    /// For `fenced`: the highest fence that the node has seen for the module.
+    #[oai(rename = "highestFence")]
+    #[serde(
+        rename = "highestFence",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub highest_fence: Option<u64>,
 }
 
 impl Problem {
@@ -29,6 +37,7 @@ impl Problem {
             title: title.to_owned(),
             status,
             detail,
+            highest_fence: None,
         }
     }
 }

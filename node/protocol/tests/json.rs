@@ -189,6 +189,7 @@ fn registrations_have_the_same_json() {
         labels: [("rack".to_owned(), "7".to_owned())].into(),
         control_url: "http://a:1".to_owned(),
         data_url: "http://a:2".to_owned(),
+        highest_fence: 7,
     };
     let mut wire = json!({
         "environment": "production",
@@ -196,6 +197,7 @@ fn registrations_have_the_same_json() {
         "labels": { "rack": "7" },
         "controlUrl": "http://a:1",
         "dataUrl": "http://a:2",
+        "highestFence": 7,
     });
     assert_same_json(&registration, &wire);
     registration.zone = None;
@@ -211,14 +213,16 @@ fn registrations_have_the_same_json() {
         &Heartbeat {
             health: NodeHealth::Passing,
             reason: None,
+            highest_fence: 0,
         },
-        &json!({ "health": "passing" }),
+        &json!({ "health": "passing", "highestFence": 0 }),
     );
     assert_same_json(
         &Heartbeat {
             health: NodeHealth::Warning,
             reason: Some("why".to_owned()),
+            highest_fence: 9,
         },
-        &json!({ "health": "warning", "reason": "why" }),
+        &json!({ "health": "warning", "reason": "why", "highestFence": 9 }),
     );
 }

@@ -86,6 +86,13 @@ impl Modules {
         (!warnings.is_empty()).then(|| warnings.join("; "))
     }
 
+    /// The highest fence that the node has seen, over all modules.
+    pub(crate) fn highest_fence(&self) -> u64 {
+        let table = self.routing_table().load();
+        let fences = table.iter().map(|(_, route)| route.record.fence);
+        fences.max().unwrap_or(0)
+    }
+
     /// Carries out an order, once per operation.
     ///
     /// # Guarantees

@@ -52,5 +52,12 @@ pub(super) fn order_problem(error: &Error) -> Problem {
         ),
         Error::ShuttingDown => UNAVAILABLE,
     };
-    problem(status, name, title, error_chain(error))
+    let highest_fence = match error {
+        Error::Fenced { highest, .. } => Some(*highest),
+        _ => None,
+    };
+    Problem {
+        highest_fence,
+        ..problem(status, name, title, error_chain(error))
+    }
 }

@@ -111,10 +111,14 @@ impl RegistrationClient {
 
     /// Registers the node. Returns the interval for heartbeats.
     async fn register(&self) -> Result<Duration, Error> {
+        let registration = Registration {
+            highest_fence: self.modules.highest_fence(),
+            ..self.registration.clone()
+        };
         let response = self
             .engine
             .request(Method::PUT, &format!("/api/v1/nodes/{}", self.id))
-            .json(&self.registration)
+            .json(&registration)
             .timeout(REQUEST_TIMEOUT)
             .send()
             .await
@@ -135,6 +139,7 @@ impl RegistrationClient {
                 Some(_) => NodeHealth::Warning,
             },
             reason: warning,
+            highest_fence: self.modules.highest_fence(),
         };
         let response = self
             .engine

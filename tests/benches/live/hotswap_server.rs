@@ -87,7 +87,7 @@ impl Publisher {
             let number = self.published + event;
             let by = format!("{EVENT_MARK}{number}");
             match number % 2 {
-                1 => EventBody::Paused { by },
+                1 => EventBody::Paused { by, reason: None },
                 _ => EventBody::Resumed { by },
             }
         });

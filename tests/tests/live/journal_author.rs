@@ -131,7 +131,7 @@ impl JournalAuthor {
                 };
                 EventBody::Decided { decision }
             }
-            EventKind::Pause => EventBody::Paused { by },
+            EventKind::Pause => EventBody::Paused { by, reason: None },
             EventKind::Resume => EventBody::Resumed { by },
             EventKind::Abort => EventBody::AbortRequested { by, reason: None },
         })

@@ -121,7 +121,7 @@ impl<'a> ScenarioRunner<'a> {
 
     /// A reader that starts before the first event.
     fn reader(&self, method: WatchMethod, watched: Option<DeploymentId>) -> Result<Reader> {
-        let epoch = self.server()?.store.epoch().to_owned();
+        let epoch = self.server()?.store.epoch();
         let position = match (method, watched) {
             (WatchMethod::HubSubscription | WatchMethod::HubStream, _) => "0".to_owned(),
             (WatchMethod::EventStream | WatchMethod::WebSocket, None) => format!("{epoch}:0"),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use hotswap_core::{
     DeploymentId, Digest, Environment, IdempotencyKey, ModuleName, NodeId, StrategyName,
+    parse_version,
 };
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromParameter, ParseResult, Type};

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use hotswap_fleet::registry;
-use hotswap_runner::{deployments, modules, strategies};
+use hotswap_runner::{FenceError, deployments, modules, strategies};
 
 use super::{FieldError, Kind, Problem, error_chain};
 
@@ -111,6 +111,15 @@ impl From<registry::Error> for Problem {
             E::Load(source) | E::Save { source, .. } | E::Delete { source, .. } => {
                 unavailable(&*source)
             }
+        }
+    }
+}
+
+impl From<FenceError> for Problem {
+    fn from(error: FenceError) -> Self {
+        match error {
+            FenceError::Absurd(_) => invalid("/highestFence", error.to_string()),
+            FenceError::Store(source) => unavailable(&source),
         }
     }
 }

@@ -6,7 +6,7 @@ mod page;
 mod trace;
 mod validation;
 
-use hotswap_core::{DeploymentId, Environment, IdempotencyKey, ModuleName};
+use hotswap_core::{Deployment, DeploymentId, Environment, IdempotencyKey, ModuleName};
 use hotswap_store::Query as ListQuery;
 use poem::Request;
 use poem::web::Data;
@@ -162,7 +162,7 @@ impl Deployments {
         id: Path<Parsed<DeploymentId>>,
     ) -> Result<Json<view::Deployment>, Failure<{ READ | NOT_FOUND }>> {
         let deployment = context.engine.deployments.get(id.0.0).await?;
-        Ok(Json(deployment.into()))
+        Ok(present(&context, deployment))
     }
 
     /// Abort a deployment
@@ -188,7 +188,7 @@ impl Deployments {
             .deployments
             .abort(id.0.0, &by, reason)
             .await?;
-        Ok(Json(deployment.into()))
+        Ok(present(&context, deployment))
     }
 
     /// Pause a deployment
@@ -210,7 +210,7 @@ impl Deployments {
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let by = body.0.validate(&operator.0)?;
         let deployment = context.engine.deployments.pause(id.0.0, &by).await?;
-        Ok(Json(deployment.into()))
+        Ok(present(&context, deployment))
     }
 
     /// Resume a deployment
@@ -231,7 +231,7 @@ impl Deployments {
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let by = body.0.validate(&operator.0)?;
         let deployment = context.engine.deployments.resume(id.0.0, &by).await?;
-        Ok(Json(deployment.into()))
+        Ok(present(&context, deployment))
     }
 
     /// Roll a finished deployment back
@@ -283,8 +283,13 @@ impl Deployments {
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let decision = body.0.validate(&operator.0)?;
         let deployment = context.engine.deployments.decide(id.0.0, decision).await?;
-        Ok(Json(deployment.into()))
+        Ok(present(&context, deployment))
     }
+}
+
+fn present(context: &Context, state: Deployment) -> Json<view::Deployment> {
+    let retry = context.engine.deployments.retry(state.header.id);
+    Json(view::Deployment::new(state, retry))
 }
 
 fn accepted(id: DeploymentId) -> CreateResponse {

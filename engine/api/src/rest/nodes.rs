@@ -1,6 +1,6 @@
 //! `/api/v1/nodes`.
 
-use hotswap_core::NodeId;
+use hotswap_core::{Fence, NodeId};
 use hotswap_protocol::{Heartbeat, Registered, Registration};
 use poem::web::Data;
 use poem_openapi::param::Path;
@@ -100,6 +100,7 @@ impl Nodes {
             },
         >,
     > {
+        observe_fence(&context, body.0.highest_fence).await?;
         let registered = context.engine.registry.register(id.0.0, body.0).await?;
         Ok(Json(registered))
     }
@@ -122,14 +123,30 @@ impl Nodes {
         body: JsonBody<Heartbeat>,
     ) -> Result<
         EmptyResponse,
-        Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | PAYLOAD_TOO_LARGE | UNSUPPORTED_MEDIA_TYPE }>,
+        Failure<
+            {
+                BAD_REQUEST
+                    | AUTH
+                    | NOT_FOUND
+                    | PAYLOAD_TOO_LARGE
+                    | UNSUPPORTED_MEDIA_TYPE
+                    | UNPROCESSABLE
+                    | UNAVAILABLE
+            },
+        >,
     > {
+        observe_fence(&context, body.0.highest_fence).await?;
         if context.engine.registry.heartbeat(&id.0.0, body.0) {
             Ok(EmptyResponse::NoContent)
         } else {
             Err(unknown_node(&id.0.0).into())
         }
     }
+}
+
+/// A store that is new or restored must go on above the fences that its nodes have seen.
+async fn observe_fence(context: &Context, fence: u64) -> Result<(), Problem> {
+    Ok(context.engine.observe_fence(Fence(fence)).await?)
 }
 
 fn unknown_node(id: &NodeId) -> Problem {

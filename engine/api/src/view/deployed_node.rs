@@ -101,6 +101,7 @@ impl From<core::NodeError> for NodeError {
         use core::NodeError as E;
         let (kind, reason) = match error {
             E::Unreachable(reason) => (NodeErrorKind::Unreachable, reason),
+            fenced @ E::Fenced(_) => (NodeErrorKind::Refused, fenced.to_string()),
             E::Refused(reason) => (NodeErrorKind::Refused, reason),
             E::Unhealthy(reason) => (NodeErrorKind::Unhealthy, reason),
             E::Other(reason) => (NodeErrorKind::Other, reason),

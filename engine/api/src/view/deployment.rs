@@ -103,6 +103,12 @@ pub(crate) struct Deployment {
     pub require_approval: bool,
     /// Whether the deployment is paused, which holds the strategy's next call.
     pub paused: bool,
+    /// Why the engine paused the deployment, and what to do. Absent where it is not paused, or
+    /// a person paused it.
+    pub pause_reason: Option<String>,
+    /// What keeps the engine from continuing now. It tries again until that has passed; the
+    /// deployment can be aborted meanwhile.
+    pub retry: Option<Retry>,
     /// Whether an abort was requested.
     pub aborting: bool,
     /// The stages that the strategy reported, oldest first.
@@ -117,6 +123,18 @@ pub(crate) struct Deployment {
     pub failures: Vec<NodeFailure>,
     /// The number of the last event. Send it as `after` to get the next events.
     pub last_event: u64,
+}
+
+/// A fault that keeps the engine from continuing a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+#[oai(rename_all = "camelCase")]
+pub(crate) struct Retry {
+    /// The last fault.
+    pub reason: String,
+    /// When the first attempt failed.
+    pub since: u64,
+    /// How many attempts have failed since then.
+    pub attempts: u32,
 }
 
 /// The code of a deployment's strategy.
@@ -178,8 +196,9 @@ impl From<core::Deployment> for DeploymentSummary {
     }
 }
 
-impl From<core::Deployment> for Deployment {
-    fn from(mut state: core::Deployment) -> Self {
+impl Deployment {
+    /// The state that follows from the events, and what keeps the engine from continuing.
+    pub fn new(mut state: core::Deployment, retry: Option<hotswap_runner::Retry>) -> Self {
         fn convert<T, U: From<T>>(items: impl IntoIterator<Item = T>) -> Vec<U> {
             items.into_iter().map(U::from).collect()
         }
@@ -200,6 +219,12 @@ impl From<core::Deployment> for Deployment {
             metadata: std::mem::take(&mut header.metadata),
             require_approval: header.require_approval,
             paused: state.lifecycle.paused,
+            pause_reason: state.pause_reason.take(),
+            retry: retry.map(|retry| Retry {
+                reason: retry.reason,
+                since: retry.since.millis(),
+                attempts: retry.attempts,
+            }),
             aborting: state.lifecycle.aborting,
             stages: convert(state.stages.iter().cloned()),
             nodes: convert(nodes),

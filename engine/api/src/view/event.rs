@@ -95,6 +95,7 @@ mod tests {
             core::EventBody::Settling,
             core::EventBody::Paused {
                 by: "ada".to_owned(),
+                reason: None,
             },
             core::EventBody::Ended {
                 outcome: core::Outcome::Failed,

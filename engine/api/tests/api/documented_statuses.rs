@@ -63,7 +63,7 @@ async fn every_documented_status_is_answered() {
         assert_eq!(upgrade_status(&engine.client, path).await, 101, "{path}");
     }
     let last = engine.get(&path_of(&finished, "events")).await.ok()["after"].clone();
-    let epoch = engine.store.epoch().to_owned();
+    let epoch = engine.store.epoch();
     let ended = engine
         .send(Method::GET, &path_of(&finished, "events"), |it| {
             it.header("accept", "text/event-stream")

@@ -52,6 +52,25 @@ async fn an_invalid_registration_is_rejected() {
 }
 
 #[tokio::test]
+async fn a_fence_that_no_engine_can_have_handed_out_is_rejected() {
+    let engine = Fixture::start().await;
+    let node = engine.node();
+    let beat = "/api/v1/nodes/node-1/heartbeat";
+    for absurd in [(1_u64 << 53) + 1, u64::MAX] {
+        let mut body = registration("qa");
+        body["highestFence"] = json!(absurd);
+        let answer = node.put("/api/v1/nodes/node-1", body).await;
+        answer.problem(422, "invalid-request");
+    }
+    engine.node_in("qa", "node-1").await;
+    let body = json!({"health": "passing", "highestFence": u64::MAX});
+    node.post(beat, body).await.problem(422, "invalid-request");
+    let body = json!({"health": "passing", "highestFence": 1000});
+    assert_eq!(node.post(beat, body).await.status, 204);
+    engine.stop().await;
+}
+
+#[tokio::test]
 async fn clusters_come_from_nodes_and_configuration() {
     let engine = Fixture::start().await;
     engine.node_in("qa", "node-1").await;

@@ -39,7 +39,10 @@ fn planned() -> EventBody {
 }
 
 fn paused() -> EventBody {
-    EventBody::Paused { by: "ada".into() }
+    EventBody::Paused {
+        by: "ada".into(),
+        reason: None,
+    }
 }
 
 fn ended(outcome: Outcome) -> EventBody {

@@ -305,7 +305,13 @@ fn an_abort_names_its_requester_and_the_reason() {
 #[test]
 fn pause_and_resume_change_the_tail_alone() {
     let by = || "ada".to_owned();
-    let paused = vec![planned(), EventBody::Paused { by: by() }];
+    let paused = vec![
+        planned(),
+        EventBody::Paused {
+            by: by(),
+            reason: None,
+        },
+    ];
     let state = fold(paused.clone());
     assert!(state.tail.lifecycle.paused);
     assert_eq!(state.tail.next_seq, 3);

@@ -9,7 +9,7 @@ use reqwest::{Method, Url, redirect};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::response::{Response, unreachable};
+use super::response::{Response, is_local_fault, unreachable};
 use crate::{Options, Registry};
 
 /// Maximum size of a response: a status with some ten thousand histogram buckets.
@@ -22,6 +22,10 @@ const MAX_IDLE_CONNECTIONS: usize = 4;
 /// Delays between attempts to reach a node.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(25);
 const MAX_RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// How long to retry while this machine has no file or port left for a connection. Long: the
+/// node is not at fault, so a deployment must not fail for it. Its deadline bounds it too.
+const LOCAL_FAULT_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Why the client for the nodes could not be set up: the step that failed, and its cause.
 #[derive(Debug, thiserror::Error)]
@@ -102,12 +106,17 @@ impl NodeClient {
         let start = Instant::now();
         let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
         loop {
-            let reason = match self.send_once(node, &request).await {
-                Err(NodeError::Unreachable(reason)) => reason,
-                result => return result,
+            let (reason, retry_for) = match self.send_once(node, &request).await {
+                Err(SendError::Node(NodeError::Unreachable(reason))) => (reason, request.retry_for),
+                Err(SendError::Local(reason)) if request.retry_for.is_zero() => {
+                    return Err(NodeError::Unreachable(reason));
+                }
+                Err(SendError::Local(reason)) => (reason, LOCAL_FAULT_PATIENCE),
+                Err(SendError::Node(error)) => return Err(error),
+                Ok(response) => return Ok(response),
             };
             let delay = backoff.next_delay();
-            if start.elapsed() + delay >= request.retry_for {
+            if start.elapsed() + delay >= retry_for {
                 return Err(NodeError::Unreachable(reason));
             }
             tracing::debug!(%node, reason, ?delay, "node is unreachable, retrying");
@@ -115,7 +124,7 @@ impl NodeClient {
         }
     }
 
-    async fn send_once(&self, node: &NodeId, request: &Request<'_>) -> Result<Response, NodeError> {
+    async fn send_once(&self, node: &NodeId, request: &Request<'_>) -> Result<Response, SendError> {
         let base = self.registry.control_url(node).ok_or_else(|| {
             NodeError::Unreachable("no node of this name is registered".to_owned())
         })?;
@@ -128,20 +137,44 @@ impl NodeClient {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
-        let to_node_error = |error| unreachable(error, request.timeout);
+        let to_node_error = |error| SendError::new(error, request.timeout);
         let mut response = builder.send().await.map_err(to_node_error)?;
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(to_node_error)? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(NodeError::Other(format!(
+                return Err(SendError::Node(NodeError::Other(format!(
                     "its answer is larger than {MAX_BODY_BYTES} bytes; is another program \
                      listening at its address?"
-                )));
+                ))));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Response { status, body })
+    }
+}
+
+/// Why one attempt failed.
+enum SendError {
+    /// The node, or the way to it.
+    Node(NodeError),
+    /// This machine, for this reason.
+    Local(String),
+}
+
+impl SendError {
+    fn new(error: reqwest::Error, timeout: Duration) -> Self {
+        let is_local = is_local_fault(&error);
+        match unreachable(error, timeout) {
+            NodeError::Unreachable(reason) if is_local => Self::Local(reason),
+            error => Self::Node(error),
+        }
+    }
+}
+
+impl From<NodeError> for SendError {
+    fn from(error: NodeError) -> Self {
+        Self::Node(error)
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a node's HTTP response means, or a missing one.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use hotswap_core::NodeError;
 use reqwest::StatusCode;
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -33,6 +35,9 @@ impl Response {
         if self.status.is_success() {
             return Ok(());
         }
+        if let Some(highest) = self.highest_fence() {
+            return Err(NodeError::Fenced(highest));
+        }
         let detail = self.problem_detail();
         Err(match self.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => NodeError::Refused(
@@ -49,6 +54,13 @@ impl Response {
         })
     }
 
+    /// The fence in the problem of a node that has seen a higher one than the order's.
+    fn highest_fence(&self) -> Option<u64> {
+        let problem: Value = serde_json::from_slice(&self.body).ok()?;
+        let is_fenced = problem.get("type")? == "urn:hotswap:problem:fenced";
+        is_fenced.then(|| problem.get("highestFence")?.as_u64())?
+    }
+
     /// The detail of an RFC 9457 problem, or else its title. Lenient, unlike parsing a
     /// [`hotswap_protocol::Problem`]: a proxy on the way may leave members out.
     fn problem_detail(&self) -> Option<String> {
@@ -61,6 +73,20 @@ impl Response {
         let detail: String = printable.take(MAX_DETAIL_CHARS).collect();
         (!detail.trim().is_empty()).then_some(detail)
     }
+}
+
+/// Whether this machine, not the node, is at fault: it has no file, memory or port left.
+pub(super) fn is_local_fault(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    let codes = causes
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .filter_map(io::Error::raw_os_error);
+    codes.map(Errno::from_raw_os_error).any(|code| {
+        matches!(
+            code,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL
+        )
+    })
 }
 
 /// Explains a request without a response. Leaves the URL out: it adds nothing.

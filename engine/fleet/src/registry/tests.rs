@@ -44,6 +44,7 @@ fn heartbeat(health: NodeHealth, reason: Option<&str>) -> Heartbeat {
     Heartbeat {
         health,
         reason: reason.map(str::to_owned),
+        highest_fence: 0,
     }
 }
 

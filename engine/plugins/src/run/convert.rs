@@ -69,6 +69,7 @@ pub(crate) fn results_to_wit(
 fn node_error_to_wit(error: &core::NodeError) -> types::NodeError {
     match error.clone() {
         core::NodeError::Unreachable(reason) => types::NodeError::Unreachable(reason),
+        error @ core::NodeError::Fenced(_) => types::NodeError::Refused(error.to_string()),
         core::NodeError::Refused(reason) => types::NodeError::Refused(reason),
         core::NodeError::Unhealthy(reason) => types::NodeError::Unhealthy(reason),
         core::NodeError::Other(reason) => types::NodeError::Other(reason),

@@ -37,7 +37,8 @@ impl Deployments {
     /// [`Error::IllegalTransition`] where it has ended, or is paused.
     pub async fn pause(&self, id: DeploymentId, by: &str) -> Result<Deployment, Error> {
         let by = by.to_owned();
-        self.append(id, EventBody::Paused { by }).await
+        let reason = None;
+        self.append(id, EventBody::Paused { by, reason }).await
     }
 
     /// Resumes a paused deployment.

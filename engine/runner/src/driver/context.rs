@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use hotswap_core::{Clock, Timestamp};
+use hotswap_core::{Clock, DeploymentId, Timestamp};
 use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
+use crate::retries::Retries;
 use crate::strategies::Strategies;
 
 pub(crate) struct DriverContext {
@@ -17,11 +18,18 @@ pub(crate) struct DriverContext {
     pub(crate) fleet: Arc<dyn Fleet>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    /// What keeps deployments from being driven.
+    pub(crate) retries: Arc<Retries>,
     /// One permit for each strategy that may run at the same time.
     pub(crate) instances: Semaphore,
 }
 
 impl DriverContext {
+    /// Records that an attempt to drive a deployment failed.
+    pub(crate) fn record_fault(&self, deployment: DeploymentId, reason: String) {
+        self.retries.record(deployment, self.clock.now(), reason);
+    }
+
     /// A wait that is due after this moment suspends the deployment; for a shorter one the
     /// strategy keeps its instance.
     pub(crate) fn suspend_beyond(&self) -> Timestamp {

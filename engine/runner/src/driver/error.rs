@@ -1,7 +1,9 @@
 //! The error of a driver, in a file below all its parts.
 
-use hotswap_core::IllegalTransition;
+use hotswap_core::{Fence, IllegalTransition};
 use hotswap_store::{AppendError, ReadError};
+
+use crate::strategies;
 
 /// Why driving stopped. Retry: the journal holds all progress.
 #[derive(Debug, thiserror::Error)]
@@ -15,15 +17,19 @@ pub(super) enum Error {
     /// Do not retry: another engine drives the deployment.
     #[error("another engine has acquired the lease")]
     LeaseLost,
+    /// Raise the store's fence and retry: a node has seen this one, which is higher than any
+    /// that the store has handed out.
+    #[error("the store's fences are older than a node's, which has seen {}", .0.0)]
+    StaleFence(Fence),
     /// The store failed.
     #[error("the journal could not be read")]
     Read(#[source] ReadError),
     /// The store failed, or rejected an event that the driver may append.
     #[error("the journal could not be written")]
     Append(#[source] AppendError),
-    /// The store failed.
-    #[error("the component of the strategy could not be read")]
-    Strategy(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store failed, or the machine had no room to compile the component.
+    #[error("the strategy could not be loaded")]
+    Strategy(#[source] strategies::Error),
     /// The store holds events that cannot follow each other.
     #[error("the journal is corrupt")]
     Corrupt(#[source] IllegalTransition),

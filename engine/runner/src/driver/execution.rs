@@ -16,7 +16,7 @@ use super::context::DriverContext;
 use super::error::Error;
 use super::failed_nodes::FailedNodes;
 use super::journal_writer::JournalWriter;
-use super::node_operations::{NodeOperations, concurrency};
+use super::node_operations::{NodeOperations, check_fence, concurrency};
 use super::soak;
 use super::suspended::WaitReason;
 use super::wait_scope::{Interrupt, WaitScope};
@@ -214,7 +214,11 @@ impl<'a> Execution<'a> {
                 let operations = self.node_operations();
                 let operation = format!("{}.{number}", self.header.id);
                 let answer = operations.execute(&call.request, &operation);
-                self.scope.run(self.writer, answer).await?
+                let answer = self.scope.run(self.writer, answer).await?;
+                if let Answer::Nodewise(failures) = &answer {
+                    check_fence(failures)?;
+                }
+                answer
             }
         };
         self.failed.record(&answer);

@@ -7,6 +7,8 @@ use hotswap_core::{
 };
 use hotswap_fleet::Fleet;
 
+use super::error::Error;
+
 /// Executes operations on the nodes of one deployment.
 pub(super) struct NodeOperations<'a> {
     pub(super) fleet: &'a dyn Fleet,
@@ -90,6 +92,24 @@ impl NodeOperations<'_> {
         let planned = self.plan.iter().find(|planned| planned.id == *node);
         Action::Revert(planned.and_then(|planned| planned.active.clone()))
     }
+}
+
+/// Checks that no node has seen a higher fence than ours.
+///
+/// # Errors
+/// [`Error::StaleFence`] with the highest that a node has seen. Nothing is wrong with the
+/// nodes: the caller must not journal the failures.
+pub(super) fn check_fence<'a>(
+    failures: impl IntoIterator<Item = &'a NodeFailure>,
+) -> Result<(), Error> {
+    let fences = failures
+        .into_iter()
+        .filter_map(|failure| match failure.error {
+            NodeError::Fenced(fence) => Some(fence),
+            _ => None,
+        });
+    let highest = fences.max();
+    highest.map_or(Ok(()), |fence| Err(Error::StaleFence(Fence(fence))))
 }
 
 /// Runs `operate` on each node, at most `concurrency` at the same time. Returns the failures

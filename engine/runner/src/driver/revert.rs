@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_common::Backoff;
-use hotswap_core::{EventBody, NodeFailure, NodeId, Order, Outcome, ReplayState, Timestamp};
+use hotswap_core::{
+    EventBody, NodeError, NodeFailure, NodeId, Order, Outcome, ReplayState, Timestamp,
+};
 
 use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
-use super::node_operations::{NodeOperations, concurrency};
+use super::node_operations::{NodeOperations, check_fence, concurrency};
 use super::wait_scope::Interrupt;
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
@@ -59,6 +61,7 @@ pub(super) async fn revert(
         failures.extend(reverted.err());
     }
     drop(reverts);
+    check_fence(&failures)?;
     failures.sort_by(|one, other| one.node.cmp(&other.node));
     let outcome = outcome(state.touched.len(), &failures);
     writer.push(EventBody::Ended { outcome, failures });
@@ -85,7 +88,9 @@ async fn revert_node(
             return Ok(());
         };
         let delay = backoff.next_delay();
-        if context.clock.now() + delay >= give_up {
+        // Only a higher fence helps.
+        let is_fenced = matches!(error, NodeError::Fenced(_));
+        if is_fenced || context.clock.now() + delay >= give_up {
             return Err(NodeFailure {
                 node: node.clone(),
                 error,
@@ -107,8 +112,6 @@ fn outcome(touched: usize, failures: &[NodeFailure]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use hotswap_core::NodeError;
-
     use super::*;
 
     #[test]

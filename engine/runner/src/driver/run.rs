@@ -12,6 +12,9 @@ use super::suspended::{StepOutcome, Suspended, WaitReason};
 use super::wait_scope::WaitScope;
 use crate::strategies::PinError;
 
+/// Who paused a deployment, where no person did.
+const ENGINE: &str = "engine";
+
 /// Runs the strategy, which replays the calls in the journal first. Where the journal ends
 /// with a long wait, it suspends at once and needs no instance.
 pub(super) async fn run(
@@ -27,11 +30,7 @@ pub(super) async fn run(
     }
     let strategy = match context.strategies.load_pinned(&state.header.strategy).await {
         Ok(strategy) => strategy,
-        Err(PinError::Store(source)) => return Err(Error::Strategy(source)),
-        Err(PinError::Unavailable(cause)) => {
-            revert::append_or_begin(writer, Err(cause.into())).await?;
-            return Ok(StepOutcome::Advanced);
-        }
+        Err(error) => return without_strategy(error, writer, scope, state).await,
     };
     let plan = Plan {
         deployment: state.header.id,
@@ -70,6 +69,33 @@ pub(super) async fn run(
     let settling = result.map(|()| Some(EventBody::Settling));
     revert::append_or_begin(writer, settling.map_err(Into::into)).await?;
     Ok(StepOutcome::Advanced)
+}
+
+/// A deployment whose strategy is not loaded: it can only end, pause or try again.
+async fn without_strategy(
+    error: PinError,
+    mut writer: JournalWriter,
+    scope: WaitScope,
+    state: ReplayState,
+) -> Result<StepOutcome, Error> {
+    // Nothing below would notice an abort or the deadline.
+    if let Err(cause) = scope.check(writer.tail()) {
+        revert::append_or_begin(writer, Err(cause.into())).await?;
+        return Ok(StepOutcome::Advanced);
+    }
+    match error {
+        PinError::Passing(error) => Err(Error::Strategy(error)),
+        PinError::Refused(_) if writer.is_paused() => {
+            Ok(suspend(writer, scope, state, WaitReason::Resume))
+        }
+        PinError::Refused(reason) => {
+            tracing::error!(deployment = %state.header.id, reason, "deployment paused");
+            let (by, reason) = (ENGINE.to_owned(), Some(reason));
+            writer.push(EventBody::Paused { by, reason });
+            writer.flush().await?;
+            Ok(StepOutcome::Advanced)
+        }
+    }
 }
 
 fn suspend(

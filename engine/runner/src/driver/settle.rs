@@ -5,7 +5,7 @@ use hotswap_core::{Action, EventBody, Outcome, ReplayState};
 use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
-use super::node_operations::NodeOperations;
+use super::node_operations::{NodeOperations, check_fence};
 
 /// Orders the touched nodes to drop the previous version, and journals the end. A node that
 /// fails to do so only keeps that version longer: the deployment has succeeded anyway.
@@ -27,6 +27,7 @@ pub(super) async fn settle(
     let failures = operations
         .order(&touched, &operation, |_| Action::Settle)
         .await;
+    check_fence(&failures)?;
     writer.push(EventBody::Ended {
         outcome: Outcome::Succeeded,
         failures,

@@ -1,6 +1,6 @@
 //! Commands to the writer thread.
 
-use hotswap_core::{Append, DeploymentId, Header, Timestamp};
+use hotswap_core::{Append, DeploymentId, Fence, Header, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -24,6 +24,10 @@ pub(super) enum Command {
         deployment: DeploymentId,
         reply: ReplySender<Result<Lease, ReadError>>,
     },
+    RaiseFence {
+        fence: Fence,
+        reply: ReplySender<Result<bool, Error>>,
+    },
     Append {
         append: Append,
         events: EncodedEvents,
@@ -43,6 +47,9 @@ impl Command {
             }
             Self::AcquireLease { reply, .. } => {
                 let _ = reply.send(Err(error.into()));
+            }
+            Self::RaiseFence { reply, .. } => {
+                let _ = reply.send(Err(error));
             }
             Self::Append { reply, .. } => {
                 let _ = reply.send(Err(error.into()));

@@ -1,8 +1,10 @@
 //! [`Journal`] for [`Sqlite`].
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, DeploymentId, Environment, Event, EventBody, Header, IdempotencyKey, ModuleName,
+    Append, DeploymentId, Environment, Event, EventBody, Fence, Header, IdempotencyKey, ModuleName,
     Timestamp,
 };
 use tokio::sync::broadcast;
@@ -37,6 +39,15 @@ impl Journal for Sqlite {
             .await?
     }
 
+    async fn raise_fence(&self, fence: Fence) -> Result<bool, ReadError> {
+        let last = self.read(query::last_fence).await?;
+        if fence <= last {
+            return Ok(false);
+        }
+        let raised = self.execute(|reply| Command::RaiseFence { fence, reply });
+        Ok(raised.await??)
+    }
+
     async fn append(&self, append: Append) -> Result<Head, AppendError> {
         let events = EncodedEvents::encode(&append.bodies)?;
         self.execute(|reply| Command::Append {
@@ -67,8 +78,8 @@ impl Journal for Sqlite {
         Ok(self.read(query::last_position).await?)
     }
 
-    fn epoch(&self) -> &str {
-        &self.inner.epoch
+    fn epoch(&self) -> Arc<str> {
+        Arc::clone(&self.inner.epoch.borrow())
     }
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {

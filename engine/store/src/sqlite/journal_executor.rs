@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::encoded_events::EncodedEvents;
 use super::query::{self, DeploymentRow};
-use super::row::{read_deployment_id, read_u64, to_json};
+use super::row::{read_deployment_id, to_json};
 use crate::{AppendError, Appended, CreateError, Head, Lease, ReadError};
 
 /// Maximum number of cached deployments, about 100 bytes each. If more are open, the whole
@@ -40,13 +40,14 @@ fn idempotency_key(header: &Header) -> Option<&IdempotencyKey> {
         .map(|idempotency| &idempotency.key)
 }
 
+const SET_FENCE: &str = "UPDATE fence SET last = ?1";
+
 impl JournalExecutor {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let fence = "SELECT last FROM fence";
         Ok(Self {
             deployments: HashMap::new(),
             position: query::last_position(connection)?,
-            fence: connection.query_row(fence, [], |row| read_u64(row, 0))?,
+            fence: query::last_fence(connection)?.0,
         })
     }
 
@@ -105,6 +106,23 @@ impl JournalExecutor {
         Ok(Ok(self.appended(header.id, deployment.head, false)))
     }
 
+    /// Returns the new epoch, where the fence was lower.
+    pub(super) fn raise_fence(
+        &mut self,
+        connection: &Connection,
+        fence: Fence,
+    ) -> rusqlite::Result<Option<String>> {
+        if fence.0 <= self.fence {
+            return Ok(None);
+        }
+        connection
+            .prepare_cached(SET_FENCE)?
+            .execute([fence.0.cast_signed()])?;
+        connection.execute("UPDATE epoch SET word = lower(hex(randomblob(8)))", [])?;
+        self.fence = fence.0;
+        query::epoch(connection).map(Some)
+    }
+
     pub(super) fn acquire_lease(
         &mut self,
         connection: &Connection,
@@ -115,7 +133,7 @@ impl JournalExecutor {
         };
         let fence = self.fence + 1;
         connection
-            .prepare_cached("UPDATE fence SET last = ?1")?
+            .prepare_cached(SET_FENCE)?
             .execute([fence.cast_signed()])?;
         connection
             .prepare_cached("UPDATE deployment SET fence = ?2 WHERE number = ?1")?

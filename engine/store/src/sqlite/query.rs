@@ -107,6 +107,12 @@ pub(super) fn last_position(connection: &Connection) -> rusqlite::Result<u64> {
         .query_row([], |row| read_u64(row, 0))
 }
 
+/// The last fence that was handed out.
+pub(super) fn last_fence(connection: &Connection) -> rusqlite::Result<Fence> {
+    let query = "SELECT last FROM fence";
+    connection.query_row(query, [], |row| read_u64(row, 0).map(Fence))
+}
+
 pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT word FROM epoch", [], |row| row.get(0))
 }

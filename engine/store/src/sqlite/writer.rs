@@ -1,6 +1,7 @@
 //! The one thread that writes the database.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use hotswap_common::file::FileLock;
 use rusqlite::Connection;
@@ -24,6 +25,7 @@ pub(super) struct Writer {
     connection: Connection,
     commands: mpsc::Receiver<Command>,
     subscribers: broadcast::Sender<Appended>,
+    new_epochs: watch::Sender<Arc<str>>,
     /// `None` if it has to be loaded again: at the start and after a failure.
     executor: Option<JournalExecutor>,
     checkpointer: Checkpointer,
@@ -37,6 +39,8 @@ pub(super) struct Writer {
 enum CommandResult {
     Create(Result<Appended, CreateError>),
     AcquireLease(Result<Lease, ReadError>),
+    /// The new epoch, where the fence was lower.
+    RaiseFence(Option<String>),
     Append(Result<Appended, AppendError>),
     Edit,
     Close,
@@ -48,6 +52,7 @@ impl Writer {
         connection: Connection,
         commands: mpsc::Receiver<Command>,
         subscribers: broadcast::Sender<Appended>,
+        new_epochs: watch::Sender<Arc<str>>,
         lock: FileLock,
         stopped: watch::Sender<()>,
     ) -> Result<Self, Error> {
@@ -56,6 +61,7 @@ impl Writer {
             connection,
             commands,
             subscribers,
+            new_epochs,
             executor: None,
             _lock: lock,
             _stopped: stopped,
@@ -147,6 +153,9 @@ impl Writer {
                 Command::AcquireLease { deployment, .. } => {
                     CommandResult::AcquireLease(executor.acquire_lease(connection, *deployment)?)
                 }
+                Command::RaiseFence { fence, .. } => {
+                    CommandResult::RaiseFence(executor.raise_fence(connection, *fence)?)
+                }
                 Command::Append { append, events, .. } => {
                     bytes += events.total_bytes();
                     CommandResult::Append(executor.append(connection, append, events)?)
@@ -180,6 +189,13 @@ impl Writer {
                 }
                 (Command::AcquireLease { reply, .. }, CommandResult::AcquireLease(result)) => {
                     let _ = reply.send(result);
+                }
+                (Command::RaiseFence { reply, .. }, CommandResult::RaiseFence(epoch)) => {
+                    let is_raised = epoch.is_some();
+                    if let Some(epoch) = epoch {
+                        self.new_epochs.send_replace(epoch.into());
+                    }
+                    let _ = reply.send(Ok(is_raised));
                 }
                 (Command::Append { append, reply, .. }, CommandResult::Append(result)) => {
                     if let Ok(appended) = &result

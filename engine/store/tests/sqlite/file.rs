@@ -118,7 +118,7 @@ async fn a_file_of_the_first_schema_is_migrated() {
     let files = SqliteFixture::new();
     let store = files.open().await;
     let id = create(&store, "checkout", "production").await;
-    let old_epoch = store.epoch().to_owned();
+    let old_epoch = store.epoch();
     store.close().await;
     {
         let first = Connection::open_in_memory().unwrap();
@@ -138,7 +138,7 @@ async fn a_file_of_the_first_schema_is_migrated() {
     }
 
     let store = files.open().await;
-    let epoch = store.epoch().to_owned();
+    let epoch = store.epoch();
     assert_eq!(epoch.len(), old_epoch.len());
     assert_ne!(epoch, old_epoch);
     assert_eq!(store.events_after(0, 9).await.unwrap()[0].deployment, id);

@@ -172,7 +172,16 @@ pub async fn appends_under_an_older_lease_are_fenced<S: StoreFixture>() {
         assert!(matches!(fenced, Err(AppendError::Fenced(fence)) if fence == new.fence));
     }
     // A person needs no lease.
-    must_append(&store, id, 2, &[EventBody::Paused { by: "ada".into() }]).await;
+    must_append(
+        &store,
+        id,
+        2,
+        &[EventBody::Paused {
+            by: "ada".into(),
+            reason: None,
+        }],
+    )
+    .await;
     let head = store
         .append(append(id, 3, Some(new.fence), &[log(0, "new")]))
         .await;
@@ -324,7 +333,13 @@ pub async fn list_filters<S: StoreFixture>() {
         &store,
         d,
         1,
-        &[planned(), EventBody::Paused { by: "ada".into() }],
+        &[
+            planned(),
+            EventBody::Paused {
+                by: "ada".into(),
+                reason: None,
+            },
+        ],
     )
     .await;
     let find = async |module: Option<&str>, environment: Option<&str>, status| {
@@ -403,7 +418,16 @@ pub async fn subscribers_are_notified_of_every_append<S: StoreFixture>() {
         .unwrap();
     let rejected = store.append(append(id, 1, None, &[log(1, "b")])).await;
     conflict(rejected.unwrap_err());
-    must_append(&store, before, 1, &[EventBody::Paused { by: "ada".into() }]).await;
+    must_append(
+        &store,
+        before,
+        1,
+        &[EventBody::Paused {
+            by: "ada".into(),
+            reason: None,
+        }],
+    )
+    .await;
 
     let created = notifications.recv().await.unwrap();
     assert_eq!((created.deployment, created.head.next_seq), (id, 1));
@@ -506,7 +530,7 @@ pub async fn events_after_merges_all_journals_by_position<S: StoreFixture>() {
 pub async fn the_epoch_is_fixed_for_the_life_of_a_store<S: StoreFixture>() {
     let (fixture, other_fixture) = (S::new(), S::new());
     let (store, other) = (fixture.open().await, other_fixture.open().await);
-    let epoch = store.epoch().to_owned();
+    let epoch = store.epoch();
     assert!(epoch.len() >= 16, "{epoch}");
     assert_ne!(epoch, other.epoch());
     other_fixture.close(other).await;

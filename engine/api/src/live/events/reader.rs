@@ -93,7 +93,7 @@ impl Reader {
         stop: StopConditions,
     ) -> Result<Self, Error> {
         let state = deployments.get(id).await?;
-        let valid_cursor = cursor.filter(|cursor| cursor.is_of_epoch(deployments.epoch()));
+        let valid_cursor = cursor.filter(|cursor| cursor.is_of_epoch(&deployments.epoch()));
         let next_seq = valid_cursor.map_or(first_seq, |cursor| cursor.number.saturating_add(1));
         let scope = Scope::Deployment {
             id,
@@ -115,8 +115,8 @@ impl Reader {
     ) -> Result<Self, Error> {
         let appended = deployments.subscribe();
         let now = deployments.position().await?;
-        let valid_cursor =
-            cursor.filter(|cursor| cursor.is_of_epoch(deployments.epoch()) && cursor.number <= now);
+        let valid_cursor = cursor
+            .filter(|cursor| cursor.is_of_epoch(&deployments.epoch()) && cursor.number <= now);
         let position = valid_cursor.map_or(now, |cursor| cursor.number);
         let scope = Scope::All { position, appended };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
@@ -196,7 +196,7 @@ impl Reader {
                 let items = events.into_iter().map(|event| {
                     *next_seq = event.seq + 1;
                     *has_ended |= matches!(event.body, EventBody::Ended { .. });
-                    let cursor = EventCursor::new(epoch, event.seq);
+                    let cursor = EventCursor::new(&epoch, event.seq);
                     event_item(*id, event, cursor)
                 });
                 items.collect()
@@ -211,7 +211,7 @@ impl Reader {
                 }
                 let items = entries.into_iter().map(|entry| {
                     *position = entry.event.position;
-                    let cursor = EventCursor::new(epoch, entry.event.position);
+                    let cursor = EventCursor::new(&epoch, entry.event.position);
                     event_item(entry.deployment, entry.event, cursor)
                 });
                 items.collect()
@@ -239,7 +239,7 @@ impl Reader {
             Scope::Deployment { next_seq, .. } => next_seq.saturating_sub(1),
             Scope::All { position, .. } => *position,
         };
-        EventCursor::new(self.deployments.epoch(), number)
+        EventCursor::new(&self.deployments.epoch(), number)
     }
 }
 

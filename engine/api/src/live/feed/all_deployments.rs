@@ -78,7 +78,7 @@ impl AllDeployments {
         };
         self.loaded.get_or_try_init(load).await?;
         let mut inner = self.lock();
-        let start = inner.topic.start_point(deployments.epoch(), resume);
+        let start = inner.topic.start_point(&deployments.epoch(), resume);
         inner.topic.subscribe(connection, start);
         Ok(start)
     }
@@ -122,7 +122,7 @@ impl AllDeployments {
             let entries = deployments.tail(position, PAGE_SIZE).await?;
             for entry in &entries {
                 let state = self.load_state(deployments, entry).await?;
-                self.lock().apply(deployments.epoch(), entry, state)?;
+                self.lock().apply(&deployments.epoch(), entry, state)?;
             }
             if entries.len() < PAGE_SIZE {
                 return Ok(());

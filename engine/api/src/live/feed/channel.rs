@@ -112,7 +112,7 @@ impl Channel {
                 .await?;
             let mut inner = self.lock();
             for event in &events {
-                inner.apply(deployments.epoch(), event)?;
+                inner.apply(&deployments.epoch(), event)?;
             }
             if events.len() < PAGE_SIZE {
                 return Ok(true);
@@ -224,6 +224,6 @@ impl Inner {
             return None;
         }
         let state = self.state.clone()?;
-        view::Deployment::from(state).to_json()
+        view::Deployment::new(state, None).to_json()
     }
 }

@@ -161,7 +161,10 @@ fn details(event: &Event, state: &Deployment) -> String {
             request: Call::Approval { prompt, .. },
             ..
         } => prompt.clone(),
-        EventBody::Paused { by } => format!("paused by {by}"),
+        EventBody::Paused { by, reason } => match reason {
+            Some(reason) => format!("paused by the {by}: {reason}"),
+            None => format!("paused by {by}"),
+        },
         EventBody::Resumed { by } => format!("resumed by {by}"),
         EventBody::Decided { decision } => {
             let verb = if decision.approved {

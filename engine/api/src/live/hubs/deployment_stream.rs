@@ -21,7 +21,7 @@ struct DeploymentStream {
     channels: Arc<Channels>,
     id: DeploymentId,
     channel: Arc<Channel>,
-    epoch: String,
+    epoch: Arc<str>,
     /// The offset of the last item.
     offset: Offset,
     /// `None` only while this is dropped.
@@ -39,7 +39,7 @@ pub(super) async fn stream_deployment(
     id: DeploymentId,
     resume: Option<ResumePosition>,
 ) -> Result<impl Stream<Item = Result<Value, HubError>> + Send + use<>, Error> {
-    let epoch = deployments.epoch().to_owned();
+    let epoch = deployments.epoch();
     let (channel, start, snapshot, last_offset) = loop {
         let channel = channels.get_or_open(id, deployments).await?;
         // Its last subscriber may have left just now.

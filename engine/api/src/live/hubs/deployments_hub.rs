@@ -92,8 +92,8 @@ impl DeploymentsHub {
             let channel = self.0.channels.get_or_open(id, deployments).await;
             let channel = channel.map_err(to_hub_error)?;
             // Its last subscriber may have left just now.
-            if let Ok((start, snapshot)) = channel.subscribe(epoch, connection, resume) {
-                let response = subscription_response(epoch, start, snapshot);
+            if let Ok((start, snapshot)) = channel.subscribe(&epoch, connection, resume) {
+                let response = subscription_response(&epoch, start, snapshot);
                 return Ok((channel, response));
             }
             tokio::task::yield_now().await;
@@ -127,7 +127,7 @@ impl DeploymentsHub {
         if caller.connection.is_closed() {
             all_deployments.unsubscribe(connection_id);
         }
-        let response = subscription_response(deployments.epoch(), start, snapshot);
+        let response = subscription_response(&deployments.epoch(), start, snapshot);
         let all_deployments = Arc::clone(all_deployments);
         Ok(Reply::with_follow_up(response, move || {
             all_deployments.activate(connection_id);

@@ -255,7 +255,7 @@ async fn hubs_streams_and_pages_report_the_same_events() {
     engine.asking(&id).await;
     let stream = hub.stream(
         STREAM,
-        json!([id, {"epoch": engine.store.epoch(), "offset": "0"}]),
+        json!([id, {"epoch": &*engine.store.epoch(), "offset": "0"}]),
     );
     let stream = stream.await;
     let subscribed = hub.item(&stream).await.unwrap();

@@ -23,7 +23,7 @@ async fn resuming_sends_exactly_what_was_missed() {
         .await;
     deployment.toggle(3).await;
     deployment.end().await;
-    let begin = json!({"epoch": engine.store.epoch(), "offset": "0"});
+    let begin = json!({"epoch": &*engine.store.epoch(), "offset": "0"});
     let mut first = HubClient::connect(&engine, DEPLOYMENTS).await;
     let answer = first
         .invoke(SUBSCRIBE, deployment.arguments_after(&begin))

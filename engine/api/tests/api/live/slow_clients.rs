@@ -71,7 +71,10 @@ async fn only_progress_is_replaced_by_newer_progress() {
     let id = stream.stream(STREAM, deployment.arguments()).await;
     stream.item(&id).await.unwrap();
     let by = || "ada".to_owned();
-    let paused = || hotswap_core::EventBody::Paused { by: by() };
+    let paused = || hotswap_core::EventBody::Paused {
+        by: by(),
+        reason: None,
+    };
     let resumed = || hotswap_core::EventBody::Resumed { by: by() };
     // Appended with one write, so that they are published together: faster than any client
     // reads.

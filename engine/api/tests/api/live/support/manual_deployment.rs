@@ -54,7 +54,10 @@ impl ManualDeployment {
         let head = self.store.head(self.id).await.unwrap();
         let paused = u64::from(head.lifecycle.paused);
         let bodies = (paused..paused + times).map(|turn| match turn % 2 {
-            0 => EventBody::Paused { by: by.to_owned() },
+            0 => EventBody::Paused {
+                by: by.to_owned(),
+                reason: None,
+            },
             _ => EventBody::Resumed { by: by.to_owned() },
         });
         self.append(bodies).await;
