@@ -135,7 +135,7 @@ impl<'a> ScenarioRunner<'a> {
             control: Arc::default(),
             cut_after: VecDeque::new(),
             last_position: self.last_position.subscribe(),
-            epoch,
+            epoch: epoch.to_string(),
             position,
             received: Vec::new(),
             reconnects: 0,

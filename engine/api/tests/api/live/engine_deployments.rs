@@ -55,7 +55,7 @@ async fn a_successful_deployment_is_reported_from_start_to_end() {
     let epoch = engine.store.epoch();
     for event in &events {
         assert_eq!(event.argument["executionId"], id);
-        assert_eq!(event.argument["epoch"], epoch);
+        assert_eq!(event.argument["epoch"], *epoch);
     }
     let started = &events[0];
     assert_eq!(started.target, STARTED);
