@@ -35,7 +35,7 @@ impl Fixture {
             .await?;
         let leaseless = LeaselessJournal::wrap(Arc::new(cluster.resources.store.clone()));
         cluster.restart_engine(leaseless).await?;
-        let halves = (strategy.name.as_str(), json!({}));
+        let halves = (strategy.name.as_str(), json!({ "watch": "1ms" }));
         let id = cluster
             .deploy(("hello", "1.0.0"), PRODUCTION, halves)
             .await?;

@@ -135,8 +135,11 @@ impl Nodes {
             },
         >,
     > {
-        observe_fence(&context, body.0.highest_fence).await?;
-        if context.engine.registry.heartbeat(&id.0.0, body.0) {
+        let highest_fence = body.0.highest_fence;
+        // Counts also where the store fails: the node is alive.
+        let is_registered = context.engine.registry.heartbeat(&id.0.0, body.0);
+        observe_fence(&context, highest_fence).await?;
+        if is_registered {
             Ok(EmptyResponse::NoContent)
         } else {
             Err(unknown_node(&id.0.0).into())

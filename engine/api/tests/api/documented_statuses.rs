@@ -256,6 +256,8 @@ async fn every_documented_status_is_answered() {
     let mut invalid = registration("qa");
     invalid["dataUrl"] = json!("here");
     node.put("/api/v1/nodes/node-1", invalid).await;
+    let absurd = json!({"health": "passing", "highestFence": u64::MAX});
+    node.post(heartbeat, absurd).await;
 
     // Wrong tokens.
     for ProtectedOperation { method, path, role } in protected_operations() {
@@ -334,6 +336,10 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         .problem(503, "unavailable");
     let register = node.put("/api/v1/nodes/node-9", registration("qa")).await;
     register.problem(503, "unavailable");
+    let beat = json!({"health": "passing", "highestFence": 1_u64 << 40});
+    node.post("/api/v1/nodes/node-1/heartbeat", beat)
+        .await
+        .problem(503, "unavailable");
     // These need no store.
     client.get("/health/live").await.ok();
     client.get("/api/v1/nodes").await.ok();

@@ -109,6 +109,11 @@ async fn no_parameter_makes_the_engine_fail() {
     let mut tried = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
+            // An endless stream has no answer to wait for.
+            let content = &operation["responses"]["200"]["content"];
+            if content["text/event-stream"].is_object() && content["application/json"].is_null() {
+                continue;
+            }
             let method: Method = method.to_uppercase().parse().unwrap();
             let parameters = operation["parameters"].as_array();
             for parameter in parameters.into_iter().flatten() {
