@@ -10,6 +10,7 @@ use hotswap_common::Secret;
 use hotswap_core::SystemClock;
 use hotswap_fleet::{HttpFleet, Options, Registry};
 use hotswap_plugins::Host;
+use hotswap_protocol::MAX_ARTIFACT_BYTES;
 use hotswap_runner::{Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Sqlite};
 use tokio_util::sync::CancellationToken;
@@ -21,9 +22,6 @@ use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::shutdown::ShutdownSignal;
 use crate::{logging, secret_file, settings};
-
-/// The largest artifact that the engine accepts, in bytes. Nodes accept no larger one either.
-const MAX_ARTIFACT_BYTES: u64 = 256 << 20;
 
 /// A running engine with its API.
 pub struct RunningEngine {

@@ -66,7 +66,7 @@ impl Default for Limits {
             queue_timeout: Duration::from_millis(250),
             header_timeout: Duration::from_secs(30),
             connections: 16_384,
-            artifact_bytes: 256 << 20,
+            artifact_bytes: hotswap_protocol::MAX_ARTIFACT_BYTES,
         }
     }
 }

@@ -25,6 +25,9 @@ use serde::{Deserialize, Serialize};
 
 pub use problem::Problem;
 
+/// The largest artifact that an engine takes and a node fetches, in bytes.
+pub const MAX_ARTIFACT_BYTES: u64 = 256 << 20;
+
 /// An order from the engine to a node. The path holds the operation id. A node carries out
 /// an operation once, no matter how often it is sent, and answers the same each time.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]

@@ -121,6 +121,10 @@ async fn no_parameter_makes_the_engine_fail() {
                 let place = parameter["in"].as_str().unwrap();
                 for value in absurd_values() {
                     let text = as_text(&value);
+                    if place == "path" && text.is_empty() {
+                        // Another path.
+                        continue;
+                    }
                     // Longer than servers and proxies accept.
                     let escaped = escape(text.get(..4000).unwrap_or(&text));
                     let start: String = text.chars().take(80).collect();
