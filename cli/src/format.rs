@@ -1,6 +1,6 @@
 //! How values are written for people: the same in the tree, in lines and in tables.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hotswap_core::{Finding, Judgement, NodeId, NodePhase, Status, Timestamp};
 
@@ -52,6 +52,20 @@ pub fn time_of_day(at: Timestamp) -> String {
     let seconds = at.millis() / 1000 % 86_400;
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     format!("{hours:02}:{minutes:02}:{:02}Z", seconds % 60)
+}
+
+/// A date and time in UTC: `2026-11-27 07:55:42Z`.
+pub fn date_time(at: Timestamp) -> String {
+    /// The first second that has no date with four digits for the year.
+    const YEAR_10000: u64 = 253_402_300_800;
+    let seconds = at.millis() / 1000;
+    if seconds >= YEAR_10000 {
+        return "the year 10000".to_owned();
+    }
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    humantime::format_rfc3339_seconds(at)
+        .to_string()
+        .replace('T', " ")
 }
 
 /// A status in words.
@@ -145,6 +159,17 @@ mod tests {
             (90_000_000, "1d 1h"),
         ] {
             assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn times_that_are_not_today_have_a_date() {
+        for (millis, text) in [
+            (0, "1970-01-01 00:00:00Z"),
+            (1_795_766_142_999, "2026-11-27 07:55:42Z"),
+            (u64::MAX, "the year 10000"),
+        ] {
+            assert_eq!(date_time(Timestamp::from_millis(millis)), text);
         }
     }
 

@@ -270,7 +270,7 @@ async fn soaking() -> Result<()> {
             .deployments
             .get(*id)
             .await?
-            .waiting_until
+            .waiting_until()
             .is_none()
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -306,7 +306,7 @@ async fn recovery() -> Result<()> {
             .deployments
             .get(*id)
             .await?
-            .waiting_until
+            .waiting_until()
             .is_none()
         {
             tokio::time::sleep(Duration::from_millis(5)).await;

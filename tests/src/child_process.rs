@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -165,6 +166,27 @@ impl ChildProcess {
             stdout,
             stderr: self.stderr.text(),
         })
+    }
+
+    /// Stops the process and everything that it started with SIGSTOP.
+    ///
+    /// # Errors
+    /// If it has exited.
+    pub fn stop(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Continues the process after [`Self::stop`].
+    ///
+    /// # Errors
+    /// If it has exited.
+    pub fn continue_running(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let sent = self.group.signal(signal);
+        sent.with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// Kills the process and everything that it started with SIGKILL. Returns once the

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hotswap_api::{Secret, Tokens};
 use hotswap_core::{
-    Deployment, DeploymentId, Digest, Environment, Event, Health, ModuleName, NodeId, Policy,
-    Requester, SystemClock,
+    Clock, Deployment, DeploymentId, Digest, Environment, Event, Health, ModuleName, NodeId,
+    Policy, Requester, SystemClock,
 };
 use hotswap_fleet::{Fleet, HttpFleet, Registry};
 use hotswap_node::Node;
@@ -43,6 +43,8 @@ pub struct EngineResources {
     pub environments: Environments,
     /// Resource limits of deployments.
     pub limits: Limits,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// An engine with its API and its nodes, all in this process.
@@ -63,12 +65,21 @@ pub struct Cluster {
 }
 
 impl EngineResources {
-    /// Opens a store in `folder`, and everything that is built on it.
+    /// Opens a store in `folder`, and everything that is built on it, with the machine's clock.
     pub async fn new(folder: &Path, policies: BTreeMap<Environment, Policy>) -> Result<Self> {
+        Self::with_clock(folder, policies, Arc::new(SystemClock)).await
+    }
+
+    /// Like [`Self::new`], with another clock.
+    pub async fn with_clock(
+        folder: &Path,
+        policies: BTreeMap<Environment, Policy>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let store = Sqlite::open(folder.join("hotswap.db")).await?;
         let blobs = Blobs::open_folder(folder.join("blobs"), 64 << 20).await?;
         let catalogue = Arc::new(store.clone());
-        let registry = Registry::load(catalogue, Arc::new(SystemClock), HEARTBEAT_INTERVAL).await?;
+        let registry = Registry::load(catalogue, Arc::clone(&clock), HEARTBEAT_INTERVAL).await?;
         let fleet = HttpFleet::new(
             registry.clone(),
             NODE_TOKEN,
@@ -82,6 +93,7 @@ impl EngineResources {
             fleet: Arc::new(fleet),
             environments: Environments::new(policies),
             limits: Limits::default(),
+            clock,
         })
     }
 
@@ -95,7 +107,7 @@ impl EngineResources {
             registry: self.registry.clone(),
             fleet: Arc::clone(&self.fleet),
             environments: self.environments.clone(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock),
             limits: self.limits,
             built_in: hotswap_guests::strategies()
                 .iter()
@@ -118,8 +130,17 @@ impl Cluster {
         environments: &[(&str, usize)],
         policies: BTreeMap<Environment, Policy>,
     ) -> Result<Self> {
+        Self::start_with_clock(environments, policies, Arc::new(SystemClock)).await
+    }
+
+    /// Like [`Self::start_with_policies`], with another clock.
+    pub async fn start_with_clock(
+        environments: &[(&str, usize)],
+        policies: BTreeMap<Environment, Policy>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let resources = EngineResources::new(folder.path(), policies).await?;
+        let resources = EngineResources::with_clock(folder.path(), policies, clock).await?;
         let engine = resources
             .start_engine(Arc::new(resources.store.clone()))
             .await?;

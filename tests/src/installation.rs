@@ -34,7 +34,7 @@ pub struct Installation {
     pub environment: &'static str,
     // Declared before the folder: fields drop in order, and processes must end before it goes.
     engine: Option<ChildProcess>,
-    _nodes: Vec<ChildProcess>,
+    nodes: Vec<ChildProcess>,
     serve_args: Vec<String>,
     client: reqwest::Client,
     folder: TempDir,
@@ -67,14 +67,14 @@ impl Installation {
             token: token.trim().to_owned(),
             environment,
             engine: Some(engine),
-            _nodes: Vec::new(),
+            nodes: Vec::new(),
             serve_args,
             client: reqwest::Client::new(),
             folder,
         };
         for number in 1..=node_count {
             let node = installation.start_node(&format!("{environment}-{number}"))?;
-            installation._nodes.push(node);
+            installation.nodes.push(node);
         }
         installation.wait_for_nodes(node_count).await?;
         installation.upload_samples().await?;
@@ -163,6 +163,35 @@ impl Installation {
     /// If no engine runs, or it does not exit in time.
     pub async fn kill_engine(&mut self) -> Result<()> {
         self.engine.take().context("no engine runs")?.kill().await
+    }
+
+    /// Stops the processes of the engine and of all nodes with SIGSTOP, as when their machine is
+    /// suspended.
+    ///
+    /// # Errors
+    /// If no engine runs, or a node has exited.
+    pub fn stop(&self) -> Result<()> {
+        self.nodes.iter().try_for_each(ChildProcess::stop)?;
+        self.engine.as_ref().context("no engine runs")?.stop()
+    }
+
+    /// Continues the engine after [`Self::stop`].
+    ///
+    /// # Errors
+    /// If no engine runs.
+    pub fn continue_engine(&self) -> Result<()> {
+        let engine = self.engine.as_ref().context("no engine runs")?;
+        engine.continue_running()
+    }
+
+    /// Continues the nodes after [`Self::stop`].
+    ///
+    /// # Errors
+    /// If a node has exited.
+    pub fn continue_nodes(&self) -> Result<()> {
+        self.nodes
+            .iter()
+            .try_for_each(ChildProcess::continue_running)
     }
 
     /// Starts an engine at the address and on the data of the killed one. Returns once it

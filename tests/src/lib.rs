@@ -6,6 +6,7 @@
 //! - [`LoadGenerator`]: clients that send requests to the nodes without a pause.
 //! - [`InterceptedJournal`]: changes some operations of a journal.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
+//! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
 /// What benches measure with, and the table that they print.
@@ -22,6 +23,7 @@ mod load_generator;
 mod racing_journal;
 mod reaper;
 mod static_fleet;
+mod stepped_clock;
 /// The programs that tests run.
 pub mod tools;
 /// The Python environments of tests.
@@ -40,3 +42,4 @@ pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use racing_journal::RacingJournal;
 pub use static_fleet::StaticFleet;
+pub use stepped_clock::SteppedClock;

@@ -56,6 +56,14 @@ impl ProcessGroup {
         }
     }
 
+    /// Sends a signal to all processes of the group.
+    ///
+    /// # Errors
+    /// If the group has exited.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process_group(self.leader, signal)?)
+    }
+
     /// Call it once the leader has exited and was waited for.
     pub fn unregister(&mut self) {
         if !std::mem::replace(&mut self.exited, true) {

@@ -66,7 +66,7 @@ async fn abort_during_a_long_soak_reverts_the_nodes_at_once() -> Result<()> {
         .await?;
     loop {
         let state = cluster.engine.deployments.get(id).await?;
-        if state.waiting_until.is_some() {
+        if state.waiting_until().is_some() {
             break;
         }
         let wait = Duration::from_secs(30);
@@ -209,7 +209,7 @@ async fn a_node_that_dies_during_a_rollout_fails_it_and_all_nodes_are_reverted()
     loop {
         // Until the first batch is updated and the strategy waits before the second.
         let state = cluster.engine.deployments.get(id).await?;
-        if state.waiting_until.is_some() {
+        if state.waiting_until().is_some() {
             break;
         }
         let wait = Duration::from_secs(30);

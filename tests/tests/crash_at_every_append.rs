@@ -1,15 +1,22 @@
-//! Crashes the engine before and after every append of a rollout. Each time, the rollout must
-//! end exactly as without a crash.
+//! Crashes the engine before and after every append of a rollout, and sets its wall-clock
+//! forward or back before it starts again. Each time, the rollout must end exactly as without a
+//! crash.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use hotswap_core::DeploymentId;
 use hotswap_store::Journal;
-use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, journal_outline};
+use hotswap_tests::{
+    Cluster, CrashPoint, CrashTiming, CrashingJournal, SteppedClock, journal_outline,
+};
 use serde_json::{Value, json};
 
 const PRODUCTION: &str = "production";
+/// By how many seconds the wall-clock is set while the engine is down. Forward by more than
+/// every patience of the policy but its deadline: as if the engine had been down for so long.
+const CLOCK_STEPS: [i64; 3] = [600, -3600, 0];
 
 /// A rollout. Each has its own module, so that all runs can share the nodes.
 struct Run<'a> {
@@ -103,7 +110,10 @@ async fn crash_at_every_append(
     config: Value,
     version: &'static str,
 ) -> Result<()> {
-    let mut cluster = Cluster::start(&[(PRODUCTION, 3)]).await?;
+    let clock = Arc::new(SteppedClock::default());
+    let (nodes, policies) = ([(PRODUCTION, 3)], BTreeMap::new());
+    let time = Arc::clone(&clock) as Arc<_>;
+    let mut cluster = Cluster::start_with_clock(&nodes, policies, time).await?;
     let store: Arc<dyn Journal> = Arc::new(cluster.resources.store.clone());
     let counting_journal = CrashingJournal::at(Arc::clone(&store), None);
     let mut undisturbed = new_run(&mut cluster, 0, (strategy, &config), version);
@@ -134,6 +144,7 @@ async fn crash_at_every_append(
                 crashing_journal.wait_for_crash(),
             )
             .await?;
+            clock.step(CLOCK_STEPS[number as usize % CLOCK_STEPS.len()]);
             run.cluster.restart_engine(Arc::clone(&store)).await?;
             let result = run.wait_for_result(id).await?;
             assert_eq!(result, expected, "{strategy}, crashed at {crash_point:?}");

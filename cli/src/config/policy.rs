@@ -25,6 +25,9 @@ pub struct PolicyOverrides {
     /// A deployment that takes longer is rolled back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
+    /// Whether the time of the deadline stops while a deployment is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_stops_deadline: Option<bool>,
     /// How long the engine tries to revert a node that does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revert_patience: Option<Span>,
@@ -41,6 +44,9 @@ impl PolicyOverrides {
             max_unavailable: self.max_unavailable.unwrap_or(policy.max_unavailable),
             tolerated_failures: self.tolerated_failures.unwrap_or(policy.tolerated_failures),
             deadline: self.deadline.map_or(policy.deadline, |span| span.0),
+            pause_stops_deadline: self
+                .pause_stops_deadline
+                .unwrap_or(policy.pause_stops_deadline),
             revert_patience: self
                 .revert_patience
                 .map_or(policy.revert_patience, |span| span.0),
@@ -56,6 +62,7 @@ impl From<Policy> for PolicyOverrides {
             max_unavailable: Some(policy.max_unavailable),
             tolerated_failures: Some(policy.tolerated_failures),
             deadline: Some(Span(policy.deadline)),
+            pause_stops_deadline: Some(policy.pause_stops_deadline),
             revert_patience: Some(Span(policy.revert_patience)),
         }
     }

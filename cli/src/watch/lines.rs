@@ -34,7 +34,7 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
             );
             lines
         }
-        EventBody::Gated { prompt, due } => one(question(prompt, Some(&format::time_of_day(*due)))),
+        EventBody::Gated { prompt, due } => one(question(prompt, Some(&format::date_time(*due)))),
         EventBody::Planned { nodes } => {
             let names = format::node_names(nodes.iter().map(|node| &node.id));
             one(format!(
@@ -43,7 +43,9 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
             ))
         }
         EventBody::Called { request, due, .. } => {
-            let due = due.map(format::time_of_day);
+            let deadline = before.and_then(|state| state.deployment.deadline.falls_at());
+            let due = due.map(|due| deadline.map_or(due, |falls| falls.min(due)));
+            let due = due.map(format::date_time);
             describe_call(request, due.as_deref()).into_iter().collect()
         }
         EventBody::Answered { answer, .. } => before

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Check, NodeId};
@@ -172,6 +174,26 @@ impl Call {
             | Self::Approval { .. }
             | Self::Progress { .. }
             | Self::Log { .. } => &[],
+        }
+    }
+
+    /// How long the call waits, at most. `None` for a call that does not wait.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Sleep { span: millis }
+            | Self::Soak { window: millis, .. }
+            | Self::Approval {
+                timeout: millis, ..
+            } => Some(Duration::from_millis(*millis)),
+            Self::Nodes
+            | Self::Stage { .. }
+            | Self::Shift { .. }
+            | Self::Promote { .. }
+            | Self::Revert { .. }
+            | Self::Probe { .. }
+            | Self::Now
+            | Self::Progress { .. }
+            | Self::Log { .. } => None,
         }
     }
 

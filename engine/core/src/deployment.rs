@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Call, Cause, Event, EventBody, Finding, Header, IllegalTransition, Level, Lifecycle,
-    ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Status, Timestamp, Verdict,
+    Answer, Call, Cause, Deadline, Event, EventBody, Finding, Header, IllegalTransition, Level,
+    Lifecycle, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Status, Timestamp,
+    Verdict,
 };
 
 /// The state holds only the last lines of the log. All of them are in the journal.
@@ -36,8 +37,8 @@ pub struct Deployment {
     pub log: Vec<LogLine>,
     /// The question to a person, until it is decided.
     pub question: Option<String>,
-    /// When the current wait ends.
-    pub waiting_until: Option<Timestamp>,
+    /// When the policy ends the deployment.
+    pub deadline: Deadline,
     /// Why the engine paused the deployment, and what to do. `None` where it is not paused, or
     /// a person paused it.
     #[serde(default)]
@@ -50,6 +51,8 @@ pub struct Deployment {
     pub next_seq: u64,
     /// The call that has no answer yet, with its number. Only writes wait for an answer.
     open: Option<(u32, Call)>,
+    /// When the current wait is over, unless the deadline falls before.
+    due: Option<Timestamp>,
 }
 
 /// A stage that the strategy reported.
@@ -135,6 +138,7 @@ impl Deployment {
             ));
         };
         Ok(Self {
+            deadline: Deadline::new(&header.policy),
             header: (**header).clone(),
             lifecycle: Lifecycle::INITIAL,
             created_at: event.at,
@@ -146,12 +150,12 @@ impl Deployment {
             findings: Vec::new(),
             log: Vec::new(),
             question: None,
-            waiting_until: None,
             cause: None,
             pause_reason: None,
             failures: Vec::new(),
             next_seq: 1,
             open: None,
+            due: None,
         })
     }
 
@@ -176,6 +180,13 @@ impl Deployment {
         self.lifecycle.status()
     }
 
+    /// When the current wait ends: when it is due, or when the deadline falls, if that is
+    /// earlier. `None` where nothing is waited for, or the end of a wait is not known.
+    pub fn waiting_until(&self) -> Option<Timestamp> {
+        let due = self.due?;
+        Some(self.deadline.falls_at().map_or(due, |falls| falls.min(due)))
+    }
+
     /// Applies one more event.
     ///
     /// # Errors
@@ -191,17 +202,18 @@ impl Deployment {
         self.lifecycle = self.lifecycle.next(&event.body)?;
         self.next_seq += 1;
         self.updated_at = event.at;
+        self.deadline.apply(event.at, &event.body);
         match &event.body {
             EventBody::Requested(_) | EventBody::AbortRequested { .. } => {}
             EventBody::Paused { reason, .. } => self.pause_reason.clone_from(reason),
             EventBody::Resumed { .. } => self.pause_reason = None,
             EventBody::Gated { prompt, due } => {
                 self.question = Some(prompt.clone());
-                self.waiting_until = Some(*due);
+                self.due = Some(*due);
             }
             EventBody::Decided { .. } => {
                 self.question = None;
-                self.waiting_until = None;
+                self.due = None;
             }
             EventBody::Planned { nodes } => self.apply_planned(nodes, event),
             EventBody::Called {
@@ -213,7 +225,7 @@ impl Deployment {
                 self.cause = Some(cause.clone());
                 self.pause_reason = None;
                 self.question = None;
-                self.waiting_until = None;
+                self.due = None;
                 self.open = None;
                 self.end_stage(event.at);
             }
@@ -266,14 +278,14 @@ impl Deployment {
                 if let Call::Approval { prompt, .. } = write {
                     self.question = Some(prompt.clone());
                 }
-                self.waiting_until = due;
+                self.due = due;
                 self.open = Some((call, write.clone()));
             }
         }
     }
 
     fn apply_answered(&mut self, answer: &Answer, event: &Event) {
-        self.waiting_until = None;
+        self.due = None;
         self.question = None;
         if let Answer::Verdict(Verdict { findings, .. }) = answer {
             self.findings.clone_from(findings);

@@ -2,8 +2,8 @@
 //! into state, policies, and the judge of soaks.
 //!
 //! All decisions are made in this crate. Nothing here does I/O, is asynchronous or reads a
-//! clock, so tests only have to call it. The one exception is [`SystemClock`], which the
-//! program injects.
+//! clock, so tests only have to call it. The one exception is [`Clock`] with its
+//! [`SystemClock`], which the program injects.
 //!
 //! Start with [`EventBody`], the events, and [`Deployment`], the state that they fold into.
 
@@ -12,6 +12,7 @@ mod answer;
 mod call;
 mod cause;
 mod check;
+mod deadline;
 mod deployment;
 mod digest;
 mod event;
@@ -34,6 +35,7 @@ pub use answer::{Answer, Decision};
 pub use call::{Call, CallKind, HttpProbe, Level};
 pub use cause::{Cause, CauseKind, Outcome};
 pub use check::{Check, Finding, Judgement, Verdict};
+pub use deadline::Deadline;
 pub use deployment::{Deployment, LogLine, NodePhase, NodeState, Stage};
 pub use digest::Digest;
 pub use event::{Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef};
@@ -49,4 +51,4 @@ pub use parse_error::ParseError;
 pub use policy::Policy;
 pub use reading::{NodeReading, VersionReading};
 pub use replay::{CallReplay, JournalTail, RecordedCall, ReplayState, ReplayedCall, Signals};
-pub use time::{Clock, SystemClock, Timestamp};
+pub use time::{Clock, SteadyTime, SystemClock, Timestamp};

@@ -21,6 +21,10 @@ pub struct Policy {
     /// A deployment that takes longer is ended and rolled back. Milliseconds in JSON.
     #[serde(with = "millis")]
     pub deadline: Duration,
+    /// Whether the time of the deadline stops while a deployment is paused. Deployments from
+    /// before this setting were promised that it does not.
+    #[serde(default)]
+    pub pause_stops_deadline: bool,
     /// How long to retry reverting a node that does not answer. Milliseconds in JSON.
     #[serde(with = "millis")]
     pub revert_patience: Duration,
@@ -72,6 +76,7 @@ impl Policy {
             max_unavailable,
             tolerated_failures: Amount::Count(0),
             deadline: Duration::from_secs(hours * 3600),
+            pause_stops_deadline: true,
             revert_patience: Duration::from_secs(60),
         }
     }
@@ -91,5 +96,26 @@ mod millis {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Deployments that were requested before the setting existed keep what they were promised.
+    #[test]
+    fn in_a_policy_without_the_setting_a_pause_does_not_stop_the_deadline() {
+        let policy: Policy = serde_json::from_value(serde_json::json!({
+            "defaultStrategy": "canary",
+            "maxUnavailable": "50%",
+            "toleratedFailures": 0,
+            "deadline": 1000,
+            "revertPatience": 1000,
+        }))
+        .unwrap();
+        assert!(!policy.pause_stops_deadline);
+        let environment = "production".parse().unwrap();
+        assert!(Policy::default_for(&environment).pause_stops_deadline);
     }
 }

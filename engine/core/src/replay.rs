@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    Answer, Call, CallKind, Cause, CauseKind, Decision, Event, EventBody, Header,
+    Answer, Call, CallKind, Cause, CauseKind, Deadline, Decision, Event, EventBody, Header,
     IllegalTransition, Lifecycle, Node, NodeId, NodeReading, Timestamp,
 };
 
@@ -27,14 +27,10 @@ pub struct ReplayState {
     pub gate_due: Option<Timestamp>,
     /// The nodes of the plan. Empty before it is made.
     pub nodes: Vec<Node>,
-    /// When the plan was made.
-    pub planned_at: Option<Timestamp>,
     /// The calls of the strategy, in order.
     pub calls: VecDeque<RecordedCall>,
     /// Nodes that some call changed, or may have: an intent counts even without an answer.
     pub touched: BTreeSet<NodeId>,
-    /// Since when the deployment is being reverted.
-    pub reverting_since: Option<Timestamp>,
 }
 
 /// A call in the journal.
@@ -59,6 +55,8 @@ pub struct JournalTail {
     pub next_seq: u64,
     /// The deployment's lifecycle after the last event.
     pub lifecycle: Lifecycle,
+    /// When the policy ends the deployment.
+    pub deadline: Deadline,
     /// What people requested and the driver has not acted on yet.
     pub signals: Signals,
 }
@@ -116,18 +114,17 @@ impl ReplayState {
             return Err(IllegalTransition::new("a journal begins with the request"));
         };
         let mut state = Self {
-            header,
             tail: JournalTail {
                 next_seq: first.seq + 1,
                 lifecycle: Lifecycle::INITIAL,
+                deadline: Deadline::new(&header.policy),
                 signals: Signals::default(),
             },
+            header,
             gate_due: None,
             nodes: Vec::new(),
-            planned_at: None,
             calls: VecDeque::new(),
             touched: BTreeSet::new(),
-            reverting_since: None,
         };
         events.try_for_each(|event| state.apply(event))?;
         Ok(state)
@@ -141,10 +138,7 @@ impl ReplayState {
         self.tail.apply(&event)?;
         match event.body {
             EventBody::Gated { due, .. } => self.gate_due = Some(due),
-            EventBody::Planned { nodes } => {
-                self.nodes = nodes;
-                self.planned_at = Some(event.at);
-            }
+            EventBody::Planned { nodes } => self.nodes = nodes,
             EventBody::Called {
                 request,
                 due,
@@ -166,8 +160,8 @@ impl ReplayState {
                     recorded.answer = Some(answer);
                 }
             }
-            EventBody::Reverting { .. } => self.reverting_since = Some(event.at),
             EventBody::Requested(_)
+            | EventBody::Reverting { .. }
             | EventBody::Decided { .. }
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
@@ -178,19 +172,17 @@ impl ReplayState {
         Ok(())
     }
 
-    /// When the policy ends the deployment. [`Timestamp::MAX`] before it is planned.
-    pub fn deadline(&self) -> Timestamp {
-        self.planned_at
-            .map_or(Timestamp::MAX, |at| at + self.header.policy.deadline)
-    }
-
-    /// Removes and returns the last call, with its number, where it still waits and is due
-    /// after `moment`. Such a wait continues without running the strategy again.
-    pub fn take_wait_due_after(&mut self, moment: Timestamp) -> Option<(u32, RecordedCall)> {
+    /// Removes and returns the last call, with its number, where it still waits and `is_long`.
+    /// Such a wait continues without running the strategy again.
+    pub fn take_wait(
+        &mut self,
+        is_long: impl FnOnce(u32, &RecordedCall) -> bool,
+    ) -> Option<(u32, RecordedCall)> {
+        let number = u32::try_from(self.calls.len().checked_sub(1)?).ok()?;
         let call = self.calls.pop_back_if(|call| {
-            call.answer.is_none() && call.due.is_some_and(|due| due > moment)
+            call.answer.is_none() && call.due.is_some() && is_long(number, call)
         })?;
-        Some((self.calls.len() as u32, call))
+        Some((number, call))
     }
 }
 
@@ -208,6 +200,7 @@ impl JournalTail {
         }
         self.lifecycle = self.lifecycle.next(&event.body)?;
         self.next_seq += 1;
+        self.deadline.apply(event.at, &event.body);
         self.signals.apply(&event.body);
         Ok(())
     }

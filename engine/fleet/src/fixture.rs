@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hotswap_core::{Clock, ModuleName, NodeId, StrategyName, Timestamp};
@@ -11,18 +11,51 @@ use hotswap_protocol::Registration;
 use hotswap_store::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
 use semver::Version;
 
-#[derive(Default)]
-pub(crate) struct ManualClock(AtomicU64);
+/// A clock whose wall-clock and monotonic clock tests set independently.
+pub(crate) struct ManualClock {
+    wall_millis: AtomicI64,
+    started: Instant,
+    span: Mutex<Duration>,
+}
 
-impl ManualClock {
-    pub(crate) fn advance(&self, span: Duration) {
-        self.0.fetch_add(span.as_millis() as u64, Ordering::Relaxed);
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self {
+            wall_millis: AtomicI64::new(1_000_000_000),
+            started: Instant::now(),
+            span: Mutex::default(),
+        }
     }
 }
 
+impl ManualClock {
+    /// Lets time pass on both clocks.
+    pub(crate) fn advance(&self, span: Duration) {
+        *self.span.lock().expect("not poisoned") += span;
+        let millis = i64::try_from(span.as_millis()).expect("a short span");
+        self.wall_millis.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Sets the wall-clock forward or back.
+    pub(crate) fn step(&self, seconds: i64) {
+        self.wall_millis
+            .fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_000_000 + self.0.load(Ordering::Relaxed))
+        Timestamp::from_millis(self.wall_millis.load(Ordering::Relaxed) as u64)
+    }
+
+    fn instant(&self) -> Instant {
+        self.started + *self.span.lock().expect("not poisoned")
+    }
+
+    /// Never wakes: tests call what would run then.
+    async fn sleep_until(&self, _: Instant) {
+        std::future::pending().await
     }
 }
 

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
     Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
-    NodeReading, Order,
+    NodeReading, Order, SteadyTime,
 };
 use hotswap_protocol::{Action, ModuleStatus, OrderRequest};
 use reqwest::{Method, StatusCode};
@@ -35,6 +35,8 @@ pub struct HttpFleet {
     client: NodeClient,
     options: Options,
     readings: ReadingCache,
+    /// Dates readings: the spans between them are measured.
+    time: SteadyTime,
 }
 
 impl HttpFleet {
@@ -50,6 +52,7 @@ impl HttpFleet {
     ) -> Result<Self, SetupError> {
         let client = NodeClient::new(registry.clone(), token.as_ref(), &options)?;
         Ok(Self {
+            time: SteadyTime::start(registry.clock()),
             registry,
             client,
             readings: ReadingCache::new(options.reading_max_age),
@@ -94,7 +97,7 @@ impl HttpFleet {
     async fn node(&self, member: Member, module: &ModuleName) -> Node {
         let record = &member.record;
         let (health, active) = match self.active_version(&record.id, module).await {
-            Ok(active) => (health_of_answering_node(member.health), active),
+            Ok(active) => (self.health_of_answering_node(&member), active),
             Err(error) => {
                 tracing::debug!(node = %record.id, %error, "node does not report its active version");
                 (Health::Critical, None)
@@ -109,6 +112,16 @@ impl HttpFleet {
         }
     }
 
+    /// A node that has just answered is alive: at worst it reports a problem.
+    fn health_of_answering_node(&self, member: &Member) -> Health {
+        let now = self.registry.member(&member.record.id);
+        match now.as_ref().unwrap_or(member).health {
+            Health::Passing | Health::Unknown => Health::Passing,
+            Health::Warning => Health::Warning,
+            Health::Critical => Health::Critical,
+        }
+    }
+
     async fn read_uncached(
         &self,
         node: &NodeId,
@@ -116,7 +129,7 @@ impl HttpFleet {
     ) -> Result<NodeReading, NodeError> {
         let retry_for = self.options.retry_for.min(self.options.reading_max_age);
         let status = self.status(node, module, retry_for).await?;
-        let at = self.registry.clock().now();
+        let at = self.time.now(self.registry.clock());
         let status = status.ok_or_else(|| {
             NodeError::Refused(format!("it holds no version of module '{module}'"))
         })?;
@@ -187,14 +200,5 @@ impl Fleet for HttpFleet {
         let key = (node.clone(), module.clone());
         let read = self.read_uncached(node, module);
         self.readings.get_or_read(key, read).await
-    }
-}
-
-/// A node that answers counts as passing, even before its first heartbeat.
-fn health_of_answering_node(health: Health) -> Health {
-    match health {
-        Health::Unknown | Health::Passing => Health::Passing,
-        Health::Warning => Health::Warning,
-        Health::Critical => Health::Critical,
     }
 }

@@ -1,6 +1,7 @@
 //! The registry: which nodes there are and how healthy they are, as the nodes report it.
 
 mod error;
+mod listening_time;
 mod member;
 mod node_entry;
 mod validate;
@@ -10,17 +11,17 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use hotswap_core::{Clock, Environment, Health, NodeId};
 use hotswap_protocol::{Heartbeat, NodeHealth, Registered, Registration};
 use hotswap_store::{Catalogue, NodeRecord};
 use reqwest::Url;
-use tokio::sync::{Mutex, broadcast};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::broadcast;
 
-use self::node_entry::{LastHeartbeat, NodeEntry};
+use self::listening_time::ListeningTime;
+use self::node_entry::{Heard, Moment, NodeEntry, Report};
 use self::validate::{parse_control_url, truncate_reason, validate_registration};
 
 pub use error::Error;
@@ -31,6 +32,10 @@ const CHANGE_CAPACITY: usize = 1024;
 
 /// The built-in registry: nodes register over HTTP and send heartbeats. A handle: clones share
 /// everything.
+///
+/// A node is alive while it is heard of: it registers, sends a heartbeat or answers a request.
+/// Ages are spans of the monotonic clock, and a time in which the engine was stalled does not
+/// count: after it, a node has at least one heartbeat's time to be heard of.
 ///
 /// Registrations are durable, health is not: an engine that starts knows its nodes, and their
 /// health is unknown until they send a heartbeat.
@@ -43,11 +48,12 @@ struct RegistryInner {
     catalogue: Arc<dyn Catalogue>,
     clock: Arc<dyn Clock>,
     heartbeat_interval: Duration,
+    listening: Mutex<ListeningTime>,
     nodes: RwLock<BTreeMap<NodeId, NodeEntry>>,
     /// Serialise changes of one node, chosen by the hash of its name, so that store and memory
     /// end with the same one. Several, so that a thousand nodes that register at once share
     /// the store's commits.
-    save_locks: [Mutex<()>; 64],
+    save_locks: [tokio::sync::Mutex<()>; 64],
     subscribers: broadcast::Sender<HealthChange>,
 }
 
@@ -66,6 +72,7 @@ impl Registry {
         interval: Duration,
     ) -> Result<Self, Error> {
         let records = catalogue.nodes().await.map_err(Error::Load)?;
+        let interval = interval.max(Duration::from_millis(1));
         let nodes = records.into_iter().filter_map(|record| {
             let Ok(control_url) = parse_control_url(&record.control_url) else {
                 tracing::warn!(node = %record.id, "the stored control URL of the node is invalid, it has to register again");
@@ -74,17 +81,19 @@ impl Registry {
             let entry = NodeEntry {
                 record: Arc::new(record),
                 control_url,
-                last_heartbeat: None,
+                last_heard: None,
+                last_report: None,
                 notified_health: Health::Unknown,
             };
             Some((entry.record.id.clone(), entry))
         });
         let inner = RegistryInner {
             nodes: RwLock::new(nodes.collect()),
+            listening: Mutex::new(ListeningTime::start(clock.instant(), interval)),
             catalogue,
             clock,
-            heartbeat_interval: interval.max(Duration::from_millis(1)),
-            save_locks: std::array::from_fn(|_| Mutex::default()),
+            heartbeat_interval: interval,
+            save_locks: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             subscribers: broadcast::Sender::new(CHANGE_CAPACITY),
         };
         Ok(Self {
@@ -133,8 +142,8 @@ impl Registry {
         let entry = NodeEntry {
             record: Arc::new(record),
             control_url,
-            last_heartbeat: Some(LastHeartbeat {
-                at: self.inner.clock.now(),
+            last_heard: Some(self.inner.heard_now()),
+            last_report: Some(Report {
                 health: NodeHealth::Passing,
                 reason: None,
             }),
@@ -154,17 +163,31 @@ impl Registry {
     /// Records a heartbeat. Returns whether the node is known; an unknown node must register
     /// again.
     pub fn heartbeat(&self, id: &NodeId, heartbeat: Heartbeat) -> bool {
-        let now = self.inner.clock.now();
+        self.hear(id, |entry| {
+            entry.last_report = Some(Report {
+                health: heartbeat.health,
+                reason: heartbeat.reason.map(truncate_reason),
+            });
+        })
+    }
+
+    /// Records that a node has answered a request, which shows that it is alive. Does nothing
+    /// if it is not registered.
+    pub(crate) fn answered(&self, id: &NodeId) {
+        self.hear(id, |_| {});
+    }
+
+    /// Records that something was heard of a node. Returns whether it is known.
+    fn hear(&self, id: &NodeId, update: impl FnOnce(&mut NodeEntry)) -> bool {
+        let heard = self.inner.heard_now();
+        let moment = self.inner.moment();
         let mut nodes = self.write();
         let Some(entry) = nodes.get_mut(id) else {
             return false;
         };
-        entry.last_heartbeat = Some(LastHeartbeat {
-            at: now,
-            health: heartbeat.health,
-            reason: heartbeat.reason.map(truncate_reason),
-        });
-        self.notify_if_changed(id, entry);
+        entry.last_heard = Some(heard);
+        update(entry);
+        self.notify_if_changed(id, entry, moment);
         true
     }
 
@@ -199,11 +222,9 @@ impl Registry {
 
     /// One node. `None` if it is not registered.
     pub fn member(&self, id: &NodeId) -> Option<Member> {
-        let now = self.inner.clock.now();
+        let moment = self.inner.moment();
         let nodes = self.read();
-        nodes
-            .get(id)
-            .map(|entry| entry.member(now, self.inner.heartbeat_interval))
+        nodes.get(id).map(|entry| entry.member(moment))
     }
 
     /// The environments that have nodes, sorted.
@@ -223,23 +244,35 @@ impl Registry {
         self.inner.subscribers.subscribe()
     }
 
-    /// Notifies subscribers of nodes whose heartbeats are overdue, every interval. Never
-    /// returns.
+    /// Notifies subscribers of nodes whose heartbeats are overdue, every interval. Notices by
+    /// its own ticks when the engine was stalled. Never returns.
     ///
     /// Cancel safe: nothing is lost, because health is computed whenever it is read.
     pub async fn run(&self) {
-        let mut ticks = tokio::time::interval(self.inner.heartbeat_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let _stop = StopTicking(&self.inner);
         loop {
-            ticks.tick().await;
-            self.check_heartbeats();
+            self.tick();
+            let next = self.inner.clock.instant() + self.inner.heartbeat_interval;
+            self.inner.clock.sleep_until(next).await;
         }
+    }
+
+    fn tick(&self) {
+        let stall = self.inner.listening().tick(self.inner.clock.instant());
+        if let Some(stall) = stall {
+            tracing::warn!(
+                ?stall,
+                "the engine was stalled: its nodes have one heartbeat to report before any counts as gone"
+            );
+        }
+        self.check_heartbeats();
     }
 
     /// Notifies subscribers of nodes whose health has changed because time has passed.
     fn check_heartbeats(&self) {
+        let moment = self.inner.moment();
         for (id, entry) in self.write().iter_mut() {
-            self.notify_if_changed(id, entry);
+            self.notify_if_changed(id, entry, moment);
         }
     }
 
@@ -253,18 +286,17 @@ impl Registry {
     }
 
     fn members_where(&self, condition: impl Fn(&NodeRecord) -> bool) -> Vec<Member> {
-        let now = self.inner.clock.now();
+        let moment = self.inner.moment();
         let nodes = self.read();
         nodes
             .values()
             .filter(|entry| condition(&entry.record))
-            .map(|entry| entry.member(now, self.inner.heartbeat_interval))
+            .map(|entry| entry.member(moment))
             .collect()
     }
 
-    fn notify_if_changed(&self, id: &NodeId, entry: &mut NodeEntry) {
-        let now = self.inner.clock.now();
-        let (health, reason) = entry.health(now, self.inner.heartbeat_interval);
+    fn notify_if_changed(&self, id: &NodeId, entry: &mut NodeEntry, moment: Moment) {
+        let (health, reason) = entry.health(moment);
         if health == entry.notified_health {
             return;
         }
@@ -296,9 +328,37 @@ impl Registry {
 }
 
 impl RegistryInner {
-    fn save_lock(&self, id: &NodeId) -> &Mutex<()> {
+    fn moment(&self) -> Moment {
+        let listening = self.listening();
+        let listened = listening.at(self.clock.instant());
+        Moment::new(&listening, listened, self.heartbeat_interval)
+    }
+
+    fn heard_now(&self) -> Heard {
+        Heard {
+            at: self.clock.now(),
+            listened: self.listening().at(self.clock.instant()),
+        }
+    }
+
+    /// Ignores poisoning: no code that can panic runs under the lock.
+    fn listening(&self) -> MutexGuard<'_, ListeningTime> {
+        let guard = self.listening.lock();
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn save_lock(&self, id: &NodeId) -> &tokio::sync::Mutex<()> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         &self.save_locks[hasher.finish() as usize % self.save_locks.len()]
+    }
+}
+
+/// Tells the registry that its ticks end, also when they are cancelled.
+struct StopTicking<'a>(&'a RegistryInner);
+
+impl Drop for StopTicking<'_> {
+    fn drop(&mut self) {
+        self.0.listening().stop_ticking();
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{Clock, Deployment, DeploymentId, Event, Lifecycle};
-use hotswap_fleet::Registry;
+use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, Catalogue, Entry, Journal, Query};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::environments::Environments;
+use crate::limits::Limits;
 use crate::retries::{Retries, Retry};
 use crate::strategies::Strategies;
 
@@ -17,6 +18,7 @@ mod control;
 mod create;
 mod error;
 mod new_deployment;
+mod rehearsal;
 
 pub use error::Error;
 pub use new_deployment::{NewDeployment, NewRollback};
@@ -33,8 +35,10 @@ pub struct Deployments {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) strategies: Strategies,
     pub(crate) registry: Registry,
+    pub(crate) fleet: Arc<dyn Fleet>,
     pub(crate) environments: Environments,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
     pub(crate) retries: Arc<Retries>,
 }
 

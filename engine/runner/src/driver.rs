@@ -4,6 +4,7 @@
 //! begins again. A crash is the same as dropping the driver: the next one reads the journal
 //! and continues.
 
+mod activity;
 mod call_budget;
 mod call_validation;
 mod context;
@@ -21,6 +22,7 @@ mod run;
 mod settle;
 mod soak;
 mod suspended;
+mod timers;
 mod wait_scope;
 mod waiting_call;
 
@@ -30,14 +32,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hotswap_common::Backoff;
-use hotswap_core::{Append, DeploymentId, Fence, Header, Step, Timestamp};
+use hotswap_core::{Append, DeploymentId, Fence, Step, Timestamp};
 use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
 pub(crate) use context::DriverContext;
 use error::Error;
 use journal_writer::JournalWriter;
+pub(crate) use plan::is_reachable;
 use suspended::{StepOutcome, Suspended, WaitReason};
+use timers::Timers;
 use wait_scope::WaitScope;
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
@@ -62,8 +66,9 @@ pub(crate) async fn drive(
     wake: Arc<Notify>,
 ) -> Driven {
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
+    let timers = Arc::new(Timers::new(Arc::clone(&context.clock)));
     loop {
-        let attempt = drive_once(&context, deployment, &wake, &mut backoff);
+        let attempt = drive_once(&context, deployment, (&wake, &timers), &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(())) => {
                 context.retries.clear(deployment);
@@ -105,7 +110,7 @@ fn describe(error: &dyn std::error::Error) -> String {
 async fn drive_once(
     context: &DriverContext,
     deployment: DeploymentId,
-    wake: &Arc<Notify>,
+    (wake, timers): (&Arc<Notify>, &Arc<Timers>),
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
     let lease = context.journal.acquire_lease(deployment).await;
@@ -113,6 +118,7 @@ async fn drive_once(
         context,
         deployment,
         wake,
+        timers,
         fence: lease.map_err(Error::Lease)?.fence,
     };
     loop {
@@ -134,7 +140,7 @@ async fn drive_once(
             Err(Error::StaleFence(fence)) => {
                 driver.raise_fence(fence).await?;
                 // A new lease, above the node's fence.
-                return Box::pin(drive_once(context, deployment, wake, backoff)).await;
+                return Box::pin(drive_once(context, deployment, (wake, timers), backoff)).await;
             }
             Err(error) => return Err(error),
         }
@@ -146,6 +152,7 @@ struct Driver<'a> {
     context: &'a DriverContext,
     deployment: DeploymentId,
     wake: &'a Arc<Notify>,
+    timers: &'a Arc<Timers>,
     fence: Fence,
 }
 
@@ -160,7 +167,7 @@ impl Driver<'_> {
             self.fence,
         )
         .await?;
-        let scope = self.wait_scope(&state.header, state.deadline());
+        let scope = WaitScope::new(Arc::clone(self.wake), Arc::clone(self.timers));
         match state.tail.lifecycle.step {
             Step::Requested if state.header.require_approval => {
                 gate::request_approval(context, &state.header, writer).await?;
@@ -168,6 +175,7 @@ impl Driver<'_> {
             }
             Step::Gated => {
                 let due = state.gate_due.unwrap_or(Timestamp::MAX);
+                let due = self.timers.approval(due, state.header.policy.deadline);
                 Ok(StepOutcome::Suspended(Box::new(Suspended {
                     writer,
                     scope,
@@ -185,7 +193,7 @@ impl Driver<'_> {
                 Ok(StepOutcome::Ended)
             }
             Step::Reverting => {
-                revert::revert(context, writer, state).await?;
+                revert::revert(context, self.timers, writer, state).await?;
                 Ok(StepOutcome::Ended)
             }
             Step::Ended(_) => Ok(StepOutcome::Ended),
@@ -220,14 +228,5 @@ impl Driver<'_> {
             );
         }
         Ok(())
-    }
-
-    fn wait_scope(&self, header: &Header, deadline: Timestamp) -> WaitScope {
-        WaitScope::new(
-            Arc::clone(self.wake),
-            Arc::clone(&self.context.clock),
-            deadline,
-            header.policy.deadline,
-        )
     }
 }

@@ -125,8 +125,10 @@ impl Engine {
             catalogue: config.catalogue,
             strategies: strategies.clone(),
             registry: config.registry.clone(),
+            fleet: Arc::clone(&config.fleet),
             environments: config.environments.clone(),
             clock: Arc::clone(&config.clock),
+            limits: config.limits,
             retries,
         };
         Ok(Self {

@@ -1,23 +1,49 @@
 //! Commands that change the course of a deployment.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use hotswap_core::DeploymentId;
+use hotswap_core::{DeploymentId, Timestamp};
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::Decide;
 use crate::exit::Exit;
+use crate::format;
 
-/// Pauses a deployment before its next step.
+/// Pauses a deployment before its next step, and tells when its deadline falls.
 pub(super) async fn pause(id: DeploymentId, context: &Context) -> Result<Exit> {
     let message = "is paused before its next step; resume it with: hotswap resume";
-    post(id, "pause", json!({}), message, context).await
+    let state = post(id, "pause", json!({}), message, context).await?;
+    if !context.out.json {
+        context.out.line(&describe_deadline(&state))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// What a pause does to the deadline of a deployment.
+fn describe_deadline(state: &Value) -> String {
+    let millis = |name: &str| state.get(name).and_then(Value::as_u64);
+    if let Some(at) = millis("deadline") {
+        let at = format::date_time(Timestamp::from_millis(at));
+        return format!(
+            "the pause does not stop its deadline: it is rolled back at {at} unless it ends before"
+        );
+    }
+    match millis("deadlineLeft") {
+        Some(left) => {
+            let left = format::duration(Duration::from_millis(left));
+            format!("its deadline stands still: {left} are left once it is resumed")
+        }
+        None => "its deadline begins when it is planned".to_owned(),
+    }
 }
 
 /// Resumes a paused deployment.
 pub(super) async fn resume(id: DeploymentId, context: &Context) -> Result<Exit> {
     let message = "is resumed; follow it with: hotswap watch";
-    post(id, "resume", json!({}), message, context).await
+    post(id, "resume", json!({}), message, context).await?;
+    Ok(Exit::Success)
 }
 
 /// Stops a deployment and rolls it back.
@@ -28,7 +54,8 @@ pub(super) async fn abort(
 ) -> Result<Exit> {
     let message = "is being rolled back; follow it with: hotswap watch";
     let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-    post(id, "abort", body, message, context).await
+    post(id, "abort", body, message, context).await?;
+    Ok(Exit::Success)
 }
 
 /// Approves a deployment that waits for a decision.
@@ -48,18 +75,19 @@ async fn decide(args: Decide, approved: bool, message: &str, context: &Context) 
     if let Some(comment) = args.comment {
         body["comment"] = comment.into();
     }
-    post(args.id, "approval", body, message, context).await
+    post(args.id, "approval", body, message, context).await?;
+    Ok(Exit::Success)
 }
 
 /// Posts to a resource of a deployment. Prints the deployment's state with `--json`, else
-/// `message` between the id and the id.
+/// `message` between the id and the id. Returns the state.
 async fn post(
     id: DeploymentId,
     resource: &str,
     mut body: Value,
     message: &str,
     context: &Context,
-) -> Result<Exit> {
+) -> Result<Value> {
     body["requesterEmail"] = context.email.clone().into();
     let response = context
         .client
@@ -72,5 +100,27 @@ async fn post(
             .out
             .line(&format!("deployment {id} {message} {id}"))?;
     }
-    Ok(Exit::Success)
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_tells_when_the_deadline_falls_or_what_is_left_of_it() {
+        for (state, expected) in [
+            (
+                json!({ "deadline": 1_795_766_142_000_u64 }),
+                "the pause does not stop its deadline: it is rolled back at 2026-11-27 07:55:42Z unless it ends before",
+            ),
+            (
+                json!({ "deadlineLeft": 5_400_000 }),
+                "its deadline stands still: 1h 30m are left once it is resumed",
+            ),
+            (json!({}), "its deadline begins when it is planned"),
+        ] {
+            assert_eq!(describe_deadline(&state), expected);
+        }
+    }
 }

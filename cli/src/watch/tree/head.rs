@@ -81,8 +81,8 @@ fn question(state: &WatchState, frame: &Frame, palette: &Palette) -> Vec<String>
     let Some(question) = &deployment.question else {
         return Vec::new();
     };
-    let due = deployment.waiting_until.map_or_else(String::new, |due| {
-        format!(" (until {})", format::time_of_day(due))
+    let due = deployment.waiting_until().map_or_else(String::new, |due| {
+        format!(" (until {})", format::date_time(due))
     });
     let question = format!("? YOUR DECISION: {}{due}", format::sanitize(question));
     let question = wrap(&question, frame.columns, "  ");
@@ -98,7 +98,14 @@ fn question(state: &WatchState, frame: &Frame, palette: &Palette) -> Vec<String>
 fn current_wait(state: &WatchState, frame: &Frame) -> String {
     let deployment = &state.deployment;
     if deployment.status() == Status::Paused {
-        return format!("   paused: hotswap resume {}", deployment.header.id);
+        let deadline = deployment.deadline.falls_at();
+        let deadline = deadline.map_or_else(String::new, |at| {
+            format!(", or it is rolled back at {}", format::date_time(at))
+        });
+        return format!(
+            "   paused: hotswap resume {}{deadline}",
+            deployment.header.id
+        );
     }
     let activity = match &state.open_call {
         Some(Call::Soak { canary, .. }) => {
@@ -108,7 +115,7 @@ fn current_wait(state: &WatchState, frame: &Frame) -> String {
         _ => return String::new(),
     };
     let seconds_left = deployment
-        .waiting_until
+        .waiting_until()
         .map(|due| due.since(frame.now).as_secs());
     let left = seconds_left.map_or_else(String::new, |seconds| {
         let left = Duration::from_secs(seconds.max(1));

@@ -57,6 +57,12 @@ impl From<deployments::Error> for Problem {
                 format!("strategy '{name}' does not exist; the strategies are: {}", listed(known)),
             ),
             E::Config(error) => config(&error),
+            E::ExceedsDeadline { ref environment, .. } => Self::new(
+                Kind::ExceedsDeadline,
+                format!(
+                    "{error}; configure shorter waits or larger steps, or raise `deadline` of environments.{environment} in the engine's configuration"
+                ),
+            ),
             E::NoNodes(environment) => Self::new(
                 Kind::NoNodes,
                 format!(

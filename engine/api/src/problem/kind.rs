@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     InvalidRequest,
     InvalidConfig,
+    ExceedsDeadline,
     NotAModule,
     NotAStrategy,
     TooManyConnections,
@@ -116,6 +117,11 @@ impl Kind {
                 "invalid-config",
                 S::UNPROCESSABLE_ENTITY,
                 "The configuration does not fit the strategy",
+            ),
+            Self::ExceedsDeadline => (
+                "exceeds-deadline",
+                S::UNPROCESSABLE_ENTITY,
+                "The rollout cannot end before its deadline",
             ),
             Self::NotAModule => (
                 "not-a-module",

@@ -194,7 +194,9 @@ impl Deployments {
     /// Pause a deployment
     ///
     /// Holds the strategy's next call until the deployment is resumed. A wait in progress
-    /// continues, and the environment's deadline still applies.
+    /// continues. The answer says when the environment's deadline falls (`deadline`), or what
+    /// is left of it once the deployment is resumed (`deadlineLeft`), where the policy stops
+    /// it during a pause.
     #[oai(
         path = "/deployments/:id/pause",
         method = "post",

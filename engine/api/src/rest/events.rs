@@ -37,10 +37,6 @@ enum EventsContent {
 }
 
 #[derive(ApiResponse)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once for each response and not stored"
-)]
 enum DeploymentEventsResponse {
     /// A page of events as JSON; or, as `text/event-stream`, all events as they happen.
     #[oai(status = 200)]

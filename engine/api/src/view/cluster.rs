@@ -70,6 +70,8 @@ pub(crate) struct Policy {
     pub tolerated_failures: String,
     /// The longest time that a deployment may take, in milliseconds.
     pub deadline: u64,
+    /// Whether the time of the deadline stops while a deployment is paused.
+    pub pause_stops_deadline: bool,
     /// How long to keep trying to revert a node that does not answer, in milliseconds.
     pub revert_patience: u64,
 }
@@ -124,6 +126,7 @@ impl From<core::Policy> for Policy {
             max_unavailable: policy.max_unavailable.to_string(),
             tolerated_failures: policy.tolerated_failures.to_string(),
             deadline: millis(policy.deadline),
+            pause_stops_deadline: policy.pause_stops_deadline,
             revert_patience: millis(policy.revert_patience),
         }
     }

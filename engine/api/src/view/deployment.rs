@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hotswap_core as core;
 use poem_openapi::Object;
@@ -67,8 +68,15 @@ pub(crate) struct DeploymentSummary {
     pub stage: Option<String>,
     /// The question that a person must decide. Absent once it is decided.
     pub question: Option<String>,
-    /// When the current wait ends.
+    /// When the current wait ends: when it is due, or when the deadline falls, if that is
+    /// earlier.
     pub waiting_until: Option<u64>,
+    /// When the deployment is rolled back unless it ends before. Absent before it is planned,
+    /// and while a pause stops the deadline.
+    pub deadline: Option<u64>,
+    /// The milliseconds that are left until the deadline, once the deployment is resumed.
+    /// Present only while a pause stops the deadline.
+    pub deadline_left: Option<u64>,
     /// Why the deployment did not succeed.
     pub cause: Option<Cause>,
     /// The execution id of the deployment that this one rolls back.
@@ -168,9 +176,14 @@ impl Links {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl From<core::Deployment> for DeploymentSummary {
     fn from(state: core::Deployment) -> Self {
         let status = state.status().into();
+        let waiting_until = state.waiting_until();
         let header = state.header;
         Self {
             execution_id: header.id.to_string(),
@@ -185,7 +198,9 @@ impl From<core::Deployment> for DeploymentSummary {
             progress: state.progress,
             stage: state.stages.last().map(|stage| stage.name.clone()),
             question: state.question,
-            waiting_until: state.waiting_until.map(core::Timestamp::millis),
+            waiting_until: waiting_until.map(core::Timestamp::millis),
+            deadline: state.deadline.falls_at().map(core::Timestamp::millis),
+            deadline_left: state.deadline.stopped_with().map(millis),
             cause: state.cause.map(Into::into),
             rollback_of: header.rollback_of.map(|id| id.to_string()),
             created_at: state.created_at.millis(),

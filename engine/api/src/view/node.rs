@@ -23,7 +23,7 @@ pub(crate) struct Node {
     pub zone: Option<String>,
     /// Labels that the node's operator chose.
     pub labels: BTreeMap<String, String>,
-    /// The health, from the node's last heartbeat and the time since.
+    /// The health, from the node's last heartbeat and the time since it was last heard of.
     pub health: Health,
     /// Why the health is not `passing`, in one sentence.
     pub reason: Option<String>,

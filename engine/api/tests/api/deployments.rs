@@ -216,6 +216,49 @@ async fn unknown_modules_versions_strategies_and_nodes_are_rejected() {
 }
 
 #[tokio::test]
+async fn a_rollout_that_cannot_end_before_its_deadline_is_a_problem_with_both_figures() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let config = json!({"batch": 1, "settle": "3h"});
+    let body = deployment(json!({"strategy": "rolling", "config": config}));
+    let refused = engine.post("/api/v1/deployments", body).await;
+    let problem = refused.problem(422, "exceeds-deadline");
+    let detail = problem["detail"].as_str().unwrap();
+    for figure in ["takes at least 3h", "is 2h", "environments.qa"] {
+        assert!(detail.contains(figure), "{detail}");
+    }
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn the_answer_to_a_pause_says_what_is_left_of_the_deadline() {
+    let engine = Fixture::start().await;
+    engine.furnish().await;
+    let config = json!({"batch": 1, "settle": "1h"});
+    let more = json!({"strategy": "rolling", "config": config});
+    let id = engine.deploy(more).await;
+    let waiting = engine
+        .until(&id, |state| state["waitingUntil"].is_u64())
+        .await;
+    let deadline = waiting["deadline"].as_u64().unwrap();
+    assert!(waiting["waitingUntil"].as_u64().unwrap() < deadline);
+    assert!(waiting.get("deadlineLeft").is_none(), "{waiting}");
+    let path = |verb: &str| format!("/api/v1/deployments/{id}/{verb}");
+    let paused = engine.post(&path("pause"), json!({})).await.ok();
+    assert!(paused.get("deadline").is_none(), "{paused}");
+    let left = paused["deadlineLeft"].as_u64().unwrap();
+    assert!(left > 3_600_000 && left <= 7_200_000, "{left}");
+    let resumed = engine.post(&path("resume"), json!({})).await.ok();
+    assert!(resumed["deadline"].as_u64().unwrap() >= deadline);
+    let cluster = engine.get("/api/v1/clusters/qa").await.ok();
+    assert_eq!(cluster["policy"]["pauseStopsDeadline"], true);
+    engine.post(&path("abort"), json!({})).await.ok();
+    let ended = engine.ended(&id).await;
+    assert!(ended.get("deadline").is_none(), "{ended}");
+    engine.stop().await;
+}
+
+#[tokio::test]
 async fn a_list_continues_at_its_cursor() {
     let engine = Fixture::start().await;
     engine.furnish().await;

@@ -265,3 +265,36 @@ fn events_survive_json_unchanged() {
         );
     }
 }
+
+#[test]
+fn a_wait_ends_when_it_is_due_or_with_the_deadline_if_that_is_earlier() {
+    let policy = Policy {
+        deadline: std::time::Duration::from_secs(60),
+        ..Policy::default_for(&"production".parse().unwrap())
+    };
+    let mut header = header();
+    header.policy = policy;
+    let second = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+    for (due, until) in [(30, 30), (86_400, 61)] {
+        let bodies = [
+            EventBody::Requested(Box::new(header.clone())),
+            planned(&["a"]),
+            EventBody::Called {
+                call: 0,
+                request: Call::Sleep { span: 1 },
+                due: Some(second(due)),
+                readings: Vec::new(),
+                answer: None,
+            },
+        ];
+        let events = (0..).zip(bodies).map(|(seq, body)| Event {
+            seq,
+            position: seq,
+            at: second(seq),
+            body,
+        });
+        let events: Vec<_> = events.collect();
+        let state = Deployment::fold(&events).unwrap();
+        assert_eq!(state.waiting_until(), Some(second(until)));
+    }
+}

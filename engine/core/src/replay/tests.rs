@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    Digest, Environment, Health, HttpProbe, Level, ModuleVersion, NodeFailure, Outcome, Policy,
-    Requester, Step, StrategyRef,
+    Digest, Environment, Health, HttpProbe, Level, ModuleVersion, NodeFailure, Policy, Requester,
+    Step, StrategyRef,
 };
 
 fn header() -> Header {
@@ -238,22 +238,23 @@ fn an_intent_without_an_answer_is_unanswered_and_its_nodes_are_touched() {
 }
 
 #[test]
-fn an_open_wait_can_be_taken_while_it_is_due_late_enough() {
+fn an_open_wait_can_be_taken_while_it_is_long() {
     let bodies = || {
         let waits = called_until(1, sleep(), second(63));
         vec![planned(), called(0, log("begin")), waits]
     };
     let mut state = fold(bodies());
-    assert_eq!(state.take_wait_due_after(second(63)), None);
+    assert_eq!(state.take_wait(|_, _| false), None);
     assert_eq!(state.calls.len(), 2);
-    let (number, call) = state.take_wait_due_after(second(62)).unwrap();
+    let (number, call) = state.take_wait(|number, _| number == 1).unwrap();
     assert_eq!((number, call.request), (1, sleep()));
     assert_eq!((call.at, call.due), (second(3), Some(second(63))));
 
     let over = [bodies(), vec![answered(1, Answer::Done)]].concat();
-    assert_eq!(fold(over).take_wait_due_after(second(0)), None);
+    assert_eq!(fold(over).take_wait(|_, _| true), None);
     let write = vec![planned(), called(0, stage(&["a"]))];
-    assert_eq!(fold(write).take_wait_due_after(second(0)), None);
+    assert_eq!(fold(write).take_wait(|_, _| true), None);
+    assert_eq!(fold(Vec::new()).take_wait(|_, _| true), None);
 }
 
 #[test]
@@ -321,26 +322,12 @@ fn pause_and_resume_change_the_tail_alone() {
 }
 
 #[test]
-fn the_deadline_counts_from_the_plan() {
+fn the_tail_holds_the_deadline() {
     let state = fold(Vec::new());
-    assert_eq!(state.deadline(), Timestamp::MAX);
+    assert_eq!(state.tail.deadline.falls_at(), None);
     let state = fold(vec![planned(), called(0, Call::Now)]);
     let allowed = state.header.policy.deadline;
-    assert_eq!(state.deadline(), second(1) + allowed);
-}
-
-#[test]
-fn reverting_keeps_its_start_to_the_end() {
-    let cause = Cause::new(CauseKind::Trap, "crashed");
-    let outcome = Outcome::RolledBack;
-    let failures = Vec::new();
-    let state = fold(vec![
-        planned(),
-        EventBody::Reverting { cause },
-        EventBody::Ended { outcome, failures },
-    ]);
-    assert_eq!(state.reverting_since, Some(second(2)));
-    assert_eq!(state.tail.lifecycle.step, Step::Ended(outcome));
+    assert_eq!(state.tail.deadline.falls_at(), Some(second(1) + allowed));
 }
 
 #[test]

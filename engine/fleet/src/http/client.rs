@@ -96,7 +96,8 @@ impl NodeClient {
         Ok(Self { registry, http })
     }
 
-    /// Sends a request. While the node is unreachable, retries for `request.retry_for`. Looks
+    /// Sends a request. An answer, whatever it says, shows the registry that the node is alive.
+    /// While the node is unreachable, retries for `request.retry_for`. Looks
     /// its address up for each attempt: a node may come back at another one.
     pub(super) async fn send(
         &self,
@@ -140,6 +141,7 @@ impl NodeClient {
         let to_node_error = |error| SendError::new(error, request.timeout);
         let mut response = builder.send().await.map_err(to_node_error)?;
         let status = response.status();
+        self.registry.answered(node);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(to_node_error)? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {

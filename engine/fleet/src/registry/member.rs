@@ -8,12 +8,12 @@ use hotswap_store::NodeRecord;
 pub struct Member {
     /// What it reported when it registered.
     pub record: Arc<NodeRecord>,
-    /// Derived from its last heartbeat and the age of that.
+    /// Derived from its last heartbeat, and from how long ago it was last heard of.
     pub health: Health,
     /// One sentence, if the health is not passing.
     pub reason: Option<String>,
-    /// When it registered or sent its last heartbeat. `None` if it has done neither since this
-    /// engine started.
+    /// When it last registered, sent a heartbeat or answered a request. `None` if it has done
+    /// none of these since this engine started.
     pub last_seen: Option<Timestamp>,
 }
 

@@ -64,7 +64,7 @@ async fn health_follows_the_heartbeats() {
     }
     assert_eq!(
         fixture.health("a").1,
-        "the last heartbeat came 12.0 s ago; one is due every 2.0 s"
+        "it was last heard of 12.0 s ago; a heartbeat is due every 2.0 s"
     );
     assert!(
         fixture
@@ -80,6 +80,98 @@ async fn health_follows_the_heartbeats() {
     );
     let unknown = heartbeat(NodeHealth::Passing, None);
     assert!(!fixture.registry.heartbeat(&node("b"), unknown));
+}
+
+#[tokio::test]
+async fn a_step_of_the_wall_clock_changes_no_health() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
+    for step in [60, -3600, 86_400] {
+        fixture.clock.step(step);
+        fixture.registry.check_heartbeats();
+        assert_eq!(fixture.health("a").0, Health::Passing, "{step} s");
+    }
+    fixture.clock.step(-86_400);
+    fixture.clock.advance(Duration::from_secs(12));
+    assert_eq!(fixture.health("a").0, Health::Critical);
+}
+
+#[tokio::test]
+async fn after_a_stall_nobody_counts_as_gone_for_one_heartbeat() {
+    let fixture = fixture().await;
+    fixture.register("alive").await;
+    fixture.register("silent").await;
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.registry.tick();
+    // One second from being gone before the stall.
+    for _ in 0..5 {
+        fixture.clock.advance(Duration::from_secs(2));
+        fixture.registry.tick();
+    }
+    assert_eq!(fixture.health("silent").0, Health::Warning);
+    fixture.clock.advance(Duration::from_secs(3600));
+    assert_eq!(
+        fixture.health("silent").0,
+        Health::Warning,
+        "not ticked yet"
+    );
+    fixture.registry.tick();
+    fixture.clock.advance(Duration::from_millis(1999));
+    for id in ["alive", "silent"] {
+        assert_eq!(fixture.health(id).0, Health::Warning, "{id}");
+    }
+    let passing = heartbeat(NodeHealth::Passing, None);
+    fixture.registry.heartbeat(&node("alive"), passing);
+    fixture.clock.advance(Duration::from_millis(1));
+    fixture.registry.tick();
+    assert_eq!(fixture.health("alive").0, Health::Passing);
+    assert_eq!(fixture.health("silent").0, Health::Critical);
+}
+
+#[tokio::test]
+async fn a_node_that_was_gone_before_a_stall_stays_gone() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
+    for _ in 0..7 {
+        fixture.registry.tick();
+        fixture.clock.advance(Duration::from_secs(2));
+    }
+    assert_eq!(fixture.health("a").0, Health::Critical);
+    fixture.clock.advance(Duration::from_secs(3600));
+    fixture.registry.tick();
+    assert_eq!(fixture.health("a").0, Health::Critical);
+}
+
+#[tokio::test]
+async fn once_the_ticks_end_all_time_counts_again() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
+    {
+        let mut run = Box::pin(fixture.registry.run());
+        assert!(futures_util::poll!(&mut run).is_pending());
+    }
+    fixture.clock.advance(Duration::from_secs(12));
+    assert_eq!(fixture.health("a").0, Health::Critical);
+}
+
+#[tokio::test]
+async fn a_node_that_answers_a_request_is_alive() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
+    let mut changes = fixture.registry.subscribe();
+    fixture.clock.advance(Duration::from_secs(12));
+    fixture.registry.check_heartbeats();
+    assert_eq!(fixture.health("a").0, Health::Critical);
+    fixture.registry.answered(&node("a"));
+    assert_eq!(fixture.health("a").0, Health::Passing);
+    for health in [Some(Health::Critical), Some(Health::Passing)] {
+        let node = node("a");
+        assert_eq!(changes.try_recv(), Ok(HealthChange { node, health }));
+    }
+    let member = fixture.registry.member(&node("a")).expect("known");
+    assert_eq!(member.last_seen, Some(fixture.clock.now()));
+    fixture.registry.answered(&node("unknown"));
+    assert!(fixture.registry.member(&node("unknown")).is_none());
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ impl Deployments {
     }
 
     /// Holds the next call of a deployment's strategy until it is resumed. A wait that is
-    /// under way continues, and so does the deadline.
+    /// under way continues. The policy says whether the deadline does; the deadline of the
+    /// returned state tells when it falls.
     ///
     /// # Errors
     /// [`Error::IllegalTransition`] where it has ended, or is paused.

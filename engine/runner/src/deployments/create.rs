@@ -1,15 +1,18 @@
 //! How deployments begin.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hotswap_core::{
-    DeploymentId, Header, Idempotency, ModuleName, ModuleVersion, Requester, StrategyName,
-    StrategyRef,
+    DeploymentId, Header, Health, Idempotency, ModuleName, ModuleVersion, Node, Requester,
+    StrategyName, StrategyRef,
 };
+use hotswap_plugins::{Plan, Strategy};
 use hotswap_store::{CreateError, ModuleRecord};
 use semver::Version;
 
-use super::{Deployments, Error, NewDeployment, NewRollback};
+use super::{Deployments, Error, NewDeployment, NewRollback, rehearsal};
+use crate::driver::is_reachable;
 
 /// The strategy of a rollback that names none: at once, never through a canary again.
 const ROLLBACK_STRATEGY: &str = "direct";
@@ -21,8 +24,10 @@ impl Deployments {
     /// idempotency key.
     ///
     /// # Errors
-    /// [`Error::KeyReused`] where the key belongs to another request. [`Error::Busy`] where another deployment of the module in the environment has not
-    /// ended. Others where the module, the version, the strategy or the nodes do not exist,
+    /// [`Error::KeyReused`] where the key belongs to another request. [`Error::Busy`] where
+    /// another deployment of the module in the environment has not ended.
+    /// [`Error::ExceedsDeadline`] where the strategy waits for longer than the policy allows.
+    /// Others where the module, the version, the strategy or the nodes do not exist,
     /// or the configuration is not valid.
     pub async fn create(&self, new: NewDeployment) -> Result<DeploymentId, Error> {
         self.create_with(new, None).await
@@ -86,7 +91,7 @@ impl Deployments {
         let name = new
             .strategy
             .unwrap_or_else(|| policy.default_strategy.clone());
-        let (strategy, config) = self.resolve_strategy(&name, new.config).await?;
+        let (strategy, pin, config) = self.resolve_strategy(&name, new.config).await?;
         if !self.registry.environments().contains(&new.environment) {
             return Err(Error::NoNodes(new.environment));
         }
@@ -95,7 +100,7 @@ impl Deployments {
             id,
             module,
             environment: new.environment,
-            strategy,
+            strategy: pin,
             config,
             policy,
             requester: new.requester,
@@ -106,6 +111,7 @@ impl Deployments {
             trace: new.trace,
             idempotency: idempotency.clone(),
         };
+        self.check_fits_deadline(&strategy, &header).await?;
         match self.journal.create(header, self.clock.now()).await {
             // The supervisor learns of it from the store, also where nobody waits here any more.
             Ok(()) => Ok(id),
@@ -154,12 +160,70 @@ impl Deployments {
         find_version(name, version, &records.map_err(Error::Store)?)
     }
 
-    /// The strategy, pinned by digest, and its full configuration.
+    /// Checks that the waits of the strategy fit into the deadline, where a rehearsal can tell.
+    ///
+    /// # Errors
+    /// [`Error::ExceedsDeadline`] where they do not fit even if all goes well.
+    async fn check_fits_deadline(&self, strategy: &Strategy, header: &Header) -> Result<(), Error> {
+        let environment = &header.environment;
+        let members = self.registry.members_of(environment);
+        let registered = members.iter().map(|member| Node {
+            id: member.record.id.clone(),
+            zone: member.record.zone.clone(),
+            labels: member.record.labels.clone(),
+            health: Health::Passing,
+            active: None,
+        });
+        if self
+            .time_beyond_deadline(strategy, header, registered.collect())
+            .await
+            .is_none()
+        {
+            return Ok(());
+        }
+        // It may take less than with all registered nodes: some may be gone, and some may run
+        // the version already. Only now ask them, which takes time.
+        let nodes = self.fleet.nodes(environment, &header.module.name).await;
+        let mut nodes = nodes.unwrap_or_default();
+        nodes.retain(is_reachable);
+        let count = nodes.len();
+        let shortest = self.time_beyond_deadline(strategy, header, nodes).await;
+        shortest.map_or(Ok(()), |shortest| {
+            Err(Error::ExceedsDeadline {
+                strategy: header.strategy.name.clone(),
+                environment: environment.clone(),
+                nodes: count,
+                shortest,
+                deadline: header.policy.deadline,
+            })
+        })
+    }
+
+    /// How long the strategy takes at least for these nodes, where that is beyond the deadline.
+    async fn time_beyond_deadline(
+        &self,
+        strategy: &Strategy,
+        header: &Header,
+        nodes: Vec<Node>,
+    ) -> Option<Duration> {
+        let plan = Plan {
+            deployment: header.id,
+            environment: header.environment.clone(),
+            module: header.module.clone(),
+            nodes,
+            config: header.config.clone(),
+        };
+        let now = self.clock.now();
+        let shortest = rehearsal::shortest_time(strategy, &plan, self.limits.calls, now).await;
+        shortest.filter(|shortest| *shortest >= header.policy.deadline)
+    }
+
+    /// The strategy, its pin, and its full configuration.
     async fn resolve_strategy(
         &self,
         name: &StrategyName,
         config: Option<serde_json::Value>,
-    ) -> Result<(StrategyRef, serde_json::Value), Error> {
+    ) -> Result<(Strategy, StrategyRef, serde_json::Value), Error> {
         let Some(record) = self.strategies.get(name).await? else {
             let known = self.strategies.list().await?;
             let known = known.into_iter().map(|record| record.name).collect();
@@ -176,7 +240,7 @@ impl Deployments {
         };
         let strategy = self.strategies.load(pin.digest).await?;
         let config = strategy.configure(config).map_err(Error::Config)?;
-        Ok((pin, config))
+        Ok((strategy, pin, config))
     }
 }
 

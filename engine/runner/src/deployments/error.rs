@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use hotswap_core::{DeploymentId, Environment, IllegalTransition, ModuleName, StrategyName};
 use hotswap_plugins::ConfigError;
 use hotswap_store::{AppendError, ReadError};
+use humantime::format_duration;
 use semver::Version;
 
 use crate::strategies;
@@ -58,6 +61,25 @@ pub enum Error {
     /// The configuration does not match the strategy's schema.
     #[error("the configuration does not match the strategy's schema")]
     Config(#[source] ConfigError),
+    /// The strategy waits for longer than the policy allows, even if all goes well.
+    #[error(
+        "with {nodes} nodes, strategy '{strategy}' takes at least {}, and the deadline of \
+         environment '{environment}' is {}",
+        format_duration(*shortest),
+        format_duration(*deadline)
+    )]
+    ExceedsDeadline {
+        /// The strategy.
+        strategy: StrategyName,
+        /// The environment.
+        environment: Environment,
+        /// The nodes that it would roll out to.
+        nodes: usize,
+        /// How long it takes at least.
+        shortest: Duration,
+        /// How long the policy allows.
+        deadline: Duration,
+    },
     /// The environment has no nodes.
     #[error("environment '{0}' has no nodes")]
     NoNodes(Environment),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hotswap_core::{Clock, DeploymentId, Timestamp};
+use hotswap_core::{Clock, DeploymentId};
 use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
@@ -28,11 +28,5 @@ impl DriverContext {
     /// Records that an attempt to drive a deployment failed.
     pub(crate) fn record_fault(&self, deployment: DeploymentId, reason: String) {
         self.retries.record(deployment, self.clock.now(), reason);
-    }
-
-    /// A wait that is due after this moment suspends the deployment; for a shorter one the
-    /// strategy keeps its instance.
-    pub(crate) fn suspend_beyond(&self) -> Timestamp {
-        self.clock.now() + self.limits.suspend_after
     }
 }

@@ -1,7 +1,6 @@
 //! One run of a strategy: answers its calls.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
@@ -10,6 +9,7 @@ use hotswap_core::{
 };
 use hotswap_plugins::{CallHandler, Stop};
 
+use super::activity::CallActivity;
 use super::call_budget::CallBudget;
 use super::call_validation::validate;
 use super::context::DriverContext;
@@ -20,7 +20,7 @@ use super::node_operations::{NodeOperations, check_fence, concurrency};
 use super::soak;
 use super::suspended::WaitReason;
 use super::wait_scope::{Interrupt, WaitScope};
-use super::waiting_call;
+use super::waiting_call::{self, end_of};
 
 /// Notes that are collected before they are written without a write call. A strategy that
 /// only logs must not fill the memory, and watchers want to see what it logs.
@@ -38,6 +38,8 @@ pub(super) struct Execution<'a> {
     replay: CallReplay,
     budget: CallBudget,
     failed: FailedNodes,
+    /// The latest time that the strategy was told. Its time never goes back.
+    last_time: u64,
     /// Why the run was suspended. An error also suspends it: the strategy has not failed.
     suspended: Option<Result<WaitReason, Error>>,
 }
@@ -67,6 +69,7 @@ impl<'a> Execution<'a> {
             replay,
             budget: CallBudget::new(&context.limits),
             failed: FailedNodes::default(),
+            last_time: 0,
             suspended: None,
         }
     }
@@ -99,12 +102,15 @@ impl<'a> Execution<'a> {
         let (number, call) = match self.replay.next(request)? {
             ReplayedCall::Answered(answer) => {
                 self.failed.record(&answer);
+                if let Answer::Time(time) = answer {
+                    self.last_time = self.last_time.max(time);
+                }
                 return Ok(answer);
             }
             ReplayedCall::Unanswered { number, call } => (number, call),
             ReplayedCall::New { number, request } => {
                 validate(&request, &self.planned)?;
-                self.wait_while_paused().await?;
+                self.wait_while_paused(&request).await?;
                 match request.kind() {
                     CallKind::Note => return self.note(number, request).await,
                     CallKind::Read => return self.read(number, request).await,
@@ -115,14 +121,15 @@ impl<'a> Execution<'a> {
         self.execute(number, call).await
     }
 
-    /// Suspends the run where the pause is a long one.
-    async fn wait_while_paused(&mut self) -> Result<(), NoAnswer> {
-        self.scope.check(self.writer.tail())?;
+    /// Waits before `request`. Suspends the run where the pause is a long one.
+    async fn wait_while_paused(&mut self, request: &Call) -> Result<(), NoAnswer> {
+        let tail = self.writer.tail();
+        self.scope.check(tail, &CallActivity(request))?;
         if !self.writer.is_paused() {
             return Ok(());
         }
         self.writer.flush().await?;
-        let due = self.context.suspend_beyond();
+        let due = self.scope.timers.after(self.context.limits.suspend_after);
         if self.scope.wait_while_paused(self.writer, due).await? {
             Ok(())
         } else {
@@ -140,7 +147,10 @@ impl<'a> Execution<'a> {
 
     async fn read(&mut self, number: u32, request: Call) -> Result<Answer, NoAnswer> {
         let answer = if request == Call::Now {
-            Answer::Time(self.context.clock.now().millis())
+            // The clock may have been set back before this engine started.
+            let now = self.scope.timers.steady_now().millis();
+            self.last_time = self.last_time.max(now);
+            Answer::Time(self.last_time)
         } else {
             Answer::Nodes(self.planned_nodes_now().await?)
         };
@@ -153,7 +163,8 @@ impl<'a> Execution<'a> {
     async fn planned_nodes_now(&mut self) -> Result<Vec<Node>, Interrupt> {
         let (environment, module) = (&self.header.environment, &self.header.module.name);
         let nodes = self.context.fleet.nodes(environment, module);
-        let nodes = self.scope.run(self.writer, nodes).await?;
+        let activity = CallActivity(&Call::Nodes);
+        let nodes = self.scope.run(self.writer, &activity, nodes).await?;
         let mut nodes = nodes.unwrap_or_default();
         let now = self.plan.iter().map(|planned| {
             let index = nodes.iter().position(|node| node.id == planned.id);
@@ -178,9 +189,13 @@ impl<'a> Execution<'a> {
         self.failed.check(self.header, self.plan.len())?;
         let (fleet, module) = (self.context.fleet.as_ref(), &self.header.module.name);
         let readings = soak::initial_readings(fleet, module, &request);
-        let readings = self.scope.run(self.writer, readings).await?;
+        let activity = CallActivity(&request);
+        let readings = self.scope.run(self.writer, &activity, readings).await?;
         let at = self.context.clock.now();
-        let due = wait_of(&request).map(|wait| at + wait);
+        let due = request.wait().map(|wait| {
+            self.scope.timers.begin_call(number, wait);
+            at + wait
+        });
         self.writer.push(EventBody::Called {
             call: number,
             request: request.clone(),
@@ -201,25 +216,24 @@ impl<'a> Execution<'a> {
     /// Executes a write whose intent is in the journal, maybe again after a crash. Its answer
     /// is journaled together with the next intent.
     async fn execute(&mut self, number: u32, call: RecordedCall) -> Result<Answer, NoAnswer> {
-        let answer = match call.due {
-            Some(due) if due > self.context.suspend_beyond() => {
+        let answer = if call.due.is_some() {
+            let left = self.scope.timers.left(end_of(self.scope, number, &call));
+            if left > self.context.limits.suspend_after {
                 let call = Box::new(call);
                 return Err(NoAnswer::Suspended(WaitReason::Call { number, call }));
             }
-            Some(_) => {
-                let module = &self.header.module;
-                waiting_call::complete(self.context, self.scope, module, call, self.writer).await?
+            let (module, call) = (&self.header.module, (number, call));
+            waiting_call::complete(self.context, self.scope, module, call, self.writer).await?
+        } else {
+            let operations = self.node_operations();
+            let operation = format!("{}.{number}", self.header.id);
+            let answer = operations.execute(&call.request, &operation);
+            let activity = CallActivity(&call.request);
+            let answer = self.scope.run(self.writer, &activity, answer).await?;
+            if let Answer::Nodewise(failures) = &answer {
+                check_fence(failures)?;
             }
-            None => {
-                let operations = self.node_operations();
-                let operation = format!("{}.{number}", self.header.id);
-                let answer = operations.execute(&call.request, &operation);
-                let answer = self.scope.run(self.writer, answer).await?;
-                if let Answer::Nodewise(failures) = &answer {
-                    check_fence(failures)?;
-                }
-                answer
-            }
+            answer
         };
         self.failed.record(&answer);
         self.writer.push(EventBody::Answered {
@@ -273,25 +287,5 @@ fn called(call: u32, request: Call, answer: Option<Answer>) -> EventBody {
         due: None,
         readings: Vec::new(),
         answer,
-    }
-}
-
-/// How long a call waits, where it does.
-fn wait_of(call: &Call) -> Option<Duration> {
-    match call {
-        Call::Sleep { span: millis }
-        | Call::Soak { window: millis, .. }
-        | Call::Approval {
-            timeout: millis, ..
-        } => Some(Duration::from_millis(*millis)),
-        Call::Nodes
-        | Call::Stage { .. }
-        | Call::Shift { .. }
-        | Call::Promote { .. }
-        | Call::Revert { .. }
-        | Call::Probe { .. }
-        | Call::Now
-        | Call::Progress { .. }
-        | Call::Log { .. } => None,
     }
 }

@@ -1,10 +1,12 @@
 //! The approval that a deployment may need before it starts.
 
-use hotswap_core::{Cause, CauseKind, Decision, EventBody, Header, Timestamp};
+use hotswap_core::{Cause, CauseKind, Decision, EventBody, Header};
 
+use super::activity::APPROVAL_TO_START;
 use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
+use super::timers::End;
 use super::wait_scope::{Interrupt, WaitScope};
 
 /// Journals the question whether the deployment may start.
@@ -26,9 +28,14 @@ pub(super) async fn request_approval(
 pub(super) async fn wait(
     scope: &WaitScope,
     writer: &mut JournalWriter,
-    due: Timestamp,
+    due: End,
 ) -> Result<(), Interrupt> {
-    let decision = scope.wait_for(writer, due, JournalWriter::take_decision);
+    let decision = scope.wait_for(
+        writer,
+        &APPROVAL_TO_START,
+        due,
+        JournalWriter::take_decision,
+    );
     Ok(check_approved(decision.await?)?)
 }
 

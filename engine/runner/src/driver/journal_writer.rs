@@ -105,6 +105,7 @@ impl JournalWriter {
                     self.tail.next_seq = head.next_seq;
                     self.tail.lifecycle = head.lifecycle;
                     for body in &append.bodies {
+                        self.tail.deadline.apply(append.at, body);
                         self.tail.signals.apply(body);
                     }
                     return Ok(());

@@ -2,6 +2,7 @@
 
 use hotswap_core::{Cause, CauseKind, EventBody, Header, Health, Node};
 
+use super::activity::PLAN;
 use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
@@ -28,7 +29,7 @@ async fn find_nodes(
 ) -> Result<Vec<Node>, Interrupt> {
     let (environment, module) = (&header.environment, &header.module.name);
     let nodes = context.fleet.nodes(environment, module);
-    let mut nodes = scope.run(writer, nodes).await?.unwrap_or_default();
+    let mut nodes = scope.run(writer, &PLAN, nodes).await?.unwrap_or_default();
     nodes.retain(is_reachable);
     if nodes.is_empty() {
         let message =
@@ -40,7 +41,7 @@ async fn find_nodes(
 
 /// Exclude unreachable nodes: they would fail every deployment, and we could not tell which
 /// version to revert them to.
-fn is_reachable(node: &Node) -> bool {
+pub(crate) fn is_reachable(node: &Node) -> bool {
     match node.health {
         Health::Passing | Health::Warning => true,
         Health::Critical | Health::Unknown => false,

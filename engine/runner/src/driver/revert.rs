@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_common::Backoff;
-use hotswap_core::{
-    EventBody, NodeError, NodeFailure, NodeId, Order, Outcome, ReplayState, Timestamp,
-};
+use hotswap_core::{EventBody, NodeError, NodeFailure, NodeId, Order, Outcome, ReplayState};
 
 use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
 use super::node_operations::{NodeOperations, check_fence, concurrency};
+use super::timers::{End, Timers};
 use super::wait_scope::Interrupt;
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
@@ -35,14 +34,14 @@ pub(super) async fn append_or_begin(
 /// Reverts every touched node, retrying for as long as the policy says, and journals the end.
 pub(super) async fn revert(
     context: &DriverContext,
+    timers: &Timers,
     mut writer: JournalWriter,
     state: ReplayState,
 ) -> Result<(), Error> {
     // With a new fence, nodes ignore orders of the strategy that are still under way.
     writer.renew_lease().await?;
     let policy = &state.header.policy;
-    let since = state.reverting_since.unwrap_or_else(|| context.clock.now());
-    let give_up = since + policy.revert_patience;
+    let give_up = timers.revert(policy.revert_patience);
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
         deployment: state.header.id,
@@ -53,7 +52,7 @@ pub(super) async fn revert(
     };
     let mut reverts = Vec::with_capacity(state.touched.len());
     for node in &state.touched {
-        reverts.push(revert_node(context, &operations, node, give_up));
+        reverts.push(revert_node(timers, &operations, node, give_up));
     }
     let mut reverts = stream::iter(reverts).buffer_unordered(operations.concurrency);
     let mut failures: Vec<NodeFailure> = Vec::new();
@@ -69,10 +68,10 @@ pub(super) async fn revert(
 }
 
 async fn revert_node(
-    context: &DriverContext,
+    timers: &Timers,
     operations: &NodeOperations<'_>,
     node: &NodeId,
-    give_up: Timestamp,
+    give_up: End,
 ) -> Result<(), NodeFailure> {
     let deployment = operations.deployment;
     let order = Order {
@@ -84,20 +83,20 @@ async fn revert_node(
     };
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     loop {
-        let Err(error) = context.fleet.order(node, &order).await else {
+        let Err(error) = operations.fleet.order(node, &order).await else {
             return Ok(());
         };
         let delay = backoff.next_delay();
         // Only a higher fence helps.
         let is_fenced = matches!(error, NodeError::Fenced(_));
-        if is_fenced || context.clock.now() + delay >= give_up {
+        if is_fenced || delay >= timers.left(give_up) {
             return Err(NodeFailure {
                 node: node.clone(),
                 error,
             });
         }
         tracing::warn!(%deployment, %node, %error, ?delay, "cannot revert node, retrying");
-        tokio::time::sleep(delay).await;
+        timers.sleep_until(timers.after(delay)).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, ReplayState};
 use hotswap_plugins::{Exit, Plan, Stop};
 
+use super::activity::STRATEGY;
 use super::context::DriverContext;
 use super::error::Error;
 use super::execution::Execution;
@@ -10,6 +11,7 @@ use super::journal_writer::JournalWriter;
 use super::revert;
 use super::suspended::{StepOutcome, Suspended, WaitReason};
 use super::wait_scope::WaitScope;
+use super::waiting_call::end_of;
 use crate::strategies::PinError;
 
 /// Who paused a deployment, where no person did.
@@ -23,7 +25,10 @@ pub(super) async fn run(
     mut writer: JournalWriter,
     mut state: ReplayState,
 ) -> Result<StepOutcome, Error> {
-    if let Some((number, call)) = state.take_wait_due_after(context.suspend_beyond()) {
+    let suspend_after = context.limits.suspend_after;
+    let is_long =
+        |number, call: &_| scope.timers.left(end_of(&scope, number, call)) > suspend_after;
+    if let Some((number, call)) = state.take_wait(is_long) {
         let call = Box::new(call);
         let reason = WaitReason::Call { number, call };
         return Ok(suspend(writer, scope, state, reason));
@@ -79,7 +84,7 @@ async fn without_strategy(
     state: ReplayState,
 ) -> Result<StepOutcome, Error> {
     // Nothing below would notice an abort or the deadline.
-    if let Err(cause) = scope.check(writer.tail()) {
+    if let Err(cause) = scope.check(writer.tail(), &STRATEGY) {
         revert::append_or_begin(writer, Err(cause.into())).await?;
         return Ok(StepOutcome::Advanced);
     }

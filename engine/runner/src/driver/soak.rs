@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hotswap_core::{
-    Call, Check, Clock, Judge, ModuleName, ModuleVersion, NodeId, NodeReading, Timestamp, Verdict,
-};
+use hotswap_core::{Call, Check, Judge, ModuleName, ModuleVersion, NodeId, NodeReading, Verdict};
 use hotswap_fleet::Fleet;
+
+use super::timers::{End, Timers};
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
@@ -20,64 +20,64 @@ const MIN_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct Soak {
     module: ModuleName,
     nodes: Vec<NodeId>,
-    began: Timestamp,
-    due: Timestamp,
+    window: Duration,
+    end: End,
     judge: Judge,
     needs_readings: bool,
 }
 
 impl Soak {
-    /// Continues the soak that `call` began, from what the journal holds of its beginning.
-    /// `None` where `call` is no soak. Moves its arguments, since thousands may soak.
+    /// Continues the soak that `call` began until `end`, from what the journal holds of its
+    /// beginning. `None` where `call` is no soak. Moves its arguments, since thousands may soak.
     pub(super) fn resume(
         call: Call,
         module: &ModuleVersion,
-        (began, due): (Timestamp, Timestamp),
+        end: End,
         readings: Vec<NodeReading>,
     ) -> Option<Self> {
         let Call::Soak {
+            window,
             canary,
             baseline,
             checks,
-            ..
         } = call
         else {
             return None;
         };
+        let window = Duration::from_millis(window);
         let nodes = all_nodes(&canary, &baseline);
-        let needs_readings = needs_readings(&checks, due.since(began));
+        let needs_readings = needs_readings(&checks, window);
         let judge = Judge::new(checks, canary, baseline, module.digest, readings);
         Some(Self {
             module: module.name.clone(),
             nodes,
-            began,
-            due,
+            window,
+            end,
             judge,
             needs_readings,
         })
     }
 
     /// Reads the nodes until the window is over or a check has certainly failed.
-    pub(super) async fn run(&mut self, fleet: &dyn Fleet, clock: &dyn Clock) -> Verdict {
-        let interval = (self.due.since(self.began) / READINGS).max(MIN_INTERVAL);
+    pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+        let interval = (self.window / READINGS).max(MIN_INTERVAL);
         let mut turn = 0_u32;
         loop {
-            let rest = self.due.since(clock.now());
-            if rest.is_zero() {
+            if timers.has_passed(self.end) {
                 if self.needs_readings {
                     self.observe(fleet).await;
                 }
                 return self.judge.verdict();
             }
-            let pause = if self.needs_readings {
-                rest.min(interval)
+            let next = if self.needs_readings {
+                self.end.min(timers.after(interval))
             } else {
-                rest
+                self.end
             };
-            tokio::time::sleep(pause).await;
+            timers.sleep_until(next).await;
             turn += 1;
             // The verdict is the last look: a soak never looks more than LOOKS times.
-            if self.needs_readings && clock.now() < self.due {
+            if self.needs_readings && !timers.has_passed(self.end) {
                 self.observe(fleet).await;
                 if turn.is_multiple_of(2)
                     && let Some(verdict) = self.judge.interim_look()
@@ -172,7 +172,6 @@ mod tests {
     #[test]
     fn only_a_soak_resumes_as_one() {
         let module = super::super::fixture::module("2.0.0");
-        let times = (Timestamp::from_millis(0), Timestamp::from_millis(1));
-        assert!(Soak::resume(Call::Now, &module, times, Vec::new()).is_none());
+        assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new()).is_none());
     }
 }

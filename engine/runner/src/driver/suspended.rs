@@ -1,12 +1,13 @@
 //! A deployment that waits without an instance of its strategy.
 
-use hotswap_core::{EventBody, ModuleVersion, RecordedCall, Timestamp};
+use hotswap_core::{EventBody, ModuleVersion, RecordedCall};
 
 use super::context::DriverContext;
 use super::error::Error;
 use super::gate;
 use super::journal_writer::JournalWriter;
 use super::revert;
+use super::timers::End;
 use super::wait_scope::WaitScope;
 use super::waiting_call;
 
@@ -33,7 +34,7 @@ pub(super) enum WaitReason {
     /// The approval to start.
     Approval {
         /// When waiting for it ends.
-        due: Timestamp,
+        due: End,
     },
     /// The end of a pause.
     Resume,
@@ -64,11 +65,12 @@ impl Suspended {
                     approved.map(|()| None)
                 }
                 WaitReason::Resume => {
-                    let resumed = scope.wait_while_paused(&mut writer, Timestamp::MAX).await;
+                    let resumed = scope.wait_while_paused(&mut writer, End::NEVER).await;
                     resumed.map(|_| None)
                 }
                 WaitReason::Call { number, call } => {
-                    waiting_call::complete(context, &scope, &module, *call, &mut writer)
+                    let call = (number, *call);
+                    waiting_call::complete(context, &scope, &module, call, &mut writer)
                         .await
                         .map(|answer| {
                             let call = number;

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Cause, CauseKind, Clock, JournalTail, Timestamp};
+use hotswap_core::{Cause, CauseKind, JournalTail};
+use humantime::format_duration;
 use tokio::sync::Notify;
 
+use super::activity::{self, Activity};
 use super::error::Error;
 use super::journal_writer::JournalWriter;
+use super::timers::{End, Timers};
 
 /// Bounds the waits of one deployment: they end early when somebody requests an abort, or
 /// when the deadline passes. Meanwhile the writer catches up with what people append.
 pub(super) struct WaitScope {
     /// Notified when somebody has appended something to the journal.
     wake: Arc<Notify>,
-    clock: Arc<dyn Clock>,
-    /// When the policy of the environment ends the deployment.
-    deadline: Timestamp,
-    /// How long the policy allows, for the message.
-    allowed: Duration,
+    /// When the waits end.
+    pub(super) timers: Arc<Timers>,
 }
 
 /// Why a wait ended early.
@@ -31,52 +31,45 @@ pub(super) enum Interrupt {
 }
 
 impl WaitScope {
-    pub(super) fn new(
-        wake: Arc<Notify>,
-        clock: Arc<dyn Clock>,
-        deadline: Timestamp,
-        allowed: Duration,
-    ) -> Self {
-        Self {
-            wake,
-            clock,
-            deadline,
-            allowed,
-        }
+    pub(super) fn new(wake: Arc<Notify>, timers: Arc<Timers>) -> Self {
+        Self { wake, timers }
     }
 
-    /// Checks that the deployment may continue.
+    /// Checks that the deployment may continue with `activity`. Returns when its deadline
+    /// falls.
     ///
     /// # Errors
     /// Where an abort is requested, or the deadline has passed.
-    pub(super) fn check(&self, tail: &JournalTail) -> Result<(), Cause> {
+    pub(super) fn check(&self, tail: &JournalTail, activity: &Activity<'_>) -> Result<End, Cause> {
         if let Some(cause) = &tail.signals.abort {
             return Err(cause.clone());
         }
-        if self.clock.now() >= self.deadline {
-            return Err(self.deadline_exceeded());
+        let deadline = self.timers.deadline(&tail.deadline);
+        if self.timers.has_passed(deadline) {
+            return Err(deadline_exceeded(tail.deadline.allowed(), activity));
         }
-        Ok(())
+        Ok(deadline)
     }
 
-    /// Runs `work` to its end.
+    /// Runs `work`, which is `activity`, to its end.
     ///
     /// # Errors
     /// [`Interrupt`]. Drops `work` wherever it is.
     pub(super) async fn run<T>(
         &self,
         writer: &mut JournalWriter,
+        activity: &Activity<'_>,
         work: impl Future<Output = T>,
     ) -> Result<T, Interrupt> {
         let mut work = std::pin::pin!(work);
         loop {
-            self.check(writer.tail())?;
+            let deadline = self.check(writer.tail(), activity)?;
             tokio::select! {
                 // Finished work counts, even if the deadline passes at the same moment.
                 biased;
                 result = &mut work => return Ok(result),
                 () = self.wake.notified() => writer.catch_up().await?,
-                () = self.sleep_until(self.deadline) => {}
+                () = self.timers.sleep_until(deadline) => {}
             }
         }
     }
@@ -89,20 +82,21 @@ impl WaitScope {
     pub(super) async fn wait_for<T>(
         &self,
         writer: &mut JournalWriter,
-        due: Timestamp,
+        activity: &Activity<'_>,
+        due: End,
         mut condition: impl FnMut(&mut JournalWriter) -> Option<T>,
     ) -> Result<Option<T>, Interrupt> {
         loop {
-            self.check(writer.tail())?;
+            let deadline = self.check(writer.tail(), activity)?;
             if let Some(value) = condition(writer) {
                 return Ok(Some(value));
             }
-            if self.clock.now() >= due {
+            if self.timers.has_passed(due) {
                 return Ok(None);
             }
             tokio::select! {
                 () = self.wake.notified() => writer.catch_up().await?,
-                () = self.sleep_until(due.min(self.deadline)) => {}
+                () = self.timers.sleep_until(due.min(deadline)) => {}
             }
         }
     }
@@ -114,30 +108,21 @@ impl WaitScope {
     pub(super) async fn wait_while_paused(
         &self,
         writer: &mut JournalWriter,
-        due: Timestamp,
+        due: End,
     ) -> Result<bool, Interrupt> {
         let resumed = |writer: &mut JournalWriter| (!writer.is_paused()).then_some(());
-        Ok(self.wait_for(writer, due, resumed).await?.is_some())
+        let waited = self.wait_for(writer, &activity::RESUME, due, resumed);
+        Ok(waited.await?.is_some())
     }
+}
 
-    /// Sleeps until the clock shows `due`. Cancel safe.
-    pub(super) async fn sleep_until(&self, due: Timestamp) {
-        loop {
-            let rest = due.since(self.clock.now());
-            if rest.is_zero() {
-                return;
-            }
-            // The clock may have been set back meanwhile: look again.
-            tokio::time::sleep(rest).await;
-        }
-    }
-
-    fn deadline_exceeded(&self) -> Cause {
-        let seconds = self.allowed.as_secs_f64();
-        let message =
-            format!("not done within {seconds} s, the deadline of the environment's policy");
-        Cause::new(CauseKind::Deadline, message)
-    }
+fn deadline_exceeded(allowed: Duration, activity: &Activity<'_>) -> Cause {
+    let allowed = format_duration(allowed);
+    let message = format!(
+        "not done within {allowed}, the deadline of the environment's policy; \
+         it waited for {activity}"
+    );
+    Cause::new(CauseKind::Deadline, message)
 }
 
 impl From<Cause> for Interrupt {
@@ -154,63 +139,67 @@ impl From<Error> for Interrupt {
 
 #[cfg(test)]
 mod tests {
-    use hotswap_core::{Lifecycle, Signals};
+    use hotswap_core::{Clock, Deadline, EventBody, Lifecycle, Policy, Signals, Timestamp};
 
+    use super::super::fixture::TestClock;
     use super::*;
 
-    struct FixedClock(Timestamp);
-
-    impl Clock for FixedClock {
-        fn now(&self) -> Timestamp {
-            self.0
-        }
-    }
-
-    /// A scope whose deadline is second 60, at this second.
-    fn scope(now: u64) -> WaitScope {
-        let second = |seconds| Timestamp::from_millis(seconds * 1000);
-        WaitScope::new(
-            Arc::default(),
-            Arc::new(FixedClock(second(now))),
-            second(60),
-            Duration::from_secs(30),
-        )
-    }
-
-    fn tail(abort: Option<Cause>) -> JournalTail {
-        JournalTail {
+    /// A scope, and the tail of a journal whose deadline falls after a minute.
+    fn scope(clock: &Arc<TestClock>, abort: Option<Cause>) -> (WaitScope, JournalTail) {
+        let mut deadline = Deadline::new(&Policy {
+            deadline: Duration::from_secs(60),
+            ..Policy::default_for(&"production".parse().unwrap())
+        });
+        let planned = EventBody::Planned { nodes: Vec::new() };
+        deadline.apply(clock.now(), &planned);
+        let tail = JournalTail {
             next_seq: 2,
             lifecycle: Lifecycle::INITIAL,
+            deadline,
             signals: Signals {
                 abort,
                 decision: None,
             },
-        }
+        };
+        let timers = Arc::new(Timers::new(Arc::clone(clock) as Arc<_>));
+        (WaitScope::new(Arc::default(), timers), tail)
     }
 
-    #[test]
-    fn a_deployment_may_continue_until_its_deadline() {
-        assert_eq!(scope(59).check(&tail(None)), Ok(()));
-        let cause = scope(60).check(&tail(None)).unwrap_err();
+    #[tokio::test(start_paused = true)]
+    async fn the_cause_of_a_deadline_tells_what_was_waited_for() {
+        let clock = Arc::new(TestClock::default());
+        let (scope, tail) = scope(&clock, None);
+        assert!(scope.check(&tail, &activity::RESUME).is_ok());
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(scope.check(&tail, &activity::RESUME).is_ok());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let cause = scope.check(&tail, &activity::RESUME).unwrap_err();
         assert_eq!(cause.kind, CauseKind::Deadline);
         assert_eq!(
             cause.message,
-            "not done within 30 s, the deadline of the environment's policy"
+            "not done within 1m, the deadline of the environment's policy; \
+             it waited for a person to resume it"
         );
     }
 
-    #[test]
-    fn an_abort_interrupts_before_and_after_the_deadline() {
+    #[tokio::test(start_paused = true)]
+    async fn an_abort_interrupts_before_and_after_the_deadline() {
         let abort = Cause::new(CauseKind::Abort, "aborted by ada");
-        for now in [0, 60] {
-            let checked = scope(now).check(&tail(Some(abort.clone())));
+        let clock = Arc::new(TestClock::default());
+        let (scope, tail) = scope(&clock, Some(abort.clone()));
+        for _ in 0..2 {
+            let checked = scope.check(&tail, &activity::RESUME);
             assert_eq!(checked, Err(abort.clone()));
+            tokio::time::advance(Duration::from_secs(60)).await;
         }
     }
 
-    #[tokio::test]
-    async fn sleeping_until_a_moment_in_the_past_returns_at_once() {
-        let past = Timestamp::from_millis(1);
-        scope(1).sleep_until(past).await;
+    #[tokio::test(start_paused = true)]
+    async fn an_end_in_the_past_has_passed() {
+        let clock = Arc::new(TestClock::default());
+        let (scope, _) = scope(&clock, None);
+        let past = scope.timers.call(0, Timestamp::default(), Duration::MAX);
+        scope.timers.sleep_until(past).await;
+        assert!(scope.timers.has_passed(past));
     }
 }

@@ -2,13 +2,15 @@
 
 use hotswap_core::{Answer, Call, Decision, ModuleVersion, RecordedCall};
 
+use super::activity::CallActivity;
 use super::context::DriverContext;
 use super::journal_writer::JournalWriter;
 use super::soak::Soak;
+use super::timers::End;
 use super::wait_scope::{Interrupt, WaitScope};
 
-/// Waits until a call that waits is over, and returns its answer. After a restart only the
-/// rest of the time is waited.
+/// Waits until call `number`, which waits, is over, and returns its answer. After a restart
+/// only the rest of the time is waited.
 ///
 /// # Errors
 /// [`Interrupt`].
@@ -16,34 +18,38 @@ pub(super) async fn complete(
     context: &DriverContext,
     scope: &WaitScope,
     module: &ModuleVersion,
-    call: RecordedCall,
+    (number, call): (u32, RecordedCall),
     writer: &mut JournalWriter,
 ) -> Result<Answer, Interrupt> {
-    let RecordedCall {
-        request,
-        at,
-        due,
-        readings,
-        ..
-    } = call;
-    let due = due.unwrap_or(at);
-    match request {
+    let end = end_of(scope, number, &call);
+    let activity = CallActivity(&call.request).to_string();
+    match call.request {
         Call::Approval { .. } => {
-            let decision = scope.wait_for(writer, due, JournalWriter::take_decision);
+            let decision = scope.wait_for(writer, &activity, end, JournalWriter::take_decision);
             Ok(Answer::Decision(decision.await?.unwrap_or_else(timed_out)))
         }
         soak @ Call::Soak { .. } => {
-            let Some(mut soak) = Soak::resume(soak, module, (at, due), readings) else {
+            let Some(mut soak) = Soak::resume(soak, module, end, call.readings) else {
                 return Ok(Answer::Done);
             };
-            let verdict = soak.run(context.fleet.as_ref(), context.clock.as_ref());
-            Ok(Answer::Verdict(scope.run(writer, verdict).await?))
+            let verdict = soak.run(context.fleet.as_ref(), &scope.timers);
+            Ok(Answer::Verdict(
+                scope.run(writer, &activity, verdict).await?,
+            ))
         }
         _ => {
-            scope.run(writer, scope.sleep_until(due)).await?;
+            let over = scope.timers.sleep_until(end);
+            scope.run(writer, &activity, over).await?;
             Ok(Answer::Done)
         }
     }
+}
+
+/// When the wait of a call ends.
+pub(super) fn end_of(scope: &WaitScope, number: u32, call: &RecordedCall) -> End {
+    let due = call.due.unwrap_or(call.at);
+    let length = call.request.wait().unwrap_or_default();
+    scope.timers.call(number, due, length)
 }
 
 /// The decision on a question that was not answered before its time-out.

@@ -13,11 +13,11 @@ use crate::view;
 const CONTENT_TYPE: &str = "text/event-stream";
 
 /// A response that sends the items of a reader as server-sent events.
-pub(crate) struct EventStream(Reader);
+pub(crate) struct EventStream(Box<Reader>);
 
 impl EventStream {
     pub fn new(reader: Reader) -> Self {
-        Self(reader)
+        Self(Box::new(reader))
     }
 
     /// Whether a request accepts an event stream, and so prefers it to JSON.

@@ -63,7 +63,7 @@ fn drafts(status_before: Option<Status>, event: &Event, after: &Deployment) -> V
     }
     drafts.extend(progress(event));
     drafts.extend(nodes_changed(event, after));
-    drafts.extend(approval_requested(event));
+    drafts.extend(approval_requested(event, after));
     if let EventBody::Ended { outcome, .. } = &event.body {
         drafts.push(ended(*outcome, event, after));
     }
@@ -204,18 +204,17 @@ fn nodes_changed(event: &Event, state: &Deployment) -> Option<Draft> {
     Some(Draft::new(target::NODES, fields))
 }
 
-fn approval_requested(event: &Event) -> Option<Draft> {
-    let (prompt, due) = match &event.body {
-        EventBody::Gated { prompt, due } => (prompt, Some(*due)),
-        EventBody::Called {
-            request: Call::Approval { prompt, .. },
-            due,
-            ..
-        } => (prompt, *due),
-        _ => return None,
+fn approval_requested(event: &Event, state: &Deployment) -> Option<Draft> {
+    let (EventBody::Gated { prompt, .. }
+    | EventBody::Called {
+        request: Call::Approval { prompt, .. },
+        ..
+    }) = &event.body
+    else {
+        return None;
     };
     let mut fields = json!({ "prompt": prompt, "timestamp": event.at.millis() });
-    if let Some(due) = due {
+    if let Some(due) = state.waiting_until() {
         fields["due"] = due.millis().into();
     }
     Some(Draft::new(target::APPROVAL, fields))

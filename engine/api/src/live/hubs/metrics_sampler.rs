@@ -2,7 +2,7 @@
 //! counters.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
@@ -22,8 +22,8 @@ type Readings = HashMap<(NodeId, ModuleName), NodeReading>;
 pub(super) struct MetricsSampler {
     environment: Environment,
     last_readings: Readings,
-    /// The time of the last reading, in milliseconds since the Unix epoch.
-    last_read_at: Option<u64>,
+    /// The moment of the last reading.
+    last_read_at: Option<Instant>,
 }
 
 /// What one version did since the last reading, on all nodes together.
@@ -79,10 +79,11 @@ impl MetricsSampler {
             .filter_map(std::future::ready)
             .collect()
             .await;
-        let now = engine.clock.now().millis();
-        let last_read_at = self.last_read_at.replace(now);
+        let (now, read_at) = (engine.clock.now().millis(), engine.clock.instant());
+        let last_read_at = self.last_read_at.replace(read_at);
         let last_readings = std::mem::replace(&mut self.last_readings, readings);
-        let interval = now.saturating_sub(last_read_at?);
+        let interval = read_at.saturating_duration_since(last_read_at?);
+        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         Some(self.compare(&last_readings, &records, nodes.len(), (now, interval)))
     }
 

@@ -1,0 +1,168 @@
+//! When the waits of one deployment end, by the monotonic clock.
+//!
+//! The journal holds due times of the wall-clock, which people see. A wait measures once how
+//! much is left: when it begins, or when an engine resumes it. From then on it counts by the
+//! monotonic clock, so that a step of the wall-clock neither shortens nor lengthens it. What is
+//! left is never more than the whole length of the wait, so that a clock that was set back
+//! before a restart lengthens no wait either.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hotswap_core::{Clock, Deadline, SteadyTime, Timestamp};
+
+/// The ends of a deployment's waits. Kept for as long as an engine drives the deployment, so
+/// that each wait is measured once, however often the driver begins again.
+pub(super) struct Timers {
+    clock: Arc<dyn Clock>,
+    time: SteadyTime,
+    ends: Mutex<Ends>,
+}
+
+/// When a wait ends by the monotonic clock; maybe never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End(Option<Instant>);
+
+/// What was measured so far.
+#[derive(Default)]
+struct Ends {
+    approval: Option<End>,
+    /// The last call that waits, by its number.
+    call: Option<(u32, End)>,
+    revert: Option<End>,
+    deadline: Option<DeadlineTimer>,
+}
+
+#[derive(Clone, Copy)]
+enum DeadlineTimer {
+    Runs(End),
+    Stopped { left: Duration },
+}
+
+impl End {
+    pub(super) const NEVER: Self = Self(None);
+
+    /// The earlier of both.
+    pub(super) fn min(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => Self(Some(one.min(other))),
+            (one, other) => Self(one.or(other)),
+        }
+    }
+}
+
+impl Timers {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            time: SteadyTime::start(clock.as_ref()),
+            clock,
+            ends: Mutex::default(),
+        }
+    }
+
+    /// The date and time for the strategy, which measures spans with it: it does not step while
+    /// one engine drives the deployment.
+    pub(super) fn steady_now(&self) -> Timestamp {
+        self.time.now(self.clock.as_ref())
+    }
+
+    /// The end of a span that begins now.
+    pub(super) fn after(&self, span: Duration) -> End {
+        End(self.clock.instant().checked_add(span))
+    }
+
+    /// The end of the wait for the approval to start, which is due at `due` and takes at most
+    /// `length`. Measured at the first call.
+    pub(super) fn approval(&self, due: Timestamp, length: Duration) -> End {
+        *self
+            .ends()
+            .approval
+            .get_or_insert_with(|| self.measure(due, length))
+    }
+
+    /// Begins the wait of a new call.
+    pub(super) fn begin_call(&self, number: u32, length: Duration) {
+        self.ends().call = Some((number, self.after(length)));
+    }
+
+    /// The end of the wait of a call, which is due at `due` and takes at most `length`.
+    /// Measured at its begin, or at the first call.
+    pub(super) fn call(&self, number: u32, due: Timestamp, length: Duration) -> End {
+        let mut ends = self.ends();
+        match ends.call {
+            Some((measured, end)) if measured == number => end,
+            _ => {
+                let end = self.measure(due, length);
+                ends.call = Some((number, end));
+                end
+            }
+        }
+    }
+
+    /// When reverting gives up. The patience counts from the first call: an engine that was
+    /// down has not tried.
+    pub(super) fn revert(&self, patience: Duration) -> End {
+        *self
+            .ends()
+            .revert
+            .get_or_insert_with(|| self.after(patience))
+    }
+
+    /// The end of the deadline that the journal tells. Measured when it is first seen to run;
+    /// a pause that stops it keeps what is left.
+    pub(super) fn deadline(&self, deadline: &Deadline) -> End {
+        let mut ends = self.ends();
+        let timer = match (ends.deadline, deadline.falls_at(), deadline.stopped_with()) {
+            (_, None, None) => return End::NEVER,
+            (None, Some(due), _) => DeadlineTimer::Runs(self.measure(due, deadline.allowed())),
+            (None, None, Some(left)) => DeadlineTimer::Stopped { left },
+            (Some(DeadlineTimer::Stopped { left }), Some(_), _) => {
+                DeadlineTimer::Runs(self.after(left))
+            }
+            (Some(DeadlineTimer::Runs(end)), None, Some(_)) => DeadlineTimer::Stopped {
+                left: self.left(end),
+            },
+            (Some(timer), _, _) => timer,
+        };
+        ends.deadline = Some(timer);
+        match timer {
+            DeadlineTimer::Runs(end) => end,
+            DeadlineTimer::Stopped { .. } => End::NEVER,
+        }
+    }
+
+    /// How long it is until `end`; zero once it has passed.
+    pub(super) fn left(&self, end: End) -> Duration {
+        end.0.map_or(Duration::MAX, |end| {
+            end.saturating_duration_since(self.clock.instant())
+        })
+    }
+
+    pub(super) fn has_passed(&self, end: End) -> bool {
+        self.left(end).is_zero()
+    }
+
+    /// Sleeps until `end`. Cancel safe.
+    pub(super) async fn sleep_until(&self, end: End) {
+        match end.0 {
+            Some(end) => self.clock.sleep_until(end).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The end of a wait of which the journal tells the due time and the whole length.
+    fn measure(&self, due: Timestamp, length: Duration) -> End {
+        if due == Timestamp::MAX {
+            return End::NEVER;
+        }
+        self.after(due.since(self.clock.now()).min(length))
+    }
+
+    /// Ignores poisoning: the ends are whole after every statement.
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
