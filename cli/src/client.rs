@@ -25,8 +25,8 @@ pub use error::{Error, Interruption};
 pub use event_stream::StreamItem;
 pub use problem_response::ProblemResponse;
 pub use response::{
-    Accepted, DeploymentRow, EnvironmentRow, EnvironmentState, HealthCounts, Module, ModuleVersion,
-    NodeRow, Page, StrategyRow,
+    Accepted, Damage, DeploymentRow, EnvironmentRow, EnvironmentState, HealthCounts, Module,
+    ModuleVersion, NodeRow, Page, StrategyRow,
 };
 
 /// How long a connection may take to open.
@@ -178,13 +178,16 @@ impl Client {
         }
         let path = format!("/deployments/{id}/events");
         let page: Page<Value> = self.get(&path, &Query { after }).await?;
+        if let (true, Some(damage)) = (page.items.is_empty(), page.damage) {
+            return Err(Error::Damaged(damage));
+        }
         let events = page.items.into_iter().map(RecordedEvent::read);
         let events = events.collect::<Result<_, _>>();
         events.map_err(|source| Error::UnexpectedResponse { path, source })
     }
 
-    /// Posts to a deployment's sub-resource: `pause`, `resume`, `abort`, `approval` or
-    /// `rollback`.
+    /// Posts to a deployment's sub-resource: `pause`, `resume`, `abort`, `terminate`,
+    /// `approval` or `rollback`.
     pub async fn post_to_deployment(
         &self,
         id: DeploymentId,

@@ -12,6 +12,7 @@ string[] events =
     "DeploymentProgress",
     "NodeChanged",
     "ApprovalRequested",
+    "DeploymentDamaged",
     "DeploymentCompleted",
     "DeploymentFailed",
 ];

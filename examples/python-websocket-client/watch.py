@@ -26,6 +26,7 @@ EVENTS = (
     "DeploymentProgress",
     "NodeChanged",
     "ApprovalRequested",
+    "DeploymentDamaged",
     "DeploymentCompleted",
     "DeploymentFailed",
 )

@@ -22,6 +22,7 @@ EVENTS = (
     "DeploymentProgress",
     "NodeChanged",
     "ApprovalRequested",
+    "DeploymentDamaged",
     "DeploymentCompleted",
     "DeploymentFailed",
 )

@@ -307,11 +307,17 @@ impl Cluster {
         Ok(self.resources.store.events(id, 0, usize::MAX).await?)
     }
 
+    /// A connection to the database, past the store. Write with it only while no engine runs.
+    pub fn database(&self) -> Result<rusqlite::Connection> {
+        let database = rusqlite::Connection::open(self.folder.path().join("hotswap.db"))?;
+        database.busy_timeout(TIMEOUT)?;
+        Ok(database)
+    }
+
     /// Replaces `text` by `replacement` in all journals, directly in the database. Returns how
     /// many events changed. Call it only while no engine runs.
     pub fn replace_in_journals(&self, text: &str, replacement: &str) -> Result<usize> {
-        let database = rusqlite::Connection::open(self.folder.path().join("hotswap.db"))?;
-        database.busy_timeout(TIMEOUT)?;
+        let database = self.database()?;
         let statement = "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), ?1, ?2) AS BLOB) \
                       WHERE instr(CAST(body AS TEXT), ?1) > 0";
         Ok(database.execute(statement, [text, replacement])?)

@@ -1,6 +1,7 @@
 use anyhow::Result;
 use hotswap_core::{
-    DeploymentId, Digest, Environment, Header, ModuleVersion, Policy, Requester, StrategyRef,
+    DeploymentId, Digest, Environment, Header, ModuleVersion, Policy, Requester, StrategyLimits,
+    StrategyRef,
 };
 use semver::Version;
 
@@ -30,6 +31,7 @@ pub fn sample_header(module: &str) -> Result<Header> {
             wit: Version::new(0, 1, 0),
         },
         config: serde_json::json!({}),
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: EMAIL.to_owned(),
             subject: EMAIL.to_owned(),

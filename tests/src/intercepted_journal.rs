@@ -6,7 +6,8 @@ use hotswap_core::{
     Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName, Timestamp,
 };
 use hotswap_store::{
-    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
+    AppendError, Appended, CreateError, DeploymentRecord, Entry, Head, Journal, Lease, Page, Query,
+    ReadError,
 };
 use tokio::sync::broadcast;
 
@@ -92,6 +93,14 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         self.journal.events(deployment, from, limit).await
     }
 
+    async fn readable_events(
+        &self,
+        deployment: DeploymentId,
+        from: u64,
+    ) -> Result<Vec<Event>, ReadError> {
+        self.journal.readable_events(deployment, from).await
+    }
+
     async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
         self.journal.events_after(position, limit).await
     }
@@ -106,6 +115,10 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {
         self.journal.head(deployment).await
+    }
+
+    async fn record(&self, deployment: DeploymentId) -> Result<DeploymentRecord, ReadError> {
+        self.journal.record(deployment).await
     }
 
     async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {

@@ -95,7 +95,7 @@ impl Fixture {
                 return Ok(state);
             }
             let events = deployments.events(self.id, state.next_seq, 1, TIMEOUT);
-            ensure!(!events.await?.is_empty(), "{:?}", state.lifecycle);
+            ensure!(!events.await?.events.is_empty(), "{:?}", state.lifecycle);
         }
     }
 

@@ -41,6 +41,18 @@ pub enum DeploymentCommand {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// End a deployment whose journal cannot be read, and revert its nodes
+    ///
+    /// Needs the role admin. Use it where `hotswap deployment get` shows damage: nothing drives
+    /// such a deployment, and an abort is rejected. If a newer engine wrote the journal, start
+    /// that engine instead: it continues the deployment.
+    Terminate {
+        /// The deployment's id
+        id: DeploymentId,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Approve a deployment that waits for a decision
     Approve(Decide),
     /// Reject a deployment that waits for a decision: it is rolled back

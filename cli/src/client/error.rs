@@ -1,4 +1,5 @@
 use super::problem_response::ProblemResponse;
+use super::response::Damage;
 
 /// Why a request to the engine failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum Error {
         /// How the stream stopped.
         interruption: Interruption,
     },
+    /// The journal of the deployment cannot be read, so nothing drives it.
+    #[error("{0}")]
+    Damaged(Damage),
     /// The engine rejected the request.
     #[error("{0}")]
     Rejected(ProblemResponse),
@@ -89,7 +93,9 @@ impl Error {
             | Self::ConnectionLost { .. }
             | Self::StreamInterrupted { .. } => true,
             Self::Rejected(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
-            Self::UnexpectedResponse { .. } | Self::NotAnEventStream { .. } => false,
+            Self::UnexpectedResponse { .. } | Self::NotAnEventStream { .. } | Self::Damaged(_) => {
+                false
+            }
         }
     }
 
@@ -108,6 +114,13 @@ impl Error {
                 429 | 503 => Some("try again in a moment"),
                 _ => None,
             },
+            Self::Damaged(damage) if damage.needs_upgrade => Some(
+                "start the newer engine that wrote it; to give the deployment up instead: hotswap \
+                 deployment terminate",
+            ),
+            Self::Damaged(_) => {
+                Some("to give the deployment up and revert its nodes: hotswap deployment terminate")
+            }
             Self::ConnectionLost { .. } => Some("check whether the engine did it, then try again"),
             Self::StreamInterrupted { .. }
             | Self::UnexpectedResponse { .. }

@@ -4,7 +4,7 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::error::{Error, Interruption};
 use super::event_decoder::{EventDecoder, MAX_BYTES, ServerSentEvent};
-use super::{Client, RecordedEvent};
+use super::{Client, Damage, RecordedEvent};
 
 const EVENT_STREAM: &str = "text/event-stream";
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -14,6 +14,8 @@ const LAST_EVENT_ID: &str = "last-event-id";
 pub enum StreamItem {
     /// The next event, and the id with which a later connection continues after it.
     Event(Box<RecordedEvent>, Option<String>),
+    /// An event that cannot be read.
+    Damaged(Damage),
     /// The past is complete: the events that follow happen now.
     Live,
     /// The deployment has ended, and this was its last event.
@@ -116,6 +118,14 @@ impl EventStream {
                     source,
                 });
                 Some(recorded.map(|recorded| StreamItem::Event(Box::new(recorded), event.id)))
+            }
+            "damaged" => {
+                let damage = serde_json::from_slice(&event.data);
+                let damage = damage.map_err(|source| Error::UnexpectedResponse {
+                    path: self.path.clone(),
+                    source,
+                });
+                Some(damage.map(StreamItem::Damaged))
             }
             "live" => Some(Ok(StreamItem::Live)),
             "end" => Some(Ok(StreamItem::End)),

@@ -1,5 +1,7 @@
 //! The fields of the engine's responses that this program reads. `--json` passes on the rest.
 
+use std::fmt;
+
 use hotswap_core::{DeploymentId, Status, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,6 +23,9 @@ pub struct Page<T> {
     /// Requests the next page; absent on the last.
     #[serde(default)]
     pub next_cursor: Option<String>,
+    /// Why a page of events ends before the next event.
+    #[serde(default)]
+    pub damage: Option<Damage>,
 }
 
 /// A deployment that was accepted.
@@ -51,6 +56,36 @@ pub struct DeploymentRow {
     pub progress: u8,
     /// When it was requested.
     pub created_at: Timestamp,
+    /// Where its journal cannot be read.
+    #[serde(default)]
+    pub damage: Option<Damage>,
+}
+
+/// Where the journal of a deployment cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Damage {
+    /// The number of the event that cannot be read.
+    pub seq: u64,
+    /// Its position in the store.
+    #[serde(default)]
+    pub position: Option<u64>,
+    /// Why it cannot be read.
+    pub reason: String,
+    /// Whether a newer engine can read it.
+    pub needs_upgrade: bool,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seq, reason, .. } = self;
+        let position = self.position.map(|at| format!(" (position {at})"));
+        let position = position.unwrap_or_default();
+        write!(
+            f,
+            "event {seq}{position} of the journal cannot be read: {reason}"
+        )
+    }
 }
 
 /// A module.

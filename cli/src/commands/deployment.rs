@@ -5,7 +5,9 @@ use hotswap_core::DeploymentId;
 
 use super::Context;
 use crate::args::{DeploymentCommand, Events, Watch};
+use crate::client::DeploymentRow;
 use crate::exit::Exit;
+use crate::format;
 use crate::watch::{self, Show, WatchState, lines};
 
 mod control;
@@ -23,6 +25,9 @@ pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> 
         DeploymentCommand::Pause { id } => control::pause(id, context).await,
         DeploymentCommand::Resume { id } => control::resume(id, context).await,
         DeploymentCommand::Abort { id, reason } => control::abort(id, reason, context).await,
+        DeploymentCommand::Terminate { id, reason } => {
+            control::terminate(id, reason, context).await
+        }
         DeploymentCommand::Approve(args) => control::approve(args, context).await,
         DeploymentCommand::Reject(args) => control::reject(args, context).await,
         DeploymentCommand::Rollback { id, stay } => create::rollback(id, stay, context).await,
@@ -31,14 +36,36 @@ pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> 
 
 /// Shows the state of a deployment.
 async fn get(id: DeploymentId, context: &Context) -> Result<Exit> {
+    let presented = context.client.deployment(id).await?;
     if context.out.json {
-        context.out.json(&context.client.deployment(id).await?)?;
+        context.out.json(&presented)?;
+    } else if !presented["damage"].is_null() {
+        damaged(&serde_json::from_value(presented)?, context)?;
     } else {
         let state = watch::load(&context.client, id).await?;
         let lines = watch::render(&state, context.out);
         lines.iter().try_for_each(|line| context.out.line(line))?;
     }
     Ok(Exit::Success)
+}
+
+/// Shows a deployment whose events cannot all be read.
+fn damaged(row: &DeploymentRow, context: &Context) -> Result<()> {
+    let (id, status) = (row.execution_id, format::status(row.status));
+    let (module, environment) = (&row.module_name, &row.target_environment);
+    let line = |text: &str| context.out.line(&format::sanitize(text));
+    line(&format!(
+        "deployment {id} of {module} to {environment}: {status}"
+    ))?;
+    let Some(damage) = &row.damage else {
+        return Ok(());
+    };
+    line(&format!("! {damage}"))?;
+    match (row.status.is_final(), damage.needs_upgrade) {
+        (true, _) => Ok(()),
+        (false, true) => line("  next: start the newer engine, which continues the deployment"),
+        (false, false) => line(&format!("  next: hotswap deployment terminate {id}")),
+    }
 }
 
 /// Follows a deployment until it ends.

@@ -182,6 +182,7 @@ impl EventCursor {
                         return Ok(true);
                     }
                 }
+                StreamItem::Damaged(damage) => return Err(Error::Damaged(damage)),
                 StreamItem::Live => updates.push(FollowUpdate::UpToDate),
                 StreamItem::End => return Err(self.start_over(client)),
             }

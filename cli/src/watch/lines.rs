@@ -71,6 +71,12 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
                 .map_or_else(String::new, |reason| format!(": {reason}"));
             one(format!("abort requested by {by}{reason}"))
         }
+        EventBody::TerminationRequested { by, reason } => {
+            let reason = reason
+                .as_ref()
+                .map_or_else(String::new, |reason| format!(": {reason}"));
+            one(format!("✘ terminated by {by}{reason}"))
+        }
         EventBody::Settling => one("removing the previous version".to_owned()),
         EventBody::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
         EventBody::Ended { outcome, failures } => describe_end(before, event, *outcome, failures),

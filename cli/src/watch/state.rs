@@ -49,7 +49,10 @@ impl WatchState {
                     self.open_call = Some(request.clone());
                 }
             }
-            EventBody::Answered { .. } | EventBody::Reverting { .. } | EventBody::Settling => {
+            EventBody::Answered { .. }
+            | EventBody::Reverting { .. }
+            | EventBody::TerminationRequested { .. }
+            | EventBody::Settling => {
                 self.open_call = None;
             }
             EventBody::Called { .. }

@@ -248,6 +248,73 @@ fn a_watcher_misses_nothing_while_the_engine_is_killed_and_restarted() {
 }
 
 #[test]
+fn a_damaged_deployment_is_shown_with_its_place_and_terminated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let serve = |listen: &str| {
+        let args = ["serve", "--listen", listen, "--data-dir", "engine"];
+        Server::start(path, &args, "engine ready", "addr")
+    };
+    let engine = serve("127.0.0.1:0");
+    let addr = engine.addr.clone();
+    let server = format!("http://{addr}");
+    let try_client = |args: &[&str]| {
+        let all = [&["--server", &server, "--token-file", "engine/token"], args].concat();
+        run(path, &all)
+    };
+    let client = |args: &[&str]| {
+        let outcome = try_client(args);
+        assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
+        outcome.out
+    };
+    let run_node = ["node", "run", "-e", "qa", "--id", "n1", "--engine", &server];
+    let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let rest = ["--data-dir", "n1", "--token-file", "engine/node-token"];
+    let args = [&run_node[..], &ports, &rest].concat();
+    let node = Server::start(path, &args, "node started", "data_addr");
+    wait_for("the node has joined", || {
+        let nodes: Value = serde_json::from_str(&client(&["node", "list", "--json"])).unwrap();
+        (nodes[0]["health"] == "passing").then_some(())
+    });
+    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
+    client(&["module", "upload", "hello@1.0.0", "hello.wasm"]);
+    let direct = ["deploy", "hello@1.0.0", "-e", "qa", "-s", "direct"];
+    let out = client(&[&direct[..], &["--require-approval"]].concat());
+    let id = out.lines().next().unwrap().trim();
+    wait_for("the question", || {
+        let state: Value = serde_json::from_str(&client(&["get", id, "--json"])).unwrap();
+        (state["status"] == "awaitingApproval").then_some(())
+    });
+    engine.stop();
+    let database = rusqlite::Connection::open(path.join("engine/engine.db")).unwrap();
+    let sql = "UPDATE event SET body = CAST('{' AS BLOB) WHERE seq = 1";
+    assert_eq!(database.execute(sql, []).unwrap(), 1);
+    drop(database);
+
+    let engine = serve(&addr);
+    let place = "event 1 (position 2) of the journal cannot be read";
+    let shown = client(&["deployment", "get", id]);
+    let next = format!("hotswap deployment terminate {id}");
+    assert!(shown.contains(place) && shown.contains(&next), "{shown}");
+    assert!(client(&["deployment", "list"]).contains("! damaged"));
+    for command in ["watch", "events", "abort"] {
+        let outcome = try_client(&["deployment", command, id]);
+        assert_ne!(outcome.code, Some(0), "{command}: {outcome:?}");
+        assert!(outcome.err.contains("terminate"), "{command}: {outcome:?}");
+    }
+    client(&["deployment", "terminate", id, "--reason", "torn"]);
+    let ended = wait_for("the end", || {
+        let state: Value = serde_json::from_str(&client(&["get", id, "--json"])).unwrap();
+        (!state["endedAt"].is_null()).then_some(state)
+    });
+    let cause = &ended["cause"]["message"];
+    assert_eq!(cause, "terminated by tester@example.org: torn");
+    client(&[&direct[..], &["--wait"]].concat());
+    node.stop();
+    engine.stop();
+}
+
+#[test]
 fn a_taken_port_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

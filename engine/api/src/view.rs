@@ -2,6 +2,7 @@
 //! since the Unix epoch, as in events; absent values are omitted.
 
 mod cluster;
+mod damage;
 mod deployed_node;
 mod deployment;
 mod event;
@@ -14,9 +15,10 @@ mod status;
 mod strategy;
 
 pub(crate) use cluster::{Cluster, ClusterDetail, Clusters, Policy};
+pub(crate) use damage::Damage;
 pub(crate) use deployed_node::{DeployedNode, NodeFailure};
 pub(crate) use deployment::{Accepted, Deployment, DeploymentSummary, Deployments};
-pub(crate) use event::{Events, StreamedEvent};
+pub(crate) use event::{Events, StreamedDamage, StreamedEvent};
 use finding::Finding;
 use log_line::LogLine;
 pub(crate) use module::{Module, ModuleVersion, Modules};

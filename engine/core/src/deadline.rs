@@ -49,7 +49,10 @@ impl Deadline {
             }
             EventBody::Paused { .. } => self.is_paused = true,
             EventBody::Resumed { .. } => self.is_paused = false,
-            EventBody::Settling | EventBody::Reverting { .. } | EventBody::Ended { .. } => {
+            EventBody::Settling
+            | EventBody::Reverting { .. }
+            | EventBody::TerminationRequested { .. }
+            | EventBody::Ended { .. } => {
                 self.state = DeadlineState::Over;
             }
             EventBody::Requested(_)

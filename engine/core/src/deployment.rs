@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Call, Cause, Deadline, Event, EventBody, Finding, Header, IllegalTransition, Level,
-    Lifecycle, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Status, Timestamp,
-    Verdict,
+    Answer, Call, Cause, CauseKind, Damage, Deadline, DeploymentId, Digest, Environment, Event,
+    EventBody, Finding, Header, IllegalTransition, Level, Lifecycle, ModuleName, ModuleVersion,
+    Node, NodeError, NodeFailure, NodeId, Outcome, Policy, Requester, Status, Step, StrategyLimits,
+    StrategyRef, Timestamp, Verdict,
 };
 
 /// The state holds only the last lines of the log. All of them are in the journal.
@@ -49,6 +50,10 @@ pub struct Deployment {
     pub failures: Vec<NodeFailure>,
     /// The sequence number of the next event.
     pub next_seq: u64,
+    /// Where the journal cannot be read. The state is then that of the events before, and of
+    /// what later events tell of the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
     /// The call that has no answer yet, with its number. Only writes wait for an answer.
     open: Option<(u32, Call)>,
     /// When the current wait is over, unless the deadline falls before.
@@ -154,9 +159,77 @@ impl Deployment {
             pause_reason: None,
             failures: Vec::new(),
             next_seq: 1,
+            damage: None,
             open: None,
             due: None,
         })
+    }
+
+    /// The state of a deployment whose first event cannot be read. Only its id, its module,
+    /// its environment and its time are known; all else is a placeholder.
+    pub fn without_request(
+        id: DeploymentId,
+        module: ModuleName,
+        environment: Environment,
+        created_at: Timestamp,
+        damage: Damage,
+    ) -> Self {
+        let header = unreadable_header(id, module, environment);
+        Self {
+            deadline: Deadline::new(&header.policy),
+            header,
+            lifecycle: Lifecycle::INITIAL,
+            created_at,
+            updated_at: created_at,
+            ended_at: None,
+            progress: 0,
+            stages: Vec::new(),
+            nodes: BTreeMap::new(),
+            findings: Vec::new(),
+            log: Vec::new(),
+            question: None,
+            cause: None,
+            failures: Vec::new(),
+            pause_reason: None,
+            next_seq: damage.next_seq,
+            damage: Some(damage),
+            open: None,
+        }
+    }
+
+    /// Notes that the journal cannot be read from here on. Continue with
+    /// [`Self::apply_past_damage`].
+    pub fn mark_damaged(&mut self, damage: Damage) {
+        self.next_seq = damage.next_seq;
+        self.question = None;
+        self.due = None;
+        self.open = None;
+        self.damage = Some(damage);
+    }
+
+    /// Applies an event behind the damage of the journal: only what it tells of the end.
+    pub fn apply_past_damage(&mut self, event: &Event) {
+        self.lifecycle = self.lifecycle.next_past_damage(&event.body);
+        self.deadline.apply(event.at, &event.body);
+        self.next_seq = event.seq + 1;
+        self.updated_at = event.at;
+        match &event.body {
+            EventBody::Reverting { cause } => self.cause = Some(cause.clone()),
+            EventBody::TerminationRequested { by, reason } => {
+                self.cause = Some(terminated(by, reason.as_deref()));
+            }
+            EventBody::Ended { outcome, failures } => self.apply_ended(*outcome, failures, event),
+            EventBody::Requested(_)
+            | EventBody::Gated { .. }
+            | EventBody::Planned { .. }
+            | EventBody::Called { .. }
+            | EventBody::Answered { .. }
+            | EventBody::Decided { .. }
+            | EventBody::Paused { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::AbortRequested { .. }
+            | EventBody::Settling => {}
+        }
     }
 
     /// The state after a whole journal.
@@ -221,17 +294,24 @@ impl Deployment {
             } => self.apply_called(*call, request, *due, event.at),
             EventBody::Answered { answer, .. } => self.apply_answered(answer, event),
             EventBody::Settling => self.end_stage(event.at),
-            EventBody::Reverting { cause } => {
-                self.cause = Some(cause.clone());
-                self.pause_reason = None;
-                self.question = None;
-                self.due = None;
-                self.open = None;
-                self.end_stage(event.at);
+            EventBody::Reverting { cause } => self.apply_reverting(cause.clone(), event),
+            EventBody::TerminationRequested { by, reason } => {
+                if self.lifecycle.step == Step::Reverting {
+                    self.apply_reverting(terminated(by, reason.as_deref()), event);
+                }
             }
             EventBody::Ended { outcome, failures } => self.apply_ended(*outcome, failures, event),
         }
         Ok(())
+    }
+
+    fn apply_reverting(&mut self, cause: Cause, event: &Event) {
+        self.cause = Some(cause);
+        self.pause_reason = None;
+        self.question = None;
+        self.due = None;
+        self.open = None;
+        self.end_stage(event.at);
     }
 
     fn apply_planned(&mut self, nodes: &[Node], event: &Event) {
@@ -348,6 +428,44 @@ impl Deployment {
         if let Some(last) = self.stages.last_mut() {
             last.ended_at.get_or_insert(at);
         }
+    }
+}
+
+fn terminated(by: &str, reason: Option<&str>) -> Cause {
+    let reason = reason.map(|reason| format!(": {reason}"));
+    let message = format!("terminated by {by}{}", reason.unwrap_or_default());
+    Cause::new(CauseKind::Abort, message)
+}
+
+fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environment) -> Header {
+    let version = semver::Version::new(0, 0, 0);
+    Header {
+        id,
+        policy: Policy::default_for(&environment),
+        module: ModuleVersion {
+            name: module,
+            version: version.clone(),
+            digest: Digest::from_bytes([0; 32]),
+        },
+        environment,
+        strategy: StrategyRef {
+            name: "unknown".parse().expect("it is a label"),
+            version: version.to_string(),
+            digest: Digest::from_bytes([0; 32]),
+            wit: version,
+        },
+        config: serde_json::Value::Null,
+        limits: StrategyLimits::default(),
+        requester: Requester {
+            email: String::new(),
+            subject: String::new(),
+        },
+        description: None,
+        metadata: BTreeMap::new(),
+        require_approval: false,
+        rollback_of: None,
+        trace: None,
+        idempotency: None,
     }
 }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, Call, Cause, Decision, DeploymentId, Digest, Environment, Fence, IdempotencyKey,
-    ModuleVersion, Node, NodeFailure, NodeReading, Outcome, Policy, StrategyName, Timestamp,
+    ModuleVersion, Node, NodeFailure, NodeReading, Outcome, Policy, StrategyLimits, StrategyName,
+    Timestamp,
 };
 
 /// One entry of a deployment's journal.
@@ -92,6 +93,15 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// An admin gave up on a deployment whose journal cannot be read: it ends without its
+    /// strategy, and the nodes of its plan are reverted.
+    TerminationRequested {
+        /// The admin.
+        by: String,
+        /// The admin's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The strategy succeeded. The nodes drop the previous version.
     Settling,
     /// The deployment did not succeed. The nodes that it changed are being reverted.
@@ -125,6 +135,10 @@ pub struct Header {
     pub config: serde_json::Value,
     /// The limits of the environment at the time of the request.
     pub policy: Policy,
+    /// What the strategy may use. Later changes of the engine's configuration do not affect
+    /// it: a replay must decide as the first run did.
+    #[serde(default)]
+    pub limits: StrategyLimits,
     /// Who requested it.
     pub requester: Requester,
     /// The requester's description.
@@ -199,6 +213,23 @@ pub struct Append {
 }
 
 impl EventBody {
+    /// The names of all types of events.
+    pub const NAMES: [&str; 13] = [
+        "requested",
+        "gated",
+        "planned",
+        "called",
+        "answered",
+        "decided",
+        "paused",
+        "resumed",
+        "abortRequested",
+        "terminationRequested",
+        "settling",
+        "reverting",
+        "ended",
+    ];
+
     /// The event's name in the API.
     pub fn name(&self) -> &'static str {
         match self {
@@ -211,6 +242,7 @@ impl EventBody {
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::AbortRequested { .. } => "abortRequested",
+            Self::TerminationRequested { .. } => "terminationRequested",
             Self::Settling => "settling",
             Self::Reverting { .. } => "reverting",
             Self::Ended { .. } => "ended",

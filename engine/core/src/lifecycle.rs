@@ -155,6 +155,31 @@ impl Lifecycle {
         }
     }
 
+    /// The state after an event behind the damage of a journal. An event that says how the
+    /// deployment ends holds, whatever those before it were; others count where they can.
+    pub fn next_past_damage(self, body: &EventBody) -> Self {
+        let ending = |step| Self {
+            step,
+            paused: false,
+            ..self
+        };
+        self.next(body).unwrap_or_else(|_| match body {
+            EventBody::Ended { outcome, .. } => ending(Step::Ended(*outcome)),
+            EventBody::Settling => ending(Step::Settling),
+            EventBody::Reverting { .. } => ending(Step::Reverting),
+            EventBody::Requested(_)
+            | EventBody::Gated { .. }
+            | EventBody::Planned { .. }
+            | EventBody::Called { .. }
+            | EventBody::Answered { .. }
+            | EventBody::Decided { .. }
+            | EventBody::Paused { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::AbortRequested { .. }
+            | EventBody::TerminationRequested { .. } => self,
+        })
+    }
+
     /// The state after one more event of a journal. Start from [`Self::INITIAL`].
     ///
     /// # Errors
@@ -217,6 +242,13 @@ impl Lifecycle {
             )),
             (EventBody::AbortRequested { .. }, _) if self.is_strategy_active() => Ok(Self {
                 aborting: true,
+                ..self
+            }),
+            // The strategy has succeeded: there is nothing to revert.
+            (EventBody::TerminationRequested { .. }, Step::Settling) => Ok(self),
+            (EventBody::TerminationRequested { .. }, _) => Ok(Self {
+                step: Step::Reverting,
+                paused: false,
                 ..self
             }),
             (EventBody::Settling, Step::Running) => to(Step::Settling),

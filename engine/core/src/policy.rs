@@ -9,7 +9,7 @@ use crate::{Amount, OutOfRange, StrategyName};
 ///
 /// Copied into the journal when a deployment is requested: later changes do not affect it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Policy {
     /// The strategy of deployments that name none.
     pub default_strategy: StrategyName,

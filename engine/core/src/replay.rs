@@ -166,6 +166,7 @@ impl ReplayState {
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::TerminationRequested { .. }
             | EventBody::Settling
             | EventBody::Ended { .. } => {}
         }
@@ -215,6 +216,11 @@ impl Signals {
                 let message = format!("aborted by {by}{}", reason.unwrap_or_default());
                 self.abort = Some(Cause::new(CauseKind::Abort, message));
             }
+            // The driver ends what it does, and reads the journal anew.
+            EventBody::TerminationRequested { by, .. } => {
+                let message = format!("terminated by {by}");
+                self.abort = Some(Cause::new(CauseKind::Abort, message));
+            }
             EventBody::Decided { decision } => self.decision = Some(decision.clone()),
             EventBody::Answered { .. } | EventBody::Planned { .. } => self.decision = None,
             EventBody::Requested(_)
@@ -248,6 +254,7 @@ impl Signals {
             | EventBody::Resumed { .. }
             | EventBody::Decided { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::TerminationRequested { .. }
             | EventBody::Ended { .. } => false,
         })
     }
@@ -285,6 +292,11 @@ impl CallReplay {
             None if request.kind() == CallKind::Note => ReplayedCall::Answered(Answer::Done),
             None => ReplayedCall::Unanswered { number, call },
         })
+    }
+
+    /// Whether the journal holds calls that the strategy has not made again yet.
+    pub fn is_replaying(&self) -> bool {
+        !self.recorded.is_empty()
     }
 
     /// Checks that a strategy that has returned made every call in the journal.

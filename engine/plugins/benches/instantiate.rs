@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hotswap_core::{Answer, Call, DeploymentId, Digest, ModuleVersion};
+use hotswap_core::{Answer, Call, DeploymentId, Digest, ModuleVersion, StrategyLimits};
 use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, Stop, Strategy};
 use tokio::sync::Semaphore;
 
@@ -168,6 +168,7 @@ fn plan(steps: u32) -> Plan {
         },
         nodes: Vec::new(),
         config: serde_json::json!({ "steps": steps, "kind": "stage", "sleep": 0 }),
+        limits: StrategyLimits::default(),
     }
 }
 

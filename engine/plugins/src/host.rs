@@ -6,17 +6,14 @@ use hotswap_core::Digest;
 
 use crate::limits::Limits;
 use crate::load::{self, LoadError};
-use crate::run::{HostContext, StartError};
+use crate::run::HostContext;
 use crate::strategy::Strategy;
 
 /// Loaded strategies that a host keeps. Loading an evicted one again takes some 30 ms.
 const CACHE_SIZE: usize = 64;
 
-/// Loads strategies and owns what they run in: WebAssembly engines with their limits, and a
-/// thread that interrupts strategies that compute for long.
-///
-/// Cheap to clone. The thread stops when the last clone and the last strategy that a clone
-/// has loaded are dropped.
+/// Loads strategies and owns what they run in: WebAssembly engines with their limits. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Host {
     context: Arc<HostContext>,
@@ -31,9 +28,6 @@ pub enum Error {
     /// The limits do not suit this machine, or it has too little address space.
     #[error("the WebAssembly engine does not start with these limits, try fewer pooled runs: {0}")]
     Engine(String),
-    /// The operating system did not start the thread.
-    #[error("the thread that interrupts strategies does not start")]
-    Ticker(#[source] std::io::Error),
 }
 
 impl Host {
@@ -43,10 +37,8 @@ impl Host {
     /// [`Error`] if the machine has no room for it. Fewer
     /// [pooled runs](Limits::pooled_runs) need less.
     pub fn new(limits: Limits) -> Result<Self, Error> {
-        let context = HostContext::start(limits).map_err(|error| match error {
-            StartError::Engine(error) => Error::Engine(format!("{error:#}")),
-            StartError::Ticker(error) => Error::Ticker(error),
-        })?;
+        let context = HostContext::start(limits);
+        let context = context.map_err(|error| Error::Engine(format!("{error:#}")))?;
         Ok(Self {
             context: Arc::new(context),
             cache: Arc::default(),

@@ -7,8 +7,8 @@
 //!
 //! - The component has no rights except its calls: no clock, no files, no network, no
 //!   randomness.
-//! - [`Limits`] bounds its memory and the processor time between two calls. Its stack and
-//!   the size of each call are bounded as well.
+//! - [`Limits`] bounds its memory and the instructions between two calls, the same on every
+//!   machine. Its stack and the size of each call are bounded as well.
 //! - Runs share nothing. A run that computes for long yields to the others.
 //!
 //! Two rooms, and the types that tie them together:

@@ -1,6 +1,6 @@
 //! What a run of a strategy may use.
 
-use std::time::Duration;
+use hotswap_core::StrategyLimits;
 
 /// A page of WebAssembly memory, in bytes.
 pub(crate) const WASM_PAGE: usize = 64 << 10;
@@ -22,8 +22,9 @@ pub(crate) const QUOTED_BYTES: usize = 8 << 10;
 /// What one run of a strategy may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Processor time between two calls. Measured with a resolution of 10 ms.
-    pub compute_time: Duration,
+    /// Fuel between two calls: 1 for each instruction, and 1 for each byte that one
+    /// instruction copies or fills. Counted in slices of 10 million.
+    pub fuel: u64,
     /// Bytes of all linear memories together, rounded up to whole pages of 64 KiB.
     pub memory_bytes: usize,
     /// Bytes of a component.
@@ -41,16 +42,26 @@ impl Limits {
     /// [`memory_bytes`](Self::memory_bytes) in whole pages: the size to which the memory of
     /// an instance can grow.
     pub(crate) fn max_memory(&self) -> usize {
-        self.memory_bytes.max(WASM_PAGE).next_multiple_of(WASM_PAGE)
+        whole_pages(self.memory_bytes)
     }
 }
 
+/// In whole pages, at least one.
+pub(crate) fn whole_pages(bytes: usize) -> usize {
+    bytes.max(WASM_PAGE).next_multiple_of(WASM_PAGE)
+}
+
+/// Fuel after which a run yields to others: a few milliseconds.
+pub(crate) const FUEL_SLICE: u64 = 10_000_000;
+
 impl Default for Limits {
-    /// 1 s, 64 MiB, components of 16 MiB, 4000 concurrent runs, 256 of them pooled.
+    /// The defaults of [`StrategyLimits`], components of 16 MiB, 4000 concurrent runs, 256 of
+    /// them pooled.
     fn default() -> Self {
+        let limits = StrategyLimits::default();
         Self {
-            compute_time: Duration::from_secs(1),
-            memory_bytes: 64 << 20,
+            fuel: limits.fuel,
+            memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
             component_bytes: 16 << 20,
             concurrent_runs: 4000,
             pooled_runs: 256,

@@ -14,9 +14,8 @@ mod interface;
 mod mailbox;
 mod program;
 mod state;
-mod ticker;
 
-pub(crate) use context::{HostContext, StartError};
+pub(crate) use context::HostContext;
 pub(crate) use interface::RunError;
 pub use interface::{CallHandler, Exit, Plan, Stop};
 pub(crate) use program::Program;

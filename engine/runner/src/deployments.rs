@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Clock, Deployment, DeploymentId, Event, Lifecycle};
+use hotswap_core::{Clock, Damage, Deployment, DeploymentId, Event, Lifecycle, StrategyLimits};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, Catalogue, Entry, Journal, Query};
 use tokio::sync::broadcast;
@@ -16,15 +16,14 @@ use crate::strategies::Strategies;
 
 mod control;
 mod create;
+mod damaged;
 mod error;
 mod new_deployment;
 mod rehearsal;
 
+use damaged::Fold;
 pub use error::Error;
 pub use new_deployment::{NewDeployment, NewRollback};
-
-/// Events of a deployment that are read at once to fold it.
-const PAGE: usize = 4096;
 
 /// Creates, reads and controls deployments. Cheap to clone.
 ///
@@ -37,13 +36,24 @@ pub struct Deployments {
     pub(crate) registry: Registry,
     pub(crate) fleet: Arc<dyn Fleet>,
     pub(crate) environments: Environments,
+    pub(crate) strategy_limits: StrategyLimits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) retries: Arc<Retries>,
 }
 
+/// Events of one deployment, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventPage {
+    /// The events. Those before the damage, where there is one.
+    pub events: Vec<Event>,
+    /// Why the page ends before the event that comes next: it cannot be read, or is missing.
+    pub damage: Option<Damage>,
+}
+
 impl Deployments {
-    /// The current state of a deployment.
+    /// The current state of a deployment. Where its journal cannot be read, the state of the
+    /// events before, with [`Deployment::damage`].
     ///
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment.
@@ -57,24 +67,19 @@ impl Deployments {
     }
 
     /// The state of a deployment after the events below number `next_seq`. The current state
-    /// where its journal is shorter.
+    /// where its journal is shorter. Where some of these events cannot be read, the state of
+    /// those before, with [`Deployment::damage`].
     ///
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment; [`Error::IllegalTransition`] for
     /// number 0, since there is no state before the first event.
     pub async fn at(&self, id: DeploymentId, next_seq: u64) -> Result<Deployment, Error> {
-        let page = |from: u64| {
-            let missing = usize::try_from(next_seq.saturating_sub(from));
-            missing.map_or(PAGE, |missing| missing.min(PAGE))
-        };
-        let mut events = self.journal.events(id, 0, page(0)).await?;
-        let mut state = Deployment::fold(&events)?;
-        while events.len() == PAGE {
-            let from = state.next_seq;
-            events = self.journal.events(id, from, page(from)).await?;
-            events.iter().try_for_each(|event| state.apply(event))?;
+        match self.fold(id, next_seq).await? {
+            Fold::Whole(state) => Ok(*state),
+            Fold::Damaged { before, damage } => {
+                self.state_with_damage(id, before, damage, next_seq).await
+            }
         }
-        Ok(state)
     }
 
     /// Deployments, newest first, and whether there are more.
@@ -104,7 +109,8 @@ impl Deployments {
 
     /// At most `limit` events of a deployment, from sequence number `from` on. Where there
     /// are none yet, waits for the first, at most for `wait`. Empty after that, and at the
-    /// end of a deployment that has ended.
+    /// end of a deployment that has ended. Where one of the events cannot be read, returns
+    /// those before it at once, and says why.
     ///
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment.
@@ -114,14 +120,15 @@ impl Deployments {
         from: u64,
         limit: usize,
         wait: Duration,
-    ) -> Result<Vec<Event>, Error> {
+    ) -> Result<EventPage, Error> {
         // Subscribe before the first read, so that no event in between is missed.
         let mut appended = self.journal.subscribe();
         let deadline = tokio::time::Instant::now() + wait;
         loop {
-            let events = self.journal.events(id, from, limit).await?;
-            if !events.is_empty() || self.journal.head(id).await?.lifecycle.is_ended() {
-                return Ok(events);
+            let page = self.page(id, from, limit).await?;
+            let is_empty = page.events.is_empty() && page.damage.is_none();
+            if !is_empty || self.journal.head(id).await?.lifecycle.is_ended() {
+                return Ok(page);
             }
             let next = async {
                 loop {
@@ -136,7 +143,7 @@ impl Deployments {
                 }
             };
             if tokio::time::timeout_at(deadline, next).await.is_err() {
-                return Ok(Vec::new());
+                return Ok(EventPage::default());
             }
         }
     }

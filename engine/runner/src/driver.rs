@@ -22,6 +22,7 @@ mod run;
 mod settle;
 mod soak;
 mod suspended;
+mod terminate;
 mod timers;
 mod wait_scope;
 mod waiting_call;
@@ -67,6 +68,7 @@ pub(crate) async fn drive(
 ) -> Driven {
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     let timers = Arc::new(Timers::new(Arc::clone(&context.clock)));
+    let mut known_damage = None;
     loop {
         let attempt = drive_once(&context, deployment, (&wake, &timers), &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
@@ -78,6 +80,16 @@ pub(crate) async fn drive(
                 tracing::info!(%deployment, "another engine has acquired the deployment");
                 context.retries.clear(deployment);
                 return Driven::LeaseLost;
+            }
+            // A retry would read the same. An admin's request to terminate the deployment
+            // notifies `wake`.
+            Ok(Err(Error::Damaged(damage))) => {
+                if known_damage.as_ref() != Some(&damage) {
+                    tracing::error!(%deployment, %damage, "this engine cannot read the journal");
+                }
+                known_damage = Some(damage);
+                wake.notified().await;
+                continue;
             }
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
@@ -160,13 +172,19 @@ impl Driver<'_> {
     /// Reads the journal and does what comes next.
     async fn step(&self) -> Result<StepOutcome, Error> {
         let context = self.context;
-        let (writer, state) = JournalWriter::open(
+        let opened = JournalWriter::open(
             Arc::clone(&context.journal),
             Arc::clone(&context.clock),
             self.deployment,
             self.fence,
-        )
-        .await?;
+        );
+        let (writer, state) = match opened.await {
+            Err(Error::Damaged(damage)) => {
+                let lease = (self.deployment, self.fence);
+                return terminate::terminate(context, self.timers, lease, damage).await;
+            }
+            opened => opened?,
+        };
         let scope = WaitScope::new(Arc::clone(self.wake), Arc::clone(self.timers));
         match state.tail.lifecycle.step {
             Step::Requested if state.header.require_approval => {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hotswap_core::{Clock, Fence, OutOfRange};
+use hotswap_core::{Clock, Fence, OutOfRange, StrategyLimits};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
 use hotswap_store::{Blobs, Catalogue, Journal, ReadError};
@@ -95,6 +95,13 @@ impl Engine {
     /// Where the store fails, a limit is outside its range, or a built-in strategy does not load.
     pub async fn start(config: EngineConfig) -> Result<Self, Error> {
         config.limits.check().map_err(Error::Limit)?;
+        let host_limits = config.host.limits();
+        let strategy_limits = StrategyLimits {
+            calls: config.limits.calls,
+            bytes: config.limits.bytes as u64,
+            fuel: host_limits.fuel,
+            memory_bytes: host_limits.memory_bytes as u64,
+        };
         let strategies = Strategies::new(
             Arc::clone(&config.catalogue),
             config.blobs.clone(),
@@ -127,6 +134,7 @@ impl Engine {
             registry: config.registry.clone(),
             fleet: Arc::clone(&config.fleet),
             environments: config.environments.clone(),
+            strategy_limits,
             clock: Arc::clone(&config.clock),
             limits: config.limits,
             retries,

@@ -24,7 +24,7 @@ mod retries;
 pub mod strategies;
 mod supervisor;
 
-pub use deployments::{Deployments, NewDeployment, NewRollback};
+pub use deployments::{Deployments, EventPage, NewDeployment, NewRollback};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
 pub use limits::Limits;

@@ -6,7 +6,8 @@ use hotswap_core::OutOfRange;
 /// Limits of the engine and of each deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls of the strategy in one deployment.
+    /// Calls of the strategy in one deployment. A deployment pins this limit and the next when
+    /// it is created.
     pub calls: u32,
     /// Bytes of the arguments of all calls in one deployment.
     pub bytes: usize,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hotswap_core::{
     Answer, Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header,
-    ModuleVersion, NodeId, Policy, Requester, StrategyRef, Timestamp,
+    ModuleVersion, NodeId, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
 };
 use hotswap_store::{Journal, Sqlite};
 use semver::Version;
@@ -205,6 +205,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
             wit: Version::new(0, 1, 0),
         },
         config: serde_json::json!({ "steps": [10, 30, 50, 100] }),
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: "ada@example.org".to_owned(),
             subject: "ada".to_owned(),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, Lifecycle, ModuleName,
-    Status, Timestamp,
+    Append, Damage, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, Lifecycle,
+    ModuleName, Status, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -92,6 +92,8 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// - [`ReadError::Unknown`] if there is no such deployment.
+    /// - [`ReadError::Damaged`] if one of these events cannot be read or is missing. Those
+    ///   before it can be read with a lower `limit`.
     /// - [`ReadError::Store`] if the store failed.
     async fn events(
         &self,
@@ -100,8 +102,21 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Event>, ReadError>;
 
+    /// Returns all events of a deployment that can be read, ordered by sequence number,
+    /// beginning with number `from`. Leaves out the others, and ignores what is missing.
+    ///
+    /// # Errors
+    /// - [`ReadError::Unknown`] if there is no such deployment.
+    /// - [`ReadError::Store`] if the store failed.
+    async fn readable_events(
+        &self,
+        deployment: DeploymentId,
+        from: u64,
+    ) -> Result<Vec<Event>, ReadError>;
+
     /// Returns at most `limit` events of all deployments, ordered by position, beginning with
-    /// the first one after `position`. Empty if there are none.
+    /// the first one after `position`. Empty if there are none. An event that cannot be read
+    /// is among them, with the reason; one that is missing is not.
     ///
     /// Positions become visible in order: once an event can be read, no event ever appears
     /// below it. A reader that continues from the last position it has seen therefore misses
@@ -129,6 +144,13 @@ pub trait Journal: Send + Sync + 'static {
     /// - [`ReadError::Unknown`] if there is no such deployment.
     /// - [`ReadError::Store`] if the store failed.
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError>;
+
+    /// Returns what the store knows of a deployment without reading its events.
+    ///
+    /// # Errors
+    /// - [`ReadError::Unknown`] if there is no such deployment.
+    /// - [`ReadError::Store`] if the store failed.
+    async fn record(&self, deployment: DeploymentId) -> Result<DeploymentRecord, ReadError>;
 
     /// Lists the deployments that have not ended, oldest first.
     ///
@@ -193,13 +215,28 @@ pub struct Head {
     pub lifecycle: Lifecycle,
 }
 
+/// What the store knows of a deployment without reading its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentRecord {
+    /// The module that is rolled out.
+    pub module: ModuleName,
+    /// The environment to which it is rolled out.
+    pub environment: Environment,
+    /// When the deployment was requested.
+    pub created_at: Timestamp,
+    /// Where its journal ends.
+    pub head: Head,
+}
+
 /// An event with its deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The deployment whose journal holds the event.
     pub deployment: DeploymentId,
-    /// The event.
-    pub event: Event,
+    /// The position of the event among those of all deployments.
+    pub position: u64,
+    /// The event, or why it cannot be read.
+    pub event: Result<Event, Damage>,
 }
 
 /// Notification of an append.
@@ -281,6 +318,9 @@ pub enum ReadError {
     /// There is no such deployment.
     #[error("no deployment {0}")]
     Unknown(DeploymentId),
+    /// The journal holds an event that cannot be read, or lacks one. A retry does not help.
+    #[error("{0}")]
+    Damaged(Damage),
     /// The store failed.
     #[error("the store could not read the journal")]
     Store(#[source] Source),

@@ -29,6 +29,7 @@ mod sqlite;
 pub use blobs::{Blob, Blobs};
 pub use catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
 pub use journal::{
-    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
+    AppendError, Appended, CreateError, DeploymentRecord, Entry, Head, Journal, Lease, Page, Query,
+    ReadError,
 };
 pub use sqlite::{Error, Sqlite};

@@ -9,11 +9,13 @@ mod encoded_events;
 mod error;
 mod journal;
 mod journal_executor;
+mod lifecycle_memo;
 mod lock;
 mod query;
 mod readers;
 mod row;
 mod schema;
+mod stored_event;
 #[cfg(test)]
 mod tests;
 mod wal;

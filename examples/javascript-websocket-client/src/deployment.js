@@ -47,6 +47,8 @@ export function describeEvent(event, argument) {
       return argument.nodes.map((node) => `${node.id} ${phaseText(node)}`).join(", ");
     case "ApprovalRequested":
       return argument.prompt;
+    case "DeploymentDamaged":
+      return `event ${argument.seq} of the journal cannot be read: ${argument.reason}`;
     case "DeploymentCompleted":
       return `after ${seconds(argument.durationMs)}`;
     case "DeploymentFailed":
@@ -62,6 +64,7 @@ export const EVENTS = [
   "DeploymentProgress",
   "NodeChanged",
   "ApprovalRequested",
+  "DeploymentDamaged",
   "DeploymentCompleted",
   "DeploymentFailed",
 ];

@@ -58,6 +58,17 @@ pub(super) async fn abort(
     Ok(Exit::Success)
 }
 
+/// Ends a deployment whose journal cannot be read.
+pub(super) async fn terminate(
+    id: DeploymentId,
+    reason: Option<String>,
+    context: &Context,
+) -> Result<Exit> {
+    let message = "is being terminated; see how it ends with: hotswap deployment get";
+    let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+    post(id, "terminate", body, message, context).await
+}
+
 /// Approves a deployment that waits for a decision.
 pub(super) async fn approve(args: Decide, context: &Context) -> Result<Exit> {
     let message = "is approved; follow it with: hotswap watch";

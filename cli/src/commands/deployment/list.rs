@@ -69,7 +69,11 @@ fn row(item: Value, now: Timestamp) -> Result<[String; 7]> {
         format!("{} {}", row.module_name, row.version),
         row.target_environment,
         row.strategy,
-        format!("{sign} {status}"),
+        match row.damage {
+            None => format!("{sign} {status}"),
+            Some(damage) if damage.needs_upgrade => "! needs a newer engine".to_owned(),
+            Some(_) => format!("! damaged, {status}"),
+        },
         format!("{} %", row.progress),
         format!("{} ago", format::duration(now.since(row.created_at))),
     ])

@@ -34,6 +34,18 @@ impl From<deployments::Error> for Problem {
                 Kind::IllegalState,
                 format!("{why}; check its status with GET /api/v1/deployments/{{id}}"),
             ),
+            E::Damaged(damage) => Self::new(
+                Kind::DamagedJournal,
+                format!(
+                    "{damage}; to give the deployment up and revert its nodes, an admin can terminate it: POST /api/v1/deployments/{{id}}/terminate"
+                ),
+            ),
+            E::NotDamaged(id) => Self::new(
+                Kind::IllegalState,
+                format!(
+                    "the journal of this deployment can be read, so it need not be terminated; abort it instead: POST /api/v1/deployments/{id}/abort"
+                ),
+            ),
             E::UnknownModule(ref name) => invalid(
                 "/moduleName",
                 format!(

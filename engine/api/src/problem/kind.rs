@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     DeploymentRunning,
     IllegalState,
     IdempotencyKeyReused,
+    DamagedJournal,
     NothingBefore,
     NoNodes,
     VersionTaken,
@@ -85,6 +86,11 @@ impl Kind {
                 "idempotency-key-reused",
                 S::UNPROCESSABLE_ENTITY,
                 "The idempotency key belongs to another request",
+            ),
+            Self::DamagedJournal => (
+                "damaged-journal",
+                S::CONFLICT,
+                "The deployment's journal cannot be read",
             ),
             Self::NothingBefore => (
                 "nothing-before",

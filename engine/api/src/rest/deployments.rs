@@ -17,7 +17,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{
-    JsonBody, Operator, OptionalJsonBody, Parsed, Viewer, require_one_ascii_header,
+    Admin, JsonBody, Operator, OptionalJsonBody, Parsed, Viewer, require_one_ascii_header,
 };
 use crate::problem::{
     AUTH, BAD_REQUEST, CONFLICT, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, UNAVAILABLE, UNPROCESSABLE,
@@ -25,7 +25,7 @@ use crate::problem::{
 };
 use crate::view;
 
-use action::{AbortRequest, ApprovalRequest, PauseRequest, RollbackRequest};
+use action::{AbortRequest, ApprovalRequest, PauseRequest, RollbackRequest, TerminateRequest};
 use create::CreateDeployment;
 
 /// The failures of every operation that reads deployments.
@@ -188,6 +188,32 @@ impl Deployments {
             .deployments
             .abort(id.0.0, &by, reason)
             .await?;
+        Ok(present(&context, deployment))
+    }
+
+    /// Terminate a deployment
+    ///
+    /// Ends a deployment that has `damage`: its journal cannot be read, so nothing drives it
+    /// and an abort is not possible. The engine reverts every node of the plan to the version
+    /// that it ran before, as far as the journal still tells, and ends the deployment. Then
+    /// the module can be deployed to the environment again. Returns as soon as the request is
+    /// recorded. If the deployment `needsUpgrade`, consider to start the newer engine instead.
+    #[oai(
+        path = "/deployments/:id/terminate",
+        method = "post",
+        operation_id = "terminateDeployment"
+    )]
+    async fn terminate(
+        &self,
+        admin: Admin,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+        body: OptionalJsonBody<TerminateRequest>,
+    ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
+        let (by, reason) = body.0.validate(&admin.0)?;
+        let deployments = &context.engine.deployments;
+        let deployment = deployments.terminate(id.0.0, &by, reason).await?;
         Ok(present(&context, deployment))
     }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hotswap_core::DeploymentId;
+use hotswap_runner::EventPage;
 use hotswap_signalr::WebSocketUpgrade;
 use poem::Request;
 use poem::web::Data;
@@ -65,9 +66,10 @@ impl Events {
     ///
     /// With `Accept: text/event-stream`, the response streams the events as they happen. The
     /// `data` of each is a StreamedEvent as JSON; to continue after a broken connection, send
-    /// its `id` as `Last-Event-ID`. Three named events mark states of the stream: `live`, all
+    /// its `id` as `Last-Event-ID`. Four named events mark states of the stream: `live`, all
     /// past events have been sent; `reset`, `Last-Event-ID` comes from another store, so the
-    /// stream starts at the first event; `end`, no events will follow. The stream sends a
+    /// stream starts at the first event; `damaged`, an event cannot be read, and `data` says
+    /// which and why; `end`, no events will follow. The stream sends a
     /// comment at least every 15 seconds. Browsers cannot set headers on an EventSource: they
     /// may send the token in the query as `access_token`.
     #[oai(
@@ -112,11 +114,11 @@ impl Events {
             return Ok(DeploymentEventsResponse::Events(stream));
         }
         let wait = Duration::from_secs(wait.0.min(MAX_EVENT_WAIT));
-        let events = tokio::select! {
-            events = deployments.events(id.0.0, from, limit.0.into(), wait) => events?,
-            () = context.closing.cancelled() => Vec::new(),
+        let page = tokio::select! {
+            page = deployments.events(id.0.0, from, limit.0.into(), wait) => page?,
+            () = context.closing.cancelled() => EventPage::default(),
         };
-        let page = EventsContent::Page(Json(view::Events::new(events, after.0)));
+        let page = EventsContent::Page(Json(view::Events::new(page, after.0)));
         Ok(DeploymentEventsResponse::Events(page))
     }
 
@@ -124,7 +126,7 @@ impl Events {
     ///
     /// Sends the same events as `text/event-stream`. Each event is a text message: a
     /// StreamedEvent as JSON, with its `id` added. The messages `{"live":true}`,
-    /// `{"reset":true}` and `{"end":true}` stand for the named events. The server ignores all
+    /// `{"reset":true}`, `{"damaged":{…}}` and `{"end":true}` stand for the named events. The server ignores all
     /// messages of the client. Browsers may send the token in the query as `access_token`.
     #[oai(
         path = "/deployments/:id/events/socket",

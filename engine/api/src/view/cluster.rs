@@ -92,7 +92,10 @@ impl ClusterDetail {
     /// These must be sorted newest first.
     pub fn new(cluster: Cluster, nodes: Vec<Member>, succeeded: Vec<core::Deployment>) -> Self {
         let mut modules = BTreeMap::new();
-        for deployment in succeeded {
+        // Without its first event it is unknown which version a deployment rolled out.
+        let has_request =
+            |deployment: &core::Deployment| deployment.damage.as_ref().is_none_or(|at| at.seq > 0);
+        for deployment in succeeded.into_iter().filter(has_request) {
             let name = deployment.header.module.name.clone();
             modules.entry(name).or_insert(deployment);
         }

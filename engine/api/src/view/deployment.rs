@@ -5,7 +5,7 @@ use hotswap_core as core;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use super::{Cause, DeployedNode, Finding, LogLine, NodeFailure, Policy, Stage, Status};
+use super::{Cause, Damage, DeployedNode, Finding, LogLine, NodeFailure, Policy, Stage, Status};
 
 /// A deployment that was stored and will run.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -79,6 +79,8 @@ pub(crate) struct DeploymentSummary {
     pub deadline_left: Option<u64>,
     /// Why the deployment did not succeed.
     pub cause: Option<Cause>,
+    /// Where the journal of the deployment cannot be read. Absent if it can.
+    pub damage: Option<Damage>,
     /// The execution id of the deployment that this one rolls back.
     pub rollback_of: Option<String>,
     /// When the deployment was requested.
@@ -202,6 +204,7 @@ impl From<core::Deployment> for DeploymentSummary {
             deadline: state.deadline.falls_at().map(core::Timestamp::millis),
             deadline_left: state.deadline.stopped_with().map(millis),
             cause: state.cause.map(Into::into),
+            damage: state.damage.map(Into::into),
             rollback_of: header.rollback_of.map(|id| id.to_string()),
             created_at: state.created_at.millis(),
             updated_at: state.updated_at.millis(),

@@ -1,5 +1,8 @@
 use hotswap_core as core;
+use hotswap_runner::EventPage;
 use poem_openapi::Object;
+
+use super::Damage;
 
 /// A page of a deployment's events, in order.
 #[derive(Debug, Clone, Object)]
@@ -10,6 +13,9 @@ pub(crate) struct Events {
     pub events: Vec<Event>,
     /// The number to send as `after` to get the next events.
     pub after: Option<u64>,
+    /// Why the event that comes next is not among the events. Absent if it is, or if there is
+    /// none. Send `seq` of it as `after` to get what follows.
+    pub damage: Option<Damage>,
 }
 
 /// An event of a deployment. The state of a deployment follows from its events alone.
@@ -40,7 +46,8 @@ pub(crate) struct StreamedEvent {
 #[oai(skip_serializing_if_is_none)]
 pub(crate) struct EventBody {
     /// The type of the event: `requested`, `gated`, `planned`, `called`, `answered`,
-    /// `decided`, `paused`, `resumed`, `abortRequested`, `settling`, `reverting` or `ended`.
+    /// `decided`, `paused`, `resumed`, `abortRequested`, `terminationRequested`, `settling`,
+    /// `reverting` or `ended`.
     /// Later releases may add types.
     #[oai(rename = "type")]
     pub kind: String,
@@ -50,10 +57,34 @@ pub(crate) struct EventBody {
 
 impl Events {
     /// A page of events that come after number `after`.
-    pub fn new(events: Vec<core::Event>, after: Option<u64>) -> Self {
+    pub fn new(page: EventPage, after: Option<u64>) -> Self {
+        let EventPage { events, damage } = page;
         let after = events.last().map(|event| event.seq).or(after);
-        let events = events.into_iter().map(Into::into).collect();
-        Self { events, after }
+        Self {
+            events: events.into_iter().map(Into::into).collect(),
+            after,
+            damage: damage.map(Into::into),
+        }
+    }
+}
+
+/// A place where the events of a deployment cannot be read, in a stream.
+#[derive(Debug, Clone, Object)]
+#[oai(rename_all = "camelCase")]
+pub(crate) struct StreamedDamage {
+    /// The execution id of the deployment.
+    pub execution_id: String,
+    #[oai(flatten)]
+    pub damage: Damage,
+}
+
+impl StreamedDamage {
+    /// Damage of the journal of this deployment.
+    pub fn new(id: core::DeploymentId, damage: core::Damage) -> Self {
+        Self {
+            execution_id: id.to_string(),
+            damage: damage.into(),
+        }
     }
 }
 

@@ -81,7 +81,7 @@ async fn every_documented_status_is_answered() {
         .wasm(Method::POST, "/api/v1/strategies", DIRECT)
         .await;
     engine.delete("/api/v1/strategies/direct").await;
-    for verb in ["abort", "pause", "resume", "rollback"] {
+    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
         engine.post(&path_of(&finished, verb), json!({})).await;
     }
     engine
@@ -98,6 +98,15 @@ async fn every_documented_status_is_answered() {
     engine.asking(&open).await;
     engine.post(&path_of(&open, "abort"), json!({})).await.ok();
     engine.ended(&open).await;
+    let damaged = engine.deploy(json!({"requireApproval": true})).await;
+    engine.asking(&damaged).await;
+    engine.tamper(
+        "UPDATE event SET body = CAST('{' AS BLOB)
+         WHERE seq = 1 AND deployment = (SELECT max(number) FROM deployment)",
+    );
+    let terminate = path_of(&damaged, "terminate");
+    engine.post(&terminate, json!({})).await.ok();
+    engine.ended(&damaged).await;
     let second = engine.deploy(json!({})).await;
     engine.ended(&second).await;
     let rollback = engine
@@ -138,7 +147,7 @@ async fn every_documented_status_is_answered() {
     .await;
     engine.delete("/api/v1/nodes/nobody").await;
     engine.delete("/api/v1/strategies/bold").await;
-    for verb in ["abort", "pause", "resume", "rollback"] {
+    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
         engine
             .post(&path_of(UNKNOWN_DEPLOYMENT, verb), json!({}))
             .await;
@@ -196,6 +205,11 @@ async fn every_documented_status_is_answered() {
         (
             engine.client.clone(),
             Method::POST,
+            path_of(&finished, "terminate"),
+        ),
+        (
+            engine.client.clone(),
+            Method::POST,
             path_of(&finished, "pause"),
         ),
         (
@@ -242,7 +256,7 @@ async fn every_documented_status_is_answered() {
         .send(Method::POST, "/api/v1/strategies", |it| it.body("x"))
         .await;
     let invalid_email = json!({"requesterEmail": "nobody"});
-    for verb in ["abort", "pause", "resume", "rollback"] {
+    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
         engine
             .post(&path_of(&finished, verb), invalid_email.clone())
             .await
@@ -303,7 +317,7 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
     for path in ["/api/v1/events/socket", &format!("{one}/events/socket")] {
         assert_eq!(upgrade_status(client, path).await, 503, "{path}");
     }
-    for verb in ["abort", "pause", "resume", "rollback"] {
+    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
         let path = format!("{one}/{verb}");
         client
             .post(&path, json!({}))

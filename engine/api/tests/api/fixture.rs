@@ -36,7 +36,8 @@ pub struct Fixture {
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
     engine: Engine,
-    _folder: tempfile::TempDir,
+    fleet: Arc<ObedientFleet>,
+    folder: tempfile::TempDir,
 }
 
 impl Deref for Fixture {
@@ -73,6 +74,36 @@ impl Fixture {
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        Self::open(folder, None, built_in, wrap, change).await
+    }
+
+    /// Stops, changes the database, and starts over what is on the disk. The nodes go on.
+    pub async fn restart_after(self, tamper: impl FnOnce(&rusqlite::Connection)) -> Self {
+        let _ = self.stop.send(());
+        self.server.await.unwrap();
+        self.engine.shutdown().await;
+        self.store.close().await;
+        let database = rusqlite::Connection::open(self.folder.path().join("engine.db"));
+        tamper(&database.unwrap());
+        let built_in = vec![DIRECT, ROLLING];
+        Self::open(
+            self.folder,
+            Some(&self.fleet),
+            built_in,
+            |store| store,
+            |_| (),
+        )
+        .await
+    }
+
+    /// Starts over what is in the folder, with the nodes of an earlier fleet.
+    async fn open(
+        folder: tempfile::TempDir,
+        earlier: Option<&ObedientFleet>,
+        built_in: Vec<&'static [u8]>,
+        wrap: impl FnOnce(Arc<dyn Journal>) -> Arc<dyn Journal>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
         let blobs = Blobs::open_folder(folder.path().join("blobs"), LARGEST)
             .await
@@ -87,12 +118,17 @@ impl Fixture {
             "configured".parse().unwrap(),
             hotswap_core::Policy::default_for(&"development".parse().unwrap()),
         )]);
+        let fleet = ObedientFleet::new(registry.clone());
+        let fleet = Arc::new(match earlier {
+            Some(earlier) => fleet.with_nodes_of(earlier),
+            None => fleet,
+        });
         let engine = Engine::start(EngineConfig {
             journal: wrap(store.clone()),
             catalogue: store.clone(),
             blobs,
             host: Host::new(hotswap_plugins::Limits::default()).unwrap(),
-            fleet: Arc::new(ObedientFleet::new(registry.clone())),
+            fleet: fleet.clone(),
             registry,
             environments: Environments::new(policies),
             clock,
@@ -122,7 +158,8 @@ impl Fixture {
             stop,
             server,
             engine,
-            _folder: folder,
+            fleet,
+            folder,
         }
     }
 
@@ -140,6 +177,18 @@ impl Fixture {
         assert!(self.server.await.unwrap_err().is_cancelled());
         self.engine.shutdown().await;
         self.store.close().await;
+    }
+
+    /// Changes one row of the database behind the store's back.
+    pub fn tamper(&self, sql: &str) {
+        let database = rusqlite::Connection::open(self.folder.path().join("engine.db")).unwrap();
+        database.busy_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(database.execute(sql, []).unwrap(), 1);
+    }
+
+    /// The version of a module that a node runs.
+    pub fn active(&self, node: &str, module: &str) -> Option<String> {
+        self.fleet.active(node, module)
     }
 
     /// A client with the node token.

@@ -1,7 +1,7 @@
 //! A simulated fleet. Its nodes carry out every order at once, except one.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hotswap_core::{
@@ -16,15 +16,28 @@ pub const BROKEN: &str = "broken";
 /// The registered nodes. They carry out orders at once and remember what they run.
 pub struct ObedientFleet {
     pub registry: Registry,
-    active: Mutex<HashMap<(NodeId, ModuleName), ModuleVersion>>,
+    active: Arc<Mutex<HashMap<(NodeId, ModuleName), ModuleVersion>>>,
 }
 
 impl ObedientFleet {
     pub fn new(registry: Registry) -> Self {
         Self {
             registry,
-            active: Mutex::default(),
+            active: Arc::default(),
         }
+    }
+
+    /// The nodes run what they run in an earlier fleet.
+    pub fn with_nodes_of(self, earlier: &Self) -> Self {
+        let active = Arc::clone(&earlier.active);
+        Self { active, ..self }
+    }
+
+    /// The version of a module that a node runs.
+    pub fn active(&self, node: &str, module: &str) -> Option<String> {
+        let key = (node.parse().unwrap(), module.parse().unwrap());
+        let active = self.active.lock().unwrap();
+        active.get(&key).map(|active| active.version.to_string())
     }
 }
 

@@ -178,6 +178,10 @@ async fn no_field_of_a_body_makes_the_engine_fail() {
             json!({"requesterEmail": "a@b.c", "reason": "text"}),
         ),
         (
+            of_deployment("terminate"),
+            json!({"requesterEmail": "a@b.c", "reason": "text"}),
+        ),
+        (
             of_deployment("approval"),
             json!({"approved": false, "requesterEmail": "a@b.c", "comment": "text"}),
         ),

@@ -10,7 +10,7 @@ use hotswap_api::Config;
 
 use crate::fixture::Fixture;
 
-mod support;
+pub mod support;
 
 mod authorisation;
 mod connections;

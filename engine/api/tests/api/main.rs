@@ -7,6 +7,7 @@
 mod client;
 mod connections;
 mod cors;
+mod damaged_journals;
 mod deployments;
 mod documented_statuses;
 mod fixture;

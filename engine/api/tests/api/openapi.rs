@@ -48,6 +48,7 @@ fn the_document_lists_every_operation() {
         "GET /api/v1/events",
         "GET /api/v1/events/socket",
         "POST /api/v1/deployments/{id}/abort",
+        "POST /api/v1/deployments/{id}/terminate",
         "POST /api/v1/deployments/{id}/pause",
         "POST /api/v1/deployments/{id}/resume",
         "POST /api/v1/deployments/{id}/rollback",

@@ -1,5 +1,7 @@
 use super::*;
-use crate::{CauseKind, Check, Digest, Health, Judgement, Policy, Requester, StrategyRef};
+use crate::{
+    CauseKind, Check, Digest, Health, Judgement, Policy, Requester, StrategyLimits, StrategyRef,
+};
 
 fn version(text: &str) -> ModuleVersion {
     ModuleVersion {
@@ -23,6 +25,7 @@ fn header() -> Header {
             wit: "0.1.0".parse().unwrap(),
         },
         config: serde_json::json!({}),
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: "ada@example.com".into(),
             subject: "ada".into(),

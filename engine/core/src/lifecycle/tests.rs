@@ -227,3 +227,60 @@ fn journals_from_before_the_rules_are_read() {
         assert!(status_after(&bodies).is_ok());
     }
 }
+
+fn termination() -> EventBody {
+    EventBody::TerminationRequested {
+        by: "ada".into(),
+        reason: None,
+    }
+}
+
+#[test]
+fn a_termination_reverts_unless_the_strategy_has_succeeded_or_the_deployment_has_ended() {
+    let gate = EventBody::Gated {
+        prompt: "go?".into(),
+        due: Timestamp::MAX,
+    };
+    for bodies in [
+        vec![],
+        vec![gate],
+        vec![planned()],
+        vec![planned(), paused()],
+        vec![planned(), called(Call::Now), approval()],
+        vec![planned(), reverting()],
+    ] {
+        let all = [bodies, vec![termination()]].concat();
+        assert_eq!(status_after(&all), Ok(Status::RollingBack), "{all:?}");
+        let all = [all, vec![ended(Outcome::RolledBack)]].concat();
+        assert_eq!(status_after(&all), Ok(Status::RolledBack));
+    }
+    let settling = [planned(), EventBody::Settling, termination()];
+    assert_eq!(status_after(&settling), Ok(Status::Running));
+    let ended = [
+        planned(),
+        reverting(),
+        ended(Outcome::Failed),
+        termination(),
+    ];
+    assert!(status_after(&ended).is_err());
+}
+
+#[test]
+fn behind_the_damage_of_a_journal_its_end_holds() {
+    // The plan cannot be read, so no event of the strategy can follow.
+    let past = |bodies: &[EventBody]| {
+        let lifecycle = bodies
+            .iter()
+            .fold(Lifecycle::INITIAL, |at, body| at.next_past_damage(body));
+        lifecycle.status()
+    };
+    assert_eq!(past(&[called(Call::Now)]), Status::Pending);
+    assert_eq!(past(&[EventBody::Settling]), Status::Running);
+    let success = [EventBody::Settling, ended(Outcome::Succeeded)];
+    assert_eq!(past(&success), Status::Succeeded);
+    assert_eq!(past(&[ended(Outcome::Failed)]), Status::Failed);
+    let terminated = [termination(), ended(Outcome::RolledBack)];
+    assert_eq!(past(&terminated), Status::RolledBack);
+    let whole = [planned(), called(Call::Now), EventBody::Settling];
+    assert_eq!(Ok(past(&whole)), status_after(&whole));
+}

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Digest, Environment, Health, HttpProbe, Level, ModuleVersion, NodeFailure, Policy, Requester,
-    Step, StrategyRef,
+    Step, StrategyLimits, StrategyRef,
 };
 
 fn header() -> Header {
@@ -22,6 +22,7 @@ fn header() -> Header {
             wit: "0.1.0".parse().unwrap(),
         },
         config: serde_json::json!({}),
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: "ada@example.com".into(),
             subject: "ada".into(),

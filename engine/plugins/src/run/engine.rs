@@ -74,7 +74,9 @@ fn config(limits: &Limits) -> Config {
         // features that change them.
         .concurrency_support(false)
         .gc_support(false)
-        .epoch_interruption(true)
+        // Fuel is the same on every machine and in every run, unlike time: a replay must not
+        // end where the first run went on (docs/adr/0011).
+        .consume_fuel(true)
         // The same bits on every machine: a replay may happen on another one.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)

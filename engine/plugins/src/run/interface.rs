@@ -1,10 +1,12 @@
 //! What goes into a run and what comes out of it.
 
 use async_trait::async_trait;
-use hotswap_core::{Answer, Call, Cause, DeploymentId, Environment, ModuleVersion, Node};
+use hotswap_core::{
+    Answer, Call, Cause, DeploymentId, Environment, ModuleVersion, Node, StrategyLimits,
+};
 use serde_json::Value;
 
-/// What to roll out, and where.
+/// What to roll out, and where, and what the strategy may use for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The deployment.
@@ -17,6 +19,9 @@ pub struct Plan {
     pub nodes: Vec<Node>,
     /// Configuration of the strategy: valid against its schema, defaults included.
     pub config: Value,
+    /// The limits of this run. The fuel and the memory count here; whoever answers the calls
+    /// counts them.
+    pub limits: StrategyLimits,
 }
 
 /// Answers the calls of a strategy. The runner, a replay and a simulation implement it.
@@ -27,6 +32,12 @@ pub trait CallHandler: Send {
     /// # Errors
     /// [`Stop`] ends the run instead of answering.
     async fn call(&mut self, call: Call) -> Result<Answer, Stop>;
+
+    /// Whether the strategy has made its next call before. It was within the limit of fuel
+    /// then, so that does not end the run before the call.
+    fn is_replaying(&self) -> bool {
+        false
+    }
 }
 
 /// Why a [`CallHandler`] ends a run. The strategy has no say in it.

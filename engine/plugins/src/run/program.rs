@@ -2,10 +2,10 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use hotswap_core::{Answer, Call, Cause, CauseKind};
+use hotswap_core::{Answer, Call, Cause, CauseKind, StrategyLimits};
 use wasmtime::component::Component;
 
-use super::cause::truncate;
+use super::cause::{explain, truncate};
 use super::context::HostContext;
 use super::convert;
 use super::drive::drive;
@@ -14,6 +14,7 @@ use super::interface::{CallHandler, Exit, Plan, RunError, Stop};
 use super::state::{InstanceState, new_store};
 use crate::bindings::StrategyPre;
 use crate::bindings::exports::hotswap::strategy::guest;
+use crate::limits::whole_pages;
 
 /// A compiled and linked component, ready to run. Each run gets an instance of its own.
 pub(crate) struct Program {
@@ -49,12 +50,12 @@ impl Program {
     ///
     /// Cancel safe: dropping the future drops the instance.
     pub(crate) async fn run(&self, plan: &Plan, handler: &mut dyn CallHandler) -> Exit {
-        let plan = convert::plan_to_wit(plan);
+        let (plan, limits) = (convert::plan_to_wit(plan), plan.limits);
         // The semaphore is never closed, so this is always a permit.
         let _permit = self.context.run_permits.acquire().await;
-        let result = match self.run_in(&self.pooled, &plan, handler).await {
+        let result = match self.run_in(&self.pooled, (&plan, limits), handler).await {
             Err(RunError::PoolFull) => match self.on_demand() {
-                Ok(on_demand) => self.run_in(on_demand, &plan, handler).await,
+                Ok(on_demand) => self.run_in(on_demand, (&plan, limits), handler).await,
                 Err(error) => Err(error),
             },
             result => result,
@@ -74,29 +75,33 @@ impl Program {
         component: &StrategyPre<InstanceState>,
     ) -> Result<guest::Descriptor, RunError> {
         let limits = &self.context.limits;
-        let (mut store, mailbox) = new_store(component.engine(), limits);
+        let store = new_store(component.engine(), limits.max_memory());
+        let (mut store, mailbox) =
+            store.map_err(|error| RunError::Trapped(explain(&error, None)))?;
         let guest = pin!(async move {
             let instance = component.instantiate_async(&mut store).await?;
             let guest = instance.hotswap_strategy_guest();
             guest.call_describe(&mut store).await
         });
-        drive(guest, &mailbox, &mut RejectCalls, limits.compute_time).await
+        drive(guest, &mailbox, &mut RejectCalls, limits.fuel).await
     }
 
     async fn run_in(
         &self,
         component: &StrategyPre<InstanceState>,
-        plan: &guest::Plan,
+        (plan, limits): (&guest::Plan, StrategyLimits),
         handler: &mut dyn CallHandler,
     ) -> Result<Result<(), String>, RunError> {
-        let limits = &self.context.limits;
-        let (mut store, mailbox) = new_store(component.engine(), limits);
+        let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
+        let store = new_store(component.engine(), whole_pages(memory));
+        let (mut store, mailbox) =
+            store.map_err(|error| RunError::Trapped(explain(&error, None)))?;
         let guest = pin!(async move {
             let instance = component.instantiate_async(&mut store).await?;
             let guest = instance.hotswap_strategy_guest();
             guest.call_run(&mut store, plan).await
         });
-        drive(guest, &mailbox, handler, limits.compute_time).await
+        drive(guest, &mailbox, handler, limits.fuel).await
     }
 
     fn on_demand(&self) -> Result<&StrategyPre<InstanceState>, RunError> {

@@ -1,12 +1,11 @@
 use std::sync::Arc;
 
 use hotswap_core::{Answer, Call, CauseKind};
-use tokio::task;
-use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
+use wasmtime::{Engine, ResourceLimiter, Store};
 
 use super::cause::RunTermination;
 use super::mailbox::Mailbox;
-use crate::limits::{CALL_BYTES, Limits, TABLE_ELEMENTS};
+use crate::limits::{CALL_BYTES, FUEL_SLICE, TABLE_ELEMENTS};
 
 /// State of one instance, kept in its wasmtime store.
 pub(crate) struct InstanceState {
@@ -14,41 +13,36 @@ pub(crate) struct InstanceState {
     /// Bytes of all memories together.
     memory_used: usize,
     memory_limit: usize,
-    /// Whether the instance was answered a call since the epoch last interrupted it.
-    answered_since_interrupt: bool,
 }
 
 impl InstanceState {
     /// Passes a call on and waits for its answer.
     pub(crate) async fn call(&mut self, call: Call) -> Answer {
-        let answer = self.mailbox.call(call).await;
-        self.answered_since_interrupt = true;
-        answer
+        self.mailbox.call(call).await
     }
 }
 
 /// Makes a store with all limits set, and the mailbox of the instance that will live in it.
-pub(crate) fn new_store(engine: &Engine, limits: &Limits) -> (Store<InstanceState>, Arc<Mailbox>) {
+///
+/// # Errors
+/// Never for an engine of this crate: each counts fuel.
+pub(crate) fn new_store(
+    engine: &Engine,
+    memory_limit: usize,
+) -> wasmtime::Result<(Store<InstanceState>, Arc<Mailbox>)> {
     let mailbox = Arc::new(Mailbox::default());
     let state = InstanceState {
         mailbox: Arc::clone(&mailbox),
         memory_used: 0,
-        memory_limit: limits.max_memory(),
-        answered_since_interrupt: true,
+        memory_limit,
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| state);
     store.set_hostcall_fuel(CALL_BYTES);
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut store| {
-        // The epoch advanced while the guest waited for its answer, not while it computed.
-        if std::mem::take(&mut store.data_mut().answered_since_interrupt) {
-            return Ok(UpdateDeadline::Continue(1));
-        }
-        let yield_to_others = Box::pin(task::yield_now());
-        Ok(UpdateDeadline::YieldCustom(1, yield_to_others))
-    });
-    (store, mailbox)
+    // The store never runs dry: whoever drives the guest counts the slices.
+    store.set_fuel(u64::MAX)?;
+    store.fuel_async_yield_interval(Some(FUEL_SLICE))?;
+    Ok((store, mailbox))
 }
 
 impl ResourceLimiter for InstanceState {

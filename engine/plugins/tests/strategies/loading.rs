@@ -1,7 +1,5 @@
 //! Which components are rejected, and with which reasons.
 
-use std::time::Duration;
-
 use hotswap_plugins::{Host, Limits};
 
 use crate::component::{HandmadeStrategy, stub};
@@ -167,7 +165,7 @@ async fn unusable_component_is_rejected_with_advice() {
 #[tokio::test]
 async fn unusable_description_is_rejected() {
     let host = Host::new(Limits {
-        compute_time: Duration::from_millis(50),
+        fuel: 20_000_000,
         pooled_runs: 8,
         ..Limits::default()
     })
@@ -188,7 +186,7 @@ async fn unusable_description_is_rejected() {
                 describe: "(loop $l (br $l))",
                 ..HandmadeStrategy::default()
             },
-            "describe failed: the strategy ran for 50 ms without a call",
+            "describe failed: the strategy ran 20 million instructions without a call",
         ),
         (
             HandmadeStrategy {

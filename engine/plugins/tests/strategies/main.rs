@@ -2,6 +2,7 @@
 
 mod attacks;
 mod component;
+mod fuel;
 mod loading;
 mod modules;
 mod running;

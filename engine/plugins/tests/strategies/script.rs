@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Call, Decision, DeploymentId, Digest, Health, ModuleVersion, Node, NodeFailure, Verdict,
+    Answer, Call, Decision, DeploymentId, Digest, Health, ModuleVersion, Node, NodeFailure,
+    StrategyLimits, Verdict,
 };
 use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, Stop, Strategy};
 use tokio::sync::Semaphore;
@@ -24,10 +25,16 @@ pub struct Script {
     pub failures: Vec<NodeFailure>,
     /// The answer to every call, even if it is of the wrong type.
     pub always: Option<Answer>,
+    /// Whether the run is a replay.
+    pub is_replaying: bool,
 }
 
 #[async_trait]
 impl CallHandler for Script {
+    fn is_replaying(&self) -> bool {
+        self.is_replaying
+    }
+
     async fn call(&mut self, call: Call) -> Result<Answer, Stop> {
         self.calls.push(call.clone());
         match &self.stop_at {
@@ -120,6 +127,7 @@ pub fn plan(config: &str) -> Plan {
         },
         nodes: vec![node("node-1"), node("node-2"), node("node-3")],
         config: serde_json::from_str(config).unwrap(),
+        limits: StrategyLimits::default(),
     }
 }
 

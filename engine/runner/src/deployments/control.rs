@@ -30,6 +30,28 @@ impl Deployments {
             .await
     }
 
+    /// Requests the end of a deployment whose journal cannot be read. It ends without its
+    /// strategy, and the nodes of its plan are reverted by what can still be read. The request
+    /// is durable once this returns.
+    ///
+    /// # Errors
+    /// [`Error::NotDamaged`] where its journal can be read; [`Error::IllegalTransition`] where
+    /// it has ended.
+    pub async fn terminate(
+        &self,
+        id: DeploymentId,
+        by: &str,
+        reason: Option<String>,
+    ) -> Result<Deployment, Error> {
+        let state = self.get(id).await?;
+        if state.damage.is_none() && !state.lifecycle.is_ended() {
+            return Err(Error::NotDamaged(id));
+        }
+        let by = by.to_owned();
+        self.append_unchecked(id, EventBody::TerminationRequested { by, reason })
+            .await
+    }
+
     /// Holds the next call of a deployment's strategy until it is resumed. A wait that is
     /// under way continues. The policy says whether the deadline does; the deadline of the
     /// returned state tells when it falls.
@@ -90,7 +112,21 @@ impl Deployments {
     }
 
     /// Appends an event, and returns the state after it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the journal cannot be read: no driver would act on the event.
     async fn append(&self, id: DeploymentId, body: EventBody) -> Result<Deployment, Error> {
+        match self.get(id).await?.damage {
+            Some(damage) => Err(Error::Damaged(damage)),
+            None => self.append_unchecked(id, body).await,
+        }
+    }
+
+    async fn append_unchecked(
+        &self,
+        id: DeploymentId,
+        body: EventBody,
+    ) -> Result<Deployment, Error> {
         let mut expected = self.journal.head(id).await?.next_seq;
         loop {
             let append = Append {

@@ -103,6 +103,7 @@ impl Deployments {
             strategy: pin,
             config,
             policy,
+            limits: self.strategy_limits,
             requester: new.requester,
             description: new.description,
             metadata: new.metadata,

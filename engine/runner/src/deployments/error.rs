@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use hotswap_core::{DeploymentId, Environment, IllegalTransition, ModuleName, StrategyName};
+use hotswap_core::{
+    Damage, DeploymentId, Environment, IllegalTransition, ModuleName, StrategyName,
+};
 use hotswap_plugins::ConfigError;
 use hotswap_store::{AppendError, ReadError};
 use humantime::format_duration;
@@ -29,6 +31,12 @@ pub enum Error {
     /// The state of the deployment does not allow it.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
+    /// The journal of the deployment cannot be read, so nothing drives it.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// Only a deployment whose journal cannot be read can be terminated.
+    #[error("the journal of deployment {0} can be read: abort the deployment instead")]
+    NotDamaged(DeploymentId),
     /// No version of the module was uploaded.
     #[error("no module '{0}'")]
     UnknownModule(ModuleName),
@@ -98,6 +106,7 @@ impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unknown(id) => Self::Unknown(id),
+            ReadError::Damaged(damage) => Self::Damaged(damage),
             ReadError::Store(source) => Self::Store(source),
         }
     }

@@ -1,20 +1,19 @@
 //! What a strategy may use in one deployment.
 
-use hotswap_core::{Call, Cause, CauseKind};
-
-use crate::limits::Limits;
+use hotswap_core::{Call, Cause, CauseKind, StrategyLimits};
 
 /// Counts the calls of a strategy against the limits of one deployment. Replayed calls count
 /// again, so that a replay ends where the first run did.
 pub(super) struct CallBudget {
     max_calls: u32,
-    max_bytes: usize,
+    max_bytes: u64,
     calls: u32,
-    bytes: usize,
+    bytes: u64,
 }
 
 impl CallBudget {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// The budget of a deployment that pinned these limits.
+    pub(super) fn new(limits: &StrategyLimits) -> Self {
         Self {
             max_calls: limits.calls,
             max_bytes: limits.bytes,
@@ -24,12 +23,17 @@ impl CallBudget {
     }
 
     /// Counts one more call.
+    pub(super) fn spend(&mut self, request: &Call) {
+        self.calls = self.calls.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(size(request) as u64);
+    }
+
+    /// Checks the last call. Only for a new one: a call in the journal was within the budget
+    /// when it was made.
     ///
     /// # Errors
     /// [`CauseKind::Limit`] where it exceeds the budget.
-    pub(super) fn spend(&mut self, request: &Call) -> Result<(), Cause> {
-        self.calls = self.calls.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(size(request));
+    pub(super) fn check(&self) -> Result<(), Cause> {
         let exceeded = if self.calls > self.max_calls {
             format!("made more than {} calls", self.max_calls)
         } else if self.bytes > self.max_bytes {
@@ -70,12 +74,18 @@ mod tests {
 
     use super::*;
 
-    fn budget(calls: u32, bytes: usize) -> CallBudget {
-        CallBudget::new(&Limits {
+    fn budget(calls: u32, bytes: u64) -> CallBudget {
+        CallBudget::new(&StrategyLimits {
             calls,
             bytes,
-            ..Limits::default()
+            ..StrategyLimits::default()
         })
+    }
+
+    /// Makes a new call.
+    fn spend(budget: &mut CallBudget, call: &Call) -> Result<(), Cause> {
+        budget.spend(call);
+        budget.check()
     }
 
     fn log(length: usize) -> Call {
@@ -87,10 +97,10 @@ mod tests {
 
     #[test]
     fn the_call_after_the_last_one_exceeds_the_budget() {
-        let mut budget = budget(2, usize::MAX);
-        assert_eq!(budget.spend(&Call::Now), Ok(()));
-        assert_eq!(budget.spend(&Call::Now), Ok(()));
-        let cause = budget.spend(&Call::Now).unwrap_err();
+        let mut budget = budget(2, u64::MAX);
+        assert_eq!(spend(&mut budget, &Call::Now), Ok(()));
+        assert_eq!(spend(&mut budget, &Call::Now), Ok(()));
+        let cause = spend(&mut budget, &Call::Now).unwrap_err();
         assert_eq!(cause.kind, CauseKind::Limit);
         assert_eq!(
             cause.message,
@@ -101,9 +111,9 @@ mod tests {
     #[test]
     fn the_bytes_of_all_calls_add_up() {
         let mut budget = budget(u32::MAX, 2 * (64 + 100));
-        assert_eq!(budget.spend(&log(100)), Ok(()));
-        assert_eq!(budget.spend(&log(100)), Ok(()));
-        let cause = budget.spend(&log(0)).unwrap_err();
+        assert_eq!(spend(&mut budget, &log(100)), Ok(()));
+        assert_eq!(spend(&mut budget, &log(100)), Ok(()));
+        let cause = spend(&mut budget, &log(0)).unwrap_err();
         assert_eq!(
             cause.message,
             "the strategy passed more than 328 bytes in its calls, the limit for one deployment"

@@ -1,6 +1,6 @@
 //! The error of a driver, in a file below all its parts.
 
-use hotswap_core::{Fence, IllegalTransition};
+use hotswap_core::{Damage, Fence};
 use hotswap_store::{AppendError, ReadError};
 
 use crate::strategies;
@@ -30,7 +30,16 @@ pub(super) enum Error {
     /// The store failed, or the machine had no room to compile the component.
     #[error("the strategy could not be loaded")]
     Strategy(#[source] strategies::Error),
-    /// The store holds events that cannot follow each other.
-    #[error("the journal is corrupt")]
-    Corrupt(#[source] IllegalTransition),
+    /// Do not retry until somebody appends: this engine cannot read the journal.
+    #[error("{0}")]
+    Damaged(Damage),
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged(damage) => Self::Damaged(damage),
+            ReadError::Unknown(_) | ReadError::Store(_) => Self::Read(error),
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl<'a> Execution<'a> {
             planned: plan.iter().map(|node| &node.id).collect(),
             writer,
             replay,
-            budget: CallBudget::new(&context.limits),
+            budget: CallBudget::new(&header.limits),
             failed: FailedNodes::default(),
             last_time: 0,
             suspended: None,
@@ -98,7 +98,7 @@ impl<'a> Execution<'a> {
     }
 
     async fn answer(&mut self, request: Call) -> Result<Answer, NoAnswer> {
-        self.budget.spend(&request)?;
+        self.budget.spend(&request);
         let (number, call) = match self.replay.next(request)? {
             ReplayedCall::Answered(answer) => {
                 self.failed.record(&answer);
@@ -109,6 +109,7 @@ impl<'a> Execution<'a> {
             }
             ReplayedCall::Unanswered { number, call } => (number, call),
             ReplayedCall::New { number, request } => {
+                self.budget.check()?;
                 validate(&request, &self.planned)?;
                 self.wait_while_paused(&request).await?;
                 match request.kind() {
@@ -258,6 +259,10 @@ impl<'a> Execution<'a> {
 
 #[async_trait]
 impl CallHandler for Execution<'_> {
+    fn is_replaying(&self) -> bool {
+        self.replay.is_replaying()
+    }
+
     async fn call(&mut self, request: Call) -> Result<Answer, Stop> {
         self.answer(request).await.map_err(|error| match error {
             NoAnswer::Interrupted(Interrupt::Fail(cause)) => Stop::Fail(cause),

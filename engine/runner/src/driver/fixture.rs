@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use hotswap_core::{
     Clock, DeploymentId, Digest, Environment, Header, ModuleVersion, Policy, Requester,
-    StrategyRef, SystemClock, Timestamp,
+    StrategyLimits, StrategyRef, SystemClock, Timestamp,
 };
 
 /// The monotonic clock of tokio, which tests pause and advance, and a wall-clock that runs
@@ -65,6 +65,7 @@ pub(super) fn header() -> Header {
             wit: "0.1.0".parse().unwrap(),
         },
         config: serde_json::json!({}),
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: "ada@example.com".into(),
             subject: "ada".into(),

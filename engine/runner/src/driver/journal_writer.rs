@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use hotswap_core::{
-    Append, Clock, Decision, DeploymentId, Event, EventBody, Fence, JournalTail, ReplayState,
+    Append, Clock, Damage, Decision, DeploymentId, Event, EventBody, Fence, JournalTail,
+    ReplayState, Signals,
 };
-use hotswap_store::{AppendError, Journal};
+use hotswap_store::{AppendError, Head, Journal};
 
 use super::error::Error;
 
@@ -31,7 +32,7 @@ impl JournalWriter {
     /// events add up to. Later events change the writer's tail alone.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Corrupt`].
+    /// [`Error::Read`], [`Error::Damaged`].
     pub(super) async fn open(
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
@@ -48,6 +49,28 @@ impl JournalWriter {
             pending: Vec::new(),
         };
         Ok((writer, state))
+    }
+
+    /// Appends to a journal that cannot be read, from its end on.
+    pub(super) fn at_end(
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        deployment: DeploymentId,
+        fence: Fence,
+        head: Head,
+    ) -> Self {
+        Self {
+            journal,
+            clock,
+            deployment,
+            fence,
+            tail: JournalTail {
+                next_seq: head.next_seq,
+                lifecycle: head.lifecycle,
+                signals: Signals::default(),
+            },
+            pending: Vec::new(),
+        }
     }
 
     /// The right under which this writer appends. Orders to nodes carry it too.
@@ -86,7 +109,7 @@ impl JournalWriter {
     ///
     /// # Errors
     /// [`Error::Superseded`], [`Error::LeaseLost`], [`Error::Append`], [`Error::Read`],
-    /// [`Error::Corrupt`].
+    /// [`Error::Damaged`].
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
         if self.pending.is_empty() {
             return Ok(());
@@ -125,15 +148,16 @@ impl JournalWriter {
     /// Reads what people appended since the writer was last at the journal's end.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Corrupt`].
+    /// [`Error::Read`], [`Error::Damaged`].
     pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
         let events = self
             .journal
             .events(self.deployment, self.tail.next_seq, usize::MAX)
-            .await
-            .map_err(Error::Read)?;
+            .await?;
         for event in &events {
-            self.tail.apply(event).map_err(Error::Corrupt)?;
+            self.tail
+                .apply(event)
+                .map_err(|why| Error::Damaged(Damage::illegal(event, &why)))?;
         }
         Ok(())
     }
@@ -151,24 +175,30 @@ impl JournalWriter {
 }
 
 async fn read(journal: &dyn Journal, deployment: DeploymentId) -> Result<ReplayState, Error> {
-    let events = page(journal, deployment, 0).await?;
-    let mut is_full = events.len() == PAGE;
-    let mut state = ReplayState::fold(events).map_err(Error::Corrupt)?;
-    while is_full {
-        let events = page(journal, deployment, state.tail.next_seq).await?;
-        is_full = events.len() == PAGE;
+    let mut state: Option<ReplayState> = None;
+    loop {
+        let from = state.as_ref().map_or(0, |state| state.tail.next_seq);
+        let events = journal.events(deployment, from, PAGE).await?;
+        let is_full = events.len() == PAGE;
         for event in events {
-            state.apply(event).map_err(Error::Corrupt)?;
+            apply(&mut state, event)?;
         }
+        state = match state {
+            Some(state) if !is_full => return Ok(state),
+            state => state,
+        };
     }
-    Ok(state)
 }
 
-async fn page(
-    journal: &dyn Journal,
-    deployment: DeploymentId,
-    from: u64,
-) -> Result<Vec<Event>, Error> {
-    let events = journal.events(deployment, from, PAGE).await;
-    events.map_err(Error::Read)
+fn apply(state: &mut Option<ReplayState>, event: Event) -> Result<(), Error> {
+    // The event is moved into the state, so what a failure would tell is taken before.
+    let place = Event {
+        body: EventBody::Settling,
+        ..event
+    };
+    let applied = match state {
+        Some(state) => state.apply(event),
+        none => ReplayState::fold([event]).map(|begun| *none = Some(begun)),
+    };
+    applied.map_err(|why| Error::Damaged(Damage::illegal(&place, &why)))
 }

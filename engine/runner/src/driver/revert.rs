@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_common::Backoff;
-use hotswap_core::{EventBody, NodeError, NodeFailure, NodeId, Order, Outcome, ReplayState};
+use hotswap_core::{EventBody, NodeError, NodeFailure, NodeId, Order, Outcome, ReplayState, Step};
 
 use super::context::DriverContext;
 use super::error::Error;
@@ -25,6 +25,8 @@ pub(super) async fn append_or_begin(
     match result {
         Ok(Some(body)) => writer.push(body),
         Ok(None) => {}
+        // An admin's request to terminate the deployment has begun it.
+        Err(Interrupt::Fail(_)) if writer.tail().lifecycle.step == Step::Reverting => {}
         Err(Interrupt::Fail(cause)) => writer.push(EventBody::Reverting { cause }),
         Err(Interrupt::Journal(error)) => return Err(error),
     }
@@ -50,21 +52,35 @@ pub(super) async fn revert(
         concurrency: concurrency(policy, state.nodes.len(), context.limits.fan_out),
         fence: writer.fence(),
     };
-    let mut reverts = Vec::with_capacity(state.touched.len());
-    for node in &state.touched {
-        reverts.push(revert_node(timers, &operations, node, give_up));
+    let touched: Vec<_> = state.touched.iter().collect();
+    let failures = revert_nodes(timers, &operations, &touched, give_up).await?;
+    let outcome = outcome(state.touched.len(), &failures);
+    writer.push(EventBody::Ended { outcome, failures });
+    writer.flush().await
+}
+
+/// Reverts nodes, retrying until `give_up`. Returns the failures, sorted by node.
+///
+/// # Errors
+/// [`Error::StaleFence`].
+pub(super) async fn revert_nodes(
+    timers: &Timers,
+    operations: &NodeOperations<'_>,
+    nodes: &[&NodeId],
+    give_up: End,
+) -> Result<Vec<NodeFailure>, Error> {
+    let mut reverts = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        reverts.push(revert_node(timers, operations, node, give_up));
     }
     let mut reverts = stream::iter(reverts).buffer_unordered(operations.concurrency);
     let mut failures: Vec<NodeFailure> = Vec::new();
     while let Some(reverted) = reverts.next().await {
         failures.extend(reverted.err());
     }
-    drop(reverts);
     check_fence(&failures)?;
     failures.sort_by(|one, other| one.node.cmp(&other.node));
-    let outcome = outcome(state.touched.len(), &failures);
-    writer.push(EventBody::Ended { outcome, failures });
-    writer.flush().await
+    Ok(failures)
 }
 
 async fn revert_node(
@@ -101,7 +117,7 @@ async fn revert_node(
 }
 
 /// Where no node was touched, there was nothing to roll back: the deployment just failed.
-fn outcome(touched: usize, failures: &[NodeFailure]) -> Outcome {
+pub(super) fn outcome(touched: usize, failures: &[NodeFailure]) -> Outcome {
     if touched > 0 && failures.is_empty() {
         Outcome::RolledBack
     } else {

@@ -43,6 +43,7 @@ pub(super) async fn run(
         module: state.header.module.clone(),
         nodes: std::mem::take(&mut state.nodes),
         config: state.header.config.clone(),
+        limits: state.header.limits,
     };
     let replay = CallReplay::new(std::mem::take(&mut state.calls));
     // The semaphore is never closed. Without a permit there would only be one run too many.

@@ -1,6 +1,6 @@
 //! Events in the form in which they are stored.
 
-use hotswap_core::EventBody;
+use hotswap_core::{EventBody, encode_event};
 
 use super::error::Error;
 
@@ -18,7 +18,7 @@ impl EncodedEvents {
         let mut bytes = Vec::with_capacity(256 * bodies.len());
         let mut ends = Vec::with_capacity(bodies.len());
         for body in bodies {
-            serde_json::to_writer(&mut bytes, body).map_err(|source| Error::Encode {
+            encode_event(body, &mut bytes).map_err(|source| Error::Encode {
                 what: "an event",
                 source,
             })?;

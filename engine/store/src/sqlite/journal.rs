@@ -14,7 +14,8 @@ use super::encoded_events::EncodedEvents;
 use super::error::Error;
 use super::{Sqlite, query};
 use crate::journal::{
-    AppendError, Appended, CreateError, Entry, Head, Journal, Lease, Page, Query, ReadError,
+    AppendError, Appended, CreateError, DeploymentRecord, Entry, Head, Journal, Lease, Page, Query,
+    ReadError,
 };
 
 #[async_trait]
@@ -66,6 +67,17 @@ impl Journal for Sqlite {
     ) -> Result<Vec<Event>, ReadError> {
         self.read(move |connection| query::events(connection, deployment, from, limit))
             .await?
+            .ok_or(ReadError::Unknown(deployment))?
+            .map_err(ReadError::Damaged)
+    }
+
+    async fn readable_events(
+        &self,
+        deployment: DeploymentId,
+        from: u64,
+    ) -> Result<Vec<Event>, ReadError> {
+        self.read(move |connection| query::readable_events(connection, deployment, from))
+            .await?
             .ok_or(ReadError::Unknown(deployment))
     }
 
@@ -86,6 +98,12 @@ impl Journal for Sqlite {
         self.read(move |connection| query::deployment(connection, deployment))
             .await?
             .map(|row| row.head)
+            .ok_or(ReadError::Unknown(deployment))
+    }
+
+    async fn record(&self, deployment: DeploymentId) -> Result<DeploymentRecord, ReadError> {
+        self.read(move |connection| query::record(connection, deployment))
+            .await?
             .ok_or(ReadError::Unknown(deployment))
     }
 

@@ -1,12 +1,14 @@
 //! Queries on the journals. Each sees the state of one moment.
 
 use hotswap_core::{
-    DeploymentId, Environment, Event, Fence, IdempotencyKey, Lifecycle, ModuleName, Timestamp,
+    Damage, DeploymentId, Environment, Event, Fence, IdempotencyKey, ModuleName, Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::row::{read_deployment_id, read_json, read_u64};
-use crate::{Entry, Head, Page, Query};
+use super::lifecycle_memo::read_lifecycle;
+use super::row::{read_deployment_id, read_parsed, read_u64};
+use super::stored_event::StoredEvent;
+use crate::{DeploymentRecord, Entry, Head, Page, Query};
 
 /// What the store knows of a deployment without reading its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,19 +24,42 @@ pub(super) fn deployment(
     deployment: DeploymentId,
 ) -> rusqlite::Result<Option<DeploymentRow>> {
     // One statement, so that lifecycle and length are of the same moment.
-    let query = "SELECT number, fence, lifecycle,
-            (SELECT max(seq) FROM event WHERE deployment = number)
+    let query = "SELECT number, fence, lifecycle, status, ended,
+            (SELECT coalesce(max(seq) + 1, 0) FROM event WHERE deployment = number)
         FROM deployment WHERE id = ?1";
     connection
         .prepare_cached(query)?
         .query_row([deployment.as_bytes()], |row| {
+            let number = row.get(0)?;
             Ok(DeploymentRow {
-                number: row.get(0)?,
+                number,
                 fence: Fence(read_u64(row, 1)?),
                 head: Head {
-                    lifecycle: read_json::<Lifecycle>(row, 2)?,
-                    next_seq: read_u64(row, 3)? + 1,
+                    lifecycle: read_lifecycle(connection, number, row, 2)?,
+                    next_seq: read_u64(row, 5)?,
                 },
+            })
+        })
+        .optional()
+}
+
+/// `None` if there is no such deployment.
+pub(super) fn record(
+    connection: &Connection,
+    id: DeploymentId,
+) -> rusqlite::Result<Option<DeploymentRecord>> {
+    let Some(row) = deployment(connection, id)? else {
+        return Ok(None);
+    };
+    let query = "SELECT module, environment, created_at FROM deployment WHERE number = ?1";
+    connection
+        .prepare_cached(query)?
+        .query_row([row.number], |columns| {
+            Ok(DeploymentRecord {
+                module: read_parsed(columns, 0)?,
+                environment: read_parsed(columns, 1)?,
+                created_at: Timestamp::from_millis(read_u64(columns, 2)?),
+                head: row.head,
             })
         })
         .optional()
@@ -50,33 +75,64 @@ fn deployment_number(
         .optional()
 }
 
-/// `None` if there is no such deployment.
+/// `None` if there is no such deployment. The inner error is the first event of these that
+/// cannot be read, or that is missing.
 pub(super) fn events(
     connection: &Connection,
     deployment: DeploymentId,
     from: u64,
     limit: usize,
-) -> rusqlite::Result<Option<Vec<Event>>> {
+) -> rusqlite::Result<Option<Result<Vec<Event>, Damage>>> {
     let Some(number) = deployment_number(connection, deployment)? else {
         return Ok(None);
     };
     let query = "SELECT seq, position, at, body FROM event
         WHERE deployment = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
-    connection
-        .prepare_cached(query)?
-        .query_map(params![number, clamp(from), clamp(limit)], read_event)?
-        .collect::<rusqlite::Result<_>>()
-        .map(Some)
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query(params![number, clamp(from), clamp(limit)])?;
+    let mut events = Vec::new();
+    let mut next_seq = from;
+    while let Some(row) = rows.next()? {
+        match StoredEvent::read(row)?.decode_as(next_seq) {
+            Ok(event) => events.push(event),
+            Err(damage) => return Ok(Some(Err(damage))),
+        }
+        next_seq += 1;
+    }
+    // Every journal has an event 0.
+    if from == 0 && limit > 0 && events.is_empty() {
+        return Ok(Some(Err(Damage::missing(0, 1, None))));
+    }
+    Ok(Some(Ok(events)))
 }
 
-/// Reads the columns seq, position, at and body.
-fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    Ok(Event {
-        seq: read_u64(row, 0)?,
-        position: read_u64(row, 1)?,
-        at: Timestamp::from_millis(read_u64(row, 2)?),
-        body: read_json(row, 3)?,
-    })
+/// `None` if there is no such deployment.
+pub(super) fn readable_events(
+    connection: &Connection,
+    deployment: DeploymentId,
+    from: u64,
+) -> rusqlite::Result<Option<Vec<Event>>> {
+    let Some(number) = deployment_number(connection, deployment)? else {
+        return Ok(None);
+    };
+    readable_events_of(connection, number, from).map(Some)
+}
+
+/// The events of the deployment with this number that can be read.
+pub(super) fn readable_events_of(
+    connection: &Connection,
+    number: i64,
+    from: u64,
+) -> rusqlite::Result<Vec<Event>> {
+    let query = "SELECT seq, position, at, body FROM event
+        WHERE deployment = ?1 AND seq >= ?2 ORDER BY seq";
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query(params![number, clamp(from)])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.extend(StoredEvent::read(row)?.decode());
+    }
+    Ok(events)
 }
 
 /// Ordered by position.
@@ -92,9 +148,11 @@ pub(super) fn events_after(
     connection
         .prepare_cached(query)?
         .query_map(params![clamp(position), clamp(limit)], |row| {
+            let stored = StoredEvent::read(row)?;
             Ok(Entry {
                 deployment: read_deployment_id(row, 4)?,
-                event: read_event(row)?,
+                position: stored.position,
+                event: stored.decode(),
             })
         })?
         .collect()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hotswap_core::{
     Append, Call, Deployment, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
-    ModuleVersion, Policy, Requester, StrategyRef, Timestamp,
+    ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
 };
 use rusqlite::Connection;
 use semver::Version;
@@ -41,6 +41,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
             wit: Version::new(0, 1, 0),
         },
         config: serde_json::Value::Null,
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: "ada@example.org".to_owned(),
             subject: "ada".to_owned(),

@@ -9,7 +9,7 @@ use hotswap_core::{Deployment, DeploymentId};
 use hotswap_store::{CreateError, Entry, Journal};
 use tokio::task::JoinSet;
 
-use super::{StoreFixture, append, at, conflict, create, header, log, must_append, planned};
+use super::{StoreFixture, append, at, conflict, create, header, log, must_append, planned, seq};
 
 pub async fn one_of_many_concurrent_creates_succeeds<S: StoreFixture>() {
     let fixture = S::new();
@@ -140,15 +140,15 @@ pub async fn a_reader_that_follows_positions_misses_no_event<S: StoreFixture>() 
         while position < notified {
             // An odd limit, so that pages also end in the middle of an append.
             let page = store.events_after(position, 7).await.unwrap();
-            position = page.last().unwrap().event.position;
+            position = page.last().unwrap().position;
             tail.extend(page);
         }
     }
-    assert!(tail.is_sorted_by(|one, other| one.event.position < other.event.position));
+    assert!(tail.is_sorted_by(|one, other| one.position < other.position));
     let mut next: HashMap<DeploymentId, u64> = HashMap::new();
     for entry in &tail {
         let next = next.entry(entry.deployment).or_default();
-        assert_eq!(entry.event.seq, *next, "left out, or there twice");
+        assert_eq!(seq(entry), *next, "left out, or there twice");
         *next += 1;
     }
     tasks.join_all().await;

@@ -7,9 +7,9 @@ pub mod random_lifecycles;
 
 use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
-    ModuleVersion, Policy, Requester, StrategyRef, Timestamp,
+    ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
 };
-use hotswap_store::{AppendError, Catalogue, Head, Journal};
+use hotswap_store::{AppendError, Catalogue, Entry, Head, Journal};
 use semver::Version;
 
 /// Opens and reopens one store, which is empty at first.
@@ -89,6 +89,7 @@ pub fn header(module: &str, environment: &str) -> Header {
             wit: Version::new(0, 1, 0),
         },
         config: serde_json::json!({ "steps": [10, 100] }),
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: "ada@example.org".to_owned(),
             subject: "ada".to_owned(),
@@ -175,6 +176,11 @@ pub fn failure() -> [EventBody; 2] {
         failures: Vec::new(),
     };
     [EventBody::Reverting { cause }, ended]
+}
+
+/// The number of an event that can be read.
+pub fn seq(entry: &Entry) -> u64 {
+    entry.event.as_ref().unwrap().seq
 }
 
 pub fn conflict(error: AppendError) -> Head {

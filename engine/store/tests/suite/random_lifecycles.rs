@@ -44,6 +44,7 @@ fn any_event() -> impl Strategy<Value = EventBody> {
         3 => Just(EventBody::Paused { by: by(), reason: None }),
         3 => Just(EventBody::Resumed { by: by() }),
         1 => Just(EventBody::AbortRequested { by: by(), reason: None }),
+        1 => Just(EventBody::TerminationRequested { by: by(), reason: None }),
         1 => Just(EventBody::Settling),
         1 => Just(EventBody::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),
         2 => Just(ended(Outcome::Succeeded)),

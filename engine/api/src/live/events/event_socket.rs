@@ -85,6 +85,10 @@ fn to_message(item: &ReaderItem) -> Message {
             event["id"] = cursor.to_string().into();
             event
         }
+        ReaderItem::Damage(damage, cursor) => {
+            let damage = damage.to_json().unwrap_or_default();
+            json!({ "damaged": damage, "id": cursor.to_string() })
+        }
         ReaderItem::Reset => json!({ "reset": true }),
         ReaderItem::Live(cursor) => json!({ "live": true, "id": cursor.to_string() }),
         ReaderItem::Heartbeat => return Message::Ping(Bytes::new()),

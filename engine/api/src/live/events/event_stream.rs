@@ -53,6 +53,10 @@ fn to_server_sent_event(item: &ReaderItem) -> String {
             let data = event.to_json_string();
             format!("id: {cursor}\ndata: {data}\n\n")
         }
+        ReaderItem::Damage(damage, cursor) => {
+            let data = damage.to_json_string();
+            format!("id: {cursor}\nevent: damaged\ndata: {data}\n\n")
+        }
         ReaderItem::Reset => "event: reset\ndata: {}\n\n".to_owned(),
         ReaderItem::Live(cursor) => format!("id: {cursor}\nevent: live\ndata: {{}}\n\n"),
         ReaderItem::Heartbeat => ":\n\n".to_owned(),

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use hotswap_core::{DeploymentId, Event, EventBody};
-use hotswap_runner::Deployments;
+use hotswap_core::{Damage, DeploymentId, Event, EventBody};
 use hotswap_runner::deployments::Error;
+use hotswap_runner::{Deployments, EventPage};
 use hotswap_store::Appended;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -50,6 +50,8 @@ enum Scope {
 pub(crate) enum ReaderItem {
     /// An event and its cursor.
     Event(Box<view::StreamedEvent>, EventCursor),
+    /// An event that cannot be read, or that is missing, and the cursor behind it.
+    Damage(Box<view::StreamedDamage>, EventCursor),
     /// The client's cursor is of another store: the stream starts over.
     Reset,
     /// All events that existed have been sent. With the cursor of the last.
@@ -181,25 +183,34 @@ impl Reader {
             Duration::ZERO
         };
         let epoch = self.deployments.epoch();
+        // What follows the damage of a journal takes another read.
+        let mut has_more = false;
         let mut items: Vec<_> = match &mut self.scope {
             Scope::Deployment {
                 id,
                 next_seq,
                 has_ended,
             } => {
-                let events = if *has_ended {
-                    Vec::new()
+                let page = if *has_ended {
+                    EventPage::default()
                 } else {
-                    let events = self.deployments.events(*id, *next_seq, PAGE_SIZE, wait);
-                    events.await?
+                    let page = self.deployments.events(*id, *next_seq, PAGE_SIZE, wait);
+                    page.await?
                 };
-                let items = events.into_iter().map(|event| {
+                let items = page.events.into_iter().map(|event| {
                     *next_seq = event.seq + 1;
                     *has_ended |= matches!(event.body, EventBody::Ended { .. });
                     let cursor = EventCursor::new(&epoch, event.seq);
                     event_item(*id, event, cursor)
                 });
-                items.collect()
+                let mut items: Vec<_> = items.collect();
+                if let Some(damage) = page.damage {
+                    *next_seq = damage.next_seq;
+                    has_more = true;
+                    let cursor = EventCursor::new(&epoch, damage.next_seq - 1);
+                    items.push(damage_item(*id, damage, cursor));
+                }
+                items
             }
             Scope::All { position, appended } => {
                 let mut entries = self.deployments.tail(*position, PAGE_SIZE).await?;
@@ -210,14 +221,17 @@ impl Reader {
                     }
                 }
                 let items = entries.into_iter().map(|entry| {
-                    *position = entry.event.position;
-                    let cursor = EventCursor::new(&epoch, entry.event.position);
-                    event_item(entry.deployment, entry.event, cursor)
+                    *position = entry.position;
+                    let cursor = EventCursor::new(&epoch, entry.position);
+                    match entry.event {
+                        Ok(event) => event_item(entry.deployment, event, cursor),
+                        Err(damage) => damage_item(entry.deployment, damage, cursor),
+                    }
                 });
                 items.collect()
             }
         };
-        if items.len() < PAGE_SIZE && !self.is_live {
+        if items.len() < PAGE_SIZE && !has_more && !self.is_live {
             self.is_live = true;
             items.push(ReaderItem::Live(self.cursor()));
         }
@@ -245,6 +259,10 @@ impl Reader {
 
 fn event_item(id: DeploymentId, event: Event, cursor: EventCursor) -> ReaderItem {
     ReaderItem::Event(Box::new(view::StreamedEvent::new(id, event)), cursor)
+}
+
+fn damage_item(id: DeploymentId, damage: Damage, cursor: EventCursor) -> ReaderItem {
+    ReaderItem::Damage(Box::new(view::StreamedDamage::new(id, damage)), cursor)
 }
 
 /// Waits until something is appended after this position.

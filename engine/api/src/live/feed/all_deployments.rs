@@ -1,7 +1,7 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hotswap_core::{Deployment, DeploymentId};
+use hotswap_core::{Damage, Deployment, DeploymentId, Event};
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
 use hotswap_signalr::ConnectionHandle;
@@ -9,7 +9,7 @@ use hotswap_store::{Appended, Entry};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OnceCell, broadcast};
 
-use super::notification::notifications;
+use super::notification::{damaged, notifications};
 use super::offset::{Offset, ResumePosition};
 use super::replay_buffer::Retention;
 use super::retry::{journal_backoff, log_retry};
@@ -36,6 +36,8 @@ struct Inner {
     position: u64,
     /// The states of deployments that have had events here and have not ended.
     states: HashMap<DeploymentId, Deployment>,
+    /// The deployments of whose damage the subscribers know.
+    known_damage: HashSet<DeploymentId>,
     topic: Topic,
 }
 
@@ -47,6 +49,7 @@ impl AllDeployments {
             inner: Mutex::new(Inner {
                 position: 0,
                 states: HashMap::new(),
+                known_damage: HashSet::new(),
                 topic: Topic::new(retention, Offset::after(0)),
             }),
         }
@@ -122,7 +125,7 @@ impl AllDeployments {
             let entries = deployments.tail(position, PAGE_SIZE).await?;
             for entry in &entries {
                 let state = self.load_state(deployments, entry).await?;
-                self.lock().apply(&deployments.epoch(), entry, state)?;
+                self.lock().apply(&deployments.epoch(), entry, state);
             }
             if entries.len() < PAGE_SIZE {
                 return Ok(());
@@ -130,18 +133,23 @@ impl AllDeployments {
         }
     }
 
-    /// The state before an event. `None` where it is in memory, or this is the first event.
+    /// The state before an event. `None` where it is in memory, or this is the first event,
+    /// and it can be read.
     async fn load_state(
         &self,
         deployments: &Deployments,
         entry: &Entry,
     ) -> Result<Option<Deployment>, Error> {
         let in_memory = self.lock().states.contains_key(&entry.deployment);
-        if in_memory || entry.event.seq == 0 {
-            return Ok(None);
-        }
-        let state = deployments.at(entry.deployment, entry.event.seq).await?;
-        Ok(Some(state))
+        let seq = match &entry.event {
+            _ if in_memory => return Ok(None),
+            Ok(event) if event.seq == 0 => return Ok(None),
+            Ok(event) => event.seq,
+            // There is no state before event 0. Where that cannot be read, the state after it
+            // is what remains.
+            Err(damage) => damage.seq.max(1),
+        };
+        Ok(Some(deployments.at(entry.deployment, seq).await?))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -153,38 +161,58 @@ impl Inner {
     fn start(&mut self, retention: Retention, position: u64) {
         self.position = position;
         self.states.clear();
+        self.known_damage.clear();
         self.topic = Topic::new(retention, Offset::after(position));
     }
 
-    fn apply(
-        &mut self,
-        epoch: &str,
-        entry: &Entry,
-        loaded_state: Option<Deployment>,
-    ) -> Result<(), Error> {
-        let Entry { deployment, event } = entry;
+    fn apply(&mut self, epoch: &str, entry: &Entry, loaded_state: Option<Deployment>) {
+        let id = entry.deployment;
         if let Some(state) = loaded_state {
-            self.states.insert(*deployment, state);
+            self.states.insert(id, state);
         }
-        let (status_before, state) = match self.states.get_mut(deployment) {
-            None => {
-                let state = Deployment::begin(event)?;
-                (None, &*self.states.entry(*deployment).or_insert(state))
+        match &entry.event {
+            Ok(event) => self.apply_event(epoch, id, event),
+            Err(damage) => self.mark_damaged(epoch, id, damage.clone(), entry.position),
+        }
+        self.position = entry.position;
+    }
+
+    fn apply_event(&mut self, epoch: &str, id: DeploymentId, event: &Event) {
+        let status_before = self.states.get(&id).map(Deployment::status);
+        let applied = match self.states.get_mut(&id) {
+            Some(state) if state.damage.is_some() => {
+                state.apply_past_damage(event);
+                Ok(())
             }
-            Some(state) => {
-                let status_before = state.status();
-                state.apply(event)?;
-                (Some(status_before), &*state)
-            }
+            Some(state) => state.apply(event),
+            None => Deployment::begin(event).map(|state| drop(self.states.insert(id, state))),
         };
-        let has_ended = state.status().is_final();
+        if let Err(why) = applied {
+            let damage = Damage::illegal(event, &why);
+            return self.mark_damaged(epoch, id, damage, event.position);
+        }
+        let Some(state) = self.states.get(&id) else {
+            return;
+        };
         for notification in notifications(epoch, status_before, event, state) {
             self.topic.publish(notification);
         }
-        if has_ended {
-            self.states.remove(deployment);
+        if state.status().is_final() {
+            self.states.remove(&id);
         }
-        self.position = event.position;
-        Ok(())
+    }
+
+    /// Notifies subscribers once: further damage changes nothing for them.
+    fn mark_damaged(&mut self, epoch: &str, id: DeploymentId, damage: Damage, position: u64) {
+        let is_known = self.known_damage.contains(&id);
+        if let Some(state) = self.states.get_mut(&id)
+            && state.damage.is_none()
+        {
+            state.mark_damaged(damage.clone());
+        }
+        if !is_known {
+            self.known_damage.insert(id);
+            self.topic.publish(damaged(epoch, id, damage, position));
+        }
     }
 }

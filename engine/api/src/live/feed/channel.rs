@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hotswap_core::{Deployment, DeploymentId, Event, IllegalTransition};
+use hotswap_core::{Damage, Deployment, DeploymentId, Event};
 use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
 use hotswap_signalr::ConnectionHandle;
@@ -9,7 +9,7 @@ use poem_openapi::types::ToJSON;
 use serde_json::Value;
 use tokio::sync::{Notify, OnceCell, watch};
 
-use super::notification::{Notification, notifications};
+use super::notification::{Notification, damaged, notifications};
 use super::offset::{Offset, ResumePosition};
 use super::replay_buffer::Retention;
 use super::retry::{journal_backoff, log_retry};
@@ -107,15 +107,25 @@ impl Channel {
                 }
                 inner.state.as_ref().map_or(0, |state| state.next_seq)
             };
-            let events = deployments
+            let page = deployments
                 .events(self.id, next_seq, PAGE_SIZE, Duration::ZERO)
                 .await?;
+            // Where event 0 cannot be read, the state before event 1 is what remains.
+            let without_request = match &page.damage {
+                Some(damage) if damage.seq == 0 => Some(deployments.at(self.id, 1).await?),
+                _ => None,
+            };
             let mut inner = self.lock();
-            for event in &events {
-                inner.apply(&deployments.epoch(), event)?;
+            for event in &page.events {
+                inner.apply(&deployments.epoch(), event);
             }
-            if events.len() < PAGE_SIZE {
-                return Ok(true);
+            if let Some(state) = without_request {
+                inner.state.get_or_insert(state).damage = None;
+            }
+            match page.damage {
+                Some(damage) => inner.mark_damaged(&deployments.epoch(), damage),
+                None if page.events.len() < PAGE_SIZE => return Ok(true),
+                None => {}
             }
         }
     }
@@ -203,20 +213,41 @@ impl Channel {
 
 impl Inner {
     /// Ignores events that were applied before.
-    fn apply(&mut self, epoch: &str, event: &Event) -> Result<(), IllegalTransition> {
-        let (status_before, state) = match &mut self.state {
-            Some(state) if event.seq < state.next_seq => return Ok(()),
-            Some(state) => {
-                let status_before = state.status();
-                state.apply(event)?;
-                (Some(status_before), &*state)
+    fn apply(&mut self, epoch: &str, event: &Event) {
+        let status_before = self.state.as_ref().map(Deployment::status);
+        let applied = match &mut self.state {
+            Some(state) if event.seq < state.next_seq => return,
+            Some(state) if state.damage.is_some() => {
+                state.apply_past_damage(event);
+                Ok(())
             }
-            none => (None, &*none.insert(Deployment::begin(event)?)),
+            Some(state) => state.apply(event),
+            none => Deployment::begin(event).map(|state| *none = Some(state)),
         };
-        for notification in notifications(epoch, status_before, event, state) {
-            self.topic.publish(notification);
+        match (applied, &self.state) {
+            (Ok(()), Some(state)) => {
+                for notification in notifications(epoch, status_before, event, state) {
+                    self.topic.publish(notification);
+                }
+            }
+            (Err(why), _) => self.mark_damaged(epoch, Damage::illegal(event, &why)),
+            (Ok(()), None) => {}
         }
-        Ok(())
+    }
+
+    /// Notifies subscribers once: further damage changes nothing for them.
+    fn mark_damaged(&mut self, epoch: &str, damage: Damage) {
+        let Some(state) = &mut self.state else {
+            return;
+        };
+        if state.damage.is_some() {
+            state.next_seq = damage.next_seq;
+            return;
+        }
+        state.mark_damaged(damage.clone());
+        let position = damage.position.unwrap_or_default();
+        let notification = damaged(epoch, state.header.id, damage, position);
+        self.topic.publish(notification);
     }
 
     fn snapshot(&self, start: StartPoint) -> Option<Value> {

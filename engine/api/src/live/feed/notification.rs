@@ -1,6 +1,8 @@
 //! The notifications of an event. Pure.
 
-use hotswap_core::{Call, Deployment, Event, EventBody, NodeState, Outcome, Status};
+use hotswap_core::{
+    Call, Damage, Deployment, DeploymentId, Event, EventBody, NodeState, Outcome, Status,
+};
 use hotswap_signalr::OutboundMessage;
 use poem_openapi::types::ToJSON;
 use serde_json::{Map, Value, json};
@@ -34,6 +36,7 @@ mod target {
     pub const APPROVAL: &str = "ApprovalRequested";
     pub const COMPLETED: &str = "DeploymentCompleted";
     pub const FAILED: &str = "DeploymentFailed";
+    pub const DAMAGED: &str = "DeploymentDamaged";
 }
 
 /// The notifications of `event`, with their offsets. `status_before` is the status before
@@ -51,6 +54,19 @@ pub(super) fn notifications(
         draft.complete(epoch, &id, Offset::of(event.position, index, count))
     };
     drafts.into_iter().enumerate().map(complete).collect()
+}
+
+/// The notification that the journal of a deployment cannot be read from here on. At this
+/// position in the store.
+pub(super) fn damaged(
+    epoch: &str,
+    id: DeploymentId,
+    damage: Damage,
+    position: u64,
+) -> Notification {
+    let damage: view::Damage = damage.into();
+    let fields = damage.to_json().unwrap_or_default();
+    Draft::new(target::DAMAGED, fields).complete(epoch, &id.to_string(), Offset::after(position))
 }
 
 fn drafts(status_before: Option<Status>, event: &Event, after: &Deployment) -> Vec<Draft> {
@@ -175,7 +191,7 @@ fn details(event: &Event, state: &Deployment) -> String {
             format!("{verb} by {}", decision.by)
         }
         EventBody::Reverting { cause } => cause.message.clone(),
-        EventBody::Ended { .. } => {
+        EventBody::TerminationRequested { .. } | EventBody::Ended { .. } => {
             let cause = state.cause.as_ref();
             cause.map_or_else(String::new, |cause| cause.message.clone())
         }

@@ -41,6 +41,23 @@ pub(super) struct AbortRequest {
     pub requester_email: Option<String>,
 }
 
+/// A request to end a deployment whose journal cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Terminate",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(super) struct TerminateRequest {
+    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`.
+    pub reason: Option<String>,
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
 /// A person's decision about a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Object)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -96,9 +113,17 @@ impl AbortRequest {
     /// # Errors
     /// A 422 that lists everything that is wrong.
     pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
-        let reason = self.reason.as_deref().map(|text| ("/reason", text));
-        check(self.requester_email.as_deref(), reason)?;
-        Ok((identity.name(self.requester_email), self.reason))
+        name_and_reason(self.requester_email, self.reason, identity)
+    }
+}
+
+impl TerminateRequest {
+    /// Validates the body, and returns the name to journal and the reason.
+    ///
+    /// # Errors
+    /// A 422 that lists everything that is wrong.
+    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
+        name_and_reason(self.requester_email, self.reason, identity)
     }
 }
 
@@ -144,6 +169,16 @@ impl RollbackRequest {
             idempotency_key,
         })
     }
+}
+
+fn name_and_reason(
+    email: Option<String>,
+    reason: Option<String>,
+    identity: &Identity,
+) -> Result<(String, Option<String>), Problem> {
+    let text = reason.as_deref().map(|text| ("/reason", text));
+    check(email.as_deref(), text)?;
+    Ok((identity.name(email), reason))
 }
 
 /// Checks an address, and a text at a JSON pointer.

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotswap_core::{
     Append, Call, Clock, DeploymentId, Digest, Environment, EventBody, Header, Health, Level,
-    ModuleVersion, Node, Outcome, Policy, Requester, StrategyRef, SystemClock,
+    ModuleVersion, Node, Outcome, Policy, Requester, StrategyLimits, StrategyRef, SystemClock,
 };
 use hotswap_store::{Journal, Sqlite};
 use semver::Version;
@@ -149,6 +149,7 @@ fn header() -> Header {
             wit: Version::new(0, 1, 0),
         },
         config: json!({}),
+        limits: StrategyLimits::default(),
         requester: Requester {
             email: "ada@example.org".to_owned(),
             subject: "ada".to_owned(),

@@ -1,0 +1,125 @@
+//! The end of a deployment whose journal cannot be read: an admin requests it, and the nodes
+//! are reverted by what can still be read.
+
+use std::sync::Arc;
+
+use hotswap_core::{
+    Action, Damage, DeploymentId, Digest, EventBody, Fence, ModuleVersion, NodeError, NodeFailure,
+    NodeId, Outcome, Policy, SalvagedJournal, Step,
+};
+use hotswap_store::DeploymentRecord;
+
+use super::context::DriverContext;
+use super::error::Error;
+use super::journal_writer::JournalWriter;
+use super::node_operations::{NodeOperations, check_fence, concurrency};
+use super::revert::{outcome, revert_nodes};
+use super::suspended::StepOutcome;
+use super::timers::{End, Timers};
+
+/// Terminates a deployment, where an admin has requested it. After a crash it begins again:
+/// nodes carry each order out once.
+///
+/// Every node of the plan is reverted, not only those that a readable call changed: the call
+/// that changed another one may be what cannot be read. For a node that was not changed the
+/// order has no effect.
+///
+/// # Errors
+/// [`Error::Damaged`] where nobody has requested it.
+pub(super) async fn terminate(
+    context: &DriverContext,
+    timers: &Timers,
+    (deployment, fence): (DeploymentId, Fence),
+    damage: Damage,
+) -> Result<StepOutcome, Error> {
+    // Read first: what is appended later is then a conflict, and the driver begins again.
+    let record = context.journal.record(deployment).await?;
+    if record.head.lifecycle.is_ended() {
+        return Ok(StepOutcome::Ended);
+    }
+    let events = context.journal.readable_events(deployment, 0).await?;
+    let salvaged = SalvagedJournal::fold(events);
+    if !salvaged.is_terminated {
+        return Err(Error::Damaged(damage));
+    }
+    tracing::warn!(%deployment, %damage, "terminating the deployment");
+    let journal = Arc::clone(&context.journal);
+    let clock = Arc::clone(&context.clock);
+    let mut writer = JournalWriter::at_end(journal, clock, deployment, fence, record.head);
+    // With a new fence, nodes ignore orders of the strategy that are still under way.
+    writer.renew_lease().await?;
+    let policy = match &salvaged.header {
+        Some(header) => header.policy.clone(),
+        None => Policy::default_for(&record.environment),
+    };
+    let operations = NodeOperations {
+        fleet: context.fleet.as_ref(),
+        deployment,
+        module: &module(&record, &salvaged),
+        plan: &salvaged.nodes,
+        concurrency: concurrency(&policy, salvaged.nodes.len(), context.limits.fan_out),
+        fence: writer.fence(),
+    };
+    let has_succeeded = salvaged.has_succeeded || record.head.lifecycle.step == Step::Settling;
+    let end = if has_succeeded {
+        settle(&operations).await?
+    } else {
+        let give_up = timers.revert(policy.revert_patience);
+        revert(timers, &operations, give_up, &salvaged).await?
+    };
+    writer.push(end);
+    writer.flush().await?;
+    Ok(StepOutcome::Ended)
+}
+
+async fn revert(
+    timers: &Timers,
+    operations: &NodeOperations<'_>,
+    give_up: End,
+    salvaged: &SalvagedJournal,
+) -> Result<EventBody, Error> {
+    let planned: Vec<_> = operations.plan.iter().map(|node| &node.id).collect();
+    let mut failures = revert_nodes(timers, operations, &planned, give_up).await?;
+    let touched = salvaged.touched.iter();
+    let unplanned = touched.filter(|node| !planned.contains(node));
+    failures.extend(unplanned.cloned().map(unknown_before));
+    failures.sort_by(|one, other| one.node.cmp(&other.node));
+    let outcome = outcome(planned.len(), &failures);
+    Ok(EventBody::Ended { outcome, failures })
+}
+
+async fn settle(operations: &NodeOperations<'_>) -> Result<EventBody, Error> {
+    let nodes = operations.plan.iter().map(|node| node.id.clone());
+    let nodes: Vec<_> = nodes.collect();
+    let operation = format!("{}.settle", operations.deployment);
+    let failures = operations
+        .order(&nodes, &operation, |_| Action::Settle)
+        .await;
+    check_fence(&failures)?;
+    Ok(EventBody::Ended {
+        outcome: Outcome::Succeeded,
+        failures,
+    })
+}
+
+/// The module of the deployment. Where the request cannot be read, its version is a
+/// placeholder: orders to revert and to settle need the name alone.
+fn module(record: &DeploymentRecord, salvaged: &SalvagedJournal) -> ModuleVersion {
+    match &salvaged.header {
+        Some(header) => header.module.clone(),
+        None => ModuleVersion {
+            name: record.module.clone(),
+            version: semver::Version::new(0, 0, 0),
+            digest: Digest::of(b""),
+        },
+    }
+}
+
+fn unknown_before(node: NodeId) -> NodeFailure {
+    let reason = "the plan cannot be read, so it is unknown what the node ran before; deploy the \
+                  version that it should run";
+    NodeFailure {
+        node,
+        error: NodeError::Other(reason.to_owned()),
+    }
+}

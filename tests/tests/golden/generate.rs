@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use hotswap_core::{
+    Decision, Deployment, DeploymentId, Environment, Policy, Requester, SCHEMA_VERSION, Status,
+};
+use hotswap_runner::NewDeployment;
+use hotswap_tests::{Cluster, EMAIL, LoadGenerator};
+use serde_json::json;
+
+use crate::faulty_fleet::FaultyFleet;
+use crate::files;
+use crate::scenarios::{self, PersonStep, Scenario};
+
+const PRODUCTION: &str = "production";
+
+fn policy() -> Result<Policy> {
+    let environment: Environment = PRODUCTION.parse()?;
+    let mut policy = Policy::default_for(&environment);
+    // Short enough for the run that exceeds it, long enough for all others.
+    policy.deadline = Duration::from_secs(10);
+    policy.revert_patience = Duration::from_secs(1);
+    Ok(policy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the golden journals of this release"]
+async fn generate() -> Result<()> {
+    // Those of older versions stay as they are.
+    let folder = format!("schema-{SCHEMA_VERSION}");
+    let policies = BTreeMap::from([(PRODUCTION.parse()?, policy()?)]);
+    let mut cluster = Cluster::start_with_policies(&[(PRODUCTION, 3)], policies).await?;
+    let fleet = FaultyFleet::new(Arc::clone(&cluster.resources.fleet));
+    cluster.resources.fleet = fleet.clone();
+    let store = Arc::new(cluster.resources.store.clone());
+    cluster.restart_engine(store).await?;
+    cluster.upload_samples().await?;
+    let strategies = &cluster.engine.strategies;
+    strategies
+        .upload(hotswap_guests::HOSTILE.to_vec(), EMAIL)
+        .await?;
+    for guest in hotswap_guests::strategies() {
+        files::write_component(guest.component)?;
+    }
+    files::write_component(hotswap_guests::HOSTILE)?;
+    let load = LoadGenerator::start(cluster.module_urls(PRODUCTION, "hello"), 4);
+    for scenario in scenarios::all() {
+        cluster
+            .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
+            .await?;
+        fleet.set(scenario.fault.clone());
+        let state = run(&cluster, &scenario).await?;
+        fleet.set(None);
+        ensure!(
+            state.status() == scenario.status,
+            "{}: {} {:?}",
+            scenario.name,
+            state.status().as_str(),
+            state.cause
+        );
+        let database = cluster.database()?;
+        files::write_journal(&database, state.header.id, &folder, scenario.name)?;
+        files::write_state(&state, &folder, scenario.name)?;
+    }
+    load.stop().await;
+    cluster.shutdown().await;
+    Ok(())
+}
+
+async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
+    let deployments = &cluster.engine.deployments;
+    let new = NewDeployment {
+        module: "hello".parse()?,
+        version: Some("2.0.0".parse()?),
+        environment: PRODUCTION.parse()?,
+        strategy: Some(scenario.strategy.parse()?),
+        config: Some(scenario.config.clone()),
+        requester: Requester {
+            email: EMAIL.to_owned(),
+            subject: "tests".to_owned(),
+        },
+        description: Some(scenario.name.to_owned()),
+        metadata: BTreeMap::from([("ticket".to_owned(), "OPS-7".to_owned())]),
+        require_approval: scenario.require_approval,
+        trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        idempotency_key: None,
+    };
+    let id = deployments.create(new).await?;
+    for step in &scenario.steps {
+        match *step {
+            PersonStep::Decide(approved) => {
+                wait_until(cluster, id, |state| {
+                    state.status() == Status::AwaitingApproval
+                })
+                .await?;
+                let (by, comment) = (EMAIL.to_owned(), Some("seen".to_owned()));
+                let decision = Decision {
+                    approved,
+                    by,
+                    comment,
+                };
+                deployments.decide(id, decision).await?;
+            }
+            PersonStep::PauseAndResume => {
+                deployments.pause(id, EMAIL).await?;
+                wait_until(cluster, id, |state| state.status() == Status::Paused).await?;
+                deployments.resume(id, EMAIL).await?;
+            }
+            PersonStep::AbortWait => {
+                wait_until(cluster, id, |state| state.waiting_until.is_some()).await?;
+                let reason = Some("wrong version".to_owned());
+                deployments.abort(id, EMAIL, reason).await?;
+            }
+        }
+    }
+    cluster.wait_for_end(id).await
+}
+
+async fn wait_until(
+    cluster: &Cluster,
+    id: DeploymentId,
+    condition: impl Fn(&Deployment) -> bool,
+) -> Result<()> {
+    let deployments = &cluster.engine.deployments;
+    loop {
+        let state = deployments.get(id).await?;
+        if condition(&state) {
+            return Ok(());
+        }
+        ensure!(!state.status().is_final(), "ended early: {:?}", state.cause);
+        deployments
+            .events(id, state.next_seq, 1, Duration::from_secs(30))
+            .await?;
+    }
+}
