@@ -1,18 +1,24 @@
 //! The command line: a noun, then a verb. Parsing does no I/O; resolving and running come
 //! after it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use hotswap_core::DeploymentId;
 
 mod deployment;
 mod environment;
 mod module;
 mod module_ref;
 mod node;
+mod path;
+mod quote;
+mod rejection;
 mod server;
 mod setting;
 mod short_form;
+mod span;
 mod strategy;
 mod token;
 
@@ -22,6 +28,8 @@ pub use environment::EnvironmentCommand;
 pub use module::ModuleCommand;
 pub use module_ref::{ModuleRef, ModuleVersionRef};
 pub use node::{NodeCommand, RunNode};
+pub use quote::shorten;
+pub use rejection::Rejection;
 pub use server::{Dev, Serve};
 pub use setting::Setting;
 pub use short_form::ShortForm;
@@ -66,12 +74,12 @@ pub struct Global {
     )]
     pub token: Option<String>,
     /// A file with the API token [default: `./.hotswap/dev/token`, for its engine]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = path::path_parser())]
     pub token_file: Option<PathBuf>,
     /// Your e-mail address [env: HOTSWAP_EMAIL; default: your user name at this host]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub email: Option<String>,
-    /// Print JSON
+    /// Print JSON; a command that waits or changes something prints one object however it ends
     #[arg(long, global = true)]
     pub json: bool,
     /// Print no colours, as with NO_COLOR in the environment
@@ -137,22 +145,25 @@ pub enum Reference {
 }
 
 impl Cli {
-    /// Parses the command line of this process. Exits the process on a usage error and
-    /// after printing help.
-    pub fn parse_or_exit() -> Self {
-        Self::parse_from(node::insert_run(
-            &Self::command(),
-            std::env::args_os().collect(),
-        ))
-    }
-
     /// Parses a command line, whose first item is the program's name.
     ///
     /// # Errors
     /// Where it is no command line of this program, or asks for help.
-    #[cfg(test)]
-    pub fn parse_line(arguments: Vec<std::ffi::OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(node::insert_run(&Self::command(), arguments))
+    pub fn parse_line(arguments: Vec<OsString>) -> Result<Self, Rejection> {
+        let wants_json = rejection::wants_json(&arguments);
+        let parsed = Self::try_parse_from(node::insert_run(&Self::command(), arguments));
+        parsed.map_err(|error| Rejection::new(error, wants_json))
+    }
+}
+
+impl Command {
+    /// The deployment that the command is about, if it names one.
+    pub fn deployment(&self) -> Option<DeploymentId> {
+        match self {
+            Self::Deployment(command) => command.deployment(),
+            Self::ShortForm(short) => short.deployment(),
+            _ => None,
+        }
     }
 }
 

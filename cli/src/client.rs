@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hotswap_common::Secret;
 use hotswap_core::{DeploymentId, Environment, Event, ModuleName, NodeId, Status, StrategyName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use semver::Version;
@@ -13,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
-use crate::settings::Settings;
+use crate::secret_file;
+use crate::settings::{self, Settings};
 
 mod error;
 mod event_decoder;
@@ -42,10 +45,14 @@ const MAX_PAGE: u32 = 200;
 ///
 /// Every method is cancel safe and, except [`Self::stream`], has a time-out. A cancelled
 /// change may still have been made.
+///
+/// A token that the engine refuses is read again from its file, and a fresh one is tried once.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     settings: Settings,
+    /// The token that was accepted last. Clones share it.
+    token: Arc<RwLock<Option<Secret>>>,
 }
 
 /// An event with the JSON that it was read from.
@@ -129,8 +136,16 @@ impl Client {
             http = http.no_proxy();
         }
         let http = http.build().context("cannot set up an HTTP client")?;
-        let settings = settings.clone();
-        Ok(Self { http, settings })
+        Ok(Self {
+            http,
+            settings: settings.clone(),
+            token: Arc::new(RwLock::new(settings.token.clone())),
+        })
+    }
+
+    /// The file that holds the token, if it comes from one.
+    pub fn token_file(&self) -> Option<&Path> {
+        self.settings.token_file.as_deref()
     }
 
     /// The engine's address.
@@ -140,7 +155,8 @@ impl Client {
 
     /// The state of one deployment.
     pub async fn deployment(&self, id: DeploymentId) -> Result<Value, Error> {
-        self.get(&format!("/deployments/{id}"), &()).await
+        self.get_checked::<DeploymentRow>(&format!("/deployments/{id}"))
+            .await
     }
 
     /// A page of at most `limit` deployments, newest first. `cursor` continues a page before.
@@ -158,12 +174,13 @@ impl Client {
         let limit = limit.min(MAX_PAGE);
         let request = self.request(Method::GET, "/deployments").query(filter);
         let request = request.query(&Query { limit, cursor });
-        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
+        self.fetch_checked::<Page<Value>>(request.timeout(REQUEST_TIMEOUT))
+            .await
     }
 
     /// Requests a deployment. The response is an [`Accepted`].
     pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Value, Error> {
-        self.post("/deployments", new).await
+        self.post::<Accepted>("/deployments", new).await
     }
 
     /// The events after number `after`, as many as one page holds.
@@ -186,26 +203,34 @@ impl Client {
         events.map_err(|source| Error::UnexpectedResponse { path, source })
     }
 
-    /// Posts to a deployment's sub-resource: `pause`, `resume`, `abort`, `terminate`,
-    /// `approval` or `rollback`.
+    /// Posts to a deployment's sub-resource: `pause`, `resume`, `abort`, `terminate` or
+    /// `approval`. The response is the state of the deployment.
     pub async fn post_to_deployment(
         &self,
         id: DeploymentId,
         resource: &str,
         body: &Value,
     ) -> Result<Value, Error> {
-        self.post(&format!("/deployments/{id}/{resource}"), body)
+        self.post::<DeploymentRow>(&format!("/deployments/{id}/{resource}"), body)
+            .await
+    }
+
+    /// Requests a deployment of the version that ran before another one. The response is an
+    /// [`Accepted`].
+    pub async fn roll_back(&self, id: DeploymentId, body: &Value) -> Result<Value, Error> {
+        self.post::<Accepted>(&format!("/deployments/{id}/rollback"), body)
             .await
     }
 
     /// All modules with their versions.
     pub async fn modules(&self) -> Result<Value, Error> {
-        self.get("/modules", &()).await
+        self.get_checked::<Page<Value>>("/modules").await
     }
 
     /// One module with its versions.
     pub async fn module(&self, module: &ModuleName) -> Result<Value, Error> {
-        self.get(&format!("/modules/{module}"), &()).await
+        self.get_checked::<Module>(&format!("/modules/{module}"))
+            .await
     }
 
     /// One version of a module.
@@ -214,8 +239,8 @@ impl Client {
         module: &ModuleName,
         version: &Version,
     ) -> Result<Value, Error> {
-        self.get(&format!("/modules/{module}/versions/{version}"), &())
-            .await
+        let path = format!("/modules/{module}/versions/{version}");
+        self.get_checked::<ModuleVersion>(&path).await
     }
 
     /// Uploads a version of a module.
@@ -226,50 +251,59 @@ impl Client {
         component: reqwest::Body,
     ) -> Result<Value, Error> {
         let path = format!("/modules/{module}/versions/{version}");
-        self.upload(Method::PUT, &path, component).await
+        self.upload::<ModuleVersion>(Method::PUT, &path, component)
+            .await
     }
 
     /// All strategies.
     pub async fn strategies(&self) -> Result<Value, Error> {
-        self.get("/strategies", &()).await
+        self.get_checked::<Page<Value>>("/strategies").await
     }
 
     /// One strategy, with the schema of its settings.
     pub async fn strategy(&self, name: &StrategyName) -> Result<Value, Error> {
-        self.get(&format!("/strategies/{name}"), &()).await
+        self.get_checked::<StrategyRow>(&format!("/strategies/{name}"))
+            .await
     }
 
     /// Uploads a strategy.
     pub async fn upload_strategy(&self, component: reqwest::Body) -> Result<Value, Error> {
-        self.upload(Method::POST, "/strategies", component).await
+        self.upload::<StrategyRow>(Method::POST, "/strategies", component)
+            .await
     }
 
     /// Deletes a strategy.
     pub async fn delete_strategy(&self, name: &StrategyName) -> Result<(), Error> {
-        let path = format!("/strategies/{name}");
-        self.fetch_body(self.request(Method::DELETE, &path).timeout(REQUEST_TIMEOUT))
-            .await
-            .map(drop)
+        let request = self.request(Method::DELETE, &format!("/strategies/{name}"));
+        let response = self.send(request.timeout(REQUEST_TIMEOUT)).await?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        Err(Error::WrongServer {
+            server: self.server().to_owned(),
+            found: format!("it answers {} to a deletion", response.status()),
+        })
     }
 
     /// All nodes.
     pub async fn nodes(&self) -> Result<Value, Error> {
-        self.get("/nodes", &()).await
+        self.get_checked::<Page<Value>>("/nodes").await
     }
 
     /// One node.
     pub async fn node(&self, id: &NodeId) -> Result<Value, Error> {
-        self.get(&format!("/nodes/{id}"), &()).await
+        self.get_checked::<NodeRow>(&format!("/nodes/{id}")).await
     }
 
     /// All environments.
     pub async fn environments(&self) -> Result<Value, Error> {
-        self.get("/clusters", &()).await
+        self.get_checked::<Page<Value>>("/clusters").await
     }
 
     /// One environment, with its nodes and what runs on them.
     pub async fn environment(&self, name: &Environment) -> Result<Value, Error> {
-        self.get(&format!("/clusters/{name}"), &()).await
+        self.get_checked::<EnvironmentState>(&format!("/clusters/{name}"))
+            .await
     }
 
     async fn get<T: DeserializeOwned>(
@@ -281,12 +315,23 @@ impl Client {
         self.fetch(request.timeout(REQUEST_TIMEOUT)).await
     }
 
-    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, Error> {
-        let request = self.request(Method::POST, path).json(body);
-        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
+    async fn get_checked<T: DeserializeOwned>(&self, path: &str) -> Result<Value, Error> {
+        let request = self.request(Method::GET, path);
+        self.fetch_checked::<T>(request.timeout(REQUEST_TIMEOUT))
+            .await
     }
 
-    async fn upload(
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Value, Error> {
+        let request = self.request(Method::POST, path).json(body);
+        self.fetch_checked::<T>(request.timeout(REQUEST_TIMEOUT))
+            .await
+    }
+
+    async fn upload<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -297,17 +342,25 @@ impl Client {
             .header("content-type", "application/wasm")
             .body(component)
             .timeout(UPLOAD_TIMEOUT);
-        self.fetch(request).await
+        self.fetch_checked::<T>(request).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self
-            .http
-            .request(method, format!("{}/api/v1{path}", self.settings.server));
-        match &self.settings.token {
-            Some(token) => request.bearer_auth(token.expose()),
-            None => request,
-        }
+        self.http
+            .request(method, format!("{}/api/v1{path}", self.settings.server))
+    }
+
+    /// The response as JSON, with all its fields, once those that this program reads are
+    /// checked: another server's JSON must not pass for an engine's.
+    async fn fetch_checked<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Value, Error> {
+        let (path, body) = self.fetch_body(request).await?;
+        let value: Result<Value, _> = serde_json::from_slice(&body);
+        value
+            .and_then(|value| T::deserialize(&value).map(|_| value))
+            .map_err(|source| Error::UnexpectedResponse { path, source })
     }
 
     async fn fetch<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
@@ -317,20 +370,81 @@ impl Client {
 
     /// Sends a request. Returns the path that answered and the body of a successful response.
     async fn fetch_body(&self, request: RequestBuilder) -> Result<(String, Vec<u8>), Error> {
-        let network_error = |source| Error::from_network(self.server(), source);
-        let response = request.send().await.map_err(network_error)?;
+        let response = self.send(request).await?;
         let path = response.url().path().to_owned();
-        let status = response.status();
-        if !status.is_success() {
-            return Err(Self::rejection(status, response).await);
-        }
-        let body = response.bytes().await.map_err(network_error)?;
+        let body = response.bytes().await;
+        let body = body.map_err(|source| Error::from_network(self.server(), source))?;
         Ok((path, body.into()))
     }
 
-    async fn rejection(status: StatusCode, response: Response) -> Error {
+    /// Sends a request with the token. Where the engine refuses the token and its file holds
+    /// another one by now, sends the request again with that one. Returns a successful
+    /// response.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        // An upload, which is streamed, cannot be sent twice.
+        let again = request.try_clone();
+        match (self.send_once(request).await, again) {
+            (Err(Error::Rejected(problem)), Some(again)) if problem.status == 401 => {
+                if self.refresh_token().await {
+                    self.send_once(again).await
+                } else {
+                    Err(Error::Rejected(problem))
+                }
+            }
+            (result, _) => result,
+        }
+    }
+
+    async fn send_once(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let token = self.token();
+        let request = match &token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
+        let response = request.send().await;
+        let response = response.map_err(|source| Error::from_network(self.server(), source))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
         let body = response.bytes().await.unwrap_or_default();
-        Error::Rejected(ProblemResponse::read(status.as_u16(), &body))
+        Err(self.rejection(status, &body))
+    }
+
+    /// Why a request failed to which a server responded like this.
+    fn rejection(&self, status: StatusCode, body: &[u8]) -> Error {
+        let problem = ProblemResponse::read(status.as_u16(), body);
+        if problem.is_of_another_server() {
+            let server = self.server().to_owned();
+            return Error::WrongServer {
+                server,
+                found: format!("it answers {status} without saying why, as an engine would"),
+            };
+        }
+        Error::Rejected(problem)
+    }
+
+    fn token(&self) -> Option<Secret> {
+        let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
+        token.clone()
+    }
+
+    /// Reads the token from its file again. Returns whether it is another one.
+    async fn refresh_token(&self) -> bool {
+        let Some(file) = self.settings.token_file.clone() else {
+            return false;
+        };
+        let read = tokio::task::spawn_blocking(move || secret_file::read_again(&file)).await;
+        let Ok(Ok(fresh)) = read else {
+            return false;
+        };
+        if settings::check_token(&fresh).is_err() {
+            return false;
+        }
+        let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = token.as_ref() != Some(&fresh);
+        *token = Some(fresh);
+        is_fresh
     }
 }
 
@@ -350,6 +464,9 @@ pub async fn file_body(path: &Path) -> anyhow::Result<reqwest::Body> {
     let file = tokio::fs::File::open(path)
         .await
         .with_context(|| format!("cannot open {}", path.display()))?;
+    let metadata = file.metadata().await;
+    let is_folder = metadata.is_ok_and(|metadata| metadata.is_dir());
+    anyhow::ensure!(!is_folder, "{} is a folder", path.display());
     Ok(reqwest::Body::wrap_stream(
         tokio_util::io::ReaderStream::new(file),
     ))

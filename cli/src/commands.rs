@@ -4,13 +4,16 @@ use std::io::Write as _;
 
 use anyhow::Result;
 use clap::CommandFactory as _;
+use tokio::sync::Mutex;
 
 use crate::args::{Cli, Command, NodeCommand};
 use crate::client::Client;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::report::Stopped;
 use crate::settings::Settings;
+use crate::shutdown::ShutdownSignal;
 use crate::{dev, engine, reference, run_node};
 
 mod deployment;
@@ -28,19 +31,36 @@ pub struct Context {
     pub out: Output,
     /// The user's e-mail address.
     pub email: String,
+    /// The signals that stop the command.
+    pub signal: Mutex<ShutdownSignal>,
 }
 
 impl Context {
-    /// A context for the engine that the settings name.
+    /// A context for the engine that the settings name. Catches SIGINT and SIGTERM. Must be
+    /// called within a runtime.
     ///
     /// # Errors
-    /// Where the system cannot provide an HTTP client.
+    /// Where the system cannot provide an HTTP client, or lets no signal be caught.
     pub fn new(settings: &Settings) -> Result<Self> {
         Ok(Self {
             client: Client::new(settings)?,
             out: Output::new(settings),
             email: settings.email.clone(),
+            signal: Mutex::new(ShutdownSignal::new()?),
         })
+    }
+
+    /// The result of `work`, unless a signal stops it.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`Stopped`] after a signal.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut signal = self.signal.lock().await;
+        tokio::select! {
+            biased;
+            result = work => result,
+            signal = signal.next() => Err(Stopped(signal).into()),
+        }
     }
 }
 
@@ -63,13 +83,31 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
         Command::Serve(args) => engine::run(&args, &global, variables).await,
         Command::Node(NodeCommand::Run(args)) => run_node::run(*args, &global, variables).await,
         Command::Node(NodeCommand::List { environment }) => {
-            node::list(environment.as_ref(), &context()?).await
+            let context = context()?;
+            let list = node::list(environment.as_ref(), &context);
+            context.unless_stopped(list).await
         }
-        Command::Node(NodeCommand::Get { id }) => node::get(&id, &context()?).await,
+        Command::Node(NodeCommand::Get { id }) => {
+            let context = context()?;
+            context.unless_stopped(node::get(&id, &context)).await
+        }
+        // Its waits end at a signal in their own way.
         Command::Deployment(command) => deployment::run(command, &context()?).await,
-        Command::Module(command) => module::run(command, &context()?).await,
-        Command::Strategy(command) => strategy::run(command, &context()?).await,
-        Command::Environment(command) => environment::run(command, &context()?).await,
+        Command::Module(command) => {
+            let context = context()?;
+            let run = module::run(command, &context);
+            context.unless_stopped(run).await
+        }
+        Command::Strategy(command) => {
+            let context = context()?;
+            let run = strategy::run(command, &context);
+            context.unless_stopped(run).await
+        }
+        Command::Environment(command) => {
+            let context = context()?;
+            let run = environment::run(command, &context);
+            context.unless_stopped(run).await
+        }
         Command::Token(args) => token::run(&args, &global, variables, &current_folder()?),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -58,9 +58,11 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
     let settings = Settings {
         server: format!("http://{}", engine.addr()),
         token: Some(folder.tokens().api.clone()),
+        token_file: None,
         email: String::new(),
         json,
         no_color,
+        ci: false,
     };
     let out = Output::new(&settings);
     let mut nodes = NodeProcesses::start(&folder, &settings.server)?;

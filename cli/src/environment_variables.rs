@@ -11,11 +11,13 @@ pub struct EnvironmentVariables {
     pub email: String,
     /// Whether `NO_COLOR` is set, or `TERM` is `dumb`.
     pub no_color: bool,
+    /// Whether this is a job of a CI service: `CI` is set, and not to `false` or `0`.
+    pub ci: bool,
 }
 
 /// Every environment variable of this program that is not a key of the configuration, with
 /// what it does. For the generated reference.
-pub const DESCRIPTIONS: [(&str, &str); 8] = [
+pub const DESCRIPTIONS: [(&str, &str); 9] = [
     (
         "HOTSWAP_SERVER",
         "The engine that client commands call. `--server` overrides it.",
@@ -41,6 +43,10 @@ pub const DESCRIPTIONS: [(&str, &str); 8] = [
     ("NO_COLOR", "Where set, output has no colours."),
     ("TERM", "Where `dumb`, output has no colours."),
     (
+        "CI",
+        "Where set, and not to `false` or `0`: nobody looks on, even at a terminal.",
+    ),
+    (
         "RUST_LOG",
         "What servers log, such as `info` or `hotswap_runner=debug`. Default: `info`.",
     ),
@@ -56,6 +62,7 @@ impl EnvironmentVariables {
             email: read_variable("HOTSWAP_EMAIL").unwrap_or_else(user_at_host),
             no_color: read_variable("NO_COLOR").is_some()
                 || read_variable("TERM").is_some_and(|term| term == "dumb"),
+            ci: read_variable("CI").is_some_and(|value| value != "false" && value != "0"),
         }
     }
 }

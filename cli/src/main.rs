@@ -17,6 +17,7 @@ mod dev;
 mod engine;
 mod environment_variables;
 mod exit;
+mod exit_report;
 mod format;
 mod logging;
 mod output;
@@ -33,18 +34,27 @@ mod wrap;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse_or_exit();
+    let cli = match args::Cli::parse_line(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(rejection) => return report::report_rejection(&rejection).into(),
+    };
+    let reporter = report::Reporter {
+        json: cli.global.json,
+        id: cli.command.deployment().map(|id| id.to_string()),
+    };
     let variables = environment_variables::EnvironmentVariables::read();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
             let error = anyhow::Error::new(error).context("cannot start threads");
-            return report::report(&error).into();
+            return reporter.report(&error).into();
         }
     };
     // The command runs on the main thread, which is then the parent of the processes that
     // `dev` starts.
     let result = runtime.block_on(commands::run(cli, &variables));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
-    result.unwrap_or_else(|error| report::report(&error)).into()
+    result
+        .unwrap_or_else(|error| reporter.report(&error))
+        .into()
 }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::Result;
 use console::Style;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::settings::Settings;
 
@@ -13,7 +14,7 @@ use crate::settings::Settings;
 pub struct Output {
     /// Whether to print JSON.
     pub json: bool,
-    /// Whether standard output is a terminal.
+    /// Whether standard output is a terminal that a person looks at.
     pub terminal: bool,
     /// Whether to use colours on standard output.
     pub colours: bool,
@@ -22,7 +23,8 @@ pub struct Output {
 impl Output {
     /// Follows the settings and standard output.
     pub fn new(settings: &Settings) -> Self {
-        let terminal = io::stdout().is_terminal();
+        // Some CI services give their jobs a terminal, at which nobody looks.
+        let terminal = io::stdout().is_terminal() && !settings.ci;
         Self {
             json: settings.json,
             terminal,
@@ -37,6 +39,11 @@ impl Output {
         } else {
             usize::MAX
         }
+    }
+
+    /// Whether a person looks on, who can end a wait.
+    pub fn is_attended(&self) -> bool {
+        self.terminal && !self.json
     }
 
     /// Prints one line of data.
@@ -76,6 +83,12 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Prints a value as JSON on standard output, where a failure to print it must not hide what
+/// it tells.
+pub fn print_json(value: &Value) {
+    let _ = writeln!(io::stdout(), "{value:#}");
 }
 
 /// Prints a message on standard error. Ignores a closed standard error: the command can

@@ -1,6 +1,7 @@
 //! Files that hold a secret: a token, or the key that signs tokens.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,16 +10,40 @@ use hotswap_common::{Secret, file};
 /// Random bytes in a generated secret: too many to guess.
 const SECRET_BYTES: usize = 32;
 
+/// The largest file that is read, in bytes. What is larger is no secret, and may be a device
+/// without an end.
+const MAX_BYTES: u64 = 64 << 10;
+
 /// Reads the secret in a file, without surrounding white space.
 ///
 /// # Errors
-/// Where the file cannot be read or is empty.
+/// Where the file cannot be read, is empty or larger than 64 KiB.
 pub fn read(path: &Path) -> Result<Secret> {
-    let text = fs::read_to_string(path)
+    let mut text = String::new();
+    let file = File::open(path);
+    file.and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
         .with_context(|| format!("cannot read the token in {}", path.display()))?;
+    let is_small = u64::try_from(text.len()).is_ok_and(|length| length <= MAX_BYTES);
+    ensure!(is_small, "{} is too large for a token", path.display());
     let text = text.trim();
     ensure!(!text.is_empty(), "{} holds no token", path.display());
     Ok(Secret::new(text))
+}
+
+/// Reads the secret in a file again, if it is a file that can be read twice: not a pipe, which
+/// would block.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_again(path: &Path) -> Result<Secret> {
+    let metadata = fs::metadata(path)
+        .with_context(|| format!("cannot read the token in {}", path.display()))?;
+    ensure!(
+        metadata.is_file(),
+        "{} is no file that can be read again",
+        path.display()
+    );
+    read(path)
 }
 
 /// Reads the secret in a file, or generates one and writes it where there is no such file.
@@ -72,6 +97,13 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
+    }
+
+    #[test]
+    fn a_device_without_an_end_is_no_secret() {
+        let zero = Path::new("/dev/zero");
+        assert!(read(zero).unwrap_err().to_string().contains("too large"));
+        assert!(read_again(zero).is_err());
     }
 
     #[test]

@@ -6,11 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use hotswap_common::Secret;
 
-use crate::args::Global;
+use crate::args::{Global, shorten};
 use crate::defaults;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::UsageError;
 use crate::secret_file;
+
+/// The longest token, in characters. Servers limit their headers to 8 or 16 KiB in all.
+const MAX_TOKEN: usize = 8192;
+
+/// The longest address of an engine, in bytes. Errors quote it.
+const MAX_SERVER: usize = 2048;
 
 /// What a client command needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +25,16 @@ pub struct Settings {
     pub server: String,
     /// The API token, if there is one.
     pub token: Option<Secret>,
+    /// The file that the token comes from. It may hold a fresh one once the token expires.
+    pub token_file: Option<PathBuf>,
     /// The user's e-mail address.
     pub email: String,
     /// Whether to print JSON.
     pub json: bool,
     /// Whether to print without colours, whatever the terminal supports.
     pub no_color: bool,
+    /// Whether this is a job of a CI service.
+    pub ci: bool,
 }
 
 impl Settings {
@@ -50,18 +60,28 @@ impl Settings {
                 .map_or(defaults::SERVER, |dev| &dev.server)
                 .to_owned(),
         };
-        let token = match token(global, variables.token.as_ref())? {
-            Some(token) => Some(token),
-            None => dev
-                .filter(|dev| dev.server == server)
-                .and_then(|dev| secret_file::read(&dev.path.join("token")).ok()),
+        let (token, token_file) = match token(global, variables.token.as_ref())? {
+            Some(token) => (Some(token), global.token_file.clone()),
+            None => {
+                let dev = dev.filter(|dev| dev.server == server);
+                let file = dev.map(|dev| dev.path.join("token"));
+                let token = file
+                    .as_deref()
+                    .and_then(|file| secret_file::read(file).ok());
+                (token, file)
+            }
         };
+        if let Some(token) = &token {
+            check_token(token)?;
+        }
         Ok(Self {
             server,
             token,
+            token_file,
             email: global.email.as_ref().unwrap_or(&variables.email).clone(),
             json: global.json,
             no_color: global.no_color || variables.no_color,
+            ci: variables.ci,
         })
     }
 
@@ -81,6 +101,21 @@ pub fn token(global: &Global, variable: Option<&Secret>) -> Result<Option<Secret
         (None, Some(file)) => secret_file::read(file).map(Some),
         (None, None) => Ok(variable.cloned()),
     }
+}
+
+/// Checks that a header can carry the token.
+///
+/// # Errors
+/// Where it cannot. The error does not show the token.
+pub fn check_token(token: &Secret) -> Result<(), UsageError> {
+    let text = token.expose();
+    let is_sendable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.is_empty() || !is_sendable || text.len() > MAX_TOKEN {
+        return Err(UsageError(format!(
+            "the token cannot be sent: a token has 1 to {MAX_TOKEN} visible ASCII characters"
+        )));
+    }
+    Ok(())
 }
 
 /// The folder under `current_folder` of a running `hotswap dev`, unless `--server` names
@@ -121,16 +156,22 @@ fn is_loopback(server: &str) -> bool {
 /// Checks an engine's address. Returns it without a slash at the end, so that two addresses
 /// can be compared.
 fn parse_server(server: &str) -> Result<String, UsageError> {
+    let quote = shorten(server);
+    if server.len() > MAX_SERVER {
+        return Err(UsageError(format!(
+            "the engine's address '{quote}' is longer than {MAX_SERVER} bytes"
+        )));
+    }
     let invalid = || {
         UsageError(format!(
-            "'{server}' is not an engine's address; write it like {}",
+            "'{quote}' is not an engine's address; write it like {}",
             defaults::SERVER
         ))
     };
     let url = reqwest::Url::parse(server).map_err(|_| invalid())?;
     if url.scheme() == "https" {
         return Err(UsageError(format!(
-            "'{server}' asks for HTTPS, and this client speaks plain HTTP: reach a distant \
+            "'{quote}' asks for HTTPS, and this client speaks plain HTTP: reach a distant \
              engine through a tunnel"
         )));
     }

@@ -1,7 +1,28 @@
-//! The signals that stop a server.
+//! The signals that stop this program.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::Exit;
+
+/// A signal that asks this program to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM: a supervisor, or a CI job that is cancelled.
+    Terminate,
+}
+
+impl StopSignal {
+    /// How a client command ends after this signal.
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
+        }
+    }
+}
 
 /// Listens for SIGINT and SIGTERM.
 pub struct ShutdownSignal {
@@ -24,10 +45,15 @@ impl ShutdownSignal {
 
     /// Waits for the next signal, or returns at once where one came since the last call.
     /// Cancel safe.
-    pub async fn received(&mut self) {
+    pub async fn next(&mut self) -> StopSignal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            _ = self.terminate.recv() => StopSignal::Terminate,
         }
+    }
+
+    /// As [`Self::next`], for servers, which stop alike after both.
+    pub async fn received(&mut self) {
+        self.next().await;
     }
 }

@@ -5,7 +5,18 @@ use clap::{ArgAction, Args, Subcommand};
 use hotswap_core::{DeploymentId, Environment, ModuleName, Status, StrategyName};
 
 use super::module_ref::ModuleRef;
+use super::path::path_parser;
 use super::setting::{Setting, parse_pair};
+use super::span::parse_wait;
+
+/// How long a wait lasts where nobody looks on and `--timeout` names no other time.
+///
+/// Shorter than an hour, after which GitLab CI and Azure Pipelines end a job by default: the
+/// command then still says how to go on, and ends with an exit code of its own.
+const UNATTENDED_TIMEOUT: Duration = Duration::from_secs(50 * 60);
+/// How long a deployment may stay paused before an unattended wait ends. Long enough for a
+/// script that pauses, looks and resumes.
+const UNATTENDED_PAUSE: Duration = Duration::from_secs(30);
 
 /// `hotswap deployment …`.
 #[derive(Debug, Subcommand)]
@@ -66,6 +77,20 @@ pub enum DeploymentCommand {
     },
 }
 
+impl DeploymentCommand {
+    /// The deployment that the command is about. None for one that creates a deployment.
+    pub(super) fn deployment(&self) -> Option<DeploymentId> {
+        match self {
+            Self::Create(_) | Self::List(_) | Self::Rollback { .. } => None,
+            Self::Get { id } | Self::Pause { id } | Self::Resume { id } => Some(*id),
+            Self::Abort { id, .. } | Self::Terminate { id, .. } => Some(*id),
+            Self::Watch(args) => Some(args.id),
+            Self::Events(args) => Some(args.id),
+            Self::Approve(args) | Self::Reject(args) => Some(args.id),
+        }
+    }
+}
+
 /// `hotswap deployment create`.
 #[derive(Debug, Args)]
 pub struct Create {
@@ -88,7 +113,7 @@ pub struct Create {
     )]
     pub settings: Vec<Setting>,
     /// A JSON file with settings of the strategy; --set overrides it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub config_file: Option<PathBuf>,
     /// What the deployment is about
     #[arg(long, short)]
@@ -117,15 +142,33 @@ pub struct Stay {
 }
 
 /// How long to stay.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Patience {
-    /// Stop waiting after this time with exit code 4; the deployment continues
-    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    /// Stop waiting after this time, with exit code 4, 5 or 6; the deployment continues
+    /// [default: 50m where nobody looks on, else none]
+    #[arg(long, value_name = "SPAN", value_parser = parse_wait)]
     pub timeout: Option<Duration>,
-    /// Keep waiting while a person decides, instead of ending with exit code 5 where output
-    /// is not a terminal
+    /// Keep waiting while a person decides, instead of ending with exit code 5 where nobody
+    /// looks on
     #[arg(long)]
     pub through_approval: bool,
+    /// Keep waiting while the deployment is paused, instead of ending with exit code 6 after
+    /// 30s where nobody looks on
+    #[arg(long)]
+    pub through_pause: bool,
+}
+
+impl Patience {
+    /// How long the whole wait may last. `attended`: a person looks on, and can end it.
+    pub fn time_limit(self, attended: bool) -> Option<Duration> {
+        let default = (!attended).then_some(UNATTENDED_TIMEOUT);
+        self.timeout.or(default)
+    }
+
+    /// How long the deployment may stay paused.
+    pub fn pause_limit(self, attended: bool) -> Option<Duration> {
+        (!attended && !self.through_pause).then_some(UNATTENDED_PAUSE)
+    }
 }
 
 /// `hotswap deployment watch`.
@@ -145,6 +188,13 @@ pub struct Events {
     /// Print only the events after the one with this number
     #[arg(long, value_name = "NUMBER")]
     pub after: Option<u64>,
+    /// Print further events as they happen, until the deployment ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Stop following after this time, with exit code 4, 5 or 6; the deployment continues
+    /// [default: 50m where nobody looks on, else none]
+    #[arg(long, value_name = "SPAN", value_parser = parse_wait, requires = "follow")]
+    pub timeout: Option<Duration>,
 }
 
 /// `hotswap deployment approve` and `hotswap deployment reject`.

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use hotswap_core::ModuleName;
 
 use super::module_ref::{ModuleRef, ModuleVersionRef};
+use super::path::path_parser;
 
 /// `hotswap module …`.
 #[derive(Debug, Subcommand)]
@@ -15,6 +16,7 @@ pub enum ModuleCommand {
         #[arg(value_name = "MODULE@VERSION")]
         module: ModuleVersionRef,
         /// The component, a .wasm file
+        #[arg(value_parser = path_parser())]
         file: PathBuf,
     },
     /// List modules and their versions

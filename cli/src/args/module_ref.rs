@@ -61,6 +61,13 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_no_path_can_carry_is_refused() {
+        let long = format!("hello@1.0.0-{}", "a".repeat(60_000));
+        let error = long.parse::<ModuleRef>().unwrap_err();
+        assert!(error.contains("128") && error.len() < 300, "{error}");
+    }
+
+    #[test]
     fn errors_name_what_is_missing() {
         for (text, word) in [
             ("hello@1.2", "semantic version"),

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use hotswap_core::{Environment, NodeId};
 
+use super::path::path_parser;
 use super::setting::parse_pair;
 use crate::defaults;
 use crate::logging::LogFormat;
+
+/// The longest address of an engine, in bytes.
+const MAX_URL: usize = 2048;
 
 /// `hotswap node …`.
 #[derive(Debug, Subcommand)]
@@ -34,7 +38,7 @@ pub struct RunNode {
     #[arg(long, short, value_name = "ENV")]
     pub environment: Environment,
     /// The engine that controls the node
-    #[arg(long, value_name = "URL", default_value = defaults::SERVER)]
+    #[arg(long, value_name = "URL", default_value = defaults::SERVER, value_parser = parse_url)]
     pub engine: String,
     /// The node's id, unique among the engine's nodes [default: the host's name]
     #[arg(long)]
@@ -56,7 +60,7 @@ pub struct RunNode {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub labels: Vec<(String, String)>,
     /// The folder for slots and artifacts
-    #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::NODE_FOLDER)]
+    #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::NODE_FOLDER, value_parser = path_parser())]
     pub data_dir: PathBuf,
     /// The format of the log
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
@@ -64,6 +68,17 @@ pub struct RunNode {
     /// Stop when standard input closes, so that the node ends with the process that started it
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+/// Refuses a text that no address is as long as: the error about an address quotes it.
+fn parse_url(text: &str) -> Result<String, String> {
+    let length = text.len();
+    if length > MAX_URL {
+        return Err(format!(
+            "the address has {length} bytes, and {MAX_URL} are allowed"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// Inserts `run` into `hotswap node --environment …`, the older form of `hotswap node run`.

@@ -5,8 +5,14 @@ use std::time::Duration;
 use clap::Args;
 use hotswap_api::Origin;
 
+use super::path::path_parser;
+use super::quote::shorten;
+use super::span::parse_wait;
 use crate::defaults;
 use crate::logging::LogFormat;
+
+/// The longest origin, in bytes: a scheme, a host name of 253 bytes and a port.
+const MAX_ORIGIN: usize = 272;
 
 /// `hotswap dev`.
 #[derive(Debug, Args)]
@@ -15,16 +21,16 @@ pub struct Dev {
     #[arg(long, default_value_t = 5000)]
     pub port: u16,
     /// The data folder; a second start continues where the first ended
-    #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::DEV_FOLDER)]
+    #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::DEV_FOLDER, value_parser = path_parser())]
     pub data_dir: PathBuf,
     /// Requests a second, over all nodes together; 0 sends none
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=10_000))]
     pub rate: u32,
     /// Stop after this time
-    #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_wait)]
     pub duration: Option<Duration>,
     /// A web page that may call the engine, such as http://localhost:3000; repeatable
-    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    #[arg(long = "cors-origin", value_name = "ORIGIN", value_parser = parse_origin)]
     pub cors_origins: Vec<Origin>,
 }
 
@@ -32,21 +38,33 @@ pub struct Dev {
 #[derive(Debug, Default, Args)]
 pub struct Serve {
     /// The configuration file [default: hotswap.toml, if it exists]
-    #[arg(long, short, value_name = "FILE", env = "HOTSWAP_CONFIG")]
+    #[arg(long, short, value_name = "FILE", env = "HOTSWAP_CONFIG", value_parser = path_parser())]
     pub config: Option<PathBuf>,
     /// The address that the API listens on [default: 127.0.0.1:5000]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
     /// The folder for journals and artifacts [default: .hotswap/engine]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_parser())]
     pub data_dir: Option<PathBuf>,
     /// A file with the token of the nodes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub node_token_file: Option<PathBuf>,
     /// A web page that may call the engine, such as http://localhost:3000; repeatable
-    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    #[arg(long = "cors-origin", value_name = "ORIGIN", value_parser = parse_origin)]
     pub cors_origins: Vec<Origin>,
     /// The format of the log [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+/// Parses an origin. Refuses a text that no origin is as long as: the error of an origin
+/// quotes it.
+fn parse_origin(text: &str) -> Result<Origin, String> {
+    if text.len() > MAX_ORIGIN {
+        let text = shorten(text);
+        return Err(format!(
+            "'{text}' is longer than an origin can be, {MAX_ORIGIN} bytes"
+        ));
+    }
+    text.parse().map_err(|error| format!("{error}"))
 }

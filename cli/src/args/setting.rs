@@ -2,6 +2,12 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
+use super::quote::shorten;
+
+/// The most names in a key. Deeper objects are no settings, and each level takes stack where
+/// the object is written and dropped.
+const MAX_DEPTH: usize = 32;
+
 /// One setting of a strategy: `soak=10s`, `steps=[10,50]`, `probe.path=/live`.
 ///
 /// The value is JSON where it parses as JSON, else text; `name='"10"'` is the text 10. A
@@ -19,7 +25,15 @@ impl FromStr for Setting {
         let (key, value) = parse_pair(text)?;
         let path: Vec<_> = key.split('.').map(str::to_owned).collect();
         if path.iter().any(String::is_empty) {
+            let key = shorten(&key);
             return Err(format!("'{key}' has a dot without a name on each side"));
+        }
+        if path.len() > MAX_DEPTH {
+            return Err(format!(
+                "the key has {} dots, and {} are allowed",
+                path.len() - 1,
+                MAX_DEPTH - 1
+            ));
         }
         let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
         Ok(Self { path, value })
@@ -95,6 +109,15 @@ mod tests {
             json!({"probe": {"path": "/b", "status": 204}})
         );
         assert_eq!(config(&["a=1", "a.b=2"]), json!({"a": {"b": 2}}));
+    }
+
+    #[test]
+    fn a_key_of_many_thousand_dots_is_refused() {
+        let deep = format!("{}a=1", "a.".repeat(30_000));
+        let error = deep.parse::<Setting>().unwrap_err();
+        assert!(error.contains("30000 dots"), "{error}");
+        let deepest = format!("{}a=1", "a.".repeat(MAX_DEPTH - 1));
+        assert!(deepest.parse::<Setting>().is_ok());
     }
 
     #[test]

@@ -70,6 +70,17 @@ pub enum ShortForm {
 }
 
 impl ShortForm {
+    /// The deployment that the command is about, as for its long form.
+    pub(super) fn deployment(&self) -> Option<DeploymentId> {
+        match self {
+            Self::Get { id } | Self::Pause { id } | Self::Resume { id } => Some(*id),
+            Self::Abort { id, .. } => Some(*id),
+            Self::Watch(args) => Some(args.id),
+            Self::Approve(args) | Self::Reject(args) => Some(args.id),
+            Self::Deploy(_) | Self::List(_) | Self::Rollback { .. } | Self::Nodes { .. } => None,
+        }
+    }
+
     /// The same command with its noun.
     pub fn expand(self) -> Command {
         Command::Deployment(match self {

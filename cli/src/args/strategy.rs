@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use hotswap_core::StrategyName;
 
+use super::path::path_parser;
+
 /// `hotswap strategy …`.
 #[derive(Debug, Subcommand)]
 pub enum StrategyCommand {
@@ -10,6 +12,7 @@ pub enum StrategyCommand {
     #[command(alias = "push")]
     Upload {
         /// The component, a .wasm file
+        #[arg(value_parser = path_parser())]
         file: PathBuf,
     },
     /// List the strategies

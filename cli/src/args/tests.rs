@@ -6,7 +6,7 @@ use super::*;
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-fn parse(line: &str) -> Result<Cli, clap::Error> {
+fn parse(line: &str) -> Result<Cli, Rejection> {
     let words = std::iter::once("hotswap").chain(line.split_whitespace());
     Cli::parse_line(words.map(OsString::from).collect())
 }
@@ -18,7 +18,7 @@ fn command(line: &str) -> String {
             Command::ShortForm(short) => format!("{:?}", short.expand()),
             command => format!("{command:?}"),
         },
-        Err(error) => panic!("{line}: {error}"),
+        Err(rejection) => panic!("{line}: {}", rejection.error()),
     }
 }
 
@@ -39,6 +39,7 @@ fn every_noun_and_verb_parses() {
         &format!("deployment get {ID}"),
         &format!("deployment watch {ID} --timeout 1h --no-color"),
         &format!("deployment events {ID} --after 3 --json"),
+        &format!("deployment events {ID} --follow --timeout 1h"),
         &format!("deployment pause {ID}"),
         &format!("deployment resume {ID}"),
         &format!("deployment abort {ID} --reason because"),
@@ -112,8 +113,8 @@ fn older_forms_mean_the_same_as_the_noun_and_verb() {
         ),
         (&format!("get {ID}"), &format!("deployment get {ID}")),
         (
-            &format!("watch {ID} --timeout 1h --through-approval"),
-            &format!("deployment watch {ID} --timeout 1h --through-approval"),
+            &format!("watch {ID} --timeout 1h --through-approval --through-pause"),
+            &format!("deployment watch {ID} --timeout 1h --through-approval --through-pause"),
         ),
         (&format!("pause {ID}"), &format!("deployment pause {ID}")),
         (&format!("resume {ID}"), &format!("deployment resume {ID}")),
@@ -241,13 +242,25 @@ fn rejected_command_lines_name_the_reason() {
             "viewer, operator or admin",
         ),
         (
+            &format!("watch {ID} --timeout 500000000000y"),
+            ErrorKind::ValueValidation,
+            "1ms to 1year",
+        ),
+        ("token --expires 0s", ErrorKind::ValueValidation, "at once"),
+        (
+            &format!("deployment events {ID} --timeout 1h"),
+            ErrorKind::MissingRequiredArgument,
+            "--follow",
+        ),
+        (
             "token --expires soon",
             ErrorKind::ValueValidation,
             "--expires",
         ),
         ("undo", ErrorKind::InvalidSubcommand, "undo"),
     ] {
-        let error = parse(line).expect_err(line);
+        let rejection = parse(line).expect_err(line);
+        let error = rejection.error();
         assert_eq!(error.kind(), kind, "{line}: {error}");
         assert!(error.to_string().contains(word), "{line}: {error}");
         if error.use_stderr() && kind != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -271,4 +284,45 @@ fn every_option_and_command_has_help() {
         command.get_subcommands().for_each(check);
     }
     check(&Cli::command());
+}
+
+#[test]
+fn errors_quote_only_the_start_of_a_long_argument() {
+    let long = "ü".repeat(60_000);
+    for line in [
+        format!("get {long}"),
+        format!("{long} list"),
+        format!("list --{long}"),
+        format!("list --status {long}"),
+        format!("list -n {long}"),
+        format!("deploy hello@{long} -e qa"),
+        format!("serve --cors-origin {long}"),
+        format!("serve --listen {long}"),
+        format!("token --role {long}"),
+        format!("watch {ID} --timeout {long}"),
+        format!("deploy hello -e qa --metadata {long}"),
+        format!("completions {long}"),
+    ] {
+        let rejection = parse(&line).unwrap_err();
+        let text = rejection.error().to_string();
+        assert!(text.len() < 2000, "{}: {text}", text.len());
+    }
+}
+
+#[test]
+fn waits_of_nobody_end_and_waits_of_a_person_do_not() {
+    let patience = Patience::default();
+    assert_eq!(patience.time_limit(true), None);
+    assert_eq!(patience.pause_limit(true), None);
+    let minutes = |minutes: u64| Some(std::time::Duration::from_secs(60 * minutes));
+    assert_eq!(patience.time_limit(false), minutes(50));
+    assert!(patience.pause_limit(false) < minutes(1));
+    let patience = Patience {
+        timeout: minutes(1),
+        through_pause: true,
+        ..patience
+    };
+    assert_eq!(patience.time_limit(true), minutes(1));
+    assert_eq!(patience.time_limit(false), minutes(1));
+    assert_eq!(patience.pause_limit(false), None);
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 use clap::Args;
 use hotswap_api::Role;
 
+use super::path::path_parser;
+use super::span::parse_validity;
+
 /// `hotswap token`.
 #[derive(Debug, Args)]
 pub struct SignToken {
@@ -14,10 +17,10 @@ pub struct SignToken {
     #[arg(long, value_name = "NAME")]
     pub subject: Option<String>,
     /// How long the token is valid
-    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = parse_validity)]
     pub expires: Duration,
     /// The engine's configuration file, which names the secret that signs the token
     /// [default: the configuration of `./.hotswap/dev` while it runs, else hotswap.toml]
-    #[arg(long, short, value_name = "FILE", env = "HOTSWAP_CONFIG")]
+    #[arg(long, short, value_name = "FILE", env = "HOTSWAP_CONFIG", value_parser = path_parser())]
     pub config: Option<PathBuf>,
 }

@@ -1,5 +1,8 @@
+use std::error::Error as _;
+
 use super::problem_response::ProblemResponse;
 use super::response::Damage;
+use crate::exit::Exit;
 
 /// Why a request to the engine failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +40,16 @@ pub enum Error {
     /// The engine rejected the request.
     #[error("{0}")]
     Rejected(ProblemResponse),
+    /// The server is not an engine.
+    #[error("what answers at {server} is not a HotSwap engine: {found}")]
+    WrongServer {
+        /// The server's address.
+        server: String,
+        /// How it answers.
+        found: String,
+    },
     /// The engine's response is not what this program expects.
-    #[error(
-        "the engine's response from {path} is not understood; is the engine of another version?"
-    )]
+    #[error("the response from {path} is not understood; is the server an engine of this version?")]
     UnexpectedResponse {
         /// The path of the request.
         path: String,
@@ -50,7 +59,7 @@ pub enum Error {
     },
     /// The engine's response is not a stream of events.
     #[error(
-        "the engine's response from {path} is {content}, not events; is the engine of another \
+        "the response from {path} is {content}, not events; is the server an engine of this \
          version?"
     )]
     NotAnEventStream {
@@ -79,6 +88,10 @@ impl Error {
     /// Wraps an error of the network, without the URL: the message names the server already.
     pub(super) fn from_network(server: &str, source: reqwest::Error) -> Self {
         let (server, source) = (server.to_owned(), source.without_url());
+        if is_not_http(&source) {
+            let found = "it does not speak HTTP; perhaps it speaks HTTPS".to_owned();
+            return Self::WrongServer { server, found };
+        }
         if source.is_connect() {
             Self::Unreachable { server, source }
         } else {
@@ -88,14 +101,34 @@ impl Error {
 
     /// Whether a retry may succeed: the engine is starting, stopping or busy.
     pub fn is_transient(&self) -> bool {
+        self.exit() == Exit::Unreachable
+    }
+
+    /// Whether a retry may succeed once an engine has answered: while it restarts, a proxy
+    /// before it may answer in its place.
+    pub fn is_transient_of_engine(&self) -> bool {
+        let is_of_proxy = matches!(
+            self,
+            Self::WrongServer { .. } | Self::NotAnEventStream { .. }
+        );
+        self.is_transient() || is_of_proxy
+    }
+
+    /// How a command ends that gives up after this error.
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Unreachable { .. }
             | Self::ConnectionLost { .. }
-            | Self::StreamInterrupted { .. } => true,
-            Self::Rejected(problem) => matches!(problem.status, 429 | 502 | 503 | 504),
-            Self::UnexpectedResponse { .. } | Self::NotAnEventStream { .. } | Self::Damaged(_) => {
-                false
-            }
+            | Self::StreamInterrupted { .. } => Exit::Unreachable,
+            Self::Rejected(problem) => match problem.status {
+                401 | 403 => Exit::NotAuthorized,
+                429 | 502 | 503 | 504 => Exit::Unreachable,
+                _ => Exit::Failure,
+            },
+            Self::Damaged(_) => Exit::Failure,
+            Self::WrongServer { .. }
+            | Self::UnexpectedResponse { .. }
+            | Self::NotAnEventStream { .. } => Exit::WrongServer,
         }
     }
 
@@ -122,11 +155,24 @@ impl Error {
                 Some("to give the deployment up and revert its nodes: hotswap deployment terminate")
             }
             Self::ConnectionLost { .. } => Some("check whether the engine did it, then try again"),
-            Self::StreamInterrupted { .. }
+            Self::WrongServer { .. }
             | Self::UnexpectedResponse { .. }
-            | Self::NotAnEventStream { .. } => None,
+            | Self::NotAnEventStream { .. } => Some("name the engine with --server"),
+            Self::StreamInterrupted { .. } => None,
         }
     }
+}
+
+/// Whether the server's answer is not HTTP.
+fn is_not_http(error: &reqwest::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if error.downcast_ref().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 #[cfg(test)]

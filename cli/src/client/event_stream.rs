@@ -49,14 +49,9 @@ impl Client {
             request = request.header(LAST_EVENT_ID, last_id);
         }
         let server = self.server().to_owned();
-        let network_error = |source| Error::from_network(&server, source);
-        let response = request.send().await.map_err(network_error)?;
-        let status = response.status();
-        if status == StatusCode::NO_CONTENT {
+        let response = self.send(request).await?;
+        if response.status() == StatusCode::NO_CONTENT {
             return Ok(None);
-        }
-        if !status.is_success() {
-            return Err(Self::rejection(status, response).await);
         }
         let path = response.url().path().to_owned();
         let content_type = response.headers().get(CONTENT_TYPE);

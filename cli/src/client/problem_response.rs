@@ -1,11 +1,16 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+/// What the type of each of the engine's problems begins with.
+const ENGINE_PROBLEM: &str = "urn:hotswap:problem:";
+
 /// Why the engine rejected a request (RFC 9457).
 // Not `hotswap_protocol::Problem`, which rejects what lacks a member: here any response, of
 // another version or of a proxy, becomes a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProblemResponse {
+    /// Whether an engine wrote it.
+    pub is_of_engine: bool,
     /// The HTTP status.
     pub status: u16,
     /// The kind of problem.
@@ -36,12 +41,20 @@ impl std::fmt::Display for ProblemResponse {
 }
 
 impl ProblemResponse {
+    /// Whether the status shows that the server is not an engine: neither did an engine write
+    /// the response, nor does a proxy before an engine respond like this.
+    pub(super) fn is_of_another_server(&self) -> bool {
+        const OF_PROXIES: [u16; 11] = [401, 403, 407, 408, 413, 414, 429, 431, 502, 503, 504];
+        !self.is_of_engine && !OF_PROXIES.contains(&self.status)
+    }
+
     /// Reads the body of a response. Of a body that is not a problem, such as a proxy's page,
     /// only the status is used.
     pub(super) fn read(status: u16, json: &[u8]) -> Self {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
         struct Body {
+            r#type: Option<String>,
             title: Option<String>,
             detail: Option<String>,
             errors: Vec<Value>,
@@ -55,7 +68,9 @@ impl ProblemResponse {
                 .unwrap_or("the engine rejected the request")
                 .to_owned()
         });
+        let kind = body.r#type.as_deref().unwrap_or_default();
         Self {
+            is_of_engine: kind.starts_with(ENGINE_PROBLEM),
             status,
             title,
             detail: body.detail.filter(|detail| !detail.is_empty()),
@@ -88,7 +103,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_problem_is_read() {
-        let json = br##"{"type": "x", "title": "Invalid request", "status": 422,
+        let json =
+            br##"{"type": "urn:hotswap:problem:invalid", "title": "Invalid request", "status": 422,
             "detail": "the configuration does not fit",
             "errors": [{"pointer": "#/config/soak", "detail": "write 10s"}, "plain"]}"##;
         let problem = ProblemResponse::read(422, json);
@@ -97,11 +113,20 @@ mod tests {
             "Invalid request: the configuration does not fit (HTTP 422)"
         );
         assert_eq!(problem.errors, ["#/config/soak: write 10s", "plain"]);
+        assert!(problem.is_of_engine && !problem.is_of_another_server());
     }
 
     #[test]
     fn of_any_other_response_the_status_is_shown() {
         let problem = ProblemResponse::read(502, b"<html>");
         assert_eq!(problem.to_string(), "Bad Gateway (HTTP 502)");
+        assert!(
+            !problem.is_of_another_server(),
+            "a proxy responds like this"
+        );
+        for body in ["<html>", "{}", r#"{"type": "about:blank"}"#, "[1]"] {
+            let problem = ProblemResponse::read(404, body.as_bytes());
+            assert!(problem.is_of_another_server(), "{body}");
+        }
     }
 }

@@ -4,11 +4,11 @@ use anyhow::Result;
 use hotswap_core::DeploymentId;
 
 use super::Context;
-use crate::args::{DeploymentCommand, Events, Watch};
+use crate::args::{DeploymentCommand, Events, Patience, Watch};
 use crate::client::DeploymentRow;
 use crate::exit::Exit;
 use crate::format;
-use crate::watch::{self, Show, WatchState, lines};
+use crate::watch::{self, Show, Wait, WatchState, lines};
 
 mod control;
 mod create;
@@ -18,9 +18,18 @@ mod list;
 pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> {
     match command {
         DeploymentCommand::Create(args) => create::create(*args, context).await,
+        DeploymentCommand::Rollback { id, stay } => create::rollback(id, stay, context).await,
+        DeploymentCommand::Watch(args) => watch(&args, context).await,
+        DeploymentCommand::Events(args) if args.follow => follow(&args, context).await,
+        command => context.unless_stopped(request(command, context)).await,
+    }
+}
+
+/// Runs a command that makes requests and does not wait for a deployment.
+async fn request(command: DeploymentCommand, context: &Context) -> Result<Exit> {
+    match command {
         DeploymentCommand::List(args) => list::list(args, context).await,
         DeploymentCommand::Get { id } => get(id, context).await,
-        DeploymentCommand::Watch(args) => watch(&args, context).await,
         DeploymentCommand::Events(args) => events(&args, context).await,
         DeploymentCommand::Pause { id } => control::pause(id, context).await,
         DeploymentCommand::Resume { id } => control::resume(id, context).await,
@@ -30,7 +39,9 @@ pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> 
         }
         DeploymentCommand::Approve(args) => control::approve(args, context).await,
         DeploymentCommand::Reject(args) => control::reject(args, context).await,
-        DeploymentCommand::Rollback { id, stay } => create::rollback(id, stay, context).await,
+        DeploymentCommand::Create(_)
+        | DeploymentCommand::Rollback { .. }
+        | DeploymentCommand::Watch(_) => unreachable!("waits are handled by `run`"),
     }
 }
 
@@ -70,14 +81,33 @@ fn damaged(row: &DeploymentRow, context: &Context) -> Result<()> {
 
 /// Follows a deployment until it ends.
 async fn watch(args: &Watch, context: &Context) -> Result<Exit> {
-    watch::watch(
-        &context.client,
-        args.id,
-        Show::Everything,
-        args.patience,
-        context.out,
-    )
-    .await
+    let wait = Wait {
+        show: Show::Everything,
+        patience: args.patience,
+        is_known: false,
+    };
+    wait_for_end(args.id, wait, context).await
+}
+
+/// Prints the events so far and those that follow.
+async fn follow(args: &Events, context: &Context) -> Result<Exit> {
+    let patience = Patience {
+        timeout: args.timeout,
+        through_approval: true,
+        through_pause: true,
+    };
+    let wait = Wait {
+        show: Show::Events { after: args.after },
+        patience,
+        is_known: false,
+    };
+    wait_for_end(args.id, wait, context).await
+}
+
+/// Waits until a deployment ends, or the wait does.
+async fn wait_for_end(id: DeploymentId, wait: Wait, context: &Context) -> Result<Exit> {
+    let mut signal = context.signal.lock().await;
+    watch::watch(&context.client, id, wait, &mut signal, context.out).await
 }
 
 /// Prints the events so far: one JSON object a line with `--json`, else as `watch` prints

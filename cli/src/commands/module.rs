@@ -10,6 +10,7 @@ use super::Context;
 use crate::args::{ModuleCommand, ModuleRef, ModuleVersionRef};
 use crate::client::{self, Module, ModuleVersion, Page};
 use crate::exit::Exit;
+use crate::exit_report::ExitReport;
 use crate::output::{Output, print_message};
 
 /// Runs a `module` command.
@@ -27,20 +28,22 @@ async fn upload(module: &ModuleVersionRef, file: &Path, context: &Context) -> Re
         .client
         .upload_module(&module.module, &module.version, component)
         .await?;
-    if context.out.json {
-        context.out.json(&response)?;
-        return Ok(Exit::Success);
-    }
     let ModuleVersion {
         name,
         version,
         digest,
         ..
-    } = serde_json::from_value(response)?;
-    context.out.line(&format!("{name}@{version} {digest}"))?;
-    print_message(&format!(
-        "roll it out with: hotswap deploy {name}@{version} -e ENV"
-    ));
+    } = serde_json::from_value(response.clone())?;
+    let id = format!("{name}@{version}");
+    let next = format!("hotswap deploy {id} -e ENV");
+    if context.out.json {
+        let report = ExitReport::new(Exit::Success).id(&id).state("uploaded");
+        let report = report.response(response).next(next);
+        context.out.json(&report.to_json())?;
+    } else {
+        context.out.line(&format!("{id} {digest}"))?;
+        print_message(&format!("roll it out with: {next}"));
+    }
     Ok(Exit::Success)
 }
 

@@ -10,6 +10,7 @@ use super::Context;
 use crate::args::StrategyCommand;
 use crate::client::{self, Page, StrategyRow};
 use crate::exit::Exit;
+use crate::exit_report::ExitReport;
 use crate::format::sanitize;
 use crate::output::{Output, print_message};
 
@@ -26,17 +27,17 @@ pub async fn run(command: StrategyCommand, context: &Context) -> Result<Exit> {
 async fn upload(file: &Path, context: &Context) -> Result<Exit> {
     let component = client::file_body(file).await?;
     let response = context.client.upload_strategy(component).await?;
-    if context.out.json {
-        context.out.json(&response)?;
-        return Ok(Exit::Success);
-    }
-    let row: StrategyRow = serde_json::from_value(response)?;
+    let row: StrategyRow = serde_json::from_value(response.clone())?;
     let version = sanitize(&row.version);
-    context.out.line(&format!("{} {version}", row.name))?;
-    print_message(&format!(
-        "use it with: hotswap deploy MODULE -e ENV --strategy {}",
-        row.name
-    ));
+    let next = format!("hotswap deploy MODULE -e ENV --strategy {}", row.name);
+    if context.out.json {
+        let report = ExitReport::new(Exit::Success).id(&row.name);
+        let report = report.state("uploaded").response(response).next(next);
+        context.out.json(&report.to_json())?;
+    } else {
+        context.out.line(&format!("{} {version}", row.name))?;
+        print_message(&format!("use it with: {next}"));
+    }
     Ok(Exit::Success)
 }
 
@@ -75,9 +76,13 @@ async fn get(name: &StrategyName, context: &Context) -> Result<Exit> {
 
 async fn delete(name: &StrategyName, context: &Context) -> Result<Exit> {
     context.client.delete_strategy(name).await?;
-    print_message(&format!(
-        "strategy {name} is deleted; deployments that already use it continue"
-    ));
+    let message = format!("strategy {name} is deleted; deployments that already use it continue");
+    if context.out.json {
+        let report = ExitReport::new(Exit::Success).id(name).state("deleted");
+        context.out.json(&report.message(message).to_json())?;
+    } else {
+        print_message(&message);
+    }
     Ok(Exit::Success)
 }
 

@@ -7,12 +7,15 @@ use hotswap_core::{Clock as _, SystemClock};
 use serde_json::json;
 
 use super::print;
-use crate::args::{Global, Serve, SignToken};
+use crate::args::{Global, Serve, SignToken, shorten};
 use crate::config::{Config, Jwt};
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
 use crate::output::print_message;
 use crate::{defaults, settings};
+
+/// The longest subject that an engine accepts, in bytes.
+const MAX_SUBJECT: usize = 255;
 
 /// Signs a token and prints it. Standard output holds nothing else.
 pub fn run(
@@ -21,15 +24,16 @@ pub fn run(
     variables: &EnvironmentVariables,
     current_folder: &Path,
 ) -> Result<Exit> {
-    if args.expires.is_zero() {
-        return Err(UsageError(
-            "the token would expire at once: give --expires a longer time".to_owned(),
-        )
-        .into());
-    }
     let signer = jwt(args, global, current_folder)?.signer()?;
     let email = global.email.as_ref().unwrap_or(&variables.email);
     let subject = args.subject.as_ref().unwrap_or(email);
+    if subject.len() > MAX_SUBJECT {
+        return Err(UsageError(format!(
+            "the subject '{}' is longer than {MAX_SUBJECT} bytes",
+            shorten(subject)
+        ))
+        .into());
+    }
     let now = SystemClock.now();
     let expires_at = now + args.expires;
     let token = signer.sign(subject, args.role, now, expires_at)?;

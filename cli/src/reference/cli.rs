@@ -13,6 +13,9 @@ use crate::exit::Exit;
 const INTRODUCTION: &str = "A command is a noun and a verb: `hotswap deployment create`, \
     `hotswap node list`. Data goes to standard output, messages to standard error.";
 
+/// What scripts and CI jobs need to know, before the table of exit codes.
+const SCRIPTS: &str = include_str!("scripts.md");
+
 pub(super) fn generate() -> String {
     let mut cli = Cli::command();
     cli.build();
@@ -24,6 +27,7 @@ pub(super) fn generate() -> String {
     write_global_options(&mut out, &cli);
     write_short_forms(&mut out);
     write_environment_variables(&mut out);
+    heading(&mut out, 2, "Scripts and CI", SCRIPTS.trim_end());
     write_exit_codes(&mut out);
     format!("{}\n", out.trim_end())
 }
@@ -160,12 +164,15 @@ fn write_environment_variables(out: &mut String) {
 }
 
 fn write_exit_codes(out: &mut String) {
-    heading(out, 2, "Exit codes", "");
-    let rows: Vec<_> = Exit::ALL
-        .iter()
-        .map(|exit| vec![exit.code().to_string(), exit.description().to_owned()])
-        .collect();
-    table(out, &["Code", "Meaning"], &rows);
+    let text = "Every command ends with one of these codes. Codes and reasons never change their \
+        meaning; later versions may add some.";
+    heading(out, 2, "Exit codes", text);
+    let row = |exit: &Exit| {
+        let number = exit.code().to_string();
+        vec![number, code(exit.reason()), exit.meaning().to_owned()]
+    };
+    let rows: Vec<_> = Exit::ALL.iter().map(row).collect();
+    table(out, &["Code", "Reason", "Meaning"], &rows);
 }
 
 #[cfg(test)]

@@ -133,9 +133,11 @@ fn debug_does_not_show_the_token() {
     let settings = Settings {
         server: defaults::SERVER.to_owned(),
         token: Some(Secret::new("hush")),
+        token_file: None,
         email: String::new(),
         json: false,
         no_color: true,
+        ci: false,
     };
     assert!(!format!("{settings:?}").contains("hush"));
 }

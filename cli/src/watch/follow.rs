@@ -6,6 +6,7 @@ use std::time::Duration;
 use hotswap_common::Backoff;
 use hotswap_core::{DeploymentId, EventBody};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::{Client, Error, Interruption, RecordedEvent, StreamItem};
@@ -19,6 +20,10 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_millis(1500);
 
+/// How long a server is tried that has not answered as an engine yet: as long as an engine
+/// takes to start. An engine that has answered is tried until the follower is dropped.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a follower delivers.
 #[derive(Debug)]
 pub enum FollowUpdate {
@@ -29,8 +34,9 @@ pub enum FollowUpdate {
     UpToDate,
     /// The connection failed for this reason. The follower reconnects.
     Disconnected(Error),
-    /// The engine rejected the request, and a retry would not help. Nothing follows.
-    Rejected(Error),
+    /// The connection failed, and a retry would not help, or retries have not helped. Nothing
+    /// follows.
+    Failed(Error),
 }
 
 /// Follows one deployment until it ends. Dropping the follower stops it.
@@ -40,14 +46,21 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts at the first event. Must be called within a runtime.
-    pub fn new(client: Client, id: DeploymentId) -> Self {
-        Self::with_silence_timer(client, id, || tokio::time::sleep(SILENCE_TIMEOUT))
+    /// Starts at the first event. `has_answered`: the server has answered as an engine before.
+    /// Must be called within a runtime.
+    pub fn new(client: Client, id: DeploymentId, has_answered: bool) -> Self {
+        let silence_timer = || tokio::time::sleep(SILENCE_TIMEOUT);
+        Self::with_silence_timer(client, id, has_answered, silence_timer)
     }
 
     /// Starts with another timer: each future that it returns completes when a silence has
     /// lasted too long.
-    fn with_silence_timer<F, S>(client: Client, id: DeploymentId, silence_timer: F) -> Self
+    fn with_silence_timer<F, S>(
+        client: Client,
+        id: DeploymentId,
+        has_answered: bool,
+        silence_timer: F,
+    ) -> Self
     where
         F: Fn() -> S + Send + Sync + 'static,
         S: Future<Output = ()> + Send,
@@ -60,6 +73,8 @@ impl Follower {
             silence_timer,
             cursor: EventCursor::default(),
             backoff: Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY),
+            has_answered,
+            started: Instant::now(),
         };
         let task = tokio::spawn(async move { task.run().await });
         Self {
@@ -82,6 +97,9 @@ struct FollowTask<F> {
     silence_timer: F,
     cursor: EventCursor,
     backoff: Backoff,
+    /// Whether the server has answered as an engine.
+    has_answered: bool,
+    started: Instant,
 }
 
 impl<F, S> FollowTask<F>
@@ -91,11 +109,11 @@ where
 {
     async fn run(&mut self) {
         while let Err(error) = self.follow_connection().await {
-            let retry = error.is_transient();
+            let retry = self.may_retry(&error);
             let update = if retry {
                 FollowUpdate::Disconnected(error)
             } else {
-                FollowUpdate::Rejected(error)
+                FollowUpdate::Failed(error)
             };
             if self.updates.send(update).await.is_err() || !retry {
                 return;
@@ -104,12 +122,22 @@ where
         }
     }
 
+    fn may_retry(&self, error: &Error) -> bool {
+        if self.has_answered {
+            error.is_transient_of_engine()
+        } else {
+            error.is_transient() && self.started.elapsed() < START_PATIENCE
+        }
+    }
+
     /// Forwards what comes over one connection. Returns without an error after the last
     /// event, and when the follower is dropped.
     async fn follow_connection(&mut self) -> Result<(), Error> {
         let last_id = self.cursor.last_id.as_deref();
         let stream = self.client.stream(self.id, last_id);
-        let Some(mut stream) = self.unless_silent(stream).await? else {
+        let stream = self.unless_silent(stream).await?;
+        self.has_answered = true;
+        let Some(mut stream) = stream else {
             return Err(self.cursor.start_over(&self.client));
         };
         loop {

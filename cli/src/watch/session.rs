@@ -1,5 +1,6 @@
 use anyhow::{Context as _, Result};
 use hotswap_core::{Clock as _, Event, Status, SystemClock, Timestamp};
+use tokio::time::Instant;
 
 use super::lines;
 use super::state::WatchState;
@@ -19,6 +20,8 @@ pub(super) struct Session {
     pub(super) disconnected: Option<String>,
     /// Whether all past events have been read: further ones have just happened.
     pub(super) live: bool,
+    /// Since when the deployment is paused, as far as this session has seen.
+    pub(super) paused_since: Option<Instant>,
     /// How far the engine's clock is ahead of ours, in milliseconds.
     clock_offset: i64,
 }
@@ -63,6 +66,10 @@ impl Session {
             let (engine, ours) = (last.event.at.millis(), SystemClock.now().millis());
             self.clock_offset = engine.cast_signed().saturating_sub(ours.cast_signed());
         }
+        self.paused_since = match self.status() {
+            Some(Status::Paused) => self.paused_since.or_else(|| Some(Instant::now())),
+            _ => None,
+        };
         self.set_connected();
         Ok(())
     }

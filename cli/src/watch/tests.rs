@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use hotswap_core::Status;
 
 use super::tree::{Connection, Frame};
@@ -290,25 +288,25 @@ fn colours_add_nothing_but_colours() {
 }
 
 #[test]
-fn a_timeout_names_the_nodes_that_are_not_updated() {
-    let (state, _) = play(&sample_journals::soaking());
-    let id = state.deployment.header.id;
-    let patience = Patience {
-        timeout: Some(Duration::from_secs(60)),
-        through_approval: false,
-    };
-    assert_eq!(
-        closing::messages(Exit::Timeout, id, Some(&state), patience),
-        [
-            "not ended after 1m; the deployment continues: running, stage canary 10 %, not \
-             updated: prod-2 prod-3 prod-4"
-                .to_owned(),
-            format!("  next: hotswap watch {id}, or hotswap abort {id}"),
-        ]
-    );
-    let interrupted = closing::messages(Exit::Interrupted, id, Some(&state), patience);
-    assert!(interrupted[0].contains("continues"), "{interrupted:?}");
-    assert!(closing::messages(Exit::Success, id, Some(&state), patience).is_empty());
+fn a_session_knows_since_when_the_deployment_is_paused() {
+    let paused = serde_json::json!({"type": "paused", "data": {"by": "ada"}});
+    let resumed = serde_json::json!({"type": "resumed", "data": {"by": "ada"}});
+    let bodies = [
+        (0, sample_journals::requested()),
+        (1, paused.clone()),
+        (2, resumed),
+        (3, paused),
+    ];
+    let mut session = Session::default();
+    let mut since = Vec::new();
+    for event in sample_journals::journal(&bodies) {
+        let json = serde_json::to_value(&event).unwrap();
+        let recorded = RecordedEvent { json, event };
+        session.apply(&[recorded], |_, _| Ok(())).unwrap();
+        since.push(session.paused_since);
+    }
+    assert!(since[0].is_none() && since[1].is_some() && since[2].is_none());
+    assert!(since[3] >= since[1]);
 }
 
 #[test]

@@ -16,8 +16,8 @@ pub(super) enum View {
     },
     /// Lines of text.
     Lines(Output),
-    /// A JSON object a line.
-    Json(Output),
+    /// The events after the one with this number, as lines of text or a JSON object a line.
+    Events { out: Output, after: Option<u64> },
     /// Nothing.
     Nothing,
 }
@@ -25,14 +25,16 @@ pub(super) enum View {
 impl View {
     /// Chooses the view that fits standard output.
     pub(super) fn new(show: Show, out: Output) -> Self {
-        match (show, out.json, out.terminal) {
-            (Show::Outcome, _, _) => Self::Nothing,
-            (Show::Everything, true, _) => Self::Json(out),
-            (Show::Everything, false, true) => Self::Tree {
+        match show {
+            Show::Events { after } => Self::Events { out, after },
+            // With `--json`, standard output holds one object, which tells the outcome.
+            Show::Outcome => Self::Nothing,
+            Show::Everything if out.json => Self::Nothing,
+            Show::Everything if out.terminal => Self::Tree {
                 screen: Some(Screen::new()),
                 colours: out.colours,
             },
-            (Show::Everything, false, false) => Self::Lines(out),
+            Show::Everything => Self::Lines(out),
         }
     }
 
@@ -46,8 +48,15 @@ impl View {
     /// Where standard output is closed.
     pub(super) fn show_event(&self, recorded: &RecordedEvent, lines: &[String]) -> Result<()> {
         match self {
-            Self::Lines(out) => lines.iter().try_for_each(|line| out.line(line)),
-            Self::Json(out) => out.json_line(&recorded.json),
+            Self::Events { after, .. }
+                if after.is_some_and(|after| recorded.event.seq <= after) =>
+            {
+                Ok(())
+            }
+            Self::Events { out, .. } if out.json => out.json_line(&recorded.json),
+            Self::Lines(out) | Self::Events { out, .. } => {
+                lines.iter().try_for_each(|line| out.line(line))
+            }
             Self::Tree { .. } | Self::Nothing => Ok(()),
         }
     }

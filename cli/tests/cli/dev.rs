@@ -50,7 +50,14 @@ fn a_good_version_is_rolled_out_and_a_bad_one_rolled_back() {
     ];
     let bad = dev.run(&deploy("hello@3.0.0", "production", &canary));
     assert_eq!(bad.code, Some(3), "{bad:?}");
-    let events: Vec<Value> = bad
+    let report: Value = serde_json::from_str(&bad.out).unwrap();
+    assert_eq!(report["state"], "rolledBack");
+    assert_eq!(report["exitReason"], "notSucceeded");
+    let bad = report["id"].as_str().unwrap();
+    let follow = ["deployment", "events", bad, "--follow", "--json"];
+    let followed = dev.run(&follow);
+    assert_eq!(followed.code, Some(3), "{followed:?}");
+    let events: Vec<Value> = followed
         .out
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -76,7 +83,6 @@ fn a_good_version_is_rolled_out_and_a_bad_one_rolled_back() {
     }
 
     // Watching a deployment that has ended prints all of it, with the same exit code.
-    let bad = events[0]["body"]["data"]["id"].as_str().unwrap();
     let events = dev.run(&["deployment", "events", bad]);
     assert!(events.out.contains(message), "{events:?}");
     let last = dev.run(&["deployment", "events", bad, "--after", "1", "--json"]);
@@ -108,7 +114,7 @@ fn a_good_version_is_rolled_out_and_a_bad_one_rolled_back() {
     assert!(dev.wait().success());
     assert_eq!(dev.processes(), Vec::<std::path::PathBuf>::new());
     let gone = dev.run(&["--server", dev.ready["server"].as_str().unwrap(), "nodes"]);
-    assert_eq!(gone.code, Some(1));
+    assert_eq!(gone.code, Some(8));
     assert!(
         gone.err.contains("no engine answers at") && gone.err.contains("hotswap dev"),
         "{gone:?}"
@@ -278,7 +284,7 @@ fn deployments_are_decided_waited_for_paused_and_aborted() {
     let read = dev.run(&[&viewer[..], &["list"]].concat());
     assert_eq!(read.code, Some(0), "{read:?}");
     let refused = dev.run(&[&viewer[..], &deploy("hello", "development", &[])].concat());
-    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(refused.code, Some(7), "{refused:?}");
     assert!(refused.err.contains("the role operator"), "{refused:?}");
     assert!(!refused.err.contains(viewer[1]), "{refused:?}");
     let operator = dev.run(&["token", "--role", "operator", "--subject", "ada"]);
@@ -291,7 +297,7 @@ fn deployments_are_decided_waited_for_paused_and_aborted() {
     assert_eq!(dev.json(&["get", newest])["requestedBy"], "ada");
 
     let stranger = dev.run(&["--token", "not-the-token-of-this-engine", "list"]);
-    assert_eq!(stranger.code, Some(1), "{stranger:?}");
+    assert_eq!(stranger.code, Some(7), "{stranger:?}");
     assert!(
         stranger.err.contains("HOTSWAP_TOKEN") && !stranger.err.contains("not-the-token"),
         "{stranger:?}"
@@ -317,11 +323,14 @@ fn after_a_kill_the_nodes_end_and_a_restart_continues() {
         let state = dev.json(&["get", &canary]);
         (state["nodes"][0]["phase"] == "active").then_some(())
     });
-    let mut watching = hotswap(dev.folder.path(), &["watch", &canary, "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut watching = hotswap(
+        dev.folder.path(),
+        &["deployment", "events", &canary, "--follow", "--json"],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
     let mut seen = BufReader::new(watching.stdout.take().unwrap());
     let mut events = String::new();
     seen.read_line(&mut events).unwrap();

@@ -1,6 +1,13 @@
 //! The real program, from the outside.
 
 mod dev;
+mod exit_codes;
+mod inputs;
+mod json;
 mod program;
 mod serve;
+mod server;
 mod support;
+mod terminal;
+mod waits;
+mod wrong_servers;

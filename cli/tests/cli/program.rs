@@ -44,7 +44,7 @@ fn an_unreachable_engine_is_an_error_with_advice() {
         folder.path(),
         &["--server", &format!("http://{free}"), "list"],
     );
-    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_eq!(outcome.code, Some(8), "{outcome:?}");
     assert!(
         outcome
             .err

@@ -1,57 +1,12 @@
 //! `hotswap serve` and `hotswap node run`, as an operator starts them.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Outcome, hotswap, run, signal, wait_for};
-
-/// A server process, killed when dropped.
-struct Server {
-    child: Child,
-    addr: String,
-}
-
-impl Server {
-    /// Starts the server, and waits until it logs `message` with an address in `field`.
-    fn start(folder: &Path, args: &[&str], message: &str, field: &str) -> Self {
-        let mut child = hotswap(folder, &[args, &["--log-format", "json"]].concat())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let found = log.by_ref().map_while(Result::ok).find_map(|line| {
-            let line: Value = serde_json::from_str(&line).ok()?;
-            (line["message"] == message).then(|| line[field].as_str().map(str::to_owned))?
-        });
-        // Reads on to the end: a full pipe would block the server.
-        std::thread::spawn(move || log.for_each(drop));
-        let addr = found.unwrap_or_else(|| panic!("'{message}' is not in the log"));
-        Self { child, addr }
-    }
-
-    /// Ends the server without a chance to clean up.
-    fn kill(mut self) {
-        signal(&self.child, Signal::KILL);
-        self.child.wait().unwrap();
-    }
-
-    fn stop(mut self) {
-        signal(&self.child, Signal::TERM);
-        let status = wait_for("the server ends", || self.child.try_wait().unwrap());
-        assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::server::Server;
+use crate::support::{Outcome, hotswap, run, wait_for};
 
 #[test]
 fn an_engine_generates_its_tokens_on_loopback_and_a_node_joins_with_one() {
@@ -127,7 +82,7 @@ fn an_engine_generates_its_tokens_on_loopback_and_a_node_joins_with_one() {
             "list",
         ],
     );
-    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_eq!(outcome.code, Some(7), "{outcome:?}");
     assert!(outcome.err.contains("403"), "{outcome:?}");
 
     node.stop();
@@ -195,7 +150,7 @@ fn a_watcher_misses_nothing_while_the_engine_is_killed_and_restarted() {
     let out = client(&[&["deploy", "hello@1.0.0", "-e", "qa"][..], &rolling].concat());
     let id = out.lines().next().unwrap().trim();
     client(&["pause", id]);
-    let watch = client_args(&["watch", id, "--json"]);
+    let watch = client_args(&["deployment", "events", id, "--follow", "--json"]);
     let mut watching = hotswap(path, &watch.iter().map(String::as_str).collect::<Vec<_>>())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -24,6 +24,8 @@ pub fn hotswap(folder: &Path, args: &[&str]) -> Command {
         }
     }
     command.env("HOTSWAP_EMAIL", "tester@example.org");
+    // Tests run at a terminal and in CI alike.
+    command.env_remove("CI");
     command
 }
 
@@ -33,6 +35,24 @@ pub struct Outcome {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
+}
+
+impl Outcome {
+    /// The one object on standard output of a command with `--json`, which has the members of
+    /// every report.
+    pub fn report(&self) -> Value {
+        let report: Value = serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("not one JSON value: {error}: {self:?}"));
+        for member in ["id", "state", "exitReason", "exitCode", "message", "next"] {
+            assert!(report.get(member).is_some(), "no {member}: {self:?}");
+        }
+        assert_eq!(
+            report["exitCode"].as_i64(),
+            self.code.map(i64::from),
+            "{self:?}"
+        );
+        report
+    }
 }
 
 impl From<Output> for Outcome {

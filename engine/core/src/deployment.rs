@@ -194,6 +194,7 @@ impl Deployment {
             next_seq: damage.next_seq,
             damage: Some(damage),
             open: None,
+            due: None,
         }
     }
 

@@ -10,7 +10,6 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::environments::Environments;
-use crate::limits::Limits;
 use crate::retries::{Retries, Retry};
 use crate::strategies::Strategies;
 
@@ -38,7 +37,6 @@ pub struct Deployments {
     pub(crate) environments: Environments,
     pub(crate) strategy_limits: StrategyLimits,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) limits: Limits,
     pub(crate) retries: Arc<Retries>,
 }
 

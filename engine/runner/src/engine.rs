@@ -136,7 +136,6 @@ impl Engine {
             environments: config.environments.clone(),
             strategy_limits,
             clock: Arc::clone(&config.clock),
-            limits: config.limits,
             retries,
         };
         Ok(Self {

@@ -138,7 +138,8 @@ impl<'a> Session<'a> {
         let (script, id) = self.script(text).await?;
         let output = self.client(&self.folder, &script).await?;
         let waits = text.contains(" --watch") || text.contains(" --wait");
-        let is_watch = text.contains("hotswap watch ") || text.contains("deployment watch ");
+        let follows = ["hotswap watch ", "deployment watch ", " --follow"];
+        let is_watch = follows.iter().any(|word| text.contains(word));
         let expected = match id {
             Some(id) if is_watch => self.exit_code_of(&id).await?,
             _ if text.contains(FAULTY) && waits => 3,

@@ -9,16 +9,32 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::args::Decide;
 use crate::exit::Exit;
+use crate::exit_report::ExitReport;
 use crate::format;
+
+/// What a command asks of the engine, and what it then tells the user.
+struct Request {
+    /// The sub-resource of the deployment.
+    resource: &'static str,
+    body: Value,
+    /// What has happened to the deployment.
+    done: &'static str,
+    /// The command to go on with.
+    next: &'static str,
+    /// What else to tell of the state that the engine answers.
+    describe: Option<fn(&Value) -> String>,
+}
 
 /// Pauses a deployment before its next step, and tells when its deadline falls.
 pub(super) async fn pause(id: DeploymentId, context: &Context) -> Result<Exit> {
-    let message = "is paused before its next step; resume it with: hotswap resume";
-    let state = post(id, "pause", json!({}), message, context).await?;
-    if !context.out.json {
-        context.out.line(&describe_deadline(&state))?;
-    }
-    Ok(Exit::Success)
+    let request = Request {
+        resource: "pause",
+        body: json!({}),
+        done: "is paused before its next step; resume it with",
+        next: "hotswap resume",
+        describe: Some(describe_deadline),
+    };
+    post(id, request, context).await
 }
 
 /// What a pause does to the deadline of a deployment.
@@ -41,9 +57,14 @@ fn describe_deadline(state: &Value) -> String {
 
 /// Resumes a paused deployment.
 pub(super) async fn resume(id: DeploymentId, context: &Context) -> Result<Exit> {
-    let message = "is resumed; follow it with: hotswap watch";
-    post(id, "resume", json!({}), message, context).await?;
-    Ok(Exit::Success)
+    let request = Request {
+        resource: "resume",
+        body: json!({}),
+        done: "is resumed; follow it with",
+        next: "hotswap watch",
+        describe: None,
+    };
+    post(id, request, context).await
 }
 
 /// Stops a deployment and rolls it back.
@@ -52,10 +73,14 @@ pub(super) async fn abort(
     reason: Option<String>,
     context: &Context,
 ) -> Result<Exit> {
-    let message = "is being rolled back; follow it with: hotswap watch";
-    let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-    post(id, "abort", body, message, context).await?;
-    Ok(Exit::Success)
+    let request = Request {
+        resource: "abort",
+        body: reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason })),
+        done: "is being rolled back; follow it with",
+        next: "hotswap watch",
+        describe: None,
+    };
+    post(id, request, context).await
 }
 
 /// Ends a deployment whose journal cannot be read.
@@ -64,54 +89,77 @@ pub(super) async fn terminate(
     reason: Option<String>,
     context: &Context,
 ) -> Result<Exit> {
-    let message = "is being terminated; see how it ends with: hotswap deployment get";
-    let body = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-    post(id, "terminate", body, message, context).await
+    let request = Request {
+        resource: "terminate",
+        body: reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason })),
+        done: "is being terminated; see how it ends with",
+        next: "hotswap deployment get",
+        describe: None,
+    };
+    post(id, request, context).await
 }
 
 /// Approves a deployment that waits for a decision.
 pub(super) async fn approve(args: Decide, context: &Context) -> Result<Exit> {
-    let message = "is approved; follow it with: hotswap watch";
-    decide(args, true, message, context).await
+    decide(args, true, "is approved; follow it with", context).await
 }
 
 /// Rejects a deployment that waits for a decision.
 pub(super) async fn reject(args: Decide, context: &Context) -> Result<Exit> {
-    let message = "is rejected; follow the rollback with: hotswap watch";
-    decide(args, false, message, context).await
+    decide(
+        args,
+        false,
+        "is rejected; follow the rollback with",
+        context,
+    )
+    .await
 }
 
-async fn decide(args: Decide, approved: bool, message: &str, context: &Context) -> Result<Exit> {
+async fn decide(
+    args: Decide,
+    approved: bool,
+    done: &'static str,
+    context: &Context,
+) -> Result<Exit> {
     let mut body = json!({ "approved": approved });
     if let Some(comment) = args.comment {
         body["comment"] = comment.into();
     }
-    post(args.id, "approval", body, message, context).await?;
-    Ok(Exit::Success)
+    let request = Request {
+        resource: "approval",
+        body,
+        done,
+        next: "hotswap watch",
+        describe: None,
+    };
+    post(args.id, request, context).await
 }
 
-/// Posts to a resource of a deployment. Prints the deployment's state with `--json`, else
-/// `message` between the id and the id. Returns the state.
-async fn post(
-    id: DeploymentId,
-    resource: &str,
-    mut body: Value,
-    message: &str,
-    context: &Context,
-) -> Result<Value> {
+async fn post(id: DeploymentId, request: Request, context: &Context) -> Result<Exit> {
+    let Request {
+        resource,
+        mut body,
+        done,
+        next,
+        describe,
+    } = request;
     body["requesterEmail"] = context.email.clone().into();
     let response = context
         .client
         .post_to_deployment(id, resource, &body)
         .await?;
-    if context.out.json {
-        context.out.json(&response)?;
-    } else {
-        context
-            .out
-            .line(&format!("deployment {id} {message} {id}"))?;
+    let mut lines = vec![format!("deployment {id} {done}: {next} {id}")];
+    lines.extend(describe.map(|describe| describe(&response)));
+    if !context.out.json {
+        lines.iter().try_for_each(|line| context.out.line(line))?;
+        return Ok(Exit::Success);
     }
-    Ok(response)
+    let report = ExitReport::new(Exit::Success).id(id).response(response);
+    let report = report
+        .message(lines.join("; "))
+        .next(format!("{next} {id}"));
+    context.out.json(&report.to_json())?;
+    Ok(Exit::Success)
 }
 
 #[cfg(test)]

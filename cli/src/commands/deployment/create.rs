@@ -1,6 +1,7 @@
 //! Commands that start a deployment, and may stay until it ends.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -11,8 +12,13 @@ use super::Context;
 use crate::args::{Create, Setting, Stay};
 use crate::client::{Accepted, NewDeployment};
 use crate::exit::{Exit, UsageError};
+use crate::exit_report::ExitReport;
 use crate::output::print_message;
-use crate::watch::{self, Show};
+use crate::watch::{Show, Wait};
+
+/// The largest file of settings, in bytes. The engine accepts no larger request, and the file
+/// may be a device without an end.
+const MAX_CONFIG: u64 = 1 << 20;
 
 /// Starts a deployment.
 pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
@@ -33,17 +39,16 @@ pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
         Some(version) => format!("{module} {version} → {environment}"),
         None => format!("newest {module} → {environment}"),
     };
-    let response = context.client.create_deployment(&new).await?;
+    let create = async { Ok(context.client.create_deployment(&new).await?) };
+    let response = context.unless_stopped(create).await?;
     stay(&response, &title, args.stay, context).await
 }
 
 /// Starts a deployment of the version that ran before deployment `id`.
 pub(super) async fn rollback(id: DeploymentId, args: Stay, context: &Context) -> Result<Exit> {
     let body = json!({ "requesterEmail": context.email });
-    let response = context
-        .client
-        .post_to_deployment(id, "rollback", &body)
-        .await?;
+    let roll_back = async { Ok(context.client.roll_back(id, &body).await?) };
+    let response = context.unless_stopped(roll_back).await?;
     stay(&response, &format!("rollback of {id}"), args, context).await
 }
 
@@ -57,17 +62,28 @@ async fn stay(response: &Value, title: &str, args: Stay, context: &Context) -> R
         print_message(&format!("{title} started: {id}"));
         Show::Outcome
     } else {
-        if context.out.json {
-            context.out.json(response)?;
-        } else {
-            context.out.line(&id.to_string())?;
-            print_message(&format!(
-                "{title} started; follow it with: hotswap watch {id}"
-            ));
-        }
+        announce(response, title, id, context)?;
         return Ok(Exit::Success);
     };
-    watch::watch(&context.client, id, show, args.patience, context.out).await
+    let wait = Wait {
+        show,
+        patience: args.patience,
+        is_known: true,
+    };
+    super::wait_for_end(id, wait, context).await
+}
+
+fn announce(response: &Value, title: &str, id: DeploymentId, context: &Context) -> Result<()> {
+    let message = format!("{title} started; follow it with: hotswap watch {id}");
+    if context.out.json {
+        let report = ExitReport::new(Exit::Success).id(id);
+        let report = report.response(response.clone()).message(message);
+        let report = report.next(format!("hotswap watch {id}"));
+        return context.out.json(&report.to_json());
+    }
+    context.out.line(&id.to_string())?;
+    print_message(&message);
+    Ok(())
 }
 
 /// The settings of the file, overridden by those of the command line. `None` without any.
@@ -77,7 +93,9 @@ fn strategy_config(file: Option<&Path>, settings: &[Setting]) -> Result<Option<V
         None => Map::new(),
         Some(file) => {
             let name = file.display();
-            let text = fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+            let text = read_config(file).with_context(|| format!("cannot read {name}"))?;
+            let is_small = u64::try_from(text.len()).is_ok_and(|length| length <= MAX_CONFIG);
+            anyhow::ensure!(is_small, "{name} is larger than {MAX_CONFIG} bytes");
             let object = serde_json::from_str(&text);
             object.map_err(|error| UsageError(format!("{name} is not a JSON object: {error}")))?
         }
@@ -86,6 +104,14 @@ fn strategy_config(file: Option<&Path>, settings: &[Setting]) -> Result<Option<V
         setting.apply_to(&mut config);
     }
     Ok(Some(Value::Object(config)))
+}
+
+/// The text of a file, as far as [`MAX_CONFIG`] and one byte more.
+fn read_config(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = fs::File::open(file)?;
+    file.take(MAX_CONFIG + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

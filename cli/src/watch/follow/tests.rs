@@ -14,6 +14,7 @@ use crate::watch::sample_journals;
 const STREAM: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n";
 
 /// What the engine does with one connection.
+#[derive(Clone)]
 enum Reply {
     /// Sends this and closes the connection.
     Send(String),
@@ -25,6 +26,10 @@ enum Reply {
     Ignore,
     /// Responds with this status.
     Status(u16),
+    /// Responds with this status and the problem of an engine.
+    Problem(u16),
+    /// Responds with something that is not HTTP.
+    Garbage,
     /// Responds with JSON of this content type.
     Json(&'static str),
 }
@@ -71,9 +76,12 @@ async fn engine(
                     format!("{STREAM}content-length: 999999\r\n\r\n{said}")
                 }
                 Reply::Status(204) => "HTTP/1.1 204 X\r\nconnection: close\r\n\r\n".to_owned(),
-                Reply::Status(status) => format!(
-                    "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"
-                ),
+                Reply::Status(status) => response(*status, "{}"),
+                Reply::Problem(status) => {
+                    response(*status, r#"{"type": "urn:hotswap:problem:sample"}"#)
+                }
+                // The alert of a TLS server.
+                Reply::Garbage => "\x15\x03\x03\0\x02\x02\x46".to_owned(),
                 Reply::Json(kind) => format!(
                     "HTTP/1.1 200 X\r\nconnection: close\r\ncontent-type: {kind}\r\n\r\n{{}}"
                 ),
@@ -102,6 +110,11 @@ async fn engine(
     (client(server), serving)
 }
 
+fn response(status: u16, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
 /// Reads a request and checks it.
 async fn check_request(stream: &mut TcpStream, last_id: Option<&str>) {
     let mut request = Vec::new();
@@ -125,9 +138,11 @@ fn client(server: String) -> Client {
     let settings = Settings {
         server,
         token: None,
+        token_file: None,
         email: String::new(),
         json: false,
         no_color: true,
+        ci: false,
     };
     Client::new(&settings).unwrap()
 }
@@ -188,7 +203,7 @@ async fn updates(mut follower: Follower) -> Vec<String> {
                 "disconnected: connection lost".to_owned()
             }
             FollowUpdate::Disconnected(error) => format!("disconnected: {error}"),
-            FollowUpdate::Rejected(error) => format!("rejected: {error}"),
+            FollowUpdate::Failed(error) => format!("failed: {error}"),
         };
         joined.clear();
         updates.push(text);
@@ -198,9 +213,14 @@ async fn updates(mut follower: Follower) -> Vec<String> {
 
 /// The updates of a follower of an engine that replies like this.
 async fn follow(script: Vec<(Option<String>, Reply)>) -> Vec<String> {
+    follow_from(script, false).await
+}
+
+/// The same, where the server may have answered as an engine before.
+async fn follow_from(script: Vec<(Option<String>, Reply)>, has_answered: bool) -> Vec<String> {
     let (client, serving) = engine(script, Pace::new()).await;
     let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
-    let updates = updates(Follower::new(client, id)).await;
+    let updates = updates(Follower::new(client, id, has_answered)).await;
     serving.await.unwrap();
     updates
 }
@@ -318,36 +338,82 @@ async fn an_id_that_no_header_can_carry_is_not_sent() {
 #[tokio::test]
 async fn permanent_errors_end_the_follower() {
     let path = "/api/v1/deployments/01890a5d-ac96-774b-bcce-b302099a8057/events";
-    for (reply, rejection) in [
-        (Reply::Status(404), "Not Found (HTTP 404)".to_owned()),
+    let not_understood = format!(
+        "the response from {path} is not understood; is the server an engine of this version?"
+    );
+    for (reply, failure) in [
+        (Reply::Problem(404), "Not Found (HTTP 404)".to_owned()),
         (Reply::Status(401), "Unauthorized (HTTP 401)".to_owned()),
         (Reply::Status(403), "Forbidden (HTTP 403)".to_owned()),
         // An engine without streams, or something else altogether.
         (
             Reply::Json("application/json; charset=utf-8"),
             format!(
-                "the engine's response from {path} is 'application/json; charset=utf-8', not events; \
-                 is the engine of another version?"
+                "the response from {path} is 'application/json; charset=utf-8', not events; \
+                 is the server an engine of this version?"
             ),
         ),
         (
             Reply::Send("data: {\"seq\": 0}\n\n".to_owned()),
-            format!(
-                "the engine's response from {path} is not understood; is the engine of another version?"
-            ),
+            not_understood.clone(),
         ),
         (
             Reply::Send("data: \u{1}\u{fffd}<html>\n\n".to_owned()),
-            format!(
-                "the engine's response from {path} is not understood; is the engine of another version?"
-            ),
+            not_understood,
         ),
     ] {
         assert_eq!(
             follow(vec![(None, reply)]).await,
-            [format!("rejected: {rejection}")]
+            [format!("failed: {failure}")]
         );
     }
+}
+
+#[tokio::test]
+async fn a_wrong_server_fails_at_once_and_a_proxy_of_a_restarting_engine_does_not() {
+    for (reply, word) in [
+        (Reply::Status(404), "404"),
+        (Reply::Status(301), "301"),
+        (Reply::Status(500), "500"),
+        (Reply::Garbage, "HTTPS"),
+    ] {
+        let updates = follow(vec![(None, reply)]).await;
+        let [failure] = &*updates else {
+            panic!("{updates:?}");
+        };
+        assert!(
+            failure.starts_with("failed: ") && failure.contains("is not a HotSwap engine"),
+            "{failure}"
+        );
+        assert!(failure.contains(word), "{failure}");
+    }
+    let rest = vec![(None, Reply::Send(stream_text(0..11)))];
+    for reply in [Reply::Status(404), Reply::Json("text/html"), Reply::Garbage] {
+        let script = std::iter::once((None, reply)).chain(rest.clone()).collect();
+        let updates = follow_from(script, true).await;
+        assert!(updates[0].starts_with("disconnected: "), "{updates:?}");
+        assert_eq!(updates[1], "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_tried_for_a_bounded_time() {
+    // Nothing listens here.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+    let start = tokio::time::Instant::now();
+    let updates = updates(Follower::new(client(server), id, false)).await;
+    assert!(updates.len() > 3, "{updates:?}");
+    let (last, before) = updates.split_last().unwrap();
+    assert!(last.starts_with("failed: no engine answers"), "{updates:?}");
+    assert!(
+        before
+            .iter()
+            .all(|update| update.starts_with("disconnected: "))
+    );
+    assert!(start.elapsed() < START_PATIENCE * 2);
 }
 
 #[tokio::test]
@@ -369,11 +435,7 @@ async fn a_token_that_expires_is_rejected_at_the_reconnect() {
     let disconnected = "disconnected: closed the event stream";
     assert_eq!(
         updates,
-        [
-            "[0, 1, 2]",
-            disconnected,
-            "rejected: Unauthorized (HTTP 401)"
-        ]
+        ["[0, 1, 2]", disconnected, "failed: Unauthorized (HTTP 401)"]
     );
 }
 
@@ -410,7 +472,13 @@ async fn a_silent_engine_is_reconnected() {
         }
     };
     let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
-    let updates = updates(Follower::with_silence_timer(client, id, silence_timer)).await;
+    let updates = updates(Follower::with_silence_timer(
+        client,
+        id,
+        false,
+        silence_timer,
+    ))
+    .await;
     serving.await.unwrap();
     let silent = "disconnected: has been silent for too long";
     assert_eq!(
@@ -425,7 +493,7 @@ async fn an_unreachable_engine_is_retried() {
     let server = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let id = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
-    let mut follower = Follower::new(client(server), id);
+    let mut follower = Follower::new(client(server), id, false);
     for _ in 0..2 {
         let Some(FollowUpdate::Disconnected(error)) = follower.next().await else {
             panic!("an update of another kind")

@@ -213,9 +213,10 @@ impl Deployments {
             module: header.module.clone(),
             nodes,
             config: header.config.clone(),
+            limits: header.limits,
         };
         let now = self.clock.now();
-        let shortest = rehearsal::shortest_time(strategy, &plan, self.limits.calls, now).await;
+        let shortest = rehearsal::shortest_time(strategy, &plan, header.limits.calls, now).await;
         shortest.filter(|shortest| *shortest >= header.policy.deadline)
     }
 

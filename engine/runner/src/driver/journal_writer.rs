@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hotswap_core::{
-    Append, Clock, Damage, Decision, DeploymentId, Event, EventBody, Fence, JournalTail,
-    ReplayState, Signals,
+    Append, Clock, Damage, Deadline, Decision, DeploymentId, Event, EventBody, Fence, JournalTail,
+    Policy, ReplayState, Signals,
 };
 use hotswap_store::{AppendError, Head, Journal};
 
@@ -58,6 +58,7 @@ impl JournalWriter {
         deployment: DeploymentId,
         fence: Fence,
         head: Head,
+        policy: &Policy,
     ) -> Self {
         Self {
             journal,
@@ -67,6 +68,7 @@ impl JournalWriter {
             tail: JournalTail {
                 next_seq: head.next_seq,
                 lifecycle: head.lifecycle,
+                deadline: Deadline::new(policy),
                 signals: Signals::default(),
             },
             pending: Vec::new(),

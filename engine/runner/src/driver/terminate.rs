@@ -45,13 +45,14 @@ pub(super) async fn terminate(
     tracing::warn!(%deployment, %damage, "terminating the deployment");
     let journal = Arc::clone(&context.journal);
     let clock = Arc::clone(&context.clock);
-    let mut writer = JournalWriter::at_end(journal, clock, deployment, fence, record.head);
-    // With a new fence, nodes ignore orders of the strategy that are still under way.
-    writer.renew_lease().await?;
     let policy = match &salvaged.header {
         Some(header) => header.policy.clone(),
         None => Policy::default_for(&record.environment),
     };
+    let head = record.head;
+    let mut writer = JournalWriter::at_end(journal, clock, deployment, fence, head, &policy);
+    // With a new fence, nodes ignore orders of the strategy that are still under way.
+    writer.renew_lease().await?;
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
         deployment,
