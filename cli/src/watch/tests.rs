@@ -216,10 +216,10 @@ fn a_question_is_prominent_and_cannot_control_the_terminal() {
     let (state, lines) = play(&sample_journals::awaiting_approval());
     assert_eq!(
         lines.last().unwrap(),
-        "16:02:00Z  ? approval needed: switch 4 nodes to hello 2.0.0?\u{fffd}[2J (until 17:02:00Z)"
+        "16:02:00Z  ? approval needed: switch 4 nodes to hello 2.0.0?\u{fffd}[2J (until 2026-11-23 17:02:00Z)"
     );
     let picture = draw(&state, &frame(1000));
-    let question = "\n? YOUR DECISION: switch 4 nodes to hello 2.0.0?\u{fffd}[2J (until 17:02:00Z)\n  \
+    let question = "\n? YOUR DECISION: switch 4 nodes to hello 2.0.0?\u{fffd}[2J (until 2026-11-23 17:02:00Z)\n  \
         hotswap approve 01890a5d-ac96-774b-bcce-b302099a8057\n";
     assert!(picture.contains(question), "{picture}");
     assert!(

@@ -21,6 +21,7 @@ mod revert;
 mod run;
 mod settle;
 mod soak;
+mod strategy_time;
 mod suspended;
 mod terminate;
 mod timers;

@@ -18,6 +18,7 @@ use super::failed_nodes::FailedNodes;
 use super::journal_writer::JournalWriter;
 use super::node_operations::{NodeOperations, check_fence, concurrency};
 use super::soak;
+use super::strategy_time::StrategyTime;
 use super::suspended::WaitReason;
 use super::wait_scope::{Interrupt, WaitScope};
 use super::waiting_call::{self, end_of};
@@ -38,8 +39,7 @@ pub(super) struct Execution<'a> {
     replay: CallReplay,
     budget: CallBudget,
     failed: FailedNodes,
-    /// The latest time that the strategy was told. Its time never goes back.
-    last_time: u64,
+    time: StrategyTime,
     /// Why the run was suspended. An error also suspends it: the strategy has not failed.
     suspended: Option<Result<WaitReason, Error>>,
 }
@@ -69,7 +69,7 @@ impl<'a> Execution<'a> {
             replay,
             budget: CallBudget::new(&header.limits),
             failed: FailedNodes::default(),
-            last_time: 0,
+            time: StrategyTime::default(),
             suspended: None,
         }
     }
@@ -102,9 +102,7 @@ impl<'a> Execution<'a> {
         let (number, call) = match self.replay.next(request)? {
             ReplayedCall::Answered(answer) => {
                 self.failed.record(&answer);
-                if let Answer::Time(time) = answer {
-                    self.last_time = self.last_time.max(time);
-                }
+                self.time.replay(&answer);
                 return Ok(answer);
             }
             ReplayedCall::Unanswered { number, call } => (number, call),
@@ -148,10 +146,7 @@ impl<'a> Execution<'a> {
 
     async fn read(&mut self, number: u32, request: Call) -> Result<Answer, NoAnswer> {
         let answer = if request == Call::Now {
-            // The clock may have been set back before this engine started.
-            let now = self.scope.timers.steady_now().millis();
-            self.last_time = self.last_time.max(now);
-            Answer::Time(self.last_time)
+            self.time.tell(self.scope.timers.steady_now())
         } else {
             Answer::Nodes(self.planned_nodes_now().await?)
         };

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::fake_node::{FakeNode, FakeResponse, module_status, problem, unused_address};
 use super::*;
+use crate::fixture::ManualClock;
 use crate::{Error, Fleet};
 
 #[tokio::test]
@@ -91,6 +92,75 @@ async fn nodes_are_listed_with_their_active_version() {
     let staging: Environment = "staging".parse().expect("a name");
     let none = fleet.nodes(&staging, &shop()).await.expect_err("no nodes");
     assert_eq!(none, Error::NoNodes(staging));
+}
+
+/// A fleet of one node that has sent no heartbeat for so long that it counts as gone.
+async fn fleet_with_late_node(address: &str) -> (HttpFleet, Registry, Arc<ManualClock>) {
+    let (store, clock) = (
+        Arc::<MemoryCatalogue>::default(),
+        Arc::<ManualClock>::default(),
+    );
+    let time = Arc::clone(&clock);
+    let registry = Registry::load(store, time, Registry::DEFAULT_INTERVAL).await;
+    let registry = registry.expect("it loads");
+    register(&registry, 0, address).await;
+    clock.advance(Duration::from_secs(60));
+    let late = registry.member(&node("node-0")).expect("it is known");
+    assert_eq!(late.health, Health::Critical);
+    let fleet = HttpFleet::new(registry.clone(), TOKEN, options()).expect("it is set up");
+    (fleet, registry, clock)
+}
+
+#[tokio::test]
+async fn a_node_that_answers_is_listed_as_passing_however_old_its_heartbeat_is() {
+    let fake = FakeNode::start(|_, _| FakeResponse::Json(200, module_status(0))).await;
+    let (fleet, _, _) = fleet_with_late_node(&fake.url).await;
+    let nodes = fleet.nodes(&production(), &shop()).await.expect("one node");
+    assert_eq!(nodes[0].health, Health::Passing);
+}
+
+#[tokio::test]
+async fn a_node_that_answers_any_request_is_alive() {
+    let fake = FakeNode::start(|_, _| problem(409, "not now")).await;
+    let probe = HttpProbe {
+        path: "/".to_owned(),
+        expect_status: 200,
+        expect_body: None,
+        timeout: 1,
+    };
+    for request in ["order", "probe", "read"] {
+        let (fleet, registry, _) = fleet_with_late_node(&fake.url).await;
+        let id = node("node-0");
+        let refused = match request {
+            "order" => fleet.order(&id, &order(Action::Settle)).await.is_err(),
+            "probe" => fleet.probe(&id, &version(), &probe).await.is_err(),
+            _ => fleet.read(&id, &shop()).await.is_err(),
+        };
+        assert!(refused, "{request}");
+        let health = registry.member(&id).map(|member| member.health);
+        assert_eq!(health, Some(Health::Passing), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_of_the_wall_clock_changes_no_span_between_readings() {
+    let fake = FakeNode::start(|_, _| FakeResponse::Json(200, module_status(6))).await;
+    let (fleet, registry, clock) = fleet_with_late_node(&fake.url).await;
+    let fresh = Options {
+        reading_max_age: Duration::ZERO,
+        ..options()
+    };
+    drop(fleet);
+    let fleet = HttpFleet::new(registry, TOKEN, fresh).expect("it is set up");
+    let id = node("node-0");
+    let mut last = fleet.read(&id, &shop()).await.expect("a reading").at;
+    for step in [3600, -7200] {
+        clock.step(step);
+        clock.advance(Duration::from_secs(5));
+        let reading = fleet.read(&id, &shop()).await.expect("a reading");
+        assert_eq!(reading.at.since(last), Duration::from_secs(5), "{step} s");
+        last = reading.at;
+    }
 }
 
 #[tokio::test]
