@@ -195,7 +195,10 @@ async fn an_engine_that_was_down_for_long_still_has_its_patience_to_revert() -> 
         Duration::from_secs(5),
     );
     let ended = events.await?;
-    assert!(ended.is_empty(), "reverting gave up at once: {ended:?}");
+    assert!(
+        ended.events.is_empty(),
+        "reverting gave up at once: {ended:?}"
+    );
     fixture
         .cluster
         .start_node(gone, PRODUCTION.parse()?)

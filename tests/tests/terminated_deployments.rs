@@ -19,7 +19,7 @@ async fn begin_damaged(cluster: &mut Cluster) -> Result<hotswap_core::Deployment
     let deployments = &cluster.engine.deployments;
     loop {
         let state = deployments.get(id).await?;
-        if state.waiting_until.is_some() {
+        if state.waiting_until().is_some() {
             break;
         }
         let wait = std::time::Duration::from_secs(30);

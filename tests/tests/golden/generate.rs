@@ -108,8 +108,12 @@ async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
                 wait_until(cluster, id, |state| state.status() == Status::Paused).await?;
                 deployments.resume(id, EMAIL).await?;
             }
+            PersonStep::Pause => {
+                wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;
+                deployments.pause(id, EMAIL).await?;
+            }
             PersonStep::AbortWait => {
-                wait_until(cluster, id, |state| state.waiting_until.is_some()).await?;
+                wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;
                 let reason = Some("wrong version".to_owned());
                 deployments.abort(id, EMAIL, reason).await?;
             }

@@ -69,7 +69,7 @@ async fn golden_journals_are_replayed_by_their_strategies() -> Result<()> {
         let cause = Deployment::fold(&events)?.cause;
         let state = ReplayState::fold(events)?;
         // A deployment that was rejected at its start never ran.
-        if state.planned_at.is_none() {
+        if state.nodes.is_empty() {
             continue;
         }
         let component = files::read_component(state.header.strategy.digest)?;

@@ -25,6 +25,8 @@ pub enum PersonStep {
     Decide(bool),
     /// Pauses at once, and resumes when the strategy is held.
     PauseAndResume,
+    /// Pauses as soon as the strategy waits, until the deadline.
+    Pause,
     /// Aborts as soon as the strategy waits.
     AbortWait,
 }
@@ -99,9 +101,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new(
             "rolling-deadline",
             "rolling",
-            json!({ "batch": 1, "settle": "1h" }),
+            json!({ "batch": 1, "settle": "3s" }),
             Status::RolledBack,
-        ),
+        )
+        .with(PersonStep::Pause),
         Scenario::new(
             "blue-green-approved",
             "blue-green",

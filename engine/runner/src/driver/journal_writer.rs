@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use hotswap_core::{
-    Append, Clock, Damage, Deadline, Decision, DeploymentId, Event, EventBody, Fence, JournalTail,
-    Policy, ReplayState, Signals,
+    Append, Clock, Damage, Decision, DeploymentId, Event, EventBody, Fence, JournalTail,
+    ReplayState,
 };
-use hotswap_store::{AppendError, Head, Journal};
+use hotswap_store::{AppendError, Journal};
 
 use super::error::Error;
 
@@ -51,26 +51,20 @@ impl JournalWriter {
         Ok((writer, state))
     }
 
-    /// Appends to a journal that cannot be read, from its end on.
+    /// Appends to a journal that cannot be read, whose end is this.
     pub(super) fn at_end(
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
         deployment: DeploymentId,
         fence: Fence,
-        head: Head,
-        policy: &Policy,
+        tail: JournalTail,
     ) -> Self {
         Self {
             journal,
             clock,
             deployment,
             fence,
-            tail: JournalTail {
-                next_seq: head.next_seq,
-                lifecycle: head.lifecycle,
-                deadline: Deadline::new(policy),
-                signals: Signals::default(),
-            },
+            tail,
             pending: Vec::new(),
         }
     }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use hotswap_core::{
-    Action, Damage, DeploymentId, Digest, EventBody, Fence, ModuleVersion, NodeError, NodeFailure,
-    NodeId, Outcome, Policy, SalvagedJournal, Step,
+    Action, Damage, Deadline, DeploymentId, Digest, EventBody, Fence, JournalTail, ModuleVersion,
+    NodeError, NodeFailure, NodeId, Outcome, Policy, SalvagedJournal, Signals, Step,
 };
 use hotswap_store::DeploymentRecord;
 
@@ -49,8 +49,13 @@ pub(super) async fn terminate(
         Some(header) => header.policy.clone(),
         None => Policy::default_for(&record.environment),
     };
-    let head = record.head;
-    let mut writer = JournalWriter::at_end(journal, clock, deployment, fence, head, &policy);
+    let tail = JournalTail {
+        next_seq: record.head.next_seq,
+        lifecycle: record.head.lifecycle,
+        signals: Signals::default(),
+        deadline: Deadline::new(&policy),
+    };
+    let mut writer = JournalWriter::at_end(journal, clock, deployment, fence, tail);
     // With a new fence, nodes ignore orders of the strategy that are still under way.
     writer.renew_lease().await?;
     let operations = NodeOperations {
