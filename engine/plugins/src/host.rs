@@ -1,8 +1,9 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hashlink::LruCache;
 use hotswap_core::Digest;
+use tokio::sync::OnceCell;
 
 use crate::limits::Limits;
 use crate::load::{self, LoadError};
@@ -19,8 +20,11 @@ pub struct Host {
     context: Arc<HostContext>,
     // Not a part of the context: each strategy holds that, so the two would keep each other
     // alive.
-    cache: Arc<Mutex<HashMap<Digest, Strategy>>>,
+    cache: Arc<Mutex<LruCache<Digest, Slot>>>,
 }
+
+/// Empty while the strategy is being compiled.
+type Slot = Arc<OnceCell<Strategy>>;
 
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,7 @@ impl Host {
         let context = context.map_err(|error| Error::Engine(format!("{error:#}")))?;
         Ok(Self {
             context: Arc::new(context),
-            cache: Arc::default(),
+            cache: Arc::new(Mutex::new(LruCache::new(CACHE_SIZE))),
         })
     }
 
@@ -64,18 +68,22 @@ impl Host {
             });
         }
         let digest = Digest::of(component);
-        if let Some(strategy) = self.cached(digest) {
-            return Ok(strategy);
+        let slot = self.slot(digest);
+        // However many deployments wait for it, one of them compiles it.
+        let load = async || {
+            let loaded = load::load(&self.context, component).await?;
+            Ok(Strategy::new(digest, loaded))
+        };
+        let loaded = slot.get_or_try_init(load).await.cloned();
+        if loaded.is_err() {
+            self.forget(digest, &slot);
         }
-        let loaded = load::load(&self.context, component).await?;
-        let strategy = Strategy::new(digest, loaded);
-        self.insert_into_cache(strategy.clone());
-        Ok(strategy)
+        loaded
     }
 
     /// The strategy with this digest, if it is in the cache.
     pub fn cached(&self, digest: Digest) -> Option<Strategy> {
-        self.cache().get(&digest).cloned()
+        self.cache().get(&digest)?.get().cloned()
     }
 
     /// What each run may use.
@@ -90,17 +98,30 @@ impl Host {
         metrics.map_or(0, |metrics| metrics.component_instances())
     }
 
-    fn insert_into_cache(&self, strategy: Strategy) {
+    /// The place of a strategy in the cache, empty where it is not loaded. Evicts the one that
+    /// was not used for longest.
+    fn slot(&self, digest: Digest) -> Slot {
         let mut cache = self.cache();
-        if cache.len() >= CACHE_SIZE
-            && let Some(evicted) = cache.keys().next().copied()
-        {
-            cache.remove(&evicted);
+        if let Some(slot) = cache.get(&digest) {
+            return Arc::clone(slot);
         }
-        cache.insert(strategy.digest(), strategy);
+        let slot = Slot::default();
+        cache.insert(digest, Arc::clone(&slot));
+        slot
     }
 
-    fn cache(&self) -> MutexGuard<'_, HashMap<Digest, Strategy>> {
+    /// Removes a place that nobody filled, so that it evicts no strategy.
+    fn forget(&self, digest: Digest, slot: &Slot) {
+        let mut cache = self.cache();
+        let is_same = cache
+            .peek(&digest)
+            .is_some_and(|kept| Arc::ptr_eq(kept, slot));
+        if is_same && !slot.initialized() {
+            cache.remove(&digest);
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, LruCache<Digest, Slot>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

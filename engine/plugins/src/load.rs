@@ -112,6 +112,7 @@ async fn describe(program: &Program) -> Result<(Descriptor, ConfigSchema), LoadE
             RunError::Stopped(Stop::Suspend) | RunError::PoolFull => {
                 "no room for another strategy instance".to_owned()
             }
+            RunError::NoRoom(reason) => reason,
         })
     })?;
     check_descriptor(returned)

@@ -176,6 +176,8 @@ pub(crate) enum PinError {
     Refused(String),
     /// Try again: the disk failed, or the machine had no room to compile it.
     Passing(Error),
+    /// Try again: it is loaded, but the machine has no room to run it, for this reason.
+    NoRoom(String),
 }
 
 impl PinError {
@@ -210,7 +212,7 @@ mod tests {
     fn refusal(error: Error) -> Option<String> {
         match PinError::new(&"canary".parse().unwrap(), error) {
             PinError::Refused(reason) => Some(reason),
-            PinError::Passing(_) => None,
+            PinError::Passing(_) | PinError::NoRoom(_) => None,
         }
     }
 

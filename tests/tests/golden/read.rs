@@ -116,6 +116,7 @@ fn check_end(exit: Exit, cause: Option<Cause>, replayer: &Replayer) -> Result<()
             );
             Ok(())
         }
+        Exit::NoRoom(reason) => anyhow::bail!("{reason}"),
         Exit::Stopped(Stop::Fail(mismatch)) => anyhow::bail!("{mismatch}"),
     }
 }

@@ -10,7 +10,7 @@ use tracing::debug;
 use wasmtime::PoolConcurrencyLimitError;
 
 use super::cause;
-use super::interface::{CallHandler, RunError};
+use super::interface::{CallHandler, NotInstantiated, RunError};
 use super::mailbox::Mailbox;
 use crate::limits::FUEL_SLICE;
 
@@ -61,6 +61,9 @@ pub(crate) async fn drive<R>(
             GuestEvent::Ended(Ok(returned)) => return Ok(returned),
             GuestEvent::Ended(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
                 return Err(RunError::PoolFull);
+            }
+            GuestEvent::Ended(Err(error)) if error.is::<NotInstantiated>() => {
+                return Err(RunError::NoRoom(format!("{error:#}")));
             }
             GuestEvent::Ended(Err(error)) => {
                 debug!(?error, "strategy crashed");

@@ -61,6 +61,9 @@ pub enum Exit {
     Trapped(Cause),
     /// The [`CallHandler`] ended the run.
     Stopped(Stop),
+    /// The strategy did not start: the machine has no memory or address space for another
+    /// instance. Not the strategy's fault: try again. Says what was missing.
+    NoRoom(String),
 }
 
 /// Why a guest function did not return.
@@ -71,4 +74,11 @@ pub(crate) enum RunError {
     Stopped(Stop),
     /// The guest did not start because the pool has no free slot.
     PoolFull,
+    /// The guest did not start because the machine has no room, for this reason.
+    NoRoom(String),
 }
+
+/// Marks the error of a guest that was not instantiated, though it is not at fault.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the strategy cannot be instantiated")]
+pub(crate) struct NotInstantiated;

@@ -4,13 +4,14 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use hotswap_core::{Answer, Call, Cause, CauseKind, StrategyLimits};
 use wasmtime::component::Component;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
-use super::cause::{explain, truncate};
+use super::cause::{RunTermination, truncate};
 use super::context::HostContext;
 use super::convert;
 use super::drive::drive;
 use super::engine::LinkedEngine;
-use super::interface::{CallHandler, Exit, Plan, RunError, Stop};
+use super::interface::{CallHandler, Exit, NotInstantiated, Plan, RunError, Stop};
 use super::state::{InstanceState, new_store};
 use crate::bindings::StrategyPre;
 use crate::bindings::exports::hotswap::strategy::guest;
@@ -22,7 +23,7 @@ pub(crate) struct Program {
     pooled: StrategyPre<InstanceState>,
     /// The same code for when the pool is full. Made on first use: most strategies never
     /// need it.
-    on_demand: OnceLock<wasmtime::Result<StrategyPre<InstanceState>>>,
+    on_demand: OnceLock<StrategyPre<InstanceState>>,
 }
 
 /// Ends the run at the first call: `describe` may not make any.
@@ -65,6 +66,7 @@ impl Program {
             Ok(Err(reason)) => Exit::Failed(truncate(&reason).to_owned()),
             Err(RunError::Trapped(cause)) => Exit::Trapped(cause),
             Err(RunError::Stopped(stop)) => Exit::Stopped(stop),
+            Err(RunError::NoRoom(reason)) => Exit::NoRoom(reason),
             // Cannot happen: the on-demand engine has no pool.
             Err(RunError::PoolFull) => Exit::Stopped(Stop::Suspend),
         }
@@ -76,10 +78,10 @@ impl Program {
     ) -> Result<guest::Descriptor, RunError> {
         let limits = &self.context.limits;
         let store = new_store(component.engine(), limits.max_memory());
-        let (mut store, mailbox) =
-            store.map_err(|error| RunError::Trapped(explain(&error, None)))?;
+        let (mut store, mailbox) = store.map_err(|error| RunError::NoRoom(format!("{error:#}")))?;
         let guest = pin!(async move {
-            let instance = component.instantiate_async(&mut store).await?;
+            let instance = component.instantiate_async(&mut store).await;
+            let instance = instance.map_err(mark_not_instantiated)?;
             let guest = instance.hotswap_strategy_guest();
             guest.call_describe(&mut store).await
         });
@@ -94,10 +96,10 @@ impl Program {
     ) -> Result<Result<(), String>, RunError> {
         let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
         let store = new_store(component.engine(), whole_pages(memory));
-        let (mut store, mailbox) =
-            store.map_err(|error| RunError::Trapped(explain(&error, None)))?;
+        let (mut store, mailbox) = store.map_err(|error| RunError::NoRoom(format!("{error:#}")))?;
         let guest = pin!(async move {
-            let instance = component.instantiate_async(&mut store).await?;
+            let instance = component.instantiate_async(&mut store).await;
+            let instance = instance.map_err(mark_not_instantiated)?;
             let guest = instance.hotswap_strategy_guest();
             guest.call_run(&mut store, plan).await
         });
@@ -105,13 +107,24 @@ impl Program {
     }
 
     fn on_demand(&self) -> Result<&StrategyPre<InstanceState>, RunError> {
-        self.on_demand
-            .get_or_init(|| copy_to_engine(&self.pooled, &self.context.on_demand))
-            .as_ref()
-            .map_err(|error| {
-                let message = format!("no room for another strategy instance: {error}");
-                RunError::Trapped(Cause::new(CauseKind::Unavailable, message))
-            })
+        if let Some(made) = self.on_demand.get() {
+            return Ok(made);
+        }
+        // A failure is not kept: the next run tries again.
+        let made = copy_to_engine(&self.pooled, &self.context.on_demand);
+        let made = made.map_err(|error| RunError::NoRoom(format!("{error:#}")))?;
+        Ok(self.on_demand.get_or_init(|| made))
+    }
+}
+
+/// Marks an error of the host, which has no room for the instance. An error of the guest's own
+/// start function stays as it is.
+fn mark_not_instantiated(error: wasmtime::Error) -> wasmtime::Error {
+    let is_of_guest = error.is::<Trap>() || error.is::<RunTermination>();
+    if is_of_guest || error.is::<PoolConcurrencyLimitError>() {
+        error
+    } else {
+        error.context(NotInstantiated)
     }
 }
 

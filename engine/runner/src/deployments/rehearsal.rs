@@ -46,7 +46,7 @@ pub(super) async fn shortest_time(
     let run = tokio::time::timeout(PATIENCE, strategy.run(plan, &mut rehearsal));
     match run.await.ok()? {
         Exit::Succeeded => Some(rehearsal.waited),
-        Exit::Failed(_) | Exit::Trapped(_) | Exit::Stopped(_) => None,
+        Exit::Failed(_) | Exit::Trapped(_) | Exit::Stopped(_) | Exit::NoRoom(_) => None,
     }
 }
 

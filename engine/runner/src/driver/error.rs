@@ -30,6 +30,9 @@ pub(super) enum Error {
     /// The store failed, or the machine had no room to compile the component.
     #[error("the strategy could not be loaded")]
     Strategy(#[source] strategies::Error),
+    /// The machine has no memory or address space for an instance of the strategy.
+    #[error("the machine has no room to run the strategy: {0}")]
+    NoRoom(String),
     /// Do not retry until somebody appends: this engine cannot read the journal.
     #[error("{0}")]
     Damaged(Damage),

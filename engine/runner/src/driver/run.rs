@@ -62,6 +62,10 @@ pub(super) async fn run(
             .check_success()
             .and_then(|()| execution.check_abort()),
         Exit::Failed(message) => Err(Cause::new(CauseKind::Strategy, message)),
+        Exit::NoRoom(reason) => {
+            drop(execution);
+            return without_strategy(PinError::NoRoom(reason), writer, scope, state).await;
+        }
         Exit::Trapped(cause) | Exit::Stopped(Stop::Fail(cause)) => Err(cause),
         Exit::Stopped(Stop::Suspend) => {
             let reason = execution.into_wait_reason()?;
@@ -91,6 +95,7 @@ async fn without_strategy(
     }
     match error {
         PinError::Passing(error) => Err(Error::Strategy(error)),
+        PinError::NoRoom(reason) => Err(Error::NoRoom(reason)),
         PinError::Refused(_) if writer.is_paused() => {
             Ok(suspend(writer, scope, state, WaitReason::Resume))
         }
