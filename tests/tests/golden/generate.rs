@@ -21,6 +21,7 @@ fn policy() -> Result<Policy> {
     let mut policy = Policy::default_for(&environment);
     // Short enough for the run that exceeds it, long enough for all others.
     policy.deadline = Duration::from_secs(10);
+    policy.pause_stops_deadline = false;
     policy.revert_patience = Duration::from_secs(1);
     Ok(policy)
 }

@@ -64,7 +64,8 @@ impl Scenario {
 
 /// All scenarios: each strategy, and each way to an end.
 pub fn all() -> Vec<Scenario> {
-    let failing_probe = json!({ "probe": { "body": "no such text", "timeout": "1ms" } });
+    let failing_probe =
+        json!({ "probe": { "body": "no such text", "timeout": "1ms" }, "soak": "1ms" });
     let approval = || json!({ "approval": true, "soak": "1ms" });
     let rolling = || json!({ "batch": 1, "settle": "1ms" });
     vec![
@@ -140,7 +141,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new(
             "canary-aborted",
             "canary",
-            json!({ "soak": "1h" }),
+            json!({ "soak": "4s" }),
             Status::RolledBack,
         )
         .with(PersonStep::AbortWait),
