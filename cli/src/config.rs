@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
 use hotswap_api::Origin;
@@ -16,7 +16,7 @@ use hotswap_core::{Environment, Policy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::args::Serve;
+use crate::args::{Serve, shorten};
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -136,7 +136,13 @@ impl Config {
         if let Some(format) = args.log_format {
             figment = figment.merge(("logFormat", format));
         }
-        let config: Self = figment.extract().context("the configuration is invalid")?;
+        let config: Self = figment.extract().map_err(|error| {
+            // An error repeats the value, which may be megabytes long.
+            let text = error.to_string();
+            let words = text.split(' ').map(shorten);
+            let text = words.collect::<Vec<_>>().join(" ");
+            anyhow!(text).context("the configuration is invalid")
+        })?;
         config.check().context("the configuration is invalid")?;
         Ok(config)
     }

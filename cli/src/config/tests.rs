@@ -159,7 +159,7 @@ const RANGES: [(&str, &str, &str); 8] = [
     ("limits.parkAfter", "\"0s\"", "\"1day\""),
     ("limits.fanOut", "1", "4096"),
     ("limits.instances", "1", "4000"),
-    ("environments.production.deadline", "\"1s\"", "\"366days\""),
+    ("environments.production.deadline", "\"1s\"", "\"30days\""),
     (
         "environments.production.revertPatience",
         "\"0s\"",
@@ -222,7 +222,7 @@ fn values_outside_their_range_are_rejected_with_the_range() {
         ("limits.instances", "0"),
         ("limits.instances", "4001"),
         ("environments.production.deadline", "\"0s\""),
-        ("environments.production.deadline", "\"367days\""),
+        ("environments.production.deadline", "\"31days\""),
         ("environments.production.revertPatience", "\"8days\""),
         ("environments.production.maxUnavailable", "0"),
         ("environments.production.maxUnavailable", "\"0%\""),

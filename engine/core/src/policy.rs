@@ -34,7 +34,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Policy {
     /// Deadlines that make sense. A longer one would mean that nobody watches.
-    pub const DEADLINE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(366);
+    pub const DEADLINE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(30);
     /// Patience that makes sense. While it lasts, no other deployment of the module can start.
     pub const REVERT_PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=DAY.saturating_mul(7);
     /// With no node at a time, no deployment could do anything.
