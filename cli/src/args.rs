@@ -19,6 +19,7 @@ mod server;
 mod setting;
 mod short_form;
 mod span;
+mod store;
 mod strategy;
 mod token;
 
@@ -33,6 +34,7 @@ pub use rejection::Rejection;
 pub use server::{Dev, Serve};
 pub use setting::Setting;
 pub use short_form::ShortForm;
+pub use store::StoreCommand;
 pub use strategy::StrategyCommand;
 pub use token::SignToken;
 
@@ -109,6 +111,9 @@ pub enum Command {
     /// Environments: list, get
     #[command(subcommand, alias = "environments")]
     Environment(EnvironmentCommand),
+    /// The engine's store: usage
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Sign a token that grants a role until it expires
     Token(SignToken),
     /// Print a completion script for a shell

@@ -295,6 +295,11 @@ impl Client {
         self.get_checked::<NodeRow>(&format!("/nodes/{id}")).await
     }
 
+    /// What takes room on the engine's disk.
+    pub async fn store_usage(&self) -> Result<Value, Error> {
+        self.get("/store/usage", &()).await
+    }
+
     /// All environments.
     pub async fn environments(&self) -> Result<Value, Error> {
         self.get_checked::<Page<Value>>("/clusters").await

@@ -20,6 +20,7 @@ mod deployment;
 mod environment;
 mod module;
 mod node;
+mod store;
 mod strategy;
 mod token;
 
@@ -106,6 +107,11 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
         Command::Environment(command) => {
             let context = context()?;
             let run = environment::run(command, &context);
+            context.unless_stopped(run).await
+        }
+        Command::Store(command) => {
+            let context = context()?;
+            let run = store::run(command, &context);
             context.unless_stopped(run).await
         }
         Command::Token(args) => token::run(&args, &global, variables, &current_folder()?),

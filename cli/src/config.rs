@@ -23,11 +23,13 @@ use crate::logging::LogFormat;
 mod jwt;
 mod limits;
 mod policy;
+mod retention;
 mod span;
 
 pub use jwt::Jwt;
 pub use limits::Limits;
 pub use policy::PolicyOverrides;
+pub use retention::Retention;
 pub use span::Span;
 
 /// An engine's configuration, as `hotswap.toml` spells it. Unknown keys are rejected: a
@@ -57,6 +59,8 @@ pub struct Config {
     pub cors_origins: Vec<Origin>,
     /// How many resources deployments may use.
     pub limits: Limits,
+    /// What is kept of what has ended, and how much of the disk is kept in reserve.
+    pub retention: Retention,
     /// The policy of each environment. A key that is left out has the default for the
     /// environment's name.
     #[schemars(with = "BTreeMap<String, PolicyOverrides>")]
@@ -79,6 +83,7 @@ impl Default for Config {
             cors_origins: Vec::new(),
             environments: BTreeMap::new(),
             limits: Limits::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use hotswap_fleet::{HttpFleet, Options, Registry};
 use hotswap_plugins::Host;
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
 use hotswap_runner::{Engine, EngineConfig, Environments};
-use hotswap_store::{Blobs, Sqlite};
+use hotswap_store::{Blobs, Options as StoreOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -131,7 +131,10 @@ impl RunningEngine {
     pub async fn start(config: &Config, tokens: &EngineTokens) -> Result<Self> {
         let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
         let dir = &config.data_dir;
-        let store = Sqlite::open(dir.join("engine.db")).await;
+        let options = StoreOptions {
+            reserve_bytes: config.retention.reserve_bytes,
+        };
+        let store = Sqlite::open_with(dir.join("engine.db"), options).await;
         let store = Arc::new(store.context("cannot open the store")?);
         let blobs = Blobs::open_folder(dir.join("blobs"), MAX_ARTIFACT_BYTES).await;
         let blobs = blobs.context("cannot open the artifacts")?;
@@ -154,7 +157,10 @@ impl RunningEngine {
             fleet: Arc::new(fleet),
             environments: Environments::new(config.policies()),
             clock,
-            limits: config.limits.into(),
+            limits: hotswap_runner::Limits {
+                retention: config.retention.into(),
+                ..config.limits.into()
+            },
             built_in: built_in.iter().map(|guest| guest.component).collect(),
         })
         .await?;

@@ -12,19 +12,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use hotswap_core::{DeploymentId, Requester, Status};
+use hotswap_core::{
+    Answer, Append, Call, Deployment, DeploymentId, EventBody, Health, Node, NodeId, Outcome,
+    Requester, Status, Timestamp,
+};
 use hotswap_runner::{Engine, NewDeployment};
-use hotswap_store::Journal;
+use hotswap_store::{Journal, Query};
 use hotswap_tests::bench::{
     current_section, median, print_header, print_row, resident_memory, run_each_section,
 };
 use hotswap_tests::{
-    CrashPoint, CrashTiming, CrashingJournal, EMAIL, EngineResources, StaticFleet,
+    CrashPoint, CrashTiming, CrashingJournal, EMAIL, EngineResources, StaticFleet, sample_header,
 };
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
-const SECTIONS: [&str; 5] = ["sequential", "concurrent", "replay", "soaking", "recovery"];
+const SECTIONS: [&str; 6] = [
+    "sequential",
+    "concurrent",
+    "replay",
+    "soaking",
+    "recovery",
+    "history",
+];
 
 fn main() -> Result<()> {
     let Some(section) = current_section() else {
@@ -41,6 +51,7 @@ fn main() -> Result<()> {
             "replay" => replay().await,
             "soaking" => soaking().await,
             "recovery" => recovery().await,
+            "history" => history().await,
             other => anyhow::bail!("no section {other}"),
         }
     })
@@ -331,4 +342,157 @@ async fn recovery() -> Result<()> {
         1.0,
     );
     Ok(())
+}
+
+/// How long reads take, in seconds, with some number of ended deployments.
+struct ReadTimes {
+    newest_page: f64,
+    oldest_page: f64,
+    get: f64,
+}
+
+/// Reads with a short and a long history. The variable `HISTORY` makes the long one shorter, to
+/// try the bench.
+async fn history() -> Result<()> {
+    const SHORT: usize = 100;
+    let long = std::env::var("HISTORY").ok();
+    let long = long.map_or(Ok(100_000), |text| text.parse())?;
+    let (short_times, long_times) = (read_times(SHORT).await?, read_times(long).await?);
+    for (what, short_time, long_time) in [
+        (
+            "newest page of 50",
+            short_times.newest_page,
+            long_times.newest_page,
+        ),
+        (
+            "oldest page of 50",
+            short_times.oldest_page,
+            long_times.oldest_page,
+        ),
+        ("get, the first of each", short_times.get, long_times.get),
+    ] {
+        print_row(
+            &format!("{what}, {long} ended"),
+            &format!("{:.0} µs", long_time * 1e6),
+            &format!("{:.0} µs with {SHORT} ended", short_time * 1e6),
+            long_time / short_time,
+            1.5,
+        );
+    }
+    Ok(())
+}
+
+async fn read_times(ended: usize) -> Result<ReadTimes> {
+    const READS: usize = 100;
+    let mut bench = Bench::start(0, 1).await?;
+    let store: Arc<dyn Journal> = Arc::new(bench.resources.store.clone());
+    write_history(&store, ended).await?;
+    while !store
+        .ended_without_snapshot(Deployment::FORMAT, None, 1)
+        .await?
+        .is_empty()
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // What was read before is no longer in memory.
+    bench.restart_engine(Arc::clone(&store)).await?;
+    let deployments = &bench.engine.deployments;
+    let newest = Query {
+        limit: 50,
+        ..Query::default()
+    };
+    let all = Query {
+        limit: usize::MAX,
+        ..Query::default()
+    };
+    let ids = store.list(&all).await?.deployments;
+    ensure!(ids.len() == ended, "{} deployments", ids.len());
+    let oldest = Query {
+        before: ids.get(ended - 51).copied(),
+        ..newest.clone()
+    };
+    let (mut newest_page, mut oldest_page, mut get) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..READS {
+        for (query, measured) in [(&newest, &mut newest_page), (&oldest, &mut oldest_page)] {
+            let start = Instant::now();
+            let (page, _) = deployments.list(query).await?;
+            measured.push(start.elapsed().as_secs_f64());
+            ensure!(page.len() == 50, "{} deployments in a page", page.len());
+        }
+        let id = ids[number * (ended / READS)];
+        let start = Instant::now();
+        let state = deployments.get(id).await?;
+        get.push(start.elapsed().as_secs_f64());
+        ensure!(state.status() == Status::Succeeded, "{:?}", state.lifecycle);
+    }
+    Ok(ReadTimes {
+        newest_page: median(newest_page),
+        oldest_page: median(oldest_page),
+        get: median(get),
+    })
+}
+
+/// Writes journals of deployments that have succeeded, each of a rollout to ten nodes.
+async fn write_history(journal: &Arc<dyn Journal>, count: usize) -> Result<()> {
+    const WRITERS: usize = 64;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let journal = Arc::clone(journal);
+        writers.spawn(async move {
+            for number in (writer..count).step_by(WRITERS) {
+                // A module for each writer: only one deployment of a module may be open.
+                let header = sample_header(&format!("m{}", number % WRITERS))?;
+                let id = header.id;
+                journal.create(header, Timestamp::from_millis(1)).await?;
+                let append = Append {
+                    deployment: id,
+                    expected: 1,
+                    fence: None,
+                    at: Timestamp::from_millis(2),
+                    bodies: events_of_a_rollout(),
+                };
+                journal.append(append).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(written) = writers.join_next().await {
+        written??;
+    }
+    Ok(())
+}
+
+fn events_of_a_rollout() -> Vec<EventBody> {
+    let id = |number: usize| format!("node-{number}").parse().expect("a node id");
+    let ids: Vec<NodeId> = (1..=10).map(id).collect();
+    let node = |id: &NodeId| Node {
+        id: id.clone(),
+        zone: None,
+        labels: Default::default(),
+        health: Health::Passing,
+        active: None,
+    };
+    let mut bodies = vec![EventBody::Planned {
+        nodes: ids.iter().map(node).collect(),
+    }];
+    for call in 0..10 {
+        let nodes = ids[..=call as usize].to_vec();
+        bodies.push(EventBody::Called {
+            call,
+            request: Call::Promote { nodes },
+            due: None,
+            readings: Vec::new(),
+            answer: None,
+        });
+        bodies.push(EventBody::Answered {
+            call,
+            answer: Answer::Nodewise(Vec::new()),
+        });
+    }
+    bodies.push(EventBody::Settling);
+    bodies.push(EventBody::Ended {
+        outcome: Outcome::Succeeded,
+        failures: Vec::new(),
+    });
+    bodies
 }

@@ -6,8 +6,8 @@ use hotswap_core::{
     Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName, Timestamp,
 };
 use hotswap_store::{
-    AppendError, Appended, CreateError, DeploymentRecord, Entry, Head, Journal, Lease, Page, Query,
-    ReadError,
+    AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
+    NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
 use tokio::sync::broadcast;
 
@@ -26,6 +26,17 @@ pub trait Interceptor: Send + Sync + 'static {
     /// Called in place of [`Journal::append`].
     async fn append(&self, journal: &dyn Journal, append: Append) -> Result<Head, AppendError> {
         journal.append(append).await
+    }
+
+    /// Called in place of [`Journal::events`].
+    async fn events(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        journal.events(deployment, from, limit).await
     }
 
     /// Called in place of [`Journal::create`].
@@ -90,7 +101,10 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Event>, ReadError> {
-        self.journal.events(deployment, from, limit).await
+        let journal = self.journal.as_ref();
+        self.interceptor
+            .events(journal, deployment, from, limit)
+            .await
     }
 
     async fn readable_events(
@@ -145,6 +159,55 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
     ) -> Result<Vec<DeploymentId>, ReadError> {
         self.journal
             .succeeded_deployments(module, environment, limit)
+            .await
+    }
+
+    async fn current_deployments(
+        &self,
+        environment: Option<&Environment>,
+    ) -> Result<Vec<DeploymentId>, ReadError> {
+        self.journal.current_deployments(environment).await
+    }
+
+    async fn delete(&self, deployment: DeploymentId) -> Result<(), DeleteError> {
+        self.journal.delete(deployment).await
+    }
+
+    async fn deleted_through(&self) -> Result<u64, ReadError> {
+        self.journal.deleted_through().await
+    }
+
+    async fn is_full(&self) -> bool {
+        self.journal.is_full().await
+    }
+
+    async fn usage(&self) -> Result<Usage, ReadError> {
+        self.journal.usage().await
+    }
+
+    async fn put_snapshot(&self, snapshot: NewSnapshot) -> Result<(), ReadError> {
+        self.journal.put_snapshot(snapshot).await
+    }
+
+    async fn snapshot(&self, deployment: DeploymentId) -> Result<Option<Snapshot>, ReadError> {
+        self.journal.snapshot(deployment).await
+    }
+
+    async fn summaries(
+        &self,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<Option<Snapshot>>, ReadError> {
+        self.journal.summaries(deployments).await
+    }
+
+    async fn ended_without_snapshot(
+        &self,
+        format: u32,
+        before: Option<DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<DeploymentId>, ReadError> {
+        self.journal
+            .ended_without_snapshot(format, before, limit)
             .await
     }
 

@@ -56,6 +56,7 @@ fn every_noun_and_verb_parses() {
         "strategy get canary",
         "strategy delete halves",
         "environment list",
+        "store usage",
         "environment get production --json",
         "node list --environment qa",
         "node get dev-1",

@@ -43,6 +43,7 @@ impl From<Limits> for hotswap_runner::Limits {
             suspend_after: limits.park_after.0,
             fan_out: limits.fan_out,
             instances: limits.instances,
+            ..Self::default()
         }
     }
 }

@@ -87,6 +87,13 @@ fn jwt_and_cors_origins_are_configured() {
 
 #[test]
 fn missing_limits_have_their_defaults() {
+    let config = read("[retention]\ndeployments = 5\nversionAge = \"1d\"").unwrap();
+    let expected = Retention {
+        deployments: 5,
+        version_age: Span(Duration::from_secs(24 * 60 * 60)),
+        ..Retention::default()
+    };
+    assert_eq!(config.retention, expected);
     let config = read("[limits]\ncalls = 5\nparkAfter = \"1m\"").unwrap();
     let limits = hotswap_runner::Limits::from(config.limits);
     assert_eq!(

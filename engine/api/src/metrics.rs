@@ -18,14 +18,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
 
-use collectors::{HubGauges, NodeGauges, OpenDeployments};
+use collectors::{DiskGauges, HubGauges, NodeGauges, OpenDeployments};
 
 /// In seconds: from a millisecond to a minute, the longest time that a request waits for
 /// events.
 const BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 60.0,
 ];
+
+/// How often the disk usage is read: it lists all files.
+const DISK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The metrics of one server.
 pub(crate) struct Metrics {
@@ -35,6 +39,7 @@ pub(crate) struct Metrics {
     ended_deployments: Family<OutcomeLabels, Counter>,
     journal_appends: Counter,
     open_deployments: OpenDeployments,
+    disk: DiskGauges,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,6 +100,8 @@ impl Metrics {
         );
         let open_deployments = OpenDeployments::default();
         registry.register_collector(Box::new(open_deployments.clone()));
+        let disk = DiskGauges::default();
+        registry.register_collector(Box::new(disk.clone()));
         registry.register_collector(Box::new(NodeGauges(nodes)));
         registry.register_collector(Box::new(HubGauges(hub_connections)));
         Self {
@@ -104,6 +111,7 @@ impl Metrics {
             ended_deployments,
             journal_appends,
             open_deployments,
+            disk,
         }
     }
 
@@ -152,6 +160,22 @@ impl Metrics {
         }
     }
 
+    /// Reads what takes room on the disk, again and again. Drop the future to stop.
+    pub async fn follow_disk(&self, engine: &Engine) {
+        let mut ticks = tokio::time::interval(DISK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match engine.retention.usage().await {
+                Ok(usage) => self.disk.set(usage),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "cannot read the disk usage");
+                }
+            }
+        }
+    }
+
     fn apply(&self, appended: &Appended) {
         self.journal_appends.inc();
         let status = appended.head.lifecycle.status();
@@ -184,8 +208,8 @@ impl Metrics {
             .collect();
         let before = std::mem::replace(&mut *self.open_deployments.lock(), open.clone());
         for id in before.into_keys().filter(|id| !open.contains_key(id)) {
-            if let Ok(deployment) = engine.deployments.get(id).await {
-                self.count_end(deployment.status());
+            if let Ok(head) = engine.deployments.head(id).await {
+                self.count_end(head.lifecycle.status());
             }
         }
     }

@@ -22,7 +22,7 @@ use poem_openapi::types::ToJSON;
 pub(crate) use body::FieldError;
 use body::ProblemBody;
 pub(crate) use failure::{
-    AUTH, BAD_REQUEST, CONFLICT, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, REQUEST_TIMEOUT,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, REQUEST_TIMEOUT,
     UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 pub(crate) use kind::Kind;

@@ -10,6 +10,7 @@ mod health;
 mod modules;
 mod nodes;
 mod operations;
+mod store;
 mod strategies;
 mod tag;
 

@@ -134,7 +134,13 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
-        let mut following = pin!(async { tokio::join!(metrics.follow(&engine), hubs.follow()) });
+        let mut following = pin!(async {
+            tokio::join!(
+                metrics.follow(&engine),
+                metrics.follow_disk(&engine),
+                hubs.follow()
+            )
+        });
         let mut following_ended = false;
         tracing::info!(%addr, "api listening");
         loop {

@@ -12,6 +12,7 @@ mod module;
 mod node;
 mod stage;
 mod status;
+mod store_usage;
 mod strategy;
 
 pub(crate) use cluster::{Cluster, ClusterDetail, Clusters, Policy};
@@ -25,4 +26,5 @@ pub(crate) use module::{Module, ModuleVersion, Modules};
 pub(crate) use node::{HealthCounts, Node, Nodes};
 use stage::Stage;
 pub(crate) use status::{Cause, Status};
+pub(crate) use store_usage::StoreUsage;
 pub(crate) use strategy::{Strategies, Strategy};

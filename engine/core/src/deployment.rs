@@ -9,6 +9,10 @@ use crate::{
     StrategyRef, Timestamp, Verdict,
 };
 
+mod summary;
+
+pub use summary::DeploymentSummary;
+
 /// The state holds only the last lines of the log. All of them are in the journal.
 const LOG_LINES: usize = 200;
 
@@ -132,6 +136,11 @@ pub struct LogLine {
 }
 
 impl Deployment {
+    /// The format of stored states. Raise it with every change of this type, of
+    /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
+    /// is folded anew.
+    pub const FORMAT: u32 = 1;
+
     /// The state after the first event of a journal.
     ///
     /// # Errors

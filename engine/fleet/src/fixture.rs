@@ -94,6 +94,10 @@ impl Catalogue for MemoryCatalogue {
         Ok(Vec::new())
     }
 
+    async fn delete_module(&self, _: &ModuleName, _: &Version) -> Result<bool, CatalogueError> {
+        Ok(false)
+    }
+
     async fn put_strategy(&self, _: StrategyRecord) -> Result<(), CatalogueError> {
         Ok(())
     }

@@ -3,24 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Clock, Damage, Deployment, DeploymentId, Event, Lifecycle, StrategyLimits};
+use hotswap_core::{
+    Clock, Damage, Deployment, DeploymentId, DeploymentSummary, Environment, Event, Lifecycle,
+    StrategyLimits,
+};
 use hotswap_fleet::{Fleet, Registry};
-use hotswap_store::{Appended, Catalogue, Entry, Journal, Query};
+use hotswap_store::{Appended, Catalogue, Entry, Head, Journal, Query};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::environments::Environments;
+use crate::projections::Projections;
+use crate::references::References;
 use crate::retries::{Retries, Retry};
 use crate::strategies::Strategies;
 
 mod control;
 mod create;
 mod damaged;
+mod delete;
 mod error;
 mod new_deployment;
 mod rehearsal;
 
-use damaged::Fold;
+pub(crate) use damaged::Fold;
 pub use error::Error;
 pub use new_deployment::{NewDeployment, NewRollback};
 
@@ -38,6 +44,8 @@ pub struct Deployments {
     pub(crate) strategy_limits: StrategyLimits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retries: Arc<Retries>,
+    pub(crate) projections: Projections,
+    pub(crate) references: References,
 }
 
 /// Events of one deployment, in order.
@@ -56,7 +64,7 @@ impl Deployments {
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment.
     pub async fn get(&self, id: DeploymentId) -> Result<Deployment, Error> {
-        self.at(id, u64::MAX).await
+        Ok(Arc::unwrap_or_clone(self.projections.get(id).await?))
     }
 
     /// What keeps this engine from driving a deployment now, if anything does.
@@ -72,25 +80,40 @@ impl Deployments {
     /// [`Error::Unknown`] where there is no such deployment; [`Error::IllegalTransition`] for
     /// number 0, since there is no state before the first event.
     pub async fn at(&self, id: DeploymentId, next_seq: u64) -> Result<Deployment, Error> {
-        match self.fold(id, next_seq).await? {
-            Fold::Whole(state) => Ok(*state),
-            Fold::Damaged { before, damage } => {
-                self.state_with_damage(id, before, damage, next_seq).await
-            }
-        }
+        Ok(Arc::unwrap_or_clone(
+            self.projections.at(id, next_seq).await?,
+        ))
     }
 
-    /// Deployments, newest first, and whether there are more.
+    /// Where the journal of a deployment ends. Reads no event.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is no such deployment.
+    pub async fn head(&self, id: DeploymentId) -> Result<Head, Error> {
+        Ok(self.journal.head(id).await?)
+    }
+
+    /// Summaries of deployments, newest first, and whether there are more.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn list(&self, query: &Query) -> Result<(Vec<Deployment>, bool), Error> {
+    pub async fn list(&self, query: &Query) -> Result<(Vec<DeploymentSummary>, bool), Error> {
         let page = self.journal.list(query).await?;
-        let mut deployments = Vec::with_capacity(page.deployments.len());
-        for id in page.deployments {
-            deployments.push(self.get(id).await?);
-        }
-        Ok((deployments, page.more))
+        let summaries = self.projections.summaries(&page.deployments).await?;
+        Ok((summaries, page.more))
+    }
+
+    /// The newest successful deployment of each module in an environment, sorted by module:
+    /// what should run there.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn current(
+        &self,
+        environment: &Environment,
+    ) -> Result<Vec<DeploymentSummary>, Error> {
+        let current = self.journal.current_deployments(Some(environment)).await?;
+        self.projections.summaries(&current).await
     }
 
     /// The deployments that have not ended, oldest first, and where they are in their life.
@@ -123,7 +146,7 @@ impl Deployments {
         let mut appended = self.journal.subscribe();
         let deadline = tokio::time::Instant::now() + wait;
         loop {
-            let page = self.page(id, from, limit).await?;
+            let page = self.projections.page(id, from, limit).await?;
             let is_empty = page.events.is_empty() && page.damage.is_none();
             if !is_empty || self.journal.head(id).await?.lifecycle.is_ended() {
                 return Ok(page);
@@ -161,6 +184,14 @@ impl Deployments {
     /// Where the store fails.
     pub async fn position(&self) -> Result<u64, Error> {
         Ok(self.journal.last_position().await?)
+    }
+
+    /// The highest position of an event that was deleted; see [`Journal::deleted_through`].
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn deleted_through(&self) -> Result<u64, Error> {
+        Ok(self.journal.deleted_through().await?)
     }
 
     /// The id of the store, within which positions are comparable; see [`Journal::epoch`].

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hotswap_common::Backoff;
-use hotswap_core::{Append, DeploymentId, Fence, Step, Timestamp};
+use hotswap_core::{Append, DeploymentId, Fence, ReplayState, Step, Timestamp};
 use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
@@ -141,6 +141,10 @@ async fn drive_once(
                 let waited = suspended.wait(context).await;
                 waited.map(|()| StepOutcome::Advanced)
             }
+            Ok(StepOutcome::Finishing(finishing)) => {
+                let (writer, state) = *finishing;
+                Box::pin(driver.finish(writer, state)).await
+            }
             outcome => outcome,
         };
         match outcome {
@@ -207,14 +211,7 @@ impl Driver<'_> {
                 Ok(StepOutcome::Advanced)
             }
             Step::Running | Step::Asking => run::run(context, scope, writer, state).await,
-            Step::Settling => {
-                settle::settle(context, writer, state).await?;
-                Ok(StepOutcome::Ended)
-            }
-            Step::Reverting => {
-                revert::revert(context, self.timers, writer, state).await?;
-                Ok(StepOutcome::Ended)
-            }
+            Step::Settling | Step::Reverting => self.finish(writer, state).await,
             Step::Ended(_) => Ok(StepOutcome::Ended),
         }
     }
@@ -247,5 +244,21 @@ impl Driver<'_> {
             );
         }
         Ok(())
+    }
+
+    /// Settles or reverts.
+    async fn finish(
+        &self,
+        writer: JournalWriter,
+        state: ReplayState,
+    ) -> Result<StepOutcome, Error> {
+        let context = self.context;
+        match state.tail.lifecycle.step {
+            Step::Settling => settle::settle(context, writer, state).await?,
+            Step::Reverting => revert::revert(context, self.timers, writer, state).await?,
+            // The next step reads where the journal ends.
+            _ => return Ok(StepOutcome::Advanced),
+        }
+        Ok(StepOutcome::Ended)
     }
 }

@@ -7,11 +7,16 @@ use hotswap_plugins::Host;
 use hotswap_store::{Blobs, Catalogue, Journal, ReadError};
 use tokio::sync::Semaphore;
 
+use crate::background_tasks::BackgroundTasks;
 use crate::deployments::Deployments;
 use crate::driver::DriverContext;
 use crate::environments::Environments;
 use crate::limits::Limits;
 use crate::modules::Modules;
+use crate::projections::Projections;
+use crate::projector::Projector;
+use crate::references::References;
+use crate::retention::Retention;
 use crate::retries::Retries;
 use crate::strategies::{self, Strategies};
 use crate::supervisor::Supervisor;
@@ -49,6 +54,8 @@ pub struct Engine {
     pub modules: Modules,
     /// The strategies that can roll them out.
     pub strategies: Strategies,
+    /// Deletes what is no longer kept.
+    pub retention: Retention,
     /// Knows the nodes.
     pub registry: Registry,
     /// Sends orders to the nodes.
@@ -58,6 +65,7 @@ pub struct Engine {
     /// The time, which the API shares with the engine.
     pub clock: Arc<dyn Clock>,
     supervisor: Supervisor,
+    background: BackgroundTasks,
     journal: Arc<dyn Journal>,
     /// The store has handed out this fence or a higher one. Saves asking it at each heartbeat.
     known_fence: Arc<AtomicU64>,
@@ -102,11 +110,19 @@ impl Engine {
             fuel: host_limits.fuel,
             memory_bytes: host_limits.memory_bytes as u64,
         };
+        let projections = Projections::new(Arc::clone(&config.journal));
+        let references = References::new(
+            Arc::clone(&config.journal),
+            projections.clone(),
+            config.registry.clone(),
+            Arc::clone(&config.fleet),
+        );
         let strategies = Strategies::new(
             Arc::clone(&config.catalogue),
             config.blobs.clone(),
             config.host,
             Arc::clone(&config.clock),
+            references.clone(),
         );
         strategies
             .install(&config.built_in)
@@ -124,9 +140,13 @@ impl Engine {
         }));
         let modules = Modules::new(
             Arc::clone(&config.catalogue),
-            config.blobs,
+            config.blobs.clone(),
             Arc::clone(&config.clock),
+            references.clone(),
         );
+        let projector = Projector::new(projections.clone(), Arc::clone(&config.journal));
+        let background = BackgroundTasks::default();
+        background.spawn(projector.run());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
             catalogue: config.catalogue,
@@ -137,8 +157,18 @@ impl Engine {
             strategy_limits,
             clock: Arc::clone(&config.clock),
             retries,
+            projections,
+            references: references.clone(),
         };
+        let retention = Retention::new(
+            config.blobs,
+            deployments.clone(),
+            references,
+            config.limits.retention,
+        );
+        background.spawn(retention.clone().run());
         Ok(Self {
+            retention,
             deployments,
             modules,
             strategies,
@@ -149,6 +179,7 @@ impl Engine {
             supervisor,
             journal: config.journal,
             known_fence: Arc::default(),
+            background,
         })
     }
 
@@ -182,5 +213,6 @@ impl Engine {
     /// Stops driving all deployments, wherever they are. The next engine resumes them.
     pub async fn shutdown(&self) {
         self.supervisor.shutdown().await;
+        self.background.shutdown().await;
     }
 }

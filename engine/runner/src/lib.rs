@@ -7,19 +7,28 @@
 //! - [`Deployments`]: creates, reads, pauses, resumes, aborts and rolls back deployments;
 //! - [`Modules`]: uploads and lists the versions that can be rolled out;
 //! - [`Strategies`]: uploads and lists the strategies that can roll them out;
-//! - [`Environments`]: the policy of each environment.
+//! - [`Environments`]: the policy of each environment;
+//! - [`Retention`]: deletes what is no longer kept.
+//!
+//! They read the states of deployments through `projections`: from the snapshots that the
+//! `projector` writes, and the events after them.
 //!
 //! Below them, the `supervisor` keeps one `driver` task for each deployment that has not
 //! ended. A driver reads the journal, does the next step that the journal does not hold yet,
 //! and appends the result. A crash at any point is the same as dropping the task: the next
 //! driver continues from the journal.
 
+mod background_tasks;
 pub mod deployments;
 mod driver;
 mod engine;
 mod environments;
 mod limits;
 pub mod modules;
+mod projections;
+mod projector;
+mod references;
+mod retention;
 mod retries;
 pub mod strategies;
 mod supervisor;
@@ -27,7 +36,8 @@ mod supervisor;
 pub use deployments::{Deployments, EventPage, NewDeployment, NewRollback};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
-pub use limits::Limits;
+pub use limits::{Limits, RetentionLimits};
 pub use modules::Modules;
+pub use retention::{DiskUsage, Files, Retention, Swept};
 pub use retries::Retry;
 pub use strategies::Strategies;

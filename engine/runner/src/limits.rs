@@ -19,6 +19,38 @@ pub struct Limits {
     pub fan_out: usize,
     /// Strategies that run at the same time. The others wait for their turn.
     pub instances: usize,
+    /// What is kept of what has ended.
+    pub retention: RetentionLimits,
+}
+
+/// What is kept of what has ended and of what nobody uses. What runs, what should run, and what
+/// a rollback needs is kept in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionLimits {
+    /// Deployments that have ended.
+    pub deployments: usize,
+    /// How long a deployment is kept after its end.
+    pub deployment_age: Duration,
+    /// Versions of each module, counted from the one that was uploaded last.
+    pub versions: usize,
+    /// How long a version is kept after its upload.
+    pub version_age: Duration,
+    /// How long a file is kept that no record names: its upload may be under way.
+    pub unused_age: Duration,
+}
+
+impl Default for RetentionLimits {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            deployments: 1000,
+            deployment_age: 30 * DAY,
+            versions: 10,
+            // A year of 365.25 days.
+            version_age: 365 * DAY + DAY / 4,
+            unused_age: Duration::from_secs(60 * 60),
+        }
+    }
 }
 
 impl Limits {
@@ -61,6 +93,7 @@ impl Default for Limits {
             suspend_after: Duration::from_secs(2),
             fan_out: 128,
             instances: 1024,
+            retention: RetentionLimits::default(),
         }
     }
 }

@@ -7,12 +7,15 @@ use hotswap_plugins::inspect;
 use hotswap_store::{Blob, Blobs, Catalogue, CatalogueError, ModuleRecord, blobs};
 use semver::Version;
 
+use crate::references::{Needed, References};
+
 /// Uploads and lists modules. Each version is an artifact that never changes. Cheap to clone.
 #[derive(Clone)]
 pub struct Modules {
     catalogue: Arc<dyn Catalogue>,
     blobs: Blobs,
     clock: Arc<dyn Clock>,
+    references: References,
 }
 
 /// An upload that is under way. Dropping it leaves nothing behind.
@@ -36,25 +39,45 @@ pub enum Error {
         /// The size limit.
         limit: u64,
     },
+    /// It must not be deleted.
+    #[error("{module} cannot be deleted: {reason}")]
+    InUse {
+        /// The version.
+        module: ModuleVersion,
+        /// Why it is needed.
+        reason: String,
+    },
+    /// The disk is full. What is left is for the deployments that are under way.
+    #[error("the engine's disk is full")]
+    Full,
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] CatalogueError),
 }
 
 impl Modules {
-    pub(crate) fn new(catalogue: Arc<dyn Catalogue>, blobs: Blobs, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        catalogue: Arc<dyn Catalogue>,
+        blobs: Blobs,
+        clock: Arc<dyn Clock>,
+        references: References,
+    ) -> Self {
         Self {
             catalogue,
             blobs,
             clock,
+            references,
         }
     }
 
     /// Begins an upload.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// [`Error::Full`]; others where the store fails.
     pub async fn upload(&self) -> Result<Upload, Error> {
+        if self.references.is_full().await {
+            return Err(Error::Full);
+        }
         let blob = self.blobs.writer().await?;
         Ok(Upload {
             modules: self.clone(),
@@ -83,6 +106,41 @@ impl Modules {
             .module(name, version)
             .await
             .map_err(Error::Store)
+    }
+
+    /// Deletes a version of a module, and its artifact where no other version has the same.
+    /// Returns whether there was one.
+    ///
+    /// A call that is cancelled or crashes may leave the artifact, which is then removed with
+    /// everything that nobody needs.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] where a node runs it, it should run in an environment, a deployment of it
+    /// has not ended, or a rollback would go back to it.
+    pub async fn delete(&self, name: &ModuleName, version: &Version) -> Result<bool, Error> {
+        let mut needed = Needed::default();
+        self.references.add_nodes(name, &mut needed).await;
+        let _deleting = self.references.delete().await;
+        let Some(record) = self.get(name, version).await? else {
+            return Ok(false);
+        };
+        let added = self.references.add_deployments(&mut needed).await;
+        added.map_err(|error| Error::Store(Box::new(error)))?;
+        if let Some(reason) = needed.reason(&record.module) {
+            let reason = reason.to_owned();
+            let module = record.module;
+            return Err(Error::InUse { module, reason });
+        }
+        let digest = record.module.digest;
+        // The record goes first: a record without its artifact would be a broken promise.
+        let deleted = self.catalogue.delete_module(name, version).await;
+        deleted.map_err(Error::Store)?;
+        let others = self.list(None).await?;
+        let is_shared = others.iter().any(|other| other.module.digest == digest);
+        if !is_shared && !needed.needs(digest) {
+            self.blobs.remove(digest).await?;
+        }
+        Ok(true)
     }
 
     /// Opens an artifact by its digest.
@@ -122,6 +180,8 @@ impl Upload {
         checked
             .map_err(|error| Error::Store(Box::new(error)))?
             .map_err(Error::InvalidArtifact)?;
+        // From here until the record names it, nothing else protects the blob.
+        let _references = modules.references.add().await;
         let digest = blob.finish(None).await?;
         let module = ModuleVersion {
             name,
@@ -151,6 +211,7 @@ impl From<blobs::Error> for Error {
     fn from(error: blobs::Error) -> Self {
         match error {
             blobs::Error::TooLarge { limit } => Self::TooLarge { limit },
+            blobs::Error::Full { .. } => Self::Full,
             other => Self::Store(Box::new(other)),
         }
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hotswap_core::{Clock, Digest, StrategyName, StrategyRef};
 use hotswap_plugins::{Host, LoadError, Strategy};
-use hotswap_store::{Blobs, Catalogue, CatalogueError, StrategyRecord};
+use hotswap_store::{Blobs, Catalogue, CatalogueError, StrategyRecord, blobs};
+
+use crate::references::References;
 
 /// The uploader of the built-in strategies.
 const ENGINE: &str = "hotswap";
@@ -17,6 +19,7 @@ pub struct Strategies {
     blobs: Blobs,
     host: Host,
     clock: Arc<dyn Clock>,
+    references: References,
 }
 
 /// Why a request concerning strategies failed.
@@ -31,9 +34,21 @@ pub enum Error {
     /// The component of a recorded strategy is gone.
     #[error("the component {0} is not in the store")]
     MissingComponent(Digest),
+    /// The disk is full. What is left is for the deployments that are under way.
+    #[error("the engine's disk is full")]
+    Full,
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] CatalogueError),
+}
+
+impl From<blobs::Error> for Error {
+    fn from(error: blobs::Error) -> Self {
+        match error {
+            blobs::Error::Full { .. } => Self::Full,
+            other => Self::Store(Box::new(other)),
+        }
+    }
 }
 
 impl Strategies {
@@ -42,22 +57,32 @@ impl Strategies {
         blobs: Blobs,
         host: Host,
         clock: Arc<dyn Clock>,
+        references: References,
     ) -> Self {
         Self {
             catalogue,
             blobs,
             host,
             clock,
+            references,
         }
     }
 
-    /// Records the built-in strategies. They replace those of another engine version.
+    /// Records the built-in strategies. They replace those of another engine version. On a full
+    /// disk, those of the other version stay.
     ///
     /// # Errors
     /// As [`Self::upload`].
     pub async fn install(&self, components: &[&[u8]]) -> Result<(), Error> {
         for component in components {
-            self.record(component.to_vec(), ENGINE, true).await?;
+            match self.record(component.to_vec(), ENGINE, true).await {
+                Ok(_) => {}
+                // The engine must start, so that deployments under way end.
+                Err(Error::Full) => {
+                    tracing::error!("the disk is full: a built-in strategy is not installed");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -89,11 +114,14 @@ impl Strategies {
         {
             return Ok(existing);
         }
-        let mut blob = self.blobs.writer().await.map_err(store_error)?;
-        blob.write(&component).await.map_err(store_error)?;
-        blob.finish(Some(strategy.digest()))
-            .await
-            .map_err(store_error)?;
+        if !built_in && self.references.is_full().await {
+            return Err(Error::Full);
+        }
+        let mut blob = self.blobs.writer().await?;
+        blob.write(&component).await?;
+        // From here until the record names it, nothing else protects the blob.
+        let _references = self.references.add().await;
+        blob.finish(Some(strategy.digest())).await?;
         let record = StrategyRecord {
             name: descriptor.name.clone(),
             version: descriptor.version.clone(),
@@ -157,7 +185,7 @@ impl Strategies {
         if let Some(strategy) = self.host.cached(digest) {
             return Ok(strategy);
         }
-        let component = self.blobs.read(digest).await.map_err(store_error)?;
+        let component = self.blobs.read(digest).await?;
         let component = component.ok_or(Error::MissingComponent(digest))?;
         self.compile(&component).await
     }
@@ -185,6 +213,7 @@ impl PinError {
         let next_step = match &error {
             // Which files or how much memory the compiler lacked, it does not say.
             Error::Store(_)
+            | Error::Full
             | Error::InvalidComponent(LoadError::Compile(_) | LoadError::Describe(_)) => {
                 return Self::Passing(error);
             }
@@ -199,10 +228,6 @@ impl PinError {
             "strategy '{name}' cannot be loaded: {error}{source}; {next_step}, or abort it"
         ))
     }
-}
-
-fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Store(Box::new(error))
 }
 
 #[cfg(test)]
@@ -231,7 +256,8 @@ mod tests {
         let reason = refusal(Error::InvalidComponent(forbidden)).unwrap();
         assert!(reason.contains("wasi:io/poll"), "{reason}");
         for passing in [
-            store_error(std::io::Error::from_raw_os_error(5)),
+            Error::Store(Box::new(std::io::Error::from_raw_os_error(5))),
+            Error::Full,
             Error::InvalidComponent(LoadError::Compile("no memory".to_owned())),
             Error::InvalidComponent(LoadError::Describe("no room".to_owned())),
         ] {

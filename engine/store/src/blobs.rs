@@ -6,6 +6,7 @@ mod writer;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hotswap_core::Digest;
 use tokio::fs::File;
@@ -38,6 +39,17 @@ pub struct Blob {
     pub file: File,
     /// In bytes.
     pub size: u64,
+}
+
+/// A blob in the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Its name.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+    /// How long ago it was written. Zero if the clock was set back since.
+    pub age: Duration,
 }
 
 impl Blobs {
@@ -75,6 +87,29 @@ impl Blobs {
             size,
         });
         none_if_missing(digest, opened)
+    }
+
+    /// Lists all blobs, in no order. Leaves out files that are no blobs.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the folder cannot be read.
+    pub async fn list(&self) -> Result<Vec<StoredBlob>, Error> {
+        let folder = self.folder.clone();
+        let listed = run_blocking(move || folder.list()).await;
+        listed.map_err(|source| self.folder.error(source))
+    }
+
+    /// Removes a blob. Returns whether there was one. The caller makes sure that nobody needs it
+    /// any more. A reader that has opened it reads on.
+    ///
+    /// Cancel safe: a cancelled call may have removed it. Repeat it to be sure.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if it cannot be removed.
+    pub async fn remove(&self, digest: Digest) -> Result<bool, Error> {
+        let folder = self.folder.clone();
+        let removed = run_blocking(move || folder.remove(digest)).await;
+        removed.map_err(|source| self.folder.error(source))
     }
 
     /// Reads a whole blob and verifies its digest. `None` if there is no such blob.

@@ -26,7 +26,7 @@ pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
 /// Every method fails only if the store fails. Whether a change happened is then unknown.
 #[async_trait]
 pub trait Catalogue: Send + Sync + 'static {
-    /// Records a version of a module, for good: a record is never replaced.
+    /// Records a version of a module. A record is never replaced, only deleted.
     ///
     /// Returns the record that is stored under this name and version. It differs from `record`
     /// if another one was stored first; compare the digests to detect that.
@@ -41,6 +41,13 @@ pub trait Catalogue: Send + Sync + 'static {
     /// (SemVer precedence), newest first.
     async fn modules(&self, name: Option<&ModuleName>)
     -> Result<Vec<ModuleRecord>, CatalogueError>;
+    /// Deletes a version of a module; its artifact stays in the blobs. Returns whether there was
+    /// a record.
+    async fn delete_module(
+        &self,
+        name: &ModuleName,
+        version: &Version,
+    ) -> Result<bool, CatalogueError>;
 
     /// Records a strategy. Replaces the record of the same name. The replaced component stays
     /// in the blobs, for the deployments that pinned its digest.

@@ -41,6 +41,7 @@ pub trait Journal: Send + Sync + 'static {
     /// - [`CreateError::Repeated`] if the requester has used the idempotency key before.
     /// - [`CreateError::Busy`] if a deployment of the same module in the same environment is
     ///   open.
+    /// - [`CreateError::Full`] if the disk [is full](Self::is_full).
     /// - [`CreateError::Store`] if the store failed, or if the id belongs to a deployment that
     ///   has ended.
     async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError>;
@@ -188,6 +189,85 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError>;
 
+    /// Lists the newest successful deployment of each module in an environment, sorted by
+    /// module: what should run there. Without an environment, in all of them, sorted by
+    /// environment.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn current_deployments(
+        &self,
+        environment: Option<&Environment>,
+    ) -> Result<Vec<DeploymentId>, ReadError>;
+
+    /// Deletes a deployment that has ended: its journal and its snapshot, whole or not at all.
+    ///
+    /// Its positions stay taken: [`last_position`](Self::last_position) does not fall, and
+    /// [`deleted_through`](Self::deleted_through) tells readers that something is gone.
+    ///
+    /// # Errors
+    /// - [`DeleteError::Unknown`] if there is no such deployment.
+    /// - [`DeleteError::Open`] if it has not ended.
+    /// - [`DeleteError::Store`] if the store failed: whether it was deleted is unknown.
+    async fn delete(&self, deployment: DeploymentId) -> Result<(), DeleteError>;
+
+    /// Returns the highest position of an event that was deleted, or 0 if none was. A reader
+    /// that continues from a position below it may have missed events that are gone for good.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn deleted_through(&self) -> Result<u64, ReadError>;
+
+    /// Whether the disk is so full that only deployments that are under way may write. Then
+    /// [`create`](Self::create) fails, and nothing large should be stored elsewhere on it.
+    async fn is_full(&self) -> bool;
+
+    /// What the store takes on its disk.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn usage(&self) -> Result<Usage, ReadError>;
+
+    /// Stores what a deployment's events add up to, in place of an earlier snapshot. Does
+    /// nothing if the stored snapshot has the same format and is newer, or if there is no such
+    /// deployment.
+    ///
+    /// A snapshot is no truth of its own: it may be missing, late or of another format, and can
+    /// always be made again from the events. The store does not look into it.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn put_snapshot(&self, snapshot: NewSnapshot) -> Result<(), ReadError>;
+
+    /// Returns the state in a deployment's snapshot. `None` if there is no snapshot, or no such
+    /// deployment.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn snapshot(&self, deployment: DeploymentId) -> Result<Option<Snapshot>, ReadError>;
+
+    /// Returns the summaries in the snapshots of some deployments, in the same order, by one
+    /// query. `None` where there is no snapshot, or no such deployment.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn summaries(
+        &self,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<Option<Snapshot>>, ReadError>;
+
+    /// Lists at most `limit` deployments that have ended and have no snapshot of their end in
+    /// this format, newest first, of those that are older than `before`.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn ended_without_snapshot(
+        &self,
+        format: u32,
+        before: Option<DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<DeploymentId>, ReadError>;
+
     /// Subscribes to every create and append from now on, in order of position. A
     /// notification is sent once the events are durable and readable. Writes that were
     /// acknowledged before the subscription are not part of it.
@@ -228,6 +308,34 @@ pub struct DeploymentRecord {
     pub head: Head,
 }
 
+/// A part of a stored snapshot: a state or its summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The format of `body`, as its writer counts formats.
+    pub format: u32,
+    /// The events below this number are folded into it.
+    pub next_seq: u64,
+    /// What the writer stored.
+    pub body: Vec<u8>,
+}
+
+/// A snapshot to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSnapshot {
+    /// The deployment whose events it was folded from.
+    pub deployment: DeploymentId,
+    /// The format of both bodies.
+    pub format: u32,
+    /// The events below this number are folded into it.
+    pub next_seq: u64,
+    /// Whether the deployment has ended at that point, so that the snapshot stays as it is.
+    pub ended: bool,
+    /// For lists: small, whatever the size of the state.
+    pub summary: Vec<u8>,
+    /// The whole state.
+    pub state: Vec<u8>,
+}
+
 /// An event with its deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -237,6 +345,23 @@ pub struct Entry {
     pub position: u64,
     /// The event, or why it cannot be read.
     pub event: Result<Event, Damage>,
+}
+
+/// What a store takes on the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Deployments that have not ended.
+    pub open_deployments: u64,
+    /// Deployments that have ended.
+    pub ended_deployments: u64,
+    /// Bytes of the database and its write-ahead log.
+    pub database_bytes: u64,
+    /// Bytes within the database that are free to be used again.
+    pub reusable_bytes: u64,
+    /// Bytes that are kept in reserve for a full disk.
+    pub reserve_bytes: u64,
+    /// Bytes that are free on the disk.
+    pub free_bytes: u64,
 }
 
 /// Notification of an append.
@@ -286,6 +411,9 @@ pub enum CreateError {
     /// Another deployment of the module in the environment is open.
     #[error("deployment {0} of the same module in the same environment has not ended")]
     Busy(DeploymentId),
+    /// The disk is full. What is left is for the deployments that are under way.
+    #[error("the disk is full")]
+    Full,
     /// The store failed. Whether the journal was created is unknown.
     #[error("the store could not create the journal")]
     Store(#[source] Source),
@@ -309,6 +437,20 @@ pub enum AppendError {
     Unknown(DeploymentId),
     /// The store failed. Whether the events were appended is unknown.
     #[error("the store could not append to the journal")]
+    Store(#[source] Source),
+}
+
+/// Why [`Journal::delete`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// There is no such deployment.
+    #[error("no deployment {0}")]
+    Unknown(DeploymentId),
+    /// The deployment has not ended.
+    #[error("deployment {0} has not ended")]
+    Open(DeploymentId),
+    /// The store failed. Whether the deployment was deleted is unknown.
+    #[error("the store could not delete the journal")]
     Store(#[source] Source),
 }
 

@@ -26,10 +26,10 @@ mod catalogue;
 mod journal;
 mod sqlite;
 
-pub use blobs::{Blob, Blobs};
+pub use blobs::{Blob, Blobs, StoredBlob};
 pub use catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
 pub use journal::{
-    AppendError, Appended, CreateError, DeploymentRecord, Entry, Head, Journal, Lease, Page, Query,
-    ReadError,
+    AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
+    NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
-pub use sqlite::{Error, Sqlite};
+pub use sqlite::{Error, Options, Sqlite};

@@ -5,6 +5,7 @@ mod catalogue;
 mod checkpointer;
 mod command;
 mod connection;
+mod deletion;
 mod encoded_events;
 mod error;
 mod journal;
@@ -13,11 +14,14 @@ mod lifecycle_memo;
 mod lock;
 mod query;
 mod readers;
+mod reserve;
 mod row;
 mod schema;
+mod snapshot;
 mod stored_event;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod wal;
 mod writer;
 
@@ -31,6 +35,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use self::command::{ClosureEdit, Command, ReplySender};
 use self::connection::Role;
 use self::readers::Readers;
+use self::reserve::Reserve;
 use self::writer::{MAX_BATCH, Writer};
 use crate::Appended;
 
@@ -46,7 +51,8 @@ const NOTIFICATION_CAPACITY: usize = 8192;
 /// one write to disk. Queries run beside it and see only what is on disk.
 ///
 /// While a store is open no other process can open its file, and neither can this process
-/// except by cloning the handle. Beside the file there are `-wal`, `-shm` and `.lock`. To copy
+/// except by cloning the handle. Beside the file there are `-wal`, `-shm`, `.lock` and maybe
+/// `.reserve`. To copy
 /// an open store, copy the file and then `-wal`, either from one snapshot of the disk or while
 /// a read transaction is open: otherwise the store may restart `-wal` in between.
 #[derive(Clone)]
@@ -54,7 +60,17 @@ pub struct Sqlite {
     inner: Arc<SqliteInner>,
 }
 
+/// How a store uses its disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes to keep in reserve. When the disk is full they are released, so that the
+    /// deployments under way can still write, and new ones are refused. 0 for no reserve.
+    pub reserve_bytes: u64,
+}
+
 struct SqliteInner {
+    path: PathBuf,
+    reserve: Arc<Reserve>,
     commands: mpsc::Sender<Command>,
     subscribers: broadcast::Sender<Appended>,
     readers: Readers,
@@ -78,14 +94,22 @@ impl Sqlite {
     /// - [`Error::Folder`], [`Error::Open`], [`Error::Read`] or [`Error::Thread`] if the disk,
     ///   its permissions or the system do not allow it.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::open_with(path, Options::default()).await
+    }
+
+    /// As [`Self::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(path: impl Into<PathBuf>, options: Options) -> Result<Self, Error> {
         let path = path.into();
-        tokio::task::spawn_blocking(move || Self::open_blocking(&path))
+        tokio::task::spawn_blocking(move || Self::open_blocking(&path, options))
             .await
             // Fails if the runtime is shutting down.
             .map_err(|_| Error::Closed)?
     }
 
-    fn open_blocking(path: &Path) -> Result<Self, Error> {
+    fn open_blocking(path: &Path, options: Options) -> Result<Self, Error> {
         let folder_error = |source| Error::Folder {
             path: path.to_owned(),
             source,
@@ -99,7 +123,9 @@ impl Sqlite {
         schema::migrate(&mut connection, path)?;
         let epoch = query::epoch(&connection).map_err(Error::Read)?;
         let (new_epochs, epoch) = watch::channel(Arc::from(epoch));
+        // The log needs the room more than the reserve does.
         wal::preallocate(path)?;
+        let reserve = Arc::new(Reserve::new(path, options.reserve_bytes));
         let readers = Readers::open(path)?;
         let (commands, received) = mpsc::channel(MAX_BATCH);
         let (subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
@@ -110,6 +136,7 @@ impl Sqlite {
             received,
             subscribers.clone(),
             new_epochs,
+            Arc::clone(&reserve),
             lock,
             stopping,
         )?;
@@ -119,6 +146,8 @@ impl Sqlite {
             .map_err(Error::Thread)?;
         tracing::debug!(path = %path.display(), "store opened");
         let inner = SqliteInner {
+            path: path.clone(),
+            reserve,
             commands,
             subscribers,
             readers,

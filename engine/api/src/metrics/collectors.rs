@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::{DeploymentId, Health, Status};
 use hotswap_fleet::Registry;
+use hotswap_runner::DiskUsage;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -26,6 +27,10 @@ pub(super) struct OpenDeployments(Arc<Mutex<HashMap<DeploymentId, Status>>>);
 
 /// The nodes by environment and health.
 pub(super) struct NodeGauges(pub Registry);
+
+/// What takes room on the engine's disk, as it was read last. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DiskGauges(Arc<Mutex<Option<DiskUsage>>>);
 
 /// The connections of each hub.
 pub(super) struct HubGauges<F>(pub F);
@@ -77,6 +82,39 @@ impl Collector for NodeGauges {
             ConstGauge::<i64>::new(count).encode(gauge)?;
         }
         Ok(())
+    }
+}
+
+impl DiskGauges {
+    pub fn set(&self, usage: DiskUsage) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(usage);
+    }
+}
+
+impl Collector for DiskGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let usage = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(usage) = usage else {
+            return Ok(());
+        };
+        let help = "Bytes on the engine's disk, by what takes them; `free` is what is left";
+        let mut family = encoder.encode_descriptor("disk_bytes", help, None, MetricType::Gauge)?;
+        for (kind, bytes) in [
+            ("database", usage.store.database_bytes),
+            ("artifacts", usage.artifacts.bytes),
+            ("components", usage.components.bytes),
+            ("others", usage.others.bytes),
+            ("reserve", usage.store.reserve_bytes),
+            ("free", usage.store.free_bytes),
+        ] {
+            let labels = [("kind", kind)];
+            let gauge = family.encode_family(&labels)?;
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            ConstGauge::<i64>::new(bytes).encode(gauge)?;
+        }
+        let help = "1 while the disk is so full that nothing new is accepted";
+        let gauge = encoder.encode_descriptor("disk_full", help, None, MetricType::Gauge)?;
+        ConstGauge::<i64>::new(usage.is_full.into()).encode(gauge)
     }
 }
 

@@ -14,7 +14,7 @@ impl From<deployments::Error> for Problem {
         match error {
             E::Unknown(id) => Self::new(
                 Kind::UnknownDeployment,
-                format!("deployment {id} does not exist; list deployments with GET /api/v1/deployments"),
+                format!("deployment {id} does not exist, or was deleted after its end; list deployments with GET /api/v1/deployments"),
             ),
             E::Busy { by } => Self::new(
                 Kind::DeploymentRunning,
@@ -87,6 +87,8 @@ impl From<deployments::Error> for Problem {
                     "the nodes ran no version of the module before deployment {id}; create a deployment of the version you want instead"
                 ),
             ),
+            E::InUse { .. } => Self::new(Kind::InUse, error.to_string()),
+            E::Full => disk_full(),
             E::Strategy(error) => error.into(),
             E::Store(source) => unavailable(&*source),
         }
@@ -100,6 +102,8 @@ impl From<modules::Error> for Problem {
             E::VersionExists(_) => Self::new(Kind::VersionTaken, error.to_string()),
             E::InvalidArtifact(reason) => Self::new(Kind::NotAModule, error_chain(&reason)),
             E::TooLarge { .. } => Self::new(Kind::PayloadTooLarge, error.to_string()),
+            E::InUse { .. } => Self::new(Kind::InUse, error.to_string()),
+            E::Full => disk_full(),
             E::Store(source) => unavailable(&*source),
         }
     }
@@ -116,6 +120,7 @@ impl From<strategies::Error> for Problem {
                 format!("{error}; upload the strategy again"),
             )
             .with_cause(&error),
+            E::Full => disk_full(),
             E::Store(source) => unavailable(&*source),
         }
     }
@@ -146,6 +151,11 @@ fn unavailable(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Prob
     let detail =
         "the store failed, and the request may have been carried out; check the state, then retry";
     Problem::new(Kind::Unavailable, detail).with_cause(source)
+}
+
+fn disk_full() -> Problem {
+    let detail = "the engine's disk is full: running deployments continue, and new deployments and uploads are refused; free some room on the disk of its data folder, or delete module versions and ended deployments, then retry; GET /api/v1/store/usage shows what takes the room";
+    Problem::new(Kind::DiskFull, detail)
 }
 
 fn invalid(pointer: &str, detail: String) -> Problem {

@@ -23,6 +23,8 @@ pub(crate) const UNSUPPORTED_MEDIA_TYPE: u16 = 1 << 6;
 pub(crate) const UNPROCESSABLE: u16 = 1 << 7;
 /// 503.
 pub(crate) const UNAVAILABLE: u16 = 1 << 8;
+/// 507.
+pub(crate) const DISK_FULL: u16 = 1 << 9;
 /// 500, which every operation can answer.
 const INTERNAL: u16 = 1 << 15;
 
@@ -74,6 +76,11 @@ const STATUSES: &[(u16, u16, &str)] = &[
         UNAVAILABLE,
         503,
         "The engine cannot do this now, or took too long. The request may have been carried out: check the state before you retry.",
+    ),
+    (
+        DISK_FULL,
+        507,
+        "The engine's disk is full. Running deployments continue; nothing new is accepted until there is room.",
     ),
 ];
 

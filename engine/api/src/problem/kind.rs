@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     NoNodes,
     VersionTaken,
     BuiltInStrategy,
+    InUse,
     PayloadTooLarge,
     UnsupportedMediaType,
     InvalidRequest,
@@ -37,6 +38,7 @@ pub(crate) enum Kind {
     Internal,
     Unavailable,
     TimedOut,
+    DiskFull,
 }
 
 impl Kind {
@@ -103,6 +105,12 @@ impl Kind {
                 "built-in-strategy",
                 S::CONFLICT,
                 "A built-in strategy cannot be changed",
+            ),
+            Self::InUse => ("in-use", S::CONFLICT, "It is still needed"),
+            Self::DiskFull => (
+                "disk-full",
+                S::INSUFFICIENT_STORAGE,
+                "The engine's disk is full",
             ),
             Self::PayloadTooLarge => (
                 "payload-too-large",

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use hotswap_core::{Environment, Status};
+use hotswap_core::Environment;
 use hotswap_runner::Engine;
-use hotswap_store::Query;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
@@ -15,10 +14,6 @@ use crate::context::Context;
 use crate::extract::{Parsed, Viewer};
 use crate::problem::{AUTH, BAD_REQUEST, Failure, Kind, NOT_FOUND, Problem, UNAVAILABLE};
 use crate::view;
-
-/// How many successful deployments are searched for the modules that should run in an
-/// environment.
-const SEARCHED_DEPLOYMENTS: usize = 100;
 
 /// Operations on clusters.
 pub(super) struct Clusters;
@@ -67,17 +62,11 @@ impl Clusters {
         if !known.contains(&environment) {
             return Err(unknown_cluster(&environment, &known).into());
         }
-        let query = Query {
-            environment: Some(environment.clone()),
-            status: Some(Status::Succeeded),
-            limit: SEARCHED_DEPLOYMENTS,
-            ..Query::default()
-        };
-        let (succeeded, _) = engine.deployments.list(&query).await?;
+        let current = engine.deployments.current(&environment).await?;
         let policy = engine.environments.policy(&environment);
         let nodes = engine.registry.members_of(&environment);
         let cluster = view::Cluster::new(environment, policy, &nodes);
-        Ok(Json(view::ClusterDetail::new(cluster, nodes, succeeded)))
+        Ok(Json(view::ClusterDetail::new(cluster, nodes, current)))
     }
 }
 

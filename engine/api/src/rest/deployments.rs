@@ -20,8 +20,8 @@ use crate::extract::{
     Admin, JsonBody, Operator, OptionalJsonBody, Parsed, Viewer, require_one_ascii_header,
 };
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, UNAVAILABLE, UNPROCESSABLE,
-    UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE, UNAVAILABLE,
+    UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::view;
 
@@ -47,6 +47,13 @@ enum CreateResponse {
         #[oai(header = "Location")]
         String,
     ),
+}
+
+#[derive(ApiResponse)]
+enum DeleteResponse {
+    /// The deployment was deleted.
+    #[oai(status = 204)]
+    Deleted,
 }
 
 #[derive(ApiResponse)]
@@ -88,7 +95,7 @@ impl Deployments {
         idempotency_key: Header<Option<Parsed<IdempotencyKey>>>,
         request: &Request,
         body: JsonBody<CreateDeployment>,
-    ) -> Result<CreateResponse, Failure<{ CHANGE & !NOT_FOUND }>> {
+    ) -> Result<CreateResponse, Failure<{ CHANGE & !NOT_FOUND | DISK_FULL }>> {
         let trace = trace_parent.0.filter(|text| trace::is_trace_parent(text));
         require_one_ascii_header(request, "Idempotency-Key")?;
         let key = idempotency_key.0.map(|key| key.0);
@@ -133,7 +140,7 @@ impl Deployments {
         };
         let (deployments, has_more) = context.engine.deployments.list(&query).await?;
         let last = deployments.last().filter(|_| has_more);
-        let next_cursor = last.map(|last| page::cursor_after(last.header.id));
+        let next_cursor = last.map(|last| page::cursor_after(last.id));
         let link = next_cursor
             .as_deref()
             .map(|cursor| page::next_link(&query, cursor));
@@ -163,6 +170,27 @@ impl Deployments {
     ) -> Result<Json<view::Deployment>, Failure<{ READ | NOT_FOUND }>> {
         let deployment = context.engine.deployments.get(id.0.0).await?;
         Ok(present(&context, deployment))
+    }
+
+    /// Delete a deployment
+    ///
+    /// Deletes a deployment that has ended, with its events. What it rolled out stays. The last
+    /// successful deployment of a module in an environment is not deleted: it says what should
+    /// run there, and a rollback needs it.
+    #[oai(
+        path = "/deployments/:id",
+        method = "delete",
+        operation_id = "deleteDeployment"
+    )]
+    async fn delete(
+        &self,
+        _admin: Admin,
+        context: Data<&Context>,
+        /// The execution id of the deployment.
+        id: Path<Parsed<DeploymentId>>,
+    ) -> Result<DeleteResponse, Failure<{ READ | NOT_FOUND | CONFLICT }>> {
+        context.engine.deployments.delete(id.0.0).await?;
+        Ok(DeleteResponse::Deleted)
     }
 
     /// Abort a deployment
@@ -284,7 +312,7 @@ impl Deployments {
         idempotency_key: Header<Option<Parsed<IdempotencyKey>>>,
         request: &Request,
         body: OptionalJsonBody<RollbackRequest>,
-    ) -> Result<CreateResponse, Failure<CHANGE>> {
+    ) -> Result<CreateResponse, Failure<{ CHANGE | DISK_FULL }>> {
         require_one_ascii_header(request, "Idempotency-Key")?;
         let key = idempotency_key.0.map(|key| key.0);
         let rollback = body.0.validate(&operator.0, key)?;

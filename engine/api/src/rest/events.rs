@@ -67,9 +67,9 @@ impl Events {
     /// With `Accept: text/event-stream`, the response streams the events as they happen. The
     /// `data` of each is a StreamedEvent as JSON; to continue after a broken connection, send
     /// its `id` as `Last-Event-ID`. Four named events mark states of the stream: `live`, all
-    /// past events have been sent; `reset`, `Last-Event-ID` comes from another store, so the
-    /// stream starts at the first event; `damaged`, an event cannot be read, and `data` says
-    /// which and why; `end`, no events will follow. The stream sends a
+    /// past events have been sent; `reset`, `Last-Event-ID` comes from another store, or events
+    /// after it were deleted, so the stream starts over; `damaged`, an event cannot be read, and
+    /// `data` says which and why; `end`, no events will follow. The stream sends a
     /// comment at least every 15 seconds. Browsers cannot set headers on an EventSource: they
     /// may send the token in the query as `access_token`.
     #[oai(

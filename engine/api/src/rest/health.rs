@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hotswap_store::Query;
 use poem::web::Data;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -65,11 +64,7 @@ impl Health {
         if context.closing.is_cancelled() {
             return Err(Problem::new(Kind::Unavailable, "the engine is shutting down").into());
         }
-        let query = Query {
-            limit: 1,
-            ..Query::default()
-        };
-        let read = context.engine.deployments.list(&query);
+        let read = context.engine.deployments.position();
         match tokio::time::timeout(STORE_TIMEOUT, read).await {
             Ok(result) => result.map(|_| HEALTHY).map_err(Into::into),
             Err(_) => {

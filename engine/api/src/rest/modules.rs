@@ -12,9 +12,9 @@ use semver::Version;
 
 use super::tag::Tag;
 use crate::context::Context;
-use crate::extract::{Operator, Parsed, Viewer, WasmBody};
+use crate::extract::{Admin, Operator, Parsed, Viewer, WasmBody};
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
     REQUEST_TIMEOUT, UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::view;
@@ -37,12 +37,19 @@ enum UploadResponse {
     Unchanged(Json<view::ModuleVersion>),
 }
 
+#[derive(ApiResponse)]
+enum DeleteResponse {
+    /// The version was deleted.
+    #[oai(status = 204)]
+    Deleted,
+}
+
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Modules")]
 impl Modules {
     /// Upload a module version
     ///
     /// The body is a WebAssembly component that exports `wasi:http/incoming-handler@0.2`. The
-    /// engine checks it and stores it permanently: a version never changes. Uploading the
+    /// engine checks it and stores it: a version never changes. Uploading the
     /// same artifact again returns 200; uploading another artifact under the same version
     /// returns 409.
     #[oai(
@@ -71,6 +78,7 @@ impl Modules {
                     | UNSUPPORTED_MEDIA_TYPE
                     | UNPROCESSABLE
                     | UNAVAILABLE
+                    | DISK_FULL
             },
         >,
     > {
@@ -89,6 +97,34 @@ impl Modules {
             Some(_) => UploadResponse::Unchanged(version),
             None => UploadResponse::Created(version, location),
         })
+    }
+
+    /// Delete a module version
+    ///
+    /// Deletes a version and its artifact. A version that a node runs, that should run in an
+    /// environment, or that a deployment or its rollback needs is not deleted. Its name can be
+    /// uploaded again.
+    #[oai(
+        path = "/modules/:name/versions/:version",
+        method = "delete",
+        operation_id = "deleteModuleVersion"
+    )]
+    async fn delete(
+        &self,
+        _admin: Admin,
+        context: Data<&Context>,
+        /// The name of the module.
+        name: Path<Parsed<ModuleName>>,
+        /// The semantic version.
+        version: Path<Parsed<Version>>,
+    ) -> Result<DeleteResponse, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | CONFLICT | UNAVAILABLE }>>
+    {
+        let (name, version) = (name.0.0, version.0.0);
+        if context.engine.modules.delete(&name, &version).await? {
+            Ok(DeleteResponse::Deleted)
+        } else {
+            Err(unknown_version(&name, &version).into())
+        }
     }
 
     /// List modules

@@ -7,6 +7,7 @@ use super::events::Events;
 use super::health::Health;
 use super::modules::Modules;
 use super::nodes::Nodes;
+use super::store::Store;
 use super::strategies::Strategies;
 
 /// All operations of the REST API.
@@ -20,5 +21,6 @@ pub(crate) fn operations() -> impl OpenApi {
         Nodes,
         Artifacts,
         Health,
+        Store,
     )
 }

@@ -10,7 +10,7 @@ use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, Parsed, Viewer, WasmBody};
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
     REQUEST_TIMEOUT, UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::view;
@@ -97,6 +97,7 @@ impl Strategies {
                     | UNSUPPORTED_MEDIA_TYPE
                     | UNPROCESSABLE
                     | UNAVAILABLE
+                    | DISK_FULL
             },
         >,
     > {

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use hotswap_core as core;
 use hotswap_fleet::Member;
 use poem_openapi::Object;
@@ -32,8 +30,7 @@ pub(crate) struct ClusterDetail {
     /// The nodes, sorted by id.
     pub nodes: Vec<Node>,
     /// The modules that should run on the nodes, sorted by name: for each module, the version
-    /// of its last successful deployment. Only the last 100 successful deployments to the
-    /// environment are searched.
+    /// of its last successful deployment.
     pub modules: Vec<RunningModule>,
 }
 
@@ -88,33 +85,37 @@ impl Cluster {
 }
 
 impl ClusterDetail {
-    /// Adds the nodes, and the modules of the deployments that `succeeded` in the environment.
-    /// These must be sorted newest first.
-    pub fn new(cluster: Cluster, nodes: Vec<Member>, succeeded: Vec<core::Deployment>) -> Self {
-        let mut modules = BTreeMap::new();
+    /// Adds the nodes, and the modules that should run there: `current` holds the last successful
+    /// deployment of each, sorted by module.
+    pub fn new(
+        cluster: Cluster,
+        nodes: Vec<Member>,
+        current: Vec<core::DeploymentSummary>,
+    ) -> Self {
         // Without its first event it is unknown which version a deployment rolled out.
-        let has_request =
-            |deployment: &core::Deployment| deployment.damage.as_ref().is_none_or(|at| at.seq > 0);
-        for deployment in succeeded.into_iter().filter(has_request) {
-            let name = deployment.header.module.name.clone();
-            modules.entry(name).or_insert(deployment);
-        }
+        let has_request = |deployment: &core::DeploymentSummary| {
+            deployment.damage.as_ref().is_none_or(|at| at.seq > 0)
+        };
+        let current = current.into_iter();
         Self {
             cluster,
             nodes: nodes.into_iter().map(Node::from).collect(),
-            modules: modules.into_values().map(RunningModule::from).collect(),
+            modules: current
+                .filter(has_request)
+                .map(RunningModule::from)
+                .collect(),
         }
     }
 }
 
-impl From<core::Deployment> for RunningModule {
-    fn from(deployment: core::Deployment) -> Self {
-        let header = deployment.header;
+impl From<core::DeploymentSummary> for RunningModule {
+    fn from(deployment: core::DeploymentSummary) -> Self {
+        let module = deployment.module;
         Self {
-            module_name: header.module.name.into(),
-            version: header.module.version.to_string(),
-            digest: header.module.digest.into(),
-            execution_id: header.id.to_string(),
+            module_name: module.name.into(),
+            version: module.version.to_string(),
+            digest: module.digest.into(),
+            execution_id: deployment.id.to_string(),
             since: deployment.ended_at.map(core::Timestamp::millis),
         }
     }

@@ -182,34 +182,31 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl From<core::Deployment> for DeploymentSummary {
-    fn from(state: core::Deployment) -> Self {
-        let status = state.status().into();
-        let waiting_until = state.waiting_until();
-        let header = state.header;
+impl From<core::DeploymentSummary> for DeploymentSummary {
+    fn from(summary: core::DeploymentSummary) -> Self {
         Self {
-            execution_id: header.id.to_string(),
-            status,
-            module_name: header.module.name.into(),
-            version: header.module.version.to_string(),
-            digest: header.module.digest.into(),
-            target_environment: header.environment.into(),
-            strategy: header.strategy.name.into(),
-            requester_email: header.requester.email,
-            description: header.description,
-            progress: state.progress,
-            stage: state.stages.last().map(|stage| stage.name.clone()),
-            question: state.question,
-            waiting_until: waiting_until.map(core::Timestamp::millis),
-            deadline: state.deadline.falls_at().map(core::Timestamp::millis),
-            deadline_left: state.deadline.stopped_with().map(millis),
-            cause: state.cause.map(Into::into),
-            damage: state.damage.map(Into::into),
-            rollback_of: header.rollback_of.map(|id| id.to_string()),
-            created_at: state.created_at.millis(),
-            updated_at: state.updated_at.millis(),
-            ended_at: state.ended_at.map(core::Timestamp::millis),
-            links: Links::new(header.id),
+            execution_id: summary.id.to_string(),
+            status: summary.lifecycle.status().into(),
+            module_name: summary.module.name.into(),
+            version: summary.module.version.to_string(),
+            digest: summary.module.digest.into(),
+            target_environment: summary.environment.into(),
+            strategy: summary.strategy.into(),
+            requester_email: summary.requester_email,
+            description: summary.description,
+            progress: summary.progress,
+            stage: summary.stage,
+            question: summary.question,
+            waiting_until: summary.waiting_until.map(core::Timestamp::millis),
+            deadline: summary.deadline.map(core::Timestamp::millis),
+            deadline_left: summary.deadline_left.map(millis),
+            cause: summary.cause.map(Into::into),
+            damage: summary.damage.map(Into::into),
+            rollback_of: summary.rollback_of.map(|id| id.to_string()),
+            created_at: summary.created_at.millis(),
+            updated_at: summary.updated_at.millis(),
+            ended_at: summary.ended_at.map(core::Timestamp::millis),
+            links: Links::new(summary.id),
         }
     }
 }
@@ -250,7 +247,7 @@ impl Deployment {
             log: convert(log),
             failures: convert(failures),
             last_event: state.next_seq.saturating_sub(1),
-            summary: state.into(),
+            summary: state.summary().into(),
         }
     }
 }

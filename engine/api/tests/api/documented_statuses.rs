@@ -47,6 +47,7 @@ async fn every_documented_status_is_answered() {
         "/api/v1/nodes",
         "/api/v1/nodes/node-1",
         "/api/v1/deployments",
+        "/api/v1/store/usage",
         &path_of(&open, "events"),
     ] {
         assert_eq!(engine.get(path).await.status, 200, "{path}");
@@ -117,6 +118,24 @@ async fn every_documented_status_is_answered() {
         .ended(rollback["executionId"].as_str().unwrap())
         .await;
 
+    // It has not ended, and it should run.
+    let one = |id: &str| path_of(id, "").trim_end_matches('/').to_owned();
+    let asking = engine.deploy(json!({"requireApproval": true})).await;
+    engine.delete(&one(&asking)).await.problem(409, "in-use");
+    engine.delete(V1).await.problem(409, "in-use");
+    engine
+        .post(&path_of(&asking, "abort"), json!({}))
+        .await
+        .ok();
+    engine.ended(&asking).await;
+    assert_eq!(engine.delete(&one(&asking)).await.status, 204);
+    engine.push("hello", "1.1.0", HELLO_V2).await;
+    let unneeded = "/api/v1/modules/hello/versions/1.1.0";
+    assert_eq!(engine.delete(unneeded).await.status, 204);
+
+    // A full disk.
+    let full = check_full_disk().await;
+
     // Unknown resources.
     for path in [
         "/api/v1/modules/bye",
@@ -147,6 +166,8 @@ async fn every_documented_status_is_answered() {
     .await;
     engine.delete("/api/v1/nodes/nobody").await;
     engine.delete("/api/v1/strategies/bold").await;
+    engine.delete("/api/v1/modules/hello/versions/9.9.9").await;
+    engine.delete(&one(UNKNOWN_DEPLOYMENT)).await;
     for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
         engine
             .post(&path_of(UNKNOWN_DEPLOYMENT, verb), json!({}))
@@ -181,6 +202,8 @@ async fn every_documented_status_is_answered() {
     node.get("/api/v1/artifacts/1").await;
     engine.delete("/api/v1/nodes/-").await;
     engine.delete("/api/v1/strategies/A").await;
+    engine.delete("/api/v1/modules/A/versions/1.0.0").await;
+    engine.delete("/api/v1/deployments/1").await;
     engine.wasm(Method::PUT, V1, DIRECT).await;
     engine.wasm(Method::PUT, V1, vec![0; 5 << 20]).await;
     engine
@@ -292,9 +315,47 @@ async fn every_documented_status_is_answered() {
     engine.store.close().await;
     check_closed_store(&engine.client, &node, &path_of(&finished, "")).await;
 
-    let missing: Vec<_> = documented().difference(&engine.seen()).cloned().collect();
+    let seen = engine.seen().union(&full).cloned().collect();
+    let missing: Vec<_> = documented().difference(&seen).cloned().collect();
     assert!(missing.is_empty(), "never answered: {missing:?}");
     engine.stop().await;
+}
+
+/// What an engine with a full disk refuses. Returns the statuses that it answered.
+async fn check_full_disk() -> BTreeSet<(String, String)> {
+    let engine = Fixture::full().await;
+    engine.node_in("qa", "node-1").await;
+    let upload = engine.wasm(Method::PUT, V1, HELLO_V1).await;
+    let problem = upload.problem(507, "disk-full");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("free some room"), "{detail}");
+    engine
+        .wasm(Method::POST, "/api/v1/strategies", HALVES)
+        .await
+        .problem(507, "disk-full");
+    // The module is in the catalogue from a time when the disk had room.
+    let record = hotswap_store::ModuleRecord {
+        module: hotswap_core::ModuleVersion {
+            name: "hello".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            digest: hotswap_core::Digest::of(HELLO_V1),
+        },
+        size: 1,
+        uploaded_at: Default::default(),
+        uploaded_by: "ada".to_owned(),
+    };
+    hotswap_store::Catalogue::put_module(engine.store.as_ref(), record)
+        .await
+        .unwrap();
+    let body = crate::fixture::deployment(json!({}));
+    engine
+        .post("/api/v1/deployments", body)
+        .await
+        .problem(507, "disk-full");
+    assert_eq!(engine.get("/api/v1/store/usage").await.ok()["full"], true);
+    let seen = engine.seen();
+    engine.stop().await;
+    seen
 }
 
 async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
@@ -311,6 +372,7 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         one,
         &format!("{one}/events"),
         "/api/v1/events",
+        "/api/v1/store/usage",
     ] {
         client.get(path).await.problem(503, "unavailable");
     }
@@ -344,6 +406,9 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         .delete("/api/v1/strategies/halves")
         .await
         .problem(503, "unavailable");
+    for path in [one, V1] {
+        client.delete(path).await.problem(503, "unavailable");
+    }
     client
         .delete("/api/v1/nodes/node-1")
         .await
@@ -391,6 +456,8 @@ fn is_tested_elsewhere(name: &str, status: &str) -> bool {
     matches!((name, status), (_, "500" | "408") | ("fetchArtifact", "503"))
         // It has no parameters, and its body is read as it is.
         || (name, status) == ("uploadStrategy", "400")
+        // It fails like a create, and needs a deployment from before the disk was full.
+        || (name, status) == ("rollbackDeployment", "507")
         // The stream never ends, so the client of this test could not read it.
         || (name, status) == ("followAll", "200")
 }

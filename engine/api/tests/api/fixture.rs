@@ -11,7 +11,7 @@ use hotswap_fleet::Registry;
 use hotswap_guests::{DIRECT, ROLLING};
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments};
-use hotswap_store::{Blobs, Journal, Sqlite};
+use hotswap_store::{Blobs, Journal, Options, Sqlite};
 use hotswap_tests::LeaselessJournal;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -59,22 +59,33 @@ impl Fixture {
 
     /// Starts with a changed configuration.
     pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
-        Self::of(vec![DIRECT, ROLLING], |store| store, change).await
+        let options = Options::default();
+        Self::of(options, vec![DIRECT, ROLLING], |store| store, change).await
+    }
+
+    /// Starts with a disk that has no room for the reserve, and so counts as full.
+    pub async fn full() -> Self {
+        let options = Options {
+            reserve_bytes: 1 << 60,
+        };
+        Self::of(options, vec![DIRECT], |store| store, |_| {}).await
     }
 
     /// Starts without strategies, which is faster: compiling them takes most of the time. Drives
     /// no deployment: the test writes the journals.
     pub async fn bare(change: impl FnOnce(&mut Config)) -> Self {
-        Self::of(Vec::new(), |store| LeaselessJournal::wrap(store), change).await
+        let wrap = |store| -> Arc<dyn Journal> { LeaselessJournal::wrap(store) };
+        Self::of(Options::default(), Vec::new(), wrap, change).await
     }
 
     async fn of(
+        options: Options,
         built_in: Vec<&'static [u8]>,
         wrap: impl FnOnce(Arc<dyn Journal>) -> Arc<dyn Journal>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::open(folder, None, built_in, wrap, change).await
+        Self::open(folder, options, None, built_in, wrap, change).await
     }
 
     /// Stops, changes the database, and starts over what is on the disk. The nodes go on.
@@ -88,6 +99,7 @@ impl Fixture {
         let built_in = vec![DIRECT, ROLLING];
         Self::open(
             self.folder,
+            Options::default(),
             Some(&self.fleet),
             built_in,
             |store| store,
@@ -99,12 +111,14 @@ impl Fixture {
     /// Starts over what is in the folder, with the nodes of an earlier fleet.
     async fn open(
         folder: tempfile::TempDir,
+        options: Options,
         earlier: Option<&ObedientFleet>,
         built_in: Vec<&'static [u8]>,
         wrap: impl FnOnce(Arc<dyn Journal>) -> Arc<dyn Journal>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let store = Arc::new(Sqlite::open(folder.path().join("engine.db")).await.unwrap());
+        let store = Sqlite::open_with(folder.path().join("engine.db"), options).await;
+        let store = Arc::new(store.unwrap());
         let blobs = Blobs::open_folder(folder.path().join("blobs"), LARGEST)
             .await
             .unwrap();

@@ -65,6 +65,9 @@ fn the_document_lists_every_operation() {
         "PUT /api/v1/nodes/{id}",
         "POST /api/v1/nodes/{id}/heartbeat",
         "GET /api/v1/artifacts/{digest}",
+        "DELETE /api/v1/deployments/{id}",
+        "DELETE /api/v1/modules/{name}/versions/{version}",
+        "GET /api/v1/store/usage",
     ];
     let mut listed: Vec<_> = listed.iter().map(String::as_str).collect();
     listed.sort_unstable();

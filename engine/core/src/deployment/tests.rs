@@ -301,3 +301,125 @@ fn a_wait_ends_when_it_is_due_or_with_the_deadline_if_that_is_earlier() {
         assert_eq!(state.waiting_until(), Some(second(until)));
     }
 }
+/// All kinds of events, so that each field of a state has been set once.
+fn eventful_journal() -> Vec<EventBody> {
+    let both = || ids(&["a", "b"]);
+    let approval = Call::Approval {
+        prompt: "go on?".into(),
+        timeout: 1000,
+    };
+    let finding = Finding {
+        check: Check {
+            metric: "latency-p99".into(),
+            max: Some(0.1 + 0.2),
+            max_increase: None,
+            min_increase: None,
+        },
+        judgement: Judgement::Pass,
+        canary: Some(1.0 / 3.0),
+        baseline: None,
+        canary_samples: 100,
+        baseline_samples: 0,
+        reason: "fast".into(),
+    };
+    let verdict = Verdict {
+        judgement: Judgement::Pass,
+        findings: vec![finding],
+    };
+    let log = Call::Log {
+        level: Level::Warn,
+        message: "ä \u{1f680}".into(),
+    };
+    let progress = Call::Progress {
+        stage: "canary".into(),
+        percent: 10,
+    };
+    let decision = crate::Decision {
+        approved: true,
+        by: "ada".into(),
+        comment: None,
+    };
+    let question = EventBody::Called {
+        call: 2,
+        request: approval,
+        due: Some(Timestamp::from_millis(9)),
+        readings: Vec::new(),
+        answer: None,
+    };
+    let due = Timestamp::from_millis(9);
+    let prompt = "go?".into();
+    vec![
+        EventBody::Gated { prompt, due },
+        EventBody::Decided {
+            decision: decision.clone(),
+        },
+        planned(&["a", "b", "c"]),
+        called(0, progress),
+        called(1, log),
+        question,
+        EventBody::Decided {
+            decision: decision.clone(),
+        },
+        answered(2, Answer::Decision(decision)),
+        called(3, Call::Stage { nodes: both() }),
+        answered(3, Answer::Nodewise(vec![failure("b")])),
+        called(4, Call::Promote { nodes: both() }),
+        answered(4, Answer::Verdict(verdict)),
+        EventBody::Paused {
+            by: "ada".into(),
+            reason: None,
+        },
+        EventBody::Resumed { by: "ada".into() },
+        EventBody::AbortRequested {
+            by: "ada".into(),
+            reason: None,
+        },
+        EventBody::Reverting {
+            cause: Cause::new(CauseKind::Abort, "enough"),
+        },
+        EventBody::Ended {
+            outcome: Outcome::RolledBack,
+            failures: vec![failure("b")],
+        },
+    ]
+}
+
+#[test]
+fn a_stored_state_continues_as_if_it_had_never_been_stored() {
+    let events = journal(eventful_journal());
+    for end in 1..=events.len() {
+        let json = serde_json::to_vec(&Deployment::fold(&events[..end]).unwrap()).unwrap();
+        let mut stored: Deployment = serde_json::from_slice(&json).unwrap();
+        for (index, event) in events.iter().enumerate().skip(end) {
+            stored.apply(event).unwrap();
+            let folded = Deployment::fold(&events[..=index]).unwrap();
+            assert_eq!(stored, folded, "stored at {end}, read at {index}");
+        }
+        let summary = stored.summary();
+        let json = serde_json::to_vec(&summary).unwrap();
+        let stored: DeploymentSummary = serde_json::from_slice(&json).unwrap();
+        assert_eq!(stored, summary);
+    }
+}
+
+/// A state that an earlier release stored must not be read as one of this release.
+#[test]
+fn a_change_of_stored_states_raises_their_format() {
+    let events = journal(eventful_journal());
+    let mut text = String::new();
+    for end in 1..=events.len() {
+        let state = Deployment::fold(&events[..end]).unwrap();
+        text += &serde_json::to_string(&state).unwrap();
+        text += &serde_json::to_string(&state.summary()).unwrap();
+    }
+    let expected = (
+        1,
+        "sha256:efbaadc68c165fd2e624ed3954633de2b77409927b26f40b1f6031f240ead485",
+    );
+    let found = Digest::of(text.as_bytes()).to_string();
+    assert_eq!(
+        (Deployment::FORMAT, found.as_str()),
+        expected,
+        "stored states have changed: raise Deployment::FORMAT, then change both values here"
+    );
+}

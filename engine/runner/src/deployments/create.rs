@@ -84,6 +84,8 @@ impl Deployments {
         {
             return Ok(first);
         }
+        // Until the journal names them, nothing protects the module and the strategy.
+        let _references = self.references.add().await;
         let module = self
             .resolve_module(&new.module, new.version.as_ref())
             .await?;
@@ -119,6 +121,7 @@ impl Deployments {
             // A retry that was faster than this request, or the other way round.
             Err(CreateError::Repeated(first)) => self.check_repeated(first, idempotency).await,
             Err(CreateError::Busy(by)) => Err(Error::Busy { by }),
+            Err(CreateError::Full) => Err(Error::Full),
             Err(CreateError::Store(source)) => Err(Error::Store(source)),
         }
     }

@@ -3,13 +3,14 @@
 use hotswap_core::{Damage, Deployment, DeploymentId, Event, IllegalTransition};
 use hotswap_store::ReadError;
 
-use super::{Deployments, Error, EventPage};
+use super::{Error, EventPage};
+use crate::projections::Projections;
 
 /// Events of a deployment that are read at once to fold it.
 const PAGE: usize = 4096;
 
 /// The fold of a journal, as far as it can be read.
-pub(super) enum Fold {
+pub(crate) enum Fold {
     Whole(Box<Deployment>),
     Damaged {
         /// The state before the damage. `None` where the first event cannot be read.
@@ -18,13 +19,13 @@ pub(super) enum Fold {
     },
 }
 
-impl Deployments {
+impl Projections {
     /// Folds the events below number `next_seq`.
     ///
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment; [`Error::IllegalTransition`] for
     /// number 0.
-    pub(super) async fn fold(&self, id: DeploymentId, next_seq: u64) -> Result<Fold, Error> {
+    pub(crate) async fn fold(&self, id: DeploymentId, next_seq: u64) -> Result<Fold, Error> {
         let mut state: Option<Box<Deployment>> = None;
         loop {
             let from = state.as_ref().map_or(0, |state| state.next_seq);
@@ -56,7 +57,7 @@ impl Deployments {
     ///
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment.
-    pub(super) async fn state_with_damage(
+    pub(crate) async fn state_with_damage(
         &self,
         id: DeploymentId,
         before: Option<Box<Deployment>>,
@@ -64,7 +65,7 @@ impl Deployments {
         next_seq: u64,
     ) -> Result<Deployment, Error> {
         let readable_from = damage.next_seq;
-        let record = self.journal.record(id).await?;
+        let record = self.journal().record(id).await?;
         let mut state = match before {
             Some(mut state) => {
                 state.mark_damaged(damage);
@@ -75,7 +76,7 @@ impl Deployments {
                 Deployment::without_request(id, module, environment, record.created_at, damage)
             }
         };
-        let later = self.journal.readable_events(id, readable_from).await?;
+        let later = self.journal().readable_events(id, readable_from).await?;
         let later = later.iter().take_while(|event| event.seq < next_seq);
         later.for_each(|event| state.apply_past_damage(event));
         if record.head.next_seq <= next_seq {
@@ -93,13 +94,13 @@ impl Deployments {
     ///
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment.
-    pub(super) async fn page(
+    pub(crate) async fn page(
         &self,
         id: DeploymentId,
         from: u64,
         limit: usize,
     ) -> Result<EventPage, Error> {
-        let damage = match self.journal.events(id, from, limit).await {
+        let damage = match self.journal().events(id, from, limit).await {
             Err(ReadError::Damaged(damage)) => damage,
             events => {
                 let (events, damage) = (events?, None);
@@ -109,7 +110,7 @@ impl Deployments {
         let readable = usize::try_from(damage.seq.saturating_sub(from)).unwrap_or(limit);
         let events = match readable {
             0 => Vec::new(),
-            readable => self.journal.events(id, from, readable).await?,
+            readable => self.journal().events(id, from, readable).await?,
         };
         let damage = Some(damage);
         Ok(EventPage { events, damage })

@@ -94,6 +94,17 @@ pub enum Error {
     /// No node ran the module before the deployment, so there is nothing to roll back to.
     #[error("no node ran the module before deployment {0}")]
     NoPreviousVersion(DeploymentId),
+    /// It must not be deleted.
+    #[error("deployment {id} cannot be deleted: {reason}")]
+    InUse {
+        /// The deployment.
+        id: DeploymentId,
+        /// Why it is needed, and what to do.
+        reason: String,
+    },
+    /// The disk is full. What is left is for the deployments that are under way.
+    #[error("the engine's disk is full")]
+    Full,
     /// The strategy could not be read.
     #[error("the strategy could not be read")]
     Strategy(#[from] strategies::Error),

@@ -1,6 +1,6 @@
 //! One run of a strategy: answers its calls.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use hotswap_core::{
@@ -40,6 +40,8 @@ pub(super) struct Execution<'a> {
     budget: CallBudget,
     failed: FailedNodes,
     time: StrategyTime,
+    /// The nodes that new calls of this run change, or may have changed.
+    touched: BTreeSet<NodeId>,
     /// Why the run was suspended. An error also suspends it: the strategy has not failed.
     suspended: Option<Result<WaitReason, Error>>,
 }
@@ -70,6 +72,7 @@ impl<'a> Execution<'a> {
             budget: CallBudget::new(&header.limits),
             failed: FailedNodes::default(),
             time: StrategyTime::default(),
+            touched: BTreeSet::new(),
             suspended: None,
         }
     }
@@ -80,6 +83,11 @@ impl<'a> Execution<'a> {
     /// The error that suspended it.
     pub(super) fn into_wait_reason(self) -> Result<Option<WaitReason>, Error> {
         self.suspended.transpose()
+    }
+
+    /// The nodes that new calls of this run changed, or may have changed.
+    pub(super) fn into_touched(self) -> BTreeSet<NodeId> {
+        self.touched
     }
 
     /// Checks a strategy that returned ok: it made all calls in the journal, and no more
@@ -192,6 +200,7 @@ impl<'a> Execution<'a> {
             self.scope.timers.begin_call(number, wait);
             at + wait
         });
+        self.touched.extend(request.changed_nodes().iter().cloned());
         self.writer.push(EventBody::Called {
             call: number,
             request: request.clone(),

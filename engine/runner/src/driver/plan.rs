@@ -18,7 +18,7 @@ pub(super) async fn plan(
 ) -> Result<(), Error> {
     let nodes = find_nodes(context, scope, header, &mut writer).await;
     let planned = nodes.map(|nodes| Some(EventBody::Planned { nodes }));
-    revert::append_or_begin(writer, planned).await
+    revert::append_or_begin(&mut writer, planned).await
 }
 
 async fn find_nodes(

@@ -19,7 +19,7 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 /// Journals the result of a step: its event, where it has one, or that the deployment is
 /// being reverted, where the step was interrupted.
 pub(super) async fn append_or_begin(
-    mut writer: JournalWriter,
+    writer: &mut JournalWriter,
     result: Result<Option<EventBody>, Interrupt>,
 ) -> Result<(), Error> {
     match result {

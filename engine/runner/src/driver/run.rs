@@ -75,10 +75,18 @@ pub(super) async fn run(
             }));
         }
     };
-    drop(execution);
+    state.touched.extend(execution.into_touched());
+    state.nodes = plan.nodes;
     let settling = result.map(|()| Some(EventBody::Settling));
-    revert::append_or_begin(writer, settling.map_err(Into::into)).await?;
-    Ok(StepOutcome::Advanced)
+    revert::append_or_begin(&mut writer, settling.map_err(Into::into)).await?;
+    Ok(finishing(writer, state))
+}
+
+/// The strategy has ended: `state` is brought up to the journal's end, except for the calls, which
+/// nobody needs any more.
+fn finishing(writer: JournalWriter, mut state: ReplayState) -> StepOutcome {
+    state.tail = writer.tail().clone();
+    StepOutcome::Finishing(Box::new((writer, state)))
 }
 
 /// A deployment whose strategy is not loaded: it can only end, pause or try again.
@@ -90,8 +98,8 @@ async fn without_strategy(
 ) -> Result<StepOutcome, Error> {
     // Nothing below would notice an abort or the deadline.
     if let Err(cause) = scope.check(writer.tail(), &STRATEGY) {
-        revert::append_or_begin(writer, Err(cause.into())).await?;
-        return Ok(StepOutcome::Advanced);
+        revert::append_or_begin(&mut writer, Err(cause.into())).await?;
+        return Ok(finishing(writer, state));
     }
     match error {
         PinError::Passing(error) => Err(Error::Strategy(error)),

@@ -1,6 +1,6 @@
 //! A deployment that waits without an instance of its strategy.
 
-use hotswap_core::{EventBody, ModuleVersion, RecordedCall};
+use hotswap_core::{EventBody, ModuleVersion, RecordedCall, ReplayState};
 
 use super::context::DriverContext;
 use super::error::Error;
@@ -15,6 +15,9 @@ use super::waiting_call;
 pub(super) enum StepOutcome {
     /// The next step: the journal has grown.
     Advanced,
+    /// The next step, which settles or reverts, with what it needs of the journal: it is not
+    /// read again.
+    Finishing(Box<(JournalWriter, ReplayState)>),
     /// A wait without an instance, then the next step.
     Suspended(Box<Suspended>),
     /// Nothing: the deployment has ended.
@@ -78,7 +81,7 @@ impl Suspended {
                         })
                 }
             };
-            revert::append_or_begin(writer, result).await
+            revert::append_or_begin(&mut writer, result).await
         }
     }
 }

@@ -25,6 +25,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The disk is full.
+    #[error("the disk that holds {} is full", folder.display())]
+    Full {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The blob exists and could not be read.
     #[error("could not read blob {digest}")]
     Read {

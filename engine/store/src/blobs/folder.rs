@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hotswap_common::file;
 use hotswap_core::Digest;
 
+use super::StoredBlob;
 use super::error::Error;
 
 /// Subfolder for blobs that are being written.
@@ -39,6 +40,41 @@ impl Folder {
         file::sync_folder(&self.0)
     }
 
+    pub(super) fn list(&self) -> io::Result<Vec<StoredBlob>> {
+        let mut blobs = Vec::new();
+        for entry in std::fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(digest) = name.to_str().and_then(parse_name) else {
+                continue;
+            };
+            match entry.metadata() {
+                Ok(metadata) => blobs.push(StoredBlob {
+                    digest,
+                    size: metadata.len(),
+                    age: metadata.modified()?.elapsed().unwrap_or_default(),
+                }),
+                // Removed in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blobs)
+    }
+
+    pub(super) fn remove(&self, digest: Digest) -> io::Result<bool> {
+        match std::fs::remove_file(self.blob(digest)) {
+            Ok(()) => file::sync_folder(&self.0).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn error(&self, source: io::Error) -> Error {
+        let path = self.0.to_path_buf();
+        Error::Folder { path, source }
+    }
+
     pub(super) fn incoming(&self) -> PathBuf {
         self.0.join(INCOMING)
     }
@@ -49,8 +85,16 @@ impl Folder {
 
     pub(super) fn write_error(&self, source: io::Error) -> Error {
         let folder = self.0.to_path_buf();
-        Error::Write { folder, source }
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { folder },
+            _ => Error::Write { folder, source },
+        }
     }
+}
+
+/// The digest that a file of a blob is named by.
+fn parse_name(name: &str) -> Option<Digest> {
+    format!("sha256:{name}").parse().ok()
 }
 
 /// Runs `operation` on a thread that may block.

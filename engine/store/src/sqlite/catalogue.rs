@@ -75,6 +75,21 @@ impl Catalogue for Sqlite {
         Ok(found)
     }
 
+    async fn delete_module(
+        &self,
+        name: &ModuleName,
+        version: &Version,
+    ) -> Result<bool, CatalogueError> {
+        let (name, version) = (name.clone(), to_text(version));
+        let delete = move |connection: &Connection| {
+            connection
+                .prepare_cached("DELETE FROM module WHERE name = ?1 AND version = ?2")?
+                .execute([name.as_str(), version.as_str()])
+                .map(|count| count > 0)
+        };
+        Ok(self.edit(delete).await?)
+    }
+
     async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
         let schema = to_json("the schema of a strategy", &record.config_schema)?;
         let put = move |connection: &Connection| {

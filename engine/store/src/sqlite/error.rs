@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hotswap_common::file::Holder;
 
-use crate::{AppendError, CreateError, ReadError};
+use crate::{AppendError, CreateError, DeleteError, ReadError};
 
 /// Why an operation on a [`crate::Sqlite`] store failed.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,9 @@ pub enum Error {
         "could not write the database; check that the disk has room and is healthy, then retry"
     )]
     Write(#[source] rusqlite::Error),
+    /// What is left of the disk is for the deployments that are under way.
+    #[error("the disk is full")]
+    Full,
     /// A query failed.
     #[error("could not read the database")]
     Read(#[source] rusqlite::Error),
@@ -101,6 +104,12 @@ impl From<Error> for CreateError {
 }
 
 impl From<Error> for AppendError {
+    fn from(error: Error) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<Error> for DeleteError {
     fn from(error: Error) -> Self {
         Self::Store(Box::new(error))
     }

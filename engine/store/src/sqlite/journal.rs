@@ -1,5 +1,6 @@
 //! [`Journal`] for [`Sqlite`].
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,20 +8,25 @@ use hotswap_core::{
     Append, DeploymentId, Environment, Event, EventBody, Fence, Header, IdempotencyKey, ModuleName,
     Timestamp,
 };
+use rusqlite::Connection;
 use tokio::sync::broadcast;
 
 use super::command::Command;
+use super::deletion::{self, Deletion};
 use super::encoded_events::EncodedEvents;
 use super::error::Error;
-use super::{Sqlite, query};
+use super::{Sqlite, query, reserve, snapshot, usage};
 use crate::journal::{
-    AppendError, Appended, CreateError, DeploymentRecord, Entry, Head, Journal, Lease, Page, Query,
-    ReadError,
+    AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
+    NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
 
 #[async_trait]
 impl Journal for Sqlite {
     async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError> {
+        if self.is_full().await {
+            return Err(CreateError::Full);
+        }
         let requested = [EventBody::Requested(Box::new(header))];
         let events = EncodedEvents::encode(&requested)?;
         let [EventBody::Requested(header)] = requested else {
@@ -140,6 +146,89 @@ impl Journal for Sqlite {
             query::succeeded_deployments(connection, &module, &environment, limit)
         });
         Ok(deployments.await?)
+    }
+
+    async fn current_deployments(
+        &self,
+        environment: Option<&Environment>,
+    ) -> Result<Vec<DeploymentId>, ReadError> {
+        let environment = environment.cloned();
+        let deployments = self
+            .read(move |connection| query::current_deployments(connection, environment.as_ref()));
+        Ok(deployments.await?)
+    }
+
+    async fn delete(&self, deployment: DeploymentId) -> Result<(), DeleteError> {
+        let delete = move |connection: &Connection| deletion::delete(connection, deployment);
+        match self.edit(delete).await? {
+            Deletion::Deleted => Ok(()),
+            Deletion::Unknown => Err(DeleteError::Unknown(deployment)),
+            Deletion::Open => Err(DeleteError::Open(deployment)),
+        }
+    }
+
+    async fn deleted_through(&self) -> Result<u64, ReadError> {
+        Ok(self.read(query::deleted_through).await?)
+    }
+
+    async fn is_full(&self) -> bool {
+        let reserve = Arc::clone(&self.inner.reserve);
+        if !reserve.is_released() {
+            return false;
+        }
+        // There may be room again.
+        let restored = tokio::task::spawn_blocking(move || reserve.restore());
+        !restored.await.unwrap_or(false)
+    }
+
+    async fn usage(&self) -> Result<Usage, ReadError> {
+        let (path, reserve) = (self.inner.path.clone(), Arc::clone(&self.inner.reserve));
+        let usage = self.read(usage::read).await?;
+        let disk = tokio::task::spawn_blocking(move || {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            let free_bytes = reserve::free_bytes(folder);
+            Ok::<_, Error>(Usage {
+                database_bytes: usage::database_bytes(&path),
+                reserve_bytes: reserve.size(),
+                free_bytes: free_bytes.map_err(|source| Error::Folder { path, source })?,
+                ..usage
+            })
+        });
+        // Fails if the runtime is shutting down.
+        Ok(disk.await.map_err(|_| Error::Closed)??)
+    }
+
+    async fn put_snapshot(&self, snapshot: NewSnapshot) -> Result<(), ReadError> {
+        if self.inner.reserve.is_released() {
+            return Err(Error::Full.into());
+        }
+        let put = move |connection: &Connection| snapshot::put(connection, &snapshot);
+        Ok(self.edit(put).await?)
+    }
+
+    async fn snapshot(&self, deployment: DeploymentId) -> Result<Option<Snapshot>, ReadError> {
+        let snapshot = self.read(move |connection| snapshot::state(connection, deployment));
+        Ok(snapshot.await?)
+    }
+
+    async fn summaries(
+        &self,
+        deployments: &[DeploymentId],
+    ) -> Result<Vec<Option<Snapshot>>, ReadError> {
+        let deployments = deployments.to_vec();
+        let summaries = self.read(move |connection| snapshot::summaries(connection, &deployments));
+        Ok(summaries.await?)
+    }
+
+    async fn ended_without_snapshot(
+        &self,
+        format: u32,
+        before: Option<DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<DeploymentId>, ReadError> {
+        let missing =
+            self.read(move |connection| snapshot::missing(connection, format, before, limit));
+        Ok(missing.await?)
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Appended> {

@@ -65,7 +65,7 @@ pub(super) fn record(
         .optional()
 }
 
-fn deployment_number(
+pub(super) fn deployment_number(
     connection: &Connection,
     deployment: DeploymentId,
 ) -> rusqlite::Result<Option<i64>> {
@@ -158,10 +158,18 @@ pub(super) fn events_after(
         .collect()
 }
 
-/// The position of the last event; 0 if there is none.
+/// The position of the last event, even if that was deleted; 0 if there was none.
 pub(super) fn last_position(connection: &Connection) -> rusqlite::Result<u64> {
+    let query = "SELECT max(through, coalesce((SELECT max(position) FROM event), 0)) FROM deleted";
     connection
-        .prepare_cached("SELECT coalesce(max(position), 0) FROM event")?
+        .prepare_cached(query)?
+        .query_row([], |row| read_u64(row, 0))
+}
+
+/// The highest position of an event that was deleted; 0 if none was.
+pub(super) fn deleted_through(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT through FROM deleted")?
         .query_row([], |row| read_u64(row, 0))
 }
 
@@ -268,7 +276,56 @@ pub(super) fn succeeded_deployments(
         .collect()
 }
 
+/// The newest successful deployment of each module in an environment, sorted by module; without
+/// an environment, in all of them. Steps over the index from module to module: the work does not
+/// grow with the number of deployments.
+pub(super) fn current_deployments(
+    connection: &Connection,
+    environment: Option<&Environment>,
+) -> rusqlite::Result<Vec<DeploymentId>> {
+    let environments = match environment {
+        Some(environment) => vec![environment.as_str().to_owned()],
+        None => environments(connection)?,
+    };
+    let query = "WITH RECURSIVE known (module) AS (
+            SELECT min(module) FROM deployment INDEXED BY deployment_environment_succeeded
+            WHERE environment = ?1 AND status = 'succeeded'
+            UNION ALL
+            SELECT (SELECT min(module) FROM deployment INDEXED BY deployment_environment_succeeded
+                WHERE environment = ?1 AND status = 'succeeded' AND module > known.module)
+            FROM known WHERE known.module IS NOT NULL)
+        SELECT id FROM known JOIN deployment ON number = (
+            SELECT max(number) FROM deployment INDEXED BY deployment_environment_succeeded
+            WHERE environment = ?1 AND status = 'succeeded' AND module = known.module)
+        ORDER BY known.module";
+    let mut query = connection.prepare_cached(query)?;
+    let mut found = Vec::new();
+    for environment in environments {
+        for id in query.query_map([environment], |row| read_deployment_id(row, 0))? {
+            found.push(id?);
+        }
+    }
+    Ok(found)
+}
+
+/// The environments in which a deployment has succeeded, sorted.
+fn environments(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let query = "WITH RECURSIVE known (environment) AS (
+            SELECT min(environment) FROM deployment INDEXED BY deployment_environment_succeeded
+            WHERE status = 'succeeded'
+            UNION ALL
+            SELECT (SELECT min(environment)
+                FROM deployment INDEXED BY deployment_environment_succeeded
+                WHERE status = 'succeeded' AND environment > known.environment)
+            FROM known WHERE known.environment IS NOT NULL)
+        SELECT environment FROM known WHERE environment IS NOT NULL";
+    connection
+        .prepare_cached(query)?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
 /// SQLite's integers are signed. No position is above their maximum, and no limit needs to be.
-fn clamp(number: impl TryInto<i64>) -> i64 {
+pub(super) fn clamp(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

@@ -19,11 +19,20 @@ pub(super) const WAL_BYTES: u64 = 8 << 20;
 /// Fills the WAL with zeros, after what it holds, up to [`WAL_BYTES`]. SQLite stops reading
 /// the WAL at the first frame whose salt and checksum do not match, which zeros never do, and
 /// overwrites what comes after it.
+///
+/// On a full disk the log stays short: it then grows as far as it can, and the engine must start,
+/// so that deployments under way can be reverted.
 pub(super) fn preallocate(database: &Path) -> Result<(), Error> {
     let path = wal_path(database);
-    fill(&path)
-        .and_then(|()| file::sync_folder(database.parent().unwrap_or(Path::new("."))))
-        .map_err(|source| Error::Folder { path, source })
+    let filled =
+        fill(&path).and_then(|()| file::sync_folder(database.parent().unwrap_or(Path::new("."))));
+    match filled {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::warn!(path = %path.display(), "the disk is full: no room for the log");
+            Ok(())
+        }
+        filled => filled.map_err(|source| Error::Folder { path, source }),
+    }
 }
 
 fn fill(path: &Path) -> io::Result<()> {

@@ -11,6 +11,7 @@ use super::checkpointer::Checkpointer;
 use super::command::Command;
 use super::error::Error;
 use super::journal_executor::JournalExecutor;
+use super::reserve::Reserve;
 use crate::{AppendError, Appended, CreateError, Lease, ReadError};
 
 /// Maximum number of commands in one transaction, and in the queue. The more commands share a
@@ -29,6 +30,7 @@ pub(super) struct Writer {
     /// `None` if it has to be loaded again: at the start and after a failure.
     executor: Option<JournalExecutor>,
     checkpointer: Checkpointer,
+    reserve: Arc<Reserve>,
     // Declared last and so dropped last: the lock is released after the database is closed,
     // and then those who wait for the close are woken.
     _lock: FileLock,
@@ -53,6 +55,7 @@ impl Writer {
         commands: mpsc::Receiver<Command>,
         subscribers: broadcast::Sender<Appended>,
         new_epochs: watch::Sender<Arc<str>>,
+        reserve: Arc<Reserve>,
         lock: FileLock,
         stopped: watch::Sender<()>,
     ) -> Result<Self, Error> {
@@ -63,6 +66,7 @@ impl Writer {
             subscribers,
             new_epochs,
             executor: None,
+            reserve,
             _lock: lock,
             _stopped: stopped,
         })
@@ -81,7 +85,14 @@ impl Writer {
 
     /// Executes and replies to every command of the batch.
     fn execute(&mut self, batch: &mut Vec<Command>, results: &mut Vec<CommandResult>) {
-        match self.run_transaction(batch, results) {
+        let mut result = self.run_transaction(batch, results);
+        if let Err(error) = &result
+            && is_disk_full(error)
+            && self.reserve.release()
+        {
+            result = self.run_transaction(batch, results);
+        }
+        match result {
             Ok(()) => self.notify_and_reply(batch, results),
             Err(error) if batch.len() == 1 => {
                 tracing::error!(
@@ -215,4 +226,12 @@ impl Writer {
         // Fails if there is no subscriber.
         let _ = self.subscribers.send(appended);
     }
+}
+
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    /// `SQLITE_IOERR_SHMSIZE`: there is no room for the index of the write-ahead log.
+    const SHARED_MEMORY: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+    error.sqlite_error().is_some_and(|error| {
+        error.code == rusqlite::ErrorCode::DiskFull || error.extended_code == SHARED_MEMORY
+    })
 }

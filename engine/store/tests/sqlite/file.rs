@@ -127,7 +127,12 @@ async fn a_file_of_the_first_schema_is_migrated() {
             .unwrap();
         let file = Connection::open(files.path()).unwrap();
         file.execute_batch(
-            "DROP INDEX deployment_idempotency_key;
+            "DROP TABLE snapshot; DROP TABLE deleted;
+            DROP INDEX deployment_module_environment; DROP INDEX deployment_module_status;
+            DROP INDEX deployment_environment_status;
+            DROP INDEX deployment_module_environment_status;
+            DROP INDEX deployment_environment_succeeded;
+            DROP INDEX deployment_idempotency_key;
             ALTER TABLE deployment DROP COLUMN idempotency_key;
             ALTER TABLE deployment DROP COLUMN requester;
             DROP TABLE epoch;

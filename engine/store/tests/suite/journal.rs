@@ -1,7 +1,8 @@
 //! The journal with one caller at a time.
 
 use hotswap_core::{
-    Deployment, DeploymentId, Digest, Event, EventBody, Fence, Idempotency, Lifecycle, Status, Step,
+    Deployment, DeploymentId, Digest, Environment, Event, EventBody, Fence, Idempotency, Lifecycle,
+    Status, Step,
 };
 use hotswap_store::{AppendError, CreateError, Journal, Query, ReadError};
 
@@ -402,6 +403,42 @@ pub async fn succeeded_deployments_are_listed_newest_first<S: StoreFixture>() {
         .await
         .unwrap();
     assert_eq!(none, []);
+    fixture.close(store).await;
+}
+
+pub async fn the_current_deployments_are_the_newest_successful_ones_of_each_module<
+    S: StoreFixture,
+>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let production: Environment = "production".parse().unwrap();
+    assert_eq!(
+        store.current_deployments(Some(&production)).await.unwrap(),
+        []
+    );
+    let mut newest = std::collections::BTreeMap::new();
+    for module in ["search", "checkout", "a", "zebra"] {
+        for bodies in [&success()[..], &success(), &failure()] {
+            let id = create(&store, module, "production").await;
+            append_at_end(&store, id, bodies).await;
+            if bodies.len() == success().len() {
+                newest.insert(module, id);
+            }
+        }
+        create(&store, module, "production").await;
+    }
+    let elsewhere = create(&store, "elsewhere", "qa").await;
+    append_at_end(&store, elsewhere, &success()).await;
+    let failed = create(&store, "failed", "production").await;
+    append_at_end(&store, failed, &failure()).await;
+    let expected: Vec<_> = newest.into_values().collect();
+    let current = store.current_deployments(Some(&production)).await;
+    assert_eq!(current.unwrap(), expected);
+    let qa: Environment = "qa".parse().unwrap();
+    let current = store.current_deployments(Some(&qa)).await;
+    assert_eq!(current.unwrap(), [elsewhere]);
+    let everywhere: Vec<_> = expected.into_iter().chain([elsewhere]).collect();
+    assert_eq!(store.current_deployments(None).await.unwrap(), everywhere);
     fixture.close(store).await;
 }
 

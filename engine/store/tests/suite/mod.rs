@@ -2,8 +2,10 @@
 
 pub mod catalogue;
 pub mod concurrency;
+pub mod deletion;
 pub mod journal;
 pub mod random_lifecycles;
+pub mod snapshots;
 
 use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
@@ -44,7 +46,16 @@ macro_rules! suite {
             subscribers_are_notified_of_every_append,
             an_empty_append_only_compares,
             events_after_merges_all_journals_by_position,
-            the_epoch_is_fixed_for_the_life_of_a_store);
+            the_epoch_is_fixed_for_the_life_of_a_store,
+            the_current_deployments_are_the_newest_successful_ones_of_each_module);
+        suite!($fixture, snapshots:
+            a_snapshot_is_replaced_by_a_newer_one_or_one_of_another_format,
+            summaries_are_returned_in_the_order_that_was_asked_for,
+            ended_deployments_without_a_snapshot_of_their_end_are_listed);
+        suite!($fixture, deletion:
+            a_deployment_that_has_ended_is_deleted_whole,
+            a_deployment_that_has_not_ended_is_not_deleted,
+            positions_of_deleted_events_stay_taken);
         suite!($fixture, concurrency:
             one_of_many_concurrent_creates_succeeds,
             one_of_many_conflicting_appends_succeeds,

@@ -27,7 +27,8 @@ pub(crate) struct Reader {
     scope: Scope,
     /// Whether all events that existed at the start have been returned.
     is_live: bool,
-    /// The client's cursor is of another store, and [`ReaderItem::Reset`] is still due.
+    /// The client's cursor is of another store, or events after it were deleted, and
+    /// [`ReaderItem::Reset`] is still due.
     is_reset: bool,
     stop: StopConditions,
 }
@@ -52,7 +53,8 @@ pub(crate) enum ReaderItem {
     Event(Box<view::StreamedEvent>, EventCursor),
     /// An event that cannot be read, or that is missing, and the cursor behind it.
     Damage(Box<view::StreamedDamage>, EventCursor),
-    /// The client's cursor is of another store: the stream starts over.
+    /// The client's cursor is of another store, or events after it were deleted: the stream
+    /// starts over.
     Reset,
     /// All events that existed have been sent. With the cursor of the last.
     Live(EventCursor),
@@ -94,13 +96,13 @@ impl Reader {
         cursor: Option<&EventCursor>,
         stop: StopConditions,
     ) -> Result<Self, Error> {
-        let state = deployments.get(id).await?;
+        let head = deployments.head(id).await?;
         let valid_cursor = cursor.filter(|cursor| cursor.is_of_epoch(&deployments.epoch()));
         let next_seq = valid_cursor.map_or(first_seq, |cursor| cursor.number.saturating_add(1));
         let scope = Scope::Deployment {
             id,
             next_seq,
-            has_ended: state.status().is_final() && next_seq >= state.next_seq,
+            has_ended: head.lifecycle.is_ended() && next_seq >= head.next_seq,
         };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
         Ok(Self::new(deployments, scope, is_reset, stop))
@@ -117,8 +119,12 @@ impl Reader {
     ) -> Result<Self, Error> {
         let appended = deployments.subscribe();
         let now = deployments.position().await?;
-        let valid_cursor = cursor
-            .filter(|cursor| cursor.is_of_epoch(&deployments.epoch()) && cursor.number <= now);
+        // Some of the events after the cursor may be gone.
+        let complete_from = deployments.deleted_through().await?;
+        let valid_cursor = cursor.filter(|cursor| {
+            let number = cursor.number;
+            cursor.is_of_epoch(&deployments.epoch()) && (complete_from..=now).contains(&number)
+        });
         let position = valid_cursor.map_or(now, |cursor| cursor.number);
         let scope = Scope::All { position, appended };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
@@ -219,6 +225,11 @@ impl Reader {
                     if tokio::time::timeout(wait, appended).await.is_ok() {
                         entries = self.deployments.tail(*position, PAGE_SIZE).await?;
                     }
+                }
+                // Looked up after the read: what was deleted before it may be missing in it.
+                if self.deployments.deleted_through().await? > *position {
+                    *position = self.deployments.position().await?;
+                    return Ok(vec![ReaderItem::Reset]);
                 }
                 let items = entries.into_iter().map(|entry| {
                     *position = entry.position;

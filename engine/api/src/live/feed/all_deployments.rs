@@ -71,7 +71,9 @@ impl AllDeployments {
             let position = deployments.position().await?;
             let lookback = EVENTS_PER_NOTIFICATION * self.retention.notifications;
             let lookback = u64::try_from(lookback).unwrap_or(u64::MAX);
-            let start = position.saturating_sub(lookback);
+            // A subscriber from before a deletion may have missed what is gone.
+            let complete_from = deployments.deleted_through().await?;
+            let start = position.saturating_sub(lookback).max(complete_from);
             self.lock().start(self.retention, start);
             self.catch_up(deployments).await?;
             let all_deployments = Arc::clone(self);

@@ -88,7 +88,8 @@ impl Channel {
                     backoff.reset();
                     self.appended.notified().await;
                 }
-                Ok(false) => return,
+                // It was deleted after its end, which subscribers have seen.
+                Ok(false) | Err(Error::Unknown(_)) => return,
                 Err(error) => {
                     log_retry(&error);
                     backoff.wait().await;

@@ -142,7 +142,7 @@ impl DeploymentsHub {
         let has_more = open.len() > MAX_SNAPSHOT;
         let mut summaries = Vec::with_capacity(open.len().min(MAX_SNAPSHOT));
         for (id, _) in open.into_iter().rev().take(MAX_SNAPSHOT) {
-            let summary = view::DeploymentSummary::from(deployments.get(id).await?);
+            let summary = view::DeploymentSummary::from(deployments.get(id).await?.summary());
             summaries.push(summary.to_json().unwrap_or_default());
         }
         Ok(json!({ "deployments": summaries, "more": has_more }))

@@ -293,3 +293,35 @@ async fn an_idle_stream_sends_heartbeats() {
     }
     engine.stop().await;
 }
+
+#[tokio::test]
+async fn a_stream_that_resumes_before_a_deleted_event_is_reset() {
+    let engine = start().await;
+    let mut deleted = ManualDeployment::start(&engine).await;
+    let position = engine.store.last_position().await.unwrap();
+    let before = event_id(&engine, &json!(position));
+    deleted.end().await;
+    let end = event_id(&engine, &json!(engine.store.last_position().await.unwrap()));
+    let other = ManualDeployment::start(&engine).await;
+    let missed = || async { SseClient::open(&engine, EVENTS, Some(&before)).await };
+    // Until it is deleted, nothing is missing.
+    let first = missed().await.event().await.unwrap();
+    assert_eq!(first.data["executionId"], deleted.id.to_string());
+    assert_eq!(engine.delete(&deleted.path()).await.status, 204);
+
+    let mut sse = missed().await;
+    assert_eq!(from_sse(sse.event().await.unwrap()), marker("", "reset"));
+    let mut socket = SocketClient::open(&engine, &format!("{SOCKET}?after={before}")).await;
+    let message = from_message(socket.message().await.unwrap());
+    assert_eq!(message, marker("", "reset"));
+    // After the last event that was deleted, everything is there.
+    let mut sse = SseClient::open(&engine, EVENTS, Some(&end)).await;
+    let next = sse.event().await.unwrap();
+    assert_eq!(next.data["executionId"], other.id.to_string());
+    // The stream of the deployment itself is gone.
+    let gone = request_stream(&engine, &deleted.events_path(), &before).await;
+    let problem = gone.problem(404, "unknown-deployment");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("was deleted"), "{detail}");
+    engine.stop().await;
+}

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::support::{
     DEPLOYMENTS, FAILED, HubClient, HubEvent, ManualDeployment, NODES, STARTED, STATUS, STREAM,
-    SUBSCRIBE, assert_recovered, assert_snapshot, log, planned, position,
+    SUBSCRIBE, SUBSCRIBE_TO_ALL, assert_recovered, assert_snapshot, log, planned, position,
 };
 use super::{start, start_with};
 
@@ -209,5 +209,19 @@ async fn a_snapshot_larger_than_the_queue_is_sent_with_the_events_after_it() {
     let subscribed = hub.item(&stream).await.unwrap();
     assert_snapshot(&subscribed.argument);
     assert_eq!(hub.item(&stream).await, None);
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn resuming_all_before_a_deleted_event_sends_a_snapshot() {
+    let engine = start().await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let offset = engine.store.last_position().await.unwrap().to_string();
+    let before = json!({"epoch": engine.store.epoch(), "offset": offset});
+    deployment.end().await;
+    assert_eq!(engine.delete(&deployment.path()).await.status, 204);
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
+    let answer = hub.invoke(SUBSCRIBE_TO_ALL, json!([before])).await.unwrap();
+    assert_snapshot(&answer);
     engine.stop().await;
 }

@@ -1,0 +1,274 @@
+//! What is kept of what has ended, and what is deleted.
+
+mod plan;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotswap_core::{Clock, Digest};
+use hotswap_store::{Blobs, Catalogue, Journal, Query, Usage};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::deployments::{Deployments, Error};
+use crate::limits::RetentionLimits;
+use crate::references::{Needed, References};
+
+/// How often what is no longer kept is deleted.
+const INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// The first time after the start, which has more urgent things to do.
+const FIRST: Duration = Duration::from_secs(30);
+/// Deployments that are read at once.
+const PAGE: usize = 200;
+
+/// Deletes what is no longer kept. Cheap to clone.
+///
+/// # Guarantees
+/// What runs, what should run and what a rollback needs is never deleted. A record is deleted
+/// before what it names: a crash leaves files that nobody needs, which the next sweep removes,
+/// and never a record of something that is gone.
+#[derive(Clone)]
+pub struct Retention {
+    journal: Arc<dyn Journal>,
+    catalogue: Arc<dyn Catalogue>,
+    blobs: Blobs,
+    deployments: Deployments,
+    references: References,
+    clock: Arc<dyn Clock>,
+    limits: RetentionLimits,
+}
+
+/// What a sweep has deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Deployments with their journals.
+    pub deployments: usize,
+    /// Versions of modules.
+    pub versions: usize,
+    /// Artifacts and components.
+    pub files: usize,
+    /// Bytes of these files.
+    pub bytes: u64,
+}
+
+/// What takes room on the engine's disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Journals and catalogue.
+    pub store: Usage,
+    /// Whether the disk is so full that nothing new is accepted.
+    pub is_full: bool,
+    /// Artifacts of modules.
+    pub artifacts: Files,
+    /// Components of strategies.
+    pub components: Files,
+    /// Files that no module and no strategy names: leftovers, and components that open
+    /// deployments still need.
+    pub others: Files,
+}
+
+/// A number of files and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Files {
+    /// How many.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+}
+
+impl Retention {
+    pub(crate) fn new(
+        blobs: Blobs,
+        deployments: Deployments,
+        references: References,
+        limits: RetentionLimits,
+    ) -> Self {
+        Self {
+            journal: Arc::clone(&deployments.journal),
+            catalogue: Arc::clone(&deployments.catalogue),
+            clock: Arc::clone(&deployments.clock),
+            blobs,
+            deployments,
+            references,
+            limits,
+        }
+    }
+
+    /// Sweeps from time to time. Cancel safe.
+    pub(crate) async fn run(self) {
+        let mut ticks = interval_at(Instant::now() + FIRST, INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.sweep().await {
+                Ok(swept) if swept == Swept::default() => {}
+                Ok(swept) => tracing::info!(
+                    deployments = swept.deployments,
+                    versions = swept.versions,
+                    files = swept.files,
+                    bytes = swept.bytes,
+                    "deleted what is no longer kept"
+                ),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        error,
+                        "cannot delete what is no longer kept, retrying later"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Deletes everything that is no longer kept.
+    ///
+    /// Cancel safe: what was deleted until then is gone, whole.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn sweep(&self) -> Result<Swept, Error> {
+        let deployments = self.sweep_deployments().await?;
+        let versions = self.sweep_versions().await?;
+        let files = self.sweep_files().await?;
+        Ok(Swept {
+            deployments,
+            versions,
+            files: usize::try_from(files.count).unwrap_or(usize::MAX),
+            bytes: files.bytes,
+        })
+    }
+
+    async fn sweep_deployments(&self) -> Result<usize, Error> {
+        let current = self.journal.current_deployments(None).await?;
+        let current: HashSet<_> = current.into_iter().collect();
+        let mut outdated = Vec::new();
+        let mut kept = 0;
+        let mut query = Query {
+            limit: PAGE,
+            ..Query::default()
+        };
+        loop {
+            let (page, more) = self.deployments.list(&query).await?;
+            query.before = page.last().map(|last| last.id);
+            for deployment in page.iter().filter(|one| one.lifecycle.is_ended()) {
+                let is_outdated =
+                    plan::is_outdated(deployment, kept, self.clock.now(), &self.limits);
+                if is_outdated && !current.contains(&deployment.id) {
+                    outdated.push(deployment.id);
+                } else {
+                    kept += 1;
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        let mut deleted = 0;
+        for id in outdated {
+            match self.deployments.delete(id).await {
+                Ok(()) => deleted += 1,
+                // It was deleted or became needed meanwhile.
+                Err(Error::Unknown(_) | Error::InUse { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn sweep_versions(&self) -> Result<usize, Error> {
+        let records = self.catalogue.modules(None).await.map_err(Error::Store)?;
+        let mut by_module = BTreeMap::new();
+        for record in records {
+            let name = record.module.name.clone();
+            by_module.entry(name).or_insert_with(Vec::new).push(record);
+        }
+        let (mut outdated, mut needed) = (Vec::new(), Needed::default());
+        for (name, records) in by_module {
+            let versions = plan::outdated_versions(records, self.clock.now(), &self.limits);
+            if !versions.is_empty() {
+                self.references.add_nodes(&name, &mut needed).await;
+            }
+            outdated.extend(versions);
+        }
+        let _deleting = self.references.delete().await;
+        self.references.add_deployments(&mut needed).await?;
+        let mut deleted = 0;
+        for module in outdated {
+            if needed.reason(&module).is_none() {
+                let gone = self.catalogue.delete_module(&module.name, &module.version);
+                deleted += usize::from(gone.await.map_err(Error::Store)?);
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Removes the files that no record names: of deleted versions, of replaced strategies, and
+    /// of uploads that were refused or cut off.
+    async fn sweep_files(&self) -> Result<Files, Error> {
+        let _deleting = self.references.delete().await;
+        let named = self.named_digests().await?;
+        let mut needed = Needed::default();
+        self.references.add_deployments(&mut needed).await?;
+        let mut removed = Files::default();
+        let blobs = self.blobs.list().await;
+        for blob in blobs.map_err(|error| Error::Store(Box::new(error)))? {
+            let is_named =
+                named.artifacts.contains(&blob.digest) || named.components.contains(&blob.digest);
+            if is_named || needed.needs(blob.digest) || blob.age < self.limits.unused_age {
+                continue;
+            }
+            let gone = self.blobs.remove(blob.digest).await;
+            if gone.map_err(|error| Error::Store(Box::new(error)))? {
+                removed.add(blob.size);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// What takes room on the engine's disk.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn usage(&self) -> Result<DiskUsage, Error> {
+        let named = self.named_digests().await?;
+        let mut usage = DiskUsage {
+            store: self.journal.usage().await?,
+            is_full: self.journal.is_full().await,
+            ..DiskUsage::default()
+        };
+        let blobs = self.blobs.list().await;
+        for blob in blobs.map_err(|error| Error::Store(Box::new(error)))? {
+            let files = if named.artifacts.contains(&blob.digest) {
+                &mut usage.artifacts
+            } else if named.components.contains(&blob.digest) {
+                &mut usage.components
+            } else {
+                &mut usage.others
+            };
+            files.add(blob.size);
+        }
+        Ok(usage)
+    }
+
+    async fn named_digests(&self) -> Result<Named, Error> {
+        let modules = self.catalogue.modules(None).await.map_err(Error::Store)?;
+        let strategies = self.catalogue.strategies().await.map_err(Error::Store)?;
+        Ok(Named {
+            artifacts: modules.iter().map(|record| record.module.digest).collect(),
+            components: strategies.iter().map(|record| record.digest).collect(),
+        })
+    }
+}
+
+/// The digests that records name.
+struct Named {
+    artifacts: HashSet<Digest>,
+    components: HashSet<Digest>,
+}
+
+impl Files {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}

@@ -1,0 +1,236 @@
+//! What is no longer kept is deleted. What runs, should run or may be gone back to stays.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use hotswap_core::{DeploymentId, Digest, Requester, Status};
+use hotswap_runner::{NewRollback, RetentionLimits, Swept, deployments, modules};
+use hotswap_store::{Catalogue, Journal, Query};
+use hotswap_tests::{Cluster, EMAIL};
+use serde_json::{Value, json};
+
+const PRODUCTION: &str = "production";
+
+/// Keeps only what is needed.
+const NOTHING: RetentionLimits = RetentionLimits {
+    deployments: 0,
+    deployment_age: Duration::ZERO,
+    versions: 0,
+    version_age: Duration::ZERO,
+    unused_age: Duration::ZERO,
+};
+
+/// Nodes that ran 1.0.0 of `hello` and run 2.0.0. Also uploaded: 0.5.0 and 3.0.0.
+async fn cluster() -> Result<Cluster> {
+    let mut cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
+    cluster.upload("hello", "0.5.0", &artifact(b'a')).await?;
+    cluster.upload_samples().await?;
+    for version in ["1.0.0", "2.0.0"] {
+        let direct = ("direct", json!({}));
+        cluster
+            .roll_out(("hello", version), PRODUCTION, direct)
+            .await?;
+    }
+    cluster.resources.limits.retention = NOTHING;
+    restart(&mut cluster).await?;
+    Ok(cluster)
+}
+
+/// An artifact that no sample version has, with this name of a custom section.
+fn artifact(name: u8) -> Vec<u8> {
+    let section = [0, 2, 1, name];
+    [hotswap_guests::HELLO_V1, &section].concat()
+}
+
+async fn restart(cluster: &mut Cluster) -> Result<()> {
+    let store = Arc::new(cluster.resources.store.clone());
+    cluster.restart_engine(store).await
+}
+
+async fn versions(cluster: &Cluster) -> Result<Vec<String>> {
+    let records = cluster.engine.modules.list(None).await?;
+    let versions = records
+        .iter()
+        .map(|record| record.module.version.to_string());
+    Ok(versions.collect())
+}
+
+async fn deployments_of(cluster: &Cluster) -> Result<Vec<DeploymentId>> {
+    let all = Query {
+        limit: 99,
+        ..Query::default()
+    };
+    Ok(cluster.resources.store.list(&all).await?.deployments)
+}
+
+async fn artifacts(cluster: &Cluster) -> Result<BTreeSet<Digest>> {
+    let blobs = cluster.resources.blobs.list().await?;
+    Ok(blobs.into_iter().map(|blob| blob.digest).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_keeps_what_runs_and_what_may_be_gone_back_to() -> Result<()> {
+    let cluster = cluster().await?;
+    let [current, _] = deployments_of(&cluster).await?[..] else {
+        bail!("not two deployments");
+    };
+    let swept = cluster.engine.retention.sweep().await?;
+    let expected = Swept {
+        deployments: 1,
+        versions: 1,
+        files: 1,
+        bytes: artifact(b'a').len() as u64,
+    };
+    assert_eq!(swept, expected);
+    assert_eq!(deployments_of(&cluster).await?, [current]);
+    // 3.0.0 is the newest: a deployment gets it that names no version.
+    assert_eq!(versions(&cluster).await?, ["3.0.0", "2.0.0", "1.0.0"]);
+    let again = cluster.engine.retention.sweep().await?;
+    assert_eq!(again, Swept::default());
+    let requester = Requester {
+        email: EMAIL.to_owned(),
+        subject: EMAIL.to_owned(),
+    };
+    let rollback = NewRollback {
+        requester,
+        strategy: None,
+        config: None,
+        idempotency_key: None,
+    };
+    let deployments = &cluster.engine.deployments;
+    let rollback = deployments.rollback(current, rollback).await?;
+    let state = cluster.wait_for_end(rollback).await?;
+    ensure!(state.status() == Status::Succeeded, "{:?}", state.cause);
+    let active = cluster.active_versions(PRODUCTION, "hello").await?;
+    assert!(
+        active
+            .values()
+            .all(|version| version.as_deref() == Some("1.0.0")),
+        "{active:?}"
+    );
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_needed_is_not_deleted_and_says_why() -> Result<()> {
+    let cluster = cluster().await?;
+    let name = "hello".parse()?;
+    let modules = &cluster.engine.modules;
+    for (version, reason) in [("2.0.0", "runs it"), ("1.0.0", "rolled back to it")] {
+        let deleted = modules.delete(&name, &version.parse()?).await;
+        let Err(error @ modules::Error::InUse { .. }) = deleted else {
+            bail!("{version}: {deleted:?}");
+        };
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let digest = Digest::of(&artifact(b'a'));
+    // A second version of the same artifact keeps it.
+    cluster.upload("hello", "0.6.0", &artifact(b'a')).await?;
+    assert!(modules.delete(&name, &"0.5.0".parse()?).await?);
+    assert!(artifacts(&cluster).await?.contains(&digest));
+    assert!(modules.delete(&name, &"0.6.0".parse()?).await?);
+    assert!(!artifacts(&cluster).await?.contains(&digest));
+    assert!(!modules.delete(&name, &"0.6.0".parse()?).await?);
+    cluster.upload("hello", "0.6.0", &artifact(b'a')).await?;
+    assert!(artifacts(&cluster).await?.contains(&digest));
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_is_deleted_only_after_its_end_and_after_the_next_success() -> Result<()> {
+    let cluster = cluster().await?;
+    let [current, outdated] = deployments_of(&cluster).await?[..] else {
+        bail!("not two deployments");
+    };
+    let asking = ("canary", json!({ "soak": "1h" }));
+    let open = cluster
+        .deploy(("hello", "3.0.0"), PRODUCTION, asking)
+        .await?;
+    let deployments = &cluster.engine.deployments;
+    for (id, reason) in [(open, "not ended"), (current, "should run in production")] {
+        let deleted = deployments.delete(id).await;
+        let Err(error @ deployments::Error::InUse { .. }) = deleted else {
+            bail!("{id}: {deleted:?}");
+        };
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    deployments.delete(outdated).await?;
+    for deleted in [
+        deployments.get(outdated).await.map(drop),
+        deployments.delete(outdated).await,
+    ] {
+        assert!(
+            matches!(deleted, Err(deployments::Error::Unknown(_))),
+            "{deleted:?}"
+        );
+    }
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!(swept.deployments, 0, "{swept:?}");
+    deployments.abort(open, EMAIL, None).await?;
+    cluster.wait_for_end(open).await?;
+    deployments.delete(open).await?;
+    assert_eq!(deployments_of(&cluster).await?, [current]);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_deployment_keeps_its_strategy_and_its_versions() -> Result<()> {
+    let cluster = cluster().await?;
+    let engine = &cluster.engine;
+    let steps = hotswap_guests::STEPS.to_vec();
+    let digest = engine.strategies.upload(steps, EMAIL).await?.digest;
+    let sleep: Value = json!({ "kind": "sleep", "steps": 1, "sleep": 3_600_000 });
+    let id = cluster
+        .deploy(("hello", "0.5.0"), PRODUCTION, ("steps", sleep))
+        .await?;
+    assert!(engine.strategies.delete(&"steps".parse()?).await?);
+    let deleted = engine
+        .modules
+        .delete(&"hello".parse()?, &"0.5.0".parse()?)
+        .await;
+    let error = deleted.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("deployment {id} has not ended")),
+        "{error}"
+    );
+    engine.retention.sweep().await?;
+    let kept = artifacts(&cluster).await?;
+    assert!(kept.contains(&digest) && kept.contains(&Digest::of(&artifact(b'a'))));
+    engine.deployments.abort(id, EMAIL, None).await?;
+    cluster.wait_for_end(id).await?;
+    let swept = engine.retention.sweep().await?;
+    assert_eq!((swept.deployments, swept.versions, swept.files), (1, 1, 2));
+    assert!(!artifacts(&cluster).await?.contains(&digest));
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_a_crash_cut_off_and_a_refused_upload_leave_nothing() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let before = artifacts(&cluster).await?;
+    // Refused, because the version has another artifact.
+    let refused = cluster.upload("hello", "3.0.0", &artifact(b'b')).await;
+    assert!(refused.is_err());
+    // The record of 0.5.0 is gone, and its artifact is not, as after a crash between the two.
+    let (name, version) = ("hello".parse()?, "0.5.0".parse()?);
+    let deleted = cluster.resources.store.delete_module(&name, &version).await;
+    assert!(deleted.map_err(|error| anyhow::anyhow!(error))?);
+    restart(&mut cluster).await?;
+    let usage = cluster.engine.retention.usage().await?;
+    assert_eq!(usage.others.count, 2);
+    // It can be uploaded again meanwhile.
+    cluster.upload("hello", "0.5.0", &artifact(b'a')).await?;
+    assert_eq!(artifacts(&cluster).await?.len(), before.len() + 1);
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!(swept.files, 1, "{swept:?}");
+    assert_eq!(artifacts(&cluster).await?, before);
+    assert_eq!(cluster.engine.retention.usage().await?.others.count, 0);
+    cluster.shutdown().await;
+    Ok(())
+}
