@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -464,14 +465,18 @@ impl fmt::Debug for Client {
 /// The body of an upload, streamed from a file.
 ///
 /// # Errors
-/// Where the file cannot be opened.
+/// Where the file cannot be opened, or is none: a folder, or a device, which may have no end.
 pub async fn file_body(path: &Path) -> anyhow::Result<reqwest::Body> {
     let file = tokio::fs::File::open(path)
         .await
         .with_context(|| format!("cannot open {}", path.display()))?;
     let metadata = file.metadata().await;
-    let is_folder = metadata.is_ok_and(|metadata| metadata.is_dir());
-    anyhow::ensure!(!is_folder, "{} is a folder", path.display());
+    let kind = metadata.map(|metadata| metadata.file_type());
+    let kind = kind.with_context(|| format!("cannot read {}", path.display()))?;
+    anyhow::ensure!(!kind.is_dir(), "{} is a folder", path.display());
+    // A pipe is fine: what feeds it ends.
+    let is_device = kind.is_char_device() || kind.is_block_device();
+    anyhow::ensure!(!is_device, "{} is a device, not a file", path.display());
     Ok(reqwest::Body::wrap_stream(
         tokio_util::io::ReaderStream::new(file),
     ))

@@ -129,7 +129,7 @@ async fn a_full_disk_lets_deployments_revert_and_refuses_new_ones() -> Result<()
     let mut appended = store.subscribe();
     let waits = async |cluster: &Cluster| {
         let state = cluster.engine.deployments.get(id).await?;
-        anyhow::Ok(state.waiting_until.is_some())
+        anyhow::Ok(state.waiting_until().is_some())
     };
     while !waits(&cluster).await? {
         tokio::time::timeout(TIMEOUT, appended.recv()).await??;

@@ -31,6 +31,7 @@ async fn a_node_registers_sends_heartbeats_and_registers_again_when_unknown() {
         "labels": { "rack": "7" },
         "controlUrl": format!("http://node.example:{}", node.control_addr().port()),
         "dataUrl": format!("http://node.example:{}", node.data_addr().port()),
+        "highestFence": 0,
     });
     assert_eq!(registration.body, expected);
     let heartbeat = next_request().await;
@@ -38,7 +39,10 @@ async fn a_node_registers_sends_heartbeats_and_registers_again_when_unknown() {
         (heartbeat.method, &*heartbeat.path),
         (Method::POST, "/api/v1/nodes/node-1/heartbeat")
     );
-    assert_eq!(heartbeat.body, json!({ "health": "passing" }));
+    assert_eq!(
+        heartbeat.body,
+        json!({ "health": "passing", "highestFence": 0 })
+    );
 
     engine.forget_node();
     while next_request().await.method != Method::PUT {}

@@ -217,7 +217,7 @@ async fn resuming_all_before_a_deleted_event_sends_a_snapshot() {
     let engine = start().await;
     let mut deployment = ManualDeployment::start(&engine).await;
     let offset = engine.store.last_position().await.unwrap().to_string();
-    let before = json!({"epoch": engine.store.epoch(), "offset": offset});
+    let before = json!({"epoch": &*engine.store.epoch(), "offset": offset});
     deployment.end().await;
     assert_eq!(engine.delete(&deployment.path()).await.status, 204);
     let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
