@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use hotswap_common::Secret;
+use hotswap_common::{Backoff, Secret};
 use hotswap_core::{DeploymentId, Environment, Event, ModuleName, NodeId, Status, StrategyName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use semver::Version;
@@ -33,6 +33,11 @@ pub use response::{
     ModuleVersion, NodeRow, Page, StrategyRow,
 };
 
+/// How often a request for a deployment is repeated whose answer was lost.
+const CREATE_RETRIES: u32 = 3;
+/// Delays between these attempts.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(200);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request without an upload may take.
@@ -181,7 +186,7 @@ impl Client {
 
     /// Requests a deployment. The response is an [`Accepted`].
     pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Value, Error> {
-        self.post::<Accepted>("/deployments", new).await
+        self.create("/deployments", new).await
     }
 
     /// The events after number `after`, as many as one page holds.
@@ -219,7 +224,7 @@ impl Client {
     /// Requests a deployment of the version that ran before another one. The response is an
     /// [`Accepted`].
     pub async fn roll_back(&self, id: DeploymentId, body: &Value) -> Result<Value, Error> {
-        self.post::<Accepted>(&format!("/deployments/{id}/rollback"), body)
+        self.create(&format!("/deployments/{id}/rollback"), body)
             .await
     }
 
@@ -335,6 +340,25 @@ impl Client {
         let request = self.request(Method::POST, path).json(body);
         self.fetch_checked::<T>(request.timeout(REQUEST_TIMEOUT))
             .await
+    }
+
+    /// Posts a request for a deployment. Repeats it where the answer was lost: its idempotency
+    /// key makes sure that one deployment is created.
+    async fn create(&self, path: &str, body: &impl Serialize) -> Result<Value, Error> {
+        // A random UUID, as good as any.
+        let key = DeploymentId::generate().to_string();
+        let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
+        let mut retries = CREATE_RETRIES;
+        loop {
+            let request = self.request(Method::POST, path).json(body);
+            let request = request.header("idempotency-key", &key);
+            let request = request.timeout(REQUEST_TIMEOUT);
+            match self.fetch_checked::<Accepted>(request).await {
+                Err(Error::ConnectionLost { .. }) if retries > 0 => retries -= 1,
+                result => return result,
+            }
+            backoff.wait().await;
+        }
     }
 
     async fn upload<T: DeserializeOwned>(

@@ -4,6 +4,7 @@ mod dev;
 mod exit_codes;
 mod inputs;
 mod json;
+mod lost_answers;
 mod program;
 mod serve;
 mod server;
