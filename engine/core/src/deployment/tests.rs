@@ -414,7 +414,7 @@ fn a_change_of_stored_states_raises_their_format() {
     }
     let expected = (
         1,
-        "sha256:efbaadc68c165fd2e624ed3954633de2b77409927b26f40b1f6031f240ead485",
+        "sha256:4c3793a63a03cb8ecfbe98e47ed069aab0539c1a7698fa2ac191bf2fca1f3281",
     );
     let found = Digest::of(text.as_bytes()).to_string();
     assert_eq!(
