@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{
-    Clock, Damage, Deployment, DeploymentId, DeploymentSummary, Environment, Event, Lifecycle,
-    StrategyLimits,
+    Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Lifecycle, StrategyLimits,
 };
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, Catalogue, Entry, Head, Journal, Query};
@@ -13,20 +12,18 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::environments::Environments;
-use crate::projections::Projections;
+use crate::projections::{EventPage, Projections};
 use crate::references::References;
 use crate::retries::{Retries, Retry};
 use crate::strategies::Strategies;
 
 mod control;
 mod create;
-mod damaged;
 mod delete;
 mod error;
 mod new_deployment;
 mod rehearsal;
 
-pub(crate) use damaged::Fold;
 pub use error::Error;
 pub use new_deployment::{NewDeployment, NewRollback};
 
@@ -46,15 +43,6 @@ pub struct Deployments {
     pub(crate) retries: Arc<Retries>,
     pub(crate) projections: Projections,
     pub(crate) references: References,
-}
-
-/// Events of one deployment, in order.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct EventPage {
-    /// The events. Those before the damage, where there is one.
-    pub events: Vec<Event>,
-    /// Why the page ends before the event that comes next: it cannot be read, or is missing.
-    pub damage: Option<Damage>,
 }
 
 impl Deployments {
@@ -113,7 +101,7 @@ impl Deployments {
         environment: &Environment,
     ) -> Result<Vec<DeploymentSummary>, Error> {
         let current = self.journal.current_deployments(Some(environment)).await?;
-        self.projections.summaries(&current).await
+        Ok(self.projections.summaries(&current).await?)
     }
 
     /// The deployments that have not ended, oldest first, and where they are in their life.

@@ -33,11 +33,12 @@ mod retries;
 pub mod strategies;
 mod supervisor;
 
-pub use deployments::{Deployments, EventPage, NewDeployment, NewRollback};
+pub use deployments::{Deployments, NewDeployment, NewRollback};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
 pub use limits::{Limits, RetentionLimits};
 pub use modules::Modules;
+pub use projections::EventPage;
 pub use retention::{DiskUsage, Files, Retention, Swept};
 pub use retries::Retry;
 pub use strategies::Strategies;

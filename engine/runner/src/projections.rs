@@ -1,5 +1,7 @@
 //! The states of deployments, without reading whole journals.
 
+mod damaged;
+mod error;
 mod state_cache;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +10,11 @@ use hotswap_core::{Deployment, DeploymentId, DeploymentSummary};
 use hotswap_store::{Journal, NewSnapshot, Snapshot};
 use serde::de::DeserializeOwned;
 
-use crate::deployments::{Error, Fold};
+use damaged::Fold;
 use state_cache::StateCache;
+
+pub use damaged::EventPage;
+pub(crate) use error::Error;
 
 /// Events of a deployment that are read at once to fold it.
 const PAGE: usize = 4096;

@@ -9,8 +9,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::deployments::Error;
-use crate::projections::Projections;
+use crate::projections::{Error, Projections};
 
 /// How long appends are collected before snapshots are written: a burst is over sooner if they
 /// come after it.

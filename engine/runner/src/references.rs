@@ -9,8 +9,7 @@ use hotswap_store::Journal;
 use semver::Version;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::deployments::Error;
-use crate::projections::Projections;
+use crate::projections::{Error, Projections};
 
 /// Knows what deployments and nodes need, and keeps those who begin to need something apart from
 /// those who delete. Cheap to clone.

@@ -8,7 +8,7 @@ use hotswap_store::{AppendError, ReadError};
 use humantime::format_duration;
 use semver::Version;
 
-use crate::strategies;
+use crate::{projections, strategies};
 
 /// Why a request concerning deployments failed.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +119,18 @@ impl From<ReadError> for Error {
             ReadError::Unknown(id) => Self::Unknown(id),
             ReadError::Damaged(damage) => Self::Damaged(damage),
             ReadError::Store(source) => Self::Store(source),
+        }
+    }
+}
+
+impl From<projections::Error> for Error {
+    fn from(error: projections::Error) -> Self {
+        use projections::Error as E;
+        match error {
+            E::Unknown(id) => Self::Unknown(id),
+            E::Damaged(damage) => Self::Damaged(damage),
+            E::IllegalTransition(illegal) => Self::IllegalTransition(illegal),
+            E::Store(source) => Self::Store(source),
         }
     }
 }

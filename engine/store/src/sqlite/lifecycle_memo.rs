@@ -3,7 +3,7 @@
 use hotswap_core::{Lifecycle, Outcome, Status, Step};
 use rusqlite::{Connection, Row};
 
-use super::query::readable_events_of;
+use super::stored_event::readable_events_of;
 
 /// Reads the columns lifecycle, status and ended of deployment `number`, from `column` on.
 /// Folds the lifecycle from the events where the column cannot be read, because it is damaged

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::lifecycle_memo::read_lifecycle;
 use super::row::{read_deployment_id, read_parsed, read_u64};
-use super::stored_event::StoredEvent;
+use super::stored_event::{StoredEvent, readable_events_of};
 use crate::{DeploymentRecord, Entry, Head, Page, Query};
 
 /// What the store knows of a deployment without reading its events.
@@ -116,23 +116,6 @@ pub(super) fn readable_events(
         return Ok(None);
     };
     readable_events_of(connection, number, from).map(Some)
-}
-
-/// The events of the deployment with this number that can be read.
-pub(super) fn readable_events_of(
-    connection: &Connection,
-    number: i64,
-    from: u64,
-) -> rusqlite::Result<Vec<Event>> {
-    let query = "SELECT seq, position, at, body FROM event
-        WHERE deployment = ?1 AND seq >= ?2 ORDER BY seq";
-    let mut statement = connection.prepare_cached(query)?;
-    let mut rows = statement.query(params![number, clamp(from)])?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.extend(StoredEvent::read(row)?.decode());
-    }
-    Ok(events)
 }
 
 /// Ordered by position.

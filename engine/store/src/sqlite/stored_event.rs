@@ -1,7 +1,7 @@
 //! Rows of the table `event`.
 
 use hotswap_core::{Damage, Event, Timestamp, decode_event};
-use rusqlite::Row;
+use rusqlite::{Connection, Row, params};
 
 use super::row::read_u64;
 
@@ -49,4 +49,21 @@ impl<'a> StoredEvent<'a> {
             Err(Damage::missing(seq, self.seq, Some(self.position)))
         }
     }
+}
+
+/// The events of the deployment with this number that can be read.
+pub(super) fn readable_events_of(
+    connection: &Connection,
+    number: i64,
+    from: u64,
+) -> rusqlite::Result<Vec<Event>> {
+    let query = "SELECT seq, position, at, body FROM event
+        WHERE deployment = ?1 AND seq >= ?2 ORDER BY seq";
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query(params![number, i64::try_from(from).unwrap_or(i64::MAX)])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.extend(StoredEvent::read(row)?.decode());
+    }
+    Ok(events)
 }

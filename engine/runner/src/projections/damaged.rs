@@ -3,11 +3,19 @@
 use hotswap_core::{Damage, Deployment, DeploymentId, Event, IllegalTransition};
 use hotswap_store::ReadError;
 
-use super::{Error, EventPage};
-use crate::projections::Projections;
+use super::{Error, Projections};
 
 /// Events of a deployment that are read at once to fold it.
 const PAGE: usize = 4096;
+
+/// Events of one deployment, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventPage {
+    /// The events. Those before the damage, where there is one.
+    pub events: Vec<Event>,
+    /// Why the page ends before the event that comes next: it cannot be read, or is missing.
+    pub damage: Option<Damage>,
+}
 
 /// The fold of a journal, as far as it can be read.
 pub(crate) enum Fold {
