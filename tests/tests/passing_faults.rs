@@ -73,16 +73,15 @@ impl Fixture {
         let deployments = &self.cluster.engine.deployments;
         let retry = async {
             loop {
-                if let Some(retry) = deployments
-                    .retry(self.id)
-                    .filter(|retry| retry.attempts > 1)
-                {
-                    return retry;
+                let state = deployments.get(self.id).await?;
+                let retry = deployments.retry(&state);
+                if let Some(retry) = retry.filter(|retry| retry.attempts > 1) {
+                    return anyhow::Ok(retry);
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        Ok(tokio::time::timeout(TIMEOUT, retry).await?)
+        tokio::time::timeout(TIMEOUT, retry).await?
     }
 
     /// Waits until the deployment is paused.
@@ -101,7 +100,7 @@ impl Fixture {
 
     async fn wait_for_end(self) -> Result<Deployment> {
         let state = self.cluster.wait_for_end(self.id).await?;
-        let retry = self.cluster.engine.deployments.retry(self.id);
+        let retry = self.cluster.engine.deployments.retry(&state);
         ensure!(retry.is_none(), "{retry:?}");
         self.cluster.shutdown().await;
         Ok(state)

@@ -55,9 +55,12 @@ impl Deployments {
         Ok(Arc::unwrap_or_clone(self.projections.get(id).await?))
     }
 
-    /// What keeps this engine from driving a deployment now, if anything does.
-    pub fn retry(&self, id: DeploymentId) -> Option<Retry> {
-        self.retries.get(id)
+    /// What keeps this engine from driving a deployment now, if anything does. Nothing does
+    /// once it has ended.
+    pub fn retry(&self, state: &Deployment) -> Option<Retry> {
+        // Its driver may not have returned yet.
+        let has_ended = state.lifecycle.is_ended();
+        self.retries.get(state.header.id).filter(|_| !has_ended)
     }
 
     /// The state of a deployment after the events below number `next_seq`. The current state

@@ -344,7 +344,7 @@ impl Deployments {
 }
 
 fn present(context: &Context, state: Deployment) -> Json<view::Deployment> {
-    let retry = context.engine.deployments.retry(state.header.id);
+    let retry = context.engine.deployments.retry(&state);
     Json(view::Deployment::new(state, retry))
 }
 
