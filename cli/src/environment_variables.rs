@@ -44,7 +44,7 @@ pub const DESCRIPTIONS: [(&str, &str); 9] = [
     ("TERM", "Where `dumb`, output has no colours."),
     (
         "CI",
-        "Where set, and not to `false` or `0`: nobody looks on, even at a terminal.",
+        "Where set, and not to `false` or `0`: commands are non-interactive, even at a terminal.",
     ),
     (
         "RUST_LOG",

@@ -9,7 +9,7 @@ use super::path::path_parser;
 use super::setting::{Setting, parse_pair};
 use super::span::parse_wait;
 
-/// How long a wait lasts where nobody looks on and `--timeout` names no other time.
+/// How long a non-interactive wait lasts without `--timeout`.
 ///
 /// Shorter than an hour, after which GitLab CI and Azure Pipelines end a job by default: the
 /// command then still says how to go on, and ends with an exit code of its own.
@@ -145,15 +145,15 @@ pub struct Stay {
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Patience {
     /// Stop waiting after this time, with exit code 4, 5 or 6; the deployment continues
-    /// [default: 50m where nobody looks on, else none]
+    /// [default: 50m if non-interactive, else none]
     #[arg(long, value_name = "SPAN", value_parser = parse_wait)]
     pub timeout: Option<Duration>,
-    /// Keep waiting while a person decides, instead of ending with exit code 5 where nobody
-    /// looks on
+    /// Keep waiting while a person decides, instead of ending with exit code 5 if
+    /// non-interactive
     #[arg(long)]
     pub through_approval: bool,
     /// Keep waiting while the deployment is paused, instead of ending with exit code 6 after
-    /// 30s where nobody looks on
+    /// 30s if non-interactive
     #[arg(long)]
     pub through_pause: bool,
 }
@@ -192,7 +192,7 @@ pub struct Events {
     #[arg(long, short)]
     pub follow: bool,
     /// Stop following after this time, with exit code 4, 5 or 6; the deployment continues
-    /// [default: 50m where nobody looks on, else none]
+    /// [default: 50m if non-interactive, else none]
     #[arg(long, value_name = "SPAN", value_parser = parse_wait, requires = "follow")]
     pub timeout: Option<Duration>,
 }

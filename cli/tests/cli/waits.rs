@@ -1,4 +1,4 @@
-//! Waits where nobody looks on.
+//! Waits of non-interactive commands.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
