@@ -31,12 +31,14 @@ pub const SCHEMA_VERSION: u32 = 2;
 pub enum DecodeError {
     /// A newer engine has written it.
     #[error(
-        "it has schema version {version}, and this engine reads versions up to \
-         {SCHEMA_VERSION}; start the newer engine that wrote it"
+        "it has schema version {version}, and this engine reads versions up to {newest}; \
+         start the newer engine that wrote it"
     )]
     Newer {
         /// Its schema version.
         version: u32,
+        /// The newest that this engine reads.
+        newest: u32,
     },
     /// It says what this release does not know, so a newer engine has written it.
     #[error("its type '{name}' is unknown to this engine; start the newer engine that wrote it")]
@@ -80,7 +82,8 @@ impl DecodeError {
         }
     }
 
-    fn invalid(error: &serde_json::Error) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    pub(crate) fn invalid(error: serde_json::Error) -> Self {
         Self::Invalid(format!("it is not a valid event: {error}"))
     }
 }
@@ -99,23 +102,35 @@ pub fn encode_event(body: &EventBody, bytes: &mut Vec<u8>) -> Result<(), serde_j
 /// # Errors
 /// [`DecodeError`].
 pub fn decode_event(bytes: &[u8]) -> Result<EventBody, DecodeError> {
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(bytes).map_err(|error| DecodeError::invalid(&error))?;
-    let version = envelope.schema;
-    if version > SCHEMA_VERSION {
-        return Err(DecodeError::Newer { version });
-    }
-    if !EventBody::NAMES.contains(&&*envelope.kind) {
-        let name = envelope.kind.chars().take(80).collect();
-        return Err(DecodeError::UnknownType { name });
-    }
+    let version = check_envelope(bytes, SCHEMA_VERSION, &EventBody::NAMES)?;
     let decoded = if version == SCHEMA_VERSION {
         serde_json::from_slice(bytes)
     } else {
         serde_json::from_slice::<Value>(bytes)
             .and_then(|event| serde_json::from_value(upcast::upcast(version, event)))
     };
-    decoded.map_err(|error| DecodeError::invalid(&error))
+    decoded.map_err(DecodeError::invalid)
+}
+
+/// Returns the schema version of a stored event.
+///
+/// # Errors
+/// [`DecodeError`] where it is above `newest`, or its type is not one of `names`.
+pub(crate) fn check_envelope(
+    bytes: &[u8],
+    newest: u32,
+    names: &[&str],
+) -> Result<u32, DecodeError> {
+    let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(DecodeError::invalid)?;
+    let version = envelope.schema;
+    if version > newest {
+        return Err(DecodeError::Newer { version, newest });
+    }
+    if !names.contains(&&*envelope.kind) {
+        let name = envelope.kind.chars().take(80).collect();
+        return Err(DecodeError::UnknownType { name });
+    }
+    Ok(version)
 }
 
 #[cfg(test)]

@@ -23,11 +23,16 @@
 
 pub mod blobs;
 mod catalogue;
+mod environment_journal;
 mod journal;
 mod sqlite;
 
 pub use blobs::{Blob, Blobs, StoredBlob};
 pub use catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
+pub use environment_journal::{
+    AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
+    EnvironmentJournal,
+};
 pub use journal::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
     NewSnapshot, Page, Query, ReadError, Snapshot, Usage,

@@ -7,6 +7,9 @@ mod command;
 mod connection;
 mod deletion;
 mod encoded_events;
+mod environment_executor;
+mod environment_journal;
+mod environment_query;
 mod error;
 mod journal;
 mod journal_executor;
@@ -37,13 +40,16 @@ use self::connection::Role;
 use self::readers::Readers;
 use self::reserve::Reserve;
 use self::writer::{MAX_BATCH, Writer};
-use crate::Appended;
+use crate::{Appended, EnvironmentAppended};
 
 pub use error::Error;
 
 /// Notifications that a slow subscriber may be behind before it loses the oldest: a third of
 /// a second at full load. They take some 800 KB, whether they are used or not.
 const NOTIFICATION_CAPACITY: usize = 8192;
+
+/// The same for appends to the journals of environments, which are rare.
+const ENVIRONMENT_NOTIFICATION_CAPACITY: usize = 1024;
 
 /// Journals and catalogue in one SQLite file. A handle: clones share the store and are cheap.
 ///
@@ -73,6 +79,7 @@ struct SqliteInner {
     reserve: Arc<Reserve>,
     commands: mpsc::Sender<Command>,
     subscribers: broadcast::Sender<Appended>,
+    environment_subscribers: broadcast::Sender<EnvironmentAppended>,
     readers: Readers,
     epoch: watch::Receiver<Arc<str>>,
     /// The writer thread drops the sender when it has stopped.
@@ -129,12 +136,14 @@ impl Sqlite {
         let readers = Readers::open(path)?;
         let (commands, received) = mpsc::channel(MAX_BATCH);
         let (subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
+        let (environment_subscribers, _) = broadcast::channel(ENVIRONMENT_NOTIFICATION_CAPACITY);
         let (stopping, stopped) = watch::channel(());
         let writer = Writer::new(
             path,
             connection,
             received,
             subscribers.clone(),
+            environment_subscribers.clone(),
             new_epochs,
             Arc::clone(&reserve),
             lock,
@@ -150,6 +159,7 @@ impl Sqlite {
             reserve,
             commands,
             subscribers,
+            environment_subscribers,
             readers,
             epoch,
             stopped,

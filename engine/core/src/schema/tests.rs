@@ -111,7 +111,8 @@ fn a_newer_event_and_an_unknown_type_need_another_engine() {
     let newer = json!({ "schema": SCHEMA_VERSION + 1, "type": "paused", "data": { "by": "ada" } });
     let error = decode(&newer).unwrap_err();
     let version = SCHEMA_VERSION + 1;
-    assert_eq!(error, DecodeError::Newer { version });
+    let newest = SCHEMA_VERSION;
+    assert_eq!(error, DecodeError::Newer { version, newest });
     assert!(error.needs_upgrade() && error.to_string().contains("start the newer engine"));
     let unknown = json!({ "schema": SCHEMA_VERSION, "type": "split", "data": {} });
     let error = decode(&unknown).unwrap_err();

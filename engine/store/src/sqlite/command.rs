@@ -1,12 +1,15 @@
 //! Commands to the writer thread.
 
-use hotswap_core::{Append, DeploymentId, Fence, Header, Timestamp};
+use hotswap_core::{Append, DeploymentId, Environment, Fence, Header, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::encoded_events::EncodedEvents;
 use super::error::Error;
-use crate::{AppendError, CreateError, Head, Lease, ReadError};
+use crate::{
+    AppendError, AppendToEnvironmentError, CreateError, EnvironmentAppend, EnvironmentAppended,
+    Head, Lease, ReadError,
+};
 
 /// Where the result of a command goes. The caller may have gone away: the command is carried
 /// out all the same.
@@ -33,6 +36,16 @@ pub(super) enum Command {
         events: EncodedEvents,
         reply: ReplySender<Result<Head, AppendError>>,
     },
+    AcquireEnvironmentLease {
+        environment: Environment,
+        reply: ReplySender<Result<Fence, Error>>,
+    },
+    AppendToEnvironment {
+        append: EnvironmentAppend,
+        /// The bodies as JSON.
+        events: Vec<Vec<u8>>,
+        reply: ReplySender<Result<EnvironmentAppended, AppendToEnvironmentError>>,
+    },
     Edit(Box<dyn Edit>),
     Close,
 }
@@ -52,6 +65,12 @@ impl Command {
                 let _ = reply.send(Err(error));
             }
             Self::Append { reply, .. } => {
+                let _ = reply.send(Err(error.into()));
+            }
+            Self::AcquireEnvironmentLease { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
+            Self::AppendToEnvironment { reply, .. } => {
                 let _ = reply.send(Err(error.into()));
             }
             Self::Edit(edit) => edit.reply(Some(error)),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hotswap_common::file::Holder;
 
-use crate::{AppendError, CreateError, DeleteError, ReadError};
+use crate::{AppendError, AppendToEnvironmentError, CreateError, DeleteError, ReadError};
 
 /// Why an operation on a [`crate::Sqlite`] store failed.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,12 @@ impl From<Error> for DeleteError {
 }
 
 impl From<Error> for ReadError {
+    fn from(error: Error) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<Error> for AppendToEnvironmentError {
     fn from(error: Error) -> Self {
         Self::Store(Box::new(error))
     }

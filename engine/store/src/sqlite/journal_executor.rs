@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use hotswap_core::{Append, DeploymentId, Fence, Header, IdempotencyKey, Lifecycle, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::encoded_events::EncodedEvents;
 use super::query::{self, DeploymentRow};
-use super::row::{read_deployment_id, to_json};
+use super::row::to_json;
 use crate::{AppendError, Appended, CreateError, Head, Lease, ReadError};
 
 /// Maximum number of cached deployments, about 100 bytes each. If more are open, the whole
@@ -23,7 +23,7 @@ const MAX_CACHED: usize = 65_536;
 #[derive(Debug)]
 pub(super) struct JournalExecutor {
     deployments: HashMap<DeploymentId, DeploymentRow>,
-    /// Of the last event.
+    /// Of the last event, of deployments and environments.
     position: u64,
     /// The last one that was handed out, over all deployments.
     fence: u64,
@@ -31,7 +31,7 @@ pub(super) struct JournalExecutor {
 
 /// The outer error fails the whole transaction. The inner one is a reply to the command; it
 /// is returned before anything was written.
-type ExecuteResult<T, E> = rusqlite::Result<Result<T, E>>;
+pub(super) type ExecuteResult<T, E> = rusqlite::Result<Result<T, E>>;
 
 fn idempotency_key(header: &Header) -> Option<&IdempotencyKey> {
     header
@@ -64,14 +64,8 @@ impl JournalExecutor {
         {
             return Ok(Err(CreateError::Repeated(first)));
         }
-        let open = "SELECT id FROM deployment INDEXED BY deployment_open
-            WHERE module = ?1 AND environment = ?2 AND ended = 0";
-        let (module, environment) = (header.module.name.as_str(), header.environment.as_str());
-        let busy = connection
-            .prepare_cached(open)?
-            .query_row([module, environment], |row| read_deployment_id(row, 0))
-            .optional()?;
-        if let Some(other) = busy {
+        let (module, environment) = (&header.module.name, &header.environment);
+        if let Some(other) = query::open_deployment(connection, module, environment)? {
             return Ok(Err(CreateError::Busy(other)));
         }
         let lifecycle = Lifecycle::INITIAL;
@@ -85,8 +79,8 @@ impl JournalExecutor {
             VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8)";
         let number = connection.prepare_cached(insert)?.insert(params![
             header.id.as_bytes(),
-            module,
-            environment,
+            module.as_str(),
+            environment.as_str(),
             json,
             lifecycle.status().as_str(),
             at.millis().cast_signed(),
@@ -131,20 +125,36 @@ impl JournalExecutor {
         let Some(mut deployment) = self.find(connection, id)? else {
             return Ok(Err(ReadError::Unknown(id)));
         };
-        let fence = self.fence + 1;
-        connection
-            .prepare_cached(SET_FENCE)?
-            .execute([fence.cast_signed()])?;
+        deployment.fence = self.raise_by_one(connection)?;
         connection
             .prepare_cached("UPDATE deployment SET fence = ?2 WHERE number = ?1")?
-            .execute([deployment.number, fence.cast_signed()])?;
-        self.fence = fence;
-        deployment.fence = Fence(fence);
+            .execute([deployment.number, deployment.fence.0.cast_signed()])?;
         self.cache(id, deployment);
         Ok(Ok(Lease {
             fence: deployment.fence,
             head: deployment.head,
         }))
+    }
+
+    /// Hands out the next fence.
+    pub(super) fn raise_by_one(&mut self, connection: &Connection) -> rusqlite::Result<Fence> {
+        let fence = self.fence + 1;
+        connection
+            .prepare_cached(SET_FENCE)?
+            .execute([fence.cast_signed()])?;
+        self.fence = fence;
+        Ok(Fence(fence))
+    }
+
+    /// Takes the position of the next event.
+    pub(super) fn next_position(&mut self) -> u64 {
+        self.position += 1;
+        self.position
+    }
+
+    /// The position of the last event.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     pub(super) fn append(
@@ -207,9 +217,8 @@ impl JournalExecutor {
             VALUES (?1, ?2, ?3, ?4, ?5)";
         let mut insert = connection.prepare_cached(insert)?;
         for body in events.iter() {
-            self.position += 1;
             insert.execute(params![
-                self.position.cast_signed(),
+                self.next_position().cast_signed(),
                 deployment.number,
                 deployment.head.next_seq.cast_signed(),
                 at.millis().cast_signed(),

@@ -141,9 +141,11 @@ pub(super) fn events_after(
         .collect()
 }
 
-/// The position of the last event, even if that was deleted; 0 if there was none.
+/// The position of the last event of deployments and environments, even if that was deleted; 0
+/// if there was none.
 pub(super) fn last_position(connection: &Connection) -> rusqlite::Result<u64> {
-    let query = "SELECT max(through, coalesce((SELECT max(position) FROM event), 0)) FROM deleted";
+    let query = "SELECT max(through, coalesce((SELECT max(position) FROM event), 0),
+        coalesce((SELECT max(position) FROM environment_event), 0)) FROM deleted";
     connection
         .prepare_cached(query)?
         .query_row([], |row| read_u64(row, 0))
@@ -164,6 +166,22 @@ pub(super) fn last_fence(connection: &Connection) -> rusqlite::Result<Fence> {
 
 pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT word FROM epoch", [], |row| row.get(0))
+}
+
+/// The open deployment of a module in an environment.
+pub(super) fn open_deployment(
+    connection: &Connection,
+    module: &ModuleName,
+    environment: &Environment,
+) -> rusqlite::Result<Option<DeploymentId>> {
+    let query = "SELECT id FROM deployment INDEXED BY deployment_open
+        WHERE module = ?1 AND environment = ?2 AND ended = 0";
+    connection
+        .prepare_cached(query)?
+        .query_row([module.as_str(), environment.as_str()], |row| {
+            read_deployment_id(row, 0)
+        })
+        .optional()
 }
 
 /// Oldest first.
@@ -259,8 +277,8 @@ pub(super) fn succeeded_deployments(
         .collect()
 }
 
-/// The newest successful deployment of each module in an environment, sorted by module; without
-/// an environment, in all of them. Steps over the index from module to module: the work does not
+/// The newest successful deployment of each module in an environment, sorted by module, unless
+/// the module was retired since; without an environment, in all of them. Steps over the index from module to module: the work does not
 /// grow with the number of deployments.
 pub(super) fn current_deployments(
     connection: &Connection,
@@ -280,6 +298,8 @@ pub(super) fn current_deployments(
         SELECT id FROM known JOIN deployment ON number = (
             SELECT max(number) FROM deployment INDEXED BY deployment_environment_succeeded
             WHERE environment = ?1 AND status = 'succeeded' AND module = known.module)
+        WHERE number > coalesce((SELECT number FROM retirement
+            WHERE environment = ?1 AND module = known.module), 0)
         ORDER BY known.module";
     let mut query = connection.prepare_cached(query)?;
     let mut found = Vec::new();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hotswap_common::file::FileLock;
+use hotswap_core::Fence;
 use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -12,7 +13,10 @@ use super::command::Command;
 use super::error::Error;
 use super::journal_executor::JournalExecutor;
 use super::reserve::Reserve;
-use crate::{AppendError, Appended, CreateError, Lease, ReadError};
+use crate::{
+    AppendError, AppendToEnvironmentError, Appended, CreateError, EnvironmentAppended, Lease,
+    ReadError,
+};
 
 /// Maximum number of commands in one transaction, and in the queue. The more commands share a
 /// write to disk the better, up to the point where the first of them would wait long for the
@@ -26,6 +30,7 @@ pub(super) struct Writer {
     connection: Connection,
     commands: mpsc::Receiver<Command>,
     subscribers: broadcast::Sender<Appended>,
+    environment_subscribers: broadcast::Sender<EnvironmentAppended>,
     new_epochs: watch::Sender<Arc<str>>,
     /// `None` if it has to be loaded again: at the start and after a failure.
     executor: Option<JournalExecutor>,
@@ -44,6 +49,8 @@ enum CommandResult {
     /// The new epoch, where the fence was lower.
     RaiseFence(Option<String>),
     Append(Result<Appended, AppendError>),
+    AcquireEnvironmentLease(Fence),
+    AppendToEnvironment(Result<EnvironmentAppended, AppendToEnvironmentError>),
     Edit,
     Close,
 }
@@ -54,6 +61,7 @@ impl Writer {
         connection: Connection,
         commands: mpsc::Receiver<Command>,
         subscribers: broadcast::Sender<Appended>,
+        environment_subscribers: broadcast::Sender<EnvironmentAppended>,
         new_epochs: watch::Sender<Arc<str>>,
         reserve: Arc<Reserve>,
         lock: FileLock,
@@ -64,6 +72,7 @@ impl Writer {
             connection,
             commands,
             subscribers,
+            environment_subscribers,
             new_epochs,
             executor: None,
             reserve,
@@ -171,6 +180,15 @@ impl Writer {
                     bytes += events.total_bytes();
                     CommandResult::Append(executor.append(connection, append, events)?)
                 }
+                Command::AcquireEnvironmentLease { environment, .. } => {
+                    let fence = executor.acquire_environment_lease(connection, environment)?;
+                    CommandResult::AcquireEnvironmentLease(fence)
+                }
+                Command::AppendToEnvironment { append, events, .. } => {
+                    bytes += events.iter().map(Vec::len).sum::<usize>();
+                    let appended = executor.append_to_environment(connection, append, events)?;
+                    CommandResult::AppendToEnvironment(appended)
+                }
                 Command::Edit(edit) => {
                     edit.run(connection)?;
                     CommandResult::Edit
@@ -215,6 +233,22 @@ impl Writer {
                         self.notify(*appended);
                     }
                     let _ = reply.send(result.map(|appended| appended.head));
+                }
+                (
+                    Command::AcquireEnvironmentLease { reply, .. },
+                    CommandResult::AcquireEnvironmentLease(fence),
+                ) => {
+                    let _ = reply.send(Ok(fence));
+                }
+                (
+                    Command::AppendToEnvironment { reply, .. },
+                    CommandResult::AppendToEnvironment(result),
+                ) => {
+                    if let Ok(appended) = &result {
+                        // Fails if there is no subscriber.
+                        let _ = self.environment_subscribers.send(appended.clone());
+                    }
+                    let _ = reply.send(result);
                 }
                 (Command::Edit(edit), CommandResult::Edit) => edit.reply(None),
                 _ => {}

@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub mod concurrency;
 pub mod deletion;
+pub mod environments;
 pub mod journal;
 pub mod random_lifecycles;
 pub mod snapshots;
@@ -11,12 +12,12 @@ use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
     ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
 };
-use hotswap_store::{AppendError, Catalogue, Entry, Head, Journal};
+use hotswap_store::{AppendError, Catalogue, Entry, EnvironmentJournal, Head, Journal};
 use semver::Version;
 
 /// Opens and reopens one store, which is empty at first.
 pub trait StoreFixture {
-    type Store: Journal + Catalogue + Clone;
+    type Store: Journal + EnvironmentJournal + Catalogue + Clone;
 
     /// Prepares a new store. Dropping the fixture deletes it.
     fn new() -> Self;
@@ -56,6 +57,11 @@ macro_rules! suite {
             a_deployment_that_has_ended_is_deleted_whole,
             a_deployment_that_has_not_ended_is_not_deleted,
             positions_of_deleted_events_stay_taken);
+        suite!($fixture, environments:
+            environments_share_positions_with_deployments,
+            an_environment_under_an_older_lease_is_fenced,
+            the_last_success_or_retirement_decides,
+            only_events_that_decide_nothing_are_deleted);
         suite!($fixture, concurrency:
             one_of_many_concurrent_creates_succeeds,
             one_of_many_conflicting_appends_succeeds,

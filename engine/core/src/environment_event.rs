@@ -1,0 +1,198 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::schema::check_envelope;
+use crate::{DecodeError, ModuleName, ModuleVersion, NodeError, NodeId, Timestamp};
+
+/// One entry of an environment's journal: what happened there outside of deployments.
+///
+/// The journal is append-only. Together with the deployments it says what should run, and what
+/// the engine did so that it does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnvironmentEvent {
+    /// Its position in the store, which orders it among the events of all deployments and of
+    /// all environments.
+    pub position: u64,
+    /// When it was appended, by the appender's clock.
+    pub at: Timestamp,
+    /// What happened.
+    pub body: EnvironmentEventBody,
+}
+
+/// The content of an [`EnvironmentEvent`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "type", content = "data")]
+pub enum EnvironmentEventBody {
+    /// A person retired a module: no version of it should run any more.
+    Retired {
+        /// The module.
+        module: ModuleName,
+        /// The person.
+        by: String,
+        /// The person's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The engine begins to change a node that does not run what it should.
+    Repairing(Repair),
+    /// The node runs what it should.
+    Repaired(Repair),
+    /// The engine could not change the node, and will try again.
+    RepairFailed {
+        /// What it tried.
+        repair: Repair,
+        /// Why it failed.
+        error: NodeError,
+        /// How many attempts have failed since the last success.
+        attempts: u32,
+    },
+}
+
+/// A change of one node, so that it runs what it should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Repair {
+    /// The node.
+    pub node: NodeId,
+    /// The module.
+    pub module: ModuleName,
+    /// The version that the node ran; `None` where it ran none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<ModuleVersion>,
+    /// The version that it should run; `None` where it should run none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ModuleVersion>,
+}
+
+/// The schema version of the environment events that this release writes.
+const SCHEMA_VERSION: u32 = 1;
+
+impl EnvironmentEventBody {
+    /// The names of all types of events.
+    pub const NAMES: [&str; 4] = ["retired", "repairing", "repaired", "repairFailed"];
+
+    /// The event's name in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Retired { .. } => "retired",
+            Self::Repairing(_) => "repairing",
+            Self::Repaired(_) => "repaired",
+            Self::RepairFailed { .. } => "repairFailed",
+        }
+    }
+
+    /// The module that it is about.
+    pub fn module(&self) -> &ModuleName {
+        match self {
+            Self::Retired { module, .. } => module,
+            Self::Repairing(repair)
+            | Self::Repaired(repair)
+            | Self::RepairFailed { repair, .. } => &repair.module,
+        }
+    }
+
+    /// The node that it is about, where it is about one.
+    pub fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Retired { .. } => None,
+            Self::Repairing(repair)
+            | Self::Repaired(repair)
+            | Self::RepairFailed { repair, .. } => Some(&repair.node),
+        }
+    }
+
+    /// The stored form of the event, which says its schema version.
+    ///
+    /// # Errors
+    /// Where JSON cannot hold it.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut event = serde_json::to_value(self)?;
+        event["schema"] = SCHEMA_VERSION.into();
+        serde_json::to_vec(&event)
+    }
+
+    /// Reads an event from its stored form. Unknown fields are ignored. Pure.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        check_envelope(bytes, SCHEMA_VERSION, &Self::NAMES)?;
+        let event: Value = serde_json::from_slice(bytes).map_err(DecodeError::invalid)?;
+        serde_json::from_value(event).map_err(DecodeError::invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+
+    fn bodies() -> Vec<EnvironmentEventBody> {
+        let version = |version: &str| ModuleVersion {
+            name: "hello".parse().unwrap(),
+            version: version.parse().unwrap(),
+            digest: Digest::of(version.as_bytes()),
+        };
+        let repair = Repair {
+            node: "production-04".parse().unwrap(),
+            module: "hello".parse().unwrap(),
+            from: Some(version("1.0.0")),
+            to: Some(version("2.0.0")),
+        };
+        vec![
+            EnvironmentEventBody::Retired {
+                module: "hello".parse().unwrap(),
+                by: "ada".into(),
+                reason: None,
+            },
+            EnvironmentEventBody::Repairing(repair.clone()),
+            EnvironmentEventBody::Repaired(repair.clone()),
+            EnvironmentEventBody::RepairFailed {
+                repair,
+                error: NodeError::Unreachable("no answer".into()),
+                attempts: 3,
+            },
+        ]
+    }
+
+    #[test]
+    fn a_stored_event_is_read_back_and_every_type_has_its_name() {
+        let names = bodies()
+            .iter()
+            .map(EnvironmentEventBody::name)
+            .collect::<Vec<_>>();
+        assert_eq!(names, EnvironmentEventBody::NAMES);
+        for body in bodies() {
+            let bytes = body.encode().unwrap();
+            let json: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(
+                (&json["schema"], &json["type"]),
+                (&1.into(), &body.name().into())
+            );
+            assert_eq!(EnvironmentEventBody::decode(&bytes), Ok(body));
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_newer_engine_is_not_guessed_at() {
+        let newer = br#"{"schema":2,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
+        assert!(
+            EnvironmentEventBody::decode(newer)
+                .unwrap_err()
+                .needs_upgrade()
+        );
+        let unknown = br#"{"schema":1,"type":"moved","data":{}}"#;
+        assert!(
+            EnvironmentEventBody::decode(unknown)
+                .unwrap_err()
+                .needs_upgrade()
+        );
+        assert!(
+            !EnvironmentEventBody::decode(b"{")
+                .unwrap_err()
+                .needs_upgrade()
+        );
+        let more = br#"{"schema":1,"type":"retired","data":{"module":"hello","by":"ada","x":1}}"#;
+        assert!(EnvironmentEventBody::decode(more).is_ok());
+    }
+}

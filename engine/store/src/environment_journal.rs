@@ -1,0 +1,158 @@
+//! The [`EnvironmentJournal`] trait: what happens in an environment outside of deployments.
+
+use async_trait::async_trait;
+use hotswap_core::{
+    DecodeError, DeploymentId, Environment, EnvironmentEvent, EnvironmentEventBody, Fence,
+    ModuleName, Timestamp,
+};
+use tokio::sync::broadcast;
+
+use crate::ReadError;
+
+/// The error of the store below. Boxed because every store has its own error type.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// The journals of all environments.
+///
+/// Their events share positions with those of the deployments: a position orders all of them.
+///
+/// # Guarantees
+/// Durability, atomicity, isolation and cancel safety are those of [`Journal`](crate::Journal).
+#[async_trait]
+pub trait EnvironmentJournal: Send + Sync + 'static {
+    /// Acquires the right to change nodes of an environment outside of deployments: raises the
+    /// store's fence by one and binds it to the environment. From then on appends under an
+    /// older fence are rejected.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn acquire_environment_lease(
+        &self,
+        environment: &Environment,
+    ) -> Result<Fence, ReadError>;
+
+    /// Appends events, all or none, and returns the position of the last one.
+    ///
+    /// # Errors
+    /// Nothing is appended:
+    /// - [`AppendToEnvironmentError::Fenced`] if the fence is not the environment's.
+    /// - [`AppendToEnvironmentError::Busy`] if a module is to be retired of which a deployment
+    ///   in the environment is open.
+    /// - [`AppendToEnvironmentError::Full`] if the disk is full: what is left is for
+    ///   deployments.
+    ///
+    /// [`AppendToEnvironmentError::Store`] if the store failed: whether the events were
+    /// appended is unknown.
+    async fn append_to_environment(
+        &self,
+        append: EnvironmentAppend,
+    ) -> Result<u64, AppendToEnvironmentError>;
+
+    /// Returns at most `limit` events of an environment, or of all, ordered by position,
+    /// beginning with the first one after `position`.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn environment_events_after(
+        &self,
+        environment: Option<&Environment>,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvironmentEntry>, ReadError>;
+
+    /// Returns the last `limit` events of an environment before `position`, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn environment_events_before(
+        &self,
+        environment: &Environment,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvironmentEntry>, ReadError>;
+
+    /// What was decided last for each module of an environment, sorted by module.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn decisions(
+        &self,
+        environment: &Environment,
+    ) -> Result<Vec<(ModuleName, Decision)>, ReadError>;
+
+    /// Deletes the events from before a date that decide nothing, and returns how many.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError>;
+
+    /// Subscribes to every append from now on. A notification is sent once the events are
+    /// durable and readable. A receiver that falls behind loses the oldest notifications and
+    /// is told so.
+    fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended>;
+}
+
+/// What was decided last for a module in an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The last deployment that succeeded: its version should run.
+    Succeeded(DeploymentId),
+    /// The module was retired at this time, and no deployment has succeeded since: no version
+    /// should run.
+    Retired(Timestamp),
+    /// No deployment has ever succeeded. The last one that ended: what its nodes ran before
+    /// should run on them.
+    Unsuccessful(DeploymentId),
+}
+
+/// Events to append together: all of them durably, or none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnvironmentAppend {
+    /// The environment whose journal they belong to.
+    pub environment: Environment,
+    /// The fence of the engine's lease; `None` for requests of people.
+    pub fence: Option<Fence>,
+    /// When they are appended, by the appender's clock.
+    pub at: Timestamp,
+    /// The events, at least one.
+    pub bodies: Vec<EnvironmentEventBody>,
+}
+
+/// An event with its environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnvironmentEntry {
+    /// The environment whose journal holds the event.
+    pub environment: Environment,
+    /// The position of the event in the store.
+    pub position: u64,
+    /// The event, or why it cannot be read.
+    pub event: Result<EnvironmentEvent, DecodeError>,
+}
+
+/// Notification of an append to an environment's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentAppended {
+    /// The environment.
+    pub environment: Environment,
+    /// The position of the append's last event.
+    pub position: u64,
+    /// True if an engine appended, false if a person did.
+    pub fenced: bool,
+}
+
+/// Why [`EnvironmentJournal::append_to_environment`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendToEnvironmentError {
+    /// Another engine has acquired the lease, with this fence. 0 if none has.
+    #[error("the lease has passed to another engine, with fence {}", .0.0)]
+    Fenced(Fence),
+    /// A deployment of the module is open.
+    #[error("deployment {0} of the module in the environment has not ended")]
+    Busy(DeploymentId),
+    /// The disk is full. What is left is for the deployments that are under way.
+    #[error("the disk is full")]
+    Full,
+    /// The store failed. Whether the events were appended is unknown.
+    #[error("the store could not append to the journal")]
+    Store(#[source] Source),
+}

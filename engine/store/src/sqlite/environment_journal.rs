@@ -1,0 +1,95 @@
+//! [`EnvironmentJournal`] for [`Sqlite`].
+
+use async_trait::async_trait;
+use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, Timestamp};
+use tokio::sync::broadcast;
+
+use super::command::Command;
+use super::error::Error;
+use super::{Sqlite, environment_query};
+use crate::{
+    AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
+    EnvironmentJournal, ReadError,
+};
+
+#[async_trait]
+impl EnvironmentJournal for Sqlite {
+    async fn acquire_environment_lease(
+        &self,
+        environment: &Environment,
+    ) -> Result<Fence, ReadError> {
+        let environment = environment.clone();
+        let acquired =
+            self.execute(|reply| Command::AcquireEnvironmentLease { environment, reply });
+        Ok(acquired.await??)
+    }
+
+    async fn append_to_environment(
+        &self,
+        append: EnvironmentAppend,
+    ) -> Result<u64, AppendToEnvironmentError> {
+        if self.inner.reserve.is_released() {
+            return Err(AppendToEnvironmentError::Full);
+        }
+        let encode = |body: &EnvironmentEventBody| {
+            body.encode().map_err(|source| Error::Encode {
+                what: "an event",
+                source,
+            })
+        };
+        let events = append.bodies.iter().map(encode).collect::<Result<_, _>>()?;
+        let appended = self.execute(|reply| Command::AppendToEnvironment {
+            append,
+            events,
+            reply,
+        });
+        appended.await?.map(|appended| appended.position)
+    }
+
+    async fn environment_events_after(
+        &self,
+        environment: Option<&Environment>,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        let environment = environment.cloned();
+        let events = self.read(move |connection| {
+            environment_query::events_after(connection, environment.as_ref(), position, limit)
+        });
+        Ok(events.await?)
+    }
+
+    async fn environment_events_before(
+        &self,
+        environment: &Environment,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        let environment = environment.clone();
+        let events = self.read(move |connection| {
+            environment_query::events_before(connection, &environment, position, limit)
+        });
+        Ok(events.await?)
+    }
+
+    async fn decisions(
+        &self,
+        environment: &Environment,
+    ) -> Result<Vec<(ModuleName, Decision)>, ReadError> {
+        let environment = environment.clone();
+        let decisions =
+            self.read(move |connection| environment_query::decisions(connection, &environment));
+        Ok(decisions.await?)
+    }
+
+    async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError> {
+        let delete = move |connection: &rusqlite::Connection| {
+            environment_query::delete_events(connection, before)
+        };
+        Ok(self.edit(delete).await?)
+    }
+
+    fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended> {
+        self.inner.environment_subscribers.subscribe()
+    }
+}

@@ -1,0 +1,172 @@
+use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, NodeId, Repair};
+use hotswap_store::{
+    AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentJournal, Journal,
+};
+
+use super::{StoreFixture, append_at_end, at, create, failure, success};
+
+fn production() -> Environment {
+    "production".parse().unwrap()
+}
+
+fn retired(module: &str) -> EnvironmentEventBody {
+    EnvironmentEventBody::Retired {
+        module: module.parse().unwrap(),
+        by: "ada".into(),
+        reason: None,
+    }
+}
+
+fn repairing(node: &str) -> EnvironmentEventBody {
+    let node: NodeId = node.parse().unwrap();
+    EnvironmentEventBody::Repairing(Repair {
+        node,
+        module: "hello".parse().unwrap(),
+        from: None,
+        to: None,
+    })
+}
+
+fn append(
+    environment: &Environment,
+    fence: Option<Fence>,
+    bodies: &[EnvironmentEventBody],
+) -> EnvironmentAppend {
+    EnvironmentAppend {
+        environment: environment.clone(),
+        fence,
+        at: at(1000),
+        bodies: bodies.to_vec(),
+    }
+}
+
+async fn decisions(store: &impl EnvironmentJournal) -> Vec<(String, Decision)> {
+    let decisions = store.decisions(&production()).await.unwrap();
+    let named = |(module, decision): (ModuleName, Decision)| (module.to_string(), decision);
+    decisions.into_iter().map(named).collect()
+}
+
+pub async fn environments_share_positions_with_deployments<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let (production, qa) = (production(), "qa".parse().unwrap());
+    let mut appended = store.subscribe_to_environments();
+    create(&store, "hello", "production").await;
+    let first = append(&production, None, &[repairing("a"), repairing("b")]);
+    assert_eq!(store.append_to_environment(first).await.unwrap(), 3);
+    create(&store, "other", "production").await;
+    let elsewhere = append(&qa, None, &[repairing("c")]);
+    assert_eq!(store.append_to_environment(elsewhere).await.unwrap(), 5);
+    assert_eq!(store.last_position().await.unwrap(), 5);
+    let notified = (
+        appended.recv().await.unwrap(),
+        appended.recv().await.unwrap(),
+    );
+    assert_eq!((notified.0.position, notified.1.position), (3, 5));
+    let of_deployments = store.events_after(0, 9).await.unwrap();
+    let positions: Vec<_> = of_deployments.iter().map(|entry| entry.position).collect();
+    assert_eq!(positions, [1, 4]);
+    fixture.close(store).await;
+
+    let store = fixture.open().await;
+    let all = store.environment_events_after(None, 0, 9).await.unwrap();
+    let positions: Vec<_> = all.iter().map(|entry| entry.position).collect();
+    assert_eq!(positions, [2, 3, 5]);
+    assert_eq!(all[0].event.as_ref().unwrap().body, repairing("a"));
+    let rest = store
+        .environment_events_after(Some(&production), 2, 9)
+        .await;
+    assert_eq!(rest.unwrap(), all[1..2]);
+    let newest = store.environment_events_before(&production, 5, 1).await;
+    assert_eq!(newest.unwrap(), all[1..2]);
+    create(&store, "third", "production").await;
+    assert_eq!(store.last_position().await.unwrap(), 6);
+    fixture.close(store).await;
+}
+
+pub async fn an_environment_under_an_older_lease_is_fenced<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let environment = production();
+    let deployment = create(&store, "hello", "production").await;
+    let before = store.acquire_lease(deployment).await.unwrap().fence;
+    let first = store.acquire_environment_lease(&environment).await.unwrap();
+    let second = store.acquire_environment_lease(&environment).await.unwrap();
+    assert!(before < first && first < second);
+    let late = append(&environment, Some(first), &[repairing("a")]);
+    let error = store.append_to_environment(late).await.unwrap_err();
+    assert!(
+        matches!(error, AppendToEnvironmentError::Fenced(fence) if fence == second),
+        "{error:?}"
+    );
+    let current = append(&environment, Some(second), &[repairing("a")]);
+    store.append_to_environment(current).await.unwrap();
+    fixture.close(store).await;
+    let store = fixture.open().await;
+    let third = store.acquire_environment_lease(&environment).await.unwrap();
+    assert!(third > second);
+    fixture.close(store).await;
+}
+
+pub async fn the_last_success_or_retirement_decides<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let environment = production();
+    assert_eq!(decisions(&store).await, []);
+    let first = create(&store, "hello", "production").await;
+    assert_eq!(decisions(&store).await, [], "it has not ended");
+    append_at_end(&store, first, &failure()).await;
+    let named = |decision| vec![("hello".to_owned(), decision)];
+    assert_eq!(
+        decisions(&store).await,
+        named(Decision::Unsuccessful(first))
+    );
+    let second = create(&store, "hello", "production").await;
+    append_at_end(&store, second, &success()).await;
+    let failed = create(&store, "hello", "production").await;
+    append_at_end(&store, failed, &failure()).await;
+    assert_eq!(decisions(&store).await, named(Decision::Succeeded(second)));
+
+    let open = create(&store, "hello", "production").await;
+    let retire = append(&environment, None, &[retired("hello")]);
+    let error = store.append_to_environment(retire.clone()).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(error, AppendToEnvironmentError::Busy(busy) if busy == open),
+        "{error:?}"
+    );
+    append_at_end(&store, open, &failure()).await;
+    store.append_to_environment(retire).await.unwrap();
+    assert_eq!(decisions(&store).await, named(Decision::Retired(at(1000))));
+    let current = store.current_deployments(Some(&environment)).await;
+    assert_eq!(current.unwrap(), []);
+    fixture.close(store).await;
+
+    let store = fixture.open().await;
+    assert_eq!(decisions(&store).await, named(Decision::Retired(at(1000))));
+    let third = create(&store, "hello", "production").await;
+    append_at_end(&store, third, &success()).await;
+    assert_eq!(decisions(&store).await, named(Decision::Succeeded(third)));
+    let current = store.current_deployments(None).await;
+    assert_eq!(current.unwrap(), [third]);
+    fixture.close(store).await;
+}
+
+pub async fn only_events_that_decide_nothing_are_deleted<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let environment = production();
+    let events = [repairing("a"), retired("hello"), repairing("b")];
+    let append = append(&environment, None, &events);
+    store.append_to_environment(append).await.unwrap();
+    let deleted = store.delete_environment_events(at(1000)).await;
+    assert_eq!(deleted.unwrap(), 0, "they are not that old");
+    let deleted = store.delete_environment_events(at(1001)).await;
+    assert_eq!(deleted.unwrap(), 2);
+    let left = store.environment_events_after(None, 0, 9).await.unwrap();
+    let left: Vec<_> = left.iter().map(|entry| entry.position).collect();
+    assert_eq!(left, [2]);
+    assert_eq!(store.last_position().await.unwrap(), 3);
+    assert_eq!(store.deleted_through().await.unwrap(), 3);
+    fixture.close(store).await;
+}
