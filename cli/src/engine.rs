@@ -150,6 +150,7 @@ impl RunningEngine {
         let built_in = hotswap_guests::strategies();
         let engine = Engine::start(EngineConfig {
             journal: store.clone(),
+            environment_journal: store.clone(),
             catalogue: store.clone(),
             blobs,
             host,

@@ -101,6 +101,7 @@ impl EngineResources {
     pub async fn start_engine(&self, journal: Arc<dyn Journal>) -> Result<Engine> {
         Ok(Engine::start(EngineConfig {
             journal,
+            environment_journal: Arc::new(self.store.clone()),
             catalogue: Arc::new(self.store.clone()),
             blobs: self.blobs.clone(),
             host: self.host.clone(),

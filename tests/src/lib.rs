@@ -26,6 +26,7 @@ mod static_fleet;
 mod stepped_clock;
 /// The programs that tests run.
 pub mod tools;
+mod undecided_journal;
 /// The Python environments of tests.
 pub mod venv;
 
@@ -43,3 +44,4 @@ pub use load_generator::{LoadGenerator, LoadReport};
 pub use racing_journal::RacingJournal;
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
+pub use undecided_journal::UndecidedJournal;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hotswap_core::{Clock, Fence, OutOfRange, StrategyLimits};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
-use hotswap_store::{Blobs, Catalogue, Journal, ReadError};
+use hotswap_store::{Blobs, Catalogue, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Semaphore;
 
 use crate::background_tasks::BackgroundTasks;
@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::modules::Modules;
 use crate::projections::Projections;
 use crate::projector::Projector;
+use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs};
 use crate::references::References;
 use crate::retention::Retention;
 use crate::retries::Retries;
@@ -25,6 +26,8 @@ use crate::supervisor::Supervisor;
 pub struct EngineConfig {
     /// The journals of the deployments.
     pub journal: Arc<dyn Journal>,
+    /// The journals of the environments.
+    pub environment_journal: Arc<dyn EnvironmentJournal>,
     /// The records of modules, strategies and nodes.
     pub catalogue: Arc<dyn Catalogue>,
     /// The artifacts of modules and the components of strategies.
@@ -54,6 +57,8 @@ pub struct Engine {
     pub modules: Modules,
     /// The strategies that can roll them out.
     pub strategies: Strategies,
+    /// Keeps the nodes at what was decided.
+    pub reconciler: Reconciler,
     /// Deletes what is no longer kept.
     pub retention: Retention,
     /// Knows the nodes.
@@ -129,6 +134,7 @@ impl Engine {
             .await
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
+        let repairs = Arc::<Repairs>::default();
         let supervisor = Supervisor::new(Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),
@@ -136,6 +142,7 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             limits: config.limits,
             retries: Arc::clone(&retries),
+            repairs: Arc::clone(&repairs),
             instances: Semaphore::new(config.limits.instances),
         }));
         let modules = Modules::new(
@@ -147,6 +154,19 @@ impl Engine {
         let projector = Projector::new(projections.clone(), Arc::clone(&config.journal));
         let background = BackgroundTasks::default();
         background.spawn(projector.run());
+        let reconciler = Reconciler::new(ReconcilerConfig {
+            journal: Arc::clone(&config.journal),
+            environment_journal: config.environment_journal,
+            projections: projections.clone(),
+            registry: config.registry.clone(),
+            fleet: Arc::clone(&config.fleet),
+            environments: config.environments.clone(),
+            clock: Arc::clone(&config.clock),
+            repairs,
+            fan_out: config.limits.fan_out,
+            tasks: background.clone(),
+        });
+        background.spawn(reconciler.clone().run());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
             catalogue: config.catalogue,
@@ -168,6 +188,7 @@ impl Engine {
         );
         background.spawn(retention.clone().run());
         Ok(Self {
+            reconciler,
             retention,
             deployments,
             modules,

@@ -8,7 +8,8 @@
 //! - [`Modules`]: uploads and lists the versions that can be rolled out;
 //! - [`Strategies`]: uploads and lists the strategies that can roll them out;
 //! - [`Environments`]: the policy of each environment;
-//! - [`Retention`]: deletes what is no longer kept.
+//! - [`Retention`]: deletes what is no longer kept;
+//! - [`Reconciler`]: keeps the nodes at what was decided.
 //!
 //! They read the states of deployments through `projections`: from the snapshots that the
 //! `projector` writes, and the events after them.
@@ -27,6 +28,7 @@ mod limits;
 pub mod modules;
 mod projections;
 mod projector;
+pub mod reconciler;
 mod references;
 mod retention;
 mod retries;
@@ -39,6 +41,7 @@ pub use environments::Environments;
 pub use limits::{Limits, RetentionLimits};
 pub use modules::Modules;
 pub use projections::EventPage;
+pub use reconciler::Reconciler;
 pub use retention::{DiskUsage, Files, Retention, Swept};
 pub use retries::Retry;
 pub use strategies::Strategies;

@@ -6,7 +6,9 @@ use hotswap_api::{Config, Secret, Tokens};
 use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
 use hotswap_runner::{Engine, EngineConfig};
 use hotswap_store::{Journal, Sqlite};
-use hotswap_tests::{EngineResources, LeaselessJournal, NODE_TOKEN, StaticFleet, sample_header};
+use hotswap_tests::{
+    EngineResources, LeaselessJournal, NODE_TOKEN, StaticFleet, UndecidedJournal, sample_header,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::server_kind::EVENT_MARK;
@@ -29,6 +31,7 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
     let engine = Engine::start(EngineConfig {
         // The commands write the journal.
         journal: LeaselessJournal::wrap(Arc::new(resources.store.clone())),
+        environment_journal: UndecidedJournal::wrap(Arc::new(resources.store.clone())),
         catalogue: Arc::new(resources.store.clone()),
         blobs: resources.blobs,
         host: resources.host,

@@ -9,7 +9,7 @@ use hotswap_fleet::Registry;
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, Sqlite};
-use hotswap_tests::{LeaselessJournal, NODE_TOKEN, StaticFleet};
+use hotswap_tests::{LeaselessJournal, NODE_TOKEN, StaticFleet, UndecidedJournal};
 use std::net::SocketAddr;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,7 @@ impl TestServer {
         let registry = Registry::load(catalogue.clone(), clock.clone(), heartbeat_interval).await?;
         let engine = Engine::start(EngineConfig {
             journal: LeaselessJournal::wrap(Arc::new(store.clone())),
+            environment_journal: UndecidedJournal::wrap(Arc::new(store.clone())),
             catalogue,
             blobs: Blobs::open_folder(folder.join("blobs"), 1 << 20).await?,
             host: host.clone(),

@@ -12,7 +12,7 @@ use hotswap_guests::{DIRECT, ROLLING};
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Journal, Options, Sqlite};
-use hotswap_tests::LeaselessJournal;
+use hotswap_tests::{LeaselessJournal, UndecidedJournal};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -137,8 +137,14 @@ impl Fixture {
             Some(earlier) => fleet.with_nodes_of(earlier),
             None => fleet,
         });
+        let is_driven = !built_in.is_empty();
         let engine = Engine::start(EngineConfig {
             journal: wrap(store.clone()),
+            environment_journal: if is_driven {
+                store.clone()
+            } else {
+                UndecidedJournal::wrap(store.clone())
+            },
             catalogue: store.clone(),
             blobs,
             host: Host::new(hotswap_plugins::Limits::default()).unwrap(),

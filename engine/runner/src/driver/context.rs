@@ -9,6 +9,7 @@ use hotswap_store::Journal;
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
+use crate::reconciler::Repairs;
 use crate::retries::Retries;
 use crate::strategies::Strategies;
 
@@ -20,6 +21,8 @@ pub(crate) struct DriverContext {
     pub(crate) limits: Limits,
     /// What keeps deployments from being driven.
     pub(crate) retries: Arc<Retries>,
+    /// The nodes that are repaired outside of deployments.
+    pub(crate) repairs: Arc<Repairs>,
     /// One permit for each strategy that may run at the same time.
     pub(crate) instances: Semaphore,
 }

@@ -16,7 +16,17 @@ pub(super) async fn plan(
     header: &Header,
     mut writer: JournalWriter,
 ) -> Result<(), Error> {
-    let nodes = find_nodes(context, scope, header, &mut writer).await;
+    // What the nodes report must stay true until it is journaled.
+    let hold = context
+        .repairs
+        .hold(&header.environment, &header.module.name);
+    let (nodes, _hold) = match scope.run(&mut writer, &PLAN, hold).await {
+        Ok(hold) => {
+            let nodes = find_nodes(context, scope, header, &mut writer).await;
+            (nodes, Some(hold))
+        }
+        Err(interrupt) => (Err(interrupt), None),
+    };
     let planned = nodes.map(|nodes| Some(EventBody::Planned { nodes }));
     revert::append_or_begin(&mut writer, planned).await
 }

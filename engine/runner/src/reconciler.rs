@@ -1,0 +1,513 @@
+//! Keeps the nodes at what was decided.
+
+mod desired;
+mod difference;
+mod lease;
+mod observed;
+mod repair;
+mod repairs;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotswap_core::{
+    Clock, DeploymentId, Environment, EnvironmentEventBody, ModuleName, ModuleVersion, NodeId,
+    Repair,
+};
+use hotswap_fleet::{Fleet, Registry};
+use hotswap_store::{
+    AppendToEnvironmentError, Appended, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
+    EnvironmentJournal, Journal, Query, ReadError,
+};
+use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use self::desired::DesiredState;
+use self::difference::{Actual, Facts, next_step, room};
+use self::lease::Leases;
+use self::observed::{ObservedNode, observe};
+use self::repair::{PlannedRepair, RepairContext};
+use self::repairs::Place;
+use crate::background_tasks::BackgroundTasks;
+use crate::environments::Environments;
+use crate::projections::{Error, Projections};
+
+pub use self::desired::{DesiredModule, Target};
+pub use self::difference::{NextStep, Placement};
+pub use self::repairs::Failure;
+pub(crate) use self::repairs::Repairs;
+
+/// How often all nodes are compared, besides on every change that the engine learns of.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Changes within this time are looked at together: a thousand nodes may register at once.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
+///
+/// What should run follows from the journals alone: the last success, what a rollback went back
+/// to, or nothing once the module was retired. Nothing that came before this process matters,
+/// so a look at the nodes at any time does what is missing.
+///
+/// # Guarantees
+/// - A node that an open deployment has in its plan is left to that deployment. Every other
+///   node of the environment is brought to the version before, and to the new one once the
+///   deployment has succeeded.
+/// - No order leaves before its intent is durable, and each carries a fence.
+/// - A node is changed as a deployment would: staged, probed as the deployment probed, promoted.
+/// - At most `max_unavailable` nodes that serve a version are changed at the same time, together
+///   with those that a deployment of the module is changing.
+/// - A node that fails is retried with a growing delay.
+#[derive(Clone)]
+pub struct Reconciler(Arc<Inner>);
+
+struct Inner {
+    journal: Arc<dyn Journal>,
+    environment_journal: Arc<dyn EnvironmentJournal>,
+    projections: Projections,
+    registry: Registry,
+    fleet: Arc<dyn Fleet>,
+    environments: Environments,
+    clock: Arc<dyn Clock>,
+    fan_out: usize,
+    desired: DesiredState,
+    context: Arc<RepairContext>,
+    /// A repair has ended.
+    ended: Notify,
+    tasks: BackgroundTasks,
+}
+
+/// What a reconciler needs.
+pub(crate) struct ReconcilerConfig {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) environment_journal: Arc<dyn EnvironmentJournal>,
+    pub(crate) projections: Projections,
+    pub(crate) registry: Registry,
+    pub(crate) fleet: Arc<dyn Fleet>,
+    pub(crate) environments: Environments,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) repairs: Arc<Repairs>,
+    pub(crate) fan_out: usize,
+    /// Repairs run among them, and end with them.
+    pub(crate) tasks: BackgroundTasks,
+}
+
+/// An open deployment of a module: the nodes of its plan, which are its own.
+struct OpenDeployment {
+    id: DeploymentId,
+    nodes: Vec<NodeId>,
+    changes_at_once: usize,
+}
+
+/// Why a module was not retired.
+#[derive(Debug, thiserror::Error)]
+pub enum RetireError {
+    /// Nothing was ever decided for the module in the environment, or it is retired already.
+    #[error("module '{module}' should not run in {environment} anyway")]
+    NotDesired {
+        /// The module.
+        module: ModuleName,
+        /// The environment.
+        environment: Environment,
+    },
+    /// A deployment of the module is open.
+    #[error("deployment {0} of the module in the environment has not ended")]
+    Busy(DeploymentId),
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Reconciler {
+    pub(crate) fn new(config: ReconcilerConfig) -> Self {
+        let desired = DesiredState::new(
+            Arc::clone(&config.journal),
+            Arc::clone(&config.environment_journal),
+            config.projections.clone(),
+        );
+        let context = Arc::new(RepairContext {
+            journal: Arc::clone(&config.environment_journal),
+            deployments: Arc::clone(&config.journal),
+            fleet: Arc::clone(&config.fleet),
+            clock: Arc::clone(&config.clock),
+            leases: Leases::new(Arc::clone(&config.environment_journal)),
+            repairs: config.repairs,
+        });
+        Self(Arc::new(Inner {
+            journal: config.journal,
+            environment_journal: config.environment_journal,
+            projections: config.projections,
+            registry: config.registry,
+            fleet: config.fleet,
+            environments: config.environments,
+            clock: config.clock,
+            fan_out: config.fan_out,
+            desired,
+            context,
+            ended: Notify::new(),
+            tasks: config.tasks,
+        }))
+    }
+
+    /// What was decided for each module of an environment, sorted by module.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn desired(
+        &self,
+        environment: &Environment,
+    ) -> Result<Vec<Arc<DesiredModule>>, crate::deployments::Error> {
+        Ok(self.0.desired.read(environment).await?)
+    }
+
+    /// What each node of an environment should run, what it does, and what happens next. Only
+    /// modules of which something was decided for the node.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn placements(
+        &self,
+        environment: &Environment,
+    ) -> Result<BTreeMap<NodeId, BTreeMap<ModuleName, Placement>>, crate::deployments::Error> {
+        let desired = self.0.desired.read(environment).await?;
+        let nodes = self.0.observe(environment, &desired).await;
+        let mut placements = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for module in &desired {
+            let open = self.0.open_deployment(environment, &module.module).await?;
+            for node in &nodes {
+                let Some(wanted) = module.target.on(&node.id) else {
+                    continue;
+                };
+                let actual = node.actual(&module.module);
+                let placement = Placement {
+                    desired: wanted.cloned(),
+                    actual: match actual {
+                        Actual::Known(actual) => actual.clone(),
+                        Actual::Unknown => None,
+                    },
+                    since: module.since,
+                    next: self.0.next_step(environment, module, node, open.as_ref()),
+                };
+                placements
+                    .entry(node.id.clone())
+                    .or_default()
+                    .insert(module.module.clone(), placement);
+            }
+        }
+        Ok(placements)
+    }
+
+    /// Retires a module: from here on no version of it should run in the environment. Durable
+    /// once this returns; the nodes follow.
+    ///
+    /// # Errors
+    /// [`RetireError`].
+    pub async fn retire(
+        &self,
+        environment: &Environment,
+        module: &ModuleName,
+        by: String,
+        reason: Option<String>,
+    ) -> Result<(), RetireError> {
+        let desired = self.0.desired.read(environment).await;
+        let desired = desired.map_err(|error| RetireError::Store(Box::new(error)))?;
+        let is_desired = desired
+            .iter()
+            .any(|one| one.module == *module && one.target != Target::Nothing);
+        if !is_desired {
+            return Err(RetireError::NotDesired {
+                module: module.clone(),
+                environment: environment.clone(),
+            });
+        }
+        let retired = EnvironmentEventBody::Retired {
+            module: module.clone(),
+            by,
+            reason,
+        };
+        let append = EnvironmentAppend {
+            environment: environment.clone(),
+            fence: None,
+            at: self.0.clock.now(),
+            bodies: vec![retired],
+        };
+        match self
+            .0
+            .environment_journal
+            .append_to_environment(append)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(AppendToEnvironmentError::Busy(id)) => Err(RetireError::Busy(id)),
+            Err(AppendToEnvironmentError::Full) => Err(RetireError::Full),
+            Err(error) => Err(RetireError::Store(Box::new(error))),
+        }
+    }
+
+    /// At most `limit` events of an environment, or of all, after a position.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn events_after(
+        &self,
+        environment: Option<&Environment>,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        let journal = &self.0.environment_journal;
+        journal
+            .environment_events_after(environment, position, limit)
+            .await
+    }
+
+    /// At most `limit` events of an environment before a position, newest first.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn events_before(
+        &self,
+        environment: &Environment,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        let journal = &self.0.environment_journal;
+        journal
+            .environment_events_before(environment, position, limit)
+            .await
+    }
+
+    /// Receives every append to an environment's journal from now on.
+    pub fn subscribe(&self) -> Receiver<EnvironmentAppended> {
+        self.0.environment_journal.subscribe_to_environments()
+    }
+
+    /// Compares and repairs until it is dropped. Cancel safe: the next look at the nodes tells
+    /// what is left to do.
+    pub(crate) async fn run(self) {
+        let inner = &self.0;
+        let mut health = inner.registry.subscribe();
+        let mut appended = inner.journal.subscribe();
+        let mut retired = inner.environment_journal.subscribe_to_environments();
+        loop {
+            self.compare_all().await;
+            let now = inner.clock.instant();
+            let mut next = now + INTERVAL;
+            if let Some(attempt) = inner.context.repairs.next_attempt(now) {
+                next = next.min(attempt);
+            }
+            tokio::select! {
+                () = inner.clock.sleep_until(next) => {}
+                () = inner.ended.notified() => {}
+                () = has_ended(&mut appended) => inner.context.leases.renew_all().await,
+                () = was_retired(&mut retired) => {}
+                change = health.recv() => {
+                    // A node that has come back is tried at once.
+                    if let Ok(change) = change {
+                        inner.context.repairs.forgive(&change.node);
+                    }
+                    inner.clock.sleep_until(inner.clock.instant() + GATHER).await;
+                    while let Ok(change) = health.try_recv() {
+                        inner.context.repairs.forgive(&change.node);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn compare_all(&self) {
+        for environment in self.0.registry.environments() {
+            if let Err(error) = self.compare(&environment).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(%environment, error, "cannot compare the nodes with what they should run, retrying");
+            }
+        }
+    }
+
+    /// Begins the repairs that are due in an environment.
+    async fn compare(&self, environment: &Environment) -> Result<(), Error> {
+        let inner = &self.0;
+        let desired = inner.desired.read(environment).await?;
+        if desired.is_empty() {
+            return Ok(());
+        }
+        let nodes = inner.observe(environment, &desired).await;
+        let policy = inner.environments.policy(environment);
+        let max_unavailable = policy.max_unavailable.of(nodes.len()).max(1);
+        for module in &desired {
+            let is_other = |node: &&ObservedNode| match (
+                module.target.on(&node.id),
+                node.actual(&module.module),
+            ) {
+                (Some(wanted), Actual::Known(actual)) => wanted != actual.as_ref(),
+                _ => false,
+            };
+            if !nodes.iter().any(|node| is_other(&node)) {
+                continue;
+            }
+            let open = inner.open_deployment(environment, &module.module).await?;
+            let under_way = inner.context.repairs.count(environment, &module.module);
+            let deploying = open.as_ref().map_or(0, |open| open.changes_at_once);
+            let (mut changes, mut connections) =
+                room(max_unavailable, inner.fan_out, deploying, under_way);
+            for node in nodes.iter().filter(is_other) {
+                if inner.next_step(environment, module, node, open.as_ref()) != NextStep::Queued {
+                    continue;
+                }
+                let Actual::Known(from) = node.actual(&module.module) else {
+                    continue;
+                };
+                let allowed = if from.is_some() {
+                    changes.min(connections)
+                } else {
+                    connections
+                };
+                if allowed == 0 {
+                    continue;
+                }
+                if self.begin(environment, module, node, from.as_ref()).await? {
+                    connections -= 1;
+                    changes -= usize::from(from.is_some());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the repair of a node, unless a deployment has taken it meanwhile.
+    async fn begin(
+        &self,
+        environment: &Environment,
+        module: &DesiredModule,
+        node: &ObservedNode,
+        from: Option<&ModuleVersion>,
+    ) -> Result<bool, Error> {
+        let inner = &self.0;
+        let place = Place {
+            environment: environment.clone(),
+            module: module.module.clone(),
+            node: node.id.clone(),
+        };
+        let Some(guard) = inner.context.repairs.begin(place, from.is_some()) else {
+            return Ok(false);
+        };
+        // Only now is it certain that no plan is being made. A plan that was made since the
+        // nodes were looked at shows here.
+        let open = inner.open_deployment(environment, &module.module).await?;
+        if open.is_some_and(|open| open.nodes.contains(&node.id)) {
+            return Ok(false);
+        }
+        let planned = PlannedRepair {
+            repair: Repair {
+                node: node.id.clone(),
+                module: module.module.clone(),
+                from: from.cloned(),
+                to: module.target.on(&node.id).flatten().cloned(),
+            },
+            deployment: module.deployment.unwrap_or_else(DeploymentId::generate),
+            probe: module.probe.clone(),
+        };
+        let reconciler = self.clone();
+        inner.tasks.spawn(async move {
+            reconciler.0.context.run(planned, guard).await;
+            reconciler.0.ended.notify_one();
+        });
+        Ok(true)
+    }
+}
+
+impl Inner {
+    async fn observe(
+        &self,
+        environment: &Environment,
+        desired: &[Arc<DesiredModule>],
+    ) -> Vec<ObservedNode> {
+        let modules: Vec<_> = desired.iter().map(|one| &one.module).collect();
+        observe(&self.registry, &self.fleet, environment, &modules).await
+    }
+
+    fn next_step(
+        &self,
+        environment: &Environment,
+        module: &DesiredModule,
+        node: &ObservedNode,
+        open: Option<&OpenDeployment>,
+    ) -> NextStep {
+        let Some(desired) = module.target.on(&node.id) else {
+            return NextStep::None;
+        };
+        let place = Place {
+            environment: environment.clone(),
+            module: module.module.clone(),
+            node: node.id.clone(),
+        };
+        let repairs = &self.context.repairs;
+        let deployment = open.filter(|open| open.nodes.contains(&node.id));
+        next_step(Facts {
+            desired,
+            actual: node.actual(&module.module),
+            health: node.health,
+            is_under_way: repairs.is_under_way(&place),
+            deployment: deployment.map(|open| open.id),
+            failure: repairs.waiting(&place, desired, self.clock.instant()),
+        })
+    }
+
+    /// The open deployment of a module.
+    async fn open_deployment(
+        &self,
+        environment: &Environment,
+        module: &ModuleName,
+    ) -> Result<Option<OpenDeployment>, Error> {
+        // A deployment is created only after the one before it has ended.
+        let newest = Query {
+            module: Some(module.clone()),
+            environment: Some(environment.clone()),
+            limit: 1,
+            ..Query::default()
+        };
+        let newest = self.journal.list(&newest).await?.deployments;
+        let Some(id) = newest.first() else {
+            return Ok(None);
+        };
+        let state = match self.projections.get(*id).await {
+            Ok(state) => state,
+            Err(Error::Unknown(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if state.status().is_final() {
+            return Ok(None);
+        }
+        let nodes: Vec<_> = state.nodes.keys().cloned().collect();
+        Ok(Some(OpenDeployment {
+            id: *id,
+            changes_at_once: state.header.policy.max_unavailable.of(nodes.len()),
+            nodes,
+        }))
+    }
+}
+
+/// Returns once a deployment has ended.
+async fn has_ended(appended: &mut Receiver<Appended>) {
+    loop {
+        match appended.recv().await {
+            Ok(appended) if !appended.head.lifecycle.is_ended() => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Returns once a person has decided something in an environment.
+async fn was_retired(appended: &mut Receiver<EnvironmentAppended>) {
+    loop {
+        match appended.recv().await {
+            Ok(appended) if appended.fenced => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}

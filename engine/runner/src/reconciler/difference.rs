@@ -1,0 +1,187 @@
+//! Where a node differs from what it should run, and what happens next. Pure.
+
+use hotswap_core::{DeploymentId, Health, ModuleVersion, Timestamp};
+
+use super::repairs::Failure;
+
+/// What a node reports of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Actual {
+    /// The active version, if one is.
+    Known(Option<ModuleVersion>),
+    /// The node has not said, or cannot be asked.
+    Unknown,
+}
+
+/// What happens next about a module on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextStep {
+    /// Nothing: it runs what it should, or nothing was decided.
+    None,
+    /// The engine is changing it.
+    Repairing,
+    /// The engine will change it, as soon as fewer nodes are being changed.
+    Queued,
+    /// The engine will try again.
+    Retrying(Failure),
+    /// The deployment that is changing it decides.
+    Deployment(DeploymentId),
+    /// The engine waits for the node to report in.
+    Unreachable,
+}
+
+/// A module on a node: what should run, what does, and what happens next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The version that should run; `None` for no version.
+    pub desired: Option<ModuleVersion>,
+    /// The version that runs, if one does. `None` also where the node is not heard.
+    pub actual: Option<ModuleVersion>,
+    /// Since when that should run.
+    pub since: Timestamp,
+    /// What happens next.
+    pub next: NextStep,
+}
+
+/// What is known of a module on a node that was decided about.
+pub(super) struct Facts<'a> {
+    pub(super) desired: Option<&'a ModuleVersion>,
+    pub(super) actual: &'a Actual,
+    pub(super) health: Health,
+    pub(super) is_under_way: bool,
+    /// The open deployment whose plan has the node.
+    pub(super) deployment: Option<DeploymentId>,
+    /// The failure after which the next attempt is not due yet.
+    pub(super) failure: Option<Failure>,
+}
+
+/// What happens next.
+pub(super) fn next_step(facts: Facts<'_>) -> NextStep {
+    if let Some(id) = facts.deployment {
+        return NextStep::Deployment(id);
+    }
+    if facts.is_under_way {
+        return NextStep::Repairing;
+    }
+    match facts.actual {
+        Actual::Known(actual) if actual.as_ref() == facts.desired => return NextStep::None,
+        Actual::Known(_) => {}
+        Actual::Unknown => return NextStep::Unreachable,
+    }
+    match facts.health {
+        Health::Critical | Health::Unknown => return NextStep::Unreachable,
+        Health::Passing | Health::Warning => {}
+    }
+    facts.failure.map_or(NextStep::Queued, NextStep::Retrying)
+}
+
+/// How many more nodes may be repaired now: of those that serve another version meanwhile, and
+/// of those that serve none.
+///
+/// A node that serves none loses nothing by being changed: only `fan_out` limits those. The
+/// others count towards `max_unavailable`, as do the nodes that a deployment of the module may
+/// be changing at the same time.
+pub(super) fn room(
+    max_unavailable: usize,
+    fan_out: usize,
+    deploying: usize,
+    (serving, idle): (usize, usize),
+) -> (usize, usize) {
+    let under_way = serving + idle;
+    let connections = fan_out.saturating_sub(under_way);
+    let changes = max_unavailable.saturating_sub(deploying + serving);
+    (changes.min(connections), connections)
+}
+
+#[cfg(test)]
+mod tests {
+    use hotswap_core::{Digest, NodeError};
+
+    use super::*;
+
+    fn version(version: &str) -> ModuleVersion {
+        ModuleVersion {
+            name: "hello".parse().unwrap(),
+            version: version.parse().unwrap(),
+            digest: Digest::of(version.as_bytes()),
+        }
+    }
+
+    fn facts<'a>(desired: Option<&'a ModuleVersion>, actual: &'a Actual) -> Facts<'a> {
+        Facts {
+            desired,
+            actual,
+            health: Health::Passing,
+            is_under_way: false,
+            deployment: None,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn a_node_is_repaired_where_it_runs_something_else() {
+        let (one, two) = (version("1.0.0"), version("2.0.0"));
+        let [runs_one, runs_none] = [Some(one.clone()), None].map(Actual::Known);
+        for (desired, actual, expected) in [
+            (Some(&one), &runs_one, NextStep::None),
+            (None, &runs_none, NextStep::None),
+            (Some(&two), &runs_one, NextStep::Queued),
+            (Some(&two), &runs_none, NextStep::Queued),
+            (None, &runs_one, NextStep::Queued),
+            (Some(&two), &Actual::Unknown, NextStep::Unreachable),
+        ] {
+            assert_eq!(next_step(facts(desired, actual)), expected);
+        }
+    }
+
+    #[test]
+    fn a_deployment_comes_first_then_a_repair_then_the_health() {
+        let (one, two) = (version("1.0.0"), version("2.0.0"));
+        let actual = Actual::Known(Some(one));
+        let id = DeploymentId::generate();
+        let failure = Failure {
+            error: NodeError::Other("no".into()),
+            attempts: 2,
+            retry_at: Timestamp::from_millis(5),
+        };
+        let all = || Facts {
+            is_under_way: true,
+            deployment: Some(id),
+            health: Health::Critical,
+            failure: Some(failure.clone()),
+            ..facts(Some(&two), &actual)
+        };
+        assert_eq!(next_step(all()), NextStep::Deployment(id));
+        let deployment = None;
+        assert_eq!(
+            next_step(Facts {
+                deployment,
+                ..all()
+            }),
+            NextStep::Repairing
+        );
+        let is_under_way = false;
+        let unreachable = Facts {
+            deployment,
+            is_under_way,
+            ..all()
+        };
+        assert_eq!(next_step(unreachable), NextStep::Unreachable);
+        let health = Health::Warning;
+        let failed = Facts {
+            deployment,
+            is_under_way,
+            health,
+            ..all()
+        };
+        assert_eq!(next_step(failed), NextStep::Retrying(failure));
+    }
+
+    #[test]
+    fn nodes_that_serve_share_max_unavailable_with_deployments() {
+        assert_eq!(room(2, 128, 0, (0, 0)), (2, 128));
+        assert_eq!(room(2, 128, 1, (1, 5)), (0, 122));
+        assert_eq!(room(2, 128, 2, (0, 0)), (0, 128));
+        assert_eq!(room(50, 10, 0, (4, 6)), (0, 0));
+    }
+}
