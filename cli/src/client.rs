@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use hotswap_common::{Backoff, Secret};
-use hotswap_core::{DeploymentId, Environment, Event, ModuleName, NodeId, Status, StrategyName};
+use hotswap_core::{DeploymentId, Environment, Event, ModuleName, Status, StrategyName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use semver::Version;
 use serde::de::DeserializeOwned;
@@ -19,19 +18,22 @@ use serde_json::Value;
 use crate::secret_file;
 use crate::settings::{self, Settings};
 
+mod environments;
 mod error;
 mod event_decoder;
 mod event_stream;
 mod problem_response;
 mod response;
+mod upload;
 
 pub use error::{Error, Interruption};
 pub use event_stream::StreamItem;
 pub use problem_response::ProblemResponse;
 pub use response::{
-    Accepted, Damage, DeploymentRow, EnvironmentRow, EnvironmentState, HealthCounts, Module,
-    ModuleVersion, NodeRow, Page, StrategyRow,
+    Accepted, Damage, DeploymentRow, EnvironmentEventRow, EnvironmentRow, EnvironmentState,
+    HealthCounts, Module, ModuleVersion, NodeModule, NodeRow, Page, StrategyRow,
 };
+pub use upload::file_body;
 
 /// How often a request for a deployment is repeated whose answer was lost.
 const CREATE_RETRIES: u32 = 3;
@@ -249,18 +251,6 @@ impl Client {
         self.get_checked::<ModuleVersion>(&path).await
     }
 
-    /// Uploads a version of a module.
-    pub async fn upload_module(
-        &self,
-        module: &ModuleName,
-        version: &Version,
-        component: reqwest::Body,
-    ) -> Result<Value, Error> {
-        let path = format!("/modules/{module}/versions/{version}");
-        self.upload::<ModuleVersion>(Method::PUT, &path, component)
-            .await
-    }
-
     /// All strategies.
     pub async fn strategies(&self) -> Result<Value, Error> {
         self.get_checked::<Page<Value>>("/strategies").await
@@ -269,12 +259,6 @@ impl Client {
     /// One strategy, with the schema of its settings.
     pub async fn strategy(&self, name: &StrategyName) -> Result<Value, Error> {
         self.get_checked::<StrategyRow>(&format!("/strategies/{name}"))
-            .await
-    }
-
-    /// Uploads a strategy.
-    pub async fn upload_strategy(&self, component: reqwest::Body) -> Result<Value, Error> {
-        self.upload::<StrategyRow>(Method::POST, "/strategies", component)
             .await
     }
 
@@ -291,30 +275,9 @@ impl Client {
         })
     }
 
-    /// All nodes.
-    pub async fn nodes(&self) -> Result<Value, Error> {
-        self.get_checked::<Page<Value>>("/nodes").await
-    }
-
-    /// One node.
-    pub async fn node(&self, id: &NodeId) -> Result<Value, Error> {
-        self.get_checked::<NodeRow>(&format!("/nodes/{id}")).await
-    }
-
     /// What takes room on the engine's disk.
     pub async fn store_usage(&self) -> Result<Value, Error> {
         self.get("/store/usage", &()).await
-    }
-
-    /// All environments.
-    pub async fn environments(&self) -> Result<Value, Error> {
-        self.get_checked::<Page<Value>>("/clusters").await
-    }
-
-    /// One environment, with its nodes and what runs on them.
-    pub async fn environment(&self, name: &Environment) -> Result<Value, Error> {
-        self.get_checked::<EnvironmentState>(&format!("/clusters/{name}"))
-            .await
     }
 
     async fn get<T: DeserializeOwned>(
@@ -359,20 +322,6 @@ impl Client {
             }
             backoff.wait().await;
         }
-    }
-
-    async fn upload<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        component: reqwest::Body,
-    ) -> Result<Value, Error> {
-        let request = self
-            .request(method, path)
-            .header("content-type", "application/wasm")
-            .body(component)
-            .timeout(UPLOAD_TIMEOUT);
-        self.fetch_checked::<T>(request).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -484,24 +433,4 @@ impl fmt::Debug for Client {
             .field("server", &self.settings.server)
             .finish()
     }
-}
-
-/// The body of an upload, streamed from a file.
-///
-/// # Errors
-/// Where the file cannot be opened, or is none: a folder, or a device, which may have no end.
-pub async fn file_body(path: &Path) -> anyhow::Result<reqwest::Body> {
-    let file = tokio::fs::File::open(path)
-        .await
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    let metadata = file.metadata().await;
-    let kind = metadata.map(|metadata| metadata.file_type());
-    let kind = kind.with_context(|| format!("cannot read {}", path.display()))?;
-    anyhow::ensure!(!kind.is_dir(), "{} is a folder", path.display());
-    // A pipe is fine: what feeds it ends.
-    let is_device = kind.is_char_device() || kind.is_block_device();
-    anyhow::ensure!(!is_device, "{} is a device, not a file", path.display());
-    Ok(reqwest::Body::wrap_stream(
-        tokio_util::io::ReaderStream::new(file),
-    ))
 }

@@ -12,4 +12,16 @@ pub enum EnvironmentCommand {
         #[arg(value_name = "ENV")]
         name: Environment,
     },
+    /// Show what happened in an environment outside of deployments, newest first
+    ///
+    /// Modules that were retired, and nodes that the engine brought to what they should run.
+    Events {
+        /// The environment's name
+        #[arg(value_name = "ENV")]
+        name: Environment,
+        /// Show at most this many
+        #[arg(long, value_name = "COUNT", default_value_t = 20,
+            value_parser = clap::value_parser!(u16).range(1..=500))]
+        limit: u16,
+    },
 }

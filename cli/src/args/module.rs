@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use hotswap_core::ModuleName;
+use hotswap_core::{Environment, ModuleName};
 
 use super::module_ref::{ModuleRef, ModuleVersionRef};
 use super::path::path_parser;
@@ -29,5 +29,19 @@ pub enum ModuleCommand {
         /// The module, or one version of it
         #[arg(value_name = "MODULE[@VERSION]")]
         module: ModuleRef,
+    },
+    /// Remove a module from every node of an environment
+    ///
+    /// From then on no version of it should run there: nodes that join or come back later lose
+    /// it too. A deployment of the module brings it back.
+    Retire {
+        /// The module
+        module: ModuleName,
+        /// The environment
+        #[arg(short, long, value_name = "ENV")]
+        environment: Environment,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
     },
 }

@@ -147,6 +147,42 @@ pub struct NodeRow {
     /// Where it receives orders.
     #[serde(default)]
     pub control_url: String,
+    /// The modules that it should run.
+    #[serde(default)]
+    pub modules: Vec<NodeModule>,
+}
+
+/// A module on a node.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeModule {
+    /// The module's name.
+    pub module_name: String,
+    /// The version that should run, if one should.
+    #[serde(default)]
+    pub desired: Option<String>,
+    /// The version that runs, if one does.
+    #[serde(default)]
+    pub actual: Option<String>,
+    /// `inStep`, or what the engine does about it.
+    pub state: String,
+    /// Why it does not run what it should.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What happens next.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// What happened in an environment.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentEventRow {
+    /// When.
+    #[serde(default)]
+    pub timestamp: Option<Timestamp>,
+    /// What, in a sentence.
+    pub message: String,
 }
 
 /// An environment in a list.

@@ -7,10 +7,11 @@ use hotswap_core::Environment;
 use serde_json::Value;
 
 use super::Context;
+use super::node::{differences, versions};
 use crate::args::EnvironmentCommand;
-use crate::client::{EnvironmentRow, EnvironmentState, HealthCounts, Page};
+use crate::client::{EnvironmentEventRow, EnvironmentRow, EnvironmentState, HealthCounts, Page};
 use crate::exit::Exit;
-use crate::format;
+use crate::format::{self, sanitize};
 use crate::output::print_message;
 
 const HEAD: [&str; 5] = [
@@ -26,6 +27,7 @@ pub async fn run(command: EnvironmentCommand, context: &Context) -> Result<Exit>
     match command {
         EnvironmentCommand::List => list(context).await,
         EnvironmentCommand::Get { name } => get(&name, context).await,
+        EnvironmentCommand::Events { name, limit } => events(&name, limit, context).await,
     }
 }
 
@@ -91,13 +93,41 @@ async fn get(name: &Environment, context: &Context) -> Result<Exit> {
         out.line("")?;
         out.table(["MODULE", "VERSION", "DEPLOYMENT"], &modules)?;
     }
-    let nodes = environment.nodes.into_iter();
+    let nodes = environment.nodes.iter();
     let nodes: Vec<_> = nodes
-        .map(|node| [node.id, node.health, node.zone.unwrap_or_default()])
+        .map(|node| {
+            let zone = node.zone.clone().unwrap_or_default();
+            [node.id.clone(), node.health.clone(), zone, versions(node)]
+        })
         .collect();
     if !nodes.is_empty() {
         out.line("")?;
-        out.table(["NODE", "HEALTH", "ZONE"], &nodes)?;
+        out.table(["NODE", "HEALTH", "ZONE", "RUNS"], &nodes)?;
+    }
+    let differences: Vec<_> = environment.nodes.iter().flat_map(differences).collect();
+    if !differences.is_empty() {
+        out.line("")?;
+        for difference in differences {
+            out.line(&difference)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+async fn events(name: &Environment, limit: u16, context: &Context) -> Result<Exit> {
+    let events = context.client.environment_events(name, limit).await?;
+    if context.out.json {
+        context.out.json(&events)?;
+        return Ok(Exit::Success);
+    }
+    let page: Page<EnvironmentEventRow> = serde_json::from_value(events)?;
+    if page.items.is_empty() {
+        print_message("nothing has happened here outside of deployments");
+    }
+    for event in page.items {
+        let at = event.timestamp.map_or_else(String::new, format::date_time);
+        let line = format!("{at:<20}  {}", sanitize(&event.message));
+        context.out.line(&line)?;
     }
     Ok(Exit::Success)
 }

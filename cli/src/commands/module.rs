@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use hotswap_core::ModuleName;
-use serde_json::Value;
+use hotswap_core::{Environment, ModuleName};
+use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::{ModuleCommand, ModuleRef, ModuleVersionRef};
@@ -19,6 +19,11 @@ pub async fn run(command: ModuleCommand, context: &Context) -> Result<Exit> {
         ModuleCommand::Upload { module, file } => upload(&module, &file, context).await,
         ModuleCommand::List { module } => list(module.as_ref(), context).await,
         ModuleCommand::Get { module } => get(&module, context).await,
+        ModuleCommand::Retire {
+            module,
+            environment,
+            reason,
+        } => retire(&module, &environment, reason.as_deref(), context).await,
     }
 }
 
@@ -85,6 +90,27 @@ async fn get(module: &ModuleRef, context: &Context) -> Result<Exit> {
         None => serde_json::from_value::<Module>(response)?.versions,
     };
     print_versions(versions, context.out)?;
+    Ok(Exit::Success)
+}
+
+async fn retire(
+    module: &ModuleName,
+    environment: &Environment,
+    reason: Option<&str>,
+    context: &Context,
+) -> Result<Exit> {
+    let body = json!({ "reason": reason });
+    context.client.retire(module, environment, &body).await?;
+    let message = format!("{module} is retired in {environment}; its nodes follow");
+    let next = format!("hotswap environment get {environment}");
+    if context.out.json {
+        let report = ExitReport::new(Exit::Success).id(module).state("retired");
+        let report = report.message(message).next(next);
+        context.out.json(&report.to_json())?;
+    } else {
+        context.out.line(&message)?;
+        print_message(&format!("see them follow with: {next}"));
+    }
     Ok(Exit::Success)
 }
 

@@ -5,12 +5,12 @@ use hotswap_core::{Environment, NodeId};
 use serde_json::Value;
 
 use super::Context;
-use crate::client::{NodeRow, Page};
+use crate::client::{NodeModule, NodeRow, Page};
 use crate::exit::Exit;
 use crate::format::sanitize;
 use crate::output::print_message;
 
-const HEAD: [&str; 5] = ["NODE", "ENVIRONMENT", "HEALTH", "ZONE", "DATA URL"];
+const HEAD: [&str; 6] = ["NODE", "ENVIRONMENT", "HEALTH", "ZONE", "RUNS", "DATA URL"];
 
 /// Lists the nodes, of one environment or of all.
 pub async fn list(environment: Option<&Environment>, context: &Context) -> Result<Exit> {
@@ -66,17 +66,52 @@ pub async fn get(id: &NodeId, context: &Context) -> Result<Exit> {
         let line = format!("{name:<11}  {}", sanitize(&value));
         context.out.line(line.trim_end())?;
     }
+    for module in &node.modules {
+        let line = format!("{:<11}  {}", "runs", version(module));
+        context.out.line(&line)?;
+    }
+    for difference in differences(&node) {
+        context.out.line(&difference)?;
+    }
     Ok(Exit::Success)
 }
 
+/// What the node runs of the modules that it should run: `hello 1.0.0`, with a `!` and what it
+/// should run where that is something else.
+pub(super) fn versions(node: &NodeRow) -> String {
+    let versions: Vec<_> = node.modules.iter().map(version).collect();
+    versions.join(", ")
+}
+
+fn version(module: &NodeModule) -> String {
+    let name = &module.module_name;
+    let or_none = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".to_owned());
+    let actual = or_none(&module.actual);
+    if module.state == "inStep" {
+        format!("{name} {actual}")
+    } else {
+        format!("! {name} {actual}, not {}", or_none(&module.desired))
+    }
+}
+
+/// Why the node does not run what it should, and what happens next: a line for each module.
+pub(super) fn differences(node: &NodeRow) -> impl Iterator<Item = String> {
+    node.modules.iter().filter_map(|module| {
+        let (reason, next) = (module.reason.as_ref()?, module.next.as_ref()?);
+        let line = format!("{}, {}: {reason}; {next}", node.id, module.module_name);
+        Some(sanitize(&line))
+    })
+}
+
 /// A node as a row of a table under [`HEAD`].
-fn row(node: NodeRow) -> [String; 5] {
-    let health = health(&node);
+fn row(node: NodeRow) -> [String; 6] {
+    let (health, versions) = (health(&node), versions(&node));
     [
         node.id,
         node.environment,
         health,
         node.zone.unwrap_or_default(),
+        versions,
         node.data_url,
     ]
 }

@@ -78,6 +78,9 @@ struct Inner {
     tasks: BackgroundTasks,
 }
 
+/// By node and module.
+pub type Placements = BTreeMap<NodeId, BTreeMap<ModuleName, Placement>>;
+
 /// What a reconciler needs.
 pub(crate) struct ReconcilerConfig {
     pub(crate) journal: Arc<dyn Journal>,
@@ -172,10 +175,10 @@ impl Reconciler {
     pub async fn placements(
         &self,
         environment: &Environment,
-    ) -> Result<BTreeMap<NodeId, BTreeMap<ModuleName, Placement>>, crate::deployments::Error> {
+    ) -> Result<Placements, crate::deployments::Error> {
         let desired = self.0.desired.read(environment).await?;
         let nodes = self.0.observe(environment, &desired).await;
-        let mut placements = BTreeMap::<_, BTreeMap<_, _>>::new();
+        let mut placements = Placements::new();
         for module in &desired {
             let open = self.0.open_deployment(environment, &module.module).await?;
             for node in &nodes {

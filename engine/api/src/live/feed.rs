@@ -1,7 +1,7 @@
 //! Derives notifications from the journal and sends them to subscribers.
 //!
 //! A [`Channel`](channel::Channel) folds one deployment, [`AllDeployments`] folds the tail
-//! of all journals. Each has a [`Topic`](topic::Topic): its subscribers, and a replay buffer
+//! of all journals, those of environments among them. Each has a [`Topic`](topic::Topic): its subscribers, and a replay buffer
 //! for those that reconnect.
 
 mod all_deployments;
@@ -11,6 +11,7 @@ mod notification;
 mod offset;
 mod replay_buffer;
 mod retry;
+mod tail;
 mod topic;
 
 pub(super) use all_deployments::AllDeployments;

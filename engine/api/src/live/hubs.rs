@@ -41,7 +41,7 @@ impl Hubs {
     /// The hubs of an engine. Call this within a Tokio runtime.
     pub fn new(engine: &Engine, live: &LiveConfig) -> Self {
         let capacity = &live.hubs.queue_capacity;
-        let deployments = DeploymentsHub::new(engine.deployments.clone(), capacity);
+        let deployments = DeploymentsHub::new(engine, capacity);
         let metrics = MetricsHub::new(engine.clone(), live.metrics_interval);
         Self {
             deployments: Service::new(Arc::new(deployments), live.hubs),

@@ -4,7 +4,9 @@
 use std::fmt::Display;
 
 use hotswap_fleet::registry;
+use hotswap_runner::reconciler::RetireError;
 use hotswap_runner::{FenceError, deployments, modules, strategies};
+use hotswap_store::ReadError;
 
 use super::{FieldError, Kind, Problem, error_chain};
 
@@ -144,6 +146,31 @@ impl From<FenceError> for Problem {
             FenceError::Absurd(_) => invalid("/highestFence", error.to_string()),
             FenceError::Store(source) => unavailable(&source),
         }
+    }
+}
+
+impl From<RetireError> for Problem {
+    fn from(error: RetireError) -> Self {
+        use RetireError as E;
+        match error {
+            E::NotDesired {
+                ref environment, ..
+            } => Self::new(
+                Kind::UnknownModule,
+                format!(
+                    "{error}; GET /api/v1/clusters/{environment} lists the modules that should"
+                ),
+            ),
+            E::Busy(id) => deployments::Error::Busy { by: id }.into(),
+            E::Full => disk_full(),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        unavailable(&error)
     }
 }
 

@@ -2,21 +2,35 @@
 
 use std::collections::BTreeSet;
 
-use hotswap_core::Environment;
+use hotswap_core::{Environment, ModuleName};
 use hotswap_runner::Engine;
 use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
 
+use super::deployments::RetireRequest;
 use super::tag::Tag;
 use crate::context::Context;
-use crate::extract::{Parsed, Viewer};
-use crate::problem::{AUTH, BAD_REQUEST, Failure, Kind, NOT_FOUND, Problem, UNAVAILABLE};
+use crate::extract::{Operator, OptionalJsonBody, Parsed, Viewer};
+use crate::problem::{
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
+    UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+};
 use crate::view;
 
 /// Operations on clusters.
 pub(super) struct Clusters;
+
+/// Events of a page, where the request does not say.
+const DEFAULT_EVENTS: u16 = 50;
+
+#[derive(ApiResponse)]
+enum RetireResponse {
+    /// The module is retired. The nodes follow.
+    #[oai(status = 204)]
+    Retired,
+}
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Clusters")]
 impl Clusters {
@@ -65,8 +79,90 @@ impl Clusters {
         let current = engine.deployments.current(&environment).await?;
         let policy = engine.environments.policy(&environment);
         let nodes = engine.registry.members_of(&environment);
+        let placements = engine.reconciler.placements(&environment).await?;
         let cluster = view::Cluster::new(environment, policy, &nodes);
-        Ok(Json(view::ClusterDetail::new(cluster, nodes, current)))
+        let detail = view::ClusterDetail::new(cluster, nodes, &placements, current);
+        Ok(Json(detail))
+    }
+
+    /// Retire a module
+    ///
+    /// From here on no version of the module should run in the environment: the engine removes
+    /// it from every node, also from those that join or come back later. A deployment of the
+    /// module brings it back. Returns as soon as this is recorded; `GET
+    /// /api/v1/clusters/{environment}` shows when the nodes have followed.
+    #[oai(
+        path = "/clusters/:environment/modules/:name",
+        method = "delete",
+        operation_id = "retireModule"
+    )]
+    async fn retire(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The name of the environment.
+        environment: Path<Parsed<Environment>>,
+        /// The name of the module.
+        name: Path<Parsed<ModuleName>>,
+        body: OptionalJsonBody<RetireRequest>,
+    ) -> Result<
+        RetireResponse,
+        Failure<
+            {
+                BAD_REQUEST
+                    | AUTH
+                    | NOT_FOUND
+                    | CONFLICT
+                    | PAYLOAD_TOO_LARGE
+                    | UNSUPPORTED_MEDIA_TYPE
+                    | UNPROCESSABLE
+                    | UNAVAILABLE
+                    | DISK_FULL
+            },
+        >,
+    > {
+        let (by, reason) = body.0.validate(&operator.0)?;
+        let reconciler = &context.engine.reconciler;
+        let retired = reconciler.retire(&environment.0.0, &name.0.0, by, reason);
+        retired.await?;
+        Ok(RetireResponse::Retired)
+    }
+
+    /// List the events of a cluster
+    ///
+    /// Returns what happened in an environment outside of deployments, newest first: modules
+    /// that were retired, and nodes that the engine brought to what they should run. Old
+    /// events are deleted with old deployments.
+    #[oai(
+        path = "/clusters/:environment/events",
+        method = "get",
+        operation_id = "listClusterEvents"
+    )]
+    async fn events(
+        &self,
+        _viewer: Viewer,
+        context: Data<&Context>,
+        /// The name of the environment.
+        environment: Path<Parsed<Environment>>,
+        /// Only events before this position.
+        before: Query<Option<u64>>,
+        /// At most this many events. 50 if absent.
+        #[oai(validator(minimum(value = "1"), maximum(value = "500")))]
+        limit: Query<Option<u16>>,
+    ) -> Result<Json<view::EnvironmentEvents>, Failure<{ BAD_REQUEST | AUTH | UNAVAILABLE }>> {
+        let limit = usize::from(limit.0.unwrap_or(DEFAULT_EVENTS));
+        let before = before.0.unwrap_or(u64::MAX);
+        let reconciler = &context.engine.reconciler;
+        // One more tells whether there are more.
+        let found = reconciler.events_before(&environment.0.0, before, limit + 1);
+        let mut found = found.await?;
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        let last = found.last().map(|entry| entry.position);
+        Ok(Json(view::EnvironmentEvents {
+            next_cursor: last.filter(|_| has_more),
+            events: found.into_iter().map(Into::into).collect(),
+        }))
     }
 }
 

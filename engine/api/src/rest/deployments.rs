@@ -25,6 +25,7 @@ use crate::problem::{
 };
 use crate::view;
 
+pub(super) use action::RetireRequest;
 use action::{AbortRequest, ApprovalRequest, PauseRequest, RollbackRequest, TerminateRequest};
 use create::CreateDeployment;
 

@@ -1,5 +1,7 @@
 //! `/api/v1/nodes`.
 
+use std::collections::BTreeMap;
+
 use hotswap_core::{Fence, NodeId};
 use hotswap_protocol::{Heartbeat, Registered, Registration};
 use poem::web::Data;
@@ -30,21 +32,29 @@ enum EmptyResponse {
 impl Nodes {
     /// List nodes
     ///
-    /// Returns every registered node with its health.
+    /// Returns every registered node with its health, and with the modules that it should run.
     #[oai(path = "/nodes", method = "get", operation_id = "listNodes")]
     async fn list(
         &self,
         _viewer: Viewer,
         context: Data<&Context>,
-    ) -> Result<Json<view::Nodes>, Failure<AUTH>> {
-        let members = context.engine.registry.members();
-        let nodes = members.into_iter().map(Into::into).collect();
+    ) -> Result<Json<view::Nodes>, Failure<{ AUTH | UNAVAILABLE }>> {
+        let engine = &context.engine;
+        let mut placements = BTreeMap::new();
+        for environment in engine.registry.environments() {
+            placements.append(&mut engine.reconciler.placements(&environment).await?);
+        }
+        let nodes = engine.registry.members().into_iter().map(|member| {
+            let modules = placements.get(&member.record.id);
+            view::Node::new(member, modules)
+        });
+        let nodes = nodes.collect();
         Ok(Json(view::Nodes { nodes }))
     }
 
     /// Get a node
     ///
-    /// Returns a node with its addresses and its health.
+    /// Returns a node with its addresses, its health, and the modules that it should run.
     #[oai(path = "/nodes/:id", method = "get", operation_id = "getNode")]
     async fn get(
         &self,
@@ -52,9 +62,14 @@ impl Nodes {
         context: Data<&Context>,
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
-    ) -> Result<Json<view::Node>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND }>> {
-        let member = context.engine.registry.member(&id.0.0);
-        Ok(Json(member.ok_or_else(|| unknown_node(&id.0.0))?.into()))
+    ) -> Result<Json<view::Node>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | UNAVAILABLE }>> {
+        let engine = &context.engine;
+        let member = engine.registry.member(&id.0.0);
+        let member = member.ok_or_else(|| unknown_node(&id.0.0))?;
+        let environment = &member.record.environment;
+        let placements = engine.reconciler.placements(environment).await?;
+        let modules = placements.get(&id.0.0);
+        Ok(Json(view::Node::new(member, modules)))
     }
 
     /// Delete a node

@@ -1,5 +1,6 @@
 use hotswap_core as core;
 use hotswap_fleet::Member;
+use hotswap_runner::reconciler::Placements;
 use poem_openapi::Object;
 
 use super::{HealthCounts, Node};
@@ -90,6 +91,7 @@ impl ClusterDetail {
     pub fn new(
         cluster: Cluster,
         nodes: Vec<Member>,
+        placements: &Placements,
         current: Vec<core::DeploymentSummary>,
     ) -> Self {
         // Without its first event it is unknown which version a deployment rolled out.
@@ -99,7 +101,13 @@ impl ClusterDetail {
         let current = current.into_iter();
         Self {
             cluster,
-            nodes: nodes.into_iter().map(Node::from).collect(),
+            nodes: nodes
+                .into_iter()
+                .map(|member| {
+                    let modules = placements.get(&member.record.id);
+                    Node::new(member, modules)
+                })
+                .collect(),
             modules: current
                 .filter(has_request)
                 .map(RunningModule::from)

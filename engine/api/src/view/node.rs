@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use hotswap_core as core;
 use hotswap_fleet::Member;
+use hotswap_runner::reconciler::Placement;
 use poem_openapi::{Enum, Object};
+
+use super::NodeModule;
 
 /// All nodes, sorted by id.
 #[derive(Debug, Clone, Object)]
@@ -35,6 +38,8 @@ pub(crate) struct Node {
     pub registered_at: u64,
     /// When the node last reported in. Absent: not since the engine started.
     pub last_seen: Option<u64>,
+    /// The modules of which it was decided what the node should run, sorted by name.
+    pub modules: Vec<NodeModule>,
 }
 
 /// The health of a node.
@@ -80,8 +85,11 @@ impl HealthCounts {
     }
 }
 
-impl From<Member> for Node {
-    fn from(member: Member) -> Self {
+impl Node {
+    /// A node, and what is known of its modules.
+    pub fn new(member: Member, modules: Option<&BTreeMap<core::ModuleName, Placement>>) -> Self {
+        let modules = modules.into_iter().flatten();
+        let modules = modules.map(|(module, placement)| NodeModule::new(module, placement));
         let record = member.record.as_ref().clone();
         Self {
             id: record.id.into(),
@@ -94,6 +102,7 @@ impl From<Member> for Node {
             data_url: record.data_url,
             registered_at: record.registered_at.millis(),
             last_seen: member.last_seen.map(core::Timestamp::millis),
+            modules: modules.collect(),
         }
     }
 }

@@ -2,26 +2,25 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::{Damage, Deployment, DeploymentId, Event};
-use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
+use hotswap_runner::{Deployments, Reconciler};
 use hotswap_signalr::ConnectionHandle;
-use hotswap_store::{Appended, Entry};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OnceCell, broadcast};
+use hotswap_store::Entry;
+use tokio::sync::OnceCell;
 
-use super::notification::{damaged, notifications};
+use super::notification::{damaged, environment_changed, notifications};
 use super::offset::{Offset, ResumePosition};
 use super::replay_buffer::Retention;
 use super::retry::{journal_backoff, log_retry};
+use super::tail::{Appends, Tail, TailEntry};
 use super::topic::{StartPoint, Topic};
 
-/// The maximum number of events per read.
-const PAGE_SIZE: usize = 256;
 /// How many past events to read at the start, per notification of the replay buffer. Many
 /// events have no notification.
 const EVENTS_PER_NOTIFICATION: usize = 4;
 
-/// The notifications of all deployments. Starts with the first subscriber, then follows the
+/// The notifications of all deployments, and of what happens in environments outside of them.
+/// Starts with the first subscriber, then follows the
 /// tail of all journals for as long as the engine runs.
 #[derive(Debug)]
 pub(crate) struct AllDeployments {
@@ -61,13 +60,17 @@ impl AllDeployments {
     /// Where the store fails.
     pub async fn subscribe(
         self: &Arc<Self>,
-        deployments: &Deployments,
+        (deployments, reconciler): (&Deployments, &Reconciler),
         connection: &ConnectionHandle,
         resume: Option<&ResumePosition>,
     ) -> Result<StartPoint, Error> {
         let load = || async {
             // Subscribed before the read, so that no event in between is missed.
-            let appended = deployments.subscribe();
+            let tail = Tail {
+                deployments: deployments.clone(),
+                reconciler: reconciler.clone(),
+            };
+            let appends = tail.subscribe();
             let position = deployments.position().await?;
             let lookback = EVENTS_PER_NOTIFICATION * self.retention.notifications;
             let lookback = u64::try_from(lookback).unwrap_or(u64::MAX);
@@ -75,10 +78,9 @@ impl AllDeployments {
             let complete_from = deployments.deleted_through().await?;
             let start = position.saturating_sub(lookback).max(complete_from);
             self.lock().start(self.retention, start);
-            self.catch_up(deployments).await?;
+            self.catch_up(&tail).await?;
             let all_deployments = Arc::clone(self);
-            let deployments = deployments.clone();
-            tokio::spawn(async move { all_deployments.run(&deployments, appended).await });
+            tokio::spawn(async move { all_deployments.run(&tail, appends).await });
             Ok::<(), Error>(())
         };
         self.loaded.get_or_try_init(load).await?;
@@ -99,10 +101,10 @@ impl AllDeployments {
 
     /// Publishes the notifications of appended events. Continues without subscribers: those
     /// that reconnect need the replay buffer.
-    async fn run(&self, deployments: &Deployments, mut appended: broadcast::Receiver<Appended>) {
+    async fn run(&self, tail: &Tail, mut appends: Appends) {
         let mut backoff = journal_backoff();
         loop {
-            match self.catch_up(deployments).await {
+            match self.catch_up(tail).await {
                 Ok(()) => backoff.reset(),
                 Err(error) => {
                     log_retry(&error);
@@ -110,27 +112,34 @@ impl AllDeployments {
                     continue;
                 }
             }
-            loop {
-                let position = self.lock().position;
-                match appended.recv().await {
-                    Ok(append) if append.position <= position => {}
-                    Ok(_) | Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return,
-                }
+            let position = self.lock().position;
+            if !appends.wait(position).await {
+                return;
             }
         }
     }
 
-    async fn catch_up(&self, deployments: &Deployments) -> Result<(), Error> {
+    async fn catch_up(&self, tail: &Tail) -> Result<(), Error> {
+        let deployments = &tail.deployments;
         loop {
             let position = self.lock().position;
-            let entries = deployments.tail(position, PAGE_SIZE).await?;
-            for entry in &entries {
-                let state = self.load_state(deployments, entry).await?;
-                self.lock().apply(&deployments.epoch(), entry, state);
-            }
-            if entries.len() < PAGE_SIZE {
+            let entries = tail.read(position).await?;
+            if entries.is_empty() {
                 return Ok(());
+            }
+            for entry in entries {
+                match entry {
+                    TailEntry::Deployment(entry) => {
+                        let state = self.load_state(deployments, &entry).await?;
+                        self.lock().apply(&deployments.epoch(), &entry, state);
+                    }
+                    TailEntry::Environment(entry) => {
+                        let mut inner = self.lock();
+                        inner.position = entry.position;
+                        let changed = environment_changed(&deployments.epoch(), entry);
+                        inner.topic.publish(changed);
+                    }
+                }
             }
         }
     }

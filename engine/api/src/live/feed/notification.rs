@@ -4,6 +4,7 @@ use hotswap_core::{
     Call, Damage, Deployment, DeploymentId, Event, EventBody, NodeState, Outcome, Status,
 };
 use hotswap_signalr::OutboundMessage;
+use hotswap_store::EnvironmentEntry;
 use poem_openapi::types::ToJSON;
 use serde_json::{Map, Value, json};
 
@@ -37,6 +38,7 @@ mod target {
     pub const COMPLETED: &str = "DeploymentCompleted";
     pub const FAILED: &str = "DeploymentFailed";
     pub const DAMAGED: &str = "DeploymentDamaged";
+    pub const ENVIRONMENT: &str = "EnvironmentChanged";
 }
 
 /// The notifications of `event`, with their offsets. `status_before` is the status before
@@ -67,6 +69,20 @@ pub(super) fn damaged(
     let damage: view::Damage = damage.into();
     let fields = damage.to_json().unwrap_or_default();
     Draft::new(target::DAMAGED, fields).complete(epoch, &id.to_string(), Offset::after(position))
+}
+
+/// The notification of what happened in an environment outside of deployments.
+pub(super) fn environment_changed(epoch: &str, entry: EnvironmentEntry) -> Notification {
+    let offset = Offset::after(entry.position);
+    let event = view::EnvironmentEvent::from(entry);
+    let mut fields = event.to_json().unwrap_or_default();
+    fields["epoch"] = epoch.into();
+    fields["offset"] = offset.to_string().into();
+    Notification {
+        offset,
+        target: target::ENVIRONMENT,
+        message: OutboundMessage::new(target::ENVIRONMENT, fields),
+    }
 }
 
 fn drafts(status_before: Option<Status>, event: &Event, after: &Deployment) -> Vec<Draft> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use hotswap_core::DeploymentId;
-use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
+use hotswap_runner::{Deployments, Engine, Reconciler};
 use hotswap_signalr::{
     Caller, ConnectionHandle, Hub, HubError, Invocation, QueueCapacity, Reply, StreamItems,
 };
@@ -31,6 +31,7 @@ pub(crate) struct DeploymentsHub(Arc<Inner>);
 
 struct Inner {
     deployments: Deployments,
+    reconciler: Reconciler,
     channels: Arc<Channels>,
     all_deployments: Arc<AllDeployments>,
     /// The deployments that each connection subscribes to, by connection id.
@@ -39,10 +40,11 @@ struct Inner {
 
 impl DeploymentsHub {
     /// `capacity` is that of the clients' send queues.
-    pub fn new(deployments: Deployments, capacity: &QueueCapacity) -> Self {
+    pub fn new(engine: &Engine, capacity: &QueueCapacity) -> Self {
         let retention = Retention::half_of(capacity);
         Self(Arc::new(Inner {
-            deployments,
+            deployments: engine.deployments.clone(),
+            reconciler: engine.reconciler.clone(),
             channels: Arc::new(Channels::new(retention)),
             all_deployments: Arc::new(AllDeployments::new(retention)),
             subscriptions: Mutex::new(HashMap::new()),
@@ -111,7 +113,11 @@ impl DeploymentsHub {
         let inner = &self.0;
         let (deployments, all_deployments) = (&inner.deployments, &inner.all_deployments);
         let start = all_deployments
-            .subscribe(deployments, &caller.connection, resume.as_ref())
+            .subscribe(
+                (deployments, &inner.reconciler),
+                &caller.connection,
+                resume.as_ref(),
+            )
             .await
             .map_err(to_hub_error)?;
         let connection_id = caller.connection.id();

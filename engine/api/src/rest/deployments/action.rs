@@ -58,6 +58,23 @@ pub(super) struct TerminateRequest {
     pub requester_email: Option<String>,
 }
 
+/// A request to retire a module.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Retire",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(in crate::rest) struct RetireRequest {
+    /// The reason, of at most 4096 bytes. It becomes part of the environment's events.
+    pub reason: Option<String>,
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
 /// A person's decision about a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Object)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -118,6 +135,16 @@ impl AbortRequest {
 }
 
 impl TerminateRequest {
+    /// Validates the body, and returns the name to journal and the reason.
+    ///
+    /// # Errors
+    /// A 422 that lists everything that is wrong.
+    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
+        name_and_reason(self.requester_email, self.reason, identity)
+    }
+}
+
+impl RetireRequest {
     /// Validates the body, and returns the name to journal and the reason.
     ///
     /// # Errors

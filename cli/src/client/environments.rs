@@ -1,0 +1,56 @@
+//! Nodes and environments.
+
+use hotswap_core::{Environment, ModuleName, NodeId};
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Client, EnvironmentEventRow, EnvironmentState, Error, NodeRow, Page, REQUEST_TIMEOUT};
+
+impl Client {
+    /// All nodes.
+    pub async fn nodes(&self) -> Result<Value, Error> {
+        self.get_checked::<Page<Value>>("/nodes").await
+    }
+
+    /// One node.
+    pub async fn node(&self, id: &NodeId) -> Result<Value, Error> {
+        self.get_checked::<NodeRow>(&format!("/nodes/{id}")).await
+    }
+
+    /// All environments.
+    pub async fn environments(&self) -> Result<Value, Error> {
+        self.get_checked::<Page<Value>>("/clusters").await
+    }
+
+    /// One environment, with its nodes and what runs on them.
+    pub async fn environment(&self, name: &Environment) -> Result<Value, Error> {
+        self.get_checked::<EnvironmentState>(&format!("/clusters/{name}"))
+            .await
+    }
+
+    /// The last events of an environment, newest first.
+    pub async fn environment_events(&self, name: &Environment, limit: u16) -> Result<Value, Error> {
+        #[derive(Serialize)]
+        struct Query {
+            limit: u16,
+        }
+        let path = format!("/clusters/{name}/events");
+        let request = self.request(Method::GET, &path).query(&Query { limit });
+        self.fetch_checked::<Page<EnvironmentEventRow>>(request.timeout(REQUEST_TIMEOUT))
+            .await
+    }
+
+    /// Retires a module in an environment.
+    pub async fn retire(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+        body: &Value,
+    ) -> Result<(), Error> {
+        let path = format!("/clusters/{environment}/modules/{module}");
+        let request = self.request(Method::DELETE, &path).json(body);
+        self.fetch_body(request.timeout(REQUEST_TIMEOUT)).await?;
+        Ok(())
+    }
+}

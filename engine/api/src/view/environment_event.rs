@@ -1,0 +1,242 @@
+use hotswap_core as core;
+use hotswap_store::EnvironmentEntry;
+use poem_openapi::{Enum, Object};
+
+/// Events of an environment, newest first.
+#[derive(Debug, Clone, PartialEq, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(crate) struct EnvironmentEvents {
+    /// The events.
+    pub events: Vec<EnvironmentEvent>,
+    /// Pass it as `before` to get the events before these. Absent: there are none.
+    pub next_cursor: Option<u64>,
+}
+
+/// What happened in an environment outside of deployments.
+#[derive(Debug, Clone, PartialEq, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(crate) struct EnvironmentEvent {
+    /// Its position among the events of all environments and deployments.
+    pub position: u64,
+    /// The environment.
+    pub environment: String,
+    /// When it happened. Absent: the event cannot be read.
+    pub timestamp: Option<u64>,
+    /// What happened.
+    #[oai(rename = "type")]
+    pub kind: EnvironmentEventType,
+    /// The module that it is about.
+    pub module_name: Option<String>,
+    /// The node that it is about.
+    pub node_id: Option<String>,
+    /// The version that the node ran before. Absent: none.
+    pub from: Option<String>,
+    /// The version that the node should run. Absent: none.
+    pub to: Option<String>,
+    /// Who did it, where a person did.
+    pub by: Option<String>,
+    /// How many attempts have failed since the last success. Only of `repairFailed`.
+    pub attempts: Option<u32>,
+    /// What happened, in one sentence.
+    pub message: String,
+}
+
+/// What can happen in an environment outside of deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "camelCase")]
+pub(crate) enum EnvironmentEventType {
+    /// A person retired a module: no version of it should run any more.
+    Retired,
+    /// The engine begins to change a node that does not run what it should.
+    Repairing,
+    /// The node runs what it should.
+    Repaired,
+    /// The engine could not change the node, and will try again.
+    RepairFailed,
+    /// This engine cannot read the event.
+    Unreadable,
+}
+
+impl From<EnvironmentEntry> for EnvironmentEvent {
+    fn from(entry: EnvironmentEntry) -> Self {
+        let event = Self {
+            position: entry.position,
+            environment: entry.environment.into(),
+            timestamp: None,
+            kind: EnvironmentEventType::Unreadable,
+            module_name: None,
+            node_id: None,
+            from: None,
+            to: None,
+            by: None,
+            attempts: None,
+            message: String::new(),
+        };
+        match entry.event {
+            Ok(read) => event.with(read),
+            Err(error) => Self {
+                message: format!("this event cannot be read: {error}"),
+                ..event
+            },
+        }
+    }
+}
+
+impl EnvironmentEvent {
+    fn with(self, event: core::EnvironmentEvent) -> Self {
+        use core::EnvironmentEventBody as Body;
+        let this = Self {
+            timestamp: Some(event.at.millis()),
+            module_name: Some(event.body.module().to_string()),
+            ..self
+        };
+        match event.body {
+            Body::Retired { module, by, reason } => {
+                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                Self {
+                    kind: EnvironmentEventType::Retired,
+                    message: format!("{module} was retired by {by}{reason}"),
+                    by: Some(by),
+                    ..this
+                }
+            }
+            Body::Repairing(repair) => {
+                let message = match &repair.to {
+                    Some(to) => format!(
+                        "{} runs {} and is updated to {}",
+                        repair.node,
+                        ran(&repair),
+                        to.version
+                    ),
+                    None => format!("{} runs {}, which is removed", repair.node, ran(&repair)),
+                };
+                this.with_repair(EnvironmentEventType::Repairing, repair, message)
+            }
+            Body::Repaired(repair) => {
+                let message = match &repair.to {
+                    Some(to) => format!(
+                        "{} ran {} and was updated to {}",
+                        repair.node,
+                        ran(&repair),
+                        to.version
+                    ),
+                    None => format!("{} ran {}, which was removed", repair.node, ran(&repair)),
+                };
+                this.with_repair(EnvironmentEventType::Repaired, repair, message)
+            }
+            Body::RepairFailed {
+                repair,
+                error,
+                attempts,
+            } => {
+                let message = match &repair.to {
+                    Some(to) => format!(
+                        "{} could not be updated to {}: {error}",
+                        repair.node, to.version
+                    ),
+                    None => format!("{} still runs {}: {error}", repair.node, ran(&repair)),
+                };
+                Self {
+                    attempts: Some(attempts),
+                    ..this.with_repair(EnvironmentEventType::RepairFailed, repair, message)
+                }
+            }
+        }
+    }
+
+    fn with_repair(
+        self,
+        kind: EnvironmentEventType,
+        repair: core::Repair,
+        message: String,
+    ) -> Self {
+        let version = |module: core::ModuleVersion| module.version.to_string();
+        Self {
+            kind,
+            node_id: Some(repair.node.into()),
+            from: repair.from.map(version),
+            to: repair.to.map(version),
+            message,
+            ..self
+        }
+    }
+}
+
+/// The module, with the version that the node ran before.
+fn ran(repair: &core::Repair) -> String {
+    match &repair.from {
+        Some(from) => format!("{} {}", repair.module, from.version),
+        None => format!("no version of {}", repair.module),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hotswap_core::{Digest, EnvironmentEventBody, ModuleVersion, NodeError, Repair, Timestamp};
+
+    use super::*;
+
+    fn version(version: &str) -> ModuleVersion {
+        ModuleVersion {
+            name: "hello".parse().unwrap(),
+            version: version.parse().unwrap(),
+            digest: Digest::of(version.as_bytes()),
+        }
+    }
+
+    fn message(body: EnvironmentEventBody) -> String {
+        let entry = EnvironmentEntry {
+            environment: "production".parse().unwrap(),
+            position: 7,
+            event: Ok(core::EnvironmentEvent {
+                position: 7,
+                at: Timestamp::from_millis(1),
+                body,
+            }),
+        };
+        EnvironmentEvent::from(entry).message
+    }
+
+    #[test]
+    fn events_are_told_in_a_sentence() {
+        let repair = |from: Option<&str>, to: Option<&str>| Repair {
+            node: "production-04".parse().unwrap(),
+            module: "hello".parse().unwrap(),
+            from: from.map(version),
+            to: to.map(version),
+        };
+        let update = repair(Some("1.0.0"), Some("2.0.0"));
+        for (body, expected) in [
+            (
+                EnvironmentEventBody::Repairing(update.clone()),
+                "production-04 runs hello 1.0.0 and is updated to 2.0.0",
+            ),
+            (
+                EnvironmentEventBody::Repaired(repair(None, Some("2.0.0"))),
+                "production-04 ran no version of hello and was updated to 2.0.0",
+            ),
+            (
+                EnvironmentEventBody::Repaired(repair(Some("1.0.0"), None)),
+                "production-04 ran hello 1.0.0, which was removed",
+            ),
+            (
+                EnvironmentEventBody::RepairFailed {
+                    repair: update,
+                    error: NodeError::Unreachable("no answer".into()),
+                    attempts: 2,
+                },
+                "production-04 could not be updated to 2.0.0: unreachable: no answer",
+            ),
+            (
+                EnvironmentEventBody::Retired {
+                    module: "hello".parse().unwrap(),
+                    by: "ada".into(),
+                    reason: Some("replaced".into()),
+                },
+                "hello was retired by ada: replaced",
+            ),
+        ] {
+            assert_eq!(message(body), expected);
+        }
+    }
+}
