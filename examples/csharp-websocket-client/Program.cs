@@ -13,6 +13,7 @@ string[] events =
     "NodeChanged",
     "ApprovalRequested",
     "DeploymentDamaged",
+    "EnvironmentChanged",
     "DeploymentCompleted",
     "DeploymentFailed",
 ];

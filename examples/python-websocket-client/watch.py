@@ -27,6 +27,7 @@ EVENTS = (
     "NodeChanged",
     "ApprovalRequested",
     "DeploymentDamaged",
+    "EnvironmentChanged",
     "DeploymentCompleted",
     "DeploymentFailed",
 )

@@ -104,7 +104,8 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "module get" => owned(&[("<MODULE[@VERSION]>", "hello")]),
         "strategy upload" => owned(&[("<FILE>", "hello.wasm")]),
         "strategy get" | "strategy delete" => owned(&[("<NAME>", "canary")]),
-        "environment get" => owned(&[("<ENV>", "qa")]),
+        "module retire" => owned(&[("<MODULE>", "hello"), ("--environment", "qa")]),
+        "environment get" | "environment events" => owned(&[("<ENV>", "qa")]),
         "completions" => owned(&[("<SHELL>", "bash")]),
         other => panic!("add valid arguments of `hotswap {other}`"),
     }

@@ -1,5 +1,6 @@
 //! The real program, from the outside.
 
+mod desired_state;
 mod dev;
 mod exit_codes;
 mod inputs;

@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use hotswap_core::{
-    Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId, NodeReading, Order,
+    Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
+    NodeReading, Order,
 };
 
 /// The nodes of an engine, and the operations on them.
@@ -24,6 +25,24 @@ pub trait Fleet: Send + Sync + 'static {
         environment: &Environment,
         module: &ModuleName,
     ) -> Result<Vec<Node>, Error>;
+
+    /// Asks one node of an environment for the version of `module` that is active on it.
+    ///
+    /// # Errors
+    /// [`NodeError::Unreachable`] if no answer came, others if it makes no sense.
+    async fn active(
+        &self,
+        environment: &Environment,
+        node: &NodeId,
+        module: &ModuleName,
+    ) -> Result<Option<ModuleVersion>, NodeError> {
+        let nodes = self.nodes(environment, module).await.unwrap_or_default();
+        let found = nodes.into_iter().find(|found| found.id == *node);
+        match found {
+            Some(found) if found.health != Health::Critical => Ok(found.active),
+            _ => Err(NodeError::Unreachable("no answer".to_owned())),
+        }
+    }
 
     /// Sends an order to a node and waits until it is carried out. While the node is
     /// unreachable, retries with back-off for a bounded time.

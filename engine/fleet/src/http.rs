@@ -156,6 +156,15 @@ impl Fleet for HttpFleet {
         Ok(stream::iter(requests).buffered(concurrency).collect().await)
     }
 
+    async fn active(
+        &self,
+        _: &Environment,
+        node: &NodeId,
+        module: &ModuleName,
+    ) -> Result<Option<ModuleVersion>, NodeError> {
+        self.active_version(node, module).await
+    }
+
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
         let action = to_wire_action(&order.action);
         let timeout = match &action {

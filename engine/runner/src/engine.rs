@@ -156,7 +156,7 @@ impl Engine {
         background.spawn(projector.run());
         let reconciler = Reconciler::new(ReconcilerConfig {
             journal: Arc::clone(&config.journal),
-            environment_journal: config.environment_journal,
+            environment_journal: Arc::clone(&config.environment_journal),
             projections: projections.clone(),
             registry: config.registry.clone(),
             fleet: Arc::clone(&config.fleet),
@@ -182,6 +182,7 @@ impl Engine {
         };
         let retention = Retention::new(
             config.blobs,
+            config.environment_journal,
             deployments.clone(),
             references,
             config.limits.retention,

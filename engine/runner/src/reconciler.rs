@@ -7,7 +7,7 @@ mod observed;
 mod repair;
 mod repairs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,11 +96,19 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) tasks: BackgroundTasks,
 }
 
-/// An open deployment of a module: the nodes of its plan, which are its own.
+/// An open deployment of a module: the nodes of its plan are its own.
 struct OpenDeployment {
     id: DeploymentId,
-    nodes: Vec<NodeId>,
+    nodes: BTreeSet<NodeId>,
+    /// Its journal cannot be read: any node may be in its plan.
+    is_damaged: bool,
     changes_at_once: usize,
+}
+
+impl OpenDeployment {
+    fn has(&self, node: &NodeId) -> bool {
+        self.is_damaged || self.nodes.contains(node)
+    }
 }
 
 /// Why a module was not retired.
@@ -371,7 +379,7 @@ impl Reconciler {
                 if allowed == 0 {
                     continue;
                 }
-                if self.begin(environment, module, node, from.as_ref()).await? {
+                if self.begin(environment, module, node, from.is_some()) {
                     connections -= 1;
                     changes -= usize::from(from.is_some());
                 }
@@ -380,49 +388,85 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Begins the repair of a node, unless a deployment has taken it meanwhile.
-    async fn begin(
+    /// Begins the repair of a node. Returns false where one is under way, or a plan is made.
+    fn begin(
         &self,
         environment: &Environment,
         module: &DesiredModule,
         node: &ObservedNode,
-        from: Option<&ModuleVersion>,
-    ) -> Result<bool, Error> {
-        let inner = &self.0;
+        is_serving: bool,
+    ) -> bool {
+        let repairs = &self.0.context.repairs;
         let place = Place {
             environment: environment.clone(),
             module: module.module.clone(),
             node: node.id.clone(),
         };
-        let Some(guard) = inner.context.repairs.begin(place, from.is_some()) else {
-            return Ok(false);
+        let Some(guard) = repairs.begin(place, is_serving) else {
+            return false;
         };
-        // Only now is it certain that no plan is being made. A plan that was made since the
-        // nodes were looked at shows here.
-        let open = inner.open_deployment(environment, &module.module).await?;
-        if open.is_some_and(|open| open.nodes.contains(&node.id)) {
-            return Ok(false);
-        }
-        let planned = PlannedRepair {
-            repair: Repair {
-                node: node.id.clone(),
-                module: module.module.clone(),
-                from: from.cloned(),
-                to: module.target.on(&node.id).flatten().cloned(),
-            },
-            deployment: module.deployment.unwrap_or_else(DeploymentId::generate),
-            probe: module.probe.clone(),
-        };
-        let reconciler = self.clone();
-        inner.tasks.spawn(async move {
-            reconciler.0.context.run(planned, guard).await;
-            reconciler.0.ended.notify_one();
+        let inner = Arc::clone(&self.0);
+        self.0.tasks.spawn(async move {
+            match inner.check(guard.place()).await {
+                Ok(Some(planned)) => {
+                    inner.context.run(planned, guard).await;
+                    inner.ended.notify_one();
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    let node = &guard.place().node;
+                    tracing::warn!(%node, error, "cannot look at the node, retrying");
+                }
+            }
         });
-        Ok(true)
+        true
     }
 }
 
 impl Inner {
+    /// The repair that a node needs, if it still needs one. What was seen of it before may be
+    /// old: a deployment may have ended, or changed the node, since. From here on no plan can be
+    /// made of the module.
+    async fn check(&self, place: &Place) -> Result<Option<PlannedRepair>, Error> {
+        let Place {
+            environment,
+            module,
+            node,
+        } = place;
+        let open = self.open_deployment(environment, module).await?;
+        if open.is_some_and(|open| open.has(node)) {
+            return Ok(None);
+        }
+        let desired = self.desired.read(environment).await?;
+        let desired = desired.iter().find(|one| one.module == *module);
+        let Some((desired, to)) = desired.and_then(|one| Some((one, one.target.on(node)?))) else {
+            return Ok(None);
+        };
+        let repairs = &self.context.repairs;
+        let from = match self.fleet.active(environment, node, module).await {
+            Ok(active) => active,
+            Err(error) => {
+                repairs.record_failure(place, to, error, self.clock.as_ref());
+                return Ok(None);
+            }
+        };
+        if from.as_ref() == to {
+            repairs.record_success(place);
+            return Ok(None);
+        }
+        Ok(Some(PlannedRepair {
+            repair: Repair {
+                node: node.clone(),
+                module: module.clone(),
+                from,
+                to: to.cloned(),
+            },
+            deployment: desired.deployment.unwrap_or_else(DeploymentId::generate),
+            probe: desired.probe.clone(),
+        }))
+    }
+
     async fn observe(
         &self,
         environment: &Environment,
@@ -448,7 +492,7 @@ impl Inner {
             node: node.id.clone(),
         };
         let repairs = &self.context.repairs;
-        let deployment = open.filter(|open| open.nodes.contains(&node.id));
+        let deployment = open.filter(|open| open.has(&node.id));
         next_step(Facts {
             desired,
             actual: node.actual(&module.module),
@@ -484,11 +528,12 @@ impl Inner {
         if state.status().is_final() {
             return Ok(None);
         }
-        let nodes: Vec<_> = state.nodes.keys().cloned().collect();
+        let nodes: BTreeSet<_> = state.nodes.keys().cloned().collect();
         Ok(Some(OpenDeployment {
             id: *id,
             changes_at_once: state.header.policy.max_unavailable.of(nodes.len()),
             nodes,
+            is_damaged: state.damage.is_some(),
         }))
     }
 }

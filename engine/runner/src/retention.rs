@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Clock, Digest};
-use hotswap_store::{Blobs, Catalogue, Journal, Query, Usage};
+use hotswap_core::{Clock, Digest, Timestamp};
+use hotswap_store::{Blobs, Catalogue, EnvironmentJournal, Journal, Query, Usage};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::deployments::{Deployments, Error};
@@ -30,6 +30,7 @@ const PAGE: usize = 200;
 #[derive(Clone)]
 pub struct Retention {
     journal: Arc<dyn Journal>,
+    environment_journal: Arc<dyn EnvironmentJournal>,
     catalogue: Arc<dyn Catalogue>,
     blobs: Blobs,
     deployments: Deployments,
@@ -79,11 +80,13 @@ pub struct Files {
 impl Retention {
     pub(crate) fn new(
         blobs: Blobs,
+        environment_journal: Arc<dyn EnvironmentJournal>,
         deployments: Deployments,
         references: References,
         limits: RetentionLimits,
     ) -> Self {
         Self {
+            environment_journal,
             journal: Arc::clone(&deployments.journal),
             catalogue: Arc::clone(&deployments.catalogue),
             clock: Arc::clone(&deployments.clock),
@@ -128,6 +131,7 @@ impl Retention {
     /// Where the store fails.
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let deployments = self.sweep_deployments().await?;
+        self.sweep_environments().await?;
         let versions = self.sweep_versions().await?;
         let files = self.sweep_files().await?;
         Ok(Swept {
@@ -173,6 +177,15 @@ impl Retention {
             }
         }
         Ok(deleted)
+    }
+
+    /// Removes what happened in environments long ago and decides nothing.
+    async fn sweep_environments(&self) -> Result<(), Error> {
+        let age = u64::try_from(self.limits.deployment_age.as_millis()).unwrap_or(u64::MAX);
+        let before = Timestamp::from_millis(self.clock.now().millis().saturating_sub(age));
+        let deleted = self.environment_journal.delete_environment_events(before);
+        deleted.await?;
+        Ok(())
     }
 
     async fn sweep_versions(&self) -> Result<usize, Error> {

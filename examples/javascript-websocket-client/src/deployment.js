@@ -25,6 +25,8 @@ export function applyEvent(state, event, argument) {
     }
     case "ApprovalRequested":
       return { ...state, question: argument.prompt };
+    case "EnvironmentChanged":
+      return `${argument.environment}: ${argument.message}`;
     case "DeploymentCompleted":
       return { ...state, status: argument.status, progress: 100 };
     case "DeploymentFailed":
@@ -65,6 +67,7 @@ export const EVENTS = [
   "NodeChanged",
   "ApprovalRequested",
   "DeploymentDamaged",
+  "EnvironmentChanged",
   "DeploymentCompleted",
   "DeploymentFailed",
 ];

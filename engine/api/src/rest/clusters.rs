@@ -12,7 +12,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use super::deployments::RetireRequest;
 use super::tag::Tag;
 use crate::context::Context;
-use crate::extract::{Operator, OptionalJsonBody, Parsed, Viewer};
+use crate::extract::{Admin, OptionalJsonBody, Parsed, Viewer};
 use crate::problem::{
     AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
     UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
@@ -98,7 +98,7 @@ impl Clusters {
     )]
     async fn retire(
         &self,
-        operator: Operator,
+        admin: Admin,
         context: Data<&Context>,
         /// The name of the environment.
         environment: Path<Parsed<Environment>>,
@@ -121,7 +121,7 @@ impl Clusters {
             },
         >,
     > {
-        let (by, reason) = body.0.validate(&operator.0)?;
+        let (by, reason) = body.0.validate(&admin.0)?;
         let reconciler = &context.engine.reconciler;
         let retired = reconciler.retire(&environment.0.0, &name.0.0, by, reason);
         retired.await?;

@@ -1,9 +1,9 @@
 //! `/api/v1/nodes`.
 
-use std::collections::BTreeMap;
-
-use hotswap_core::{Fence, NodeId};
+use hotswap_core::{Environment, Fence, NodeId};
 use hotswap_protocol::{Heartbeat, Registered, Registration};
+use hotswap_runner::Engine;
+use hotswap_runner::reconciler::Placements;
 use poem::web::Data;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
@@ -38,16 +38,12 @@ impl Nodes {
         &self,
         _viewer: Viewer,
         context: Data<&Context>,
-    ) -> Result<Json<view::Nodes>, Failure<{ AUTH | UNAVAILABLE }>> {
+    ) -> Result<Json<view::Nodes>, Failure<AUTH>> {
         let engine = &context.engine;
-        let mut placements = BTreeMap::new();
-        for environment in engine.registry.environments() {
-            placements.append(&mut engine.reconciler.placements(&environment).await?);
-        }
-        let nodes = engine.registry.members().into_iter().map(|member| {
-            let modules = placements.get(&member.record.id);
-            view::Node::new(member, modules)
-        });
+        let environments = engine.registry.environments();
+        let placements = placements(engine, &environments).await;
+        let nodes = engine.registry.members().into_iter();
+        let nodes = nodes.map(|member| view::Node::new(member, placements.as_ref()));
         let nodes = nodes.collect();
         Ok(Json(view::Nodes { nodes }))
     }
@@ -62,14 +58,13 @@ impl Nodes {
         context: Data<&Context>,
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
-    ) -> Result<Json<view::Node>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | UNAVAILABLE }>> {
+    ) -> Result<Json<view::Node>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND }>> {
         let engine = &context.engine;
         let member = engine.registry.member(&id.0.0);
         let member = member.ok_or_else(|| unknown_node(&id.0.0))?;
-        let environment = &member.record.environment;
-        let placements = engine.reconciler.placements(environment).await?;
-        let modules = placements.get(&id.0.0);
-        Ok(Json(view::Node::new(member, modules)))
+        let environment = member.record.environment.clone();
+        let placements = placements(engine, &[environment]).await;
+        Ok(Json(view::Node::new(member, placements.as_ref())))
     }
 
     /// Delete a node
@@ -160,6 +155,23 @@ impl Nodes {
             Err(unknown_node(&id.0.0).into())
         }
     }
+}
+
+/// What the nodes of these environments should run. `None` where the store fails: what is known
+/// of the nodes is shown all the same.
+async fn placements(engine: &Engine, environments: &[Environment]) -> Option<Placements> {
+    let mut all = Placements::new();
+    for environment in environments {
+        match engine.reconciler.placements(environment).await {
+            Ok(mut placements) => all.append(&mut placements),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "cannot read what the nodes should run");
+                return None;
+            }
+        }
+    }
+    Some(all)
 }
 
 /// A store that is new or restored must go on above the fences that its nodes have seen.

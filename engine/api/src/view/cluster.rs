@@ -103,10 +103,7 @@ impl ClusterDetail {
             cluster,
             nodes: nodes
                 .into_iter()
-                .map(|member| {
-                    let modules = placements.get(&member.record.id);
-                    Node::new(member, modules)
-                })
+                .map(|member| Node::new(member, Some(placements)))
                 .collect(),
             modules: current
                 .filter(has_request)

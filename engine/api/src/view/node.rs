@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use hotswap_core as core;
 use hotswap_fleet::Member;
-use hotswap_runner::reconciler::Placement;
+use hotswap_runner::reconciler::Placements;
 use poem_openapi::{Enum, Object};
 
 use super::NodeModule;
@@ -38,8 +38,9 @@ pub(crate) struct Node {
     pub registered_at: u64,
     /// When the node last reported in. Absent: not since the engine started.
     pub last_seen: Option<u64>,
-    /// The modules of which it was decided what the node should run, sorted by name.
-    pub modules: Vec<NodeModule>,
+    /// The modules of which it was decided what the node should run, sorted by name. Absent:
+    /// the store failed, so what was decided is not known now.
+    pub modules: Option<Vec<NodeModule>>,
 }
 
 /// The health of a node.
@@ -87,9 +88,12 @@ impl HealthCounts {
 
 impl Node {
     /// A node, and what is known of its modules.
-    pub fn new(member: Member, modules: Option<&BTreeMap<core::ModuleName, Placement>>) -> Self {
-        let modules = modules.into_iter().flatten();
-        let modules = modules.map(|(module, placement)| NodeModule::new(module, placement));
+    pub fn new(member: Member, placements: Option<&Placements>) -> Self {
+        let modules = placements.map(|placements| {
+            let modules = placements.get(&member.record.id).into_iter().flatten();
+            let modules = modules.map(|(module, placement)| NodeModule::new(module, placement));
+            modules.collect()
+        });
         let record = member.record.as_ref().clone();
         Self {
             id: record.id.into(),
@@ -102,7 +106,7 @@ impl Node {
             data_url: record.data_url,
             registered_at: record.registered_at.millis(),
             last_seen: member.last_seen.map(core::Timestamp::millis),
-            modules: modules.collect(),
+            modules,
         }
     }
 }

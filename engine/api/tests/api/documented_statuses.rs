@@ -44,6 +44,7 @@ async fn every_documented_status_is_answered() {
         "/api/v1/strategies/halves",
         "/api/v1/clusters",
         "/api/v1/clusters/qa",
+        "/api/v1/clusters/qa/events",
         "/api/v1/nodes",
         "/api/v1/nodes/node-1",
         "/api/v1/deployments",
@@ -118,6 +119,24 @@ async fn every_documented_status_is_answered() {
         .ended(rollback["executionId"].as_str().unwrap())
         .await;
 
+    // Not while it is being deployed, and then only once.
+    let retire = "/api/v1/clusters/qa/modules/hello";
+    let asking = engine.deploy(json!({"requireApproval": true})).await;
+    engine.asking(&asking).await;
+    engine
+        .delete(retire)
+        .await
+        .problem(409, "deployment-running");
+    engine
+        .post(&path_of(&asking, "abort"), json!({}))
+        .await
+        .ok();
+    engine.ended(&asking).await;
+    assert_eq!(engine.delete(retire).await.status, 204);
+    engine.delete(retire).await.problem(404, "unknown-module");
+    let again = engine.deploy(json!({})).await;
+    engine.ended(&again).await;
+
     // It has not ended, and it should run.
     let one = |id: &str| path_of(id, "").trim_end_matches('/').to_owned();
     let asking = engine.deploy(json!({"requireApproval": true})).await;
@@ -186,6 +205,7 @@ async fn every_documented_status_is_answered() {
         "/api/v1/modules/hello/versions/1",
         "/api/v1/strategies/A",
         "/api/v1/clusters/A",
+        "/api/v1/clusters/A/events",
         "/api/v1/nodes/-",
         "/api/v1/deployments/1",
         "/api/v1/deployments/1/events",
@@ -220,6 +240,7 @@ async fn every_documented_status_is_answered() {
         ),
         (node.clone(), Method::PUT, "/api/v1/nodes/node-1".to_owned()),
         (node.clone(), Method::POST, heartbeat.to_owned()),
+        (engine.client.clone(), Method::DELETE, retire.to_owned()),
         (
             engine.client.clone(),
             Method::POST,
@@ -285,6 +306,11 @@ async fn every_documented_status_is_answered() {
             .await
             .problem(422, "invalid-request");
     }
+    let body = invalid_email.to_string();
+    let invalid = engine.send(Method::DELETE, retire, |it| {
+        it.header("content-type", "application/json").body(body)
+    });
+    invalid.await.problem(422, "invalid-request");
     let approval = json!({"approved": true, "requesterEmail": "nobody"});
     engine.post(&path_of(&finished, "approval"), approval).await;
     engine
@@ -368,6 +394,7 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         "/api/v1/strategies",
         "/api/v1/strategies/direct",
         "/api/v1/clusters/qa",
+        "/api/v1/clusters/qa/events",
         "/api/v1/deployments",
         one,
         &format!("{one}/events"),
@@ -406,7 +433,7 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         .delete("/api/v1/strategies/halves")
         .await
         .problem(503, "unavailable");
-    for path in [one, V1] {
+    for path in [one, V1, "/api/v1/clusters/qa/modules/hello"] {
         client.delete(path).await.problem(503, "unavailable");
     }
     client
@@ -457,7 +484,7 @@ fn is_tested_elsewhere(name: &str, status: &str) -> bool {
         // It has no parameters, and its body is read as it is.
         || (name, status) == ("uploadStrategy", "400")
         // It fails like a create, and needs a deployment from before the disk was full.
-        || (name, status) == ("rollbackDeployment", "507")
+        || matches!((name, status), ("rollbackDeployment" | "retireModule", "507"))
         // The stream never ends, so the client of this test could not read it.
         || (name, status) == ("followAll", "200")
 }

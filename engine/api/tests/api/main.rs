@@ -9,6 +9,7 @@ mod connections;
 mod cors;
 mod damaged_journals;
 mod deployments;
+mod desired_state;
 mod documented_statuses;
 mod fixture;
 mod fleet;

@@ -127,7 +127,9 @@ async fn a_file_of_the_first_schema_is_migrated() {
             .unwrap();
         let file = Connection::open(files.path()).unwrap();
         file.execute_batch(
-            "DROP TABLE snapshot; DROP TABLE deleted;
+            "DROP TABLE environment_event; DROP TABLE environment; DROP TABLE retirement;
+            DROP INDEX deployment_environment_module;
+            DROP TABLE snapshot; DROP TABLE deleted;
             DROP INDEX deployment_module_environment; DROP INDEX deployment_module_status;
             DROP INDEX deployment_environment_status;
             DROP INDEX deployment_module_environment_status;

@@ -1,0 +1,162 @@
+//! What nodes are told that they should run, from memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hotswap_core::{DeploymentId, Environment, ModuleName, ModuleVersion, NodeId};
+use hotswap_fleet::{DesiredVersion, DesiredVersions};
+
+use super::desired::DesiredModule;
+
+/// The versions that each node is told to run. A node that runs them is ready for clients.
+///
+/// While a deployment changes a node, the version before and the new one are as good: nodes
+/// must not become unready because they are ahead of what is decided, or behind it.
+#[derive(Debug, Default)]
+pub(crate) struct ToldVersions {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    decided: HashMap<Environment, Vec<Arc<DesiredModule>>>,
+    open: HashMap<(Environment, ModuleName), OpenPlan>,
+}
+
+/// The plan of a deployment that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpenPlan {
+    pub(crate) deployment: DeploymentId,
+    /// The version that is rolled out.
+    pub(crate) version: ModuleVersion,
+    /// The nodes of the plan, with the version that each ran before.
+    pub(crate) nodes: BTreeMap<NodeId, Option<ModuleVersion>>,
+}
+
+impl ToldVersions {
+    /// A plan is durable, and its nodes are about to change.
+    pub(crate) fn begin(&self, environment: &Environment, plan: OpenPlan) {
+        let key = (environment.clone(), plan.version.name.clone());
+        self.write().open.insert(key, plan);
+    }
+
+    /// What is decided for an environment now, and the plan that is open for each module, as
+    /// the store has it.
+    pub(super) fn update(
+        &self,
+        environment: &Environment,
+        decided: Vec<Arc<DesiredModule>>,
+        open: Vec<OpenPlan>,
+        has_ended: impl Fn(DeploymentId) -> bool,
+    ) {
+        let mut inner = self.write();
+        // A plan that began after the store was read stays.
+        inner
+            .open
+            .retain(|(of, _), plan| of != environment || !has_ended(plan.deployment));
+        for plan in open {
+            let key = (environment.clone(), plan.version.name.clone());
+            inner.open.entry(key).or_insert(plan);
+        }
+        inner.decided.insert(environment.clone(), decided);
+    }
+
+    /// The deployments whose plans are open here.
+    pub(super) fn open(&self, environment: &Environment) -> Vec<DeploymentId> {
+        let inner = self.read();
+        let open = inner.open.iter().filter(|((of, _), _)| of == environment);
+        open.map(|(_, plan)| plan.deployment).collect()
+    }
+
+    /// Ignores poisoning: no code that can panic runs under the lock.
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DesiredVersions for ToldVersions {
+    fn desired(
+        &self,
+        node: &NodeId,
+        environment: &Environment,
+    ) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
+        let inner = self.read();
+        let decided = inner.decided.get(environment)?;
+        let told = decided.iter().filter_map(|module| {
+            let version = module.target.on(node)??.clone();
+            let key = (environment.clone(), module.module.clone());
+            let plan = inner.open.get(&key);
+            let before = plan.and_then(|plan| Some((plan, plan.nodes.get(node)?)));
+            let accepted = before.map(|(plan, before)| {
+                let versions = before.iter().chain([&plan.version]);
+                versions.cloned().collect()
+            });
+            let accepted = accepted.unwrap_or_default();
+            Some((module.module.clone(), DesiredVersion { version, accepted }))
+        });
+        Some(told.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hotswap_core::{Digest, Timestamp};
+
+    use super::super::desired::Target;
+    use super::*;
+
+    fn version(version: &str) -> ModuleVersion {
+        ModuleVersion {
+            name: "hello".parse().unwrap(),
+            version: version.parse().unwrap(),
+            digest: Digest::of(version.as_bytes()),
+        }
+    }
+
+    fn decided(target: Target) -> Vec<Arc<DesiredModule>> {
+        vec![Arc::new(DesiredModule {
+            module: "hello".parse().unwrap(),
+            target,
+            since: Timestamp::from_millis(1),
+            deployment: None,
+            probe: None,
+        })]
+    }
+
+    #[test]
+    fn a_node_in_a_plan_may_run_the_version_before_or_the_new_one() {
+        let told = ToldVersions::default();
+        let environment: Environment = "production".parse().unwrap();
+        let [planned, other]: [NodeId; 2] = ["a", "b"].map(|name| name.parse().unwrap());
+        let accepted = |node: &NodeId| {
+            let desired = told.desired(node, &environment)?;
+            let module: ModuleName = "hello".parse().unwrap();
+            let desired = desired.get(&module)?;
+            Some(desired.accepted.clone())
+        };
+        assert_eq!(told.desired(&planned, &environment), None, "not read yet");
+        let id = DeploymentId::generate();
+        told.begin(
+            &environment,
+            OpenPlan {
+                deployment: id,
+                version: version("2.0.0"),
+                nodes: BTreeMap::from([(planned.clone(), Some(version("0.9.0")))]),
+            },
+        );
+        let one = || decided(Target::Version(version("1.0.0")));
+        told.update(&environment, one(), Vec::new(), |_| false);
+        assert_eq!(told.open(&environment), [id]);
+        let both = vec![version("0.9.0"), version("2.0.0")];
+        assert_eq!(accepted(&planned), Some(both));
+        assert_eq!(accepted(&other), Some(Vec::new()));
+        told.update(&environment, one(), Vec::new(), |ended| ended == id);
+        assert_eq!(accepted(&planned), Some(Vec::new()));
+        told.update(&environment, decided(Target::Nothing), Vec::new(), |_| true);
+        assert_eq!(accepted(&planned), None, "no version should run");
+    }
+}
