@@ -13,7 +13,7 @@ use hotswap_fleet::{Fleet, HttpFleet, Registry};
 use hotswap_node::Node;
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments, Limits, NewDeployment};
-use hotswap_store::{Blobs, Journal, Sqlite};
+use hotswap_store::{Blobs, EnvironmentJournal, Journal, Sqlite};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub struct EngineResources {
     /// Journals and catalogue.
     pub store: Sqlite,
+    /// The journals of the environments; those of `store`, unless a test replaces them.
+    pub environment_journal: Arc<dyn EnvironmentJournal>,
     /// Module artifacts.
     pub blobs: Blobs,
     /// Runs strategies.
@@ -86,6 +88,7 @@ impl EngineResources {
             hotswap_fleet::Options::default(),
         )?;
         Ok(Self {
+            environment_journal: Arc::new(store.clone()),
             store,
             blobs,
             host: Host::new(hotswap_plugins::Limits::default())?,
@@ -101,7 +104,7 @@ impl EngineResources {
     pub async fn start_engine(&self, journal: Arc<dyn Journal>) -> Result<Engine> {
         Ok(Engine::start(EngineConfig {
             journal,
-            environment_journal: Arc::new(self.store.clone()),
+            environment_journal: Arc::clone(&self.environment_journal),
             catalogue: Arc::new(self.store.clone()),
             blobs: self.blobs.clone(),
             host: self.host.clone(),

@@ -8,7 +8,9 @@ use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Append, Call, Deployment, DeploymentId, Event, EventBody, Level, Status};
 use hotswap_store::{AppendError, Head, Journal, Lease, Query, ReadError};
-use hotswap_tests::{Cluster, EMAIL, InterceptedJournal, Interceptor, StaticFleet, sample_header};
+use hotswap_tests::{
+    Cluster, EMAIL, InterceptedJournal, Interceptor, StaticFleet, UndecidedJournal, sample_header,
+};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -146,6 +148,9 @@ async fn reading_ended_deployments_does_not_read_their_journals() -> Result<()> 
     let mut cluster = cluster_with_history().await?;
     wait_for_snapshots(&cluster).await?;
     let journal = counted(&cluster);
+    // Nothing but this test reads.
+    let store = Arc::new(cluster.resources.store.clone());
+    cluster.resources.environment_journal = UndecidedJournal::wrap(store);
     cluster.restart_engine(Arc::clone(&journal) as _).await?;
     let deployments = &cluster.engine.deployments;
     let query = Query {

@@ -49,12 +49,14 @@ impl Target {
     }
 }
 
+type ByDeployment = HashMap<DeploymentId, Arc<DesiredModule>>;
+
 /// Reads what was decided. Remembers what deployments decided: that never changes.
 pub(super) struct DesiredState {
     journal: Arc<dyn Journal>,
     environment_journal: Arc<dyn EnvironmentJournal>,
     projections: Projections,
-    by_deployment: Mutex<HashMap<Environment, HashMap<DeploymentId, Arc<DesiredModule>>>>,
+    by_deployment: Mutex<HashMap<Environment, Arc<ByDeployment>>>,
 }
 
 impl DesiredState {
@@ -82,8 +84,8 @@ impl DesiredState {
         let decisions = self.environment_journal.decisions(environment).await?;
         let known = {
             let remembered = self.by_deployment.lock();
-            let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
-            remembered.remove(environment).unwrap_or_default()
+            let remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+            remembered.get(environment).cloned().unwrap_or_default()
         };
         let mut desired = Vec::with_capacity(decisions.len());
         for (module, decision) in decisions {
@@ -111,10 +113,10 @@ impl DesiredState {
             let id = one.deployment?;
             Some((id, Arc::clone(one)))
         });
-        let decided = decided.collect();
+        let decided: ByDeployment = decided.collect();
         let remembered = self.by_deployment.lock();
         let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
-        remembered.insert(environment.clone(), decided);
+        remembered.insert(environment.clone(), Arc::new(decided));
         Ok(desired)
     }
 
