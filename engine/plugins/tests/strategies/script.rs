@@ -27,12 +27,14 @@ pub struct Script {
     pub always: Option<Answer>,
     /// Whether the run is a replay.
     pub is_replaying: bool,
+    /// How many calls a journal holds.
+    pub replayed_calls: usize,
 }
 
 #[async_trait]
 impl CallHandler for Script {
     fn is_replaying(&self) -> bool {
-        self.is_replaying
+        self.is_replaying || self.calls.len() < self.replayed_calls
     }
 
     async fn call(&mut self, call: Call) -> Result<Answer, Stop> {
