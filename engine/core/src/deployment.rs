@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +139,7 @@ impl Deployment {
     /// The format of stored states. Raise it with every change of this type, of
     /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
     /// is folded anew.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// The state after the first event of a journal.
     ///
@@ -393,15 +393,15 @@ impl Deployment {
             Call::Revert { .. } => Some(NodePhase::Reverted),
             _ => None,
         };
+        let failed = errors_by_node(failures);
         for id in call.named_nodes() {
             let Some(node) = self.nodes.get_mut(id) else {
                 continue;
             };
-            let failure = failures.iter().find(|failure| failure.node == *id);
-            match (failure, succeeded_phase) {
-                (Some(failure), _) => {
+            match (failed.get(id), succeeded_phase) {
+                (Some(error), _) => {
                     node.phase = NodePhase::Failed;
-                    node.error = Some(failure.error.clone());
+                    node.error = Some((*error).clone());
                 }
                 (None, Some(phase)) => {
                     node.phase = phase;
@@ -419,10 +419,11 @@ impl Deployment {
         match outcome {
             Outcome::Succeeded => self.progress = 100,
             Outcome::RolledBack | Outcome::Failed => {
+                let failed = errors_by_node(failures);
                 for (id, node) in &mut self.nodes {
-                    if let Some(failure) = failures.iter().find(|failure| failure.node == *id) {
+                    if let Some(error) = failed.get(id) {
                         node.phase = NodePhase::Failed;
-                        node.error = Some(failure.error.clone());
+                        node.error = Some((*error).clone());
                     } else if node.phase != NodePhase::Pending {
                         node.phase = NodePhase::Reverted;
                     } else {
@@ -439,6 +440,15 @@ impl Deployment {
             last.ended_at.get_or_insert(at);
         }
     }
+}
+
+/// The failures by node: a thousand may have failed.
+fn errors_by_node(failures: &[NodeFailure]) -> HashMap<&NodeId, &NodeError> {
+    // The first failure of a node counts.
+    let failures = failures.iter().rev();
+    failures
+        .map(|failure| (&failure.node, &failure.error))
+        .collect()
 }
 
 fn terminated(by: &str, reason: Option<&str>) -> Cause {

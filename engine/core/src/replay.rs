@@ -82,7 +82,12 @@ pub struct CallReplay {
 #[derive(Debug, PartialEq)]
 pub enum ReplayedCall {
     /// Nothing: the journal holds the answer.
-    Answered(Answer),
+    Answered {
+        /// The answer.
+        answer: Answer,
+        /// For a soak: the counters of the nodes at its start.
+        readings: Vec<NodeReading>,
+    },
     /// Execute it, maybe for the second time: the journal holds the intent alone.
     Unanswered {
         /// The number of the call.
@@ -287,10 +292,12 @@ impl CallReplay {
                 describe(&request),
             )));
         }
-        Ok(match call.answer {
-            Some(answer) => ReplayedCall::Answered(answer),
-            None if request.kind() == CallKind::Note => ReplayedCall::Answered(Answer::Done),
-            None => ReplayedCall::Unanswered { number, call },
+        if call.answer.is_none() && request.kind() != CallKind::Note {
+            return Ok(ReplayedCall::Unanswered { number, call });
+        }
+        Ok(ReplayedCall::Answered {
+            answer: call.answer.unwrap_or(Answer::Done),
+            readings: call.readings,
         })
     }
 

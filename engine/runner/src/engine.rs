@@ -107,6 +107,8 @@ impl Engine {
         let strategy_limits = StrategyLimits {
             calls: config.limits.calls,
             bytes: config.limits.bytes as u64,
+            bytes_per_node: config.limits.bytes_per_node as u64,
+            total_fuel: config.limits.total_fuel,
             fuel: host_limits.fuel,
             memory_bytes: host_limits.memory_bytes as u64,
         };

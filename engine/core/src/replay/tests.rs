@@ -144,12 +144,18 @@ fn recorded_calls_are_answered_and_later_ones_are_new() {
     let mut replay = CallReplay::new(state.calls);
     assert_eq!(
         replay.next(log("begin")),
-        Ok(ReplayedCall::Answered(Answer::Done)),
+        Ok(ReplayedCall::Answered {
+            answer: Answer::Done,
+            readings: Vec::new(),
+        }),
         "a note has no answer in the journal"
     );
     assert_eq!(
         replay.next(stage(&["a"])),
-        Ok(ReplayedCall::Answered(Answer::Nodewise(failures)))
+        Ok(ReplayedCall::Answered {
+            answer: Answer::Nodewise(failures),
+            readings: Vec::new(),
+        })
     );
     replay.check_finished().unwrap();
     assert_eq!(

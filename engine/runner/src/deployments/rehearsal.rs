@@ -1,7 +1,7 @@
 //! How long a rollout takes at least: the strategy runs in virtual time, on nodes that do
 //! everything at once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct Rehearsal<'a> {
     plan: &'a Plan,
     nodes: Vec<Node>,
+    /// Where each node is in both lists.
+    places: HashMap<&'a NodeId, usize>,
     started: Timestamp,
     /// The virtual time since the start.
     waited: Duration,
@@ -39,6 +41,7 @@ pub(super) async fn shortest_time(
     let mut rehearsal = Rehearsal {
         plan,
         nodes: plan.nodes.clone(),
+        places: plan.nodes.iter().map(|node| &node.id).zip(0..).collect(),
         started: now,
         waited: Duration::ZERO,
         calls_left: max_calls,
@@ -82,12 +85,9 @@ impl<'a> Rehearsal<'a> {
         ids: &[NodeId],
         active: impl Fn(&'a Node) -> Option<&'a ModuleVersion>,
     ) -> Answer {
-        let ids: HashSet<_> = ids.iter().collect();
         let plan: &'a Plan = self.plan;
-        for (node, planned) in self.nodes.iter_mut().zip(&plan.nodes) {
-            if ids.contains(&node.id) {
-                node.active = active(planned).cloned();
-            }
+        for place in ids.iter().filter_map(|id| self.places.get(id)) {
+            self.nodes[*place].active = active(&plan.nodes[*place]).cloned();
         }
         Answer::Nodewise(Vec::new())
     }
