@@ -32,5 +32,5 @@ mod strategy;
 pub use host::{Error, Host};
 pub use limits::Limits;
 pub use load::{ConfigError, ConfigProblem, Descriptor, LoadError, SchemaError, inspect};
-pub use run::{CallHandler, Exit, Plan, Stop};
+pub use run::{CallHandler, Exit, Plan, ReadyAnswers, Stop};
 pub use strategy::Strategy;

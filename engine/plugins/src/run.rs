@@ -19,6 +19,6 @@ mod state;
 
 pub(crate) use context::HostContext;
 pub(crate) use interface::RunError;
-pub use interface::{CallHandler, Exit, Plan, Stop};
+pub use interface::{CallHandler, Exit, Plan, ReadyAnswers, Stop};
 pub(crate) use program::Program;
 pub(crate) use state::InstanceState;

@@ -17,6 +17,7 @@ mod gate;
 mod journal_writer;
 mod node_operations;
 mod plan;
+mod replay_answers;
 mod revert;
 mod run;
 mod settle;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use hotswap_core::{Call, Cause, CauseKind, Level, StrategyLimits};
-use tokio::task;
+use tokio::task::{self, coop};
 use tracing::debug;
 use wasmtime::PoolConcurrencyLimitError;
 
 use super::cause;
 use super::guest_threads::GuestThreads;
-use super::interface::{CallHandler, NotInstantiated, RunError};
+use super::interface::{CallHandler, NotInstantiated, ReadyAnswers, RunError};
 use super::mailbox::Mailbox;
 use crate::limits::FUEL_SLICE;
 
@@ -24,8 +24,11 @@ pub(crate) struct Guest<R> {
     /// Ends when the guest returns.
     returned: Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send>>,
     mailbox: Arc<Mailbox>,
+    ready_answers: Option<Arc<dyn ReadyAnswers>>,
     /// The fuel that it has used so far, in whole slices.
     used: u64,
+    /// The error that it logged, if it has made no other call since.
+    last_error_log: Option<String>,
 }
 
 /// How much fuel a guest may use, in whole slices.
@@ -41,8 +44,9 @@ pub(crate) struct FuelLimits {
 enum GuestEvent<R> {
     Called(Call),
     Ended(wasmtime::Result<R>),
-    OutOfFuel,
-    OutOfTotalFuel,
+    /// It has used up these limits.
+    OutOfFuel(FuelLimits),
+    OutOfTotalFuel(FuelLimits),
 }
 
 /// Lets a guest compute on `threads` to its end, passes its calls to `handler`, and returns what
@@ -56,18 +60,11 @@ pub(crate) async fn drive<R: Send + 'static>(
     handler: &mut dyn CallHandler,
     fuel: FuelLimits,
 ) -> Result<R, RunError> {
-    // The error that the guest logged, if it has made no other call since.
-    let mut last_error_log = None;
+    guest.ready_answers = handler.ready_answers();
     loop {
-        // It made its next call within the limits before. The margin is for another release of
-        // wasmtime, which may count differently.
-        let limits = if handler.is_replaying() {
-            fuel.times(REPLAY_MARGIN)
-        } else {
-            fuel
-        };
+        let is_replaying = handler.is_replaying();
         let computed = threads.run(async move {
-            let event = guest.next_event(limits).await;
+            let event = guest.next_event(fuel, is_replaying).await;
             (guest, event)
         });
         let Some((back, event)) = computed.await else {
@@ -77,13 +74,6 @@ pub(crate) async fn drive<R: Send + 'static>(
         guest = back;
         match event {
             GuestEvent::Called(call) => {
-                last_error_log = match &call {
-                    Call::Log {
-                        level: Level::Error,
-                        message,
-                    } => Some(message.clone()),
-                    _ => None,
-                };
                 let answer = handler.call(call).await.map_err(RunError::Stopped)?;
                 guest.mailbox.put_answer(answer);
             }
@@ -96,16 +86,16 @@ pub(crate) async fn drive<R: Send + 'static>(
             }
             GuestEvent::Ended(Err(error)) => {
                 debug!(?error, "strategy crashed");
-                let cause = cause::explain(&error, last_error_log.as_deref());
+                let cause = cause::explain(&error, guest.last_error_log.as_deref());
                 return Err(RunError::Trapped(cause));
             }
-            GuestEvent::OutOfFuel => {
+            GuestEvent::OutOfFuel(limits) => {
                 let millions = limits.between_calls / 1_000_000;
                 let message =
                     format!("the strategy ran {millions} million instructions without a call");
                 return Err(RunError::Trapped(Cause::new(CauseKind::Trap, message)));
             }
-            GuestEvent::OutOfTotalFuel => {
+            GuestEvent::OutOfTotalFuel(limits) => {
                 let millions = limits.total / 1_000_000;
                 let message = format!(
                     "the strategy ran {millions} million instructions, the limit for one run"
@@ -125,12 +115,15 @@ impl<R> Guest<R> {
         Self {
             returned: Box::pin(returned),
             mailbox,
+            ready_answers: None,
             used: 0,
+            last_error_log: None,
         }
     }
 
-    /// Polls the guest until it makes a call, ends, or has used up its fuel.
-    async fn next_event(&mut self, limits: FuelLimits) -> GuestEvent<R> {
+    /// Polls the guest until it makes a call whose answer is not ready, ends, or has used up its
+    /// fuel.
+    async fn next_event(&mut self, fuel: FuelLimits, mut is_replaying: bool) -> GuestEvent<R> {
         let mut used_since_call = 0_u64;
         loop {
             // Nothing wakes a guest: it waits for this loop alone.
@@ -140,20 +133,49 @@ impl<R> Guest<R> {
                 return GuestEvent::Ended(ended);
             }
             if let Some(call) = self.mailbox.take_call() {
-                return GuestEvent::Called(call);
+                self.last_error_log = error_log(&call);
+                let Some(answers) = &self.ready_answers else {
+                    return GuestEvent::Called(call);
+                };
+                let Some(answer) = answers.answer(&call) else {
+                    return GuestEvent::Called(call);
+                };
+                is_replaying = answers.is_replaying();
+                self.mailbox.put_answer(answer);
+                used_since_call = 0;
+                // Many answers may be ready. Let other guests compute, too.
+                coop::consume_budget().await;
+                continue;
             }
+            // It made its next call within the limits before. The margin is for another release
+            // of wasmtime, which may count differently.
+            let limits = if is_replaying {
+                fuel.times(REPLAY_MARGIN)
+            } else {
+                fuel
+            };
             // Without a call it yields only after each slice of fuel, at the same instruction in
             // every run.
             used_since_call = used_since_call.saturating_add(FUEL_SLICE);
             self.used = self.used.saturating_add(FUEL_SLICE);
             if used_since_call >= limits.between_calls {
-                return GuestEvent::OutOfFuel;
+                return GuestEvent::OutOfFuel(limits);
             }
             if self.used >= limits.total {
-                return GuestEvent::OutOfTotalFuel;
+                return GuestEvent::OutOfTotalFuel(limits);
             }
             task::yield_now().await;
         }
+    }
+}
+
+fn error_log(call: &Call) -> Option<String> {
+    match call {
+        Call::Log {
+            level: Level::Error,
+            message,
+        } => Some(message.clone()),
+        _ => None,
     }
 }
 

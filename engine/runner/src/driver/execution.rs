@@ -1,13 +1,14 @@
 //! One run of a strategy: answers its calls.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
     Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeId,
     RecordedCall, ReplayedCall,
 };
-use hotswap_plugins::{CallHandler, Stop};
+use hotswap_plugins::{CallHandler, ReadyAnswers, Stop};
 
 use super::activity::CallActivity;
 use super::call_budget::CallBudget;
@@ -17,6 +18,7 @@ use super::error::Error;
 use super::failed_nodes::FailedNodes;
 use super::journal_writer::JournalWriter;
 use super::node_operations::{NodeOperations, check_fence, concurrency};
+use super::replay_answers::ReplayAnswers;
 use super::soak;
 use super::strategy_time::StrategyTime;
 use super::suspended::WaitReason;
@@ -32,7 +34,7 @@ pub(super) struct Execution<'a> {
     plan: &'a [Node],
     planned: HashSet<&'a NodeId>,
     writer: &'a mut JournalWriter,
-    replay: CallReplay,
+    replay: Arc<ReplayAnswers>,
     budget: CallBudget,
     failed: FailedNodes,
     time: StrategyTime,
@@ -64,7 +66,7 @@ impl<'a> Execution<'a> {
             plan,
             planned: plan.iter().map(|node| &node.id).collect(),
             writer,
-            replay,
+            replay: Arc::new(ReplayAnswers::new(replay)),
             budget: CallBudget::new(&header.limits, plan.len()),
             failed: FailedNodes::default(),
             time: StrategyTime::default(),
@@ -88,7 +90,8 @@ impl<'a> Execution<'a> {
 
     /// Checks a strategy that returned ok: it made all calls in the journal, and no more
     /// nodes failed than the policy tolerates.
-    pub(super) fn check_success(&self) -> Result<(), Cause> {
+    pub(super) fn check_success(&mut self) -> Result<(), Cause> {
+        self.count_replayed();
         self.replay.check_finished()?;
         self.failed.check(self.header, self.plan.len())
     }
@@ -101,15 +104,30 @@ impl<'a> Execution<'a> {
         }
     }
 
+    /// Counts the calls that were answered from the journal since the last one that was not.
+    fn count_replayed(&mut self) {
+        for call in self.replay.take_answered() {
+            self.budget.spend_call(&call.request);
+            self.count_answer(&call);
+        }
+    }
+
+    fn count_answer(&mut self, call: &RecordedCall) {
+        self.budget.spend_readings(&call.readings);
+        if let Some(answer) = &call.answer {
+            self.budget.spend_answer(answer);
+            self.failed.record(answer);
+            self.time.replay(answer);
+        }
+    }
+
     async fn answer(&mut self, request: Call) -> Result<Answer, NoAnswer> {
+        self.count_replayed();
         let bytes = self.budget.spend_call(&request);
         let (number, call) = match self.replay.next(request)? {
-            ReplayedCall::Answered { answer, readings } => {
-                self.budget.spend_readings(&readings);
-                self.budget.spend_answer(&answer);
-                self.failed.record(&answer);
-                self.time.replay(&answer);
-                return Ok(answer);
+            ReplayedCall::Answered(call) => {
+                self.count_answer(&call);
+                return Ok(call.answer());
             }
             ReplayedCall::Unanswered { number, call } => {
                 self.budget.spend_readings(&call.readings);
@@ -257,6 +275,10 @@ impl<'a> Execution<'a> {
 impl CallHandler for Execution<'_> {
     fn is_replaying(&self) -> bool {
         self.replay.is_replaying()
+    }
+
+    fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {
+        Some(Arc::clone(&self.replay) as Arc<dyn ReadyAnswers>)
     }
 
     async fn call(&mut self, request: Call) -> Result<Answer, Stop> {
