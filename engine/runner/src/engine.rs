@@ -8,6 +8,7 @@ use hotswap_store::{Blobs, Catalogue, Journal, ReadError};
 use tokio::sync::Semaphore;
 
 use crate::background_tasks::BackgroundTasks;
+use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::Deployments;
 use crate::driver::DriverContext;
 use crate::environments::Environments;
@@ -131,6 +132,7 @@ impl Engine {
             .await
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
+        let damaged = Arc::<DamagedDeployments>::default();
         let supervisor = Supervisor::new(Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),
@@ -138,6 +140,7 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             limits: config.limits,
             retries: Arc::clone(&retries),
+            damaged: Arc::clone(&damaged),
             instances: Semaphore::new(config.limits.instances),
         }));
         let modules = Modules::new(
@@ -159,6 +162,7 @@ impl Engine {
             strategy_limits,
             clock: Arc::clone(&config.clock),
             retries,
+            damaged,
             projections,
             references: references.clone(),
         };

@@ -8,6 +8,7 @@ use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
 
+use crate::damaged_deployments::DamagedDeployments;
 use crate::limits::Limits;
 use crate::retries::Retries;
 use crate::strategies::Strategies;
@@ -20,6 +21,8 @@ pub(crate) struct DriverContext {
     pub(crate) limits: Limits,
     /// What keeps deployments from being driven.
     pub(crate) retries: Arc<Retries>,
+    /// The deployments whose journals cannot be read.
+    pub(crate) damaged: Arc<DamagedDeployments>,
     /// One permit for each strategy that may run at the same time.
     pub(crate) instances: Semaphore,
 }
