@@ -393,15 +393,16 @@ impl Deployment {
             Call::Revert { .. } => Some(NodePhase::Reverted),
             _ => None,
         };
-        let failed = errors_by_node(failures);
+        let failures = by_node(failures);
         for id in call.named_nodes() {
             let Some(node) = self.nodes.get_mut(id) else {
                 continue;
             };
-            match (failed.get(id), succeeded_phase) {
-                (Some(error), _) => {
+            let failure = failures.get(id);
+            match (failure, succeeded_phase) {
+                (Some(failure), _) => {
                     node.phase = NodePhase::Failed;
-                    node.error = Some((*error).clone());
+                    node.error = Some(failure.error.clone());
                 }
                 (None, Some(phase)) => {
                     node.phase = phase;
@@ -419,11 +420,11 @@ impl Deployment {
         match outcome {
             Outcome::Succeeded => self.progress = 100,
             Outcome::RolledBack | Outcome::Failed => {
-                let failed = errors_by_node(failures);
+                let failures = by_node(failures);
                 for (id, node) in &mut self.nodes {
-                    if let Some(error) = failed.get(id) {
+                    if let Some(failure) = failures.get(id) {
                         node.phase = NodePhase::Failed;
-                        node.error = Some((*error).clone());
+                        node.error = Some(failure.error.clone());
                     } else if node.phase != NodePhase::Pending {
                         node.phase = NodePhase::Reverted;
                     } else {
@@ -442,13 +443,11 @@ impl Deployment {
     }
 }
 
-/// The failures by node: a thousand may have failed.
-fn errors_by_node(failures: &[NodeFailure]) -> HashMap<&NodeId, &NodeError> {
+/// The failures by node: thousands may have failed.
+fn by_node(failures: &[NodeFailure]) -> HashMap<&NodeId, &NodeFailure> {
     // The first failure of a node counts.
     let failures = failures.iter().rev();
-    failures
-        .map(|failure| (&failure.node, &failure.error))
-        .collect()
+    failures.map(|failure| (&failure.node, failure)).collect()
 }
 
 fn terminated(by: &str, reason: Option<&str>) -> Cause {

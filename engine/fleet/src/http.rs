@@ -189,9 +189,7 @@ impl Fleet for HttpFleet {
             timeout,
             retry_for: self.options.retry_for,
         };
-        let response = self.client.send(node, request).await;
-        let carried_out = response.and_then(|response| response.check_status());
-        carried_out.map_err(NodeError::truncated)
+        self.client.send(node, request).await?.check_status()
     }
 
     async fn probe(
@@ -207,7 +205,7 @@ impl Fleet for HttpFleet {
             expected: probe,
             request_timeout: self.options.request_timeout,
         };
-        probe.run().await.map_err(NodeError::truncated)
+        probe.run().await
     }
 
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {

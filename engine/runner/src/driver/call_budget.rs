@@ -99,7 +99,12 @@ impl Write for ByteCounter {
 
 #[cfg(test)]
 mod tests {
-    use hotswap_core::{Level, NodeError, NodeFailure, Timestamp};
+    use std::collections::BTreeMap;
+
+    use hotswap_core::{
+        Digest, Health, Histogram, Level, Node, NodeError, NodeFailure, NodeId, Timestamp,
+        VersionReading,
+    };
 
     use super::*;
 
@@ -183,5 +188,65 @@ mod tests {
         budget.spend_readings(&readings);
         let readings = stored(serde_json::to_vec(&readings).unwrap());
         assert_eq!(budget.bytes, expected + readings);
+    }
+
+    /// A canary with ten stages on a thousand nodes, on which each reading is larger than usual.
+    #[test]
+    fn a_thorough_rollout_to_many_nodes_fits() {
+        const NODES: usize = 1000;
+        let ids: Vec<NodeId> = (0..NODES)
+            .map(|number| format!("node-{number:04}.rack-7.example").parse().unwrap())
+            .collect();
+        let version = |digest: &[u8]| VersionReading {
+            digest: Digest::of(digest),
+            requests: 1_000_000,
+            errors: 1000,
+            cpu_micros: 1_000_000_000,
+            latency: Histogram::from_counts((0..100).map(|bucket| bucket * 1000)),
+            memory: 64 << 20,
+        };
+        let reading = |node: &NodeId| NodeReading {
+            node: node.clone(),
+            boot: "0193c8a4-6f0e-7b8c-9d3a-5e2f1a4b7c6d".to_owned(),
+            at: Timestamp::from_millis(1_700_000_000_000),
+            cpu_millis: 1_000_000,
+            versions: vec![version(b"old"), version(b"new")],
+        };
+        let readings: Vec<_> = ids.iter().map(reading).collect();
+        let labels = (0..4).map(|number| (format!("label-{number}"), "a value".to_owned()));
+        let labels: BTreeMap<_, _> = labels.collect();
+        let node = |id: &NodeId| Node {
+            id: id.clone(),
+            zone: Some("eu-west-1a".to_owned()),
+            labels: labels.clone(),
+            health: Health::Passing,
+            active: Some(super::super::fixture::module("1.0.0")),
+        };
+        let nodes = Answer::Nodes(ids.iter().map(node).collect());
+
+        let mut budget = CallBudget::new(&StrategyLimits::default(), NODES);
+        budget.spend_call(&Call::Stage { nodes: ids.clone() });
+        for stage in 0..10 {
+            let percent = 10 * stage;
+            let nodes_of_stage = ids.clone();
+            budget.spend_call(&Call::Shift {
+                nodes: nodes_of_stage,
+                percent,
+            });
+            budget.spend_call(&Call::Soak {
+                window: 60_000,
+                canary: ids.clone(),
+                baseline: ids.clone(),
+                checks: Vec::new(),
+            });
+            budget.spend_readings(&readings);
+            budget.spend_call(&Call::Nodes);
+            budget.spend_answer(&nodes);
+            assert_eq!(budget.check(), Ok(()), "stage {stage}");
+        }
+        budget.spend_call(&Call::Promote { nodes: ids });
+        assert_eq!(budget.check(), Ok(()));
+        let share = budget.bytes / (NODES as u64);
+        assert!(share > 16 << 10, "the default is too large: {share} bytes");
     }
 }
