@@ -48,6 +48,15 @@ pub trait Interceptor: Send + Sync + 'static {
     ) -> Result<(), CreateError> {
         journal.create(header, at).await
     }
+
+    /// Called in place of [`Journal::delete`].
+    async fn delete(
+        &self,
+        journal: &dyn Journal,
+        deployment: DeploymentId,
+    ) -> Result<(), DeleteError> {
+        journal.delete(deployment).await
+    }
 }
 
 /// A journal some operations of which are intercepted.
@@ -170,7 +179,8 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
     }
 
     async fn delete(&self, deployment: DeploymentId) -> Result<(), DeleteError> {
-        self.journal.delete(deployment).await
+        let journal = self.journal.as_ref();
+        self.interceptor.delete(journal, deployment).await
     }
 
     async fn deleted_through(&self) -> Result<u64, ReadError> {

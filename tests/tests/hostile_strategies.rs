@@ -1,12 +1,15 @@
 //! Hostile strategies: each deployment fails or is rolled back with a cause that users
 //! understand, and other deployments keep running.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use hotswap_core::{CauseKind, Deployment, Status};
-use hotswap_store::Journal;
-use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL};
+use async_trait::async_trait;
+use hotswap_core::{Append, CauseKind, Deployment, EventBody, Status, encode_event};
+use hotswap_store::{AppendError, Head, Journal};
+use hotswap_tests::{
+    Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, InterceptedJournal, Interceptor,
+};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -58,6 +61,7 @@ async fn each_attack_fails_with_its_cause_and_leaves_other_deployments_alone() -
     for (name, kind, expected) in [
         ("endless-loop", CauseKind::Trap, "without a call"),
         ("endless-calls", CauseKind::Limit, "more than 10000 calls"),
+        ("endless-lists", CauseKind::Limit, "bytes of the journal"),
         ("memory-bomb", CauseKind::Limit, "memory"),
         ("stack-overflow", CauseKind::Trap, "stack"),
         ("panic", CauseKind::Trap, "crashed"),
@@ -84,6 +88,61 @@ async fn each_attack_fails_with_its_cause_and_leaves_other_deployments_alone() -
         // Without a touched node there is nothing to roll back.
         let touched = name.starts_with("touch") || name == "percent-200";
         assert_eq!(status == Status::RolledBack, touched, "{name}: {status:?}");
+    }
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// What the engine appended at once.
+#[derive(Debug, Clone, Copy, Default)]
+struct Largest {
+    events: usize,
+    bytes: usize,
+}
+
+/// Measures the engine's appends.
+#[derive(Default)]
+struct Measure(Mutex<Largest>);
+
+#[async_trait]
+impl Interceptor for Measure {
+    async fn append(&self, journal: &dyn Journal, append: Append) -> Result<Head, AppendError> {
+        let calls = append.bodies.iter();
+        let calls = calls.filter(|body| matches!(body, EventBody::Called { .. }));
+        let mut sizes = Vec::new();
+        for call in calls {
+            let mut json = Vec::new();
+            encode_event(call, &mut json).expect("it is JSON");
+            sizes.push(json.len());
+        }
+        {
+            let mut largest = self.0.lock().expect("not poisoned");
+            largest.events = largest.events.max(sizes.len());
+            largest.bytes = largest.bytes.max(sizes.iter().sum());
+        }
+        journal.append(append).await
+    }
+}
+
+/// A read needs not be durable before it is answered, and a note has no answer. Neither may wait
+/// in memory for a write that never comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_notes_are_appended_before_they_pile_up() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let store: Arc<dyn Journal> = Arc::new(cluster.resources.store.clone());
+    for (attack, most) in [("endless-lists", 64), ("log-flood-in-lines", 64)] {
+        let measured = InterceptedJournal::new(Arc::clone(&store), Measure::default());
+        cluster
+            .restart_engine(Arc::clone(&measured) as Arc<dyn Journal>)
+            .await?;
+        let state = run_attack(&cluster, attack).await?;
+        assert_eq!(state.cause.expect("a cause").kind, CauseKind::Limit);
+        let largest = *measured.0.lock().expect("not poisoned");
+        println!("{attack}: {largest:?}");
+        assert!(largest.events <= most, "{attack}: {largest:?}");
+        // The last event may be of any size.
+        assert!(largest.bytes <= (256 + 16) << 10, "{attack}: {largest:?}");
+        assert!(largest.bytes >= 8 << 10, "{attack}: {largest:?}");
     }
     cluster.shutdown().await;
     Ok(())

@@ -64,6 +64,8 @@ enum Task {
     Openapi,
     /// Regenerate docs/CLI.md, docs/CONFIGURATION.md and hotswap.example.toml
     References,
+    /// Write the golden journals of this release into `tests/golden`, from real runs
+    Golden,
     /// Build the documentation as a book, in `target/book`
     Book,
     /// Regenerate the README's picture of a rollout, from a real run
@@ -124,6 +126,10 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Openapi => openapi::write(&workspace),
         Task::References => references::write(&workspace),
+        Task::Golden => {
+            setup::run(&workspace)?;
+            shell::run(&mut Command::new(workspace.build("golden-journals")?))
+        }
         Task::Book => book::build(&workspace),
         Task::Picture => {
             setup::run(&workspace)?;

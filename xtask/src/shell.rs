@@ -81,20 +81,28 @@ impl Workspace {
         command
     }
 
-    /// Builds the `hotswap` program and returns its path. It is in the same folder as this
+    /// Builds the `hotswap` program and returns its path.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_hotswap(&self) -> Result<PathBuf> {
+        self.build("hotswap")
+    }
+
+    /// Builds a program of the workspace and returns its path. It is in the same folder as this
     /// program.
     ///
     /// # Errors
     /// If it does not build, or cargo writes it to another folder.
-    pub fn build_hotswap(&self) -> Result<PathBuf> {
+    pub fn build(&self, name: &str) -> Result<PathBuf> {
         // `--workspace` selects the same features as the tests do, so that dependencies are built
         // only once.
-        run(&mut self.cargo(&["build", "--workspace", "--bin", "hotswap"]))?;
+        run(&mut self.cargo(&["build", "--workspace", "--bin", name]))?;
         let this_program = env::current_exe().context("cannot find the path of this program")?;
-        let program = this_program.with_file_name(format!("hotswap{}", env::consts::EXE_SUFFIX));
+        let program = this_program.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX));
         ensure!(
             program.is_file(),
-            "cargo built hotswap, but not to {}",
+            "cargo built {name}, but not to {}",
             program.display()
         );
         Ok(program)

@@ -160,9 +160,11 @@ fn a_named_file_must_exist() {
 }
 
 /// Every number and span of the configuration, with its lowest and highest value.
-const RANGES: [(&str, &str, &str); 8] = [
+const RANGES: [(&str, &str, &str); 10] = [
     ("limits.calls", "1", "1000000"),
     ("limits.bytes", "1", "1073741824"),
+    ("limits.bytesPerNode", "0", "1048576"),
+    ("limits.totalFuel", "10000000", "1000000000000000"),
     ("limits.parkAfter", "\"0s\"", "\"1day\""),
     ("limits.fanOut", "1", "4096"),
     ("limits.instances", "1", "4000"),
@@ -223,6 +225,9 @@ fn values_outside_their_range_are_rejected_with_the_range() {
         ("limits.calls", "1000001"),
         ("limits.bytes", "0"),
         ("limits.bytes", "1073741825"),
+        ("limits.bytesPerNode", "1048577"),
+        ("limits.totalFuel", "9999999"),
+        ("limits.totalFuel", "1000000000000001"),
         ("limits.parkAfter", "\"25h\""),
         ("limits.fanOut", "0"),
         ("limits.fanOut", "4097"),

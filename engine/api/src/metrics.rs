@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hotswap_core::Status;
 use hotswap_fleet::Registry as Nodes;
-use hotswap_runner::Engine;
+use hotswap_runner::{Deployments, Engine};
 use hotswap_store::Appended;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
-use collectors::{DiskGauges, HubGauges, NodeGauges, OpenDeployments};
+use collectors::{DamagedGauge, DiskGauges, HubGauges, NodeGauges, OpenDeployments};
 
 /// In seconds: from a millisecond to a minute, the longest time that a request waits for
 /// events.
@@ -61,9 +61,9 @@ struct OutcomeLabels {
 }
 
 impl Metrics {
-    /// Metrics of an engine with these nodes. `hub_connections` counts the connections of
-    /// each hub when somebody scrapes.
-    pub fn new<F>(nodes: Nodes, hub_connections: F) -> Self
+    /// Metrics of an engine with these nodes and deployments. `hub_connections` counts the
+    /// connections of each hub when somebody scrapes.
+    pub fn new<F>(nodes: Nodes, deployments: Deployments, hub_connections: F) -> Self
     where
         F: Fn() -> [(&'static str, usize); 2] + Send + Sync + 'static,
     {
@@ -100,6 +100,7 @@ impl Metrics {
         );
         let open_deployments = OpenDeployments::default();
         registry.register_collector(Box::new(open_deployments.clone()));
+        registry.register_collector(Box::new(DamagedGauge(deployments)));
         let disk = DiskGauges::default();
         registry.register_collector(Box::new(disk.clone()));
         registry.register_collector(Box::new(NodeGauges(nodes)));

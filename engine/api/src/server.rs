@@ -89,7 +89,11 @@ impl Server {
             let hubs = hubs.clone();
             move || hubs.connections()
         };
-        let metrics = Metrics::new(engine.registry.clone(), hub_connections);
+        let metrics = Metrics::new(
+            engine.registry.clone(),
+            engine.deployments.clone(),
+            hub_connections,
+        );
         let context = Context {
             metrics: Arc::new(metrics),
             engine,

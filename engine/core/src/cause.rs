@@ -37,7 +37,7 @@ pub enum CauseKind {
     Mismatch,
     /// The strategy made a call that its plan does not allow.
     Violation,
-    /// The strategy exceeded a limit: calls, bytes or memory.
+    /// The strategy exceeded a limit: calls, bytes, memory, or compute in total.
     Limit,
     /// More nodes failed than the environment's policy tolerates.
     Policy,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +139,7 @@ impl Deployment {
     /// The format of stored states. Raise it with every change of this type, of
     /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
     /// is folded anew.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// The state after the first event of a journal.
     ///
@@ -393,11 +393,12 @@ impl Deployment {
             Call::Revert { .. } => Some(NodePhase::Reverted),
             _ => None,
         };
+        let failures = by_node(failures);
         for id in call.named_nodes() {
             let Some(node) = self.nodes.get_mut(id) else {
                 continue;
             };
-            let failure = failures.iter().find(|failure| failure.node == *id);
+            let failure = failures.get(id);
             match (failure, succeeded_phase) {
                 (Some(failure), _) => {
                     node.phase = NodePhase::Failed;
@@ -419,8 +420,9 @@ impl Deployment {
         match outcome {
             Outcome::Succeeded => self.progress = 100,
             Outcome::RolledBack | Outcome::Failed => {
+                let failures = by_node(failures);
                 for (id, node) in &mut self.nodes {
-                    if let Some(failure) = failures.iter().find(|failure| failure.node == *id) {
+                    if let Some(failure) = failures.get(id) {
                         node.phase = NodePhase::Failed;
                         node.error = Some(failure.error.clone());
                     } else if node.phase != NodePhase::Pending {
@@ -439,6 +441,13 @@ impl Deployment {
             last.ended_at.get_or_insert(at);
         }
     }
+}
+
+/// The failures by node: thousands may have failed.
+fn by_node(failures: &[NodeFailure]) -> HashMap<&NodeId, &NodeFailure> {
+    // The first failure of a node counts.
+    let failures = failures.iter().rev();
+    failures.map(|failure| (&failure.node, failure)).collect()
 }
 
 fn terminated(by: &str, reason: Option<&str>) -> Cause {

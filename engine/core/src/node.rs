@@ -59,6 +59,30 @@ pub enum NodeError {
     Other(String),
 }
 
+impl NodeError {
+    /// The most characters of a reason that a journal keeps of one failure: enough for a
+    /// sentence, and a thousand nodes may fail alike.
+    pub const MAX_REASON_CHARS: usize = 600;
+
+    /// The error with the start of its reason, which may hold the words of a node or of a
+    /// strategy.
+    #[must_use]
+    pub fn truncated(mut self) -> Self {
+        let (Self::Unreachable(reason)
+        | Self::Refused(reason)
+        | Self::Unhealthy(reason)
+        | Self::Other(reason)) = &mut self
+        else {
+            return self;
+        };
+        if let Some((end, _)) = reason.char_indices().nth(Self::MAX_REASON_CHARS) {
+            reason.truncate(end);
+            reason.push('…');
+        }
+        self
+    }
+}
+
 /// A node on which an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,4 +91,24 @@ pub struct NodeFailure {
     pub node: NodeId,
     /// Why it failed.
     pub error: NodeError,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_start_of_a_long_reason_is_kept() {
+        let long = |letter: &str| letter.repeat(NodeError::MAX_REASON_CHARS + 1);
+        for letter in ["x", "é"] {
+            let NodeError::Other(reason) = NodeError::Other(long(letter)).truncated() else {
+                panic!("another error");
+            };
+            assert_eq!(reason.chars().count(), NodeError::MAX_REASON_CHARS + 1);
+            assert!(reason.ends_with('…'), "{reason}");
+        }
+        let short = NodeError::Refused("no room".to_owned());
+        assert_eq!(short.clone().truncated(), short);
+        assert_eq!(NodeError::Fenced(7).truncated(), NodeError::Fenced(7));
+    }
 }

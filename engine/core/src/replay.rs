@@ -81,8 +81,8 @@ pub struct CallReplay {
 /// What a driver has to do for a call.
 #[derive(Debug, PartialEq)]
 pub enum ReplayedCall {
-    /// Nothing: the journal holds the answer.
-    Answered(Answer),
+    /// Nothing: the journal holds the answer, or the call is a note and has none.
+    Answered(RecordedCall),
     /// Execute it, maybe for the second time: the journal holds the intent alone.
     Unanswered {
         /// The number of the call.
@@ -187,6 +187,13 @@ impl ReplayState {
     }
 }
 
+impl RecordedCall {
+    /// The answer, as the strategy gets it. A note has none in the journal.
+    pub fn answer(&self) -> Answer {
+        self.answer.clone().unwrap_or(Answer::Done)
+    }
+}
+
 impl JournalTail {
     /// Applies the next event.
     ///
@@ -287,11 +294,21 @@ impl CallReplay {
                 describe(&request),
             )));
         }
-        Ok(match call.answer {
-            Some(answer) => ReplayedCall::Answered(answer),
-            None if request.kind() == CallKind::Note => ReplayedCall::Answered(Answer::Done),
-            None => ReplayedCall::Unanswered { number, call },
-        })
+        if call.answer.is_none() && request.kind() != CallKind::Note {
+            return Ok(ReplayedCall::Unanswered { number, call });
+        }
+        Ok(ReplayedCall::Answered(call))
+    }
+
+    /// The next call with its answer, where the journal holds both and `request` is that call.
+    /// Otherwise nothing has changed: see [`Self::next`].
+    pub fn next_answered(&mut self, request: &Call) -> Option<RecordedCall> {
+        let answered = self.recorded.pop_front_if(|call| {
+            let is_answered = call.answer.is_some() || call.request.kind() == CallKind::Note;
+            is_answered && call.request == *request
+        })?;
+        self.next_number += 1;
+        Some(answered)
     }
 
     /// Whether the journal holds calls that the strategy has not made again yet.

@@ -16,7 +16,9 @@ pub trait Fleet: Send + Sync + 'static {
     /// it reports as active.
     ///
     /// A node that does not answer is [`hotswap_core::Health::Critical`], whatever its last
-    /// heartbeat said: we could not tell which version to revert it to.
+    /// heartbeat said: we could not tell which version to revert it to. It is not asked again
+    /// for a while, a minute at most, unless it registers, sends a heartbeat or answers another
+    /// request.
     ///
     /// # Errors
     /// [`Error::NoNodes`] if no node of the environment is known.

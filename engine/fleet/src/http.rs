@@ -87,7 +87,11 @@ impl HttpFleet {
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
         // No retries: lists are for people and for plans, and both can ask again.
-        let status = self.status(node, module, Duration::ZERO).await?;
+        let status = self.status(node, module, Duration::ZERO).await;
+        if let Err(NodeError::Unreachable(_)) = &status {
+            self.registry.did_not_answer(node);
+        }
+        let status = status?;
         let active = status.and_then(|status| status.active);
         active
             .map(|version| parse_version(module, &version))
@@ -96,7 +100,15 @@ impl HttpFleet {
 
     async fn node(&self, member: Member, module: &ModuleName) -> Node {
         let record = &member.record;
-        let (health, active) = match self.active_version(&record.id, module).await {
+        // A node that is gone must not cost every list and every plan a time-out.
+        let answer = if self.registry.may_answer(&record.id) {
+            self.active_version(&record.id, module).await
+        } else {
+            Err(NodeError::Unreachable(
+                "it has just not answered".to_owned(),
+            ))
+        };
+        let (health, active) = match answer {
             Ok(active) => (self.health_of_answering_node(&member), active),
             Err(error) => {
                 tracing::debug!(node = %record.id, %error, "node does not report its active version");

@@ -14,6 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use hotswap_common::Backoff;
 use hotswap_core::{Clock, Environment, Health, NodeId};
 use hotswap_protocol::{Heartbeat, NodeHealth, Registered, Registration};
 use hotswap_store::{Catalogue, NodeRecord};
@@ -21,7 +22,7 @@ use reqwest::Url;
 use tokio::sync::broadcast;
 
 use self::listening_time::ListeningTime;
-use self::node_entry::{Heard, Moment, NodeEntry, Report};
+use self::node_entry::{Heard, Moment, NodeEntry, Report, Silence};
 use self::validate::{parse_control_url, truncate_reason, validate_registration};
 
 pub use error::Error;
@@ -29,6 +30,11 @@ pub use member::{HealthChange, Member};
 
 /// Changes that a subscriber may be behind before it loses the oldest.
 const CHANGE_CAPACITY: usize = 1024;
+
+// How long a node that gave no answer is not asked again, unless something is heard of it. At
+// first less than a heartbeat: it may have been the network.
+const MIN_SILENCE: Duration = Duration::from_secs(1);
+const MAX_SILENCE: Duration = Duration::from_secs(30);
 
 /// The built-in registry: nodes register over HTTP and send heartbeats. A handle: clones share
 /// everything.
@@ -84,6 +90,7 @@ impl Registry {
                 last_heard: None,
                 last_report: None,
                 notified_health: Health::Unknown,
+                silence: None,
             };
             Some((entry.record.id.clone(), entry))
         });
@@ -148,6 +155,7 @@ impl Registry {
                 reason: None,
             }),
             notified_health: Health::Passing,
+            silence: None,
         };
         let mut nodes = self.write();
         let replaced = nodes.insert(id.clone(), entry);
@@ -177,6 +185,30 @@ impl Registry {
         self.hear(id, |_| {});
     }
 
+    /// Records that a node has not answered a request. Does nothing if it is not registered.
+    pub(crate) fn did_not_answer(&self, id: &NodeId) {
+        let now = self.inner.clock.instant();
+        if let Some(entry) = self.write().get_mut(id) {
+            let silence = entry.silence.get_or_insert_with(|| Silence {
+                backoff: Backoff::new(MIN_SILENCE, MAX_SILENCE),
+                ask_again_at: now,
+            });
+            // Several callers may have waited for the same answer.
+            if now >= silence.ask_again_at {
+                silence.ask_again_at = now + silence.backoff.next_delay();
+            }
+        }
+    }
+
+    /// Whether a node is worth asking for what several callers want to know: it has answered
+    /// the last time, something was heard of it since, or that was long ago.
+    pub(crate) fn may_answer(&self, id: &NodeId) -> bool {
+        let now = self.inner.clock.instant();
+        let nodes = self.read();
+        let silence = nodes.get(id).and_then(|entry| entry.silence.as_ref());
+        silence.is_none_or(|silence| now >= silence.ask_again_at)
+    }
+
     /// Records that something was heard of a node. Returns whether it is known.
     fn hear(&self, id: &NodeId, update: impl FnOnce(&mut NodeEntry)) -> bool {
         let heard = self.inner.heard_now();
@@ -186,6 +218,7 @@ impl Registry {
             return false;
         };
         entry.last_heard = Some(heard);
+        entry.silence = None;
         update(entry);
         self.notify_if_changed(id, entry, moment);
         true

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hotswap_core::{Answer, Call, DeploymentId, Digest, ModuleVersion, StrategyLimits};
-use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, Stop, Strategy};
+use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, ReadyAnswers, Stop, Strategy};
 use tokio::sync::Semaphore;
 
 #[path = "../tests/strategies/component.rs"]
@@ -32,6 +32,30 @@ const WAITING_RUNS: usize = 3000;
 
 /// Answers every call at once.
 struct AnswerAtOnce;
+
+/// Answers every call on the thread of the guest, as a replay does.
+struct AnswerFromJournal;
+
+impl ReadyAnswers for AnswerFromJournal {
+    fn answer(&self, _: &Call) -> Option<Answer> {
+        Some(Answer::Nodewise(Vec::new()))
+    }
+
+    fn is_replaying(&self) -> bool {
+        true
+    }
+}
+
+#[async_trait]
+impl CallHandler for AnswerFromJournal {
+    fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {
+        Some(Arc::new(Self))
+    }
+
+    async fn call(&mut self, _: Call) -> Result<Answer, Stop> {
+        Err(Stop::Suspend)
+    }
+}
 
 /// Never answers, and counts the calls that wait.
 struct NeverAnswer(Arc<AtomicUsize>);
@@ -100,6 +124,12 @@ async fn main() {
         start.elapsed() / CALLS,
         None,
     );
+    let start = Instant::now();
+    assert_eq!(
+        strategy.run(&plan, &mut AnswerFromJournal).await,
+        Exit::Succeeded
+    );
+    print_row("replay a call", start.elapsed() / CALLS, None);
 
     let before = (resident_memory(), memory_mappings());
     let waiting = Arc::new(AtomicUsize::new(0));

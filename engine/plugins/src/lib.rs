@@ -7,9 +7,10 @@
 //!
 //! - The component has no rights except its calls: no clock, no files, no network, no
 //!   randomness.
-//! - [`Limits`] bounds its memory and the instructions between two calls, the same on every
-//!   machine. Its stack and the size of each call are bounded as well.
-//! - Runs share nothing. A run that computes for long yields to the others.
+//! - [`Limits`] bounds its memory and the instructions between two calls and of a whole run, the
+//!   same on every machine. Its stack and the size of each call are bounded as well.
+//! - Runs share nothing. They compute on threads of their own, apart from those of the caller,
+//!   and a run that computes for long yields to the others.
 //!
 //! Two rooms, and the types that tie them together:
 //!
@@ -31,5 +32,5 @@ mod strategy;
 pub use host::{Error, Host};
 pub use limits::Limits;
 pub use load::{ConfigError, ConfigProblem, Descriptor, LoadError, SchemaError, inspect};
-pub use run::{CallHandler, Exit, Plan, Stop};
+pub use run::{CallHandler, Exit, Plan, ReadyAnswers, Stop};
 pub use strategy::Strategy;

@@ -51,7 +51,7 @@ pub(crate) fn whole_pages(bytes: usize) -> usize {
     bytes.max(WASM_PAGE).next_multiple_of(WASM_PAGE)
 }
 
-/// Fuel after which a run yields to others: a few milliseconds.
+/// Fuel after which a run yields to other runs: a few milliseconds.
 pub(crate) const FUEL_SLICE: u64 = 10_000_000;
 
 impl Default for Limits {

@@ -1,14 +1,16 @@
 //! Runs a compiled component: one instance for each run, whose calls a [`CallHandler`]
 //! answers.
 //!
-//! [`Program`] starts an instance; `drive` polls it and passes on each call that `imports`
-//! has left in the `mailbox`; `state` and `engine` set the limits; `cause` explains a crash.
+//! [`Program`] starts an instance; `drive` lets it compute on the `guest_threads` and passes on
+//! each call that `imports` has left in the `mailbox`; `state` and `engine` set the limits;
+//! `cause` explains a crash.
 
 mod cause;
 mod context;
 mod convert;
 mod drive;
 mod engine;
+mod guest_threads;
 mod imports;
 mod interface;
 mod mailbox;
@@ -17,6 +19,6 @@ mod state;
 
 pub(crate) use context::HostContext;
 pub(crate) use interface::RunError;
-pub use interface::{CallHandler, Exit, Plan, Stop};
+pub use interface::{CallHandler, Exit, Plan, ReadyAnswers, Stop};
 pub(crate) use program::Program;
 pub(crate) use state::InstanceState;

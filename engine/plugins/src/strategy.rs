@@ -49,11 +49,11 @@ impl Strategy {
 
     /// Runs the strategy from the top to its end. Starts as soon as fewer than
     /// [`Limits::concurrent_runs`](crate::Limits::concurrent_runs) runs are going on.
-    /// `handler` answers the calls one after the other, on the stack of the caller's task.
-    /// Needs a tokio runtime.
+    /// `handler` answers the calls one after the other, on the stack of the caller's task, while
+    /// the strategy computes on the host's own threads. Needs a tokio runtime.
     ///
     /// Cancel safe: dropping the future at any time ends the run there and drops the
-    /// instance.
+    /// instance. A strategy that computes may go on for some milliseconds, but makes no call.
     pub async fn run(&self, plan: &Plan, handler: &mut dyn CallHandler) -> Exit {
         self.component.program.run(plan, handler).await
     }

@@ -11,6 +11,7 @@ use hotswap_store::{Appended, Catalogue, Entry, Head, Journal, Query};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::damaged_deployments::DamagedDeployments;
 use crate::environments::Environments;
 use crate::projections::{EventPage, Projections};
 use crate::references::References;
@@ -41,6 +42,7 @@ pub struct Deployments {
     pub(crate) strategy_limits: StrategyLimits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retries: Arc<Retries>,
+    pub(crate) damaged: Arc<DamagedDeployments>,
     pub(crate) projections: Projections,
     pub(crate) references: References,
 }
@@ -119,10 +121,30 @@ impl Deployments {
         Ok(open)
     }
 
+    /// How many deployments have not ended and are driven by nobody, because this engine cannot
+    /// read their journals. An admin can terminate them.
+    pub fn damaged(&self) -> usize {
+        self.damaged.count()
+    }
+
+    /// The lifecycle before event `seq`, which is at least 1, of a deployment. `None` where one of
+    /// the events before cannot be read, or cannot follow.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is no such deployment.
+    pub async fn lifecycle_before(
+        &self,
+        id: DeploymentId,
+        seq: u64,
+    ) -> Result<Option<Lifecycle>, Error> {
+        let state = self.projections.at(id, seq).await?;
+        Ok(state.damage.is_none().then_some(state.lifecycle))
+    }
+
     /// At most `limit` events of a deployment, from sequence number `from` on. Where there
     /// are none yet, waits for the first, at most for `wait`. Empty after that, and at the
-    /// end of a deployment that has ended. Where one of the events cannot be read, returns
-    /// those before it at once, and says why.
+    /// end of a deployment that has ended. Where one of the events cannot be read, or cannot
+    /// follow those before it, returns those before it at once, and says why.
     ///
     /// # Errors
     /// [`Error::Unknown`] where there is no such deployment.
@@ -137,7 +159,7 @@ impl Deployments {
         let mut appended = self.journal.subscribe();
         let deadline = tokio::time::Instant::now() + wait;
         loop {
-            let page = self.projections.page(id, from, limit).await?;
+            let page = self.projections.legal_page(id, from, limit).await?;
             let is_empty = page.events.is_empty() && page.damage.is_none();
             if !is_empty || self.journal.head(id).await?.lifecycle.is_ended() {
                 return Ok(page);

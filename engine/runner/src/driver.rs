@@ -17,6 +17,7 @@ mod gate;
 mod journal_writer;
 mod node_operations;
 mod plan;
+mod replay_answers;
 mod revert;
 mod run;
 mod settle;
@@ -75,11 +76,13 @@ pub(crate) async fn drive(
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(())) => {
                 context.retries.clear(deployment);
+                context.damaged.remove(deployment);
                 return Driven::Ended;
             }
             Ok(Err(Error::LeaseLost)) => {
                 tracing::info!(%deployment, "another engine has acquired the deployment");
                 context.retries.clear(deployment);
+                context.damaged.remove(deployment);
                 return Driven::LeaseLost;
             }
             // A retry would read the same. An admin's request to terminate the deployment
@@ -89,6 +92,7 @@ pub(crate) async fn drive(
                     tracing::error!(%deployment, %damage, "this engine cannot read the journal");
                 }
                 known_damage = Some(damage);
+                context.damaged.add(deployment);
                 wake.notified().await;
                 continue;
             }

@@ -8,6 +8,7 @@ use hotswap_store::{Blobs, Catalogue, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Semaphore;
 
 use crate::background_tasks::BackgroundTasks;
+use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::Deployments;
 use crate::driver::DriverContext;
 use crate::environments::Environments;
@@ -112,6 +113,8 @@ impl Engine {
         let strategy_limits = StrategyLimits {
             calls: config.limits.calls,
             bytes: config.limits.bytes as u64,
+            bytes_per_node: config.limits.bytes_per_node as u64,
+            total_fuel: config.limits.total_fuel,
             fuel: host_limits.fuel,
             memory_bytes: host_limits.memory_bytes as u64,
         };
@@ -135,6 +138,7 @@ impl Engine {
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
         let repairs = Arc::<Repairs>::default();
+        let damaged = Arc::<DamagedDeployments>::default();
         let supervisor = Supervisor::new(Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),
@@ -143,6 +147,7 @@ impl Engine {
             limits: config.limits,
             retries: Arc::clone(&retries),
             repairs: Arc::clone(&repairs),
+            damaged: Arc::clone(&damaged),
             instances: Semaphore::new(config.limits.instances),
         }));
         let modules = Modules::new(
@@ -177,6 +182,7 @@ impl Engine {
             strategy_limits,
             clock: Arc::clone(&config.clock),
             retries,
+            damaged,
             projections,
             references: references.clone(),
         };

@@ -20,6 +20,7 @@
 //! driver continues from the journal.
 
 mod background_tasks;
+mod damaged_deployments;
 pub mod deployments;
 mod driver;
 mod engine;

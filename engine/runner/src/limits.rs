@@ -1,16 +1,21 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use hotswap_core::OutOfRange;
+use hotswap_core::{OutOfRange, StrategyLimits};
 
 /// Limits of the engine and of each deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls of the strategy in one deployment. A deployment pins this limit and the next when
-    /// it is created.
+    /// Calls of the strategy in one deployment. A deployment pins this limit and the next three
+    /// when it is created.
     pub calls: u32,
-    /// Bytes of the arguments of all calls in one deployment.
+    /// Bytes that the journal of one deployment keeps because of its strategy: its calls, their
+    /// answers, and the counters with which soaks start.
     pub bytes: usize,
+    /// Bytes on top of [`bytes`](Self::bytes) for each node of the plan.
+    pub bytes_per_node: usize,
+    /// Fuel of one run of a strategy, from its start to its end.
+    pub total_fuel: u64,
     /// A longer wait suspends the deployment: its strategy gives the instance back, and is
     /// replayed afterwards.
     pub suspend_after: Duration,
@@ -58,6 +63,10 @@ impl Limits {
     pub const CALLS: RangeInclusive<u32> = 1..=1_000_000;
     /// Up to 1 GiB, which each replay reads.
     pub const BYTES: RangeInclusive<usize> = 1..=1 << 30;
+    /// Up to 1 MiB. With 0, a deployment to many nodes has no more room than one to few.
+    pub const BYTES_PER_NODE: RangeInclusive<usize> = 0..=1 << 20;
+    /// From the slice in which fuel is counted up to some days of compute.
+    pub const TOTAL_FUEL: RangeInclusive<u64> = 10_000_000..=1_000_000_000_000_000;
     /// Up to a day. With 0, every wait suspends the deployment.
     pub const SUSPEND_AFTER: RangeInclusive<Duration> =
         Duration::ZERO..=Duration::from_secs(24 * 3600);
@@ -74,6 +83,14 @@ impl Limits {
         let duration = |duration: &Duration| humantime::format_duration(*duration).to_string();
         OutOfRange::check("calls", self.calls, &Self::CALLS, u32::clone)?;
         OutOfRange::check("bytes", self.bytes, &Self::BYTES, usize::clone)?;
+        let per_node = self.bytes_per_node;
+        OutOfRange::check(
+            "bytesPerNode",
+            per_node,
+            &Self::BYTES_PER_NODE,
+            usize::clone,
+        )?;
+        OutOfRange::check("totalFuel", self.total_fuel, &Self::TOTAL_FUEL, u64::clone)?;
         OutOfRange::check(
             "parkAfter",
             self.suspend_after,
@@ -86,10 +103,14 @@ impl Limits {
 }
 
 impl Default for Limits {
+    /// Those of [`StrategyLimits`] for each deployment; 1024 strategies at the same time.
     fn default() -> Self {
+        let strategy = StrategyLimits::default();
         Self {
-            calls: 10_000,
-            bytes: 4 << 20,
+            calls: strategy.calls,
+            bytes: usize::try_from(strategy.bytes).unwrap_or(usize::MAX),
+            bytes_per_node: usize::try_from(strategy.bytes_per_node).unwrap_or(usize::MAX),
+            total_fuel: strategy.total_fuel,
             suspend_after: Duration::from_secs(2),
             fan_out: 128,
             instances: 1024,

@@ -105,10 +105,10 @@ impl Supervisor {
                     if !appended.head.lifecycle.is_ended() {
                         self.start(appended.deployment);
                     }
-                    self.wake(|deployment| *deployment == appended.deployment);
+                    self.wake(appended.deployment);
                 }
                 // A driver that wakes without need does no harm.
-                Err(RecvError::Lagged(_)) => self.wake(|_| true),
+                Err(RecvError::Lagged(_)) => self.wake_all(),
                 Err(RecvError::Closed) => return,
             }
         }
@@ -126,10 +126,16 @@ impl Supervisor {
         }
     }
 
-    fn wake(&self, is_meant: impl Fn(&DeploymentId) -> bool) {
-        let wakes = self.lock_wakes();
-        let meant = wakes.iter().filter(|(deployment, _)| is_meant(deployment));
-        meant.for_each(|(_, wake)| wake.notify_one());
+    fn wake(&self, deployment: DeploymentId) {
+        if let Some(wake) = self.lock_wakes().get(&deployment) {
+            wake.notify_one();
+        }
+    }
+
+    fn wake_all(&self) {
+        self.lock_wakes()
+            .values()
+            .for_each(|wake| wake.notify_one());
     }
 
     fn lock_wakes(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Notify>>> {

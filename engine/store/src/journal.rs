@@ -1,16 +1,20 @@
-//! The [`Journal`] trait: the contract of every store, and its types.
+//! The [`Journal`] trait: the contract of every store.
+
+mod error;
+mod record;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, Damage, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, Lifecycle,
-    ModuleName, Status, Timestamp,
+    Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName, Timestamp,
 };
 use tokio::sync::broadcast;
 
-/// The error of the store below. Boxed because every store has its own error type.
-type Source = Box<dyn std::error::Error + Send + Sync>;
+pub use error::{AppendError, CreateError, DeleteError, ReadError};
+pub use record::{
+    Appended, DeploymentRecord, Entry, Head, Lease, NewSnapshot, Page, Query, Snapshot, Usage,
+};
 
 /// The journals of all deployments: the contract of every store.
 ///
@@ -275,195 +279,4 @@ pub trait Journal: Send + Sync + 'static {
     /// A receiver that falls behind loses the oldest notifications and is told so
     /// ([`broadcast::error::RecvError::Lagged`]). The journal still has the events.
     fn subscribe(&self) -> broadcast::Receiver<Appended>;
-}
-
-/// The right to drive a deployment, until another engine acquires it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    /// Pass it with every append and every order to a node.
-    pub fence: Fence,
-    /// Where the journal ended when the lease was acquired.
-    pub head: Head,
-}
-
-/// Where a journal ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// The sequence number of the next event.
-    pub next_seq: u64,
-    /// The state of the deployment, folded over its events.
-    pub lifecycle: Lifecycle,
-}
-
-/// What the store knows of a deployment without reading its events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeploymentRecord {
-    /// The module that is rolled out.
-    pub module: ModuleName,
-    /// The environment to which it is rolled out.
-    pub environment: Environment,
-    /// When the deployment was requested.
-    pub created_at: Timestamp,
-    /// Where its journal ends.
-    pub head: Head,
-}
-
-/// A part of a stored snapshot: a state or its summary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The format of `body`, as its writer counts formats.
-    pub format: u32,
-    /// The events below this number are folded into it.
-    pub next_seq: u64,
-    /// What the writer stored.
-    pub body: Vec<u8>,
-}
-
-/// A snapshot to be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewSnapshot {
-    /// The deployment whose events it was folded from.
-    pub deployment: DeploymentId,
-    /// The format of both bodies.
-    pub format: u32,
-    /// The events below this number are folded into it.
-    pub next_seq: u64,
-    /// Whether the deployment has ended at that point, so that the snapshot stays as it is.
-    pub ended: bool,
-    /// For lists: small, whatever the size of the state.
-    pub summary: Vec<u8>,
-    /// The whole state.
-    pub state: Vec<u8>,
-}
-
-/// An event with its deployment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// The deployment whose journal holds the event.
-    pub deployment: DeploymentId,
-    /// The position of the event among those of all deployments.
-    pub position: u64,
-    /// The event, or why it cannot be read.
-    pub event: Result<Event, Damage>,
-}
-
-/// What a store takes on the disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Deployments that have not ended.
-    pub open_deployments: u64,
-    /// Deployments that have ended.
-    pub ended_deployments: u64,
-    /// Bytes of the database and its write-ahead log.
-    pub database_bytes: u64,
-    /// Bytes within the database that are free to be used again.
-    pub reusable_bytes: u64,
-    /// Bytes that are kept in reserve for a full disk.
-    pub reserve_bytes: u64,
-    /// Bytes that are free on the disk.
-    pub free_bytes: u64,
-}
-
-/// Notification of an append.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// The deployment whose journal grew.
-    pub deployment: DeploymentId,
-    /// Where the journal ends after this append.
-    pub head: Head,
-    /// The position of the append's last event, counted over all deployments.
-    pub position: u64,
-    /// True if the engine that drives the deployment appended, false if a person did.
-    pub fenced: bool,
-}
-
-/// Which deployments to list. Conditions that are `None` match every deployment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query {
-    /// Deployments of this module.
-    pub module: Option<ModuleName>,
-    /// Deployments in this environment.
-    pub environment: Option<Environment>,
-    /// Deployments with this status.
-    pub status: Option<Status>,
-    /// Deployments older than this one.
-    pub before: Option<DeploymentId>,
-    /// Maximum number of deployments to return. 0 counts as 1.
-    pub limit: usize,
-}
-
-/// A part of the deployments that match a [`Query`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Newest first.
-    pub deployments: Vec<DeploymentId>,
-    /// Whether more deployments match. For the next page, set [`Query::before`] to the last
-    /// deployment of this one.
-    pub more: bool,
-}
-
-/// Why [`Journal::create`] failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// The requester has created this deployment under the same idempotency key.
-    #[error("deployment {0} was created under the same idempotency key")]
-    Repeated(DeploymentId),
-    /// Another deployment of the module in the environment is open.
-    #[error("deployment {0} of the same module in the same environment has not ended")]
-    Busy(DeploymentId),
-    /// The disk is full. What is left is for the deployments that are under way.
-    #[error("the disk is full")]
-    Full,
-    /// The store failed. Whether the journal was created is unknown.
-    #[error("the store could not create the journal")]
-    Store(#[source] Source),
-}
-
-/// Why [`Journal::append`] failed.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The journal does not end where the caller expected.
-    #[error("the journal's next event is number {}", .0.next_seq)]
-    Conflict(Head),
-    /// Another engine drives the deployment, under this fence. 0 if none has acquired a lease
-    /// yet.
-    #[error("the lease has passed to another engine, with fence {}", .0.0)]
-    Fenced(Fence),
-    /// One of the events cannot follow those before it.
-    #[error(transparent)]
-    IllegalTransition(hotswap_core::IllegalTransition),
-    /// There is no such deployment.
-    #[error("no deployment {0}")]
-    Unknown(DeploymentId),
-    /// The store failed. Whether the events were appended is unknown.
-    #[error("the store could not append to the journal")]
-    Store(#[source] Source),
-}
-
-/// Why [`Journal::delete`] failed.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// There is no such deployment.
-    #[error("no deployment {0}")]
-    Unknown(DeploymentId),
-    /// The deployment has not ended.
-    #[error("deployment {0} has not ended")]
-    Open(DeploymentId),
-    /// The store failed. Whether the deployment was deleted is unknown.
-    #[error("the store could not delete the journal")]
-    Store(#[source] Source),
-}
-
-/// Why reading failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// There is no such deployment.
-    #[error("no deployment {0}")]
-    Unknown(DeploymentId),
-    /// The journal holds an event that cannot be read, or lacks one. A retry does not help.
-    #[error("{0}")]
-    Damaged(Damage),
-    /// The store failed.
-    #[error("the store could not read the journal")]
-    Store(#[source] Source),
 }

@@ -20,7 +20,7 @@ struct Replayer(CallReplay);
 impl CallHandler for Replayer {
     async fn call(&mut self, call: Call) -> Result<Answer, Stop> {
         match self.0.next(call) {
-            Ok(ReplayedCall::Answered(answer)) => Ok(answer),
+            Ok(ReplayedCall::Answered(call)) => Ok(call.answer()),
             Ok(ReplayedCall::Unanswered { .. } | ReplayedCall::New { .. }) => Err(Stop::Suspend),
             Err(mismatch) => Err(Stop::Fail(mismatch)),
         }

@@ -1,6 +1,7 @@
 //! The journal's events, for clients that do not use the hubs.
 
 mod event_cursor;
+mod event_order;
 mod event_socket;
 mod event_stream;
 mod reader;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::{DeploymentId, Health, Status};
 use hotswap_fleet::Registry;
-use hotswap_runner::DiskUsage;
+use hotswap_runner::{Deployments, DiskUsage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -24,6 +24,9 @@ const OPEN_STATUSES: [Status; 5] = [
 /// The deployments that have not ended, with their status. Clones share one map.
 #[derive(Clone, Default)]
 pub(super) struct OpenDeployments(Arc<Mutex<HashMap<DeploymentId, Status>>>);
+
+/// The deployments whose journals the engine cannot read.
+pub(super) struct DamagedGauge(pub Deployments);
 
 /// The nodes by environment and health.
 pub(super) struct NodeGauges(pub Registry);
@@ -58,6 +61,17 @@ impl Collector for OpenDeployments {
             ConstGauge::<i64>::new(count).encode(gauge)?;
         }
         Ok(())
+    }
+}
+
+impl Collector for DamagedGauge {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Deployments that have not ended and whose journals this engine cannot read: \
+                    nothing drives them, and an admin can terminate them";
+        let gauge =
+            encoder.encode_descriptor("deployments_damaged", help, None, MetricType::Gauge)?;
+        let count = i64::try_from(self.0.damaged()).unwrap_or(i64::MAX);
+        ConstGauge::<i64>::new(count).encode(gauge)
     }
 }
 
@@ -140,6 +154,14 @@ impl fmt::Debug for OpenDeployments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.lock().len();
         f.debug_tuple("OpenDeployments").field(&count).finish()
+    }
+}
+
+impl fmt::Debug for DamagedGauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DamagedGauge")
+            .field(&self.0.damaged())
+            .finish()
     }
 }
 

@@ -68,8 +68,9 @@ impl Events {
     /// `data` of each is a StreamedEvent as JSON; to continue after a broken connection, send
     /// its `id` as `Last-Event-ID`. Four named events mark states of the stream: `live`, all
     /// past events have been sent; `reset`, `Last-Event-ID` comes from another store, or events
-    /// after it were deleted, so the stream starts over; `damaged`, an event cannot be read, and
-    /// `data` says which and why; `end`, no events will follow. The stream sends a
+    /// after it were deleted, so the stream starts over; `damaged`, an event cannot be read or
+    /// cannot follow those before it, and `data` says which and why; `end`, no events will follow.
+    /// The stream sends a
     /// comment at least every 15 seconds. Browsers cannot set headers on an EventSource: they
     /// may send the token in the query as `access_token`.
     #[oai(

@@ -77,7 +77,9 @@ impl Health {
 
     /// Get metrics
     ///
-    /// Returns the engine's metrics for Prometheus and compatible scrapers.
+    /// Returns the engine's metrics for Prometheus and compatible scrapers. Alert on
+    /// `hotswap_deployments_damaged` above 0 (journals that this engine cannot read: nothing drives
+    /// their deployments) and on `hotswap_disk_full`.
     #[oai(path = "/metrics", method = "get", operation_id = "getMetrics")]
     async fn metrics(&self, context: Data<&Context>) -> MetricsResponse {
         MetricsResponse::Text(PlainText(context.metrics.encode()))

@@ -71,6 +71,21 @@ impl Fixture {
         Self::of(options, vec![DIRECT], |store| store, |_| {}).await
     }
 
+    /// Starts with a host of the test's own, and these strategies.
+    pub async fn of_host(host: Host, built_in: Vec<&'static [u8]>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::default();
+        Self::open(
+            folder,
+            options,
+            None,
+            (host, built_in),
+            |store| store,
+            |_| {},
+        )
+        .await
+    }
+
     /// Starts without strategies, which is faster: compiling them takes most of the time. Drives
     /// no deployment: the test writes the journals.
     pub async fn bare(change: impl FnOnce(&mut Config)) -> Self {
@@ -85,7 +100,8 @@ impl Fixture {
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::open(folder, options, None, built_in, wrap, change).await
+        let host = default_host();
+        Self::open(folder, options, None, (host, built_in), wrap, change).await
     }
 
     /// Stops, changes the database, and starts over what is on the disk. The nodes go on.
@@ -101,7 +117,7 @@ impl Fixture {
             self.folder,
             Options::default(),
             Some(&self.fleet),
-            built_in,
+            (default_host(), built_in),
             |store| store,
             |_| (),
         )
@@ -113,7 +129,7 @@ impl Fixture {
         folder: tempfile::TempDir,
         options: Options,
         earlier: Option<&ObedientFleet>,
-        built_in: Vec<&'static [u8]>,
+        (host, built_in): (Host, Vec<&'static [u8]>),
         wrap: impl FnOnce(Arc<dyn Journal>) -> Arc<dyn Journal>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
@@ -147,7 +163,7 @@ impl Fixture {
             },
             catalogue: store.clone(),
             blobs,
-            host: Host::new(hotswap_plugins::Limits::default()).unwrap(),
+            host,
             fleet: fleet.clone(),
             registry,
             environments: Environments::new(policies),
@@ -288,6 +304,10 @@ impl Fixture {
         self.until(id, |state| state["status"] == "awaitingApproval")
             .await
     }
+}
+
+fn default_host() -> Host {
+    Host::new(hotswap_plugins::Limits::default()).unwrap()
 }
 
 fn sign(subject: &str, role: Role, expires: Timestamp) -> String {

@@ -413,8 +413,8 @@ fn a_change_of_stored_states_raises_their_format() {
         text += &serde_json::to_string(&state.summary()).unwrap();
     }
     let expected = (
-        1,
-        "sha256:4c3793a63a03cb8ecfbe98e47ed069aab0539c1a7698fa2ac191bf2fca1f3281",
+        2,
+        "sha256:7e928778169f4d00d2294168dfed3d333256fa6e88549dbcc0ebff341f5b673e",
     );
     let found = Digest::of(text.as_bytes()).to_string();
     assert_eq!(

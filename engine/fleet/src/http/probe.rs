@@ -64,7 +64,8 @@ impl Probe<'_> {
                         "the probe of {} failed for {:.1} s: {reason}",
                         self.expected.path,
                         timeout.as_secs_f64()
-                    )),
+                    ))
+                    .truncated(),
                     (None, reason) => NodeError::Unreachable(reason.unwrap_or_default()),
                 });
             }

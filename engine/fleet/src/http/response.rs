@@ -24,9 +24,11 @@ impl Response {
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, NodeError> {
         self.check_status()?;
         serde_json::from_slice(&self.body).map_err(|error| {
+            // The error repeats what it did not expect, which may be the whole answer.
             NodeError::Other(format!(
                 "its answer cannot be parsed ({error}); is it a node of this version?"
             ))
+            .truncated()
         })
     }
 

@@ -39,11 +39,14 @@ pub(super) fn parse_version(
 ) -> Result<ModuleVersion, NodeError> {
     Ok(ModuleVersion {
         name: module.clone(),
-        version: semver::Version::parse(&version.version)
+        version: hotswap_core::parse_version(&version.version)
             .map_err(|error| NodeError::Other(format!("it reports an invalid version: {error}")))?,
         digest: parse_digest(version)?,
     })
 }
+
+/// Bytes of the id of a node's start. Readings are kept in journals.
+const MAX_BOOT: usize = 128;
 
 /// A node's counters for a module, read at `at`.
 pub(super) fn parse_reading(
@@ -51,6 +54,10 @@ pub(super) fn parse_reading(
     at: Timestamp,
     status: protocol::ModuleStatus,
 ) -> Result<NodeReading, NodeError> {
+    if status.boot.len() > MAX_BOOT {
+        let reason = format!("it reports a boot id of more than {MAX_BOOT} bytes");
+        return Err(NodeError::Other(reason));
+    }
     let versions: Result<_, _> = status
         .versions
         .into_iter()

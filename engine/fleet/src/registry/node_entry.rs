@@ -1,8 +1,9 @@
 //! How a node's health follows from what is heard of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hotswap_common::Backoff;
 use hotswap_core::{Health, Timestamp};
 use hotswap_protocol::NodeHealth;
 use hotswap_store::NodeRecord;
@@ -22,6 +23,15 @@ pub(super) struct NodeEntry {
     pub(super) last_report: Option<Report>,
     /// The health that subscribers were last notified of.
     pub(super) notified_health: Health,
+    /// Set while requests get no answer. Forgotten as soon as something is heard of the node.
+    pub(super) silence: Option<Silence>,
+}
+
+/// When a node that gave no answer is asked again.
+#[derive(Debug)]
+pub(super) struct Silence {
+    pub(super) backoff: Backoff,
+    pub(super) ask_again_at: Instant,
 }
 
 /// When a node sent a heartbeat or answered a request.

@@ -366,3 +366,26 @@ async fn a_long_reason_is_truncated() {
         .heartbeat(&node("a"), heartbeat(NodeHealth::Warning, Some(&long)));
     assert!(fixture.health("a").1.len() < 600);
 }
+
+#[tokio::test]
+async fn a_silent_node_may_answer_again_after_a_delay_that_grows_to_a_minute_at_most() {
+    let fixture = fixture().await;
+    fixture.register("a").await;
+    let (registry, id) = (&fixture.registry, node("a"));
+    assert!(registry.may_answer(&id));
+    for _ in 0..20 {
+        registry.did_not_answer(&id);
+        assert!(!registry.may_answer(&id));
+        fixture.clock.advance(Duration::from_secs(60));
+        assert!(registry.may_answer(&id));
+    }
+    registry.did_not_answer(&id);
+    fixture.clock.advance(Duration::from_secs(3));
+    assert!(!registry.may_answer(&id), "the delay has grown");
+    registry.answered(&id);
+    assert!(registry.may_answer(&id));
+    registry.did_not_answer(&id);
+    fixture.register("a").await;
+    assert!(registry.may_answer(&id), "it may have got another address");
+    assert!(registry.may_answer(&node("b")), "it is not known");
+}

@@ -1,6 +1,7 @@
 use tokio::sync::Semaphore;
 
 use super::engine::LinkedEngine;
+use super::guest_threads::GuestThreads;
 use crate::limits::Limits;
 
 /// What a host and all strategies that it has loaded share.
@@ -10,6 +11,7 @@ pub(crate) struct HostContext {
     pub on_demand: LinkedEngine,
     /// One permit for each run that may go on at the same time.
     pub run_permits: Semaphore,
+    pub threads: GuestThreads,
 }
 
 impl HostContext {
@@ -18,6 +20,7 @@ impl HostContext {
         let on_demand = LinkedEngine::on_demand(&limits)?;
         Ok(Self {
             run_permits: Semaphore::new(limits.concurrent_runs.max(1) as usize),
+            threads: GuestThreads::start()?,
             limits,
             pooled,
             on_demand,

@@ -1,5 +1,7 @@
 //! What goes into a run and what comes out of it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hotswap_core::{
     Answer, Call, Cause, DeploymentId, Environment, ModuleVersion, Node, StrategyLimits,
@@ -35,6 +37,25 @@ pub trait CallHandler: Send {
 
     /// Whether the strategy has made its next call before. It was within the limit of fuel
     /// then, so that does not end the run before the call.
+    fn is_replaying(&self) -> bool {
+        false
+    }
+
+    /// What answers calls before they are passed to [`Self::call`]. Asked for at the start of a
+    /// run.
+    fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {
+        None
+    }
+}
+
+/// Answers the calls whose answers are at hand, on the thread where the strategy computes. Passing
+/// such a call to the caller's task and its answer back would take longer than all else.
+pub trait ReadyAnswers: Send + Sync {
+    /// The answer to the next call, of the variant that belongs to it. `None` passes the call to
+    /// [`CallHandler::call`].
+    fn answer(&self, call: &Call) -> Option<Answer>;
+
+    /// As [`CallHandler::is_replaying`].
     fn is_replaying(&self) -> bool {
         false
     }

@@ -1,4 +1,3 @@
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -9,7 +8,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use super::cause::{RunTermination, truncate};
 use super::context::HostContext;
 use super::convert;
-use super::drive::drive;
+use super::drive::{FuelLimits, Guest, drive};
 use super::engine::LinkedEngine;
 use super::interface::{CallHandler, Exit, NotInstantiated, Plan, RunError, Stop};
 use super::state::{InstanceState, new_store};
@@ -49,9 +48,10 @@ impl Program {
 
     /// Waits for a run permit, then calls the component's `run` in a new instance.
     ///
-    /// Cancel safe: dropping the future drops the instance.
+    /// Cancel safe: dropping the future drops the instance. One that computes is dropped at the
+    /// end of its slice of fuel.
     pub(crate) async fn run(&self, plan: &Plan, handler: &mut dyn CallHandler) -> Exit {
-        let (plan, limits) = (convert::plan_to_wit(plan), plan.limits);
+        let (plan, limits) = (Arc::new(convert::plan_to_wit(plan)), plan.limits);
         // The semaphore is never closed, so this is always a permit.
         let _permit = self.context.run_permits.acquire().await;
         let result = match self.run_in(&self.pooled, (&plan, limits), handler).await {
@@ -79,31 +79,38 @@ impl Program {
         let limits = &self.context.limits;
         let store = new_store(component.engine(), limits.max_memory());
         let (mut store, mailbox) = store.map_err(|error| RunError::NoRoom(format!("{error:#}")))?;
-        let guest = pin!(async move {
+        let component = component.clone();
+        let guest = Guest::new(mailbox, async move {
             let instance = component.instantiate_async(&mut store).await;
             let instance = instance.map_err(mark_not_instantiated)?;
             let guest = instance.hotswap_strategy_guest();
             guest.call_describe(&mut store).await
         });
-        drive(guest, &mailbox, &mut RejectCalls, limits.fuel).await
+        // It makes no call, so the whole run is between two of them.
+        let fuel = FuelLimits {
+            between_calls: limits.fuel,
+            total: u64::MAX,
+        };
+        drive(guest, &self.context.threads, &mut RejectCalls, fuel).await
     }
 
     async fn run_in(
         &self,
         component: &StrategyPre<InstanceState>,
-        (plan, limits): (&guest::Plan, StrategyLimits),
+        (plan, limits): (&Arc<guest::Plan>, StrategyLimits),
         handler: &mut dyn CallHandler,
     ) -> Result<Result<(), String>, RunError> {
         let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
         let store = new_store(component.engine(), whole_pages(memory));
         let (mut store, mailbox) = store.map_err(|error| RunError::NoRoom(format!("{error:#}")))?;
-        let guest = pin!(async move {
+        let (component, plan) = (component.clone(), Arc::clone(plan));
+        let guest = Guest::new(mailbox, async move {
             let instance = component.instantiate_async(&mut store).await;
             let instance = instance.map_err(mark_not_instantiated)?;
             let guest = instance.hotswap_strategy_guest();
-            guest.call_run(&mut store, plan).await
+            guest.call_run(&mut store, &plan).await
         });
-        drive(guest, &mailbox, handler, limits.fuel).await
+        drive(guest, &self.context.threads, handler, limits.into()).await
     }
 
     fn on_demand(&self) -> Result<&StrategyPre<InstanceState>, RunError> {

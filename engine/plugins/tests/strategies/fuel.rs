@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use hotswap_core::{Call, StrategyLimits};
+use hotswap_core::{Call, CauseKind, StrategyLimits};
 use hotswap_plugins::{Exit, Plan, Strategy};
 
 use crate::component::HandmadeStrategy;
@@ -113,4 +113,66 @@ async fn an_instruction_that_fills_memory_costs_a_unit_for_each_byte() {
     let mut script = Script::default();
     let exit = filling.run(&plan_with_fuel(100_000_000), &mut script).await;
     assert_eq!(exit, Exit::Succeeded);
+}
+
+/// A strategy that runs 6 million instructions and asks for the time, again and again.
+async fn computing_between_calls() -> Strategy {
+    let run = "(loop $again
+            (local.set 0 (i32.const 1200000))
+            (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+            (drop (call $now))
+            (br $again))";
+    let handmade = HandmadeStrategy {
+        imports: r#"(import "hotswap:strategy/control@0.1.0" "now" (func $now (result i64)))"#,
+        run,
+        ..HandmadeStrategy::default()
+    };
+    host().load(&handmade.component()).await.unwrap()
+}
+
+/// Runs with 100 million units of fuel in total. `replayed` calls are in the journal.
+async fn run_with_total(strategy: &Strategy, replayed: usize) -> (Exit, usize) {
+    let limits = StrategyLimits {
+        total_fuel: 100_000_000,
+        ..StrategyLimits::default()
+    };
+    let plan = Plan {
+        limits,
+        ..plan("{}")
+    };
+    let mut script = Script {
+        replayed_calls: replayed,
+        ..Script::default()
+    };
+    let exit = strategy.run(&plan, &mut script).await;
+    (exit, script.calls.len())
+}
+
+#[tokio::test]
+async fn a_whole_run_has_a_limit_that_is_reached_at_the_same_call_each_time() {
+    let strategy = computing_between_calls().await;
+    let (exit, calls) = run_with_total(&strategy, 0).await;
+    let Exit::Trapped(cause) = &exit else {
+        panic!("{exit:?}");
+    };
+    assert_eq!(cause.kind, CauseKind::Limit);
+    assert_eq!(
+        cause.message,
+        "the strategy ran 100 million instructions, the limit for one run"
+    );
+    assert_eq!(calls, 16);
+    for replayed in [1, 8, calls] {
+        let again = run_with_total(&strategy, replayed).await;
+        assert_eq!(again, (exit.clone(), calls), "{replayed} calls replayed");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_run_is_not_ended_before_a_call_that_the_journal_holds() {
+    let strategy = computing_between_calls().await;
+    // A release that counted differently had let the run come so far.
+    let (exit, calls) = run_with_total(&strategy, 40).await;
+    assert!(matches!(exit, Exit::Trapped(_)), "{exit:?}");
+    // The next slice of fuel ends it, not the next instruction.
+    assert_eq!(calls, 41);
 }

@@ -7,3 +7,4 @@ mod loading;
 mod modules;
 mod running;
 mod script;
+mod threads;

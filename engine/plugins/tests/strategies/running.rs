@@ -1,8 +1,10 @@
 //! Concurrent runs, dropped runs, and answers of the wrong type.
 
+use std::sync::{Arc, Mutex};
+
 use futures_util::future::join_all;
 use hotswap_core::{Answer, Call, CauseKind, NodeError, NodeFailure};
-use hotswap_plugins::{Exit, Host, Limits};
+use hotswap_plugins::{Exit, Host, Limits, ReadyAnswers};
 
 use crate::component::HandmadeStrategy;
 use crate::script::{Gate, Script, host, plan, run_attack};
@@ -127,9 +129,19 @@ async fn run_dropped_while_it_computes_frees_its_instance() {
         tokio::select! {
             biased;
             exit = run_attack(&strategy, "endless-loop", &mut script) => panic!("the run ended: {exit:?}"),
-            () = tokio::task::yield_now() => {}
+            () = computes(&host) => {}
         }
-        assert_eq!(host.pooled_instances(), 0);
+        // It ends with its slice of fuel.
+        while host.pooled_instances() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Waits until an instance exists.
+async fn computes(host: &Host) {
+    while host.pooled_instances() == 0 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -189,4 +201,46 @@ async fn strategy_outlives_its_host() {
     // Only the thread that the host started can end this run.
     let exit = run_attack(&strategy, "endless-loop", &mut Script::default()).await;
     assert!(matches!(exit, Exit::Trapped(_)));
+}
+
+/// Answers the first calls itself.
+struct Journal {
+    answers: Mutex<Vec<Answer>>,
+    answered: Mutex<Vec<Call>>,
+}
+
+impl ReadyAnswers for Journal {
+    fn answer(&self, call: &Call) -> Option<Answer> {
+        let answer = self.answers.lock().unwrap().pop()?;
+        self.answered.lock().unwrap().push(call.clone());
+        Some(answer)
+    }
+
+    fn is_replaying(&self) -> bool {
+        !self.answers.lock().unwrap().is_empty()
+    }
+}
+
+#[tokio::test]
+async fn calls_that_a_journal_answers_are_not_passed_on() {
+    let strategy = host().load(hotswap_guests::STEPS).await.unwrap();
+    let plan = plan(r#"{"steps":200,"kind":"stage","sleep":0}"#);
+    let mut undisturbed = Script::default();
+    let exit = strategy.run(&plan, &mut undisturbed).await;
+    assert_eq!(exit, Exit::Succeeded);
+    let all = undisturbed.calls;
+    for answered in [0, 1, 150, all.len()] {
+        let journal = Arc::new(Journal {
+            answers: Mutex::new(vec![Answer::Nodewise(Vec::new()); answered]),
+            answered: Mutex::default(),
+        });
+        let mut script = Script {
+            replay: Some(Arc::clone(&journal) as Arc<dyn ReadyAnswers>),
+            ..Script::default()
+        };
+        let exit = strategy.run(&plan, &mut script).await;
+        assert_eq!(exit, Exit::Succeeded);
+        assert_eq!(*journal.answered.lock().unwrap(), all[..answered]);
+        assert_eq!(script.calls, all[answered..]);
+    }
 }

@@ -9,7 +9,7 @@ use hotswap_core::{
     Answer, Call, Decision, DeploymentId, Digest, Health, ModuleVersion, Node, NodeFailure,
     StrategyLimits, Verdict,
 };
-use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, Stop, Strategy};
+use hotswap_plugins::{CallHandler, Exit, Host, Limits, Plan, ReadyAnswers, Stop, Strategy};
 use tokio::sync::Semaphore;
 
 /// Longer than any test may take.
@@ -27,12 +27,20 @@ pub struct Script {
     pub always: Option<Answer>,
     /// Whether the run is a replay.
     pub is_replaying: bool,
+    /// How many calls a journal holds.
+    pub replayed_calls: usize,
+    /// Answers calls before they are recorded.
+    pub replay: Option<Arc<dyn ReadyAnswers>>,
 }
 
 #[async_trait]
 impl CallHandler for Script {
     fn is_replaying(&self) -> bool {
-        self.is_replaying
+        self.is_replaying || self.calls.len() < self.replayed_calls
+    }
+
+    fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {
+        self.replay.clone()
     }
 
     async fn call(&mut self, call: Call) -> Result<Answer, Stop> {

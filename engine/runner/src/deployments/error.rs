@@ -115,11 +115,7 @@ pub enum Error {
 
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Unknown(id) => Self::Unknown(id),
-            ReadError::Damaged(damage) => Self::Damaged(damage),
-            ReadError::Store(source) => Self::Store(source),
-        }
+        projections::Error::from(error).into()
     }
 }
 

@@ -8,6 +8,7 @@ use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
 
+use crate::damaged_deployments::DamagedDeployments;
 use crate::limits::Limits;
 use crate::reconciler::Repairs;
 use crate::retries::Retries;
@@ -23,6 +24,8 @@ pub(crate) struct DriverContext {
     pub(crate) retries: Arc<Retries>,
     /// The nodes that are repaired outside of deployments.
     pub(crate) repairs: Arc<Repairs>,
+    /// The deployments whose journals cannot be read.
+    pub(crate) damaged: Arc<DamagedDeployments>,
     /// One permit for each strategy that may run at the same time.
     pub(crate) instances: Semaphore,
 }

@@ -1,13 +1,14 @@
 //! One run of a strategy: answers its calls.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
     Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeId,
     RecordedCall, ReplayedCall,
 };
-use hotswap_plugins::{CallHandler, Stop};
+use hotswap_plugins::{CallHandler, ReadyAnswers, Stop};
 
 use super::activity::CallActivity;
 use super::call_budget::CallBudget;
@@ -17,15 +18,12 @@ use super::error::Error;
 use super::failed_nodes::FailedNodes;
 use super::journal_writer::JournalWriter;
 use super::node_operations::{NodeOperations, check_fence, concurrency};
+use super::replay_answers::ReplayAnswers;
 use super::soak;
 use super::strategy_time::StrategyTime;
 use super::suspended::WaitReason;
 use super::wait_scope::{Interrupt, WaitScope};
 use super::waiting_call::{self, end_of};
-
-/// Notes that are collected before they are written without a write call. A strategy that
-/// only logs must not fill the memory, and watchers want to see what it logs.
-const MAX_PENDING_NOTES: usize = 64;
 
 /// Answers the calls of one run of a strategy: from the journal as far as it goes, then by
 /// executing them.
@@ -36,7 +34,7 @@ pub(super) struct Execution<'a> {
     plan: &'a [Node],
     planned: HashSet<&'a NodeId>,
     writer: &'a mut JournalWriter,
-    replay: CallReplay,
+    replay: Arc<ReplayAnswers>,
     budget: CallBudget,
     failed: FailedNodes,
     time: StrategyTime,
@@ -68,8 +66,8 @@ impl<'a> Execution<'a> {
             plan,
             planned: plan.iter().map(|node| &node.id).collect(),
             writer,
-            replay,
-            budget: CallBudget::new(&header.limits),
+            replay: Arc::new(ReplayAnswers::new(replay)),
+            budget: CallBudget::new(&header.limits, plan.len()),
             failed: FailedNodes::default(),
             time: StrategyTime::default(),
             touched: BTreeSet::new(),
@@ -92,7 +90,8 @@ impl<'a> Execution<'a> {
 
     /// Checks a strategy that returned ok: it made all calls in the journal, and no more
     /// nodes failed than the policy tolerates.
-    pub(super) fn check_success(&self) -> Result<(), Cause> {
+    pub(super) fn check_success(&mut self) -> Result<(), Cause> {
+        self.count_replayed();
         self.replay.check_finished()?;
         self.failed.check(self.header, self.plan.len())
     }
@@ -105,22 +104,42 @@ impl<'a> Execution<'a> {
         }
     }
 
+    /// Counts the calls that were answered from the journal since the last one that was not.
+    fn count_replayed(&mut self) {
+        for call in self.replay.take_answered() {
+            self.budget.spend_call(&call.request);
+            self.count_answer(&call);
+        }
+    }
+
+    fn count_answer(&mut self, call: &RecordedCall) {
+        self.budget.spend_readings(&call.readings);
+        if let Some(answer) = &call.answer {
+            self.budget.spend_answer(answer);
+            self.failed.record(answer);
+            self.time.replay(answer);
+        }
+    }
+
     async fn answer(&mut self, request: Call) -> Result<Answer, NoAnswer> {
-        self.budget.spend(&request);
+        self.count_replayed();
+        let bytes = self.budget.spend_call(&request);
         let (number, call) = match self.replay.next(request)? {
-            ReplayedCall::Answered(answer) => {
-                self.failed.record(&answer);
-                self.time.replay(&answer);
-                return Ok(answer);
+            ReplayedCall::Answered(call) => {
+                self.count_answer(&call);
+                return Ok(call.answer());
             }
-            ReplayedCall::Unanswered { number, call } => (number, call),
+            ReplayedCall::Unanswered { number, call } => {
+                self.budget.spend_readings(&call.readings);
+                (number, call)
+            }
             ReplayedCall::New { number, request } => {
                 self.budget.check()?;
                 validate(&request, &self.planned)?;
                 self.wait_while_paused(&request).await?;
                 match request.kind() {
-                    CallKind::Note => return self.note(number, request).await,
-                    CallKind::Read => return self.read(number, request).await,
+                    CallKind::Note => return self.note(number, request, bytes).await,
+                    CallKind::Read => return self.read(number, request, bytes).await,
                     CallKind::Write => (number, self.journal_intent(number, request).await?),
                 }
             }
@@ -144,22 +163,21 @@ impl<'a> Execution<'a> {
         }
     }
 
-    async fn note(&mut self, number: u32, request: Call) -> Result<Answer, NoAnswer> {
-        self.writer.push(called(number, request, None));
-        if self.writer.pending() >= MAX_PENDING_NOTES {
-            self.writer.flush().await?;
-        }
+    async fn note(&mut self, number: u32, request: Call, bytes: u64) -> Result<Answer, NoAnswer> {
+        let called = called(number, request, None);
+        self.writer.push_soon(called, bytes).await?;
         Ok(Answer::Done)
     }
 
-    async fn read(&mut self, number: u32, request: Call) -> Result<Answer, NoAnswer> {
+    async fn read(&mut self, number: u32, request: Call, bytes: u64) -> Result<Answer, NoAnswer> {
         let answer = if request == Call::Now {
             self.time.tell(self.scope.timers.steady_now())
         } else {
             Answer::Nodes(self.planned_nodes_now().await?)
         };
-        self.writer
-            .push(called(number, request, Some(answer.clone())));
+        let bytes = bytes + self.budget.spend_answer(&answer);
+        let called = called(number, request, Some(answer.clone()));
+        self.writer.push_soon(called, bytes).await?;
         Ok(answer)
     }
 
@@ -169,19 +187,7 @@ impl<'a> Execution<'a> {
         let nodes = self.context.fleet.nodes(environment, module);
         let activity = CallActivity(&Call::Nodes);
         let nodes = self.scope.run(self.writer, &activity, nodes).await?;
-        let mut nodes = nodes.unwrap_or_default();
-        let now = self.plan.iter().map(|planned| {
-            let index = nodes.iter().position(|node| node.id == planned.id);
-            index.map_or_else(
-                || Node {
-                    health: Health::Critical,
-                    active: None,
-                    ..planned.clone()
-                },
-                |index| nodes.swap_remove(index),
-            )
-        });
-        Ok(now.collect())
+        Ok(planned_nodes(self.plan, nodes.unwrap_or_default()))
     }
 
     /// Journals a write before it is executed. Durable once it returns.
@@ -195,6 +201,8 @@ impl<'a> Execution<'a> {
         let readings = soak::initial_readings(fleet, module, &request);
         let activity = CallActivity(&request);
         let readings = self.scope.run(self.writer, &activity, readings).await?;
+        self.budget.spend_readings(&readings);
+        self.budget.check()?;
         let at = self.context.clock.now();
         let due = request.wait().map(|wait| {
             self.scope.timers.begin_call(number, wait);
@@ -241,10 +249,12 @@ impl<'a> Execution<'a> {
             answer
         };
         self.failed.record(&answer);
-        self.writer.push(EventBody::Answered {
+        let bytes = self.budget.spend_answer(&answer);
+        let answered = EventBody::Answered {
             call: number,
             answer: answer.clone(),
-        });
+        };
+        self.writer.push_soon(answered, bytes).await?;
         Ok(answer)
     }
 
@@ -265,6 +275,10 @@ impl<'a> Execution<'a> {
 impl CallHandler for Execution<'_> {
     fn is_replaying(&self) -> bool {
         self.replay.is_replaying()
+    }
+
+    fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {
+        Some(Arc::clone(&self.replay) as Arc<dyn ReadyAnswers>)
     }
 
     async fn call(&mut self, request: Call) -> Result<Answer, Stop> {
@@ -296,5 +310,56 @@ fn called(call: u32, request: Call, answer: Option<Answer>) -> EventBody {
         due: None,
         readings: Vec::new(),
         answer,
+    }
+}
+
+/// The nodes of the plan, in its order, as `now` has them. A node that is gone is critical.
+fn planned_nodes(plan: &[Node], now: Vec<Node>) -> Vec<Node> {
+    let mut now: HashMap<_, _> = now
+        .into_iter()
+        .map(|node| (node.id.clone(), node))
+        .collect();
+    let planned = plan.iter().map(|planned| {
+        now.remove(&planned.id).unwrap_or_else(|| Node {
+            health: Health::Critical,
+            active: None,
+            ..planned.clone()
+        })
+    });
+    planned.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::fixture;
+    use super::*;
+
+    fn node(id: &str, version: Option<&str>) -> Node {
+        Node {
+            id: id.parse().unwrap(),
+            zone: None,
+            labels: BTreeMap::new(),
+            health: Health::Passing,
+            active: version.map(fixture::module),
+        }
+    }
+
+    #[test]
+    fn a_strategy_sees_the_nodes_of_its_plan_and_those_that_are_gone_as_critical() {
+        let plan = ["c", "a", "b"].map(|id| node(id, Some("1.0.0")));
+        // `d` has registered since the plan was made.
+        let now = vec![
+            node("a", Some("2.0.0")),
+            node("c", None),
+            node("d", Some("1.0.0")),
+        ];
+        let gone = Node {
+            health: Health::Critical,
+            ..node("b", None)
+        };
+        let expected = [node("c", None), node("a", Some("2.0.0")), gone];
+        assert_eq!(planned_nodes(&plan, now), expected);
     }
 }

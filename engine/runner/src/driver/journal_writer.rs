@@ -13,6 +13,12 @@ use super::error::Error;
 /// Events read from the store at once: enough that most journals take one read.
 const PAGE: usize = 4096;
 
+/// Events that wait at most for an append that must be durable at once. A strategy that only
+/// logs or reads must not fill the memory, and watchers want to see what it does.
+const MAX_PENDING_EVENTS: usize = 64;
+/// Bytes of these events, likewise.
+const MAX_PENDING_BYTES: u64 = 256 << 10;
+
 /// Appends to the journal of one deployment under one lease. Events are collected and
 /// appended together, so that the answer to one call and the intent of the next cost one
 /// write to disk.
@@ -25,6 +31,8 @@ pub(super) struct JournalWriter {
     fence: Fence,
     tail: JournalTail,
     pending: Vec<EventBody>,
+    /// About the bytes of those that came by [`Self::push_soon`].
+    pending_bytes: u64,
 }
 
 impl JournalWriter {
@@ -47,6 +55,7 @@ impl JournalWriter {
             fence,
             tail: state.tail.clone(),
             pending: Vec::new(),
+            pending_bytes: 0,
         };
         Ok((writer, state))
     }
@@ -66,6 +75,7 @@ impl JournalWriter {
             fence,
             tail,
             pending: Vec::new(),
+            pending_bytes: 0,
         }
     }
 
@@ -93,9 +103,20 @@ impl JournalWriter {
         self.pending.push(body);
     }
 
-    /// How many events wait for the next flush.
-    pub(super) fn pending(&self) -> usize {
-        self.pending.len()
+    /// Adds an event of about `bytes` bytes that need not be durable at once. Appends the
+    /// pending events where they have become many or large.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub(super) async fn push_soon(&mut self, body: EventBody, bytes: u64) -> Result<(), Error> {
+        self.push(body);
+        self.pending_bytes = self.pending_bytes.saturating_add(bytes);
+        let must_flush =
+            self.pending.len() >= MAX_PENDING_EVENTS || self.pending_bytes >= MAX_PENDING_BYTES;
+        if must_flush {
+            self.flush().await?;
+        }
+        Ok(())
     }
 
     /// Appends the pending events, after those that people appended meanwhile. Durable once
@@ -110,6 +131,7 @@ impl JournalWriter {
         if self.pending.is_empty() {
             return Ok(());
         }
+        self.pending_bytes = 0;
         let mut append = Append {
             deployment: self.deployment,
             expected: self.tail.next_seq,

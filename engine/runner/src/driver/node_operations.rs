@@ -89,8 +89,18 @@ impl NodeOperations<'_> {
     /// The action that reverts a node to the version that it ran when the deployment was
     /// planned.
     pub(super) fn revert_action(&self, node: &NodeId) -> Action {
-        let planned = self.plan.iter().find(|planned| planned.id == *node);
+        let planned = self.planned(node);
         Action::Revert(planned.and_then(|planned| planned.active.clone()))
+    }
+
+    /// A node as it was planned. Plans are journaled sorted; only where one is not, and for a
+    /// node outside it, all of it is searched.
+    fn planned(&self, node: &NodeId) -> Option<&Node> {
+        let found = self.plan.binary_search_by(|planned| planned.id.cmp(node));
+        match found {
+            Ok(index) => self.plan.get(index),
+            Err(_) => self.plan.iter().find(|planned| planned.id == *node),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of a deployment whose journal cannot be read: an admin requests it, and the nodes
 //! are reverted by what can still be read.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hotswap_core::{
@@ -86,11 +87,12 @@ async fn revert(
 ) -> Result<EventBody, Error> {
     let planned: Vec<_> = operations.plan.iter().map(|node| &node.id).collect();
     let mut failures = revert_nodes(timers, operations, &planned, give_up).await?;
+    let is_planned: HashSet<_> = planned.into_iter().collect();
     let touched = salvaged.touched.iter();
-    let unplanned = touched.filter(|node| !planned.contains(node));
+    let unplanned = touched.filter(|node| !is_planned.contains(node));
     failures.extend(unplanned.cloned().map(unknown_before));
     failures.sort_by(|one, other| one.node.cmp(&other.node));
-    let outcome = outcome(planned.len(), &failures);
+    let outcome = outcome(operations.plan.len(), &failures);
     Ok(EventBody::Ended { outcome, failures })
 }
 

@@ -13,7 +13,8 @@ const PAGE: usize = 4096;
 pub struct EventPage {
     /// The events. Those before the damage, where there is one.
     pub events: Vec<Event>,
-    /// Why the page ends before the event that comes next: it cannot be read, or is missing.
+    /// Why the page ends before the event that comes next: it cannot be read, is missing, or
+    /// cannot follow those before it.
     pub damage: Option<Damage>,
 }
 
@@ -96,6 +97,31 @@ impl Projections {
             state.ended_at.get_or_insert(state.updated_at);
         }
         Ok(state)
+    }
+
+    /// At most `limit` events from number `from` on, as far as they can be read and can follow
+    /// those before them.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where there is no such deployment.
+    pub(crate) async fn legal_page(
+        &self,
+        id: DeploymentId,
+        from: u64,
+        limit: usize,
+    ) -> Result<EventPage, Error> {
+        let mut page = self.page(id, from, limit).await?;
+        if page.events.is_empty() {
+            return Ok(page);
+        }
+        // Only the state tells, which is in memory, and is folded anew only where it is damaged.
+        if let Some(damage) = &self.get(id).await?.damage
+            && let Some(place) = page.events.iter().position(|event| event.seq == damage.seq)
+        {
+            page.events.truncate(place);
+            page.damage = Some(damage.clone());
+        }
+        Ok(page)
     }
 
     /// At most `limit` events from number `from` on, as far as they can be read.

@@ -33,6 +33,8 @@ pub enum Attack {
     EndlessLoop,
     /// Call `control.now` forever.
     EndlessCalls,
+    /// Call `fleet.nodes` forever.
+    EndlessLists,
     /// Allocate memory until there is none left.
     MemoryBomb,
     /// Recurse until the stack overflows.
@@ -77,6 +79,9 @@ impl Strategy for Hostile {
             Attack::EndlessLoop => compute_forever(),
             Attack::EndlessCalls => loop {
                 black_box(control.now());
+            },
+            Attack::EndlessLists => loop {
+                black_box(fleet.nodes());
             },
             Attack::MemoryBomb => exhaust_memory(),
             Attack::StackOverflow => {

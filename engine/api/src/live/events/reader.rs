@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event_cursor::EventCursor;
+use super::event_order::EventOrder;
 use crate::view;
 
 /// The maximum number of events per read.
@@ -44,6 +45,7 @@ enum Scope {
         /// The position of the last event.
         position: u64,
         appended: broadcast::Receiver<Appended>,
+        order: EventOrder,
     },
 }
 
@@ -51,7 +53,8 @@ enum Scope {
 pub(crate) enum ReaderItem {
     /// An event and its cursor.
     Event(Box<view::StreamedEvent>, EventCursor),
-    /// An event that cannot be read, or that is missing, and the cursor behind it.
+    /// An event that cannot be read, is missing or cannot follow those before it, and the cursor
+    /// behind it.
     Damage(Box<view::StreamedDamage>, EventCursor),
     /// The client's cursor is of another store, or events after it were deleted: the stream
     /// starts over.
@@ -126,7 +129,11 @@ impl Reader {
             cursor.is_of_epoch(&deployments.epoch()) && (complete_from..=now).contains(&number)
         });
         let position = valid_cursor.map_or(now, |cursor| cursor.number);
-        let scope = Scope::All { position, appended };
+        let scope = Scope::All {
+            position,
+            appended,
+            order: EventOrder::default(),
+        };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
         Ok(Self::new(deployments, scope, is_reset, stop))
     }
@@ -218,7 +225,11 @@ impl Reader {
                 }
                 items
             }
-            Scope::All { position, appended } => {
+            Scope::All {
+                position,
+                appended,
+                order,
+            } => {
                 let mut entries = self.deployments.tail(*position, PAGE_SIZE).await?;
                 if entries.is_empty() && self.is_live {
                     let appended = wait_for_append(appended, *position);
@@ -229,8 +240,10 @@ impl Reader {
                 // Looked up after the read: what was deleted before it may be missing in it.
                 if self.deployments.deleted_through().await? > *position {
                     *position = self.deployments.position().await?;
+                    *order = EventOrder::default();
                     return Ok(vec![ReaderItem::Reset]);
                 }
+                order.check(&self.deployments, &mut entries).await?;
                 let items = entries.into_iter().map(|entry| {
                     *position = entry.position;
                     let cursor = EventCursor::new(&epoch, entry.position);

@@ -122,10 +122,14 @@ impl MetricsSampler {
             }
         }
         let seconds = Duration::from_millis(interval.max(1)).as_secs_f64();
+        // The first record of a digest is the newest version.
+        let names = records.iter().rev().map(|record| &record.module);
+        let names: HashMap<_, _> = names
+            .map(|module| ((&module.name, module.digest), &module.version))
+            .collect();
         let versions = totals.into_iter().map(|((module, digest), totals)| {
-            let mut versions = records.iter().map(|record| &record.module);
-            let version = versions.find(|it| it.name == *module && it.digest == digest);
-            let version = version.map(|it| it.version.to_string());
+            let version = names.get(&(module, digest));
+            let version = version.map(|version| version.to_string());
             totals.to_json(module, digest, version, seconds)
         });
         let total_millis: u64 = cpu_millis.values().sum();

@@ -1,6 +1,6 @@
 //! Nodes that are unreachable, refuse or answer nonsense.
 
-use hotswap_core::{Action, NodeError};
+use hotswap_core::{Action, HttpProbe, NodeError};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -124,6 +124,30 @@ async fn a_refusal_is_reported_in_the_words_of_the_node() {
     }
 }
 
+/// A probe's path comes from a strategy, and an answer from anywhere. Both end up in the reason of
+/// each node that fails, and each of these in the journal.
+#[tokio::test]
+async fn a_failure_repeats_only_the_start_of_long_texts() {
+    let probe = HttpProbe {
+        path: format!("/{}", "x".repeat(100_000)),
+        expect_status: 200,
+        expect_body: None,
+        timeout: 1,
+    };
+    let wrong = json!({"status": 404, "body": ""});
+    let nonsense = json!({"status": "y".repeat(100_000)});
+    for answer in [wrong, nonsense] {
+        let fake = FakeNode::start(move |_, _| FakeResponse::Json(200, answer.clone())).await;
+        let (fleet, _) = fleet(&[&fake.url]).await;
+        let failed = fleet.probe(&node("node-0"), &version(), &probe).await;
+        let NodeError::Unhealthy(reason) = failed.expect_err("it failed") else {
+            panic!("it is unhealthy");
+        };
+        let length = reason.chars().count();
+        assert_eq!(length, NodeError::MAX_REASON_CHARS + 1, "{reason}");
+    }
+}
+
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let target = FakeNode::start(|_, _| FakeResponse::Json(200, json!({}))).await;
@@ -146,7 +170,10 @@ async fn an_answer_that_is_not_a_nodes_is_an_error() {
     let mut invalid_buckets = module_status(1);
     invalid_buckets["versions"][0]["latency"] =
         json!([{"bucket": 9, "count": 1}, {"bucket": 4, "count": 1}]);
+    let mut long_boot = module_status(1);
+    long_boot["boot"] = json!("x".repeat(9000));
     for (answer, expected) in [
+        (long_boot, "a boot id of more than 128 bytes"),
         (json!({"hello": "world"}), "its answer cannot be parsed"),
         (json!("text"), "its answer cannot be parsed"),
         (other_digest, "an invalid digest"),

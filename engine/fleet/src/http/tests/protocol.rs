@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use hotswap_core::{Action, Health, HttpProbe, NodeError};
+use hotswap_protocol::{Heartbeat, NodeHealth};
 use serde_json::json;
 
 use super::fake_node::{FakeNode, FakeResponse, module_status, problem, unused_address};
@@ -117,6 +118,41 @@ async fn a_node_that_answers_is_listed_as_passing_however_old_its_heartbeat_is()
     let (fleet, _, _) = fleet_with_late_node(&fake.url).await;
     let nodes = fleet.nodes(&production(), &shop()).await.expect("one node");
     assert_eq!(nodes[0].health, Health::Passing);
+}
+
+/// What every plan asks first must not wait for each dead node again and again.
+#[tokio::test]
+async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_a_while() {
+    // It leaves two requests without an answer.
+    let fake = FakeNode::start(|number, _| match number {
+        0 | 2 => FakeResponse::Reset,
+        _ => FakeResponse::Json(200, module_status(0)),
+    })
+    .await;
+    let (fleet, registry, clock) = fleet_with_late_node(&fake.url).await;
+    let health = async || {
+        let nodes = fleet.nodes(&production(), &shop()).await.expect("one node");
+        nodes[0].health
+    };
+    for _ in 0..3 {
+        assert_eq!(health().await, Health::Critical);
+    }
+    assert_eq!(fake.requests().len(), 1, "it is asked once");
+    let passing = Heartbeat {
+        health: NodeHealth::Passing,
+        reason: None,
+        highest_fence: 0,
+    };
+    assert!(registry.heartbeat(&node("node-0"), passing));
+    assert_eq!(health().await, Health::Passing);
+    assert_eq!(fake.requests().len(), 2, "it was heard of");
+    assert_eq!(health().await, Health::Critical);
+    assert_eq!(health().await, Health::Critical);
+    assert_eq!(fake.requests().len(), 3);
+    // Longer than the first delay with its jitter.
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(health().await, Health::Passing);
+    assert_eq!(fake.requests().len(), 4);
 }
 
 #[tokio::test]

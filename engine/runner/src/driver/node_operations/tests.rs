@@ -120,6 +120,23 @@ fn a_node_is_reverted_to_the_version_of_the_plan() {
     assert_eq!(action("b"), Action::Revert(None));
 }
 
+#[test]
+fn a_node_is_found_in_a_plan_that_is_not_sorted() {
+    let (fleet, module) = (FakeFleet::default(), fixture::module("2.0.0"));
+    let names = ["d", "a", "c", "e", "b"];
+    let versions = ["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"].map(fixture::module);
+    let plan: Vec<_> = names
+        .iter()
+        .zip(&versions)
+        .map(|(name, version)| node(name, Some(version.clone())))
+        .collect();
+    let operations = operations(&fleet, &module, &plan);
+    for (name, version) in names.iter().zip(versions) {
+        let action = operations.revert_action(&name.parse().unwrap());
+        assert_eq!(action, Action::Revert(Some(version)), "{name}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn failures_are_in_the_order_of_the_nodes_and_concurrency_is_kept() {
     let (fleet, module) = (FakeFleet::default(), fixture::module("2.0.0"));
