@@ -59,6 +59,10 @@ impl EnvironmentJournal for UndecidedJournal {
         events.await
     }
 
+    async fn decided_environments(&self) -> Result<Vec<Environment>, ReadError> {
+        Ok(Vec::new())
+    }
+
     async fn decisions(&self, _: &Environment) -> Result<Vec<(ModuleName, Decision)>, ReadError> {
         Ok(Vec::new())
     }

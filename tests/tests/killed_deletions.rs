@@ -226,6 +226,7 @@ async fn delete(folder: &Path, at: usize) -> Result<()> {
     let store: Arc<dyn Journal> = Arc::new(resources.store.clone());
     let engine = Engine::start(EngineConfig {
         journal: InterceptedJournal::new(store, KilledJournal(Arc::clone(&killer))),
+        environment_journal: Arc::clone(&resources.environment_journal),
         catalogue: Arc::new(KilledCatalogue {
             store: resources.store.clone(),
             killer: Arc::clone(&killer),

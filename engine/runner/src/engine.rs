@@ -9,14 +9,14 @@ use tokio::sync::Semaphore;
 
 use crate::background_tasks::BackgroundTasks;
 use crate::damaged_deployments::DamagedDeployments;
-use crate::deployments::Deployments;
+use crate::deployments::{self, Deployments};
 use crate::driver::DriverContext;
 use crate::environments::Environments;
 use crate::limits::Limits;
 use crate::modules::Modules;
 use crate::projections::Projections;
 use crate::projector::Projector;
-use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs};
+use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs, ToldVersions};
 use crate::references::References;
 use crate::retention::Retention;
 use crate::retries::Retries;
@@ -97,6 +97,9 @@ pub enum Error {
     /// A built-in strategy does not load, or the store failed.
     #[error("the built-in strategies could not be installed")]
     Install(#[source] strategies::Error),
+    /// The store failed.
+    #[error("what the nodes should run could not be read")]
+    DesiredState(#[source] deployments::Error),
     /// A limit is outside its range.
     #[error("a limit is outside its range")]
     Limit(#[source] OutOfRange),
@@ -138,6 +141,7 @@ impl Engine {
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
         let repairs = Arc::<Repairs>::default();
+        let told = Arc::<ToldVersions>::default();
         let damaged = Arc::<DamagedDeployments>::default();
         let supervisor = Supervisor::new(Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
@@ -147,6 +151,7 @@ impl Engine {
             limits: config.limits,
             retries: Arc::clone(&retries),
             repairs: Arc::clone(&repairs),
+            told: Arc::clone(&told),
             damaged: Arc::clone(&damaged),
             instances: Semaphore::new(config.limits.instances),
         }));
@@ -168,9 +173,12 @@ impl Engine {
             environments: config.environments.clone(),
             clock: Arc::clone(&config.clock),
             repairs,
+            told: Arc::clone(&told),
             fan_out: config.limits.fan_out,
             tasks: background.clone(),
         });
+        reconciler.load().await.map_err(Error::DesiredState)?;
+        config.registry.set_desired_versions(told);
         background.spawn(reconciler.clone().run());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),

@@ -6,14 +6,14 @@ mod lease;
 mod observed;
 mod repair;
 mod repairs;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{
-    Clock, DeploymentId, Environment, EnvironmentEventBody, ModuleName, ModuleVersion, NodeId,
-    Repair,
+    Clock, DeploymentId, Environment, EnvironmentEventBody, ModuleName, NodeId, NodeState, Repair,
 };
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{
@@ -38,6 +38,7 @@ pub use self::desired::{DesiredModule, Target};
 pub use self::difference::{NextStep, Placement};
 pub use self::repairs::Failure;
 pub(crate) use self::repairs::Repairs;
+pub(crate) use self::told::{OpenPlan, ToldVersions};
 
 /// How often all nodes are compared, besides on every change that the engine learns of.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -73,6 +74,7 @@ struct Inner {
     fan_out: usize,
     desired: DesiredState,
     context: Arc<RepairContext>,
+    told: Arc<ToldVersions>,
     /// A repair has ended.
     ended: Notify,
     tasks: BackgroundTasks,
@@ -91,6 +93,7 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) environments: Environments,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) repairs: Arc<Repairs>,
+    pub(crate) told: Arc<ToldVersions>,
     pub(crate) fan_out: usize,
     /// Repairs run among them, and end with them.
     pub(crate) tasks: BackgroundTasks,
@@ -99,7 +102,8 @@ pub(crate) struct ReconcilerConfig {
 /// An open deployment of a module: the nodes of its plan are its own.
 struct OpenDeployment {
     id: DeploymentId,
-    nodes: BTreeSet<NodeId>,
+    /// `None` before it is made, and where it cannot be read.
+    plan: Option<OpenPlan>,
     /// Its journal cannot be read: any node may be in its plan.
     is_damaged: bool,
     changes_at_once: usize,
@@ -107,7 +111,8 @@ struct OpenDeployment {
 
 impl OpenDeployment {
     fn has(&self, node: &NodeId) -> bool {
-        self.is_damaged || self.nodes.contains(node)
+        let plan = self.plan.as_ref();
+        self.is_damaged || plan.is_some_and(|plan| plan.nodes.contains_key(node))
     }
 }
 
@@ -159,6 +164,7 @@ impl Reconciler {
             fan_out: config.fan_out,
             desired,
             context,
+            told: config.told,
             ended: Notify::new(),
             tasks: config.tasks,
         }))
@@ -329,6 +335,20 @@ impl Reconciler {
         }
     }
 
+    /// Learns what is decided, so that nodes can be told before the first of them reports in.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub(crate) async fn load(&self) -> Result<(), crate::deployments::Error> {
+        let inner = &self.0;
+        let decided = inner.environment_journal.decided_environments().await?;
+        for environment in decided.into_iter().chain(inner.registry.environments()) {
+            let desired = inner.desired.read(&environment).await?;
+            inner.tell(&environment, &desired).await?;
+        }
+        Ok(())
+    }
+
     async fn compare_all(&self) {
         for environment in self.0.registry.environments() {
             if let Err(error) = self.compare(&environment).await {
@@ -342,6 +362,7 @@ impl Reconciler {
     async fn compare(&self, environment: &Environment) -> Result<(), Error> {
         let inner = &self.0;
         let desired = inner.desired.read(environment).await?;
+        inner.tell(environment, &desired).await?;
         if desired.is_empty() {
             return Ok(());
         }
@@ -467,6 +488,31 @@ impl Inner {
         }))
     }
 
+    /// Remembers what to tell the nodes of an environment.
+    async fn tell(
+        &self,
+        environment: &Environment,
+        desired: &[Arc<DesiredModule>],
+    ) -> Result<(), Error> {
+        let mut ended = BTreeSet::new();
+        for id in self.told.open(environment) {
+            match self.journal.head(id).await {
+                Ok(head) if !head.lifecycle.is_ended() => {}
+                Ok(_) | Err(ReadError::Unknown(_)) => drop(ended.insert(id)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut open = Vec::new();
+        for module in desired {
+            let deployment = self.open_deployment(environment, &module.module).await?;
+            open.extend(deployment.and_then(|deployment| deployment.plan));
+        }
+        let has_ended = |id| ended.contains(&id);
+        self.told
+            .update(environment, desired.to_vec(), open, has_ended);
+        Ok(())
+    }
+
     async fn observe(
         &self,
         environment: &Environment,
@@ -528,11 +574,16 @@ impl Inner {
         if state.status().is_final() {
             return Ok(None);
         }
-        let nodes: BTreeSet<_> = state.nodes.keys().cloned().collect();
+        let before = |(id, node): (&NodeId, &NodeState)| (id.clone(), node.before.clone());
+        let plan = OpenPlan {
+            deployment: *id,
+            version: state.header.module.clone(),
+            nodes: state.nodes.iter().map(before).collect(),
+        };
         Ok(Some(OpenDeployment {
             id: *id,
-            changes_at_once: state.header.policy.max_unavailable.of(nodes.len()),
-            nodes,
+            changes_at_once: state.header.policy.max_unavailable.of(state.nodes.len()),
+            plan: (!plan.nodes.is_empty()).then_some(plan),
             is_damaged: state.damage.is_some(),
         }))
     }

@@ -71,6 +71,12 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<EnvironmentEntry>, ReadError>;
 
+    /// The environments in which something was ever decided or deployed, sorted.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn decided_environments(&self) -> Result<Vec<Environment>, ReadError>;
+
     /// What was decided last for each module of an environment, sorted by module.
     ///
     /// # Errors

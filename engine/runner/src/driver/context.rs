@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::damaged_deployments::DamagedDeployments;
 use crate::limits::Limits;
-use crate::reconciler::Repairs;
+use crate::reconciler::{Repairs, ToldVersions};
 use crate::retries::Retries;
 use crate::strategies::Strategies;
 
@@ -24,6 +24,8 @@ pub(crate) struct DriverContext {
     pub(crate) retries: Arc<Retries>,
     /// The nodes that are repaired outside of deployments.
     pub(crate) repairs: Arc<Repairs>,
+    /// What nodes are told that they should run.
+    pub(crate) told: Arc<ToldVersions>,
     /// The deployments whose journals cannot be read.
     pub(crate) damaged: Arc<DamagedDeployments>,
     /// One permit for each strategy that may run at the same time.

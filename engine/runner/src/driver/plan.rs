@@ -8,6 +8,7 @@ use super::error::Error;
 use super::journal_writer::JournalWriter;
 use super::revert;
 use super::wait_scope::{Interrupt, WaitScope};
+use crate::reconciler::OpenPlan;
 
 /// Finds the nodes of the environment and journals them as the plan.
 pub(super) async fn plan(
@@ -27,8 +28,21 @@ pub(super) async fn plan(
         }
         Err(interrupt) => (Err(interrupt), None),
     };
+    let told = nodes.as_ref().ok().map(|nodes| OpenPlan {
+        deployment: header.id,
+        version: header.module.clone(),
+        nodes: nodes
+            .iter()
+            .map(|node| (node.id.clone(), node.active.clone()))
+            .collect(),
+    });
     let planned = nodes.map(|nodes| Some(EventBody::Planned { nodes }));
-    revert::append_or_begin(&mut writer, planned).await
+    revert::append_or_begin(&mut writer, planned).await?;
+    // Before any node changes: it must not become unready because it is ahead.
+    if let Some(plan) = told {
+        context.told.begin(&header.environment, plan);
+    }
+    Ok(())
 }
 
 async fn find_nodes(

@@ -151,14 +151,14 @@ impl DesiredState {
             Err(ReadError::Unknown(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let probes = events.into_iter().filter_map(|event| match event.body {
+        let mut probes = events.into_iter().filter_map(|event| match event.body {
             EventBody::Called {
                 request: Call::Probe { request, .. },
                 ..
             } => Some(request),
             _ => None,
         });
-        Ok(probes.last())
+        Ok(probes.next_back())
     }
 }
 

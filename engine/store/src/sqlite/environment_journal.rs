@@ -72,6 +72,10 @@ impl EnvironmentJournal for Sqlite {
         Ok(events.await?)
     }
 
+    async fn decided_environments(&self) -> Result<Vec<Environment>, ReadError> {
+        Ok(self.read(environment_query::decided_environments).await?)
+    }
+
     async fn decisions(
         &self,
         environment: &Environment,

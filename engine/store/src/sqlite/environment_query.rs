@@ -67,6 +67,22 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<EnvironmentEntry> {
     })
 }
 
+/// Sorted. Steps over the index from environment to environment.
+pub(super) fn decided_environments(connection: &Connection) -> rusqlite::Result<Vec<Environment>> {
+    let query = "WITH RECURSIVE known (environment) AS (
+            SELECT min(environment) FROM deployment INDEXED BY deployment_environment
+            UNION ALL
+            SELECT (SELECT min(environment) FROM deployment INDEXED BY deployment_environment
+                WHERE environment > known.environment)
+            FROM known WHERE known.environment IS NOT NULL)
+        SELECT environment FROM known WHERE environment IS NOT NULL
+        UNION SELECT environment FROM retirement ORDER BY environment";
+    connection
+        .prepare_cached(query)?
+        .query_map([], |row| read_parsed(row, 0))?
+        .collect()
+}
+
 /// What was decided last for each module, sorted by module. Steps over the index from module to
 /// module: the work does not grow with the number of deployments.
 pub(super) fn decisions(

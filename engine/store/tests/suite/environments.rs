@@ -128,6 +128,10 @@ pub async fn the_last_success_or_retirement_decides<S: StoreFixture>() {
     assert_eq!(decisions(&store).await, named(Decision::Succeeded(second)));
 
     let open = create(&store, "hello", "production").await;
+    let elsewhere = create(&store, "hello", "qa").await;
+    append_at_end(&store, elsewhere, &failure()).await;
+    let environments = store.decided_environments().await.unwrap();
+    assert_eq!(environments, [environment.clone(), "qa".parse().unwrap()]);
     let retire = append(&environment, None, &[retired("hello")]);
     let error = store.append_to_environment(retire.clone()).await;
     let error = error.unwrap_err();
