@@ -22,12 +22,14 @@ use crate::logging::LogFormat;
 
 mod jwt;
 mod limits;
+mod nodes;
 mod policy;
 mod retention;
 mod span;
 
 pub use jwt::Jwt;
 pub use limits::Limits;
+pub use nodes::Nodes;
 pub use policy::PolicyOverrides;
 pub use retention::Retention;
 pub use span::Span;
@@ -59,6 +61,8 @@ pub struct Config {
     pub cors_origins: Vec<Origin>,
     /// How many resources deployments may use.
     pub limits: Limits,
+    /// How long the engine waits for its nodes.
+    pub nodes: Nodes,
     /// What is kept of what has ended, and how much of the disk is kept in reserve.
     pub retention: Retention,
     /// The policy of each environment. A key that is left out has the default for the
@@ -83,18 +87,24 @@ impl Default for Config {
             cors_origins: Vec::new(),
             environments: BTreeMap::new(),
             limits: Limits::default(),
+            nodes: Nodes::default(),
             retention: Retention::default(),
         }
     }
 }
 
 /// The environment variables that set a key of the configuration.
-pub const VARIABLES: [(&str, &str); 5] = [
+pub const VARIABLES: [(&str, &str); 10] = [
     ("HOTSWAP_LISTEN", "listen"),
     ("HOTSWAP_DATA_DIR", "dataDir"),
     ("HOTSWAP_LOG_FORMAT", "logFormat"),
     ("HOTSWAP_TOKEN_FILE", "tokenFile"),
     ("HOTSWAP_NODE_TOKEN_FILE", "nodeTokenFile"),
+    ("HOTSWAP_NODES_CONNECT_TIMEOUT", "nodes.connectTimeout"),
+    ("HOTSWAP_NODES_REQUEST_TIMEOUT", "nodes.requestTimeout"),
+    ("HOTSWAP_NODES_PATIENCE", "nodes.patience"),
+    ("HOTSWAP_NODES_STALL_TIMEOUT", "nodes.stallTimeout"),
+    ("HOTSWAP_NODES_COMPILE_TIMEOUT", "nodes.compileTimeout"),
 ];
 
 impl Config {
@@ -157,6 +167,9 @@ impl Config {
         let limits = hotswap_runner::Limits::from(self.limits);
         if let Err(error) = limits.check() {
             bail!("limits.{error}");
+        }
+        if let Err(error) = hotswap_fleet::Options::from(self.nodes).check() {
+            bail!("nodes.{error}");
         }
         for (environment, policy) in self.policies() {
             if let Err(error) = policy.check() {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use hotswap_api::{Server, Tokens};
 use hotswap_common::Secret;
 use hotswap_core::SystemClock;
-use hotswap_fleet::{HttpFleet, Options, Registry};
+use hotswap_fleet::{HttpFleet, Registry};
 use hotswap_plugins::Host;
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
 use hotswap_runner::{Engine, EngineConfig, Environments};
@@ -146,7 +146,7 @@ impl RunningEngine {
             let registry = registry.clone();
             AbortOnDropHandle::new(tokio::spawn(async move { registry.run().await }))
         };
-        let fleet = HttpFleet::new(registry.clone(), tokens.node.expose(), Options::default())?;
+        let fleet = HttpFleet::new(registry.clone(), tokens.node.expose(), config.nodes.into())?;
         let built_in = hotswap_guests::strategies();
         let engine = Engine::start(EngineConfig {
             journal: store.clone(),

@@ -22,7 +22,8 @@ pub struct Config {
     /// Address for the control API. Port 0 takes a free port.
     pub control_addr: SocketAddr,
     /// Host by which the engine and clients reach the node, if it is not the address that
-    /// the node listens on: a name, or an IP address (version 6 in brackets).
+    /// the node listens on: a name, or an IP address (version 6 in brackets). Without it, a
+    /// node that listens on all addresses registers the one by which it reaches the engine.
     pub advertise: Option<String>,
     /// URL of the engine: `http://host:port`. A node without an engine does not register,
     /// and runs only artifacts that are already on its disk.

@@ -19,6 +19,7 @@ mod route;
 mod routing_table;
 mod runtime;
 
+pub(crate) use counters::VersionCounters;
 pub(crate) use handler::handle;
 pub(crate) use loaded_version::LoadedVersion;
 pub(crate) use response_body::ResponseBody;

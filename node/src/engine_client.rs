@@ -12,6 +12,8 @@ pub(crate) struct EngineClient {
     http: Client,
     /// `http://host:port`, without a slash at the end.
     url: String,
+    /// `host:port`.
+    host_and_port: String,
     token: Secret,
 }
 
@@ -20,9 +22,13 @@ impl EngineClient {
     /// [`Error::EngineUrl`] if `url` is not an HTTP URL with a host.
     pub(crate) fn new(url: &str, token: Secret) -> Result<Self, Error> {
         let parsed = reqwest::Url::parse(url).ok();
-        if parsed.is_none_or(|url| url.scheme() != "http" || !url.has_host()) {
+        let host_and_port = parsed.filter(|url| url.scheme() == "http").and_then(|url| {
+            let (host, port) = (url.host_str()?, url.port_or_known_default()?);
+            Some(format!("{host}:{port}"))
+        });
+        let Some(host_and_port) = host_and_port else {
             return Err(Error::EngineUrl(url.to_owned()));
-        }
+        };
         let http = Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .read_timeout(Duration::from_secs(15))
@@ -33,6 +39,7 @@ impl EngineClient {
         Ok(Self {
             http,
             url: url.trim_end_matches('/').to_owned(),
+            host_and_port,
             token,
         })
     }
@@ -40,6 +47,11 @@ impl EngineClient {
     /// `http://host:port` of the engine.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// `host:port` of the engine.
+    pub(crate) fn host_and_port(&self) -> &str {
+        &self.host_and_port
     }
 
     /// Begins a request to a path of the engine's API, such as `/api/v1/nodes`.

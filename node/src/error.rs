@@ -35,6 +35,11 @@ pub enum Error {
     /// The engine's URL is not a valid HTTP URL.
     #[error("'{0}' is not an engine URL: write it as http://host:5000")]
     EngineUrl(String),
+    /// Others cannot reach the node at the host that it should advertise.
+    #[error(
+        "'{0}' is not a host by which others reach this node: give a host name or an address to --advertise, without a port"
+    )]
+    Advertise(String),
     /// The HTTP client for the engine cannot be created.
     #[error("cannot set up the HTTP client for the engine")]
     HttpClient(#[source] reqwest::Error),

@@ -14,6 +14,7 @@
 //! request runs in its own instance, without files, environment variables or network. A
 //! module that traps is answered with 500, one that exceeds its time limit with 504, and
 //! one that has too many requests with 503, all as `application/problem+json`.
+//! `/.hotswap/ready` answers 200 while clients may be sent to this node.
 //!
 //! # The control port
 //! [`hotswap_protocol`] lists the routes, as do `/openapi.json` and `/swagger` of a
@@ -24,11 +25,14 @@
 //! Below the data directory:
 //! - `modules/{name}.json`: a module's slots, its highest fence and its latest 256
 //!   operations.
-//! - `artifacts/{digest}`: the versions in slots and the five before them.
+//! - `artifacts/{digest}`: the versions in slots and the five before them;
+//!   `{digest}.partial`: what has arrived of one.
+//! - `instance`: the random key by which the engine tells a node that was restarted from
+//!   another node with the same id.
 //! - `compiled/`: machine code by digest, wasmtime version and CPU.
 //!
-//! The outcome of an order is on disk before the order is answered, and before requests
-//! are routed by it.
+//! The outcome of an order is on disk before the order is answered as carried out, and before
+//! requests are routed by it. A version that cannot be loaded affects no other slot.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -54,6 +58,7 @@
 //! # }
 //! ```
 
+mod addresses;
 mod config;
 mod control;
 mod data;

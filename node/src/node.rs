@@ -2,22 +2,35 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hotswap_common::Backoff;
 use hotswap_common::file::{self, Attempt, FileLock};
 use hotswap_protocol::Registration;
+use http::{Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::control::{ControlContext, ControlService, Modules, RegistrationClient};
-use crate::disk::{ArtifactStore, RecordStore};
+use crate::data::ResponseBody;
+use crate::disk::{ArtifactStore, RecordStore, read_instance_key};
 use crate::engine_client::EngineClient;
+use crate::problem::{problem, problem_response};
 use crate::server::{Shutdown, serve};
 use crate::{Error, Runtime, data, process};
 
-/// How long the start waits for modules to load, and the interval at which loading is then
-/// retried in the background.
-const RESTORE_INTERVAL: Duration = Duration::from_secs(3);
+/// How long the start waits for modules to load.
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Delays between attempts to load, in the background, what could not be loaded.
+const MIN_RESTORE_DELAY: Duration = Duration::from_secs(1);
+const MAX_RESTORE_DELAY: Duration = Duration::from_secs(30);
+
+/// The path on the data port that says whether clients may be sent to the node. No module has
+/// a name like this, and none sees requests to it.
+const READY_PATH: &str = "/.hotswap/ready";
 
 /// How much longer than a request connections may take to end on shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -30,6 +43,8 @@ pub struct Node {
     tasks: TaskTracker,
     shutdown: Shutdown,
     shutdown_timeout: Duration,
+    /// `None` if the node has no engine.
+    registration: Option<RegistrationClient>,
     /// Held until the node ends, then free for the next node with this data directory.
     _lock: FileLock,
     _end_on_drop: DropGuard,
@@ -50,10 +65,11 @@ impl Node {
     ///
     /// When this returns, the node accepts requests and orders, and has loaded the modules
     /// that it ran before, unless that takes longer than 3 seconds. It retries the others in
-    /// the background, and reports them in its health.
+    /// the background, and reports them in its health. It registers in the background.
     ///
     /// # Errors
-    /// If a port or the data directory cannot be used, or the engine's URL is not valid.
+    /// If a port or the data directory cannot be used, or the engine's URL or the advertised
+    /// host is not valid.
     pub async fn start_with(runtime: Runtime, config: Config) -> Result<Self, Error> {
         let engine = match &config.engine_url {
             Some(url) => Some(EngineClient::new(url, config.token.clone())?),
@@ -65,21 +81,51 @@ impl Node {
         let data_addr = local_addr(&data_listener)?;
         let control_addr = local_addr(&control_listener)?;
 
+        let boot = random_boot_id();
+
         let tasks = TaskTracker::new();
         let shutdown = Shutdown::default();
-        let modules = open_modules(runtime, &config, engine.clone(), tasks.clone())?;
+        let modules = open_modules(runtime, &config, engine.clone(), &tasks, &shutdown)?;
+        let registration = match engine {
+            Some(engine) => Some(RegistrationClient {
+                id: config.id.clone(),
+                boot: boot.clone(),
+                registration: registration(&config, &boot)?.into(),
+                addresses: Addresses::new(
+                    config.advertise.clone(),
+                    data_addr,
+                    control_addr,
+                    engine.host_and_port().to_owned(),
+                )?,
+                engine,
+                modules: modules.clone(),
+            }),
+            None => {
+                modules.tell_desired(None);
+                None
+            }
+        };
         restore(&modules, &tasks, &shutdown).await;
 
         let data_service = {
-            let routing_table = modules.routing_table().clone();
-            move |request| data::handle(routing_table.clone(), request)
+            let (routing_table, modules) = (modules.routing_table().clone(), modules.clone());
+            move |request: hyper::Request<_>| {
+                let ready = (request.uri().path() == READY_PATH).then(|| readiness(&modules));
+                let routing_table = routing_table.clone();
+                async move {
+                    match ready {
+                        Some(response) => response,
+                        None => data::handle(routing_table, request).await,
+                    }
+                }
+            }
         };
         let control_service = {
             let service = ControlService::new(ControlContext {
                 id: config.id.clone(),
-                boot: random_boot_id(),
+                boot,
                 token: config.token.clone(),
-                modules: modules.clone(),
+                modules,
             });
             move |request| service.clone().handle(request)
         };
@@ -106,14 +152,8 @@ impl Node {
                 tasks.clone(),
             ),
         );
-        if let Some(engine) = engine {
-            let client = RegistrationClient {
-                id: config.id.clone(),
-                engine,
-                registration: registration(&config, data_addr, control_addr),
-                modules,
-            };
-            spawn_until_shutdown(&tasks, &shutdown, client.run());
+        if let Some(client) = &registration {
+            spawn_until_shutdown(&tasks, &shutdown, client.clone().run());
         }
         tracing::info!(node = %config.id, %data_addr, %control_addr, "node started");
         Ok(Self {
@@ -121,6 +161,7 @@ impl Node {
             control_addr,
             tasks,
             shutdown_timeout: config.limits.request_timeout + SHUTDOWN_GRACE,
+            registration,
             _lock: lock,
             _end_on_drop: shutdown.immediate.clone().drop_guard(),
             shutdown,
@@ -139,12 +180,16 @@ impl Node {
         self.control_addr
     }
 
-    /// Shuts the node down: accepts no new connections, and waits for requests and orders
-    /// under way, at most as long as a request may take. If this is cancelled, the node ends
-    /// at once.
+    /// Shuts the node down: tells the engine, accepts no new connections, and waits for
+    /// requests and orders under way, at most as long as a request may take. An order that
+    /// loads a version ends; what has arrived of it is there after the next start. If this is
+    /// cancelled, the node ends at once.
     pub async fn shutdown(self) {
         self.shutdown.graceful.cancel();
         self.tasks.close();
+        if let Some(client) = &self.registration {
+            client.report_stop().await;
+        }
         if tokio::time::timeout(self.shutdown_timeout, self.tasks.wait())
             .await
             .is_err()
@@ -178,7 +223,8 @@ fn open_modules(
     runtime: Runtime,
     config: &Config,
     engine: Option<EngineClient>,
-    tasks: TaskTracker,
+    tasks: &TaskTracker,
+    shutdown: &Shutdown,
 ) -> Result<Modules, Error> {
     let folder_error = |path: PathBuf| move |source| Error::Folder { path, source };
     let path = config.data_dir.join("artifacts");
@@ -186,8 +232,9 @@ fn open_modules(
         .map_err(folder_error(path))?;
     let path = config.data_dir.join("modules");
     let records = RecordStore::open(path.clone()).map_err(folder_error(path.clone()))?;
-    Modules::open(runtime, artifacts, records, config.limits.clone(), tasks)
-        .map_err(folder_error(path))
+    let (limits, tasks) = (config.limits.clone(), tasks.clone());
+    let shutdown = shutdown.graceful.clone();
+    Modules::open(runtime, artifacts, records, limits, tasks, shutdown).map_err(folder_error(path))
 }
 
 /// Loads the modules that the node ran before, and retries in the background until all are
@@ -199,12 +246,13 @@ async fn restore(modules: &Modules, tasks: &TaskTracker, shutdown: &Shutdown) {
         let mut fully_loaded = modules.restore().await;
         // Fails if the start no longer waits.
         let _ = first_attempt.send(());
+        let mut backoff = Backoff::new(MIN_RESTORE_DELAY, MAX_RESTORE_DELAY);
         while !fully_loaded {
-            tokio::time::sleep(RESTORE_INTERVAL).await;
+            backoff.wait().await;
             fully_loaded = modules.restore().await;
         }
     });
-    let _ = tokio::time::timeout(RESTORE_INTERVAL, first_attempt_done).await;
+    let _ = tokio::time::timeout(RESTORE_TIMEOUT, first_attempt_done).await;
 }
 
 fn lock_data_dir(config: &Config) -> Result<FileLock, Error> {
@@ -233,19 +281,40 @@ fn local_addr(listener: &TcpListener) -> Result<SocketAddr, Error> {
     })
 }
 
-fn registration(config: &Config, data_addr: SocketAddr, control_addr: SocketAddr) -> Registration {
-    let url = |addr: SocketAddr| match &config.advertise {
-        Some(host) => format!("http://{host}:{}", addr.port()),
-        None => format!("http://{addr}"),
-    };
-    Registration {
+/// The registration without what changes while the node runs.
+fn registration(config: &Config, boot: &str) -> Result<Registration, Error> {
+    let path = config.data_dir.join("instance");
+    let instance = read_instance_key(&path).map_err(|source| Error::Folder {
+        path: config.data_dir.clone(),
+        source,
+    })?;
+    Ok(Registration {
         environment: config.environment.to_string(),
         zone: config.zone.clone(),
         labels: config.labels.clone(),
-        control_url: url(control_addr),
-        data_url: url(data_addr),
+        control_url: String::new(),
+        data_url: String::new(),
         highest_fence: 0,
-    }
+        boot: Some(boot.to_owned()),
+        instance: Some(instance),
+        modules: None,
+    })
+}
+
+/// Says on the data port whether clients may be sent to the node. Not why: the control port
+/// tells that.
+fn readiness(modules: &Modules) -> Response<ResponseBody> {
+    let response = match modules.check_ready() {
+        Ok(()) => Response::new(Bytes::from_static(b"ready")),
+        Err(_) => problem_response(&problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-ready",
+            "The node is not ready",
+            "the node does not run what it should; /health/ready on its control port says why"
+                .to_owned(),
+        )),
+    };
+    response.map(ResponseBody::from_bytes)
 }
 
 /// A random id for this start of the node. If the system has no randomness, the process id

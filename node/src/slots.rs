@@ -44,8 +44,12 @@ impl Slots {
         let mut next = self.clone();
         match action {
             Action::Stage(Stage { version }) => {
-                let loaded = [&self.active, &self.staged];
-                if !loaded.contains(&&Some(version.clone())) {
+                if self.active.as_ref() == Some(version) {
+                    // Nothing to do, but what another deployment has left behind must not
+                    // get requests beside it.
+                    next.staged = None;
+                    next.percent = 0;
+                } else if self.staged.as_ref() != Some(version) {
                     next.staged = Some(version.clone());
                     next.percent = 0;
                 }
@@ -204,6 +208,13 @@ mod tests {
         for action in [stage(1), shift(1, 30), promote(1)] {
             assert_eq!(slots.next(&action).unwrap(), slots);
         }
+    }
+
+    #[test]
+    fn staging_the_active_version_removes_what_was_staged_before() {
+        let slots = apply_all(&[stage(1), promote(1), stage(2), shift(2, 30), stage(1)]);
+        assert_eq!(slots.active, Some(version(1)));
+        assert_eq!((slots.staged, slots.percent), (None, 0));
     }
 
     #[test]

@@ -182,7 +182,17 @@ impl Cluster {
     /// Starts a node. If a node of this id ran before, it starts with the state that is on its
     /// disk.
     pub async fn start_node(&mut self, id: NodeId, environment: Environment) -> Result<()> {
-        let config = hotswap_node::Config {
+        self.start_node_with(id, environment, |_| ()).await
+    }
+
+    /// Like [`Self::start_node`], with a changed configuration.
+    pub async fn start_node_with(
+        &mut self,
+        id: NodeId,
+        environment: Environment,
+        change: impl FnOnce(&mut hotswap_node::Config),
+    ) -> Result<()> {
+        let mut config = hotswap_node::Config {
             id: id.clone(),
             environment,
             zone: None,
@@ -195,6 +205,7 @@ impl Cluster {
             data_dir: self.node_dir(&id),
             limits: hotswap_node::Limits::default(),
         };
+        change(&mut config);
         let node = Node::start_with(self.runtime.clone(), config).await?;
         self.nodes.insert(id, node);
         Ok(())
@@ -414,5 +425,8 @@ pub fn unreachable_registration(environment: &str) -> hotswap_protocol::Registra
         control_url: "http://127.0.0.1:1".to_owned(),
         data_url: "http://127.0.0.1:1".to_owned(),
         highest_fence: 0,
+        boot: None,
+        instance: None,
+        modules: None,
     }
 }

@@ -87,6 +87,7 @@ async fn write_until_full(store: &Sqlite) -> Result<()> {
             labels: [label].into(),
             control_url: String::new(),
             data_url: String::new(),
+            instance: None,
             registered_at: Timestamp::default(),
         };
         let put = store.put_node(record).await;

@@ -291,3 +291,43 @@ fn hotswap_example() -> Config {
         ..Config::default()
     }
 }
+
+#[test]
+fn the_waits_for_nodes_are_configured_and_have_ranges() {
+    let args = |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("engine.toml");
+        fs::write(&file, text).unwrap();
+        let args = Serve {
+            config: Some(file),
+            ..Serve::default()
+        };
+        (args, folder)
+    };
+    let (args, _folder) = args("[nodes]\nrequestTimeout = \"2s\"\nstallTimeout = \"5m\"");
+    let variable = |name: &str| match name {
+        "HOTSWAP_NODES_STALL_TIMEOUT" => Some("10m".to_owned()),
+        _ => None,
+    };
+    let config = Config::read(&args, variable).unwrap();
+    let options = hotswap_fleet::Options::from(config.nodes);
+    let expected = hotswap_fleet::Options {
+        request_timeout: Duration::from_secs(2),
+        stall_timeout: Duration::from_secs(600),
+        ..hotswap_fleet::Options::default()
+    };
+    assert_eq!(options, expected);
+    for key in [
+        "connectTimeout",
+        "requestTimeout",
+        "patience",
+        "stallTimeout",
+        "compileTimeout",
+    ] {
+        for span in ["0s", "8d"] {
+            let text = format!("[nodes]\n{key} = \"{span}\"");
+            let error = format!("{:#}", read(&text).unwrap_err());
+            assert!(error.contains(&format!("nodes.{key} is ")), "{error}");
+        }
+    }
+}

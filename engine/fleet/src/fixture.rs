@@ -147,5 +147,8 @@ pub(crate) fn registration(environment: &str, control_url: &str) -> Registration
         control_url: control_url.to_owned(),
         data_url: "http://127.0.0.1:9".to_owned(),
         highest_fence: 0,
+        boot: None,
+        instance: None,
+        modules: None,
     }
 }

@@ -7,7 +7,8 @@ use hotswap_core::{
 /// The nodes of an engine, and the operations on them.
 ///
 /// # Guarantees
-/// - Every call is bounded in time.
+/// - Every call is bounded in time, but for an order whose node goes on with it: that takes as
+///   long as the node comes on.
 /// - Every call may be cancelled. The node may have received a cancelled order, and may carry
 ///   it out.
 #[async_trait]
@@ -47,7 +48,8 @@ pub trait Fleet: Send + Sync + 'static {
     }
 
     /// Sends an order to a node and waits until it is carried out. While the node is
-    /// unreachable, retries with back-off for a bounded time.
+    /// unreachable, does not answer or is being restarted, or another one has its address,
+    /// retries with back-off for a bounded time.
     ///
     /// Safe to repeat: the node carries each operation id out once.
     ///
@@ -56,11 +58,12 @@ pub trait Fleet: Send + Sync + 'static {
     ///   unknown.
     /// - [`NodeError::Fenced`] if the node has seen a higher fence than the order's.
     /// - [`NodeError::Refused`] if the node rejected the order.
-    /// - [`NodeError::Other`] if the node failed, or its answer makes no sense.
+    /// - [`NodeError::Other`] if the node failed, does not come on with it (the text says how far
+    ///   it got), or its answer makes no sense.
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError>;
 
-    /// Probes the staged version until it answers as expected, or until the probe times out.
-    /// Sends at least one request.
+    /// Probes the staged version, or the active one if it is that, until it answers as expected,
+    /// or until the probe times out. Sends at least one request.
     ///
     /// # Errors
     /// - [`NodeError::Unhealthy`], with the last answer, if it did not answer as expected

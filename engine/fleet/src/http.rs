@@ -1,9 +1,11 @@
 //! The fleet over the nodes' HTTP control API.
 
+mod addressee;
 mod client;
 mod probe;
 mod reading_cache;
 mod response;
+mod staging;
 mod wire;
 
 #[cfg(test)]
@@ -17,16 +19,22 @@ use hotswap_core::{
     Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order, SteadyTime,
 };
-use hotswap_protocol::{Action, ModuleStatus, OrderRequest};
+use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest};
 use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
 
 use self::client::{NodeClient, Request, to_json};
 use self::probe::Probe;
 use self::reading_cache::ReadingCache;
+use self::staging::Staging;
 use self::wire::{parse_reading, parse_version, to_wire_action};
 use crate::{Error, Fleet, Member, Options, Registry};
 
 pub use client::{SetupError, SetupStep};
+
+/// The shortest time between two requests for the progress of an order, should a node not wait
+/// before it answers.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The nodes of a [`Registry`], over their HTTP control API. Connections are kept and shared.
 /// The node token is sent in a header, and appears nowhere else.
@@ -139,7 +147,7 @@ impl HttpFleet {
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<NodeReading, NodeError> {
-        let retry_for = self.options.retry_for.min(self.options.reading_max_age);
+        let retry_for = self.options.patience.min(self.options.reading_max_age);
         let status = self.status(node, module, retry_for).await?;
         let at = self.time.now(self.registry.clock());
         let status = status.ok_or_else(|| {
@@ -178,27 +186,34 @@ impl Fleet for HttpFleet {
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
-        let action = to_wire_action(&order.action);
-        let timeout = match &action {
-            Action::Stage(_) => self.options.stage_timeout,
-            Action::Shift(_) | Action::Promote(_) | Action::Revert(_) | Action::Settle(_) => {
-                self.options.request_timeout
-            }
-        };
-        let body = OrderRequest {
+        // Half of the time-out is left for the way there and back.
+        let wait = self.options.request_timeout / 2;
+        let body = to_json(&OrderRequest {
             fence: order.fence.0,
             deployment: order.deployment.to_string(),
-            action,
-        };
+            action: to_wire_action(&order.action),
+            wait_millis: Some(to_millis(wait)),
+            stall_millis: Some(to_millis(self.options.stall_timeout)),
+        })?;
         let (module, operation) = (order.module.as_str(), order.operation.as_str());
-        let request = Request {
-            method: Method::PUT,
-            path: &["v1", "modules", module, "operations", operation],
-            body: Some(to_json(&body)?),
-            timeout,
-            retry_for: self.options.retry_for,
-        };
-        self.client.send(node, request).await?.check_status()
+        let path = ["v1", "modules", module, "operations", operation];
+        let mut staging = Staging::new(node, &self.options);
+        loop {
+            let request = Request {
+                method: Method::PUT,
+                path: &path,
+                body: Some(body.clone()),
+                timeout: self.options.request_timeout,
+                retry_for: self.options.patience,
+            };
+            let next_poll = Instant::now() + MIN_POLL_INTERVAL;
+            let response = self.client.send(node, request).await?;
+            if response.status != StatusCode::ACCEPTED {
+                return response.check_status();
+            }
+            staging.check(response.parse::<OrderProgress>()?)?;
+            tokio::time::sleep_until(next_poll).await;
+        }
     }
 
     async fn probe(
@@ -222,4 +237,8 @@ impl Fleet for HttpFleet {
         let read = self.read_uncached(node, module);
         self.readings.get_or_read(key, read).await
     }
+}
+
+fn to_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

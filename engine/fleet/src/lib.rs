@@ -19,15 +19,18 @@
 //! # }
 //! ```
 
+mod desired_versions;
 mod fleet;
 mod http;
 mod options;
 pub mod registry;
+mod wire;
 
 #[cfg(test)]
 mod fixture;
 
+pub use desired_versions::{DesiredVersion, DesiredVersions, Undecided};
 pub use fleet::{Error, Fleet};
 pub use http::{HttpFleet, SetupError, SetupStep};
-pub use options::Options;
-pub use registry::{HealthChange, Member, Registry};
+pub use options::{Options, OptionsError};
+pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Registry};

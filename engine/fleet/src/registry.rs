@@ -1,10 +1,14 @@
 //! The registry: which nodes there are and how healthy they are, as the nodes report it.
 
+mod claim;
 mod error;
 mod listening_time;
 mod member;
 mod node_entry;
+mod report;
+mod reporting;
 mod validate;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -16,25 +20,26 @@ use std::time::Duration;
 
 use hotswap_common::Backoff;
 use hotswap_core::{Clock, Environment, Health, NodeId};
-use hotswap_protocol::{Heartbeat, NodeHealth, Registered, Registration};
 use hotswap_store::{Catalogue, NodeRecord};
 use reqwest::Url;
 use tokio::sync::broadcast;
 
 use self::listening_time::ListeningTime;
-use self::node_entry::{Heard, Moment, NodeEntry, Report, Silence};
-use self::validate::{parse_control_url, truncate_reason, validate_registration};
+use self::node_entry::{Heard, Moment, NodeEntry, Unanswered};
+use self::validate::parse_control_url;
+use crate::desired_versions::{DesiredVersions, Undecided};
 
 pub use error::Error;
 pub use member::{HealthChange, Member};
+pub use report::{Fault, ModuleState, ModuleStates};
 
 /// Changes that a subscriber may be behind before it loses the oldest.
 const CHANGE_CAPACITY: usize = 1024;
 
 // How long a node that gave no answer is not asked again, unless something is heard of it. At
 // first less than a heartbeat: it may have been the network.
-const MIN_SILENCE: Duration = Duration::from_secs(1);
-const MAX_SILENCE: Duration = Duration::from_secs(30);
+const MIN_UNANSWERED: Duration = Duration::from_secs(1);
+const MAX_UNANSWERED: Duration = Duration::from_secs(30);
 
 /// The built-in registry: nodes register over HTTP and send heartbeats. A handle: clones share
 /// everything.
@@ -42,6 +47,9 @@ const MAX_SILENCE: Duration = Duration::from_secs(30);
 /// A node is alive while it is heard of: it registers, sends a heartbeat or answers a request.
 /// Ages are spans of the monotonic clock, and a time in which the engine was stalled does not
 /// count: after it, a node has at least one heartbeat's time to be heard of.
+///
+/// An id belongs to one node. While it reports in, only the same node, restarted, may register
+/// under it; see the record of decision 16.
 ///
 /// Registrations are durable, health is not: an engine that starts knows its nodes, and their
 /// health is unknown until they send a heartbeat.
@@ -61,6 +69,15 @@ struct RegistryInner {
     /// the store's commits.
     save_locks: [tokio::sync::Mutex<()>; 64],
     subscribers: broadcast::Sender<HealthChange>,
+    desired: RwLock<Arc<dyn DesiredVersions>>,
+}
+
+/// Where a node takes orders.
+#[derive(Debug)]
+pub(crate) struct ControlAddress {
+    pub(crate) url: Url,
+    /// Random id of the start that has registered there, if it is known.
+    pub(crate) boot: Option<String>,
 }
 
 impl Registry {
@@ -84,14 +101,7 @@ impl Registry {
                 tracing::warn!(node = %record.id, "the stored control URL of the node is invalid, it has to register again");
                 return None;
             };
-            let entry = NodeEntry {
-                record: Arc::new(record),
-                control_url,
-                last_heard: None,
-                last_report: None,
-                notified_health: Health::Unknown,
-                silence: None,
-            };
+            let entry = NodeEntry::unheard(record, control_url);
             Some((entry.record.id.clone(), entry))
         });
         let inner = RegistryInner {
@@ -102,100 +112,43 @@ impl Registry {
             heartbeat_interval: interval,
             save_locks: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             subscribers: broadcast::Sender::new(CHANGE_CAPACITY),
+            desired: RwLock::new(Arc::new(Undecided)),
         };
         Ok(Self {
             inner: Arc::new(inner),
         })
     }
 
-    /// Registers a node, or updates its registration. Counts as a passing heartbeat. The
-    /// registration is durable once this returns.
-    ///
-    /// Safe to repeat, also after it was cancelled.
-    ///
-    /// # Errors
-    /// - [`Error::Invalid`] if the registration is invalid.
-    /// - [`Error::Save`] if the store failed.
-    pub async fn register(
-        &self,
-        id: NodeId,
-        registration: Registration,
-    ) -> Result<Registered, Error> {
-        let (mut record, control_url) =
-            validate_registration(id.clone(), registration, self.inner.clock.now())?;
-        let _save_guard = self.inner.save_lock(&id).lock().await;
-        let previous = self.member(&id);
-        if let Some(previous) = &previous {
-            record.registered_at = previous.record.registered_at;
-            if previous.health == Health::Passing
-                && previous.record.control_url != record.control_url
-            {
-                tracing::warn!(
-                    node = %id,
-                    before = previous.record.control_url,
-                    now = record.control_url,
-                    "a passing node has registered from another address; check that no two nodes have this name"
-                );
-            }
-        }
-        if previous.is_none_or(|previous| *previous.record != record) {
-            let saved = self.inner.catalogue.put_node(record.clone()).await;
-            saved.map_err(|source| Error::Save {
-                node: id.clone(),
-                source,
-            })?;
-            tracing::info!(node = %id, environment = %record.environment, control_url = record.control_url, "node registered");
-        }
-        let entry = NodeEntry {
-            record: Arc::new(record),
-            control_url,
-            last_heard: Some(self.inner.heard_now()),
-            last_report: Some(Report {
-                health: NodeHealth::Passing,
-                reason: None,
-            }),
-            notified_health: Health::Passing,
-            silence: None,
-        };
-        let mut nodes = self.write();
-        let replaced = nodes.insert(id.clone(), entry);
-        if replaced.is_none_or(|entry| entry.notified_health != Health::Passing) {
-            self.notify(id, Some(Health::Passing));
-        }
-        Ok(Registered {
-            heartbeat_millis: u64::try_from(self.inner.heartbeat_interval.as_millis())
-                .unwrap_or(u64::MAX),
-        })
-    }
-
-    /// Records a heartbeat. Returns whether the node is known; an unknown node must register
-    /// again.
-    pub fn heartbeat(&self, id: &NodeId, heartbeat: Heartbeat) -> bool {
-        self.hear(id, |entry| {
-            entry.last_report = Some(Report {
-                health: heartbeat.health,
-                reason: heartbeat.reason.map(truncate_reason),
-            });
-        })
+    /// Decides from now on what nodes should run. Until then nothing is decided.
+    pub fn set_desired_versions(&self, desired: Arc<dyn DesiredVersions>) {
+        let guard = self.inner.desired.write();
+        *guard.unwrap_or_else(PoisonError::into_inner) = desired;
     }
 
     /// Records that a node has answered a request, which shows that it is alive. Does nothing
     /// if it is not registered.
     pub(crate) fn answered(&self, id: &NodeId) {
-        self.hear(id, |_| {});
+        let heard = self.inner.heard_now();
+        let moment = self.inner.moment();
+        let mut nodes = self.write();
+        if let Some(entry) = nodes.get_mut(id) {
+            entry.last_heard = Some(heard);
+            entry.unanswered = None;
+            self.notify_if_changed(id, entry, moment);
+        }
     }
 
     /// Records that a node has not answered a request. Does nothing if it is not registered.
     pub(crate) fn did_not_answer(&self, id: &NodeId) {
         let now = self.inner.clock.instant();
         if let Some(entry) = self.write().get_mut(id) {
-            let silence = entry.silence.get_or_insert_with(|| Silence {
-                backoff: Backoff::new(MIN_SILENCE, MAX_SILENCE),
+            let unanswered = entry.unanswered.get_or_insert_with(|| Unanswered {
+                backoff: Backoff::new(MIN_UNANSWERED, MAX_UNANSWERED),
                 ask_again_at: now,
             });
             // Several callers may have waited for the same answer.
-            if now >= silence.ask_again_at {
-                silence.ask_again_at = now + silence.backoff.next_delay();
+            if now >= unanswered.ask_again_at {
+                unanswered.ask_again_at = now + unanswered.backoff.next_delay();
             }
         }
     }
@@ -205,23 +158,8 @@ impl Registry {
     pub(crate) fn may_answer(&self, id: &NodeId) -> bool {
         let now = self.inner.clock.instant();
         let nodes = self.read();
-        let silence = nodes.get(id).and_then(|entry| entry.silence.as_ref());
-        silence.is_none_or(|silence| now >= silence.ask_again_at)
-    }
-
-    /// Records that something was heard of a node. Returns whether it is known.
-    fn hear(&self, id: &NodeId, update: impl FnOnce(&mut NodeEntry)) -> bool {
-        let heard = self.inner.heard_now();
-        let moment = self.inner.moment();
-        let mut nodes = self.write();
-        let Some(entry) = nodes.get_mut(id) else {
-            return false;
-        };
-        entry.last_heard = Some(heard);
-        entry.silence = None;
-        update(entry);
-        self.notify_if_changed(id, entry, moment);
-        true
+        let unanswered = nodes.get(id).and_then(|entry| entry.unanswered.as_ref());
+        unanswered.is_none_or(|unanswered| now >= unanswered.ask_again_at)
     }
 
     /// Removes a node, durably once this returns. Returns whether it was known.
@@ -309,9 +247,12 @@ impl Registry {
         }
     }
 
-    /// The URL of a node's control API. `None` if the node is not registered.
-    pub(crate) fn control_url(&self, id: &NodeId) -> Option<Url> {
-        self.read().get(id).map(|entry| entry.control_url.clone())
+    /// Where a node takes orders. `None` if the node is not registered.
+    pub(crate) fn control_address(&self, id: &NodeId) -> Option<ControlAddress> {
+        self.read().get(id).map(|entry| ControlAddress {
+            url: entry.control_url.clone(),
+            boot: entry.boot.clone(),
+        })
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

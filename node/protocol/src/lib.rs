@@ -3,123 +3,52 @@
 //! | request | sender | purpose |
 //! |---|---|---|
 //! | `PUT /v1/modules/{module}/operations/{operation}` | engine | carry out an [`OrderRequest`] |
-//! | `POST /v1/modules/{module}/probe` | engine | probe the staged version |
+//! | `POST /v1/modules/{module}/probe` | engine | probe the new version |
 //! | `GET /v1/modules/{module}`, `GET /v1/status` | engine | read slots and counters |
 //! | `PUT /api/v1/nodes/{id}` | node | register |
-//! | `POST /api/v1/nodes/{id}/heartbeat` | node | report health |
+//! | `POST /api/v1/nodes/{id}/heartbeat` | node | report health and modules |
 //! | `GET /api/v1/artifacts/{digest}` | node | fetch an artifact |
 //!
-//! A node answers an order with 204 when it has carried it out, and otherwise with an RFC
-//! 9457 problem, such as `urn:hotswap:problem:fenced` (409) or `urn:hotswap:problem:refused`
-//! (422). Both sides send the node token as `Authorization: Bearer …`.
+//! A node answers an order with 204 when it has carried it out, with 202 and an
+//! [`OrderProgress`] while it does, and otherwise with an RFC 9457 problem, such as
+//! `urn:hotswap:problem:fenced` (409) or `urn:hotswap:problem:refused` (422). Both sides send
+//! the node token as `Authorization: Bearer …`.
+//!
+//! Addresses are reused. So each request of the engine says which node it is for, in the
+//! headers [`NODE_HEADER`] and [`BOOT_HEADER`], and each response says in the same headers
+//! which node has answered. A node that gets the request of another one answers
+//! `urn:hotswap:problem:wrong-node` (421).
 //!
 //! Nodes use the types as OpenAPI objects, the engine uses them through serde. Both produce
 //! the same JSON.
 
+mod order;
 mod problem;
+mod registration;
+mod slots;
 
-use std::collections::BTreeMap;
-
-use poem_openapi::{Enum, Object, Union};
+use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 
+pub use order::{
+    Action, LoadPhase, OrderProgress, OrderRequest, Promote, Revert, Settle, Shift, Stage, Version,
+};
 pub use problem::Problem;
+pub use registration::{
+    DesiredVersion, DesiredVersions, Heartbeat, HeartbeatAnswer, NodeHealth, Registered,
+    Registration,
+};
+pub use slots::{ModuleReport, Slot, SlotFault};
+
+/// The header that names a node: in a request the one that it is for, in a response the one
+/// that answers.
+pub const NODE_HEADER: &str = "hotswap-node";
+
+/// The header with the random id of a node's start, beside [`NODE_HEADER`].
+pub const BOOT_HEADER: &str = "hotswap-boot";
 
 /// The largest artifact that an engine takes and a node fetches, in bytes.
 pub const MAX_ARTIFACT_BYTES: u64 = 256 << 20;
-
-/// An order from the engine to a node. The path holds the operation id. A node carries out
-/// an operation once, no matter how often it is sent, and answers the same each time.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[oai(rename_all = "camelCase")]
-#[serde(rename_all = "camelCase")]
-pub struct OrderRequest {
-    /// Fence of the sender's lease. A node rejects an order whose fence is lower than the
-    /// highest that it has seen for the module.
-    pub fence: u64,
-    /// Id of the deployment that the order belongs to.
-    pub deployment: String,
-    /// What to do.
-    pub action: Action,
-}
-
-/// What to do with a module. The field `type` selects the action.
-#[derive(Debug, Clone, PartialEq, Eq, Union, Serialize, Deserialize)]
-#[oai(one_of, discriminator_name = "type")]
-#[serde(tag = "type")]
-pub enum Action {
-    /// Fetch, verify, compile and load a version into the slot `staged`.
-    #[oai(mapping = "stage")]
-    #[serde(rename = "stage")]
-    Stage(Stage),
-    /// Route a percentage of the requests to the staged version.
-    #[oai(mapping = "shift")]
-    #[serde(rename = "shift")]
-    Shift(Shift),
-    /// Make the staged version the active one.
-    #[oai(mapping = "promote")]
-    #[serde(rename = "promote")]
-    Promote(Promote),
-    /// Make a version active again, and empty the other slots.
-    #[oai(mapping = "revert")]
-    #[serde(rename = "revert")]
-    Revert(Revert),
-    /// End a deployment: empty the slots `staged` and `previous`.
-    #[oai(mapping = "settle")]
-    #[serde(rename = "settle")]
-    Settle(Settle),
-}
-
-/// Load a version into the slot `staged`, beside the active one.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Stage {
-    /// The version to load.
-    pub version: Version,
-}
-
-/// Route a percentage of the requests to the staged version.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shift {
-    /// The staged version. The node rejects the order if another one is staged.
-    pub version: Version,
-    /// Percentage of requests, 0 to 100.
-    #[oai(validator(maximum(value = "100")))]
-    pub percent: u8,
-}
-
-/// Make the staged version the active one.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Promote {
-    /// The staged version. The node rejects the order if another one is staged.
-    pub version: Version,
-}
-
-/// Make a version active again, and empty the other slots.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[oai(skip_serializing_if_is_none)]
-#[serde(rename_all = "camelCase")]
-pub struct Revert {
-    /// The version to make active. Absent if no version was active before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Version>,
-}
-
-/// Empty the slots `staged` and `previous`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
-pub struct Settle {}
-
-/// A version of a module.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Version {
-    /// Semantic version.
-    pub version: String,
-    /// Digest of the artifact: `sha256:` and 64 hexadecimal digits.
-    pub digest: String,
-}
 
 /// Slots of a module on a node, and counters of its versions.
 #[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
@@ -148,6 +77,10 @@ pub struct ModuleStatus {
     /// Counters of the versions that were loaded since the node started: those in slots, and
     /// the latest before them.
     pub versions: Vec<VersionStatus>,
+    /// The versions in slots that the node cannot load.
+    #[oai(default)]
+    #[serde(default)]
+    pub faults: Vec<SlotFault>,
 }
 
 /// Counters of one version of a module since the node started.
@@ -204,12 +137,12 @@ pub struct NodeStatus {
     pub modules: Vec<ModuleStatus>,
 }
 
-/// A request to the staged version that bypasses all routing.
+/// A request to one version that bypasses all routing.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeRequest {
-    /// The staged version. The node rejects the probe if another one is staged.
+    /// The staged version, or the active one. The node rejects the probe if it is neither.
     pub version: Version,
     /// Path and query of the request, beginning with `/`.
     pub path: String,
@@ -217,7 +150,7 @@ pub struct ProbeRequest {
     pub timeout_millis: u64,
 }
 
-/// Response of the staged version to a probe.
+/// Response of the version to a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbeAnswer {
@@ -225,65 +158,4 @@ pub struct ProbeAnswer {
     pub status: u16,
     /// The first 64 KiB of the body, with invalid UTF-8 replaced.
     pub body: String,
-}
-
-/// What a node reports about itself when it registers.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-#[serde(rename_all = "camelCase")]
-pub struct Registration {
-    /// Environment that the node belongs to.
-    pub environment: String,
-    /// Where the node is located.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// Labels from the operator.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// URL of the control port: `http://host:port`.
-    pub control_url: String,
-    /// URL of the data port: `http://host:port`.
-    pub data_url: String,
-    /// The highest fence that the node has seen, over all its modules. An engine whose store
-    /// is new or restored goes on above it.
-    #[oai(default)]
-    #[serde(default)]
-    pub highest_fence: u64,
-}
-
-/// The engine's answer to a registration.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[oai(rename_all = "camelCase")]
-#[serde(rename_all = "camelCase")]
-pub struct Registered {
-    /// Interval between heartbeats, in milliseconds.
-    pub heartbeat_millis: u64,
-}
-
-/// Periodic report of a node. The engine answers 404 if it does not know the node, which
-/// must then register again.
-#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
-#[serde(rename_all = "camelCase")]
-pub struct Heartbeat {
-    /// Health of the node.
-    pub health: NodeHealth,
-    /// Why the health is not `passing`, in a sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// As [`Registration::highest_fence`].
-    #[oai(default)]
-    #[serde(default)]
-    pub highest_fence: u64,
-}
-
-/// Health of a node, as the node reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Serialize, Deserialize)]
-#[oai(rename_all = "camelCase")]
-#[serde(rename_all = "camelCase")]
-pub enum NodeHealth {
-    /// No problems.
-    Passing,
-    /// A problem that an operator should look at.
-    Warning,
 }

@@ -4,8 +4,9 @@
 use std::fmt::Debug;
 
 use hotswap_protocol::{
-    Action, Bucket, Heartbeat, ModuleStatus, NodeHealth, NodeStatus, OrderRequest, ProbeAnswer,
-    ProbeRequest, Promote, Registered, Registration, Revert, Settle, Shift, Stage, Version,
+    Action, Bucket, DesiredVersion, Heartbeat, HeartbeatAnswer, LoadPhase, ModuleReport,
+    ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest, ProbeAnswer, ProbeRequest,
+    Promote, Registered, Registration, Revert, Settle, Shift, Slot, SlotFault, Stage, Version,
     VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
@@ -59,7 +60,20 @@ fn module() -> ModuleStatus {
             }],
             memory_bytes: 65536,
         }],
+        faults: vec![fault()],
     }
+}
+
+fn fault() -> SlotFault {
+    SlotFault {
+        slot: Slot::Previous,
+        version: version(),
+        reason: "gone".to_owned(),
+    }
+}
+
+fn wire_fault() -> Value {
+    json!({ "slot": "previous", "version": wire_version(), "reason": "gone" })
 }
 
 fn wire_module() -> Value {
@@ -80,6 +94,7 @@ fn wire_module() -> Value {
             "latency": [{ "bucket": 4, "count": 3 }],
             "memoryBytes": 65536,
         }],
+        "faults": [wire_fault()],
     })
 }
 
@@ -122,6 +137,8 @@ fn orders_have_the_same_json() {
             fence: u64::from(u32::MAX) + 1,
             deployment: "d".to_owned(),
             action,
+            wait_millis: None,
+            stall_millis: None,
         };
         let wire = json!({
             "fence": 4_294_967_296_u64,
@@ -130,6 +147,36 @@ fn orders_have_the_same_json() {
         });
         assert_same_json(&order, &wire);
     }
+}
+
+#[test]
+fn orders_that_take_long_have_the_same_json() {
+    let order = OrderRequest {
+        fence: 1,
+        deployment: "d".to_owned(),
+        action: Action::Settle(Settle {}),
+        wait_millis: Some(2500),
+        stall_millis: Some(60_000),
+    };
+    let wire = json!({
+        "fence": 1,
+        "deployment": "d",
+        "action": { "type": "settle" },
+        "waitMillis": 2500,
+        "stallMillis": 60_000,
+    });
+    assert_same_json(&order, &wire);
+    let mut progress = OrderProgress {
+        phase: LoadPhase::Fetching,
+        received_bytes: 43,
+        total_bytes: Some(100),
+    };
+    let wire = json!({ "phase": "fetching", "receivedBytes": 43, "totalBytes": 100 });
+    assert_same_json(&progress, &wire);
+    progress.phase = LoadPhase::Compiling;
+    progress.total_bytes = None;
+    let wire = json!({ "phase": "compiling", "receivedBytes": 43 });
+    assert_same_json(&progress, &wire);
 }
 
 #[test]
@@ -190,6 +237,9 @@ fn registrations_have_the_same_json() {
         control_url: "http://a:1".to_owned(),
         data_url: "http://a:2".to_owned(),
         highest_fence: 7,
+        boot: None,
+        instance: None,
+        modules: None,
     };
     let mut wire = json!({
         "environment": "production",
@@ -203,26 +253,86 @@ fn registrations_have_the_same_json() {
     registration.zone = None;
     wire.as_object_mut().unwrap().remove("zone");
     assert_same_json(&registration, &wire);
+    registration.boot = Some("b".to_owned());
+    registration.instance = Some("i".to_owned());
+    registration.modules = Some(vec![ModuleReport {
+        module: "checkout".to_owned(),
+        active: Some(version()),
+        staged: None,
+        previous: Some(version()),
+        percent: 0,
+        faults: vec![fault()],
+    }]);
+    let modules = json!([{
+        "module": "checkout",
+        "active": wire_version(),
+        "previous": wire_version(),
+        "percent": 0,
+        "faults": [wire_fault()],
+    }]);
+    let more = json!({ "boot": "b", "instance": "i", "modules": modules });
+    let more = more.as_object().unwrap().clone();
+    wire.as_object_mut().unwrap().extend(more);
+    assert_same_json(&registration, &wire);
+    let mut heartbeat = Heartbeat {
+        health: NodeHealth::Passing,
+        reason: None,
+        highest_fence: 0,
+        boot: None,
+        control_url: None,
+        data_url: None,
+        modules: None,
+    };
     assert_same_json(
-        &Registered {
-            heartbeat_millis: 5000,
-        },
-        &json!({ "heartbeatMillis": 5000 }),
-    );
-    assert_same_json(
-        &Heartbeat {
-            health: NodeHealth::Passing,
-            reason: None,
-            highest_fence: 0,
-        },
+        &heartbeat,
         &json!({ "health": "passing", "highestFence": 0 }),
     );
+    heartbeat = Heartbeat {
+        health: NodeHealth::Warning,
+        reason: Some("why".to_owned()),
+        highest_fence: 9,
+        boot: Some("b".to_owned()),
+        control_url: Some("http://a:1".to_owned()),
+        data_url: Some("http://a:2".to_owned()),
+        modules: registration.modules,
+    };
+    let wire = json!({
+        "health": "warning",
+        "reason": "why",
+        "highestFence": 9,
+        "boot": "b",
+        "controlUrl": "http://a:1",
+        "dataUrl": "http://a:2",
+        "modules": modules,
+    });
+    assert_same_json(&heartbeat, &wire);
+    let stopping = json!({ "health": "stopping" });
+    assert!(serde_json::from_value::<Heartbeat>(stopping).is_ok());
+}
+
+#[test]
+fn answers_to_nodes_have_the_same_json() {
+    let desired = DesiredVersion {
+        version: version(),
+        accepted: vec![version()],
+    };
+    let desired = [("checkout".to_owned(), desired)].into();
+    let wire = json!({
+        "checkout": { "version": wire_version(), "accepted": [wire_version()] },
+    });
+    let mut registered = Registered {
+        heartbeat_millis: 5000,
+        desired: None,
+    };
+    assert_same_json(&registered, &json!({ "heartbeatMillis": 5000 }));
+    registered.desired = Some(desired);
     assert_same_json(
-        &Heartbeat {
-            health: NodeHealth::Warning,
-            reason: Some("why".to_owned()),
-            highest_fence: 9,
-        },
-        &json!({ "health": "warning", "reason": "why", "highestFence": 9 }),
+        &registered,
+        &json!({ "heartbeatMillis": 5000, "desired": wire }),
     );
+    assert_same_json(&HeartbeatAnswer::default(), &json!({}));
+    let answer = HeartbeatAnswer {
+        desired: registered.desired,
+    };
+    assert_same_json(&answer, &json!({ "desired": wire }));
 }

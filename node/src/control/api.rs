@@ -1,22 +1,25 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hotswap_core::{ModuleName, ParseError};
 use hotswap_protocol::{
-    ModuleStatus, NodeStatus, OrderRequest, ProbeAnswer, ProbeRequest, Problem,
+    ModuleStatus, NodeStatus, OrderProgress, OrderRequest, ProbeAnswer, ProbeRequest, Problem,
+    Version,
 };
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Empty};
 use poem::Request;
 use poem_openapi::auth::Bearer;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, OpenApi, SecurityScheme};
 
 use super::ControlContext;
 use super::error_response::ErrorResponse;
+use super::modules::OrderState;
 use super::order_problem::order_problem;
-use crate::data::{ResponseBody, Route};
+use crate::data::{LoadedVersion, ResponseBody, Route};
 use crate::problem::problem;
 use crate::process;
 
@@ -25,6 +28,9 @@ const MAX_PROBE_BODY_BYTES: usize = 64 << 10;
 
 /// Longest time-out of a probe.
 const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest time that an order waits for its outcome.
+const MAX_ORDER_WAIT: Duration = Duration::from_secs(60);
 
 /// Longest id of an operation, in bytes.
 const MAX_OPERATION_ID_BYTES: usize = 200;
@@ -45,9 +51,12 @@ async fn check_node_token(request: &Request, bearer: Bearer) -> Option<()> {
     context.token.matches(&bearer.token).then_some(())
 }
 
-/// The order was carried out, by this request or an earlier one.
+/// What has become of the order, by this request or an earlier one.
 #[derive(ApiResponse)]
 enum OrderResponse {
+    /// The node goes on with the order. Send it again, with the same id, to wait for the rest.
+    #[oai(status = 202)]
+    InProgress(Json<OrderProgress>),
     /// The order was carried out, and its outcome is on the node's disk.
     #[oai(status = 204)]
     CarriedOut,
@@ -59,7 +68,7 @@ enum ReadinessResponse {
     /// The node is ready.
     #[oai(status = 200)]
     Ready(PlainText<String>),
-    /// A module that the node should run is not loaded.
+    /// The node does not run what it should, or the engine has not told it yet.
     #[oai(status = 503, content_type = "application/problem+json")]
     NotReady(Json<Problem>),
 }
@@ -69,28 +78,38 @@ impl Api {
     /// Carry out an order
     ///
     /// An operation is carried out once, no matter how often it is sent, even across
-    /// restarts of the node. Its outcome is on disk before the node answers. A failed order
-    /// may be sent again with the same id.
+    /// restarts of the node. Its outcome is on disk before the node answers with 204. An order
+    /// that loads a version may take long: the node answers with 202 after `waitMillis` and
+    /// goes on. A failed order may be sent again with the same id.
     #[oai(path = "/v1/modules/:module/operations/:operation", method = "put")]
     async fn carry_out_order(
         &self,
         _token: NodeToken,
         module: Path<String>,
         operation: Path<String>,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
+        /// The start of the node that the request is for: the id that it registered with.
+        #[oai(name = "hotswap-boot")]
+        boot: Header<Option<String>>,
         order: Json<OrderRequest>,
     ) -> Result<OrderResponse, ErrorResponse> {
         let context = self.context()?;
+        context.check_start(node.as_deref(), boot.as_deref())?;
         let module = parse_module_name(&module)?;
         if operation.is_empty() || operation.len() > MAX_OPERATION_ID_BYTES {
             let detail = format!("an operation id has 1 to {MAX_OPERATION_ID_BYTES} bytes");
             return Err(bad_request(detail).into());
         }
-        let result = context
-            .modules
-            .carry_out(module, operation.0, order.0)
-            .await;
-        result.map_err(|error| order_problem(&error))?;
-        Ok(OrderResponse::CarriedOut)
+        let mut order = order.0;
+        let longest = u64::try_from(MAX_ORDER_WAIT.as_millis()).unwrap_or(u64::MAX);
+        order.wait_millis = order.wait_millis.map(|wait| wait.min(longest));
+        let result = context.modules.carry_out(module, operation.0, order).await;
+        Ok(match result.map_err(|error| order_problem(&error))? {
+            OrderState::CarriedOut => OrderResponse::CarriedOut,
+            OrderState::InProgress(progress) => OrderResponse::InProgress(Json(progress)),
+        })
     }
 
     /// Get a module's slots and counters
@@ -99,8 +118,12 @@ impl Api {
         &self,
         _token: NodeToken,
         module: Path<String>,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
     ) -> Result<Json<ModuleStatus>, ErrorResponse> {
         let context = self.context()?;
+        context.check_node(node.as_deref())?;
         let module = parse_module_name(&module)?;
         let table = context.modules.routing_table().load();
         let route = table
@@ -109,26 +132,29 @@ impl Api {
         Ok(Json(module_status(context, module.as_str(), route)))
     }
 
-    /// Send a probe to the staged version
+    /// Send a probe to the new version
     ///
+    /// It is the staged version, or the active one where a deployment finds it active already.
     /// The request bypasses all routing and is not counted.
     #[oai(path = "/v1/modules/:module/probe", method = "post")]
     async fn probe(
         &self,
         _token: NodeToken,
         module: Path<String>,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
         probe: Json<ProbeRequest>,
     ) -> Result<Json<ProbeAnswer>, ErrorResponse> {
         let context = self.context()?;
+        context.check_node(node.as_deref())?;
         let module = parse_module_name(&module)?;
-        let staged = {
+        let version = {
             let table = context.modules.routing_table().load();
             let route = table.get(module.as_str());
-            route.and_then(|route| route.staged.clone())
+            route.and_then(|route| find_probed(route, &probe.version))
         };
-        let staged = staged
-            .filter(|staged| *staged.version() == probe.version)
-            .ok_or_else(|| not_staged(&module, &probe))?;
+        let version = version.ok_or_else(|| not_staged(&module, &probe))?;
         let request = http::Request::get(format!("http://{module}{}", probe.path))
             .body(Empty::<Bytes>::new());
         let request = match request {
@@ -144,7 +170,7 @@ impl Api {
 
         let timeout = Duration::from_millis(probe.timeout_millis).min(MAX_PROBE_TIMEOUT);
         let answer = async {
-            let response = staged.handle_uncounted(request).await;
+            let response = version.handle_uncounted(request).await;
             let status = response.status().as_u16();
             let body = read_beginning(response.into_body()).await;
             ProbeAnswer { status, body }
@@ -158,8 +184,15 @@ impl Api {
 
     /// Get the state of the node and all its modules
     #[oai(path = "/v1/status", method = "get")]
-    async fn get_status(&self, _token: NodeToken) -> Result<Json<NodeStatus>, ErrorResponse> {
+    async fn get_status(
+        &self,
+        _token: NodeToken,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
+    ) -> Result<Json<NodeStatus>, ErrorResponse> {
         let context = self.context()?;
+        context.check_node(node.as_deref())?;
         let table = context.modules.routing_table().load();
         let mut modules: Vec<_> = table
             .iter()
@@ -182,20 +215,25 @@ impl Api {
         PlainText("live")
     }
 
-    /// Check that all modules of the node are loaded
+    /// Check that the node runs what it should
+    ///
+    /// Ready means that clients may be sent to the node: the engine has told it since its start
+    /// what to run, and it does. While a deployment changes the node, the version before and
+    /// the new one are both right. For load balancers, `/.hotswap/ready` on the data port
+    /// answers the same.
     #[oai(path = "/health/ready", method = "get")]
     async fn readiness(&self) -> ReadinessResponse {
-        let warning = match &self.context {
-            Some(context) => context.modules.health_warning(),
-            None => None,
+        let ready = match &self.context {
+            Some(context) => context.modules.check_ready(),
+            None => Ok(()),
         };
-        match warning {
-            None => ReadinessResponse::Ready(PlainText("ready".to_owned())),
-            Some(warning) => ReadinessResponse::NotReady(Json(problem(
+        match ready {
+            Ok(()) => ReadinessResponse::Ready(PlainText("ready".to_owned())),
+            Err(reason) => ReadinessResponse::NotReady(Json(problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-ready",
                 "The node is not ready",
-                warning,
+                reason,
             ))),
         }
     }
@@ -232,7 +270,17 @@ fn module_status(context: &ControlContext, module: &str, route: &Route) -> Modul
         boot: context.boot.clone(),
         cpu_millis: process::cpu_millis(),
         versions: route.counters.iter().map(|one| one.status()).collect(),
+        faults: context.modules.faults(module, route),
     }
+}
+
+/// The version that a probe is for, if it is staged or active.
+fn find_probed(route: &Route, version: &Version) -> Option<Arc<LoadedVersion>> {
+    let loaded = [&route.staged, &route.active].into_iter().flatten();
+    loaded
+        .into_iter()
+        .find(|loaded| loaded.version() == version)
+        .cloned()
 }
 
 /// The first [`MAX_PROBE_BODY_BYTES`] of a body, or less if the body breaks off.

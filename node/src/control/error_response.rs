@@ -15,9 +15,14 @@ pub(super) enum ErrorResponse {
     /// The resource does not exist.
     #[oai(status = 404, content_type = "application/problem+json")]
     NotFound(Json<Problem>),
-    /// The node has seen a higher fence than the order's (`urn:hotswap:problem:fenced`).
+    /// The node has seen a higher fence than the order's (`urn:hotswap:problem:fenced`), or a
+    /// later order has taken the place of this one (`urn:hotswap:problem:superseded`).
     #[oai(status = 409, content_type = "application/problem+json")]
     Conflict(Json<Problem>),
+    /// The request is for another node, or an earlier start of this one
+    /// (`urn:hotswap:problem:wrong-node`).
+    #[oai(status = 421, content_type = "application/problem+json")]
+    Misdirected(Json<Problem>),
     /// The node rejects the request. Do not retry.
     #[oai(status = 422, content_type = "application/problem+json")]
     Rejected(Json<Problem>),
@@ -36,6 +41,7 @@ impl From<Problem> for ErrorResponse {
             Ok(StatusCode::UNAUTHORIZED) => Self::Unauthorized(Json(problem)),
             Ok(StatusCode::NOT_FOUND) => Self::NotFound(Json(problem)),
             Ok(StatusCode::CONFLICT) => Self::Conflict(Json(problem)),
+            Ok(StatusCode::MISDIRECTED_REQUEST) => Self::Misdirected(Json(problem)),
             Ok(StatusCode::UNPROCESSABLE_ENTITY) => Self::Rejected(Json(problem)),
             Ok(StatusCode::SERVICE_UNAVAILABLE) => Self::Unavailable(Json(problem)),
             _ => Self::Internal(Json(problem)),

@@ -1,30 +1,46 @@
 //! The modules of a node: carries out orders on them, once each and in order, and restores
 //! them after a restart.
 
+mod desired;
 mod error;
+mod faults;
 mod loader;
 mod locks;
+mod report;
+mod restore;
+mod running_order;
 mod store;
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hotswap_core::{Digest, ModuleName};
-use hotswap_protocol::{Action, OrderRequest, Version};
+use hotswap_protocol::{Action, DesiredVersions, LoadPhase, OrderProgress, OrderRequest, Version};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Runtime;
 use crate::config::Limits;
 use crate::data::{Route, SharedRoutingTable};
 use crate::disk::{ArtifactStore, OperationLookup, RecordStore};
-use crate::error::error_chain;
-use loader::VersionLoader;
+use crate::slots::Slots;
+use desired::Desired;
+use faults::Faults;
+use loader::{NewVersion, VersionLoader};
 use locks::ModuleLocks;
+use running_order::RunningOrder;
 use store::ModuleStore;
 
-pub(super) use error::Error;
+pub(super) use error::{Error, VersionError};
+
+/// How long an order tries to fetch an artifact while no byte arrives, unless the engine says
+/// otherwise. Also for the versions that the node loads at its start.
+const DEFAULT_STALL: Duration = Duration::from_secs(60);
+
+/// Longest such span that an engine can ask for.
+const MAX_STALL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The modules of a node. Carries out orders, saves the outcome and publishes it to the
 /// routing table. Cheap to clone.
@@ -37,7 +53,26 @@ struct ModulesInner {
     loader: VersionLoader,
     artifacts: Arc<ArtifactStore>,
     locks: ModuleLocks,
+    faults: Faults,
+    desired: Desired,
     tasks: TaskTracker,
+    /// Ends orders that load a version, when the node shuts down.
+    shutdown: CancellationToken,
+}
+
+/// What has become of an order.
+#[derive(Debug)]
+pub(super) enum OrderState {
+    /// It is carried out, and its outcome is on disk.
+    CarriedOut,
+    /// The node loads a version for it.
+    InProgress(OrderProgress),
+}
+
+/// How an order begins.
+enum Begun {
+    CarriedOut,
+    Running(Arc<RunningOrder>),
 }
 
 impl Modules {
@@ -52,6 +87,7 @@ impl Modules {
         records: RecordStore,
         limits: Limits,
         tasks: TaskTracker,
+        shutdown: CancellationToken,
     ) -> io::Result<Self> {
         Ok(Self(Arc::new(ModulesInner {
             store: ModuleStore::open(records)?,
@@ -63,7 +99,10 @@ impl Modules {
             },
             artifacts,
             locks: ModuleLocks::default(),
+            faults: Faults::default(),
+            desired: Desired::default(),
             tasks,
+            shutdown,
         })))
     }
 
@@ -72,18 +111,21 @@ impl Modules {
         self.0.store.routing_table()
     }
 
-    /// A sentence that says what is wrong with the modules. `None` if they are healthy.
-    pub(crate) fn health_warning(&self) -> Option<String> {
+    /// Records what the engine wants the node to run. `None` if it has not decided.
+    pub(crate) fn tell_desired(&self, versions: Option<DesiredVersions>) {
+        self.0.desired.tell(versions);
+    }
+
+    /// Checks that the node runs what it should, so that clients may be sent to it.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub(crate) fn check_ready(&self) -> Result<(), String> {
+        if self.0.shutdown.is_cancelled() {
+            return Err("the node is shutting down".to_owned());
+        }
         let table = self.routing_table().load();
-        let mut warnings: Vec<_> = table
-            .iter()
-            .filter(|(_, route)| !route.is_fully_loaded())
-            .map(|(module, _)| format!("module {module} is not loaded"))
-            .collect();
-        warnings.sort();
-        let damaged = self.0.store.damaged_modules().iter();
-        warnings.extend(damaged.map(|module| format!("the record of module {module} was damaged")));
-        (!warnings.is_empty()).then(|| warnings.join("; "))
+        self.0.desired.check(&table, self.0.store.damaged_modules())
     }
 
     /// The highest fence that the node has seen, over all modules.
@@ -93,32 +135,44 @@ impl Modules {
         fences.max().unwrap_or(0)
     }
 
-    /// Carries out an order, once per operation.
+    /// Carries out an order, once per operation. Answers with the progress if that takes longer
+    /// than the order allows; the order goes on.
     ///
     /// # Guarantees
-    /// When this returns, the outcome is on disk, and requests are routed by it. An order
-    /// that has begun is finished even if this is cancelled.
-    pub(crate) async fn carry_out(
+    /// When this returns [`OrderState::CarriedOut`], the outcome is on disk, and requests are
+    /// routed by it. An order that has begun is finished even if this is cancelled, unless a
+    /// later order of the module takes its place.
+    pub(super) async fn carry_out(
         &self,
         module: ModuleName,
         operation: String,
         order: OrderRequest,
-    ) -> Result<(), Error> {
+    ) -> Result<OrderState, Arc<Error>> {
+        let wait = order.wait_millis.map(Duration::from_millis);
         let this = self.clone();
-        let work = async move { this.carry_out_alone(&module, &operation, &order).await };
-        match self.0.tasks.spawn(work).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::ShuttingDown),
+        let work = async move { this.begin(&module, &operation, &order).await };
+        let begun = match self.0.tasks.spawn(work).await {
+            Ok(result) => result?,
+            Err(_) => return Err(Error::ShuttingDown.into()),
+        };
+        let running = match begun {
+            Begun::CarriedOut => return Ok(OrderState::CarriedOut),
+            Begun::Running(running) => running,
+        };
+        match running.outcome(wait).await {
+            Some(outcome) => outcome.map(|()| OrderState::CarriedOut),
+            None => Ok(OrderState::InProgress(self.progress(&running).await)),
         }
     }
 
-    async fn carry_out_alone(
+    /// Carries an order out, or begins to load the version that it needs.
+    async fn begin(
         &self,
         module: &ModuleName,
         operation: &str,
         order: &OrderRequest,
-    ) -> Result<(), Error> {
-        let _guard = self.0.locks.lock(module).await;
+    ) -> Result<Begun, Error> {
+        let mut running = self.0.locks.lock(module).await;
         let route = self.0.store.route(module);
         let record = &route.record;
         if order.fence < record.fence {
@@ -129,48 +183,121 @@ impl Modules {
         }
         match record.look_up_operation(operation, &order.action) {
             OperationLookup::Completed => {
-                return self.raise_fence(module, &route, order.fence).await;
+                self.raise_fence(module, &route, order.fence).await?;
+                return Ok(Begun::CarriedOut);
             }
             OperationLookup::IdReused => {
                 return Err(Error::OperationIdReused(operation.to_owned()));
             }
             OperationLookup::New => {}
         }
+        if let Some(current) = &*running {
+            if current.operation == operation {
+                if current.order.action != order.action {
+                    return Err(Error::OperationIdReused(operation.to_owned()));
+                }
+                current.raise_fence(order.fence);
+                let current = current.clone();
+                self.raise_fence(module, &route, order.fence).await?;
+                return Ok(Begun::Running(current));
+            }
+            // A revert must not wait for a fetch.
+            current.cancel.cancel();
+            *running = None;
+        }
 
         let started = Instant::now();
-        match self.apply(module, &route, operation, order).await {
-            Ok(()) => {
-                tracing::info!(%module, operation, action = ?order.action, elapsed = ?started.elapsed(),
-                    "order carried out");
-                Ok(())
-            }
+        let needed = match needed_version(&order.action, &route) {
+            Ok(needed) => needed,
             Err(error) => {
                 // A failed order still proves that its sender has taken over.
                 self.raise_fence(module, &route, order.fence).await?;
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        let Some(version) = needed else {
+            self.apply(module, &route, operation, order, order.fence, None)
+                .await?;
+            log_carried_out(module, operation, order, started);
+            return Ok(Begun::CarriedOut);
+        };
+        self.raise_fence(module, &route, order.fence).await?;
+        let stall = order.stall_millis.map(Duration::from_millis);
+        let begun = RunningOrder::new(
+            operation,
+            order,
+            version,
+            stall.unwrap_or(DEFAULT_STALL).min(MAX_STALL),
+            self.0.shutdown.child_token(),
+        );
+        *running = Some(begun.clone());
+        let (this, module, order) = (self.clone(), module.clone(), begun.clone());
+        self.0.tasks.spawn(async move {
+            let outcome = this.load_and_apply(&module, &order).await;
+            if outcome.is_ok() {
+                log_carried_out(&module, &order.operation, &order.order, started);
+            }
+            order.finish(outcome.map_err(Arc::new));
+        });
+        Ok(Begun::Running(begun))
     }
 
+    /// Loads the version that an order needs, then carries the order out, unless a later one
+    /// has taken its place.
+    async fn load_and_apply(
+        &self,
+        module: &ModuleName,
+        running: &Arc<RunningOrder>,
+    ) -> Result<(), Error> {
+        let counters = self.0.store.route(module).counters_for(&running.version);
+        let loader = &self.0.loader;
+        let load = loader.load(module, &running.version, counters, running.stall);
+        let loaded = tokio::select! {
+            loaded = load => loaded,
+            () = running.cancel.cancelled() => Err(self.cancelled()),
+        };
+        let mut current = self.0.locks.lock(module).await;
+        if running.cancel.is_cancelled() {
+            return Err(self.cancelled());
+        }
+        *current = None;
+        let new = loaded?;
+        let route = self.0.store.route(module);
+        let (operation, order) = (&running.operation, &running.order);
+        self.apply(module, &route, operation, order, running.fence(), Some(new))
+            .await
+    }
+
+    fn cancelled(&self) -> Error {
+        if self.0.shutdown.is_cancelled() {
+            return Error::ShuttingDown;
+        }
+        Error::Superseded
+    }
+
+    /// Saves and publishes the slots after an order. Call it with the module's lock.
     async fn apply(
         &self,
         module: &ModuleName,
         route: &Route,
         operation: &str,
         order: &OrderRequest,
+        fence: u64,
+        new: Option<NewVersion>,
     ) -> Result<(), Error> {
-        if let Some(version) = version_of(&order.action) {
-            validate(version)?;
-        }
-        let slots = route.record.slots.next(&order.action)?;
-        let record =
-            route
-                .record
-                .with_completed_operation(operation, &order.action, order.fence, slots);
-        let mut next = route.with_record(record);
-        let _pins = self.0.loader.load_slots(module, route, &mut next).await?;
+        let action = &order.action;
+        let slots = route.record.slots.next(action)?;
+        let record = &route.record;
+        let fence = fence.max(record.fence);
+        let record = record.with_completed_operation(operation, action, fence, slots);
+        let next = route.with_slots(record, new.as_ref().map(|new| &new.loaded));
         self.0.store.save_and_publish(module, next).await?;
-        if matches!(order.action, Action::Settle(_) | Action::Revert(_)) {
+        if let Some(new) = &new {
+            let version = new.loaded.version();
+            self.0.faults.clear(module.as_str(), version);
+        }
+        self.0.store.mend(module).await;
+        if matches!(action, Action::Settle(_) | Action::Revert(_)) {
             self.remove_unused_artifacts().await;
         }
         Ok(())
@@ -190,30 +317,28 @@ impl Modules {
         self.0.store.save_and_publish(module, next).await
     }
 
-    /// Tries to load all versions in slots that are not loaded. Returns whether all are now.
-    /// Idempotent: call it when the node starts, and again while it returns `false`.
-    pub(crate) async fn restore(&self) -> bool {
-        let missing: Vec<ModuleName> = self
-            .routing_table()
-            .load()
-            .iter()
-            .filter(|(_, route)| !route.is_fully_loaded())
-            .filter_map(|(module, _)| module.parse().ok())
-            .collect();
-        for module in missing {
-            let _guard = self.0.locks.lock(&module).await;
-            let route = self.0.store.route(&module);
-            let mut next = Route::clone(&route);
-            match self.0.loader.load_slots(&module, &route, &mut next).await {
-                Ok(_pins) => self.0.store.publish(&module, next),
-                Err(error) => {
-                    let error = error_chain(&error);
-                    tracing::warn!(%module, error, "cannot load a module, retrying");
-                }
-            }
+    async fn progress(&self, running: &RunningOrder) -> OrderProgress {
+        let Some(digest) = running.digest() else {
+            return OrderProgress {
+                phase: LoadPhase::Compiling,
+                received_bytes: 0,
+                total_bytes: None,
+            };
+        };
+        let artifacts = &self.0.artifacts;
+        if let Some(progress) = artifacts.fetch_progress(digest) {
+            return OrderProgress {
+                phase: LoadPhase::Fetching,
+                received_bytes: progress.received,
+                total_bytes: progress.total,
+            };
         }
-        let table = self.routing_table().load();
-        table.iter().all(|(_, route)| route.is_fully_loaded())
+        let size = artifacts.size(digest).await;
+        OrderProgress {
+            phase: LoadPhase::Compiling,
+            received_bytes: size.unwrap_or(0),
+            total_bytes: size,
+        }
     }
 
     async fn remove_unused_artifacts(&self) {
@@ -234,15 +359,29 @@ impl Modules {
     }
 }
 
-/// The version that an action names.
-fn version_of(action: &Action) -> Option<&Version> {
-    match action {
+/// The version that must be loaded before an order can be carried out. `None` if there is
+/// none, or it is loaded.
+///
+/// # Errors
+/// If the order does not fit the slots, or its version is not valid.
+fn needed_version(action: &Action, route: &Route) -> Result<Option<Version>, Error> {
+    let version = match action {
         Action::Stage(stage) => Some(&stage.version),
         Action::Shift(shift) => Some(&shift.version),
         Action::Promote(promote) => Some(&promote.version),
         Action::Revert(revert) => revert.to.as_ref(),
         Action::Settle(_) => None,
+    };
+    if let Some(version) = version {
+        validate(version)?;
     }
+    let slots: &Slots = &route.record.slots;
+    slots.next(action)?;
+    // A revert to the active version changes nothing that serves: where that version cannot
+    // be loaded, it was so before the deployment.
+    let stays = matches!(action, Action::Revert(_)) && slots.active.as_ref() == version;
+    let needed = version.filter(|version| !stays && route.find_loaded(version).is_none());
+    Ok(needed.cloned())
 }
 
 fn validate(version: &Version) -> Result<(), Error> {
@@ -251,4 +390,9 @@ fn validate(version: &Version) -> Result<(), Error> {
     // The text may be megabytes long: its beginning identifies it.
     parsed.map_err(|_| Error::InvalidVersion(version.version.chars().take(80).collect()))?;
     Ok(())
+}
+
+fn log_carried_out(module: &ModuleName, operation: &str, order: &OrderRequest, started: Instant) {
+    tracing::info!(%module, operation, action = ?order.action, elapsed = ?started.elapsed(),
+        "order carried out");
 }

@@ -1,7 +1,7 @@
 use hotswap_protocol::Problem;
 use http::StatusCode;
 
-use super::modules::Error;
+use super::modules::{Error, VersionError};
 use crate::error::error_chain;
 use crate::load_error::LoadError;
 use crate::problem::problem;
@@ -33,18 +33,13 @@ pub(super) fn order_problem(error: &Error) -> Problem {
             "operation-reused",
             "The operation id belongs to another order",
         ),
+        Error::Superseded => (
+            StatusCode::CONFLICT,
+            "superseded",
+            "A later order has taken the place of this one",
+        ),
         Error::InvalidVersion(_) | Error::InvalidDigest(_) | Error::Slots(_) => REJECTED,
-        Error::Artifact(error) if error.is_transient() => UNAVAILABLE,
-        Error::Artifact(_) => REJECTED,
-        Error::Load(LoadError::Read(_) | LoadError::ShuttingDown) => UNAVAILABLE,
-        Error::Load(
-            LoadError::CoreModule
-            | LoadError::NotWasm
-            | LoadError::Compile(_)
-            | LoadError::Imports(_)
-            | LoadError::Exports(_)
-            | LoadError::Start(_),
-        ) => REJECTED,
+        Error::Version { source, .. } => version_kind(source),
         Error::SaveRecord(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "not-kept",
@@ -59,5 +54,22 @@ pub(super) fn order_problem(error: &Error) -> Problem {
     Problem {
         highest_fence,
         ..problem(status, name, title, error_chain(error))
+    }
+}
+
+fn version_kind(error: &VersionError) -> Kind {
+    match error {
+        VersionError::Digest(_) => REJECTED,
+        VersionError::Artifact(error) if error.is_transient() => UNAVAILABLE,
+        VersionError::Artifact(_) => REJECTED,
+        VersionError::Load(LoadError::Read(_) | LoadError::ShuttingDown) => UNAVAILABLE,
+        VersionError::Load(
+            LoadError::CoreModule
+            | LoadError::NotWasm
+            | LoadError::Compile(_)
+            | LoadError::Imports(_)
+            | LoadError::Exports(_)
+            | LoadError::Start(_),
+        ) => REJECTED,
     }
 }

@@ -1,12 +1,14 @@
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_common::Backoff;
 use hotswap_core::NodeId;
-use hotswap_protocol::{Heartbeat, NodeHealth, Registered, Registration};
-use reqwest::{Method, StatusCode};
+use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeHealth, Problem, Registered, Registration};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
 use super::Modules;
+use crate::addresses::{Addresses, UnknownAddress};
 use crate::engine_client::EngineClient;
 use crate::error::error_chain;
 
@@ -18,41 +20,52 @@ const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the engine may take to answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the engine may take to hear that the node stops. Short: a stop must not wait for
+/// an engine that is gone.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Delays between attempts to reach the engine.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Registers a node with its engine and sends heartbeats.
+/// Registers a node with its engine and sends heartbeats. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct RegistrationClient {
     pub(crate) id: NodeId,
+    pub(crate) boot: String,
     pub(crate) engine: EngineClient,
-    pub(crate) registration: Registration,
+    /// What stays the same while the node runs.
+    pub(crate) registration: Arc<Registration>,
+    pub(crate) addresses: Addresses,
     pub(crate) modules: Modules,
 }
 
 /// How the engine answered a heartbeat.
 enum HeartbeatOutcome {
     Accepted,
-    /// The engine does not know the node, for instance because its store is new.
-    NotRegistered,
+    /// The engine does not know the node at this address, for instance because its store is
+    /// new, or another node has the id.
+    NotRegistered(String),
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
+    #[error(transparent)]
+    Address(#[from] UnknownAddress),
     #[error("the engine does not answer")]
     Send(#[source] reqwest::Error),
-    #[error("the engine answered {0}")]
-    Status(StatusCode),
+    #[error("the engine answered {status}: {detail}")]
+    Status { status: StatusCode, detail: String },
 }
 
 impl RegistrationClient {
     /// Registers the node, then sends heartbeats. Registers again if the engine does not
     /// know the node any more. Never returns; drop it to end it.
     pub(crate) async fn run(self) {
-        let mut is_failing = false;
+        let mut last_failure = None;
         loop {
             let interval = self
-                .retry_until_success("registration", &mut is_failing, || self.register())
+                .retry_until_success("registration", &mut last_failure, || self.register())
                 .await;
             tracing::info!(
                 engine = self.engine.url(),
@@ -62,12 +75,15 @@ impl RegistrationClient {
             loop {
                 tokio::time::sleep(interval).await;
                 match self
-                    .retry_until_success("heartbeat", &mut is_failing, || self.send_heartbeat())
+                    .retry_until_success("heartbeat", &mut last_failure, || self.send_heartbeat())
                     .await
                 {
                     HeartbeatOutcome::Accepted => {}
-                    HeartbeatOutcome::NotRegistered => {
-                        tracing::info!("the engine does not know this node, registering again");
+                    HeartbeatOutcome::NotRegistered(reason) => {
+                        tracing::info!(
+                            reason,
+                            "the engine does not know this node, registering again"
+                        );
                         break;
                     }
                 }
@@ -75,12 +91,34 @@ impl RegistrationClient {
         }
     }
 
-    /// Repeats `attempt` with back-off until it succeeds. Logs only the first failure and
-    /// the next success; `is_failing` carries that over from call to call.
+    /// Tells the engine that the node stops, so that its id is free at once. Waits only
+    /// shortly; without this the engine notices that the heartbeats end.
+    pub(crate) async fn report_stop(&self) {
+        let heartbeat = Heartbeat {
+            health: NodeHealth::Stopping,
+            reason: None,
+            highest_fence: self.modules.highest_fence(),
+            boot: Some(self.boot.clone()),
+            control_url: None,
+            data_url: None,
+            modules: None,
+        };
+        let request = self.heartbeat_request(&heartbeat).timeout(STOP_TIMEOUT);
+        if let Err(error) = send(request).await {
+            tracing::debug!(
+                error = error_chain(&error),
+                "cannot tell the engine that the node stops"
+            );
+        }
+    }
+
+    /// Repeats `attempt` with back-off until it succeeds. Logs each failure that differs from
+    /// the one before, and the next success; `last_failure` carries that over from call to
+    /// call.
     async fn retry_until_success<T, F>(
         &self,
         request: &str,
-        is_failing: &mut bool,
+        last_failure: &mut Option<String>,
         mut attempt: impl FnMut() -> F,
     ) -> T
     where
@@ -90,18 +128,20 @@ impl RegistrationClient {
         loop {
             match attempt().await {
                 Ok(value) => {
-                    if std::mem::take(is_failing) {
-                        tracing::info!(request, "the engine answers again");
+                    if last_failure.take().is_some() {
+                        tracing::info!(request, "the engine accepts this node again");
                     }
                     return value;
                 }
                 Err(error) => {
-                    if !std::mem::replace(is_failing, true) {
+                    let failure = error_chain(&error);
+                    if last_failure.as_ref() != Some(&failure) {
                         tracing::warn!(
                             request,
-                            error = error_chain(&error),
-                            "cannot reach the engine, retrying"
+                            error = failure,
+                            "the engine does not accept this node, retrying"
                         );
+                        *last_failure = Some(failure);
                     }
                 }
             }
@@ -111,27 +151,28 @@ impl RegistrationClient {
 
     /// Registers the node. Returns the interval for heartbeats.
     async fn register(&self) -> Result<Duration, Error> {
+        let urls = self.addresses.urls().await?;
         let registration = Registration {
+            control_url: urls.control,
+            data_url: urls.data,
             highest_fence: self.modules.highest_fence(),
-            ..self.registration.clone()
+            modules: Some(self.modules.report()),
+            ..(*self.registration).clone()
         };
-        let response = self
+        let request = self
             .engine
             .request(Method::PUT, &format!("/api/v1/nodes/{}", self.id))
             .json(&registration)
-            .timeout(REQUEST_TIMEOUT)
-            .send()
-            .await
-            .map_err(Error::Send)?;
-        if !response.status().is_success() {
-            return Err(Error::Status(response.status()));
-        }
+            .timeout(REQUEST_TIMEOUT);
+        let response = send(request).await?;
         let registered: Registered = response.json().await.map_err(Error::Send)?;
+        self.modules.tell_desired(registered.desired);
         let interval = Duration::from_millis(registered.heartbeat_millis);
         Ok(interval.clamp(MIN_HEARTBEAT_INTERVAL, MAX_HEARTBEAT_INTERVAL))
     }
 
     async fn send_heartbeat(&self) -> Result<HeartbeatOutcome, Error> {
+        let urls = self.addresses.urls().await?;
         let warning = self.modules.health_warning();
         let heartbeat = Heartbeat {
             health: match warning {
@@ -140,22 +181,45 @@ impl RegistrationClient {
             },
             reason: warning,
             highest_fence: self.modules.highest_fence(),
+            boot: Some(self.boot.clone()),
+            control_url: Some(urls.control),
+            data_url: Some(urls.data),
+            modules: Some(self.modules.report()),
         };
-        let response = self
-            .engine
-            .request(
-                Method::POST,
-                &format!("/api/v1/nodes/{}/heartbeat", self.id),
-            )
-            .json(&heartbeat)
-            .timeout(REQUEST_TIMEOUT)
-            .send()
-            .await
-            .map_err(Error::Send)?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(HeartbeatOutcome::NotRegistered),
-            status if status.is_success() => Ok(HeartbeatOutcome::Accepted),
-            status => Err(Error::Status(status)),
-        }
+        let request = self.heartbeat_request(&heartbeat).timeout(REQUEST_TIMEOUT);
+        let response = match send(request).await {
+            Ok(response) => response,
+            Err(Error::Status {
+                status: StatusCode::NOT_FOUND | StatusCode::CONFLICT,
+                detail,
+            }) => return Ok(HeartbeatOutcome::NotRegistered(detail)),
+            Err(error) => return Err(error),
+        };
+        // An engine that does not say what to run has not decided it.
+        let desired = if response.status() == StatusCode::NO_CONTENT {
+            None
+        } else {
+            let answer: HeartbeatAnswer = response.json().await.map_err(Error::Send)?;
+            answer.desired
+        };
+        self.modules.tell_desired(desired);
+        Ok(HeartbeatOutcome::Accepted)
     }
+
+    fn heartbeat_request(&self, heartbeat: &Heartbeat) -> RequestBuilder {
+        let path = format!("/api/v1/nodes/{}/heartbeat", self.id);
+        self.engine.request(Method::POST, &path).json(heartbeat)
+    }
+}
+
+/// Sends a request. Fails unless the status is a success.
+async fn send(request: RequestBuilder) -> Result<Response, Error> {
+    let response = request.send().await.map_err(Error::Send)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let problem = response.json::<Problem>().await;
+    let detail = problem.map_or_else(|_| "see its log".to_owned(), |problem| problem.detail);
+    Err(Error::Status { status, detail })
 }

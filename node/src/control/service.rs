@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotswap_protocol::Problem;
+use hotswap_protocol::{BOOT_HEADER, NODE_HEADER, Problem};
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -28,7 +28,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The HTTP service of the control port. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct ControlService(Arc<BoxEndpoint<'static>>);
+pub(crate) struct ControlService(Arc<ServiceInner>);
+
+struct ServiceInner {
+    endpoint: BoxEndpoint<'static>,
+    /// Say in each response which node has answered.
+    node: HeaderValue,
+    boot: HeaderValue,
+}
 
 /// Body of a response on the control port.
 pub(crate) type ControlBody = BoxBody<Bytes, io::Error>;
@@ -60,6 +67,11 @@ fn openapi_service(context: Option<ControlContext>) -> OpenApiService<Api, ()> {
 impl ControlService {
     /// Creates the service for a node.
     pub(crate) fn new(context: ControlContext) -> Self {
+        let header = |text: &str| {
+            // An id is ASCII.
+            HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        };
+        let (node, boot) = (header(context.id.as_str()), header(&context.boot));
         let service = openapi_service(Some(context.clone()));
         let app = Route::new()
             .at(
@@ -82,7 +94,11 @@ impl ControlService {
             .catch_all_error(|error| async move { error_response(error) })
             .map_to_response()
             .boxed();
-        Self(Arc::new(app))
+        Self(Arc::new(ServiceInner {
+            endpoint: app,
+            node,
+            boot,
+        }))
     }
 
     /// Handles a request. Always returns a response: errors become problems.
@@ -90,6 +106,14 @@ impl ControlService {
         self,
         request: hyper::Request<Incoming>,
     ) -> hyper::Response<ControlBody> {
+        let mut response = self.respond(request).await;
+        let headers = response.headers_mut();
+        headers.insert(NODE_HEADER, self.0.node.clone());
+        headers.insert(BOOT_HEADER, self.0.boot.clone());
+        response
+    }
+
+    async fn respond(&self, request: hyper::Request<Incoming>) -> hyper::Response<ControlBody> {
         if request.size_hint().lower() > MAX_BODY_BYTES as u64 {
             let detail = format!("the body of a request may have at most {MAX_BODY_BYTES} bytes");
             return boxed_problem(&problem(
@@ -105,7 +129,7 @@ impl ControlService {
         let body: ControlBody = request.take_body().into();
         let limited = Limited::new(body, MAX_BODY_BYTES).map_err(io::Error::other);
         request.set_body(poem::Body::from(limited.boxed()));
-        match tokio::time::timeout(REQUEST_TIMEOUT, self.0.get_response(request)).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.0.endpoint.get_response(request)).await {
             Ok(response) => response.into(),
             Err(_) => boxed_problem(&problem(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -73,6 +73,11 @@ impl LoadedVersion {
         &self.version
     }
 
+    /// Where the version counts its requests.
+    pub(crate) fn counters(&self) -> &Arc<VersionCounters> {
+        &self.counters
+    }
+
     /// Creates an instance and drops it. This finds a module that cannot start before it
     /// gets requests, and maps memory so that its first request does not wait for that.
     pub(crate) async fn warm_up(&self) -> Result<(), LoadError> {

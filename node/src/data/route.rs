@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use hotswap_protocol::Version;
+use hotswap_protocol::{Slot, Version};
 
 use super::counters::VersionCounters;
 use super::loaded_version::LoadedVersion;
@@ -30,12 +30,37 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Returns the route with another record. The loaded versions stay the same.
+    /// Returns the route with another record, whose slots are the same.
     pub(crate) fn with_record(&self, record: ModuleRecord) -> Self {
         Self {
             record: Arc::new(record),
             ..self.clone()
         }
+    }
+
+    /// Returns the route with another record. Each slot gets the version that the record
+    /// names, if this route has it loaded or `new` is it. The others are not loaded.
+    pub(crate) fn with_slots(
+        &self,
+        record: ModuleRecord,
+        new: Option<&Arc<LoadedVersion>>,
+    ) -> Self {
+        let find = |version: &Option<Version>| {
+            let version = version.as_ref()?;
+            let is_new = new.filter(|new| new.version() == version);
+            is_new.or_else(|| self.find_loaded(version)).cloned()
+        };
+        let mut next = Self {
+            active: find(&record.slots.active),
+            staged: find(&record.slots.staged),
+            previous: find(&record.slots.previous),
+            record: Arc::new(record),
+            ..self.clone()
+        };
+        if let Some(new) = new {
+            next.add_counters(new.counters().clone());
+        }
+        next
     }
 
     /// Chooses the version for the next request. Of any hundred consecutive requests,
@@ -51,12 +76,18 @@ impl Route {
         self.active.as_ref()
     }
 
-    /// Whether the version of each non-empty slot is loaded.
-    pub(crate) fn is_fully_loaded(&self) -> bool {
+    /// The versions in slots that are not loaded, each with its slot: first the active one.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = (Slot, &Version)> {
         let slots = &self.record.slots;
-        slots.active.is_some() == self.active.is_some()
-            && slots.staged.is_some() == self.staged.is_some()
-            && slots.previous.is_some() == self.previous.is_some()
+        let all = [
+            (Slot::Active, &slots.active, self.active.is_none()),
+            (Slot::Staged, &slots.staged, self.staged.is_none()),
+            (Slot::Previous, &slots.previous, self.previous.is_none()),
+        ];
+        all.into_iter().filter_map(|(slot, version, is_missing)| {
+            let version = version.as_ref().filter(|_| is_missing)?;
+            Some((slot, version))
+        })
     }
 
     /// The loaded version of that name and digest, if a slot holds it.
@@ -67,23 +98,24 @@ impl Route {
             .find(|loaded| loaded.version() == version)
     }
 
-    /// Returns the counters of a version, which continue if it was loaded before. Marks
-    /// them as the latest, and drops the oldest above [`MAX_COUNTED_VERSIONS`].
-    pub(crate) fn counters_for(&mut self, version: &Version) -> Arc<VersionCounters> {
+    /// The counters of a version. They continue if it was loaded before.
+    pub(crate) fn counters_for(&self, version: &Version) -> Arc<VersionCounters> {
         let known = self
             .counters
             .iter()
-            .position(|counters| counters.version() == version);
-        if let Some(index) = known {
-            let counters = self.counters.remove(index);
-            self.counters.push(counters.clone());
-            return counters;
-        }
-        let counters = VersionCounters::new(version.clone());
-        self.counters.push(counters.clone());
+            .find(|counters| counters.version() == version);
+        known
+            .cloned()
+            .unwrap_or_else(|| VersionCounters::new(version.clone()))
+    }
+
+    /// Adds counters as the latest. Drops the oldest above [`MAX_COUNTED_VERSIONS`].
+    fn add_counters(&mut self, counters: Arc<VersionCounters>) {
+        self.counters
+            .retain(|known| known.version() != counters.version());
+        self.counters.push(counters);
         let excess = self.counters.len().saturating_sub(MAX_COUNTED_VERSIONS);
         self.counters.drain(..excess);
-        counters
     }
 }
 

@@ -1,22 +1,19 @@
 use std::collections::{HashMap, HashSet};
+use std::fs::DirEntry;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable as _};
-use futures_util::StreamExt as _;
 use hotswap_common::file;
 use hotswap_core::Digest;
-use reqwest::{Method, StatusCode};
-use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncWriteExt as _;
 
+use super::artifact_error::Error;
+use super::artifact_fetch::{ArtifactFetch, FetchProgress, FetchState};
 use crate::engine_client::EngineClient;
 
-/// Time-out of one fetch. Without it, an engine that sends a few bytes now and then would
-/// hold an order for ever.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
+/// The ending of the name of an artifact that has not arrived whole.
+const PARTIAL: &str = "partial";
 
 /// Artifacts on disk, one file each, named by digest. Fetches missing ones from the engine.
 #[derive(Debug)]
@@ -28,6 +25,8 @@ pub(crate) struct ArtifactStore {
     max_bytes: u64,
     /// Number of pins of each pinned artifact.
     pins: Mutex<HashMap<Digest, usize>>,
+    /// The fetches under way.
+    fetches: Mutex<HashMap<Digest, Arc<FetchState>>>,
 }
 
 /// Keeps an artifact on disk while it is being loaded and no slot names it yet. Dropping
@@ -36,66 +35,6 @@ pub(crate) struct ArtifactStore {
 pub(crate) struct ArtifactPin {
     store: Arc<ArtifactStore>,
     digest: Digest,
-}
-
-/// Why an artifact is not available.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// The node has no engine to fetch it from.
-    #[error(
-        "the artifact {0} is not on this node's disk, and the node has no engine to fetch it from"
-    )]
-    NoEngine(Digest),
-    /// The engine did not answer, or the connection broke.
-    #[error(
-        "cannot fetch the artifact {digest} from the engine: check that this node can reach it"
-    )]
-    Fetch {
-        digest: Digest,
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The engine answered with an error status.
-    #[error("the engine answered {status} to the request for the artifact {digest}: {}", advice(*status))]
-    Status { digest: Digest, status: StatusCode },
-    /// The received bytes have another digest.
-    #[error(
-        "the engine sent {actual} as the artifact {expected}: it was changed in transit or in the engine's store; push it again"
-    )]
-    DigestMismatch { expected: Digest, actual: Digest },
-    /// The artifact is larger than the node accepts.
-    #[error("the artifact {digest} is larger than the {max_bytes} bytes that this node accepts")]
-    TooLarge { digest: Digest, max_bytes: u64 },
-    /// The artifact cannot be written.
-    #[error("cannot write the artifact to {}", path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-}
-
-fn advice(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::NOT_FOUND => "push the version first",
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            "start this node with the engine's node token"
-        }
-        _ => "see the engine's log",
-    }
-}
-
-impl Error {
-    /// Whether a retry may succeed.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Fetch { .. } | Self::Write { .. } => true,
-            Self::Status { status, .. } => {
-                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
-            }
-            Self::NoEngine(_) | Self::DigestMismatch { .. } | Self::TooLarge { .. } => false,
-        }
-    }
 }
 
 impl ArtifactStore {
@@ -112,6 +51,7 @@ impl ArtifactStore {
             engine,
             max_bytes,
             pins: Mutex::default(),
+            fetches: Mutex::default(),
         }))
     }
 
@@ -140,95 +80,71 @@ impl ArtifactStore {
         Ok(bytes)
     }
 
-    /// Fetches an artifact if it is not on disk. Retries a failed fetch up to four times.
-    /// Cancel safe: a partly fetched artifact is removed.
+    /// Fetches an artifact if it is not on disk. Goes on as long as bytes arrive, and tries
+    /// for `stall` while none does. Whoever waits for the same artifact shares the fetch.
+    ///
+    /// Cancel safe: the next fetch goes on after the bytes that have arrived.
     ///
     /// # Errors
     /// If the artifact is not available; [`Error::is_transient`] says whether to retry later.
-    pub(crate) async fn ensure_present(&self, digest: Digest) -> Result<(), Error> {
-        if tokio::fs::try_exists(self.path(digest))
-            .await
-            .unwrap_or(false)
-        {
+    pub(crate) async fn ensure_present(
+        &self,
+        digest: Digest,
+        stall: Duration,
+    ) -> Result<(), Error> {
+        if self.is_present(digest).await {
             return Ok(());
         }
         let Some(engine) = &self.engine else {
             return Err(Error::NoEngine(digest));
         };
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_times(4)
-            .with_jitter();
-        (|| self.fetch(engine, digest))
-            .retry(backoff)
-            .when(Error::is_transient)
-            .notify(|error, delay| {
-                tracing::info!(%error, ?delay, "cannot fetch an artifact, retrying");
-            })
-            .await
-    }
-
-    async fn fetch(&self, engine: &EngineClient, digest: Digest) -> Result<(), Error> {
-        let fetch_error = |source| Error::Fetch { digest, source };
-        let too_large = || Error::TooLarge {
+        let state = self.fetch_state(digest);
+        let _guard = state.lock.lock().await;
+        // Another one may have fetched it meanwhile.
+        if self.is_present(digest).await {
+            return Ok(());
+        }
+        let fetch = ArtifactFetch {
+            engine,
             digest,
             max_bytes: self.max_bytes,
+            stall,
+            state: &state,
         };
-        let response = engine
-            .request(Method::GET, &format!("/api/v1/artifacts/{digest}"))
-            .timeout(FETCH_TIMEOUT)
-            .send()
-            .await
-            .map_err(fetch_error)?;
-        if response.status() != StatusCode::OK {
-            return Err(Error::Status {
-                digest,
-                status: response.status(),
-            });
-        }
-        if response
-            .content_length()
-            .is_some_and(|length| length > self.max_bytes)
-        {
-            return Err(too_large());
-        }
-
         let path = self.path(digest);
-        let write_error = |source| Error::Write {
-            path: path.clone(),
-            source,
-        };
-        let temporary = file::temporary(&self.folder).map_err(write_error)?;
-        let mut writer =
-            tokio::fs::File::from_std(temporary.as_file().try_clone().map_err(write_error)?);
-        let (mut hasher, mut length) = (Sha256::new(), 0_u64);
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(fetch_error)?;
-            length += chunk.len() as u64;
-            if length > self.max_bytes {
-                return Err(too_large());
-            }
-            hasher.update(&chunk);
-            writer.write_all(&chunk).await.map_err(write_error)?;
-        }
-        writer.flush().await.map_err(write_error)?;
-        let actual = Digest::from_bytes(hasher.finalize().into());
-        if actual != digest {
-            return Err(Error::DigestMismatch {
-                expected: digest,
-                actual,
-            });
-        }
-        let target = path.clone();
-        tokio::task::spawn_blocking(move || file::persist(temporary, &target))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
-            .map_err(write_error)
+        fetch.run(&path.with_extension(PARTIAL), &path).await
+    }
+
+    /// How far the fetch of an artifact is. `None` if nobody fetches it.
+    pub(crate) fn fetch_progress(&self, digest: Digest) -> Option<FetchProgress> {
+        self.fetches().get(&digest)?.progress()
+    }
+
+    /// Size of an artifact that is on disk, in bytes.
+    pub(crate) async fn size(&self, digest: Digest) -> Option<u64> {
+        let metadata = tokio::fs::metadata(self.path(digest)).await;
+        metadata.ok().map(|metadata| metadata.len())
+    }
+
+    async fn is_present(&self, digest: Digest) -> bool {
+        let exists = tokio::fs::try_exists(self.path(digest)).await;
+        exists.unwrap_or(false)
+    }
+
+    fn fetch_state(&self, digest: Digest) -> Arc<FetchState> {
+        let mut fetches = self.fetches();
+        // The map holds one reference; any other belongs to a fetch or to one who waits.
+        fetches.retain(|_, state| Arc::strong_count(state) > 1);
+        fetches.entry(digest).or_default().clone()
+    }
+
+    fn fetches(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<FetchState>>> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes all artifacts that are neither pinned nor in the set that `retained` returns.
-    /// Blocks.
+    /// Of what has arrived of such artifacts, keeps the newest: a fetch that was cancelled is
+    /// often repeated. Blocks.
     pub(crate) fn remove_unused(
         &self,
         retained: impl FnOnce() -> HashSet<Digest>,
@@ -238,16 +154,26 @@ impl ArtifactStore {
         let pins = self.pins();
         let mut names: HashSet<String> = retained().iter().map(Digest::hex).collect();
         names.extend(pins.keys().map(Digest::hex));
+        let mut partial = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
+            let path = entry.path();
+            let name = path.file_stem().and_then(|name| name.to_str());
+            let Some(name) = name else { continue };
             // Temporary files belong to fetches under way.
-            if !name.starts_with('.') && !names.contains(name) {
-                std::fs::remove_file(entry.path())?;
+            if name.starts_with('.') || names.contains(name) {
+                continue;
+            }
+            if path.extension().is_some_and(|ending| ending == PARTIAL) {
+                partial.push(entry);
+            } else {
+                std::fs::remove_file(path)?;
             }
         }
-        Ok(())
+        partial.sort_by_key(|entry| entry.metadata().and_then(|it| it.modified()).ok());
+        partial.pop();
+        let removed = partial.iter().map(DirEntry::path);
+        removed.map(std::fs::remove_file).collect()
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
@@ -291,6 +217,22 @@ mod tests {
         drop(pin);
         store.remove_unused(|| HashSet::from([retained])).unwrap();
         assert!(store.read(pinned).is_err());
+    }
+
+    #[test]
+    fn the_newest_part_of_an_artifact_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(folder.path().join("artifacts"), None, 1).unwrap();
+        let [older, newer] = [b"older", b"newer"].map(|bytes| {
+            let path = store.path(Digest::of(bytes)).with_extension(PARTIAL);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        });
+        let date = std::time::UNIX_EPOCH + Duration::from_secs(1);
+        let file = std::fs::File::options().write(true).open(&older).unwrap();
+        file.set_modified(date).unwrap();
+        store.remove_unused(HashSet::new).unwrap();
+        assert!(newer.exists() && !older.exists());
     }
 
     #[test]

@@ -6,6 +6,12 @@ use hotswap_core::ModuleName;
 
 use super::ModuleRecord;
 
+/// The ending of the name of a damaged record.
+const DAMAGED: &str = "damaged";
+
+/// The ending of the name of a damaged record whose module has got versions again.
+const MENDED: &str = "mended";
+
 /// The records of all modules, one file each.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordStore {
@@ -59,6 +65,31 @@ impl RecordStore {
         Ok(records)
     }
 
+    /// The modules whose record was moved away as damaged, now or at an earlier start, and that
+    /// have not been [mended](Self::mend) since. Call it after [`Self::load_all`].
+    pub(crate) fn load_damaged(&self) -> io::Result<Vec<ModuleName>> {
+        let mut damaged = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let is_damaged = path.extension().is_some_and(|ending| ending == DAMAGED);
+            let module = path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse().ok());
+            damaged.extend(module.filter(|_| is_damaged));
+        }
+        Ok(damaged)
+    }
+
+    /// Records that a module has got versions again after its record was damaged. Keeps the
+    /// damaged file under another name. Blocks.
+    pub(crate) fn mend(&self, module: &ModuleName) -> io::Result<()> {
+        let damaged = self.folder.join(format!("{module}.{DAMAGED}"));
+        match std::fs::rename(&damaged, damaged.with_extension(MENDED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => file::sync_folder(&self.folder),
+        }
+    }
+
     /// Saves a record. It is durable when this returns. Blocks.
     pub(crate) fn save(&self, module: &ModuleName, record: &ModuleRecord) -> io::Result<()> {
         let content = serde_json::to_vec(record)?;
@@ -71,7 +102,7 @@ fn move_damaged_file(
     path: &Path,
     source: serde_json::Error,
 ) -> io::Result<DamagedRecord> {
-    let moved_to = path.with_extension("damaged");
+    let moved_to = path.with_extension(DAMAGED);
     std::fs::rename(path, &moved_to)?;
     Ok(DamagedRecord {
         module,
@@ -99,5 +130,14 @@ mod tests {
         assert!(error.contains("bad.damaged"), "{error}");
         assert_eq!(loaded[1].1.as_ref().unwrap(), &record);
         assert_eq!(store.load_all().unwrap().len(), 1, "moved for good");
+        assert_eq!(
+            store.load_damaged().unwrap(),
+            [bad.clone()],
+            "and not forgotten"
+        );
+        for _ in 0..2 {
+            store.mend(&bad).unwrap();
+            assert!(store.load_damaged().unwrap().is_empty());
+        }
     }
 }

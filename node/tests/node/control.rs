@@ -73,6 +73,10 @@ async fn health_metrics_and_openapi_need_no_token() {
     let node = TestNode::start().await;
     node.activate("1.0.0", HELLO_V1).await;
     node.get("/").await;
+    wait_until("the node is ready", async || {
+        node.readiness().await.0 == 200
+    })
+    .await;
     let get = async |path: &str| {
         let response = node
             .client

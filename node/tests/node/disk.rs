@@ -75,43 +75,48 @@ async fn a_damaged_artifact_is_fetched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_record_does_not_affect_other_modules() {
+async fn a_damaged_record_counts_until_the_module_is_deployed_again() {
     let node = TestNode::start().await;
-    node.activate("1.0.0", HELLO_V1).await;
-    let broken = node.folder.path().join("modules/broken.json");
-    fs::write(&broken, b"{\"slots\":").unwrap();
+    let v1 = node.activate("1.0.0", HELLO_V1).await;
+    let record = node.folder.path().join(format!("modules/{MODULE}.json"));
+    fs::write(&record, b"{\"slots\":").unwrap();
+    let sound = node.folder.path().join("modules/sound.json");
+    fs::write(&sound, br#"{"slots":{"active":null,"staged":null,"previous":null,"percent":0},"fence":1,"operations":[],"recent":[]}"#).unwrap();
     let mut requests = node.engine.subscribe();
-    let node = node.restart().await;
-    assert_eq!(node.get("/").await.0, 200);
-    let ready = node
-        .client
-        .get(node.control_url("/health/ready"))
-        .send()
-        .await;
-    let ready = ready.unwrap();
-    assert_eq!(ready.status(), 503);
-    assert!(ready.text().await.unwrap().contains("module broken"));
-    let heartbeat = loop {
-        let request = requests.recv().await.unwrap();
-        if request.path.ends_with("/heartbeat") && request.body["health"] == "warning" {
-            break request.body;
+    let mut next_health = async |health: &str| {
+        loop {
+            let request = requests.recv().await.unwrap();
+            if request.path.ends_with("/heartbeat") && request.body["health"] == health {
+                break request.body;
+            }
         }
     };
+    // Not forgotten by another restart.
+    let node = node.restart().await.restart().await;
+    let heartbeat = next_health("warning").await;
+    let reason = heartbeat["reason"].as_str().unwrap();
     assert!(
-        heartbeat["reason"]
-            .as_str()
-            .unwrap()
-            .contains("module broken")
+        reason.contains("the record of module hello was damaged"),
+        "{reason}"
     );
-    assert!(node.folder.path().join("modules/broken.damaged").exists());
+    let (status, body) = node.readiness().await;
+    assert_eq!(status, 503);
+    assert!(body.contains("module hello"), "{body}");
+    assert!(record.with_extension("damaged").exists());
+
+    node.apply(&stage(&v1)).await;
+    node.apply(&promote(&v1)).await;
+    next_health("passing").await;
+    assert_eq!(node.readiness().await.0, 200);
+    let node = node.restart().await;
+    next_health("passing").await;
+    assert_eq!(node.get("/").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_that_cannot_be_loaded_at_the_start_is_loaded_later() {
     let node = TestNode::start().await;
-    // A component of its own: the shared runtime must not have it in memory or on disk.
-    let mut component = MODULE_PROBE.to_vec();
-    component.extend_from_slice(b"\0\x05\x04late");
+    let component = unique_component(MODULE_PROBE, "late", 0);
     let version = node.activate("1.0.0", &component).await;
     fs::remove_file(&files(node.folder.path().join("artifacts"))[0]).unwrap();
     node.engine.put(&version.digest, b"not now");

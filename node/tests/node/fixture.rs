@@ -1,25 +1,18 @@
-//! A fake engine with artifacts, and nodes with an HTTP client for tests.
+//! Nodes with an HTTP client for tests.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hotswap_core::Digest;
 use hotswap_node::{Config, Limits, Node, Runtime, Secret};
 use hotswap_protocol::{
     Action, ModuleStatus, OrderRequest, Promote, Revert, Settle, Shift, Stage, Version,
 };
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+
+pub use crate::fake_engine::FakeEngine;
 
 pub const TOKEN: &str = "the-node-token";
 pub const MODULE: &str = "hello";
@@ -32,136 +25,6 @@ pub fn runtime() -> Runtime {
         (Runtime::new(folder.path()).unwrap(), folder)
     });
     runtime.clone()
-}
-
-/// Plays the engine's side of the protocol.
-#[derive(Clone)]
-pub struct FakeEngine {
-    pub addr: SocketAddr,
-    state: Arc<EngineState>,
-}
-
-#[derive(Default)]
-struct EngineState {
-    artifacts: Mutex<HashMap<String, Bytes>>,
-    fetches: Mutex<usize>,
-    /// Whether to answer the next heartbeat with 404.
-    forget_node: Mutex<bool>,
-    subscriber: Mutex<Option<mpsc::UnboundedSender<NodeRequest>>>,
-}
-
-/// A registration or heartbeat of a node.
-#[derive(Debug)]
-pub struct NodeRequest {
-    pub method: Method,
-    pub path: String,
-    pub body: Value,
-}
-
-impl FakeEngine {
-    pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let engine = Self {
-            addr: listener.local_addr().unwrap(),
-            state: Arc::default(),
-        };
-        let state = engine.state.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let state = state.clone();
-                tokio::spawn(async move {
-                    let service = hyper::service::service_fn(|request| {
-                        let state = state.clone();
-                        async move { Ok::<_, Infallible>(respond(&state, request).await) }
-                    });
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
-        engine
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
-
-    /// Stores an artifact, and returns its version and digest.
-    pub fn push(&self, version: &str, component: &[u8]) -> Version {
-        let digest = Digest::of(component).to_string();
-        self.put(&digest, component);
-        Version {
-            version: version.to_owned(),
-            digest,
-        }
-    }
-
-    /// Stores the bytes that the engine sends for a digest, even if they do not match it.
-    pub fn put(&self, digest: &str, bytes: &[u8]) {
-        let bytes = Bytes::copy_from_slice(bytes);
-        let mut artifacts = self.state.artifacts.lock().unwrap();
-        artifacts.insert(digest.to_owned(), bytes);
-    }
-
-    /// Number of requests for artifacts.
-    pub fn fetches(&self) -> usize {
-        *self.state.fetches.lock().unwrap()
-    }
-
-    /// Answers the next heartbeat with 404.
-    pub fn forget_node(&self) {
-        *self.state.forget_node.lock().unwrap() = true;
-    }
-
-    /// Receives the registrations and heartbeats from now on.
-    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<NodeRequest> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        *self.state.subscriber.lock().unwrap() = Some(sender);
-        receiver
-    }
-}
-
-async fn respond(state: &EngineState, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let authorization = request.headers().get("authorization").cloned();
-    if authorization.is_none_or(|value| value != format!("Bearer {TOKEN}")) {
-        return empty_response(StatusCode::UNAUTHORIZED);
-    }
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path().to_owned();
-    if let Some(digest) = path.strip_prefix("/api/v1/artifacts/") {
-        *state.fetches.lock().unwrap() += 1;
-        let artifact = state.artifacts.lock().unwrap().get(digest).cloned();
-        return match artifact {
-            Some(artifact) => Response::new(Full::new(artifact)),
-            None => empty_response(StatusCode::NOT_FOUND),
-        };
-    }
-    let body = body.collect().await.unwrap().to_bytes();
-    let request = NodeRequest {
-        method: parts.method,
-        path,
-        body: serde_json::from_slice(&body).unwrap(),
-    };
-    let is_heartbeat = request.method == Method::POST;
-    if let Some(sender) = &*state.subscriber.lock().unwrap() {
-        let _ = sender.send(request);
-    }
-    if is_heartbeat {
-        let forget = std::mem::take(&mut *state.forget_node.lock().unwrap());
-        return empty_response(if forget {
-            StatusCode::NOT_FOUND
-        } else {
-            StatusCode::NO_CONTENT
-        });
-    }
-    Response::new(Full::from(r#"{"heartbeatMillis":100}"#))
-}
-
-fn empty_response(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = status;
-    response
 }
 
 /// A configuration for tests, with free ports.
@@ -227,6 +90,20 @@ impl TestNode {
         version
     }
 
+    /// Starts a node with a changed configuration.
+    pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
+        let engine = FakeEngine::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path(), &engine);
+        change(&mut config);
+        Self {
+            inner: Node::start_with(runtime(), config).await.unwrap(),
+            engine,
+            folder,
+            client: client(),
+        }
+    }
+
     /// Stops the node and starts it again with the same data directory.
     pub async fn restart(self) -> Self {
         self.restart_with(runtime()).await
@@ -288,13 +165,29 @@ impl TestNode {
 
     /// Sends an order. Returns the status and body of the response.
     pub async fn send_order(&self, operation: &str, fence: u64, action: &Action) -> (u16, Value) {
-        let order = OrderRequest {
-            fence,
-            deployment: "d-1".to_owned(),
-            action: action.clone(),
-        };
+        self.send(operation, order(fence, action), &[]).await
+    }
+
+    /// Sends an order that the node may answer before it is done. Returns the status and body of
+    /// the response.
+    pub async fn poll_order(&self, operation: &str, action: &Action) -> (u16, Value) {
+        let mut order = order(1, action);
+        order.wait_millis = Some(1);
+        self.send(operation, order, &[]).await
+    }
+
+    /// Sends an order with these headers. Returns the status and body of the response.
+    pub async fn send(
+        &self,
+        operation: &str,
+        order: OrderRequest,
+        headers: &[(&str, &str)],
+    ) -> (u16, Value) {
         let url = self.control_url(&format!("/v1/modules/{MODULE}/operations/{operation}"));
-        let request = self.client.put(url).bearer_auth(TOKEN).json(&order);
+        let mut request = self.client.put(url).bearer_auth(TOKEN).json(&order);
+        for &(name, value) in headers {
+            request = request.header(name, value);
+        }
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let body = response.bytes().await.unwrap();
@@ -308,12 +201,53 @@ impl TestNode {
         response.unwrap().json().await.unwrap()
     }
 
+    /// Status and body of the readiness check on the control port.
+    pub async fn readiness(&self) -> (u16, String) {
+        let response = self.client.get(self.control_url("/health/ready"));
+        let response = response.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
     /// The counters of the only version that was loaded.
     pub async fn counters(&self) -> hotswap_protocol::VersionStatus {
         let status = self.status().await;
         assert_eq!(status.versions.len(), 1);
         status.versions[0].clone()
     }
+}
+
+/// An order of a deployment.
+pub fn order(fence: u64, action: &Action) -> OrderRequest {
+    OrderRequest {
+        fence,
+        deployment: "d-1".to_owned(),
+        action: action.clone(),
+        wait_millis: None,
+        stall_millis: None,
+    }
+}
+
+/// A version as the engine writes it.
+pub fn wire_version(version: &Version) -> Value {
+    json!({ "version": version.version, "digest": version.digest })
+}
+
+/// A component that the shared runtime has neither in memory nor on disk: a custom section
+/// with this name and length makes it different.
+pub fn unique_component(component: &[u8], name: &str, length: usize) -> Vec<u8> {
+    let mut component = component.to_vec();
+    let mut section = vec![u8::try_from(name.len()).unwrap()];
+    section.extend_from_slice(name.as_bytes());
+    section.resize(section.len() + length, 7);
+    component.push(0);
+    let mut size = section.len();
+    while size >= 128 {
+        component.push((size & 127) as u8 | 128);
+        size >>= 7;
+    }
+    component.push(size as u8);
+    component.extend_from_slice(&section);
+    component
 }
 
 pub fn client() -> reqwest::Client {

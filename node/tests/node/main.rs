@@ -1,9 +1,14 @@
 //! Tests of whole nodes, with real components and real HTTP.
 
+mod broken_slots;
 mod control;
 mod disk;
+mod fake_engine;
+mod fetching;
 mod fixture;
+mod identity;
 mod limits;
 mod orders;
+mod readiness;
 mod registration;
 mod routing;

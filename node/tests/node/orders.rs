@@ -175,7 +175,7 @@ async fn an_artifact_with_the_wrong_digest_is_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_probe_reaches_the_staged_version_and_is_not_counted() {
+async fn a_probe_reaches_the_staged_or_the_active_version_and_is_not_counted() {
     let node = TestNode::start().await;
     let v2 = node.engine.push("2.0.0", HELLO_V2);
     node.apply(&stage(&v2)).await;
@@ -196,6 +196,18 @@ async fn a_probe_reaches_the_staged_version_and_is_not_counted() {
     assert_eq!(node.counters().await.requests, 0);
 
     assert_eq!(probe(&v2, "health").await.0, 400);
+    let v1 = node.engine.push("1.0.0", HELLO_V1);
+    assert_eq!(
+        probe(&v1, "/health").await.0,
+        422,
+        "neither staged nor active"
+    );
     node.apply(&promote(&v2)).await;
-    assert_eq!(probe(&v2, "/health").await.0, 422, "not staged any more");
+    node.apply(&stage(&v2)).await;
+    let (status, response) = probe(&v2, "/health").await;
+    assert_eq!(
+        (status, &response["status"]),
+        (200, &200.into()),
+        "it is active already"
+    );
 }

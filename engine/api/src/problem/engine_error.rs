@@ -133,6 +133,7 @@ impl From<registry::Error> for Problem {
         use registry::Error as E;
         match error {
             E::Invalid(why) => Self::new(Kind::InvalidRequest, why),
+            E::Taken { .. } => Self::new(Kind::NodeIdTaken, error.to_string()),
             E::Load(source) | E::Save { source, .. } | E::Delete { source, .. } => {
                 unavailable(&*source)
             }

@@ -19,6 +19,8 @@ pub(crate) const CONFLICT: u16 = 1 << 4;
 pub(crate) const PAYLOAD_TOO_LARGE: u16 = 1 << 5;
 /// 415.
 pub(crate) const UNSUPPORTED_MEDIA_TYPE: u16 = 1 << 6;
+/// 416.
+pub(crate) const RANGE_NOT_SATISFIABLE: u16 = 1 << 10;
 /// 422.
 pub(crate) const UNPROCESSABLE: u16 = 1 << 7;
 /// 503.
@@ -61,6 +63,11 @@ const STATUSES: &[(u16, u16, &str)] = &[
         UNSUPPORTED_MEDIA_TYPE,
         415,
         "The body does not have the documented content type.",
+    ),
+    (
+        RANGE_NOT_SATISFIABLE,
+        416,
+        "There is nothing at this range. `detail` gives the size.",
     ),
     (
         UNPROCESSABLE,

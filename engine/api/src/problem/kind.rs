@@ -24,11 +24,13 @@ pub(crate) enum Kind {
     DamagedJournal,
     NothingBefore,
     NoNodes,
+    NodeIdTaken,
     VersionTaken,
     BuiltInStrategy,
     InUse,
     PayloadTooLarge,
     UnsupportedMediaType,
+    UnknownRange,
     InvalidRequest,
     InvalidConfig,
     ExceedsDeadline,
@@ -100,6 +102,11 @@ impl Kind {
                 "There is no earlier version to roll back to",
             ),
             Self::NoNodes => ("no-nodes", S::CONFLICT, "The environment has no nodes"),
+            Self::NodeIdTaken => (
+                "node-id-taken",
+                S::CONFLICT,
+                "Another node with this id reports in",
+            ),
             Self::VersionTaken => ("version-taken", S::CONFLICT, "The version already exists"),
             Self::BuiltInStrategy => (
                 "built-in-strategy",
@@ -146,6 +153,11 @@ impl Kind {
                 "not-a-strategy",
                 S::UNPROCESSABLE_ENTITY,
                 "The engine cannot run this file as a strategy",
+            ),
+            Self::UnknownRange => (
+                "unknown-range",
+                S::RANGE_NOT_SATISFIABLE,
+                "The artifact does not have this part",
             ),
             Self::Internal => (
                 "internal",

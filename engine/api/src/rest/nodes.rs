@@ -1,10 +1,11 @@
 //! `/api/v1/nodes`.
 
 use hotswap_core::{Environment, Fence, NodeId};
-use hotswap_protocol::{Heartbeat, Registered, Registration};
+use hotswap_fleet::Registry;
+use hotswap_protocol::{Heartbeat, HeartbeatAnswer, Registered, Registration};
 use hotswap_runner::Engine;
 use hotswap_runner::reconciler::Placements;
-use poem::web::Data;
+use poem::web::{Data, RemoteAddr};
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
@@ -13,7 +14,7 @@ use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, JsonBody, NodeToken, Parsed, Viewer};
 use crate::problem::{
-    AUTH, BAD_REQUEST, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem, UNAVAILABLE,
+    AUTH, BAD_REQUEST, CONFLICT, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem, UNAVAILABLE,
     UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::view;
@@ -88,12 +89,15 @@ impl Nodes {
 
     /// Register a node
     ///
-    /// A node calls this when it starts. It also counts as a heartbeat. Needs the node token.
+    /// A node calls this when it starts. It also counts as a heartbeat. A 409 means that another
+    /// node with this id reports in: a node that was restarted says so with the `instance` that
+    /// it registered with before. Needs the node token.
     #[oai(path = "/nodes/:id", method = "put", operation_id = "registerNode")]
     async fn register(
         &self,
         _node: NodeToken,
         context: Data<&Context>,
+        peer: &RemoteAddr,
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
         body: JsonBody<Registration>,
@@ -103,6 +107,7 @@ impl Nodes {
             {
                 BAD_REQUEST
                     | AUTH
+                    | CONFLICT
                     | PAYLOAD_TOO_LARGE
                     | UNSUPPORTED_MEDIA_TYPE
                     | UNPROCESSABLE
@@ -110,6 +115,9 @@ impl Nodes {
             },
         >,
     > {
+        if let Some(peer) = peer.as_socket_addr() {
+            Registry::check_peer(&body.0, peer.ip())?;
+        }
         observe_fence(&context, body.0.highest_fence).await?;
         let registered = context.engine.registry.register(id.0.0, body.0).await?;
         Ok(Json(registered))
@@ -118,7 +126,8 @@ impl Nodes {
     /// Send a heartbeat
     ///
     /// A node calls this at the interval that its registration returned. A 404 means that the
-    /// engine does not know the node: register again. Needs the node token.
+    /// engine does not know the node at this address, a 409 that another node has its id:
+    /// register again. Needs the node token.
     #[oai(
         path = "/nodes/:id/heartbeat",
         method = "post",
@@ -132,12 +141,13 @@ impl Nodes {
         id: Path<Parsed<NodeId>>,
         body: JsonBody<Heartbeat>,
     ) -> Result<
-        EmptyResponse,
+        Json<HeartbeatAnswer>,
         Failure<
             {
                 BAD_REQUEST
                     | AUTH
                     | NOT_FOUND
+                    | CONFLICT
                     | PAYLOAD_TOO_LARGE
                     | UNSUPPORTED_MEDIA_TYPE
                     | UNPROCESSABLE
@@ -147,13 +157,9 @@ impl Nodes {
     > {
         let highest_fence = body.0.highest_fence;
         // Counts also where the store fails: the node is alive.
-        let is_registered = context.engine.registry.heartbeat(&id.0.0, body.0);
+        let answer = context.engine.registry.heartbeat(&id.0.0, body.0)?;
         observe_fence(&context, highest_fence).await?;
-        if is_registered {
-            Ok(EmptyResponse::NoContent)
-        } else {
-            Err(unknown_node(&id.0.0).into())
-        }
+        Ok(Json(answer.ok_or_else(|| unknown_node(&id.0.0))?))
     }
 }
 

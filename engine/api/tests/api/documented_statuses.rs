@@ -57,6 +57,10 @@ async fn every_documented_status_is_answered() {
     let tag = format!("\"{}\"", digest.as_str().unwrap());
     node.send(Method::GET, &artifact, |it| it.header("if-none-match", tag))
         .await;
+    for range in ["bytes=7-", "bytes=99999999-"] {
+        node.send(Method::GET, &artifact, |it| it.header("range", range))
+            .await;
+    }
     let heartbeat = "/api/v1/nodes/node-1/heartbeat";
     node.post(heartbeat, json!({"health": "passing"})).await;
 
@@ -75,6 +79,18 @@ async fn every_documented_status_is_answered() {
     assert_eq!(ended.status, 204);
 
     // Conflicts.
+    let mut held = registration("qa");
+    for key in ["boot", "instance"] {
+        held[key] = json!("first");
+    }
+    node.put("/api/v1/nodes/node-3", held.clone()).await.ok();
+    for key in ["boot", "instance"] {
+        held[key] = json!("second");
+    }
+    node.put("/api/v1/nodes/node-3", held).await;
+    let other = json!({"health": "passing", "boot": "second"});
+    node.post("/api/v1/nodes/node-3/heartbeat", other).await;
+    engine.delete("/api/v1/nodes/node-3").await;
     engine
         .post("/api/v1/deployments", deployment(json!({})))
         .await;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use hotswap_common::Backoff;
 use hotswap_core::{NodeError, NodeId};
+use hotswap_protocol::{BOOT_HEADER, NODE_HEADER};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, Url, redirect};
+use reqwest::{Method, StatusCode, Url, redirect};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::addressee::Addressee;
 use super::response::{Response, is_local_fault, unreachable};
 use crate::{Options, Registry};
 
@@ -57,7 +59,7 @@ pub(super) struct Request<'a> {
     pub(super) body: Option<Vec<u8>>,
     /// For one attempt, up to the end of the response.
     pub(super) timeout: Duration,
-    /// How long to retry while the node is unreachable.
+    /// How long to retry while the node is unreachable, or cannot do it now.
     pub(super) retry_for: Duration,
 }
 
@@ -96,9 +98,10 @@ impl NodeClient {
         Ok(Self { registry, http })
     }
 
-    /// Sends a request. An answer, whatever it says, shows the registry that the node is alive.
-    /// While the node is unreachable, retries for `request.retry_for`. Looks
-    /// its address up for each attempt: a node may come back at another one.
+    /// Sends a request. An answer of the node, whatever it says, shows the registry that the
+    /// node is alive. While the node is unreachable or shutting down, retries for
+    /// `request.retry_for`. Looks its address up for each attempt: a node may come back at
+    /// another one.
     pub(super) async fn send(
         &self,
         node: &NodeId,
@@ -107,32 +110,48 @@ impl NodeClient {
         let start = Instant::now();
         let mut backoff = Backoff::new(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
         loop {
-            let (reason, retry_for) = match self.send_once(node, &request).await {
-                Err(SendError::Node(NodeError::Unreachable(reason))) => (reason, request.retry_for),
+            let (result, retry_for) = match self.send_once(node, &request).await {
+                Ok(response) if response.status != StatusCode::SERVICE_UNAVAILABLE => {
+                    return Ok(response);
+                }
+                Ok(response) => (Ok(response), request.retry_for),
+                Err(SendError::Node(error @ NodeError::Unreachable(_))) => {
+                    (Err(error), request.retry_for)
+                }
                 Err(SendError::Local(reason)) if request.retry_for.is_zero() => {
                     return Err(NodeError::Unreachable(reason));
                 }
-                Err(SendError::Local(reason)) => (reason, LOCAL_FAULT_PATIENCE),
+                Err(SendError::Local(reason)) => {
+                    (Err(NodeError::Unreachable(reason)), LOCAL_FAULT_PATIENCE)
+                }
                 Err(SendError::Node(error)) => return Err(error),
-                Ok(response) => return Ok(response),
             };
             let delay = backoff.next_delay();
             if start.elapsed() + delay >= retry_for {
-                return Err(NodeError::Unreachable(reason));
+                return result;
             }
-            tracing::debug!(%node, reason, ?delay, "node is unreachable, retrying");
+            let error = result.err();
+            tracing::debug!(%node, ?error, ?delay, "node does not carry out a request, retrying");
             tokio::time::sleep(delay).await;
         }
     }
 
     async fn send_once(&self, node: &NodeId, request: &Request<'_>) -> Result<Response, SendError> {
-        let base = self.registry.control_url(node).ok_or_else(|| {
+        let address = self.registry.control_address(node).ok_or_else(|| {
             NodeError::Unreachable("no node of this name is registered".to_owned())
         })?;
+        let addressee = Addressee {
+            node,
+            boot: address.boot.as_deref(),
+        };
         let mut builder = self
             .http
-            .request(request.method.clone(), join(base, request.path))
+            .request(request.method.clone(), join(address.url, request.path))
+            .header(NODE_HEADER, node.as_str())
             .timeout(request.timeout);
+        if let Some(boot) = addressee.boot {
+            builder = builder.header(BOOT_HEADER, boot);
+        }
         if let Some(body) = &request.body {
             builder = builder
                 .header(CONTENT_TYPE, "application/json")
@@ -141,6 +160,7 @@ impl NodeClient {
         let to_node_error = |error| SendError::new(error, request.timeout);
         let mut response = builder.send().await.map_err(to_node_error)?;
         let status = response.status();
+        addressee.check(status, response.headers())?;
         self.registry.answered(node);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(to_node_error)? {

@@ -1,4 +1,4 @@
-//! Probes: requests to a staged version, repeated until it answers as expected.
+//! Probes: requests to a new version, repeated until it answers as expected.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use reqwest::Method;
 use tokio::time::Instant;
 
 use super::client::{NodeClient, Request, to_json};
-use super::wire::to_wire_version;
+use crate::wire::to_wire_version;
 
 /// Time for the node's own answer, on top of the time that it gives the staged version.
 const NODE_OVERHEAD: Duration = Duration::from_secs(1);

@@ -1,6 +1,8 @@
 mod fake_node;
 mod faults;
+mod identity;
 mod protocol;
+mod slow_orders;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +20,7 @@ const TOKEN: &str = "a-very-secret-token";
 fn options() -> Options {
     Options {
         request_timeout: Duration::from_secs(1),
-        stage_timeout: Duration::from_secs(20),
-        retry_for: Duration::from_millis(500),
+        patience: Duration::from_millis(500),
         ..Options::default()
     }
 }

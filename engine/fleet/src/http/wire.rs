@@ -6,12 +6,7 @@ use hotswap_core::{
 };
 use hotswap_protocol as protocol;
 
-pub(super) fn to_wire_version(version: &ModuleVersion) -> protocol::Version {
-    protocol::Version {
-        version: version.version.to_string(),
-        digest: version.digest.to_string(),
-    }
-}
+use crate::wire::to_wire_version;
 
 pub(super) fn to_wire_action(action: &Action) -> protocol::Action {
     match action {

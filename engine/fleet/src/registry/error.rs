@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use hotswap_core::NodeId;
 use hotswap_store::CatalogueError;
 
@@ -7,6 +9,18 @@ pub enum Error {
     /// The registration is invalid. The text says what to change.
     #[error("{0}")]
     Invalid(String),
+    /// Another node with this id reports in.
+    #[error(
+        "node id '{node}' is held by the node at {holder}, which reports in; give this node another id (--id), or stop the other one: its id is free once it has stopped, or has been silent for {silence:?}"
+    )]
+    Taken {
+        /// The id.
+        node: NodeId,
+        /// Control URL of the node that has it.
+        holder: String,
+        /// After which silence the id is free.
+        silence: Duration,
+    },
     /// The recorded nodes could not be read at the start.
     #[error("could not read the registered nodes from the store")]
     Load(#[source] CatalogueError),

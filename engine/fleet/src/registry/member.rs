@@ -3,6 +3,8 @@ use std::sync::Arc;
 use hotswap_core::{Health, NodeId, Timestamp};
 use hotswap_store::NodeRecord;
 
+use super::report::ModuleStates;
+
 /// A registered node and its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -15,6 +17,11 @@ pub struct Member {
     /// When it last registered, sent a heartbeat or answered a request. `None` if it has done
     /// none of these since this engine started.
     pub last_seen: Option<Timestamp>,
+    /// Random id of its start. `None` until it has registered with this engine.
+    pub boot: Option<String>,
+    /// The modules that it last reported. `None` until it has registered with this engine, or
+    /// if it does not report them.
+    pub modules: Option<Arc<ModuleStates>>,
 }
 
 /// Notification that a node's health has changed.

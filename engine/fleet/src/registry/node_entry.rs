@@ -1,5 +1,6 @@
 //! How a node's health follows from what is heard of it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use reqwest::Url;
 
 use super::listening_time::ListeningTime;
 use super::member::Member;
+use super::report::ModuleStates;
 
 /// A node as the registry holds it in memory.
 #[derive(Debug)]
@@ -21,15 +23,21 @@ pub(super) struct NodeEntry {
     pub(super) last_heard: Option<Heard>,
     /// `None` if it has sent no heartbeat since this engine started.
     pub(super) last_report: Option<Report>,
+    /// Random id of the node's start. `None` if it has not registered since this engine
+    /// started.
+    pub(super) boot: Option<String>,
+    /// The starts that were replaced by later ones of the same data folder, the latest last.
+    pub(super) replaced_boots: VecDeque<String>,
+    pub(super) modules: Option<Arc<ModuleStates>>,
     /// The health that subscribers were last notified of.
     pub(super) notified_health: Health,
     /// Set while requests get no answer. Forgotten as soon as something is heard of the node.
-    pub(super) silence: Option<Silence>,
+    pub(super) unanswered: Option<Unanswered>,
 }
 
 /// When a node that gave no answer is asked again.
 #[derive(Debug)]
-pub(super) struct Silence {
+pub(super) struct Unanswered {
     pub(super) backoff: Backoff,
     pub(super) ask_again_at: Instant,
 }
@@ -42,6 +50,10 @@ pub(super) struct Heard {
     /// The moment, in listening time.
     pub(super) listened: Duration,
 }
+
+/// Starts of a node that the registry remembers. Two nodes on copies of one folder take turns
+/// only if this many restarts come in between.
+const MAX_REPLACED_BOOTS: usize = 16;
 
 /// What a node last reported of itself.
 #[derive(Debug)]
@@ -67,6 +79,11 @@ const LATE_AFTER: u32 = 3;
 /// Number of consecutive missed heartbeats after which a node is gone.
 const GONE_AFTER: u32 = 6;
 
+/// How long a node is silent until it counts as gone.
+pub(super) fn silence(interval: Duration) -> Duration {
+    interval.saturating_mul(GONE_AFTER)
+}
+
 impl Moment {
     pub(super) fn new(time: &ListeningTime, listened: Duration, interval: Duration) -> Self {
         Self {
@@ -78,12 +95,55 @@ impl Moment {
 }
 
 impl NodeEntry {
+    /// A node that nothing has been heard of since this engine started.
+    pub(super) fn unheard(record: NodeRecord, control_url: Url) -> Self {
+        Self {
+            record: Arc::new(record),
+            control_url,
+            last_heard: None,
+            last_report: None,
+            boot: None,
+            replaced_boots: VecDeque::new(),
+            modules: None,
+            notified_health: Health::Unknown,
+            unanswered: None,
+        }
+    }
+
+    /// The starts that are replaced once the node has registered with the start `boot`.
+    pub(super) fn replaced_by(&self, boot: Option<&str>) -> VecDeque<String> {
+        let mut replaced = self.replaced_boots.clone();
+        replaced.extend(self.boot.clone().filter(|own| Some(own.as_str()) != boot));
+        let excess = replaced.len().saturating_sub(MAX_REPLACED_BOOTS);
+        replaced.drain(..excess);
+        replaced
+    }
+
+    /// Whether the node still reports in. One that was not heard of since this engine started
+    /// may: it gets the time to do so.
+    pub(super) fn is_reporting(&self, moment: Moment) -> bool {
+        let heard = self
+            .last_heard
+            .map_or(Duration::ZERO, |heard| heard.listened);
+        let age = moment.listened.saturating_sub(heard);
+        !self.has_stopped() && age < silence(moment.interval)
+    }
+
+    /// Whether the node has said that it stops.
+    pub(super) fn has_stopped(&self) -> bool {
+        let report = self.last_report.as_ref();
+        report.is_some_and(|report| report.health == NodeHealth::Stopping)
+    }
+
     /// The node's health, with a sentence if it is not passing.
     pub(super) fn health(&self, moment: Moment) -> (Health, Option<String>) {
         let Some(heard) = &self.last_heard else {
             let reason = "no heartbeat since this engine started";
             return (Health::Unknown, Some(reason.to_owned()));
         };
+        if self.has_stopped() {
+            return (Health::Critical, Some("it has stopped".to_owned()));
+        }
         let interval = moment.interval;
         let age = moment.listened.saturating_sub(heard.listened);
         let overdue = |health| {
@@ -94,7 +154,7 @@ impl NodeEntry {
             );
             (health, Some(reason))
         };
-        if age >= interval.saturating_mul(GONE_AFTER) {
+        if age >= silence(interval) {
             let was_gone = self.notified_health == Health::Critical;
             return overdue(if moment.is_settling && !was_gone {
                 Health::Warning
@@ -115,7 +175,7 @@ impl NodeEntry {
                 (Health::Warning, Some(reason))
             }
             Some(Report {
-                health: NodeHealth::Passing,
+                health: NodeHealth::Passing | NodeHealth::Stopping,
                 ..
             })
             | None => (Health::Passing, None),
@@ -129,6 +189,8 @@ impl NodeEntry {
             health,
             reason,
             last_seen: self.last_heard.map(|heard| heard.at),
+            boot: self.boot.clone(),
+            modules: self.modules.clone(),
         }
     }
 }

@@ -2,8 +2,12 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::broadcast::error::TryRecvError;
 
+use hotswap_protocol::{Heartbeat, NodeHealth, Registered, Registration};
+
 use super::*;
 use crate::fixture::{ManualClock, MemoryCatalogue, node, registration};
+
+mod identity;
 
 struct Fixture {
     store: Arc<MemoryCatalogue>,
@@ -34,6 +38,12 @@ impl Fixture {
         registered.expect("it registers")
     }
 
+    /// Sends a heartbeat. Returns whether the node is known.
+    fn beat(&self, id: &str, heartbeat: Heartbeat) -> bool {
+        let answer = self.registry.heartbeat(&node(id), heartbeat);
+        answer.expect("it is accepted").is_some()
+    }
+
     fn health(&self, id: &str) -> (Health, String) {
         let member = self.registry.member(&node(id)).expect("it is known");
         (member.health, member.reason.unwrap_or_default())
@@ -45,6 +55,10 @@ fn heartbeat(health: NodeHealth, reason: Option<&str>) -> Heartbeat {
         health,
         reason: reason.map(str::to_owned),
         highest_fence: 0,
+        boot: None,
+        control_url: None,
+        data_url: None,
+        modules: None,
     }
 }
 
@@ -66,20 +80,16 @@ async fn health_follows_the_heartbeats() {
         fixture.health("a").1,
         "it was last heard of 12.0 s ago; a heartbeat is due every 2.0 s"
     );
-    assert!(
-        fixture
-            .registry
-            .heartbeat(&node("a"), heartbeat(NodeHealth::Passing, None))
-    );
+    assert!(fixture.beat("a", heartbeat(NodeHealth::Passing, None)));
     assert_eq!(fixture.health("a").0, Health::Passing);
     let warning = heartbeat(NodeHealth::Warning, Some("the disk is nearly full"));
-    fixture.registry.heartbeat(&node("a"), warning);
+    assert!(fixture.beat("a", warning));
     assert_eq!(
         fixture.health("a"),
         (Health::Warning, "the disk is nearly full".to_owned())
     );
     let unknown = heartbeat(NodeHealth::Passing, None);
-    assert!(!fixture.registry.heartbeat(&node("b"), unknown));
+    assert!(!fixture.beat("b", unknown));
 }
 
 #[tokio::test]
@@ -121,7 +131,7 @@ async fn after_a_stall_nobody_counts_as_gone_for_one_heartbeat() {
         assert_eq!(fixture.health(id).0, Health::Warning, "{id}");
     }
     let passing = heartbeat(NodeHealth::Passing, None);
-    fixture.registry.heartbeat(&node("alive"), passing);
+    assert!(fixture.beat("alive", passing));
     fixture.clock.advance(Duration::from_millis(1));
     fixture.registry.tick();
     assert_eq!(fixture.health("alive").0, Health::Passing);
@@ -188,7 +198,8 @@ async fn after_a_restart_nodes_are_known_and_their_health_is_unknown() {
     assert_eq!(ids, ["a", "b"]);
     assert_eq!(members[0].health, Health::Unknown);
     assert_eq!(members[0].last_seen, None);
-    assert!(restarted.heartbeat(&node("a"), heartbeat(NodeHealth::Passing, None)));
+    let answer = restarted.heartbeat(&node("a"), heartbeat(NodeHealth::Passing, None));
+    assert!(answer.expect("it is accepted").is_some());
     assert_eq!(
         restarted.member(&node("a")).map(|member| member.health),
         Some(Health::Passing)
@@ -290,9 +301,7 @@ async fn subscribers_are_notified_of_each_change_once() {
     let mut changes = fixture.registry.subscribe();
     fixture.register("a").await;
     fixture.register("a").await;
-    fixture
-        .registry
-        .heartbeat(&node("a"), heartbeat(NodeHealth::Passing, None));
+    assert!(fixture.beat("a", heartbeat(NodeHealth::Passing, None)));
     fixture.clock.advance(Duration::from_secs(7));
     fixture.registry.check_heartbeats();
     fixture.registry.check_heartbeats();
@@ -338,6 +347,9 @@ async fn an_invalid_registration_is_rejected_with_what_to_change() {
         (control("https://a:1"), "write it as http://host:port"),
         (control("http://me:secret@a:1"), "a user name or a password"),
         (control("http://a:1/?q=1"), "a query or a fragment"),
+        (control("http://0.0.0.0:1"), "--advertise"),
+        (control("http://[::]:1"), "--advertise"),
+        (data("http://0.0.0.0:1"), "dataUrl"),
         (
             control(&format!("http://{}:1", "a".repeat(600))),
             "at most 512",
@@ -361,9 +373,7 @@ async fn a_long_reason_is_truncated() {
     let fixture = fixture().await;
     fixture.register("a").await;
     let long = "ä".repeat(100_000);
-    fixture
-        .registry
-        .heartbeat(&node("a"), heartbeat(NodeHealth::Warning, Some(&long)));
+    assert!(fixture.beat("a", heartbeat(NodeHealth::Warning, Some(&long))));
     assert!(fixture.health("a").1.len() < 600);
 }
 

@@ -1,5 +1,7 @@
 //! Validates what nodes report of themselves.
 
+use std::net::IpAddr;
+
 use hotswap_core::{NodeId, Timestamp};
 use hotswap_protocol::Registration;
 use hotswap_store::NodeRecord;
@@ -14,6 +16,7 @@ const MAX_LABELS: usize = 64;
 const MAX_LABEL_KEY: usize = 128;
 const MAX_LABEL_VALUE: usize = 256;
 const MAX_REASON: usize = 512;
+const MAX_KEY: usize = 128;
 
 /// Validates a registration. Returns its record and the URL of the node's control API.
 pub(super) fn validate_registration(
@@ -30,6 +33,12 @@ pub(super) fn validate_registration(
             })?;
     let control_url = parse_control_url(&registration.control_url)?;
     parse_url("dataUrl", &registration.data_url, &["http", "https"])?;
+    for (field, key) in [
+        ("boot", &registration.boot),
+        ("instance", &registration.instance),
+    ] {
+        check_length(field, key.as_deref().unwrap_or_default(), MAX_KEY)?;
+    }
     if let Some(zone) = &registration.zone {
         check_length("zone", zone, MAX_ZONE)?;
     }
@@ -54,6 +63,7 @@ pub(super) fn validate_registration(
         control_url: registration.control_url,
         data_url: registration.data_url,
         registered_at: now,
+        instance: registration.instance,
     };
     Ok((record, control_url))
 }
@@ -62,6 +72,35 @@ pub(super) fn validate_registration(
 /// without TLS.
 pub(super) fn parse_control_url(text: &str) -> Result<Url, Error> {
     parse_url("controlUrl", text, &["http"])
+}
+
+/// Checks that a node on another machine does not register an address of this one: the engine
+/// would send its orders, and the node token, to whatever listens here. `peer` is the address
+/// that the registration comes from.
+///
+/// # Errors
+/// [`Error::Invalid`], with what to change.
+pub(super) fn check_peer(registration: &Registration, peer: IpAddr) -> Result<(), Error> {
+    let url = parse_control_url(&registration.control_url)?;
+    let is_local = url.host_str() == Some("localhost")
+        || host_ip(&url).is_some_and(|ip| ip.to_canonical().is_loopback());
+    if is_local && !peer.to_canonical().is_loopback() {
+        return Err(Error::Invalid(format!(
+            "controlUrl: {} leads from the engine to the engine's own machine, and the node is at \
+             {peer}; start the node with --control and --data on an address that the engine can \
+             reach, or with --advertise",
+            registration.control_url
+        )));
+    }
+    Ok(())
+}
+
+fn host_ip(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
 }
 
 /// Truncates the reason that a node gives for its health.
@@ -91,6 +130,12 @@ fn parse_url(field: &str, text: &str, schemes: &[&str]) -> Result<Url, Error> {
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(invalid("it has no host"));
+    }
+    if host_ip(&url).is_some_and(|ip| ip.is_unspecified()) {
+        return Err(Error::Invalid(format!(
+            "{field}: all addresses of a machine are none to reach it by; start the node with \
+             --advertise and the host name or address by which the engine reaches it"
+        )));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(invalid("it has a user name or a password"));

@@ -14,7 +14,7 @@ const SELECT_MODULE: &str =
 const SELECT_STRATEGY: &str = "SELECT name, version, summary, config_schema, digest, wit, built_in,
     uploaded_at, uploaded_by FROM strategy";
 const SELECT_NODE: &str =
-    "SELECT id, environment, zone, labels, control_url, data_url, registered_at
+    "SELECT id, environment, zone, labels, control_url, data_url, registered_at, instance
     FROM node";
 
 #[async_trait]
@@ -151,7 +151,7 @@ impl Catalogue for Sqlite {
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
         let labels = to_json("the labels of a node", &record.labels)?;
         let put = move |connection: &Connection| {
-            let replace = "INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let replace = "INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             connection
                 .prepare_cached(replace)?
                 .execute(params![
@@ -162,6 +162,7 @@ impl Catalogue for Sqlite {
                     record.control_url,
                     record.data_url,
                     record.registered_at.millis().cast_signed(),
+                    record.instance,
                 ])
                 .map(drop)
         };
@@ -226,5 +227,6 @@ fn read_node(row: &Row<'_>) -> rusqlite::Result<NodeRecord> {
         control_url: row.get(4)?,
         data_url: row.get(5)?,
         registered_at: Timestamp::from_millis(read_u64(row, 6)?),
+        instance: row.get(7)?,
     })
 }

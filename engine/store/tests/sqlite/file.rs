@@ -137,6 +137,7 @@ async fn a_file_of_the_first_schema_is_migrated() {
             DROP INDEX deployment_idempotency_key;
             ALTER TABLE deployment DROP COLUMN idempotency_key;
             ALTER TABLE deployment DROP COLUMN requester;
+            ALTER TABLE node DROP COLUMN instance;
             DROP TABLE epoch;
             PRAGMA user_version = 1",
         )

@@ -115,6 +115,7 @@ fn node(id: &str, zone: Option<&str>) -> NodeRecord {
         labels: [("rack".to_owned(), "7 \"b\"".to_owned())].into(),
         control_url: format!("http://{id}:1"),
         data_url: format!("http://{id}:2"),
+        instance: zone.map(|zone| format!("key of {zone}")),
         registered_at: at(7),
     }
 }

@@ -22,12 +22,28 @@ pub(crate) enum Error {
     InvalidDigest(#[from] ParseError),
     #[error(transparent)]
     Slots(#[from] slots::Error),
-    #[error(transparent)]
-    Artifact(#[from] ArtifactError),
-    #[error(transparent)]
-    Load(#[from] LoadError),
+    #[error("version {version} of module {module} cannot be loaded")]
+    Version {
+        module: String,
+        version: String,
+        #[source]
+        source: VersionError,
+    },
+    #[error("a later order of this module has taken the place of this one")]
+    Superseded,
     #[error("cannot save the change: check whether the node's data directory is full or read-only")]
     SaveRecord(#[source] io::Error),
     #[error("the node is shutting down")]
     ShuttingDown,
+}
+
+/// Why a version cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VersionError {
+    #[error(transparent)]
+    Digest(#[from] ParseError),
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
 }

@@ -1,17 +1,18 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotswap_core::{Digest, ModuleName};
 use hotswap_protocol::Version;
 use tokio_util::task::TaskTracker;
 
-use super::error::Error;
+use super::error::{Error, VersionError};
 use crate::Runtime;
 use crate::config::Limits;
-use crate::data::{LoadedVersion, Route};
+use crate::data::{LoadedVersion, VersionCounters};
 use crate::disk::{ArtifactPin, ArtifactStore};
 use crate::load_error::LoadError;
 
-/// Loads the versions in a module's slots: fetches, compiles and warms them up.
+/// Loads versions of modules: fetches, compiles and warms them up.
 #[derive(Debug)]
 pub(super) struct VersionLoader {
     pub(super) runtime: Runtime,
@@ -20,70 +21,69 @@ pub(super) struct VersionLoader {
     pub(super) tasks: TaskTracker,
 }
 
+/// A version that was loaded for a slot which does not hold it yet. Keep this until the slot
+/// is published, so that the artifact is not removed.
+#[derive(Debug)]
+pub(super) struct NewVersion {
+    pub(super) loaded: Arc<LoadedVersion>,
+    _pin: ArtifactPin,
+}
+
 impl VersionLoader {
-    /// Loads the versions that the record of `next` names into `next`. Reuses those that
-    /// `current` has loaded. Hold the pins until `next` is published, so that no artifact of
-    /// it is removed.
-    pub(super) async fn load_slots(
+    /// Loads a version that counts its requests in `counters`. Fetches its artifact if that is
+    /// not on disk, and tries for `stall` while no byte of it arrives.
+    ///
+    /// Cancel safe: what has arrived or is compiled is there for the next time.
+    ///
+    /// # Errors
+    /// [`Error::Version`], with the version's name.
+    pub(super) async fn load(
         &self,
         module: &ModuleName,
-        current: &Route,
-        next: &mut Route,
-    ) -> Result<Vec<ArtifactPin>, Error> {
-        let slots = next.record.slots.clone();
-        let mut pins = Vec::new();
-        let mut loaded = Vec::new();
-        for slot in [slots.active, slots.staged, slots.previous] {
-            let Some(version) = slot else {
-                loaded.push(None);
-                continue;
-            };
-            let loaded_version = match current.find_loaded(&version) {
-                Some(loaded_version) => loaded_version.clone(),
-                None => {
-                    let digest: Digest = version.digest.parse()?;
-                    pins.push(self.artifacts.pin(digest));
-                    self.load_version(module, version, digest, next).await?
-                }
-            };
-            loaded.push(Some(loaded_version));
-        }
-        next.previous = loaded.pop().flatten();
-        next.staged = loaded.pop().flatten();
-        next.active = loaded.pop().flatten();
-        Ok(pins)
+        version: &Version,
+        counters: Arc<VersionCounters>,
+        stall: Duration,
+    ) -> Result<NewVersion, Error> {
+        self.try_load(module, version, counters, stall)
+            .await
+            .map_err(|source| Error::Version {
+                module: module.to_string(),
+                version: version.version.clone(),
+                source,
+            })
     }
 
-    async fn load_version(
+    async fn try_load(
         &self,
         module: &ModuleName,
-        version: Version,
-        digest: Digest,
-        route: &mut Route,
-    ) -> Result<Arc<LoadedVersion>, Error> {
-        let counters = route.counters_for(&version);
+        version: &Version,
+        counters: Arc<VersionCounters>,
+        stall: Duration,
+    ) -> Result<NewVersion, VersionError> {
+        let digest: Digest = version.digest.parse()?;
+        let pin = self.artifacts.pin(digest);
         let load_component = || {
             let artifacts = self.artifacts.clone();
             self.runtime.load(digest, move || artifacts.read(digest))
         };
-        self.artifacts.ensure_present(digest).await?;
+        self.artifacts.ensure_present(digest, stall).await?;
         let component = match load_component().await {
             // Reading removes an artifact that is damaged on disk: fetch it again.
             Err(LoadError::Read(_)) => {
-                self.artifacts.ensure_present(digest).await?;
+                self.artifacts.ensure_present(digest, stall).await?;
                 load_component().await?
             }
             result => result?,
         };
         let loaded = LoadedVersion::new(
             module.as_str(),
-            version,
+            version.clone(),
             component,
             counters,
             self.limits.clone(),
             self.tasks.clone(),
         );
         loaded.warm_up().await?;
-        Ok(loaded)
+        Ok(NewVersion { loaded, _pin: pin })
     }
 }

@@ -1,5 +1,6 @@
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use hotswap_core::ModuleName;
@@ -14,8 +15,8 @@ use crate::error::error_chain;
 pub(super) struct ModuleStore {
     records: RecordStore,
     routing_table: SharedRoutingTable,
-    /// Modules whose record was damaged when the store was opened.
-    damaged_modules: Vec<ModuleName>,
+    /// Modules whose record was damaged, and has not been written anew.
+    damaged_modules: Mutex<BTreeSet<ModuleName>>,
 }
 
 impl ModuleStore {
@@ -25,14 +26,14 @@ impl ModuleStore {
     /// If the folder or a file cannot be read.
     pub(super) fn open(records: RecordStore) -> io::Result<Self> {
         let mut table = RoutingTable::default();
-        let mut damaged_modules = Vec::new();
+        let mut damaged_modules: BTreeSet<_> = records.load_damaged()?.into_iter().collect();
         for (module, record) in records.load_all()? {
             let record = record.unwrap_or_else(|error: DamagedRecord| {
                 tracing::error!(
                     error = error_chain(&error),
                     "a module with a damaged record starts empty"
                 );
-                damaged_modules.push(error.module);
+                damaged_modules.insert(error.module);
                 ModuleRecord::default()
             });
             let route = Route::default().with_record(record);
@@ -41,7 +42,7 @@ impl ModuleStore {
         Ok(Self {
             records,
             routing_table: Arc::new(ArcSwap::from_pointee(table)),
-            damaged_modules,
+            damaged_modules: Mutex::new(damaged_modules),
         })
     }
 
@@ -49,8 +50,31 @@ impl ModuleStore {
         &self.routing_table
     }
 
-    pub(super) fn damaged_modules(&self) -> &[ModuleName] {
-        &self.damaged_modules
+    /// Modules whose record was damaged, and has not been written anew.
+    pub(super) fn damaged_modules(&self) -> Vec<String> {
+        self.damaged().iter().map(ModuleName::to_string).collect()
+    }
+
+    /// Records that a module has got versions again after its record was damaged.
+    pub(super) async fn mend(&self, module: &ModuleName) {
+        if !self.damaged().contains(module) {
+            return;
+        }
+        let (records, name) = (self.records.clone(), module.clone());
+        let mended = tokio::task::spawn_blocking(move || records.mend(&name)).await;
+        match mended {
+            Ok(Ok(())) => {
+                self.damaged().remove(module);
+            }
+            Ok(Err(error)) => tracing::warn!(%module, %error, "cannot rename a damaged record"),
+            // The node is shutting down, and finds the damaged record again.
+            Err(_) => {}
+        }
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, BTreeSet<ModuleName>> {
+        let guard = self.damaged_modules.lock();
+        guard.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The current route of a module, empty if the node does not know the module.

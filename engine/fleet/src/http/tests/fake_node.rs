@@ -16,12 +16,18 @@ pub(super) struct ReceivedRequest {
     /// `PUT /path`.
     pub(super) line: String,
     pub(super) authorization: String,
+    /// Who the request is for.
+    pub(super) node: String,
+    pub(super) boot: String,
     pub(super) body: Value,
 }
 
 /// How a fake node responds.
 pub(super) enum FakeResponse {
+    /// From the node that the request is for.
     Json(u16, Value),
+    /// From this node and start.
+    From(&'static str, &'static str, u16),
     /// Sends these bytes, then closes the connection.
     Raw(Vec<u8>),
     /// Never responds.
@@ -92,8 +98,18 @@ async fn serve(
             FakeResponse::Json(status, body) => {
                 let body = body.to_string();
                 let length = body.len();
-                let answer =
-                    format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}");
+                let (node, boot) = (&request.node, &request.boot);
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nhotswap-node: {node}\r\nhotswap-boot: {boot}\r\n\
+                     content-length: {length}\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).await?;
+            }
+            FakeResponse::From(node, boot, status) => {
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nhotswap-node: {node}\r\nhotswap-boot: {boot}\r\n\
+                     content-length: 2\r\n\r\n{{}}"
+                );
                 stream.write_all(answer.as_bytes()).await?;
             }
             FakeResponse::Raw(bytes) => {
@@ -106,7 +122,9 @@ async fn serve(
                 return Ok(());
             }
             FakeResponse::Flood => {
-                stream.write_all(b"HTTP/1.1 200 X\r\n\r\n").await?;
+                let node = &request.node;
+                let head = format!("HTTP/1.1 200 X\r\nhotswap-node: {node}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await?;
                 loop {
                     stream.write_all(&[b'x'; 65536]).await?;
                 }
@@ -143,6 +161,8 @@ async fn receive(stream: &mut TcpStream) -> std::io::Result<Option<ReceivedReque
     Ok(Some(ReceivedRequest {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
         authorization: header("authorization"),
+        node: header("hotswap-node"),
+        boot: header("hotswap-boot"),
         body: serde_json::from_slice(&bytes[head..head + length]).unwrap_or(Value::Null),
     }))
 }

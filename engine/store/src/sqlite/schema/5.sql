@@ -26,3 +26,5 @@ CREATE TABLE retirement (
 
 -- What was decided last for each module of an environment.
 CREATE INDEX deployment_environment_module ON deployment (environment, module);
+-- The key of the node's data folder, by which a restarted node is told from another one.
+ALTER TABLE node ADD COLUMN instance TEXT;

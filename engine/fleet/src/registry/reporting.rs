@@ -1,0 +1,200 @@
+//! How nodes report in: registrations and heartbeats.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+
+use hotswap_core::{Environment, Health, NodeId};
+use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeHealth, Registered, Registration};
+
+use super::Registry;
+use super::claim::{Claimant, may_take};
+use super::error::Error;
+use super::member::Member;
+use super::node_entry::{NodeEntry, Report, silence};
+use super::report::parse_modules;
+use super::validate::{check_peer, truncate_reason, validate_registration};
+use super::wire::to_wire_desired;
+
+impl Registry {
+    /// Checks that a registration from `peer`, the address of another machine, does not lead
+    /// back to this one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with what to change.
+    pub fn check_peer(registration: &Registration, peer: IpAddr) -> Result<(), Error> {
+        check_peer(registration, peer)
+    }
+
+    /// Registers a node, or updates its registration. Counts as a passing heartbeat. The
+    /// registration is durable once this returns.
+    ///
+    /// Safe to repeat, also after it was cancelled.
+    ///
+    /// # Errors
+    /// - [`Error::Invalid`] if the registration is invalid.
+    /// - [`Error::Taken`] if another node with this id reports in.
+    /// - [`Error::Save`] if the store failed.
+    pub async fn register(
+        &self,
+        id: NodeId,
+        mut registration: Registration,
+    ) -> Result<Registered, Error> {
+        let modules = registration.modules.take().map(parse_modules).transpose()?;
+        let boot = registration.boot.clone();
+        let (mut record, control_url) =
+            validate_registration(id.clone(), registration, self.inner.clock.now())?;
+        let _save_guard = self.inner.save_lock(&id).lock().await;
+        let claimant = Claimant {
+            boot: boot.as_deref(),
+            instance: record.instance.as_deref(),
+        };
+        let (previous, replaced_boots) = self.check_claim(&id, claimant)?;
+        if let Some(previous) = &previous {
+            record.registered_at = previous.record.registered_at;
+            if previous.health == Health::Passing
+                && previous.record.instance.is_none()
+                && previous.record.control_url != record.control_url
+            {
+                tracing::warn!(
+                    node = %id,
+                    before = previous.record.control_url,
+                    now = record.control_url,
+                    "a passing node has registered from another address; check that no two nodes have this name"
+                );
+            }
+        }
+        if previous.is_none_or(|previous| *previous.record != record) {
+            let saved = self.inner.catalogue.put_node(record.clone()).await;
+            saved.map_err(|source| Error::Save {
+                node: id.clone(),
+                source,
+            })?;
+            tracing::info!(node = %id, environment = %record.environment, control_url = record.control_url, "node registered");
+        }
+        let environment = record.environment.clone();
+        let entry = NodeEntry {
+            last_heard: Some(self.inner.heard_now()),
+            last_report: Some(Report {
+                health: NodeHealth::Passing,
+                reason: None,
+            }),
+            boot,
+            replaced_boots,
+            modules,
+            notified_health: Health::Passing,
+            ..NodeEntry::unheard(record, control_url)
+        };
+        let mut nodes = self.write();
+        let replaced = nodes.insert(id.clone(), entry);
+        if replaced.is_none_or(|entry| entry.notified_health != Health::Passing) {
+            self.notify(id.clone(), Some(Health::Passing));
+        }
+        drop(nodes);
+        Ok(Registered {
+            heartbeat_millis: u64::try_from(self.inner.heartbeat_interval.as_millis())
+                .unwrap_or(u64::MAX),
+            desired: self.desired(&id, &environment),
+        })
+    }
+
+    /// Checks that a claimant may have an id. Returns who had it before, and the starts of that
+    /// node that the claimant replaces.
+    fn check_claim(
+        &self,
+        id: &NodeId,
+        claimant: Claimant<'_>,
+    ) -> Result<(Option<Member>, VecDeque<String>), Error> {
+        let moment = self.inner.moment();
+        let nodes = self.read();
+        let Some(holder) = nodes.get(id) else {
+            return Ok((None, VecDeque::new()));
+        };
+        if !may_take(holder, claimant, holder.is_reporting(moment)) {
+            return Err(self.taken(holder));
+        }
+        let is_same_node = holder.record.instance.as_deref() == claimant.instance;
+        let replaced = if is_same_node {
+            holder.replaced_by(claimant.boot)
+        } else {
+            VecDeque::new()
+        };
+        Ok((Some(holder.member(moment)), replaced))
+    }
+
+    fn taken(&self, holder: &NodeEntry) -> Error {
+        Error::Taken {
+            node: holder.record.id.clone(),
+            holder: holder.record.control_url.clone(),
+            silence: silence(self.inner.heartbeat_interval),
+        }
+    }
+
+    /// Records a heartbeat. `None` if the node is not known at this address, or has not
+    /// registered since this engine started; it must register again.
+    ///
+    /// # Errors
+    /// - [`Error::Invalid`] if the report of the modules is invalid.
+    /// - [`Error::Taken`] if another node with this id reports in. The heartbeat does not count.
+    pub fn heartbeat(
+        &self,
+        id: &NodeId,
+        heartbeat: Heartbeat,
+    ) -> Result<Option<HeartbeatAnswer>, Error> {
+        let modules = heartbeat.modules.map(parse_modules).transpose()?;
+        let heard = self.inner.heard_now();
+        let moment = self.inner.moment();
+        let mut nodes = self.write();
+        let Some(entry) = nodes.get_mut(id) else {
+            return Ok(None);
+        };
+        if entry.boot != heartbeat.boot {
+            let is_other = entry.boot.is_some() && entry.is_reporting(moment);
+            return if is_other {
+                Err(self.taken(entry))
+            } else {
+                Ok(None)
+            };
+        }
+        let has_moved = [
+            (heartbeat.control_url, &entry.record.control_url),
+            (heartbeat.data_url, &entry.record.data_url),
+        ]
+        .into_iter()
+        .any(|(now, registered)| now.is_some_and(|now| now != *registered));
+        if has_moved {
+            return Ok(None);
+        }
+        if entry.has_stopped() {
+            // It was sent before, and overtaken.
+            return Ok(Some(HeartbeatAnswer::default()));
+        }
+        entry.last_heard = Some(heard);
+        entry.unanswered = None;
+        entry.last_report = Some(Report {
+            health: heartbeat.health,
+            reason: heartbeat.reason.map(truncate_reason),
+        });
+        if modules.is_some() {
+            entry.modules = modules;
+        }
+        self.notify_if_changed(id, entry, moment);
+        let environment = entry.record.environment.clone();
+        drop(nodes);
+        Ok(Some(HeartbeatAnswer {
+            desired: self.desired(id, &environment),
+        }))
+    }
+
+    fn desired(
+        &self,
+        id: &NodeId,
+        environment: &Environment,
+    ) -> Option<hotswap_protocol::DesiredVersions> {
+        let provider = {
+            let guard = self.inner.desired.read();
+            Arc::clone(&guard.unwrap_or_else(PoisonError::into_inner))
+        };
+        provider.desired(id, environment).map(to_wire_desired)
+    }
+}

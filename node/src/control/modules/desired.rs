@@ -1,0 +1,84 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hotswap_protocol::{DesiredVersion, DesiredVersions, Version};
+
+use crate::data::RoutingTable;
+
+/// What the engine has told the node to run since the node started.
+#[derive(Debug, Default)]
+pub(super) struct Desired {
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+enum Told {
+    /// Nothing yet: the node may have missed a deployment while it was down.
+    #[default]
+    Nothing,
+    /// The engine has not decided what the node should run.
+    Undecided,
+    Versions(DesiredVersions),
+}
+
+impl Desired {
+    pub(super) fn tell(&self, versions: Option<DesiredVersions>) {
+        *self.told() = versions.map_or(Told::Undecided, Told::Versions);
+    }
+
+    /// Checks that the node runs what it should.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub(super) fn check(
+        &self,
+        table: &RoutingTable,
+        damaged: impl IntoIterator<Item = String>,
+    ) -> Result<(), String> {
+        let told = self.told();
+        let nothing = DesiredVersions::new();
+        let desired = match &*told {
+            Told::Nothing => {
+                return Err("the engine has not told yet what this node should run".to_owned());
+            }
+            Told::Undecided => &nothing,
+            Told::Versions(versions) => versions,
+        };
+        for (module, desired) in desired {
+            let route = table.get(module);
+            let active = route.and_then(|route| route.active.as_ref());
+            let active = active.map(|active| active.version());
+            if !active.is_some_and(|active| accepts(desired, active)) {
+                let runs = active.map_or("no version of it", |active| &active.version);
+                return Err(format!(
+                    "module {module} should run version {}, and runs {runs}",
+                    desired.version.version
+                ));
+            }
+        }
+        for (module, route) in table.iter() {
+            if !desired.contains_key(module)
+                && route.active.is_none()
+                && let Some(version) = &route.record.slots.active
+            {
+                return Err(format!(
+                    "version {} of module {module} is not loaded",
+                    version.version
+                ));
+            }
+        }
+        for module in damaged {
+            if !desired.contains_key(&module) {
+                return Err(format!("the record of module {module} was damaged"));
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn accepts(desired: &DesiredVersion, active: &Version) -> bool {
+    desired.version == *active || desired.accepted.contains(active)
+}

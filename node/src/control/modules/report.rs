@@ -1,0 +1,59 @@
+//! What the node says about its modules.
+
+use hotswap_protocol::{ModuleReport, SlotFault};
+
+use super::Modules;
+use crate::data::Route;
+
+impl Modules {
+    /// A sentence that says what is wrong with the modules. `None` if they are healthy.
+    pub(crate) fn health_warning(&self) -> Option<String> {
+        let table = self.routing_table().load();
+        let mut warnings = Vec::new();
+        for (module, route) in table.iter() {
+            for fault in self.faults(module, route) {
+                let (slot, version) = (fault.slot.as_str(), &fault.version.version);
+                let reason = &fault.reason;
+                warnings.push(format!(
+                    "version {version} of module {module} ({slot}) is not loaded: {reason}"
+                ));
+            }
+        }
+        warnings.sort();
+        let damaged = self.0.store.damaged_modules().into_iter();
+        warnings.extend(damaged.map(|module| {
+            format!("the record of module {module} was damaged: deploy the module again")
+        }));
+        (!warnings.is_empty()).then(|| warnings.join("; "))
+    }
+
+    /// The slots of all modules, sorted by name.
+    pub(crate) fn report(&self) -> Vec<ModuleReport> {
+        let table = self.routing_table().load();
+        let report = |(module, route): (&str, &std::sync::Arc<Route>)| {
+            let slots = route.record.slots.clone();
+            ModuleReport {
+                module: module.to_owned(),
+                active: slots.active,
+                staged: slots.staged,
+                previous: slots.previous,
+                percent: slots.percent,
+                faults: self.faults(module, route),
+            }
+        };
+        let mut modules: Vec<_> = table.iter().map(report).collect();
+        modules.sort_by(|a, b| a.module.cmp(&b.module));
+        modules
+    }
+
+    /// The versions in the slots of a module that are not loaded.
+    pub(crate) fn faults(&self, module: &str, route: &Route) -> Vec<SlotFault> {
+        let fault = |(slot, version): (_, &hotswap_protocol::Version)| SlotFault {
+            slot,
+            version: version.clone(),
+            reason: (self.0.faults.reason(module, version))
+                .unwrap_or_else(|| "it is being loaded".to_owned()),
+        };
+        route.missing().map(fault).collect()
+    }
+}

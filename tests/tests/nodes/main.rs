@@ -1,0 +1,8 @@
+//! Real nodes that lag behind, lose their address, or are reached over a bad line.
+
+mod addresses;
+mod bad_line;
+mod redeploys;
+mod slow_line;
+
+const PRODUCTION: &str = "production";
