@@ -24,7 +24,7 @@ use self::client::{NodeClient, Request, to_json};
 use self::probe::Probe;
 use self::reading_cache::ReadingCache;
 use self::wire::{parse_reading, parse_version, to_wire_action};
-use crate::{Error, Fleet, Member, Options, Registry};
+use crate::{Error, Fleet, HealthReport, Member, Options, Registry};
 
 pub use client::{SetupError, SetupStep};
 
@@ -200,5 +200,17 @@ impl Fleet for HttpFleet {
         let key = (node.clone(), module.clone());
         let read = self.read_uncached(node, module);
         self.readings.get_or_read(key, read).await
+    }
+
+    fn health(&self, node: &NodeId) -> HealthReport {
+        let member = self.registry.member(node);
+        let unknown = HealthReport {
+            health: Health::Unknown,
+            reason: None,
+        };
+        member.map_or(unknown, |member| HealthReport {
+            health: member.health,
+            reason: member.reason,
+        })
     }
 }

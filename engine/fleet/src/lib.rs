@@ -27,7 +27,7 @@ pub mod registry;
 #[cfg(test)]
 mod fixture;
 
-pub use fleet::{Error, Fleet};
+pub use fleet::{Error, Fleet, HealthReport};
 pub use http::{HttpFleet, SetupError, SetupStep};
 pub use options::Options;
 pub use registry::{HealthChange, Member, Registry};

@@ -88,7 +88,7 @@ impl JournalExecutor {
             module,
             environment,
             json,
-            lifecycle.status().as_str(),
+            query::status_column(lifecycle.status()),
             at.millis().cast_signed(),
             requester,
             key.map(IdempotencyKey::as_str),
@@ -182,7 +182,7 @@ impl JournalExecutor {
             connection.prepare_cached(update)?.execute(params![
                 deployment.number,
                 json,
-                after.status().as_str(),
+                query::status_column(after.status()),
                 after.is_ended(),
             ])?;
             deployment.head.lifecycle = after;
