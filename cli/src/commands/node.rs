@@ -1,4 +1,4 @@
-//! `hotswap node list` and `hotswap node get`.
+//! `hotswap node list`, `hotswap node get` and `hotswap node delete`.
 
 use anyhow::Result;
 use hotswap_core::{Environment, NodeId};
@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Context;
 use crate::client::{NodeRow, Page};
 use crate::exit::Exit;
+use crate::exit_report::ExitReport;
 use crate::format::sanitize;
 use crate::output::print_message;
 
@@ -65,6 +66,19 @@ pub async fn get(id: &NodeId, context: &Context) -> Result<Exit> {
     for (name, value) in fields {
         let line = format!("{name:<11}  {}", sanitize(&value));
         context.out.line(line.trim_end())?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Deletes the registration of a node.
+pub async fn delete(id: &NodeId, context: &Context) -> Result<Exit> {
+    context.client.delete_node(id).await?;
+    let message = format!("node {id} is deleted; if it still runs, it registers again");
+    if context.out.json {
+        let report = ExitReport::new(Exit::Success).id(id).state("deleted");
+        context.out.json(&report.message(message).to_json())?;
+    } else {
+        print_message(&message);
     }
     Ok(Exit::Success)
 }
