@@ -24,7 +24,7 @@ mod strategy;
 mod token;
 
 pub use deployment::{Create, Decide, DeploymentCommand, Events, ListDeployments, Patience};
-pub use deployment::{Stay, Watch};
+pub use deployment::{Rollback, Stay, Watch};
 pub use environment::EnvironmentCommand;
 pub use module::ModuleCommand;
 pub use module_ref::{ModuleRef, ModuleVersionRef};

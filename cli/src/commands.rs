@@ -92,6 +92,10 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
             let context = context()?;
             context.unless_stopped(node::get(&id, &context)).await
         }
+        Command::Node(NodeCommand::Delete { id }) => {
+            let context = context()?;
+            context.unless_stopped(node::delete(&id, &context)).await
+        }
         // Its waits end at a signal in their own way.
         Command::Deployment(command) => deployment::run(command, &context()?).await,
         Command::Module(command) => {

@@ -91,7 +91,9 @@ impl Exit {
                 0,
                 "done",
                 "done",
-                "The command succeeded, and so did the deployment that it waited for.",
+                "The command succeeded, and so did the deployment that it waited for. Where \
+                 `state` is `partial`, some nodes were not updated, no more than the policy \
+                 tolerates; `message` names them.",
             ),
             Self::Failure => row(
                 1,

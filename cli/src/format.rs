@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use hotswap_core::{Finding, Judgement, NodeId, NodePhase, Status, Timestamp};
+use hotswap_core::{Finding, Judgement, NodeFailure, NodeId, NodePhase, Status, Timestamp};
 
 /// The most names on a line; further ones are counted.
 const MAX_NAMES: usize = 8;
@@ -68,6 +68,18 @@ pub fn date_time(at: Timestamp) -> String {
         .replace('T', " ")
 }
 
+/// A node that was left out of a plan.
+pub fn missing(failure: &NodeFailure) -> String {
+    let NodeFailure { node, error } = failure;
+    format!("! {node} is left out: {error}")
+}
+
+/// A node that a successful deployment did not update.
+pub fn not_updated(failure: &NodeFailure) -> String {
+    let NodeFailure { node, error } = failure;
+    format!("! {node} was not updated: {error}")
+}
+
 /// A status in words.
 pub fn status(status: Status) -> &'static str {
     match status {
@@ -77,6 +89,7 @@ pub fn status(status: Status) -> &'static str {
         Status::Paused => "paused",
         Status::RollingBack => "rolling back",
         Status::Succeeded => "succeeded",
+        Status::Partial => "succeeded in part",
         Status::RolledBack => "rolled back",
         Status::Failed => "failed",
     }
@@ -90,7 +103,7 @@ pub fn status_sign(status: Status) -> char {
         Status::Running => '▶',
         Status::Paused => '‖',
         Status::RollingBack => '↩',
-        Status::Succeeded => '✔',
+        Status::Succeeded | Status::Partial => '✔',
         Status::RolledBack | Status::Failed => '✘',
     }
 }

@@ -152,7 +152,7 @@ void Handle(string name, JsonElement argument)
     var status = argument.TryGetProperty("snapshot", out var snapshot)
         ? snapshot.GetProperty("status").GetString()
         : null;
-    if (name == "DeploymentCompleted" || status == "succeeded")
+    if (name == "DeploymentCompleted" || status is "succeeded" or "partial")
     {
         ended.TrySetResult(0);
     }

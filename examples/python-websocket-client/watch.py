@@ -155,7 +155,7 @@ class Watch:
         self.position = {"epoch": argument["epoch"], "offset": argument["offset"]}
         # If the deployment ended before the subscription, only the snapshot says so.
         status = argument.get("snapshot", {}).get("status")
-        if event == "DeploymentCompleted" or status == "succeeded":
+        if event == "DeploymentCompleted" or status in ("succeeded", "partial"):
             self.ended.set_result(0)
         elif event == "DeploymentFailed" or status in ("failed", "rolledBack"):
             self.ended.set_result(3)

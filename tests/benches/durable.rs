@@ -68,7 +68,9 @@ impl Bench {
     async fn start(modules: usize, nodes: usize) -> Result<Self> {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let mut resources = EngineResources::new(folder.path(), Default::default()).await?;
-        resources.fleet = Arc::new(StaticFleet::new(nodes));
+        let fleet = StaticFleet::new(nodes);
+        let fleet = fleet.running("1.0.0".parse()?, hotswap_guests::HELLO_V1);
+        resources.fleet = Arc::new(fleet);
         let registration = hotswap_tests::unreachable_registration("production");
         resources
             .registry
@@ -474,6 +476,7 @@ fn events_of_a_rollout() -> Vec<EventBody> {
     };
     let mut bodies = vec![EventBody::Planned {
         nodes: ids.iter().map(node).collect(),
+        missing: Vec::new(),
     }];
     for call in 0..10 {
         let nodes = ids[..=call as usize].to_vec();
@@ -493,6 +496,7 @@ fn events_of_a_rollout() -> Vec<EventBody> {
     bodies.push(EventBody::Ended {
         outcome: Outcome::Succeeded,
         failures: Vec::new(),
+        not_updated: Vec::new(),
     });
     bodies
 }

@@ -15,7 +15,7 @@ fn event_outline(body: &EventBody) -> String {
             format!("requested {} by {}", header.module, header.strategy.name)
         }
         EventBody::Gated { prompt, .. } => format!("gated: {prompt}"),
-        EventBody::Planned { nodes } => {
+        EventBody::Planned { nodes, .. } => {
             let nodes: Vec<_> = nodes.iter().map(|node| (&node.id, &node.active)).collect();
             format!("planned {nodes:?}")
         }
@@ -37,7 +37,9 @@ fn event_outline(body: &EventBody) -> String {
         EventBody::Answered { call, answer } => {
             format!("answered {call}: {}", answer_outline(answer))
         }
-        EventBody::Ended { outcome, failures } => format!("ended {outcome:?} {failures:?}"),
+        EventBody::Ended {
+            outcome, failures, ..
+        } => format!("ended {outcome:?} {failures:?}"),
         other => format!("{other:?}"),
     }
 }

@@ -1,16 +1,21 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
-    NodeReading, Order, Timestamp,
+    Action, Digest, Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError,
+    NodeId, NodeReading, Order, Timestamp,
 };
 use hotswap_fleet::{Error, Fleet};
+use semver::Version;
 
-/// Nodes that accept every order at once and do nothing. Benches use it to measure the engine
-/// alone.
+/// Nodes that carry every order out at once, and only remember what they run. Benches use it to
+/// measure the engine alone.
 pub struct StaticFleet {
     nodes: Vec<NodeId>,
+    /// What they run of every module before they are told something else.
+    initial: Option<(Version, Digest)>,
+    active: Mutex<HashMap<(NodeId, ModuleName), ModuleVersion>>,
 }
 
 impl StaticFleet {
@@ -19,24 +24,51 @@ impl StaticFleet {
         let id = |number| format!("node-{number}").parse().expect("a node id");
         Self {
             nodes: (1..=node_count).map(id).collect(),
+            initial: None,
+            active: Mutex::default(),
         }
+    }
+
+    /// All nodes run this version of every module from the start, so that a strategy that does
+    /// not touch them succeeds.
+    pub fn running(self, version: Version, artifact: &[u8]) -> Self {
+        let initial = Some((version, Digest::of(artifact)));
+        Self { initial, ..self }
+    }
+
+    fn initial(&self, module: &ModuleName) -> Option<ModuleVersion> {
+        let (version, digest) = self.initial.clone()?;
+        let name = module.clone();
+        Some(ModuleVersion {
+            name,
+            version,
+            digest,
+        })
     }
 }
 
 #[async_trait]
 impl Fleet for StaticFleet {
-    async fn nodes(&self, _: &Environment, _: &ModuleName) -> Result<Vec<Node>, Error> {
+    async fn nodes(&self, _: &Environment, module: &ModuleName) -> Result<Vec<Node>, Error> {
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let node = |id: &NodeId| Node {
             id: id.clone(),
             zone: None,
             labels: BTreeMap::new(),
             health: Health::Passing,
-            active: None,
+            active: active
+                .get(&(id.clone(), module.clone()))
+                .cloned()
+                .or_else(|| self.initial(module)),
         };
         Ok(self.nodes.iter().map(node).collect())
     }
 
-    async fn order(&self, _: &NodeId, _: &Order) -> Result<(), NodeError> {
+    async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
+        if let Action::Promote(version) | Action::Revert(Some(version)) = &order.action {
+            let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+            active.insert((node.clone(), order.module.clone()), version.clone());
+        }
         Ok(())
     }
 

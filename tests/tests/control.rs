@@ -184,13 +184,16 @@ async fn a_rollback_deploys_the_previous_version_by_direct() -> Result<()> {
             first.header.id,
             NewRollback {
                 requester,
+                to: None,
                 strategy: None,
                 config: None,
                 idempotency_key: None,
             },
         )
         .await?;
-    let state = cluster.wait_for_end(rollback).await?;
+    assert_eq!(rollback.version.to_string(), "1.0.0");
+    assert_eq!(rollback.reason, "which its nodes ran before");
+    let state = cluster.wait_for_end(rollback.id).await?;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
     assert_eq!(state.header.strategy.name.as_str(), "direct");
     assert_eq!(state.header.rollback_of, Some(first.header.id));

@@ -191,7 +191,15 @@ async fn reading_an_open_deployment_reads_its_snapshot_and_the_events_after_it()
     let header = sample_header("hello")?;
     let id = header.id;
     store.create(header, Default::default()).await?;
-    append(&store, id, vec![EventBody::Planned { nodes: Vec::new() }]).await?;
+    append(
+        &store,
+        id,
+        vec![EventBody::Planned {
+            nodes: Vec::new(),
+            missing: Vec::new(),
+        }],
+    )
+    .await?;
     for call in 2..EVENTS {
         append(&store, id, vec![log(call as u32)]).await?;
     }

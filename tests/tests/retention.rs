@@ -95,13 +95,14 @@ async fn a_sweep_keeps_what_runs_and_what_may_be_gone_back_to() -> Result<()> {
     };
     let rollback = NewRollback {
         requester,
+        to: None,
         strategy: None,
         config: None,
         idempotency_key: None,
     };
     let deployments = &cluster.engine.deployments;
     let rollback = deployments.rollback(current, rollback).await?;
-    let state = cluster.wait_for_end(rollback).await?;
+    let state = cluster.wait_for_end(rollback.id).await?;
     ensure!(state.status() == Status::Succeeded, "{:?}", state.cause);
     let active = cluster.active_versions(PRODUCTION, "hello").await?;
     assert!(

@@ -2,7 +2,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand};
-use hotswap_core::{DeploymentId, Environment, ModuleName, Status, StrategyName};
+use hotswap_core::{DeploymentId, Environment, ModuleName, Status, StrategyName, parse_version};
+use semver::Version;
 
 use super::module_ref::ModuleRef;
 use super::path::path_parser;
@@ -68,20 +69,16 @@ pub enum DeploymentCommand {
     Approve(Decide),
     /// Reject a deployment that waits for a decision: it is rolled back
     Reject(Decide),
-    /// Deploy the version that ran before a deployment
-    Rollback {
-        /// The id of the deployment whose change to reverse
-        id: DeploymentId,
-        #[command(flatten)]
-        stay: Stay,
-    },
+    /// Deploy the version that ran before a deployment, or the last success before it where its
+    /// nodes ran different versions
+    Rollback(Rollback),
 }
 
 impl DeploymentCommand {
     /// The deployment that the command is about. None for one that creates a deployment.
     pub(super) fn deployment(&self) -> Option<DeploymentId> {
         match self {
-            Self::Create(_) | Self::List(_) | Self::Rollback { .. } => None,
+            Self::Create(_) | Self::List(_) | Self::Rollback(_) => None,
             Self::Get { id } | Self::Pause { id } | Self::Resume { id } => Some(*id),
             Self::Abort { id, .. } | Self::Terminate { id, .. } => Some(*id),
             Self::Watch(args) => Some(args.id),
@@ -124,6 +121,18 @@ pub struct Create {
     /// Wait for a person's approval before the deployment starts
     #[arg(long)]
     pub require_approval: bool,
+    #[command(flatten)]
+    pub stay: Stay,
+}
+
+/// `hotswap deployment rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The id of the deployment whose change to reverse
+    pub id: DeploymentId,
+    /// The version to deploy instead
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    pub to: Option<Version>,
     #[command(flatten)]
     pub stay: Stay,
 }
@@ -217,7 +226,7 @@ pub struct ListDeployments {
     #[arg(long, short, value_name = "ENV")]
     pub environment: Option<Environment>,
     /// List only deployments with this status: pending, awaitingApproval, running, paused,
-    /// rollingBack, succeeded, rolledBack or failed
+    /// rollingBack, succeeded, partial, rolledBack or failed
     #[arg(long, value_parser = parse_status)]
     pub status: Option<Status>,
     /// List at most this many
@@ -228,8 +237,8 @@ pub struct ListDeployments {
 /// Parses a status as the API spells it.
 fn parse_status(text: &str) -> Result<Status, String> {
     serde_json::from_value(text.into()).map_err(|_| {
-        "write pending, awaitingApproval, running, paused, rollingBack, succeeded, rolledBack \
-         or failed"
+        "write pending, awaitingApproval, running, paused, rollingBack, succeeded, partial, \
+         rolledBack or failed"
             .to_owned()
     })
 }

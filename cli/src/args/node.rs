@@ -29,6 +29,11 @@ pub enum NodeCommand {
         /// The node's id
         id: NodeId,
     },
+    /// Delete the registration of a node that is gone for good
+    Delete {
+        /// The node's id
+        id: NodeId,
+    },
 }
 
 /// `hotswap node run`.

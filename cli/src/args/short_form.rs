@@ -2,7 +2,7 @@ use clap::Subcommand;
 use hotswap_core::{DeploymentId, Environment};
 
 use super::Command;
-use super::deployment::{Create, Decide, DeploymentCommand, ListDeployments, Stay, Watch};
+use super::deployment::{Create, Decide, DeploymentCommand, ListDeployments, Rollback, Watch};
 use super::node::NodeCommand;
 
 /// Commands without a noun, for what people type most. Each is the same as one with a noun.
@@ -54,12 +54,7 @@ pub enum ShortForm {
     Reject(Decide),
     /// Short for `deployment rollback`: deploy the version that ran before a deployment
     #[command(hide = true)]
-    Rollback {
-        /// The id of the deployment whose change to reverse
-        id: DeploymentId,
-        #[command(flatten)]
-        stay: Stay,
-    },
+    Rollback(Rollback),
     /// Short for `node list`: list the nodes and their health
     #[command(hide = true)]
     Nodes {
@@ -77,7 +72,7 @@ impl ShortForm {
             Self::Abort { id, .. } => Some(*id),
             Self::Watch(args) => Some(args.id),
             Self::Approve(args) | Self::Reject(args) => Some(args.id),
-            Self::Deploy(_) | Self::List(_) | Self::Rollback { .. } | Self::Nodes { .. } => None,
+            Self::Deploy(_) | Self::List(_) | Self::Rollback(_) | Self::Nodes { .. } => None,
         }
     }
 
@@ -96,7 +91,7 @@ impl ShortForm {
             Self::Abort { id, reason } => DeploymentCommand::Abort { id, reason },
             Self::Approve(args) => DeploymentCommand::Approve(args),
             Self::Reject(args) => DeploymentCommand::Reject(args),
-            Self::Rollback { id, stay } => DeploymentCommand::Rollback { id, stay },
+            Self::Rollback(args) => DeploymentCommand::Rollback(args),
         })
     }
 }

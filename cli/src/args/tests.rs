@@ -60,6 +60,7 @@ fn every_noun_and_verb_parses() {
         "environment get production --json",
         "node list --environment qa",
         "node get dev-1",
+        "node delete dev-1",
         "node run --environment qa --engine http://127.0.0.1:5000 --id n --data 127.0.0.1:0 \
             --control 127.0.0.1:0 --data-dir x --token-file t --zone a --label rack=1 \
             --label tier=b --log-format json --with-parent --advertise host",

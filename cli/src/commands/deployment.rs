@@ -18,7 +18,7 @@ mod list;
 pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> {
     match command {
         DeploymentCommand::Create(args) => create::create(*args, context).await,
-        DeploymentCommand::Rollback { id, stay } => create::rollback(id, stay, context).await,
+        DeploymentCommand::Rollback(args) => create::rollback(args, context).await,
         DeploymentCommand::Watch(args) => watch(&args, context).await,
         DeploymentCommand::Events(args) if args.follow => follow(&args, context).await,
         command => context.unless_stopped(request(command, context)).await,
@@ -40,7 +40,7 @@ async fn request(command: DeploymentCommand, context: &Context) -> Result<Exit> 
         DeploymentCommand::Approve(args) => control::approve(args, context).await,
         DeploymentCommand::Reject(args) => control::reject(args, context).await,
         DeploymentCommand::Create(_)
-        | DeploymentCommand::Rollback { .. }
+        | DeploymentCommand::Rollback(_)
         | DeploymentCommand::Watch(_) => unreachable!("waits are handled by `run`"),
     }
 }

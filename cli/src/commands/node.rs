@@ -1,4 +1,4 @@
-//! `hotswap node list` and `hotswap node get`.
+//! `hotswap node list`, `hotswap node get` and `hotswap node delete`.
 
 use anyhow::Result;
 use hotswap_core::{Environment, NodeId};
@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Context;
 use crate::client::{NodeModule, NodeRow, Page};
 use crate::exit::Exit;
+use crate::exit_report::ExitReport;
 use crate::format::sanitize;
 use crate::output::print_message;
 
@@ -101,6 +102,19 @@ pub(super) fn differences(node: &NodeRow) -> impl Iterator<Item = String> {
         let line = format!("{}, {}: {reason}; {next}", node.id, module.module_name);
         Some(sanitize(&line))
     })
+}
+
+/// Deletes the registration of a node.
+pub async fn delete(id: &NodeId, context: &Context) -> Result<Exit> {
+    context.client.delete_node(id).await?;
+    let message = format!("node {id} is deleted; if it still runs, it registers again");
+    if context.out.json {
+        let report = ExitReport::new(Exit::Success).id(id).state("deleted");
+        context.out.json(&report.message(message).to_json())?;
+    } else {
+        print_message(&message);
+    }
+    Ok(Exit::Success)
 }
 
 /// A node as a row of a table under [`HEAD`].

@@ -12,16 +12,22 @@ pub struct PolicyOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub default_strategy: Option<StrategyName>,
-    /// Nodes that a deployment may change at the same time: a count, or a share such as
-    /// `"25%"`.
+    /// Nodes of the environment that may be unavailable at the same time: a count, or a share
+    /// of all nodes such as `"25%"`. Nodes that a deployment is changing count, and nodes that
+    /// do not serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub max_unavailable: Option<Amount>,
-    /// Failed nodes that a deployment tolerates: a count, or a share. With more, it is rolled
-    /// back.
+    /// Failed nodes that a deployment tolerates: a count, or a share of all nodes. With more, it
+    /// is rolled back; with fewer, it ends as `partial`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub tolerated_failures: Option<Amount>,
+    /// Nodes that a deployment may leave out because they do not answer when it is planned: a
+    /// count, or a share of all nodes. With more, it fails before it changes anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub max_missing: Option<Amount>,
     /// A deployment that takes longer is rolled back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
@@ -43,6 +49,7 @@ impl PolicyOverrides {
                 .unwrap_or(policy.default_strategy),
             max_unavailable: self.max_unavailable.unwrap_or(policy.max_unavailable),
             tolerated_failures: self.tolerated_failures.unwrap_or(policy.tolerated_failures),
+            max_missing: self.max_missing.unwrap_or(policy.max_missing),
             deadline: self.deadline.map_or(policy.deadline, |span| span.0),
             pause_stops_deadline: self
                 .pause_stops_deadline
@@ -61,6 +68,7 @@ impl From<Policy> for PolicyOverrides {
             default_strategy: Some(policy.default_strategy),
             max_unavailable: Some(policy.max_unavailable),
             tolerated_failures: Some(policy.tolerated_failures),
+            max_missing: Some(policy.max_missing),
             deadline: Some(Span(policy.deadline)),
             pause_stops_deadline: Some(policy.pause_stops_deadline),
             revert_patience: Some(Span(policy.revert_patience)),

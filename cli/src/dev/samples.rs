@@ -66,7 +66,10 @@ async fn start_first_deployment(
         .deployments(&filter, SEARCHED_DEPLOYMENTS, None)
         .await?;
     let page: Page<DeploymentRow> = serde_json::from_value(page)?;
-    let counts = |row: &DeploymentRow| row.status == Status::Succeeded || !row.status.is_final();
+    let counts = |row: &DeploymentRow| match row.status {
+        Status::Succeeded | Status::Partial => true,
+        status => !status.is_final(),
+    };
     if page.items.iter().any(counts) {
         return Ok(None);
     }

@@ -35,12 +35,14 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
             lines
         }
         EventBody::Gated { prompt, due } => one(question(prompt, Some(&format::date_time(*due)))),
-        EventBody::Planned { nodes } => {
+        EventBody::Planned { nodes, missing } => {
             let names = format::node_names(nodes.iter().map(|node| &node.id));
-            one(format!(
+            let mut lines = one(format!(
                 "planned {}: {names}",
                 format::count(nodes.len(), "node")
-            ))
+            ));
+            lines.extend(missing.iter().map(format::missing));
+            lines
         }
         EventBody::Called { request, due, .. } => {
             let deadline = before.and_then(|state| state.deployment.deadline.falls_at());
@@ -79,7 +81,15 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
         }
         EventBody::Settling => one("removing the previous version".to_owned()),
         EventBody::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
-        EventBody::Ended { outcome, failures } => describe_end(before, event, *outcome, failures),
+        EventBody::Ended {
+            outcome,
+            failures,
+            not_updated,
+        } => {
+            let mut lines = describe_end(before, event, *outcome, not_updated);
+            lines.extend(failures.iter().map(failure));
+            lines
+        }
     }
 }
 
@@ -159,7 +169,7 @@ fn describe_end(
     before: Option<&WatchState>,
     event: &Event,
     outcome: Outcome,
-    failures: &[NodeFailure],
+    not_updated: &[NodeFailure],
 ) -> Vec<String> {
     let state = before.map(|state| &state.deployment);
     let after = state.map_or_else(String::new, |state| {
@@ -170,12 +180,23 @@ fn describe_end(
     });
     let cause = state.and_then(|state| state.cause.as_ref());
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    let missing = state.map_or(&[][..], |state| &state.missing[..]);
+    let left_out = if missing.is_empty() {
+        String::new()
+    } else {
+        let nodes = format::node_names(missing.iter().map(|failure| &failure.node));
+        format!("; left out: {nodes}")
+    };
     let mut lines = vec![match outcome {
-        Outcome::Succeeded => format!("✔ succeeded{after}"),
+        Outcome::Succeeded if not_updated.is_empty() => format!("✔ succeeded{after}{left_out}"),
+        Outcome::Succeeded => {
+            let nodes = format::node_names(not_updated.iter().map(|failure| &failure.node));
+            format!("✔ succeeded in part{after}; not updated: {nodes}{left_out}")
+        }
         Outcome::RolledBack => format!("✘ rolled back{after}{cause}"),
         Outcome::Failed => format!("✘ failed{after}{cause}"),
     }];
-    lines.extend(failures.iter().map(failure));
+    lines.extend(not_updated.iter().map(format::not_updated));
     lines
 }
 

@@ -36,7 +36,8 @@ impl Session {
     /// person has to decide and `wait_for_decision` is false.
     pub(super) fn exit(&self, wait_for_decision: bool) -> Option<Exit> {
         match self.status()? {
-            Status::Succeeded => Some(Exit::Success),
+            // The policy allows that some nodes were not updated.
+            Status::Succeeded | Status::Partial => Some(Exit::Success),
             Status::AwaitingApproval => {
                 (self.live && !wait_for_decision).then_some(Exit::AwaitingApproval)
             }

@@ -56,6 +56,42 @@ fn lines_describe_a_rollback_with_its_reason() {
 }
 
 #[test]
+fn lines_and_tree_name_the_nodes_that_a_success_left_behind() {
+    let failure = |node: &str, kind: &str, reason: &str| serde_json::json!({"node": node, "error": {"kind": kind, "reason": reason}});
+    let mut planned = sample_journals::planned();
+    planned["data"]["missing"] = serde_json::json!([failure("prod-5", "unreachable", "no answer")]);
+    let bodies = [
+        (0, sample_journals::requested()),
+        (0, planned),
+        (1000, serde_json::json!({"type": "settling"})),
+        (
+            2000,
+            serde_json::json!({"type": "ended", "data": {"outcome": "succeeded",
+            "notUpdated": [failure("prod-4", "other", "it runs 1.0.0")]}}),
+        ),
+    ];
+    let (state, lines) = play(&bodies);
+    assert_eq!(state.deployment.status(), Status::Partial);
+    assert_eq!(
+        lines[2..].join("\n"),
+        "\
+16:02:00Z  planned 4 nodes: prod-1 prod-2 prod-3 prod-4
+16:02:00Z  ! prod-5 is left out: unreachable: no answer
+16:02:01Z  removing the previous version
+16:02:02Z  ✔ succeeded in part after 2s; not updated: prod-4; left out: prod-5
+16:02:02Z  ! prod-4 was not updated: it runs 1.0.0"
+    );
+    let tree = draw(&state, &frame(3000));
+    for line in [
+        "! prod-5 is left out: unreachable: no answer",
+        "! prod-4 was not updated: it runs 1.0.0",
+        "✔ succeeded in part after 2s",
+    ] {
+        assert!(tree.contains(line), "{line}:\n{tree}");
+    }
+}
+
+#[test]
 fn lines_and_tree_name_the_node_that_failed() {
     let mut bodies = sample_journals::soaking();
     bodies.truncate(3);

@@ -82,7 +82,12 @@ impl Metrics {
             request_durations.clone(),
         );
         let ended_deployments = Family::<OutcomeLabels, Counter>::default();
-        for status in [Status::Succeeded, Status::RolledBack, Status::Failed] {
+        for status in [
+            Status::Succeeded,
+            Status::Partial,
+            Status::RolledBack,
+            Status::Failed,
+        ] {
             // Start at 0: Prometheus cannot tell a counter that is absent until its first
             // increment from one that was lost.
             drop(ended_deployments.get_or_create(&OutcomeLabels::new(status)));

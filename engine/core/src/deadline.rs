@@ -118,7 +118,10 @@ mod tests {
     }
 
     fn planned() -> EventBody {
-        EventBody::Planned { nodes: Vec::new() }
+        EventBody::Planned {
+            nodes: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     fn paused() -> EventBody {

@@ -9,8 +9,10 @@ use crate::{
     StrategyRef, Timestamp, Verdict,
 };
 
+mod node_state;
 mod summary;
 
+pub use node_state::{KnownVersion, NodePhase, NodeState};
 pub use summary::DeploymentSummary;
 
 /// The state holds only the last lines of the log. All of them are in the journal.
@@ -52,6 +54,12 @@ pub struct Deployment {
     pub cause: Option<Cause>,
     /// Nodes that could not be reverted, or did not drop the previous version.
     pub failures: Vec<NodeFailure>,
+    /// Nodes of the environment that were left out of the plan, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<NodeFailure>,
+    /// Nodes of the plan that do not run the new version although the deployment succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_updated: Vec<NodeFailure>,
     /// The sequence number of the next event.
     pub next_seq: u64,
     /// Where the journal cannot be read. The state is then that of the events before, and of
@@ -74,53 +82,6 @@ pub struct Stage {
     pub started_at: Timestamp,
     /// When the next stage began, or the strategy ended.
     pub ended_at: Option<Timestamp>,
-}
-
-/// A node of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeState {
-    /// The zone that the node reported.
-    pub zone: Option<String>,
-    /// The version that the node ran when the deployment was planned.
-    pub before: Option<ModuleVersion>,
-    /// What the deployment has done to the node.
-    pub phase: NodePhase,
-    /// Why the last operation failed.
-    pub error: Option<NodeError>,
-    /// When this state last changed.
-    pub changed_at: Timestamp,
-    /// The sequence number of the event that last changed this state.
-    #[serde(default)]
-    pub changed_in: u64,
-}
-
-impl NodeState {
-    fn mark_changed(&mut self, event: &Event) {
-        self.changed_at = event.at;
-        self.changed_in = event.seq;
-    }
-}
-
-/// What a deployment has done to a node so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "phase")]
-pub enum NodePhase {
-    /// The node is unchanged.
-    Pending,
-    /// The new version is loaded beside the active one.
-    Staged,
-    /// The new version gets a share of the requests.
-    Shifted {
-        /// That share, 0 to 100.
-        percent: u8,
-    },
-    /// The new version is active.
-    Active,
-    /// The previous version is active again.
-    Reverted,
-    /// The last operation on the node failed; the state's error says why.
-    Failed,
 }
 
 /// A log line of the strategy.
@@ -167,6 +128,8 @@ impl Deployment {
             cause: None,
             pause_reason: None,
             failures: Vec::new(),
+            missing: Vec::new(),
+            not_updated: Vec::new(),
             next_seq: 1,
             damage: None,
             open: None,
@@ -199,6 +162,8 @@ impl Deployment {
             question: None,
             cause: None,
             failures: Vec::new(),
+            missing: Vec::new(),
+            not_updated: Vec::new(),
             pause_reason: None,
             next_seq: damage.next_seq,
             damage: Some(damage),
@@ -228,7 +193,11 @@ impl Deployment {
             EventBody::TerminationRequested { by, reason } => {
                 self.cause = Some(terminated(by, reason.as_deref()));
             }
-            EventBody::Ended { outcome, failures } => self.apply_ended(*outcome, failures, event),
+            EventBody::Ended {
+                outcome,
+                failures,
+                not_updated,
+            } => self.apply_ended(*outcome, failures, not_updated, event),
             EventBody::Requested(_)
             | EventBody::Gated { .. }
             | EventBody::Planned { .. }
@@ -298,7 +267,10 @@ impl Deployment {
                 self.question = None;
                 self.due = None;
             }
-            EventBody::Planned { nodes } => self.apply_planned(nodes, event),
+            EventBody::Planned { nodes, missing } => {
+                self.missing.clone_from(missing);
+                self.apply_planned(nodes, event);
+            }
             EventBody::Called {
                 call, request, due, ..
             } => self.apply_called(*call, request, *due, event.at),
@@ -310,7 +282,11 @@ impl Deployment {
                     self.apply_reverting(terminated(by, reason.as_deref()), event);
                 }
             }
-            EventBody::Ended { outcome, failures } => self.apply_ended(*outcome, failures, event),
+            EventBody::Ended {
+                outcome,
+                failures,
+                not_updated,
+            } => self.apply_ended(*outcome, failures, not_updated, event),
         }
         Ok(())
     }
@@ -320,7 +296,13 @@ impl Deployment {
         self.pause_reason = None;
         self.question = None;
         self.due = None;
-        self.open = None;
+        if let Some((_, call @ Call::Promote { .. })) = self.open.take() {
+            for id in call.changed_nodes() {
+                if let Some(node) = self.nodes.get_mut(id) {
+                    node.mark_uncertain();
+                }
+            }
+        }
         self.end_stage(event.at);
     }
 
@@ -329,6 +311,7 @@ impl Deployment {
             zone: node.zone.clone(),
             before: node.active.clone(),
             phase: NodePhase::Pending,
+            runs: KnownVersion::Before,
             error: None,
             changed_at: event.at,
             changed_in: event.seq,
@@ -399,6 +382,13 @@ impl Deployment {
                 continue;
             };
             let failure = failures.get(id);
+            match (&call, failure.map(|failure| &failure.error)) {
+                (Call::Promote { .. }, None) => node.runs = KnownVersion::New,
+                (Call::Revert { .. }, None) => node.runs = KnownVersion::Before,
+                (Call::Promote { .. } | Call::Revert { .. }, Some(NodeError::Refused(_))) => {}
+                (Call::Promote { .. } | Call::Revert { .. }, Some(_)) => node.mark_uncertain(),
+                _ => {}
+            }
             match (failure, succeeded_phase) {
                 (Some(failure), _) => {
                     node.phase = NodePhase::Failed;
@@ -414,21 +404,55 @@ impl Deployment {
         }
     }
 
-    fn apply_ended(&mut self, outcome: Outcome, failures: &[NodeFailure], event: &Event) {
+    fn apply_ended(
+        &mut self,
+        outcome: Outcome,
+        failures: &[NodeFailure],
+        not_updated: &[NodeFailure],
+        event: &Event,
+    ) {
         self.ended_at = Some(event.at);
         self.failures = failures.to_vec();
+        self.not_updated = not_updated.to_vec();
         match outcome {
-            Outcome::Succeeded => self.progress = 100,
+            Outcome::Succeeded => {
+                self.progress = 100;
+                let is_updated = |id: &NodeId| not_updated.iter().all(|not| not.node != *id);
+                for (id, node) in &mut self.nodes {
+                    // The node has told that it carried the order out after all.
+                    if node.runs == KnownVersion::Unknown && is_updated(id) {
+                        node.runs = KnownVersion::New;
+                        node.phase = NodePhase::Active;
+                        node.error = None;
+                        node.mark_changed(event);
+                    }
+                }
+                for failure in not_updated {
+                    let Some(node) = self.nodes.get_mut(&failure.node) else {
+                        continue;
+                    };
+                    if matches!(failure.error, NodeError::Unreachable(_)) {
+                        node.mark_uncertain();
+                    } else {
+                        node.runs = KnownVersion::Before;
+                    }
+                    node.phase = NodePhase::Failed;
+                    node.error = Some(failure.error.clone());
+                    node.mark_changed(event);
+                }
+            }
             Outcome::RolledBack | Outcome::Failed => {
                 let failures = by_node(failures);
                 for (id, node) in &mut self.nodes {
                     if let Some(failure) = failures.get(id) {
                         node.phase = NodePhase::Failed;
                         node.error = Some(failure.error.clone());
-                    } else if node.phase != NodePhase::Pending {
-                        node.phase = NodePhase::Reverted;
                     } else {
-                        continue;
+                        node.runs = KnownVersion::Before;
+                        if node.phase == NodePhase::Pending {
+                            continue;
+                        }
+                        node.phase = NodePhase::Reverted;
                     }
                     node.mark_changed(event);
                 }

@@ -43,6 +43,9 @@ pub enum EventBody {
     Planned {
         /// Sorted by id, each with the version that it ran before.
         nodes: Vec<Node>,
+        /// The other nodes of the environment, each with the reason why it was left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<NodeFailure>,
     },
     /// The strategy made a call.
     Called {
@@ -116,6 +119,10 @@ pub enum EventBody {
         /// Nodes that could not be reverted, or did not drop the previous version.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         failures: Vec<NodeFailure>,
+        /// After a success: nodes of the plan that do not run the new version, no more than
+        /// the policy tolerates.
+        #[serde(default, rename = "notUpdated", skip_serializing_if = "Vec::is_empty")]
+        not_updated: Vec<NodeFailure>,
     },
 }
 

@@ -42,7 +42,9 @@ pub use cause::{Cause, CauseKind, Outcome};
 pub use check::{Check, Finding, Judgement, Verdict};
 pub use damage::Damage;
 pub use deadline::Deadline;
-pub use deployment::{Deployment, DeploymentSummary, LogLine, NodePhase, NodeState, Stage};
+pub use deployment::{
+    Deployment, DeploymentSummary, KnownVersion, LogLine, NodePhase, NodeState, Stage,
+};
 pub use digest::Digest;
 pub use environment_event::{EnvironmentEvent, EnvironmentEventBody, Repair};
 pub use event::{Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef};

@@ -18,6 +18,9 @@ pub struct Lifecycle {
     /// Whether a person decided against the start. Rollback follows.
     #[serde(default)]
     pub rejected: bool,
+    /// Whether it succeeded although some nodes do not run the new version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// The steps of a deployment.
@@ -58,6 +61,9 @@ pub enum Status {
     RollingBack,
     /// Succeeded: the new version stays.
     Succeeded,
+    /// Succeeded: the new version stays. Some nodes do not run it, no more than the policy
+    /// tolerates.
+    Partial,
     /// Not succeeded; every node that was changed was reverted.
     RolledBack,
     /// Not succeeded; either no node was changed, or some nodes could not be reverted.
@@ -67,7 +73,14 @@ pub enum Status {
 impl Status {
     /// Whether the status can no longer change.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::RolledBack | Self::Failed)
+        match self {
+            Self::Succeeded | Self::Partial | Self::RolledBack | Self::Failed => true,
+            Self::Pending
+            | Self::AwaitingApproval
+            | Self::Running
+            | Self::Paused
+            | Self::RollingBack => false,
+        }
     }
 
     /// The status in the API.
@@ -79,6 +92,7 @@ impl Status {
             Self::Paused => "paused",
             Self::RollingBack => "rollingBack",
             Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
             Self::RolledBack => "rolledBack",
             Self::Failed => "failed",
         }
@@ -107,11 +121,13 @@ impl Lifecycle {
         paused: false,
         aborting: false,
         rejected: false,
+        partial: false,
     };
 
     /// The status that users see.
     pub fn status(self) -> Status {
         match self.step {
+            Step::Ended(Outcome::Succeeded) if self.partial => Status::Partial,
             Step::Ended(Outcome::Succeeded) => Status::Succeeded,
             Step::Ended(Outcome::RolledBack) => Status::RolledBack,
             Step::Ended(Outcome::Failed) => Status::Failed,
@@ -164,7 +180,14 @@ impl Lifecycle {
             ..self
         };
         self.next(body).unwrap_or_else(|_| match body {
-            EventBody::Ended { outcome, .. } => ending(Step::Ended(*outcome)),
+            EventBody::Ended {
+                outcome,
+                not_updated,
+                ..
+            } => Self {
+                partial: !not_updated.is_empty(),
+                ..ending(Step::Ended(*outcome))
+            },
             EventBody::Settling => ending(Step::Settling),
             EventBody::Reverting { .. } => ending(Step::Reverting),
             EventBody::Requested(_)
@@ -257,9 +280,18 @@ impl Lifecycle {
                 paused: false,
                 ..self
             }),
-            (EventBody::Ended { outcome, .. }, Step::Settling | Step::Reverting) => {
-                to(Step::Ended(*outcome))
-            }
+            (
+                EventBody::Ended {
+                    outcome,
+                    not_updated,
+                    ..
+                },
+                Step::Settling | Step::Reverting,
+            ) => Ok(Self {
+                step: Step::Ended(*outcome),
+                partial: !not_updated.is_empty(),
+                ..self
+            }),
             (_, Step::Reverting) => Err(IllegalTransition::new(
                 "the deployment is being rolled back",
             )),

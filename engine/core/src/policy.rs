@@ -13,11 +13,17 @@ use crate::{Amount, OutOfRange, StrategyName};
 pub struct Policy {
     /// The strategy of deployments that name none.
     pub default_strategy: StrategyName,
-    /// At most this many nodes are changed at the same time.
+    /// At most this many nodes of the environment are unavailable at the same time: they are
+    /// being changed, or do not serve, for whatever reason. A share is of all nodes.
     pub max_unavailable: Amount,
     /// If more nodes than this fail, the deployment ends, whatever the strategy does about
-    /// them.
+    /// them. A share is of all nodes of the environment.
     pub tolerated_failures: Amount,
+    /// At most this many nodes of the environment may be left out of the plan because they do
+    /// not answer. A share is of all nodes. Deployments from before this setting were promised
+    /// that any number may.
+    #[serde(default = "any_number")]
+    pub max_missing: Amount,
     /// A deployment that takes longer is ended and rolled back. Milliseconds in JSON.
     #[serde(with = "millis")]
     pub deadline: Duration,
@@ -28,6 +34,10 @@ pub struct Policy {
     /// How long to retry reverting a node that does not answer. Milliseconds in JSON.
     #[serde(with = "millis")]
     pub revert_patience: Duration,
+}
+
+fn any_number() -> Amount {
+    Amount::Percent(100)
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -75,6 +85,9 @@ impl Policy {
                 .expect("the names of built-in strategies are valid"),
             max_unavailable,
             tolerated_failures: Amount::Count(0),
+            // Nodes that do not answer use `max_unavailable` up as well. A stricter default
+            // would let one broken machine stop all deployments to a large environment.
+            max_missing: any_number(),
             deadline: Duration::from_secs(hours * 3600),
             pause_stops_deadline: true,
             revert_patience: Duration::from_secs(60),
@@ -115,6 +128,7 @@ mod tests {
         }))
         .unwrap();
         assert!(!policy.pause_stops_deadline);
+        assert_eq!(policy.max_missing, Amount::Percent(100));
         let environment = "production".parse().unwrap();
         assert!(Policy::default_for(&environment).pause_stops_deadline);
     }

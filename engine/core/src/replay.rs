@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     Answer, Call, CallKind, Cause, CauseKind, Deadline, Decision, Event, EventBody, Header,
-    IllegalTransition, Lifecycle, Node, NodeId, NodeReading, Timestamp,
+    IllegalTransition, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step, Timestamp,
 };
 
 /// Characters of a call's arguments in a message: the start identifies the call.
@@ -27,6 +27,11 @@ pub struct ReplayState {
     pub gate_due: Option<Timestamp>,
     /// The nodes of the plan. Empty before it is made.
     pub nodes: Vec<Node>,
+    /// The other nodes of the environment when the plan was made, each with the reason why it
+    /// was left out.
+    pub missing: Vec<NodeFailure>,
+    /// When the revert of the nodes began, where it has.
+    pub reverting_since: Option<Timestamp>,
     /// The calls of the strategy, in order.
     pub calls: VecDeque<RecordedCall>,
     /// Nodes that some call changed, or may have: an intent counts even without an answer.
@@ -123,6 +128,8 @@ impl ReplayState {
             header,
             gate_due: None,
             nodes: Vec::new(),
+            missing: Vec::new(),
+            reverting_since: None,
             calls: VecDeque::new(),
             touched: BTreeSet::new(),
         };
@@ -136,9 +143,15 @@ impl ReplayState {
     /// Where it is not the next one, or cannot follow. The state is then unchanged.
     pub fn apply(&mut self, event: Event) -> Result<(), IllegalTransition> {
         self.tail.apply(&event)?;
+        if self.tail.lifecycle.step == Step::Reverting {
+            self.reverting_since.get_or_insert(event.at);
+        }
         match event.body {
             EventBody::Gated { due, .. } => self.gate_due = Some(due),
-            EventBody::Planned { nodes } => self.nodes = nodes,
+            EventBody::Planned { nodes, missing } => {
+                self.nodes = nodes;
+                self.missing = missing;
+            }
             EventBody::Called {
                 request,
                 due,

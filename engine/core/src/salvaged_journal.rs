@@ -33,7 +33,7 @@ impl SalvagedJournal {
         match event.body {
             EventBody::Requested(header) if self.header.is_none() => self.header = Some(header),
             // The first plan holds: a journal has one.
-            EventBody::Planned { nodes } if self.nodes.is_empty() => self.nodes = nodes,
+            EventBody::Planned { nodes, .. } if self.nodes.is_empty() => self.nodes = nodes,
             EventBody::Called { request, .. } => {
                 self.touched.extend(request.changed_nodes().iter().cloned());
             }
@@ -93,7 +93,13 @@ mod tests {
         let nodes = plan.clone();
         // Events 0, 2 and 4 cannot be read.
         let salvaged = SalvagedJournal::fold([
-            event(1, EventBody::Planned { nodes }),
+            event(
+                1,
+                EventBody::Planned {
+                    nodes,
+                    missing: Vec::new(),
+                },
+            ),
             event(3, stage),
             event(5, terminated),
         ]);

@@ -4,6 +4,15 @@ use hotswap_core::{
     NodeReading, Order,
 };
 
+/// What was last heard of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthReport {
+    /// Its health.
+    pub health: Health,
+    /// One sentence, if the health is not passing.
+    pub reason: Option<String>,
+}
+
 /// The nodes of an engine, and the operations on them.
 ///
 /// # Guarantees
@@ -83,6 +92,15 @@ pub trait Fleet: Send + Sync + 'static {
     /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Refused`] if the node holds
     /// no version of the module, [`NodeError::Other`] if its answer makes no sense.
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError>;
+
+    /// What was last heard of a node. Does not ask it. [`Health::Unknown`] if it is not
+    /// registered, or nothing was heard of it.
+    fn health(&self, _node: &NodeId) -> HealthReport {
+        HealthReport {
+            health: Health::Unknown,
+            reason: None,
+        }
+    }
 }
 
 /// Why the nodes of an environment cannot be listed.

@@ -28,7 +28,7 @@ use self::probe::Probe;
 use self::reading_cache::ReadingCache;
 use self::staging::Staging;
 use self::wire::{parse_reading, parse_version, to_wire_action};
-use crate::{Error, Fleet, Member, Options, Registry};
+use crate::{Error, Fleet, HealthReport, Member, Options, Registry};
 
 pub use client::{SetupError, SetupStep};
 
@@ -236,6 +236,18 @@ impl Fleet for HttpFleet {
         let key = (node.clone(), module.clone());
         let read = self.read_uncached(node, module);
         self.readings.get_or_read(key, read).await
+    }
+
+    fn health(&self, node: &NodeId) -> HealthReport {
+        let member = self.registry.member(node);
+        let unknown = HealthReport {
+            health: Health::Unknown,
+            reason: None,
+        };
+        member.map_or(unknown, |member| HealthReport {
+            health: member.health,
+            reason: member.reason,
+        })
     }
 }
 

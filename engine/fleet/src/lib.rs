@@ -30,7 +30,7 @@ mod wire;
 mod fixture;
 
 pub use desired_versions::{DesiredVersion, DesiredVersions, Undecided};
-pub use fleet::{Error, Fleet};
+pub use fleet::{Error, Fleet, HealthReport};
 pub use http::{HttpFleet, SetupError, SetupStep};
 pub use options::{Options, OptionsError};
 pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Registry};

@@ -24,9 +24,11 @@ mod delete;
 mod error;
 mod new_deployment;
 mod rehearsal;
+mod rollback;
 
 pub use error::Error;
 pub use new_deployment::{NewDeployment, NewRollback};
+pub use rollback::Rollback;
 
 /// Creates, reads and controls deployments. Cheap to clone.
 ///

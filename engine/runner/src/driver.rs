@@ -6,6 +6,7 @@
 
 mod activity;
 mod call_budget;
+mod call_limits;
 mod call_validation;
 mod context;
 mod error;
@@ -15,10 +16,13 @@ mod failed_nodes;
 mod fixture;
 mod gate;
 mod journal_writer;
+mod members;
 mod node_operations;
 mod plan;
 mod replay_answers;
 mod revert;
+mod revert_queue;
+mod roll_call;
 mod run;
 mod settle;
 mod soak;
@@ -26,6 +30,7 @@ mod strategy_time;
 mod suspended;
 mod terminate;
 mod timers;
+mod verify;
 mod wait_scope;
 mod waiting_call;
 
@@ -35,15 +40,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hotswap_common::Backoff;
-use hotswap_core::{Append, DeploymentId, Fence, ReplayState, Step, Timestamp};
+use hotswap_core::{Append, DeploymentId, Fence, Step, Timestamp};
 use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
 pub(crate) use context::DriverContext;
 use error::Error;
 use journal_writer::JournalWriter;
-pub(crate) use plan::is_reachable;
-use suspended::{StepOutcome, Suspended, WaitReason};
+pub(crate) use roll_call::is_reachable;
+use suspended::{Finishing, StepOutcome, Suspended, WaitReason};
 use timers::Timers;
 use wait_scope::WaitScope;
 
@@ -145,10 +150,7 @@ async fn drive_once(
                 let waited = suspended.wait(context).await;
                 waited.map(|()| StepOutcome::Advanced)
             }
-            Ok(StepOutcome::Finishing(finishing)) => {
-                let (writer, state) = *finishing;
-                Box::pin(driver.finish(writer, state)).await
-            }
+            Ok(StepOutcome::Finishing(finishing)) => Box::pin(driver.finish(*finishing)).await,
             outcome => outcome,
         };
         match outcome {
@@ -215,7 +217,15 @@ impl Driver<'_> {
                 Ok(StepOutcome::Advanced)
             }
             Step::Running | Step::Asking => run::run(context, scope, writer, state).await,
-            Step::Settling | Step::Reverting => self.finish(writer, state).await,
+            Step::Settling | Step::Reverting => {
+                let not_updated = None;
+                let finishing = Finishing {
+                    writer,
+                    state,
+                    not_updated,
+                };
+                self.finish(finishing).await
+            }
             Step::Ended(_) => Ok(StepOutcome::Ended),
         }
     }
@@ -251,15 +261,14 @@ impl Driver<'_> {
     }
 
     /// Settles or reverts.
-    async fn finish(
-        &self,
-        writer: JournalWriter,
-        state: ReplayState,
-    ) -> Result<StepOutcome, Error> {
+    async fn finish(&self, finishing: Finishing) -> Result<StepOutcome, Error> {
         let context = self.context;
-        match state.tail.lifecycle.step {
-            Step::Settling => settle::settle(context, writer, state).await?,
-            Step::Reverting => revert::revert(context, self.timers, writer, state).await?,
+        match finishing.state.tail.lifecycle.step {
+            Step::Settling => settle::settle(context, self.timers, finishing).await?,
+            Step::Reverting => {
+                let Finishing { writer, state, .. } = finishing;
+                revert::revert(context, self.timers, writer, state).await?;
+            }
             // The next step reads where the journal ends.
             _ => return Ok(StepOutcome::Advanced),
         }

@@ -34,9 +34,10 @@ mod references;
 mod retention;
 mod retries;
 pub mod strategies;
+mod success_history;
 mod supervisor;
 
-pub use deployments::{Deployments, NewDeployment, NewRollback};
+pub use deployments::{Deployments, NewDeployment, NewRollback, Rollback};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
 pub use limits::{Limits, RetentionLimits};

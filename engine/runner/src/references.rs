@@ -10,6 +10,7 @@ use semver::Version;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::projections::{Error, Projections};
+use crate::success_history::last_success_before;
 
 /// Knows what deployments and nodes need, and keeps those who begin to need something apart from
 /// those who delete. Cheap to clone.
@@ -85,6 +86,10 @@ impl References {
             needed.add(&deployment.module, &why);
             let why = format!("deployment {id} in {environment} can be rolled back to it");
             needed.add_all(&deployment.previous, &why);
+            let (journal, projections) = (self.0.journal.as_ref(), &self.0.projections);
+            if let Some(success) = last_success_before(journal, projections, &deployment).await? {
+                needed.add(&success.module, &why);
+            }
         }
         Ok(())
     }

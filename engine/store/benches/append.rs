@@ -225,7 +225,10 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         expected: 1,
         fence: None,
         at,
-        bodies: vec![EventBody::Planned { nodes: Vec::new() }],
+        bodies: vec![EventBody::Planned {
+            nodes: Vec::new(),
+            missing: Vec::new(),
+        }],
     };
     store.append(planned).await.expect("an append");
     id

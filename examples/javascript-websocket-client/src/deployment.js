@@ -79,6 +79,7 @@ export const STATUSES = {
   paused: "⏸ paused",
   rollingBack: "↶ rolling back",
   succeeded: "✔ succeeded",
+  partial: "✔ succeeded in part",
   rolledBack: "✘ rolled back",
   failed: "✘ failed",
 };

@@ -106,6 +106,7 @@ function exitCodeOf(event: string, argument: unknown): number | undefined {
       // If the deployment ended before the subscription, only the snapshot says so.
       switch ((argument as Subscription | null)?.snapshot?.status) {
         case "succeeded":
+        case "partial":
           return 0;
         case "failed":
         case "rolledBack":

@@ -72,6 +72,16 @@ impl Fleet {
         self.promote(nodes).all()
     }
 
+    /// Stages and promotes, and goes on over nodes that fail. Returns the nodes that run the
+    /// new version now, in the order of `nodes`.
+    ///
+    /// The engine ends the deployment as soon as more nodes fail than the environment's policy
+    /// tolerates, so a strategy need not count them.
+    pub fn update<N: AsRef<str>>(&self, nodes: &[N]) -> Vec<String> {
+        let staged: Vec<String> = self.stage(nodes).into_succeeded();
+        self.promote(&staged).into_succeeded()
+    }
+
     /// Loads the new version beside the active one. It answers no requests yet.
     pub fn stage<N: AsRef<str>>(&self, nodes: &[N]) -> Results {
         self.call(Operation::Stage, nodes, |host, ids| host.stage(ids))
@@ -137,6 +147,25 @@ impl Fleet {
         } else {
             Err(Error::Gone(gone))
         }
+    }
+
+    /// The nodes that still report in, in the order of `nodes`. To those that do not, `repeat`
+    /// gives their last order again, which changes nothing on a node that has carried it out: a
+    /// node that answers counts as alive, and one that does not has failed.
+    ///
+    /// The engine ends the deployment as soon as more nodes fail than the environment's policy
+    /// tolerates, so a strategy need not count them.
+    pub fn still_alive<N: AsRef<str>>(
+        &self,
+        nodes: &[N],
+        repeat: impl FnOnce(&[String]) -> Results,
+    ) -> Vec<String> {
+        let Err(Error::Gone(gone)) = self.ensure_alive(nodes) else {
+            return ids(nodes);
+        };
+        let back = repeat(&gone).into_succeeded();
+        let is_alive = |id: &String| !gone.contains(id) || back.contains(id);
+        ids(nodes).into_iter().filter(is_alive).collect()
     }
 
     fn call<N: AsRef<str>>(

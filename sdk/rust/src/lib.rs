@@ -71,7 +71,7 @@
 //! let error = fleet.run::<Pilot>(Config::default()).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "node-3 could not stage the new version: unreachable: no answer in 10 s"
+//!     "1 of 4 nodes failed: node-3 (unreachable: no answer in 10 s); the policy tolerates 0"
 //! );
 //! ```
 //!

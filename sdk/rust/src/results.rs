@@ -71,6 +71,14 @@ impl Results {
             .map(|result| result.node.as_str())
     }
 
+    /// The nodes on which the operation succeeded.
+    #[must_use]
+    pub fn into_succeeded(self) -> Vec<String> {
+        let nodes = self.nodes.into_iter();
+        let succeeded = nodes.filter(|result| result.outcome.is_ok());
+        succeeded.map(|result| result.node).collect()
+    }
+
     /// The nodes on which the operation failed, each with the reason.
     pub fn failed(&self) -> impl Iterator<Item = (&str, &NodeError)> {
         self.nodes.iter().filter_map(|result| {

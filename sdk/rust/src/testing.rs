@@ -25,7 +25,7 @@
 //! let error = fleet.run::<OneByOne>(NoConfig {}).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "node-2 could not promote the new version: unhealthy: answered 500"
+//!     "1 of 3 nodes failed: node-2 (unhealthy: answered 500); the policy tolerates 0"
 //! );
 //! assert_eq!(
 //!     fleet.transcript(),

@@ -53,21 +53,25 @@ impl Strategy for BlueGreen {
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let (config, nodes) = (&plan.config, &plan.nodes);
         control.progress("stage", 0);
-        fleet.stage(nodes).all()?;
+        // Nodes that fail are left behind. The engine says how many may.
+        let nodes = fleet.stage(nodes).into_succeeded();
         control.progress("probe", 25);
-        fleet.probe(nodes, &config.probe).all()?;
+        let nodes = fleet.probe(&nodes, &config.probe).into_succeeded();
+        if nodes.is_empty() {
+            return Err("the new version answers on no node".into());
+        }
         if config.approval {
             control.progress("approval", 50);
             let prompt = format!("switch {} nodes to {}?", nodes.len(), plan.module);
             control.approval(prompt, config.approval_timeout)?;
         }
         control.progress("switch", 60);
-        fleet.promote(nodes).all()?;
+        let nodes = fleet.promote(&nodes).into_succeeded();
         if !config.soak.is_zero() {
             control.progress("soak", 75);
             let checks: Vec<_> = config.checks.iter().filter_map(Check::absolute).collect();
             let verdict = fleet
-                .soak(config.soak, nodes, &[], &checks)
+                .soak(config.soak, &nodes, &[], &checks)
                 .unless_failed()?;
             if verdict.is_inconclusive() {
                 let metrics = verdict.inconclusive_metrics();
@@ -76,7 +80,8 @@ impl Strategy for BlueGreen {
                 ));
             }
         }
-        fleet.ensure_alive(nodes)
+        fleet.still_alive(&nodes, |gone| fleet.promote(gone));
+        Ok(())
     }
 }
 

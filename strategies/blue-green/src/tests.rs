@@ -52,9 +52,24 @@ fn failed_probe_prevents_the_switch() {
     let error = fleet.run::<BlueGreen>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-2 did not answer the probe as expected: unhealthy: answered 503 for 5m"
+        "1 of 2 nodes failed: node-2 (unhealthy: answered 503 for 5m); the policy tolerates 0"
     );
     assert_eq!(fleet.transcript().len(), 2);
+}
+
+#[test]
+fn a_node_that_fails_the_probe_is_not_switched_where_the_policy_tolerates_it() {
+    let fleet = ScriptedFleet::new(3)
+        .unhealthy(Operation::Probe, "node-2", "answered 503 for 5m")
+        .tolerate(1);
+    fleet.run::<BlueGreen>(Config::default()).unwrap();
+    assert_eq!(fleet.updated(), ["node-1", "node-3"]);
+
+    let fleet = ScriptedFleet::new(1)
+        .unhealthy(Operation::Probe, "node-1", "answered 503 for 5m")
+        .tolerate(1);
+    let error = fleet.run::<BlueGreen>(Config::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the new version answers on no node");
 }
 
 #[test]
@@ -108,7 +123,7 @@ fn without_a_soak_the_rollout_ends_with_the_switch() {
         })
         .unwrap_err();
     assert!(
-        error.to_string().starts_with("node-2 stopped reporting in"),
+        error.to_string().starts_with("1 of 2 nodes failed: node-2"),
         "{error}"
     );
     assert_eq!(fleet.elapsed(), Span::ZERO);

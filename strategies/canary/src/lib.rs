@@ -1,7 +1,7 @@
 //! `canary` updates in steps. After each step it compares the new version with the previous
 //! one.
 
-use hotswap_sdk::{Amount, Check, Control, Fleet, Node, Plan, Result, Strategy};
+use hotswap_sdk::{Amount, Check, Control, Fleet, Plan, Result, Strategy};
 
 mod config;
 #[cfg(test)]
@@ -23,34 +23,46 @@ impl Strategy for Canary {
         let steps = plan.config.steps()?;
         match plan.config.by {
             By::Nodes => {
-                let share = |percent| (percent, Amount::percent(percent).split(&plan.nodes));
+                let share = |percent| {
+                    let (new, _) = Amount::percent(percent).split(&plan.nodes);
+                    (percent, new.len())
+                };
                 let mut steps: Vec<_> = steps.into_iter().map(share).collect();
                 // In a small fleet a step may round to the same nodes as the one before.
-                steps.dedup_by_key(|(_, (new, _))| new.len());
+                steps.dedup_by_key(|(_, count)| *count);
                 let mut stages = control.stages(steps.len());
-                let mut updated = 0;
-                for (percent, (new, old)) in steps {
+                let mut old: Vec<String> = plan.nodes.iter().map(|node| node.id.clone()).collect();
+                let mut new = Vec::new();
+                for (percent, count) in steps {
                     let stage = format!("canary {percent} %");
                     stages.begin(&stage);
-                    fleet.deploy(&new[updated..])?;
-                    updated = new.len();
-                    soak(&stage, plan, fleet, control, new, old)?;
+                    // Nodes that fail are left behind, and others take their place: a step must
+                    // not pass because none of its nodes runs the new version.
+                    while new.len() < count && !old.is_empty() {
+                        let batch: Vec<_> = old.drain(..old.len().min(count - new.len())).collect();
+                        new.extend(fleet.update(&batch));
+                    }
+                    soak(&stage, plan, fleet, control, &new, &old)?;
+                    new = fleet.still_alive(&new, |gone| fleet.promote(gone));
                 }
             }
             By::Requests => {
                 let mut stages = control.stages(steps.len());
-                fleet.stage(&plan.nodes).all()?;
+                let mut nodes = fleet.stage(&plan.nodes).into_succeeded();
                 for percent in steps {
                     let stage = format!("canary {percent} %");
                     stages.begin(&stage);
-                    let old = if percent < 100 {
-                        fleet.shift(&plan.nodes, percent).all()?;
-                        &plan.nodes[..]
-                    } else {
-                        fleet.promote(&plan.nodes).all()?;
-                        &[]
+                    let order = |nodes: &[String]| {
+                        if percent < 100 {
+                            fleet.shift(nodes, percent)
+                        } else {
+                            fleet.promote(nodes)
+                        }
                     };
-                    soak(&stage, plan, fleet, control, &plan.nodes, old)?;
+                    nodes = order(&nodes).into_succeeded();
+                    let old = if percent < 100 { &nodes[..] } else { &[] };
+                    soak(&stage, plan, fleet, control, &nodes, old)?;
+                    nodes = fleet.still_alive(&nodes, order);
                 }
             }
         }
@@ -66,9 +78,12 @@ fn soak(
     plan: &Plan<Config>,
     fleet: &Fleet,
     control: &Control,
-    new: &[Node],
-    old: &[Node],
+    new: &[String],
+    old: &[String],
 ) -> Result {
+    if new.is_empty() && !plan.nodes.is_empty() {
+        return Err(format!("{stage}: no node runs the new version").into());
+    }
     let config = &plan.config;
     let checks: Vec<Check> = config.judgeable_checks(!old.is_empty());
     let has_nothing_to_judge = old.is_empty() && checks.is_empty();
@@ -85,7 +100,7 @@ fn soak(
             }
         }
     }
-    fleet.ensure_alive(new)
+    Ok(())
 }
 
 hotswap_sdk::register!(Canary, include_str!("schema.json"));

@@ -173,7 +173,58 @@ fn canary_that_stops_reporting_fails_the_rollout() {
     let error = fleet.run::<Canary>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-1 stopped reporting in after the switch to the new version"
+        "1 of 4 nodes failed: node-1 (unreachable: no answer); the policy tolerates 0"
+    );
+}
+
+#[test]
+fn another_node_takes_the_place_of_a_canary_that_fails() {
+    let fleet = ScriptedFleet::new(4)
+        .refuse(Operation::Stage, "node-1", "no memory")
+        .tolerate(1);
+    fleet.run::<Canary>(Config::default()).unwrap();
+    assert_eq!(
+        fleet.transcript(),
+        [
+            "stage node-1",
+            "stage node-2",
+            "promote node-2",
+            "soak 15m: node-2 against node-3 node-4",
+            "stage node-3",
+            "promote node-3",
+            "soak 15m: node-2 node-3 against node-4",
+            "stage node-4",
+            "promote node-4",
+        ]
+    );
+}
+
+#[test]
+fn by_requests_a_failed_node_is_left_behind() {
+    let fleet = ScriptedFleet::new(3)
+        .refuse(Operation::Shift, "node-2", "no memory")
+        .tolerate(1);
+    let config = Config {
+        by: By::Requests,
+        steps: vec![50],
+        ..Config::default()
+    };
+    fleet.run::<Canary>(config).unwrap();
+    assert_eq!(fleet.updated(), ["node-1", "node-3"]);
+    let line = "soak 15m: node-1 node-3 against node-1 node-3";
+    assert!(fleet.transcript().iter().any(|call| call == line));
+}
+
+#[test]
+fn a_step_without_any_node_does_not_pass() {
+    let fleet = ScriptedFleet::new(2)
+        .refuse(Operation::Stage, "node-1", "no memory")
+        .refuse(Operation::Stage, "node-2", "no memory")
+        .tolerate(2);
+    let error = fleet.run::<Canary>(Config::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "canary 10 %: no node runs the new version"
     );
 }
 

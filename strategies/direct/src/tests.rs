@@ -15,14 +15,23 @@ fn all_nodes_are_updated_at_once() {
 }
 
 #[test]
-fn no_node_is_promoted_if_one_fails_to_stage() {
+fn no_node_is_promoted_if_more_fail_to_stage_than_the_policy_tolerates() {
     let fleet = ScriptedFleet::new(3).refuse(Operation::Stage, "node-2", "no memory");
     let error = fleet.run::<Direct>(NoConfig {}).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-2 could not stage the new version: refused: no memory"
+        "1 of 3 nodes failed: node-2 (refused: no memory); the policy tolerates 0"
     );
     assert_eq!(fleet.transcript(), ["stage node-1 node-2 node-3"]);
+}
+
+#[test]
+fn a_failed_node_that_the_policy_tolerates_is_left_behind() {
+    let fleet = ScriptedFleet::new(3)
+        .refuse(Operation::Stage, "node-2", "no memory")
+        .tolerate(1);
+    fleet.run::<Direct>(NoConfig {}).unwrap();
+    assert_eq!(fleet.updated(), ["node-1", "node-3"]);
 }
 
 #[test]

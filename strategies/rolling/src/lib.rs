@@ -1,5 +1,5 @@
-//! `rolling` updates the nodes in batches. The next batch begins when all updated nodes still
-//! report in.
+//! `rolling` updates the nodes in batches. The next batch begins when the updated nodes still
+//! report in, but for those that the environment's policy tolerates.
 
 use hotswap_sdk::{Amount, Control, Fleet, Plan, Result, Span, Strategy};
 use schemars::JsonSchema;
@@ -15,7 +15,8 @@ pub struct Config {
     /// How many nodes to update at the same time: a count, or a percentage of all nodes.
     pub batch: Amount,
     /// How long to wait after a batch before the next one begins. If an updated node stops
-    /// reporting in, the deployment is rolled back.
+    /// reporting in, it has failed, and the deployment is rolled back unless the environment's
+    /// policy tolerates that.
     pub settle: Span,
 }
 
@@ -41,15 +42,16 @@ impl Strategy for Rolling {
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let batches = plan.config.batch.batches(&plan.nodes);
         let mut stages = control.stages(batches.len());
-        let mut updated = 0;
+        let mut visited = 0;
+        let mut updated = Vec::new();
         for batch in batches {
             stages.next("batch");
-            fleet.deploy(batch)?;
-            updated += batch.len();
-            if updated < plan.nodes.len() {
+            updated.extend(fleet.update(batch));
+            visited += batch.len();
+            if visited < plan.nodes.len() {
                 control.sleep(plan.config.settle);
             }
-            fleet.ensure_alive(&plan.nodes[..updated])?;
+            updated = fleet.still_alive(&updated, |gone| fleet.promote(gone));
         }
         Ok(())
     }

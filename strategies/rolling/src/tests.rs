@@ -50,7 +50,7 @@ fn unhealthy_batch_prevents_the_next() {
     let error = fleet.run::<Rolling>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-2 could not promote the new version: unhealthy: answered 500"
+        "1 of 4 nodes failed: node-2 (unhealthy: answered 500); the policy tolerates 0"
     );
     assert_eq!(
         fleet.transcript(),
@@ -65,9 +65,33 @@ fn node_that_stops_reporting_while_settling_fails_the_rollout() {
     let error = fleet.run::<Rolling>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-1 stopped reporting in after the switch to the new version"
+        "1 of 4 nodes failed: node-1 (unreachable: no answer); the policy tolerates 0"
     );
     assert_eq!(fleet.elapsed(), Span::secs(30));
+}
+
+#[test]
+fn failed_nodes_that_the_policy_tolerates_are_left_behind() {
+    let fleet = ScriptedFleet::new(6)
+        .unreachable(Operation::Stage, "node-2", "no answer")
+        .dies_after(Operation::Promote, "node-3")
+        .tolerate(2);
+    fleet.run::<Rolling>(Config::default()).unwrap();
+    assert_eq!(
+        fleet.transcript(),
+        [
+            "stage node-1 node-2",
+            "promote node-1",
+            "sleep 30s",
+            "stage node-3 node-4",
+            "promote node-3 node-4",
+            "sleep 30s",
+            // It is asked once more.
+            "promote node-3",
+            "stage node-5 node-6",
+            "promote node-5 node-6",
+        ]
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use hotswap_core::{
     Action, Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order,
 };
-use hotswap_fleet::{Error, Fleet};
+use hotswap_fleet::{Error, Fleet, HealthReport};
 
 /// A fleet of real nodes, one of which refuses chosen orders.
 pub struct FaultyFleet {
@@ -66,5 +66,9 @@ impl Fleet for FaultyFleet {
 
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
         self.fleet.read(node, module).await
+    }
+
+    fn health(&self, node: &NodeId) -> HealthReport {
+        self.fleet.health(node)
     }
 }

@@ -57,11 +57,13 @@ impl JournalAuthor {
         let succeeded = EventBody::Ended {
             outcome: Outcome::Succeeded,
             failures: Vec::new(),
+            not_updated: Vec::new(),
         };
         let failures = vec![failure(2)?];
         let failed = EventBody::Ended {
             outcome: Outcome::Failed,
             failures,
+            not_updated: Vec::new(),
         };
         let cause = Cause::new(CauseKind::Abort, "no longer wanted");
         let mut bodies = vec![EventBody::Settling, succeeded];
@@ -104,7 +106,10 @@ impl JournalAuthor {
         };
         Ok(match kind {
             EventKind::Gate => EventBody::Gated { prompt: by, due },
-            EventKind::Plan => EventBody::Planned { nodes: nodes()? },
+            EventKind::Plan => EventBody::Planned {
+                nodes: nodes()?,
+                missing: Vec::new(),
+            },
             EventKind::Progress => called(Call::Progress {
                 stage: format!("stage {}", number / 7),
                 percent: u8::try_from(number % 101)?,

@@ -9,10 +9,11 @@ use hotswap_core::DeploymentId;
 use serde_json::{Map, Value, json};
 
 use super::Context;
-use crate::args::{Create, Setting, Stay};
+use crate::args::{Create, Rollback, Setting, Stay};
 use crate::client::{Accepted, NewDeployment};
 use crate::exit::{Exit, UsageError};
 use crate::exit_report::ExitReport;
+use crate::format;
 use crate::output::print_message;
 use crate::watch::{Show, Wait};
 
@@ -44,12 +45,28 @@ pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
     stay(&response, &title, args.stay, context).await
 }
 
-/// Starts a deployment of the version that ran before deployment `id`.
-pub(super) async fn rollback(id: DeploymentId, args: Stay, context: &Context) -> Result<Exit> {
-    let body = json!({ "requesterEmail": context.email });
+/// Starts a deployment of an earlier version than that of a deployment.
+pub(super) async fn rollback(args: Rollback, context: &Context) -> Result<Exit> {
+    let Rollback { id, to, stay: args } = args;
+    let mut body = json!({ "requesterEmail": context.email });
+    if let Some(to) = to {
+        body["to"] = to.to_string().into();
+    }
     let roll_back = async { Ok(context.client.roll_back(id, &body).await?) };
     let response = context.unless_stopped(roll_back).await?;
-    stay(&response, &format!("rollback of {id}"), args, context).await
+    let title = describe_rollback(id, &response);
+    stay(&response, &title, args, context).await
+}
+
+/// What a rollback deploys, and why, as the engine says.
+fn describe_rollback(id: DeploymentId, response: &Value) -> String {
+    let text = |name: &str| response.get(name).and_then(Value::as_str);
+    let mut title = format!("rollback of {id}");
+    if let Some(version) = text("version") {
+        title.push_str(&format!(" to {version}"));
+        title.extend(text("reason").map(|reason| format!(" ({reason})")));
+    }
+    format::sanitize(&title)
 }
 
 /// Announces the deployment that was started, and stays as long as the arguments say.
@@ -117,6 +134,23 @@ fn read_config(file: &Path) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rollback_says_which_version_it_deploys_and_why() {
+        let id = DeploymentId::from_bytes([7; 16]);
+        let response = json!({
+            "version": "1.4.0",
+            "reason": "the last success in production before 2.0.0",
+        });
+        assert_eq!(
+            describe_rollback(id, &response),
+            format!("rollback of {id} to 1.4.0 (the last success in production before 2.0.0)")
+        );
+        assert_eq!(
+            describe_rollback(id, &json!({})),
+            format!("rollback of {id}")
+        );
+    }
 
     #[test]
     fn settings_override_the_file() {

@@ -32,9 +32,10 @@ impl Palette {
             text,
             match status {
                 Status::Pending | Status::Running => Style::new().cyan(),
-                Status::AwaitingApproval | Status::Paused | Status::RollingBack => {
-                    Style::new().yellow().bold()
-                }
+                Status::AwaitingApproval
+                | Status::Paused
+                | Status::RollingBack
+                | Status::Partial => Style::new().yellow().bold(),
                 Status::Succeeded => Style::new().green().bold(),
                 Status::RolledBack | Status::Failed => Style::new().magenta().bold(),
             },

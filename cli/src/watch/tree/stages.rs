@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hotswap_core::{NodeId, NodePhase, NodeState};
+use hotswap_core::{KnownVersion, NodeId, NodePhase, NodeState};
 
 use super::Frame;
 use super::palette::Palette;
@@ -212,10 +212,16 @@ fn details(state: &WatchState, node: &NodeState) -> String {
         .before
         .as_ref()
         .map_or_else(|| "nothing".to_owned(), |old| old.version.to_string());
+    let new = &state.deployment.header.module;
     let versions = match node.phase {
-        NodePhase::Pending | NodePhase::Reverted | NodePhase::Failed => before,
+        NodePhase::Pending | NodePhase::Reverted => before,
+        NodePhase::Failed => match node.runs {
+            KnownVersion::Before => before,
+            KnownVersion::New => new.version.to_string(),
+            KnownVersion::Unknown => format!("{before} or {}", new.version),
+        },
         NodePhase::Staged | NodePhase::Shifted { .. } | NodePhase::Active => {
-            format!("{before} → {}", state.deployment.header.module.version)
+            format!("{before} → {}", new.version)
         }
     };
     let mut details = versions;

@@ -52,6 +52,12 @@ fn end(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String
         let cause = wrap(&cause, columns, "  ");
         lines.extend(cause.iter().map(|line| palette.important(line)));
     }
+    let missing = deployment.missing.iter().map(format::missing);
+    let not_updated = deployment.not_updated.iter().map(format::not_updated);
+    for line in missing.chain(not_updated) {
+        let line = wrap(&format::sanitize(&line), columns, "  ");
+        lines.extend(line.iter().map(|line| palette.warning(line)));
+    }
     for failure in &deployment.failures {
         let failure = format!("✘ {}: {}", failure.node, failure.error);
         let failure = wrap(&format::sanitize(&failure), columns, "  ");

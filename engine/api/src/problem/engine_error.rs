@@ -89,6 +89,10 @@ impl From<deployments::Error> for Problem {
                     "the nodes ran no version of the module before deployment {id}; create a deployment of the version you want instead"
                 ),
             ),
+            E::DifferentPreviousVersions { id, .. } => Self::new(
+                Kind::NothingBefore,
+                format!("{error}; name the version: hotswap rollback {id} --to VERSION"),
+            ),
             E::InUse { .. } => Self::new(Kind::InUse, error.to_string()),
             E::Full => disk_full(),
             E::Strategy(error) => error.into(),

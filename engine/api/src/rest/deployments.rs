@@ -293,9 +293,11 @@ impl Deployments {
 
     /// Roll a finished deployment back
     ///
-    /// Creates a new deployment of the version that ran before this one. It changes all nodes
-    /// at once, unless the request names a strategy. To stop a deployment that has not ended,
-    /// abort it instead.
+    /// Creates a new deployment of the version that ran before this one. If its nodes ran
+    /// different versions, it is that of the last successful deployment before. The request can
+    /// name another version. The answer says which version it is, and why. The rollback changes
+    /// all nodes at once, unless the request names a strategy. To stop a deployment that has not
+    /// ended, abort it instead.
     #[oai(
         path = "/deployments/:id/rollback",
         method = "post",
@@ -318,8 +320,10 @@ impl Deployments {
         let key = idempotency_key.0.map(|key| key.0);
         let rollback = body.0.validate(&operator.0, key)?;
         let deployments = &context.engine.deployments;
-        let id = deployments.rollback(id.0.0, rollback).await?;
-        Ok(accepted(id))
+        let rollback = deployments.rollback(id.0.0, rollback).await?;
+        let location = location(rollback.id);
+        let accepted = view::Accepted::rollback(rollback);
+        Ok(CreateResponse::Accepted(Json(accepted), location))
     }
 
     /// Approve or reject a deployment
@@ -350,8 +354,11 @@ fn present(context: &Context, state: Deployment) -> Json<view::Deployment> {
 }
 
 fn accepted(id: DeploymentId) -> CreateResponse {
-    let location = format!("/api/v1/deployments/{id}");
-    CreateResponse::Accepted(Json(view::Accepted::new(id)), location)
+    CreateResponse::Accepted(Json(view::Accepted::new(id)), location(id))
+}
+
+fn location(id: DeploymentId) -> String {
+    format!("/api/v1/deployments/{id}")
 }
 
 fn default_limit() -> u16 {

@@ -31,7 +31,7 @@ pub(crate) struct ClusterDetail {
     /// The nodes, sorted by id.
     pub nodes: Vec<Node>,
     /// The modules that should run on the nodes, sorted by name: for each module, the version
-    /// of its last successful deployment.
+    /// of its last successful deployment, even if that was `partial`.
     pub modules: Vec<RunningModule>,
 }
 
@@ -61,11 +61,15 @@ pub(crate) struct RunningModule {
 pub(crate) struct Policy {
     /// The strategy for deployments that name none.
     pub default_strategy: String,
-    /// How many nodes a deployment may be changing at any moment: a number such as `3`, or a
-    /// share such as `50%`.
+    /// How many nodes may be unavailable at any moment, because a deployment is changing them
+    /// or because they do not serve: a number such as `3`, or a share of all nodes such as
+    /// `50%`.
     pub max_unavailable: String,
     /// How many failed nodes a deployment tolerates: a number or a share. One more ends it.
     pub tolerated_failures: String,
+    /// How many nodes may be left out of a plan because they do not answer: a number or a
+    /// share. With more, a deployment fails.
+    pub max_missing: String,
     /// The longest time that a deployment may take, in milliseconds.
     pub deadline: u64,
     /// Whether the time of the deadline stops while a deployment is paused.
@@ -134,6 +138,7 @@ impl From<core::Policy> for Policy {
             default_strategy: policy.default_strategy.into(),
             max_unavailable: policy.max_unavailable.to_string(),
             tolerated_failures: policy.tolerated_failures.to_string(),
+            max_missing: policy.max_missing.to_string(),
             deadline: millis(policy.deadline),
             pause_stops_deadline: policy.pause_stops_deadline,
             revert_patience: millis(policy.revert_patience),

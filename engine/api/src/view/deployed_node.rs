@@ -29,6 +29,9 @@ pub(crate) struct DeployedNode {
     pub zone: Option<String>,
     /// The version that the node ran before the deployment.
     pub before: Option<String>,
+    /// The version that the node ran when the engine last heard of it in this deployment.
+    /// Absent if it ran none, or if it did not say whether it carried the last order out.
+    pub runs: Option<String>,
     /// How far the deployment has changed the node.
     pub phase: NodePhase,
     /// The share of requests that the new version gets, in percent. Only in the phase
@@ -73,8 +76,9 @@ pub(crate) struct NodeFailure {
     pub error: NodeError,
 }
 
-impl From<(core::NodeId, core::NodeState)> for DeployedNode {
-    fn from((id, state): (core::NodeId, core::NodeState)) -> Self {
+impl DeployedNode {
+    /// The state of a node in a deployment of `module`.
+    pub fn new(id: core::NodeId, state: core::NodeState, module: &core::ModuleVersion) -> Self {
         use core::NodePhase as P;
         let (phase, percent) = match state.phase {
             P::Pending => (NodePhase::Pending, None),
@@ -84,8 +88,10 @@ impl From<(core::NodeId, core::NodeState)> for DeployedNode {
             P::Reverted => (NodePhase::Reverted, None),
             P::Failed => (NodePhase::Failed, None),
         };
+        let runs = state.running(module);
         Self {
             id: id.into(),
+            runs: runs.map(|version| version.version.to_string()),
             zone: state.zone,
             before: state.before.map(|before| before.version.to_string()),
             phase,

@@ -9,12 +9,16 @@ use super::{Cause, Damage, DeployedNode, Finding, LogLine, NodeFailure, Policy, 
 
 /// A deployment that was stored and will run.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
-#[oai(rename_all = "camelCase", example)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
 pub(crate) struct Accepted {
     /// The execution id of the deployment.
     pub execution_id: String,
     /// The status of the deployment.
     pub status: Status,
+    /// The version that a rollback deploys. Absent for other deployments.
+    pub version: Option<String>,
+    /// Why a rollback deploys this version. Absent for other deployments.
+    pub reason: Option<String>,
     /// Paths of related resources.
     pub links: Links,
 }
@@ -131,6 +135,12 @@ pub(crate) struct Deployment {
     pub log: Vec<LogLine>,
     /// The nodes that could not be reverted, or that did not drop the previous version.
     pub failures: Vec<NodeFailure>,
+    /// The nodes of the environment that were left out of the plan, because they did not
+    /// answer. They keep what they run.
+    pub missing: Vec<NodeFailure>,
+    /// The nodes that do not run the new version although the deployment succeeded. Not empty
+    /// if the status is `partial`.
+    pub not_updated: Vec<NodeFailure>,
     /// The number of the last event. Send it as `after` to get the next events.
     pub last_event: u64,
 }
@@ -165,7 +175,18 @@ impl Accepted {
         Self {
             execution_id: id.to_string(),
             status: Status::Pending,
+            version: None,
+            reason: None,
             links: Links::new(id),
+        }
+    }
+
+    /// The response for a rollback that was just created.
+    pub fn rollback(rollback: hotswap_runner::Rollback) -> Self {
+        Self {
+            version: Some(rollback.version.to_string()),
+            reason: Some(rollback.reason),
+            ..Self::new(rollback.id)
         }
     }
 }
@@ -221,6 +242,11 @@ impl Deployment {
         let findings = std::mem::take(&mut state.findings);
         let log = std::mem::take(&mut state.log);
         let failures = std::mem::take(&mut state.failures);
+        let missing = std::mem::take(&mut state.missing);
+        let not_updated = std::mem::take(&mut state.not_updated);
+        let module = state.header.module.clone();
+        let nodes = nodes.into_iter();
+        let nodes = nodes.map(|(id, node)| DeployedNode::new(id, node, &module));
         let header = &mut state.header;
         Self {
             strategy_code: StrategyCode {
@@ -242,10 +268,12 @@ impl Deployment {
             }),
             aborting: state.lifecycle.aborting,
             stages: convert(state.stages.iter().cloned()),
-            nodes: convert(nodes),
+            nodes: nodes.collect(),
             findings: convert(findings),
             log: convert(log),
             failures: convert(failures),
+            missing: convert(missing),
+            not_updated: convert(not_updated),
             last_event: state.next_seq.saturating_sub(1),
             summary: state.summary().into(),
         }

@@ -131,6 +131,7 @@ mod tests {
             core::EventBody::Ended {
                 outcome: core::Outcome::Failed,
                 failures: Vec::new(),
+                not_updated: Vec::new(),
             },
         ] {
             let event = core::Event {

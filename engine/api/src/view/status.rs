@@ -17,6 +17,9 @@ pub(crate) enum Status {
     RollingBack,
     /// The deployment succeeded: the new version stays.
     Succeeded,
+    /// The deployment succeeded: the new version stays. Some nodes do not run it, no more than
+    /// the policy tolerates: see `notUpdated`.
+    Partial,
     /// The deployment did not succeed, and every changed node was reverted.
     RolledBack,
     /// The deployment did not succeed, and either no node was changed or some node could not
@@ -48,7 +51,9 @@ pub(crate) enum CauseKind {
     Violation,
     /// The strategy used more resources than a deployment may.
     Limit,
-    /// More nodes failed than the environment's policy tolerates.
+    /// The environment's policy does not allow it: more nodes failed, are missing or do not
+    /// serve than it tolerates, or nodes do not run the new version although the strategy
+    /// ended without an error.
     Policy,
     /// The deployment took longer than the environment's policy allows.
     Deadline,

@@ -172,11 +172,18 @@ async fn a_rollback_is_a_new_deployment_of_the_previous_version() {
     let id = engine.deploy(json!({})).await;
     assert_eq!(engine.ended(&id).await["version"], "2.0.0");
     let path = format!("/api/v1/deployments/{id}/rollback");
+    engine
+        .post(&path, json!({ "to": "newest" }))
+        .await
+        .problem(422, "invalid-request");
     let body = json!({"requesterEmail": "bob@example.org"});
     let answer = engine.post(&path, body).await;
     assert_eq!(answer.status, 202);
     let location = answer.header("location").to_owned();
-    let rollback = answer.json()["executionId"].as_str().unwrap().to_owned();
+    let accepted = answer.json();
+    assert_eq!(accepted["version"], "1.0.0");
+    assert_eq!(accepted["reason"], "which its nodes ran before");
+    let rollback = accepted["executionId"].as_str().unwrap().to_owned();
     assert_eq!(location, format!("/api/v1/deployments/{rollback}"));
     let ended = engine.ended(&rollback).await;
     assert_eq!(

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Action, Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
+    Action, Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order, Timestamp,
 };
-use hotswap_fleet::{Error, Fleet, Registry};
+use hotswap_fleet::{Error, Fleet, HealthReport, Registry};
 
 /// The id of a node that rejects every order except reverts.
 pub const BROKEN: &str = "broken";
@@ -95,5 +95,15 @@ impl Fleet for ObedientFleet {
             cpu_millis: 0,
             versions: Vec::new(),
         })
+    }
+
+    fn health(&self, node: &NodeId) -> HealthReport {
+        let member = self.registry.member(node);
+        HealthReport {
+            health: member
+                .as_ref()
+                .map_or(Health::Unknown, |member| member.health),
+            reason: member.and_then(|member| member.reason),
+        }
     }
 }

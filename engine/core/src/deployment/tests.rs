@@ -53,6 +53,7 @@ fn planned(names: &[&str]) -> EventBody {
     };
     EventBody::Planned {
         nodes: ids(names).into_iter().map(node).collect(),
+        missing: Vec::new(),
     }
 }
 
@@ -136,6 +137,90 @@ fn nodes_change_with_the_answer_not_with_the_call() {
 }
 
 #[test]
+fn what_a_node_runs_follows_from_the_answers() {
+    let unreachable = |node: &str| NodeFailure {
+        node: node.parse().unwrap(),
+        error: NodeError::Unreachable("no answer".into()),
+    };
+    let nodes = || ids(&["a", "b", "c", "d"]);
+    let runs = |bodies: &[EventBody]| {
+        let state = Deployment::fold(&journal(bodies.to_vec())).unwrap();
+        let runs = state.nodes.values().map(|node| node.runs);
+        runs.collect::<Vec<_>>()
+    };
+    use KnownVersion::{Before, New, Unknown};
+    let promote = |call| called(call, Call::Promote { nodes: nodes() });
+    let mut bodies = vec![planned(&["a", "b", "c", "d"]), promote(0)];
+    assert_eq!(runs(&bodies), [Before; 4]);
+    let failures = vec![failure("b"), unreachable("c")];
+    bodies.push(answered(0, Answer::Nodewise(failures)));
+    assert_eq!(runs(&bodies), [New, Before, Unknown, New]);
+    let new = version("2.0.0");
+    let state = Deployment::fold(&journal(bodies.clone())).unwrap();
+    let versions = state.nodes.values().map(|node| node.running(&new));
+    let versions = versions.map(|module| module.map(|module| module.version.to_string()));
+    let expected = [Some("2.0.0"), Some("1.0.0"), None, Some("2.0.0")];
+    assert!(versions.eq(expected.map(|version| version.map(str::to_owned))));
+
+    let mut succeeded = bodies.clone();
+    succeeded.push(EventBody::Settling);
+    succeeded.push(EventBody::Ended {
+        outcome: Outcome::Succeeded,
+        failures: Vec::new(),
+        not_updated: vec![failure("b")],
+    });
+    assert_eq!(runs(&succeeded), [New, Before, New, New]);
+
+    // Nobody knows whether an order without an answer was carried out.
+    let cause = Cause::new(CauseKind::Abort, "enough");
+    bodies.extend([promote(1), EventBody::Reverting { cause }]);
+    assert_eq!(runs(&bodies), [New, Unknown, Unknown, New]);
+    bodies.push(EventBody::Ended {
+        outcome: Outcome::Failed,
+        failures: vec![unreachable("a"), unreachable("c")],
+        not_updated: Vec::new(),
+    });
+    assert_eq!(runs(&bodies), [New, Before, Unknown, Before]);
+}
+
+#[test]
+fn nodes_that_are_missing_or_were_not_updated_are_named() {
+    let missing = NodeFailure {
+        node: "z".parse().unwrap(),
+        error: NodeError::Unreachable("no answer".into()),
+    };
+    let EventBody::Planned { nodes, .. } = planned(&["a", "b"]) else {
+        unreachable!()
+    };
+    let not_updated = NodeFailure {
+        node: "b".parse().unwrap(),
+        error: NodeError::Other("it runs 1.0.0".into()),
+    };
+    let bodies = vec![
+        EventBody::Planned {
+            nodes,
+            missing: vec![missing.clone()],
+        },
+        EventBody::Settling,
+        EventBody::Ended {
+            outcome: Outcome::Succeeded,
+            failures: Vec::new(),
+            not_updated: vec![not_updated.clone()],
+        },
+    ];
+    let state = Deployment::fold(&journal(bodies)).unwrap();
+    assert_eq!((state.status(), state.progress), (Status::Partial, 100));
+    assert_eq!(state.missing, [missing]);
+    let node = &state.nodes[&not_updated.node];
+    assert_eq!(
+        (node.phase, node.runs),
+        (NodePhase::Failed, KnownVersion::Before)
+    );
+    assert_eq!(node.error, Some(not_updated.error.clone()));
+    assert_eq!(state.not_updated, [not_updated]);
+}
+
+#[test]
 fn a_stage_ends_with_the_next_one_or_with_the_strategy() {
     let progress = |stage: &str, percent| Call::Progress {
         stage: stage.into(),
@@ -150,6 +235,7 @@ fn a_stage_ends_with_the_next_one_or_with_the_strategy() {
         EventBody::Ended {
             outcome: Outcome::Succeeded,
             failures: Vec::new(),
+            not_updated: Vec::new(),
         },
     ];
     let state = Deployment::fold(&journal(bodies)).unwrap();
@@ -221,6 +307,7 @@ fn a_failed_soak_shows_its_findings_and_reverts_the_changed_nodes() {
     bodies.push(EventBody::Ended {
         outcome: Outcome::RolledBack,
         failures: Vec::new(),
+        not_updated: Vec::new(),
     });
     let state = Deployment::fold(&journal(bodies)).unwrap();
     let phases: Vec<_> = state.nodes.values().map(|node| node.phase).collect();
@@ -380,6 +467,7 @@ fn eventful_journal() -> Vec<EventBody> {
         EventBody::Ended {
             outcome: Outcome::RolledBack,
             failures: vec![failure("b")],
+            not_updated: Vec::new(),
         },
     ]
 }
@@ -414,7 +502,7 @@ fn a_change_of_stored_states_raises_their_format() {
     }
     let expected = (
         2,
-        "sha256:7e928778169f4d00d2294168dfed3d333256fa6e88549dbcc0ebff341f5b673e",
+        "sha256:15206d00fbaf77cae770d301e67f0cac0959daf648822fcfb6f4d14390fe952a",
     );
     let found = Digest::of(text.as_bytes()).to_string();
     assert_eq!(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Answer, Cause, CauseKind, Decision, Timestamp};
+use crate::{Answer, Cause, CauseKind, Decision, NodeError, NodeFailure, Timestamp};
 
 fn approval() -> EventBody {
     called(Call::Approval {
@@ -35,7 +35,10 @@ fn reverting() -> EventBody {
 }
 
 fn planned() -> EventBody {
-    EventBody::Planned { nodes: Vec::new() }
+    EventBody::Planned {
+        nodes: Vec::new(),
+        missing: Vec::new(),
+    }
 }
 
 fn paused() -> EventBody {
@@ -49,7 +52,40 @@ fn ended(outcome: Outcome) -> EventBody {
     EventBody::Ended {
         outcome,
         failures: Vec::new(),
+        not_updated: Vec::new(),
     }
+}
+
+fn ended_in_part() -> EventBody {
+    EventBody::Ended {
+        outcome: Outcome::Succeeded,
+        failures: Vec::new(),
+        not_updated: vec![NodeFailure {
+            node: "a".parse().unwrap(),
+            error: NodeError::Other("it runs 1.0.0".into()),
+        }],
+    }
+}
+
+/// Lifecycles that were stored before the field existed are read, and those of deployments that
+/// did not end in part are stored as before.
+#[test]
+fn only_a_partial_success_is_stored_as_one() {
+    let json = serde_json::to_string(&Lifecycle::INITIAL).unwrap();
+    assert!(!json.contains("partial"), "{json}");
+    assert_eq!(
+        serde_json::from_str::<Lifecycle>(&json).unwrap(),
+        Lifecycle::INITIAL
+    );
+    let settling = Lifecycle {
+        step: Step::Settling,
+        ..Lifecycle::INITIAL
+    };
+    let ended = settling.next(&ended_in_part()).unwrap();
+    // The store looks for this text.
+    let json = serde_json::to_string(&ended).unwrap();
+    assert!(json.contains("\"partial\":true"), "{json}");
+    assert_eq!(settling.next_past_damage(&ended_in_part()), ended);
 }
 
 fn status_after(bodies: &[EventBody]) -> Result<Status, IllegalTransition> {
@@ -91,6 +127,10 @@ fn every_step_has_a_status() {
         (
             vec![planned(), EventBody::Settling, ended(Outcome::Succeeded)],
             Status::Succeeded,
+        ),
+        (
+            vec![planned(), EventBody::Settling, ended_in_part()],
+            Status::Partial,
         ),
         (
             vec![planned(), reverting(), ended(Outcome::RolledBack)],

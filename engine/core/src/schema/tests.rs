@@ -55,6 +55,7 @@ fn bodies() -> Vec<EventBody> {
         EventBody::Ended {
             outcome: Outcome::Failed,
             failures: Vec::new(),
+            not_updated: Vec::new(),
         },
     ]
 }

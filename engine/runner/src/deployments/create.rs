@@ -1,6 +1,5 @@
 //! How deployments begin.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hotswap_core::{
@@ -11,11 +10,8 @@ use hotswap_plugins::{Plan, Strategy};
 use hotswap_store::{CreateError, ModuleRecord};
 use semver::Version;
 
-use super::{Deployments, Error, NewDeployment, NewRollback, rehearsal};
+use super::{Deployments, Error, NewDeployment, rehearsal};
 use crate::driver::is_reachable;
-
-/// The strategy of a rollback that names none: at once, never through a canary again.
-const ROLLBACK_STRATEGY: &str = "direct";
 
 impl Deployments {
     /// Creates a deployment, which the engine then drives. Once this returns, it cannot be lost.
@@ -33,42 +29,7 @@ impl Deployments {
         self.create_with(new, None).await
     }
 
-    /// Creates a deployment of the version that ran before deployment `id`, with the strategy
-    /// `direct` unless another one is named.
-    ///
-    /// # Errors
-    /// [`Error::NoPreviousVersion`] where the module did not run on the nodes before, or the
-    /// deployment was never planned. [`Error::Busy`] where deployment `id`, or another one of
-    /// the module in the environment, has not ended: abort that one instead.
-    pub async fn rollback(
-        &self,
-        id: DeploymentId,
-        new: NewRollback,
-    ) -> Result<DeploymentId, Error> {
-        let state = self.get(id).await?;
-        if !state.status().is_final() {
-            return Err(Error::Busy { by: id });
-        }
-        let previous = state.nodes.values().find_map(|node| node.before.clone());
-        let previous = previous.ok_or(Error::NoPreviousVersion(id))?;
-        let direct = || ROLLBACK_STRATEGY.parse().ok();
-        let new = NewDeployment {
-            module: previous.name,
-            version: Some(previous.version),
-            environment: state.header.environment,
-            strategy: new.strategy.or_else(direct),
-            config: new.config,
-            requester: new.requester,
-            description: Some(format!("rollback of {id}")),
-            metadata: BTreeMap::new(),
-            require_approval: false,
-            trace: None,
-            idempotency_key: new.idempotency_key,
-        };
-        self.create_with(new, Some(id)).await
-    }
-
-    async fn create_with(
+    pub(super) async fn create_with(
         &self,
         new: NewDeployment,
         rollback_of: Option<DeploymentId>,

@@ -12,7 +12,10 @@ impl Deployments {
     /// [`Error::InUse`] where it has not ended, or what it rolled out should run in its
     /// environment: a rollback needs it. [`Error::Unknown`] where there is no such deployment.
     pub async fn delete(&self, id: DeploymentId) -> Result<(), Error> {
-        if self.head(id).await?.lifecycle.status() == Status::Succeeded {
+        if matches!(
+            self.head(id).await?.lifecycle.status(),
+            Status::Succeeded | Status::Partial
+        ) {
             let state = self.projections.get(id).await?;
             let environment = &state.header.environment;
             let current = self.journal.current_deployments(Some(environment)).await?;

@@ -94,6 +94,18 @@ pub enum Error {
     /// No node ran the module before the deployment, so there is nothing to roll back to.
     #[error("no node ran the module before deployment {0}")]
     NoPreviousVersion(DeploymentId),
+    /// The nodes ran different versions before the deployment, and no deployment of another
+    /// version succeeded before.
+    #[error(
+        "the nodes ran different versions before deployment {id} ({}), and none succeeded before",
+        versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    DifferentPreviousVersions {
+        /// The deployment.
+        id: DeploymentId,
+        /// The versions.
+        versions: Vec<Version>,
+    },
     /// It must not be deleted.
     #[error("deployment {id} cannot be deleted: {reason}")]
     InUse {

@@ -37,6 +37,8 @@ pub struct NewDeployment {
 pub struct NewRollback {
     /// The person or program that requests it.
     pub requester: Requester,
+    /// The version to deploy. `None` for the one before.
+    pub to: Option<Version>,
     /// The strategy. `None` for `direct`.
     pub strategy: Option<StrategyName>,
     /// The configuration of the strategy. Keys left out have the strategy's defaults.

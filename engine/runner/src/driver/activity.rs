@@ -13,6 +13,8 @@ pub(super) type Activity<'a> = dyn Display + Sync + 'a;
 pub(super) const APPROVAL_TO_START: &str = "the approval to start";
 /// Waiting for the nodes of the plan.
 pub(super) const PLAN: &str = "its nodes to report which version they run";
+/// Waiting for the nodes after the strategy.
+pub(super) const VERIFY: &str = "its nodes to report that they run the new version";
 /// Waiting for the strategy's component.
 pub(super) const STRATEGY: &str = "its strategy to be loaded";
 /// Waiting for the end of a pause.

@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeId,
-    RecordedCall, ReplayedCall,
+    Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeError,
+    NodeFailure, NodeId, RecordedCall, ReplayedCall,
 };
 use hotswap_plugins::{CallHandler, ReadyAnswers, Stop};
 
 use super::activity::CallActivity;
 use super::call_budget::CallBudget;
+use super::call_limits::CallLimits;
 use super::call_validation::validate;
 use super::context::DriverContext;
 use super::error::Error;
 use super::failed_nodes::FailedNodes;
 use super::journal_writer::JournalWriter;
-use super::node_operations::{NodeOperations, check_fence, concurrency};
+use super::members::Members;
+use super::node_operations::{NodeOperations, Operated, check_fence};
 use super::replay_answers::ReplayAnswers;
 use super::soak;
 use super::strategy_time::StrategyTime;
@@ -31,14 +33,14 @@ pub(super) struct Execution<'a> {
     context: &'a DriverContext,
     scope: &'a WaitScope,
     header: &'a Header,
-    plan: &'a [Node],
+    members: Members<'a>,
     planned: HashSet<&'a NodeId>,
     writer: &'a mut JournalWriter,
     replay: Arc<ReplayAnswers>,
     budget: CallBudget,
     failed: FailedNodes,
     time: StrategyTime,
-    /// The nodes that new calls of this run change, or may have changed.
+    /// The nodes that calls change, or may have changed.
     touched: BTreeSet<NodeId>,
     /// Why the run was suspended. An error also suspends it: the strategy has not failed.
     suspended: Option<Result<WaitReason, Error>>,
@@ -55,7 +57,8 @@ impl<'a> Execution<'a> {
         context: &'a DriverContext,
         scope: &'a WaitScope,
         header: &'a Header,
-        plan: &'a [Node],
+        members: Members<'a>,
+        touched: BTreeSet<NodeId>,
         writer: &'a mut JournalWriter,
         replay: CallReplay,
     ) -> Self {
@@ -63,14 +66,14 @@ impl<'a> Execution<'a> {
             context,
             scope,
             header,
-            plan,
-            planned: plan.iter().map(|node| &node.id).collect(),
+            members,
+            planned: members.nodes.iter().map(|node| &node.id).collect(),
             writer,
             replay: Arc::new(ReplayAnswers::new(replay)),
-            budget: CallBudget::new(&header.limits, plan.len()),
+            budget: CallBudget::new(&header.limits, members.nodes.len()),
             failed: FailedNodes::default(),
             time: StrategyTime::default(),
-            touched: BTreeSet::new(),
+            touched,
             suspended: None,
         }
     }
@@ -83,7 +86,7 @@ impl<'a> Execution<'a> {
         self.suspended.transpose()
     }
 
-    /// The nodes that new calls of this run changed, or may have changed.
+    /// The nodes that calls changed, or may have changed.
     pub(super) fn into_touched(self) -> BTreeSet<NodeId> {
         self.touched
     }
@@ -93,7 +96,7 @@ impl<'a> Execution<'a> {
     pub(super) fn check_success(&mut self) -> Result<(), Cause> {
         self.count_replayed();
         self.replay.check_finished()?;
-        self.failed.check(self.header, self.plan.len())
+        self.failed.check(self.header, self.members.total())
     }
 
     /// Checks that nobody has requested an abort.
@@ -187,7 +190,7 @@ impl<'a> Execution<'a> {
         let nodes = self.context.fleet.nodes(environment, module);
         let activity = CallActivity(&Call::Nodes);
         let nodes = self.scope.run(self.writer, &activity, nodes).await?;
-        Ok(planned_nodes(self.plan, nodes.unwrap_or_default()))
+        Ok(planned_nodes(self.members.nodes, nodes.unwrap_or_default()))
     }
 
     /// Journals a write before it is executed. Durable once it returns.
@@ -196,7 +199,7 @@ impl<'a> Execution<'a> {
         number: u32,
         request: Call,
     ) -> Result<RecordedCall, NoAnswer> {
-        self.failed.check(self.header, self.plan.len())?;
+        self.check_policy(&request)?;
         let (fleet, module) = (self.context.fleet.as_ref(), &self.header.module.name);
         let readings = soak::initial_readings(fleet, module, &request);
         let activity = CallActivity(&request);
@@ -238,17 +241,8 @@ impl<'a> Execution<'a> {
             let (module, call) = (&self.header.module, (number, call));
             waiting_call::complete(self.context, self.scope, module, call, self.writer).await?
         } else {
-            let operations = self.node_operations();
-            let operation = format!("{}.{number}", self.header.id);
-            let answer = operations.execute(&call.request, &operation);
-            let activity = CallActivity(&call.request);
-            let answer = self.scope.run(self.writer, &activity, answer).await?;
-            if let Answer::Nodewise(failures) = &answer {
-                check_fence(failures)?;
-            }
-            answer
+            return self.operate(number, &call.request).await;
         };
-        self.failed.record(&answer);
         let bytes = self.budget.spend_answer(&answer);
         let answered = EventBody::Answered {
             call: number,
@@ -258,14 +252,94 @@ impl<'a> Execution<'a> {
         Ok(answer)
     }
 
+    /// Executes a call on nodes. Ends the deployment where more nodes failed than the policy
+    /// tolerates, or where it allows no further node to be changed: its answer is journaled
+    /// all the same, so that people see what happened to each node.
+    async fn operate(&mut self, number: u32, call: &Call) -> Result<Answer, NoAnswer> {
+        let operations = self.node_operations();
+        let operation = format!("{}.{number}", self.header.id);
+        let operated = operations.execute(call, &operation, self.call_limits());
+        let activity = CallActivity(call);
+        let operated = self.scope.run(self.writer, &activity, operated);
+        let Operated {
+            mut failures,
+            held_back,
+            unavailable,
+        } = operated.await?;
+        check_fence(&failures)?;
+        self.failed.record_all(&failures);
+        let mut checked = self.failed.check(self.header, self.members.total());
+        if checked.is_ok() && !held_back.is_empty() {
+            checked = self.members.check_available(self.header, &unavailable);
+        }
+        failures.extend(held_back.into_iter().map(held_back_failure));
+        let answer = Answer::Nodewise(failures);
+        let bytes = self.budget.spend_answer(&answer);
+        let answered = EventBody::Answered {
+            call: number,
+            answer: answer.clone(),
+        };
+        self.writer.push_soon(answered, bytes).await?;
+        checked?;
+        Ok(answer)
+    }
+
+    /// Checks that the policy allows one more write. Nothing limits a revert, which makes nodes
+    /// better.
+    fn check_policy(&self, request: &Call) -> Result<(), Cause> {
+        let total = self.members.total();
+        self.failed.check(self.header, total)?;
+        let (Call::Stage { nodes } | Call::Shift { nodes, .. } | Call::Promote { nodes }) = request
+        else {
+            return Ok(());
+        };
+        // Whatever the strategy thinks of them: nodes that it has changed and that are gone now
+        // have failed.
+        let mut failed = self.failed.clone();
+        failed.record_all(&self.gone());
+        failed.check(self.header, total)?;
+        let unavailable = self.unavailable();
+        if nodes.iter().all(|node| unavailable.contains(node)) {
+            return Ok(());
+        }
+        self.members.check_available(self.header, &unavailable)
+    }
+
+    /// The nodes that were changed and send no heartbeats any more.
+    fn gone(&self) -> Vec<NodeFailure> {
+        let report = |node: &NodeId| (node.clone(), self.context.fleet.health(node));
+        let reports = self.touched.iter().map(report);
+        let gone = reports.filter(|(_, report)| report.health == Health::Critical);
+        let failure = |(node, report): (NodeId, hotswap_fleet::HealthReport)| {
+            let reason = report.reason.unwrap_or_default();
+            let error = NodeError::Unreachable(reason);
+            NodeFailure { node, error }
+        };
+        gone.map(failure).collect()
+    }
+
+    fn unavailable(&self) -> BTreeSet<NodeId> {
+        let fleet = self.context.fleet.as_ref();
+        self.members.unavailable(fleet, &self.failed)
+    }
+
+    fn call_limits(&self) -> CallLimits {
+        let (policy, total) = (&self.header.policy, self.members.total());
+        CallLimits {
+            max_unavailable: self.members.max_unavailable(policy),
+            unavailable: self.unavailable(),
+            tolerated: policy.tolerated_failures.of(total),
+            failed: self.failed.ids().cloned().collect(),
+        }
+    }
+
     fn node_operations(&self) -> NodeOperations<'a> {
-        let policy = &self.header.policy;
         NodeOperations {
             fleet: self.context.fleet.as_ref(),
             deployment: self.header.id,
             module: &self.header.module,
-            plan: self.plan,
-            concurrency: concurrency(policy, self.plan.len(), self.context.limits.fan_out),
+            plan: self.members.nodes,
+            concurrency: self.context.limits.fan_out,
             fence: self.writer.fence(),
         }
     }
@@ -300,6 +374,12 @@ impl<T: Into<Interrupt>> From<T> for NoAnswer {
     fn from(interrupt: T) -> Self {
         Self::Interrupted(interrupt.into())
     }
+}
+
+fn held_back_failure(node: NodeId) -> NodeFailure {
+    let reason = "it got no order: the policy allows no further node to be changed";
+    let error = NodeError::Refused(reason.to_owned());
+    NodeFailure { node, error }
 }
 
 /// A note or a read, as it is journaled.

@@ -1,54 +1,93 @@
 //! How many nodes may fail.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use hotswap_core::{Answer, Cause, CauseKind, Header, NodeId};
+use hotswap_core::{Answer, Cause, CauseKind, Header, NodeError, NodeFailure, NodeId};
 
-/// Failed nodes that a message names; it counts the others.
+use super::call_limits::leaves_open;
+
+/// Nodes that a message names; it counts the others.
 const NAMED: usize = 5;
 
-/// The nodes that failed at least one operation of a deployment.
-#[derive(Default)]
+/// The nodes that failed at least one operation of a deployment, each with its last error.
+#[derive(Debug, Clone, Default)]
 pub(super) struct FailedNodes {
-    nodes: BTreeSet<NodeId>,
+    nodes: BTreeMap<NodeId, NodeError>,
 }
 
 impl FailedNodes {
     /// Adds the nodes that failed by this answer.
     pub(super) fn record(&mut self, answer: &Answer) {
         if let Answer::Nodewise(failures) = answer {
-            let nodes = failures.iter().map(|failure| failure.node.clone());
-            self.nodes.extend(nodes);
+            self.record_all(failures);
         }
     }
 
-    /// Checks that no more nodes failed than the policy tolerates of `planned` ones.
+    /// Adds these nodes.
+    pub(super) fn record_all(&mut self, failures: &[NodeFailure]) {
+        let nodes = failures.iter();
+        let nodes = nodes.map(|failure| (failure.node.clone(), failure.error.clone()));
+        self.nodes.extend(nodes);
+    }
+
+    /// The nodes that failed.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &NodeId> {
+        self.nodes.keys()
+    }
+
+    /// The nodes of which it is open what they do now.
+    pub(super) fn unclear(&self) -> impl Iterator<Item = &NodeId> {
+        let nodes = self.nodes.iter();
+        nodes
+            .filter(|(_, error)| leaves_open(error))
+            .map(|(node, _)| node)
+    }
+
+    /// Checks that no more nodes failed than the policy tolerates of the `total` ones in the
+    /// environment.
     ///
     /// # Errors
     /// [`CauseKind::Policy`] where more failed.
-    pub(super) fn check(&self, header: &Header, planned: usize) -> Result<(), Cause> {
-        let tolerated = header.policy.tolerated_failures.of(planned);
+    pub(super) fn check(&self, header: &Header, total: usize) -> Result<(), Cause> {
+        let tolerated = header.policy.tolerated_failures.of(total);
         let failed = self.nodes.len();
         if failed <= tolerated {
             return Ok(());
         }
-        let names: Vec<_> = self.nodes.iter().take(NAMED).map(NodeId::as_str).collect();
-        let more = match failed - names.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let names = name_failures(&self.nodes);
         let message = format!(
-            "{failed} of {planned} nodes failed ({}{more}); the policy of {} tolerates {tolerated}",
-            names.join(", "),
+            "{failed} of {total} nodes failed: {names}; the policy of {} tolerates {tolerated}",
             header.environment,
         );
         Err(Cause::new(CauseKind::Policy, message))
     }
 }
 
+/// The first nodes, and the number of the others.
+pub(super) fn name_nodes<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> String {
+    join(nodes.into_iter().map(ToString::to_string))
+}
+
+/// The first nodes, each with its error, and the number of the others.
+pub(super) fn name_failures<'a>(
+    failures: impl IntoIterator<Item = (&'a NodeId, &'a NodeError)>,
+) -> String {
+    let failures = failures.into_iter();
+    join(failures.map(|(node, error)| format!("{node} ({error})")))
+}
+
+fn join(mut texts: impl Iterator<Item = String>) -> String {
+    let named: Vec<_> = texts.by_ref().take(NAMED).collect();
+    let more = match texts.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", named.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
-    use hotswap_core::{Amount, NodeError, NodeFailure};
+    use hotswap_core::Amount;
 
     use super::super::fixture;
     use super::*;
@@ -79,7 +118,8 @@ mod tests {
         assert_eq!(cause.kind, CauseKind::Policy);
         assert_eq!(
             cause.message,
-            "2 of 10 nodes failed (a, b); the policy of production tolerates 1"
+            "2 of 10 nodes failed: a (unhealthy: 404), b (unhealthy: 404); the policy of production \
+             tolerates 1"
         );
     }
 
@@ -90,7 +130,8 @@ mod tests {
         let cause = check(&failed, Amount::Count(0)).unwrap_err();
         assert_eq!(
             cause.message,
-            "7 of 10 nodes failed (a, b, c, d, e and 2 more); the policy of production tolerates 0"
+            "7 of 10 nodes failed: a (unhealthy: 404), b (unhealthy: 404), c (unhealthy: 404), \
+             d (unhealthy: 404), e (unhealthy: 404) and 2 more; the policy of production tolerates 0"
         );
     }
 }

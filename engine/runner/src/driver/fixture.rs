@@ -1,14 +1,16 @@
 //! What the unit tests of a driver share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Clock, DeploymentId, Digest, Environment, Header, ModuleVersion, Policy, Requester,
-    StrategyLimits, StrategyRef, SystemClock, Timestamp,
+    Clock, DeploymentId, Digest, Environment, Header, Health, HttpProbe, ModuleName, ModuleVersion,
+    Node, NodeError, NodeId, NodeReading, Order, Policy, Requester, StrategyLimits, StrategyRef,
+    SystemClock, Timestamp,
 };
+use hotswap_fleet::{Fleet, HealthReport};
 
 /// The monotonic clock of tokio, which tests pause and advance, and a wall-clock that runs
 /// with it and that tests can set.
@@ -84,5 +86,85 @@ pub(super) fn module(version: &str) -> ModuleVersion {
         name: "hello".parse().unwrap(),
         version: version.parse().unwrap(),
         digest: Digest::of(version.as_bytes()),
+    }
+}
+
+pub(super) fn node(id: &str, active: Option<ModuleVersion>) -> Node {
+    Node {
+        id: id.parse().unwrap(),
+        zone: None,
+        labels: BTreeMap::new(),
+        health: Health::Passing,
+        active,
+    }
+}
+
+/// A fleet that lists these nodes.
+pub(super) struct ListedFleet {
+    nodes: Vec<Node>,
+    heard: BTreeMap<NodeId, Health>,
+    /// Why no node is passing.
+    pub(super) reason: Option<String>,
+    /// A node that does not answer before the nodes were asked this often.
+    pub(super) silent_until: Option<(NodeId, u32)>,
+    asked: AtomicU32,
+}
+
+impl ListedFleet {
+    pub(super) fn new(nodes: &[Node]) -> Self {
+        Self {
+            nodes: nodes.to_vec(),
+            heard: BTreeMap::new(),
+            reason: None,
+            silent_until: None,
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    /// Sets what was last heard of a node.
+    pub(super) fn set_health(&mut self, node: &str, health: Health) {
+        self.heard.insert(node.parse().unwrap(), health);
+    }
+
+    /// How often the nodes were asked.
+    pub(super) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Fleet for ListedFleet {
+    async fn nodes(
+        &self,
+        _: &Environment,
+        _: &ModuleName,
+    ) -> Result<Vec<Node>, hotswap_fleet::Error> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut nodes = self.nodes.clone();
+        for node in &mut nodes {
+            if matches!(&self.silent_until, Some((id, until)) if *id == node.id && asked < *until) {
+                node.health = Health::Critical;
+            }
+        }
+        Ok(nodes)
+    }
+
+    async fn order(&self, _: &NodeId, _: &Order) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    async fn probe(&self, _: &NodeId, _: &ModuleVersion, _: &HttpProbe) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    async fn read(&self, _: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
+        Err(NodeError::Other("no counters".into()))
+    }
+
+    fn health(&self, node: &NodeId) -> HealthReport {
+        HealthReport {
+            health: self.heard.get(node).copied().unwrap_or(Health::Unknown),
+            reason: self.reason.clone(),
+        }
     }
 }

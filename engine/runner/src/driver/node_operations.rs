@@ -1,12 +1,14 @@
 //! Operations on nodes: orders and probes, on several nodes at the same time.
 
-use futures_util::{StreamExt, stream};
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use hotswap_core::{
-    Action, Answer, Call, DeploymentId, Fence, ModuleVersion, Node, NodeError, NodeFailure, NodeId,
-    Order, Policy,
+    Action, Call, DeploymentId, Fence, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Order,
 };
 use hotswap_fleet::Fleet;
 
+use super::call_limits::CallLimits;
 use super::error::Error;
 
 /// Executes operations on the nodes of one deployment.
@@ -15,44 +17,61 @@ pub(super) struct NodeOperations<'a> {
     pub(super) deployment: DeploymentId,
     pub(super) module: &'a ModuleVersion,
     pub(super) plan: &'a [Node],
-    /// How many nodes are operated on at the same time.
+    /// How many nodes are operated on at the same time, at most.
     pub(super) concurrency: usize,
     pub(super) fence: Fence,
 }
 
-/// How many of `nodes` may be changed at the same time: what the policy allows, at most
-/// `fan_out`, at least one.
-pub(super) fn concurrency(policy: &Policy, nodes: usize, fan_out: usize) -> usize {
-    policy.max_unavailable.of(nodes).min(fan_out).max(1)
+/// What came of an operation on several nodes.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Operated {
+    /// The nodes that failed, in the order of the call.
+    pub(super) failures: Vec<NodeFailure>,
+    /// The nodes that got no order, because the policy allows no further one.
+    pub(super) held_back: Vec<NodeId>,
+    /// The nodes that did not serve at the end, as far as the limits name them.
+    pub(super) unavailable: BTreeSet<NodeId>,
 }
 
 impl NodeOperations<'_> {
     /// Executes a call on its nodes. Pass the same `operation` id when the call is repeated:
-    /// nodes then do not execute it twice.
-    pub(super) async fn execute(&self, call: &Call, operation: &str) -> Answer {
-        let failures = match call {
+    /// nodes then do not execute it twice. `limits` hold for calls that change nodes for the new
+    /// version. A revert makes nodes better, and a probe does not change them: of the limits,
+    /// only that on failed nodes holds for a probe.
+    pub(super) async fn execute(
+        &self,
+        call: &Call,
+        operation: &str,
+        limits: CallLimits,
+    ) -> Operated {
+        match call {
             Call::Stage { nodes } => {
-                self.order(nodes, operation, |_| Action::Stage(self.module.clone()))
-                    .await
+                let action = |_: &NodeId| Action::Stage(self.module.clone());
+                self.order_within(limits, nodes, operation, action).await
             }
             Call::Shift { nodes, percent } => {
                 let action = |_: &NodeId| Action::Shift {
                     version: self.module.clone(),
                     percent: *percent,
                 };
-                self.order(nodes, operation, action).await
+                self.order_within(limits, nodes, operation, action).await
             }
             Call::Promote { nodes } => {
-                self.order(nodes, operation, |_| Action::Promote(self.module.clone()))
-                    .await
+                let action = |_: &NodeId| Action::Promote(self.module.clone());
+                self.order_within(limits, nodes, operation, action).await
             }
             Call::Revert { nodes } => {
-                self.order(nodes, operation, |node| self.revert_action(node))
-                    .await
+                let action = |node: &NodeId| self.revert_action(node);
+                let unlimited = CallLimits::none();
+                self.order_within(unlimited, nodes, operation, action).await
             }
             Call::Probe { nodes, request } => {
                 let probe = |node| self.fleet.probe(node, self.module, request);
-                on_each(nodes, self.concurrency, probe).await
+                let limits = CallLimits {
+                    max_unavailable: usize::MAX,
+                    ..limits
+                };
+                on_each(nodes, self.concurrency, limits, probe).await
             }
             Call::Nodes
             | Call::Soak { .. }
@@ -60,9 +79,8 @@ impl NodeOperations<'_> {
             | Call::Sleep { .. }
             | Call::Approval { .. }
             | Call::Progress { .. }
-            | Call::Log { .. } => Vec::new(),
-        };
-        Answer::Nodewise(failures)
+            | Call::Log { .. } => Operated::default(),
+        }
     }
 
     /// Orders every node to do its `action`. Returns the failures in the order of `nodes`.
@@ -72,6 +90,18 @@ impl NodeOperations<'_> {
         operation: &str,
         action: impl Fn(&NodeId) -> Action,
     ) -> Vec<NodeFailure> {
+        let unlimited = CallLimits::none();
+        let operated = self.order_within(unlimited, nodes, operation, action);
+        operated.await.failures
+    }
+
+    async fn order_within(
+        &self,
+        limits: CallLimits,
+        nodes: &[NodeId],
+        operation: &str,
+        action: impl Fn(&NodeId) -> Action,
+    ) -> Operated {
         let action = &action;
         let order = |node| async move {
             let order = Order {
@@ -83,7 +113,7 @@ impl NodeOperations<'_> {
             };
             self.fleet.order(node, &order).await
         };
-        on_each(nodes, self.concurrency, order).await
+        on_each(nodes, self.concurrency, limits, order).await
     }
 
     /// The action that reverts a node to the version that it ran when the deployment was
@@ -122,32 +152,47 @@ pub(super) fn check_fence<'a>(
     highest.map_or(Ok(()), |fence| Err(Error::StaleFence(Fence(fence))))
 }
 
-/// Runs `operate` on each node, at most `concurrency` at the same time. Returns the failures
-/// in the order of `nodes`, whichever node answered first.
+/// Runs `operate` on each node within the limits, at most `concurrency` at the same time. The
+/// failures are in the order of `nodes`, whichever node answered first.
 async fn on_each<'a, F>(
     nodes: &'a [NodeId],
     concurrency: usize,
+    mut limits: CallLimits,
     operate: impl Fn(&'a NodeId) -> F,
-) -> Vec<NodeFailure>
+) -> Operated
 where
     F: Future<Output = Result<(), NodeError>>,
 {
-    let mut operations = Vec::with_capacity(nodes.len());
-    for (number, node) in nodes.iter().enumerate() {
-        let operation = operate(node);
-        operations.push(async move {
-            let error = operation.await.err()?;
-            let node = node.clone();
-            Some((number, NodeFailure { node, error }))
-        });
-    }
-    let mut results = stream::iter(operations).buffer_unordered(concurrency);
+    let mut waiting = nodes.iter().enumerate().peekable();
+    let mut changing = BTreeSet::new();
+    let mut under_way = FuturesUnordered::new();
     let mut failures = Vec::new();
-    while let Some(result) = results.next().await {
-        failures.extend(result);
+    loop {
+        while under_way.len() < concurrency.max(1)
+            && !limits.is_exceeded()
+            && let Some((number, node)) =
+                waiting.next_if(|(_, node)| limits.allows(node, &changing))
+        {
+            changing.insert(node);
+            let operation = operate(node);
+            under_way.push(async move { (number, node, operation.await) });
+        }
+        let Some((number, node, result)) = under_way.next().await else {
+            break;
+        };
+        changing.remove(node);
+        if let Err(error) = result {
+            limits.record(node, &error);
+            let node = node.clone();
+            failures.push((number, NodeFailure { node, error }));
+        }
     }
     failures.sort_by_key(|(number, _)| *number);
-    failures.into_iter().map(|(_, failure)| failure).collect()
+    Operated {
+        failures: failures.into_iter().map(|(_, failure)| failure).collect(),
+        held_back: waiting.map(|(_, node)| node.clone()).collect(),
+        unavailable: limits.unavailable,
+    }
 }
 
 #[cfg(test)]

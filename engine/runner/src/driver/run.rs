@@ -1,16 +1,18 @@
 //! A run of the strategy, from its start to its end or to the next long wait.
 
-use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, ReplayState};
+use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, NodeFailure, ReplayState};
 use hotswap_plugins::{Exit, Plan, Stop};
 
-use super::activity::STRATEGY;
+use super::activity::{STRATEGY, VERIFY};
 use super::context::DriverContext;
 use super::error::Error;
 use super::execution::Execution;
 use super::journal_writer::JournalWriter;
+use super::members::Members;
 use super::revert;
-use super::suspended::{StepOutcome, Suspended, WaitReason};
-use super::wait_scope::WaitScope;
+use super::suspended::{Finishing, StepOutcome, Suspended, WaitReason};
+use super::verify;
+use super::wait_scope::{Interrupt, WaitScope};
 use super::waiting_call::end_of;
 use crate::strategies::PinError;
 
@@ -52,7 +54,11 @@ pub(super) async fn run(
         context,
         &scope,
         &state.header,
-        &plan.nodes,
+        Members {
+            nodes: &plan.nodes,
+            missing: &state.missing,
+        },
+        std::mem::take(&mut state.touched),
         &mut writer,
         replay,
     );
@@ -63,7 +69,9 @@ pub(super) async fn run(
             .and_then(|()| execution.check_abort()),
         Exit::Failed(message) => Err(Cause::new(CauseKind::Strategy, message)),
         Exit::NoRoom(reason) => {
-            drop(execution);
+            // An abort reverts these nodes to what the plan says.
+            state.touched = execution.into_touched();
+            state.nodes = plan.nodes;
             return without_strategy(PinError::NoRoom(reason), writer, scope, state).await;
         }
         Exit::Trapped(cause) | Exit::Stopped(Stop::Fail(cause)) => Err(cause),
@@ -75,18 +83,52 @@ pub(super) async fn run(
             }));
         }
     };
-    state.touched.extend(execution.into_touched());
+    state.touched = execution.into_touched();
     state.nodes = plan.nodes;
-    let settling = result.map(|()| Some(EventBody::Settling));
-    revert::append_or_begin(&mut writer, settling.map_err(Into::into)).await?;
-    Ok(finishing(writer, state))
+    let verified = match result {
+        Ok(()) => verify_success(context, &scope, &state, &mut writer).await,
+        Err(cause) => Err(cause.into()),
+    };
+    let (result, not_updated) = match verified {
+        Ok(not_updated) => (Ok(Some(EventBody::Settling)), Some(not_updated)),
+        Err(interrupt) => (Err(interrupt), None),
+    };
+    revert::append_or_begin(&mut writer, result).await?;
+    Ok(finishing(writer, state, not_updated))
+}
+
+/// Asks the nodes of the plan whether they run the new version. Returns those that do not, where
+/// the policy tolerates them.
+async fn verify_success(
+    context: &DriverContext,
+    scope: &WaitScope,
+    state: &ReplayState,
+    writer: &mut JournalWriter,
+) -> Result<Vec<NodeFailure>, Interrupt> {
+    let (fleet, header) = (context.fleet.as_ref(), &state.header);
+    let asked = verify::find_not_updated(fleet, &scope.timers, header, &state.nodes);
+    let not_updated = scope.run(writer, &VERIFY, asked).await?;
+    let members = Members {
+        nodes: &state.nodes,
+        missing: &state.missing,
+    };
+    verify::check(header, members, &not_updated)?;
+    Ok(not_updated)
 }
 
 /// The strategy has ended: `state` is brought up to the journal's end, except for the calls, which
 /// nobody needs any more.
-fn finishing(writer: JournalWriter, mut state: ReplayState) -> StepOutcome {
+fn finishing(
+    writer: JournalWriter,
+    mut state: ReplayState,
+    not_updated: Option<Vec<NodeFailure>>,
+) -> StepOutcome {
     state.tail = writer.tail().clone();
-    StepOutcome::Finishing(Box::new((writer, state)))
+    StepOutcome::Finishing(Box::new(Finishing {
+        writer,
+        state,
+        not_updated,
+    }))
 }
 
 /// A deployment whose strategy is not loaded: it can only end, pause or try again.
@@ -99,7 +141,7 @@ async fn without_strategy(
     // Nothing below would notice an abort or the deadline.
     if let Err(cause) = scope.check(writer.tail(), &STRATEGY) {
         revert::append_or_begin(&mut writer, Err(cause.into())).await?;
-        return Ok(finishing(writer, state));
+        return Ok(finishing(writer, state, None));
     }
     match error {
         PinError::Passing(error) => Err(Error::Strategy(error)),

@@ -1,19 +1,27 @@
 //! The end of a deployment that succeeded.
 
-use hotswap_core::{Action, EventBody, Outcome, ReplayState};
+use hotswap_core::{Action, EventBody, Outcome};
 
 use super::context::DriverContext;
 use super::error::Error;
-use super::journal_writer::JournalWriter;
 use super::node_operations::{NodeOperations, check_fence};
+use super::suspended::Finishing;
+use super::timers::Timers;
+use super::verify::find_not_updated;
 
 /// Orders the touched nodes to drop the previous version, and journals the end. A node that
-/// fails to do so only keeps that version longer: the deployment has succeeded anyway.
+/// fails to do so only keeps that version longer: the deployment has succeeded anyway. Where
+/// another engine has decided that, the nodes are asked again which of them were not updated.
 pub(super) async fn settle(
     context: &DriverContext,
-    mut writer: JournalWriter,
-    state: ReplayState,
+    timers: &Timers,
+    finishing: Finishing,
 ) -> Result<(), Error> {
+    let Finishing {
+        mut writer,
+        state,
+        not_updated,
+    } = finishing;
     let touched: Vec<_> = state.touched.into_iter().collect();
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
@@ -28,9 +36,17 @@ pub(super) async fn settle(
         .order(&touched, &operation, |_| Action::Settle)
         .await;
     check_fence(&failures)?;
+    let not_updated = match not_updated {
+        Some(not_updated) => not_updated,
+        None => {
+            let fleet = context.fleet.as_ref();
+            find_not_updated(fleet, timers, &state.header, &state.nodes).await
+        }
+    };
     writer.push(EventBody::Ended {
         outcome: Outcome::Succeeded,
         failures,
+        not_updated,
     });
     writer.flush().await
 }

@@ -1,6 +1,6 @@
 //! A deployment that waits without an instance of its strategy.
 
-use hotswap_core::{EventBody, ModuleVersion, RecordedCall, ReplayState};
+use hotswap_core::{EventBody, ModuleVersion, NodeFailure, RecordedCall, ReplayState};
 
 use super::context::DriverContext;
 use super::error::Error;
@@ -17,11 +17,20 @@ pub(super) enum StepOutcome {
     Advanced,
     /// The next step, which settles or reverts, with what it needs of the journal: it is not
     /// read again.
-    Finishing(Box<(JournalWriter, ReplayState)>),
+    Finishing(Box<Finishing>),
     /// A wait without an instance, then the next step.
     Suspended(Box<Suspended>),
     /// Nothing: the deployment has ended.
     Ended,
+}
+
+/// What the last step needs of the journal.
+pub(super) struct Finishing {
+    pub(super) writer: JournalWriter,
+    pub(super) state: ReplayState,
+    /// After a success: the nodes that do not run the new version. `None` where they are not
+    /// known, because another engine has asked.
+    pub(super) not_updated: Option<Vec<NodeFailure>>,
 }
 
 /// All that stays in memory of a deployment while it waits. Thousands may wait.

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotswap_core::{
     Action, Damage, Deadline, DeploymentId, Digest, EventBody, Fence, JournalTail, ModuleVersion,
@@ -13,10 +14,12 @@ use hotswap_store::DeploymentRecord;
 use super::context::DriverContext;
 use super::error::Error;
 use super::journal_writer::JournalWriter;
-use super::node_operations::{NodeOperations, check_fence, concurrency};
-use super::revert::{outcome, revert_nodes};
+use super::node_operations::{NodeOperations, check_fence};
+use super::revert::outcome;
+use super::revert_queue::RevertQueue;
 use super::suspended::StepOutcome;
-use super::timers::{End, Timers};
+use super::timers::Timers;
+use super::verify::find_not_updated;
 
 /// Terminates a deployment, where an admin has requested it. After a crash it begins again:
 /// nodes carry each order out once.
@@ -64,15 +67,14 @@ pub(super) async fn terminate(
         deployment,
         module: &module(&record, &salvaged),
         plan: &salvaged.nodes,
-        concurrency: concurrency(&policy, salvaged.nodes.len(), context.limits.fan_out),
+        concurrency: context.limits.fan_out,
         fence: writer.fence(),
     };
     let has_succeeded = salvaged.has_succeeded || record.head.lifecycle.step == Step::Settling;
     let end = if has_succeeded {
-        settle(&operations).await?
+        settle(timers, &operations, &salvaged).await?
     } else {
-        let give_up = timers.revert(policy.revert_patience);
-        revert(timers, &operations, give_up, &salvaged).await?
+        revert(timers, &operations, policy.revert_patience, &salvaged).await?
     };
     writer.push(end);
     writer.flush().await?;
@@ -82,21 +84,30 @@ pub(super) async fn terminate(
 async fn revert(
     timers: &Timers,
     operations: &NodeOperations<'_>,
-    give_up: End,
+    patience: Duration,
     salvaged: &SalvagedJournal,
 ) -> Result<EventBody, Error> {
     let planned: Vec<_> = operations.plan.iter().map(|node| &node.id).collect();
-    let mut failures = revert_nodes(timers, operations, &planned, give_up).await?;
-    let is_planned: HashSet<_> = planned.into_iter().collect();
+    let queue = RevertQueue::new(timers, operations, patience, planned.iter().copied());
+    let mut failures = queue.run().await?;
+    let is_planned: HashSet<_> = planned.iter().copied().collect();
     let touched = salvaged.touched.iter();
     let unplanned = touched.filter(|node| !is_planned.contains(node));
     failures.extend(unplanned.cloned().map(unknown_before));
     failures.sort_by(|one, other| one.node.cmp(&other.node));
-    let outcome = outcome(operations.plan.len(), &failures);
-    Ok(EventBody::Ended { outcome, failures })
+    let outcome = outcome(planned.len(), &failures);
+    Ok(EventBody::Ended {
+        outcome,
+        failures,
+        not_updated: Vec::new(),
+    })
 }
 
-async fn settle(operations: &NodeOperations<'_>) -> Result<EventBody, Error> {
+async fn settle(
+    timers: &Timers,
+    operations: &NodeOperations<'_>,
+    salvaged: &SalvagedJournal,
+) -> Result<EventBody, Error> {
     let nodes = operations.plan.iter().map(|node| node.id.clone());
     let nodes: Vec<_> = nodes.collect();
     let operation = format!("{}.settle", operations.deployment);
@@ -104,9 +115,15 @@ async fn settle(operations: &NodeOperations<'_>) -> Result<EventBody, Error> {
         .order(&nodes, &operation, |_| Action::Settle)
         .await;
     check_fence(&failures)?;
+    let not_updated = match &salvaged.header {
+        Some(header) => find_not_updated(operations.fleet, timers, header, operations.plan).await,
+        // Which version they should run cannot be read.
+        None => Vec::new(),
+    };
     Ok(EventBody::Ended {
         outcome: Outcome::Succeeded,
         failures,
+        not_updated,
     })
 }
 

@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 
 use hotswap_core::{Clock, Deadline, SteadyTime, Timestamp};
 
+/// An engine that begins to revert again, this long after the first one did, has only
+/// [`LAST_REVERT_PATIENCE`]: engines that restart over and over must end some day.
+const REVERT_CAP: Duration = Duration::from_secs(24 * 3600);
+/// Long enough for several tries of each node.
+const LAST_REVERT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The ends of a deployment's waits. Kept for as long as an engine drives the deployment, so
 /// that each wait is measured once, however often the driver begins again.
 pub(super) struct Timers {
@@ -29,7 +35,6 @@ struct Ends {
     approval: Option<End>,
     /// The last call that waits, by its number.
     call: Option<(u32, End)>,
-    revert: Option<End>,
     deadline: Option<DeadlineTimer>,
 }
 
@@ -99,13 +104,21 @@ impl Timers {
         }
     }
 
-    /// When reverting gives up. The patience counts from the first call: an engine that was
-    /// down has not tried.
-    pub(super) fn revert(&self, patience: Duration) -> End {
-        *self
-            .ends()
-            .revert
-            .get_or_insert_with(|| self.after(patience))
+    /// How long this engine tries to revert a node, where the policy says `patience` and some
+    /// engine began at `began`. The whole patience: an engine that was down has not tried. Only
+    /// where the first try was twice the patience and [`REVERT_CAP`] ago, the rest is short.
+    pub(super) fn revert_patience(&self, began: Option<Timestamp>, patience: Duration) -> Duration {
+        let Some(began) = began else {
+            return patience;
+        };
+        let cap = began + patience.saturating_mul(2).saturating_add(REVERT_CAP);
+        let left = cap.since(self.clock.now());
+        patience.min(left.max(LAST_REVERT_PATIENCE))
+    }
+
+    /// The monotonic clock.
+    pub(super) fn instant(&self) -> Instant {
+        self.clock.instant()
     }
 
     /// The end of the deadline that the journal tells. Measured when it is first seen to run;

@@ -150,7 +150,10 @@ mod tests {
             deadline: Duration::from_secs(60),
             ..Policy::default_for(&"production".parse().unwrap())
         });
-        let planned = EventBody::Planned { nodes: Vec::new() };
+        let planned = EventBody::Planned {
+            nodes: Vec::new(),
+            missing: Vec::new(),
+        };
         deadline.apply(clock.now(), &planned);
         let tail = JournalTail {
             next_seq: 2,

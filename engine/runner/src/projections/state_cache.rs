@@ -98,7 +98,13 @@ mod tests {
         };
         let nodes = (0..nodes).map(crate::projections::tests::node).collect();
         let requested = event(0, EventBody::Requested(Box::new(header)));
-        let planned = event(1, EventBody::Planned { nodes });
+        let planned = event(
+            1,
+            EventBody::Planned {
+                nodes,
+                missing: Vec::new(),
+            },
+        );
         Arc::new(Deployment::fold([&requested, &planned]).unwrap())
     }
 

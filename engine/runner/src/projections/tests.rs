@@ -79,7 +79,11 @@ fn failure() -> NodeFailure {
 /// Any event, whether it is legal at this point or not.
 fn any_event() -> impl Strategy<Value = EventBody> {
     let nodes = || -> Vec<NodeId> { vec!["node-0".parse().unwrap(), "node-1".parse().unwrap()] };
-    let ended = |outcome, failures| EventBody::Ended { outcome, failures };
+    let ended = |outcome, failures| EventBody::Ended {
+        outcome,
+        failures,
+        not_updated: Vec::new(),
+    };
     let by = || "ada".to_owned();
     let approval = Call::Approval {
         prompt: "go on?".to_owned(),
@@ -87,7 +91,7 @@ fn any_event() -> impl Strategy<Value = EventBody> {
     };
     prop_oneof![
         1 => Just(EventBody::Gated { prompt: "go?".to_owned(), due: at(5) }),
-        8 => Just(EventBody::Planned { nodes: (0..3).map(node).collect() }),
+        8 => Just(EventBody::Planned { nodes: (0..3).map(node).collect(), missing: Vec::new() }),
         6 => "[ -~]{0,40}".prop_map(|message| {
             called(Call::Log { level: Level::Info, message }, None)
         }),
@@ -231,6 +235,7 @@ async fn a_snapshot_that_is_missing_or_of_another_format_or_unreadable_is_folded
     let fixture = Fixture::new().await;
     let planned = EventBody::Planned {
         nodes: vec![node(0)],
+        missing: Vec::new(),
     };
     let (id, events) = fixture.deployment(vec![planned, EventBody::Settling]).await;
     let (whole, other) = (fold(&events), fold(&events[..1]));
@@ -297,6 +302,7 @@ async fn an_unreadable_snapshot_is_replaced() {
     let ended = EventBody::Ended {
         outcome: Outcome::Failed,
         failures: Vec::new(),
+        not_updated: Vec::new(),
     };
     let bodies = vec![EventBody::Reverting { cause }, ended];
     let (id, events) = fixture.deployment(bodies).await;
@@ -327,6 +333,7 @@ async fn a_state_in_memory_takes_the_events_that_came_after_it() {
     let first = projections.get(id).await.unwrap();
     let planned = EventBody::Planned {
         nodes: vec![node(0)],
+        missing: Vec::new(),
     };
     fixture.append(id, 1, vec![planned]).await;
     let second = projections.get(id).await.unwrap();

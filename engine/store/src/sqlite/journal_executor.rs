@@ -82,7 +82,7 @@ impl JournalExecutor {
             module.as_str(),
             environment.as_str(),
             json,
-            lifecycle.status().as_str(),
+            query::status_column(lifecycle.status()),
             at.millis().cast_signed(),
             requester,
             key.map(IdempotencyKey::as_str),
@@ -192,7 +192,7 @@ impl JournalExecutor {
             connection.prepare_cached(update)?.execute(params![
                 deployment.number,
                 json,
-                after.status().as_str(),
+                query::status_column(after.status()),
                 after.is_ended(),
             ])?;
             deployment.head.lifecycle = after;

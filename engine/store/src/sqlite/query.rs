@@ -1,7 +1,7 @@
 //! Queries on the journals. Each sees the state of one moment.
 
 use hotswap_core::{
-    Damage, DeploymentId, Environment, Event, Fence, IdempotencyKey, ModuleName, Timestamp,
+    Damage, DeploymentId, Environment, Event, Fence, IdempotencyKey, ModuleName, Status, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
@@ -17,6 +17,18 @@ pub(super) struct DeploymentRow {
     pub(super) fence: Fence,
     pub(super) head: Head,
 }
+
+/// The status as the column of that name holds it. Indices find what has succeeded by this
+/// column, so a partial success is a success there; the lifecycle tells the difference.
+pub(super) fn status_column(status: Status) -> &'static str {
+    match status {
+        Status::Partial => Status::Succeeded.as_str(),
+        status => status.as_str(),
+    }
+}
+
+/// Whether a lifecycle, which is JSON, says that some nodes were not updated.
+const IS_PARTIAL: &str = "instr(CAST(lifecycle AS TEXT), '\"partial\":true')";
 
 /// `None` if there is no such deployment.
 pub(super) fn deployment(
@@ -216,7 +228,7 @@ pub(super) fn list(
 ) -> rusqlite::Result<Result<Page, DeploymentId>> {
     let module = query.module.as_ref().map(ModuleName::as_str);
     let environment = query.environment.as_ref().map(Environment::as_str);
-    let status = query.status.map(|status| status.as_str());
+    let status = query.status.map(status_column);
     let before = match query.before {
         None => None,
         Some(id) => match deployment_number(connection, id)? {
@@ -228,7 +240,12 @@ pub(super) fn list(
     // One more than asked for tells whether there are more.
     let sql_limit = clamp(limit.saturating_add(1));
     // A statement for each set of conditions, so that each one uses its index.
-    let mut sql = String::from("SELECT id FROM deployment WHERE true");
+    let condition = match query.status {
+        Some(Status::Succeeded) => format!("{IS_PARTIAL} = 0"),
+        Some(Status::Partial) => format!("{IS_PARTIAL} > 0"),
+        _ => "true".to_owned(),
+    };
+    let mut sql = format!("SELECT id FROM deployment WHERE {condition}");
     let mut values: Vec<&dyn ToSql> = Vec::new();
     let mut push_clause = |clause: &str, value| {
         sql.push_str(clause);

@@ -58,7 +58,10 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         .create(header, Timestamp::from_millis(1))
         .await
         .unwrap();
-    let planned = EventBody::Planned { nodes: Vec::new() };
+    let planned = EventBody::Planned {
+        nodes: Vec::new(),
+        missing: Vec::new(),
+    };
     store.append(append(id, 1, None, planned)).await.unwrap();
     id
 }

@@ -8,7 +8,7 @@ use hotswap_store::{AppendError, CreateError, Journal, Query, ReadError};
 
 use super::{
     StoreFixture, append, append_at_end, at, conflict, create, failure, header, log, must_append,
-    planned, seq, success,
+    partial_success, planned, seq, success,
 };
 
 async fn all(store: &impl Journal, deployment: DeploymentId) -> Vec<Event> {
@@ -356,6 +356,7 @@ pub async fn list_filters<S: StoreFixture>() {
     assert_eq!(find(Some("a"), None, None).await, [b, a]);
     assert_eq!(find(None, Some("qa"), None).await, [c, b, a]);
     assert_eq!(find(None, None, Some(Status::Succeeded)).await, [a]);
+    assert_eq!(find(None, None, Some(Status::Partial)).await, []);
     assert_eq!(find(None, None, Some(Status::RolledBack)).await, [c]);
     assert_eq!(find(None, None, Some(Status::Paused)).await, [d]);
     assert_eq!(
@@ -378,7 +379,8 @@ pub async fn succeeded_deployments_are_listed_newest_first<S: StoreFixture>() {
     let fixture = S::new();
     let store = fixture.open().await;
     let mut ids = Vec::new();
-    for bodies in [&success()[..], &success(), &failure(), &success()] {
+    // A partial success counts: it is what should run.
+    for bodies in [&success()[..], &partial_success(), &failure(), &success()] {
         let id = create(&store, "checkout", "production").await;
         append_at_end(&store, id, bodies).await;
         ids.push(id);
@@ -397,6 +399,17 @@ pub async fn succeeded_deployments_are_listed_newest_first<S: StoreFixture>() {
         .await
         .unwrap();
     assert_eq!(found, [ids[3], ids[1], ids[0]]);
+    for (status, expected) in [
+        (Status::Succeeded, &[other, ids[3], ids[0]][..]),
+        (Status::Partial, &[ids[1]]),
+    ] {
+        let query = Query {
+            status: Some(status),
+            limit: 9,
+            ..Query::default()
+        };
+        assert_eq!(store.list(&query).await.unwrap().deployments, expected);
+    }
     let environment = "nowhere".parse().unwrap();
     let none = store
         .succeeded_deployments(&module, &environment, 9)

@@ -161,7 +161,10 @@ pub async fn append_at_end(store: &impl Journal, deployment: DeploymentId, bodie
 }
 
 pub fn planned() -> EventBody {
-    EventBody::Planned { nodes: Vec::new() }
+    EventBody::Planned {
+        nodes: Vec::new(),
+        missing: Vec::new(),
+    }
 }
 
 pub fn log(call: u32, message: &str) -> EventBody {
@@ -182,8 +185,23 @@ pub fn success() -> [EventBody; 3] {
     let ended = EventBody::Ended {
         outcome,
         failures: Vec::new(),
+        not_updated: Vec::new(),
     };
     [planned(), EventBody::Settling, ended]
+}
+
+/// A success that left a node behind.
+pub fn partial_success() -> [EventBody; 3] {
+    let [planned, settling, _] = success();
+    let ended = EventBody::Ended {
+        outcome: hotswap_core::Outcome::Succeeded,
+        failures: Vec::new(),
+        not_updated: vec![hotswap_core::NodeFailure {
+            node: "a".parse().unwrap(),
+            error: hotswap_core::NodeError::Other("it runs 1.0.0".into()),
+        }],
+    };
+    [planned, settling, ended]
 }
 
 pub fn failure() -> [EventBody; 2] {
@@ -191,6 +209,7 @@ pub fn failure() -> [EventBody; 2] {
     let ended = EventBody::Ended {
         outcome: hotswap_core::Outcome::RolledBack,
         failures: Vec::new(),
+        not_updated: Vec::new(),
     };
     [EventBody::Reverting { cause }, ended]
 }

@@ -23,6 +23,7 @@ fn any_event() -> impl Strategy<Value = EventBody> {
     let ended = |outcome| EventBody::Ended {
         outcome,
         failures: Vec::new(),
+        not_updated: Vec::new(),
     };
     let approval = EventBody::Called {
         call: 1,

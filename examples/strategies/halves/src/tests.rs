@@ -40,7 +40,7 @@ fn error_names_the_node_that_refuses() {
     let error = fleet.run::<Halves>(config).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "node-1 could not stage the new version: refused: no memory"
+        "1 of 4 nodes failed: node-1 (refused: no memory); the policy tolerates 0"
     );
 }
 

@@ -183,7 +183,8 @@ impl FleetState {
         ids: &[String],
         mut apply: impl FnMut(&mut ScriptedNode) -> Result<(), NodeError>,
     ) -> Vec<NodeResult> {
-        ids.iter()
+        let results: Vec<_> = ids
+            .iter()
             .map(|id| {
                 let fault = self
                     .faults
@@ -193,9 +194,12 @@ impl FleetState {
                 let node = self.node(id);
                 let outcome = match effect {
                     Some(Effect::Fails(error)) => Err(error),
+                    _ if node.dead => Err(NodeError::Unreachable("no answer".to_owned())),
                     Some(Effect::StopsReporting) => {
                         node.node.health = Health::Critical;
-                        apply(node)
+                        let outcome = apply(node);
+                        node.dead = true;
+                        outcome
                     }
                     None => apply(node),
                 };
@@ -204,13 +208,16 @@ impl FleetState {
                     outcome,
                 }
             })
-            .collect()
+            .collect();
+        self.record_failures(&results);
+        results
     }
 }
 
 impl ScriptedNode {
     fn check_staged(&self) -> Result<(), NodeError> {
-        if self.staged {
+        // As on a node, orders for the version that is active change nothing.
+        if self.staged || self.updated {
             Ok(())
         } else {
             Err(NodeError::Refused("no version is staged".to_owned()))

@@ -1,13 +1,14 @@
 //! A fleet that follows a script.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use super::Call;
 use crate::{
-    Control, Decision, Fleet, Health, Judgement, Level, ModuleVersion, Node, NodeError, Operation,
-    Plan, Result, Span, Strategy,
+    Control, Decision, Fleet, Health, Judgement, Level, ModuleVersion, Node, NodeError, NodeResult,
+    Operation, Plan, Result, Span, Strategy,
 };
 
 /// A fleet in memory. Every operation succeeds unless the script says otherwise, and every
@@ -47,7 +48,14 @@ pub(super) struct FleetState {
     pub decisions: VecDeque<Decision>,
     pub clock: Span,
     pub calls: Vec<Call>,
+    /// How many nodes the policy allows to fail.
+    pub tolerated: usize,
+    /// The nodes that failed while a strategy ran. `None` while none runs.
+    pub failed: Option<BTreeMap<String, NodeError>>,
 }
+
+/// What unwinds a strategy that the engine would stop: the reason.
+struct Stopped(String);
 
 #[derive(Debug)]
 pub(super) struct ScriptedNode {
@@ -55,6 +63,8 @@ pub(super) struct ScriptedNode {
     pub staged: bool,
     /// Whether the new version is active.
     pub updated: bool,
+    /// Whether it stopped reporting in: it then answers no order.
+    pub dead: bool,
 }
 
 /// What goes wrong each time that one operation is requested on one node.
@@ -89,6 +99,7 @@ impl ScriptedFleet {
                 },
                 staged: false,
                 updated: false,
+                dead: false,
             })
             .collect();
         let state = FleetState {
@@ -98,6 +109,8 @@ impl ScriptedFleet {
             decisions: VecDeque::new(),
             clock: Span::ZERO,
             calls: Vec::new(),
+            tolerated: 0,
+            failed: None,
         };
         Self {
             state: Rc::new(RefCell::new(state)),
@@ -141,13 +154,21 @@ impl ScriptedFleet {
         self.fail(operation, node, NodeError::Unhealthy(reason.to_owned()))
     }
 
-    /// Makes a node stop reporting in after this operation: its health becomes critical.
+    /// Makes a node stop reporting in after this operation: its health becomes critical, and it
+    /// answers no order any more.
     ///
     /// # Panics
     /// If there is no such node.
     #[must_use]
     pub fn dies_after(self, operation: Operation, node: &str) -> Self {
         self.add_fault(operation, node, Effect::StopsReporting)
+    }
+
+    /// Sets how many nodes the environment's policy allows to fail: none, unless this is called.
+    #[must_use]
+    pub fn tolerate(self, failures: usize) -> Self {
+        self.state.borrow_mut().tolerated = failures;
+        self
     }
 
     /// Changes a node before the run, for example its health, zone or labels.
@@ -193,11 +214,12 @@ impl ScriptedFleet {
         self
     }
 
-    /// Runs a strategy to its end. If it returns an error, all nodes are reverted, as the engine
-    /// would do.
+    /// Runs a strategy to its end. As the engine does, stops it at the call by which more nodes
+    /// fail than the policy tolerates, and reverts all nodes after an error.
     ///
     /// # Errors
-    /// The error that the strategy returns.
+    /// The error that the strategy returns, or why it was stopped. Also if it returns no error,
+    /// and more nodes than the policy tolerates do not run the new version.
     ///
     /// # Panics
     /// If the strategy panics, or does what makes the engine end a deployment: it names a node
@@ -210,7 +232,16 @@ impl ScriptedFleet {
             nodes: self.nodes(),
             config,
         };
-        let outcome = S::run(&plan, &self.fleet(), &self.control());
+        self.state.borrow_mut().failed = Some(BTreeMap::new());
+        let run = || S::run(&plan, &self.fleet(), &self.control());
+        let outcome = match panic::catch_unwind(AssertUnwindSafe(run)) {
+            Ok(outcome) => outcome.and_then(|()| self.state.borrow().verify()),
+            Err(unwound) => match unwound.downcast::<Stopped>() {
+                Ok(stopped) => Err(stopped.0.into()),
+                Err(panicked) => panic::resume_unwind(panicked),
+            },
+        };
+        self.state.borrow_mut().failed = None;
         if outcome.is_err() {
             for node in &mut self.state.borrow_mut().nodes {
                 node.revert();
@@ -311,6 +342,55 @@ impl ScriptedFleet {
         let mut state = self.state.borrow_mut();
         state.calls.push(call);
         state
+    }
+}
+
+impl FleetState {
+    /// Notes which nodes failed. Unwinds the strategy where they are more than the policy
+    /// tolerates.
+    pub(super) fn record_failures(&mut self, results: &[NodeResult]) {
+        let Some(failed) = &mut self.failed else {
+            return;
+        };
+        for result in results {
+            if let Err(error) = &result.outcome {
+                failed.insert(result.node.clone(), error.clone());
+            }
+        }
+        if failed.len() <= self.tolerated {
+            return;
+        }
+        let names: Vec<_> = failed
+            .iter()
+            .map(|(node, error)| format!("{node} ({error})"))
+            .collect();
+        let reason = format!(
+            "{} of {} nodes failed: {}; the policy tolerates {}",
+            names.len(),
+            self.nodes.len(),
+            names.join(", "),
+            self.tolerated
+        );
+        // Not a panic: nothing is wrong, so nothing is printed.
+        panic::resume_unwind(Box::new(Stopped(reason)));
+    }
+
+    /// Checks that the nodes run the new version, but for those that the policy tolerates.
+    fn verify(&self) -> Result {
+        let not_updated = self.nodes.iter().filter(|node| !node.updated || node.dead);
+        let names: Vec<_> = not_updated.map(|node| node.node.id.as_str()).collect();
+        if names.len() <= self.tolerated {
+            return Ok(());
+        }
+        let reason = format!(
+            "the strategy ended without an error, but {} of {} nodes do not run the new version: \
+             {}; the policy tolerates {}",
+            names.len(),
+            self.nodes.len(),
+            names.join(", "),
+            self.tolerated
+        );
+        Err(reason.into())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The notifications of an event. Pure.
 
 use hotswap_core::{
-    Call, Damage, Deployment, DeploymentId, Event, EventBody, NodeState, Outcome, Status,
+    Call, Damage, Deployment, DeploymentId, Event, EventBody, NodeFailure, NodeState, Outcome,
+    Status,
 };
 use hotswap_signalr::OutboundMessage;
 use hotswap_store::EnvironmentEntry;
@@ -207,6 +208,11 @@ fn details(event: &Event, state: &Deployment) -> String {
             format!("{verb} by {}", decision.by)
         }
         EventBody::Reverting { cause } => cause.message.clone(),
+        EventBody::Ended { not_updated, .. } if !not_updated.is_empty() => {
+            let nodes = not_updated.iter().map(|failure| failure.node.as_str());
+            let nodes: Vec<_> = nodes.collect();
+            format!("not updated: {}", nodes.join(", "))
+        }
         EventBody::TerminationRequested { .. } | EventBody::Ended { .. } => {
             let cause = state.cause.as_ref();
             cause.map_or_else(String::new, |cause| cause.message.clone())
@@ -225,7 +231,8 @@ fn nodes_changed(event: &Event, state: &Deployment) -> Option<Draft> {
         .iter()
         .filter(|(_, node)| node.changed_in == event.seq)
         .map(|(id, node): (_, &NodeState)| {
-            let node = view::DeployedNode::from((id.clone(), node.clone()));
+            let module = &state.header.module;
+            let node = view::DeployedNode::new(id.clone(), node.clone(), module);
             node.to_json().unwrap_or_default()
         })
         .collect::<Vec<_>>();
@@ -260,18 +267,27 @@ fn ended(outcome: Outcome, event: &Event, state: &Deployment) -> Draft {
         "timestamp": event.at.millis(),
     });
     match outcome {
-        Outcome::Succeeded => Draft::new(target::COMPLETED, fields),
+        Outcome::Succeeded => {
+            if !state.not_updated.is_empty() {
+                fields["notUpdated"] = failures(&state.not_updated);
+            }
+            Draft::new(target::COMPLETED, fields)
+        }
         Outcome::RolledBack | Outcome::Failed => {
             if let Some(cause) = state.cause.clone() {
                 let cause: view::Cause = cause.into();
                 fields["cause"] = cause.to_json().unwrap_or_default();
             }
-            let failures = state.failures.iter().cloned().map(|failure| {
-                let failure: view::NodeFailure = failure.into();
-                failure.to_json().unwrap_or_default()
-            });
-            fields["failures"] = failures.collect();
+            fields["failures"] = failures(&state.failures);
             Draft::new(target::FAILED, fields)
         }
     }
+}
+
+fn failures(failures: &[NodeFailure]) -> Value {
+    let failures = failures.iter().cloned().map(|failure| {
+        let failure: view::NodeFailure = failure.into();
+        failure.to_json().unwrap_or_default()
+    });
+    failures.collect()
 }

@@ -1,11 +1,13 @@
 //! The bodies of requests that change a deployment.
 
-use hotswap_core::{Decision, IdempotencyKey};
+use hotswap_core::{Decision, IdempotencyKey, parse_version};
 use hotswap_runner::NewRollback;
 use poem_openapi::Object;
 use serde::Deserialize;
 
-use super::validation::{check_email, check_text, parse_optional, requester, require_none};
+use super::validation::{
+    check_email, check_text, parse_optional, parse_with, requester, require_none,
+};
 use crate::auth::Identity;
 use crate::problem::Problem;
 
@@ -104,6 +106,9 @@ pub(super) struct ApprovalRequest {
     skip_serializing_if_is_none
 )]
 pub(super) struct RollbackRequest {
+    /// The version to deploy. Absent: the version that all nodes ran before; if they ran
+    /// different versions, that of the last successful deployment before.
+    pub to: Option<String>,
     /// The name of the strategy. Absent: `direct`, which changes all nodes at once.
     pub strategy: Option<String>,
     /// The configuration of the strategy. Absent fields get their defaults.
@@ -181,6 +186,8 @@ impl RollbackRequest {
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<NewRollback, Problem> {
         let mut errors = Vec::new();
+        let to = self.to.as_deref();
+        let to = to.and_then(|text| parse_with(parse_version, "/to", text, &mut errors));
         let strategy = parse_optional("/strategy", self.strategy.as_deref(), &mut errors);
         if let Some(email) = self.requester_email.as_deref() {
             check_email("/requesterEmail", email, &mut errors);
@@ -191,6 +198,7 @@ impl RollbackRequest {
             .unwrap_or_else(|| identity.subject.clone());
         Ok(NewRollback {
             requester: requester(identity, email),
+            to,
             strategy,
             config: self.config,
             idempotency_key,

@@ -214,7 +214,7 @@ async fn a_failed_node_is_reported_with_the_reason() {
     );
     assert_eq!(broken["error"]["kind"], "refused");
     let failed = &events.last().unwrap().argument;
-    assert_eq!(failed["cause"]["kind"], "strategy");
+    assert_eq!(failed["cause"]["kind"], "policy");
     assert_eq!(failed["failures"], ended["failures"]);
     assert_eq!(statuses(&events).last().copied(), ended["status"].as_str());
     engine.stop().await;

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hotswap_core::{Amount, Environment, Health, HttpProbe, ModuleName, NodeReading};
+use hotswap_core::{Environment, Health, HttpProbe, ModuleName, NodeReading};
 
 use super::super::fixture;
 use super::*;
@@ -88,28 +88,6 @@ fn refused(node: &str) -> NodeFailure {
 }
 
 #[test]
-fn concurrency_is_bounded_by_the_policy_and_the_fan_out() {
-    let mut policy = fixture::header().policy;
-    for (max_unavailable, nodes, fan_out, expected) in [
-        (Amount::Percent(50), 10, 128, 5),
-        (Amount::Percent(50), 1000, 128, 128),
-        (Amount::Count(3), 10, 128, 3),
-        (Amount::Count(3), 2, 128, 2),
-        // Less than one node at a time would never end.
-        (Amount::Count(0), 10, 128, 1),
-        (Amount::Percent(100), 0, 128, 1),
-        (Amount::Percent(100), 10, 0, 1),
-    ] {
-        policy.max_unavailable = max_unavailable;
-        assert_eq!(
-            concurrency(&policy, nodes, fan_out),
-            expected,
-            "{max_unavailable:?} of {nodes}, fan-out {fan_out}"
-        );
-    }
-}
-
-#[test]
 fn a_node_is_reverted_to_the_version_of_the_plan() {
     let (fleet, module) = (FakeFleet::default(), fixture::module("2.0.0"));
     let before = fixture::module("1.0.0");
@@ -142,11 +120,88 @@ async fn failures_are_in_the_order_of_the_nodes_and_concurrency_is_kept() {
     let (fleet, module) = (FakeFleet::default(), fixture::module("2.0.0"));
     let operations = operations(&fleet, &module, &[]);
     let nodes = ids(&["a", "b", "c", "d", "e"]);
-    let answer = operations
-        .execute(&Call::Promote { nodes }, "operation")
+    let operated = operations
+        .execute(&Call::Promote { nodes }, "operation", CallLimits::none())
         .await;
-    assert_eq!(answer, Answer::Nodewise(vec![refused("b"), refused("c")]));
+    assert_eq!(operated.failures, [refused("b"), refused("c")]);
+    assert_eq!(operated.held_back, []);
     assert_eq!(fleet.peak.load(Ordering::SeqCst), 2);
+}
+
+/// Executes a call on nodes `a` to `f` within these limits. Returns the nodes that failed, those
+/// that got no order, and the most that were changed at once.
+async fn execute(call: Call, limits: CallLimits) -> (Vec<String>, Vec<String>, usize) {
+    let (fleet, module) = (FakeFleet::default(), fixture::module("2.0.0"));
+    let operations = NodeOperations {
+        concurrency: 128,
+        ..operations(&fleet, &module, &[])
+    };
+    let operated = operations.execute(&call, "operation", limits).await;
+    let failures = operated.failures.into_iter();
+    (
+        failures.map(|failure| failure.node.into()).collect(),
+        operated.held_back.into_iter().map(Into::into).collect(),
+        fleet.peak.load(Ordering::SeqCst),
+    )
+}
+
+fn limits(max_unavailable: usize, unavailable: &[&str], tolerated: usize) -> CallLimits {
+    CallLimits {
+        max_unavailable,
+        unavailable: ids(unavailable).into_iter().collect(),
+        tolerated,
+        failed: BTreeSet::new(),
+    }
+}
+
+fn promote() -> Call {
+    let nodes = ids(&["a", "b", "c", "d", "e", "f"]);
+    Call::Promote { nodes }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_stops_as_soon_as_more_nodes_failed_than_tolerated() {
+    // Node `c` fails after a second, node `b` after two; only then is one more than tolerated.
+    let (failed, held_back, _) = execute(promote(), limits(2, &[], 1)).await;
+    assert_eq!(failed, ["b", "c"]);
+    assert_eq!(held_back, ["e", "f"]);
+    let (failed, held_back, _) = execute(promote(), limits(2, &[], 2)).await;
+    assert_eq!(failed, ["b", "c"]);
+    assert_eq!(held_back, [""; 0]);
+    // A node that failed before counts too, and failing again does not count twice.
+    let mut limits = limits(1, &[], 1);
+    limits.failed = ids(&["x"]).into_iter().collect();
+    let (failed, held_back, _) = execute(promote(), limits).await;
+    assert_eq!(
+        (failed.as_slice(), held_back.len()),
+        (&["b".to_owned()][..], 4)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_do_not_serve_count_as_unavailable() {
+    for (unavailable, changed_at_once) in [(&[][..], 3), (&["x"][..], 2), (&["x", "y"][..], 1)] {
+        let (_, held_back, peak) = execute(promote(), limits(3, unavailable, 9)).await;
+        assert_eq!(
+            (peak, held_back.len()),
+            (changed_at_once, 0),
+            "{unavailable:?}"
+        );
+    }
+    let (failed, held_back, peak) = execute(promote(), limits(2, &["x", "y"], 9)).await;
+    assert_eq!((failed.len(), held_back.len(), peak), (0, 6, 0));
+    // A node that does not serve anyway may always be changed.
+    let (_, held_back, peak) = execute(promote(), limits(1, &["a"], 9)).await;
+    assert_eq!((peak, held_back.len()), (1, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reverts_and_probes_are_not_limited_by_the_nodes_that_do_not_serve() {
+    let Call::Promote { nodes } = promote() else {
+        unreachable!()
+    };
+    let (failed, held_back, peak) = execute(Call::Revert { nodes }, limits(1, &["x"], 0)).await;
+    assert_eq!((failed.len(), held_back.len(), peak), (2, 0, 6));
 }
 
 #[tokio::test]
@@ -161,12 +216,12 @@ async fn a_probe_reports_each_node() {
             timeout: 1000,
         },
     };
-    let answer = operations(&fleet, &module, &[])
-        .execute(&probe, "operation")
+    let operated = operations(&fleet, &module, &[])
+        .execute(&probe, "operation", limits(1, &["x"], 1))
         .await;
     let failure = NodeFailure {
         node: "a".parse().unwrap(),
         error: NodeError::Unhealthy("/health".into()),
     };
-    assert_eq!(answer, Answer::Nodewise(vec![failure]));
+    assert_eq!(operated.failures, [failure]);
 }

@@ -22,17 +22,10 @@ async fn a_step_of_the_wall_clock_moves_no_wait_that_has_begun() {
         let due = clock.now() + seconds(5);
         timers.begin_call(3, seconds(5));
         let approval = timers.approval(due, seconds(5));
-        let revert = timers.revert(seconds(5));
         clock.step(step);
         tokio::time::advance(seconds(2)).await;
         let call = timers.call(3, due, seconds(5));
-        for end in [
-            call,
-            approval,
-            revert,
-            timers.approval(due, seconds(5)),
-            timers.revert(seconds(5)),
-        ] {
+        for end in [call, approval, timers.approval(due, seconds(5))] {
             assert_eq!(timers.left(end), seconds(3), "{step} s");
         }
         let before = tokio::time::Instant::now();
@@ -68,14 +61,20 @@ async fn a_clock_that_was_set_back_before_a_restart_lengthens_no_wait_beyond_its
     assert_eq!(timers.left(approval), seconds(7));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_patience_of_a_revert_counts_from_the_first_try_of_this_engine() {
-    let (_, timers) = timers();
-    tokio::time::advance(seconds(1000)).await;
-    let give_up = timers.revert(seconds(60));
-    assert_eq!(timers.left(give_up), seconds(60));
-    tokio::time::advance(seconds(60)).await;
-    assert!(timers.has_passed(timers.revert(seconds(60))));
+#[test]
+fn each_engine_has_the_whole_patience_to_revert_until_a_day_has_passed() {
+    let (clock, timers) = timers();
+    let patience = seconds(60);
+    assert_eq!(timers.revert_patience(None, patience), patience);
+    let began = Some(clock.now());
+    // The engine was down for an hour, and a step back changes nothing.
+    for step in [HOUR, -2 * HOUR] {
+        clock.step(step);
+        assert_eq!(timers.revert_patience(began, patience), patience);
+    }
+    clock.step(26 * HOUR);
+    assert_eq!(timers.revert_patience(began, patience), seconds(10));
+    assert_eq!(timers.revert_patience(began, seconds(1)), seconds(1));
 }
 
 fn deadline(clock: &TestClock, pause_stops_deadline: bool) -> Deadline {
@@ -84,7 +83,13 @@ fn deadline(clock: &TestClock, pause_stops_deadline: bool) -> Deadline {
         pause_stops_deadline,
         ..Policy::default_for(&"production".parse().unwrap())
     });
-    deadline.apply(clock.now(), &EventBody::Planned { nodes: Vec::new() });
+    deadline.apply(
+        clock.now(),
+        &EventBody::Planned {
+            nodes: Vec::new(),
+            missing: Vec::new(),
+        },
+    );
     deadline
 }
 

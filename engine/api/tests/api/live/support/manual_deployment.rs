@@ -69,6 +69,7 @@ impl ManualDeployment {
         let ended = EventBody::Ended {
             outcome: Outcome::Failed,
             failures: Vec::new(),
+            not_updated: Vec::new(),
         };
         self.append([EventBody::Reverting { cause }, ended]).await;
     }
@@ -104,6 +105,7 @@ pub fn planned<const N: usize>(nodes: [&str; N]) -> EventBody {
     };
     EventBody::Planned {
         nodes: nodes.into_iter().map(node).collect(),
+        missing: Vec::new(),
     }
 }
 

@@ -1,0 +1,69 @@
+use hotswap_core::{Amount, CauseKind, NodeError};
+
+use super::super::fixture::{self, ListedFleet};
+use super::*;
+
+fn failures(names: &[&str], error: &NodeError) -> Vec<NodeFailure> {
+    let failure = |name: &&str| NodeFailure {
+        node: name.parse().unwrap(),
+        error: error.clone(),
+    };
+    names.iter().map(failure).collect()
+}
+
+#[test]
+fn shares_are_of_all_nodes_of_the_environment() {
+    let nodes = ["a", "b", "c"].map(|id| fixture::node(id, None));
+    let missing = failures(&["d"], &NodeError::Unreachable("no answer".into()));
+    let members = Members {
+        nodes: &nodes,
+        missing: &missing,
+    };
+    let mut policy = fixture::header().policy;
+    for (amount, expected) in [
+        (Amount::Percent(50), 2),
+        (Amount::Percent(100), 4),
+        (Amount::Count(3), 3),
+        // Policies from before zero was refused.
+        (Amount::Count(0), 1),
+    ] {
+        policy.max_unavailable = amount;
+        assert_eq!(members.max_unavailable(&policy), expected, "{amount:?}");
+    }
+}
+
+#[test]
+fn missing_nodes_dead_nodes_and_nodes_without_a_clear_answer_do_not_serve() {
+    let nodes = ["a", "b", "c", "d"].map(|id| fixture::node(id, None));
+    let mut fleet = ListedFleet::new(&nodes);
+    fleet.set_health("b", Health::Critical);
+    // Nothing was heard of it since the engine started, which says nothing.
+    fleet.set_health("a", Health::Unknown);
+    let missing = failures(&["x"], &NodeError::Unreachable("no answer".into()));
+    let mut failed = FailedNodes::default();
+    failed.record_all(&failures(
+        &["c"],
+        &NodeError::Unreachable("no answer".into()),
+    ));
+    failed.record_all(&failures(&["d"], &NodeError::Refused("no memory".into())));
+    let members = Members {
+        nodes: &nodes,
+        missing: &missing,
+    };
+    let unavailable = members.unavailable(&fleet, &failed);
+    let names: Vec<_> = unavailable.iter().map(NodeId::as_str).collect();
+    assert_eq!(names, ["b", "c", "x"]);
+
+    let mut header = fixture::header();
+    header.policy.max_unavailable = Amount::Count(4);
+    assert_eq!(members.check_available(&header, &unavailable), Ok(()));
+    header.policy.max_unavailable = Amount::Count(3);
+    let cause = members.check_available(&header, &unavailable).unwrap_err();
+    assert_eq!(cause.kind, CauseKind::Policy);
+    assert_eq!(
+        cause.message,
+        "3 of 5 nodes of production do not serve (b, c, x), and its policy allows 3 to be \
+         unavailable (maxUnavailable), so no node may be changed. Start them, or delete those \
+         that are gone: hotswap node delete"
+    );
+}

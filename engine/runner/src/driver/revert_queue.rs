@@ -1,0 +1,154 @@
+//! Reverts nodes: the healthy ones first, and those that fail again and again beside them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::future::Either;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hotswap_common::Backoff;
+use hotswap_core::{Fence, Health, NodeError, NodeFailure, NodeId, Order};
+
+use super::error::Error;
+use super::node_operations::NodeOperations;
+use super::timers::Timers;
+
+const MIN_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(10);
+/// No try takes longer: the fleet bounds it. If the clock says otherwise, the engine was
+/// stalled, and did not try in that time.
+const MAX_TRY: Duration = Duration::from_secs(10);
+
+/// The nodes to revert, in the order in which they are tried.
+///
+/// A node that failed waits for its next try without taking a place, so that no dead node keeps
+/// a healthy one on a version that was rejected.
+pub(super) struct RevertQueue<'a> {
+    timers: &'a Timers,
+    operations: &'a NodeOperations<'a>,
+    /// How long each node is tried.
+    patience: Duration,
+    ready: VecDeque<NodeRevert>,
+}
+
+/// A node that is not reverted yet.
+struct NodeRevert {
+    node: NodeId,
+    backoff: Backoff,
+    /// How long the engine has tried.
+    tried: Duration,
+}
+
+enum Progress {
+    /// A try is over.
+    Tried(NodeRevert, Result<(), NodeError>),
+    /// The next try is due.
+    Due(NodeRevert),
+}
+
+impl<'a> RevertQueue<'a> {
+    /// Healthy nodes come first, then those that are late or that nothing was heard of, then
+    /// those that count as gone.
+    pub(super) fn new(
+        timers: &'a Timers,
+        operations: &'a NodeOperations<'a>,
+        patience: Duration,
+        nodes: impl IntoIterator<Item = &'a NodeId>,
+    ) -> Self {
+        let mut nodes: Vec<_> = nodes.into_iter().collect();
+        nodes.sort_by_key(|node| match operations.fleet.health(node).health {
+            Health::Passing => 0,
+            Health::Warning | Health::Unknown => 1,
+            Health::Critical => 2,
+        });
+        let revert = |node: &NodeId| NodeRevert {
+            node: node.clone(),
+            backoff: Backoff::new(MIN_DELAY, MAX_DELAY),
+            tried: Duration::ZERO,
+        };
+        Self {
+            timers,
+            operations,
+            patience,
+            ready: nodes.into_iter().map(revert).collect(),
+        }
+    }
+
+    /// Reverts the nodes. Returns those that failed until the patience with them was over,
+    /// sorted by node.
+    ///
+    /// # Errors
+    /// [`Error::StaleFence`], as soon as a node has seen a higher fence: only a new lease helps.
+    pub(super) async fn run(mut self) -> Result<Vec<NodeFailure>, Error> {
+        let (timers, operations) = (self.timers, self.operations);
+        let places = operations.concurrency.max(1);
+        let mut under_way = FuturesUnordered::new();
+        let mut taken = 0;
+        let mut failures: Vec<NodeFailure> = Vec::new();
+        loop {
+            while taken < places
+                && let Some(revert) = self.ready.pop_front()
+            {
+                taken += 1;
+                under_way.push(Either::Left(attempt(timers, operations, revert)));
+            }
+            let Some(progress) = under_way.next().await else {
+                break;
+            };
+            let (mut revert, result) = match progress {
+                Progress::Tried(revert, result) => (revert, result),
+                Progress::Due(revert) => {
+                    self.ready.push_back(revert);
+                    continue;
+                }
+            };
+            taken -= 1;
+            let Err(error) = result else {
+                continue;
+            };
+            if let NodeError::Fenced(fence) = error {
+                return Err(Error::StaleFence(Fence(fence)));
+            }
+            let (deployment, delay) = (operations.deployment, revert.backoff.next_delay());
+            let node = &revert.node;
+            revert.tried = revert.tried.saturating_add(delay);
+            if revert.tried >= self.patience {
+                tracing::error!(%deployment, %node, %error, "cannot revert node, giving up");
+                let node = revert.node;
+                failures.push(NodeFailure { node, error });
+            } else {
+                tracing::warn!(%deployment, %node, %error, ?delay, "cannot revert node, retrying");
+                under_way.push(Either::Right(back_off(timers, revert, delay)));
+            }
+        }
+        failures.sort_by(|one, other| one.node.cmp(&other.node));
+        Ok(failures)
+    }
+}
+
+async fn attempt(
+    timers: &Timers,
+    operations: &NodeOperations<'_>,
+    mut revert: NodeRevert,
+) -> Progress {
+    let deployment = operations.deployment;
+    let order = Order {
+        operation: format!("{deployment}.revert"),
+        fence: operations.fence,
+        deployment,
+        module: operations.module.name.clone(),
+        action: operations.revert_action(&revert.node),
+    };
+    let began = timers.instant();
+    let result = operations.fleet.order(&revert.node, &order).await;
+    let took = timers.instant().saturating_duration_since(began);
+    revert.tried = revert.tried.saturating_add(took.min(MAX_TRY));
+    Progress::Tried(revert, result)
+}
+
+async fn back_off(timers: &Timers, revert: NodeRevert, delay: Duration) -> Progress {
+    timers.sleep_until(timers.after(delay)).await;
+    Progress::Due(revert)
+}
+
+#[cfg(test)]
+mod tests;

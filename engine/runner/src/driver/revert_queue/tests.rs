@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use hotswap_core::{
+    DeploymentId, Environment, HttpProbe, ModuleName, ModuleVersion, Node, NodeReading,
+};
+use hotswap_fleet::{Fleet, HealthReport};
+use tokio::time::Instant;
+
+use super::super::fixture::{self, TestClock};
+use super::*;
+
+/// What a node does with an order.
+#[derive(Clone, Copy)]
+enum Behaviour {
+    /// Carries it out at once.
+    Obeys,
+    /// Does not answer. The engine notices after this time.
+    IsDead(Duration),
+    /// Has seen a higher fence.
+    HasFence(u64),
+}
+
+/// Records when each node was tried.
+struct FakeFleet {
+    started: Instant,
+    nodes: BTreeMap<NodeId, (Health, Behaviour)>,
+    tries: Mutex<Vec<(String, Duration)>>,
+}
+
+impl FakeFleet {
+    fn new(nodes: &[(&str, Health, Behaviour)]) -> Self {
+        let node = |(name, health, behaviour): &(&str, Health, Behaviour)| {
+            (name.parse().unwrap(), (*health, *behaviour))
+        };
+        Self {
+            started: Instant::now(),
+            nodes: nodes.iter().map(node).collect(),
+            tries: Mutex::default(),
+        }
+    }
+
+    /// When a node was tried.
+    fn tries(&self, node: &str) -> Vec<Duration> {
+        let tries = self.tries.lock().unwrap();
+        let of_node = tries.iter().filter(|(tried, _)| tried == node);
+        of_node.map(|(_, at)| *at).collect()
+    }
+}
+
+#[async_trait]
+impl Fleet for FakeFleet {
+    async fn nodes(
+        &self,
+        environment: &Environment,
+        _: &ModuleName,
+    ) -> Result<Vec<Node>, hotswap_fleet::Error> {
+        Err(hotswap_fleet::Error::NoNodes(environment.clone()))
+    }
+
+    async fn order(&self, node: &NodeId, _: &Order) -> Result<(), NodeError> {
+        let at = self.started.elapsed();
+        let name = node.as_str().to_owned();
+        self.tries.lock().unwrap().push((name, at));
+        match self.nodes[node].1 {
+            Behaviour::Obeys => Ok(()),
+            Behaviour::IsDead(after) => {
+                tokio::time::sleep(after).await;
+                Err(NodeError::Unreachable("no answer".into()))
+            }
+            Behaviour::HasFence(fence) => Err(NodeError::Fenced(fence)),
+        }
+    }
+
+    async fn probe(&self, _: &NodeId, _: &ModuleVersion, _: &HttpProbe) -> Result<(), NodeError> {
+        Ok(())
+    }
+
+    async fn read(&self, _: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
+        Err(NodeError::Other("no counters".into()))
+    }
+
+    fn health(&self, node: &NodeId) -> HealthReport {
+        HealthReport {
+            health: self.nodes[node].0,
+            reason: None,
+        }
+    }
+}
+
+/// Reverts all nodes of the fleet, one at a time.
+async fn revert(fleet: &FakeFleet, patience: Duration) -> Result<Vec<NodeFailure>, Error> {
+    let timers = Timers::new(Arc::new(TestClock::default()));
+    let module = fixture::module("2.0.0");
+    let operations = NodeOperations {
+        fleet,
+        deployment: DeploymentId::from_bytes([7; 16]),
+        module: &module,
+        plan: &[],
+        concurrency: 1,
+        fence: Fence(3),
+    };
+    RevertQueue::new(&timers, &operations, patience, fleet.nodes.keys())
+        .run()
+        .await
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DEAD: Behaviour = Behaviour::IsDead(Duration::from_secs(4));
+
+#[tokio::test(start_paused = true)]
+async fn healthy_nodes_are_reverted_first_and_a_dead_one_is_retried_beside_them() {
+    let fleet = FakeFleet::new(&[
+        ("a-dead", Health::Critical, DEAD),
+        ("b", Health::Passing, Behaviour::Obeys),
+        // It died a moment ago, and its heartbeat is not late yet.
+        ("c-dead", Health::Passing, DEAD),
+        ("d", Health::Passing, Behaviour::Obeys),
+    ]);
+    let failures = revert(&fleet, MINUTE).await.unwrap();
+    let failed: Vec<_> = failures
+        .iter()
+        .map(|failure| failure.node.as_str())
+        .collect();
+    assert_eq!(failed, ["a-dead", "c-dead"]);
+    assert_eq!(fleet.tries("b"), [Duration::ZERO]);
+    // One place, so it waits for one try of one dead node, and not for its patience.
+    assert_eq!(fleet.tries("d"), [Duration::from_secs(4)]);
+    for node in ["a-dead", "c-dead"] {
+        assert!(fleet.tries(node).len() > 3, "{:?}", fleet.tries(node));
+    }
+    assert!(fleet.started.elapsed() < 3 * MINUTE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_the_engine_was_stalled_does_not_count_as_patience() {
+    let stalled = Behaviour::IsDead(10 * MINUTE);
+    let fleet = FakeFleet::new(&[("a", Health::Passing, stalled)]);
+    revert(&fleet, MINUTE).await.unwrap();
+    assert!(fleet.tries("a").len() > 2, "{:?}", fleet.tries("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_higher_fence_ends_the_revert_at_once() {
+    let fleet = FakeFleet::new(&[
+        ("a", Health::Passing, Behaviour::HasFence(9)),
+        ("b-dead", Health::Critical, DEAD),
+    ]);
+    let error = revert(&fleet, MINUTE).await.unwrap_err();
+    assert!(matches!(error, Error::StaleFence(Fence(9))), "{error}");
+    assert!(fleet.started.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_patience_each_node_is_tried_once() {
+    let fleet = FakeFleet::new(&[("a", Health::Unknown, DEAD)]);
+    let failures = revert(&fleet, Duration::ZERO).await.unwrap();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(fleet.tries("a").len(), 1);
+}

@@ -1,0 +1,84 @@
+//! Asks the nodes of a plan whether they run the new version. What a strategy returns is its
+//! opinion; what the nodes say counts.
+
+use std::collections::{HashMap, HashSet};
+
+use hotswap_core::{Cause, CauseKind, Header, ModuleVersion, Node, NodeError, NodeFailure, NodeId};
+use hotswap_fleet::Fleet;
+
+use super::failed_nodes::name_failures;
+use super::members::Members;
+use super::roll_call::{ask_nodes, is_reachable, silence};
+use super::timers::Timers;
+
+/// The nodes of `plan` that do not run the new version, each with what it runs instead.
+///
+/// Bounded in time. Cancel safe.
+pub(super) async fn find_not_updated(
+    fleet: &dyn Fleet,
+    timers: &Timers,
+    header: &Header,
+    plan: &[Node],
+) -> Vec<NodeFailure> {
+    let planned: HashSet<&NodeId> = plan.iter().map(|node| &node.id).collect();
+    let nodes = ask_nodes(fleet, timers, header, |id| planned.contains(id)).await;
+    let nodes: HashMap<_, _> = nodes.iter().map(|node| (&node.id, node)).collect();
+    let failure = |planned: &Node| {
+        let node = nodes.get(&planned.id).filter(|node| is_reachable(node));
+        let error = match node {
+            Some(node) => differs(&header.module, node.active.as_ref())?,
+            None => silence(fleet, &planned.id),
+        };
+        let node = planned.id.clone();
+        Some(NodeFailure { node, error })
+    };
+    plan.iter().filter_map(failure).collect()
+}
+
+fn differs(new: &ModuleVersion, active: Option<&ModuleVersion>) -> Option<NodeError> {
+    let reason = match active {
+        Some(active) if active == new => return None,
+        Some(active) if active.version == new.version => {
+            format!("it runs other bytes as {}", active.version)
+        }
+        Some(active) => format!("it runs {}", active.version),
+        None => format!("it does not run {}", new.name),
+    };
+    Some(NodeError::Other(reason))
+}
+
+/// Checks that a deployment may succeed although these nodes were not updated.
+///
+/// # Errors
+/// [`CauseKind::Policy`] where they are more than the policy tolerates, or all of the plan.
+pub(super) fn check(
+    header: &Header,
+    members: Members<'_>,
+    not_updated: &[NodeFailure],
+) -> Result<(), Cause> {
+    let (count, total) = (not_updated.len(), members.total());
+    let tolerated = header.policy.tolerated_failures.of(total);
+    if count == 0 || (count <= tolerated && count < members.nodes.len()) {
+        return Ok(());
+    }
+    let names = name_failures(
+        not_updated
+            .iter()
+            .map(|failure| (&failure.node, &failure.error)),
+    );
+    let (module, environment) = (&header.module, &header.environment);
+    let limit = if count > tolerated {
+        format!("the policy of {environment} tolerates {tolerated}")
+    } else {
+        "no node does".to_owned()
+    };
+    let message = format!(
+        "the strategy ended without an error, but {count} of {total} nodes do not run {} {}: \
+         {names}; {limit}",
+        module.name, module.version
+    );
+    Err(Cause::new(CauseKind::Policy, message))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! What the policy of an environment says is kept, whatever a strategy does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hotswap_core::{
+    Amount, CauseKind, Deployment, DeploymentId, NodeId, NodePhase, Policy, Status,
+};
+use hotswap_store::Query;
+use hotswap_tests::{Cluster, EMAIL};
+use serde_json::json;
+
+const PRODUCTION: &str = "production";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A cluster that runs `hello` 1.0.0, with this many nodes.
+async fn cluster(nodes: usize, change: impl FnOnce(&mut Policy)) -> Result<Cluster> {
+    let mut policy = Policy::default_for(&PRODUCTION.parse()?);
+    change(&mut policy);
+    let policies = BTreeMap::from([(PRODUCTION.parse()?, policy)]);
+    let cluster = Cluster::start_with_policies(&[(PRODUCTION, nodes)], policies).await?;
+    cluster.upload_samples().await?;
+    let strategies = &cluster.engine.strategies;
+    strategies
+        .upload(hotswap_guests::HOSTILE.to_vec(), EMAIL)
+        .await?;
+    cluster
+        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
+        .await?;
+    Ok(cluster)
+}
+
+/// Ends a node at once, as if it was killed.
+fn kill(cluster: &mut Cluster, number: u32) -> Result<NodeId> {
+    let id: NodeId = format!("{PRODUCTION}-{number}").parse()?;
+    drop(cluster.nodes.remove(&id).context("no such node")?);
+    Ok(id)
+}
+
+async fn run(cluster: &Cluster, strategy: &str, config: serde_json::Value) -> Result<Deployment> {
+    let strategy = (strategy, config);
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, strategy)
+        .await?;
+    cluster.wait_for_end(id).await
+}
+
+/// Waits until the strategy waits.
+async fn wait_for_wait(cluster: &Cluster, id: DeploymentId) -> Result<()> {
+    let deployments = &cluster.engine.deployments;
+    loop {
+        let state = deployments.get(id).await?;
+        if state.waiting_until().is_some() {
+            return Ok(());
+        }
+        ensure!(!state.status().is_final(), "{:?}", state.cause);
+        deployments.events(id, state.next_seq, 1, PATIENCE).await?;
+    }
+}
+
+/// The version that should run, as the cluster's page says.
+async fn claimed(cluster: &Cluster) -> Result<String> {
+    let deployments = &cluster.engine.deployments;
+    let current = deployments.current(&PRODUCTION.parse()?).await?;
+    Ok(current[0].module.version.to_string())
+}
+
+async fn found(cluster: &Cluster, status: Status) -> Result<Vec<DeploymentId>> {
+    let query = Query {
+        status: Some(status),
+        limit: 9,
+        ..Query::default()
+    };
+    let (found, _) = cluster.engine.deployments.list(&query).await?;
+    Ok(found.iter().map(|summary| summary.id).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strategy_that_does_nothing_does_not_succeed() -> Result<()> {
+    let cluster = cluster(2, |_| {}).await?;
+    let state = run(&cluster, "hostile", json!({ "attack": "nothing" })).await?;
+    assert_eq!(state.status(), Status::Failed);
+    let cause = state.cause.context("no cause")?;
+    assert_eq!(cause.kind, CauseKind::Policy);
+    assert_eq!(
+        cause.message,
+        "the strategy ended without an error, but 2 of 2 nodes do not run hello 2.0.0: \
+         production-1 (it runs 1.0.0), production-2 (it runs 1.0.0); the policy of production \
+         tolerates 0"
+    );
+    assert_eq!(claimed(&cluster).await?, "1.0.0");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_a_strategy_leaves_out_make_a_partial_success_or_none() -> Result<()> {
+    for (tolerated, status, claims) in [
+        (Amount::Count(1), Status::Partial, "2.0.0"),
+        (Amount::Count(0), Status::RolledBack, "1.0.0"),
+    ] {
+        let cluster = cluster(2, |policy| policy.tolerated_failures = tolerated).await?;
+        // Updates the first node alone.
+        let state = run(&cluster, "hostile", json!({ "attack": "replay-a" })).await?;
+        assert_eq!(state.status(), status, "{:?}", state.cause);
+        assert_eq!(claimed(&cluster).await?, claims);
+        let is_partial = status == Status::Partial;
+        let not_updated = state
+            .not_updated
+            .iter()
+            .map(|failure| failure.node.as_str());
+        let expected = ["production-2"].into_iter().take(is_partial.into());
+        assert!(not_updated.eq(expected), "{:?}", state.not_updated);
+        let id = state.header.id;
+        assert_eq!(
+            found(&cluster, Status::Partial).await?.contains(&id),
+            is_partial
+        );
+        assert!(!found(&cluster, Status::Succeeded).await?.contains(&id));
+        // It says what should run, so it stays.
+        assert_eq!(
+            cluster.engine.deployments.delete(id).await.is_err(),
+            is_partial
+        );
+        cluster.shutdown().await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_is_left_behind_where_the_policy_tolerates_it() -> Result<()> {
+    let mut cluster = cluster(4, |policy| policy.tolerated_failures = Amount::Percent(25)).await?;
+    let rolling = ("rolling", json!({ "batch": 1, "settle": "1s" }));
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
+        .await?;
+    wait_for_wait(&cluster, id).await?;
+    let dead = kill(&mut cluster, 3)?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Partial, "{:?}", state.cause);
+    assert_eq!(state.nodes[&dead].phase, NodePhase::Failed);
+    let versions = cluster.active_versions(PRODUCTION, "hello").await?;
+    let updated = versions
+        .values()
+        .flatten()
+        .filter(|version| *version == "2.0.0");
+    assert_eq!(updated.count(), 3, "{versions:?}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_nodes_use_up_what_may_be_unavailable() -> Result<()> {
+    let mut cluster = cluster(4, |policy| policy.max_unavailable = Amount::Percent(25)).await?;
+    let dead = kill(&mut cluster, 2)?;
+    let state = run(&cluster, "direct", json!({})).await?;
+    assert_eq!(state.status(), Status::Failed);
+    let cause = state.cause.context("no cause")?;
+    assert_eq!(cause.kind, CauseKind::Policy);
+    assert!(
+        cause.message.starts_with(
+            "1 of 4 nodes of production do not serve (production-2), and its policy allows 1"
+        ),
+        "{}",
+        cause.message
+    );
+    // Once it is removed, the environment has three nodes, and all of them serve.
+    cluster.resources.registry.deregister(&dead).await?;
+    let state = run(&cluster, "direct", json!({})).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_left_out_is_named_and_the_policy_says_how_many_may_be() -> Result<()> {
+    let mut cluster = cluster(4, |policy| policy.max_missing = Amount::Percent(25)).await?;
+    let first = kill(&mut cluster, 2)?;
+    let state = run(&cluster, "direct", json!({})).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    assert_eq!(state.missing.len(), 1);
+    assert_eq!(state.missing[0].node, first);
+    let reason = state.missing[0].error.to_string();
+    assert!(reason.contains("it does not answer"), "{reason}");
+    let second = kill(&mut cluster, 4)?;
+    let state = run(&cluster, "direct", json!({})).await?;
+    assert_eq!(state.status(), Status::Failed);
+    let message = state.cause.context("no cause")?.message;
+    assert!(
+        message.contains("its policy allows 1 (maxMissing)"),
+        "{message}"
+    );
+    assert!(message.contains(second.as_str()), "{message}");
+    cluster.shutdown().await;
+    Ok(())
+}
