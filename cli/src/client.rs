@@ -267,11 +267,6 @@ impl Client {
         self.delete(&format!("/strategies/{name}")).await
     }
 
-    /// Deletes the registration of a node.
-    pub async fn delete_node(&self, id: &NodeId) -> Result<(), Error> {
-        self.delete(&format!("/nodes/{id}")).await
-    }
-
     async fn delete(&self, path: &str) -> Result<(), Error> {
         let request = self.request(Method::DELETE, path);
         let response = self.send(request.timeout(REQUEST_TIMEOUT)).await?;

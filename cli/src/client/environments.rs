@@ -18,6 +18,11 @@ impl Client {
         self.get_checked::<NodeRow>(&format!("/nodes/{id}")).await
     }
 
+    /// Deletes the registration of a node.
+    pub async fn delete_node(&self, id: &NodeId) -> Result<(), Error> {
+        self.delete(&format!("/nodes/{id}")).await
+    }
+
     /// All environments.
     pub async fn environments(&self) -> Result<Value, Error> {
         self.get_checked::<Page<Value>>("/clusters").await

@@ -203,8 +203,8 @@ impl Reconciler {
                 let placement = Placement {
                     desired: wanted.cloned(),
                     actual: match actual {
-                        Actual::Known(actual) => actual.clone(),
-                        Actual::Unknown => None,
+                        Actual::Known(actual) => actual,
+                        Actual::NotLoaded(..) | Actual::Unknown => None,
                     },
                     since: module.since,
                     next: self.0.next_step(environment, module, node, open.as_ref()),
@@ -370,12 +370,13 @@ impl Reconciler {
         let policy = inner.environments.policy(environment);
         let max_unavailable = policy.max_unavailable.of(nodes.len()).max(1);
         for module in &desired {
-            let is_other = |node: &&ObservedNode| match (
-                module.target.on(&node.id),
-                node.actual(&module.module),
-            ) {
-                (Some(wanted), Actual::Known(actual)) => wanted != actual.as_ref(),
-                _ => false,
+            let is_other = |node: &&ObservedNode| match module.target.on(&node.id) {
+                Some(wanted) => match node.actual(&module.module) {
+                    Actual::Known(actual) => wanted != actual.as_ref(),
+                    Actual::NotLoaded(version, _) => wanted != Some(&version),
+                    Actual::Unknown => false,
+                },
+                None => false,
             };
             if !nodes.iter().any(|node| is_other(&node)) {
                 continue;
@@ -389,10 +390,8 @@ impl Reconciler {
                 if inner.next_step(environment, module, node, open.as_ref()) != NextStep::Queued {
                     continue;
                 }
-                let Actual::Known(from) = node.actual(&module.module) else {
-                    continue;
-                };
-                let allowed = if from.is_some() {
+                let is_serving = matches!(node.actual(&module.module), Actual::Known(Some(_)));
+                let allowed = if is_serving {
                     changes.min(connections)
                 } else {
                     connections
@@ -400,9 +399,9 @@ impl Reconciler {
                 if allowed == 0 {
                     continue;
                 }
-                if self.begin(environment, module, node, from.is_some()) {
+                if self.begin(environment, module, node, is_serving) {
                     connections -= 1;
-                    changes -= usize::from(from.is_some());
+                    changes -= usize::from(is_serving);
                 }
             }
         }
@@ -541,7 +540,7 @@ impl Inner {
         let deployment = open.filter(|open| open.has(&node.id));
         next_step(Facts {
             desired,
-            actual: node.actual(&module.module),
+            actual: &node.actual(&module.module),
             health: node.health,
             is_under_way: repairs.is_under_way(&place),
             deployment: deployment.map(|open| open.id),

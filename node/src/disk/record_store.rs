@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(store.load_all().unwrap().len(), 1, "moved for good");
         assert_eq!(
             store.load_damaged().unwrap(),
-            [bad.clone()],
+            std::slice::from_ref(&bad),
             "and not forgotten"
         );
         for _ in 0..2 {

@@ -43,6 +43,8 @@ pub(crate) enum NodeModuleState {
     Deploying,
     /// The engine waits for it to report in.
     Unreachable,
+    /// It has the version, could not load it, and tries again.
+    Loading,
 }
 
 impl NodeModule {
@@ -83,6 +85,11 @@ fn explain(
         format!("it runs {actual} and should run {desired}")
     };
     let (state, reason, next) = match &placement.next {
+        NextStep::Loading(reason) => (
+            NodeModuleState::Loading,
+            format!("it could not load the version: {reason}"),
+            "the node tries again".to_owned(),
+        ),
         NextStep::None => return (NodeModuleState::InStep, None, None),
         NextStep::Repairing => (
             NodeModuleState::Repairing,

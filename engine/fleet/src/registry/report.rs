@@ -44,8 +44,13 @@ pub struct Fault {
 impl ModuleState {
     /// The version that serves requests. `None` if there is none, or it is not loaded.
     pub fn serving(&self) -> Option<&ModuleVersion> {
-        let is_loaded = self.faults.iter().all(|fault| fault.slot != Slot::Active);
+        let is_loaded = self.active_fault().is_none();
         self.active.as_ref().filter(|_| is_loaded)
+    }
+
+    /// Why the active version is not loaded.
+    pub fn active_fault(&self) -> Option<&Fault> {
+        self.faults.iter().find(|fault| fault.slot == Slot::Active)
     }
 }
 

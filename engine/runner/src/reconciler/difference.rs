@@ -9,6 +9,8 @@ use super::repairs::Failure;
 pub(super) enum Actual {
     /// The active version, if one is.
     Known(Option<ModuleVersion>),
+    /// The version that should be active there is not loaded, for this reason.
+    NotLoaded(ModuleVersion, String),
     /// The node has not said, or cannot be asked.
     Unknown,
 }
@@ -28,6 +30,8 @@ pub enum NextStep {
     Deployment(DeploymentId),
     /// The engine waits for the node to report in.
     Unreachable,
+    /// The node has the version, and tries again to load it; this is why it could not.
+    Loading(String),
 }
 
 /// A module on a node: what should run, what does, and what happens next.
@@ -65,7 +69,10 @@ pub(super) fn next_step(facts: Facts<'_>) -> NextStep {
     }
     match facts.actual {
         Actual::Known(actual) if actual.as_ref() == facts.desired => return NextStep::None,
-        Actual::Known(_) => {}
+        Actual::NotLoaded(version, reason) if Some(version) == facts.desired => {
+            return NextStep::Loading(reason.clone());
+        }
+        Actual::Known(_) | Actual::NotLoaded(..) => {}
         Actual::Unknown => return NextStep::Unreachable,
     }
     match facts.health {
@@ -122,6 +129,7 @@ mod tests {
     fn a_node_is_repaired_where_it_runs_something_else() {
         let (one, two) = (version("1.0.0"), version("2.0.0"));
         let [runs_one, runs_none] = [Some(one.clone()), None].map(Actual::Known);
+        let broken = Actual::NotLoaded(one.clone(), "it is gone".into());
         for (desired, actual, expected) in [
             (Some(&one), &runs_one, NextStep::None),
             (None, &runs_none, NextStep::None),
@@ -129,6 +137,8 @@ mod tests {
             (Some(&two), &runs_none, NextStep::Queued),
             (None, &runs_one, NextStep::Queued),
             (Some(&two), &Actual::Unknown, NextStep::Unreachable),
+            (Some(&one), &broken, NextStep::Loading("it is gone".into())),
+            (Some(&two), &broken, NextStep::Queued),
         ] {
             assert_eq!(next_step(facts(desired, actual)), expected);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hotswap_core::{Environment, Health, ModuleName, NodeId};
-use hotswap_fleet::{Fleet, Registry};
+use hotswap_fleet::{Fleet, ModuleState, ModuleStates, Registry};
 
 use super::difference::Actual;
 
@@ -12,45 +12,69 @@ use super::difference::Actual;
 pub(super) struct ObservedNode {
     pub(super) id: NodeId,
     pub(super) health: Health,
-    active: HashMap<ModuleName, Actual>,
+    report: Report,
+}
+
+enum Report {
+    /// From its registration or its last heartbeat, so it may be as old as that.
+    Reported(Arc<ModuleStates>),
+    /// It reports no modules, and was asked for those that matter.
+    Asked(HashMap<ModuleName, Actual>),
 }
 
 impl ObservedNode {
-    pub(super) fn actual(&self, module: &ModuleName) -> &Actual {
-        self.active.get(module).unwrap_or(&Actual::Unknown)
+    pub(super) fn actual(&self, module: &ModuleName) -> Actual {
+        match &self.report {
+            Report::Reported(modules) => modules.get(module).map_or(Actual::Known(None), actual),
+            Report::Asked(asked) => asked.get(module).cloned().unwrap_or(Actual::Unknown),
+        }
     }
 }
 
-/// Asks the nodes what they run of these modules.
+fn actual(state: &ModuleState) -> Actual {
+    match state.active_fault() {
+        Some(fault) => Actual::NotLoaded(fault.version.clone(), fault.reason.clone()),
+        None => Actual::Known(state.active.clone()),
+    }
+}
+
+/// What the nodes run of these modules: as they have reported it, in memory. Nodes that report
+/// no modules are asked.
 pub(super) async fn observe(
     registry: &Registry,
     fleet: &Arc<dyn Fleet>,
     environment: &Environment,
     modules: &[&ModuleName],
 ) -> Vec<ObservedNode> {
-    let mut nodes: Vec<_> = registry
-        .members_of(environment)
-        .into_iter()
-        .map(|member| ObservedNode {
-            id: member.record.id.clone(),
-            health: member.health,
-            active: HashMap::new(),
-        })
-        .collect();
+    let members = registry.members_of(environment).into_iter();
+    let nodes = members.map(|member| ObservedNode {
+        id: member.record.id.clone(),
+        health: member.health,
+        report: match member.modules {
+            Some(modules) => Report::Reported(modules),
+            None => Report::Asked(HashMap::new()),
+        },
+    });
+    let mut nodes: Vec<_> = nodes.collect();
+    let is_silent = |node: &ObservedNode| matches!(node.report, Report::Asked(_));
+    if !nodes.iter().any(is_silent) {
+        return nodes;
+    }
     for module in modules {
         let Ok(found) = fleet.nodes(environment, module).await else {
             continue;
         };
-        let mut found: HashMap<_, _> = found
-            .into_iter()
-            .map(|node| (node.id.clone(), node))
-            .collect();
+        let found = found.into_iter().map(|node| (node.id.clone(), node));
+        let mut found: HashMap<_, _> = found.collect();
         for node in &mut nodes {
+            let Report::Asked(asked) = &mut node.report else {
+                continue;
+            };
             let actual = match found.remove(&node.id) {
                 Some(found) if found.health != Health::Critical => Actual::Known(found.active),
                 _ => Actual::Unknown,
             };
-            node.active.insert((*module).clone(), actual);
+            asked.insert((*module).clone(), actual);
         }
     }
     nodes

@@ -142,8 +142,13 @@ async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_
         health: NodeHealth::Passing,
         reason: None,
         highest_fence: 0,
+        boot: None,
+        control_url: None,
+        data_url: None,
+        modules: None,
     };
-    assert!(registry.heartbeat(&node("node-0"), passing));
+    let heard = registry.heartbeat(&node("node-0"), passing);
+    assert!(heard.expect("a valid heartbeat").is_some());
     assert_eq!(health().await, Health::Passing);
     assert_eq!(fake.requests().len(), 2, "it was heard of");
     assert_eq!(health().await, Health::Critical);
