@@ -3,10 +3,19 @@
 //!
 //! `cargo xtask golden` writes those of the present release; see `write.rs`.
 
-#[allow(dead_code, reason = "only the program that writes the journals uses all of it")]
+#[allow(
+    dead_code,
+    reason = "only the program that writes the journals uses all of it"
+)]
 mod faulty_fleet;
-#[allow(dead_code, reason = "only the program that writes the journals uses all of it")]
+#[allow(
+    dead_code,
+    reason = "only the program that writes the journals uses all of it"
+)]
 mod files;
 mod read;
-#[allow(dead_code, reason = "only the program that writes the journals uses all of it")]
+#[allow(
+    dead_code,
+    reason = "only the program that writes the journals uses all of it"
+)]
 mod scenarios;

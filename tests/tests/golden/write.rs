@@ -4,7 +4,10 @@
 //! Run it with `cargo xtask golden`.
 
 mod faulty_fleet;
-#[allow(dead_code, reason = "only the test that reads the journals uses all of it")]
+#[allow(
+    dead_code,
+    reason = "only the test that reads the journals uses all of it"
+)]
 mod files;
 mod generate;
 mod scenarios;
