@@ -2,24 +2,22 @@
 
 mod desired;
 mod difference;
+mod events;
 mod lease;
 mod observed;
+mod open_deployment;
 mod repair;
 mod repairs;
+mod retire;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{
-    Clock, DeploymentId, Environment, EnvironmentEventBody, ModuleName, NodeId, NodeState, Repair,
-};
+use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, NodeId, Repair};
 use hotswap_fleet::{Fleet, Registry};
-use hotswap_store::{
-    AppendToEnvironmentError, Appended, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
-    EnvironmentJournal, Journal, Query, ReadError,
-};
+use hotswap_store::{Appended, EnvironmentAppended, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -28,6 +26,7 @@ use self::desired::DesiredState;
 use self::difference::{Actual, Facts, next_step, room};
 use self::lease::Leases;
 use self::observed::{ObservedNode, observe};
+use self::open_deployment::OpenDeployment;
 use self::repair::{PlannedRepair, RepairContext};
 use self::repairs::Place;
 use crate::background_tasks::BackgroundTasks;
@@ -38,6 +37,7 @@ pub use self::desired::{DesiredModule, Target};
 pub use self::difference::{NextStep, Placement};
 pub use self::repairs::Failure;
 pub(crate) use self::repairs::Repairs;
+pub use self::retire::RetireError;
 pub(crate) use self::told::{OpenPlan, ToldVersions};
 
 /// How often all nodes are compared, besides on every change that the engine learns of.
@@ -97,45 +97,6 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) fan_out: usize,
     /// Repairs run among them, and end with them.
     pub(crate) tasks: BackgroundTasks,
-}
-
-/// An open deployment of a module: the nodes of its plan are its own.
-struct OpenDeployment {
-    id: DeploymentId,
-    /// `None` before it is made, and where it cannot be read.
-    plan: Option<OpenPlan>,
-    /// Its journal cannot be read: any node may be in its plan.
-    is_damaged: bool,
-    changes_at_once: usize,
-}
-
-impl OpenDeployment {
-    fn has(&self, node: &NodeId) -> bool {
-        let plan = self.plan.as_ref();
-        self.is_damaged || plan.is_some_and(|plan| plan.nodes.contains_key(node))
-    }
-}
-
-/// Why a module was not retired.
-#[derive(Debug, thiserror::Error)]
-pub enum RetireError {
-    /// Nothing was ever decided for the module in the environment, or it is retired already.
-    #[error("module '{module}' should not run in {environment} anyway")]
-    NotDesired {
-        /// The module.
-        module: ModuleName,
-        /// The environment.
-        environment: Environment,
-    },
-    /// A deployment of the module is open.
-    #[error("deployment {0} of the module in the environment has not ended")]
-    Busy(DeploymentId),
-    /// The disk is full.
-    #[error("the disk is full")]
-    Full,
-    /// The store failed.
-    #[error("the store failed")]
-    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Reconciler {
@@ -216,90 +177,6 @@ impl Reconciler {
             }
         }
         Ok(placements)
-    }
-
-    /// Retires a module: from here on no version of it should run in the environment. Durable
-    /// once this returns; the nodes follow.
-    ///
-    /// # Errors
-    /// [`RetireError`].
-    pub async fn retire(
-        &self,
-        environment: &Environment,
-        module: &ModuleName,
-        by: String,
-        reason: Option<String>,
-    ) -> Result<(), RetireError> {
-        let desired = self.0.desired.read(environment).await;
-        let desired = desired.map_err(|error| RetireError::Store(Box::new(error)))?;
-        let is_desired = desired
-            .iter()
-            .any(|one| one.module == *module && one.target != Target::Nothing);
-        if !is_desired {
-            return Err(RetireError::NotDesired {
-                module: module.clone(),
-                environment: environment.clone(),
-            });
-        }
-        let retired = EnvironmentEventBody::Retired {
-            module: module.clone(),
-            by,
-            reason,
-        };
-        let append = EnvironmentAppend {
-            environment: environment.clone(),
-            fence: None,
-            at: self.0.clock.now(),
-            bodies: vec![retired],
-        };
-        match self
-            .0
-            .environment_journal
-            .append_to_environment(append)
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(AppendToEnvironmentError::Busy(id)) => Err(RetireError::Busy(id)),
-            Err(AppendToEnvironmentError::Full) => Err(RetireError::Full),
-            Err(error) => Err(RetireError::Store(Box::new(error))),
-        }
-    }
-
-    /// At most `limit` events of an environment, or of all, after a position.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn events_after(
-        &self,
-        environment: Option<&Environment>,
-        position: u64,
-        limit: usize,
-    ) -> Result<Vec<EnvironmentEntry>, ReadError> {
-        let journal = &self.0.environment_journal;
-        journal
-            .environment_events_after(environment, position, limit)
-            .await
-    }
-
-    /// At most `limit` events of an environment before a position, newest first.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn events_before(
-        &self,
-        environment: &Environment,
-        position: u64,
-        limit: usize,
-    ) -> Result<Vec<EnvironmentEntry>, ReadError> {
-        let journal = &self.0.environment_journal;
-        journal
-            .environment_events_before(environment, position, limit)
-            .await
-    }
-
-    /// Receives every append to an environment's journal from now on.
-    pub fn subscribe(&self) -> Receiver<EnvironmentAppended> {
-        self.0.environment_journal.subscribe_to_environments()
     }
 
     /// Compares and repairs until it is dropped. Cancel safe: the next look at the nodes tells
@@ -445,6 +322,15 @@ impl Reconciler {
 }
 
 impl Inner {
+    async fn open_deployment(
+        &self,
+        environment: &Environment,
+        module: &ModuleName,
+    ) -> Result<Option<OpenDeployment>, Error> {
+        let (journal, projections) = (self.journal.as_ref(), &self.projections);
+        OpenDeployment::read(journal, projections, environment, module).await
+    }
+
     /// The repair that a node needs, if it still needs one. What was seen of it before may be
     /// old: a deployment may have ended, or changed the node, since. From here on no plan can be
     /// made of the module.
@@ -546,45 +432,6 @@ impl Inner {
             deployment: deployment.map(|open| open.id),
             failure: repairs.waiting(&place, desired, self.clock.instant()),
         })
-    }
-
-    /// The open deployment of a module.
-    async fn open_deployment(
-        &self,
-        environment: &Environment,
-        module: &ModuleName,
-    ) -> Result<Option<OpenDeployment>, Error> {
-        // A deployment is created only after the one before it has ended.
-        let newest = Query {
-            module: Some(module.clone()),
-            environment: Some(environment.clone()),
-            limit: 1,
-            ..Query::default()
-        };
-        let newest = self.journal.list(&newest).await?.deployments;
-        let Some(id) = newest.first() else {
-            return Ok(None);
-        };
-        let state = match self.projections.get(*id).await {
-            Ok(state) => state,
-            Err(Error::Unknown(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if state.status().is_final() {
-            return Ok(None);
-        }
-        let before = |(id, node): (&NodeId, &NodeState)| (id.clone(), node.before.clone());
-        let plan = OpenPlan {
-            deployment: *id,
-            version: state.header.module.clone(),
-            nodes: state.nodes.iter().map(before).collect(),
-        };
-        Ok(Some(OpenDeployment {
-            id: *id,
-            changes_at_once: state.header.policy.max_unavailable.of(state.nodes.len()),
-            plan: (!plan.nodes.is_empty()).then_some(plan),
-            is_damaged: state.damage.is_some(),
-        }))
     }
 }
 

@@ -1,0 +1,67 @@
+use hotswap_core::{DeploymentId, Environment, ModuleName, NodeId, NodeState};
+use hotswap_store::{Journal, Query};
+
+use super::told::OpenPlan;
+use crate::projections::{Error, Projections};
+
+/// An open deployment of a module: the nodes of its plan are its own.
+pub(super) struct OpenDeployment {
+    pub(super) id: DeploymentId,
+    /// `None` before it is made, and where it cannot be read.
+    pub(super) plan: Option<OpenPlan>,
+    /// Its journal cannot be read: any node may be in its plan.
+    is_damaged: bool,
+    /// How many nodes it may be changing now.
+    pub(super) changes_at_once: usize,
+}
+
+impl OpenDeployment {
+    /// Whether a node is its own.
+    pub(super) fn has(&self, node: &NodeId) -> bool {
+        let plan = self.plan.as_ref();
+        self.is_damaged || plan.is_some_and(|plan| plan.nodes.contains_key(node))
+    }
+
+    /// The open deployment of a module.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub(super) async fn read(
+        journal: &dyn Journal,
+        projections: &Projections,
+        environment: &Environment,
+        module: &ModuleName,
+    ) -> Result<Option<Self>, Error> {
+        // A deployment is created only after the one before it has ended.
+        let newest = Query {
+            module: Some(module.clone()),
+            environment: Some(environment.clone()),
+            limit: 1,
+            ..Query::default()
+        };
+        let newest = journal.list(&newest).await?.deployments;
+        let Some(id) = newest.first() else {
+            return Ok(None);
+        };
+        let state = match projections.get(*id).await {
+            Ok(state) => state,
+            Err(Error::Unknown(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if state.status().is_final() {
+            return Ok(None);
+        }
+        let before = |(id, node): (&NodeId, &NodeState)| (id.clone(), node.before.clone());
+        let plan = OpenPlan {
+            deployment: *id,
+            version: state.header.module.clone(),
+            nodes: state.nodes.iter().map(before).collect(),
+        };
+        Ok(Some(Self {
+            id: *id,
+            changes_at_once: state.header.policy.max_unavailable.of(state.nodes.len()),
+            plan: (!plan.nodes.is_empty()).then_some(plan),
+            is_damaged: state.damage.is_some(),
+        }))
+    }
+}
