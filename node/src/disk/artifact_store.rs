@@ -172,8 +172,8 @@ impl ArtifactStore {
         }
         partial.sort_by_key(|entry| entry.metadata().and_then(|it| it.modified()).ok());
         partial.pop();
-        let removed = partial.iter().map(DirEntry::path);
-        removed.map(std::fs::remove_file).collect()
+        let mut removed = partial.iter().map(DirEntry::path);
+        removed.try_for_each(std::fs::remove_file)
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
