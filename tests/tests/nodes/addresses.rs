@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use hotswap_core::{
     Action, DeploymentId, Digest, Fence, Health, ModuleVersion, NodeError, NodeId, Order,
 };
-use hotswap_tests::{Cluster, NODE_TOKEN};
+use hotswap_fleet::registry::Error;
+use hotswap_protocol::Registration;
+use hotswap_tests::{Cluster, NODE_TOKEN, unreachable_registration};
 use serde_json::{Value, json};
 
 use super::PRODUCTION;
@@ -95,11 +97,15 @@ async fn a_node_with_a_wiped_disk_gets_its_name_back_once_the_old_one_has_stoppe
         let member = cluster.resources.registry.member(&id);
         member.map(|member| (member.record.control_url.clone(), member.health))
     };
-    // For some heartbeats it tries in vain.
-    let mut changes = cluster.resources.registry.subscribe();
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    // It is refused, as is anyone who has another data folder.
+    let another = Registration {
+        instance: Some("another".to_owned()),
+        ..unreachable_registration(PRODUCTION)
+    };
+    let registry = &cluster.resources.registry;
+    let refused = registry.register(id.clone(), another).await;
+    assert!(matches!(refused, Err(Error::Taken { .. })), "{refused:?}");
     assert_eq!(registered(), Some((addr, Health::Passing)));
-    assert!(changes.try_recv().is_err(), "nothing has changed");
     first.shutdown().await;
     let second = format!("http://{}", cluster.nodes[&id].control_addr());
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);

@@ -333,6 +333,10 @@ async fn an_invalid_registration_is_rejected_with_what_to_change() {
         data_url: url.to_owned(),
         ..good()
     };
+    let booted = |boot: &str| Registration {
+        boot: Some(boot.to_owned()),
+        ..good()
+    };
     let labelled = |key: &str, value: String| Registration {
         labels: [(key.to_owned(), value)].into(),
         ..good()
@@ -355,6 +359,8 @@ async fn an_invalid_registration_is_rejected_with_what_to_change() {
             "at most 512",
         ),
         (data("file:///etc/passwd"), "dataUrl: the scheme 'file'"),
+        (booted("two\nlines"), "boot: it is not visible ASCII"),
+        (booted(&"x".repeat(200)), "at most 128"),
         (labelled("", String::new()), "a key is empty"),
         (labelled("tier", "x".repeat(1000)), "at most 256"),
     ] {

@@ -37,7 +37,14 @@ pub(super) fn validate_registration(
         ("boot", &registration.boot),
         ("instance", &registration.instance),
     ] {
-        check_length(field, key.as_deref().unwrap_or_default(), MAX_KEY)?;
+        let key = key.as_deref().unwrap_or_default();
+        check_length(field, key, MAX_KEY)?;
+        // It is sent back in a header.
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Invalid(format!(
+                "{field}: it is not visible ASCII; send a random text such as a UUID"
+            )));
+        }
     }
     if let Some(zone) = &registration.zone {
         check_length("zone", zone, MAX_ZONE)?;
