@@ -95,6 +95,8 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
             ("--token-file", "engine/node-token"),
         ]),
         "node get" => owned(&[("<ID>", "n1")]),
+        // It is not registered: the others need the nodes that are.
+        "node delete" => owned(&[("<ID>", "gone")]),
         "deployment create" => owned(&[("<MODULE[@VERSION]>", "hello"), ("--environment", "qa")]),
         "deployment list" | "node list" | "module list" | "strategy list" | "environment list"
         | "token" => Vec::new(),
