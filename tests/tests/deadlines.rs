@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use hotswap_core::{CauseKind, Deployment, DeploymentId, EventBody, Policy, Status};
+use hotswap_core::{Amount, CauseKind, Deployment, DeploymentId, EventBody, Policy, Status};
 use hotswap_runner::deployments::Error;
 use hotswap_tests::{Cluster, EMAIL};
 use serde_json::json;
@@ -19,6 +19,8 @@ async fn cluster(deadline: Duration, pause_stops_deadline: bool) -> Result<Clust
     let policy = Policy {
         deadline,
         pause_stops_deadline,
+        // A node that is gone must not hold the other one up.
+        max_unavailable: Amount::Percent(100),
         ..Policy::default_for(&PRODUCTION.parse()?)
     };
     let policies = BTreeMap::from([(PRODUCTION.parse()?, policy)]);

@@ -275,7 +275,8 @@ async fn a_parked_wait_reads_its_journal_once() -> Result<()> {
     let steps = hotswap_guests::STEPS.to_vec();
     cluster.engine.strategies.upload(steps, EMAIL).await?;
     cluster.resources.limits.suspend_after = Duration::ZERO;
-    cluster.resources.fleet = Arc::new(StaticFleet::new(1));
+    let fleet = StaticFleet::new(1).running("1.0.0".parse()?, hotswap_guests::HELLO_V1);
+    cluster.resources.fleet = Arc::new(fleet);
     let journal = counted(&cluster);
     cluster.restart_engine(Arc::clone(&journal) as _).await?;
     let config = json!({ "kind": "sleep", "steps": WAITS, "sleep": 50 });

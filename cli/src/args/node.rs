@@ -57,7 +57,7 @@ pub struct RunNode {
     /// The host name or address that others use to reach the node
     /// [default: the addresses above; for 0.0.0.0 or [::], the one from which the node reaches
     /// the engine]
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = parse_host)]
     pub advertise: Option<String>,
     /// The node's zone
     #[arg(long)]
@@ -74,6 +74,19 @@ pub struct RunNode {
     /// Stop when standard input closes, so that the node ends with the process that started it
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+/// Refuses a text that no host name is as long as: errors about it quote it.
+fn parse_host(text: &str) -> Result<String, String> {
+    /// RFC 1035, section 2.3.4.
+    const MAX_HOST: usize = 255;
+    let length = text.len();
+    if length > MAX_HOST {
+        return Err(format!(
+            "the host name has {length} bytes, and {MAX_HOST} are allowed"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// Refuses a text that no address is as long as: the error about an address quotes it.

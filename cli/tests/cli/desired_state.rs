@@ -37,10 +37,15 @@ fn a_module_is_retired_and_comes_back_with_a_deployment() {
         "{again:?}"
     );
 
-    let events = dev.run(&["environment", "events", "production"]);
+    let events = wait_for("the removal to be told", || {
+        let events = dev.run(&["environment", "events", "production"]);
+        let is_removed = |number| {
+            let removed = format!("prod-{number} ran hello 1.0.0, which was removed");
+            events.out.contains(&removed)
+        };
+        (1..=4).all(is_removed).then_some(events)
+    });
     assert!(events.out.contains("hello was retired by"), "{events:?}");
-    let removed = "prod-1 ran hello 1.0.0, which was removed";
-    assert!(events.out.contains(removed), "{events:?}");
     let newest = dev.json(&["environment", "events", "production", "--limit", "1"]);
     assert_eq!(newest["events"][0]["type"], "repaired");
 

@@ -22,7 +22,7 @@ use hotswap_common::Backoff;
 use hotswap_core::{Clock, Environment, Health, NodeId};
 use hotswap_store::{Catalogue, NodeRecord};
 use reqwest::Url;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use self::listening_time::ListeningTime;
 use self::node_entry::{Heard, Moment, NodeEntry, Unanswered};
@@ -69,6 +69,8 @@ struct RegistryInner {
     /// the store's commits.
     save_locks: [tokio::sync::Mutex<()>; 64],
     subscribers: broadcast::Sender<HealthChange>,
+    /// How often a node has reported other modules than before.
+    reports: watch::Sender<u64>,
     desired: RwLock<Arc<dyn DesiredVersions>>,
 }
 
@@ -112,6 +114,7 @@ impl Registry {
             heartbeat_interval: interval,
             save_locks: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             subscribers: broadcast::Sender::new(CHANGE_CAPACITY),
+            reports: watch::Sender::new(0),
             desired: RwLock::new(Arc::new(Undecided)),
         };
         Ok(Self {
@@ -213,6 +216,11 @@ impl Registry {
     /// told so.
     pub fn subscribe(&self) -> broadcast::Receiver<HealthChange> {
         self.inner.subscribers.subscribe()
+    }
+
+    /// Changes whenever a node reports other modules than before.
+    pub fn watch_reports(&self) -> watch::Receiver<u64> {
+        self.inner.reports.subscribe()
     }
 
     /// Notifies subscribers of nodes whose heartbeats are overdue, every interval. Notices by

@@ -185,6 +185,7 @@ impl Reconciler {
         let inner = &self.0;
         let mut health = inner.registry.subscribe();
         let mut appended = inner.journal.subscribe();
+        let mut reports = inner.registry.watch_reports();
         let mut retired = inner.environment_journal.subscribe_to_environments();
         loop {
             self.compare_all().await;
@@ -198,6 +199,11 @@ impl Reconciler {
                 () = inner.ended.notified() => {}
                 () = has_ended(&mut appended) => inner.context.leases.renew_all().await,
                 () = was_retired(&mut retired) => {}
+                // The registry lives as long as this.
+                Ok(()) = reports.changed() => {
+                    inner.clock.sleep_until(inner.clock.instant() + GATHER).await;
+                    reports.mark_unchanged();
+                }
                 change = health.recv() => {
                     // A node that has come back is tried at once.
                     if let Ok(change) = change {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use hotswap_core::{Digest, ModuleName};
 use hotswap_protocol::{Action, DesiredVersions, LoadPhase, OrderProgress, OrderRequest, Version};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +56,8 @@ struct ModulesInner {
     locks: ModuleLocks,
     faults: Faults,
     desired: Desired,
+    /// An order was carried out.
+    changed: Notify,
     tasks: TaskTracker,
     /// Ends orders that load a version, when the node shuts down.
     shutdown: CancellationToken,
@@ -101,9 +104,15 @@ impl Modules {
             locks: ModuleLocks::default(),
             faults: Faults::default(),
             desired: Desired::default(),
+            changed: Notify::new(),
             tasks,
             shutdown,
         })))
+    }
+
+    /// Returns once an order was carried out since the last call. Cancel safe.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 
     /// The table that routes requests to the modules.
@@ -219,6 +228,7 @@ impl Modules {
             self.apply(module, &route, operation, order, order.fence, None)
                 .await?;
             log_carried_out(module, operation, order, started);
+            self.0.changed.notify_one();
             return Ok(Begun::CarriedOut);
         };
         self.raise_fence(module, &route, order.fence).await?;
@@ -236,6 +246,7 @@ impl Modules {
             let outcome = this.load_and_apply(&module, &order).await;
             if outcome.is_ok() {
                 log_carried_out(&module, &order.operation, &order.order, started);
+                this.0.changed.notify_one();
             }
             order.finish(outcome.map_err(Arc::new));
         });
@@ -335,7 +346,12 @@ impl Modules {
         }
         let size = artifacts.size(digest).await;
         OrderProgress {
-            phase: LoadPhase::Compiling,
+            // Without a file, the fetch is about to begin.
+            phase: if size.is_some() {
+                LoadPhase::Compiling
+            } else {
+                LoadPhase::Fetching
+            },
             received_bytes: size.unwrap_or(0),
             total_bytes: size,
         }

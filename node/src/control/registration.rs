@@ -17,6 +17,9 @@ use crate::error::error_chain;
 const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Orders that are carried out within this time are reported together.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// How long the engine may take to answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -73,7 +76,11 @@ impl RegistrationClient {
                 "registered with the engine"
             );
             loop {
-                tokio::time::sleep(interval).await;
+                tokio::select! {
+                    () = tokio::time::sleep(interval) => {}
+                    // The engine should not act on what is no longer true.
+                    () = self.modules.changed() => tokio::time::sleep(GATHER).await,
+                }
                 match self
                     .retry_until_success("heartbeat", &mut last_failure, || self.send_heartbeat())
                     .await

