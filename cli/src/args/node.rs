@@ -55,7 +55,7 @@ pub struct RunNode {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     pub control: SocketAddr,
     /// The host name or address that others use to reach the node
-    /// [default: the addresses above; for 0.0.0.0 or [::], the one from which the node reaches
+    /// [default: the addresses above; for 0.0.0.0 and ::, the one from which the node reaches
     /// the engine]
     #[arg(long, value_name = "HOST", value_parser = parse_host)]
     pub advertise: Option<String>,
