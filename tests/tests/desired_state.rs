@@ -1,6 +1,7 @@
 //! Every node comes to run what was decided, whenever it joins or comes back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -366,6 +367,9 @@ fn data_url(cluster: &Cluster, number: u32) -> Result<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_is_ready_only_once_it_runs_what_it_should() -> Result<()> {
     let mut cluster = cluster().await?;
+    // An engine knows what is decided before it tells anyone.
+    let store = Arc::new(cluster.resources.store.clone());
+    cluster.restart_engine(store).await?;
     start_node(&mut cluster, 3).await?;
     let (client, url) = (reqwest::Client::new(), data_url(&cluster, 3)?);
     let deadline = tokio::time::Instant::now() + TIMEOUT;
