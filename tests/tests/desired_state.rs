@@ -389,6 +389,17 @@ async fn a_newcomer_is_ready_only_once_it_runs_what_it_should() -> Result<()> {
     Ok(())
 }
 
+/// Waits until each of the two nodes has been heard of three times more.
+async fn wait_for_reports(cluster: &Cluster) -> Result<()> {
+    let registry = &cluster.resources.registry;
+    let last_seen = |number| registry.member(&node(number)).and_then(|it| it.last_seen);
+    for _ in 0..3 {
+        let before = [last_seen(1), last_seen(2)];
+        wait_for(|| last_seen(1) > before[0] && last_seen(2) > before[1]).await?;
+    }
+    Ok(())
+}
+
 /// A node that a deployment has changed is ahead of what is decided, and one that it has not
 /// changed yet may soon be behind it. Neither may lose its traffic for that.
 #[tokio::test(flavor = "multi_thread")]
@@ -432,11 +443,10 @@ async fn nodes_stay_ready_through_rollouts_and_rollbacks() -> Result<()> {
             .any(|node| node.phase == NodePhase::Active)
     })
     .await?;
-    // Longer than the time between two heartbeats.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    wait_for_reports(&cluster).await?;
     cluster.engine.deployments.abort(id, "ada", None).await?;
     assert_eq!(cluster.wait_for_end(id).await?.status(), Status::RolledBack);
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    wait_for_reports(&cluster).await?;
     stop.cancel();
     assert!(watch.await?? > 100);
     cluster.shutdown().await;
