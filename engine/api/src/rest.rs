@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod clusters;
+mod cursor;
 mod deployments;
 mod events;
 mod health;

@@ -9,6 +9,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
+use super::cursor::{cursor_before, parse_position};
 use super::deployments::RetireRequest;
 use super::tag::Tag;
 use crate::context::Context;
@@ -144,23 +145,24 @@ impl Clusters {
         context: Data<&Context>,
         /// The name of the environment.
         environment: Path<Parsed<Environment>>,
-        /// Only events before this position.
-        before: Query<Option<u64>>,
+        /// Continues a list: `nextCursor` of the previous response.
+        cursor: Query<Option<String>>,
         /// At most this many events. 50 if absent.
         #[oai(validator(minimum(value = "1"), maximum(value = "500")))]
         limit: Query<Option<u16>>,
     ) -> Result<Json<view::EnvironmentEvents>, Failure<{ BAD_REQUEST | AUTH | UNAVAILABLE }>> {
         let limit = usize::from(limit.0.unwrap_or(DEFAULT_EVENTS));
-        let before = before.0.unwrap_or(u64::MAX);
+        let cursor = cursor.0.as_deref().map(parse_position).transpose()?;
+        let before = cursor.unwrap_or(u64::MAX);
         let reconciler = &context.engine.reconciler;
         // One more tells whether there are more.
         let found = reconciler.events_before(&environment.0.0, before, limit + 1);
         let mut found = found.await?;
         let has_more = found.len() > limit;
         found.truncate(limit);
-        let last = found.last().map(|entry| entry.position);
+        let last = found.last().filter(|_| has_more);
         Ok(Json(view::EnvironmentEvents {
-            next_cursor: last.filter(|_| has_more),
+            next_cursor: last.map(|last| cursor_before(last.position)),
             events: found.into_iter().map(Into::into).collect(),
         }))
     }

@@ -8,8 +8,8 @@ use poem_openapi::{Enum, Object};
 pub(crate) struct EnvironmentEvents {
     /// The events.
     pub events: Vec<EnvironmentEvent>,
-    /// Pass it as `before` to get the events before these. Absent: there are none.
-    pub next_cursor: Option<u64>,
+    /// The `cursor` of the next page. Absent on the last.
+    pub next_cursor: Option<String>,
 }
 
 /// What happened in an environment outside of deployments.

@@ -152,9 +152,9 @@ async fn events_come_in_pages() {
     module_of(&engine, "node-3", "inStep").await;
     let first = engine.get(&format!("{CLUSTER}/events?limit=1")).await.ok();
     assert_eq!(first["events"][0]["type"], "repaired");
-    let before = &first["nextCursor"];
+    let cursor = first["nextCursor"].as_str().unwrap();
     let rest = engine
-        .get(&format!("{CLUSTER}/events?before={before}"))
+        .get(&format!("{CLUSTER}/events?cursor={cursor}"))
         .await
         .ok();
     assert_eq!(rest["events"][0]["type"], "repairing");
@@ -163,5 +163,7 @@ async fn events_come_in_pages() {
         let page = engine.get(&format!("{CLUSTER}/events?limit={limit}")).await;
         page.problem(400, "bad-request");
     }
+    let page = engine.get(&format!("{CLUSTER}/events?cursor=7")).await;
+    page.problem(400, "bad-request");
     engine.stop().await;
 }

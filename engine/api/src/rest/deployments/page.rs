@@ -3,7 +3,8 @@
 use hotswap_core::{DeploymentId, Environment, ModuleName, Status};
 use hotswap_store::Query;
 
-use crate::problem::{FieldError, Kind, Problem};
+use crate::problem::Problem;
+use crate::rest::cursor::invalid_cursor;
 
 /// A cursor that continues a list after this deployment. Its first letter is the version of
 /// its format, so that a later release can add others.
@@ -14,14 +15,7 @@ pub(super) fn cursor_after(id: DeploymentId) -> String {
 /// The last deployment of the previous page.
 pub(super) fn parse_cursor(cursor: &str) -> Result<DeploymentId, Problem> {
     let id = cursor.strip_prefix('a').and_then(|id| id.parse().ok());
-    id.ok_or_else(|| {
-        let reason = "a cursor is the nextCursor of an earlier response";
-        Problem::new(
-            Kind::BadRequest,
-            format!("the parameter 'cursor' is invalid: {reason}"),
-        )
-        .with_errors(vec![FieldError::in_parameter("cursor", reason)])
-    })
+    id.ok_or_else(invalid_cursor)
 }
 
 /// The header `Link` for the next page. Needs no escaping: no value has characters that a URL
