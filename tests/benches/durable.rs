@@ -19,7 +19,8 @@ use hotswap_core::{
 use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::{Journal, Query};
 use hotswap_tests::bench::{
-    current_section, median, print_header, print_row, resident_memory, run_each_section,
+    current_section, median, peak_memory, print_header, print_row, resident_memory,
+    run_each_section,
 };
 use hotswap_tests::{
     CrashPoint, CrashTiming, CrashingJournal, EMAIL, EngineResources, StaticFleet, sample_header,
@@ -222,16 +223,20 @@ async fn concurrent() -> Result<()> {
     Ok(())
 }
 
-/// Measures the time from the engine's start to the deployment's end, with journals of two
-/// lengths that end with the last step. The difference is the cost of replay alone.
+/// Measures the time from the engine's start to the deployment's end, with journals of three
+/// lengths that end with the last step. The differences are the cost of replay alone. It is
+/// linear if a step late in a journal costs what an early one does. Also measures the most
+/// memory that the engine had in all this, above what it had at rest.
 async fn replay() -> Result<()> {
-    let (short, long) = (100_u32, 9_100_u32);
-    let mut bench = Bench::start(10, 1).await?;
+    const LENGTHS: [u32; 3] = [100, 5_000, 9_900];
+    const ROUNDS: usize = 5;
+    let mut bench = Bench::start(ROUNDS * LENGTHS.len(), 1).await?;
+    let at_rest = resident_memory()?;
     let store: Arc<dyn Journal> = Arc::new(bench.resources.store.clone());
-    let mut measured = Vec::new();
-    for round in 0..5 {
+    let (mut early, mut late) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
         let mut times = Vec::new();
-        for (number, steps) in [short, long].into_iter().enumerate() {
+        for (number, steps) in LENGTHS.into_iter().enumerate() {
             // One append for the plan, one for each step, then the settling, which is lost.
             let crash_point = CrashPoint {
                 append: u64::from(steps) + 1,
@@ -241,7 +246,7 @@ async fn replay() -> Result<()> {
             bench
                 .restart_engine(Arc::clone(&crashing_journal) as Arc<dyn Journal>)
                 .await?;
-            let module = round * 2 + number;
+            let module = round * LENGTHS.len() + number;
             let id = bench
                 .deploy(module, "steps", json!({ "steps": steps }))
                 .await?;
@@ -252,14 +257,38 @@ async fn replay() -> Result<()> {
             bench.wait_for_end(id).await?;
             times.push(start.elapsed().as_secs_f64());
         }
-        measured.push((times[1] - times[0]) / f64::from(long - short));
+        let cost_of_step = |from: usize, to: usize| {
+            (times[to] - times[from]) / f64::from(LENGTHS[to] - LENGTHS[from])
+        };
+        early.push(cost_of_step(0, 1));
+        late.push(cost_of_step(1, 2));
     }
-    let step = median(measured);
+    let peak = peak_memory()?.saturating_sub(at_rest) as f64 / 1e6;
+    let (early, late) = (median(early), median(late));
+    for (what, step) in [
+        ("replay of a step, the first 5,000", early),
+        ("replay of a step, the next 4,900", late),
+    ] {
+        print_row(
+            what,
+            &format!("{:.2} µs", step * 1e6),
+            "5 µs (a peer: 50)",
+            step / 5e-6,
+            1.0,
+        );
+    }
     print_row(
-        "replay of one step",
-        &format!("{:.2} µs", step * 1e6),
-        "5 µs (a peer: 50)",
-        step / 5e-6,
+        "a late step against an early one",
+        &format!("{:.2} µs", late * 1e6),
+        &format!("{:.2} µs", early * 1e6),
+        late / early,
+        1.3,
+    );
+    print_row(
+        "memory while 9,900 calls are made and replayed",
+        &format!("{peak:.0} MB more"),
+        "64 MiB, as one guest may have",
+        peak / 67.1,
         1.0,
     );
     Ok(())

@@ -49,16 +49,31 @@ pub fn resident_memory() -> Result<u64> {
     resident_memory_of("self")
 }
 
-/// The resident memory of a process, in bytes: `VmRSS` of `/proc/<process>/status`.
+/// The resident memory of a process, in bytes.
 ///
 /// # Errors
 /// If the system does not report it.
 pub fn resident_memory_of(process: &str) -> Result<u64> {
+    read_memory(process, "VmRSS")
+}
+
+/// The most resident memory that this process has had so far, in bytes.
+///
+/// # Errors
+/// If the system does not report it.
+pub fn peak_memory() -> Result<u64> {
+    read_memory("self", "VmHWM")
+}
+
+/// A field of `/proc/<process>/status` in kilobytes, as bytes.
+fn read_memory(process: &str, field: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("no VmRSS")?;
+    let lines = status.lines();
+    let mut values = lines.filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kilobytes = values
+        .next()
+        .and_then(|value| value.split_whitespace().next())
+        .with_context(|| format!("no {field}"))?;
     Ok(kilobytes.parse::<u64>()? * 1024)
 }
 
