@@ -11,6 +11,7 @@ use crate::background_tasks::BackgroundTasks;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::{self, Deployments};
 use crate::driver::DriverContext;
+use crate::driver_threads::DriverThreads;
 use crate::environments::Environments;
 use crate::limits::Limits;
 use crate::modules::Modules;
@@ -103,13 +104,17 @@ pub enum Error {
     /// A limit is outside its range.
     #[error("a limit is outside its range")]
     Limit(#[source] OutOfRange),
+    /// The system has no room for more threads.
+    #[error("the threads that drive deployments did not start")]
+    Threads(#[source] std::io::Error),
 }
 
 impl Engine {
     /// Starts an engine. It drives every deployment that has not ended, whoever began it.
     ///
     /// # Errors
-    /// Where the store fails, a limit is outside its range, or a built-in strategy does not load.
+    /// Where the store fails, a limit is outside its range, a built-in strategy does not load, or
+    /// the system has no room for more threads.
     pub async fn start(config: EngineConfig) -> Result<Self, Error> {
         config.limits.check().map_err(Error::Limit)?;
         let host_limits = config.host.limits();
@@ -143,7 +148,8 @@ impl Engine {
         let repairs = Arc::<Repairs>::default();
         let told = Arc::<ToldVersions>::default();
         let damaged = Arc::<DamagedDeployments>::default();
-        let supervisor = Supervisor::new(Arc::new(DriverContext {
+        let threads = DriverThreads::start().map_err(Error::Threads)?;
+        let context = Arc::new(DriverContext {
             journal: Arc::clone(&config.journal),
             strategies: strategies.clone(),
             fleet: Arc::clone(&config.fleet),
@@ -154,7 +160,8 @@ impl Engine {
             told: Arc::clone(&told),
             damaged: Arc::clone(&damaged),
             instances: Semaphore::new(config.limits.instances),
-        }));
+        });
+        let supervisor = Supervisor::new(context, threads);
         let modules = Modules::new(
             Arc::clone(&config.catalogue),
             config.blobs.clone(),

@@ -23,6 +23,7 @@ mod background_tasks;
 mod damaged_deployments;
 pub mod deployments;
 mod driver;
+mod driver_threads;
 mod engine;
 mod environments;
 mod limits;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::driver::{self, Driven, DriverContext};
+use crate::driver_threads::DriverThreads;
 
 /// How often the store is asked which deployments are open. Appends are noticed at once; this
 /// finds what was missed, and what an engine before left open.
@@ -29,16 +30,18 @@ pub(crate) struct Supervisor {
     /// One for each driver that runs; notified to wake it.
     wakes: Arc<Mutex<HashMap<DeploymentId, Arc<Notify>>>>,
     tasks: TaskTracker,
+    threads: Arc<DriverThreads>,
     shutdown: CancellationToken,
 }
 
 impl Supervisor {
-    /// Starts to supervise.
-    pub(crate) fn new(context: Arc<DriverContext>) -> Self {
+    /// Starts to supervise. Drivers run on `threads`.
+    pub(crate) fn new(context: Arc<DriverContext>, threads: DriverThreads) -> Self {
         let supervisor = Self {
             context,
             wakes: Arc::default(),
             tasks: TaskTracker::new(),
+            threads: Arc::new(threads),
             shutdown: CancellationToken::new(),
         };
         // Subscribe before any driver starts, so that no wake is missed.
@@ -62,7 +65,7 @@ impl Supervisor {
             wakes.insert(deployment, Arc::clone(&wake));
         }
         let supervisor = self.clone();
-        self.tasks.spawn(async move {
+        let drive = async move {
             // Boxed, because the task would hold the future twice: as an argument, and as
             // what runs.
             let driver = Box::pin(driver::drive(
@@ -76,7 +79,8 @@ impl Supervisor {
                 Some(Driven::LeaseLost) => {}
                 Some(Driven::Ended) | None => drop(supervisor.lock_wakes().remove(&deployment)),
             }
-        });
+        };
+        self.tasks.spawn_on(drive, self.threads.handle());
     }
 
     /// Drops all drivers wherever they are: the journals hold their progress.

@@ -27,6 +27,8 @@ pub(crate) struct Guest<R> {
     ready_answers: Option<Arc<dyn ReadyAnswers>>,
     /// The fuel that it has used so far, in whole slices.
     used: u64,
+    /// The same since its last call.
+    used_since_call: u64,
     /// The error that it logged, if it has made no other call since.
     last_error_log: Option<String>,
 }
@@ -49,8 +51,19 @@ enum GuestEvent<R> {
     OutOfTotalFuel(FuelLimits),
 }
 
-/// Lets a guest compute on `threads` to its end, passes its calls to `handler`, and returns what
-/// it returned.
+/// What came of one poll of a guest.
+enum Polled<R> {
+    Event(GuestEvent<R>),
+    /// It made a call whose answer was ready.
+    Answered,
+    /// It has used up a slice of fuel.
+    Computed,
+}
+
+/// Lets a guest compute to its end, passes its calls to `handler`, and returns what it returned.
+/// It computes on `threads`, but for the first slice of fuel after each call where the handler
+/// allows that: changing threads twice takes longer than what most strategies compute between two
+/// calls.
 ///
 /// Cancel safe: dropping the future ends the guest where it is. A guest that computes ends with
 /// its slice of fuel.
@@ -63,15 +76,25 @@ pub(crate) async fn drive<R: Send + 'static>(
     guest.ready_answers = handler.ready_answers();
     loop {
         let is_replaying = handler.is_replaying();
-        let computed = threads.run(async move {
-            let event = guest.next_event(fuel, is_replaying).await;
-            (guest, event)
-        });
-        let Some((back, event)) = computed.await else {
-            let reason = "the threads for strategies have stopped";
-            return Err(RunError::NoRoom(reason.to_owned()));
+        let soon = match handler.may_compute_here() {
+            true => guest.event_within_slice(fuel, is_replaying).await,
+            false => None,
         };
-        guest = back;
+        let event = match soon {
+            Some(event) => event,
+            None => {
+                let computed = threads.run(async move {
+                    let event = guest.next_event(fuel, is_replaying).await;
+                    (guest, event)
+                });
+                let Some((back, event)) = computed.await else {
+                    let reason = "the threads for strategies have stopped";
+                    return Err(RunError::NoRoom(reason.to_owned()));
+                };
+                guest = back;
+                event
+            }
+        };
         match event {
             GuestEvent::Called(call) => {
                 let answer = handler.call(call).await.map_err(RunError::Stopped)?;
@@ -117,55 +140,79 @@ impl<R> Guest<R> {
             mailbox,
             ready_answers: None,
             used: 0,
+            used_since_call: 0,
             last_error_log: None,
         }
     }
 
     /// Polls the guest until it makes a call whose answer is not ready, ends, or has used up its
     /// fuel.
-    async fn next_event(&mut self, fuel: FuelLimits, mut is_replaying: bool) -> GuestEvent<R> {
-        let mut used_since_call = 0_u64;
+    async fn next_event(&mut self, fuel: FuelLimits, is_replaying: bool) -> GuestEvent<R> {
         loop {
-            // Nothing wakes a guest: it waits for this loop alone.
-            let returned = self.returned.as_mut();
-            let polled = returned.poll(&mut Context::from_waker(Waker::noop()));
-            if let Poll::Ready(ended) = polled {
-                return GuestEvent::Ended(ended);
-            }
-            if let Some(call) = self.mailbox.take_call() {
-                self.last_error_log = error_log(&call);
-                let Some(answers) = &self.ready_answers else {
-                    return GuestEvent::Called(call);
-                };
-                let Some(answer) = answers.answer(&call) else {
-                    return GuestEvent::Called(call);
-                };
-                is_replaying = answers.is_replaying();
-                self.mailbox.put_answer(answer);
-                used_since_call = 0;
+            match self.poll(fuel, is_replaying) {
+                Polled::Event(event) => return event,
                 // Many answers may be ready. Let other guests compute, too.
-                coop::consume_budget().await;
-                continue;
+                Polled::Answered => coop::consume_budget().await,
+                Polled::Computed => task::yield_now().await,
             }
-            // It made its next call within the limits before. The margin is for another release
-            // of wasmtime, which may count differently.
-            let limits = if is_replaying {
-                fuel.times(REPLAY_MARGIN)
-            } else {
-                fuel
-            };
-            // Without a call it yields only after each slice of fuel, at the same instruction in
-            // every run.
-            used_since_call = used_since_call.saturating_add(FUEL_SLICE);
-            self.used = self.used.saturating_add(FUEL_SLICE);
-            if used_since_call >= limits.between_calls {
-                return GuestEvent::OutOfFuel(limits);
-            }
-            if self.used >= limits.total {
-                return GuestEvent::OutOfTotalFuel(limits);
-            }
-            task::yield_now().await;
         }
+    }
+
+    /// As [`Self::next_event`], but `None` where the guest computes for longer than a slice of
+    /// fuel.
+    async fn event_within_slice(
+        &mut self,
+        fuel: FuelLimits,
+        is_replaying: bool,
+    ) -> Option<GuestEvent<R>> {
+        loop {
+            match self.poll(fuel, is_replaying) {
+                Polled::Event(event) => return Some(event),
+                Polled::Answered => coop::consume_budget().await,
+                Polled::Computed => return None,
+            }
+        }
+    }
+
+    /// Lets the guest compute until its next call, or for a slice of fuel. `was_replaying` holds
+    /// up to its first call; later the ready answers tell.
+    fn poll(&mut self, fuel: FuelLimits, was_replaying: bool) -> Polled<R> {
+        // Nothing wakes a guest: it waits for whoever polls it alone.
+        let returned = self.returned.as_mut();
+        let polled = returned.poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(ended) = polled {
+            return Polled::Event(GuestEvent::Ended(ended));
+        }
+        if let Some(call) = self.mailbox.take_call() {
+            self.last_error_log = error_log(&call);
+            self.used_since_call = 0;
+            let answers = self.ready_answers.as_ref();
+            let Some(answer) = answers.and_then(|answers| answers.answer(&call)) else {
+                return Polled::Event(GuestEvent::Called(call));
+            };
+            self.mailbox.put_answer(answer);
+            return Polled::Answered;
+        }
+        let answers = self.ready_answers.as_ref();
+        let is_replaying = answers.map_or(was_replaying, |answers| answers.is_replaying());
+        // It made its next call within the limits before. The margin is for another release
+        // of wasmtime, which may count differently.
+        let limits = if is_replaying {
+            fuel.times(REPLAY_MARGIN)
+        } else {
+            fuel
+        };
+        // Without a call it yields only after each slice of fuel, at the same instruction in
+        // every run.
+        self.used_since_call = self.used_since_call.saturating_add(FUEL_SLICE);
+        self.used = self.used.saturating_add(FUEL_SLICE);
+        if self.used_since_call >= limits.between_calls {
+            return Polled::Event(GuestEvent::OutOfFuel(limits));
+        }
+        if self.used >= limits.total {
+            return Polled::Event(GuestEvent::OutOfTotalFuel(limits));
+        }
+        Polled::Computed
     }
 }
 

@@ -41,6 +41,14 @@ pub trait CallHandler: Send {
         false
     }
 
+    /// Whether the strategy may compute on the thread that polls the run, for one slice of fuel
+    /// (10 million units, some milliseconds) at a time. A strategy that computes for longer
+    /// between two calls moves to the host's own threads. Only where that thread serves no
+    /// requests: say no if in doubt.
+    fn may_compute_here(&self) -> bool {
+        false
+    }
+
     /// What answers calls before they are passed to [`Self::call`]. Asked for at the start of a
     /// run.
     fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {

@@ -29,6 +29,8 @@ pub struct Script {
     pub is_replaying: bool,
     /// How many calls a journal holds.
     pub replayed_calls: usize,
+    /// Whether the strategy may compute on the thread that polls the run.
+    pub may_compute_here: bool,
     /// Answers calls before they are recorded.
     pub replay: Option<Arc<dyn ReadyAnswers>>,
 }
@@ -37,6 +39,10 @@ pub struct Script {
 impl CallHandler for Script {
     fn is_replaying(&self) -> bool {
         self.is_replaying || self.calls.len() < self.replayed_calls
+    }
+
+    fn may_compute_here(&self) -> bool {
+        self.may_compute_here
     }
 
     fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {

@@ -351,6 +351,11 @@ impl CallHandler for Execution<'_> {
         self.replay.is_replaying()
     }
 
+    /// Drivers have threads of their own.
+    fn may_compute_here(&self) -> bool {
+        true
+    }
+
     fn ready_answers(&self) -> Option<Arc<dyn ReadyAnswers>> {
         Some(Arc::clone(&self.replay) as Arc<dyn ReadyAnswers>)
     }

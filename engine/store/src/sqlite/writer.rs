@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hotswap_common::file::FileLock;
 use hotswap_core::Fence;
@@ -22,6 +23,10 @@ use crate::{
 /// write to disk the better, up to the point where the first of them would wait long for the
 /// last.
 pub(super) const MAX_BATCH: usize = 1024;
+
+/// How long the writer looks for the next command before it sleeps. A deployment alone sends one
+/// soon after it has its reply; to wake a sleeping thread takes about as long as this.
+const SPIN: Duration = Duration::from_micros(50);
 
 /// The writer thread. It takes all queued commands, executes them in one transaction and
 /// commits. Only then does it notify subscribers and reply, so that whatever a caller is told
@@ -85,11 +90,20 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let mut results = Vec::with_capacity(MAX_BATCH);
-        while self.commands.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+        while self.receive(&mut batch) > 0 {
             self.execute(&mut batch, &mut results);
             self.checkpointer.advance(&self.connection);
         }
         self.checkpointer.stop();
+    }
+
+    /// Waits for commands and takes all that are queued. None: no more will come.
+    fn receive(&mut self, batch: &mut Vec<Command>) -> usize {
+        let spin_end = Instant::now() + SPIN;
+        while self.commands.is_empty() && Instant::now() < spin_end {
+            std::hint::spin_loop();
+        }
+        self.commands.blocking_recv_many(batch, MAX_BATCH)
     }
 
     /// Executes and replies to every command of the batch.
