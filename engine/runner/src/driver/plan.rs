@@ -37,13 +37,9 @@ pub(super) async fn plan(
             tracing::warn!(deployment = %header.id, %node, %error, "node left out of the plan");
         }
     }
-    let told = found.as_ref().ok().map(|(nodes, _)| OpenPlan {
-        deployment: header.id,
-        version: header.module.clone(),
-        nodes: nodes
-            .iter()
-            .map(|node| (node.id.clone(), node.active.clone()))
-            .collect(),
+    let told = found.as_ref().ok().map(|(nodes, _)| {
+        let before = |node: &Node| (node.id.clone(), node.active.clone());
+        OpenPlan::new(header.id, header.module.clone(), nodes.iter().map(before))
     });
     let planned = found.map(|(nodes, missing)| Some(EventBody::Planned { nodes, missing }));
     revert::append_or_begin(&mut writer, planned).await?;

@@ -65,7 +65,7 @@ impl Soak {
         loop {
             if timers.has_passed(self.end) {
                 if self.needs_readings {
-                    self.observe(fleet).await;
+                    Box::pin(self.observe(fleet)).await;
                 }
                 return self.judge.verdict();
             }
@@ -78,7 +78,8 @@ impl Soak {
             turn += 1;
             // The verdict is the last look: a soak never looks more than LOOKS times.
             if self.needs_readings && !timers.has_passed(self.end) {
-                self.observe(fleet).await;
+                // Boxed, so that what waits does not keep the memory of a reading.
+                Box::pin(self.observe(fleet)).await;
                 if turn.is_multiple_of(2)
                     && let Some(verdict) = self.judge.interim_look()
                 {

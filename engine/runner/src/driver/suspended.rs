@@ -90,7 +90,8 @@ impl Suspended {
                         })
                 }
             };
-            revert::append_or_begin(&mut writer, result).await
+            // Boxed, so that what waits does not keep the memory of an append.
+            Box::pin(revert::append_or_begin(&mut writer, result)).await
         }
     }
 }

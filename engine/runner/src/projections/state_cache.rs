@@ -1,12 +1,16 @@
 use std::sync::Arc;
 
 use hashlink::LruCache;
-use hotswap_core::{Deployment, DeploymentId, NodeState};
+use hotswap_core::{Deployment, DeploymentId, NodeId, NodeState};
+use serde_json::Value;
 
 /// Bytes that the cached states may take: a thousand of small fleets, or a few of large ones.
 const MAX_BYTES: usize = 8 << 20;
-/// About what a node of a state takes beside its error.
-const NODE_BYTES: usize = size_of::<NodeState>() + 160;
+/// Entries for which a leaf of a `BTreeMap` has room. It is allocated whole.
+const LEAF: usize = 11;
+/// About what a node of a state takes beside its error: its entry, and its texts.
+const NODE_BYTES: usize = size_of::<(NodeId, NodeState)>();
+const NODE_TEXTS: usize = 160;
 
 /// The states that were read last, by size.
 pub(super) struct StateCache {
@@ -71,15 +75,35 @@ fn size_of_state(state: &Deployment) -> usize {
         .map(|(key, value)| key.len() + value.len() + 96)
         .sum();
     let description = header.description.as_ref().map_or(0, String::len);
-    // A value takes several times the bytes of its text.
-    let config = 4 * header.config.to_string().len();
-    1024 + state.nodes.len() * NODE_BYTES
+    let nodes = state.nodes.len().next_multiple_of(LEAF) * NODE_BYTES;
+    2048 + nodes
+        + state.nodes.len() * NODE_TEXTS
         + (errors.count() + state.failures.len()) * 256
         + (state.stages.len() + state.findings.len()) * 256
         + log
         + metadata
         + description
-        + config
+        + size_of_value(&header.config)
+}
+
+/// About the memory that a JSON value takes on the heap.
+fn size_of_value(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len() + 16,
+        Value::Array(items) => {
+            let inside: usize = items.iter().map(size_of_value).sum();
+            size_of_val(items.as_slice()) + inside
+        }
+        Value::Object(fields) => {
+            let entries = fields.len().next_multiple_of(LEAF) * size_of::<(String, Value)>();
+            let inside = fields.iter();
+            let inside: usize = inside
+                .map(|(key, value)| key.len() + 16 + size_of_value(value))
+                .sum();
+            entries + inside
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl OpenDeployment {
     /// Whether a node is its own.
     pub(super) fn has(&self, node: &NodeId) -> bool {
         let plan = self.plan.as_ref();
-        self.is_damaged || plan.is_some_and(|plan| plan.nodes.contains_key(node))
+        self.is_damaged || plan.is_some_and(|plan| plan.has(node))
     }
 
     /// The open deployment of a module.
@@ -52,15 +52,12 @@ impl OpenDeployment {
             return Ok(None);
         }
         let before = |(id, node): (&NodeId, &NodeState)| (id.clone(), node.before.clone());
-        let plan = OpenPlan {
-            deployment: *id,
-            version: state.header.module.clone(),
-            nodes: state.nodes.iter().map(before).collect(),
-        };
+        let nodes = state.nodes.iter().map(before);
+        let plan = OpenPlan::new(*id, state.header.module.clone(), nodes);
         Ok(Some(Self {
             id: *id,
             changes_at_once: state.header.policy.max_unavailable.of(state.nodes.len()),
-            plan: (!plan.nodes.is_empty()).then_some(plan),
+            plan: (!plan.is_empty()).then_some(plan),
             is_damaged: state.damage.is_some(),
         }))
     }

@@ -29,8 +29,40 @@ pub(crate) struct OpenPlan {
     pub(crate) deployment: DeploymentId,
     /// The version that is rolled out.
     pub(crate) version: ModuleVersion,
-    /// The nodes of the plan, with the version that each ran before.
-    pub(crate) nodes: BTreeMap<NodeId, Option<ModuleVersion>>,
+    /// The nodes of the plan, sorted, with the version that each ran before. Thousands of plans
+    /// may be open, most of few nodes, for which a map would take several times the memory.
+    nodes: Box<[(NodeId, Option<ModuleVersion>)]>,
+}
+
+impl OpenPlan {
+    pub(crate) fn new(
+        deployment: DeploymentId,
+        version: ModuleVersion,
+        nodes: impl IntoIterator<Item = (NodeId, Option<ModuleVersion>)>,
+    ) -> Self {
+        let mut nodes: Box<[_]> = nodes.into_iter().collect();
+        nodes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self {
+            deployment,
+            version,
+            nodes,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub(super) fn has(&self, node: &NodeId) -> bool {
+        self.before(node).is_some()
+    }
+
+    /// The version that a node of the plan ran before. `None` where it is not in the plan.
+    fn before(&self, node: &NodeId) -> Option<Option<&ModuleVersion>> {
+        let found = self.nodes.binary_search_by(|(id, _)| id.cmp(node)).ok()?;
+        let (_, before) = self.nodes.get(found)?;
+        Some(before.as_ref())
+    }
 }
 
 impl ToldVersions {
@@ -90,9 +122,9 @@ impl DesiredVersions for ToldVersions {
             let version = module.target.on(node)??.clone();
             let key = (environment.clone(), module.module.clone());
             let plan = inner.open.get(&key);
-            let before = plan.and_then(|plan| Some((plan, plan.nodes.get(node)?)));
+            let before = plan.and_then(|plan| Some((plan, plan.before(node)?)));
             let accepted = before.map(|(plan, before)| {
-                let versions = before.iter().chain([&plan.version]);
+                let versions = before.into_iter().chain([&plan.version]);
                 versions.cloned().collect()
             });
             let accepted = accepted.unwrap_or_default();
@@ -140,14 +172,8 @@ mod tests {
         };
         assert_eq!(told.desired(&planned, &environment), None, "not read yet");
         let id = DeploymentId::generate();
-        told.begin(
-            &environment,
-            OpenPlan {
-                deployment: id,
-                version: version("2.0.0"),
-                nodes: BTreeMap::from([(planned.clone(), Some(version("0.9.0")))]),
-            },
-        );
+        let nodes = [(planned.clone(), Some(version("0.9.0")))];
+        told.begin(&environment, OpenPlan::new(id, version("2.0.0"), nodes));
         let one = || decided(Target::Version(version("1.0.0")));
         told.update(&environment, one(), Vec::new(), |_| false);
         assert_eq!(told.open(&environment), [id]);
