@@ -6,16 +6,17 @@ mod events;
 mod lease;
 mod observed;
 mod open_deployment;
+mod placements;
 mod repair;
 mod repairs;
 mod retire;
 mod told;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, NodeId, Repair};
+use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, Repair};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, EnvironmentAppended, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Notify;
@@ -23,7 +24,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use self::desired::DesiredState;
-use self::difference::{Actual, Facts, next_step, room};
+use self::difference::{Actual, room};
 use self::lease::Leases;
 use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
@@ -34,7 +35,8 @@ use crate::environments::Environments;
 use crate::projections::{Error, Projections};
 
 pub use self::desired::{DesiredModule, Target};
-pub use self::difference::{NextStep, Placement};
+pub use self::difference::NextStep;
+pub use self::placements::{Placement, Placements};
 pub use self::repairs::Failure;
 pub(crate) use self::repairs::Repairs;
 pub use self::retire::RetireError;
@@ -79,9 +81,6 @@ struct Inner {
     ended: Notify,
     tasks: BackgroundTasks,
 }
-
-/// By node and module.
-pub type Placements = BTreeMap<NodeId, BTreeMap<ModuleName, Placement>>;
 
 /// What a reconciler needs.
 pub(crate) struct ReconcilerConfig {
@@ -140,43 +139,6 @@ impl Reconciler {
         environment: &Environment,
     ) -> Result<Vec<Arc<DesiredModule>>, crate::deployments::Error> {
         Ok(self.0.desired.read(environment).await?)
-    }
-
-    /// What each node of an environment should run, what it does, and what happens next. Only
-    /// modules of which something was decided for the node.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn placements(
-        &self,
-        environment: &Environment,
-    ) -> Result<Placements, crate::deployments::Error> {
-        let desired = self.0.desired.read(environment).await?;
-        let nodes = self.0.observe(environment, &desired).await;
-        let mut placements = Placements::new();
-        for module in &desired {
-            let open = self.0.open_deployment(environment, &module.module).await?;
-            for node in &nodes {
-                let Some(wanted) = module.target.on(&node.id) else {
-                    continue;
-                };
-                let actual = node.actual(&module.module);
-                let placement = Placement {
-                    desired: wanted.cloned(),
-                    actual: match actual {
-                        Actual::Known(actual) => actual,
-                        Actual::NotLoaded(..) | Actual::Unknown => None,
-                    },
-                    since: module.since,
-                    next: self.0.next_step(environment, module, node, open.as_ref()),
-                };
-                placements
-                    .entry(node.id.clone())
-                    .or_default()
-                    .insert(module.module.clone(), placement);
-            }
-        }
-        Ok(placements)
     }
 
     /// Compares and repairs until it is dropped. Cancel safe: the next look at the nodes tells
@@ -411,33 +373,6 @@ impl Inner {
     ) -> Vec<ObservedNode> {
         let modules: Vec<_> = desired.iter().map(|one| &one.module).collect();
         observe(&self.registry, &self.fleet, environment, &modules).await
-    }
-
-    fn next_step(
-        &self,
-        environment: &Environment,
-        module: &DesiredModule,
-        node: &ObservedNode,
-        open: Option<&OpenDeployment>,
-    ) -> NextStep {
-        let Some(desired) = module.target.on(&node.id) else {
-            return NextStep::None;
-        };
-        let place = Place {
-            environment: environment.clone(),
-            module: module.module.clone(),
-            node: node.id.clone(),
-        };
-        let repairs = &self.context.repairs;
-        let deployment = open.filter(|open| open.has(&node.id));
-        next_step(Facts {
-            desired,
-            actual: &node.actual(&module.module),
-            health: node.health,
-            is_under_way: repairs.is_under_way(&place),
-            deployment: deployment.map(|open| open.id),
-            failure: repairs.waiting(&place, desired, self.clock.instant()),
-        })
     }
 }
 

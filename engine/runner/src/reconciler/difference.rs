@@ -1,6 +1,6 @@
 //! Where a node differs from what it should run, and what happens next. Pure.
 
-use hotswap_core::{DeploymentId, Health, ModuleVersion, Timestamp};
+use hotswap_core::{DeploymentId, Health, ModuleVersion};
 
 use super::repairs::Failure;
 
@@ -32,19 +32,6 @@ pub enum NextStep {
     Unreachable,
     /// The node has the version, and tries again to load it; this is why it could not.
     Loading(String),
-}
-
-/// A module on a node: what should run, what does, and what happens next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// The version that should run; `None` for no version.
-    pub desired: Option<ModuleVersion>,
-    /// The version that runs, if one does. `None` also where the node is not heard.
-    pub actual: Option<ModuleVersion>,
-    /// Since when that should run.
-    pub since: Timestamp,
-    /// What happens next.
-    pub next: NextStep,
 }
 
 /// What is known of a module on a node that was decided about.
@@ -102,7 +89,7 @@ pub(super) fn room(
 
 #[cfg(test)]
 mod tests {
-    use hotswap_core::{Digest, NodeError};
+    use hotswap_core::{Digest, NodeError, Timestamp};
 
     use super::*;
 
