@@ -31,6 +31,7 @@ use self::open_deployment::OpenDeployment;
 use self::repair::{PlannedRepair, RepairContext};
 use self::repairs::Place;
 use crate::background_tasks::BackgroundTasks;
+use crate::cordoned_nodes::CordonedNodes;
 use crate::environments::Environments;
 use crate::projections::{Error, Projections};
 
@@ -57,6 +58,8 @@ const GATHER: Duration = Duration::from_millis(50);
 /// - A node that an open deployment has in its plan is left to that deployment. Every other
 ///   node of the environment is brought to the version before, and to the new one once the
 ///   deployment has succeeded.
+/// - A node that a person has cordoned is left as it is until the cordon ends. A repair that is
+///   under way then ends as it would.
 /// - No order leaves before its intent is durable, and each carries a fence.
 /// - A node is changed as a deployment would: staged, probed as the deployment probed, promoted.
 /// - At most `max_unavailable` nodes that serve a version are changed at the same time, together
@@ -77,6 +80,7 @@ struct Inner {
     desired: DesiredState,
     context: Arc<RepairContext>,
     told: Arc<ToldVersions>,
+    cordoned: Arc<CordonedNodes>,
     /// A repair has ended.
     ended: Notify,
     tasks: BackgroundTasks,
@@ -93,6 +97,7 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) repairs: Arc<Repairs>,
     pub(crate) told: Arc<ToldVersions>,
+    pub(crate) cordoned: Arc<CordonedNodes>,
     pub(crate) fan_out: usize,
     /// Repairs run among them, and end with them.
     pub(crate) tasks: BackgroundTasks,
@@ -125,6 +130,7 @@ impl Reconciler {
             desired,
             context,
             told: config.told,
+            cordoned: config.cordoned,
             ended: Notify::new(),
             tasks: config.tasks,
         }))
@@ -148,7 +154,7 @@ impl Reconciler {
         let mut health = inner.registry.subscribe();
         let mut appended = inner.journal.subscribe();
         let mut reports = inner.registry.watch_reports();
-        let mut retired = inner.environment_journal.subscribe_to_environments();
+        let mut decided = inner.environment_journal.subscribe_to_environments();
         loop {
             self.compare_all().await;
             let now = inner.clock.instant();
@@ -160,7 +166,7 @@ impl Reconciler {
                 () = inner.clock.sleep_until(next) => {}
                 () = inner.ended.notified() => {}
                 () = has_ended(&mut appended) => inner.context.leases.renew_all().await,
-                () = was_retired(&mut retired) => {}
+                () = was_decided(&mut decided) => {}
                 // The registry lives as long as this.
                 Ok(()) = reports.changed() => {
                     inner.clock.sleep_until(inner.clock.instant() + GATHER).await;
@@ -312,6 +318,9 @@ impl Inner {
         if open.is_some_and(|open| open.has(node)) {
             return Ok(None);
         }
+        if self.cordoned.get(environment, node).is_some() {
+            return Ok(None);
+        }
         let desired = self.desired.read(environment).await?;
         let desired = desired.iter().find(|one| one.module == *module);
         let Some((desired, to)) = desired.and_then(|one| Some((one, one.target.on(node)?))) else {
@@ -388,7 +397,7 @@ async fn has_ended(appended: &mut Receiver<Appended>) {
 }
 
 /// Returns once a person has decided something in an environment.
-async fn was_retired(appended: &mut Receiver<EnvironmentAppended>) {
+async fn was_decided(appended: &mut Receiver<EnvironmentAppended>) {
     loop {
         match appended.recv().await {
             Ok(appended) if appended.fenced => {}

@@ -103,6 +103,7 @@ mod tests {
             EventBody::Planned {
                 nodes,
                 missing: Vec::new(),
+                cordoned: Vec::new(),
             },
         );
         Arc::new(Deployment::fold([&requested, &planned]).unwrap())

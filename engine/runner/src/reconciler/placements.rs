@@ -91,6 +91,7 @@ impl Inner {
             health: node.health,
             is_under_way: repairs.is_under_way(&place),
             deployment: deployment.map(|open| open.id),
+            cordon: self.cordoned.get(environment, &node.id),
             failure: repairs.waiting(&place, desired, self.clock.instant()),
         })
     }
