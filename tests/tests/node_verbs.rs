@@ -222,16 +222,16 @@ async fn a_drained_node_is_not_ready_until_it_is_uncordoned_whatever_is_restarte
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_that_the_policy_does_not_allow_is_refused_unless_it_is_forced() -> Result<()> {
-    let cluster = cluster(3).await?;
+    let cluster = cluster(2).await?;
     let nodes = &cluster.engine.nodes;
     let drain =
         async |nodes: &Nodes, number, force| nodes.drain(&node(number), ada(), None, force).await;
     drain(nodes, 1, false).await?;
-    // Of three, half is one.
+    // Of two, half is one.
     let error = drain(nodes, 2, false).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "1 of 3 nodes of production are unavailable (production-1), and its policy allows 1 \
+        "1 of 2 nodes of production are unavailable (production-1), and its policy allows 1 \
          (maxUnavailable)"
     );
     assert!(matches!(error, Error::TooManyUnavailable { .. }));
