@@ -97,6 +97,26 @@ fn failure(node: &str) -> NodeFailure {
 }
 
 #[test]
+fn nodes_are_being_changed_from_the_call_to_the_answer() {
+    let changing = |bodies: &[EventBody]| {
+        let state = Deployment::fold(&journal(bodies.to_vec())).unwrap();
+        state.changing().to_vec()
+    };
+    let nodes = ids(&["a", "b"]);
+    let promote = Call::Promote {
+        nodes: nodes.clone(),
+    };
+    let mut bodies = vec![planned(&["a", "b", "c"]), called(0, promote)];
+    assert!(changing(&bodies[..1]).is_empty());
+    assert_eq!(changing(&bodies), nodes);
+    bodies.push(answered(0, Answer::Nodewise(Vec::new())));
+    assert!(changing(&bodies).is_empty());
+    // A revert makes nodes better.
+    bodies.push(called(1, Call::Revert { nodes }));
+    assert!(changing(&bodies).is_empty());
+}
+
+#[test]
 fn nodes_change_with_the_answer_not_with_the_call() {
     let both = || ids(&["a", "b"]);
     let mut bodies = vec![

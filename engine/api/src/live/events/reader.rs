@@ -48,7 +48,7 @@ enum Scope {
         appended: broadcast::Receiver<Appended>,
         order: EventOrder,
     },
-    Environment(EnvironmentTail),
+    Environment(Box<EnvironmentTail>),
 }
 
 /// What a stream sends.
@@ -154,7 +154,7 @@ impl Reader {
         stop: StopConditions,
     ) -> Result<Self, Error> {
         let (tail, is_reset) = EnvironmentTail::begin(engine, of, cursor).await?;
-        let scope = Scope::Environment(tail);
+        let scope = Scope::Environment(Box::new(tail));
         Ok(Self::new(&engine.deployments, scope, is_reset, stop))
     }
 
