@@ -28,7 +28,7 @@ pub use deployment::{Rollback, Stay, Watch};
 pub use environment::EnvironmentCommand;
 pub use module::ModuleCommand;
 pub use module_ref::{ModuleRef, ModuleVersionRef};
-pub use node::{NodeCommand, RunNode};
+pub use node::{DrainNode, NodeCommand, RunNode};
 pub use quote::shorten;
 pub use rejection::Rejection;
 pub use server::{Dev, Serve};
@@ -96,7 +96,7 @@ pub enum Command {
     Dev(Dev),
     /// Start an engine
     Serve(Box<Serve>),
-    /// Nodes: run, list, get
+    /// Nodes: run, list, get, cordon, drain and more
     #[command(subcommand)]
     Node(NodeCommand),
     /// Deployments: create, list, get, watch, pause, abort, approve and more
@@ -108,7 +108,7 @@ pub enum Command {
     /// Strategies: upload, list, get, delete
     #[command(subcommand, alias = "strategies")]
     Strategy(StrategyCommand),
-    /// Environments: list, get
+    /// Environments: list, get, events
     #[command(subcommand, alias = "environments")]
     Environment(EnvironmentCommand),
     /// The engine's store: usage

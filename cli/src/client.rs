@@ -31,7 +31,7 @@ pub use event_stream::StreamItem;
 pub use problem_response::ProblemResponse;
 pub use response::{
     Accepted, Damage, DeploymentRow, EnvironmentEventRow, EnvironmentRow, EnvironmentState,
-    HealthCounts, Module, ModuleVersion, NodeModule, NodeRow, Page, StrategyRow,
+    HealthCounts, Module, ModuleVersion, NodeCordon, NodeModule, NodeRow, Page, StrategyRow,
 };
 pub use upload::file_body;
 

@@ -92,9 +92,24 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
             let context = context()?;
             context.unless_stopped(node::get(&id, &context)).await
         }
-        Command::Node(NodeCommand::Delete { id }) => {
+        Command::Node(NodeCommand::Cordon { id, reason }) => {
             let context = context()?;
-            context.unless_stopped(node::delete(&id, &context)).await
+            let cordon = node::cordon(&id, reason.as_deref(), &context);
+            context.unless_stopped(cordon).await
+        }
+        Command::Node(NodeCommand::Uncordon { id, reason }) => {
+            let context = context()?;
+            let uncordon = node::uncordon(&id, reason.as_deref(), &context);
+            context.unless_stopped(uncordon).await
+        }
+        Command::Node(NodeCommand::Drain(args)) => {
+            let context = context()?;
+            context.unless_stopped(node::drain(&args, &context)).await
+        }
+        Command::Node(NodeCommand::Delete { id, reason }) => {
+            let context = context()?;
+            let delete = node::delete(&id, reason.as_deref(), &context);
+            context.unless_stopped(delete).await
         }
         // Its waits end at a signal in their own way.
         Command::Deployment(command) => deployment::run(command, &context()?).await,

@@ -94,7 +94,7 @@ impl Default for Config {
 }
 
 /// The environment variables that set a key of the configuration.
-pub const VARIABLES: [(&str, &str); 10] = [
+pub const VARIABLES: [(&str, &str); 12] = [
     ("HOTSWAP_LISTEN", "listen"),
     ("HOTSWAP_DATA_DIR", "dataDir"),
     ("HOTSWAP_LOG_FORMAT", "logFormat"),
@@ -105,6 +105,11 @@ pub const VARIABLES: [(&str, &str); 10] = [
     ("HOTSWAP_NODES_PATIENCE", "nodes.patience"),
     ("HOTSWAP_NODES_STALL_TIMEOUT", "nodes.stallTimeout"),
     ("HOTSWAP_NODES_COMPILE_TIMEOUT", "nodes.compileTimeout"),
+    ("HOTSWAP_NODES_EXPIRE_AFTER", "nodes.expireAfter"),
+    (
+        "HOTSWAP_NODES_EXPIRE_STOPPED_AFTER",
+        "nodes.expireStoppedAfter",
+    ),
 ];
 
 impl Config {
@@ -169,6 +174,9 @@ impl Config {
             bail!("limits.{error}");
         }
         if let Err(error) = hotswap_fleet::Options::from(self.nodes).check() {
+            bail!("nodes.{error}");
+        }
+        if let Err(error) = hotswap_runner::ExpiryLimits::from(self.nodes).check() {
             bail!("nodes.{error}");
         }
         for (environment, policy) in self.policies() {

@@ -160,6 +160,7 @@ impl RunningEngine {
             clock,
             limits: hotswap_runner::Limits {
                 retention: config.retention.into(),
+                expiry: config.nodes.into(),
                 ..config.limits.into()
             },
             built_in: built_in.iter().map(|guest| guest.component).collect(),

@@ -16,7 +16,8 @@ pub enum Exit {
     Usage,
     /// 3: the deployment failed or was rolled back.
     NotSucceeded,
-    /// 4: the deployment did not end in the given time; it continues.
+    /// 4: the deployment did not end in the given time, or the drained node was not idle; both
+    /// go on.
     TimedOut,
     /// 5: the deployment waits for a person's decision.
     AwaitingApproval,
@@ -113,7 +114,8 @@ impl Exit {
                 4,
                 "timedOut",
                 "timed out",
-                "The deployment did not end in time; it continues. Watch it again.",
+                "The deployment did not end in time; it continues. Watch it again. Or a node that is \
+                 drained was still busy; it stays drained.",
             ),
             Self::AwaitingApproval => row(
                 5,

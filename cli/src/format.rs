@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use hotswap_core::{Finding, Judgement, NodeFailure, NodeId, NodePhase, Status, Timestamp};
+use hotswap_core::{
+    CordonedNode, Finding, Judgement, NodeFailure, NodeId, NodePhase, Status, Timestamp,
+};
 
 /// The most names on a line; further ones are counted.
 const MAX_NAMES: usize = 8;
@@ -72,6 +74,12 @@ pub fn date_time(at: Timestamp) -> String {
 pub fn missing(failure: &NodeFailure) -> String {
     let NodeFailure { node, error } = failure;
     format!("! {node} is left out: {error}")
+}
+
+/// A node that was left out of a plan because a person had cordoned it.
+pub fn cordoned(cordoned: &CordonedNode) -> String {
+    let CordonedNode { node, cordon } = cordoned;
+    format!("! {node} is left out: {cordon}")
 }
 
 /// A node that a successful deployment did not update.

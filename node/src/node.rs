@@ -101,7 +101,7 @@ impl Node {
                 modules: modules.clone(),
             }),
             None => {
-                modules.tell_desired(None);
+                modules.tell_desired(None, None);
                 None
             }
         };
@@ -310,8 +310,7 @@ fn readiness(modules: &Modules) -> Response<ResponseBody> {
             StatusCode::SERVICE_UNAVAILABLE,
             "not-ready",
             "The node is not ready",
-            "the node does not run what it should; /health/ready on its control port says why"
-                .to_owned(),
+            "send requests elsewhere; /health/ready on its control port says why".to_owned(),
         )),
     };
     response.map(ResponseBody::from_bytes)

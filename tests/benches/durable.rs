@@ -506,6 +506,7 @@ fn events_of_a_rollout() -> Vec<EventBody> {
     let mut bodies = vec![EventBody::Planned {
         nodes: ids.iter().map(node).collect(),
         missing: Vec::new(),
+        cordoned: Vec::new(),
     }];
     for call in 0..10 {
         let nodes = ids[..=call as usize].to_vec();

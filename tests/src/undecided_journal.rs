@@ -67,6 +67,10 @@ impl EnvironmentJournal for UndecidedJournal {
         Ok(Vec::new())
     }
 
+    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        self.0.cordons().await
+    }
+
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError> {
         self.0.delete_environment_events(before).await
     }

@@ -197,6 +197,7 @@ async fn reading_an_open_deployment_reads_its_snapshot_and_the_events_after_it()
         vec![EventBody::Planned {
             nodes: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
         }],
     )
     .await?;

@@ -14,7 +14,8 @@ pub enum EnvironmentCommand {
     },
     /// Show what happened in an environment outside of deployments, newest first
     ///
-    /// Modules that were retired, and nodes that the engine brought to what they should run.
+    /// Modules that were retired, nodes that the engine brought to what they should run, and nodes
+    /// that were cordoned, drained, uncordoned or removed.
     Events {
         /// The environment's name
         #[arg(value_name = "ENV")]
@@ -23,5 +24,9 @@ pub enum EnvironmentCommand {
         #[arg(long, value_name = "COUNT", default_value_t = 20,
             value_parser = clap::value_parser!(u16).range(1..=500))]
         limit: u16,
+        /// Print the oldest first, and further events as they happen, until interrupted; with
+        /// --json one JSON object a line
+        #[arg(long, short)]
+        follow: bool,
     },
 }

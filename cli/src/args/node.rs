@@ -1,12 +1,14 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hotswap_core::{Environment, NodeId};
 
 use super::path::path_parser;
 use super::setting::parse_pair;
+use super::span::parse_wait;
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -29,11 +31,72 @@ pub enum NodeCommand {
         /// The node's id
         id: NodeId,
     },
-    /// Delete the registration of a node that is gone for good
+    /// Take a node out of deployments and repairs
+    ///
+    /// Every new plan leaves it out, and the engine does not bring it to what it should run. It
+    /// keeps serving what it runs, until it is uncordoned. A deployment whose plan has it already
+    /// goes on with it.
+    Cordon {
+        /// The node's id
+        id: NodeId,
+        /// Why; shown with the node and in the events of its environment
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// End a cordon or a drain
+    ///
+    /// The engine brings the node to what it should run.
+    Uncordon {
+        /// The node's id
+        id: NodeId,
+        /// Why; shown in the events of its environment
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Cordon a node, and take its traffic away
+    ///
+    /// The node reports that it is not ready, so that load balancers send its requests elsewhere.
+    /// It stays so until it is uncordoned, also if it is restarted.
+    Drain(DrainNode),
+    /// Forget a node that is gone for good, and its cordon
+    ///
+    /// If it still runs, it registers again, as a new one.
+    #[command(visible_alias = "forget")]
     Delete {
         /// The node's id
         id: NodeId,
+        /// Why; shown in the events of its environment
+        #[arg(long)]
+        reason: Option<String>,
     },
+}
+
+/// `hotswap node drain`.
+#[derive(Debug, Args)]
+pub struct DrainNode {
+    /// The node's id
+    pub id: NodeId,
+    /// Why; shown with the node and in the events of its environment
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Drain it even if more nodes are then unavailable than the policy allows
+    #[arg(long)]
+    pub force: bool,
+    /// Wait until the node reports that it is not ready and has no request in flight
+    #[arg(long)]
+    pub wait: bool,
+    /// Stop waiting after this time, with exit code 4; the node stays drained [default: 10m]
+    #[arg(long, value_name = "SPAN", value_parser = parse_wait, requires = "wait")]
+    pub timeout: Option<Duration>,
+}
+
+impl DrainNode {
+    /// How long to wait.
+    pub fn time_limit(&self) -> Duration {
+        /// More than a request may take, and than load balancers need to notice.
+        const TIMEOUT: Duration = Duration::from_secs(10 * 60);
+        self.timeout.unwrap_or(TIMEOUT)
+    }
 }
 
 /// `hotswap node run`.

@@ -61,6 +61,11 @@ fn every_noun_and_verb_parses() {
         "node list --environment qa",
         "node get dev-1",
         "node delete dev-1",
+        "node forget dev-1 --reason gone",
+        "node cordon dev-1 --reason disk",
+        "node drain dev-1 --force --wait --timeout 30s --json",
+        "node uncordon dev-1",
+        "environment events qa --follow --limit 5 --json",
         "node run --environment qa --engine http://127.0.0.1:5000 --id n --data 127.0.0.1:0 \
             --control 127.0.0.1:0 --data-dir x --token-file t --zone a --label rack=1 \
             --label tier=b --log-format json --with-parent --advertise host",

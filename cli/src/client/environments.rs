@@ -5,6 +5,8 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::error::Interruption;
+use super::event_stream::EventStream;
 use super::{Client, EnvironmentEventRow, EnvironmentState, Error, NodeRow, Page, REQUEST_TIMEOUT};
 
 impl Client {
@@ -18,9 +20,21 @@ impl Client {
         self.get_checked::<NodeRow>(&format!("/nodes/{id}")).await
     }
 
+    /// Posts to a node's sub-resource: `cordon`, `drain` or `uncordon`. The response is the state
+    /// of the node.
+    pub async fn post_to_node(
+        &self,
+        id: &NodeId,
+        resource: &str,
+        body: &Value,
+    ) -> Result<Value, Error> {
+        self.post::<NodeRow>(&format!("/nodes/{id}/{resource}"), body)
+            .await
+    }
+
     /// Deletes the registration of a node.
-    pub async fn delete_node(&self, id: &NodeId) -> Result<(), Error> {
-        self.delete(&format!("/nodes/{id}")).await
+    pub async fn delete_node(&self, id: &NodeId, body: &Value) -> Result<(), Error> {
+        self.delete_with(&format!("/nodes/{id}"), body).await
     }
 
     /// All environments.
@@ -46,6 +60,26 @@ impl Client {
             .await
     }
 
+    /// Opens a stream of an environment's events: from its last `limit` events on, or after the
+    /// one with the id `last_id`.
+    ///
+    /// Has no time-out, and neither has the stream. Cancel safe.
+    pub async fn environment_stream(
+        &self,
+        name: &Environment,
+        limit: u16,
+        last_id: Option<&str>,
+    ) -> Result<EventStream, Error> {
+        #[derive(Serialize)]
+        struct Query {
+            limit: u16,
+        }
+        let path = format!("/clusters/{name}/events");
+        let request = self.request(Method::GET, &path).query(&Query { limit });
+        let stream = self.open_stream(request, last_id).await?;
+        stream.ok_or_else(|| self.stream_interrupted(Interruption::Closed))
+    }
+
     /// Retires a module in an environment.
     pub async fn retire(
         &self,
@@ -54,7 +88,11 @@ impl Client {
         body: &Value,
     ) -> Result<(), Error> {
         let path = format!("/clusters/{environment}/modules/{module}");
-        let request = self.request(Method::DELETE, &path).json(body);
+        self.delete_with(&path, body).await
+    }
+
+    async fn delete_with(&self, path: &str, body: &Value) -> Result<(), Error> {
+        let request = self.request(Method::DELETE, path).json(body);
         self.fetch_body(request.timeout(REQUEST_TIMEOUT)).await?;
         Ok(())
     }

@@ -11,7 +11,7 @@ pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServerSentEvent {
+pub struct ServerSentEvent {
     /// The kind of event; empty where none is given.
     pub kind: String,
     /// The data. Not always text: the server may be wrong.

@@ -1,6 +1,6 @@
 use hotswap_core::DeploymentId;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
 use super::error::{Error, Interruption};
 use super::event_decoder::{EventDecoder, MAX_BYTES, ServerSentEvent};
@@ -41,9 +41,18 @@ impl Client {
         last_id: Option<&str>,
     ) -> Result<Option<EventStream>, Error> {
         let path = format!("/deployments/{id}/events");
-        let mut request = self
-            .request(Method::GET, &path)
-            .header(ACCEPT, EVENT_STREAM);
+        self.open_stream(self.request(Method::GET, &path), last_id)
+            .await
+    }
+
+    /// Opens the stream that `request` asks for, after the event with the id `last_id`. `None`
+    /// where no event follows.
+    pub(super) async fn open_stream(
+        &self,
+        request: RequestBuilder,
+        last_id: Option<&str>,
+    ) -> Result<Option<EventStream>, Error> {
+        let mut request = request.header(ACCEPT, EVENT_STREAM);
         // An id that no header can carry is left out: the engine then starts at the first event.
         if let Some(last_id) = last_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok()) {
             request = request.header(LAST_EVENT_ID, last_id);
@@ -87,6 +96,17 @@ impl EventStream {
     /// # Errors
     /// Where the stream has stopped. No items follow.
     pub async fn next(&mut self) -> Result<Vec<Result<StreamItem, Error>>, Error> {
+        let events = self.next_events().await?;
+        let items = events.into_iter().filter_map(|event| self.parse(event));
+        Ok(items.collect())
+    }
+
+    /// The next events as they were sent, of which this program may not know the kind. An empty
+    /// list is a keep-alive. Cancel safe.
+    ///
+    /// # Errors
+    /// Where the stream has stopped. No events follow.
+    pub async fn next_events(&mut self) -> Result<Vec<ServerSentEvent>, Error> {
         let chunk = self.response.chunk().await;
         let chunk = chunk.map_err(|source| Error::from_network(&self.server, source))?;
         let chunk = chunk.ok_or_else(|| Error::StreamInterrupted {
@@ -94,12 +114,18 @@ impl EventStream {
             interruption: Interruption::Closed,
         })?;
         let events = self.decoder.push(&chunk);
-        let events = events.map_err(|_| Error::NotAnEventStream {
+        events.map_err(|_| Error::NotAnEventStream {
             path: self.path.clone(),
             content: format!("more than {} MiB for one event", MAX_BYTES >> 20),
-        })?;
-        let items = events.into_iter().filter_map(|event| self.parse(event));
-        Ok(items.collect())
+        })
+    }
+
+    /// The error of an event whose data is not what this program expects.
+    pub fn unexpected(&self, source: serde_json::Error) -> Error {
+        Error::UnexpectedResponse {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// Ignores kinds of events that a later version of the engine may send.

@@ -147,9 +147,33 @@ pub struct NodeRow {
     /// Where it receives orders.
     #[serde(default)]
     pub control_url: String,
+    /// Who has cordoned or drained it.
+    #[serde(default)]
+    pub cordon: Option<NodeCordon>,
+    /// Whether clients may be sent to it, if it has said so.
+    #[serde(default)]
+    pub ready: Option<bool>,
+    /// Why it is not ready.
+    #[serde(default)]
+    pub unready_reason: Option<String>,
+    /// The requests that it is working on, if it has said so.
+    #[serde(default)]
+    pub in_flight: Option<u64>,
     /// The modules that it should run.
     #[serde(default)]
     pub modules: Vec<NodeModule>,
+}
+
+/// The cordon of a node.
+#[derive(Debug, Deserialize)]
+pub struct NodeCordon {
+    /// Whether the node is also drained.
+    pub drained: bool,
+    /// The person.
+    pub by: String,
+    /// The person's reason.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// A module on a node.

@@ -1,5 +1,7 @@
 //! `hotswap environment …`.
 
+mod follow;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -7,7 +9,7 @@ use hotswap_core::Environment;
 use serde_json::Value;
 
 use super::Context;
-use super::node::{differences, versions};
+use super::node::{cordon_text, differences, health as node_health, versions};
 use crate::args::EnvironmentCommand;
 use crate::client::{EnvironmentEventRow, EnvironmentRow, EnvironmentState, HealthCounts, Page};
 use crate::exit::Exit;
@@ -27,7 +29,12 @@ pub async fn run(command: EnvironmentCommand, context: &Context) -> Result<Exit>
     match command {
         EnvironmentCommand::List => list(context).await,
         EnvironmentCommand::Get { name } => get(&name, context).await,
-        EnvironmentCommand::Events { name, limit } => events(&name, limit, context).await,
+        EnvironmentCommand::Events {
+            name,
+            limit,
+            follow: true,
+        } => follow::follow(&name, limit, context).await,
+        EnvironmentCommand::Events { name, limit, .. } => events(&name, limit, context).await,
     }
 }
 
@@ -97,12 +104,23 @@ async fn get(name: &Environment, context: &Context) -> Result<Exit> {
     let nodes: Vec<_> = nodes
         .map(|node| {
             let zone = node.zone.clone().unwrap_or_default();
-            [node.id.clone(), node.health.clone(), zone, versions(node)]
+            [node.id.clone(), node_health(node), zone, versions(node)]
         })
         .collect();
     if !nodes.is_empty() {
         out.line("")?;
         out.table(["NODE", "HEALTH", "ZONE", "RUNS"], &nodes)?;
+    }
+    let cordoned = environment.nodes.iter();
+    let cordoned = cordoned.filter_map(|node| Some((node, node.cordon.as_ref()?)));
+    let cordoned: Vec<_> = cordoned
+        .map(|(node, cordon)| format!("{} was {}", node.id, cordon_text(cordon)))
+        .collect();
+    if !cordoned.is_empty() {
+        out.line("")?;
+        for line in cordoned {
+            out.line(&sanitize(&line))?;
+        }
     }
     let differences: Vec<_> = environment.nodes.iter().flat_map(differences).collect();
     if !differences.is_empty() {
@@ -125,11 +143,15 @@ async fn events(name: &Environment, limit: u16, context: &Context) -> Result<Exi
         print_message("nothing has happened here outside of deployments");
     }
     for event in page.items {
-        let at = event.timestamp.map_or_else(String::new, format::date_time);
-        let line = format!("{at:<20}  {}", sanitize(&event.message));
-        context.out.line(&line)?;
+        context.out.line(&line(&event))?;
     }
     Ok(Exit::Success)
+}
+
+/// An event as a line.
+fn line(event: &EnvironmentEventRow) -> String {
+    let at = event.timestamp.map_or_else(String::new, format::date_time);
+    format!("{at:<20}  {}", sanitize(&event.message))
 }
 
 /// `4 passing, 1 critical`.

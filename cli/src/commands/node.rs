@@ -1,15 +1,20 @@
-//! `hotswap node list`, `hotswap node get` and `hotswap node delete`.
+//! `hotswap node …`, but for `hotswap node run`.
+
+mod control;
+mod drain;
 
 use anyhow::Result;
 use hotswap_core::{Environment, NodeId};
 use serde_json::Value;
 
 use super::Context;
-use crate::client::{NodeModule, NodeRow, Page};
+use crate::client::{NodeCordon, NodeModule, NodeRow, Page};
 use crate::exit::Exit;
-use crate::exit_report::ExitReport;
-use crate::format::sanitize;
+use crate::format::{self, sanitize};
 use crate::output::print_message;
+
+pub use control::{cordon, delete, uncordon};
+pub use drain::drain;
 
 const HEAD: [&str; 6] = ["NODE", "ENVIRONMENT", "HEALTH", "ZONE", "RUNS", "DATA URL"];
 
@@ -58,12 +63,17 @@ pub async fn get(id: &NodeId, context: &Context) -> Result<Exit> {
         ("node", node.id.clone()),
         ("environment", node.environment.clone()),
         ("health", format!("{}{reason}", health(&node))),
+        (
+            "cordon",
+            node.cordon.as_ref().map_or_else(String::new, cordon_text),
+        ),
+        ("ready", ready(&node)),
         ("zone", node.zone.clone().unwrap_or_default()),
         ("labels", labels.join(" ")),
         ("data URL", node.data_url.clone()),
         ("control URL", node.control_url.clone()),
     ];
-    for (name, value) in fields {
+    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
         let line = format!("{name:<11}  {}", sanitize(&value));
         context.out.line(line.trim_end())?;
     }
@@ -104,19 +114,6 @@ pub(super) fn differences(node: &NodeRow) -> impl Iterator<Item = String> {
     })
 }
 
-/// Deletes the registration of a node.
-pub async fn delete(id: &NodeId, context: &Context) -> Result<Exit> {
-    context.client.delete_node(id).await?;
-    let message = format!("node {id} is deleted; if it still runs, it registers again");
-    if context.out.json {
-        let report = ExitReport::new(Exit::Success).id(id).state("deleted");
-        context.out.json(&report.message(message).to_json())?;
-    } else {
-        print_message(&message);
-    }
-    Ok(Exit::Success)
-}
-
 /// A node as a row of a table under [`HEAD`].
 fn row(node: NodeRow) -> [String; 6] {
     let (health, versions) = (health(&node), versions(&node));
@@ -130,7 +127,40 @@ fn row(node: NodeRow) -> [String; 6] {
     ]
 }
 
-fn health(node: &NodeRow) -> String {
-    let sign = if node.health == "passing" { '✔' } else { '!' };
-    format!("{sign} {}", node.health)
+/// `✔ passing`, or `! passing, drained`.
+pub(super) fn health(node: &NodeRow) -> String {
+    let cordon = match &node.cordon {
+        Some(cordon) if cordon.drained => ", drained",
+        Some(_) => ", cordoned",
+        None => "",
+    };
+    let is_well = node.health == "passing" && cordon.is_empty();
+    let sign = if is_well { '✔' } else { '!' };
+    format!("{sign} {}{cordon}", node.health)
+}
+
+/// `drained by ada: its disk is replaced`.
+pub(super) fn cordon_text(cordon: &NodeCordon) -> String {
+    let verb = if cordon.drained {
+        "drained"
+    } else {
+        "cordoned"
+    };
+    let reason = cordon.reason.as_ref();
+    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{verb} by {}{reason}", cordon.by)
+}
+
+/// `no, 3 requests in flight: the node was drained by ada`. Empty where it is not known.
+fn ready(node: &NodeRow) -> String {
+    let in_flight = node.in_flight.unwrap_or(0);
+    let in_flight = format::count(usize::try_from(in_flight).unwrap_or(usize::MAX), "request");
+    match (node.ready, &node.unready_reason) {
+        (None, _) => String::new(),
+        (Some(true), _) => "yes".to_owned(),
+        (Some(false), reason) => {
+            let reason = reason.as_deref().unwrap_or("it gives no reason");
+            format!("no, {in_flight} in flight: {reason}")
+        }
+    }
 }

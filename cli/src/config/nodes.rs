@@ -1,10 +1,11 @@
 use hotswap_fleet::Options;
+use hotswap_runner::ExpiryLimits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
 
-/// How long the engine waits for its nodes.
+/// How long the engine waits for its nodes, and when it removes those that are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Nodes {
@@ -22,17 +23,35 @@ pub struct Nodes {
     /// How long a node may take to compile and start an artifact that it has fetched; from 1 s
     /// to 1 day.
     pub compile_timeout: Span,
+    /// After how long a node is removed from the list that is not heard of; from 1 s to 10 years.
+    /// It registers again if it comes back. Counts only the time that this engine has listened,
+    /// so a restart of the engine begins it anew.
+    pub expire_after: Span,
+    /// As `expireAfter`, for a node that has said that it stops, as it does on SIGTERM; from 1 s
+    /// to 10 years.
+    pub expire_stopped_after: Span,
 }
 
 impl Default for Nodes {
     fn default() -> Self {
-        let options = Options::default();
+        let (options, expiry) = (Options::default(), ExpiryLimits::default());
         Self {
             connect_timeout: Span(options.connect_timeout),
             request_timeout: Span(options.request_timeout),
             patience: Span(options.patience),
             stall_timeout: Span(options.stall_timeout),
             compile_timeout: Span(options.compile_timeout),
+            expire_after: Span(expiry.silent),
+            expire_stopped_after: Span(expiry.stopped),
+        }
+    }
+}
+
+impl From<Nodes> for ExpiryLimits {
+    fn from(nodes: Nodes) -> Self {
+        Self {
+            silent: nodes.expire_after.0,
+            stopped: nodes.expire_stopped_after.0,
         }
     }
 }

@@ -310,12 +310,12 @@ fn the_waits_for_nodes_are_configured_and_have_ranges() {
         };
         (args, folder)
     };
-    let (args, _folder) = args("[nodes]\nrequestTimeout = \"2s\"\nstallTimeout = \"5m\"");
+    let (node_args, _folder) = args("[nodes]\nrequestTimeout = \"2s\"\nstallTimeout = \"5m\"");
     let variable = |name: &str| match name {
         "HOTSWAP_NODES_STALL_TIMEOUT" => Some("10m".to_owned()),
         _ => None,
     };
-    let config = Config::read(&args, variable).unwrap();
+    let config = Config::read(&node_args, variable).unwrap();
     let options = hotswap_fleet::Options::from(config.nodes);
     let expected = hotswap_fleet::Options {
         request_timeout: Duration::from_secs(2),
@@ -323,6 +323,20 @@ fn the_waits_for_nodes_are_configured_and_have_ranges() {
         ..hotswap_fleet::Options::default()
     };
     assert_eq!(options, expected);
+    for key in ["expireAfter", "expireStoppedAfter"] {
+        for span in ["0s", "11y"] {
+            let text = format!("[nodes]\n{key} = \"{span}\"");
+            let error = format!("{:#}", read(&text).unwrap_err());
+            assert!(error.contains(&format!("nodes.{key} is ")), "{error}");
+        }
+    }
+    let (nodes, _folder) = args("[nodes]\nexpireAfter = \"2d\"");
+    let nodes = Config::read(&nodes, |_| None).unwrap().nodes;
+    let expected = hotswap_runner::ExpiryLimits {
+        silent: Duration::from_secs(2 * 24 * 3600),
+        ..hotswap_runner::ExpiryLimits::default()
+    };
+    assert_eq!(hotswap_runner::ExpiryLimits::from(nodes), expected);
     for key in [
         "connectTimeout",
         "requestTimeout",

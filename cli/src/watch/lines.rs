@@ -35,13 +35,18 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
             lines
         }
         EventBody::Gated { prompt, due } => one(question(prompt, Some(&format::date_time(*due)))),
-        EventBody::Planned { nodes, missing } => {
+        EventBody::Planned {
+            nodes,
+            missing,
+            cordoned,
+        } => {
             let names = format::node_names(nodes.iter().map(|node| &node.id));
             let mut lines = one(format!(
                 "planned {}: {names}",
                 format::count(nodes.len(), "node")
             ));
             lines.extend(missing.iter().map(format::missing));
+            lines.extend(cordoned.iter().map(format::cordoned));
             lines
         }
         EventBody::Called { request, due, .. } => {
@@ -181,10 +186,13 @@ fn describe_end(
     let cause = state.and_then(|state| state.cause.as_ref());
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
     let missing = state.map_or(&[][..], |state| &state.missing[..]);
-    let left_out = if missing.is_empty() {
+    let cordoned = state.map_or(&[][..], |state| &state.cordoned[..]);
+    let left_out = if missing.is_empty() && cordoned.is_empty() {
         String::new()
     } else {
-        let nodes = format::node_names(missing.iter().map(|failure| &failure.node));
+        let missing = missing.iter().map(|failure| &failure.node);
+        let cordoned = cordoned.iter().map(|cordoned| &cordoned.node);
+        let nodes = format::node_names(missing.chain(cordoned));
         format!("; left out: {nodes}")
     };
     let mut lines = vec![match outcome {

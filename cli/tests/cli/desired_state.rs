@@ -59,6 +59,9 @@ fn a_module_is_retired_and_comes_back_with_a_deployment() {
         "--wait",
     ];
     assert_eq!(dev.run(&direct).code, Some(0));
-    let nodes = dev.run(&["node", "list", "-e", "production"]);
-    assert!(nodes.out.contains("hello 1.0.0"), "{nodes:?}");
+    // The nodes report what they run just after the deployment's end.
+    wait_for("the nodes to report the module", || {
+        let nodes = dev.run(&["node", "list", "-e", "production"]);
+        nodes.out.contains(" hello 1.0.0").then_some(())
+    });
 }

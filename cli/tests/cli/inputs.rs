@@ -96,7 +96,8 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         ]),
         "node get" => owned(&[("<ID>", "n1")]),
         // It is not registered: the others need the nodes that are.
-        "node delete" => owned(&[("<ID>", "gone")]),
+        "node delete" | "node cordon" | "node uncordon" => owned(&[("<ID>", "gone")]),
+        "node drain" => owned(&[("<ID>", "gone"), ("--wait", "")]),
         "deployment create" => owned(&[("<MODULE[@VERSION]>", "hello"), ("--environment", "qa")]),
         "deployment list" | "node list" | "module list" | "strategy list" | "environment list"
         | "token" => Vec::new(),
@@ -173,7 +174,7 @@ fn arguments(input: &Input, value: &str, id: &str) -> Vec<String> {
     let mut options = Vec::new();
     let mut positions = Vec::new();
     let mut add = |name: &str, value: &str| match name {
-        "--follow" => options.push(name.to_owned()),
+        "--follow" | "--wait" => options.push(name.to_owned()),
         name if name.starts_with("--") => options.push(format!("{name}={value}")),
         _ => positions.push(value.to_owned()),
     };

@@ -6,6 +6,7 @@ mod exit_codes;
 mod inputs;
 mod json;
 mod lost_answers;
+mod node_verbs;
 mod program;
 mod serve;
 mod server;

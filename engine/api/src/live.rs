@@ -13,5 +13,7 @@ mod events;
 mod feed;
 mod hubs;
 
-pub(crate) use events::{EventCursor, EventSocket, EventStream, Reader, StopConditions};
+pub(crate) use events::{
+    EnvironmentEventStream, EventCursor, EventSocket, EventStream, Reader, StopConditions,
+};
 pub(crate) use hubs::{HubRouter, Hubs};

@@ -2,6 +2,7 @@
 //! since the Unix epoch, as in events; absent values are omitted.
 
 mod cluster;
+mod cordon;
 mod damage;
 mod deployed_node;
 mod deployment;
@@ -18,6 +19,7 @@ mod store_usage;
 mod strategy;
 
 pub(crate) use cluster::{Cluster, ClusterDetail, Clusters, Policy};
+use cordon::{Cordon, CordonedNode};
 pub(crate) use damage::Damage;
 pub(crate) use deployed_node::{DeployedNode, NodeFailure};
 pub(crate) use deployment::{Accepted, Deployment, DeploymentSummary, Deployments};

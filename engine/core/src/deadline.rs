@@ -121,6 +121,7 @@ mod tests {
         EventBody::Planned {
             nodes: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
         }
     }
 

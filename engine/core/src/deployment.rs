@@ -3,10 +3,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Call, Cause, CauseKind, Damage, Deadline, DeploymentId, Digest, Environment, Event,
-    EventBody, Finding, Header, IllegalTransition, Level, Lifecycle, ModuleName, ModuleVersion,
-    Node, NodeError, NodeFailure, NodeId, Outcome, Policy, Requester, Status, Step, StrategyLimits,
-    StrategyRef, Timestamp, Verdict,
+    Answer, Call, Cause, CauseKind, CordonedNode, Damage, Deadline, DeploymentId, Digest,
+    Environment, Event, EventBody, Finding, Header, IllegalTransition, Level, Lifecycle,
+    ModuleName, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Policy, Requester,
+    Status, Step, StrategyLimits, StrategyRef, Timestamp, Verdict,
 };
 
 mod node_state;
@@ -57,6 +57,10 @@ pub struct Deployment {
     /// Nodes of the environment that were left out of the plan, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<NodeFailure>,
+    /// Nodes of the environment that were left out of the plan because a person has cordoned or
+    /// drained them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cordoned: Vec<CordonedNode>,
     /// Nodes of the plan that do not run the new version although the deployment succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_updated: Vec<NodeFailure>,
@@ -100,7 +104,7 @@ impl Deployment {
     /// The format of stored states. Raise it with every change of this type, of
     /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
     /// is folded anew.
-    pub const FORMAT: u32 = 2;
+    pub const FORMAT: u32 = 3;
 
     /// The state after the first event of a journal.
     ///
@@ -129,6 +133,7 @@ impl Deployment {
             pause_reason: None,
             failures: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
             not_updated: Vec::new(),
             next_seq: 1,
             damage: None,
@@ -163,6 +168,7 @@ impl Deployment {
             cause: None,
             failures: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
             not_updated: Vec::new(),
             pause_reason: None,
             next_seq: damage.next_seq,
@@ -239,6 +245,18 @@ impl Deployment {
         Some(self.deadline.falls_at().map_or(due, |falls| falls.min(due)))
     }
 
+    /// The nodes that the current call changes for the new version. As many of them at the same
+    /// time as the policy allows are unavailable.
+    pub fn changing(&self) -> &[NodeId] {
+        match &self.open {
+            Some((
+                _,
+                Call::Stage { nodes } | Call::Shift { nodes, .. } | Call::Promote { nodes },
+            )) => nodes,
+            _ => &[],
+        }
+    }
+
     /// Applies one more event.
     ///
     /// # Errors
@@ -267,8 +285,13 @@ impl Deployment {
                 self.question = None;
                 self.due = None;
             }
-            EventBody::Planned { nodes, missing } => {
+            EventBody::Planned {
+                nodes,
+                missing,
+                cordoned,
+            } => {
                 self.missing.clone_from(missing);
+                self.cordoned.clone_from(cordoned);
                 self.apply_planned(nodes, event);
             }
             EventBody::Called {

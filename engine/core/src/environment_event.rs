@@ -21,7 +21,12 @@ pub struct EnvironmentEvent {
 
 /// The content of an [`EnvironmentEvent`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "type", content = "data")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type",
+    content = "data"
+)]
 pub enum EnvironmentEventBody {
     /// A person retired a module: no version of it should run any more.
     Retired {
@@ -46,6 +51,55 @@ pub enum EnvironmentEventBody {
         /// How many attempts have failed since the last success.
         attempts: u32,
     },
+    /// A person took a node out of deployments and repairs. It keeps serving what it runs.
+    Cordoned {
+        /// The node.
+        node: NodeId,
+        /// The person.
+        by: String,
+        /// The person's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A person cordoned a node and took its traffic away: it reports that it is not ready.
+    Drained {
+        /// The node.
+        node: NodeId,
+        /// The person.
+        by: String,
+        /// The person's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A person ended a cordon or a drain.
+    Uncordoned {
+        /// The node.
+        node: NodeId,
+        /// The person.
+        by: String,
+        /// The person's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The engine removed a node that was not heard of for long.
+    Expired {
+        /// The node.
+        node: NodeId,
+        /// Whether it had said that it stops.
+        stopped: bool,
+        /// For how long the engine had listened without hearing of it, in milliseconds.
+        silent_millis: u64,
+    },
+    /// A person removed a node.
+    Forgotten {
+        /// The node.
+        node: NodeId,
+        /// The person.
+        by: String,
+        /// The person's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
 }
 
 /// A change of one node, so that it runs what it should.
@@ -64,12 +118,26 @@ pub struct Repair {
     pub to: Option<ModuleVersion>,
 }
 
-/// The schema version of the environment events that this release writes.
-const SCHEMA_VERSION: u32 = 1;
+/// The schema version of the environment events that this release writes. It reads this version
+/// and all before.
+///
+/// - 1: the first.
+/// - 2: nodes are cordoned, drained, uncordoned and forgotten, and expire.
+const SCHEMA_VERSION: u32 = 2;
 
 impl EnvironmentEventBody {
     /// The names of all types of events.
-    pub const NAMES: [&str; 4] = ["retired", "repairing", "repaired", "repairFailed"];
+    pub const NAMES: [&str; 9] = [
+        "retired",
+        "repairing",
+        "repaired",
+        "repairFailed",
+        "cordoned",
+        "drained",
+        "uncordoned",
+        "expired",
+        "forgotten",
+    ];
 
     /// The event's name in the API.
     pub fn name(&self) -> &'static str {
@@ -78,16 +146,26 @@ impl EnvironmentEventBody {
             Self::Repairing(_) => "repairing",
             Self::Repaired(_) => "repaired",
             Self::RepairFailed { .. } => "repairFailed",
+            Self::Cordoned { .. } => "cordoned",
+            Self::Drained { .. } => "drained",
+            Self::Uncordoned { .. } => "uncordoned",
+            Self::Expired { .. } => "expired",
+            Self::Forgotten { .. } => "forgotten",
         }
     }
 
-    /// The module that it is about.
-    pub fn module(&self) -> &ModuleName {
+    /// The module that it is about, where it is about one.
+    pub fn module(&self) -> Option<&ModuleName> {
         match self {
-            Self::Retired { module, .. } => module,
+            Self::Retired { module, .. } => Some(module),
             Self::Repairing(repair)
             | Self::Repaired(repair)
-            | Self::RepairFailed { repair, .. } => &repair.module,
+            | Self::RepairFailed { repair, .. } => Some(&repair.module),
+            Self::Cordoned { .. }
+            | Self::Drained { .. }
+            | Self::Uncordoned { .. }
+            | Self::Expired { .. }
+            | Self::Forgotten { .. } => None,
         }
     }
 
@@ -98,6 +176,11 @@ impl EnvironmentEventBody {
             Self::Repairing(repair)
             | Self::Repaired(repair)
             | Self::RepairFailed { repair, .. } => Some(&repair.node),
+            Self::Cordoned { node, .. }
+            | Self::Drained { node, .. }
+            | Self::Uncordoned { node, .. }
+            | Self::Expired { node, .. }
+            | Self::Forgotten { node, .. } => Some(node),
         }
     }
 
@@ -127,6 +210,10 @@ mod tests {
     use super::*;
     use crate::Digest;
 
+    fn node() -> NodeId {
+        "production-04".parse().unwrap()
+    }
+
     fn bodies() -> Vec<EnvironmentEventBody> {
         let version = |version: &str| ModuleVersion {
             name: "hello".parse().unwrap(),
@@ -134,7 +221,7 @@ mod tests {
             digest: Digest::of(version.as_bytes()),
         };
         let repair = Repair {
-            node: "production-04".parse().unwrap(),
+            node: node(),
             module: "hello".parse().unwrap(),
             from: Some(version("1.0.0")),
             to: Some(version("2.0.0")),
@@ -152,6 +239,31 @@ mod tests {
                 error: NodeError::Unreachable("no answer".into()),
                 attempts: 3,
             },
+            EnvironmentEventBody::Cordoned {
+                node: node(),
+                by: "ada".into(),
+                reason: None,
+            },
+            EnvironmentEventBody::Drained {
+                node: node(),
+                by: "ada".into(),
+                reason: Some("its disk is replaced".into()),
+            },
+            EnvironmentEventBody::Uncordoned {
+                node: node(),
+                by: "ada".into(),
+                reason: None,
+            },
+            EnvironmentEventBody::Expired {
+                node: node(),
+                stopped: false,
+                silent_millis: 86_400_000,
+            },
+            EnvironmentEventBody::Forgotten {
+                node: node(),
+                by: "ada".into(),
+                reason: None,
+            },
         ]
     }
 
@@ -167,15 +279,26 @@ mod tests {
             let json: Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(
                 (&json["schema"], &json["type"]),
-                (&1.into(), &body.name().into())
+                (&SCHEMA_VERSION.into(), &body.name().into())
             );
             assert_eq!(EnvironmentEventBody::decode(&bytes), Ok(body));
         }
     }
 
     #[test]
+    fn events_of_the_first_version_are_read() {
+        let first = br#"{"schema":1,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
+        let retired = EnvironmentEventBody::Retired {
+            module: "hello".parse().unwrap(),
+            by: "ada".into(),
+            reason: None,
+        };
+        assert_eq!(EnvironmentEventBody::decode(first), Ok(retired));
+    }
+
+    #[test]
     fn an_event_of_a_newer_engine_is_not_guessed_at() {
-        let newer = br#"{"schema":2,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
+        let newer = br#"{"schema":3,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
         assert!(
             EnvironmentEventBody::decode(newer)
                 .unwrap_err()

@@ -4,9 +4,9 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Call, Cause, Decision, DeploymentId, Digest, Environment, Fence, IdempotencyKey,
-    ModuleVersion, Node, NodeFailure, NodeReading, Outcome, Policy, StrategyLimits, StrategyName,
-    Timestamp,
+    Answer, Call, Cause, CordonedNode, Decision, DeploymentId, Digest, Environment, Fence,
+    IdempotencyKey, ModuleVersion, Node, NodeFailure, NodeReading, Outcome, Policy, StrategyLimits,
+    StrategyName, Timestamp,
 };
 
 /// One entry of a deployment's journal.
@@ -46,6 +46,9 @@ pub enum EventBody {
         /// The other nodes of the environment, each with the reason why it was left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         missing: Vec<NodeFailure>,
+        /// The nodes that were left out because a person has cordoned or drained them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cordoned: Vec<CordonedNode>,
     },
     /// The strategy made a call.
     Called {

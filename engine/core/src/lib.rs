@@ -12,6 +12,7 @@ mod answer;
 mod call;
 mod cause;
 mod check;
+mod cordon;
 mod damage;
 mod deadline;
 mod deployment;
@@ -40,6 +41,7 @@ pub use answer::{Answer, Decision};
 pub use call::{Call, CallKind, HttpProbe, Level};
 pub use cause::{Cause, CauseKind, Outcome};
 pub use check::{Check, Finding, Judgement, Verdict};
+pub use cordon::{Cordon, CordonedNode, Cordons};
 pub use damage::Damage;
 pub use deadline::Deadline;
 pub use deployment::{

@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    Answer, Call, CallKind, Cause, CauseKind, Deadline, Decision, Event, EventBody, Header,
-    IllegalTransition, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step, Timestamp,
+    Answer, Call, CallKind, Cause, CauseKind, CordonedNode, Deadline, Decision, Event, EventBody,
+    Header, IllegalTransition, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step, Timestamp,
 };
 
 /// Characters of a call's arguments in a message: the start identifies the call.
@@ -30,6 +30,8 @@ pub struct ReplayState {
     /// The other nodes of the environment when the plan was made, each with the reason why it
     /// was left out.
     pub missing: Vec<NodeFailure>,
+    /// The nodes that were left out of the plan because they are cordoned.
+    pub cordoned: Vec<CordonedNode>,
     /// When the revert of the nodes began, where it has.
     pub reverting_since: Option<Timestamp>,
     /// The calls of the strategy, in order.
@@ -129,6 +131,7 @@ impl ReplayState {
             gate_due: None,
             nodes: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
             reverting_since: None,
             calls: VecDeque::new(),
             touched: BTreeSet::new(),
@@ -148,9 +151,14 @@ impl ReplayState {
         }
         match event.body {
             EventBody::Gated { due, .. } => self.gate_due = Some(due),
-            EventBody::Planned { nodes, missing } => {
+            EventBody::Planned {
+                nodes,
+                missing,
+                cordoned,
+            } => {
                 self.nodes = nodes;
                 self.missing = missing;
+                self.cordoned = cordoned;
             }
             EventBody::Called {
                 request,

@@ -98,6 +98,7 @@ mod tests {
                 EventBody::Planned {
                     nodes,
                     missing: Vec::new(),
+                    cordoned: Vec::new(),
                 },
             ),
             event(3, stage),

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use hotswap_core::{Environment, ModuleName, ModuleVersion, NodeId};
+use hotswap_core::{Cordon, Environment, ModuleName, ModuleVersion, NodeId};
 
 /// Knows what nodes should run. The registry tells each node with the answers to its
 /// registration and its heartbeats, and a node is ready for clients while it runs that.
@@ -14,6 +14,11 @@ pub trait DesiredVersions: Send + Sync + 'static {
         node: &NodeId,
         environment: &Environment,
     ) -> Option<BTreeMap<ModuleName, DesiredVersion>>;
+
+    /// The cordon of a node, while a person has cordoned or drained it. The node is told.
+    ///
+    /// Called as often: answer at once, from memory.
+    fn cordon(&self, node: &NodeId, environment: &Environment) -> Option<Cordon>;
 }
 
 /// The version of a module that a node should run.
@@ -32,6 +37,10 @@ pub struct Undecided;
 
 impl DesiredVersions for Undecided {
     fn desired(&self, _: &NodeId, _: &Environment) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
+        None
+    }
+
+    fn cordon(&self, _: &NodeId, _: &Environment) -> Option<Cordon> {
         None
     }
 }

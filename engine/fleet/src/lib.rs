@@ -31,6 +31,7 @@ mod fixture;
 
 pub use desired_versions::{DesiredVersion, DesiredVersions, Undecided};
 pub use fleet::{Error, Fleet, HealthReport};
+pub use hotswap_protocol::Readiness;
 pub use http::{HttpFleet, SetupError, SetupStep};
 pub use options::{Options, OptionsError};
-pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Registry};
+pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Registry, Silence};

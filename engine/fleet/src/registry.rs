@@ -7,6 +7,7 @@ mod member;
 mod node_entry;
 mod report;
 mod reporting;
+mod silence;
 mod validate;
 mod wire;
 
@@ -30,7 +31,7 @@ use self::validate::parse_control_url;
 use crate::desired_versions::{DesiredVersions, Undecided};
 
 pub use error::Error;
-pub use member::{HealthChange, Member};
+pub use member::{HealthChange, Member, Silence};
 pub use report::{Fault, ModuleState, ModuleStates};
 
 /// Changes that a subscriber may be behind before it loses the oldest.
@@ -171,6 +172,11 @@ impl Registry {
     /// [`Error::Delete`] if the store failed. The node is then still known.
     pub async fn deregister(&self, id: &NodeId) -> Result<bool, Error> {
         let _save_guard = self.inner.save_lock(id).lock().await;
+        self.remove(id).await
+    }
+
+    /// Hold the node's save lock.
+    async fn remove(&self, id: &NodeId) -> Result<bool, Error> {
         let deleted = self.inner.catalogue.delete_node(id).await;
         let was_stored = deleted.map_err(|source| Error::Delete {
             node: id.clone(),

@@ -8,6 +8,7 @@ use hotswap_store::{Blobs, Catalogue, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Semaphore;
 
 use crate::background_tasks::BackgroundTasks;
+use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::{self, Deployments};
 use crate::driver::DriverContext;
@@ -15,6 +16,7 @@ use crate::driver_threads::DriverThreads;
 use crate::environments::Environments;
 use crate::limits::Limits;
 use crate::modules::Modules;
+use crate::nodes::{self, Nodes, NodesConfig};
 use crate::projections::Projections;
 use crate::projector::Projector;
 use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs, ToldVersions};
@@ -61,6 +63,8 @@ pub struct Engine {
     pub strategies: Strategies,
     /// Keeps the nodes at what was decided.
     pub reconciler: Reconciler,
+    /// What people do to nodes, and what becomes of those that are gone.
+    pub nodes: Nodes,
     /// Deletes what is no longer kept.
     pub retention: Retention,
     /// Knows the nodes.
@@ -101,6 +105,9 @@ pub enum Error {
     /// The store failed.
     #[error("what the nodes should run could not be read")]
     DesiredState(#[source] deployments::Error),
+    /// The store failed.
+    #[error("which nodes are cordoned could not be read")]
+    Cordons(#[source] nodes::Error),
     /// A limit is outside its range.
     #[error("a limit is outside its range")]
     Limit(#[source] OutOfRange),
@@ -117,6 +124,7 @@ impl Engine {
     /// the system has no room for more threads.
     pub async fn start(config: EngineConfig) -> Result<Self, Error> {
         config.limits.check().map_err(Error::Limit)?;
+        config.limits.expiry.check().map_err(Error::Limit)?;
         let host_limits = config.host.limits();
         let strategy_limits = StrategyLimits {
             calls: config.limits.calls,
@@ -146,7 +154,19 @@ impl Engine {
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
         let repairs = Arc::<Repairs>::default();
-        let told = Arc::<ToldVersions>::default();
+        let cordoned = Arc::<CordonedNodes>::default();
+        let nodes = Nodes::load(NodesConfig {
+            journal: Arc::clone(&config.environment_journal),
+            deployments: Arc::clone(&config.journal),
+            projections: projections.clone(),
+            registry: config.registry.clone(),
+            environments: config.environments.clone(),
+            clock: Arc::clone(&config.clock),
+            cordoned: Arc::clone(&cordoned),
+            expiry: config.limits.expiry,
+        });
+        let nodes = nodes.await.map_err(Error::Cordons)?;
+        let told = Arc::new(ToldVersions::new(Arc::clone(&cordoned)));
         let damaged = Arc::<DamagedDeployments>::default();
         let threads = DriverThreads::start().map_err(Error::Threads)?;
         let context = Arc::new(DriverContext {
@@ -158,6 +178,7 @@ impl Engine {
             retries: Arc::clone(&retries),
             repairs: Arc::clone(&repairs),
             told: Arc::clone(&told),
+            cordoned: Arc::clone(&cordoned),
             damaged: Arc::clone(&damaged),
             instances: Semaphore::new(config.limits.instances),
         });
@@ -181,12 +202,14 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             repairs,
             told: Arc::clone(&told),
+            cordoned,
             fan_out: config.limits.fan_out,
             tasks: background.clone(),
         });
         reconciler.load().await.map_err(Error::DesiredState)?;
         config.registry.set_desired_versions(told);
         background.spawn(reconciler.clone().run());
+        background.spawn(nodes.clone().expire());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
             catalogue: config.catalogue,
@@ -211,6 +234,7 @@ impl Engine {
         background.spawn(retention.clone().run());
         Ok(Self {
             reconciler,
+            nodes,
             retention,
             deployments,
             modules,

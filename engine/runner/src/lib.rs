@@ -8,6 +8,7 @@
 //! - [`Modules`]: uploads and lists the versions that can be rolled out;
 //! - [`Strategies`]: uploads and lists the strategies that can roll them out;
 //! - [`Environments`]: the policy of each environment;
+//! - [`Nodes`]: cordons, drains and forgets nodes, and removes those that are gone;
 //! - [`Retention`]: deletes what is no longer kept;
 //! - [`Reconciler`]: keeps the nodes at what was decided.
 //!
@@ -20,6 +21,7 @@
 //! driver continues from the journal.
 
 mod background_tasks;
+mod cordoned_nodes;
 mod damaged_deployments;
 pub mod deployments;
 mod driver;
@@ -28,6 +30,7 @@ mod engine;
 mod environments;
 mod limits;
 pub mod modules;
+pub mod nodes;
 mod projections;
 mod projector;
 pub mod reconciler;
@@ -41,8 +44,9 @@ mod supervisor;
 pub use deployments::{Deployments, NewDeployment, NewRollback, Rollback};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
-pub use limits::{Limits, RetentionLimits};
+pub use limits::{ExpiryLimits, Limits, RetentionLimits};
 pub use modules::Modules;
+pub use nodes::Nodes;
 pub use projections::EventPage;
 pub use reconciler::Reconciler;
 pub use retention::{DiskUsage, Files, Retention, Swept};

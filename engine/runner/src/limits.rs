@@ -26,6 +26,45 @@ pub struct Limits {
     pub instances: usize,
     /// What is kept of what has ended.
     pub retention: RetentionLimits,
+    /// When nodes that are gone are removed.
+    pub expiry: ExpiryLimits,
+}
+
+/// When nodes that are gone are removed, in time that this engine has listened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpiryLimits {
+    /// After this silence of a node that has not said that it stops.
+    pub silent: Duration,
+    /// After this time since a node said that it stops.
+    pub stopped: Duration,
+}
+
+impl ExpiryLimits {
+    /// Up to ten years of 365.25 days.
+    pub const SPANS: RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(10 * 31_557_600);
+}
+
+impl ExpiryLimits {
+    /// Checks that the spans are in their range.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] names the first one that is not, by its key in the configuration.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let show = |span: &Duration| humantime::format_duration(*span).to_string();
+        OutOfRange::check("expireAfter", self.silent, &Self::SPANS, show)?;
+        OutOfRange::check("expireStoppedAfter", self.stopped, &Self::SPANS, show)
+    }
+}
+
+impl Default for ExpiryLimits {
+    /// A day for a machine that failed and is repaired; a quarter of an hour for a restart.
+    fn default() -> Self {
+        Self {
+            silent: Duration::from_secs(24 * 60 * 60),
+            stopped: Duration::from_secs(15 * 60),
+        }
+    }
 }
 
 /// What is kept of what has ended and of what nobody uses. What runs, what should run, and what
@@ -75,7 +114,7 @@ impl Limits {
     /// Up to the runs for which the WebAssembly host has memory mappings.
     pub const INSTANCES: RangeInclusive<usize> = 1..=4000;
 
-    /// Checks that every limit is in its range.
+    /// Checks that every limit is in its range, but for [`ExpiryLimits::check`].
     ///
     /// # Errors
     /// [`OutOfRange`] names the first one that is not, by its key in the configuration.
@@ -115,6 +154,7 @@ impl Default for Limits {
             fan_out: 128,
             instances: 1024,
             retention: RetentionLimits::default(),
+            expiry: ExpiryLimits::default(),
         }
     }
 }

@@ -6,16 +6,17 @@ mod events;
 mod lease;
 mod observed;
 mod open_deployment;
+mod placements;
 mod repair;
 mod repairs;
 mod retire;
 mod told;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, NodeId, Repair};
+use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, Repair};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, EnvironmentAppended, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Notify;
@@ -23,18 +24,20 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use self::desired::DesiredState;
-use self::difference::{Actual, Facts, next_step, room};
+use self::difference::{Actual, room};
 use self::lease::Leases;
 use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
 use self::repair::{PlannedRepair, RepairContext};
 use self::repairs::Place;
 use crate::background_tasks::BackgroundTasks;
+use crate::cordoned_nodes::CordonedNodes;
 use crate::environments::Environments;
 use crate::projections::{Error, Projections};
 
 pub use self::desired::{DesiredModule, Target};
-pub use self::difference::{NextStep, Placement};
+pub use self::difference::NextStep;
+pub use self::placements::{Placement, Placements};
 pub use self::repairs::Failure;
 pub(crate) use self::repairs::Repairs;
 pub use self::retire::RetireError;
@@ -55,6 +58,8 @@ const GATHER: Duration = Duration::from_millis(50);
 /// - A node that an open deployment has in its plan is left to that deployment. Every other
 ///   node of the environment is brought to the version before, and to the new one once the
 ///   deployment has succeeded.
+/// - A node that a person has cordoned is left as it is until the cordon ends. A repair that is
+///   under way then ends as it would.
 /// - No order leaves before its intent is durable, and each carries a fence.
 /// - A node is changed as a deployment would: staged, probed as the deployment probed, promoted.
 /// - At most `max_unavailable` nodes that serve a version are changed at the same time, together
@@ -75,13 +80,11 @@ struct Inner {
     desired: DesiredState,
     context: Arc<RepairContext>,
     told: Arc<ToldVersions>,
+    cordoned: Arc<CordonedNodes>,
     /// A repair has ended.
     ended: Notify,
     tasks: BackgroundTasks,
 }
-
-/// By node and module.
-pub type Placements = BTreeMap<NodeId, BTreeMap<ModuleName, Placement>>;
 
 /// What a reconciler needs.
 pub(crate) struct ReconcilerConfig {
@@ -94,6 +97,7 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) repairs: Arc<Repairs>,
     pub(crate) told: Arc<ToldVersions>,
+    pub(crate) cordoned: Arc<CordonedNodes>,
     pub(crate) fan_out: usize,
     /// Repairs run among them, and end with them.
     pub(crate) tasks: BackgroundTasks,
@@ -126,6 +130,7 @@ impl Reconciler {
             desired,
             context,
             told: config.told,
+            cordoned: config.cordoned,
             ended: Notify::new(),
             tasks: config.tasks,
         }))
@@ -142,43 +147,6 @@ impl Reconciler {
         Ok(self.0.desired.read(environment).await?)
     }
 
-    /// What each node of an environment should run, what it does, and what happens next. Only
-    /// modules of which something was decided for the node.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub async fn placements(
-        &self,
-        environment: &Environment,
-    ) -> Result<Placements, crate::deployments::Error> {
-        let desired = self.0.desired.read(environment).await?;
-        let nodes = self.0.observe(environment, &desired).await;
-        let mut placements = Placements::new();
-        for module in &desired {
-            let open = self.0.open_deployment(environment, &module.module).await?;
-            for node in &nodes {
-                let Some(wanted) = module.target.on(&node.id) else {
-                    continue;
-                };
-                let actual = node.actual(&module.module);
-                let placement = Placement {
-                    desired: wanted.cloned(),
-                    actual: match actual {
-                        Actual::Known(actual) => actual,
-                        Actual::NotLoaded(..) | Actual::Unknown => None,
-                    },
-                    since: module.since,
-                    next: self.0.next_step(environment, module, node, open.as_ref()),
-                };
-                placements
-                    .entry(node.id.clone())
-                    .or_default()
-                    .insert(module.module.clone(), placement);
-            }
-        }
-        Ok(placements)
-    }
-
     /// Compares and repairs until it is dropped. Cancel safe: the next look at the nodes tells
     /// what is left to do.
     pub(crate) async fn run(self) {
@@ -186,7 +154,7 @@ impl Reconciler {
         let mut health = inner.registry.subscribe();
         let mut appended = inner.journal.subscribe();
         let mut reports = inner.registry.watch_reports();
-        let mut retired = inner.environment_journal.subscribe_to_environments();
+        let mut decided = inner.environment_journal.subscribe_to_environments();
         loop {
             self.compare_all().await;
             let now = inner.clock.instant();
@@ -198,7 +166,7 @@ impl Reconciler {
                 () = inner.clock.sleep_until(next) => {}
                 () = inner.ended.notified() => {}
                 () = has_ended(&mut appended) => inner.context.leases.renew_all().await,
-                () = was_retired(&mut retired) => {}
+                () = was_decided(&mut decided) => {}
                 // The registry lives as long as this.
                 Ok(()) = reports.changed() => {
                     inner.clock.sleep_until(inner.clock.instant() + GATHER).await;
@@ -350,6 +318,9 @@ impl Inner {
         if open.is_some_and(|open| open.has(node)) {
             return Ok(None);
         }
+        if self.cordoned.get(environment, node).is_some() {
+            return Ok(None);
+        }
         let desired = self.desired.read(environment).await?;
         let desired = desired.iter().find(|one| one.module == *module);
         let Some((desired, to)) = desired.and_then(|one| Some((one, one.target.on(node)?))) else {
@@ -412,33 +383,6 @@ impl Inner {
         let modules: Vec<_> = desired.iter().map(|one| &one.module).collect();
         observe(&self.registry, &self.fleet, environment, &modules).await
     }
-
-    fn next_step(
-        &self,
-        environment: &Environment,
-        module: &DesiredModule,
-        node: &ObservedNode,
-        open: Option<&OpenDeployment>,
-    ) -> NextStep {
-        let Some(desired) = module.target.on(&node.id) else {
-            return NextStep::None;
-        };
-        let place = Place {
-            environment: environment.clone(),
-            module: module.module.clone(),
-            node: node.id.clone(),
-        };
-        let repairs = &self.context.repairs;
-        let deployment = open.filter(|open| open.has(&node.id));
-        next_step(Facts {
-            desired,
-            actual: &node.actual(&module.module),
-            health: node.health,
-            is_under_way: repairs.is_under_way(&place),
-            deployment: deployment.map(|open| open.id),
-            failure: repairs.waiting(&place, desired, self.clock.instant()),
-        })
-    }
 }
 
 /// Returns once a deployment has ended.
@@ -453,7 +397,7 @@ async fn has_ended(appended: &mut Receiver<Appended>) {
 }
 
 /// Returns once a person has decided something in an environment.
-async fn was_retired(appended: &mut Receiver<EnvironmentAppended>) {
+async fn was_decided(appended: &mut Receiver<EnvironmentAppended>) {
     loop {
         match appended.recv().await {
             Ok(appended) if appended.fenced => {}

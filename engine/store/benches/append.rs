@@ -228,6 +228,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         bodies: vec![EventBody::Planned {
             nodes: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
         }],
     };
     store.append(planned).await.expect("an append");

@@ -31,7 +31,8 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
         environment: &Environment,
     ) -> Result<Fence, ReadError>;
 
-    /// Appends events, all or none, and returns the position of the last one.
+    /// Appends events, all or none, and returns the position of the last one. An event that says
+    /// that a node is gone also deletes its record.
     ///
     /// # Errors
     /// Nothing is appended:
@@ -85,6 +86,13 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
         &self,
         environment: &Environment,
     ) -> Result<Vec<(ModuleName, Decision)>, ReadError>;
+
+    /// The events that cordon nodes now, of all environments, ordered by position: the last one
+    /// of each node that is cordoned or drained.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError>;
 
     /// Deletes the events from before a date that decide nothing, and returns how many.
     ///

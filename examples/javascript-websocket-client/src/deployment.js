@@ -25,8 +25,6 @@ export function applyEvent(state, event, argument) {
     }
     case "ApprovalRequested":
       return { ...state, question: argument.prompt };
-    case "EnvironmentChanged":
-      return `${argument.environment}: ${argument.message}`;
     case "DeploymentCompleted":
       return { ...state, status: argument.status, progress: 100 };
     case "DeploymentFailed":
@@ -51,6 +49,8 @@ export function describeEvent(event, argument) {
       return argument.prompt;
     case "DeploymentDamaged":
       return `event ${argument.seq} of the journal cannot be read: ${argument.reason}`;
+    case "EnvironmentChanged":
+      return `${argument.environment}: ${argument.message}`;
     case "DeploymentCompleted":
       return `after ${seconds(argument.durationMs)}`;
     case "DeploymentFailed":

@@ -35,8 +35,8 @@ pub use order::{
 };
 pub use problem::Problem;
 pub use registration::{
-    DesiredVersion, DesiredVersions, Heartbeat, HeartbeatAnswer, NodeHealth, Registered,
-    Registration,
+    Cordon, DesiredVersion, DesiredVersions, Heartbeat, HeartbeatAnswer, NodeHealth, Readiness,
+    Registered, Registration,
 };
 pub use slots::{ModuleReport, Slot, SlotFault};
 

@@ -53,6 +53,9 @@ pub struct Registered {
     /// As [`HeartbeatAnswer::desired`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<DesiredVersions>,
+    /// As [`HeartbeatAnswer::cordon`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordon: Option<Cordon>,
 }
 
 /// The engine's answer to a heartbeat.
@@ -63,6 +66,34 @@ pub struct HeartbeatAnswer {
     /// What the node should run. Absent: the engine has not decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<DesiredVersions>,
+    /// Present while a person has cordoned the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordon: Option<Cordon>,
+}
+
+/// A person has taken the node out of what the engine changes. It is ready whatever version of a
+/// module it runs, because it is not brought to what it should run.
+#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cordon {
+    /// Whether the node is also drained: it is then not ready, and goes on serving what arrives.
+    pub drained: bool,
+    /// Who did it, and why, such as `drained by ada: its disk is replaced`.
+    pub reason: String,
+}
+
+/// Whether clients may be sent to a node, and how many of their requests it is working on.
+#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Why it is not ready, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Requests to modules that have not been answered completely.
+    pub in_flight: u64,
 }
 
 /// The version of a module that a node should run.
@@ -106,6 +137,9 @@ pub struct Heartbeat {
     /// The node's modules, sorted by name. Absent: the node does not report them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules: Option<Vec<ModuleReport>>,
+    /// Whether clients may be sent to the node. Absent: the node does not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
 }
 
 /// Health of a node, as the node reports it.

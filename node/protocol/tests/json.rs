@@ -4,10 +4,10 @@
 use std::fmt::Debug;
 
 use hotswap_protocol::{
-    Action, Bucket, DesiredVersion, Heartbeat, HeartbeatAnswer, LoadPhase, ModuleReport,
+    Action, Bucket, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, LoadPhase, ModuleReport,
     ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest, ProbeAnswer, ProbeRequest,
-    Promote, Registered, Registration, Revert, Settle, Shift, Slot, SlotFault, Stage, Version,
-    VersionStatus,
+    Promote, Readiness, Registered, Registration, Revert, Settle, Shift, Slot, SlotFault, Stage,
+    Version, VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use serde::Serialize;
@@ -282,6 +282,7 @@ fn registrations_have_the_same_json() {
         control_url: None,
         data_url: None,
         modules: None,
+        readiness: None,
     };
     assert_same_json(
         &heartbeat,
@@ -295,6 +296,11 @@ fn registrations_have_the_same_json() {
         control_url: Some("http://a:1".to_owned()),
         data_url: Some("http://a:2".to_owned()),
         modules: registration.modules,
+        readiness: Some(Readiness {
+            ready: false,
+            reason: Some("why".to_owned()),
+            in_flight: 3,
+        }),
     };
     let wire = json!({
         "health": "warning",
@@ -304,6 +310,7 @@ fn registrations_have_the_same_json() {
         "controlUrl": "http://a:1",
         "dataUrl": "http://a:2",
         "modules": modules,
+        "readiness": { "ready": false, "reason": "why", "inFlight": 3 },
     });
     assert_same_json(&heartbeat, &wire);
     let stopping = json!({ "health": "stopping" });
@@ -323,6 +330,7 @@ fn answers_to_nodes_have_the_same_json() {
     let mut registered = Registered {
         heartbeat_millis: 5000,
         desired: None,
+        cordon: None,
     };
     assert_same_json(&registered, &json!({ "heartbeatMillis": 5000 }));
     registered.desired = Some(desired);
@@ -333,6 +341,11 @@ fn answers_to_nodes_have_the_same_json() {
     assert_same_json(&HeartbeatAnswer::default(), &json!({}));
     let answer = HeartbeatAnswer {
         desired: registered.desired,
+        cordon: Some(Cordon {
+            drained: true,
+            reason: "drained by ada".to_owned(),
+        }),
     };
-    assert_same_json(&answer, &json!({ "desired": wire }));
+    let cordon = json!({ "drained": true, "reason": "drained by ada" });
+    assert_same_json(&answer, &json!({ "desired": wire, "cordon": cordon }));
 }

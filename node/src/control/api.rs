@@ -219,7 +219,8 @@ impl Api {
     ///
     /// Ready means that clients may be sent to the node: the engine has told it since its start
     /// what to run, and it does. While a deployment changes the node, the version before and
-    /// the new one are both right. For load balancers, `/.hotswap/ready` on the data port
+    /// the new one are both right. A node that a person has drained is not ready; one that is
+    /// cordoned is ready with any version. For load balancers, `/.hotswap/ready` on the data port
     /// answers the same.
     #[oai(path = "/health/ready", method = "get")]
     async fn readiness(&self) -> ReadinessResponse {

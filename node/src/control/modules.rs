@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotswap_core::{Digest, ModuleName};
-use hotswap_protocol::{Action, DesiredVersions, LoadPhase, OrderProgress, OrderRequest, Version};
+use hotswap_protocol::{
+    Action, Cordon, DesiredVersions, LoadPhase, OrderProgress, OrderRequest, Version,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,7 +58,7 @@ struct ModulesInner {
     locks: ModuleLocks,
     faults: Faults,
     desired: Desired,
-    /// An order was carried out.
+    /// There is something new to report: an order was carried out, or the cordon has changed.
     changed: Notify,
     tasks: TaskTracker,
     /// Ends orders that load a version, when the node shuts down.
@@ -110,7 +112,7 @@ impl Modules {
         })))
     }
 
-    /// Returns once an order was carried out since the last call. Cancel safe.
+    /// Returns once there is something new to report since the last call. Cancel safe.
     pub(crate) async fn changed(&self) {
         self.0.changed.notified().await;
     }
@@ -120,9 +122,13 @@ impl Modules {
         self.0.store.routing_table()
     }
 
-    /// Records what the engine wants the node to run. `None` if it has not decided.
-    pub(crate) fn tell_desired(&self, versions: Option<DesiredVersions>) {
-        self.0.desired.tell(versions);
+    /// Records what the engine wants the node to run, `None` if it has not decided, and whether
+    /// a person has cordoned the node.
+    pub(crate) fn tell_desired(&self, versions: Option<DesiredVersions>, cordon: Option<Cordon>) {
+        if self.0.desired.tell(versions, cordon) {
+            // Whoever drains the node waits for it to report that it is not ready.
+            self.0.changed.notify_one();
+        }
     }
 
     /// Checks that the node runs what it should, so that clients may be sent to it.

@@ -109,6 +109,7 @@ impl RegistrationClient {
             control_url: None,
             data_url: None,
             modules: None,
+            readiness: None,
         };
         let request = self.heartbeat_request(&heartbeat).timeout(STOP_TIMEOUT);
         if let Err(error) = send(request).await {
@@ -173,8 +174,13 @@ impl RegistrationClient {
             .timeout(REQUEST_TIMEOUT);
         let response = send(request).await?;
         let registered: Registered = response.json().await.map_err(Error::Send)?;
-        self.modules.tell_desired(registered.desired);
-        let interval = Duration::from_millis(registered.heartbeat_millis);
+        let Registered {
+            heartbeat_millis,
+            desired,
+            cordon,
+        } = registered;
+        self.modules.tell_desired(desired, cordon);
+        let interval = Duration::from_millis(heartbeat_millis);
         Ok(interval.clamp(MIN_HEARTBEAT_INTERVAL, MAX_HEARTBEAT_INTERVAL))
     }
 
@@ -192,6 +198,7 @@ impl RegistrationClient {
             control_url: Some(urls.control),
             data_url: Some(urls.data),
             modules: Some(self.modules.report()),
+            readiness: Some(self.modules.readiness()),
         };
         let request = self.heartbeat_request(&heartbeat).timeout(REQUEST_TIMEOUT);
         let response = match send(request).await {
@@ -203,13 +210,12 @@ impl RegistrationClient {
             Err(error) => return Err(error),
         };
         // An engine that does not say what to run has not decided it.
-        let desired = if response.status() == StatusCode::NO_CONTENT {
-            None
+        let answer = if response.status() == StatusCode::NO_CONTENT {
+            HeartbeatAnswer::default()
         } else {
-            let answer: HeartbeatAnswer = response.json().await.map_err(Error::Send)?;
-            answer.desired
+            response.json().await.map_err(Error::Send)?
         };
-        self.modules.tell_desired(desired);
+        self.modules.tell_desired(answer.desired, answer.cordon);
         Ok(HeartbeatOutcome::Accepted)
     }
 

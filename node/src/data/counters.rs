@@ -71,6 +71,11 @@ impl VersionCounters {
         self.memory_bytes.store(new, Relaxed);
     }
 
+    /// Requests in progress.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
     /// The current values.
     pub(crate) fn status(&self) -> VersionStatus {
         let counts = self.latency.iter().map(|count| count.load(Relaxed));

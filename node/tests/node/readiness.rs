@@ -1,6 +1,8 @@
 //! When clients may be sent to a node.
 
-use hotswap_guests::{HELLO_V1, HELLO_V2};
+use std::time::Duration;
+
+use hotswap_guests::{HELLO_V1, HELLO_V2, MODULE_PROBE};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
@@ -72,4 +74,72 @@ async fn a_node_without_an_engine_is_ready() {
     let node = TestNode::configured(|config| config.engine_url = None).await;
     assert_eq!(node.readiness().await.0, 200);
     assert_eq!(ready_on_data_port(&node).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_node_is_not_ready_and_reports_its_requests_in_flight() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", MODULE_PROBE).await;
+    let v2 = node.engine.push("2.0.0", HELLO_V2);
+    let told = |cordon: serde_json::Value| {
+        let desired = json!({ MODULE: { "version": wire_version(&v2) } });
+        let answer = json!({ "desired": desired, "cordon": cordon });
+        node.engine
+            .answer_next(Method::POST, StatusCode::OK, answer);
+    };
+    told(json!(null));
+    let is_ready = async || node.readiness().await.0 == 200;
+    wait_until("it should run another version", async || !is_ready().await).await;
+    // It is not brought to another version, so the one that it runs is right.
+    told(json!({ "drained": false, "reason": "cordoned by ada" }));
+    wait_until("the node knows that it is cordoned", is_ready).await;
+    assert_eq!(ready_on_data_port(&node).await, 200);
+
+    let mut reports = node.engine.subscribe();
+    let mut wait_for_report = async |ready: bool, in_flight: u64| {
+        let is_expected = |body: &serde_json::Value| {
+            body["readiness"]["ready"] == ready && body["readiness"]["inFlight"] == in_flight
+        };
+        loop {
+            let report = tokio::time::timeout(Duration::from_secs(30), reports.recv());
+            let report = report.await.expect("a heartbeat").expect("a heartbeat");
+            if is_expected(&report.body) {
+                return report.body;
+            }
+        }
+    };
+    let slow = node.client.get(node.data_url("/sleep/2000")).send();
+    let slow = tokio::spawn(slow);
+    wait_for_report(true, 1).await;
+    told(json!({ "drained": true, "reason": "drained by ada: its disk is replaced" }));
+    let report = wait_for_report(false, 1).await;
+    let reason = "the node was drained by ada: its disk is replaced";
+    assert_eq!(report["readiness"]["reason"], reason);
+    let (status, body) = node.readiness().await;
+    assert_eq!(status, 503);
+    assert!(body.contains(reason), "{body}");
+    assert_eq!(ready_on_data_port(&node).await, 503);
+    // What has begun goes on, and what arrives all the same is served.
+    assert!(slow.await.unwrap().unwrap().status().is_success());
+    wait_for_report(false, 0).await;
+    assert_eq!(node.get("/status/204").await.0, 204);
+
+    let drained = json!({
+        "heartbeatMillis": 100,
+        "cordon": { "drained": true, "reason": "drained by ada" },
+    });
+    node.engine
+        .answer_next(Method::PUT, StatusCode::OK, drained);
+    let node = node.restart().await;
+    wait_until("the restarted node is told", async || {
+        node.readiness().await.1.contains("drained by ada")
+    })
+    .await;
+    assert_eq!(node.readiness().await.0, 503);
+    node.engine
+        .answer_next(Method::POST, StatusCode::OK, json!({}));
+    wait_until("the drain has ended", async || {
+        node.readiness().await.0 == 200
+    })
+    .await;
 }

@@ -54,6 +54,7 @@ async fn a_node_registers_sends_heartbeats_and_registers_again_when_unknown() {
         "controlUrl": expected["controlUrl"],
         "dataUrl": expected["dataUrl"],
         "modules": [],
+        "readiness": { "ready": true, "inFlight": 0 },
     });
     assert_eq!(heartbeat.body, beat);
 

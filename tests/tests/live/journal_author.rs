@@ -109,6 +109,7 @@ impl JournalAuthor {
             EventKind::Plan => EventBody::Planned {
                 nodes: nodes()?,
                 missing: Vec::new(),
+                cordoned: Vec::new(),
             },
             EventKind::Progress => called(Call::Progress {
                 stage: format!("stage {}", number / 7),

@@ -54,7 +54,8 @@ fn end(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String
     }
     let missing = deployment.missing.iter().map(format::missing);
     let not_updated = deployment.not_updated.iter().map(format::not_updated);
-    for line in missing.chain(not_updated) {
+    let cordoned = deployment.cordoned.iter().map(format::cordoned);
+    for line in missing.chain(cordoned).chain(not_updated) {
         let line = wrap(&format::sanitize(&line), columns, "  ");
         lines.extend(line.iter().map(|line| palette.warning(line)));
     }

@@ -1,5 +1,6 @@
 //! The journal's events, for clients that do not use the hubs.
 
+mod environment_tail;
 mod event_cursor;
 mod event_order;
 mod event_socket;
@@ -8,5 +9,5 @@ mod reader;
 
 pub(crate) use event_cursor::EventCursor;
 pub(crate) use event_socket::EventSocket;
-pub(crate) use event_stream::EventStream;
+pub(crate) use event_stream::{EnvironmentEventStream, EventStream};
 pub(crate) use reader::{Reader, StopConditions};

@@ -37,15 +37,20 @@ pub(crate) fn take_query_token(uri: &mut Uri, headers: &mut HeaderMap) {
 fn allows_query_token(path: &str) -> bool {
     const EVENTS: &str = "/api/v1/events";
     const DEPLOYMENTS: &str = "/api/v1/deployments/";
+    const CLUSTERS: &str = "/api/v1/clusters/";
     let is_below = |path: &str, folder: &str| {
         let rest = path.strip_prefix(folder);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let is_of_deployment = |path: &str| {
-        let (id, rest) = path.strip_prefix(DEPLOYMENTS)?.split_once('/')?;
+    let is_of_one = |folder: &str| {
+        let (id, rest) = path.strip_prefix(folder)?.split_once('/')?;
         Some(!id.is_empty() && is_below(rest, "events"))
     };
-    path.starts_with("/hubs/") || is_below(path, EVENTS) || is_of_deployment(path).unwrap_or(false)
+    path.starts_with("/hubs/")
+        || is_below(path, EVENTS)
+        || [DEPLOYMENTS, CLUSTERS]
+            .iter()
+            .any(|folder| is_of_one(folder).unwrap_or(false))
 }
 
 /// The header `Authorization` for a query parameter with a token.
@@ -99,6 +104,7 @@ mod tests {
             "/api/v1/events/socket",
             "/api/v1/deployments/0199e1f3/events",
             "/api/v1/deployments/0199e1f3/events/socket",
+            "/api/v1/clusters/qa/events",
         ] {
             let (uri, header) = take(&format!("{path}?access_token=a.b-c_d"), None);
             assert_eq!(uri, path);
@@ -120,6 +126,7 @@ mod tests {
             "/api/v1/deployments/0199e1f3/abort",
             "/api/v1/deployments/0199e1f3/eventsy",
             "/api/v1/deployments//events",
+            "/api/v1/clusters/qa",
             "/api/v1/deployments/events",
         ] {
             let (uri, header) = take(&format!("{path}?access_token=secret"), None);

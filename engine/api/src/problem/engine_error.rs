@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use hotswap_fleet::registry;
 use hotswap_runner::reconciler::RetireError;
-use hotswap_runner::{FenceError, deployments, modules, strategies};
+use hotswap_runner::{FenceError, deployments, modules, nodes, strategies};
 use hotswap_store::ReadError;
 
 use super::{FieldError, Kind, Problem, error_chain};
@@ -167,6 +167,27 @@ impl From<RetireError> for Problem {
                 ),
             ),
             E::Busy(id) => deployments::Error::Busy { by: id }.into(),
+            E::Full => disk_full(),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<nodes::Error> for Problem {
+    fn from(error: nodes::Error) -> Self {
+        use nodes::Error as E;
+        match error {
+            E::Unknown(id) => Self::new(
+                Kind::UnknownNode,
+                format!("node '{id}' is not registered; list nodes with GET /api/v1/nodes"),
+            ),
+            E::TooManyUnavailable { .. } => Self::new(
+                Kind::TooManyUnavailable,
+                format!(
+                    "{error}, so this one is not drained; start or uncordon others first, or send \
+                     force: true to drain it all the same"
+                ),
+            ),
             E::Full => disk_full(),
             E::Store(source) => unavailable(&*source),
         }

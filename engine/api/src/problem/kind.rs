@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     NothingBefore,
     NoNodes,
     NodeIdTaken,
+    TooManyUnavailable,
     VersionTaken,
     BuiltInStrategy,
     InUse,
@@ -106,6 +107,11 @@ impl Kind {
                 "node-id-taken",
                 S::CONFLICT,
                 "Another node with this id reports in",
+            ),
+            Self::TooManyUnavailable => (
+                "too-many-unavailable",
+                S::CONFLICT,
+                "Too many nodes would be unavailable",
             ),
             Self::VersionTaken => ("version-taken", S::CONFLICT, "The version already exists"),
             Self::BuiltInStrategy => (

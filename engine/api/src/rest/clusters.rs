@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 
 use hotswap_core::{Environment, ModuleName};
 use hotswap_runner::Engine;
+use poem::Request;
 use poem::web::Data;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::{ApiResponse, OpenApi};
+use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
 
 use super::cursor::{cursor_before, parse_position};
 use super::deployments::RetireRequest;
+use super::events::{parse_cursor as parse_event_cursor, stop_conditions};
+use super::nodes::view_nodes;
 use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, OptionalJsonBody, Parsed, Viewer};
+use crate::live::{EnvironmentEventStream, EventStream, Reader};
 use crate::problem::{
     AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
     UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
@@ -31,6 +35,20 @@ enum RetireResponse {
     /// The module is retired. The nodes follow.
     #[oai(status = 204)]
     Retired,
+}
+
+#[derive(ResponseContent)]
+enum EventsContent {
+    Page(Json<view::EnvironmentEvents>),
+    Stream(EnvironmentEventStream),
+}
+
+#[derive(ApiResponse)]
+enum EventsResponse {
+    /// A page of events as JSON; or, as `text/event-stream`, the last events and those that
+    /// follow.
+    #[oai(status = 200)]
+    Events(EventsContent),
 }
 
 #[OpenApi(prefix_path = "/api/v1", tag = "Tag::Clusters")]
@@ -82,7 +100,8 @@ impl Clusters {
         let nodes = engine.registry.members_of(&environment);
         let placements = engine.reconciler.placements(&environment).await?;
         let cluster = view::Cluster::new(environment, policy, &nodes);
-        let detail = view::ClusterDetail::new(cluster, nodes, &placements, current);
+        let nodes = view_nodes(engine, nodes, Some(&placements));
+        let detail = view::ClusterDetail::new(cluster, nodes, current);
         Ok(Json(detail))
     }
 
@@ -132,8 +151,18 @@ impl Clusters {
     /// List the events of a cluster
     ///
     /// Returns what happened in an environment outside of deployments, newest first: modules
-    /// that were retired, and nodes that the engine brought to what they should run. Old
-    /// events are deleted with old deployments.
+    /// that were retired, nodes that the engine brought to what they should run, and nodes that
+    /// were cordoned, drained, uncordoned or removed. Old events are deleted with old
+    /// deployments.
+    ///
+    /// With `Accept: text/event-stream`, the response streams the events as they happen, oldest
+    /// first: the last `limit` of those that there are, then each that follows. The `data` of each
+    /// is an EnvironmentEvent as JSON; to continue after a broken connection, send its `id` as
+    /// `Last-Event-ID`. Two named events mark states of the stream: `live`, all past events have
+    /// been sent; `reset`, `Last-Event-ID` comes from another store, or events after it were
+    /// deleted, so the stream starts over. The stream sends a comment at least every 15 seconds,
+    /// and never ends by itself. Browsers cannot set headers on an EventSource: they may send the
+    /// token in the query as `access_token`.
     #[oai(
         path = "/clusters/:environment/events",
         method = "get",
@@ -141,17 +170,29 @@ impl Clusters {
     )]
     async fn events(
         &self,
-        _viewer: Viewer,
+        viewer: Viewer,
         context: Data<&Context>,
+        request: &Request,
         /// The name of the environment.
         environment: Path<Parsed<Environment>>,
-        /// Continues a list: `nextCursor` of the previous response.
+        /// Continues a list: `nextCursor` of the previous response. Streams ignore it.
         cursor: Query<Option<String>>,
         /// At most this many events. 50 if absent.
         #[oai(validator(minimum(value = "1"), maximum(value = "500")))]
         limit: Query<Option<u16>>,
-    ) -> Result<Json<view::EnvironmentEvents>, Failure<{ BAD_REQUEST | AUTH | UNAVAILABLE }>> {
+        /// The `id` of the last event that the client received. Only for streams.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
+    ) -> Result<EventsResponse, Failure<{ BAD_REQUEST | AUTH | UNAVAILABLE }>> {
         let limit = usize::from(limit.0.unwrap_or(DEFAULT_EVENTS));
+        if EventStream::is_requested(request) {
+            let cursor = last_event_id.0.as_deref().map(parse_event_cursor);
+            let stop = stop_conditions(&viewer.0, &context);
+            let of = (environment.0.0, limit);
+            let reader = Reader::for_environment(&context.engine, of, cursor.as_ref(), stop);
+            let stream = EnvironmentEventStream::new(reader.await?);
+            return Ok(EventsResponse::Events(EventsContent::Stream(stream)));
+        }
         let cursor = cursor.0.as_deref().map(parse_position).transpose()?;
         let before = cursor.unwrap_or(u64::MAX);
         let reconciler = &context.engine.reconciler;
@@ -161,10 +202,11 @@ impl Clusters {
         let has_more = found.len() > limit;
         found.truncate(limit);
         let last = found.last().filter(|_| has_more);
-        Ok(Json(view::EnvironmentEvents {
+        let page = Json(view::EnvironmentEvents {
             next_cursor: last.map(|last| cursor_before(last.position)),
             events: found.into_iter().map(Into::into).collect(),
-        }))
+        });
+        Ok(EventsResponse::Events(EventsContent::Page(page)))
     }
 }
 

@@ -25,8 +25,8 @@ use crate::problem::{
 };
 use crate::view;
 
-pub(super) use action::RetireRequest;
 use action::{AbortRequest, ApprovalRequest, PauseRequest, RollbackRequest, TerminateRequest};
+pub(super) use action::{RetireRequest, name_and_reason};
 use create::CreateDeployment;
 
 /// The failures of every operation that reads deployments.

@@ -201,13 +201,13 @@ fn default_limit() -> u16 {
     500
 }
 
-fn parse_cursor(text: &str) -> EventCursor {
+pub(super) fn parse_cursor(text: &str) -> EventCursor {
     let Ok(cursor) = text.parse();
     cursor
 }
 
 /// Ends a stream when the token expires or the server shuts down.
-fn stop_conditions(identity: &Identity, context: &Context) -> StopConditions {
+pub(super) fn stop_conditions(identity: &Identity, context: &Context) -> StopConditions {
     let expires_at = identity.expires_at.map(|at| {
         let millis = at
             .millis()

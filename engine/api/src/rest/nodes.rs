@@ -1,7 +1,9 @@
 //! `/api/v1/nodes`.
 
+mod action;
+
 use hotswap_core::{Environment, Fence, NodeId};
-use hotswap_fleet::Registry;
+use hotswap_fleet::{Member, Registry};
 use hotswap_protocol::{Heartbeat, HeartbeatAnswer, Registered, Registration};
 use hotswap_runner::Engine;
 use hotswap_runner::reconciler::Placements;
@@ -12,12 +14,24 @@ use poem_openapi::{ApiResponse, OpenApi};
 
 use super::tag::Tag;
 use crate::context::Context;
-use crate::extract::{Admin, JsonBody, NodeToken, Parsed, Viewer};
+use crate::extract::{Admin, JsonBody, NodeToken, Operator, OptionalJsonBody, Parsed, Viewer};
 use crate::problem::{
-    AUTH, BAD_REQUEST, CONFLICT, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem, UNAVAILABLE,
-    UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, Kind, NOT_FOUND, PAYLOAD_TOO_LARGE, Problem,
+    UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::view;
+
+use action::{DrainRequest, NodeActionRequest};
+
+/// The failures of every operation by which people change a node.
+const CHANGE: u16 = BAD_REQUEST
+    | AUTH
+    | NOT_FOUND
+    | PAYLOAD_TOO_LARGE
+    | UNSUPPORTED_MEDIA_TYPE
+    | UNPROCESSABLE
+    | UNAVAILABLE
+    | DISK_FULL;
 
 /// Operations on nodes, and those that nodes call themselves.
 pub(super) struct Nodes;
@@ -43,9 +57,7 @@ impl Nodes {
         let engine = &context.engine;
         let environments = engine.registry.environments();
         let placements = placements(engine, &environments).await;
-        let nodes = engine.registry.members().into_iter();
-        let nodes = nodes.map(|member| view::Node::new(member, placements.as_ref()));
-        let nodes = nodes.collect();
+        let nodes = view_nodes(engine, engine.registry.members(), placements.as_ref());
         Ok(Json(view::Nodes { nodes }))
     }
 
@@ -60,31 +72,96 @@ impl Nodes {
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
     ) -> Result<Json<view::Node>, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND }>> {
+        Ok(Json(view_node(&context.engine, &id.0.0).await?))
+    }
+
+    /// Cordon a node
+    ///
+    /// Takes a node out of deployments and repairs, until it is uncordoned: every new plan leaves
+    /// it out, and the engine does not bring it to what it should run. The node keeps serving
+    /// what it runs, and counts neither as missing nor as unavailable. A deployment whose plan
+    /// has the node already goes on with it. A node that is cordoned or drained stays as it is.
+    #[oai(
+        path = "/nodes/:id/cordon",
+        method = "post",
+        operation_id = "cordonNode"
+    )]
+    async fn cordon(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+        body: OptionalJsonBody<NodeActionRequest>,
+    ) -> Result<Json<view::Node>, Failure<CHANGE>> {
+        let (by, reason) = body.0.validate(&operator.0)?;
         let engine = &context.engine;
-        let member = engine.registry.member(&id.0.0);
-        let member = member.ok_or_else(|| unknown_node(&id.0.0))?;
-        let environment = member.record.environment.clone();
-        let placements = placements(engine, &[environment]).await;
-        Ok(Json(view::Node::new(member, placements.as_ref())))
+        engine.nodes.cordon(&id.0.0, by, reason).await?;
+        Ok(Json(view_node(engine, &id.0.0).await?))
+    }
+
+    /// Drain a node
+    ///
+    /// Cordons a node, and takes its traffic away: the node reports that it is not ready, on its
+    /// control port and to load balancers, and goes on serving what arrives. It counts as
+    /// unavailable. A 409 means that the policy of its environment does not allow one more
+    /// unavailable node: `detail` says how many there are. The node is told with the answer to
+    /// its next heartbeat, and `ready` and `inFlight` of the node show what it made of it.
+    #[oai(path = "/nodes/:id/drain", method = "post", operation_id = "drainNode")]
+    async fn drain(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+        body: OptionalJsonBody<DrainRequest>,
+    ) -> Result<Json<view::Node>, Failure<{ CHANGE | CONFLICT }>> {
+        let force = body.0.force;
+        let (by, reason) = body.0.validate(&operator.0)?;
+        let engine = &context.engine;
+        engine.nodes.drain(&id.0.0, by, reason, force).await?;
+        Ok(Json(view_node(engine, &id.0.0).await?))
+    }
+
+    /// Uncordon a node
+    ///
+    /// Ends a cordon or a drain. The engine brings the node to what it should run. A node that
+    /// has no cordon stays as it is.
+    #[oai(
+        path = "/nodes/:id/uncordon",
+        method = "post",
+        operation_id = "uncordonNode"
+    )]
+    async fn uncordon(
+        &self,
+        operator: Operator,
+        context: Data<&Context>,
+        /// The id of the node.
+        id: Path<Parsed<NodeId>>,
+        body: OptionalJsonBody<NodeActionRequest>,
+    ) -> Result<Json<view::Node>, Failure<CHANGE>> {
+        let (by, reason) = body.0.validate(&operator.0)?;
+        let engine = &context.engine;
+        engine.nodes.uncordon(&id.0.0, by, reason).await?;
+        Ok(Json(view_node(engine, &id.0.0).await?))
     }
 
     /// Delete a node
     ///
-    /// Removes the registration of a machine that is gone for good. A node that still runs
-    /// registers again by itself.
+    /// Forgets a machine that is gone for good, and its cordon. A node that still runs registers
+    /// again by itself, as a new one.
     #[oai(path = "/nodes/:id", method = "delete", operation_id = "deleteNode")]
     async fn delete(
         &self,
-        _admin: Admin,
+        admin: Admin,
         context: Data<&Context>,
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
-    ) -> Result<EmptyResponse, Failure<{ BAD_REQUEST | AUTH | NOT_FOUND | UNAVAILABLE }>> {
-        if context.engine.registry.deregister(&id.0.0).await? {
-            Ok(EmptyResponse::NoContent)
-        } else {
-            Err(unknown_node(&id.0.0).into())
-        }
+        body: OptionalJsonBody<NodeActionRequest>,
+    ) -> Result<EmptyResponse, Failure<CHANGE>> {
+        let (by, reason) = body.0.validate(&admin.0)?;
+        context.engine.nodes.forget(&id.0.0, by, reason).await?;
+        Ok(EmptyResponse::NoContent)
     }
 
     /// Register a node
@@ -161,6 +238,29 @@ impl Nodes {
         observe_fence(&context, highest_fence).await?;
         Ok(Json(answer.ok_or_else(|| unknown_node(&id.0.0))?))
     }
+}
+
+/// These nodes with their cordons and their modules.
+pub(super) fn view_nodes(
+    engine: &Engine,
+    members: Vec<Member>,
+    placements: Option<&Placements>,
+) -> Vec<view::Node> {
+    let view = |member: Member| {
+        let record = &member.record;
+        let cordon = engine.nodes.cordon_of(&record.environment, &record.id);
+        view::Node::new(member, cordon, placements)
+    };
+    members.into_iter().map(view).collect()
+}
+
+async fn view_node(engine: &Engine, id: &NodeId) -> Result<view::Node, Problem> {
+    let member = engine.registry.member(id);
+    let member = member.ok_or_else(|| unknown_node(id))?;
+    let environment = member.record.environment.clone();
+    let cordon = engine.nodes.cordon_of(&environment, id);
+    let placements = placements(engine, &[environment]).await;
+    Ok(view::Node::new(member, cordon, placements.as_ref()))
 }
 
 /// What the nodes of these environments should run. `None` where the store fails: what is known

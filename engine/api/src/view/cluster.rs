@@ -1,6 +1,5 @@
 use hotswap_core as core;
 use hotswap_fleet::Member;
-use hotswap_runner::reconciler::Placements;
 use poem_openapi::Object;
 
 use super::{HealthCounts, Node};
@@ -92,12 +91,7 @@ impl Cluster {
 impl ClusterDetail {
     /// Adds the nodes, and the modules that should run there: `current` holds the last successful
     /// deployment of each, sorted by module.
-    pub fn new(
-        cluster: Cluster,
-        nodes: Vec<Member>,
-        placements: &Placements,
-        current: Vec<core::DeploymentSummary>,
-    ) -> Self {
+    pub fn new(cluster: Cluster, nodes: Vec<Node>, current: Vec<core::DeploymentSummary>) -> Self {
         // Without its first event it is unknown which version a deployment rolled out.
         let has_request = |deployment: &core::DeploymentSummary| {
             deployment.damage.as_ref().is_none_or(|at| at.seq > 0)
@@ -105,10 +99,7 @@ impl ClusterDetail {
         let current = current.into_iter();
         Self {
             cluster,
-            nodes: nodes
-                .into_iter()
-                .map(|member| Node::new(member, Some(placements)))
-                .collect(),
+            nodes,
             modules: current
                 .filter(has_request)
                 .map(RunningModule::from)

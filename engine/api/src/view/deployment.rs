@@ -5,7 +5,9 @@ use hotswap_core as core;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use super::{Cause, Damage, DeployedNode, Finding, LogLine, NodeFailure, Policy, Stage, Status};
+use super::{
+    Cause, CordonedNode, Damage, DeployedNode, Finding, LogLine, NodeFailure, Policy, Stage, Status,
+};
 
 /// A deployment that was stored and will run.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
@@ -138,6 +140,9 @@ pub(crate) struct Deployment {
     /// The nodes of the environment that were left out of the plan, because they did not
     /// answer. They keep what they run.
     pub missing: Vec<NodeFailure>,
+    /// The nodes of the environment that were left out of the plan, because a person had
+    /// cordoned or drained them. They keep what they run.
+    pub cordoned: Vec<CordonedNode>,
     /// The nodes that do not run the new version although the deployment succeeded. Not empty
     /// if the status is `partial`.
     pub not_updated: Vec<NodeFailure>,
@@ -243,6 +248,7 @@ impl Deployment {
         let log = std::mem::take(&mut state.log);
         let failures = std::mem::take(&mut state.failures);
         let missing = std::mem::take(&mut state.missing);
+        let cordoned = std::mem::take(&mut state.cordoned);
         let not_updated = std::mem::take(&mut state.not_updated);
         let module = state.header.module.clone();
         let nodes = nodes.into_iter();
@@ -273,6 +279,7 @@ impl Deployment {
             log: convert(log),
             failures: convert(failures),
             missing: convert(missing),
+            cordoned: convert(cordoned),
             not_updated: convert(not_updated),
             last_event: state.next_seq.saturating_sub(1),
             summary: state.summary().into(),

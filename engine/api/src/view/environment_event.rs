@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use hotswap_core as core;
 use hotswap_store::EnvironmentEntry;
 use poem_openapi::{Enum, Object};
@@ -53,6 +55,16 @@ pub(crate) enum EnvironmentEventType {
     Repaired,
     /// The engine could not change the node, and will try again.
     RepairFailed,
+    /// A person took the node out of deployments and repairs. It keeps serving what it runs.
+    Cordoned,
+    /// A person cordoned the node and took its traffic away: it reports that it is not ready.
+    Drained,
+    /// A person ended a cordon or a drain.
+    Uncordoned,
+    /// The engine removed a node that was not heard of for long.
+    Expired,
+    /// A person removed the node.
+    Forgotten,
     /// This engine cannot read the event.
     Unreadable,
 }
@@ -87,16 +99,44 @@ impl EnvironmentEvent {
         use core::EnvironmentEventBody as Body;
         let this = Self {
             timestamp: Some(event.at.millis()),
-            module_name: Some(event.body.module().to_string()),
+            module_name: event.body.module().map(ToString::to_string),
+            node_id: event.body.node().map(ToString::to_string),
             ..self
         };
         match event.body {
             Body::Retired { module, by, reason } => {
-                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let what = format!("{module} was retired");
+                this.with_person(EnvironmentEventType::Retired, &what, by, reason)
+            }
+            Body::Cordoned { node, by, reason } => {
+                let what = format!("{node} was cordoned");
+                this.with_person(EnvironmentEventType::Cordoned, &what, by, reason)
+            }
+            Body::Drained { node, by, reason } => {
+                let what = format!("{node} was drained");
+                this.with_person(EnvironmentEventType::Drained, &what, by, reason)
+            }
+            Body::Uncordoned { node, by, reason } => {
+                let what = format!("{node} was uncordoned");
+                this.with_person(EnvironmentEventType::Uncordoned, &what, by, reason)
+            }
+            Body::Forgotten { node, by, reason } => {
+                let what = format!("{node} was forgotten");
+                this.with_person(EnvironmentEventType::Forgotten, &what, by, reason)
+            }
+            Body::Expired {
+                node,
+                stopped,
+                silent_millis,
+            } => {
+                let span = rounded(Duration::from_millis(silent_millis));
                 Self {
-                    kind: EnvironmentEventType::Retired,
-                    message: format!("{module} was retired by {by}{reason}"),
-                    by: Some(by),
+                    kind: EnvironmentEventType::Expired,
+                    message: if stopped {
+                        format!("{node} was removed: it stopped {span} ago")
+                    } else {
+                        format!("{node} was removed: nothing was heard of it for {span}")
+                    },
                     ..this
                 }
             }
@@ -144,6 +184,23 @@ impl EnvironmentEvent {
         }
     }
 
+    /// What a person did: `what`, by whom, and why.
+    fn with_person(
+        self,
+        kind: EnvironmentEventType,
+        what: &str,
+        by: String,
+        reason: Option<String>,
+    ) -> Self {
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        Self {
+            kind,
+            message: format!("{what} by {by}{reason}"),
+            by: Some(by),
+            ..self
+        }
+    }
+
     fn with_repair(
         self,
         kind: EnvironmentEventType,
@@ -153,12 +210,20 @@ impl EnvironmentEvent {
         let version = |module: core::ModuleVersion| module.version.to_string();
         Self {
             kind,
-            node_id: Some(repair.node.into()),
             from: repair.from.map(version),
             to: repair.to.map(version),
             message,
             ..self
         }
+    }
+}
+
+/// A span in whole hours, minutes or seconds.
+fn rounded(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
 }
 
@@ -182,6 +247,10 @@ mod tests {
             version: version.parse().unwrap(),
             digest: Digest::of(version.as_bytes()),
         }
+    }
+
+    fn node() -> hotswap_core::NodeId {
+        "production-04".parse().unwrap()
     }
 
     fn message(body: EnvironmentEventBody) -> String {
@@ -234,6 +303,38 @@ mod tests {
                     reason: Some("replaced".into()),
                 },
                 "hello was retired by ada: replaced",
+            ),
+            (
+                EnvironmentEventBody::Drained {
+                    node: node(),
+                    by: "ada".into(),
+                    reason: Some("its disk is replaced".into()),
+                },
+                "production-04 was drained by ada: its disk is replaced",
+            ),
+            (
+                EnvironmentEventBody::Uncordoned {
+                    node: node(),
+                    by: "ada".into(),
+                    reason: None,
+                },
+                "production-04 was uncordoned by ada",
+            ),
+            (
+                EnvironmentEventBody::Expired {
+                    node: node(),
+                    stopped: true,
+                    silent_millis: 905_000,
+                },
+                "production-04 was removed: it stopped 15 min ago",
+            ),
+            (
+                EnvironmentEventBody::Expired {
+                    node: node(),
+                    stopped: false,
+                    silent_millis: 86_403_000,
+                },
+                "production-04 was removed: nothing was heard of it for 24 h",
             ),
         ] {
             assert_eq!(message(body), expected);

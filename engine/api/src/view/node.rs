@@ -5,7 +5,7 @@ use hotswap_fleet::Member;
 use hotswap_runner::reconciler::Placements;
 use poem_openapi::{Enum, Object};
 
-use super::NodeModule;
+use super::{Cordon, NodeModule};
 
 /// All nodes, sorted by id.
 #[derive(Debug, Clone, Object)]
@@ -38,6 +38,15 @@ pub(crate) struct Node {
     pub registered_at: u64,
     /// When the node last reported in. Absent: not since the engine started.
     pub last_seen: Option<u64>,
+    /// Who has cordoned or drained the node, and why. Absent: nobody has.
+    pub cordon: Option<Cordon>,
+    /// Whether clients may be sent to the node, as its last heartbeat said. Absent: it does not
+    /// report in, or has not said.
+    pub ready: Option<bool>,
+    /// Why it is not ready, in one sentence.
+    pub unready_reason: Option<String>,
+    /// The requests that it was working on at its last heartbeat, as far as it can tell.
+    pub in_flight: Option<u64>,
     /// The modules of which it was decided what the node should run, sorted by name. Absent:
     /// the store failed, so what was decided is not known now.
     pub modules: Option<Vec<NodeModule>>,
@@ -87,8 +96,19 @@ impl HealthCounts {
 }
 
 impl Node {
-    /// A node, and what is known of its modules.
-    pub fn new(member: Member, placements: Option<&Placements>) -> Self {
+    /// A node with its cordon, and what is known of its modules.
+    pub fn new(
+        member: Member,
+        cordon: Option<core::Cordon>,
+        placements: Option<&Placements>,
+    ) -> Self {
+        let is_heard = match member.health {
+            core::Health::Passing | core::Health::Warning => true,
+            core::Health::Critical | core::Health::Unknown => false,
+        };
+        let readiness = member.readiness.filter(|_| is_heard);
+        let ready = readiness.as_ref().map(|readiness| readiness.ready);
+        let in_flight = readiness.as_ref().map(|readiness| readiness.in_flight);
         let modules = placements.map(|placements| {
             let modules = placements.get(&member.record.id).into_iter().flatten();
             let modules = modules.map(|(module, placement)| NodeModule::new(module, placement));
@@ -106,6 +126,10 @@ impl Node {
             data_url: record.data_url,
             registered_at: record.registered_at.millis(),
             last_seen: member.last_seen.map(core::Timestamp::millis),
+            cordon: cordon.map(Into::into),
+            ready,
+            unready_reason: readiness.and_then(|readiness| readiness.reason),
+            in_flight,
             modules,
         }
     }

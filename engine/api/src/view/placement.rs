@@ -41,6 +41,8 @@ pub(crate) enum NodeModuleState {
     Retrying,
     /// A deployment changes it, and decides what it runs.
     Deploying,
+    /// A person has cordoned it: the engine leaves it as it is until that ends.
+    Cordoned,
     /// The engine waits for it to report in.
     Unreachable,
     /// It has the version, could not load it, and tries again.
@@ -119,6 +121,11 @@ fn explain(
             NodeModuleState::Deploying,
             format!("deployment {id} is changing it"),
             "the deployment decides what it runs".to_owned(),
+        ),
+        NextStep::Cordoned(cordon) => (
+            NodeModuleState::Cordoned,
+            format!("{}; it was {cordon}", differs()),
+            "the engine brings it to what it should run once it is uncordoned".to_owned(),
         ),
         NextStep::Unreachable => (
             NodeModuleState::Unreachable,

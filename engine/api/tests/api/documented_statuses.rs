@@ -12,6 +12,7 @@ use crate::fixture::{Fixture, deployment, registration};
 use crate::problems::{ProtectedOperation, protected_operations};
 
 const UNKNOWN_DEPLOYMENT: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
+const NODE_VERBS: [&str; 3] = ["cordon", "drain", "uncordon"];
 const V1: &str = "/api/v1/modules/hello/versions/1.0.0";
 
 #[tokio::test]
@@ -90,7 +91,23 @@ async fn every_documented_status_is_answered() {
     node.put("/api/v1/nodes/node-3", held).await;
     let other = json!({"health": "passing", "boot": "second"});
     node.post("/api/v1/nodes/node-3/heartbeat", other).await;
+    for verb in NODE_VERBS {
+        let path = format!("/api/v1/nodes/node-3/{verb}");
+        engine.post(&path, json!({})).await.ok();
+    }
     engine.delete("/api/v1/nodes/node-3").await;
+    engine
+        .post("/api/v1/nodes/node-2/drain", json!({}))
+        .await
+        .ok();
+    engine
+        .post("/api/v1/nodes/node-1/drain", json!({}))
+        .await
+        .problem(409, "too-many-unavailable");
+    engine
+        .post("/api/v1/nodes/node-2/uncordon", json!({}))
+        .await
+        .ok();
     engine
         .post("/api/v1/deployments", deployment(json!({})))
         .await;
@@ -200,6 +217,18 @@ async fn every_documented_status_is_answered() {
     )
     .await;
     engine.delete("/api/v1/nodes/nobody").await;
+    for verb in NODE_VERBS {
+        let path = format!("/api/v1/nodes/nobody/{verb}");
+        engine
+            .post(&path, json!({}))
+            .await
+            .problem(404, "unknown-node");
+        let path = format!("/api/v1/nodes/-/{verb}");
+        engine
+            .post(&path, json!({}))
+            .await
+            .problem(400, "bad-request");
+    }
     engine.delete("/api/v1/strategies/bold").await;
     engine.delete("/api/v1/modules/hello/versions/9.9.9").await;
     engine.delete(&one(UNKNOWN_DEPLOYMENT)).await;
@@ -248,7 +277,16 @@ async fn every_documented_status_is_answered() {
     engine
         .wasm(Method::POST, "/api/v1/strategies", vec![0; 17 << 20])
         .await;
+    let node_verbs = NODE_VERBS.map(|verb| {
+        let path = format!("/api/v1/nodes/node-1/{verb}");
+        (engine.client.clone(), Method::POST, path)
+    });
     let bodies = [
+        (
+            engine.client.clone(),
+            Method::DELETE,
+            "/api/v1/nodes/node-1".to_owned(),
+        ),
         (
             engine.client.clone(),
             Method::POST,
@@ -288,7 +326,7 @@ async fn every_documented_status_is_answered() {
             path_of(&finished, "approval"),
         ),
     ];
-    for (client, method, path) in &bodies {
+    for (client, method, path) in bodies.iter().chain(&node_verbs) {
         let send = async |kind: &'static str, body: String| {
             let send = client.send(method.clone(), path, |it| {
                 it.header("content-type", kind).body(body)
@@ -322,11 +360,18 @@ async fn every_documented_status_is_answered() {
             .await
             .problem(422, "invalid-request");
     }
-    let body = invalid_email.to_string();
-    let invalid = engine.send(Method::DELETE, retire, |it| {
-        it.header("content-type", "application/json").body(body)
-    });
-    invalid.await.problem(422, "invalid-request");
+    for verb in NODE_VERBS {
+        let path = format!("/api/v1/nodes/node-1/{verb}");
+        let invalid = engine.post(&path, invalid_email.clone()).await;
+        invalid.problem(422, "invalid-request");
+    }
+    for path in [retire, "/api/v1/nodes/node-1"] {
+        let body = invalid_email.to_string();
+        let invalid = engine.send(Method::DELETE, path, |it| {
+            it.header("content-type", "application/json").body(body)
+        });
+        invalid.await.problem(422, "invalid-request");
+    }
     let approval = json!({"approved": true, "requesterEmail": "nobody"});
     engine.post(&path_of(&finished, "approval"), approval).await;
     engine
@@ -354,6 +399,9 @@ async fn every_documented_status_is_answered() {
     engine.delete("/api/v1/nodes/node-2").await;
 
     // A closed store.
+    engine.node_in("qa", "node-4").await;
+    let cordon = "/api/v1/nodes/node-1/cordon";
+    engine.post(cordon, json!({})).await.ok();
     engine.store.close().await;
     check_closed_store(&engine.client, &node, &path_of(&finished, "")).await;
 
@@ -375,6 +423,13 @@ async fn check_full_disk() -> BTreeSet<(String, String)> {
         .wasm(Method::POST, "/api/v1/strategies", HALVES)
         .await
         .problem(507, "disk-full");
+    for verb in ["cordon", "drain"] {
+        let path = format!("/api/v1/nodes/node-1/{verb}");
+        let refused = engine.post(&path, json!({})).await;
+        refused.problem(507, "disk-full");
+    }
+    let node = engine.delete("/api/v1/nodes/node-1").await;
+    node.problem(507, "disk-full");
     // The module is in the catalogue from a time when the disk had room.
     let record = hotswap_store::ModuleRecord {
         module: hotswap_core::ModuleVersion {
@@ -456,6 +511,16 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         .delete("/api/v1/nodes/node-1")
         .await
         .problem(503, "unavailable");
+    // The first is cordoned.
+    for (node, verb) in [
+        ("node-4", "cordon"),
+        ("node-1", "drain"),
+        ("node-1", "uncordon"),
+    ] {
+        let path = format!("/api/v1/nodes/{node}/{verb}");
+        let failed = client.post(&path, json!({})).await;
+        failed.problem(503, "unavailable");
+    }
     let register = node.put("/api/v1/nodes/node-9", registration("qa")).await;
     register.problem(503, "unavailable");
     let beat = json!({"health": "passing", "highestFence": 1_u64 << 40});
@@ -500,7 +565,8 @@ fn is_tested_elsewhere(name: &str, status: &str) -> bool {
         // It has no parameters, and its body is read as it is.
         || (name, status) == ("uploadStrategy", "400")
         // It fails like a create, and needs a deployment from before the disk was full.
-        || matches!((name, status), ("rollbackDeployment" | "retireModule", "507"))
+        // And a node that is to be uncordoned must have been cordoned before.
+        || matches!((name, status), ("rollbackDeployment" | "retireModule" | "uncordonNode", "507"))
         // The stream never ends, so the client of this test could not read it.
         || (name, status) == ("followAll", "200")
 }

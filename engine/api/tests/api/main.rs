@@ -18,6 +18,7 @@ mod idempotency;
 mod inputs;
 mod live;
 mod modules;
+mod node_verbs;
 mod nodes;
 mod openapi;
 mod problems;

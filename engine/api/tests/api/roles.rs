@@ -11,8 +11,8 @@ use crate::problems::{ProtectedOperation, protected_operations};
 /// a new operation, change it here.
 fn expected_role(method: &Method, path: &str) -> Option<Role> {
     let is_for_nodes = path.starts_with("/api/v1/artifacts/")
-        || (path.starts_with("/api/v1/nodes/")
-            && (method == Method::PUT || method == Method::POST));
+        || (path.starts_with("/api/v1/nodes/") && method == Method::PUT)
+        || path.ends_with("/heartbeat");
     // Events of all deployments, not only of one that the client names.
     let is_for_all = path.starts_with("/api/v1/events");
     // It gives up on what the engine cannot read.

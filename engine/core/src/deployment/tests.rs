@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    CauseKind, Check, Digest, Health, Judgement, Policy, Requester, StrategyLimits, StrategyRef,
+    CauseKind, Check, Cordon, Digest, Health, Judgement, Policy, Requester, StrategyLimits,
+    StrategyRef,
 };
 
 fn version(text: &str) -> ModuleVersion {
@@ -54,6 +55,7 @@ fn planned(names: &[&str]) -> EventBody {
     EventBody::Planned {
         nodes: ids(names).into_iter().map(node).collect(),
         missing: Vec::new(),
+        cordoned: Vec::new(),
     }
 }
 
@@ -92,6 +94,26 @@ fn failure(node: &str) -> NodeFailure {
         node: node.parse().unwrap(),
         error,
     }
+}
+
+#[test]
+fn nodes_are_being_changed_from_the_call_to_the_answer() {
+    let changing = |bodies: &[EventBody]| {
+        let state = Deployment::fold(&journal(bodies.to_vec())).unwrap();
+        state.changing().to_vec()
+    };
+    let nodes = ids(&["a", "b"]);
+    let promote = Call::Promote {
+        nodes: nodes.clone(),
+    };
+    let mut bodies = vec![planned(&["a", "b", "c"]), called(0, promote)];
+    assert!(changing(&bodies[..1]).is_empty());
+    assert_eq!(changing(&bodies), nodes);
+    bodies.push(answered(0, Answer::Nodewise(Vec::new())));
+    assert!(changing(&bodies).is_empty());
+    // A revert makes nodes better.
+    bodies.push(called(1, Call::Revert { nodes }));
+    assert!(changing(&bodies).is_empty());
 }
 
 #[test]
@@ -184,10 +206,19 @@ fn what_a_node_runs_follows_from_the_answers() {
 }
 
 #[test]
-fn nodes_that_are_missing_or_were_not_updated_are_named() {
+fn nodes_that_are_missing_or_cordoned_or_were_not_updated_are_named() {
     let missing = NodeFailure {
         node: "z".parse().unwrap(),
         error: NodeError::Unreachable("no answer".into()),
+    };
+    let cordoned = CordonedNode {
+        node: "y".parse().unwrap(),
+        cordon: Cordon {
+            drained: true,
+            by: "ada".into(),
+            reason: None,
+            since: Timestamp::from_millis(1),
+        },
     };
     let EventBody::Planned { nodes, .. } = planned(&["a", "b"]) else {
         unreachable!()
@@ -200,6 +231,7 @@ fn nodes_that_are_missing_or_were_not_updated_are_named() {
         EventBody::Planned {
             nodes,
             missing: vec![missing.clone()],
+            cordoned: vec![cordoned.clone()],
         },
         EventBody::Settling,
         EventBody::Ended {
@@ -211,6 +243,7 @@ fn nodes_that_are_missing_or_were_not_updated_are_named() {
     let state = Deployment::fold(&journal(bodies)).unwrap();
     assert_eq!((state.status(), state.progress), (Status::Partial, 100));
     assert_eq!(state.missing, [missing]);
+    assert_eq!(state.cordoned, [cordoned]);
     let node = &state.nodes[&not_updated.node];
     assert_eq!(
         (node.phase, node.runs),
@@ -501,7 +534,7 @@ fn a_change_of_stored_states_raises_their_format() {
         text += &serde_json::to_string(&state.summary()).unwrap();
     }
     let expected = (
-        2,
+        3,
         "sha256:e6a0cb07bdac38fe1f46d27bd74be8c13ea1f7f8f2c0b29074c997571aee4cf0",
     );
     let found = Digest::of(text.as_bytes()).to_string();

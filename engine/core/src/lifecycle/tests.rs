@@ -38,6 +38,7 @@ fn planned() -> EventBody {
     EventBody::Planned {
         nodes: Vec::new(),
         missing: Vec::new(),
+        cordoned: Vec::new(),
     }
 }
 

@@ -71,6 +71,7 @@ fn planned() -> EventBody {
     EventBody::Planned {
         nodes: ids(&["a", "b"]).into_iter().map(node).collect(),
         missing: Vec::new(),
+        cordoned: Vec::new(),
     }
 }
 

@@ -1,6 +1,8 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotswap_core::{Health, NodeId, Timestamp};
+use hotswap_protocol::Readiness;
 use hotswap_store::NodeRecord;
 
 use super::report::ModuleStates;
@@ -22,6 +24,19 @@ pub struct Member {
     /// The modules that it last reported. `None` until it has registered with this engine, or
     /// if it does not report them.
     pub modules: Option<Arc<ModuleStates>>,
+    /// Whether clients may be sent to it, as its last heartbeat said. `None` if none has said so.
+    pub readiness: Option<Readiness>,
+}
+
+/// How long nothing was heard of a node, and whether that was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// How long this engine has listened since it last heard of the node; since its own start,
+    /// if it has not heard of it. Neither a stall of the engine nor a step of the wall-clock
+    /// counts.
+    pub lasted: Duration,
+    /// Whether the node has said to this engine that it stops.
+    pub stopped: bool,
 }
 
 /// Notification that a node's health has changed.

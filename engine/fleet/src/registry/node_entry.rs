@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hotswap_common::Backoff;
 use hotswap_core::{Health, Timestamp};
-use hotswap_protocol::NodeHealth;
+use hotswap_protocol::{NodeHealth, Readiness};
 use hotswap_store::NodeRecord;
 use reqwest::Url;
 
@@ -29,6 +29,8 @@ pub(super) struct NodeEntry {
     /// The starts that were replaced by later ones of the same data folder, the latest last.
     pub(super) replaced_boots: VecDeque<String>,
     pub(super) modules: Option<Arc<ModuleStates>>,
+    /// As its last heartbeat said it.
+    pub(super) readiness: Option<Readiness>,
     /// The health that subscribers were last notified of.
     pub(super) notified_health: Health,
     /// Set while requests get no answer. Forgotten as soon as something is heard of the node.
@@ -105,6 +107,7 @@ impl NodeEntry {
             boot: None,
             replaced_boots: VecDeque::new(),
             modules: None,
+            readiness: None,
             notified_health: Health::Unknown,
             unanswered: None,
         }
@@ -122,11 +125,14 @@ impl NodeEntry {
     /// Whether the node still reports in. One that was not heard of since this engine started
     /// may: it gets the time to do so.
     pub(super) fn is_reporting(&self, moment: Moment) -> bool {
-        let heard = self
-            .last_heard
-            .map_or(Duration::ZERO, |heard| heard.listened);
-        let age = moment.listened.saturating_sub(heard);
-        !self.has_stopped() && age < silence(moment.interval)
+        !self.has_stopped() && self.silent_for(moment) < silence(moment.interval)
+    }
+
+    /// How long this engine has listened since it last heard of the node; since its own start,
+    /// if it has not heard of it.
+    pub(super) fn silent_for(&self, moment: Moment) -> Duration {
+        let heard = self.last_heard.map(|heard| heard.listened);
+        moment.listened.saturating_sub(heard.unwrap_or_default())
     }
 
     /// Whether the node has said that it stops.
@@ -191,6 +197,7 @@ impl NodeEntry {
             last_seen: self.last_heard.map(|heard| heard.at),
             boot: self.boot.clone(),
             modules: self.modules.clone(),
+            readiness: self.readiness.clone(),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use hotswap_core::{Environment, Health, NodeId};
-use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeHealth, Registered, Registration};
+use hotswap_protocol::{
+    Heartbeat, HeartbeatAnswer, NodeHealth, Readiness, Registered, Registration,
+};
 
 use super::Registry;
 use super::claim::{Claimant, may_take};
@@ -14,7 +16,7 @@ use super::member::Member;
 use super::node_entry::{NodeEntry, Report, silence};
 use super::report::parse_modules;
 use super::validate::{check_peer, truncate_reason, validate_registration};
-use super::wire::to_wire_desired;
+use super::wire::{to_wire_cordon, to_wire_desired};
 
 impl Registry {
     /// Checks that a registration from `peer`, the address of another machine, does not lead
@@ -92,10 +94,12 @@ impl Registry {
         }
         drop(nodes);
         self.inner.reports.send_modify(|count| *count += 1);
+        let HeartbeatAnswer { desired, cordon } = self.told(&id, &environment);
         Ok(Registered {
             heartbeat_millis: u64::try_from(self.inner.heartbeat_interval.as_millis())
                 .unwrap_or(u64::MAX),
-            desired: self.desired(&id, &environment),
+            desired,
+            cordon,
         })
     }
 
@@ -172,6 +176,10 @@ impl Registry {
         }
         entry.last_heard = Some(heard);
         entry.unanswered = None;
+        entry.readiness = heartbeat.readiness.map(|readiness| Readiness {
+            reason: readiness.reason.map(truncate_reason),
+            ..readiness
+        });
         entry.last_report = Some(Report {
             health: heartbeat.health,
             reason: heartbeat.reason.map(truncate_reason),
@@ -183,20 +191,19 @@ impl Registry {
         self.notify_if_changed(id, entry, moment);
         let environment = entry.record.environment.clone();
         drop(nodes);
-        Ok(Some(HeartbeatAnswer {
-            desired: self.desired(id, &environment),
-        }))
+        Ok(Some(self.told(id, &environment)))
     }
 
-    fn desired(
-        &self,
-        id: &NodeId,
-        environment: &Environment,
-    ) -> Option<hotswap_protocol::DesiredVersions> {
+    /// What a node is told: what it should run, and whether it is cordoned.
+    fn told(&self, id: &NodeId, environment: &Environment) -> HeartbeatAnswer {
         let provider = {
             let guard = self.inner.desired.read();
             Arc::clone(&guard.unwrap_or_else(PoisonError::into_inner))
         };
-        provider.desired(id, environment).map(to_wire_desired)
+        let cordon = provider.cordon(id, environment);
+        HeartbeatAnswer {
+            desired: provider.desired(id, environment).map(to_wire_desired),
+            cordon: cordon.as_ref().map(to_wire_cordon),
+        }
     }
 }

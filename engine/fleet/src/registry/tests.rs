@@ -8,6 +8,7 @@ use super::*;
 use crate::fixture::{ManualClock, MemoryCatalogue, node, registration};
 
 mod identity;
+mod silence;
 
 struct Fixture {
     store: Arc<MemoryCatalogue>,
@@ -59,6 +60,7 @@ fn heartbeat(health: NodeHealth, reason: Option<&str>) -> Heartbeat {
         control_url: None,
         data_url: None,
         modules: None,
+        readiness: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hotswap_core::ModuleName;
+use hotswap_core::{Cordon, ModuleName};
 use hotswap_protocol as protocol;
 
 use crate::desired_versions::DesiredVersion;
@@ -19,4 +19,11 @@ pub(super) fn to_wire_desired(
         (module.to_string(), desired)
     };
     desired.into_iter().map(to_wire).collect()
+}
+
+pub(super) fn to_wire_cordon(cordon: &Cordon) -> protocol::Cordon {
+    protocol::Cordon {
+        drained: cordon.drained,
+        reason: cordon.to_string(),
+    }
 }

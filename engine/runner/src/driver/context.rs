@@ -8,6 +8,7 @@ use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
 
+use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::limits::Limits;
 use crate::reconciler::{Repairs, ToldVersions};
@@ -26,6 +27,8 @@ pub(crate) struct DriverContext {
     pub(crate) repairs: Arc<Repairs>,
     /// What nodes are told that they should run.
     pub(crate) told: Arc<ToldVersions>,
+    /// The nodes that people have taken out of deployments.
+    pub(crate) cordoned: Arc<CordonedNodes>,
     /// The deployments whose journals cannot be read.
     pub(crate) damaged: Arc<DamagedDeployments>,
     /// One permit for each strategy that may run at the same time.

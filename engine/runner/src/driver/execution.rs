@@ -320,7 +320,8 @@ impl<'a> Execution<'a> {
 
     fn unavailable(&self) -> BTreeSet<NodeId> {
         let fleet = self.context.fleet.as_ref();
-        self.members.unavailable(fleet, &self.failed)
+        let cordons = self.context.cordoned.of(&self.header.environment);
+        self.members.unavailable(fleet, &cordons, &self.failed)
     }
 
     fn call_limits(&self) -> CallLimits {

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Clock, DeploymentId, Digest, Environment, Header, Health, HttpProbe, ModuleName, ModuleVersion,
-    Node, NodeError, NodeId, NodeReading, Order, Policy, Requester, StrategyLimits, StrategyRef,
-    SystemClock, Timestamp,
+    Clock, Cordon, CordonedNode, Cordons, DeploymentId, Digest, Environment, EnvironmentEvent,
+    EnvironmentEventBody, Header, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError,
+    NodeId, NodeReading, Order, Policy, Requester, StrategyLimits, StrategyRef, SystemClock,
+    Timestamp,
 };
 use hotswap_fleet::{Fleet, HealthReport};
 
@@ -97,6 +98,39 @@ pub(super) fn node(id: &str, active: Option<ModuleVersion>) -> Node {
         health: Health::Passing,
         active,
     }
+}
+
+/// A node that ada has cordoned, or drained.
+pub(super) fn cordoned(id: &str, drained: bool) -> CordonedNode {
+    CordonedNode {
+        node: id.parse().unwrap(),
+        cordon: Cordon {
+            drained,
+            by: "ada".to_owned(),
+            reason: None,
+            since: Timestamp::from_millis(1),
+        },
+    }
+}
+
+/// The cordons of an environment in which these nodes are cordoned.
+pub(super) fn cordons(nodes: &[CordonedNode]) -> Cordons {
+    let mut cordons = Cordons::default();
+    for CordonedNode { node, cordon } in nodes {
+        let (node, by, reason) = (node.clone(), cordon.by.clone(), cordon.reason.clone());
+        let body = if cordon.drained {
+            EnvironmentEventBody::Drained { node, by, reason }
+        } else {
+            EnvironmentEventBody::Cordoned { node, by, reason }
+        };
+        let at = cordon.since;
+        cordons.apply(&EnvironmentEvent {
+            position: 1,
+            at,
+            body,
+        });
+    }
+    cordons
 }
 
 /// A fleet that lists these nodes.

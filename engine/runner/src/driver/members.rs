@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use hotswap_core::{Cause, CauseKind, Header, Health, Node, NodeFailure, NodeId, Policy};
+use hotswap_core::{
+    Cause, CauseKind, CordonedNode, Cordons, Header, Health, Node, NodeFailure, NodeId, Policy,
+};
 use hotswap_fleet::Fleet;
 
 use super::failed_nodes::{FailedNodes, name_nodes};
@@ -13,13 +15,15 @@ use super::failed_nodes::{FailedNodes, name_nodes};
 pub(super) struct Members<'a> {
     /// The nodes of the plan.
     pub(super) nodes: &'a [Node],
-    /// The nodes that were left out of it.
+    /// The nodes that were left out of it because they did not answer.
     pub(super) missing: &'a [NodeFailure],
+    /// The nodes that were left out of it because a person has cordoned them.
+    pub(super) cordoned: &'a [CordonedNode],
 }
 
 impl Members<'_> {
     pub(super) fn total(&self) -> usize {
-        self.nodes.len() + self.missing.len()
+        self.nodes.len() + self.missing.len() + self.cordoned.len()
     }
 
     /// How many nodes may be unavailable at the same time. At least one: with none, no
@@ -29,13 +33,22 @@ impl Members<'_> {
     }
 
     /// The nodes that do not serve now: those that were missing, those that sent no heartbeat
-    /// for too long, and those that left it open whether they carried an order out.
-    pub(super) fn unavailable(&self, fleet: &dyn Fleet, failed: &FailedNodes) -> BTreeSet<NodeId> {
+    /// for too long, those that are drained, and those that left it open whether they carried an
+    /// order out. A cordoned node serves. `cordons` are those of now.
+    pub(super) fn unavailable(
+        &self,
+        fleet: &dyn Fleet,
+        cordons: &Cordons,
+        failed: &FailedNodes,
+    ) -> BTreeSet<NodeId> {
         let missing = self.missing.iter().map(|failure| &failure.node);
+        let cordoned = self.cordoned.iter().map(|cordoned| &cordoned.node);
         let planned = self.nodes.iter().map(|node| &node.id);
-        let gone = planned.filter(|node| fleet.health(node).health == Health::Critical);
+        let is_drained = |node| cordons.get(node).is_some_and(|cordon| cordon.drained);
+        let is_gone = |node: &NodeId| fleet.health(node).health == Health::Critical;
+        let others = planned.chain(cordoned);
         missing
-            .chain(gone)
+            .chain(others.filter(|node| is_drained(node) || is_gone(node)))
             .chain(failed.unclear())
             .cloned()
             .collect()
@@ -62,7 +75,8 @@ impl Members<'_> {
         let message = format!(
             "{count} of {total} nodes of {environment} do not serve ({names}), and its policy \
              allows {allowed} to be unavailable (maxUnavailable), so no node may be changed. \
-             Start them, or delete those that are gone: hotswap node delete"
+             Start them, uncordon those that are drained, or forget those that are gone: hotswap \
+             node uncordon, hotswap node forget"
         );
         Err(Cause::new(CauseKind::Policy, message))
     }

@@ -1,12 +1,12 @@
 //! The plan of a deployment: the nodes that it may touch.
 
-use hotswap_core::{Cause, CauseKind, EventBody, Header, Node, NodeFailure};
+use hotswap_core::{Cause, CauseKind, CordonedNode, Cordons, EventBody, Header, Node, NodeFailure};
 use hotswap_fleet::Fleet;
 
 use super::activity::PLAN;
 use super::context::DriverContext;
 use super::error::Error;
-use super::failed_nodes::name_failures;
+use super::failed_nodes::{FailedNodes, name_failures};
 use super::journal_writer::JournalWriter;
 use super::members::Members;
 use super::revert;
@@ -32,16 +32,21 @@ pub(super) async fn plan(
         }
         Err(interrupt) => (Err(interrupt), None),
     };
-    if let Ok((_, missing)) = &found {
-        for NodeFailure { node, error } in missing {
-            tracing::warn!(deployment = %header.id, %node, %error, "node left out of the plan");
-        }
+    if let Ok(found) = &found {
+        found.log(header);
     }
-    let told = found.as_ref().ok().map(|(nodes, _)| {
+    let told = found.as_ref().ok().map(|found| {
         let before = |node: &Node| (node.id.clone(), node.active.clone());
-        OpenPlan::new(header.id, header.module.clone(), nodes.iter().map(before))
+        let nodes = found.nodes.iter().map(before);
+        OpenPlan::new(header.id, header.module.clone(), nodes)
     });
-    let planned = found.map(|(nodes, missing)| Some(EventBody::Planned { nodes, missing }));
+    let planned = found.map(|found| {
+        Some(EventBody::Planned {
+            nodes: found.nodes,
+            missing: found.missing,
+            cordoned: found.cordoned,
+        })
+    });
     revert::append_or_begin(&mut writer, planned).await?;
     // Before any node changes: it must not become unready because it is ahead.
     if let Some(plan) = told {
@@ -50,61 +55,113 @@ pub(super) async fn plan(
     Ok(())
 }
 
-/// The nodes of the plan, and those that are left out of it.
+/// The nodes of an environment, as a plan sees them.
+#[derive(Debug)]
+struct FoundNodes {
+    /// The nodes of the plan.
+    nodes: Vec<Node>,
+    /// Left out, because they do not answer.
+    missing: Vec<NodeFailure>,
+    /// Left out, because a person has cordoned them.
+    cordoned: Vec<CordonedNode>,
+}
+
 async fn find_nodes(
     context: &DriverContext,
     scope: &WaitScope,
     header: &Header,
     writer: &mut JournalWriter,
-) -> Result<(Vec<Node>, Vec<NodeFailure>), Interrupt> {
+) -> Result<FoundNodes, Interrupt> {
     let fleet = context.fleet.as_ref();
-    let asked = ask_nodes(fleet, &scope.timers, header, |_| true);
-    let nodes = scope.run(writer, &PLAN, asked).await?;
-    let (nodes, missing) = split(fleet, nodes);
-    check(header, &nodes, &missing)?;
-    Ok((nodes, missing))
-}
-
-/// Exclude unreachable nodes: they would fail every deployment, and we could not tell which
-/// version to revert them to.
-fn split(fleet: &dyn Fleet, nodes: Vec<Node>) -> (Vec<Node>, Vec<NodeFailure>) {
-    let (nodes, silent): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_reachable);
-    let missing = silent.into_iter().map(|node| NodeFailure {
-        error: silence(fleet, &node.id),
-        node: node.id,
+    let cordons = context.cordoned.of(&header.environment);
+    let asked = ask_nodes(fleet, &scope.timers, header, |node| {
+        cordons.get(node).is_none()
     });
-    (nodes, missing.collect())
+    let nodes = scope.run(writer, &PLAN, asked).await?;
+    // A person may have cordoned more of them meanwhile.
+    let cordons = context.cordoned.of(&header.environment);
+    let found = FoundNodes::split(fleet, &cordons, nodes);
+    found.check(fleet, &cordons, header)?;
+    Ok(found)
 }
 
-/// Checks that the policy allows a deployment without the `missing` nodes.
-///
-/// # Errors
-/// [`CauseKind::Unavailable`] where no node answers, [`CauseKind::Policy`] where the policy does
-/// not allow it.
-fn check(header: &Header, nodes: &[Node], missing: &[NodeFailure]) -> Result<(), Cause> {
-    let environment = &header.environment;
-    if nodes.is_empty() {
-        let message =
-            format!("no node of {environment} is reachable; list the nodes with: hotswap nodes");
-        return Err(Cause::new(CauseKind::Unavailable, message));
+impl FoundNodes {
+    /// Exclude unreachable nodes: they would fail every deployment, and we could not tell which
+    /// version to revert them to. Exclude those that a person has cordoned, whether they answer
+    /// or not.
+    fn split(fleet: &dyn Fleet, cordons: &Cordons, nodes: Vec<Node>) -> Self {
+        let mut found = Self {
+            nodes: Vec::new(),
+            missing: Vec::new(),
+            cordoned: Vec::new(),
+        };
+        for node in nodes {
+            if let Some(cordon) = cordons.get(&node.id) {
+                let (node, cordon) = (node.id, cordon.clone());
+                found.cordoned.push(CordonedNode { node, cordon });
+            } else if is_reachable(&node) {
+                found.nodes.push(node);
+            } else {
+                let error = silence(fleet, &node.id);
+                let node = node.id;
+                found.missing.push(NodeFailure { node, error });
+            }
+        }
+        found
     }
-    let members = Members { nodes, missing };
-    let (total, count) = (members.total(), missing.len());
-    let allowed = header.policy.max_missing.of(total);
-    if count > allowed {
-        let names = name_failures(
-            missing
-                .iter()
-                .map(|failure| (&failure.node, &failure.error)),
-        );
-        let message = format!(
-            "{count} of {total} nodes of {environment} are missing: {names}; its policy allows \
-             {allowed} (maxMissing). Start them, or delete those that are gone: hotswap node \
-             delete"
-        );
-        return Err(Cause::new(CauseKind::Policy, message));
+
+    fn log(&self, header: &Header) {
+        for NodeFailure { node, error } in &self.missing {
+            tracing::warn!(deployment = %header.id, %node, %error, "node left out of the plan");
+        }
+        for CordonedNode { node, cordon } in &self.cordoned {
+            tracing::info!(deployment = %header.id, %node, %cordon, "node left out of the plan");
+        }
     }
-    members.check_available(header, &Default::default())
+
+    /// Checks that the policy allows a deployment without the nodes that are left out.
+    ///
+    /// # Errors
+    /// [`CauseKind::Unavailable`] where no node is left, [`CauseKind::Policy`] where the policy
+    /// does not allow it.
+    fn check(&self, fleet: &dyn Fleet, cordons: &Cordons, header: &Header) -> Result<(), Cause> {
+        let (environment, missing) = (&header.environment, &self.missing);
+        if self.nodes.is_empty() {
+            let message = match self.cordoned.len() {
+                0 => format!(
+                    "no node of {environment} is reachable; list the nodes with: hotswap nodes"
+                ),
+                count => format!(
+                    "no node of {environment} is left for a plan: {count} are cordoned and {} \
+                     are not reachable; end a cordon with: hotswap node uncordon",
+                    missing.len()
+                ),
+            };
+            return Err(Cause::new(CauseKind::Unavailable, message));
+        }
+        let members = Members {
+            nodes: &self.nodes,
+            missing,
+            cordoned: &self.cordoned,
+        };
+        let (total, count) = (members.total(), missing.len());
+        let allowed = header.policy.max_missing.of(total);
+        if count > allowed {
+            let names = name_failures(
+                missing
+                    .iter()
+                    .map(|failure| (&failure.node, &failure.error)),
+            );
+            let message = format!(
+                "{count} of {total} nodes of {environment} are missing: {names}; its policy \
+                 allows {allowed} (maxMissing). Start them, or forget those that are gone: \
+                 hotswap node forget"
+            );
+            return Err(Cause::new(CauseKind::Policy, message));
+        }
+        let unavailable = members.unavailable(fleet, cordons, &FailedNodes::default());
+        members.check_available(header, &unavailable)
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ pub(super) async fn run(
         Members {
             nodes: &plan.nodes,
             missing: &state.missing,
+            cordoned: &state.cordoned,
         },
         std::mem::take(&mut state.touched),
         &mut writer,
@@ -111,6 +112,7 @@ async fn verify_success(
     let members = Members {
         nodes: &state.nodes,
         missing: &state.missing,
+        cordoned: &state.cordoned,
     };
     verify::check(header, members, &not_updated)?;
     Ok(not_updated)

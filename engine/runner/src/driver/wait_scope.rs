@@ -153,6 +153,7 @@ mod tests {
         let planned = EventBody::Planned {
             nodes: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
         };
         deadline.apply(clock.now(), &planned);
         let tail = JournalTail {

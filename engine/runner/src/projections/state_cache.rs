@@ -127,6 +127,7 @@ mod tests {
             EventBody::Planned {
                 nodes,
                 missing: Vec::new(),
+                cordoned: Vec::new(),
             },
         );
         Arc::new(Deployment::fold([&requested, &planned]).unwrap())

@@ -91,7 +91,7 @@ fn any_event() -> impl Strategy<Value = EventBody> {
     };
     prop_oneof![
         1 => Just(EventBody::Gated { prompt: "go?".to_owned(), due: at(5) }),
-        8 => Just(EventBody::Planned { nodes: (0..3).map(node).collect(), missing: Vec::new() }),
+        8 => Just(EventBody::Planned { nodes: (0..3).map(node).collect(), missing: Vec::new(), cordoned: Vec::new() }),
         6 => "[ -~]{0,40}".prop_map(|message| {
             called(Call::Log { level: Level::Info, message }, None)
         }),
@@ -236,6 +236,7 @@ async fn a_snapshot_that_is_missing_or_of_another_format_or_unreadable_is_folded
     let planned = EventBody::Planned {
         nodes: vec![node(0)],
         missing: Vec::new(),
+        cordoned: Vec::new(),
     };
     let (id, events) = fixture.deployment(vec![planned, EventBody::Settling]).await;
     let (whole, other) = (fold(&events), fold(&events[..1]));
@@ -334,6 +335,7 @@ async fn a_state_in_memory_takes_the_events_that_came_after_it() {
     let planned = EventBody::Planned {
         nodes: vec![node(0)],
         missing: Vec::new(),
+        cordoned: Vec::new(),
     };
     fixture.append(id, 1, vec![planned]).await;
     let second = projections.get(id).await.unwrap();

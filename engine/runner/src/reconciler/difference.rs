@@ -1,6 +1,6 @@
 //! Where a node differs from what it should run, and what happens next. Pure.
 
-use hotswap_core::{DeploymentId, Health, ModuleVersion, Timestamp};
+use hotswap_core::{Cordon, DeploymentId, Health, ModuleVersion};
 
 use super::repairs::Failure;
 
@@ -28,23 +28,12 @@ pub enum NextStep {
     Retrying(Failure),
     /// The deployment that is changing it decides.
     Deployment(DeploymentId),
+    /// A person has cordoned it: the engine leaves it as it is until that ends.
+    Cordoned(Cordon),
     /// The engine waits for the node to report in.
     Unreachable,
     /// The node has the version, and tries again to load it; this is why it could not.
     Loading(String),
-}
-
-/// A module on a node: what should run, what does, and what happens next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placement {
-    /// The version that should run; `None` for no version.
-    pub desired: Option<ModuleVersion>,
-    /// The version that runs, if one does. `None` also where the node is not heard.
-    pub actual: Option<ModuleVersion>,
-    /// Since when that should run.
-    pub since: Timestamp,
-    /// What happens next.
-    pub next: NextStep,
 }
 
 /// What is known of a module on a node that was decided about.
@@ -55,6 +44,8 @@ pub(super) struct Facts<'a> {
     pub(super) is_under_way: bool,
     /// The open deployment whose plan has the node.
     pub(super) deployment: Option<DeploymentId>,
+    /// The node's cordon, if it has one.
+    pub(super) cordon: Option<Cordon>,
     /// The failure after which the next attempt is not due yet.
     pub(super) failure: Option<Failure>,
 }
@@ -72,8 +63,13 @@ pub(super) fn next_step(facts: Facts<'_>) -> NextStep {
         Actual::NotLoaded(version, reason) if Some(version) == facts.desired => {
             return NextStep::Loading(reason.clone());
         }
-        Actual::Known(_) | Actual::NotLoaded(..) => {}
-        Actual::Unknown => return NextStep::Unreachable,
+        Actual::Known(_) | Actual::NotLoaded(..) | Actual::Unknown => {}
+    }
+    if let Some(cordon) = facts.cordon {
+        return NextStep::Cordoned(cordon);
+    }
+    if *facts.actual == Actual::Unknown {
+        return NextStep::Unreachable;
     }
     match facts.health {
         Health::Critical | Health::Unknown => return NextStep::Unreachable,
@@ -102,7 +98,7 @@ pub(super) fn room(
 
 #[cfg(test)]
 mod tests {
-    use hotswap_core::{Digest, NodeError};
+    use hotswap_core::{Digest, NodeError, Timestamp};
 
     use super::*;
 
@@ -121,6 +117,7 @@ mod tests {
             health: Health::Passing,
             is_under_way: false,
             deployment: None,
+            cordon: None,
             failure: None,
         }
     }
@@ -185,6 +182,37 @@ mod tests {
             ..all()
         };
         assert_eq!(next_step(failed), NextStep::Retrying(failure));
+    }
+
+    #[test]
+    fn a_cordoned_node_is_left_as_it_is_but_what_is_under_way_ends() {
+        let (one, two) = (version("1.0.0"), version("2.0.0"));
+        let cordon = Cordon {
+            drained: false,
+            by: "ada".into(),
+            reason: None,
+            since: Timestamp::from_millis(1),
+        };
+        let cordoned = |actual| Facts {
+            cordon: Some(cordon.clone()),
+            ..facts(Some(&two), actual)
+        };
+        let runs_one = Actual::Known(Some(one));
+        let left = NextStep::Cordoned(cordon.clone());
+        assert_eq!(next_step(cordoned(&runs_one)), left);
+        assert_eq!(next_step(cordoned(&Actual::Unknown)), left);
+        let gone = Facts {
+            health: Health::Critical,
+            ..cordoned(&runs_one)
+        };
+        assert_eq!(next_step(gone), left);
+        let under_way = Facts {
+            is_under_way: true,
+            ..cordoned(&runs_one)
+        };
+        assert_eq!(next_step(under_way), NextStep::Repairing);
+        let runs_two = Actual::Known(Some(two.clone()));
+        assert_eq!(next_step(cordoned(&runs_two)), NextStep::None);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use hotswap_core::{DeploymentId, Environment, ModuleName, ModuleVersion, NodeId};
+use hotswap_core::{Cordon, DeploymentId, Environment, ModuleName, ModuleVersion, NodeId};
 use hotswap_fleet::{DesiredVersion, DesiredVersions};
 
 use super::desired::DesiredModule;
+use crate::cordoned_nodes::CordonedNodes;
 
 /// The versions that each node is told to run. A node that runs them is ready for clients.
 ///
@@ -15,6 +16,7 @@ use super::desired::DesiredModule;
 #[derive(Debug, Default)]
 pub(crate) struct ToldVersions {
     inner: RwLock<Inner>,
+    cordoned: Arc<CordonedNodes>,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +68,13 @@ impl OpenPlan {
 }
 
 impl ToldVersions {
+    pub(crate) fn new(cordoned: Arc<CordonedNodes>) -> Self {
+        Self {
+            inner: RwLock::default(),
+            cordoned,
+        }
+    }
+
     /// A plan is durable, and its nodes are about to change.
     pub(crate) fn begin(&self, environment: &Environment, plan: OpenPlan) {
         let key = (environment.clone(), plan.version.name.clone());
@@ -131,6 +140,10 @@ impl DesiredVersions for ToldVersions {
             Some((module.module.clone(), DesiredVersion { version, accepted }))
         });
         Some(told.collect())
+    }
+
+    fn cordon(&self, node: &NodeId, environment: &Environment) -> Option<Cordon> {
+        self.cordoned.get(environment, node)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rules of the journals of environments, as SQL statements.
 
-use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName};
+use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, NodeId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::journal_executor::{ExecuteResult, JournalExecutor};
@@ -50,20 +50,10 @@ impl JournalExecutor {
         let at = append.at.millis().cast_signed();
         for (body, encoded) in append.bodies.iter().zip(events) {
             let position = self.next_position().cast_signed();
-            let retired = match body {
-                EnvironmentEventBody::Retired { module, .. } => Some(module),
-                _ => None,
-            };
-            insert.execute(params![
-                position,
-                environment,
-                at,
-                retired.is_some(),
-                encoded
-            ])?;
-            if let Some(module) = retired {
-                retire(connection, environment, module, at)?;
-            }
+            let memo = Memo::of(body);
+            let decides = matches!(memo, Memo::Retired(_) | Memo::Cordoned(_));
+            insert.execute(params![position, environment, at, decides, encoded])?;
+            memo.write(connection, environment, position, at)?;
         }
         Ok(Ok(EnvironmentAppended {
             environment: append.environment.clone(),
@@ -71,6 +61,79 @@ impl JournalExecutor {
             fenced: append.fence.is_some(),
         }))
     }
+}
+
+/// What the tables beside the journals remember of an event.
+enum Memo<'a> {
+    Nothing,
+    Retired(&'a ModuleName),
+    /// Cordoned or drained.
+    Cordoned(&'a NodeId),
+    Uncordoned(&'a NodeId),
+    /// The node is gone; a cordon outlasts that.
+    Expired(&'a NodeId),
+    /// The node is gone, and its cordon with it.
+    Forgotten(&'a NodeId),
+}
+
+impl<'a> Memo<'a> {
+    fn of(body: &'a EnvironmentEventBody) -> Self {
+        use EnvironmentEventBody as Body;
+        match body {
+            Body::Retired { module, .. } => Self::Retired(module),
+            Body::Cordoned { node, .. } | Body::Drained { node, .. } => Self::Cordoned(node),
+            Body::Uncordoned { node, .. } => Self::Uncordoned(node),
+            Body::Expired { node, .. } => Self::Expired(node),
+            Body::Forgotten { node, .. } => Self::Forgotten(node),
+            Body::Repairing(_) | Body::Repaired(_) | Body::RepairFailed { .. } => Self::Nothing,
+        }
+    }
+
+    fn write(
+        self,
+        connection: &Connection,
+        environment: &str,
+        position: i64,
+        at: i64,
+    ) -> rusqlite::Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Retired(module) => retire(connection, environment, module, at),
+            Self::Cordoned(node) => {
+                uncordon(connection, environment, node)?;
+                let cordon = "INSERT INTO cordon (environment, node, position) VALUES (?1, ?2, ?3)";
+                connection
+                    .prepare_cached(cordon)?
+                    .execute(params![environment, node.as_str(), position])
+                    .map(drop)
+            }
+            Self::Uncordoned(node) => uncordon(connection, environment, node),
+            Self::Expired(node) => delete_node(connection, node),
+            Self::Forgotten(node) => {
+                uncordon(connection, environment, node)?;
+                delete_node(connection, node)
+            }
+        }
+    }
+}
+
+/// From here on, the event that cordoned the node decides nothing any more.
+fn uncordon(connection: &Connection, environment: &str, node: &NodeId) -> rusqlite::Result<()> {
+    let release = "UPDATE environment_event SET decides = 0 WHERE position =
+        (SELECT position FROM cordon WHERE environment = ?1 AND node = ?2)";
+    let of = params![environment, node.as_str()];
+    connection.prepare_cached(release)?.execute(of)?;
+    connection
+        .prepare_cached("DELETE FROM cordon WHERE environment = ?1 AND node = ?2")?
+        .execute(of)
+        .map(drop)
+}
+
+fn delete_node(connection: &Connection, node: &NodeId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM node WHERE id = ?1")?
+        .execute([node.as_str()])
+        .map(drop)
 }
 
 /// From here on, only deployments that are created later say what should run.

@@ -86,6 +86,10 @@ impl EnvironmentJournal for Sqlite {
         Ok(decisions.await?)
     }
 
+    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        Ok(self.read(environment_query::cordons).await?)
+    }
+
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError> {
         let delete = move |connection: &rusqlite::Connection| {
             environment_query::delete_events(connection, before)

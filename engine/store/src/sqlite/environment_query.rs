@@ -53,6 +53,17 @@ pub(super) fn events_before(
         .collect()
 }
 
+/// The events that cordon nodes now, ordered by position.
+pub(super) fn cordons(connection: &Connection) -> rusqlite::Result<Vec<EnvironmentEntry>> {
+    let query = "SELECT event.environment, event.position, at, body
+        FROM cordon JOIN environment_event AS event ON event.position = cordon.position
+        ORDER BY event.position";
+    connection
+        .prepare_cached(query)?
+        .query_map([], read_entry)?
+        .collect()
+}
+
 fn read_entry(row: &Row<'_>) -> rusqlite::Result<EnvironmentEntry> {
     let (position, at) = (read_u64(row, 1)?, read_u64(row, 2)?);
     let body = EnvironmentEventBody::decode(row.get_ref(3)?.as_bytes()?);
@@ -132,7 +143,8 @@ pub(super) fn decisions(
     Ok(decisions.into_iter().collect())
 }
 
-/// Deletes what decides nothing. Retirements are kept: each module has few.
+/// Deletes what decides nothing. Retirements are kept: each module has few. So are cordons, until
+/// they end.
 pub(super) fn delete_events(connection: &Connection, before: Timestamp) -> rusqlite::Result<usize> {
     let condition = "at < ?1 AND NOT decides";
     let before = before.millis().cast_signed();

@@ -61,6 +61,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
     let planned = EventBody::Planned {
         nodes: Vec::new(),
         missing: Vec::new(),
+        cordoned: Vec::new(),
     };
     store.append(append(id, 1, None, planned)).await.unwrap();
     id

@@ -1,6 +1,6 @@
 use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, NodeId, Repair};
 use hotswap_store::{
-    AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentJournal, Journal,
+    AppendToEnvironmentError, Catalogue, Decision, EnvironmentAppend, EnvironmentJournal, Journal,
 };
 
 use super::{StoreFixture, append_at_end, at, create, failure, success};
@@ -153,6 +153,100 @@ pub async fn the_last_success_or_retirement_decides<S: StoreFixture>() {
     assert_eq!(decisions(&store).await, named(Decision::Succeeded(third)));
     let current = store.current_deployments(None).await;
     assert_eq!(current.unwrap(), [third]);
+    fixture.close(store).await;
+}
+
+fn node(name: &str) -> NodeId {
+    name.parse().unwrap()
+}
+
+fn cordoned(name: &str) -> EnvironmentEventBody {
+    EnvironmentEventBody::Cordoned {
+        node: node(name),
+        by: "ada".into(),
+        reason: None,
+    }
+}
+
+fn drained(name: &str) -> EnvironmentEventBody {
+    EnvironmentEventBody::Drained {
+        node: node(name),
+        by: "ada".into(),
+        reason: None,
+    }
+}
+
+/// The positions of the events that cordon nodes.
+async fn cordons(store: &impl EnvironmentJournal) -> Vec<u64> {
+    let cordons = store.cordons().await.unwrap();
+    cordons.iter().map(|entry| entry.position).collect()
+}
+
+pub async fn the_event_that_cordons_a_node_is_kept_until_the_cordon_ends<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let environment = production();
+    let events = [cordoned("a"), cordoned("b"), drained("a"), repairing("c")];
+    let first = append(&environment, None, &events);
+    store.append_to_environment(first).await.unwrap();
+    let elsewhere = append(&"qa".parse().unwrap(), None, &[drained("b")]);
+    store.append_to_environment(elsewhere).await.unwrap();
+    assert_eq!(cordons(&store).await, [2, 3, 5]);
+    // The first event of `a`, and the repair.
+    let deleted = store.delete_environment_events(at(1001)).await;
+    assert_eq!(deleted.unwrap(), 2);
+    assert_eq!(cordons(&store).await, [2, 3, 5]);
+    let uncordoned = EnvironmentEventBody::Uncordoned {
+        node: node("b"),
+        by: "ada".into(),
+        reason: None,
+    };
+    let second = append(&environment, None, &[uncordoned]);
+    store.append_to_environment(second).await.unwrap();
+    assert_eq!(cordons(&store).await, [3, 5]);
+    let deleted = store.delete_environment_events(at(1001)).await;
+    assert_eq!(deleted.unwrap(), 2);
+    fixture.close(store).await;
+}
+
+pub async fn a_node_that_is_gone_has_no_record<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let environment = production();
+    let record = |name: &str| hotswap_store::NodeRecord {
+        id: node(name),
+        environment: environment.clone(),
+        zone: None,
+        labels: Default::default(),
+        control_url: "http://127.0.0.1:1".to_owned(),
+        data_url: "http://127.0.0.1:2".to_owned(),
+        registered_at: at(1),
+        instance: None,
+    };
+    for name in ["a", "b", "c"] {
+        store.put_node(record(name)).await.unwrap();
+    }
+    let expired = EnvironmentEventBody::Expired {
+        node: node("a"),
+        stopped: false,
+        silent_millis: 1,
+    };
+    let forgotten = EnvironmentEventBody::Forgotten {
+        node: node("b"),
+        by: "ada".into(),
+        reason: None,
+    };
+    let events = [cordoned("a"), cordoned("b"), expired, forgotten];
+    let events = append(&environment, None, &events);
+    store.append_to_environment(events).await.unwrap();
+    let left = store.nodes().await.unwrap();
+    let left: Vec<_> = left.iter().map(|record| record.id.as_str()).collect();
+    assert_eq!(left, ["c"]);
+    assert_eq!(
+        cordons(&store).await,
+        [1],
+        "a cordon outlasts that its node expires"
+    );
     fixture.close(store).await;
 }
 

@@ -61,6 +61,8 @@ macro_rules! suite {
             environments_share_positions_with_deployments,
             an_environment_under_an_older_lease_is_fenced,
             the_last_success_or_retirement_decides,
+            the_event_that_cordons_a_node_is_kept_until_the_cordon_ends,
+            a_node_that_is_gone_has_no_record,
             only_events_that_decide_nothing_are_deleted);
         suite!($fixture, concurrency:
             one_of_many_concurrent_creates_succeeds,
@@ -164,6 +166,7 @@ pub fn planned() -> EventBody {
     EventBody::Planned {
         nodes: Vec::new(),
         missing: Vec::new(),
+        cordoned: Vec::new(),
     }
 }
 

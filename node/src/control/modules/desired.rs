@@ -1,6 +1,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hotswap_protocol::{DesiredVersion, DesiredVersions, Version};
+use hotswap_protocol::{Cordon, DesiredVersion, DesiredVersions, Version};
 
 use crate::data::RoutingTable;
 
@@ -11,7 +11,13 @@ pub(super) struct Desired {
 }
 
 #[derive(Debug, Default)]
-enum Told {
+struct Told {
+    versions: ToldVersions,
+    cordon: Option<Cordon>,
+}
+
+#[derive(Debug, Default)]
+enum ToldVersions {
     /// Nothing yet: the node may have missed a deployment while it was down.
     #[default]
     Nothing,
@@ -21,11 +27,17 @@ enum Told {
 }
 
 impl Desired {
-    pub(super) fn tell(&self, versions: Option<DesiredVersions>) {
-        *self.told() = versions.map_or(Told::Undecided, Told::Versions);
+    /// Returns whether the cordon is another one than before.
+    pub(super) fn tell(&self, versions: Option<DesiredVersions>, cordon: Option<Cordon>) -> bool {
+        let mut told = self.told();
+        let is_new = told.cordon != cordon;
+        told.versions = versions.map_or(ToldVersions::Undecided, ToldVersions::Versions);
+        told.cordon = cordon;
+        is_new
     }
 
-    /// Checks that the node runs what it should.
+    /// Checks that the node runs what it should, and is not drained. A cordoned node may run any
+    /// version: it is not brought to another one.
     ///
     /// # Errors
     /// A sentence that says what is missing.
@@ -36,18 +48,22 @@ impl Desired {
     ) -> Result<(), String> {
         let told = self.told();
         let nothing = DesiredVersions::new();
-        let desired = match &*told {
-            Told::Nothing => {
+        if let Some(cordon) = told.cordon.as_ref().filter(|cordon| cordon.drained) {
+            return Err(format!("the node was {}", cordon.reason));
+        }
+        let desired = match &told.versions {
+            ToldVersions::Nothing => {
                 return Err("the engine has not told yet what this node should run".to_owned());
             }
-            Told::Undecided => &nothing,
-            Told::Versions(versions) => versions,
+            ToldVersions::Undecided => &nothing,
+            ToldVersions::Versions(versions) => versions,
         };
         for (module, desired) in desired {
             let route = table.get(module);
             let active = route.and_then(|route| route.active.as_ref());
             let active = active.map(|active| active.version());
-            if !active.is_some_and(|active| accepts(desired, active)) {
+            let is_accepted = |active| told.cordon.is_some() || accepts(desired, active);
+            if !active.is_some_and(is_accepted) {
                 let runs = active.map_or("no version of it", |active| &active.version);
                 return Err(format!(
                     "module {module} should run version {}, and runs {runs}",

@@ -1,6 +1,6 @@
 //! What the node says about its modules.
 
-use hotswap_protocol::{ModuleReport, SlotFault};
+use hotswap_protocol::{ModuleReport, Readiness, SlotFault};
 
 use super::Modules;
 use crate::data::Route;
@@ -44,6 +44,18 @@ impl Modules {
         let mut modules: Vec<_> = table.iter().map(report).collect();
         modules.sort_by(|a, b| a.module.cmp(&b.module));
         modules
+    }
+
+    /// Whether clients may be sent to the node, and how many of their requests are in flight.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let reason = self.check_ready().err();
+        let table = self.routing_table().load();
+        let counters = table.iter().flat_map(|(_, route)| route.counters.iter());
+        Readiness {
+            ready: reason.is_none(),
+            reason,
+            in_flight: counters.map(|counters| counters.in_flight()).sum(),
+        }
     }
 
     /// The versions in the slots of a module that are not loaded.

@@ -85,6 +85,11 @@ fn to_message(item: &ReaderItem) -> Message {
             event["id"] = cursor.to_string().into();
             event
         }
+        ReaderItem::Environment(event, cursor) => {
+            let mut event = event.to_json().unwrap_or_default();
+            event["id"] = cursor.to_string().into();
+            event
+        }
         ReaderItem::Damage(damage, cursor) => {
             let damage = damage.to_json().unwrap_or_default();
             json!({ "damaged": damage, "id": cursor.to_string() })

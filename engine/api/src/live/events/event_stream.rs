@@ -47,9 +47,40 @@ impl IntoResponse for EventStream {
     }
 }
 
+/// An [`EventStream`] of the events of an environment.
+pub(crate) struct EnvironmentEventStream(EventStream);
+
+impl EnvironmentEventStream {
+    pub fn new(reader: Reader) -> Self {
+        Self(EventStream::new(reader))
+    }
+}
+
+impl IntoResponse for EnvironmentEventStream {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+impl Payload for EnvironmentEventStream {
+    const CONTENT_TYPE: &'static str = CONTENT_TYPE;
+
+    fn schema_ref() -> MetaSchemaRef {
+        view::EnvironmentEvent::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        view::EnvironmentEvent::register(registry);
+    }
+}
+
 fn to_server_sent_event(item: &ReaderItem) -> String {
     match item {
         ReaderItem::Event(event, cursor) => {
+            let data = event.to_json_string();
+            format!("id: {cursor}\ndata: {data}\n\n")
+        }
+        ReaderItem::Environment(event, cursor) => {
             let data = event.to_json_string();
             format!("id: {cursor}\ndata: {data}\n\n")
         }

@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use hotswap_core::{Damage, DeploymentId, Event, EventBody};
+use hotswap_core::{Damage, DeploymentId, Environment, Event, EventBody};
 use hotswap_runner::deployments::Error;
-use hotswap_runner::{Deployments, EventPage};
+use hotswap_runner::{Deployments, Engine, EventPage};
 use hotswap_store::Appended;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::environment_tail::EnvironmentTail;
 use super::event_cursor::EventCursor;
 use super::event_order::EventOrder;
 use crate::view;
@@ -47,12 +48,15 @@ enum Scope {
         appended: broadcast::Receiver<Appended>,
         order: EventOrder,
     },
+    Environment(Box<EnvironmentTail>),
 }
 
 /// What a stream sends.
 pub(crate) enum ReaderItem {
     /// An event and its cursor.
     Event(Box<view::StreamedEvent>, EventCursor),
+    /// An event of an environment, readable or not, and its cursor.
+    Environment(Box<view::EnvironmentEvent>, EventCursor),
     /// An event that cannot be read, is missing or cannot follow those before it, and the cursor
     /// behind it.
     Damage(Box<view::StreamedDamage>, EventCursor),
@@ -136,6 +140,22 @@ impl Reader {
         };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
         Ok(Self::new(deployments, scope, is_reset, stop))
+    }
+
+    /// Reads one environment after the cursor, or without one from its last events on, as many as
+    /// named.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn for_environment(
+        engine: &Engine,
+        of: (Environment, usize),
+        cursor: Option<&EventCursor>,
+        stop: StopConditions,
+    ) -> Result<Self, Error> {
+        let (tail, is_reset) = EnvironmentTail::begin(engine, of, cursor).await?;
+        let scope = Scope::Environment(Box::new(tail));
+        Ok(Self::new(&engine.deployments, scope, is_reset, stop))
     }
 
     fn new(deployments: &Deployments, scope: Scope, is_reset: bool, stop: StopConditions) -> Self {
@@ -254,6 +274,16 @@ impl Reader {
                 });
                 items.collect()
             }
+            Scope::Environment(tail) => {
+                let Some(entries) = tail.next(PAGE_SIZE, wait).await? else {
+                    return Ok(vec![ReaderItem::Reset]);
+                };
+                let items = entries.into_iter().map(|entry| {
+                    let cursor = EventCursor::new(&epoch, entry.position);
+                    ReaderItem::Environment(Box::new(entry.into()), cursor)
+                });
+                items.collect()
+            }
         };
         if items.len() < PAGE_SIZE && !has_more && !self.is_live {
             self.is_live = true;
@@ -276,6 +306,7 @@ impl Reader {
             // Every journal has an event 0, which was read before: `next_seq` is at least 1.
             Scope::Deployment { next_seq, .. } => next_seq.saturating_sub(1),
             Scope::All { position, .. } => *position,
+            Scope::Environment(tail) => tail.position,
         };
         EventCursor::new(&self.deployments.epoch(), number)
     }

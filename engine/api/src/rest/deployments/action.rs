@@ -206,7 +206,11 @@ impl RollbackRequest {
     }
 }
 
-fn name_and_reason(
+/// Checks both, and returns the name to journal and the reason.
+///
+/// # Errors
+/// A 422 that lists everything that is wrong.
+pub(in crate::rest) fn name_and_reason(
     email: Option<String>,
     reason: Option<String>,
     identity: &Identity,

@@ -146,6 +146,7 @@ async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_
         control_url: None,
         data_url: None,
         modules: None,
+        readiness: None,
     };
     let heard = registry.heartbeat(&node("node-0"), passing);
     assert!(heard.expect("a valid heartbeat").is_some());

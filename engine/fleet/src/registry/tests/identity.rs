@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hotswap_core::{Digest, ModuleName, ModuleVersion};
+use hotswap_core::{Cordon, Digest, ModuleName, ModuleVersion, Timestamp};
 use hotswap_protocol::{ModuleReport, Slot, SlotFault, Version};
 
 use super::*;
@@ -248,15 +248,27 @@ impl DesiredVersions for Decided {
             BTreeMap::from([(version(2).name, desired)])
         })
     }
+
+    fn cordon(&self, _: &NodeId, _: &Environment) -> Option<Cordon> {
+        Some(Cordon {
+            drained: true,
+            by: "ada".to_owned(),
+            reason: Some("its disk is replaced".to_owned()),
+            since: Timestamp::from_millis(1),
+        })
+    }
 }
 
 #[tokio::test]
-async fn nodes_are_told_what_they_should_run() {
+async fn nodes_are_told_what_they_should_run_and_that_they_are_drained() {
     let fixture = fixture().await;
     let registered = fixture.start("a1", "a", 1).await.expect("it registers");
     assert_eq!(registered.desired, None, "nothing is decided");
     fixture.registry.set_desired_versions(Arc::new(Decided));
     let answer = fixture.passing("a1").expect("accepted").expect("known");
+    let cordon = answer.cordon.expect("it is drained");
+    assert!(cordon.drained);
+    assert_eq!(cordon.reason, "drained by ada: its disk is replaced");
     let desired = answer.desired.expect("decided");
     assert_eq!(desired["shop"].version, wire(&version(2)));
     assert_eq!(desired["shop"].accepted, [wire(&version(1))]);

@@ -18,6 +18,7 @@ fn shares_are_of_all_nodes_of_the_environment() {
     let members = Members {
         nodes: &nodes,
         missing: &missing,
+        cordoned: &[],
     };
     let mut policy = fixture::header().policy;
     for (amount, expected) in [
@@ -49,8 +50,9 @@ fn missing_nodes_dead_nodes_and_nodes_without_a_clear_answer_do_not_serve() {
     let members = Members {
         nodes: &nodes,
         missing: &missing,
+        cordoned: &[],
     };
-    let unavailable = members.unavailable(&fleet, &failed);
+    let unavailable = members.unavailable(&fleet, &Cordons::default(), &failed);
     let names: Vec<_> = unavailable.iter().map(NodeId::as_str).collect();
     assert_eq!(names, ["b", "c", "x"]);
 
@@ -63,7 +65,32 @@ fn missing_nodes_dead_nodes_and_nodes_without_a_clear_answer_do_not_serve() {
     assert_eq!(
         cause.message,
         "3 of 5 nodes of production do not serve (b, c, x), and its policy allows 3 to be \
-         unavailable (maxUnavailable), so no node may be changed. Start them, or delete those \
-         that are gone: hotswap node delete"
+         unavailable (maxUnavailable), so no node may be changed. Start them, uncordon those \
+         that are drained, or forget those that are gone: hotswap node uncordon, hotswap node \
+         forget"
     );
+}
+
+#[test]
+fn a_cordoned_node_serves_and_a_drained_one_does_not() {
+    let nodes = ["a", "b"].map(|id| fixture::node(id, None));
+    let cordoned = ["c", "d", "e"].map(|id| fixture::cordoned(id, id == "d"));
+    let mut fleet = ListedFleet::new(&nodes);
+    fleet.set_health("e", Health::Critical);
+    let members = Members {
+        nodes: &nodes,
+        missing: &[],
+        cordoned: &cordoned,
+    };
+    assert_eq!(members.total(), 5);
+    let unavailable = |cordons: &Cordons| {
+        let unavailable = members.unavailable(&fleet, cordons, &FailedNodes::default());
+        let names = unavailable.iter().map(NodeId::to_string);
+        names.collect::<Vec<_>>()
+    };
+    let cordons = fixture::cordons(&cordoned);
+    assert_eq!(unavailable(&cordons), ["d", "e"]);
+    // A node of the plan that is drained meanwhile.
+    let cordons = fixture::cordons(&[fixture::cordoned("a", true)]);
+    assert_eq!(unavailable(&cordons), ["a", "e"]);
 }

@@ -3,8 +3,13 @@ use hotswap_core::{Amount, Health};
 use super::super::fixture::{self, ListedFleet};
 use super::*;
 
-/// Plans with these nodes, of which those whose names begin with `dead` do not answer.
-fn planned(header: &Header, names: &[&str]) -> Result<(Vec<Node>, Vec<NodeFailure>), String> {
+/// Plans with these nodes, of which those whose names begin with `dead` do not answer, and these
+/// are cordoned.
+fn planned_without(
+    header: &Header,
+    names: &[&str],
+    cordoned: &[CordonedNode],
+) -> Result<FoundNodes, String> {
     let node = |name: &&str| Node {
         health: if name.starts_with("dead") {
             Health::Critical
@@ -15,11 +20,20 @@ fn planned(header: &Header, names: &[&str]) -> Result<(Vec<Node>, Vec<NodeFailur
     };
     let nodes: Vec<_> = names.iter().map(node).collect();
     let mut fleet = ListedFleet::new(&nodes);
+    for name in names.iter().filter(|name| name.starts_with("dead")) {
+        fleet.set_health(name, Health::Critical);
+    }
     fleet.reason = Some("it was last heard of 20.0 s ago".to_owned());
-    let (nodes, missing) = split(&fleet, nodes);
-    let checked = check(header, &nodes, &missing);
+    let cordons = fixture::cordons(cordoned);
+    let found = FoundNodes::split(&fleet, &cordons, nodes);
+    let checked = found.check(&fleet, &cordons, header);
     checked.map_err(|cause| cause.message)?;
-    Ok((nodes, missing))
+    Ok(found)
+}
+
+fn planned(header: &Header, names: &[&str]) -> Result<(Vec<Node>, Vec<NodeFailure>), String> {
+    let found = planned_without(header, names, &[])?;
+    Ok((found.nodes, found.missing))
 }
 
 #[test]
@@ -44,8 +58,8 @@ fn the_policy_says_how_many_nodes_may_be_missing() {
     assert_eq!(
         reason,
         "1 of 4 nodes of production are missing: dead-1 (unreachable: it does not answer; it was \
-         last heard of 20.0 s ago); its policy allows 0 (maxMissing). Start them, or delete \
-         those that are gone: hotswap node delete"
+         last heard of 20.0 s ago); its policy allows 0 (maxMissing). Start them, or forget \
+         those that are gone: hotswap node forget"
     );
 }
 
@@ -59,6 +73,34 @@ fn missing_nodes_use_up_what_may_be_unavailable() {
     let reason = planned(&header, &["dead-1"]).unwrap_err();
     assert!(
         reason.contains("no node of production is reachable"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_cordoned_node_is_left_out_and_is_neither_missing_nor_unavailable_while_it_serves() {
+    let mut header = fixture::header();
+    header.policy.max_missing = Amount::Count(0);
+    header.policy.max_unavailable = Amount::Count(1);
+    let names = ["a", "b", "dead"];
+    let cordon = |id| fixture::cordoned(id, false);
+    let found = planned_without(&header, &names[..2], &[cordon("b")]).unwrap();
+    assert_eq!(found.cordoned, [cordon("b")]);
+    assert_eq!((found.nodes.len(), found.missing.len()), (1, 0));
+    // One that does not serve is not missing either, and uses up what may be unavailable.
+    let reason = planned_without(&header, &names, &[cordon("dead")]).unwrap_err();
+    assert!(reason.contains("do not serve (dead)"), "{reason}");
+    let drained = [fixture::cordoned("b", true)];
+    let reason = planned_without(&header, &names[..2], &drained).unwrap_err();
+    assert!(reason.contains("do not serve (b)"), "{reason}");
+    assert!(reason.contains("hotswap node uncordon"), "{reason}");
+    header.policy.max_unavailable = Amount::Count(2);
+    let found = planned_without(&header, &names[..2], &drained).unwrap();
+    assert_eq!(found.nodes.len(), 1);
+    let all = [cordon("a"), cordon("b")];
+    let reason = planned_without(&header, &names[..2], &all).unwrap_err();
+    assert!(
+        reason.contains("2 are cordoned and 0 are not reachable"),
         "{reason}"
     );
 }

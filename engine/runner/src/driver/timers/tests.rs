@@ -88,6 +88,7 @@ fn deadline(clock: &TestClock, pause_stops_deadline: bool) -> Deadline {
         &EventBody::Planned {
             nodes: Vec::new(),
             missing: Vec::new(),
+            cordoned: Vec::new(),
         },
     );
     deadline

@@ -56,6 +56,7 @@ fn a_deployment_succeeds_without_nodes_that_the_policy_tolerates() {
         let members = Members {
             nodes: &plan,
             missing: &[],
+            cordoned: &[],
         };
         let failures: Vec<_> = plan[..not_updated].iter().map(failure).collect();
         super::check(&header, members, &failures).map_err(|cause| cause.message)

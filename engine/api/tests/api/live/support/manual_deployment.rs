@@ -106,6 +106,7 @@ pub fn planned<const N: usize>(nodes: [&str; N]) -> EventBody {
     EventBody::Planned {
         nodes: nodes.into_iter().map(node).collect(),
         missing: Vec::new(),
+        cordoned: Vec::new(),
     }
 }
 
