@@ -7,6 +7,7 @@ mod inputs;
 mod json;
 mod lost_answers;
 mod program;
+mod selectors;
 mod serve;
 mod server;
 mod support;

@@ -54,7 +54,7 @@ pub struct Deployment {
     pub cause: Option<Cause>,
     /// Nodes that could not be reverted, or did not drop the previous version.
     pub failures: Vec<NodeFailure>,
-    /// Nodes of the environment that were left out of the plan, each with the reason.
+    /// Nodes that the deployment is for and that were left out of the plan, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<NodeFailure>,
     /// Nodes of the plan that do not run the new version although the deployment succeeded.
@@ -100,7 +100,7 @@ impl Deployment {
     /// The format of stored states. Raise it with every change of this type, of
     /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
     /// is folded anew.
-    pub const FORMAT: u32 = 2;
+    pub const FORMAT: u32 = 3;
 
     /// The state after the first event of a journal.
     ///
@@ -506,6 +506,7 @@ fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environm
         description: None,
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,

@@ -77,6 +77,9 @@ pub struct Engine {
     known_fence: Arc<AtomicU64>,
 }
 
+/// Previews that are made at the same time. Each takes a second of compute at most.
+const PREVIEWS: usize = 2;
+
 /// The highest fence that a node can have seen. Every JSON parser reads it exactly.
 const MAX_FENCE: Fence = Fence(1 << 53);
 
@@ -179,6 +182,8 @@ impl Engine {
         });
         reconciler.load().await.map_err(Error::DesiredState)?;
         config.registry.set_desired_versions(told);
+        let selectors = config.environments.selectors();
+        config.registry.set_environment_selectors(selectors.clone());
         background.spawn(reconciler.clone().run());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
@@ -193,6 +198,7 @@ impl Engine {
             damaged,
             projections,
             references: references.clone(),
+            previews: Arc::new(Semaphore::new(PREVIEWS)),
         };
         let retention = Retention::new(
             config.blobs,

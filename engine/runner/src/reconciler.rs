@@ -33,7 +33,7 @@ use crate::background_tasks::BackgroundTasks;
 use crate::environments::Environments;
 use crate::projections::{Error, Projections};
 
-pub use self::desired::{DesiredModule, Target};
+pub use self::desired::{DesiredModule, ModuleDecision, Target};
 pub use self::difference::{NextStep, Placement};
 pub use self::repairs::Failure;
 pub(crate) use self::repairs::Repairs;
@@ -47,9 +47,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
 ///
-/// What should run follows from the journals alone: the last success, what a rollback went back
-/// to, or nothing once the module was retired. Nothing that came before this process matters,
-/// so a look at the nodes at any time does what is missing.
+/// What should run on a node follows from the journals alone: the last success that was for it,
+/// what a rollback went back to, or nothing once the module was retired. Nothing that came
+/// before this process matters, so a look at the nodes at any time does what is missing.
 ///
 /// # Guarantees
 /// - A node that an open deployment has in its plan is left to that deployment. Every other
@@ -157,7 +157,7 @@ impl Reconciler {
         for module in &desired {
             let open = self.0.open_deployment(environment, &module.module).await?;
             for node in &nodes {
-                let Some(wanted) = module.target.on(&node.id) else {
+                let Some((decision, wanted)) = module.on(&node.record) else {
                     continue;
                 };
                 let actual = node.actual(&module.module);
@@ -167,7 +167,7 @@ impl Reconciler {
                         Actual::Known(actual) => actual,
                         Actual::NotLoaded(..) | Actual::Unknown => None,
                     },
-                    since: module.since,
+                    since: decision.since,
                     next: self.0.next_step(environment, module, node, open.as_ref()),
                 };
                 placements
@@ -253,8 +253,8 @@ impl Reconciler {
         let policy = inner.environments.policy(environment);
         let max_unavailable = policy.max_unavailable.of(nodes.len()).max(1);
         for module in &desired {
-            let is_other = |node: &&ObservedNode| match module.target.on(&node.id) {
-                Some(wanted) => match node.actual(&module.module) {
+            let is_other = |node: &&ObservedNode| match module.on(&node.record) {
+                Some((_, wanted)) => match node.actual(&module.module) {
                     Actual::Known(actual) => wanted != actual.as_ref(),
                     Actual::NotLoaded(version, _) => wanted != Some(&version),
                     Actual::Unknown => false,
@@ -352,7 +352,11 @@ impl Inner {
         }
         let desired = self.desired.read(environment).await?;
         let desired = desired.iter().find(|one| one.module == *module);
-        let Some((desired, to)) = desired.and_then(|one| Some((one, one.target.on(node)?))) else {
+        let record = self.registry.member(node).map(|member| member.record);
+        let (Some(desired), Some(record)) = (desired, record) else {
+            return Ok(None);
+        };
+        let Some((decision, to)) = desired.on(&record) else {
             return Ok(None);
         };
         let repairs = &self.context.repairs;
@@ -374,8 +378,8 @@ impl Inner {
                 from,
                 to: to.cloned(),
             },
-            deployment: desired.deployment.unwrap_or_else(DeploymentId::generate),
-            probe: desired.probe.clone(),
+            deployment: decision.deployment.unwrap_or_else(DeploymentId::generate),
+            probe: decision.probe.clone(),
         }))
     }
 
@@ -420,7 +424,7 @@ impl Inner {
         node: &ObservedNode,
         open: Option<&OpenDeployment>,
     ) -> NextStep {
-        let Some(desired) = module.target.on(&node.id) else {
+        let Some((_, desired)) = module.on(&node.record) else {
             return NextStep::None;
         };
         let place = Place {

@@ -174,6 +174,14 @@ impl RegistrationClient {
         let response = send(request).await?;
         let registered: Registered = response.json().await.map_err(Error::Send)?;
         self.modules.tell_desired(registered.desired);
+        if self.registration.environment.is_none()
+            && let Some(environment) = registered.environment
+        {
+            tracing::info!(
+                environment,
+                "the node belongs to this environment by its labels"
+            );
+        }
         let interval = Duration::from_millis(registered.heartbeat_millis);
         Ok(interval.clamp(MIN_HEARTBEAT_INTERVAL, MAX_HEARTBEAT_INTERVAL))
     }

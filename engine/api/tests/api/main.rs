@@ -22,4 +22,5 @@ mod nodes;
 mod openapi;
 mod problems;
 mod roles;
+mod selectors;
 mod strategies;

@@ -33,6 +33,7 @@ fn header() -> Header {
         description: None,
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,
@@ -501,7 +502,7 @@ fn a_change_of_stored_states_raises_their_format() {
         text += &serde_json::to_string(&state.summary()).unwrap();
     }
     let expected = (
-        2,
+        3,
         "sha256:e6a0cb07bdac38fe1f46d27bd74be8c13ea1f7f8f2c0b29074c997571aee4cf0",
     );
     let found = Digest::of(text.as_bytes()).to_string();

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
-use hotswap_core::{Environment, Health, NodeId};
+use hotswap_core::{Health, NodeId};
 use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeHealth, Registered, Registration};
+use hotswap_store::NodeRecord;
 
 use super::Registry;
 use super::claim::{Claimant, may_take};
@@ -42,8 +43,10 @@ impl Registry {
     ) -> Result<Registered, Error> {
         let modules = registration.modules.take().map(parse_modules).transpose()?;
         let boot = registration.boot.clone();
+        let selectors = self.environment_selectors();
+        let now = self.inner.clock.now();
         let (mut record, control_url) =
-            validate_registration(id.clone(), registration, self.inner.clock.now())?;
+            validate_registration(id.clone(), registration, &selectors, now)?;
         let _save_guard = self.inner.save_lock(&id).lock().await;
         let claimant = Claimant {
             boot: boot.as_deref(),
@@ -72,7 +75,6 @@ impl Registry {
             })?;
             tracing::info!(node = %id, environment = %record.environment, control_url = record.control_url, "node registered");
         }
-        let environment = record.environment.clone();
         let entry = NodeEntry {
             last_heard: Some(self.inner.heard_now()),
             last_report: Some(Report {
@@ -85,6 +87,7 @@ impl Registry {
             notified_health: Health::Passing,
             ..NodeEntry::unheard(record, control_url)
         };
+        let record = Arc::clone(&entry.record);
         let mut nodes = self.write();
         let replaced = nodes.insert(id.clone(), entry);
         if replaced.is_none_or(|entry| entry.notified_health != Health::Passing) {
@@ -95,7 +98,8 @@ impl Registry {
         Ok(Registered {
             heartbeat_millis: u64::try_from(self.inner.heartbeat_interval.as_millis())
                 .unwrap_or(u64::MAX),
-            desired: self.desired(&id, &environment),
+            environment: Some(record.environment.to_string()),
+            desired: self.desired(&record),
         })
     }
 
@@ -181,22 +185,18 @@ impl Registry {
             self.inner.reports.send_modify(|count| *count += 1);
         }
         self.notify_if_changed(id, entry, moment);
-        let environment = entry.record.environment.clone();
+        let record = Arc::clone(&entry.record);
         drop(nodes);
         Ok(Some(HeartbeatAnswer {
-            desired: self.desired(id, &environment),
+            desired: self.desired(&record),
         }))
     }
 
-    fn desired(
-        &self,
-        id: &NodeId,
-        environment: &Environment,
-    ) -> Option<hotswap_protocol::DesiredVersions> {
+    fn desired(&self, node: &NodeRecord) -> Option<hotswap_protocol::DesiredVersions> {
         let provider = {
             let guard = self.inner.desired.read();
             Arc::clone(&guard.unwrap_or_else(PoisonError::into_inner))
         };
-        provider.desired(id, environment).map(to_wire_desired)
+        provider.desired(node).map(to_wire_desired)
     }
 }

@@ -14,7 +14,7 @@ use super::roll_call::{ask_nodes, is_reachable, silence};
 use super::wait_scope::{Interrupt, WaitScope};
 use crate::reconciler::OpenPlan;
 
-/// Finds the nodes of the environment and journals them as the plan.
+/// Finds the nodes that the deployment is for and journals them as the plan.
 pub(super) async fn plan(
     context: &DriverContext,
     scope: &WaitScope,
@@ -62,7 +62,9 @@ async fn find_nodes(
     writer: &mut JournalWriter,
 ) -> Result<(Vec<Node>, Vec<NodeFailure>), Interrupt> {
     let fleet = context.fleet.as_ref();
-    let asked = ask_nodes(fleet, &scope.timers, header, |_| true);
+    let asked = ask_nodes(fleet, &scope.timers, header, |node| {
+        header.selects(node.labels())
+    });
     let nodes = scope.run(writer, &PLAN, asked).await?;
     let (nodes, missing) = split(fleet, nodes);
     check(header, &nodes, &missing)?;
@@ -71,7 +73,7 @@ async fn find_nodes(
 
 /// Exclude unreachable nodes: they would fail every deployment, and we could not tell which
 /// version to revert them to.
-fn split(fleet: &dyn Fleet, nodes: Vec<Node>) -> (Vec<Node>, Vec<NodeFailure>) {
+pub(crate) fn split(fleet: &dyn Fleet, nodes: Vec<Node>) -> (Vec<Node>, Vec<NodeFailure>) {
     let (nodes, silent): (Vec<_>, Vec<_>) = nodes.into_iter().partition(is_reachable);
     let missing = silent.into_iter().map(|node| NodeFailure {
         error: silence(fleet, &node.id),
@@ -85,8 +87,8 @@ fn split(fleet: &dyn Fleet, nodes: Vec<Node>) -> (Vec<Node>, Vec<NodeFailure>) {
 /// # Errors
 /// [`CauseKind::Unavailable`] where no node answers, [`CauseKind::Policy`] where the policy does
 /// not allow it.
-fn check(header: &Header, nodes: &[Node], missing: &[NodeFailure]) -> Result<(), Cause> {
-    let environment = &header.environment;
+pub(crate) fn check(header: &Header, nodes: &[Node], missing: &[NodeFailure]) -> Result<(), Cause> {
+    let environment = header.scope();
     if nodes.is_empty() {
         let message =
             format!("no node of {environment} is reachable; list the nodes with: hotswap nodes");
