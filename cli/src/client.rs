@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use hotswap_common::{Backoff, Secret};
-use hotswap_core::{DeploymentId, Environment, Event, ModuleName, Status, StrategyName};
+use hotswap_core::{DeploymentId, Environment, Event, ModuleName, Selector, Status, StrategyName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use semver::Version;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::secret_file;
 use crate::settings::{self, Settings};
 
+mod deployment_plan;
 mod environments;
 mod error;
 mod event_decoder;
@@ -26,6 +27,7 @@ mod problem_response;
 mod response;
 mod upload;
 
+pub use deployment_plan::{DeploymentPlan, PlanStep};
 pub use error::{Error, Interruption};
 pub use event_stream::StreamItem;
 pub use problem_response::ProblemResponse;
@@ -90,6 +92,9 @@ pub struct NewDeployment {
     pub version: Option<Version>,
     /// The environment to deploy to.
     pub target_environment: Environment,
+    /// The nodes of the environment to deploy to; all of them where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
     /// The requester's e-mail address.
     pub requester_email: String,
     /// What the deployment is about.
@@ -189,6 +194,11 @@ impl Client {
     /// Requests a deployment. The response is an [`Accepted`].
     pub async fn create_deployment(&self, new: &NewDeployment) -> Result<Value, Error> {
         self.create("/deployments", new).await
+    }
+
+    /// What a deployment would do. The response is a [`DeploymentPlan`].
+    pub async fn plan_deployment(&self, new: &NewDeployment) -> Result<Value, Error> {
+        self.post::<DeploymentPlan>("/deployments/plan", new).await
     }
 
     /// The events after number `after`, as many as one page holds.

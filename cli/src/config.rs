@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
 use hotswap_api::Origin;
-use hotswap_core::{Environment, Policy};
+use hotswap_core::{Environment, Policy, Selector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +65,8 @@ pub struct Config {
     pub nodes: Nodes,
     /// What is kept of what has ended, and how much of the disk is kept in reserve.
     pub retention: Retention,
-    /// The policy of each environment. A key that is left out has the default for the
-    /// environment's name.
+    /// The policy of each environment, and the nodes that belong to it by their labels. A key
+    /// that is left out has the default for the environment's name.
     #[schemars(with = "BTreeMap<String, PolicyOverrides>")]
     pub environments: BTreeMap<Environment, PolicyOverrides>,
     /// How signed tokens (JWT) are validated. Without this section, signed tokens are
@@ -184,10 +184,28 @@ impl Config {
                 bail!("environments.{environment}.{error}");
             }
         }
+        let selectors = self.selectors();
+        for (environment, selector) in &selectors {
+            let same = selectors.iter().find(|(_, other)| *other == selector);
+            if let Some((first, _)) = same.filter(|(first, _)| *first != environment) {
+                bail!(
+                    "environments.{first}.selector and environments.{environment}.selector are \
+                     the same, and a node belongs to one environment: change one of them"
+                );
+            }
+        }
         if let Some(jwt) = &self.jwt {
             jwt.check()?;
         }
         Ok(())
+    }
+
+    /// The environments that nodes belong to by their labels.
+    pub fn selectors(&self) -> BTreeMap<Environment, Selector> {
+        let selector = |(name, overrides): (&Environment, &PolicyOverrides)| {
+            Some((name.clone(), overrides.selector.clone()?))
+        };
+        self.environments.iter().filter_map(selector).collect()
     }
 
     /// The policies of the environments that the configuration names.

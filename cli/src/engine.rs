@@ -156,7 +156,7 @@ impl RunningEngine {
             host,
             registry,
             fleet: Arc::new(fleet),
-            environments: Environments::new(config.policies()),
+            environments: Environments::new(config.policies()).with_selectors(config.selectors()),
             clock,
             limits: hotswap_runner::Limits {
                 retention: config.retention.into(),

@@ -11,11 +11,13 @@ use hotswap_core::{Environment, NodeId};
 pub struct Config {
     /// Name of the node, unique among the nodes of an engine.
     pub id: NodeId,
-    /// Environment that the node belongs to.
-    pub environment: Environment,
-    /// Where the node is located, if that matters.
+    /// Environment that the node belongs to. `None` for the one whose selector, in the engine's
+    /// configuration, matches the node's labels.
+    pub environment: Option<Environment>,
+    /// Where the node is located, if that matters. Selectors see it as the label `zone`.
     pub zone: Option<String>,
-    /// Labels from the operator. Strategies and plans can select nodes by them.
+    /// Labels from the operator: at most 64, with the keys and values that Kubernetes allows.
+    /// Deployments and environments select nodes by them.
     pub labels: BTreeMap<String, String>,
     /// Address for requests to modules. Port 0 takes a free port.
     pub data_addr: SocketAddr,

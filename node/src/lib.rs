@@ -40,7 +40,7 @@
 //!
 //! let node = Node::start(Config {
 //!     id: "node-1".parse()?,
-//!     environment: "production".parse()?,
+//!     environment: Some("production".parse()?),
 //!     zone: None,
 //!     labels: Default::default(),
 //!     data_addr: "127.0.0.1:8080".parse()?,

@@ -289,7 +289,7 @@ fn registration(config: &Config, boot: &str) -> Result<Registration, Error> {
         source,
     })?;
     Ok(Registration {
-        environment: config.environment.to_string(),
+        environment: config.environment.as_ref().map(ToString::to_string),
         zone: config.zone.clone(),
         labels: config.labels.clone(),
         control_url: String::new(),

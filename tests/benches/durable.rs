@@ -112,6 +112,7 @@ impl Bench {
             description: None,
             metadata: Default::default(),
             require_approval: false,
+            selector: None,
             trace: None,
             idempotency_key: None,
         };

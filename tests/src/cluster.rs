@@ -194,7 +194,7 @@ impl Cluster {
     ) -> Result<()> {
         let mut config = hotswap_node::Config {
             id: id.clone(),
-            environment,
+            environment: Some(environment),
             zone: None,
             labels: BTreeMap::new(),
             data_addr: "127.0.0.1:0".parse()?,
@@ -284,6 +284,7 @@ impl Cluster {
                 description: None,
                 metadata: BTreeMap::new(),
                 require_approval: false,
+                selector: None,
                 trace: None,
                 idempotency_key: None,
             })
@@ -419,7 +420,7 @@ async fn wait_until(what: &str, condition: impl Fn() -> bool) -> Result<()> {
 /// A registration whose URLs lead nowhere, for benches that need no real node.
 pub fn unreachable_registration(environment: &str) -> hotswap_protocol::Registration {
     hotswap_protocol::Registration {
-        environment: environment.to_owned(),
+        environment: Some(environment.to_owned()),
         zone: None,
         labels: BTreeMap::new(),
         control_url: "http://127.0.0.1:1".to_owned(),

@@ -39,6 +39,7 @@ pub fn sample_header(module: &str) -> Result<Header> {
         description: None,
         metadata: Default::default(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,

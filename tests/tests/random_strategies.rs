@@ -453,6 +453,7 @@ impl Trial {
             require_approval: strategy == "scripted",
             trace: None,
             idempotency_key: None,
+            selector: None,
         };
         let id = self.engine.deployments.create(new).await?;
         if strategy == "scripted" {
@@ -506,6 +507,7 @@ impl Trial {
                         control_url: None,
                         data_url: None,
                         modules: Some(modules),
+                        readiness: None,
                     };
                     // The next one tells the same.
                     let _ = registry.heartbeat(&id, heartbeat);

@@ -2,7 +2,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand};
-use hotswap_core::{DeploymentId, Environment, ModuleName, Status, StrategyName, parse_version};
+use hotswap_core::{
+    DeploymentId, Environment, ModuleName, Selector, Status, StrategyName, parse_version,
+};
 use semver::Version;
 
 use super::module_ref::ModuleRef;
@@ -97,6 +99,10 @@ pub struct Create {
     /// The environment to deploy to
     #[arg(long, short, value_name = "ENV")]
     pub environment: Environment,
+    /// The nodes of the environment to deploy to, by their labels: zone=eu,tier!=edge
+    /// [default: all of them]
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub selector: Option<Selector>,
     /// The strategy [default: the environment's]
     #[arg(long, short, value_name = "STRATEGY")]
     pub strategy: Option<StrategyName>,
@@ -121,6 +127,13 @@ pub struct Create {
     /// Wait for a person's approval before the deployment starts
     #[arg(long)]
     pub require_approval: bool,
+    /// Show the nodes, the strategy's steps and what would stand against it, and deploy nothing;
+    /// exit code 1 where something would
+    #[arg(
+        long,
+        conflicts_with_all = ["watch", "wait", "timeout", "through_approval", "through_pause"]
+    )]
+    pub plan: bool,
     #[command(flatten)]
     pub stay: Stay,
 }

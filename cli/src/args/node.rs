@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hotswap_core::{Environment, NodeId};
+use hotswap_core::{Environment, LabelKey, LabelValue, NodeId, ParseError};
 
 use super::path::path_parser;
 use super::setting::parse_pair;
@@ -103,8 +103,14 @@ impl DrainNode {
 #[derive(Debug, Args)]
 pub struct RunNode {
     /// The environment that the node belongs to
-    #[arg(long, short, value_name = "ENV")]
-    pub environment: Environment,
+    /// [default: the one whose selector, in the engine's configuration, matches the labels]
+    #[arg(
+        long,
+        short,
+        value_name = "ENV",
+        required_unless_present_any = ["labels", "zone"]
+    )]
+    pub environment: Option<Environment>,
     /// The engine that controls the node
     #[arg(long, value_name = "URL", default_value = defaults::SERVER, value_parser = parse_url)]
     pub engine: String,
@@ -122,11 +128,11 @@ pub struct RunNode {
     /// the engine]
     #[arg(long, value_name = "HOST", value_parser = parse_host)]
     pub advertise: Option<String>,
-    /// The node's zone
+    /// The node's zone, which selectors see as its label zone
     #[arg(long)]
     pub zone: Option<String>,
     /// A label of the node, as key=value; repeatable
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
     /// The folder for slots and artifacts
     #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::NODE_FOLDER, value_parser = path_parser())]
@@ -137,6 +143,16 @@ pub struct RunNode {
     /// Stop when standard input closes, so that the node ends with the process that started it
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+/// Parses a label. The engine would refuse the node for one that is not valid.
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = parse_pair(text)?;
+    let key: LabelKey = key.parse().map_err(|error: ParseError| error.to_string())?;
+    let value: LabelValue = value
+        .parse()
+        .map_err(|error: ParseError| error.to_string())?;
+    Ok((key.into(), value.into()))
 }
 
 /// Refuses a text that no host name is as long as: errors about it quote it.

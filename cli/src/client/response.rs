@@ -48,6 +48,9 @@ pub struct DeploymentRow {
     pub version: String,
     /// The environment.
     pub target_environment: String,
+    /// The nodes of the environment that it is for.
+    #[serde(default)]
+    pub selector: Option<String>,
     /// The strategy.
     pub strategy: String,
     /// Its status.
@@ -215,6 +218,9 @@ pub struct EnvironmentEventRow {
 pub struct EnvironmentRow {
     /// Its name.
     pub environment: String,
+    /// The nodes that belong to it by their labels.
+    #[serde(default)]
+    pub selector: Option<String>,
     /// Its policy.
     pub policy: Policy,
     /// The health of its nodes.
@@ -269,6 +275,9 @@ pub struct RunningModule {
     pub module_name: String,
     /// Its version.
     pub version: String,
+    /// The nodes that should run it.
+    #[serde(default)]
+    pub selector: Option<String>,
     /// The deployment that brought it.
     pub execution_id: DeploymentId,
 }

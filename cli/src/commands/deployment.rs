@@ -13,6 +13,7 @@ use crate::watch::{self, Show, Wait, WatchState, lines};
 mod control;
 mod create;
 mod list;
+mod plan;
 
 /// Runs a `deployment` command.
 pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> {

@@ -82,9 +82,15 @@ async fn get(name: &Environment, context: &Context) -> Result<Exit> {
         ("max unavailable", amount(&policy.max_unavailable)),
         ("tolerated failures", amount(&policy.tolerated_failures)),
         ("deadline", deadline),
+        (
+            "selector",
+            environment.row.selector.clone().unwrap_or_default(),
+        ),
         ("nodes", health(&environment.row.health)),
     ] {
-        out.line(&format!("{name:<18}  {value}"))?;
+        if !value.is_empty() {
+            out.line(&format!("{name:<18}  {value}"))?;
+        }
     }
     let modules = environment.modules.into_iter();
     let modules: Vec<_> = modules
@@ -92,13 +98,14 @@ async fn get(name: &Environment, context: &Context) -> Result<Exit> {
             [
                 module.module_name,
                 module.version,
+                module.selector.unwrap_or_else(|| "all".to_owned()),
                 module.execution_id.to_string(),
             ]
         })
         .collect();
     if !modules.is_empty() {
         out.line("")?;
-        out.table(["MODULE", "VERSION", "DEPLOYMENT"], &modules)?;
+        out.table(["MODULE", "VERSION", "NODES", "DEPLOYMENT"], &modules)?;
     }
     let nodes = environment.nodes.iter();
     let nodes: Vec<_> = nodes

@@ -16,7 +16,15 @@ use crate::output::print_message;
 pub use control::{cordon, delete, uncordon};
 pub use drain::drain;
 
-const HEAD: [&str; 6] = ["NODE", "ENVIRONMENT", "HEALTH", "ZONE", "RUNS", "DATA URL"];
+const HEAD: [&str; 7] = [
+    "NODE",
+    "ENVIRONMENT",
+    "HEALTH",
+    "ZONE",
+    "LABELS",
+    "RUNS",
+    "DATA URL",
+];
 
 /// Lists the nodes, of one environment or of all.
 pub async fn list(environment: Option<&Environment>, context: &Context) -> Result<Exit> {
@@ -50,11 +58,7 @@ pub async fn get(id: &NodeId, context: &Context) -> Result<Exit> {
         return Ok(Exit::Success);
     }
     let node: NodeRow = serde_json::from_value(node)?;
-    let labels: Vec<_> = node
-        .labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let labels = labels(&node);
     let reason = node
         .reason
         .as_ref()
@@ -69,7 +73,7 @@ pub async fn get(id: &NodeId, context: &Context) -> Result<Exit> {
         ),
         ("ready", ready(&node)),
         ("zone", node.zone.clone().unwrap_or_default()),
-        ("labels", labels.join(" ")),
+        ("labels", labels),
         ("data URL", node.data_url.clone()),
         ("control URL", node.control_url.clone()),
     ];
@@ -115,13 +119,15 @@ pub(super) fn differences(node: &NodeRow) -> impl Iterator<Item = String> {
 }
 
 /// A node as a row of a table under [`HEAD`].
-fn row(node: NodeRow) -> [String; 6] {
+fn row(node: NodeRow) -> [String; 7] {
     let (health, versions) = (health(&node), versions(&node));
+    let labels = sanitize(&labels(&node));
     [
         node.id,
         node.environment,
         health,
         node.zone.unwrap_or_default(),
+        labels,
         versions,
         node.data_url,
     ]
@@ -163,4 +169,12 @@ fn ready(node: &NodeRow) -> String {
             format!("no, {in_flight} in flight: {reason}")
         }
     }
+}
+
+fn labels(node: &NodeRow) -> String {
+    let labels = node.labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    labels.join(" ")
 }

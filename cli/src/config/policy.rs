@@ -1,20 +1,26 @@
-use hotswap_core::{Amount, Policy, StrategyName};
+use hotswap_core::{Amount, Policy, Selector, StrategyName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
 
-/// The policy of one environment: what no strategy may exceed there.
+/// One environment: its nodes, and its policy, which no strategy may exceed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PolicyOverrides {
+    /// The nodes that belong to the environment by their labels, as a label selector. Only nodes
+    /// that name no environment themselves. A node that the selectors of several environments
+    /// match is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", example = &"zone=eu,tier!=edge")]
+    pub selector: Option<Selector>,
     /// The strategy of a deployment that names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub default_strategy: Option<StrategyName>,
-    /// Nodes of the environment that may be unavailable at the same time: a count, or a share
-    /// of all nodes such as `"25%"`. Nodes that a deployment is changing count, and nodes that
-    /// do not serve.
+    /// Nodes that may be unavailable at the same time: a count, or a share such as `"25%"` of all
+    /// nodes that the deployment is for. Nodes that it is changing count, and nodes that do not
+    /// serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub max_unavailable: Option<Amount>,
@@ -62,9 +68,10 @@ impl PolicyOverrides {
 }
 
 impl From<Policy> for PolicyOverrides {
-    /// Sets every value.
+    /// Sets every value of the policy.
     fn from(policy: Policy) -> Self {
         Self {
+            selector: None,
             default_strategy: Some(policy.default_strategy),
             max_unavailable: Some(policy.max_unavailable),
             tolerated_failures: Some(policy.tolerated_failures),

@@ -159,6 +159,27 @@ fn a_named_file_must_exist() {
     assert!(error.contains("no-such.toml"), "{error}");
 }
 
+#[test]
+fn environments_have_selectors_that_differ() {
+    let config = read(
+        "[environments.production]\nselector = \"zone in (us, eu)\"\n[environments.qa]\ndeadline = \"1h\"",
+    )
+    .unwrap();
+    let selectors: Vec<_> = config.selectors().into_iter().collect();
+    assert_eq!(selectors.len(), 1);
+    assert_eq!(selectors[0].0.as_str(), "production");
+    assert_eq!(selectors[0].1.to_string(), "zone in (eu,us)");
+    let same = "environments.a.selector = \"zone==eu\"\nenvironments.b.selector = \"zone=eu\"";
+    let error = format!("{:#}", read(same).unwrap_err());
+    assert!(
+        error.contains("environments.a.selector and environments.b.selector"),
+        "{error}"
+    );
+    let invalid = "environments.qa.selector = \"zone eu\"";
+    let error = format!("{:#}", read(invalid).unwrap_err());
+    assert!(error.contains("at character 6"), "{error}");
+}
+
 /// Every number and span of the configuration, with its lowest and highest value.
 const RANGES: [(&str, &str, &str); 10] = [
     ("limits.calls", "1", "1000000"),

@@ -81,6 +81,7 @@ async fn start_first_deployment(
         description: Some("the first version, by hotswap dev".to_owned()),
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         strategy: Some("direct".parse()?),
         config: None,
     };

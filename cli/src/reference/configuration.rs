@@ -56,8 +56,15 @@ fn row(key: &Key) -> Vec<String> {
 fn policy_defaults(out: &mut String, section: &Section) {
     let environments = policies();
     let any_other = "any other name".to_owned();
+    // Some keys have no default in any environment.
+    let has_default = |key: &&Key| {
+        environments
+            .iter()
+            .any(|(_, all)| !all[&key.name].is_null())
+    };
+    let keys: Vec<_> = section.keys.iter().filter(has_default).collect();
     let mut head = vec!["Default in"];
-    head.extend(section.keys.iter().map(|key| key.name.as_str()));
+    head.extend(keys.iter().map(|key| key.name.as_str()));
     let rows: Vec<_> = environments
         .iter()
         .map(|(name, policy)| {
@@ -66,10 +73,7 @@ fn policy_defaults(out: &mut String, section: &Section) {
                 true => &any_other,
                 false => name,
             };
-            let values = section
-                .keys
-                .iter()
-                .map(|key| code(&toml(&policy[&key.name])));
+            let values = keys.iter().map(|key| code(&toml(&policy[&key.name])));
             std::iter::once(name.clone()).chain(values).collect()
         })
         .collect();

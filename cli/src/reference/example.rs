@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::configuration::policies;
 use super::keys::{ANY_NAME, Key, Section, sections, toml};
 
@@ -68,7 +70,15 @@ fn write_for_each_environment(out: &mut String, parent: &str, section: &Section)
                 out.push('\n');
                 write_description(out, key);
             }
-            let _ = writeln!(out, "{} = {}", key.name, toml(&policy[&key.name]));
+            match (&policy[&key.name], &key.example) {
+                (Value::Null, Some(example)) if index == 0 => {
+                    let _ = writeln!(out, "#{} = {}", key.name, toml(example));
+                }
+                (Value::Null, _) => {}
+                (value, _) => {
+                    let _ = writeln!(out, "{} = {}", key.name, toml(value));
+                }
+            }
         }
     }
 }

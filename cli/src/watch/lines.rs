@@ -21,7 +21,7 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
     let one = |line: String| vec![line];
     match &event.body {
         EventBody::Requested(header) => {
-            let (module, environment) = (&header.module, &header.environment);
+            let (module, environment) = (&header.module, header.scope());
             let (strategy, email) = (&header.strategy.name, &header.requester.email);
             let mut lines = one(format!(
                 "{module} → {environment} by {strategy}, requested by {email}"

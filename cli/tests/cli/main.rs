@@ -8,6 +8,7 @@ mod json;
 mod lost_answers;
 mod node_verbs;
 mod program;
+mod selectors;
 mod serve;
 mod server;
 mod support;

@@ -54,7 +54,7 @@ pub struct Deployment {
     pub cause: Option<Cause>,
     /// Nodes that could not be reverted, or did not drop the previous version.
     pub failures: Vec<NodeFailure>,
-    /// Nodes of the environment that were left out of the plan, each with the reason.
+    /// Nodes that the deployment is for and that were left out of the plan, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<NodeFailure>,
     /// Nodes of the environment that were left out of the plan because a person has cordoned or
@@ -529,6 +529,7 @@ fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environm
         description: None,
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, Call, Cause, CordonedNode, Decision, DeploymentId, Digest, Environment, Fence,
-    IdempotencyKey, ModuleVersion, Node, NodeFailure, NodeReading, Outcome, Policy, StrategyLimits,
-    StrategyName, Timestamp,
+    IdempotencyKey, ModuleVersion, Node, NodeFailure, NodeLabels, NodeReading, Outcome, Policy,
+    Selector, StrategyLimits, StrategyName, Timestamp,
 };
 
 /// One entry of a deployment's journal.
@@ -43,7 +43,7 @@ pub enum EventBody {
     Planned {
         /// Sorted by id, each with the version that it ran before.
         nodes: Vec<Node>,
-        /// The other nodes of the environment, each with the reason why it was left out.
+        /// The other nodes that the deployment is for, each with the reason why it was left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         missing: Vec<NodeFailure>,
         /// The nodes that were left out because a person has cordoned or drained them.
@@ -139,6 +139,9 @@ pub struct Header {
     pub module: ModuleVersion,
     /// The environment to roll it out in.
     pub environment: Environment,
+    /// The nodes of the environment that it is for. `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
     /// The strategy that rolls it out.
     pub strategy: StrategyRef,
     /// The strategy's configuration: valid by its schema, with defaults filled in.
@@ -169,6 +172,23 @@ pub struct Header {
     /// What makes a retry of the request safe; `None` where the client sent no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
+}
+
+impl Header {
+    /// Whether the deployment is for a node of its environment.
+    pub fn selects(&self, labels: NodeLabels<'_>) -> bool {
+        let selector = self.selector.as_ref();
+        selector.is_none_or(|selector| selector.matches(labels))
+    }
+
+    /// The nodes that the deployment is for, in words: `production`, or `production
+    /// (zone=eu)`.
+    pub fn scope(&self) -> String {
+        match &self.selector {
+            Some(selector) => format!("{} ({selector})", self.environment),
+            None => self.environment.to_string(),
+        }
+    }
 }
 
 /// Tells a retry of a request from a new request. At most one deployment has the key of a

@@ -14,7 +14,7 @@ const HOST_NAME_RULE: &str =
 
 /// Whether `text` is a label of RFC 1123, which host names, path segments and Kubernetes
 /// objects accept.
-fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     text.len() <= 63
         && is_edge(text.as_bytes().first())
@@ -42,10 +42,13 @@ fn is_idempotency_key(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// Types of text that is validated when they are made.
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident, $kind:literal, $is_valid:path, $rule:path;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+        )]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -57,21 +60,21 @@ macro_rules! names {
         }
 
         impl TryFrom<String> for $name {
-            type Error = ParseError;
+            type Error = $crate::ParseError;
 
-            fn try_from(text: String) -> Result<Self, ParseError> {
+            fn try_from(text: String) -> Result<Self, $crate::ParseError> {
                 if $is_valid(&text) {
                     Ok(Self(text))
                 } else {
-                    Err(ParseError::new($kind, &text, $rule))
+                    Err($crate::ParseError::new($kind, &text, $rule))
                 }
             }
         }
 
-        impl FromStr for $name {
-            type Err = ParseError;
+        impl std::str::FromStr for $name {
+            type Err = $crate::ParseError;
 
-            fn from_str(text: &str) -> Result<Self, ParseError> {
+            fn from_str(text: &str) -> Result<Self, $crate::ParseError> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -82,19 +85,20 @@ macro_rules! names {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&self.0, f)
             }
         }
     )*};
 }
+pub(crate) use names;
 
 names! {
     /// The name of a module: `checkout`. An RFC 1123 label, so that it can be a path

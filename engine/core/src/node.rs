@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModuleVersion, NodeId};
+use crate::{ModuleVersion, NodeId, NodeLabels};
 
 /// The health of a node, from its reports to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,13 @@ pub struct Node {
     /// The version that answers requests now; `None` if the module does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<ModuleVersion>,
+}
+
+impl Node {
+    /// Its labels, as selectors see them.
+    pub fn labels(&self) -> NodeLabels<'_> {
+        NodeLabels::new(self.zone.as_deref(), &self.labels)
+    }
 }
 
 /// Why an operation failed on one node. Each holds a sentence for people.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Amount, OutOfRange, StrategyName};
 
-/// The limits that no strategy may exceed in an environment.
+/// The limits that no strategy may exceed in an environment. Shares and counts are of all nodes
+/// that a deployment is for: those of the environment, or those that its selector matches.
 ///
 /// Copied into the journal when a deployment is requested: later changes do not affect it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,14 +14,13 @@ use crate::{Amount, OutOfRange, StrategyName};
 pub struct Policy {
     /// The strategy of deployments that name none.
     pub default_strategy: StrategyName,
-    /// At most this many nodes of the environment are unavailable at the same time: they are
-    /// being changed, or do not serve, for whatever reason. A share is of all nodes.
+    /// At most this many nodes are unavailable at the same time: they are being changed, or do
+    /// not serve, for whatever reason. A share is of all nodes, dead ones included.
     pub max_unavailable: Amount,
     /// If more nodes than this fail, the deployment ends, whatever the strategy does about
-    /// them. A share is of all nodes of the environment.
+    /// them. A share is of all nodes.
     pub tolerated_failures: Amount,
-    /// At most this many nodes of the environment may be left out of the plan because they do
-    /// not answer. A share is of all nodes. Deployments from before this setting were promised
+    /// At most this many nodes may be left out of the plan because they do not answer. A share is of all nodes. Deployments from before this setting were promised
     /// that any number may.
     #[serde(default = "any_number")]
     pub max_missing: Amount,

@@ -1,6 +1,6 @@
 //! The form in which events are stored: JSON that says its schema version.
 //!
-//! `{"schema":2,"type":"paused","data":{"by":"ada"}}`
+//! `{"schema":3,"type":"paused","data":{"by":"ada"}}`
 //!
 //! - Unknown fields are ignored, so a release may add a field that older engines can do
 //!   without, and keep the version.
@@ -24,7 +24,9 @@ use crate::EventBody;
 /// - 1: the first. Its events do not say their version.
 /// - 2: events say their version, the header pins the strategy's limits, and a deployment can
 ///   be terminated.
-pub const SCHEMA_VERSION: u32 = 2;
+/// - 3: a deployment may be for a part of its environment. An engine that does not know the
+///   header's `selector` would plan all nodes.
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Why a stored event cannot be read. Its `Display` follows "event 7 cannot be read: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,19 +1,16 @@
 use std::collections::BTreeMap;
 
 use hotswap_core::{Cordon, Environment, ModuleName, ModuleVersion, NodeId};
+use hotswap_store::NodeRecord;
 
 /// Knows what nodes should run. The registry tells each node with the answers to its
 /// registration and its heartbeats, and a node is ready for clients while it runs that.
 pub trait DesiredVersions: Send + Sync + 'static {
-    /// What a node of an environment should run. A module that is left out is not decided, and
+    /// What a node should run, in its environment and with its labels. A module that is left out is not decided, and
     /// `None` says so of all modules.
     ///
     /// Called for each heartbeat of each node: answer at once, from memory.
-    fn desired(
-        &self,
-        node: &NodeId,
-        environment: &Environment,
-    ) -> Option<BTreeMap<ModuleName, DesiredVersion>>;
+    fn desired(&self, node: &NodeRecord) -> Option<BTreeMap<ModuleName, DesiredVersion>>;
 
     /// The cordon of a node, while a person has cordoned or drained it. The node is told.
     ///
@@ -36,7 +33,7 @@ pub struct DesiredVersion {
 pub struct Undecided;
 
 impl DesiredVersions for Undecided {
-    fn desired(&self, _: &NodeId, _: &Environment) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
+    fn desired(&self, _: &NodeRecord) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
         None
     }
 

@@ -141,7 +141,7 @@ pub(crate) fn node(name: &str) -> NodeId {
 
 pub(crate) fn registration(environment: &str, control_url: &str) -> Registration {
     Registration {
-        environment: environment.to_owned(),
+        environment: Some(environment.to_owned()),
         zone: Some("rack 7".to_owned()),
         labels: BTreeMap::from([("tier".to_owned(), "edge".to_owned())]),
         control_url: control_url.to_owned(),

@@ -4,6 +4,7 @@ mod claim;
 mod error;
 mod listening_time;
 mod member;
+mod membership;
 mod node_entry;
 mod report;
 mod reporting;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use hotswap_common::Backoff;
-use hotswap_core::{Clock, Environment, Health, NodeId};
+use hotswap_core::{Clock, Environment, Health, NodeId, Selector};
 use hotswap_store::{Catalogue, NodeRecord};
 use reqwest::Url;
 use tokio::sync::{broadcast, watch};
@@ -73,6 +74,8 @@ struct RegistryInner {
     /// How often a node has reported other modules than before.
     reports: watch::Sender<u64>,
     desired: RwLock<Arc<dyn DesiredVersions>>,
+    /// The environments that nodes belong to by their labels.
+    selectors: RwLock<Arc<BTreeMap<Environment, Selector>>>,
 }
 
 /// Where a node takes orders.
@@ -117,6 +120,7 @@ impl Registry {
             subscribers: broadcast::Sender::new(CHANGE_CAPACITY),
             reports: watch::Sender::new(0),
             desired: RwLock::new(Arc::new(Undecided)),
+            selectors: RwLock::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -127,6 +131,18 @@ impl Registry {
     pub fn set_desired_versions(&self, desired: Arc<dyn DesiredVersions>) {
         let guard = self.inner.desired.write();
         *guard.unwrap_or_else(PoisonError::into_inner) = desired;
+    }
+
+    /// Sets the environments that nodes belong to by their labels, where they name none. Nodes that
+    /// have registered keep theirs until they register again.
+    pub fn set_environment_selectors(&self, selectors: BTreeMap<Environment, Selector>) {
+        let guard = self.inner.selectors.write();
+        *guard.unwrap_or_else(PoisonError::into_inner) = Arc::new(selectors);
+    }
+
+    fn environment_selectors(&self) -> Arc<BTreeMap<Environment, Selector>> {
+        let guard = self.inner.selectors.read();
+        Arc::clone(&guard.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Records that a node has answered a request, which shows that it is alive. Does nothing

@@ -8,9 +8,10 @@ use hotswap_core::{
 };
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, Catalogue, Entry, Head, Journal, Query};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast};
 
+use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::environments::Environments;
 use crate::projections::{EventPage, Projections};
@@ -23,11 +24,14 @@ mod create;
 mod delete;
 mod error;
 mod new_deployment;
+mod preview;
 mod rehearsal;
 mod rollback;
 
 pub use error::Error;
 pub use new_deployment::{NewDeployment, NewRollback};
+pub use preview::{Preview, PreviewedNode};
+pub use rehearsal::RehearsedStep;
 pub use rollback::Rollback;
 
 /// Creates, reads and controls deployments. Cheap to clone.
@@ -47,6 +51,9 @@ pub struct Deployments {
     pub(crate) damaged: Arc<DamagedDeployments>,
     pub(crate) projections: Projections,
     pub(crate) references: References,
+    pub(crate) cordoned: Arc<CordonedNodes>,
+    /// Each preview computes, and anyone who may read can ask for one.
+    pub(crate) previews: Arc<Semaphore>,
 }
 
 impl Deployments {
@@ -98,8 +105,8 @@ impl Deployments {
         Ok((summaries, page.more))
     }
 
-    /// The newest successful deployment of each module in an environment, sorted by module:
-    /// what should run there.
+    /// The successful deployments that decide what should run in an environment, sorted by
+    /// module, the newest first: for each node, the first of a module whose selector matches.
     ///
     /// # Errors
     /// Where the store fails.

@@ -47,6 +47,7 @@ use tokio::sync::Notify;
 pub(crate) use context::DriverContext;
 use error::Error;
 use journal_writer::JournalWriter;
+pub(crate) use plan::FoundNodes;
 pub(crate) use roll_call::is_reachable;
 use suspended::{Finishing, StepOutcome, Suspended, WaitReason};
 use timers::Timers;

@@ -82,6 +82,9 @@ pub struct Engine {
     known_fence: Arc<AtomicU64>,
 }
 
+/// Previews that are made at the same time. Each takes a second of compute at most.
+const PREVIEWS: usize = 2;
+
 /// The highest fence that a node can have seen. Every JSON parser reads it exactly.
 const MAX_FENCE: Fence = Fence(1 << 53);
 
@@ -202,12 +205,14 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             repairs,
             told: Arc::clone(&told),
-            cordoned,
+            cordoned: Arc::clone(&cordoned),
             fan_out: config.limits.fan_out,
             tasks: background.clone(),
         });
         reconciler.load().await.map_err(Error::DesiredState)?;
         config.registry.set_desired_versions(told);
+        let selectors = config.environments.selectors();
+        config.registry.set_environment_selectors(selectors.clone());
         background.spawn(reconciler.clone().run());
         background.spawn(nodes.clone().expire());
         let deployments = Deployments {
@@ -223,6 +228,8 @@ impl Engine {
             damaged,
             projections,
             references: references.clone(),
+            cordoned,
+            previews: Arc::new(Semaphore::new(PREVIEWS)),
         };
         let retention = Retention::new(
             config.blobs,

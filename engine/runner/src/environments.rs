@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hotswap_core::{Environment, Policy};
+use hotswap_core::{Environment, Policy, Selector};
 
-/// The policies of the environments. Cheap to clone.
+/// The policies of the environments, and which nodes belong to them by their labels. Cheap to
+/// clone.
 #[derive(Debug, Clone, Default)]
 pub struct Environments {
     configured: Arc<BTreeMap<Environment, Policy>>,
+    selectors: Arc<BTreeMap<Environment, Selector>>,
 }
 
 impl Environments {
@@ -14,7 +16,20 @@ impl Environments {
     pub fn new(configured: BTreeMap<Environment, Policy>) -> Self {
         Self {
             configured: Arc::new(configured),
+            selectors: Arc::default(),
         }
+    }
+
+    /// The same, with the environments that nodes belong to by their labels.
+    #[must_use]
+    pub fn with_selectors(self, selectors: BTreeMap<Environment, Selector>) -> Self {
+        let selectors = Arc::new(selectors);
+        Self { selectors, ..self }
+    }
+
+    /// The environments that nodes belong to by their labels.
+    pub fn selectors(&self) -> &BTreeMap<Environment, Selector> {
+        &self.selectors
     }
 
     /// The policy of an environment.
@@ -23,9 +38,13 @@ impl Environments {
         configured.unwrap_or_else(|| Policy::default_for(environment))
     }
 
-    /// The configured environments, sorted.
+    /// The configured environments.
     pub fn configured(&self) -> impl Iterator<Item = &Environment> {
-        self.configured.keys()
+        self.configured.keys().chain(
+            self.selectors
+                .keys()
+                .filter(|name| !self.configured.contains_key(*name)),
+        )
     }
 }
 

@@ -35,7 +35,7 @@ use crate::cordoned_nodes::CordonedNodes;
 use crate::environments::Environments;
 use crate::projections::{Error, Projections};
 
-pub use self::desired::{DesiredModule, Target};
+pub use self::desired::{DesiredModule, ModuleDecision, Target};
 pub use self::difference::NextStep;
 pub use self::placements::{Placement, Placements};
 pub use self::repairs::Failure;
@@ -50,9 +50,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
 ///
-/// What should run follows from the journals alone: the last success, what a rollback went back
-/// to, or nothing once the module was retired. Nothing that came before this process matters,
-/// so a look at the nodes at any time does what is missing.
+/// What should run on a node follows from the journals alone: the last success that was for it,
+/// what a rollback went back to, or nothing once the module was retired. Nothing that came
+/// before this process matters, so a look at the nodes at any time does what is missing.
 ///
 /// # Guarantees
 /// - A node that an open deployment has in its plan is left to that deployment. Every other
@@ -221,8 +221,8 @@ impl Reconciler {
         let policy = inner.environments.policy(environment);
         let max_unavailable = policy.max_unavailable.of(nodes.len()).max(1);
         for module in &desired {
-            let is_other = |node: &&ObservedNode| match module.target.on(&node.id) {
-                Some(wanted) => match node.actual(&module.module) {
+            let is_other = |node: &&ObservedNode| match module.on(&node.record) {
+                Some((_, wanted)) => match node.actual(&module.module) {
                     Actual::Known(actual) => wanted != actual.as_ref(),
                     Actual::NotLoaded(version, _) => wanted != Some(&version),
                     Actual::Unknown => false,
@@ -323,7 +323,11 @@ impl Inner {
         }
         let desired = self.desired.read(environment).await?;
         let desired = desired.iter().find(|one| one.module == *module);
-        let Some((desired, to)) = desired.and_then(|one| Some((one, one.target.on(node)?))) else {
+        let record = self.registry.member(node).map(|member| member.record);
+        let (Some(desired), Some(record)) = (desired, record) else {
+            return Ok(None);
+        };
+        let Some((decision, to)) = desired.on(&record) else {
             return Ok(None);
         };
         let repairs = &self.context.repairs;
@@ -345,8 +349,8 @@ impl Inner {
                 from,
                 to: to.cloned(),
             },
-            deployment: desired.deployment.unwrap_or_else(DeploymentId::generate),
-            probe: desired.probe.clone(),
+            deployment: decision.deployment.unwrap_or_else(DeploymentId::generate),
+            probe: decision.probe.clone(),
         }))
     }
 

@@ -10,7 +10,7 @@ use crate::projections::{Error, Projections};
 const MAX_LOOKED_AT: usize = 50;
 
 /// The last successful deployment of another version of the module in the environment, from
-/// before this deployment.
+/// before this deployment, that was for all nodes or for those with the same selector.
 ///
 /// # Errors
 /// Where the store fails.
@@ -31,6 +31,9 @@ pub(crate) async fn last_success_before(
         None => success.id < deployment.id,
     };
     let mut earlier = newest_first.into_iter().enumerate().filter(is_earlier);
-    let other = earlier.find(|(_, success)| success.module != deployment.module);
+    let other = earlier.find(|(_, success)| {
+        let has_its_nodes = success.selector.is_none() || success.selector == deployment.selector;
+        has_its_nodes && success.module != deployment.module
+    });
     Ok(other.map(|(_, success)| success))
 }

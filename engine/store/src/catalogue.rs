@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Digest, Environment, ModuleName, ModuleVersion, NodeId, StrategyName, Timestamp,
+    Digest, Environment, ModuleName, ModuleVersion, NodeId, NodeLabels, StrategyName, Timestamp,
 };
 use semver::Version;
 
@@ -125,4 +125,11 @@ pub struct NodeRecord {
     pub instance: Option<String>,
     /// When it registered first.
     pub registered_at: Timestamp,
+}
+
+impl NodeRecord {
+    /// Its labels, as selectors see them.
+    pub fn labels(&self) -> NodeLabels<'_> {
+        NodeLabels::new(self.zone.as_deref(), &self.labels)
+    }
 }

@@ -78,7 +78,11 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn decided_environments(&self) -> Result<Vec<Environment>, ReadError>;
 
-    /// What was decided last for each module of an environment, sorted by module.
+    /// What was decided for each module of an environment, sorted by module, the newest first.
+    ///
+    /// For each node, the first decision about it counts. A module has several where deployments
+    /// had a selector: the last one of each selector, back to the last one that was for all
+    /// nodes, or to the retirement. Where there is neither, those that did not succeed follow.
     ///
     /// # Errors
     /// [`ReadError::Store`] if the store failed.
@@ -106,16 +110,16 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended>;
 }
 
-/// What was decided last for a module in an environment.
+/// What was decided for a module in an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The last deployment that succeeded: its version should run.
+    /// A deployment that succeeded: its version should run on the nodes that it is for.
     Succeeded(DeploymentId),
-    /// The module was retired at this time, and no deployment has succeeded since: no version
-    /// should run.
+    /// The module was retired at this time: no version should run, but where a deployment has
+    /// succeeded since.
     Retired(Timestamp),
-    /// No deployment has ever succeeded. The last one that ended: what its nodes ran before
-    /// should run on them.
+    /// A deployment that ended without success: what its nodes ran before should run on them,
+    /// where no deployment has ever succeeded for them.
     Unsuccessful(DeploymentId),
 }
 

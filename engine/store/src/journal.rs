@@ -193,9 +193,10 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError>;
 
-    /// Lists the newest successful deployment of each module in an environment, sorted by
-    /// module: what should run there. Without an environment, in all of them, sorted by
-    /// environment.
+    /// Lists the successful deployments that decide what should run in an environment, sorted by
+    /// module, the newest first: of each module the newest one of each selector, back to the
+    /// newest one that was for all nodes. None from before the module was retired. Without an
+    /// environment, in all of them, sorted by environment.
     ///
     /// # Errors
     /// [`ReadError::Store`] if the store failed.

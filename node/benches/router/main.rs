@@ -91,7 +91,7 @@ async fn start_node(folder: &std::path::Path) -> Node {
     std::fs::write(modules.join("hello.json"), record).expect("a record");
     let config = Config {
         id: "node-1".parse().expect("a node id"),
-        environment: "testing".parse().expect("an environment"),
+        environment: Some("testing".parse().expect("an environment")),
         zone: None,
         labels: Default::default(),
         data_addr: ([127, 0, 0, 1], 0).into(),

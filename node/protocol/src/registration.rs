@@ -13,12 +13,14 @@ pub type DesiredVersions = BTreeMap<String, DesiredVersion>;
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase")]
 pub struct Registration {
-    /// Environment that the node belongs to.
-    pub environment: String,
+    /// Environment that the node belongs to. Absent: the one whose selector matches the node's
+    /// labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// Where the node is located.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Labels from the operator.
+    /// Labels from the operator: at most 64, with the keys and values that Kubernetes allows.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// URL of the control port: `http://host:port`.
@@ -50,6 +52,9 @@ pub struct Registration {
 pub struct Registered {
     /// Interval between heartbeats, in milliseconds.
     pub heartbeat_millis: u64,
+    /// Environment that the node belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// As [`HeartbeatAnswer::desired`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<DesiredVersions>,

@@ -231,7 +231,7 @@ fn probes_have_the_same_json() {
 #[test]
 fn registrations_have_the_same_json() {
     let mut registration = Registration {
-        environment: "production".to_owned(),
+        environment: Some("production".to_owned()),
         zone: Some("a".to_owned()),
         labels: [("rack".to_owned(), "7".to_owned())].into(),
         control_url: "http://a:1".to_owned(),
@@ -252,6 +252,9 @@ fn registrations_have_the_same_json() {
     assert_same_json(&registration, &wire);
     registration.zone = None;
     wire.as_object_mut().unwrap().remove("zone");
+    assert_same_json(&registration, &wire);
+    registration.environment = None;
+    wire.as_object_mut().unwrap().remove("environment");
     assert_same_json(&registration, &wire);
     registration.boot = Some("b".to_owned());
     registration.instance = Some("i".to_owned());
@@ -329,14 +332,16 @@ fn answers_to_nodes_have_the_same_json() {
     });
     let mut registered = Registered {
         heartbeat_millis: 5000,
+        environment: None,
         desired: None,
         cordon: None,
     };
     assert_same_json(&registered, &json!({ "heartbeatMillis": 5000 }));
+    registered.environment = Some("qa".to_owned());
     registered.desired = Some(desired);
     assert_same_json(
         &registered,
-        &json!({ "heartbeatMillis": 5000, "desired": wire }),
+        &json!({ "heartbeatMillis": 5000, "environment": "qa", "desired": wire }),
     );
     assert_same_json(&HeartbeatAnswer::default(), &json!({}));
     let answer = HeartbeatAnswer {

@@ -176,10 +176,19 @@ impl RegistrationClient {
         let registered: Registered = response.json().await.map_err(Error::Send)?;
         let Registered {
             heartbeat_millis,
+            environment,
             desired,
             cordon,
         } = registered;
         self.modules.tell_desired(desired, cordon);
+        if self.registration.environment.is_none()
+            && let Some(environment) = environment
+        {
+            tracing::info!(
+                environment,
+                "the node belongs to this environment by its labels"
+            );
+        }
         let interval = Duration::from_millis(heartbeat_millis);
         Ok(interval.clamp(MIN_HEARTBEAT_INTERVAL, MAX_HEARTBEAT_INTERVAL))
     }

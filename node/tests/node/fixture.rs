@@ -31,7 +31,7 @@ pub fn runtime() -> Runtime {
 pub fn config(folder: &Path, engine: &FakeEngine) -> Config {
     Config {
         id: "node-1".parse().unwrap(),
-        environment: "testing".parse().unwrap(),
+        environment: Some("testing".parse().unwrap()),
         zone: Some("here".to_owned()),
         labels: [("rack".to_owned(), "7".to_owned())].into(),
         data_addr: "127.0.0.1:0".parse().unwrap(),

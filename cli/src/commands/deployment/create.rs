@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use hotswap_core::DeploymentId;
 use serde_json::{Map, Value, json};
 
-use super::Context;
+use super::{Context, plan};
 use crate::args::{Create, Rollback, Setting, Stay};
 use crate::client::{Accepted, NewDeployment};
 use crate::exit::{Exit, UsageError};
@@ -28,6 +28,7 @@ pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
         module_name: args.module.module,
         version: args.module.version,
         target_environment: args.environment,
+        selector: args.selector,
         requester_email: context.email.clone(),
         description: args.description,
         metadata: args.metadata.into_iter().collect(),
@@ -35,7 +36,14 @@ pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
         strategy: args.strategy,
         config,
     };
-    let (module, environment) = (&new.module_name, &new.target_environment);
+    if args.plan {
+        return context.unless_stopped(plan::show(&new, context)).await;
+    }
+    let module = &new.module_name;
+    let environment = match &new.selector {
+        Some(selector) => format!("{} ({selector})", new.target_environment),
+        None => new.target_environment.to_string(),
+    };
     let title = match &new.version {
         Some(version) => format!("{module} {version} → {environment}"),
         None => format!("newest {module} → {environment}"),

@@ -67,7 +67,10 @@ fn row(item: Value, now: Timestamp) -> Result<[String; 7]> {
     Ok([
         row.execution_id.to_string(),
         format!("{} {}", row.module_name, row.version),
-        row.target_environment,
+        match row.selector {
+            Some(selector) => format!("{} ({selector})", row.target_environment),
+            None => row.target_environment,
+        },
         row.strategy,
         match row.damage {
             None => format!("{sign} {status}"),

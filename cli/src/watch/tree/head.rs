@@ -64,7 +64,7 @@ pub(super) fn render(state: &WatchState, frame: &Frame, palette: &Palette) -> Ve
 
 fn title(state: &WatchState, frame: &Frame, palette: &Palette) -> Vec<String> {
     let (header, status) = (&state.deployment.header, state.deployment.status());
-    let title = format!("{} → {}", header.module, header.environment);
+    let title = format!("{} → {}", header.module, header.scope());
     let word = format!("{} {}", format::status_sign(status), format::status(status));
     let width = console::measure_text_width(&title) + 3 + console::measure_text_width(&word);
     let (title, word) = (palette.bold(&title), palette.status(&word, status));

@@ -83,6 +83,13 @@ impl From<deployments::Error> for Problem {
                     "environment '{environment}' has no nodes; start one: hotswap node --environment {environment}"
                 ),
             ),
+            E::NoneSelected { ref labels, .. } => Self::new(
+                Kind::NoneSelected,
+                format!(
+                    "{error}; its nodes have the labels: {}; GET /api/v1/nodes shows which node has which",
+                    listed(labels)
+                ),
+            ),
             E::NoPreviousVersion(id) => Self::new(
                 Kind::NothingBefore,
                 format!(

@@ -24,6 +24,7 @@ pub(crate) enum Kind {
     DamagedJournal,
     NothingBefore,
     NoNodes,
+    NoneSelected,
     NodeIdTaken,
     TooManyUnavailable,
     VersionTaken,
@@ -103,6 +104,7 @@ impl Kind {
                 "There is no earlier version to roll back to",
             ),
             Self::NoNodes => ("no-nodes", S::CONFLICT, "The environment has no nodes"),
+            Self::NoneSelected => ("none-selected", S::CONFLICT, "The selector matches no node"),
             Self::NodeIdTaken => (
                 "node-id-taken",
                 S::CONFLICT,

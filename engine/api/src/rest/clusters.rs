@@ -65,9 +65,8 @@ impl Clusters {
     ) -> Result<Json<view::Clusters>, Failure<AUTH>> {
         let engine = &context.engine;
         let clusters = environments(engine).into_iter().map(|environment| {
-            let policy = engine.environments.policy(&environment);
             let nodes = engine.registry.members_of(&environment);
-            view::Cluster::new(environment, policy, &nodes)
+            view::Cluster::new(environment, &engine.environments, &nodes)
         });
         let clusters = clusters.collect();
         Ok(Json(view::Clusters { clusters }))
@@ -96,10 +95,9 @@ impl Clusters {
             return Err(unknown_cluster(&environment, &known).into());
         }
         let current = engine.deployments.current(&environment).await?;
-        let policy = engine.environments.policy(&environment);
         let nodes = engine.registry.members_of(&environment);
         let placements = engine.reconciler.placements(&environment).await?;
-        let cluster = view::Cluster::new(environment, policy, &nodes);
+        let cluster = view::Cluster::new(environment, &engine.environments, &nodes);
         let nodes = view_nodes(engine, nodes, Some(&placements));
         let detail = view::ClusterDetail::new(cluster, nodes, current);
         Ok(Json(detail))

@@ -105,6 +105,28 @@ impl Deployments {
         Ok(accepted(id))
     }
 
+    /// Plan a deployment
+    ///
+    /// Says what a deployment would do if it were created now: the nodes that it would change and
+    /// those that it would leave out, its configuration and policy, and the steps of its strategy
+    /// where all goes well, from a rehearsal in virtual time. `problems` says why the deployment
+    /// would be refused or would fail. Changes nothing, and is written to no journal.
+    #[oai(
+        path = "/deployments/plan",
+        method = "post",
+        operation_id = "planDeployment"
+    )]
+    async fn plan(
+        &self,
+        viewer: Viewer,
+        context: Data<&Context>,
+        body: JsonBody<CreateDeployment>,
+    ) -> Result<Json<view::DeploymentPlan>, Failure<{ CHANGE & !NOT_FOUND }>> {
+        let deployment = body.0.validate(&viewer.0, None, None)?;
+        let preview = context.engine.deployments.preview(deployment).await?;
+        Ok(Json(preview.into()))
+    }
+
     /// List deployments
     ///
     /// Returns deployments of every status, newest first, unless a filter excludes them.

@@ -1,5 +1,6 @@
 use hotswap_core as core;
 use hotswap_fleet::Member;
+use hotswap_runner::Environments;
 use poem_openapi::Object;
 
 use super::{HealthCounts, Node};
@@ -13,9 +14,13 @@ pub(crate) struct Clusters {
 
 /// An environment with its policy and the health of its nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub(crate) struct Cluster {
     /// The name of the environment.
     pub environment: String,
+    /// The nodes that belong to the environment by their labels, as a label selector. Absent: only
+    /// those that name it.
+    pub selector: Option<String>,
     /// The limits that no strategy may exceed in the environment.
     pub policy: Policy,
     /// The number of its nodes by health.
@@ -30,7 +35,8 @@ pub(crate) struct ClusterDetail {
     /// The nodes, sorted by id.
     pub nodes: Vec<Node>,
     /// The modules that should run on the nodes, sorted by name: for each module, the version
-    /// of its last successful deployment, even if that was `partial`.
+    /// of its last successful deployment, even if that was `partial`. A module has several where
+    /// deployments had selectors; for each node, the first one whose selector matches counts.
     pub modules: Vec<RunningModule>,
 }
 
@@ -48,13 +54,17 @@ pub(crate) struct RunningModule {
     pub version: String,
     /// The SHA-256 digest of the version's artifact.
     pub digest: String,
+    /// The nodes that should run it, as a label selector. Absent: all of them, but for those that
+    /// an entry of the same module before this one is about.
+    pub selector: Option<String>,
     /// The execution id of the deployment that rolled the version out.
     pub execution_id: String,
     /// When that deployment ended.
     pub since: Option<u64>,
 }
 
-/// The limits that no strategy may exceed in an environment.
+/// The limits that no strategy may exceed in an environment. Shares are of all nodes that a
+/// deployment is for: those of the environment, or those that its selector matches.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct Policy {
@@ -79,10 +89,11 @@ pub(crate) struct Policy {
 
 impl Cluster {
     /// The environment with these nodes.
-    pub fn new(environment: core::Environment, policy: core::Policy, nodes: &[Member]) -> Self {
+    pub fn new(environment: core::Environment, known: &Environments, nodes: &[Member]) -> Self {
         Self {
+            selector: known.selectors().get(&environment).map(ToString::to_string),
+            policy: known.policy(&environment).into(),
             environment: environment.into(),
-            policy: policy.into(),
             health: HealthCounts::count(nodes),
         }
     }
@@ -115,6 +126,7 @@ impl From<core::DeploymentSummary> for RunningModule {
             module_name: module.name.into(),
             version: module.version.to_string(),
             digest: module.digest.into(),
+            selector: deployment.selector.map(Into::into),
             execution_id: deployment.id.to_string(),
             since: deployment.ended_at.map(core::Timestamp::millis),
         }

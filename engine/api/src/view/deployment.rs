@@ -62,6 +62,9 @@ pub(crate) struct DeploymentSummary {
     pub digest: String,
     /// The environment whose nodes get the version.
     pub target_environment: String,
+    /// The nodes of the environment that get the version, as a label selector. Absent: all of
+    /// them.
+    pub selector: Option<String>,
     /// The name of the strategy.
     pub strategy: String,
     /// The email address of the person who requested the deployment.
@@ -137,8 +140,8 @@ pub(crate) struct Deployment {
     pub log: Vec<LogLine>,
     /// The nodes that could not be reverted, or that did not drop the previous version.
     pub failures: Vec<NodeFailure>,
-    /// The nodes of the environment that were left out of the plan, because they did not
-    /// answer. They keep what they run.
+    /// The nodes of the environment, or of those that the selector matches, that were left out of
+    /// the plan, because they did not answer. They keep what they run.
     pub missing: Vec<NodeFailure>,
     /// The nodes of the environment that were left out of the plan, because a person had
     /// cordoned or drained them. They keep what they run.
@@ -217,6 +220,7 @@ impl From<core::DeploymentSummary> for DeploymentSummary {
             version: summary.module.version.to_string(),
             digest: summary.module.digest.into(),
             target_environment: summary.environment.into(),
+            selector: summary.selector.map(Into::into),
             strategy: summary.strategy.into(),
             requester_email: summary.requester_email,
             description: summary.description,

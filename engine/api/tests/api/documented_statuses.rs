@@ -79,7 +79,15 @@ async fn every_documented_status_is_answered() {
         .await;
     assert_eq!(ended.status, 204);
 
+    let plan = "/api/v1/deployments/plan";
+    engine.post(plan, deployment(json!({}))).await.ok();
+
     // Conflicts.
+    let nobody = deployment(json!({"selector": "zone=nowhere"}));
+    engine
+        .post(plan, nobody)
+        .await
+        .problem(409, "none-selected");
     let mut held = registration("qa");
     for key in ["boot", "instance"] {
         held[key] = json!("first");
@@ -292,6 +300,7 @@ async fn every_documented_status_is_answered() {
             Method::POST,
             "/api/v1/deployments".to_owned(),
         ),
+        (engine.client.clone(), Method::POST, plan.to_owned()),
         (node.clone(), Method::PUT, "/api/v1/nodes/node-1".to_owned()),
         (node.clone(), Method::POST, heartbeat.to_owned()),
         (engine.client.clone(), Method::DELETE, retire.to_owned()),
@@ -374,6 +383,7 @@ async fn every_documented_status_is_answered() {
     }
     let approval = json!({"approved": true, "requesterEmail": "nobody"});
     engine.post(&path_of(&finished, "approval"), approval).await;
+    engine.post(plan, deployment(invalid_email.clone())).await;
     engine
         .post("/api/v1/deployments", deployment(invalid_email))
         .await;
@@ -492,6 +502,13 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         .post("/api/v1/deployments", crate::fixture::deployment(json!({})))
         .await;
     create.problem(503, "unavailable");
+    let plan = client
+        .post(
+            "/api/v1/deployments/plan",
+            crate::fixture::deployment(json!({})),
+        )
+        .await;
+    plan.problem(503, "unavailable");
     client
         .wasm(Method::PUT, V1, HELLO_V1)
         .await

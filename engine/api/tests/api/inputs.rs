@@ -162,10 +162,12 @@ async fn no_field_of_a_body_makes_the_engine_fail() {
     let deployment = deployment(json!({
         "version": "1.0.0", "strategy": "rolling", "config": {"batch": 1, "settle": "1ms"},
         "description": "text", "metadata": {"key": "value"}, "requireApproval": true,
+        "selector": "zone=a",
     }));
     let id = engine.deploy(json!({"requireApproval": true})).await;
     let of_deployment = |action: &str| format!("/api/v1/deployments/{id}/{action}");
     let bodies = [
+        ("/api/v1/deployments/plan".to_owned(), deployment.clone()),
         ("/api/v1/deployments".to_owned(), deployment),
         (of_deployment("pause"), json!({"requesterEmail": "a@b.c"})),
         (of_deployment("resume"), json!({"requesterEmail": "a@b.c"})),

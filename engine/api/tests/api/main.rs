@@ -23,4 +23,5 @@ mod nodes;
 mod openapi;
 mod problems;
 mod roles;
+mod selectors;
 mod strategies;

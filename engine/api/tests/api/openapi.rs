@@ -41,6 +41,7 @@ fn the_document_lists_every_operation() {
         "GET /api/v1/modules/{name}",
         "GET /api/v1/modules/{name}/versions/{version}",
         "POST /api/v1/deployments",
+        "POST /api/v1/deployments/plan",
         "GET /api/v1/deployments",
         "GET /api/v1/deployments/{id}",
         "GET /api/v1/deployments/{id}/events",

@@ -21,7 +21,7 @@ fn expected_role(method: &Method, path: &str) -> Option<Role> {
         None
     } else if is_for_all || is_termination {
         Some(Role::Admin)
-    } else if method == Method::GET {
+    } else if method == Method::GET || path.ends_with("/deployments/plan") {
         Some(Role::Viewer)
     } else if method == Method::DELETE || path.starts_with("/api/v1/strategies") {
         Some(Role::Admin)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Deployment;
 use crate::{
-    Cause, Damage, DeploymentId, Digest, Environment, Lifecycle, ModuleVersion, Status,
+    Cause, Damage, DeploymentId, Digest, Environment, Lifecycle, ModuleVersion, Selector, Status,
     StrategyName, Timestamp,
 };
 
@@ -18,6 +18,9 @@ pub struct DeploymentSummary {
     pub module: ModuleVersion,
     /// The environment to roll it out in.
     pub environment: Environment,
+    /// The nodes of the environment that it is for. `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
     /// The name of the strategy.
     pub strategy: StrategyName,
     /// The e-mail address of the requester.
@@ -81,6 +84,7 @@ impl Deployment {
             id: header.id,
             module: header.module.clone(),
             environment: header.environment.clone(),
+            selector: header.selector.clone(),
             strategy: header.strategy.name.clone(),
             requester_email: header.requester.email.clone(),
             description: header.description.clone(),

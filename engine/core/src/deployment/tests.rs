@@ -34,6 +34,7 @@ fn header() -> Header {
         description: None,
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,

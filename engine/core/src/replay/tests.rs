@@ -30,6 +30,7 @@ fn header() -> Header {
         description: None,
         metadata: std::collections::BTreeMap::new(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
-use hotswap_core::{Environment, Health, NodeId};
+use hotswap_core::{Health, NodeId};
 use hotswap_protocol::{
     Heartbeat, HeartbeatAnswer, NodeHealth, Readiness, Registered, Registration,
 };
+use hotswap_store::NodeRecord;
 
 use super::Registry;
 use super::claim::{Claimant, may_take};
@@ -44,8 +45,10 @@ impl Registry {
     ) -> Result<Registered, Error> {
         let modules = registration.modules.take().map(parse_modules).transpose()?;
         let boot = registration.boot.clone();
+        let selectors = self.environment_selectors();
+        let now = self.inner.clock.now();
         let (mut record, control_url) =
-            validate_registration(id.clone(), registration, self.inner.clock.now())?;
+            validate_registration(id.clone(), registration, &selectors, now)?;
         let _save_guard = self.inner.save_lock(&id).lock().await;
         let claimant = Claimant {
             boot: boot.as_deref(),
@@ -74,7 +77,6 @@ impl Registry {
             })?;
             tracing::info!(node = %id, environment = %record.environment, control_url = record.control_url, "node registered");
         }
-        let environment = record.environment.clone();
         let entry = NodeEntry {
             last_heard: Some(self.inner.heard_now()),
             last_report: Some(Report {
@@ -87,6 +89,7 @@ impl Registry {
             notified_health: Health::Passing,
             ..NodeEntry::unheard(record, control_url)
         };
+        let record = Arc::clone(&entry.record);
         let mut nodes = self.write();
         let replaced = nodes.insert(id.clone(), entry);
         if replaced.is_none_or(|entry| entry.notified_health != Health::Passing) {
@@ -94,10 +97,11 @@ impl Registry {
         }
         drop(nodes);
         self.inner.reports.send_modify(|count| *count += 1);
-        let HeartbeatAnswer { desired, cordon } = self.told(&id, &environment);
+        let HeartbeatAnswer { desired, cordon } = self.told(&record);
         Ok(Registered {
             heartbeat_millis: u64::try_from(self.inner.heartbeat_interval.as_millis())
                 .unwrap_or(u64::MAX),
+            environment: Some(record.environment.to_string()),
             desired,
             cordon,
         })
@@ -189,20 +193,20 @@ impl Registry {
             self.inner.reports.send_modify(|count| *count += 1);
         }
         self.notify_if_changed(id, entry, moment);
-        let environment = entry.record.environment.clone();
+        let record = Arc::clone(&entry.record);
         drop(nodes);
-        Ok(Some(self.told(id, &environment)))
+        Ok(Some(self.told(&record)))
     }
 
     /// What a node is told: what it should run, and whether it is cordoned.
-    fn told(&self, id: &NodeId, environment: &Environment) -> HeartbeatAnswer {
+    fn told(&self, node: &NodeRecord) -> HeartbeatAnswer {
         let provider = {
             let guard = self.inner.desired.read();
             Arc::clone(&guard.unwrap_or_else(PoisonError::into_inner))
         };
-        let cordon = provider.cordon(id, environment);
+        let cordon = provider.cordon(&node.id, &node.environment);
         HeartbeatAnswer {
-            desired: provider.desired(id, environment).map(to_wire_desired),
+            desired: provider.desired(node).map(to_wire_desired),
             cordon: cordon.as_ref().map(to_wire_cordon),
         }
     }

@@ -363,8 +363,9 @@ async fn an_invalid_registration_is_rejected_with_what_to_change() {
         (data("file:///etc/passwd"), "dataUrl: the scheme 'file'"),
         (booted("two\nlines"), "boot: it is not visible ASCII"),
         (booted(&"x".repeat(200)), "at most 128"),
-        (labelled("", String::new()), "a key is empty"),
-        (labelled("tier", "x".repeat(1000)), "at most 256"),
+        (labelled("", String::new()), "not a valid label key"),
+        (labelled("tier", "x".repeat(1000)), "at most 63"),
+        (labelled("zone", "b".to_owned()), "give one of them"),
     ] {
         let rejected = fixture.registry.register(node("a"), registration).await;
         let error = rejected.expect_err("it is invalid").to_string();
@@ -374,6 +375,42 @@ async fn an_invalid_registration_is_rejected_with_what_to_change() {
     assert!(fixture.registry.members().is_empty());
     let over_tls = data("https://a.example:443");
     assert!(fixture.registry.register(node("a"), over_tls).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_node_without_an_environment_gets_the_one_whose_selector_matches() {
+    let fixture = fixture().await;
+    let selectors = [("edge", "tier=edge"), ("far", "zone=moon")];
+    let selectors = selectors.map(|(name, selector)| {
+        let selector = selector.parse().expect("a selector");
+        (name.parse().expect("an environment"), selector)
+    });
+    let unnamed = |zone: &str| Registration {
+        environment: None,
+        zone: Some(zone.to_owned()),
+        ..registration("", "http://127.0.0.1:1")
+    };
+    let register = |zone: &str| fixture.registry.register(node("a"), unnamed(zone));
+    let error = register("eu").await.expect_err("nobody selects it");
+    assert!(error.to_string().contains("--environment"), "{error}");
+    fixture.registry.set_environment_selectors(selectors.into());
+    let registered = register("eu").await.expect("it is selected");
+    assert_eq!(registered.environment.as_deref(), Some("edge"));
+    let record = fixture.registry.member(&node("a")).expect("known").record;
+    assert_eq!(record.environment.as_str(), "edge");
+    let error = register("moon").await.expect_err("two select it");
+    assert!(
+        error
+            .to_string()
+            .contains("edge (tier=edge), far (zone=moon)"),
+        "{error}"
+    );
+    let named = registration("qa", "http://127.0.0.1:1");
+    let registered = fixture.registry.register(node("a"), named).await;
+    assert_eq!(
+        registered.expect("it names one").environment.as_deref(),
+        Some("qa")
+    );
 }
 
 #[tokio::test]

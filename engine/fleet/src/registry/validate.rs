@@ -1,36 +1,30 @@
 //! Validates what nodes report of themselves.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hotswap_core::{NodeId, Timestamp};
+use hotswap_core::{Environment, NodeId, NodeLabels, Selector, Timestamp};
 use hotswap_protocol::Registration;
 use hotswap_store::NodeRecord;
 use reqwest::Url;
 
 use super::error::Error;
+use super::membership::environment_of;
 
 // Lengths are in bytes. What nodes report is stored for good and shown in lists.
 const MAX_URL: usize = 512;
 const MAX_ZONE: usize = 128;
-const MAX_LABELS: usize = 64;
-const MAX_LABEL_KEY: usize = 128;
-const MAX_LABEL_VALUE: usize = 256;
 const MAX_REASON: usize = 512;
 const MAX_KEY: usize = 128;
 
-/// Validates a registration. Returns its record and the URL of the node's control API.
+/// Validates a registration. Returns its record and the URL of the node's control API. A node
+/// that names no environment belongs to the one among `selectors` that matches its labels.
 pub(super) fn validate_registration(
     id: NodeId,
     registration: Registration,
+    selectors: &BTreeMap<Environment, Selector>,
     now: Timestamp,
 ) -> Result<(NodeRecord, Url), Error> {
-    let environment =
-        registration
-            .environment
-            .parse()
-            .map_err(|error: hotswap_core::ParseError| {
-                Error::Invalid(format!("environment: {error}"))
-            })?;
     let control_url = parse_control_url(&registration.control_url)?;
     parse_url("dataUrl", &registration.data_url, &["http", "https"])?;
     for (field, key) in [
@@ -49,19 +43,11 @@ pub(super) fn validate_registration(
     if let Some(zone) = &registration.zone {
         check_length("zone", zone, MAX_ZONE)?;
     }
-    if registration.labels.len() > MAX_LABELS {
-        let count = registration.labels.len();
-        return Err(Error::Invalid(format!(
-            "labels: there are {count}; give at most {MAX_LABELS}"
-        )));
-    }
-    for (key, value) in &registration.labels {
-        check_length("labels: a key", key, MAX_LABEL_KEY)?;
-        check_length("labels: a value", value, MAX_LABEL_VALUE)?;
-        if key.is_empty() {
-            return Err(Error::Invalid("labels: a key is empty; name it".to_owned()));
-        }
-    }
+    let labels = NodeLabels::new(registration.zone.as_deref(), &registration.labels);
+    labels
+        .check()
+        .map_err(|error| Error::Invalid(format!("labels: {error}")))?;
+    let environment = environment_of(registration.environment.as_deref(), labels, selectors)?;
     let record = NodeRecord {
         id,
         environment,

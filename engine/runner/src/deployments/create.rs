@@ -1,12 +1,13 @@
 //! How deployments begin.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hotswap_core::{
     DeploymentId, Header, Health, Idempotency, ModuleName, ModuleVersion, Node, Requester,
     StrategyName, StrategyRef,
 };
-use hotswap_plugins::{Plan, Strategy};
+use hotswap_plugins::Strategy;
 use hotswap_store::{CreateError, ModuleRecord};
 use semver::Version;
 
@@ -23,6 +24,7 @@ impl Deployments {
     /// [`Error::KeyReused`] where the key belongs to another request. [`Error::Busy`] where
     /// another deployment of the module in the environment has not ended.
     /// [`Error::ExceedsDeadline`] where the strategy waits for longer than the policy allows.
+    /// [`Error::NoneSelected`] where the selector matches no node.
     /// Others where the module, the version, the strategy or the nodes do not exist,
     /// or the configuration is not valid.
     pub async fn create(&self, new: NewDeployment) -> Result<DeploymentId, Error> {
@@ -47,6 +49,31 @@ impl Deployments {
         }
         // Until the journal names them, nothing protects the module and the strategy.
         let _references = self.references.add().await;
+        let (strategy, header) = self.prepare(new, rollback_of, idempotency.clone()).await?;
+        let id = header.id;
+        self.check_fits_deadline(&strategy, &header).await?;
+        match self.journal.create(header, self.clock.now()).await {
+            // The supervisor learns of it from the store, also where nobody waits here any more.
+            Ok(()) => Ok(id),
+            // A retry that was faster than this request, or the other way round.
+            Err(CreateError::Repeated(first)) => self.check_repeated(first, idempotency).await,
+            Err(CreateError::Busy(by)) => Err(Error::Busy { by }),
+            Err(CreateError::Full) => Err(Error::Full),
+            Err(CreateError::Store(source)) => Err(Error::Store(source)),
+        }
+    }
+
+    /// The strategy and the header of a deployment, with a new id.
+    ///
+    /// # Errors
+    /// Where something that the request names does not exist, the configuration is not valid, or
+    /// the deployment would be for no node.
+    pub(super) async fn prepare(
+        &self,
+        new: NewDeployment,
+        rollback_of: Option<DeploymentId>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(Strategy, Header), Error> {
         let module = self
             .resolve_module(&new.module, new.version.as_ref())
             .await?;
@@ -55,14 +82,11 @@ impl Deployments {
             .strategy
             .unwrap_or_else(|| policy.default_strategy.clone());
         let (strategy, pin, config) = self.resolve_strategy(&name, new.config).await?;
-        if !self.registry.environments().contains(&new.environment) {
-            return Err(Error::NoNodes(new.environment));
-        }
-        let id = DeploymentId::generate();
         let header = Header {
-            id,
+            id: DeploymentId::generate(),
             module,
             environment: new.environment,
+            selector: new.selector,
             strategy: pin,
             config,
             policy,
@@ -73,17 +97,35 @@ impl Deployments {
             require_approval: new.require_approval,
             rollback_of,
             trace: new.trace,
-            idempotency: idempotency.clone(),
+            idempotency,
         };
-        self.check_fits_deadline(&strategy, &header).await?;
-        match self.journal.create(header, self.clock.now()).await {
-            // The supervisor learns of it from the store, also where nobody waits here any more.
-            Ok(()) => Ok(id),
-            // A retry that was faster than this request, or the other way round.
-            Err(CreateError::Repeated(first)) => self.check_repeated(first, idempotency).await,
-            Err(CreateError::Busy(by)) => Err(Error::Busy { by }),
-            Err(CreateError::Full) => Err(Error::Full),
-            Err(CreateError::Store(source)) => Err(Error::Store(source)),
+        self.check_has_nodes(&header)?;
+        Ok((strategy, header))
+    }
+
+    /// # Errors
+    /// [`Error::NoNodes`], or [`Error::NoneSelected`] where the selector is why.
+    fn check_has_nodes(&self, header: &Header) -> Result<(), Error> {
+        let environment = &header.environment;
+        let members = self.registry.members_of(environment);
+        if members.is_empty() {
+            return Err(Error::NoNodes(environment.clone()));
+        }
+        let mut labels = members.iter().map(|member| member.record.labels());
+        match &header.selector {
+            Some(selector) if !labels.any(|labels| selector.matches(labels)) => {
+                let labels = members.iter().flat_map(|member| {
+                    let labels = member.record.labels();
+                    labels.iter().map(|(key, value)| format!("{key}={value}"))
+                });
+                let labels: BTreeSet<_> = labels.collect();
+                Err(Error::NoneSelected {
+                    environment: environment.clone(),
+                    selector: selector.clone(),
+                    labels: labels.into_iter().collect(),
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -132,7 +174,10 @@ impl Deployments {
     async fn check_fits_deadline(&self, strategy: &Strategy, header: &Header) -> Result<(), Error> {
         let environment = &header.environment;
         let members = self.registry.members_of(environment);
-        let registered = members.iter().map(|member| Node {
+        let selected = members
+            .iter()
+            .filter(|member| header.selects(member.record.labels()));
+        let registered = selected.map(|member| Node {
             id: member.record.id.clone(),
             zone: member.record.zone.clone(),
             labels: member.record.labels.clone(),
@@ -150,7 +195,7 @@ impl Deployments {
         // the version already. Only now ask them, which takes time.
         let nodes = self.fleet.nodes(environment, &header.module.name).await;
         let mut nodes = nodes.unwrap_or_default();
-        nodes.retain(is_reachable);
+        nodes.retain(|node| is_reachable(node) && header.selects(node.labels()));
         let count = nodes.len();
         let shortest = self.time_beyond_deadline(strategy, header, nodes).await;
         shortest.map_or(Ok(()), |shortest| {
@@ -171,16 +216,9 @@ impl Deployments {
         header: &Header,
         nodes: Vec<Node>,
     ) -> Option<Duration> {
-        let plan = Plan {
-            deployment: header.id,
-            environment: header.environment.clone(),
-            module: header.module.clone(),
-            nodes,
-            config: header.config.clone(),
-            limits: header.limits,
-        };
-        let now = self.clock.now();
-        let shortest = rehearsal::shortest_time(strategy, &plan, header.limits.calls, now).await;
+        let plan = rehearsal::plan(header, nodes);
+        let rehearsed = rehearsal::run(strategy, &plan, self.clock.now(), 0).await;
+        let shortest = rehearsed.shortest();
         shortest.filter(|shortest| *shortest >= header.policy.deadline)
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use hotswap_core::{
-    Damage, DeploymentId, Environment, IllegalTransition, ModuleName, StrategyName,
+    Damage, DeploymentId, Environment, IllegalTransition, ModuleName, Selector, StrategyName,
 };
 use hotswap_plugins::ConfigError;
 use hotswap_store::{AppendError, ReadError};
@@ -91,6 +91,16 @@ pub enum Error {
     /// The environment has no nodes.
     #[error("environment '{0}' has no nodes")]
     NoNodes(Environment),
+    /// The selector matches no node of the environment.
+    #[error("no node of environment '{environment}' matches {selector}")]
+    NoneSelected {
+        /// The environment.
+        environment: Environment,
+        /// The selector.
+        selector: Selector,
+        /// The labels that its nodes have, as `key=value`, sorted.
+        labels: Vec<String>,
+    },
     /// No node ran the module before the deployment, so there is nothing to roll back to.
     #[error("no node ran the module before deployment {0}")]
     NoPreviousVersion(DeploymentId),

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use hotswap_core::{
-    DeploymentId, Digest, Environment, IdempotencyKey, ModuleName, Requester, StrategyName,
+    DeploymentId, Digest, Environment, IdempotencyKey, ModuleName, Requester, Selector,
+    StrategyName,
 };
 use semver::Version;
 
@@ -14,6 +15,8 @@ pub struct NewDeployment {
     pub version: Option<Version>,
     /// The environment to roll it out to.
     pub environment: Environment,
+    /// The nodes of the environment to roll it out to. `None` for all of them.
+    pub selector: Option<Selector>,
     /// The strategy. `None` for the default of the environment.
     pub strategy: Option<StrategyName>,
     /// The configuration of the strategy. Keys left out have the strategy's defaults.
@@ -51,7 +54,7 @@ impl NewDeployment {
     /// The digest of all that the client asked for. The trace is not part of it: each retry
     /// has its own.
     pub(super) fn digest(&self, rollback_of: Option<DeploymentId>) -> Digest {
-        let request = serde_json::json!({
+        let mut request = serde_json::json!({
             "module": self.module,
             "version": self.version,
             "environment": self.environment,
@@ -63,6 +66,10 @@ impl NewDeployment {
             "requireApproval": self.require_approval,
             "rollbackOf": rollback_of,
         });
+        // Left out where there is none: a retry may come from before selectors.
+        if let Some(selector) = &self.selector {
+            request["selector"] = selector.to_string().into();
+        }
         Digest::of(request.to_string().as_bytes())
     }
 }

@@ -1,4 +1,4 @@
-//! How long a rollout takes at least: the strategy runs in virtual time, on nodes that do
+//! What a rollout does where all goes well: the strategy runs in virtual time, on nodes that do
 //! everything at once.
 
 use std::collections::HashMap;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Answer, Call, Check, Decision, Finding, Judgement, ModuleVersion, Node, NodeId, Timestamp,
-    Verdict,
+    Answer, Call, Check, Decision, Finding, Header, Judgement, ModuleVersion, Node, NodeId,
+    Timestamp, Verdict,
 };
 use hotswap_plugins::{CallHandler, Exit, Plan, ReadyAnswers, Stop, Strategy};
 
@@ -28,6 +28,41 @@ struct Rehearsal {
     /// The virtual time since the start.
     waited: Duration,
     calls_left: u32,
+    steps: Vec<RehearsedStep>,
+    max_steps: usize,
+    further_steps: usize,
+}
+
+/// A call of the strategy that does something, waits, or reports a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RehearsedStep {
+    /// When it begins at the earliest, from the start of the deployment.
+    pub at: Duration,
+    /// The call.
+    pub call: Call,
+}
+
+/// How a rehearsal ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    Succeeded,
+    /// The strategy failed although all went well.
+    Failed(String),
+    /// That cannot be told: it made more calls than a deployment may, or computed for long.
+    Unknown(&'static str),
+}
+
+/// What a rehearsal has shown.
+pub(super) struct Rehearsed {
+    pub(super) end: End,
+    /// What the strategy waited for.
+    pub(super) waited: Duration,
+    /// The nodes of the plan at the end.
+    pub(super) nodes: Vec<Node>,
+    /// The first steps.
+    pub(super) steps: Vec<RehearsedStep>,
+    /// How many more there were.
+    pub(super) further_steps: usize,
 }
 
 /// A rehearsal that answers on the thread of the strategy.
@@ -36,17 +71,27 @@ struct Answers(Mutex<Rehearsal>);
 /// Ends the run at the call that has no answer any more.
 struct Handler(Arc<Answers>);
 
-/// The time that the strategy waits at least, when it rolls `plan` out and all goes well.
-/// `None` where that cannot be told: it does not succeed, it makes more than `max_calls` calls,
-/// or it computes for long.
+/// The plan of a deployment to these nodes.
+pub(super) fn plan(header: &Header, nodes: Vec<Node>) -> Plan {
+    Plan {
+        deployment: header.id,
+        environment: header.environment.clone(),
+        module: header.module.clone(),
+        nodes,
+        config: header.config.clone(),
+        limits: header.limits,
+    }
+}
+
+/// Rehearses the rollout of `plan`, as if it started at `now`. Keeps the first `max_steps` steps.
 ///
 /// Cancel safe.
-pub(super) async fn shortest_time(
+pub(super) async fn run(
     strategy: &Strategy,
     plan: &Plan,
-    max_calls: u32,
     now: Timestamp,
-) -> Option<Duration> {
+    max_steps: usize,
+) -> Rehearsed {
     let ids = plan.nodes.iter().map(|node| node.id.clone());
     let answers = Arc::new(Answers(Mutex::new(Rehearsal {
         module: plan.module.clone(),
@@ -55,17 +100,51 @@ pub(super) async fn shortest_time(
         places: ids.zip(0..).collect(),
         started: now,
         waited: Duration::ZERO,
-        calls_left: max_calls,
+        calls_left: plan.limits.calls,
+        steps: Vec::new(),
+        max_steps,
+        further_steps: 0,
     })));
     let mut handler = Handler(Arc::clone(&answers));
     let run = tokio::time::timeout(PATIENCE, strategy.run(plan, &mut handler));
-    match run.await.ok()? {
-        Exit::Succeeded => Some(answers.lock().waited),
-        Exit::Failed(_) | Exit::Trapped(_) | Exit::Stopped(_) | Exit::NoRoom(_) => None,
+    let end = match run.await {
+        Ok(Exit::Succeeded) => End::Succeeded,
+        Ok(Exit::Failed(reason)) => End::Failed(reason),
+        Ok(Exit::Trapped(cause)) => End::Failed(cause.message),
+        Ok(Exit::Stopped(_)) => End::Unknown("it makes more calls than a deployment may"),
+        Ok(Exit::NoRoom(_)) => End::Unknown("the engine has no room to try it"),
+        Err(_) => End::Unknown("it computes for too long to be tried"),
+    };
+    let mut rehearsal = answers.lock();
+    Rehearsed {
+        end,
+        waited: rehearsal.waited,
+        nodes: std::mem::take(&mut rehearsal.nodes),
+        steps: std::mem::take(&mut rehearsal.steps),
+        further_steps: rehearsal.further_steps,
+    }
+}
+
+impl Rehearsed {
+    /// The time that the rollout takes at least. `None` where that cannot be told.
+    pub(super) fn shortest(&self) -> Option<Duration> {
+        (self.end == End::Succeeded).then_some(self.waited)
     }
 }
 
 impl Rehearsal {
+    /// Keeps what people want to know of a rollout.
+    fn record(&mut self, call: &Call) {
+        match call {
+            Call::Nodes | Call::Now | Call::Log { .. } => {}
+            _ if self.steps.len() >= self.max_steps => self.further_steps += 1,
+            call => self.steps.push(RehearsedStep {
+                at: self.waited,
+                call: call.clone(),
+            }),
+        }
+    }
+
     fn answer(&mut self, call: &Call) -> Answer {
         match call {
             Call::Nodes => Answer::Nodes(self.nodes.clone()),
@@ -115,6 +194,7 @@ impl ReadyAnswers for Answers {
     fn answer(&self, call: &Call) -> Option<Answer> {
         let mut rehearsal = self.lock();
         rehearsal.calls_left = rehearsal.calls_left.checked_sub(1)?;
+        rehearsal.record(call);
         if let Call::Sleep { .. } | Call::Soak { .. } = call {
             let wait = call.wait().unwrap_or_default();
             rehearsal.waited = rehearsal.waited.saturating_add(wait);

@@ -28,7 +28,8 @@ impl Deployments {
     ///
     /// The earlier version is the one that is requested; else the one that all nodes of the
     /// deployment ran before; else, where they ran different versions, that of the last
-    /// successful deployment of the module in the environment before.
+    /// successful deployment of the module in the environment before, if that was for all nodes or
+    /// had the same selector. The rollback has the selector of deployment `id`.
     ///
     /// # Errors
     /// [`Error::NoPreviousVersion`] where the module did not run on the nodes before, or the
@@ -50,6 +51,7 @@ impl Deployments {
             module: state.header.module.name,
             version: Some(version.clone()),
             environment: state.header.environment,
+            selector: state.header.selector,
             strategy: new.strategy.or_else(direct),
             config: new.config,
             requester: new.requester,

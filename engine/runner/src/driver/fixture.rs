@@ -76,6 +76,7 @@ pub(super) fn header() -> Header {
         description: None,
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,

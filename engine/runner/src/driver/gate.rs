@@ -15,7 +15,7 @@ pub(super) async fn request_approval(
     header: &Header,
     mut writer: JournalWriter,
 ) -> Result<(), Error> {
-    let prompt = format!("roll {} out to {}?", header.module, header.environment);
+    let prompt = format!("roll {} out to {}?", header.module, header.scope());
     let due = context.clock.now() + header.policy.deadline;
     writer.push(EventBody::Gated { prompt, due });
     writer.flush().await

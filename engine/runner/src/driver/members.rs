@@ -1,4 +1,4 @@
-//! All nodes of a deployment's environment, and how many of them may be unavailable.
+//! All nodes that a deployment is for, and how many of them may be unavailable.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,9 @@ use hotswap_fleet::Fleet;
 
 use super::failed_nodes::{FailedNodes, name_nodes};
 
-/// The nodes of the environment when the deployment was planned. Shares of the policy are of
-/// all of them: a share of the living would allow more the more nodes are dead.
+/// The nodes that the deployment is for, when it was planned: those of the environment, or those
+/// that its selector matches. Shares of the policy are of all of them: a share of the living
+/// would allow more the more nodes are dead.
 #[derive(Clone, Copy)]
 pub(super) struct Members<'a> {
     /// The nodes of the plan.
@@ -71,7 +72,7 @@ impl Members<'_> {
             return Ok(());
         }
         let names = name_nodes(unavailable);
-        let environment = &header.environment;
+        let environment = header.scope();
         let message = format!(
             "{count} of {total} nodes of {environment} do not serve ({names}), and its policy \
              allows {allowed} to be unavailable (maxUnavailable), so no node may be changed. \

@@ -1,6 +1,8 @@
 //! The plan of a deployment: the nodes that it may touch.
 
-use hotswap_core::{Cause, CauseKind, CordonedNode, Cordons, EventBody, Header, Node, NodeFailure};
+use hotswap_core::{
+    Cause, CauseKind, CordonedNode, Cordons, EventBody, Header, Node, NodeFailure, NodeId,
+};
 use hotswap_fleet::Fleet;
 
 use super::activity::PLAN;
@@ -14,7 +16,7 @@ use super::roll_call::{ask_nodes, is_reachable, silence};
 use super::wait_scope::{Interrupt, WaitScope};
 use crate::reconciler::OpenPlan;
 
-/// Finds the nodes of the environment and journals them as the plan.
+/// Finds the nodes that the deployment is for and journals them as the plan.
 pub(super) async fn plan(
     context: &DriverContext,
     scope: &WaitScope,
@@ -57,13 +59,13 @@ pub(super) async fn plan(
 
 /// The nodes of an environment, as a plan sees them.
 #[derive(Debug)]
-struct FoundNodes {
+pub(crate) struct FoundNodes {
     /// The nodes of the plan.
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// Left out, because they do not answer.
-    missing: Vec<NodeFailure>,
+    pub(crate) missing: Vec<NodeFailure>,
     /// Left out, because a person has cordoned them.
-    cordoned: Vec<CordonedNode>,
+    pub(crate) cordoned: Vec<CordonedNode>,
 }
 
 async fn find_nodes(
@@ -74,9 +76,9 @@ async fn find_nodes(
 ) -> Result<FoundNodes, Interrupt> {
     let fleet = context.fleet.as_ref();
     let cordons = context.cordoned.of(&header.environment);
-    let asked = ask_nodes(fleet, &scope.timers, header, |node| {
-        cordons.get(node).is_none()
-    });
+    let is_wanted = |node: &Node| header.selects(node.labels());
+    let is_awaited = |node: &NodeId| cordons.get(node).is_none();
+    let asked = ask_nodes(fleet, &scope.timers, header, is_wanted, is_awaited);
     let nodes = scope.run(writer, &PLAN, asked).await?;
     // A person may have cordoned more of them meanwhile.
     let cordons = context.cordoned.of(&header.environment);
@@ -89,7 +91,7 @@ impl FoundNodes {
     /// Exclude unreachable nodes: they would fail every deployment, and we could not tell which
     /// version to revert them to. Exclude those that a person has cordoned, whether they answer
     /// or not.
-    fn split(fleet: &dyn Fleet, cordons: &Cordons, nodes: Vec<Node>) -> Self {
+    pub(crate) fn split(fleet: &dyn Fleet, cordons: &Cordons, nodes: Vec<Node>) -> Self {
         let mut found = Self {
             nodes: Vec::new(),
             missing: Vec::new(),
@@ -124,8 +126,13 @@ impl FoundNodes {
     /// # Errors
     /// [`CauseKind::Unavailable`] where no node is left, [`CauseKind::Policy`] where the policy
     /// does not allow it.
-    fn check(&self, fleet: &dyn Fleet, cordons: &Cordons, header: &Header) -> Result<(), Cause> {
-        let (environment, missing) = (&header.environment, &self.missing);
+    pub(crate) fn check(
+        &self,
+        fleet: &dyn Fleet,
+        cordons: &Cordons,
+        header: &Header,
+    ) -> Result<(), Cause> {
+        let (environment, missing) = (header.scope(), &self.missing);
         if self.nodes.is_empty() {
             let message = match self.cordoned.len() {
                 0 => format!(

@@ -14,24 +14,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MIN_DELAY: Duration = Duration::from_millis(250);
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// The nodes of a deployment's environment with the versions of its module that they run. Asks
-/// again for a short time while a node that `is_wanted` does not answer. A node that also sends
-/// no heartbeats is asked twice.
+/// The nodes of a deployment's environment that are wanted, with the versions of its module that
+/// they run. Asks again for a short time while one that is awaited does not answer. A node that
+/// also sends no heartbeats is asked twice.
 ///
-/// Empty if the environment has no nodes. Cancel safe.
+/// Empty if the environment has no such nodes. Cancel safe.
 pub(super) async fn ask_nodes(
     fleet: &dyn Fleet,
     timers: &Timers,
     header: &Header,
-    is_wanted: impl Fn(&NodeId) -> bool + Sync,
+    is_wanted: impl Fn(&Node) -> bool + Sync,
+    is_awaited: impl Fn(&NodeId) -> bool + Sync,
 ) -> Vec<Node> {
     let (environment, module) = (&header.environment, &header.module.name);
     let give_up = timers.after(PATIENCE);
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     let mut is_first = true;
     loop {
-        let nodes = fleet.nodes(environment, module).await.unwrap_or_default();
-        let is_silent = |node: &&Node| is_wanted(&node.id) && !is_reachable(node);
+        let mut nodes = fleet.nodes(environment, module).await.unwrap_or_default();
+        nodes.retain(&is_wanted);
+        let is_silent = |node: &&Node| is_awaited(&node.id) && !is_reachable(node);
         let silent: Vec<_> = nodes.iter().filter(is_silent).collect();
         let is_gone = |node: &&Node| fleet.health(&node.id).health == Health::Critical;
         let is_over = silent.is_empty() || (!is_first && silent.iter().all(is_gone));

@@ -21,7 +21,8 @@ pub(super) async fn find_not_updated(
     plan: &[Node],
 ) -> Vec<NodeFailure> {
     let planned: HashSet<&NodeId> = plan.iter().map(|node| &node.id).collect();
-    let nodes = ask_nodes(fleet, timers, header, |id| planned.contains(id)).await;
+    let is_planned = |node: &Node| planned.contains(&node.id);
+    let nodes = ask_nodes(fleet, timers, header, is_planned, |_| true).await;
     let nodes: HashMap<_, _> = nodes.iter().map(|node| (&node.id, node)).collect();
     let failure = |planned: &Node| {
         let node = nodes.get(&planned.id).filter(|node| is_reachable(node));

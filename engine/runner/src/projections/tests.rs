@@ -38,6 +38,7 @@ pub(crate) fn header() -> hotswap_core::Header {
         description: Some("ä \u{1f680} \0".to_owned()),
         metadata: [("ticket".to_owned(), "7".to_owned())].into(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         limits: hotswap_core::StrategyLimits::default(),

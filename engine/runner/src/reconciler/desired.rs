@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hotswap_core::{
     Call, Deployment, DeploymentId, Environment, EventBody, HttpProbe, ModuleName, ModuleVersion,
-    NodeId, Timestamp,
+    NodeId, Selector, Timestamp,
 };
-use hotswap_store::{Decision, EnvironmentJournal, Journal, ReadError};
+use hotswap_store::{Decision, EnvironmentJournal, Journal, NodeRecord, ReadError};
 
 use crate::projections::{Error, Projections};
 
@@ -16,8 +16,17 @@ use crate::projections::{Error, Projections};
 pub struct DesiredModule {
     /// The module.
     pub module: ModuleName,
+    /// At least one, the newest first. For each node, the first that is about it counts.
+    pub decisions: Vec<Arc<ModuleDecision>>,
+}
+
+/// A decision about a module in an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModuleDecision {
     /// What should run.
     pub target: Target,
+    /// The nodes that it is about. `None` for all of the environment.
+    pub selector: Option<Selector>,
     /// When that was decided.
     pub since: Timestamp,
     /// The deployment that decided it; `None` where the module was retired.
@@ -29,27 +38,41 @@ pub struct DesiredModule {
 /// What should run of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// This version, on every node.
+    /// This version.
     Version(ModuleVersion),
-    /// No version, on any node: it was retired.
+    /// No version: the module was retired.
     Nothing,
-    /// What each of these nodes ran before the only deployments that there were, none of which
-    /// succeeded. Nothing is decided for other nodes.
+    /// What each of these nodes ran before a deployment that did not succeed, where none ever
+    /// has. Nothing is decided for other nodes.
     AsBefore(BTreeMap<NodeId, Option<ModuleVersion>>),
 }
 
-impl Target {
-    /// What a node should run; `Some(None)` for no version. `None` where nothing is decided.
-    pub fn on(&self, node: &NodeId) -> Option<Option<&ModuleVersion>> {
-        match self {
-            Self::Version(version) => Some(Some(version)),
-            Self::Nothing => Some(None),
-            Self::AsBefore(nodes) => nodes.get(node).map(Option::as_ref),
+impl DesiredModule {
+    /// What a node should run, `None` for no version, with the decision. `None` where nothing
+    /// is decided about the node.
+    pub fn on(&self, node: &NodeRecord) -> Option<(&ModuleDecision, Option<&ModuleVersion>)> {
+        self.decisions.iter().find_map(|decision| {
+            let version = decision.on(node)?;
+            Some((decision.as_ref(), version))
+        })
+    }
+}
+
+impl ModuleDecision {
+    fn on(&self, node: &NodeRecord) -> Option<Option<&ModuleVersion>> {
+        let selector = self.selector.as_ref();
+        if selector.is_some_and(|selector| !selector.matches(node.labels())) {
+            return None;
+        }
+        match &self.target {
+            Target::Version(version) => Some(Some(version)),
+            Target::Nothing => Some(None),
+            Target::AsBefore(nodes) => nodes.get(&node.id).map(Option::as_ref),
         }
     }
 }
 
-type ByDeployment = HashMap<DeploymentId, Arc<DesiredModule>>;
+type ByDeployment = HashMap<DeploymentId, Arc<ModuleDecision>>;
 
 /// Reads what was decided. Remembers what deployments decided: that never changes.
 pub(super) struct DesiredState {
@@ -87,29 +110,37 @@ impl DesiredState {
             let remembered = remembered.unwrap_or_else(PoisonError::into_inner);
             remembered.get(environment).cloned().unwrap_or_default()
         };
-        let mut desired = Vec::with_capacity(decisions.len());
+        let mut desired: Vec<DesiredModule> = Vec::new();
+        // A decision that cannot be read may be about any node: what was decided before it
+        // counts for none.
+        let mut unknown = None;
         for (module, decision) in decisions {
+            if unknown.as_ref() == Some(&module) {
+                continue;
+            }
             let id = match decision {
-                Decision::Succeeded(id) | Decision::Unsuccessful(id) => id,
-                Decision::Retired(since) => {
-                    desired.push(Arc::new(DesiredModule {
-                        module,
-                        target: Target::Nothing,
-                        since,
-                        deployment: None,
-                        probe: None,
-                    }));
-                    continue;
-                }
+                Decision::Succeeded(id) | Decision::Unsuccessful(id) => Some(id),
+                Decision::Retired(_) => None,
             };
-            let decided = match known.get(&id) {
+            let decided = match id.and_then(|id| known.get(&id)) {
                 Some(decided) => Some(Arc::clone(decided)),
-                None => self.resolve(id, decision).await?.map(Arc::new),
+                None => self.resolve(decision).await?.map(Arc::new),
             };
-            desired.extend(decided);
+            let Some(decided) = decided else {
+                unknown = Some(module);
+                continue;
+            };
+            match desired.last_mut() {
+                Some(last) if last.module == module => last.decisions.push(decided),
+                _ => desired.push(DesiredModule {
+                    module,
+                    decisions: vec![decided],
+                }),
+            }
         }
         // What is no longer decisive is forgotten.
-        let decided = desired.iter().filter_map(|one| {
+        let decisions = desired.iter().flat_map(|module| &module.decisions);
+        let decided = decisions.filter_map(|one| {
             let id = one.deployment?;
             Some((id, Arc::clone(one)))
         });
@@ -117,16 +148,24 @@ impl DesiredState {
         let remembered = self.by_deployment.lock();
         let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
         remembered.insert(environment.clone(), Arc::new(decided));
-        Ok(desired)
+        Ok(desired.into_iter().map(Arc::new).collect())
     }
 
-    /// What a deployment decided. `None` where its journal does not tell, or it was deleted
-    /// just now.
-    async fn resolve(
-        &self,
-        id: DeploymentId,
-        decision: Decision,
-    ) -> Result<Option<DesiredModule>, Error> {
+    /// What was decided. `None` where the journal of the deployment does not tell, or it
+    /// was deleted just now.
+    async fn resolve(&self, decision: Decision) -> Result<Option<ModuleDecision>, Error> {
+        let id = match decision {
+            Decision::Succeeded(id) | Decision::Unsuccessful(id) => id,
+            Decision::Retired(since) => {
+                return Ok(Some(ModuleDecision {
+                    target: Target::Nothing,
+                    selector: None,
+                    since,
+                    deployment: None,
+                    probe: None,
+                }));
+            }
+        };
         let state = match self.projections.get(id).await {
             Ok(state) => state,
             Err(Error::Unknown(_)) => return Ok(None),
@@ -135,8 +174,12 @@ impl DesiredState {
         let Some(target) = target(&state, decision) else {
             return Ok(None);
         };
-        Ok(Some(DesiredModule {
-            module: state.header.module.name.clone(),
+        Ok(Some(ModuleDecision {
+            selector: match target {
+                Target::Version(_) => state.header.selector.clone(),
+                // It names its nodes, also those whose labels have changed since.
+                Target::AsBefore(_) | Target::Nothing => None,
+            },
             target,
             since: state.ended_at.unwrap_or(state.updated_at),
             deployment: Some(id),

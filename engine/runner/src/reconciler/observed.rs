@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use hotswap_core::{Environment, Health, ModuleName, NodeId};
 use hotswap_fleet::{Fleet, ModuleState, ModuleStates, Registry};
+use hotswap_store::NodeRecord;
 
 use super::difference::Actual;
 
 /// A node, and what it runs.
 pub(super) struct ObservedNode {
     pub(super) id: NodeId,
+    /// Its environment and its labels, which say what is decided about it.
+    pub(super) record: Arc<NodeRecord>,
     pub(super) health: Health,
     report: Report,
 }
@@ -49,6 +52,7 @@ pub(super) async fn observe(
     let members = registry.members_of(environment).into_iter();
     let nodes = members.map(|member| ObservedNode {
         id: member.record.id.clone(),
+        record: member.record,
         health: member.health,
         report: match member.modules {
             Some(modules) => Report::Reported(modules),

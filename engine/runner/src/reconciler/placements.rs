@@ -43,7 +43,7 @@ impl Reconciler {
         for module in &desired {
             let open = self.0.open_deployment(environment, &module.module).await?;
             for node in &nodes {
-                let Some(wanted) = module.target.on(&node.id) else {
+                let Some((decision, wanted)) = module.on(&node.record) else {
                     continue;
                 };
                 let actual = node.actual(&module.module);
@@ -53,7 +53,7 @@ impl Reconciler {
                         Actual::Known(actual) => actual,
                         Actual::NotLoaded(..) | Actual::Unknown => None,
                     },
-                    since: module.since,
+                    since: decision.since,
                     next: self.0.next_step(environment, module, node, open.as_ref()),
                 };
                 placements
@@ -75,7 +75,7 @@ impl Inner {
         node: &ObservedNode,
         open: Option<&OpenDeployment>,
     ) -> NextStep {
-        let Some(desired) = module.target.on(&node.id) else {
+        let Some((_, desired)) = module.on(&node.record) else {
             return NextStep::None;
         };
         let place = Place {

@@ -45,7 +45,9 @@ impl Reconciler {
         let desired = desired.map_err(|error| RetireError::Store(Box::new(error)))?;
         let is_desired = desired
             .iter()
-            .any(|one| one.module == *module && one.target != Target::Nothing);
+            .filter(|one| one.module == *module)
+            .flat_map(|one| &one.decisions)
+            .any(|decision| decision.target != Target::Nothing);
         if !is_desired {
             return Err(RetireError::NotDesired {
                 module: module.clone(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hotswap_core::{Cordon, DeploymentId, Environment, ModuleName, ModuleVersion, NodeId};
 use hotswap_fleet::{DesiredVersion, DesiredVersions};
+use hotswap_store::NodeRecord;
 
 use super::desired::DesiredModule;
 use crate::cordoned_nodes::CordonedNodes;
@@ -120,18 +121,15 @@ impl ToldVersions {
 }
 
 impl DesiredVersions for ToldVersions {
-    fn desired(
-        &self,
-        node: &NodeId,
-        environment: &Environment,
-    ) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
+    fn desired(&self, node: &NodeRecord) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
         let inner = self.read();
+        let environment = &node.environment;
         let decided = inner.decided.get(environment)?;
         let told = decided.iter().filter_map(|module| {
-            let version = module.target.on(node)??.clone();
+            let version = module.on(node)?.1?.clone();
             let key = (environment.clone(), module.module.clone());
             let plan = inner.open.get(&key);
-            let before = plan.and_then(|plan| Some((plan, plan.before(node)?)));
+            let before = plan.and_then(|plan| Some((plan, plan.before(&node.id)?)));
             let accepted = before.map(|(plan, before)| {
                 let versions = before.into_iter().chain([&plan.version]);
                 versions.cloned().collect()
@@ -151,7 +149,7 @@ impl DesiredVersions for ToldVersions {
 mod tests {
     use hotswap_core::{Digest, Timestamp};
 
-    use super::super::desired::Target;
+    use super::super::desired::{ModuleDecision, Target};
     use super::*;
 
     fn version(version: &str) -> ModuleVersion {
@@ -162,30 +160,89 @@ mod tests {
         }
     }
 
-    fn decided(target: Target) -> Vec<Arc<DesiredModule>> {
-        vec![Arc::new(DesiredModule {
-            module: "hello".parse().unwrap(),
+    fn decision(target: Target, selector: Option<&str>) -> Arc<ModuleDecision> {
+        Arc::new(ModuleDecision {
             target,
+            selector: selector.map(|selector| selector.parse().unwrap()),
             since: Timestamp::from_millis(1),
             deployment: None,
             probe: None,
+        })
+    }
+
+    fn decided(target: Target) -> Vec<Arc<DesiredModule>> {
+        vec![Arc::new(DesiredModule {
+            module: "hello".parse().unwrap(),
+            decisions: vec![decision(target, None)],
         })]
+    }
+
+    fn node(id: &str, zone: Option<&str>) -> NodeRecord {
+        NodeRecord {
+            id: id.parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            zone: zone.map(str::to_owned),
+            labels: BTreeMap::new(),
+            control_url: "http://127.0.0.1:1".to_owned(),
+            data_url: "http://127.0.0.1:1".to_owned(),
+            registered_at: Timestamp::from_millis(1),
+            instance: None,
+        }
+    }
+
+    #[test]
+    fn the_newest_decision_that_is_about_a_node_counts() {
+        let told = ToldVersions::default();
+        let to = |number: &str| Target::Version(version(number));
+        let as_before = BTreeMap::from([("c".parse().unwrap(), Some(version("0.5.0")))]);
+        let told_to = |decisions: &[Arc<ModuleDecision>]| {
+            let module = DesiredModule {
+                module: "hello".parse().unwrap(),
+                decisions: decisions.to_vec(),
+            };
+            let environment = "production".parse().unwrap();
+            told.update(&environment, vec![Arc::new(module)], Vec::new(), |_| true);
+            [("a", Some("eu")), ("b", Some("us")), ("c", None)].map(|(id, zone)| {
+                let desired = told.desired(&node(id, zone)).unwrap();
+                let version = desired.values().next();
+                version.map_or_else(String::new, |one| one.version.version.to_string())
+            })
+        };
+        let eu = decision(to("3.0.0"), Some("zone=eu"));
+        let not_eu = decision(to("2.0.0"), Some("zone!=eu"));
+        let zoned = decision(to("1.0.0"), Some("zone"));
+        let all = decision(to("0.9.0"), None);
+        let retired = decision(Target::Nothing, None);
+        let before = decision(Target::AsBefore(as_before), None);
+        assert_eq!(
+            told_to(&[eu.clone(), all.clone()]),
+            ["3.0.0", "0.9.0", "0.9.0"]
+        );
+        assert_eq!(told_to(&[all, eu.clone()]), ["0.9.0", "0.9.0", "0.9.0"]);
+        let three = [eu.clone(), not_eu, zoned.clone()];
+        assert_eq!(told_to(&three), ["3.0.0", "2.0.0", "2.0.0"]);
+        assert_eq!(
+            told_to(&[zoned.clone(), eu.clone()]),
+            ["1.0.0", "1.0.0", ""]
+        );
+        assert_eq!(told_to(&[eu.clone(), retired]), ["3.0.0", "", ""]);
+        assert_eq!(told_to(&[eu, before]), ["3.0.0", "", "0.5.0"]);
     }
 
     #[test]
     fn a_node_in_a_plan_may_run_the_version_before_or_the_new_one() {
         let told = ToldVersions::default();
         let environment: Environment = "production".parse().unwrap();
-        let [planned, other]: [NodeId; 2] = ["a", "b"].map(|name| name.parse().unwrap());
-        let accepted = |node: &NodeId| {
-            let desired = told.desired(node, &environment)?;
+        let [planned, other] = ["a", "b"].map(|id| node(id, None));
+        let accepted = |node: &NodeRecord| {
+            let desired = told.desired(node)?;
             let module: ModuleName = "hello".parse().unwrap();
             let desired = desired.get(&module)?;
             Some(desired.accepted.clone())
         };
-        assert_eq!(told.desired(&planned, &environment), None, "not read yet");
+        assert_eq!(told.desired(&planned), None, "not read yet");
         let id = DeploymentId::generate();
-        let nodes = [(planned.clone(), Some(version("0.9.0")))];
+        let nodes = [(planned.id.clone(), Some(version("0.9.0")))];
         told.begin(&environment, OpenPlan::new(id, version("2.0.0"), nodes));
         let one = || decided(Target::Version(version("1.0.0")));
         told.update(&environment, one(), Vec::new(), |_| false);

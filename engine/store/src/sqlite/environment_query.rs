@@ -1,11 +1,13 @@
 //! Statements on the journals of environments.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
-use hotswap_core::{Environment, EnvironmentEvent, EnvironmentEventBody, ModuleName, Timestamp};
+use hotswap_core::{
+    DeploymentId, Environment, EnvironmentEvent, EnvironmentEventBody, ModuleName, Timestamp,
+};
 use rusqlite::{Connection, Row, params};
 
-use super::query::clamp;
+use super::query::{self, clamp};
 use super::row::{read_deployment_id, read_parsed, read_u64};
 use crate::{Decision, EnvironmentEntry};
 
@@ -94,53 +96,82 @@ pub(super) fn decided_environments(connection: &Connection) -> rusqlite::Result<
         .collect()
 }
 
-/// What was decided last for each module, sorted by module. Steps over the index from module to
-/// module: the work does not grow with the number of deployments.
+/// What was decided for each module, sorted by module, the newest first. Steps over the index from
+/// module to module: the work grows with the deployments that have a selector, not with all.
 pub(super) fn decisions(
     connection: &Connection,
     environment: &Environment,
 ) -> rusqlite::Result<Vec<(ModuleName, Decision)>> {
     let environment = environment.as_str();
-    let retired = "SELECT module, at FROM retirement WHERE environment = ?1";
-    let mut decisions: BTreeMap<ModuleName, Decision> = connection
-        .prepare_cached(retired)?
-        .query_map([environment], |row| {
-            let at = Timestamp::from_millis(read_u64(row, 1)?);
-            Ok((read_parsed(row, 0)?, Decision::Retired(at)))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let ended = "WITH RECURSIVE known (module) AS (
+    let mut decisions = Vec::new();
+    for module in known_modules(connection, environment)? {
+        let name = module.as_str();
+        let retired = query::retirement(connection, environment, name)?;
+        let number = retired.map_or(0, |(number, _)| number);
+        let (successes, decide_for_all) =
+            query::deciding_successes(connection, environment, name, number)?;
+        let mut add = |decision| decisions.push((module.clone(), decision));
+        for id in successes {
+            add(Decision::Succeeded(id));
+        }
+        match retired {
+            _ if decide_for_all => {}
+            Some((_, at)) => add(Decision::Retired(at)),
+            None => {
+                for id in last_unsuccessful(connection, environment, name)? {
+                    add(Decision::Unsuccessful(id));
+                }
+            }
+        }
+    }
+    Ok(decisions)
+}
+
+/// The modules that were ever deployed or retired, sorted.
+fn known_modules(connection: &Connection, environment: &str) -> rusqlite::Result<Vec<ModuleName>> {
+    let known = "WITH RECURSIVE known (module) AS (
             SELECT min(module) FROM deployment INDEXED BY deployment_environment_module
             WHERE environment = ?1
             UNION ALL
             SELECT (SELECT min(module) FROM deployment INDEXED BY deployment_environment_module
                 WHERE environment = ?1 AND module > known.module)
-            FROM known WHERE known.module IS NOT NULL),
-        last (module, succeeded, ended, retired) AS (SELECT module,
-            (SELECT max(number) FROM deployment INDEXED BY deployment_environment_succeeded
-                WHERE environment = ?1 AND status = 'succeeded' AND module = known.module),
-            (SELECT number FROM deployment INDEXED BY deployment_environment_module
-                WHERE environment = ?1 AND module = known.module AND ended = 1
-                ORDER BY number DESC LIMIT 1),
-            coalesce((SELECT number FROM retirement
-                WHERE environment = ?1 AND module = known.module), 0)
-            FROM known WHERE module IS NOT NULL)
-        SELECT last.module, succeeded > retired, id FROM last JOIN deployment
-            ON number = CASE WHEN succeeded > retired THEN succeeded ELSE last.ended END";
-    let mut ended = connection.prepare_cached(ended)?;
-    let mut rows = ended.query([environment])?;
+            FROM known WHERE known.module IS NOT NULL)
+        SELECT module FROM known WHERE module IS NOT NULL
+        UNION SELECT module FROM retirement WHERE environment = ?1 ORDER BY module";
+    connection
+        .prepare_cached(known)?
+        .query_map([environment], |row| read_parsed(row, 0))?
+        .collect()
+}
+
+/// The deployments that ended without success: the newest one of each selector, back to the newest
+/// one without, newest first.
+fn last_unsuccessful(
+    connection: &Connection,
+    environment: &str,
+    module: &str,
+) -> rusqlite::Result<Vec<DeploymentId>> {
+    let query = "SELECT id, selector FROM deployment INDEXED BY deployment_environment_module
+        WHERE environment = ?1 AND module = ?2 AND ended = 1 AND status <> 'succeeded'
+        ORDER BY number DESC";
+    let mut query = connection.prepare_cached(query)?;
+    let mut rows = query.query([environment, module])?;
+    let (mut found, mut selectors) = (Vec::new(), HashSet::new());
     while let Some(row) = rows.next()? {
-        let (module, id) = (read_parsed(row, 0)?, read_deployment_id(row, 2)?);
-        let has_succeeded = row.get::<_, Option<bool>>(1)?.unwrap_or(false);
-        if has_succeeded {
-            decisions.insert(module, Decision::Succeeded(id));
-        } else {
-            decisions
-                .entry(module)
-                .or_insert(Decision::Unsuccessful(id));
+        let id = read_deployment_id(row, 0)?;
+        match row.get::<_, Option<String>>(1)? {
+            Some(selector) if selectors.contains(&selector) => {}
+            Some(selector) => {
+                selectors.insert(selector);
+                found.push(id);
+            }
+            None => {
+                found.push(id);
+                break;
+            }
         }
     }
-    Ok(decisions.into_iter().collect())
+    Ok(found)
 }
 
 /// Deletes what decides nothing. Retirements are kept: each module has few. So are cordons, until

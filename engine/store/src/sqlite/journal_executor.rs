@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::encoded_events::EncodedEvents;
 use super::query::{self, DeploymentRow};
-use super::row::to_json;
+use super::row::{to_json, to_text};
 use crate::{AppendError, Appended, CreateError, Head, Lease, ReadError};
 
 /// Maximum number of cached deployments, about 100 bytes each. If more are open, the whole
@@ -75,8 +75,8 @@ impl JournalExecutor {
         };
         let insert = "INSERT INTO deployment
             (id, module, environment, fence, lifecycle, status, ended, created_at,
-                requester, idempotency_key)
-            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8)";
+                requester, idempotency_key, selector)
+            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8, ?9)";
         let number = connection.prepare_cached(insert)?.insert(params![
             header.id.as_bytes(),
             module.as_str(),
@@ -86,6 +86,7 @@ impl JournalExecutor {
             at.millis().cast_signed(),
             requester,
             key.map(IdempotencyKey::as_str),
+            header.selector.as_ref().map(to_text),
         ])?;
         let mut deployment = DeploymentRow {
             number,

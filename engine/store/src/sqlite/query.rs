@@ -294,9 +294,8 @@ pub(super) fn succeeded_deployments(
         .collect()
 }
 
-/// The newest successful deployment of each module in an environment, sorted by module, unless
-/// the module was retired since; without an environment, in all of them. Steps over the index from module to module: the work does not
-/// grow with the number of deployments.
+/// The successful deployments that decide what should run in an environment, sorted by module, the
+/// newest first; without an environment, in all of them. See [`deciding_successes`].
 pub(super) fn current_deployments(
     connection: &Connection,
     environment: Option<&Environment>,
@@ -305,6 +304,20 @@ pub(super) fn current_deployments(
         Some(environment) => vec![environment.as_str().to_owned()],
         None => environments(connection)?,
     };
+    let mut found = Vec::new();
+    for environment in environments {
+        for module in succeeded_modules(connection, &environment)? {
+            let retired = retirement(connection, &environment, &module)?;
+            let retired = retired.map_or(0, |(number, _)| number);
+            found.extend(deciding_successes(connection, &environment, &module, retired)?.0);
+        }
+    }
+    Ok(found)
+}
+
+/// The modules that were deployed successfully in an environment, sorted. Steps over the index
+/// from module to module.
+fn succeeded_modules(connection: &Connection, environment: &str) -> rusqlite::Result<Vec<String>> {
     let query = "WITH RECURSIVE known (module) AS (
             SELECT min(module) FROM deployment INDEXED BY deployment_environment_succeeded
             WHERE environment = ?1 AND status = 'succeeded'
@@ -312,20 +325,66 @@ pub(super) fn current_deployments(
             SELECT (SELECT min(module) FROM deployment INDEXED BY deployment_environment_succeeded
                 WHERE environment = ?1 AND status = 'succeeded' AND module > known.module)
             FROM known WHERE known.module IS NOT NULL)
-        SELECT id FROM known JOIN deployment ON number = (
-            SELECT max(number) FROM deployment INDEXED BY deployment_environment_succeeded
-            WHERE environment = ?1 AND status = 'succeeded' AND module = known.module)
-        WHERE number > coalesce((SELECT number FROM retirement
-            WHERE environment = ?1 AND module = known.module), 0)
-        ORDER BY known.module";
-    let mut query = connection.prepare_cached(query)?;
-    let mut found = Vec::new();
-    for environment in environments {
-        for id in query.query_map([environment], |row| read_deployment_id(row, 0))? {
-            found.push(id?);
-        }
+        SELECT module FROM known WHERE module IS NOT NULL";
+    connection
+        .prepare_cached(query)?
+        .query_map([environment], |row| row.get(0))?
+        .collect()
+}
+
+/// Up to which deployment a module was retired in an environment, and when.
+pub(super) fn retirement(
+    connection: &Connection,
+    environment: &str,
+    module: &str,
+) -> rusqlite::Result<Option<(i64, Timestamp)>> {
+    connection
+        .prepare_cached("SELECT number, at FROM retirement WHERE environment = ?1 AND module = ?2")?
+        .query_row([environment, module], |row| {
+            Ok((row.get(0)?, Timestamp::from_millis(read_u64(row, 1)?)))
+        })
+        .optional()
+}
+
+/// The successful deployments of a module that decide what should run on a node of an environment,
+/// newest first, and whether they decide for every node: the newest one of each selector, back to
+/// the newest one without. Only those with a number above `retired`.
+///
+/// The work grows with the number of deployments with a selector since, not with all.
+pub(super) fn deciding_successes(
+    connection: &Connection,
+    environment: &str,
+    module: &str,
+    retired: i64,
+) -> rusqlite::Result<(Vec<DeploymentId>, bool)> {
+    let for_all = "SELECT max(number) FROM deployment INDEXED BY deployment_environment_selector
+        WHERE environment = ?1 AND module = ?2 AND selector IS NULL AND status = 'succeeded'";
+    let for_all = connection
+        .prepare_cached(for_all)?
+        .query_row([environment, module], |row| row.get::<_, Option<i64>>(0))?;
+    let for_all = for_all.filter(|number| *number > retired);
+    let deciding = "SELECT id FROM deployment JOIN (
+            SELECT max(number) AS newest
+            FROM deployment INDEXED BY deployment_environment_selector
+            WHERE environment = ?1 AND module = ?2 AND selector IS NOT NULL
+                AND status = 'succeeded' AND number > ?3
+            GROUP BY selector) ON number = newest
+        ORDER BY number DESC";
+    let mut found = connection
+        .prepare_cached(deciding)?
+        .query_map(
+            params![environment, module, for_all.unwrap_or(retired)],
+            |row| read_deployment_id(row, 0),
+        )?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    if let Some(number) = for_all {
+        let id = "SELECT id FROM deployment WHERE number = ?1";
+        let id = connection
+            .prepare_cached(id)?
+            .query_row([number], |row| read_deployment_id(row, 0))?;
+        found.push(id);
     }
-    Ok(found)
+    Ok((found, for_all.is_some()))
 }
 
 /// The environments in which a deployment has succeeded, sorted.

@@ -49,6 +49,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         description: None,
         metadata: [].into(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,

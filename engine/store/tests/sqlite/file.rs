@@ -136,6 +136,8 @@ async fn a_file_of_the_first_schema_is_migrated() {
             DROP INDEX deployment_module_environment_status;
             DROP INDEX deployment_environment_succeeded;
             DROP INDEX deployment_idempotency_key;
+            DROP INDEX deployment_environment_selector;
+            ALTER TABLE deployment DROP COLUMN selector;
             ALTER TABLE deployment DROP COLUMN idempotency_key;
             ALTER TABLE deployment DROP COLUMN requester;
             ALTER TABLE node DROP COLUMN instance;

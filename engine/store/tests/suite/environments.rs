@@ -3,7 +3,7 @@ use hotswap_store::{
     AppendToEnvironmentError, Catalogue, Decision, EnvironmentAppend, EnvironmentJournal, Journal,
 };
 
-use super::{StoreFixture, append_at_end, at, create, failure, success};
+use super::{StoreFixture, append_at_end, at, create, create_for, failure, success};
 
 fn production() -> Environment {
     "production".parse().unwrap()
@@ -247,6 +247,64 @@ pub async fn a_node_that_is_gone_has_no_record<S: StoreFixture>() {
         [1],
         "a cordon outlasts that its node expires"
     );
+    fixture.close(store).await;
+}
+
+pub async fn the_newest_decision_of_each_selector_counts<S: StoreFixture>() {
+    use Decision::{Retired, Succeeded, Unsuccessful};
+
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let environment = production();
+    let decided = async |store: &_| {
+        let decisions = decisions(store).await.into_iter();
+        decisions.map(|(_, decision)| decision).collect::<Vec<_>>()
+    };
+    // None has succeeded: the last failures, back to the last one for all nodes.
+    let old = create(&store, "hello", "production").await;
+    append_at_end(&store, old, &failure()).await;
+    let all = create(&store, "hello", "production").await;
+    append_at_end(&store, all, &failure()).await;
+    let first_eu = create_for(&store, "zone=eu").await;
+    append_at_end(&store, first_eu, &failure()).await;
+    let eu = create_for(&store, "zone==eu").await;
+    append_at_end(&store, eu, &failure()).await;
+    assert_eq!(decided(&store).await, [Unsuccessful(eu), Unsuccessful(all)]);
+    // A success comes before them, and they still tell of other nodes.
+    let us = create_for(&store, "zone=us").await;
+    append_at_end(&store, us, &success()).await;
+    let expected = [Succeeded(us), Unsuccessful(eu), Unsuccessful(all)];
+    assert_eq!(decided(&store).await, expected);
+    // A success for all nodes ends what was before.
+    let for_all = create(&store, "hello", "production").await;
+    append_at_end(&store, for_all, &success()).await;
+    assert_eq!(decided(&store).await, [Succeeded(for_all)]);
+    let eu = create_for(&store, "zone=eu").await;
+    append_at_end(&store, eu, &success()).await;
+    let us = create_for(&store, "zone=us").await;
+    append_at_end(&store, us, &success()).await;
+    let newer_eu = create_for(&store, "zone=eu").await;
+    append_at_end(&store, newer_eu, &success()).await;
+    let failed = create(&store, "hello", "production").await;
+    append_at_end(&store, failed, &failure()).await;
+    let newest_first = [newer_eu, us, for_all];
+    assert_eq!(decided(&store).await, newest_first.map(Succeeded));
+    let current = store.current_deployments(Some(&environment)).await;
+    assert_eq!(current.unwrap(), newest_first, "they are kept");
+
+    let retire = append(&environment, None, &[retired("hello")]);
+    store.append_to_environment(retire).await.unwrap();
+    assert_eq!(decided(&store).await, [Retired(at(1000))]);
+    let eu = create_for(&store, "zone=eu").await;
+    append_at_end(&store, eu, &success()).await;
+    let expected = [Succeeded(eu), Retired(at(1000))];
+    assert_eq!(decided(&store).await, expected);
+    fixture.close(store).await;
+
+    let store = fixture.open().await;
+    assert_eq!(decided(&store).await, expected);
+    let current = store.current_deployments(None).await;
+    assert_eq!(current.unwrap(), [eu]);
     fixture.close(store).await;
 }
 

@@ -63,6 +63,7 @@ macro_rules! suite {
             the_last_success_or_retirement_decides,
             the_event_that_cordons_a_node_is_kept_until_the_cordon_ends,
             a_node_that_is_gone_has_no_record,
+            the_newest_decision_of_each_selector_counts,
             only_events_that_decide_nothing_are_deleted);
         suite!($fixture, concurrency:
             one_of_many_concurrent_creates_succeeds,
@@ -116,6 +117,7 @@ pub fn header(module: &str, environment: &str) -> Header {
         description: Some("ä \u{1f680} \0".to_owned()),
         metadata: [("ticket".to_owned(), "7".to_owned())].into(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,
@@ -125,6 +127,17 @@ pub fn header(module: &str, environment: &str) -> Header {
 /// Creates a journal.
 pub async fn create(store: &impl Journal, module: &str, environment: &str) -> DeploymentId {
     let header = header(module, environment);
+    let id = header.id;
+    store.create(header, at(1)).await.unwrap();
+    id
+}
+
+/// Creates a journal of a deployment of `hello` to a part of production.
+pub async fn create_for(store: &impl Journal, selector: &str) -> DeploymentId {
+    let header = Header {
+        selector: Some(selector.parse().unwrap()),
+        ..header("hello", "production")
+    };
     let id = header.id;
     store.create(header, at(1)).await.unwrap();
     id

@@ -142,7 +142,7 @@ impl Draft {
 
 fn started(event: &Event, state: &Deployment) -> Draft {
     let header = &state.header;
-    let fields = json!({
+    let mut fields = json!({
         "moduleName": header.module.name.as_str(),
         "version": header.module.version.to_string(),
         "targetEnvironment": header.environment.as_str(),
@@ -150,6 +150,9 @@ fn started(event: &Event, state: &Deployment) -> Draft {
         "requesterEmail": header.requester.email,
         "timestamp": event.at.millis(),
     });
+    if let Some(selector) = &header.selector {
+        fields["selector"] = selector.to_string().into();
+    }
     Draft::new(target::STARTED, fields)
 }
 

@@ -29,6 +29,9 @@ pub(super) struct CreateDeployment {
     pub version: Option<String>,
     /// The environment whose nodes get the version.
     pub target_environment: String,
+    /// The nodes of the environment that get the version, as a label selector of at most 1024
+    /// bytes: `zone=eu,tier!=edge`. Absent: all of them.
+    pub selector: Option<String>,
     /// The email address of the person who requests the deployment.
     pub requester_email: String,
     /// A description for people, of at most 4096 bytes.
@@ -65,6 +68,7 @@ impl CreateDeployment {
         let version = self.version.as_deref();
         let version =
             version.and_then(|text| parse_with(parse_version, "/version", text, &mut errors));
+        let selector = parse_optional("/selector", self.selector.as_deref(), &mut errors);
         let strategy = parse_optional("/strategy", self.strategy.as_deref(), &mut errors);
         check_email("/requesterEmail", &self.requester_email, &mut errors);
         check_text("/description", self.description.as_deref(), &mut errors);
@@ -84,6 +88,7 @@ impl CreateDeployment {
             module,
             version,
             environment,
+            selector,
             strategy,
             config: self.config,
             requester: requester(identity, self.requester_email),
@@ -102,6 +107,7 @@ impl Example for CreateDeployment {
             module_name: "checkout".to_owned(),
             version: Some("1.4.2".to_owned()),
             target_environment: "production".to_owned(),
+            selector: Some("zone=eu,tier!=edge".to_owned()),
             requester_email: "ada@example.org".to_owned(),
             description: Some("faster totals".to_owned()),
             metadata: BTreeMap::from([("ticket".to_owned(), "SHOP-318".to_owned())]),
@@ -141,6 +147,7 @@ mod tests {
             module_name: "Check out".to_owned(),
             version: Some("newest".to_owned()),
             target_environment: String::new(),
+            selector: Some("zone=eu,".to_owned()),
             requester_email: "ada".to_owned(),
             description: Some("x".repeat(5000)),
             metadata: BTreeMap::from([("a/b".to_owned(), "x".repeat(2000))]),
@@ -154,6 +161,7 @@ mod tests {
             "/moduleName",
             "/version",
             "/targetEnvironment",
+            "/selector",
             "/requesterEmail",
             "/description",
             "/metadata/a~1b",

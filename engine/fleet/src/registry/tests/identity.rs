@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use hotswap_core::{Cordon, Digest, ModuleName, ModuleVersion, Timestamp};
 use hotswap_protocol::{ModuleReport, Slot, SlotFault, Version};
+use hotswap_store::NodeRecord;
 
 use super::*;
 use crate::{DesiredVersion, DesiredVersions};
@@ -235,12 +236,8 @@ async fn a_node_reports_what_it_runs() {
 struct Decided;
 
 impl DesiredVersions for Decided {
-    fn desired(
-        &self,
-        _: &NodeId,
-        environment: &Environment,
-    ) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
-        (environment.as_str() == "production").then(|| {
+    fn desired(&self, node: &NodeRecord) -> Option<BTreeMap<ModuleName, DesiredVersion>> {
+        (node.environment.as_str() == "production").then(|| {
             let desired = DesiredVersion {
                 version: version(2),
                 accepted: vec![version(1)],

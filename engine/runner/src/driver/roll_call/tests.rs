@@ -13,7 +13,7 @@ async fn ask(heard: Health, answers_at: u32) -> (u32, bool) {
     fleet.silent_until = Some(("b".parse().unwrap(), answers_at));
     let timers = Timers::new(Arc::new(TestClock::default()));
     let started = Instant::now();
-    let nodes = ask_nodes(&fleet, &timers, &fixture::header(), |_| true).await;
+    let nodes = ask_nodes(&fleet, &timers, &fixture::header(), |_| true, |_| true).await;
     assert!(started.elapsed() <= PATIENCE);
     (fleet.asked(), is_reachable(&nodes[1]))
 }

@@ -160,6 +160,7 @@ fn header() -> Header {
         description: None,
         metadata: Default::default(),
         require_approval: false,
+        selector: None,
         rollback_of: None,
         trace: None,
         idempotency: None,
