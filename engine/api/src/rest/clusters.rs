@@ -10,7 +10,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::cursor::{cursor_before, parse_position};
-use super::deployments::RetireRequest;
+use super::deployments::ReasonRequest;
 use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, OptionalJsonBody, Parsed, Viewer};
@@ -105,7 +105,7 @@ impl Clusters {
         environment: Path<Parsed<Environment>>,
         /// The name of the module.
         name: Path<Parsed<ModuleName>>,
-        body: OptionalJsonBody<RetireRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<
         RetireResponse,
         Failure<

@@ -25,8 +25,8 @@ use crate::problem::{
 };
 use crate::view;
 
-pub(super) use action::RetireRequest;
-use action::{AbortRequest, ApprovalRequest, PauseRequest, RollbackRequest, TerminateRequest};
+pub(super) use action::ReasonRequest;
+use action::{ApprovalRequest, PauseRequest, RollbackRequest};
 use create::CreateDeployment;
 
 /// The failures of every operation that reads deployments.
@@ -209,7 +209,7 @@ impl Deployments {
         context: Data<&Context>,
         /// The execution id of the deployment.
         id: Path<Parsed<DeploymentId>>,
-        body: OptionalJsonBody<AbortRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let (by, reason) = body.0.validate(&operator.0)?;
         let deployment = context
@@ -238,7 +238,7 @@ impl Deployments {
         context: Data<&Context>,
         /// The execution id of the deployment.
         id: Path<Parsed<DeploymentId>>,
-        body: OptionalJsonBody<TerminateRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let (by, reason) = body.0.validate(&admin.0)?;
         let deployments = &context.engine.deployments;

@@ -26,51 +26,19 @@ pub(super) struct PauseRequest {
     pub requester_email: Option<String>,
 }
 
-/// A request to end a deployment and revert its nodes.
+/// A request of which the reason is kept: to abort or terminate a deployment, or to retire a
+/// module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[oai(
-    rename = "Abort",
+    rename = "Reason",
     rename_all = "camelCase",
     deny_unknown_fields,
     skip_serializing_if_is_none
 )]
-pub(super) struct AbortRequest {
-    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`.
-    pub reason: Option<String>,
-    /// The email address of the person who makes the request. Give it if several people share
-    /// the API token; a signed token already names its owner.
-    pub requester_email: Option<String>,
-}
-
-/// A request to end a deployment whose journal cannot be read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[oai(
-    rename = "Terminate",
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    skip_serializing_if_is_none
-)]
-pub(super) struct TerminateRequest {
-    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`.
-    pub reason: Option<String>,
-    /// The email address of the person who makes the request. Give it if several people share
-    /// the API token; a signed token already names its owner.
-    pub requester_email: Option<String>,
-}
-
-/// A request to retire a module.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[oai(
-    rename = "Retire",
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    skip_serializing_if_is_none
-)]
-pub(in crate::rest) struct RetireRequest {
-    /// The reason, of at most 4096 bytes. It becomes part of the environment's events.
+pub(in crate::rest) struct ReasonRequest {
+    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`, or of
+    /// the environment's events.
     pub reason: Option<String>,
     /// The email address of the person who makes the request. Give it if several people share
     /// the API token; a signed token already names its owner.
@@ -129,27 +97,7 @@ impl PauseRequest {
     }
 }
 
-impl AbortRequest {
-    /// Validates the body, and returns the name to journal and the reason.
-    ///
-    /// # Errors
-    /// A 422 that lists everything that is wrong.
-    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
-        name_and_reason(self.requester_email, self.reason, identity)
-    }
-}
-
-impl TerminateRequest {
-    /// Validates the body, and returns the name to journal and the reason.
-    ///
-    /// # Errors
-    /// A 422 that lists everything that is wrong.
-    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
-        name_and_reason(self.requester_email, self.reason, identity)
-    }
-}
-
-impl RetireRequest {
+impl ReasonRequest {
     /// Validates the body, and returns the name to journal and the reason.
     ///
     /// # Errors
