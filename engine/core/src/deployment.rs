@@ -102,7 +102,7 @@ impl Deployment {
     /// The format of stored states. Raise it with every change of this type, of
     /// [`DeploymentSummary`], or of what an event does to them: a stored state of another format
     /// is folded anew.
-    pub const FORMAT: u32 = 2;
+    pub const FORMAT: u32 = 3;
 
     /// The state after the first event of a journal.
     ///
@@ -184,7 +184,9 @@ impl Deployment {
         self.updated_at = event.at;
         self.deadline.apply(event.at, &event.body);
         match &event.body {
-            EventBody::Requested(_) | EventBody::AbortRequested { .. } => {}
+            EventBody::Requested(_)
+            | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. } => {}
             EventBody::Paused { reason, .. } => self.pause_reason.clone_from(reason),
             EventBody::Resumed { .. } => self.pause_reason = None,
             EventBody::Gated { prompt, due } => {
@@ -262,4 +264,4 @@ impl Deployment {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

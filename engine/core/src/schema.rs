@@ -24,7 +24,8 @@ use crate::EventBody;
 /// - 1: the first. Its events do not say their version.
 /// - 2: events say their version, the header pins the strategy's limits, and a deployment can
 ///   be terminated.
-pub const SCHEMA_VERSION: u32 = 2;
+/// - 3: a person can end a wait, and a deployment can supersede another one.
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Why a stored event cannot be read. Its `Display` follows "event 7 cannot be read: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -81,6 +81,7 @@ impl Deployment {
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. }
             | EventBody::Settling => {}
         }
     }
@@ -113,6 +114,9 @@ fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environm
         metadata: BTreeMap::new(),
         require_approval: false,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }
