@@ -44,8 +44,9 @@ impl JournalExecutor {
                 return Ok(Err(AppendToEnvironmentError::Busy(open)));
             }
         }
-        let insert = "INSERT INTO environment_event (position, environment, at, decides, body)
-            VALUES (?1, ?2, ?3, ?4, ?5)";
+        let insert =
+            "INSERT INTO environment_event (position, environment, at, decides, body, module)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let mut insert = connection.prepare_cached(insert)?;
         let at = append.at.millis().cast_signed();
         for (body, encoded) in append.bodies.iter().zip(events) {
@@ -59,7 +60,8 @@ impl JournalExecutor {
                 environment,
                 at,
                 retired.is_some(),
-                encoded
+                encoded,
+                retired.map(ModuleName::as_str),
             ])?;
             if let Some(module) = retired {
                 retire(connection, environment, module, at)?;

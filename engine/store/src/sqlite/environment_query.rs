@@ -83,7 +83,8 @@ pub(super) fn decided_environments(connection: &Connection) -> rusqlite::Result<
         .collect()
 }
 
-/// What was decided last for each module, sorted by module. Steps over the index from module to
+/// What was decided last for each module, sorted by module. A deployment that ended while it
+/// waited for another one to end has not begun, and decides nothing. Steps over the index from module to
 /// module: the work does not grow with the number of deployments.
 pub(super) fn decisions(
     connection: &Connection,
@@ -109,7 +110,7 @@ pub(super) fn decisions(
             (SELECT max(number) FROM deployment INDEXED BY deployment_environment_succeeded
                 WHERE environment = ?1 AND status = 'succeeded' AND module = known.module),
             (SELECT number FROM deployment INDEXED BY deployment_environment_module
-                WHERE environment = ?1 AND module = known.module AND ended = 1
+                WHERE environment = ?1 AND module = known.module AND ended = 1 AND waits = 0
                 ORDER BY number DESC LIMIT 1),
             coalesce((SELECT number FROM retirement
                 WHERE environment = ?1 AND module = known.module), 0)

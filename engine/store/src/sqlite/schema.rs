@@ -11,12 +11,13 @@ const APPLICATION_ID: i64 = 0x486f_7453;
 
 /// Each one migrates a database from the version that is its index to the next version.
 /// Never change a released statement: add another migration.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 /// Migrates the database to the newest schema, in one transaction.

@@ -50,6 +50,9 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         metadata: [].into(),
         require_approval: false,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     };

@@ -7,6 +7,7 @@ pub mod environments;
 pub mod journal;
 pub mod random_lifecycles;
 pub mod snapshots;
+pub mod supersede;
 
 use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
@@ -49,6 +50,10 @@ macro_rules! suite {
             events_after_merges_all_journals_by_position,
             the_epoch_is_fixed_for_the_life_of_a_store,
             the_current_deployments_are_the_newest_successful_ones_of_each_module);
+        suite!($fixture, supersede:
+            a_create_that_supersedes_aborts_the_open_one_in_the_same_write,
+            of_the_creates_that_supersede_the_same_one_the_last_waits,
+            a_create_supersedes_only_the_deployment_that_it_names);
         suite!($fixture, snapshots:
             a_snapshot_is_replaced_by_a_newer_one_or_one_of_another_format,
             summaries_are_returned_in_the_order_that_was_asked_for,
@@ -61,6 +66,8 @@ macro_rules! suite {
             environments_share_positions_with_deployments,
             an_environment_under_an_older_lease_is_fenced,
             the_last_success_or_retirement_decides,
+            what_was_decided_is_listed_page_by_page,
+            a_deployment_that_ended_before_it_began_decides_nothing,
             only_events_that_decide_nothing_are_deleted);
         suite!($fixture, concurrency:
             one_of_many_concurrent_creates_succeeds,
@@ -115,6 +122,9 @@ pub fn header(module: &str, environment: &str) -> Header {
         metadata: [("ticket".to_owned(), "7".to_owned())].into(),
         require_approval: false,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }
