@@ -12,6 +12,7 @@ use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::{self, Deployments};
 use crate::driver::DriverContext;
 use crate::environments::Environments;
+use crate::history::History;
 use crate::limits::Limits;
 use crate::modules::Modules;
 use crate::projections::Projections;
@@ -60,6 +61,8 @@ pub struct Engine {
     pub strategies: Strategies,
     /// Keeps the nodes at what was decided.
     pub reconciler: Reconciler,
+    /// Reads what was decided for modules so far.
+    pub history: History,
     /// Deletes what is no longer kept.
     pub retention: Retention,
     /// Knows the nodes.
@@ -180,6 +183,7 @@ impl Engine {
         reconciler.load().await.map_err(Error::DesiredState)?;
         config.registry.set_desired_versions(told);
         background.spawn(reconciler.clone().run());
+        let history = History::new(Arc::clone(&config.environment_journal), projections.clone());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
             catalogue: config.catalogue,
@@ -204,6 +208,7 @@ impl Engine {
         background.spawn(retention.clone().run());
         Ok(Self {
             reconciler,
+            history,
             retention,
             deployments,
             modules,

@@ -76,6 +76,9 @@ pub(super) fn header() -> Header {
         metadata: BTreeMap::new(),
         require_approval: false,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }
