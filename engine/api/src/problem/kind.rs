@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     NoNodes,
     NodeIdTaken,
     VersionTaken,
+    VersionGone,
     BuiltInStrategy,
     InUse,
     PayloadTooLarge,
@@ -108,6 +109,7 @@ impl Kind {
                 "Another node with this id reports in",
             ),
             Self::VersionTaken => ("version-taken", S::CONFLICT, "The version already exists"),
+            Self::VersionGone => ("version-gone", S::CONFLICT, "The version was deleted"),
             Self::BuiltInStrategy => (
                 "built-in-strategy",
                 S::CONFLICT,

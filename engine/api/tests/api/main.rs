@@ -21,5 +21,7 @@ mod modules;
 mod nodes;
 mod openapi;
 mod problems;
+mod reruns;
 mod roles;
 mod strategies;
+mod supersedes;

@@ -160,6 +160,9 @@ fn header() -> Header {
         metadata: Default::default(),
         require_approval: false,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }
