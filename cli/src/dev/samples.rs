@@ -81,6 +81,7 @@ async fn start_first_deployment(
         description: Some("the first version, by hotswap dev".to_owned()),
         metadata: BTreeMap::new(),
         require_approval: false,
+        supersede: false,
         strategy: Some("direct".parse()?),
         config: None,
     };

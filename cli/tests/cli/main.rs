@@ -9,6 +9,7 @@ mod lost_answers;
 mod program;
 mod serve;
 mod server;
+mod steering;
 mod support;
 mod terminal;
 mod waits;
