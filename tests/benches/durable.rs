@@ -111,6 +111,7 @@ impl Bench {
             description: None,
             metadata: Default::default(),
             require_approval: false,
+            supersede: false,
             trace: None,
             idempotency_key: None,
         };

@@ -284,6 +284,7 @@ impl Cluster {
                 description: None,
                 metadata: BTreeMap::new(),
                 require_approval: false,
+                supersede: false,
                 trace: None,
                 idempotency_key: None,
             })

@@ -40,6 +40,9 @@ pub fn sample_header(module: &str) -> Result<Header> {
         metadata: Default::default(),
         require_approval: false,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     })

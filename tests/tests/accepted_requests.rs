@@ -82,6 +82,7 @@ async fn deploy(
         description: None,
         metadata: Default::default(),
         require_approval,
+        supersede: false,
         trace: None,
         idempotency_key: None,
     };

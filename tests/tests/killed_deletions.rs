@@ -203,6 +203,7 @@ async fn furnish(folder: &Path) -> Result<()> {
             description: None,
             metadata: BTreeMap::new(),
             require_approval: false,
+            supersede: false,
             trace: None,
             idempotency_key: None,
         };

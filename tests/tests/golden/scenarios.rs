@@ -29,6 +29,8 @@ pub enum PersonStep {
     Pause,
     /// Aborts as soon as the strategy waits.
     AbortWait,
+    /// Ends every wait as soon as the strategy waits.
+    PromoteInFull,
 }
 
 impl Scenario {
@@ -145,6 +147,13 @@ pub fn all() -> Vec<Scenario> {
             Status::RolledBack,
         )
         .with(PersonStep::AbortWait),
+        Scenario::new(
+            "canary-promoted",
+            "canary",
+            json!({ "soak": "4s", "whenInconclusive": "rollBack" }),
+            Status::Succeeded,
+        )
+        .with(PersonStep::PromoteInFull),
         Scenario::new(
             "strategy-panicked",
             "hostile",
