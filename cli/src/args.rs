@@ -24,9 +24,9 @@ mod strategy;
 mod token;
 
 pub use deployment::{Create, Decide, DeploymentCommand, Events, ListDeployments, Patience};
-pub use deployment::{Rollback, Stay, Watch};
+pub use deployment::{Retry, Rollback, Stay, Watch};
 pub use environment::EnvironmentCommand;
-pub use module::ModuleCommand;
+pub use module::{ModuleCommand, Undo};
 pub use module_ref::{ModuleRef, ModuleVersionRef};
 pub use node::{DrainNode, NodeCommand, RunNode};
 pub use quote::shorten;
@@ -99,10 +99,10 @@ pub enum Command {
     /// Nodes: run, list, get, cordon, drain and more
     #[command(subcommand)]
     Node(NodeCommand),
-    /// Deployments: create, list, get, watch, pause, abort, approve and more
+    /// Deployments: create, list, get, watch, pause, promote, abort, retry and more
     #[command(subcommand, alias = "deployments")]
     Deployment(DeploymentCommand),
-    /// Modules: upload, list, get
+    /// Modules: upload, list, get, history, undo, retire
     #[command(subcommand, alias = "modules")]
     Module(ModuleCommand),
     /// Strategies: upload, list, get, delete
@@ -176,7 +176,7 @@ fn after_help() -> String {
     let exit_codes = Exit::ALL.map(|exit| format!("{} {}", exit.code(), exit.summary()));
     format!(
         "Short forms: deploy is deployment create, nodes is node list; get, list, watch, pause, \
-         resume, abort, approve, reject and rollback are the verbs of deployment.\n\
+         resume, promote, abort, approve, reject, rollback and retry are the verbs of deployment.\n\
          Exit codes: {}.\n\
          Try it on this machine: hotswap dev",
         exit_codes.join(", ")

@@ -24,6 +24,7 @@ mod error;
 mod event_decoder;
 mod event_stream;
 mod problem_response;
+mod reruns;
 mod response;
 mod upload;
 
@@ -33,7 +34,8 @@ pub use event_stream::StreamItem;
 pub use problem_response::ProblemResponse;
 pub use response::{
     Accepted, Damage, DeploymentRow, EnvironmentEventRow, EnvironmentRow, EnvironmentState,
-    HealthCounts, Module, ModuleVersion, NodeCordon, NodeModule, NodeRow, Page, StrategyRow,
+    HealthCounts, HistoryRow, Module, ModuleVersion, NodeCordon, NodeModule, NodeRow, Page,
+    RequestDiff, RequestDifference, StrategyRow,
 };
 pub use upload::file_body;
 
@@ -105,6 +107,9 @@ pub struct NewDeployment {
     pub metadata: BTreeMap<String, String>,
     /// Whether a person must approve it before it starts.
     pub require_approval: bool,
+    /// Whether to abort an open deployment of the module in the environment.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub supersede: bool,
     /// The strategy; the environment's default where none is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<StrategyName>,
@@ -221,8 +226,8 @@ impl Client {
         events.map_err(|source| Error::UnexpectedResponse { path, source })
     }
 
-    /// Posts to a deployment's sub-resource: `pause`, `resume`, `abort`, `terminate` or
-    /// `approval`. The response is the state of the deployment.
+    /// Posts to a deployment's sub-resource: `pause`, `resume`, `promote`, `abort`, `terminate`
+    /// or `approval`. The response is the state of the deployment.
     pub async fn post_to_deployment(
         &self,
         id: DeploymentId,
@@ -230,13 +235,6 @@ impl Client {
         body: &Value,
     ) -> Result<Value, Error> {
         self.post::<DeploymentRow>(&format!("/deployments/{id}/{resource}"), body)
-            .await
-    }
-
-    /// Requests a deployment of the version that ran before another one. The response is an
-    /// [`Accepted`].
-    pub async fn roll_back(&self, id: DeploymentId, body: &Value) -> Result<Value, Error> {
-        self.create(&format!("/deployments/{id}/rollback"), body)
             .await
     }
 

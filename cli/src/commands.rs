@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::CommandFactory as _;
 use tokio::sync::Mutex;
 
-use crate::args::{Cli, Command, NodeCommand};
+use crate::args::{Cli, Command, ModuleCommand, NodeCommand};
 use crate::client::Client;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::Exit;
@@ -113,6 +113,7 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
         }
         // Its waits end at a signal in their own way.
         Command::Deployment(command) => deployment::run(command, &context()?).await,
+        Command::Module(ModuleCommand::Undo(args)) => deployment::undo(args, &context()?).await,
         Command::Module(command) => {
             let context = context()?;
             let run = module::run(command, &context);

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use hotswap_core::{
-    CordonedNode, Finding, Judgement, NodeFailure, NodeId, NodePhase, Status, Timestamp,
+    CordonedNode, Finding, Header, Judgement, NodeFailure, NodeId, NodePhase, Status, Timestamp,
 };
 
 /// The most names on a line; further ones are counted.
@@ -137,6 +137,24 @@ pub fn phase_sign(phase: NodePhase) -> char {
         NodePhase::Reverted => '↩',
         NodePhase::Failed => '✘',
     }
+}
+
+/// How a deployment is related to earlier ones, a line for each.
+pub fn relations(header: &Header) -> Vec<String> {
+    let relations = [
+        (header.rollback_of, "rolls back deployment", ""),
+        (header.undo_to, "goes back to deployment", ""),
+        (header.retry_of, "tries deployment", " again"),
+        (
+            header.supersedes,
+            "supersedes deployment",
+            ", and begins when that has ended",
+        ),
+    ];
+    let lines = relations
+        .into_iter()
+        .filter_map(|(id, what, more)| Some(format!("{what} {}{more}", id?)));
+    lines.collect()
 }
 
 /// `✔ pass: error-rate: …`.

@@ -113,6 +113,7 @@ impl Bench {
             metadata: Default::default(),
             require_approval: false,
             selector: None,
+            supersede: false,
             trace: None,
             idempotency_key: None,
         };

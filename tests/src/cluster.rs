@@ -285,6 +285,7 @@ impl Cluster {
                 metadata: BTreeMap::new(),
                 require_approval: false,
                 selector: None,
+                supersede: false,
                 trace: None,
                 idempotency_key: None,
             })

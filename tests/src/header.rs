@@ -41,6 +41,9 @@ pub fn sample_header(module: &str) -> Result<Header> {
         require_approval: false,
         selector: None,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     })

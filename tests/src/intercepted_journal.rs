@@ -144,6 +144,14 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         self.journal.record(deployment).await
     }
 
+    async fn open_deployment(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+    ) -> Result<Option<DeploymentId>, ReadError> {
+        self.journal.open_deployment(module, environment).await
+    }
+
     async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {
         self.journal.open_deployments().await
     }

@@ -50,6 +50,7 @@ fn answer_outline(answer: &Answer) -> String {
         Answer::Verdict(Verdict {
             judgement,
             findings,
+            ..
         }) => {
             let findings = findings
                 .iter()

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use hotswap_core::{Environment, Fence, ModuleName, Timestamp};
 use hotswap_store::{
     AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
-    EnvironmentJournal, ReadError,
+    EnvironmentJournal, PastDecision, PastPlace, ReadError,
 };
 use tokio::sync::broadcast;
 
@@ -69,6 +69,16 @@ impl EnvironmentJournal for UndecidedJournal {
 
     async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
         self.0.cordons().await
+    }
+
+    async fn past_decisions(
+        &self,
+        _: &ModuleName,
+        _: &Environment,
+        _: Option<PastPlace>,
+        _: usize,
+    ) -> Result<Vec<PastDecision>, ReadError> {
+        Ok(Vec::new())
     }
 
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError> {

@@ -83,6 +83,7 @@ async fn deploy(
         metadata: Default::default(),
         require_approval,
         selector: None,
+        supersede: false,
         trace: None,
         idempotency_key: None,
     };

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use hotswap_core::DeploymentId;
+use hotswap_runner::Engine;
+use hotswap_runner::deployments::Error;
 use hotswap_store::Journal;
 use hotswap_tests::{
-    Cluster, CrashPoint, CrashTiming, CrashingJournal, SteppedClock, journal_outline,
+    Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, SteppedClock, journal_outline,
 };
 use serde_json::{Value, json};
 
@@ -105,10 +107,39 @@ fn new_run<'a>(
     }
 }
 
+/// What a person does: ends every wait, as soon as the first one is under way. May be repeated.
+async fn promote(engine: Engine, id: DeploymentId) -> Result<()> {
+    loop {
+        let state = engine.deployments.get(id).await?;
+        if state.lifecycle.promoted || state.status().is_final() {
+            return Ok(());
+        }
+        if state.lifecycle.waiting {
+            match engine.deployments.promote(id, EMAIL, None, true).await {
+                Ok(_) | Err(Error::IllegalTransition(_)) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let wait = std::time::Duration::from_secs(30);
+        let next = engine.deployments.events(id, state.next_seq, 1, wait);
+        next.await?;
+    }
+}
+
 async fn crash_at_every_append(
     strategy: &'static str,
     config: Value,
     version: &'static str,
+) -> Result<()> {
+    crash_with_person(strategy, config, version, false).await
+}
+
+/// As [`crash_at_every_append`]. `promotes`: a person ends every wait.
+async fn crash_with_person(
+    strategy: &'static str,
+    config: Value,
+    version: &'static str,
+    promotes: bool,
 ) -> Result<()> {
     let clock = Arc::new(SteppedClock::default());
     let (nodes, policies) = ([(PRODUCTION, 3)], BTreeMap::new());
@@ -119,6 +150,9 @@ async fn crash_at_every_append(
     let mut undisturbed = new_run(&mut cluster, 0, (strategy, &config), version);
     undisturbed.prepare().await?;
     let id = undisturbed.deploy(Arc::clone(&counting_journal)).await?;
+    if promotes {
+        promote(undisturbed.cluster.engine.clone(), id).await?;
+    }
     let expected = undisturbed.wait_for_result(id).await?;
     let append_count = counting_journal.append_count();
     println!(
@@ -139,13 +173,21 @@ async fn crash_at_every_append(
             run.cluster.restart_engine(Arc::clone(&store)).await?;
             run.prepare().await?;
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
+            let engine = run.cluster.engine.clone();
+            let person = promotes.then(|| tokio::spawn(promote(engine, id)));
             tokio::time::timeout(
                 std::time::Duration::from_secs(60),
                 crashing_journal.wait_for_crash(),
             )
             .await?;
+            if let Some(person) = &person {
+                person.abort();
+            }
             clock.step(CLOCK_STEPS[number as usize % CLOCK_STEPS.len()]);
             run.cluster.restart_engine(Arc::clone(&store)).await?;
+            if promotes {
+                promote(run.cluster.engine.clone(), id).await?;
+            }
             let result = run.wait_for_result(id).await?;
             assert_eq!(result, expected, "{strategy}, crashed at {crash_point:?}");
         }
@@ -179,4 +221,12 @@ async fn canary_survives_every_crash() -> Result<()> {
 async fn reverted_blue_green_survives_every_crash() -> Result<()> {
     let config = json!({ "probe": { "body": "no such text", "timeout": "1ms" } });
     crash_at_every_append("blue-green", config, "2.0.0").await
+}
+
+/// Its waits last for hours, unless a person ends them. The person's request is in the journal
+/// before or after the crash, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn promoted_rolling_survives_every_crash() -> Result<()> {
+    let config = json!({ "batch": 1, "settle": "1h" });
+    crash_with_person("rolling", config, "2.0.0", true).await
 }

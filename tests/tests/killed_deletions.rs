@@ -204,6 +204,7 @@ async fn furnish(folder: &Path) -> Result<()> {
             metadata: BTreeMap::new(),
             require_approval: false,
             selector: None,
+            supersede: false,
             trace: None,
             idempotency_key: None,
         };

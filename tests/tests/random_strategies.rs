@@ -454,6 +454,7 @@ impl Trial {
             trace: None,
             idempotency_key: None,
             selector: None,
+            supersede: false,
         };
         let id = self.engine.deployments.create(new).await?;
         if strategy == "scripted" {

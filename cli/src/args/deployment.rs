@@ -47,6 +47,21 @@ pub enum DeploymentCommand {
         /// The deployment's id
         id: DeploymentId,
     },
+    /// End the present wait of a deployment: a sleep, or a soak of the new version
+    ///
+    /// A soak judges what it has measured until then. A check that has failed fails; one that
+    /// could not be judged yet does not hold the deployment up. A question to a person stays:
+    /// approve it instead.
+    Promote {
+        /// The deployment's id
+        id: DeploymentId,
+        /// End every later sleep and soak at once too
+        #[arg(long)]
+        full: bool,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Stop a deployment and roll it back
     Abort {
         /// The deployment's id
@@ -74,15 +89,31 @@ pub enum DeploymentCommand {
     /// Deploy the version that ran before a deployment, or the last success before it where its
     /// nodes ran different versions
     Rollback(Rollback),
+    /// Try a deployment again that ended without success
+    ///
+    /// The new one asks for the same: version, environment, strategy, settings, and all else.
+    /// The strategy is the component that has its name now.
+    Retry(Retry),
+    /// Show how a deployment's request differs from that of another one
+    Diff {
+        /// The deployment's id
+        id: DeploymentId,
+        /// The id of the other one [default: the last success before it]
+        #[arg(value_name = "OTHER")]
+        with: Option<DeploymentId>,
+    },
 }
 
 impl DeploymentCommand {
     /// The deployment that the command is about. None for one that creates a deployment.
     pub(super) fn deployment(&self) -> Option<DeploymentId> {
         match self {
-            Self::Create(_) | Self::List(_) | Self::Rollback(_) => None,
+            Self::Create(_) | Self::List(_) | Self::Rollback(_) | Self::Retry(_) => None,
             Self::Get { id } | Self::Pause { id } | Self::Resume { id } => Some(*id),
-            Self::Abort { id, .. } | Self::Terminate { id, .. } => Some(*id),
+            Self::Abort { id, .. }
+            | Self::Promote { id, .. }
+            | Self::Terminate { id, .. }
+            | Self::Diff { id, .. } => Some(*id),
             Self::Watch(args) => Some(args.id),
             Self::Events(args) => Some(args.id),
             Self::Approve(args) | Self::Reject(args) => Some(args.id),
@@ -127,6 +158,10 @@ pub struct Create {
     /// Wait for a person's approval before the deployment starts
     #[arg(long)]
     pub require_approval: bool,
+    /// Abort the deployment of the module that is under way in the environment, and begin once
+    /// it has been rolled back
+    #[arg(long)]
+    pub supersede: bool,
     /// Show the nodes, the strategy's steps and what would stand against it, and deploy nothing;
     /// exit code 1 where something would
     #[arg(
@@ -146,6 +181,15 @@ pub struct Rollback {
     /// The version to deploy instead
     #[arg(long, value_name = "VERSION", value_parser = parse_version)]
     pub to: Option<Version>,
+    #[command(flatten)]
+    pub stay: Stay,
+}
+
+/// `hotswap deployment retry`.
+#[derive(Debug, Args)]
+pub struct Retry {
+    /// The id of the deployment to try again
+    pub id: DeploymentId,
     #[command(flatten)]
     pub stay: Stay,
 }

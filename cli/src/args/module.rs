@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
-use clap::Subcommand;
-use hotswap_core::{Environment, ModuleName};
+use clap::{Args, Subcommand};
+use hotswap_core::{DeploymentId, Environment, ModuleName, parse_version};
 
+use super::deployment::Stay;
 use super::module_ref::{ModuleRef, ModuleVersionRef};
 use super::path::path_parser;
 
@@ -30,6 +31,22 @@ pub enum ModuleCommand {
         #[arg(value_name = "MODULE[@VERSION]")]
         module: ModuleRef,
     },
+    /// List what was decided for a module in an environment, newest first
+    History {
+        /// The module
+        module: ModuleName,
+        /// The environment
+        #[arg(short, long, value_name = "ENV")]
+        environment: Environment,
+        /// List at most this many
+        #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Go back to an earlier success of a module in an environment
+    ///
+    /// Deploys its version again, with its strategy and settings. By default that is the last
+    /// success of another version than the present one, so that a second undo returns.
+    Undo(Undo),
     /// Remove a module from every node of an environment
     ///
     /// From then on no version of it should run there: nodes that join or come back later lose
@@ -44,4 +61,30 @@ pub enum ModuleCommand {
         #[arg(long)]
         reason: Option<String>,
     },
+}
+
+/// `hotswap module undo`.
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The module
+    pub module: ModuleName,
+    /// The environment
+    #[arg(short, long, value_name = "ENV")]
+    pub environment: Environment,
+    /// The success to go back to: its version, or the id of its deployment
+    #[arg(long, value_name = "VERSION|DEPLOYMENT", value_parser = parse_target)]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub stay: Stay,
+}
+
+/// Checks that a text is a version or the id of a deployment.
+fn parse_target(text: &str) -> Result<String, String> {
+    if let Ok(id) = text.parse::<DeploymentId>() {
+        return Ok(id.to_string());
+    }
+    match parse_version(text) {
+        Ok(version) => Ok(version.to_string()),
+        Err(error) => Err(format!("{error}, or be the id of a deployment")),
+    }
 }

@@ -2,7 +2,9 @@ use clap::Subcommand;
 use hotswap_core::{DeploymentId, Environment};
 
 use super::Command;
-use super::deployment::{Create, Decide, DeploymentCommand, ListDeployments, Rollback, Watch};
+use super::deployment::{
+    Create, Decide, DeploymentCommand, ListDeployments, Retry, Rollback, Watch,
+};
 use super::node::NodeCommand;
 
 /// Commands without a noun, for what people type most. Each is the same as one with a noun.
@@ -55,6 +57,21 @@ pub enum ShortForm {
     /// Short for `deployment rollback`: deploy the version that ran before a deployment
     #[command(hide = true)]
     Rollback(Rollback),
+    /// Short for `deployment promote`: end the present wait of a deployment
+    #[command(hide = true)]
+    Promote {
+        /// The deployment's id
+        id: DeploymentId,
+        /// End every later sleep and soak at once too
+        #[arg(long)]
+        full: bool,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Short for `deployment retry`: try a deployment again that ended without success
+    #[command(hide = true)]
+    Retry(Retry),
     /// Short for `node list`: list the nodes and their health
     #[command(hide = true)]
     Nodes {
@@ -69,10 +86,14 @@ impl ShortForm {
     pub(super) fn deployment(&self) -> Option<DeploymentId> {
         match self {
             Self::Get { id } | Self::Pause { id } | Self::Resume { id } => Some(*id),
-            Self::Abort { id, .. } => Some(*id),
+            Self::Abort { id, .. } | Self::Promote { id, .. } => Some(*id),
             Self::Watch(args) => Some(args.id),
             Self::Approve(args) | Self::Reject(args) => Some(args.id),
-            Self::Deploy(_) | Self::List(_) | Self::Rollback(_) | Self::Nodes { .. } => None,
+            Self::Deploy(_)
+            | Self::List(_)
+            | Self::Rollback(_)
+            | Self::Retry(_)
+            | Self::Nodes { .. } => None,
         }
     }
 
@@ -92,6 +113,8 @@ impl ShortForm {
             Self::Approve(args) => DeploymentCommand::Approve(args),
             Self::Reject(args) => DeploymentCommand::Reject(args),
             Self::Rollback(args) => DeploymentCommand::Rollback(args),
+            Self::Promote { id, full, reason } => DeploymentCommand::Promote { id, full, reason },
+            Self::Retry(args) => DeploymentCommand::Retry(args),
         })
     }
 }

@@ -46,6 +46,14 @@ fn every_noun_and_verb_parses() {
         &format!("deployment approve {ID} --comment fine"),
         &format!("deployment reject {ID}"),
         &format!("deployment rollback {ID} --watch"),
+        &format!("deployment promote {ID} --full --reason fine"),
+        &format!("deployment retry {ID} --wait"),
+        &format!("deployment diff {ID}"),
+        &format!("deployment diff {ID} {ID}"),
+        "deployment create hello -e qa --supersede",
+        "module history hello -e qa -n 5 --json",
+        "module undo hello -e qa --to 1.0.0 --wait",
+        &format!("module undo hello -e qa --to {ID}"),
         "module upload hello@1.0.0 hello.wasm",
         "module list",
         "module list hello --json",
@@ -106,6 +114,14 @@ fn older_forms_mean_the_same_as_the_noun_and_verb() {
         (
             "deploy hello -e production",
             "deployment create hello -e production",
+        ),
+        (
+            &format!("promote {ID} --full"),
+            &format!("deployment promote {ID} --full"),
+        ),
+        (
+            &format!("retry {ID} --watch"),
+            &format!("deployment retry {ID} --watch"),
         ),
         (
             "deploy hello@2.0.0 --environment qa -s canary --config soak=10s -c batch=1 \
@@ -265,6 +281,11 @@ fn rejected_command_lines_name_the_reason() {
             "--expires",
         ),
         ("undo", ErrorKind::InvalidSubcommand, "undo"),
+        (
+            "module undo hello -e qa --to newest",
+            ErrorKind::ValueValidation,
+            "id of a deployment",
+        ),
     ] {
         let rejection = parse(line).expect_err(line);
         let error = rejection.error();

@@ -14,6 +14,7 @@ pub struct Page<T> {
     #[serde(
         alias = "clusters",
         alias = "deployments",
+        alias = "entries",
         alias = "events",
         alias = "modules",
         alias = "strategies",
@@ -210,6 +211,53 @@ pub struct EnvironmentEventRow {
     pub timestamp: Option<Timestamp>,
     /// What, in a sentence.
     pub message: String,
+}
+
+/// Something that was decided for a module in an environment.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryRow {
+    /// How it came: `deployment`, `rollback`, `undo`, `retry` or `retired`.
+    pub kind: String,
+    /// Whether it is what should run.
+    pub current: bool,
+    /// When.
+    pub at: Timestamp,
+    /// Who decided it.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// The deployment; none where the module was retired.
+    #[serde(default)]
+    pub execution_id: Option<DeploymentId>,
+    /// Its version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Its strategy.
+    #[serde(default)]
+    pub strategy: Option<String>,
+}
+
+/// How the request for a deployment differs from another one.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestDiff {
+    /// The other deployment.
+    pub with: DeploymentId,
+    /// In what they differ.
+    pub differences: Vec<RequestDifference>,
+}
+
+/// Something that two requests ask for differently.
+#[derive(Debug, Deserialize)]
+pub struct RequestDifference {
+    /// Where in the request.
+    pub path: String,
+    /// What the other deployment asks for.
+    #[serde(default)]
+    pub before: Option<Value>,
+    /// What this deployment asks for.
+    #[serde(default)]
+    pub after: Option<Value>,
 }
 
 /// An environment in a list.

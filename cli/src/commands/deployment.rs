@@ -12,14 +12,18 @@ use crate::watch::{self, Show, Wait, WatchState, lines};
 
 mod control;
 mod create;
+mod diff;
 mod list;
 mod plan;
+
+pub use create::undo;
 
 /// Runs a `deployment` command.
 pub async fn run(command: DeploymentCommand, context: &Context) -> Result<Exit> {
     match command {
         DeploymentCommand::Create(args) => create::create(*args, context).await,
         DeploymentCommand::Rollback(args) => create::rollback(args, context).await,
+        DeploymentCommand::Retry(args) => create::retry(args, context).await,
         DeploymentCommand::Watch(args) => watch(&args, context).await,
         DeploymentCommand::Events(args) if args.follow => follow(&args, context).await,
         command => context.unless_stopped(request(command, context)).await,
@@ -34,6 +38,10 @@ async fn request(command: DeploymentCommand, context: &Context) -> Result<Exit> 
         DeploymentCommand::Events(args) => events(&args, context).await,
         DeploymentCommand::Pause { id } => control::pause(id, context).await,
         DeploymentCommand::Resume { id } => control::resume(id, context).await,
+        DeploymentCommand::Promote { id, full, reason } => {
+            control::promote(id, full, reason, context).await
+        }
+        DeploymentCommand::Diff { id, with } => diff::diff(id, with, context).await,
         DeploymentCommand::Abort { id, reason } => control::abort(id, reason, context).await,
         DeploymentCommand::Terminate { id, reason } => {
             control::terminate(id, reason, context).await
@@ -42,6 +50,7 @@ async fn request(command: DeploymentCommand, context: &Context) -> Result<Exit> 
         DeploymentCommand::Reject(args) => control::reject(args, context).await,
         DeploymentCommand::Create(_)
         | DeploymentCommand::Rollback(_)
+        | DeploymentCommand::Retry(_)
         | DeploymentCommand::Watch(_) => unreachable!("waits are handled by `run`"),
     }
 }

@@ -13,12 +13,20 @@ use crate::exit::Exit;
 use crate::exit_report::ExitReport;
 use crate::output::{Output, print_message};
 
+mod history;
+
 /// Runs a `module` command.
 pub async fn run(command: ModuleCommand, context: &Context) -> Result<Exit> {
     match command {
         ModuleCommand::Upload { module, file } => upload(&module, &file, context).await,
         ModuleCommand::List { module } => list(module.as_ref(), context).await,
         ModuleCommand::Get { module } => get(&module, context).await,
+        ModuleCommand::History {
+            module,
+            environment,
+            limit,
+        } => history::history(&module, &environment, limit, context).await,
+        ModuleCommand::Undo(_) => unreachable!("it waits as a deployment does"),
         ModuleCommand::Retire {
             module,
             environment,

@@ -82,6 +82,7 @@ async fn start_first_deployment(
         metadata: BTreeMap::new(),
         require_approval: false,
         selector: None,
+        supersede: false,
         strategy: Some("direct".parse()?),
         config: None,
     };

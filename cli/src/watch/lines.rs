@@ -27,11 +27,7 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
                 "{module} → {environment} by {strategy}, requested by {email}"
             ));
             lines.push(format!("deployment {}", header.id));
-            lines.extend(
-                header
-                    .rollback_of
-                    .map(|id| format!("rolls back deployment {id}")),
-            );
+            lines.extend(format::relations(header));
             lines
         }
         EventBody::Gated { prompt, due } => one(question(prompt, Some(&format::date_time(*due)))),
@@ -77,6 +73,13 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
                 .as_ref()
                 .map_or_else(String::new, |reason| format!(": {reason}"));
             one(format!("abort requested by {by}{reason}"))
+        }
+        EventBody::PromoteRequested { by, reason, full } => {
+            let reason = reason
+                .as_ref()
+                .map_or_else(String::new, |reason| format!(": {reason}"));
+            let what = if *full { "every wait" } else { "the wait" };
+            one(format!("▶ {by} ended {what}{reason}"))
         }
         EventBody::TerminationRequested { by, reason } => {
             let reason = reason

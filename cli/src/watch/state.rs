@@ -63,6 +63,7 @@ impl WatchState {
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. }
             | EventBody::Ended { .. } => {}
         }
         Ok(())

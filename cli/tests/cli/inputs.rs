@@ -107,6 +107,9 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "module get" => owned(&[("<MODULE[@VERSION]>", "hello")]),
         "strategy upload" => owned(&[("<FILE>", "hello.wasm")]),
         "strategy get" | "strategy delete" => owned(&[("<NAME>", "canary")]),
+        "module history" | "module undo" => {
+            owned(&[("<MODULE>", "hello"), ("--environment", "qa")])
+        }
         "module retire" => owned(&[("<MODULE>", "hello"), ("--environment", "qa")]),
         "environment get" | "environment events" => owned(&[("<ENV>", "qa")]),
         "completions" => owned(&[("<SHELL>", "bash")]),

@@ -11,6 +11,7 @@ mod program;
 mod selectors;
 mod serve;
 mod server;
+mod steering;
 mod support;
 mod terminal;
 mod waits;

@@ -52,13 +52,39 @@ pub struct Finding {
 }
 
 /// The result of a soak.
+///
+/// A person who ends a soak before its time ends the wait, not the judgement: a check that has
+/// failed until then has failed. Checks that could not be judged yet keep their findings, and do
+/// not hold the deployment up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// `Fail` if any finding failed, else `Inconclusive` if any was, else `Pass`.
+    /// `Fail` if any finding failed, else `Inconclusive` if any was and no person ended the
+    /// soak, else `Pass`.
     pub judgement: Judgement,
     /// One for each check, in the same order.
     pub findings: Vec<Finding>,
+    /// The person who ended the soak before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_by: Option<String>,
+}
+
+impl Verdict {
+    /// The verdict of a soak that `by` ended now. `self` judges what was measured until then.
+    #[must_use]
+    pub fn promoted(mut self, by: &str) -> Self {
+        for finding in &mut self.findings {
+            if finding.judgement == Judgement::Inconclusive {
+                let reason = std::mem::take(&mut finding.reason);
+                finding.reason = format!("{by} ended the soak before this was judged: {reason}");
+            }
+        }
+        if self.judgement == Judgement::Inconclusive {
+            self.judgement = Judgement::Pass;
+        }
+        self.promoted_by = Some(by.to_owned());
+        self
+    }
 }
 
 impl Check {
@@ -75,6 +101,46 @@ impl Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn verdict(judgements: &[Judgement], judgement: Judgement) -> Verdict {
+        let finding = |judgement: &Judgement| Finding {
+            check: Check {
+                metric: "error-rate".into(),
+                max: Some(0.1),
+                max_increase: None,
+                min_increase: None,
+            },
+            judgement: *judgement,
+            canary: None,
+            baseline: None,
+            canary_samples: 3,
+            baseline_samples: 0,
+            reason: "3 of 100 samples".into(),
+        };
+        Verdict {
+            judgement,
+            findings: judgements.iter().map(finding).collect(),
+            promoted_by: None,
+        }
+    }
+
+    #[test]
+    fn a_soak_that_a_person_ended_passes_unless_a_check_has_failed() {
+        use Judgement::{Fail, Inconclusive, Pass};
+        let promoted = verdict(&[Pass, Inconclusive], Inconclusive).promoted("ada");
+        assert_eq!(promoted.judgement, Pass);
+        assert_eq!(promoted.promoted_by.as_deref(), Some("ada"));
+        // What was measured stays as it was.
+        assert_eq!(promoted.findings[0].reason, "3 of 100 samples");
+        assert_eq!(promoted.findings[1].judgement, Inconclusive);
+        assert_eq!(
+            promoted.findings[1].reason,
+            "ada ended the soak before this was judged: 3 of 100 samples"
+        );
+        let failed = verdict(&[Fail, Inconclusive], Fail).promoted("ada");
+        assert_eq!(failed.judgement, Fail);
+        assert_eq!(verdict(&[], Pass).promoted("ada").judgement, Pass);
+    }
 
     /// Replay compares a call with the journal. A number that JSON changed slightly would
     /// look like a different call.

@@ -60,7 +60,8 @@ impl Deadline {
             | EventBody::Called { .. }
             | EventBody::Answered { .. }
             | EventBody::Decided { .. }
-            | EventBody::AbortRequested { .. } => {}
+            | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. } => {}
         }
         let is_stopped = self.is_paused && self.stops_in_pause;
         self.state = match self.state {

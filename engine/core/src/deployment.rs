@@ -1,17 +1,19 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Call, Cause, CauseKind, CordonedNode, Damage, Deadline, DeploymentId, Digest,
-    Environment, Event, EventBody, Finding, Header, IllegalTransition, Level, Lifecycle,
-    ModuleName, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Outcome, Policy, Requester,
-    Status, Step, StrategyLimits, StrategyRef, Timestamp, Verdict,
+    Call, Cause, CordonedNode, Damage, Deadline, Event, EventBody, Finding, Header,
+    IllegalTransition, Level, Lifecycle, NodeFailure, NodeId, Status, Step, Timestamp,
 };
 
+mod damaged;
+mod end;
 mod node_state;
+mod nodes;
 mod summary;
 
+use end::terminated;
 pub use node_state::{KnownVersion, NodePhase, NodeState};
 pub use summary::DeploymentSummary;
 
@@ -142,81 +144,6 @@ impl Deployment {
         })
     }
 
-    /// The state of a deployment whose first event cannot be read. Only its id, its module,
-    /// its environment and its time are known; all else is a placeholder.
-    pub fn without_request(
-        id: DeploymentId,
-        module: ModuleName,
-        environment: Environment,
-        created_at: Timestamp,
-        damage: Damage,
-    ) -> Self {
-        let header = unreadable_header(id, module, environment);
-        Self {
-            deadline: Deadline::new(&header.policy),
-            header,
-            lifecycle: Lifecycle::INITIAL,
-            created_at,
-            updated_at: created_at,
-            ended_at: None,
-            progress: 0,
-            stages: Vec::new(),
-            nodes: BTreeMap::new(),
-            findings: Vec::new(),
-            log: Vec::new(),
-            question: None,
-            cause: None,
-            failures: Vec::new(),
-            missing: Vec::new(),
-            cordoned: Vec::new(),
-            not_updated: Vec::new(),
-            pause_reason: None,
-            next_seq: damage.next_seq,
-            damage: Some(damage),
-            open: None,
-            due: None,
-        }
-    }
-
-    /// Notes that the journal cannot be read from here on. Continue with
-    /// [`Self::apply_past_damage`].
-    pub fn mark_damaged(&mut self, damage: Damage) {
-        self.next_seq = damage.next_seq;
-        self.question = None;
-        self.due = None;
-        self.open = None;
-        self.damage = Some(damage);
-    }
-
-    /// Applies an event behind the damage of the journal: only what it tells of the end.
-    pub fn apply_past_damage(&mut self, event: &Event) {
-        self.lifecycle = self.lifecycle.next_past_damage(&event.body);
-        self.deadline.apply(event.at, &event.body);
-        self.next_seq = event.seq + 1;
-        self.updated_at = event.at;
-        match &event.body {
-            EventBody::Reverting { cause } => self.cause = Some(cause.clone()),
-            EventBody::TerminationRequested { by, reason } => {
-                self.cause = Some(terminated(by, reason.as_deref()));
-            }
-            EventBody::Ended {
-                outcome,
-                failures,
-                not_updated,
-            } => self.apply_ended(*outcome, failures, not_updated, event),
-            EventBody::Requested(_)
-            | EventBody::Gated { .. }
-            | EventBody::Planned { .. }
-            | EventBody::Called { .. }
-            | EventBody::Answered { .. }
-            | EventBody::Decided { .. }
-            | EventBody::Paused { .. }
-            | EventBody::Resumed { .. }
-            | EventBody::AbortRequested { .. }
-            | EventBody::Settling => {}
-        }
-    }
-
     /// The state after a whole journal.
     ///
     /// # Errors
@@ -274,7 +201,9 @@ impl Deployment {
         self.updated_at = event.at;
         self.deadline.apply(event.at, &event.body);
         match &event.body {
-            EventBody::Requested(_) | EventBody::AbortRequested { .. } => {}
+            EventBody::Requested(_)
+            | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. } => {}
             EventBody::Paused { reason, .. } => self.pause_reason.clone_from(reason),
             EventBody::Resumed { .. } => self.pause_reason = None,
             EventBody::Gated { prompt, due } => {
@@ -314,37 +243,6 @@ impl Deployment {
         Ok(())
     }
 
-    fn apply_reverting(&mut self, cause: Cause, event: &Event) {
-        self.cause = Some(cause);
-        self.pause_reason = None;
-        self.question = None;
-        self.due = None;
-        if let Some((_, call @ Call::Promote { .. })) = self.open.take() {
-            for id in call.changed_nodes() {
-                if let Some(node) = self.nodes.get_mut(id) {
-                    node.mark_uncertain();
-                }
-            }
-        }
-        self.end_stage(event.at);
-    }
-
-    fn apply_planned(&mut self, nodes: &[Node], event: &Event) {
-        let state = |node: &Node| NodeState {
-            zone: node.zone.clone(),
-            before: node.active.clone(),
-            phase: NodePhase::Pending,
-            runs: KnownVersion::Before,
-            error: None,
-            changed_at: event.at,
-            changed_in: event.seq,
-        };
-        self.nodes = nodes
-            .iter()
-            .map(|node| (node.id.clone(), state(node)))
-            .collect();
-    }
-
     fn apply_called(&mut self, call: u32, request: &Call, due: Option<Timestamp>, at: Timestamp) {
         match request {
             Call::Progress { stage, percent } => {
@@ -380,109 +278,6 @@ impl Deployment {
         }
     }
 
-    fn apply_answered(&mut self, answer: &Answer, event: &Event) {
-        self.due = None;
-        self.question = None;
-        if let Answer::Verdict(Verdict { findings, .. }) = answer {
-            self.findings.clone_from(findings);
-        }
-        let Some((_, call)) = self.open.take() else {
-            return;
-        };
-        let Answer::Nodewise(failures) = answer else {
-            return;
-        };
-        let succeeded_phase = match call {
-            Call::Stage { .. } => Some(NodePhase::Staged),
-            Call::Shift { percent, .. } => Some(NodePhase::Shifted { percent }),
-            Call::Promote { .. } => Some(NodePhase::Active),
-            Call::Revert { .. } => Some(NodePhase::Reverted),
-            _ => None,
-        };
-        let failures = by_node(failures);
-        for id in call.named_nodes() {
-            let Some(node) = self.nodes.get_mut(id) else {
-                continue;
-            };
-            let failure = failures.get(id);
-            match (&call, failure.map(|failure| &failure.error)) {
-                (Call::Promote { .. }, None) => node.runs = KnownVersion::New,
-                (Call::Revert { .. }, None) => node.runs = KnownVersion::Before,
-                (Call::Promote { .. } | Call::Revert { .. }, Some(NodeError::Refused(_))) => {}
-                (Call::Promote { .. } | Call::Revert { .. }, Some(_)) => node.mark_uncertain(),
-                _ => {}
-            }
-            match (failure, succeeded_phase) {
-                (Some(failure), _) => {
-                    node.phase = NodePhase::Failed;
-                    node.error = Some(failure.error.clone());
-                }
-                (None, Some(phase)) => {
-                    node.phase = phase;
-                    node.error = None;
-                }
-                (None, None) => continue,
-            }
-            node.mark_changed(event);
-        }
-    }
-
-    fn apply_ended(
-        &mut self,
-        outcome: Outcome,
-        failures: &[NodeFailure],
-        not_updated: &[NodeFailure],
-        event: &Event,
-    ) {
-        self.ended_at = Some(event.at);
-        self.failures = failures.to_vec();
-        self.not_updated = not_updated.to_vec();
-        match outcome {
-            Outcome::Succeeded => {
-                self.progress = 100;
-                let is_updated = |id: &NodeId| not_updated.iter().all(|not| not.node != *id);
-                for (id, node) in &mut self.nodes {
-                    // The node has told that it carried the order out after all.
-                    if node.runs == KnownVersion::Unknown && is_updated(id) {
-                        node.runs = KnownVersion::New;
-                        node.phase = NodePhase::Active;
-                        node.error = None;
-                        node.mark_changed(event);
-                    }
-                }
-                for failure in not_updated {
-                    let Some(node) = self.nodes.get_mut(&failure.node) else {
-                        continue;
-                    };
-                    if matches!(failure.error, NodeError::Unreachable(_)) {
-                        node.mark_uncertain();
-                    } else {
-                        node.runs = KnownVersion::Before;
-                    }
-                    node.phase = NodePhase::Failed;
-                    node.error = Some(failure.error.clone());
-                    node.mark_changed(event);
-                }
-            }
-            Outcome::RolledBack | Outcome::Failed => {
-                let failures = by_node(failures);
-                for (id, node) in &mut self.nodes {
-                    if let Some(failure) = failures.get(id) {
-                        node.phase = NodePhase::Failed;
-                        node.error = Some(failure.error.clone());
-                    } else {
-                        node.runs = KnownVersion::Before;
-                        if node.phase == NodePhase::Pending {
-                            continue;
-                        }
-                        node.phase = NodePhase::Reverted;
-                    }
-                    node.mark_changed(event);
-                }
-            }
-        }
-    }
-
     fn end_stage(&mut self, at: Timestamp) {
         if let Some(last) = self.stages.last_mut() {
             last.ended_at.get_or_insert(at);
@@ -490,51 +285,5 @@ impl Deployment {
     }
 }
 
-/// The failures by node: thousands may have failed.
-fn by_node(failures: &[NodeFailure]) -> HashMap<&NodeId, &NodeFailure> {
-    // The first failure of a node counts.
-    let failures = failures.iter().rev();
-    failures.map(|failure| (&failure.node, failure)).collect()
-}
-
-fn terminated(by: &str, reason: Option<&str>) -> Cause {
-    let reason = reason.map(|reason| format!(": {reason}"));
-    let message = format!("terminated by {by}{}", reason.unwrap_or_default());
-    Cause::new(CauseKind::Abort, message)
-}
-
-fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environment) -> Header {
-    let version = semver::Version::new(0, 0, 0);
-    Header {
-        id,
-        policy: Policy::default_for(&environment),
-        module: ModuleVersion {
-            name: module,
-            version: version.clone(),
-            digest: Digest::from_bytes([0; 32]),
-        },
-        environment,
-        strategy: StrategyRef {
-            name: "unknown".parse().expect("it is a label"),
-            version: version.to_string(),
-            digest: Digest::from_bytes([0; 32]),
-            wit: version,
-        },
-        config: serde_json::Value::Null,
-        limits: StrategyLimits::default(),
-        requester: Requester {
-            email: String::new(),
-            subject: String::new(),
-        },
-        description: None,
-        metadata: BTreeMap::new(),
-        require_approval: false,
-        selector: None,
-        rollback_of: None,
-        trace: None,
-        idempotency: None,
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -99,6 +99,17 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A person ended the wait of the strategy that is under way: a sleep or a soak.
+    PromoteRequested {
+        /// The person.
+        by: String,
+        /// The person's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Whether every later sleep and soak ends at once too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        full: bool,
+    },
     /// An admin gave up on a deployment whose journal cannot be read: it ends without its
     /// strategy, and the nodes of its plan are reverted.
     TerminationRequested {
@@ -166,6 +177,16 @@ pub struct Header {
     /// The deployment that this one rolls back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<DeploymentId>,
+    /// The deployment without success that this one tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<DeploymentId>,
+    /// The earlier success that this one goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_to: Option<DeploymentId>,
+    /// The deployment of the same module in the same environment that was open when this one
+    /// was requested, and was aborted for it. This one begins once that one has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<DeploymentId>,
     /// The W3C `traceparent` of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
@@ -244,7 +265,7 @@ pub struct Append {
 
 impl EventBody {
     /// The names of all types of events.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 14] = [
         "requested",
         "gated",
         "planned",
@@ -254,6 +275,7 @@ impl EventBody {
         "paused",
         "resumed",
         "abortRequested",
+        "promoteRequested",
         "terminationRequested",
         "settling",
         "reverting",
@@ -272,6 +294,7 @@ impl EventBody {
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::AbortRequested { .. } => "abortRequested",
+            Self::PromoteRequested { .. } => "promoteRequested",
             Self::TerminationRequested { .. } => "terminationRequested",
             Self::Settling => "settling",
             Self::Reverting { .. } => "reverting",

@@ -139,6 +139,7 @@ impl Judge {
         Verdict {
             judgement,
             findings,
+            promoted_by: None,
         }
     }
 

@@ -33,6 +33,7 @@ mod parse_error;
 mod policy;
 mod reading;
 mod replay;
+mod request_difference;
 mod salvaged_journal;
 mod schema;
 mod selector;
@@ -65,7 +66,10 @@ pub use out_of_range::OutOfRange;
 pub use parse_error::ParseError;
 pub use policy::Policy;
 pub use reading::{NodeReading, VersionReading};
-pub use replay::{CallReplay, JournalTail, RecordedCall, ReplayState, ReplayedCall, Signals};
+pub use replay::{
+    CallReplay, JournalTail, Promotion, RecordedCall, ReplayState, ReplayedCall, Signals,
+};
+pub use request_difference::RequestDifference;
 pub use salvaged_journal::SalvagedJournal;
 pub use schema::{DecodeError, SCHEMA_VERSION, decode_event, encode_event};
 pub use selector::{Selector, SelectorError};

@@ -21,6 +21,12 @@ pub struct Lifecycle {
     /// Whether it succeeded although some nodes do not run the new version.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// Whether a sleep or a soak of the strategy is under way that nobody has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waiting: bool,
+    /// Whether every sleep and soak ends at once: a person promoted the deployment in full.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promoted: bool,
 }
 
 /// The steps of a deployment.
@@ -122,6 +128,8 @@ impl Lifecycle {
         aborting: false,
         rejected: false,
         partial: false,
+        waiting: false,
+        promoted: false,
     };
 
     /// The status that users see.
@@ -177,6 +185,7 @@ impl Lifecycle {
         let ending = |step| Self {
             step,
             paused: false,
+            waiting: false,
             ..self
         };
         self.next(body).unwrap_or_else(|_| match body {
@@ -199,8 +208,34 @@ impl Lifecycle {
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. }
             | EventBody::TerminationRequested { .. } => self,
         })
+    }
+
+    /// The state after a person ended the wait that is under way, or every wait.
+    fn promote(self, full: bool) -> Result<Self, IllegalTransition> {
+        let reason = match self.step {
+            Step::Ended(_) => "the deployment has ended",
+            Step::Reverting => "the deployment is being rolled back",
+            Step::Settling => "the deployment has succeeded",
+            _ if self.aborting || self.rejected => "the deployment is about to be rolled back",
+            Step::Gated | Step::Asking => {
+                "the deployment waits for a person's decision: approve or reject it instead"
+            }
+            _ if self.paused => "the deployment is paused: resume it instead",
+            Step::Requested | Step::Approved => "the deployment has not begun, so nothing waits",
+            Step::Running if self.waiting || (full && !self.promoted) => {
+                return Ok(Self {
+                    waiting: false,
+                    promoted: self.promoted || full,
+                    ..self
+                });
+            }
+            Step::Running if self.promoted => "every wait of the deployment ends at once already",
+            Step::Running => "the deployment is in no sleep or soak, so there is no wait to end",
+        };
+        Err(IllegalTransition::new(reason))
     }
 
     /// The state after one more event of a journal. Start from [`Self::INITIAL`].
@@ -231,6 +266,16 @@ impl Lifecycle {
                 },
                 Step::Running,
             ) => to(Step::Asking),
+            (
+                EventBody::Called {
+                    request: Call::Sleep { .. } | Call::Soak { .. },
+                    ..
+                },
+                Step::Running,
+            ) => Ok(Self {
+                waiting: !self.promoted,
+                ..self
+            }),
             (EventBody::Called { .. }, Step::Running) => Ok(self),
             (EventBody::Decided { decision }, Step::Gated) if decision.approved => {
                 to(Step::Approved)
@@ -243,7 +288,12 @@ impl Lifecycle {
             (EventBody::Decided { .. }, _) => Err(IllegalTransition::new(
                 "the deployment is not waiting for a decision",
             )),
-            (EventBody::Answered { .. }, Step::Running | Step::Asking) => to(Step::Running),
+            (EventBody::Answered { .. }, Step::Running | Step::Asking) => Ok(Self {
+                step: Step::Running,
+                waiting: false,
+                ..self
+            }),
+            (EventBody::PromoteRequested { full, .. }, _) => self.promote(*full),
             (EventBody::Paused { .. }, _) if self.is_strategy_active() && !self.paused => {
                 Ok(Self {
                     paused: true,
@@ -272,12 +322,14 @@ impl Lifecycle {
             (EventBody::TerminationRequested { .. }, _) => Ok(Self {
                 step: Step::Reverting,
                 paused: false,
+                waiting: false,
                 ..self
             }),
             (EventBody::Settling, Step::Running) => to(Step::Settling),
             (EventBody::Reverting { .. }, _) if self.is_strategy_active() => Ok(Self {
                 step: Step::Reverting,
                 paused: false,
+                waiting: false,
                 ..self
             }),
             (

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     Answer, Call, CallKind, Cause, CauseKind, CordonedNode, Deadline, Decision, Event, EventBody,
-    Header, IllegalTransition, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step, Timestamp,
+    Header, IllegalTransition, Judgement, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step,
+    Timestamp,
 };
 
 /// Characters of a call's arguments in a message: the start identifies the call.
@@ -76,6 +77,17 @@ pub struct Signals {
     /// The newest decision. An answer or a plan after it clears it, so that a late decision
     /// on one question does not answer the next.
     pub decision: Option<Decision>,
+    /// Who ended the wait that is under way, or every wait. An answer clears the former.
+    pub promotion: Option<Promotion>,
+}
+
+/// A person's request to end the wait of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promotion {
+    /// The person.
+    pub by: String,
+    /// Whether every later wait ends at once too.
+    pub full: bool,
 }
 
 /// Answers the calls of a strategy from the journal, as far as it goes.
@@ -187,6 +199,7 @@ impl ReplayState {
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. }
             | EventBody::TerminationRequested { .. }
             | EventBody::Settling
             | EventBody::Ended { .. } => {}
@@ -249,8 +262,18 @@ impl Signals {
                 let message = format!("terminated by {by}");
                 self.abort = Some(Cause::new(CauseKind::Abort, message));
             }
+            EventBody::PromoteRequested { by, full, .. } => {
+                let was_full = self.promotion.as_ref().is_some_and(|before| before.full);
+                self.promotion = Some(Promotion {
+                    by: by.clone(),
+                    full: *full || was_full,
+                });
+            }
             EventBody::Decided { decision } => self.decision = Some(decision.clone()),
-            EventBody::Answered { .. } | EventBody::Planned { .. } => self.decision = None,
+            EventBody::Answered { .. } | EventBody::Planned { .. } => {
+                self.decision = None;
+                self.promotion.take_if(|promotion| !promotion.full);
+            }
             EventBody::Requested(_)
             | EventBody::Gated { .. }
             | EventBody::Called { .. }
@@ -263,8 +286,8 @@ impl Signals {
     }
 
     /// Whether these requests, which were appended first, make the events that a driver was
-    /// about to append wrong: a success after an abort, or a question that timed out after its
-    /// decision. The driver must then decide anew, or a request that was accepted is lost.
+    /// about to append wrong: a success after an abort, a question that timed out after its
+    /// decision, or the verdict of a soak that a person has ended. The driver must then decide anew, or a request that was accepted is lost.
     pub fn supersede(&self, bodies: &[EventBody]) -> bool {
         bodies.iter().any(|body| match body {
             EventBody::Settling => self.abort.is_some(),
@@ -273,6 +296,15 @@ impl Signals {
                 answer: Answer::Decision(_),
                 ..
             } => self.decision.is_some(),
+            // What has failed beyond doubt has failed, whoever ends the soak.
+            EventBody::Answered {
+                answer: Answer::Verdict(verdict),
+                ..
+            } => {
+                let ended_by_itself =
+                    verdict.promoted_by.is_none() && verdict.judgement != Judgement::Fail;
+                self.promotion.is_some() && ended_by_itself
+            }
             EventBody::Answered { .. }
             | EventBody::Requested(_)
             | EventBody::Gated { .. }
@@ -282,6 +314,7 @@ impl Signals {
             | EventBody::Resumed { .. }
             | EventBody::Decided { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. }
             | EventBody::TerminationRequested { .. }
             | EventBody::Ended { .. } => false,
         })

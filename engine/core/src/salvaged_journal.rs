@@ -47,6 +47,7 @@ impl SalvagedJournal {
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. }
             | EventBody::Reverting { .. }
             | EventBody::Ended { .. } => {}
         }

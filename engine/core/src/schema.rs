@@ -26,6 +26,7 @@ use crate::EventBody;
 ///   be terminated.
 /// - 3: a deployment may be for a part of its environment. An engine that does not know the
 ///   header's `selector` would plan all nodes.
+/// - 3: a person can end a wait, and a deployment can supersede another one.
 pub const SCHEMA_VERSION: u32 = 3;
 
 /// Why a stored event cannot be read. Its `Display` follows "event 7 cannot be read: ".

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{
-    Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Lifecycle, StrategyLimits,
+    Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Lifecycle, Step,
+    StrategyLimits,
 };
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, Catalogue, Entry, Head, Journal, Query};
@@ -22,16 +23,21 @@ use crate::strategies::Strategies;
 mod control;
 mod create;
 mod delete;
+mod diff;
 mod error;
 mod new_deployment;
 mod preview;
 mod rehearsal;
+mod retry;
 mod rollback;
+mod undo;
 
-pub use error::Error;
-pub use new_deployment::{NewDeployment, NewRollback};
+pub use diff::RequestDiff;
+pub use error::{Error, Success};
+pub use new_deployment::{NewDeployment, NewRetry, NewRollback, NewUndo, UndoTarget};
 pub use preview::{Preview, PreviewedNode};
 pub use rehearsal::RehearsedStep;
+pub use retry::RetriedDeployment;
 pub use rollback::Rollback;
 
 /// Creates, reads and controls deployments. Cheap to clone.
@@ -72,6 +78,22 @@ impl Deployments {
         // Its driver may not have returned yet.
         let has_ended = state.lifecycle.is_ended();
         self.retries.get(state.header.id).filter(|_| !has_ended)
+    }
+
+    /// The deployment that this one supersedes and whose end it waits for, if it does.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn waits_for(&self, state: &Deployment) -> Result<Option<DeploymentId>, Error> {
+        let is_new = state.lifecycle.step == Step::Requested;
+        let Some(predecessor) = state.header.supersedes.filter(|_| is_new) else {
+            return Ok(None);
+        };
+        match self.head(predecessor).await {
+            Ok(head) => Ok(Some(predecessor).filter(|_| !head.lifecycle.is_ended())),
+            Err(Error::Unknown(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The state of a deployment after the events below number `next_seq`. The current state

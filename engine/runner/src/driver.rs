@@ -19,6 +19,7 @@ mod journal_writer;
 mod members;
 mod node_operations;
 mod plan;
+mod predecessor;
 mod replay_answers;
 mod revert;
 mod revert_queue;
@@ -40,7 +41,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hotswap_common::Backoff;
-use hotswap_core::{Append, DeploymentId, Fence, Step, Timestamp};
+use hotswap_core::{Append, DeploymentId, Fence, ReplayState, Step, Timestamp};
 use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
@@ -147,15 +148,15 @@ async fn drive_once(
     loop {
         // Boxed, so that a deployment that waits does not keep the memory of a run.
         let outcome = match Box::pin(driver.step()).await {
-            Ok(StepOutcome::Suspended(suspended)) => {
-                let waited = suspended.wait(context).await;
-                waited.map(|()| StepOutcome::Advanced)
-            }
+            Ok(StepOutcome::Suspended(suspended)) => suspended.wait(context).await,
             Ok(StepOutcome::Finishing(finishing)) => Box::pin(driver.finish(*finishing)).await,
             outcome => outcome,
         };
         match outcome {
             Ok(StepOutcome::Ended) => return Ok(()),
+            Ok(StepOutcome::NewLease) => {
+                return Box::pin(drive_once(context, deployment, (wake, timers), backoff)).await;
+            }
             // The next step reads the request from the journal, and decides anew.
             Ok(_) | Err(Error::Superseded) => {
                 context.retries.clear(deployment);
@@ -198,6 +199,14 @@ impl Driver<'_> {
             opened => opened?,
         };
         let scope = WaitScope::new(Arc::clone(self.wake), Arc::clone(self.timers));
+        if let Some(predecessor) = self.open_predecessor(&state).await? {
+            return Ok(StepOutcome::Suspended(Box::new(Suspended {
+                writer,
+                scope,
+                module: state.header.module,
+                reason: WaitReason::Predecessor(predecessor),
+            })));
+        }
         match state.tail.lifecycle.step {
             Step::Requested if state.header.require_approval => {
                 gate::request_approval(context, &state.header, writer).await?;
@@ -228,6 +237,17 @@ impl Driver<'_> {
                 self.finish(finishing).await
             }
             Step::Ended(_) => Ok(StepOutcome::Ended),
+        }
+    }
+
+    /// The deployment whose end a new one waits for: it supersedes that one.
+    async fn open_predecessor(&self, state: &ReplayState) -> Result<Option<DeploymentId>, Error> {
+        let is_new = state.tail.lifecycle.step == Step::Requested;
+        match state.header.supersedes.filter(|_| is_new) {
+            Some(id) if !predecessor::has_ended(self.context.journal.as_ref(), id).await? => {
+                Ok(Some(id))
+            }
+            _ => Ok(None),
         }
     }
 

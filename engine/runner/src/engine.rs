@@ -14,6 +14,7 @@ use crate::deployments::{self, Deployments};
 use crate::driver::DriverContext;
 use crate::driver_threads::DriverThreads;
 use crate::environments::Environments;
+use crate::history::History;
 use crate::limits::Limits;
 use crate::modules::Modules;
 use crate::nodes::{self, Nodes, NodesConfig};
@@ -65,6 +66,8 @@ pub struct Engine {
     pub reconciler: Reconciler,
     /// What people do to nodes, and what becomes of those that are gone.
     pub nodes: Nodes,
+    /// Reads what was decided for modules so far.
+    pub history: History,
     /// Deletes what is no longer kept.
     pub retention: Retention,
     /// Knows the nodes.
@@ -215,6 +218,7 @@ impl Engine {
         config.registry.set_environment_selectors(selectors.clone());
         background.spawn(reconciler.clone().run());
         background.spawn(nodes.clone().expire());
+        let history = History::new(Arc::clone(&config.environment_journal), projections.clone());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
             catalogue: config.catalogue,
@@ -242,6 +246,7 @@ impl Engine {
         Ok(Self {
             reconciler,
             nodes,
+            history,
             retention,
             deployments,
             modules,

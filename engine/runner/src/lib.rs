@@ -4,7 +4,9 @@
 //! [`Engine::start`] takes the crates below (store, plugins, fleet) and resumes every
 //! deployment that has not ended. A running engine has these services, which the API calls:
 //!
-//! - [`Deployments`]: creates, reads, pauses, resumes, aborts and rolls back deployments;
+//! - [`Deployments`]: creates, reads, pauses, resumes, promotes, aborts, retries and rolls back
+//!   deployments;
+//! - [`History`]: reads what was decided for modules so far;
 //! - [`Modules`]: uploads and lists the versions that can be rolled out;
 //! - [`Strategies`]: uploads and lists the strategies that can roll them out;
 //! - [`Environments`]: the policy of each environment;
@@ -28,6 +30,7 @@ mod driver;
 mod driver_threads;
 mod engine;
 mod environments;
+mod history;
 mod limits;
 pub mod modules;
 pub mod nodes;
@@ -41,9 +44,13 @@ pub mod strategies;
 mod success_history;
 mod supervisor;
 
-pub use deployments::{Deployments, NewDeployment, NewRollback, Rollback};
+pub use deployments::{
+    Deployments, NewDeployment, NewRetry, NewRollback, NewUndo, RequestDiff, RetriedDeployment,
+    Rollback, UndoTarget,
+};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
+pub use history::{History, HistoryDecision, HistoryEntry};
 pub use limits::{ExpiryLimits, Limits, RetentionLimits};
 pub use modules::Modules;
 pub use nodes::Nodes;

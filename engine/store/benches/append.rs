@@ -215,6 +215,9 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         require_approval: false,
         selector: None,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     };

@@ -98,6 +98,19 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError>;
 
+    /// What was decided for a module in an environment so far, newest first: deployments that
+    /// succeeded and retirements. At most `limit`, and only what was decided before `before`.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn past_decisions(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+        before: Option<PastPlace>,
+        limit: usize,
+    ) -> Result<Vec<PastDecision>, ReadError>;
+
     /// Deletes the events from before a date that decide nothing, and returns how many.
     ///
     /// # Errors
@@ -121,6 +134,49 @@ pub enum Decision {
     /// A deployment that ended without success: what its nodes ran before should run on them,
     /// where no deployment has ever succeeded for them.
     Unsuccessful(DeploymentId),
+}
+
+/// A place among what was decided for a module in an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastPlace {
+    /// The number of the oldest deployment that comes before this place, counted in the order
+    /// of their creation.
+    pub number: u64,
+    /// The position of the oldest event of the environment that comes before this place.
+    pub position: u64,
+}
+
+impl PastPlace {
+    /// Before everything.
+    pub const NEWEST: Self = Self {
+        number: u64::MAX,
+        position: u64::MAX,
+    };
+}
+
+/// Something that was decided for a module in an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastDecision {
+    /// The place behind it.
+    pub place: PastPlace,
+    /// What was decided.
+    pub decided: Decided,
+}
+
+/// What was decided for a module in an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decided {
+    /// A deployment succeeded.
+    Succeeded(DeploymentId),
+    /// A person retired the module.
+    Retired {
+        /// When.
+        at: Timestamp,
+        /// The person. `None` where the event cannot be read.
+        by: Option<String>,
+        /// The person's reason.
+        reason: Option<String>,
+    },
 }
 
 /// Events to append together: all of them durably, or none.

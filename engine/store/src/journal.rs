@@ -38,13 +38,20 @@ pub trait Journal: Send + Sync + 'static {
     /// At most one deployment of a module in an environment is open, that is, has not ended.
     /// Of several concurrent calls for the same module and environment, one succeeds.
     ///
+    /// The exception is a deployment whose header says that it
+    /// [supersedes](Header::supersedes) the open one. An abort of the open one is appended in
+    /// the same write, unless it is ending anyway, and the new one waits until the other has
+    /// ended. At most one waits: one that waited before ends in the same write, with an abort,
+    /// and has changed nothing.
+    ///
     /// # Preconditions
     /// No deployment has had this id before.
     ///
     /// # Errors
     /// - [`CreateError::Repeated`] if the requester has used the idempotency key before.
     /// - [`CreateError::Busy`] if a deployment of the same module in the same environment is
-    ///   open.
+    ///   open that the new one does not supersede.
+    /// - [`CreateError::NothingToSupersede`] if the deployment that it supersedes has ended.
     /// - [`CreateError::Full`] if the disk [is full](Self::is_full).
     /// - [`CreateError::Store`] if the store failed, or if the id belongs to a deployment that
     ///   has ended.
@@ -156,6 +163,17 @@ pub trait Journal: Send + Sync + 'static {
     /// - [`ReadError::Unknown`] if there is no such deployment.
     /// - [`ReadError::Store`] if the store failed.
     async fn record(&self, deployment: DeploymentId) -> Result<DeploymentRecord, ReadError>;
+
+    /// Returns the open deployment of a module in an environment: not one that
+    /// [waits](Self::create) for its end.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn open_deployment(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+    ) -> Result<Option<DeploymentId>, ReadError>;
 
     /// Lists the deployments that have not ended, oldest first.
     ///

@@ -30,8 +30,8 @@ mod sqlite;
 pub use blobs::{Blob, Blobs, StoredBlob};
 pub use catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
 pub use environment_journal::{
-    AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
-    EnvironmentJournal,
+    AppendToEnvironmentError, Decided, Decision, EnvironmentAppend, EnvironmentAppended,
+    EnvironmentEntry, EnvironmentJournal, PastDecision, PastPlace,
 };
 pub use journal::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,

@@ -15,6 +15,7 @@ mod journal;
 mod journal_executor;
 mod lifecycle_memo;
 mod lock;
+mod past_decisions;
 mod query;
 mod readers;
 mod reserve;
@@ -22,6 +23,7 @@ mod row;
 mod schema;
 mod snapshot;
 mod stored_event;
+mod supersede;
 #[cfg(test)]
 mod tests;
 mod usage;

@@ -84,6 +84,7 @@ async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
         metadata: BTreeMap::from([("ticket".to_owned(), "OPS-7".to_owned())]),
         require_approval: scenario.require_approval,
         selector: None,
+        supersede: false,
         trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         idempotency_key: None,
     };
@@ -111,6 +112,11 @@ async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
             PersonStep::Pause => {
                 wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;
                 deployments.pause(id, EMAIL).await?;
+            }
+            PersonStep::PromoteInFull => {
+                wait_until(cluster, id, |state| state.lifecycle.waiting).await?;
+                let reason = Some("seen enough".to_owned());
+                deployments.promote(id, EMAIL, reason, true).await?;
             }
             PersonStep::AbortWait => {
                 wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;

@@ -7,6 +7,8 @@ use crate::faulty_fleet::Fault;
 pub struct Scenario {
     /// The name of its files.
     pub name: &'static str,
+    /// The first schema version that has it.
+    pub since: u32,
     pub strategy: &'static str,
     pub config: Value,
     /// Whether a person must approve the start.
@@ -29,12 +31,15 @@ pub enum PersonStep {
     Pause,
     /// Aborts as soon as the strategy waits.
     AbortWait,
+    /// Ends every wait as soon as the strategy waits.
+    PromoteInFull,
 }
 
 impl Scenario {
     fn new(name: &'static str, strategy: &'static str, config: Value, status: Status) -> Self {
         Self {
             name,
+            since: 1,
             strategy,
             config,
             require_approval: false,
@@ -47,6 +52,10 @@ impl Scenario {
     fn with(self, step: PersonStep) -> Self {
         let steps = vec![step];
         Self { steps, ..self }
+    }
+
+    fn since(self, since: u32) -> Self {
+        Self { since, ..self }
     }
 
     fn gated(self) -> Self {
@@ -145,6 +154,14 @@ pub fn all() -> Vec<Scenario> {
             Status::RolledBack,
         )
         .with(PersonStep::AbortWait),
+        Scenario::new(
+            "canary-promoted",
+            "canary",
+            json!({ "soak": "4s", "whenInconclusive": "rollBack" }),
+            Status::Succeeded,
+        )
+        .with(PersonStep::PromoteInFull)
+        .since(3),
         Scenario::new(
             "strategy-panicked",
             "hostile",

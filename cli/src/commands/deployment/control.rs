@@ -67,6 +67,31 @@ pub(super) async fn resume(id: DeploymentId, context: &Context) -> Result<Exit> 
     post(id, request, context).await
 }
 
+/// Ends the present wait of a deployment, or every wait.
+pub(super) async fn promote(
+    id: DeploymentId,
+    full: bool,
+    reason: Option<String>,
+    context: &Context,
+) -> Result<Exit> {
+    let mut body = json!({ "full": full });
+    if let Some(reason) = reason {
+        body["reason"] = reason.into();
+    }
+    let request = Request {
+        resource: "promote",
+        body,
+        done: if full {
+            "goes on, and waits no more; follow it with"
+        } else {
+            "goes on; follow it with"
+        },
+        next: "hotswap watch",
+        describe: None,
+    };
+    post(id, request, context).await
+}
+
 /// Stops a deployment and rolls it back.
 pub(super) async fn abort(
     id: DeploymentId,

@@ -9,7 +9,7 @@ use hotswap_core::DeploymentId;
 use serde_json::{Map, Value, json};
 
 use super::{Context, plan};
-use crate::args::{Create, Rollback, Setting, Stay};
+use crate::args::{Create, Retry, Rollback, Setting, Stay, Undo};
 use crate::client::{Accepted, NewDeployment};
 use crate::exit::{Exit, UsageError};
 use crate::exit_report::ExitReport;
@@ -33,6 +33,7 @@ pub(super) async fn create(args: Create, context: &Context) -> Result<Exit> {
         description: args.description,
         metadata: args.metadata.into_iter().collect(),
         require_approval: args.require_approval,
+        supersede: args.supersede,
         strategy: args.strategy,
         config,
     };
@@ -62,14 +63,42 @@ pub(super) async fn rollback(args: Rollback, context: &Context) -> Result<Exit> 
     }
     let roll_back = async { Ok(context.client.roll_back(id, &body).await?) };
     let response = context.unless_stopped(roll_back).await?;
-    let title = describe_rollback(id, &response);
+    let title = describe(&format!("rollback of {id}"), &response);
     stay(&response, &title, args, context).await
 }
 
-/// What a rollback deploys, and why, as the engine says.
-fn describe_rollback(id: DeploymentId, response: &Value) -> String {
+/// Tries a deployment again.
+pub(super) async fn retry(args: Retry, context: &Context) -> Result<Exit> {
+    let Retry { id, stay: args } = args;
+    let body = json!({ "requesterEmail": context.email });
+    let retry = async { Ok(context.client.retry(id, &body).await?) };
+    let response = context.unless_stopped(retry).await?;
+    let title = describe(&format!("retry of {id}"), &response);
+    stay(&response, &title, args, context).await
+}
+
+/// Goes back to an earlier success of a module in an environment.
+pub async fn undo(args: Undo, context: &Context) -> Result<Exit> {
+    let Undo {
+        module,
+        environment,
+        to,
+        stay: args,
+    } = args;
+    let mut body = json!({ "requesterEmail": context.email });
+    if let Some(to) = to {
+        body["to"] = to.into();
+    }
+    let undo = async { Ok(context.client.undo(&module, &environment, &body).await?) };
+    let response = context.unless_stopped(undo).await?;
+    let title = describe(&format!("undo of {module} in {environment}"), &response);
+    stay(&response, &title, args, context).await
+}
+
+/// What a deployment that follows from an earlier one deploys, and why, as the engine says.
+fn describe(what: &str, response: &Value) -> String {
     let text = |name: &str| response.get(name).and_then(Value::as_str);
-    let mut title = format!("rollback of {id}");
+    let mut title = what.to_owned();
     if let Some(version) = text("version") {
         title.push_str(&format!(" to {version}"));
         title.extend(text("reason").map(|reason| format!(" ({reason})")));
@@ -145,19 +174,15 @@ mod tests {
 
     #[test]
     fn a_rollback_says_which_version_it_deploys_and_why() {
-        let id = DeploymentId::from_bytes([7; 16]);
         let response = json!({
             "version": "1.4.0",
             "reason": "the last success in production before 2.0.0",
         });
         assert_eq!(
-            describe_rollback(id, &response),
-            format!("rollback of {id} to 1.4.0 (the last success in production before 2.0.0)")
+            describe("rollback of 7", &response),
+            "rollback of 7 to 1.4.0 (the last success in production before 2.0.0)"
         );
-        assert_eq!(
-            describe_rollback(id, &json!({})),
-            format!("rollback of {id}")
-        );
+        assert_eq!(describe("rollback of 7", &json!({})), "rollback of 7");
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub(super) fn render(state: &WatchState, frame: &Frame, palette: &Palette) -> Ve
         header.strategy.name, header.strategy.version
     );
     lines.extend(wrap(&strategy, frame.columns, "  "));
+    for relation in format::relations(header) {
+        let lines_of = wrap(&relation, frame.columns, "  ");
+        lines.extend(lines_of.iter().map(|line| palette.dim(line)));
+    }
     let filled = BAR_WIDTH * usize::from(deployment.progress.min(100)) / 100;
     let bar = format!(
         "[{}{}] {:>3} %{}",
@@ -106,6 +110,11 @@ fn current_wait(state: &WatchState, frame: &Frame) -> String {
             "   paused: hotswap resume {}{deadline}",
             deployment.header.id
         );
+    }
+    if deployment.status() == Status::Pending
+        && let Some(other) = deployment.header.supersedes
+    {
+        return format!("   waiting for {other} to end");
     }
     let activity = match &state.open_call {
         Some(Call::Soak { canary, .. }) => {

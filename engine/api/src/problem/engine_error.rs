@@ -21,10 +21,29 @@ impl From<deployments::Error> for Problem {
             E::Busy { by } => Self::new(
                 Kind::DeploymentRunning,
                 format!(
-                    "deployment {by} of this module in this environment has not ended; wait for it to end, or abort it: POST /api/v1/deployments/{by}/abort"
+                    "deployment {by} of this module in this environment has not ended; wait for it to end, or abort it: POST /api/v1/deployments/{by}/abort; a new deployment with `supersede` (hotswap deploy --supersede) does both"
                 ),
             )
             .with_deployment(by),
+            E::NotEnded(id) => Self::new(
+                Kind::DeploymentRunning,
+                format!(
+                    "deployment {id} has not ended; wait for it to end, or abort it: POST /api/v1/deployments/{id}/abort"
+                ),
+            )
+            .with_deployment(id),
+            E::HasSucceeded(id) => Self::new(
+                Kind::IllegalState,
+                format!(
+                    "deployment {id} has succeeded, so there is nothing to try again; to go back, roll it back: POST /api/v1/deployments/{id}/rollback"
+                ),
+            ),
+            E::DamagedPredecessor { by, ref damage } => Self::new(
+                Kind::DamagedJournal,
+                format!(
+                    "deployment {by} cannot be superseded, because nothing would act on an abort: {damage}; an admin can terminate it: hotswap deployment terminate {by}"
+                ),
+            ),
             E::KeyReused { by } => Self::new(
                 Kind::IdempotencyKeyReused,
                 format!(
@@ -61,6 +80,10 @@ impl From<deployments::Error> for Problem {
             } => invalid(
                 "/version",
                 format!("module '{module}' has no version {version}; its versions are: {}", listed(known)),
+            ),
+            E::VersionGone(ref module) => Self::new(
+                Kind::VersionGone,
+                format!("version {} of module '{}' ({}) was deleted since; upload it again, or deploy another version", module.version, module.name, module.digest),
             ),
             E::OnlyPreReleases { ref module, ref known } => invalid(
                 "/version",
@@ -99,6 +122,18 @@ impl From<deployments::Error> for Problem {
             E::DifferentPreviousVersions { id, .. } => Self::new(
                 Kind::NothingBefore,
                 format!("{error}; name the version: hotswap rollback {id} --to VERSION"),
+            ),
+            E::NoEarlierSuccess { ref module, ref environment, ref successes } => Self::new(
+                Kind::NothingBefore,
+                format!("no deployment of another version of '{module}' succeeded in {environment} before; its successes are: {}", listed(successes)),
+            ),
+            E::NotASuccess { ref successes, .. } => Self::new(
+                Kind::NothingBefore,
+                format!("{error}; its successes are: {}", listed(successes)),
+            ),
+            E::NothingToCompare(_) => Self::new(
+                Kind::NothingBefore,
+                format!("{error}; name the one to compare it with: `with`"),
             ),
             E::InUse { .. } => Self::new(Kind::InUse, error.to_string()),
             E::Full => disk_full(),
@@ -173,7 +208,7 @@ impl From<RetireError> for Problem {
                     "{error}; GET /api/v1/clusters/{environment} lists the modules that should"
                 ),
             ),
-            E::Busy(id) => deployments::Error::Busy { by: id }.into(),
+            E::Busy(id) => deployments::Error::NotEnded(id).into(),
             E::Full => disk_full(),
             E::Store(source) => unavailable(&*source),
         }

@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     NodeIdTaken,
     TooManyUnavailable,
     VersionTaken,
+    VersionGone,
     BuiltInStrategy,
     InUse,
     PayloadTooLarge,
@@ -116,6 +117,7 @@ impl Kind {
                 "Too many nodes would be unavailable",
             ),
             Self::VersionTaken => ("version-taken", S::CONFLICT, "The version already exists"),
+            Self::VersionGone => ("version-gone", S::CONFLICT, "The version was deleted"),
             Self::BuiltInStrategy => (
                 "built-in-strategy",
                 S::CONFLICT,

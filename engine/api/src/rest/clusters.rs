@@ -11,7 +11,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
 
 use super::cursor::{cursor_before, parse_position};
-use super::deployments::RetireRequest;
+use super::deployments::ReasonRequest;
 use super::events::{parse_cursor as parse_event_cursor, stop_conditions};
 use super::nodes::view_nodes;
 use super::tag::Tag;
@@ -122,7 +122,7 @@ impl Clusters {
         environment: Path<Parsed<Environment>>,
         /// The name of the module.
         name: Path<Parsed<ModuleName>>,
-        body: OptionalJsonBody<RetireRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<
         RetireResponse,
         Failure<

@@ -1,5 +1,7 @@
 //! Cursors of paged lists.
 
+use hotswap_store::PastPlace;
+
 use crate::problem::{FieldError, Kind, Problem};
 
 /// A cursor that continues a list of events before the event at this position. Its first letter
@@ -12,6 +14,23 @@ pub(super) fn cursor_before(position: u64) -> String {
 pub(super) fn parse_position(cursor: &str) -> Result<u64, Problem> {
     let position = cursor.strip_prefix('p').and_then(|text| text.parse().ok());
     position.ok_or_else(invalid_cursor)
+}
+
+/// A cursor that continues the history of a module before this place.
+pub(super) fn cursor_before_place(place: PastPlace) -> String {
+    format!("h{}-{}", place.number, place.position)
+}
+
+/// The place behind the last entry of the previous page.
+pub(super) fn parse_place(cursor: &str) -> Result<PastPlace, Problem> {
+    let place = cursor.strip_prefix('h').and_then(|text| {
+        let (number, position) = text.split_once('-')?;
+        Some(PastPlace {
+            number: number.parse().ok()?,
+            position: position.parse().ok()?,
+        })
+    });
+    place.ok_or_else(invalid_cursor)
 }
 
 /// The problem of a cursor that no response had.
@@ -35,6 +54,11 @@ mod tests {
         }
         for invalid in ["", "p", "7", "p-1", "p18446744073709551616", "a7", "pé"] {
             assert!(parse_position(invalid).is_err(), "{invalid}");
+            assert!(parse_place(invalid).is_err(), "{invalid}");
+        }
+        for (number, position) in [(0, 0), (7, u64::MAX)] {
+            let place = PastPlace { number, position };
+            assert_eq!(parse_place(&cursor_before_place(place)).unwrap(), place);
         }
     }
 }

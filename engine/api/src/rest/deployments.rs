@@ -7,6 +7,7 @@ mod trace;
 mod validation;
 
 use hotswap_core::{Deployment, DeploymentId, Environment, IdempotencyKey, ModuleName};
+use hotswap_runner::deployments::Error;
 use hotswap_store::Query as ListQuery;
 use poem::Request;
 use poem::web::Data;
@@ -25,21 +26,23 @@ use crate::problem::{
 };
 use crate::view;
 
-use action::{AbortRequest, ApprovalRequest, PauseRequest, RollbackRequest, TerminateRequest};
-pub(super) use action::{RetireRequest, name_and_reason};
+use action::{ApprovalRequest, PauseRequest, PromoteRequest};
+pub(super) use action::{
+    ReasonRequest, RetryRequest, RollbackRequest, UndoRequest, name_and_reason,
+};
 use create::CreateDeployment;
 
 /// The failures of every operation that reads deployments.
-const READ: u16 = BAD_REQUEST | AUTH | UNAVAILABLE;
+pub(super) const READ: u16 = BAD_REQUEST | AUTH | UNAVAILABLE;
 /// The failures of every operation that changes a deployment.
-const CHANGE: u16 =
+pub(super) const CHANGE: u16 =
     READ | NOT_FOUND | CONFLICT | PAYLOAD_TOO_LARGE | UNSUPPORTED_MEDIA_TYPE | UNPROCESSABLE;
 
 /// Operations on deployments.
 pub(super) struct Deployments;
 
 #[derive(ApiResponse)]
-enum CreateResponse {
+pub(super) enum CreateResponse {
     /// The deployment was created and will run; it has not ended yet.
     #[oai(status = 202)]
     Accepted(
@@ -76,7 +79,7 @@ impl Deployments {
     /// Rolls a version of a module out to the nodes of an environment. Returns as soon as the
     /// deployment is stored durably; watch it at the path in `Location`. Only one deployment
     /// of a module can run in an environment: another request gets a 409 that names the
-    /// running one.
+    /// running one, unless it says `supersede`.
     #[oai(
         path = "/deployments",
         method = "post",
@@ -102,7 +105,7 @@ impl Deployments {
         let key = idempotency_key.0.map(|key| key.0);
         let deployment = body.0.validate(&operator.0, trace, key)?;
         let id = context.engine.deployments.create(deployment).await?;
-        Ok(accepted(id))
+        Ok(CreateResponse::accepted(id, view::Accepted::new(id)))
     }
 
     /// Plan a deployment
@@ -192,7 +195,7 @@ impl Deployments {
         id: Path<Parsed<DeploymentId>>,
     ) -> Result<Json<view::Deployment>, Failure<{ READ | NOT_FOUND }>> {
         let deployment = context.engine.deployments.get(id.0.0).await?;
-        Ok(present(&context, deployment))
+        Ok(present(&context, deployment).await?)
     }
 
     /// Delete a deployment
@@ -231,7 +234,7 @@ impl Deployments {
         context: Data<&Context>,
         /// The execution id of the deployment.
         id: Path<Parsed<DeploymentId>>,
-        body: OptionalJsonBody<AbortRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let (by, reason) = body.0.validate(&operator.0)?;
         let deployment = context
@@ -239,7 +242,7 @@ impl Deployments {
             .deployments
             .abort(id.0.0, &by, reason)
             .await?;
-        Ok(present(&context, deployment))
+        Ok(present(&context, deployment).await?)
     }
 
     /// Terminate a deployment
@@ -260,12 +263,12 @@ impl Deployments {
         context: Data<&Context>,
         /// The execution id of the deployment.
         id: Path<Parsed<DeploymentId>>,
-        body: OptionalJsonBody<TerminateRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let (by, reason) = body.0.validate(&admin.0)?;
         let deployments = &context.engine.deployments;
         let deployment = deployments.terminate(id.0.0, &by, reason).await?;
-        Ok(present(&context, deployment))
+        Ok(present(&context, deployment).await?)
     }
 
     /// Pause a deployment
@@ -289,7 +292,7 @@ impl Deployments {
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let by = body.0.validate(&operator.0)?;
         let deployment = context.engine.deployments.pause(id.0.0, &by).await?;
-        Ok(present(&context, deployment))
+        Ok(present(&context, deployment).await?)
     }
 
     /// Resume a deployment
@@ -310,42 +313,32 @@ impl Deployments {
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let by = body.0.validate(&operator.0)?;
         let deployment = context.engine.deployments.resume(id.0.0, &by).await?;
-        Ok(present(&context, deployment))
+        Ok(present(&context, deployment).await?)
     }
 
-    /// Roll a finished deployment back
+    /// Promote a deployment
     ///
-    /// Creates a new deployment of the version that ran before this one. If its nodes ran
-    /// different versions, it is that of the last successful deployment before. The request can
-    /// name another version. The answer says which version it is, and why. The rollback changes
-    /// all nodes at once, unless the request names a strategy. To stop a deployment that has not
-    /// ended, abort it instead.
+    /// Ends the wait of the strategy that is under way at once: a sleep or a soak; with `full`,
+    /// every later one too. A soak then judges what it has measured until then: a check that has
+    /// failed has failed, and one that could not be judged yet does not hold the deployment up.
+    /// The questions to people stay: approve them. The deadline stays as it is.
     #[oai(
-        path = "/deployments/:id/rollback",
+        path = "/deployments/:id/promote",
         method = "post",
-        operation_id = "rollbackDeployment"
+        operation_id = "promoteDeployment"
     )]
-    async fn rollback(
+    async fn promote(
         &self,
         operator: Operator,
         context: Data<&Context>,
         /// The execution id of the deployment.
         id: Path<Parsed<DeploymentId>>,
-        /// Makes a retry safe: of all requests with the same key and body, one creates a
-        /// deployment, and each gets its id.
-        #[oai(name = "Idempotency-Key")]
-        idempotency_key: Header<Option<Parsed<IdempotencyKey>>>,
-        request: &Request,
-        body: OptionalJsonBody<RollbackRequest>,
-    ) -> Result<CreateResponse, Failure<{ CHANGE | DISK_FULL }>> {
-        require_one_ascii_header(request, "Idempotency-Key")?;
-        let key = idempotency_key.0.map(|key| key.0);
-        let rollback = body.0.validate(&operator.0, key)?;
+        body: OptionalJsonBody<PromoteRequest>,
+    ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
+        let (by, reason, full) = body.0.validate(&operator.0)?;
         let deployments = &context.engine.deployments;
-        let rollback = deployments.rollback(id.0.0, rollback).await?;
-        let location = location(rollback.id);
-        let accepted = view::Accepted::rollback(rollback);
-        Ok(CreateResponse::Accepted(Json(accepted), location))
+        let deployment = deployments.promote(id.0.0, &by, reason, full).await?;
+        Ok(present(&context, deployment).await?)
     }
 
     /// Approve or reject a deployment
@@ -366,21 +359,23 @@ impl Deployments {
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
         let decision = body.0.validate(&operator.0)?;
         let deployment = context.engine.deployments.decide(id.0.0, decision).await?;
-        Ok(present(&context, deployment))
+        Ok(present(&context, deployment).await?)
     }
 }
 
-fn present(context: &Context, state: Deployment) -> Json<view::Deployment> {
-    let retry = context.engine.deployments.retry(&state);
-    Json(view::Deployment::new(state, retry))
+async fn present(context: &Context, state: Deployment) -> Result<Json<view::Deployment>, Error> {
+    let deployments = &context.engine.deployments;
+    let retry = deployments.retry(&state);
+    let waits_for = deployments.waits_for(&state).await?;
+    Ok(Json(view::Deployment::new(state, retry, waits_for)))
 }
 
-fn accepted(id: DeploymentId) -> CreateResponse {
-    CreateResponse::Accepted(Json(view::Accepted::new(id)), location(id))
-}
-
-fn location(id: DeploymentId) -> String {
-    format!("/api/v1/deployments/{id}")
+impl CreateResponse {
+    /// The response for this deployment.
+    pub(super) fn accepted(id: DeploymentId, accepted: view::Accepted) -> Self {
+        let location = format!("/api/v1/deployments/{id}");
+        Self::Accepted(Json(accepted), location)
+    }
 }
 
 fn default_limit() -> u16 {

@@ -5,8 +5,10 @@ use super::clusters::Clusters;
 use super::deployments::Deployments;
 use super::events::Events;
 use super::health::Health;
+use super::history::History;
 use super::modules::Modules;
 use super::nodes::Nodes;
+use super::reruns::Reruns;
 use super::store::Store;
 use super::strategies::Strategies;
 
@@ -14,6 +16,8 @@ use super::strategies::Strategies;
 pub(crate) fn operations() -> impl OpenApi {
     (
         Deployments,
+        Reruns,
+        History,
         Events,
         Modules,
         Strategies,

@@ -17,9 +17,10 @@ pub(crate) struct Accepted {
     pub execution_id: String,
     /// The status of the deployment.
     pub status: Status,
-    /// The version that a rollback deploys. Absent for other deployments.
+    /// The version that a rollback, an undo or a retry deploys. Absent for other deployments.
     pub version: Option<String>,
-    /// Why a rollback deploys this version. Absent for other deployments.
+    /// Why a rollback or an undo deploys this version, or by which component of the strategy a
+    /// retry deploys it. Absent for other deployments.
     pub reason: Option<String>,
     /// Paths of related resources.
     pub links: Links,
@@ -92,6 +93,13 @@ pub(crate) struct DeploymentSummary {
     pub damage: Option<Damage>,
     /// The execution id of the deployment that this one rolls back.
     pub rollback_of: Option<String>,
+    /// The execution id of the deployment without success that this one tries again.
+    pub retry_of: Option<String>,
+    /// The execution id of the earlier success that this one goes back to.
+    pub undo_to: Option<String>,
+    /// The execution id of the deployment that was aborted for this one, which begins once that
+    /// one has ended.
+    pub supersedes: Option<String>,
     /// When the deployment was requested.
     pub created_at: u64,
     /// When the last event happened.
@@ -130,6 +138,10 @@ pub(crate) struct Deployment {
     pub retry: Option<Retry>,
     /// Whether an abort was requested.
     pub aborting: bool,
+    /// Whether every sleep and soak ends at once: a person promoted the deployment in full.
+    pub promoted: bool,
+    /// The execution id of the deployment whose end this one waits for before it begins.
+    pub waits_for: Option<String>,
     /// The stages that the strategy reported, oldest first.
     pub stages: Vec<Stage>,
     /// The nodes that the deployment may change, sorted by id. Empty until it is planned.
@@ -189,7 +201,16 @@ impl Accepted {
         }
     }
 
-    /// The response for a rollback that was just created.
+    /// The response for a retry that was just created.
+    pub fn retry(retry: hotswap_runner::RetriedDeployment) -> Self {
+        Self {
+            version: Some(retry.version.to_string()),
+            reason: Some(retry.reason),
+            ..Self::new(retry.id)
+        }
+    }
+
+    /// The response for a rollback or an undo that was just created.
     pub fn rollback(rollback: hotswap_runner::Rollback) -> Self {
         Self {
             version: Some(rollback.version.to_string()),
@@ -233,6 +254,9 @@ impl From<core::DeploymentSummary> for DeploymentSummary {
             cause: summary.cause.map(Into::into),
             damage: summary.damage.map(Into::into),
             rollback_of: summary.rollback_of.map(|id| id.to_string()),
+            retry_of: summary.retry_of.map(|id| id.to_string()),
+            undo_to: summary.undo_to.map(|id| id.to_string()),
+            supersedes: summary.supersedes.map(|id| id.to_string()),
             created_at: summary.created_at.millis(),
             updated_at: summary.updated_at.millis(),
             ended_at: summary.ended_at.map(core::Timestamp::millis),
@@ -243,7 +267,11 @@ impl From<core::DeploymentSummary> for DeploymentSummary {
 
 impl Deployment {
     /// The state that follows from the events, and what keeps the engine from continuing.
-    pub fn new(mut state: core::Deployment, retry: Option<hotswap_runner::Retry>) -> Self {
+    pub fn new(
+        mut state: core::Deployment,
+        retry: Option<hotswap_runner::Retry>,
+        waits_for: Option<core::DeploymentId>,
+    ) -> Self {
         fn convert<T, U: From<T>>(items: impl IntoIterator<Item = T>) -> Vec<U> {
             items.into_iter().map(U::from).collect()
         }
@@ -277,6 +305,8 @@ impl Deployment {
                 attempts: retry.attempts,
             }),
             aborting: state.lifecycle.aborting,
+            promoted: state.lifecycle.promoted,
+            waits_for: waits_for.map(|id| id.to_string()),
             stages: convert(state.stages.iter().cloned()),
             nodes: nodes.collect(),
             findings: convert(findings),

@@ -46,8 +46,8 @@ pub(crate) struct StreamedEvent {
 #[oai(skip_serializing_if_is_none)]
 pub(crate) struct EventBody {
     /// The type of the event: `requested`, `gated`, `planned`, `called`, `answered`,
-    /// `decided`, `paused`, `resumed`, `abortRequested`, `terminationRequested`, `settling`,
-    /// `reverting` or `ended`.
+    /// `decided`, `paused`, `resumed`, `abortRequested`, `promoteRequested`,
+    /// `terminationRequested`, `settling`, `reverting` or `ended`.
     /// Later releases may add types.
     #[oai(rename = "type")]
     pub kind: String,

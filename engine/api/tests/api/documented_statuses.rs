@@ -13,6 +13,8 @@ use crate::problems::{ProtectedOperation, protected_operations};
 
 const UNKNOWN_DEPLOYMENT: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
 const NODE_VERBS: [&str; 3] = ["cordon", "drain", "uncordon"];
+const HISTORY: &str = "/api/v1/clusters/qa/modules/hello/history";
+const UNDO: &str = "/api/v1/clusters/qa/modules/hello/undo";
 const V1: &str = "/api/v1/modules/hello/versions/1.0.0";
 
 #[tokio::test]
@@ -46,6 +48,7 @@ async fn every_documented_status_is_answered() {
         "/api/v1/clusters",
         "/api/v1/clusters/qa",
         "/api/v1/clusters/qa/events",
+        HISTORY,
         "/api/v1/nodes",
         "/api/v1/nodes/node-1",
         "/api/v1/deployments",
@@ -124,9 +127,26 @@ async fn every_documented_status_is_answered() {
         .wasm(Method::POST, "/api/v1/strategies", DIRECT)
         .await;
     engine.delete("/api/v1/strategies/direct").await;
-    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
+    for verb in [
+        "abort",
+        "terminate",
+        "pause",
+        "resume",
+        "rollback",
+        "promote",
+        "retry",
+    ] {
         engine.post(&path_of(&finished, verb), json!({})).await;
     }
+    // Nothing was before.
+    engine
+        .post(UNDO, json!({}))
+        .await
+        .problem(409, "nothing-before");
+    engine
+        .get(&path_of(&finished, "diff"))
+        .await
+        .problem(409, "nothing-before");
     engine
         .post(&path_of(&finished, "approval"), json!({"approved": true}))
         .await;
@@ -141,6 +161,32 @@ async fn every_documented_status_is_answered() {
     engine.asking(&open).await;
     engine.post(&path_of(&open, "abort"), json!({})).await.ok();
     engine.ended(&open).await;
+    engine.get(&path_of(&open, "diff")).await.ok();
+    let again = engine.post(&path_of(&open, "retry"), json!({})).await;
+    assert_eq!(again.status, 202);
+    let again = again.json()["executionId"].as_str().unwrap().to_owned();
+    engine.asking(&again).await;
+    engine.post(&path_of(&again, "abort"), json!({})).await.ok();
+    engine.ended(&again).await;
+    let undone = engine.post(UNDO, json!({ "to": "1.0.0" })).await;
+    assert_eq!(undone.status, 202);
+    engine
+        .ended(undone.json()["executionId"].as_str().unwrap())
+        .await;
+    let config = json!({ "batch": 1, "settle": "1h" });
+    let slow = engine
+        .deploy(json!({ "strategy": "rolling", "config": config }))
+        .await;
+    engine
+        .until(&slow, |state| !state["waitingUntil"].is_null())
+        .await;
+    engine
+        .post(&path_of(&slow, "promote"), json!({}))
+        .await
+        .ok();
+    let full = json!({ "full": true });
+    engine.post(&path_of(&slow, "promote"), full).await.ok();
+    engine.ended(&slow).await;
     let damaged = engine.deploy(json!({"requireApproval": true})).await;
     engine.asking(&damaged).await;
     engine.tamper(
@@ -240,11 +286,20 @@ async fn every_documented_status_is_answered() {
     engine.delete("/api/v1/strategies/bold").await;
     engine.delete("/api/v1/modules/hello/versions/9.9.9").await;
     engine.delete(&one(UNKNOWN_DEPLOYMENT)).await;
-    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
+    for verb in [
+        "abort",
+        "terminate",
+        "pause",
+        "resume",
+        "rollback",
+        "promote",
+        "retry",
+    ] {
         engine
             .post(&path_of(UNKNOWN_DEPLOYMENT, verb), json!({}))
             .await;
     }
+    engine.get(&path_of(UNKNOWN_DEPLOYMENT, "diff")).await;
     engine
         .post(
             &path_of(UNKNOWN_DEPLOYMENT, "approval"),
@@ -259,9 +314,11 @@ async fn every_documented_status_is_answered() {
         "/api/v1/strategies/A",
         "/api/v1/clusters/A",
         "/api/v1/clusters/A/events",
+        "/api/v1/clusters/A/modules/hello/history",
         "/api/v1/nodes/-",
         "/api/v1/deployments/1",
         "/api/v1/deployments/1/events",
+        "/api/v1/deployments/1/diff",
         "/api/v1/deployments?limit=0",
         // Not WebSocket upgrades.
         all_events,
@@ -332,6 +389,17 @@ async fn every_documented_status_is_answered() {
         (
             engine.client.clone(),
             Method::POST,
+            path_of(&finished, "promote"),
+        ),
+        (
+            engine.client.clone(),
+            Method::POST,
+            path_of(&finished, "retry"),
+        ),
+        (engine.client.clone(), Method::POST, UNDO.to_owned()),
+        (
+            engine.client.clone(),
+            Method::POST,
             path_of(&finished, "approval"),
         ),
     ];
@@ -363,7 +431,15 @@ async fn every_documented_status_is_answered() {
         .send(Method::POST, "/api/v1/strategies", |it| it.body("x"))
         .await;
     let invalid_email = json!({"requesterEmail": "nobody"});
-    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
+    for verb in [
+        "abort",
+        "terminate",
+        "pause",
+        "resume",
+        "rollback",
+        "promote",
+        "retry",
+    ] {
         engine
             .post(&path_of(&finished, verb), invalid_email.clone())
             .await
@@ -374,6 +450,10 @@ async fn every_documented_status_is_answered() {
         let invalid = engine.post(&path, invalid_email.clone()).await;
         invalid.problem(422, "invalid-request");
     }
+    engine
+        .post(UNDO, invalid_email.clone())
+        .await
+        .problem(422, "invalid-request");
     for path in [retire, "/api/v1/nodes/node-1"] {
         let body = invalid_email.to_string();
         let invalid = engine.send(Method::DELETE, path, |it| {
@@ -478,6 +558,8 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
         "/api/v1/clusters/qa/events",
         "/api/v1/deployments",
         one,
+        HISTORY,
+        &format!("{one}/diff"),
         &format!("{one}/events"),
         "/api/v1/events",
         "/api/v1/store/usage",
@@ -487,7 +569,19 @@ async fn check_closed_store(client: &Client, node: &Client, deployment: &str) {
     for path in ["/api/v1/events/socket", &format!("{one}/events/socket")] {
         assert_eq!(upgrade_status(client, path).await, 503, "{path}");
     }
-    for verb in ["abort", "terminate", "pause", "resume", "rollback"] {
+    client
+        .post(UNDO, json!({}))
+        .await
+        .problem(503, "unavailable");
+    for verb in [
+        "abort",
+        "terminate",
+        "pause",
+        "resume",
+        "rollback",
+        "promote",
+        "retry",
+    ] {
         let path = format!("{one}/{verb}");
         client
             .post(&path, json!({}))
@@ -583,7 +677,13 @@ fn is_tested_elsewhere(name: &str, status: &str) -> bool {
         || (name, status) == ("uploadStrategy", "400")
         // It fails like a create, and needs a deployment from before the disk was full.
         // And a node that is to be uncordoned must have been cordoned before.
-        || matches!((name, status), ("rollbackDeployment" | "retireModule" | "uncordonNode", "507"))
+        || matches!(
+            (name, status),
+            (
+                "rollbackDeployment" | "retryDeployment" | "undoModule" | "retireModule" | "uncordonNode",
+                "507"
+            )
+        )
         // The stream never ends, so the client of this test could not read it.
         || (name, status) == ("followAll", "200")
 }

@@ -22,6 +22,8 @@ mod node_verbs;
 mod nodes;
 mod openapi;
 mod problems;
+mod reruns;
 mod roles;
 mod selectors;
 mod strategies;
+mod supersedes;

@@ -29,6 +29,12 @@ pub struct DeploymentSummary {
     pub description: Option<String>,
     /// The deployment that this one rolls back.
     pub rollback_of: Option<DeploymentId>,
+    /// The deployment without success that this one tries again.
+    pub retry_of: Option<DeploymentId>,
+    /// The earlier success that this one goes back to.
+    pub undo_to: Option<DeploymentId>,
+    /// The deployment that was aborted for this one.
+    pub supersedes: Option<DeploymentId>,
     /// The versions that the nodes ran before, without repetition: a rollback goes back to them.
     pub previous: Vec<ModuleVersion>,
     /// The digest of the strategy's component.
@@ -89,6 +95,9 @@ impl Deployment {
             requester_email: header.requester.email.clone(),
             description: header.description.clone(),
             rollback_of: header.rollback_of,
+            retry_of: header.retry_of,
+            undo_to: header.undo_to,
+            supersedes: header.supersedes,
             previous: self.previous_versions(),
             strategy_digest: header.strategy.digest,
             lifecycle: self.lifecycle,

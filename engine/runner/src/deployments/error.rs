@@ -1,7 +1,9 @@
+use std::fmt;
 use std::time::Duration;
 
 use hotswap_core::{
-    Damage, DeploymentId, Environment, IllegalTransition, ModuleName, Selector, StrategyName,
+    Damage, DeploymentId, Environment, IllegalTransition, ModuleName, ModuleVersion, Selector,
+    StrategyName,
 };
 use hotswap_plugins::ConfigError;
 use hotswap_store::{AppendError, ReadError};
@@ -9,6 +11,21 @@ use humantime::format_duration;
 use semver::Version;
 
 use crate::{projections, strategies};
+
+/// A deployment that succeeded, and the version that it rolled out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Success {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// The version.
+    pub version: Version,
+}
+
+impl fmt::Display for Success {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.version, self.id)
+    }
+}
 
 /// Why a request concerning deployments failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +38,21 @@ pub enum Error {
     Busy {
         /// The other deployment.
         by: DeploymentId,
+    },
+    /// It has not ended, so it cannot be rolled back or tried again.
+    #[error("deployment {0} has not ended")]
+    NotEnded(DeploymentId),
+    /// It has succeeded, so there is nothing to try again.
+    #[error("deployment {0} has succeeded")]
+    HasSucceeded(DeploymentId),
+    /// The deployment that is to be superseded has a journal that cannot be read: nothing would
+    /// act on an abort.
+    #[error("deployment {by} cannot be superseded: {damage}")]
+    DamagedPredecessor {
+        /// The other deployment.
+        by: DeploymentId,
+        /// Its damage.
+        damage: Damage,
     },
     /// The idempotency key belongs to a request that differs from this one.
     #[error("the idempotency key belongs to another request, which created deployment {by}")]
@@ -50,6 +82,9 @@ pub enum Error {
         /// The versions that were uploaded.
         known: Vec<Version>,
     },
+    /// The version that was deployed then was deleted since.
+    #[error("{0} ({digest}) was deleted since", digest = .0.digest)]
+    VersionGone(ModuleVersion),
     /// No version was requested, and a pre-release must be named.
     #[error("every version of module '{module}' is a pre-release")]
     OnlyPreReleases {
@@ -116,6 +151,31 @@ pub enum Error {
         /// The versions.
         versions: Vec<Version>,
     },
+    /// There is no success to go back to.
+    #[error("no earlier deployment of another version of '{module}' succeeded in {environment}")]
+    NoEarlierSuccess {
+        /// The module.
+        module: ModuleName,
+        /// The environment.
+        environment: Environment,
+        /// Those that there are.
+        successes: Vec<Success>,
+    },
+    /// What is to be gone back to is no success of the module in the environment.
+    #[error("{target} is no success of '{module}' in {environment}")]
+    NotASuccess {
+        /// The version or the deployment.
+        target: String,
+        /// The module.
+        module: ModuleName,
+        /// The environment.
+        environment: Environment,
+        /// Those that there are.
+        successes: Vec<Success>,
+    },
+    /// No deployment succeeded before, to compare this one with.
+    #[error("no deployment of the module succeeded in the environment before deployment {0}")]
+    NothingToCompare(DeploymentId),
     /// It must not be deleted.
     #[error("deployment {id} cannot be deleted: {reason}")]
     InUse {

@@ -4,6 +4,7 @@ use hotswap_core::{CordonedNode, Header, ModuleVersion, Node, NodeFailure, NodeI
 use hotswap_plugins::Strategy;
 use hotswap_store::Query;
 
+use super::new_deployment::Origin;
 use super::rehearsal::{self, End, RehearsedStep};
 use super::{Deployments, Error, NewDeployment};
 use crate::driver::FoundNodes;
@@ -61,7 +62,8 @@ impl Deployments {
     pub async fn preview(&self, new: NewDeployment) -> Result<Preview, Error> {
         // The semaphore is never closed, so this is always a permit.
         let _permit = self.previews.acquire().await;
-        let (strategy, header) = self.prepare(new, None, None).await?;
+        let supersede = new.supersede;
+        let (strategy, header) = self.prepare(new, Origin::default(), None).await?;
         let (environment, module) = (&header.environment, &header.module.name);
         let nodes = self.fleet.nodes(environment, module).await;
         let nodes = nodes.unwrap_or_default().into_iter();
@@ -69,7 +71,7 @@ impl Deployments {
             nodes.partition(|node| header.selects(node.labels()));
         let cordons = self.cordoned.of(environment);
         let found = FoundNodes::split(self.fleet.as_ref(), &cordons, selected);
-        let mut problems = self.obstacles(&header).await?;
+        let mut problems = self.obstacles(&header, supersede).await?;
         if let Err(cause) = found.check(self.fleet.as_ref(), &cordons, &header) {
             problems.push(cause.message);
         }
@@ -98,7 +100,7 @@ impl Deployments {
     }
 
     /// What stands against any deployment of the module now.
-    async fn obstacles(&self, header: &Header) -> Result<Vec<String>, Error> {
+    async fn obstacles(&self, header: &Header, supersede: bool) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
         let newest = Query {
             module: Some(header.module.name.clone()),
@@ -107,6 +109,7 @@ impl Deployments {
             ..Query::default()
         };
         if let Some(id) = self.journal.list(&newest).await?.deployments.first()
+            && !supersede
             && !self.head(*id).await?.lifecycle.is_ended()
         {
             problems.push(Error::Busy { by: *id }.to_string());

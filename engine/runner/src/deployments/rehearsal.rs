@@ -159,6 +159,7 @@ impl Rehearsal {
             Call::Soak { checks, .. } => Answer::Verdict(Verdict {
                 judgement: Judgement::Pass,
                 findings: checks.iter().map(pass).collect(),
+                promoted_by: None,
             }),
             Call::Now => Answer::Time((self.started + self.waited).millis()),
             Call::Approval { .. } => Answer::Decision(Decision {

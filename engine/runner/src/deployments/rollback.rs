@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use hotswap_core::{Deployment, DeploymentId, ModuleVersion};
 use semver::Version;
 
+use super::new_deployment::Origin;
 use super::{Deployments, Error, NewDeployment, NewRollback};
 use crate::success_history::last_success_before;
 
 /// The strategy of a rollback that names none: at once, never through a canary again.
-const ROLLBACK_STRATEGY: &str = "direct";
+pub(super) const ROLLBACK_STRATEGY: &str = "direct";
 
 /// A rollback that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +35,14 @@ impl Deployments {
     /// # Errors
     /// [`Error::NoPreviousVersion`] where the module did not run on the nodes before, or the
     /// deployment was never planned. [`Error::DifferentPreviousVersions`] where the nodes ran
-    /// different versions and none succeeded before. [`Error::Busy`] where deployment `id`, or
-    /// another one of the module in the environment, has not ended: abort that one instead.
+    /// different versions and none succeeded before. [`Error::NotEnded`] where deployment `id`
+    /// has not ended: abort it instead. [`Error::Busy`] where another one of the module in the
+    /// environment has not.
     /// Others as for [`Self::create`].
     pub async fn rollback(&self, id: DeploymentId, new: NewRollback) -> Result<Rollback, Error> {
         let state = self.get(id).await?;
         if !state.status().is_final() {
-            return Err(Error::Busy { by: id });
+            return Err(Error::NotEnded(id));
         }
         let (version, reason) = match new.to {
             Some(version) => (version, "as requested".to_owned()),
@@ -58,11 +60,16 @@ impl Deployments {
             description: Some(format!("rollback of {id} to {version}, {reason}")),
             metadata: BTreeMap::new(),
             require_approval: false,
+            supersede: false,
             trace: None,
             idempotency_key: new.idempotency_key,
         };
+        let origin = Origin {
+            rollback_of: Some(id),
+            ..Origin::default()
+        };
         Ok(Rollback {
-            id: self.create_with(new, Some(id)).await?,
+            id: self.create_with(new, origin).await?,
             version,
             reason,
         })

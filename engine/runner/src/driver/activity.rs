@@ -11,6 +11,8 @@ pub(super) type Activity<'a> = dyn Display + Sync + 'a;
 
 /// Waiting for the approval to start.
 pub(super) const APPROVAL_TO_START: &str = "the approval to start";
+/// Waiting for the deployment that this one supersedes.
+pub(super) const PREDECESSOR: &str = "the deployment that it supersedes to end";
 /// Waiting for the nodes of the plan.
 pub(super) const PLAN: &str = "its nodes to report which version they run";
 /// Waiting for the nodes after the strategy.

@@ -234,7 +234,9 @@ impl<'a> Execution<'a> {
     async fn execute(&mut self, number: u32, call: RecordedCall) -> Result<Answer, NoAnswer> {
         let answer = if call.due.is_some() {
             let left = self.scope.timers.left(end_of(self.scope, number, &call));
-            if left > self.context.limits.suspend_after {
+            let is_long = left > self.context.limits.suspend_after;
+            // A wait that a person has ended needs no replay after it.
+            if is_long && self.writer.promotion().is_none() {
                 let call = Box::new(call);
                 return Err(NoAnswer::Suspended(WaitReason::Call { number, call }));
             }

@@ -78,6 +78,9 @@ pub(super) fn header() -> Header {
         require_approval: false,
         selector: None,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }

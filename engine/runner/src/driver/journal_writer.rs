@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hotswap_core::{
-    Append, Clock, Damage, Decision, DeploymentId, Event, EventBody, Fence, JournalTail,
+    Append, Clock, Damage, Decision, DeploymentId, Event, EventBody, Fence, JournalTail, Promotion,
     ReplayState,
 };
 use hotswap_store::{AppendError, Journal};
@@ -98,6 +98,11 @@ impl JournalWriter {
         self.tail.signals.decision.take()
     }
 
+    /// Who ended the wait that is under way, or every wait.
+    pub(super) fn promotion(&self) -> Option<&Promotion> {
+        self.tail.signals.promotion.as_ref()
+    }
+
     /// Adds an event to be appended by the next [`Self::flush`].
     pub(super) fn push(&mut self, body: EventBody) {
         self.pending.push(body);
@@ -153,7 +158,9 @@ impl JournalWriter {
                 }
                 Err(AppendError::Conflict(head)) if head.next_seq > self.tail.next_seq => {
                     self.catch_up().await?;
-                    if self.tail.signals.supersede(&append.bodies) {
+                    // It may have ended before it began: another deployment superseded it.
+                    let has_ended = self.tail.lifecycle.is_ended();
+                    if has_ended || self.tail.signals.supersede(&append.bodies) {
                         return Err(Error::Superseded);
                     }
                 }

@@ -19,8 +19,13 @@ pub(super) async fn append_or_begin(
     match result {
         Ok(Some(body)) => writer.push(body),
         Ok(None) => {}
-        // An admin's request to terminate the deployment has begun it.
-        Err(Interrupt::Fail(_)) if writer.tail().lifecycle.step == Step::Reverting => {}
+        // An admin's request to terminate the deployment has begun it, or another deployment
+        // superseded this one before it began.
+        Err(Interrupt::Fail(_))
+            if matches!(
+                writer.tail().lifecycle.step,
+                Step::Reverting | Step::Ended(_)
+            ) => {}
         Err(Interrupt::Fail(cause)) => writer.push(EventBody::Reverting { cause }),
         Err(Interrupt::Journal(error)) => return Err(error),
     }

@@ -28,8 +28,10 @@ pub(super) async fn run(
     mut state: ReplayState,
 ) -> Result<StepOutcome, Error> {
     let suspend_after = context.limits.suspend_after;
-    let is_long =
-        |number, call: &_| scope.timers.left(end_of(&scope, number, call)) > suspend_after;
+    let is_promoted = state.tail.signals.promotion.is_some();
+    let is_long = |number, call: &_| {
+        !is_promoted && scope.timers.left(end_of(&scope, number, call)) > suspend_after
+    };
     if let Some((number, call)) = state.take_wait(is_long) {
         let call = Box::new(call);
         let reason = WaitReason::Call { number, call };

@@ -64,10 +64,7 @@ impl Soak {
         let mut turn = 0_u32;
         loop {
             if timers.has_passed(self.end) {
-                if self.needs_readings {
-                    Box::pin(self.observe(fleet)).await;
-                }
-                return self.judge.verdict();
+                return Box::pin(self.finish(fleet)).await;
             }
             let next = if self.needs_readings {
                 self.end.min(timers.after(interval))
@@ -87,6 +84,14 @@ impl Soak {
                 }
             }
         }
+    }
+
+    /// Reads the nodes once more, and judges what was measured until now.
+    pub(super) async fn finish(&mut self, fleet: &dyn Fleet) -> Verdict {
+        if self.needs_readings {
+            self.observe(fleet).await;
+        }
+        self.judge.verdict()
     }
 
     async fn observe(&mut self, fleet: &dyn Fleet) {

@@ -1,11 +1,14 @@
 //! A deployment that waits without an instance of its strategy.
 
-use hotswap_core::{EventBody, ModuleVersion, NodeFailure, RecordedCall, ReplayState};
+use hotswap_core::{
+    DeploymentId, EventBody, ModuleVersion, NodeFailure, RecordedCall, ReplayState,
+};
 
 use super::context::DriverContext;
 use super::error::Error;
 use super::gate;
 use super::journal_writer::JournalWriter;
+use super::predecessor;
 use super::revert;
 use super::timers::End;
 use super::wait_scope::WaitScope;
@@ -20,6 +23,9 @@ pub(super) enum StepOutcome {
     Finishing(Box<Finishing>),
     /// A wait without an instance, then the next step.
     Suspended(Box<Suspended>),
+    /// The next step, under a new lease: another deployment has changed the nodes under a
+    /// later one than this driver's.
+    NewLease,
     /// Nothing: the deployment has ended.
     Ended,
 }
@@ -43,6 +49,8 @@ pub(super) struct Suspended {
 
 /// What a suspended deployment waits for.
 pub(super) enum WaitReason {
+    /// The end of the deployment that this one supersedes.
+    Predecessor(DeploymentId),
     /// The approval to start.
     Approval {
         /// When waiting for it ends.
@@ -58,11 +66,11 @@ pub(super) enum WaitReason {
 }
 
 impl Suspended {
-    /// Waits, and journals the result.
+    /// Waits, and journals the result. Returns what comes next.
     pub(super) fn wait(
         self: Box<Self>,
         context: &DriverContext,
-    ) -> impl Future<Output = Result<(), Error>> {
+    ) -> impl Future<Output = Result<StepOutcome, Error>> {
         // Taken apart outside the future, which would keep the box until the end of the wait.
         let Self {
             mut writer,
@@ -71,7 +79,15 @@ impl Suspended {
             reason,
         } = *self;
         async move {
+            let mut outcome = StepOutcome::Advanced;
             let result = match reason {
+                WaitReason::Predecessor(predecessor) => {
+                    outcome = StepOutcome::NewLease;
+                    let journal = context.journal.as_ref();
+                    let ended =
+                        predecessor::wait_for_end(journal, &scope, &mut writer, predecessor);
+                    ended.await.map(|()| None)
+                }
                 WaitReason::Approval { due } => {
                     let approved = gate::wait(&scope, &mut writer, due).await;
                     approved.map(|()| None)
@@ -91,7 +107,8 @@ impl Suspended {
                 }
             };
             // Boxed, so that what waits does not keep the memory of an append.
-            Box::pin(revert::append_or_begin(&mut writer, result)).await
+            Box::pin(revert::append_or_begin(&mut writer, result)).await?;
+            Ok(outcome)
         }
     }
 }

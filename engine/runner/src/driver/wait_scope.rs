@@ -1,8 +1,10 @@
 //! Waiting within the bounds of a deployment: an abort and the deadline interrupt every wait.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use hotswap_core::{Cause, CauseKind, JournalTail};
 use humantime::format_duration;
 use tokio::sync::Notify;
@@ -61,13 +63,35 @@ impl WaitScope {
         activity: &Activity<'_>,
         work: impl Future<Output = T>,
     ) -> Result<T, Interrupt> {
+        let never = |_: &JournalWriter| None::<Infallible>;
+        match self.run_until(writer, activity, work, never).await? {
+            Either::Left(result) => Ok(result),
+            Either::Right(never) => match never {},
+        }
+    }
+
+    /// Runs `work`, which is `activity`, to its end or until `condition` returns a value, as
+    /// [`Self::wait_for`] evaluates it. Returns the result of whichever comes first.
+    ///
+    /// # Errors
+    /// [`Interrupt`]. Drops `work` wherever it is.
+    pub(super) async fn run_until<T, U>(
+        &self,
+        writer: &mut JournalWriter,
+        activity: &Activity<'_>,
+        work: impl Future<Output = T>,
+        mut condition: impl FnMut(&JournalWriter) -> Option<U>,
+    ) -> Result<Either<T, U>, Interrupt> {
         let mut work = std::pin::pin!(work);
         loop {
             let deadline = self.check(writer.tail(), activity)?;
+            if let Some(value) = condition(writer) {
+                return Ok(Either::Right(value));
+            }
             tokio::select! {
                 // Finished work counts, even if the deadline passes at the same moment.
                 biased;
-                result = &mut work => return Ok(result),
+                result = &mut work => return Ok(Either::Left(result)),
                 () = self.wake.notified() => writer.catch_up().await?,
                 () = self.timers.sleep_until(deadline) => {}
             }
@@ -163,6 +187,7 @@ mod tests {
             signals: Signals {
                 abort,
                 decision: None,
+                promotion: None,
             },
         };
         let timers = Arc::new(Timers::new(Arc::clone(clock) as Arc<_>));

@@ -1,5 +1,6 @@
 //! Calls that wait: sleep, soak and approval.
 
+use futures_util::future::Either;
 use hotswap_core::{Answer, Call, Decision, ModuleVersion, RecordedCall};
 
 use super::activity::CallActivity;
@@ -10,7 +11,7 @@ use super::timers::End;
 use super::wait_scope::{Interrupt, WaitScope};
 
 /// Waits until call `number`, which waits, is over, and returns its answer. After a restart
-/// only the rest of the time is waited.
+/// only the rest of the time is waited. A person can end a sleep and a soak before.
 ///
 /// # Errors
 /// [`Interrupt`].
@@ -32,14 +33,20 @@ pub(super) async fn complete(
             let Some(mut soak) = Soak::resume(soak, module, end, call.readings) else {
                 return Ok(Answer::Done);
             };
-            let verdict = soak.run(context.fleet.as_ref(), &scope.timers);
-            Ok(Answer::Verdict(
-                scope.run(writer, &activity, verdict).await?,
-            ))
+            let fleet = context.fleet.as_ref();
+            let judged = soak.run(fleet, &scope.timers);
+            let promoted = |writer: &JournalWriter| writer.promotion().cloned();
+            let judged = scope.run_until(writer, &activity, judged, promoted).await?;
+            let promotion = match judged {
+                Either::Left(verdict) => return Ok(Answer::Verdict(verdict)),
+                Either::Right(promotion) => promotion,
+            };
+            let verdict = scope.run(writer, &activity, soak.finish(fleet)).await?;
+            Ok(Answer::Verdict(verdict.promoted(&promotion.by)))
         }
         _ => {
-            let over = scope.timers.sleep_until(end);
-            scope.run(writer, &activity, over).await?;
+            let is_promoted = |writer: &mut JournalWriter| writer.promotion().map(drop);
+            scope.wait_for(writer, &activity, end, is_promoted).await?;
             Ok(Answer::Done)
         }
     }

@@ -1,5 +1,5 @@
 use hotswap_core::{DeploymentId, Environment, ModuleName, NodeId, NodeState};
-use hotswap_store::{Journal, Query};
+use hotswap_store::Journal;
 
 use super::told::OpenPlan;
 use crate::projections::{Error, Projections};
@@ -32,18 +32,11 @@ impl OpenDeployment {
         environment: &Environment,
         module: &ModuleName,
     ) -> Result<Option<Self>, Error> {
-        // A deployment is created only after the one before it has ended.
-        let newest = Query {
-            module: Some(module.clone()),
-            environment: Some(environment.clone()),
-            limit: 1,
-            ..Query::default()
-        };
-        let newest = journal.list(&newest).await?.deployments;
-        let Some(id) = newest.first() else {
+        // One that waits for the end of another has no plan yet.
+        let Some(id) = journal.open_deployment(module, environment).await? else {
             return Ok(None);
         };
-        let state = match projections.get(*id).await {
+        let state = match projections.get(id).await {
             Ok(state) => state,
             Err(Error::Unknown(_)) => return Ok(None),
             Err(error) => return Err(error),
@@ -53,9 +46,9 @@ impl OpenDeployment {
         }
         let before = |(id, node): (&NodeId, &NodeState)| (id.clone(), node.before.clone());
         let nodes = state.nodes.iter().map(before);
-        let plan = OpenPlan::new(*id, state.header.module.clone(), nodes);
+        let plan = OpenPlan::new(id, state.header.module.clone(), nodes);
         Ok(Some(Self {
-            id: *id,
+            id,
             changes_at_once: state.header.policy.max_unavailable.of(state.nodes.len()),
             plan: (!plan.is_empty()).then_some(plan),
             is_damaged: state.damage.is_some(),

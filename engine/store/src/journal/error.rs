@@ -16,6 +16,9 @@ pub enum CreateError {
     /// Another deployment of the module in the environment is open.
     #[error("deployment {0} of the same module in the same environment has not ended")]
     Busy(DeploymentId),
+    /// The deployment that is to be superseded has ended.
+    #[error("deployment {0}, which is to be superseded, has ended")]
+    NothingToSupersede(DeploymentId),
     /// The disk is full. What is left is for the deployments that are under way.
     #[error("the disk is full")]
     Full,

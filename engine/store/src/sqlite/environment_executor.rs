@@ -44,15 +44,27 @@ impl JournalExecutor {
                 return Ok(Err(AppendToEnvironmentError::Busy(open)));
             }
         }
-        let insert = "INSERT INTO environment_event (position, environment, at, decides, body)
-            VALUES (?1, ?2, ?3, ?4, ?5)";
+        let insert =
+            "INSERT INTO environment_event (position, environment, at, decides, body, module)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let mut insert = connection.prepare_cached(insert)?;
         let at = append.at.millis().cast_signed();
         for (body, encoded) in append.bodies.iter().zip(events) {
             let position = self.next_position().cast_signed();
             let memo = Memo::of(body);
             let decides = matches!(memo, Memo::Retired(_) | Memo::Cordoned(_));
-            insert.execute(params![position, environment, at, decides, encoded])?;
+            let retired = match memo {
+                Memo::Retired(module) => Some(module.as_str()),
+                _ => None,
+            };
+            insert.execute(params![
+                position,
+                environment,
+                at,
+                decides,
+                encoded,
+                retired
+            ])?;
             memo.write(connection, environment, position, at)?;
         }
         Ok(Ok(EnvironmentAppended {

@@ -6,10 +6,10 @@ use tokio::sync::broadcast;
 
 use super::command::Command;
 use super::error::Error;
-use super::{Sqlite, environment_query};
+use super::{Sqlite, environment_query, past_decisions};
 use crate::{
     AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
-    EnvironmentJournal, ReadError,
+    EnvironmentJournal, PastDecision, PastPlace, ReadError,
 };
 
 #[async_trait]
@@ -88,6 +88,21 @@ impl EnvironmentJournal for Sqlite {
 
     async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
         Ok(self.read(environment_query::cordons).await?)
+    }
+
+    async fn past_decisions(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+        before: Option<PastPlace>,
+        limit: usize,
+    ) -> Result<Vec<PastDecision>, ReadError> {
+        let (module, environment) = (module.clone(), environment.clone());
+        let before = before.unwrap_or(PastPlace::NEWEST);
+        let past = self.read(move |connection| {
+            past_decisions::read(connection, &module, &environment, before, limit)
+        });
+        Ok(past.await?)
     }
 
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError> {

@@ -145,14 +145,16 @@ fn known_modules(connection: &Connection, environment: &str) -> rusqlite::Result
 }
 
 /// The deployments that ended without success: the newest one of each selector, back to the newest
-/// one without, newest first.
+/// one without, newest first. One that ended while it waited for another one to end has not begun,
+/// and decides nothing.
 fn last_unsuccessful(
     connection: &Connection,
     environment: &str,
     module: &str,
 ) -> rusqlite::Result<Vec<DeploymentId>> {
     let query = "SELECT id, selector FROM deployment INDEXED BY deployment_environment_module
-        WHERE environment = ?1 AND module = ?2 AND ended = 1 AND status <> 'succeeded'
+        WHERE environment = ?1 AND module = ?2 AND ended = 1 AND waits = 0
+            AND status <> 'succeeded'
         ORDER BY number DESC";
     let mut query = connection.prepare_cached(query)?;
     let mut rows = query.query([environment, module])?;

@@ -113,6 +113,17 @@ impl Journal for Sqlite {
             .ok_or(ReadError::Unknown(deployment))
     }
 
+    async fn open_deployment(
+        &self,
+        module: &ModuleName,
+        environment: &Environment,
+    ) -> Result<Option<DeploymentId>, ReadError> {
+        let (module, environment) = (module.clone(), environment.clone());
+        let open =
+            self.read(move |connection| query::open_deployment(connection, &module, &environment));
+        Ok(open.await?)
+    }
+
     async fn open_deployments(&self) -> Result<Vec<DeploymentId>, ReadError> {
         Ok(self.read(query::open_deployments).await?)
     }

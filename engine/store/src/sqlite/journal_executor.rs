@@ -57,7 +57,7 @@ impl JournalExecutor {
         header: &Header,
         at: Timestamp,
         events: &EncodedEvents,
-    ) -> ExecuteResult<Appended, CreateError> {
+    ) -> ExecuteResult<Vec<Appended>, CreateError> {
         let (requester, key) = (&header.requester.subject, idempotency_key(header));
         if let Some(key) = key
             && let Some(first) = query::find_request(connection, requester, key)?
@@ -65,18 +65,27 @@ impl JournalExecutor {
             return Ok(Err(CreateError::Repeated(first)));
         }
         let (module, environment) = (&header.module.name, &header.environment);
-        if let Some(other) = query::open_deployment(connection, module, environment)? {
-            return Ok(Err(CreateError::Busy(other)));
+        let open = query::open_deployment(connection, module, environment)?;
+        match (open, header.supersedes) {
+            (Some(other), supersedes) if supersedes != Some(other) => {
+                return Ok(Err(CreateError::Busy(other)));
+            }
+            (None, Some(ended)) => return Ok(Err(CreateError::NothingToSupersede(ended))),
+            _ => {}
         }
         let lifecycle = Lifecycle::INITIAL;
         let json = match to_json("a lifecycle", &lifecycle) {
             Ok(json) => json,
             Err(error) => return Ok(Err(error.into())),
         };
+        let mut appended = match open {
+            Some(open) => self.supersede(connection, open, header, at)?,
+            None => Vec::new(),
+        };
         let insert = "INSERT INTO deployment
             (id, module, environment, fence, lifecycle, status, ended, created_at,
-                requester, idempotency_key, selector)
-            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8, ?9)";
+                requester, idempotency_key, selector, waits)
+            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10)";
         let number = connection.prepare_cached(insert)?.insert(params![
             header.id.as_bytes(),
             module.as_str(),
@@ -87,6 +96,7 @@ impl JournalExecutor {
             requester,
             key.map(IdempotencyKey::as_str),
             header.selector.as_ref().map(to_text),
+            open.is_some(),
         ])?;
         let mut deployment = DeploymentRow {
             number,
@@ -98,7 +108,8 @@ impl JournalExecutor {
         };
         self.insert_events(connection, &mut deployment, at, events)?;
         self.cache(header.id, deployment);
-        Ok(Ok(self.appended(header.id, deployment.head, false)))
+        appended.push(self.appended(header.id, deployment.head, false));
+        Ok(Ok(appended))
     }
 
     /// Returns the new epoch, where the fence was lower.
@@ -188,15 +199,7 @@ impl JournalExecutor {
                 Ok(json) => json,
                 Err(error) => return Ok(Err(error.into())),
             };
-            let update = "UPDATE deployment SET lifecycle = ?2, status = ?3, ended = ?4
-                WHERE number = ?1";
-            connection.prepare_cached(update)?.execute(params![
-                deployment.number,
-                json,
-                query::status_column(after.status()),
-                after.is_ended(),
-            ])?;
-            deployment.head.lifecycle = after;
+            set_lifecycle(connection, &mut deployment, after, &json)?;
         }
         self.insert_events(connection, &mut deployment, append.at, events)?;
         self.cache(id, deployment);
@@ -207,7 +210,7 @@ impl JournalExecutor {
         )))
     }
 
-    fn insert_events(
+    pub(super) fn insert_events(
         &mut self,
         connection: &Connection,
         deployment: &mut DeploymentRow,
@@ -230,7 +233,7 @@ impl JournalExecutor {
         Ok(())
     }
 
-    fn find(
+    pub(super) fn find(
         &mut self,
         connection: &Connection,
         id: DeploymentId,
@@ -245,7 +248,7 @@ impl JournalExecutor {
         Ok(found)
     }
 
-    fn cache(&mut self, id: DeploymentId, deployment: DeploymentRow) {
+    pub(super) fn cache(&mut self, id: DeploymentId, deployment: DeploymentRow) {
         if deployment.head.lifecycle.is_ended() {
             self.deployments.remove(&id);
             return;
@@ -256,7 +259,7 @@ impl JournalExecutor {
         self.deployments.insert(id, deployment);
     }
 
-    fn appended(&self, deployment: DeploymentId, head: Head, fenced: bool) -> Appended {
+    pub(super) fn appended(&self, deployment: DeploymentId, head: Head, fenced: bool) -> Appended {
         Appended {
             deployment,
             head,
@@ -264,4 +267,32 @@ impl JournalExecutor {
             fenced,
         }
     }
+}
+
+/// Sets the lifecycle of a deployment, which as JSON is `json`. Where it ends, the one that waits
+/// for it may begin.
+pub(super) fn set_lifecycle(
+    connection: &Connection,
+    deployment: &mut DeploymentRow,
+    lifecycle: Lifecycle,
+    json: &str,
+) -> rusqlite::Result<()> {
+    let update = "UPDATE deployment SET lifecycle = ?2, status = ?3, ended = ?4
+        WHERE number = ?1";
+    connection.prepare_cached(update)?.execute(params![
+        deployment.number,
+        json,
+        query::status_column(lifecycle.status()),
+        lifecycle.is_ended(),
+    ])?;
+    deployment.head.lifecycle = lifecycle;
+    if lifecycle.is_ended() {
+        let begin = "UPDATE deployment SET waits = 0
+            WHERE ended = 0 AND waits = 1 AND (module, environment) =
+                (SELECT module, environment FROM deployment WHERE number = ?1)";
+        connection
+            .prepare_cached(begin)?
+            .execute([deployment.number])?;
+    }
+    Ok(())
 }

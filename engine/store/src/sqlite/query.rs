@@ -180,19 +180,38 @@ pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT word FROM epoch", [], |row| row.get(0))
 }
 
-/// The open deployment of a module in an environment.
+/// The open deployment of a module in an environment, but for one that waits for its end.
 pub(super) fn open_deployment(
     connection: &Connection,
     module: &ModuleName,
     environment: &Environment,
 ) -> rusqlite::Result<Option<DeploymentId>> {
+    open(connection, module, environment, false)
+}
+
+/// The deployment that waits for the end of the open one, which it supersedes.
+pub(super) fn waiting_deployment(
+    connection: &Connection,
+    module: &ModuleName,
+    environment: &Environment,
+) -> rusqlite::Result<Option<DeploymentId>> {
+    open(connection, module, environment, true)
+}
+
+fn open(
+    connection: &Connection,
+    module: &ModuleName,
+    environment: &Environment,
+    waits: bool,
+) -> rusqlite::Result<Option<DeploymentId>> {
     let query = "SELECT id FROM deployment INDEXED BY deployment_open
-        WHERE module = ?1 AND environment = ?2 AND ended = 0";
+        WHERE module = ?1 AND environment = ?2 AND waits = ?3 AND ended = 0";
     connection
         .prepare_cached(query)?
-        .query_row([module.as_str(), environment.as_str()], |row| {
-            read_deployment_id(row, 0)
-        })
+        .query_row(
+            params![module.as_str(), environment.as_str(), waits],
+            |row| read_deployment_id(row, 0),
+        )
         .optional()
 }
 
@@ -274,8 +293,8 @@ pub(super) fn list(
 }
 
 /// Newest first: in the reverse order of their creation. That is also the order in which they
-/// ended, because a deployment of a module in an environment is created only after the one
-/// before it has ended.
+/// ended, because a deployment of a module in an environment begins only after the one before it
+/// has ended.
 pub(super) fn succeeded_deployments(
     connection: &Connection,
     module: &ModuleName,

@@ -49,7 +49,7 @@ pub(super) struct Writer {
 
 /// What a command returned within a transaction.
 enum CommandResult {
-    Create(Result<Appended, CreateError>),
+    Create(Result<Vec<Appended>, CreateError>),
     AcquireLease(Result<Lease, ReadError>),
     /// The new epoch, where the fence was lower.
     RaiseFence(Option<String>),
@@ -226,7 +226,7 @@ impl Writer {
             match (command, result) {
                 (Command::Create { reply, .. }, CommandResult::Create(result)) => {
                     if let Ok(appended) = &result {
-                        self.notify(*appended);
+                        appended.iter().for_each(|append| self.notify(*append));
                     }
                     let _ = reply.send(result.map(|_| ()));
                 }

@@ -5,7 +5,7 @@ use std::process::id;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hotswap_core::{Deployment, DeploymentId};
+use hotswap_core::{Call, Deployment, DeploymentId, EventBody};
 use hotswap_store::{AppendError, Catalogue, Error, Journal, ReadError, Sqlite};
 use rusqlite::Connection;
 use tokio::task::JoinSet;
@@ -118,6 +118,15 @@ async fn a_file_of_the_first_schema_is_migrated() {
     let files = SqliteFixture::new();
     let store = files.open().await;
     let id = create(&store, "checkout", "production").await;
+    let waiting = create(&store, "search", "production").await;
+    let sleep = EventBody::Called {
+        call: 0,
+        request: Call::Sleep { span: 1000 },
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    };
+    must_append(&store, waiting, 1, &[planned(), sleep]).await;
     let old_epoch = store.epoch();
     store.close().await;
     {
@@ -142,6 +151,10 @@ async fn a_file_of_the_first_schema_is_migrated() {
             ALTER TABLE deployment DROP COLUMN requester;
             ALTER TABLE node DROP COLUMN instance;
             DROP TABLE epoch;
+            DROP INDEX deployment_open;
+            ALTER TABLE deployment DROP COLUMN waits;
+            CREATE UNIQUE INDEX deployment_open ON deployment (module, environment) WHERE ended = 0;
+            UPDATE deployment SET lifecycle = replace(lifecycle, ',\"waiting\":true', '');
             PRAGMA user_version = 1",
         )
         .unwrap();
@@ -154,6 +167,8 @@ async fn a_file_of_the_first_schema_is_migrated() {
     assert_ne!(epoch, old_epoch);
     assert_eq!(store.events_after(0, 9).await.unwrap()[0].deployment, id);
     must_append(&store, id, 1, &[planned()]).await;
+    // The first schema did not tell that.
+    assert!(store.head(waiting).await.unwrap().lifecycle.waiting);
     store.close().await;
     let store = files.open().await;
     assert_eq!(store.epoch(), epoch);

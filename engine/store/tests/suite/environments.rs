@@ -1,9 +1,14 @@
-use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, NodeId, Repair};
+use hotswap_core::{
+    Environment, EnvironmentEventBody, EventBody, Fence, ModuleName, NodeId, Repair,
+};
 use hotswap_store::{
-    AppendToEnvironmentError, Catalogue, Decision, EnvironmentAppend, EnvironmentJournal, Journal,
+    AppendToEnvironmentError, Catalogue, Decided, Decision, EnvironmentAppend, EnvironmentJournal,
+    Journal,
 };
 
-use super::{StoreFixture, append_at_end, at, create, create_for, failure, success};
+use super::{
+    StoreFixture, append_at_end, at, create, create_for, failure, partial_success, success,
+};
 
 fn production() -> Environment {
     "production".parse().unwrap()
@@ -324,5 +329,70 @@ pub async fn only_events_that_decide_nothing_are_deleted<S: StoreFixture>() {
     assert_eq!(left, [2]);
     assert_eq!(store.last_position().await.unwrap(), 3);
     assert_eq!(store.deleted_through().await.unwrap(), 3);
+    fixture.close(store).await;
+}
+
+pub async fn what_was_decided_is_listed_page_by_page<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let (environment, module) = (production(), "hello".parse().unwrap());
+    let deploy = async |end: &[EventBody]| {
+        let id = create(&store, "hello", "production").await;
+        append_at_end(&store, id, end).await;
+        id
+    };
+    let first = deploy(&success()).await;
+    deploy(&failure()).await;
+    let second = deploy(&partial_success()).await;
+    let events = [repairing("a"), retired("other"), retired("hello")];
+    let retire = append(&environment, None, &events);
+    store.append_to_environment(retire).await.unwrap();
+    let third = deploy(&success()).await;
+    create(&store, "hello", "production").await;
+    let elsewhere = create(&store, "hello", "qa").await;
+    append_at_end(&store, elsewhere, &success()).await;
+    let mut before = None;
+    let mut found = Vec::new();
+    loop {
+        let page = store.past_decisions(&module, &environment, before, 1).await;
+        let Some(past) = page.unwrap().pop() else {
+            break;
+        };
+        before = Some(past.place);
+        found.push(past.decided);
+    }
+    let retirement = Decided::Retired {
+        at: at(1000),
+        by: Some("ada".to_owned()),
+        reason: None,
+    };
+    let expected = [
+        Decided::Succeeded(third),
+        retirement,
+        Decided::Succeeded(second),
+        Decided::Succeeded(first),
+    ];
+    assert_eq!(found, expected);
+    let all = store.past_decisions(&module, &environment, None, 9).await;
+    let all: Vec<_> = all.unwrap().into_iter().map(|one| one.decided).collect();
+    assert_eq!(all, expected);
+    fixture.close(store).await;
+}
+
+pub async fn a_deployment_that_ended_before_it_began_decides_nothing<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let old = create(&store, "hello", "production").await;
+    for _ in 0..2 {
+        let new = hotswap_core::Header {
+            supersedes: Some(old),
+            ..super::header("hello", "production")
+        };
+        store.create(new, at(2)).await.unwrap();
+    }
+    assert_eq!(decisions(&store).await, [], "none that has begun has ended");
+    append_at_end(&store, old, &failure()).await;
+    let expected = vec![("hello".to_owned(), Decision::Unsuccessful(old))];
+    assert_eq!(decisions(&store).await, expected);
     fixture.close(store).await;
 }

@@ -7,6 +7,7 @@ pub mod environments;
 pub mod journal;
 pub mod random_lifecycles;
 pub mod snapshots;
+pub mod supersede;
 
 use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
@@ -49,6 +50,10 @@ macro_rules! suite {
             events_after_merges_all_journals_by_position,
             the_epoch_is_fixed_for_the_life_of_a_store,
             the_current_deployments_are_the_newest_successful_ones_of_each_module);
+        suite!($fixture, supersede:
+            a_create_that_supersedes_aborts_the_open_one_in_the_same_write,
+            of_the_creates_that_supersede_the_same_one_the_last_waits,
+            a_create_supersedes_only_the_deployment_that_it_names);
         suite!($fixture, snapshots:
             a_snapshot_is_replaced_by_a_newer_one_or_one_of_another_format,
             summaries_are_returned_in_the_order_that_was_asked_for,
@@ -64,6 +69,8 @@ macro_rules! suite {
             the_event_that_cordons_a_node_is_kept_until_the_cordon_ends,
             a_node_that_is_gone_has_no_record,
             the_newest_decision_of_each_selector_counts,
+            what_was_decided_is_listed_page_by_page,
+            a_deployment_that_ended_before_it_began_decides_nothing,
             only_events_that_decide_nothing_are_deleted);
         suite!($fixture, concurrency:
             one_of_many_concurrent_creates_succeeds,
@@ -119,6 +126,9 @@ pub fn header(module: &str, environment: &str) -> Header {
         require_approval: false,
         selector: None,
         rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
         trace: None,
         idempotency: None,
     }

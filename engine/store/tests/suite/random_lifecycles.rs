@@ -35,6 +35,13 @@ fn any_event() -> impl Strategy<Value = EventBody> {
         readings: Vec::new(),
         answer: None,
     };
+    let sleep = EventBody::Called {
+        call: 1,
+        request: Call::Sleep { span: 1000 },
+        due: Some(at(9)),
+        readings: Vec::new(),
+        answer: None,
+    };
     prop_oneof![
         3 => Just(EventBody::Gated { prompt: "go?".to_owned(), due: at(5) }),
         6 => Just(planned()),
@@ -45,6 +52,12 @@ fn any_event() -> impl Strategy<Value = EventBody> {
         3 => Just(EventBody::Paused { by: by(), reason: None }),
         3 => Just(EventBody::Resumed { by: by() }),
         1 => Just(EventBody::AbortRequested { by: by(), reason: None }),
+        3 => any::<bool>().prop_map(|full| EventBody::PromoteRequested {
+            by: "ada".to_owned(),
+            reason: None,
+            full,
+        }),
+        3 => Just(sleep),
         1 => Just(EventBody::TerminationRequested { by: by(), reason: None }),
         1 => Just(EventBody::Settling),
         1 => Just(EventBody::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),

@@ -256,6 +256,6 @@ impl Inner {
             return None;
         }
         let state = self.state.clone()?;
-        view::Deployment::new(state, None).to_json()
+        view::Deployment::new(state, None, None).to_json()
     }
 }

@@ -224,6 +224,7 @@ fn details(event: &Event, state: &Deployment) -> String {
         | EventBody::Called { .. }
         | EventBody::Answered { .. }
         | EventBody::AbortRequested { .. }
+        | EventBody::PromoteRequested { .. }
         | EventBody::Settling => String::new(),
     }
 }

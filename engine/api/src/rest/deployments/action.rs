@@ -1,7 +1,7 @@
 //! The bodies of requests that change a deployment.
 
-use hotswap_core::{Decision, IdempotencyKey, parse_version};
-use hotswap_runner::NewRollback;
+use hotswap_core::{Decision, Environment, IdempotencyKey, ModuleName, Requester, parse_version};
+use hotswap_runner::{NewRetry, NewRollback, NewUndo, UndoTarget};
 use poem_openapi::Object;
 use serde::Deserialize;
 
@@ -26,51 +26,19 @@ pub(super) struct PauseRequest {
     pub requester_email: Option<String>,
 }
 
-/// A request to end a deployment and revert its nodes.
+/// A request of which the reason is kept: to abort or terminate a deployment, or to retire a
+/// module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[oai(
-    rename = "Abort",
+    rename = "Reason",
     rename_all = "camelCase",
     deny_unknown_fields,
     skip_serializing_if_is_none
 )]
-pub(super) struct AbortRequest {
-    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`.
-    pub reason: Option<String>,
-    /// The email address of the person who makes the request. Give it if several people share
-    /// the API token; a signed token already names its owner.
-    pub requester_email: Option<String>,
-}
-
-/// A request to end a deployment whose journal cannot be read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[oai(
-    rename = "Terminate",
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    skip_serializing_if_is_none
-)]
-pub(super) struct TerminateRequest {
-    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`.
-    pub reason: Option<String>,
-    /// The email address of the person who makes the request. Give it if several people share
-    /// the API token; a signed token already names its owner.
-    pub requester_email: Option<String>,
-}
-
-/// A request to retire a module.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[oai(
-    rename = "Retire",
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    skip_serializing_if_is_none
-)]
-pub(in crate::rest) struct RetireRequest {
-    /// The reason, of at most 4096 bytes. It becomes part of the environment's events.
+pub(in crate::rest) struct ReasonRequest {
+    /// The reason, of at most 4096 bytes. It becomes part of the deployment's `cause`, or of
+    /// the environment's events.
     pub reason: Option<String>,
     /// The email address of the person who makes the request. Give it if several people share
     /// the API token; a signed token already names its owner.
@@ -96,6 +64,60 @@ pub(super) struct ApprovalRequest {
     pub requester_email: Option<String>,
 }
 
+/// A request to end the wait of a deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Promotion",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(super) struct PromoteRequest {
+    /// Whether every later sleep and soak ends at once too.
+    #[serde(default)]
+    #[oai(default)]
+    pub full: bool,
+    /// The reason, of at most 4096 bytes. It becomes part of the deployment's events.
+    pub reason: Option<String>,
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
+/// A request to try a deployment again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Rerun",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(in crate::rest) struct RetryRequest {
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
+/// A request to go back to an earlier success.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[oai(
+    rename = "Undo",
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    skip_serializing_if_is_none
+)]
+pub(in crate::rest) struct UndoRequest {
+    /// The success to go back to: its version, for the last success of that, or its execution
+    /// id. Absent: the last success of another version than the present one.
+    pub to: Option<String>,
+    /// The email address of the person who makes the request. Give it if several people share
+    /// the API token; a signed token already names its owner.
+    pub requester_email: Option<String>,
+}
+
 /// A request to deploy the previous version again.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Object)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -105,7 +127,7 @@ pub(super) struct ApprovalRequest {
     deny_unknown_fields,
     skip_serializing_if_is_none
 )]
-pub(super) struct RollbackRequest {
+pub(in crate::rest) struct RollbackRequest {
     /// The version to deploy. Absent: the version that all nodes ran before; if they ran
     /// different versions, that of the last successful deployment before.
     pub to: Option<String>,
@@ -129,7 +151,7 @@ impl PauseRequest {
     }
 }
 
-impl AbortRequest {
+impl ReasonRequest {
     /// Validates the body, and returns the name to journal and the reason.
     ///
     /// # Errors
@@ -139,24 +161,71 @@ impl AbortRequest {
     }
 }
 
-impl TerminateRequest {
-    /// Validates the body, and returns the name to journal and the reason.
+impl PromoteRequest {
+    /// Validates the body, and returns the name to journal, the reason, and whether every wait
+    /// ends.
     ///
     /// # Errors
     /// A 422 that lists everything that is wrong.
-    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
-        name_and_reason(self.requester_email, self.reason, identity)
+    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>, bool), Problem> {
+        let (by, reason) = name_and_reason(self.requester_email, self.reason, identity)?;
+        Ok((by, reason, self.full))
     }
 }
 
-impl RetireRequest {
-    /// Validates the body, and returns the name to journal and the reason.
+impl RetryRequest {
+    /// Validates the body.
     ///
     /// # Errors
     /// A 422 that lists everything that is wrong.
-    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
-        name_and_reason(self.requester_email, self.reason, identity)
+    pub fn validate(
+        self,
+        identity: &Identity,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<NewRetry, Problem> {
+        check(self.requester_email.as_deref(), None)?;
+        Ok(NewRetry {
+            requester: requester_or_subject(identity, self.requester_email),
+            idempotency_key,
+        })
     }
+}
+
+impl UndoRequest {
+    /// Validates the body.
+    ///
+    /// # Errors
+    /// A 422 that lists everything that is wrong.
+    pub fn validate(
+        self,
+        (environment, module): (Environment, ModuleName),
+        identity: &Identity,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<NewUndo, Problem> {
+        let mut errors = Vec::new();
+        let to = self.to.as_deref();
+        let to = to.and_then(|text| parse_with(parse_undo_target, "/to", text, &mut errors));
+        if let Some(email) = self.requester_email.as_deref() {
+            check_email("/requesterEmail", email, &mut errors);
+        }
+        require_none(errors)?;
+        Ok(NewUndo {
+            module,
+            environment,
+            requester: requester_or_subject(identity, self.requester_email),
+            to,
+            idempotency_key,
+        })
+    }
+}
+
+/// A version, or the id of a deployment.
+fn parse_undo_target(text: &str) -> Result<UndoTarget, String> {
+    if let Ok(id) = text.parse() {
+        return Ok(UndoTarget::Deployment(id));
+    }
+    let version = parse_version(text).map(UndoTarget::Version);
+    version.map_err(|error| format!("{error}, or be the execution id of a deployment"))
 }
 
 impl ApprovalRequest {
@@ -193,17 +262,18 @@ impl RollbackRequest {
             check_email("/requesterEmail", email, &mut errors);
         }
         require_none(errors)?;
-        let email = self
-            .requester_email
-            .unwrap_or_else(|| identity.subject.clone());
         Ok(NewRollback {
-            requester: requester(identity, email),
+            requester: requester_or_subject(identity, self.requester_email),
             to,
             strategy,
             config: self.config,
             idempotency_key,
         })
     }
+}
+
+fn requester_or_subject(identity: &Identity, email: Option<String>) -> Requester {
+    requester(identity, email.unwrap_or_else(|| identity.subject.clone()))
 }
 
 /// Checks both, and returns the name to journal and the reason.

@@ -44,6 +44,12 @@ pub(super) struct CreateDeployment {
     #[serde(default)]
     #[oai(default)]
     pub require_approval: bool,
+    /// Whether an open deployment of the module in the environment is aborted for this one,
+    /// which begins once that one has ended. Of those that wait for the same one, the last
+    /// request counts: the others end without having begun.
+    #[serde(default)]
+    #[oai(default)]
+    pub supersede: bool,
     /// The name of the strategy. Absent: the default strategy of the environment.
     pub strategy: Option<String>,
     /// The configuration of the strategy, as its schema describes it. Absent fields get their
@@ -95,6 +101,7 @@ impl CreateDeployment {
             description: self.description,
             metadata: self.metadata,
             require_approval: self.require_approval,
+            supersede: self.supersede,
             trace,
             idempotency_key,
         })
@@ -112,6 +119,7 @@ impl Example for CreateDeployment {
             description: Some("faster totals".to_owned()),
             metadata: BTreeMap::from([("ticket".to_owned(), "SHOP-318".to_owned())]),
             require_approval: false,
+            supersede: false,
             strategy: Some("canary".to_owned()),
             config: Some(serde_json::json!({ "steps": [10, 50], "soak": "5m" })),
         }
@@ -152,6 +160,7 @@ mod tests {
             description: Some("x".repeat(5000)),
             metadata: BTreeMap::from([("a/b".to_owned(), "x".repeat(2000))]),
             require_approval: false,
+            supersede: false,
             strategy: Some("../canary".to_owned()),
             config: Some(serde_json::json!([])),
         };

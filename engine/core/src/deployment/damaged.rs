@@ -1,0 +1,125 @@
+//! The state of a deployment whose journal cannot be read from some event on.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Damage, Deadline, Deployment, DeploymentId, Digest, Environment, Event, EventBody, Header,
+    Lifecycle, ModuleName, ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef,
+    Timestamp,
+};
+
+use super::end::terminated;
+
+impl Deployment {
+    /// The state of a deployment whose first event cannot be read. Only its id, its module,
+    /// its environment and its time are known; all else is a placeholder.
+    pub fn without_request(
+        id: DeploymentId,
+        module: ModuleName,
+        environment: Environment,
+        created_at: Timestamp,
+        damage: Damage,
+    ) -> Self {
+        let header = unreadable_header(id, module, environment);
+        Self {
+            deadline: Deadline::new(&header.policy),
+            header,
+            lifecycle: Lifecycle::INITIAL,
+            created_at,
+            updated_at: created_at,
+            ended_at: None,
+            progress: 0,
+            stages: Vec::new(),
+            nodes: BTreeMap::new(),
+            findings: Vec::new(),
+            log: Vec::new(),
+            question: None,
+            cause: None,
+            failures: Vec::new(),
+            missing: Vec::new(),
+            cordoned: Vec::new(),
+            not_updated: Vec::new(),
+            pause_reason: None,
+            next_seq: damage.next_seq,
+            damage: Some(damage),
+            open: None,
+            due: None,
+        }
+    }
+
+    /// Notes that the journal cannot be read from here on. Continue with
+    /// [`Self::apply_past_damage`].
+    pub fn mark_damaged(&mut self, damage: Damage) {
+        self.next_seq = damage.next_seq;
+        self.question = None;
+        self.due = None;
+        self.open = None;
+        self.damage = Some(damage);
+    }
+
+    /// Applies an event behind the damage of the journal: only what it tells of the end.
+    pub fn apply_past_damage(&mut self, event: &Event) {
+        self.lifecycle = self.lifecycle.next_past_damage(&event.body);
+        self.deadline.apply(event.at, &event.body);
+        self.next_seq = event.seq + 1;
+        self.updated_at = event.at;
+        match &event.body {
+            EventBody::Reverting { cause } => self.cause = Some(cause.clone()),
+            EventBody::TerminationRequested { by, reason } => {
+                self.cause = Some(terminated(by, reason.as_deref()));
+            }
+            EventBody::Ended {
+                outcome,
+                failures,
+                not_updated,
+            } => self.apply_ended(*outcome, failures, not_updated, event),
+            EventBody::Requested(_)
+            | EventBody::Gated { .. }
+            | EventBody::Planned { .. }
+            | EventBody::Called { .. }
+            | EventBody::Answered { .. }
+            | EventBody::Decided { .. }
+            | EventBody::Paused { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::AbortRequested { .. }
+            | EventBody::PromoteRequested { .. }
+            | EventBody::Settling => {}
+        }
+    }
+}
+
+fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environment) -> Header {
+    let version = semver::Version::new(0, 0, 0);
+    Header {
+        id,
+        policy: Policy::default_for(&environment),
+        module: ModuleVersion {
+            name: module,
+            version: version.clone(),
+            digest: Digest::from_bytes([0; 32]),
+        },
+        environment,
+        strategy: StrategyRef {
+            name: "unknown".parse().expect("it is a label"),
+            version: version.to_string(),
+            digest: Digest::from_bytes([0; 32]),
+            wit: version,
+        },
+        config: serde_json::Value::Null,
+        limits: StrategyLimits::default(),
+        requester: Requester {
+            email: String::new(),
+            subject: String::new(),
+        },
+        description: None,
+        metadata: BTreeMap::new(),
+        require_approval: false,
+        selector: None,
+        rollback_of: None,
+        retry_of: None,
+        undo_to: None,
+        supersedes: None,
+        trace: None,
+        idempotency: None,
+    }
+}

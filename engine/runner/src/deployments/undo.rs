@@ -1,0 +1,190 @@
+//! Going back to an earlier success of a module in an environment.
+
+use std::collections::BTreeMap;
+
+use hotswap_core::{DeploymentId, DeploymentSummary, Header, Idempotency, Status, StrategyName};
+
+use super::error::Success;
+use super::new_deployment::Origin;
+use super::rollback::ROLLBACK_STRATEGY;
+use super::{Deployments, Error, NewDeployment, NewUndo, Rollback, UndoTarget};
+
+/// Successes that are looked at, and that an error can name.
+const MAX_LOOKED_AT: usize = 50;
+
+/// The success to go back to, and why that one.
+struct Found {
+    header: Header,
+    reason: String,
+}
+
+impl Deployments {
+    /// Creates a deployment of the version of an earlier success, with the strategy and the
+    /// configuration of that one; where the strategy is gone, or does not take the
+    /// configuration any more, with `direct`, and the reason says so.
+    ///
+    /// The earlier success is the one that is requested; else the last one of another version
+    /// than the present one; else, where the module was retired, the last one.
+    ///
+    /// # Errors
+    /// [`Error::NoEarlierSuccess`], [`Error::NotASuccess`]; [`Error::VersionGone`] where the
+    /// version was deleted since. Others as for [`Self::create`].
+    pub async fn undo(&self, new: NewUndo) -> Result<Rollback, Error> {
+        let request = new.digest();
+        if let Some(key) = new.idempotency_key.clone() {
+            // What is the earlier success changes with the first request.
+            let idempotency = Idempotency { key, request };
+            if let Some(first) = self.find_first(&new.requester, &idempotency).await? {
+                return self.undone(first).await;
+            }
+        }
+        let Found { header, mut reason } = self.find_target(&new).await?;
+        let version = header.module.version.clone();
+        let (mut strategy, mut config) = (header.strategy.name, Some(header.config));
+        if let Some(why) = self.why_not(&strategy, config.clone()).await? {
+            reason = format!("{reason}; by {ROLLBACK_STRATEGY}, because {why}");
+            config = None;
+            if let Ok(direct) = ROLLBACK_STRATEGY.parse() {
+                strategy = direct;
+            }
+        }
+        let again = NewDeployment {
+            module: new.module,
+            version: Some(version.clone()),
+            environment: new.environment,
+            strategy: Some(strategy),
+            config,
+            requester: new.requester,
+            description: Some(format!("undo to {version}, {reason}")),
+            metadata: BTreeMap::new(),
+            require_approval: false,
+            selector: header.selector,
+            supersede: false,
+            trace: None,
+            idempotency_key: new.idempotency_key,
+        };
+        let origin = Origin {
+            undo_to: Some(header.id),
+            artifact: Some(header.module),
+            request: Some(request),
+            ..Origin::default()
+        };
+        let id = self.create_with(again, origin).await?;
+        self.undone(id).await
+    }
+
+    /// The answer to the request that created deployment `id`.
+    async fn undone(&self, id: DeploymentId) -> Result<Rollback, Error> {
+        let Header {
+            module,
+            description,
+            ..
+        } = self.at(id, 1).await?.header;
+        let version = module.version;
+        let reason = description.unwrap_or_default();
+        let reason = reason.strip_prefix(&format!("undo to {version}, "));
+        Ok(Rollback {
+            id,
+            reason: reason.unwrap_or_default().to_owned(),
+            version,
+        })
+    }
+
+    async fn find_target(&self, new: &NewUndo) -> Result<Found, Error> {
+        let (module, environment) = (&new.module, &new.environment);
+        let ids = self
+            .journal
+            .succeeded_deployments(module, environment, MAX_LOOKED_AT)
+            .await?;
+        let successes = self.projections.summaries(&ids).await?;
+        let (id, reason) = match &new.to {
+            None => {
+                let current = self.journal.current_deployments(Some(environment)).await?;
+                let found = find_before_present(&successes, &current);
+                found.ok_or_else(|| Error::NoEarlierSuccess {
+                    module: module.clone(),
+                    environment: environment.clone(),
+                    successes: named(&successes),
+                })?
+            }
+            Some(target) => {
+                let found = match target {
+                    UndoTarget::Version(version) => successes
+                        .iter()
+                        .find(|success| success.module.version == *version)
+                        .map(|success| success.id),
+                    UndoTarget::Deployment(id) => self.is_success(*id, new).await?.then_some(*id),
+                };
+                let id = found.ok_or_else(|| Error::NotASuccess {
+                    target: match target {
+                        UndoTarget::Version(version) => format!("version {version}"),
+                        UndoTarget::Deployment(id) => format!("deployment {id}"),
+                    },
+                    module: module.clone(),
+                    environment: environment.clone(),
+                    successes: named(&successes),
+                })?;
+                (id, "as requested".to_owned())
+            }
+        };
+        let header = self.get(id).await?.header;
+        Ok(Found { header, reason })
+    }
+
+    /// Whether a deployment is a success of the module in the environment.
+    async fn is_success(&self, id: DeploymentId, new: &NewUndo) -> Result<bool, Error> {
+        let state = match self.get(id).await {
+            Ok(state) => state,
+            Err(Error::Unknown(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(
+            matches!(state.status(), Status::Succeeded | Status::Partial)
+                && state.header.module.name == new.module
+                && state.header.environment == new.environment,
+        )
+    }
+
+    /// Why a strategy cannot be used with a configuration of earlier, if it cannot.
+    async fn why_not(
+        &self,
+        strategy: &StrategyName,
+        config: Option<serde_json::Value>,
+    ) -> Result<Option<String>, Error> {
+        match self.resolve_strategy(strategy, config).await {
+            Ok(_) => Ok(None),
+            Err(Error::UnknownStrategy { .. }) => Ok(Some(format!(
+                "strategy '{strategy}' does not exist any more"
+            ))),
+            Err(Error::Config(_)) => Ok(Some(format!(
+                "strategy '{strategy}' does not take the configuration any more"
+            ))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The success before the present one, and why that one.
+fn find_before_present(
+    newest_first: &[DeploymentSummary],
+    current: &[DeploymentId],
+) -> Option<(DeploymentId, String)> {
+    let (present, earlier) = newest_first.split_first()?;
+    if !current.contains(&present.id) {
+        let reason = "the last success before the module was retired";
+        return Some((present.id, reason.to_owned()));
+    }
+    let other = earlier
+        .iter()
+        .find(|success| success.module != present.module)?;
+    let reason = format!("the last success before {}", present.module.version);
+    Some((other.id, reason))
+}
+
+fn named(successes: &[DeploymentSummary]) -> Vec<Success> {
+    let named = successes.iter().map(|success| Success {
+        id: success.id,
+        version: success.module.version.clone(),
+    });
+    named.collect()
+}

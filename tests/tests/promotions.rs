@@ -1,0 +1,282 @@
+//! A person ends the waits of a deployment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hotswap_core::{
+    Answer, Deployment, DeploymentId, EventBody, Judgement, Requester, Status, Verdict,
+};
+use hotswap_runner::deployments::Error;
+use hotswap_runner::{Engine, NewDeployment};
+use hotswap_store::Journal;
+use hotswap_tests::{Cluster, EMAIL, EngineResources, RacingJournal, StaticFleet, wait_for_end};
+use serde_json::{Value, json};
+
+const PRODUCTION: &str = "production";
+/// Rounds of the random race.
+const ROUNDS: u32 = 300;
+
+async fn cluster() -> Result<Cluster> {
+    let cluster = Cluster::start(&[(PRODUCTION, 3)]).await?;
+    cluster.upload_samples().await?;
+    cluster
+        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
+        .await?;
+    Ok(cluster)
+}
+
+/// Waits until the deployment is in a sleep or a soak that nobody has ended.
+async fn wait_for_wait(engine: &Engine, id: DeploymentId) -> Result<Deployment> {
+    loop {
+        let state = engine.deployments.get(id).await?;
+        if state.lifecycle.waiting {
+            return Ok(state);
+        }
+        anyhow::ensure!(!state.status().is_final(), "{:?}", state.cause);
+        let wait = Duration::from_secs(30);
+        let deployments = &engine.deployments;
+        deployments.events(id, state.next_seq, 1, wait).await?;
+    }
+}
+
+fn promote_requested(full: bool) -> EventBody {
+    EventBody::PromoteRequested {
+        by: EMAIL.to_owned(),
+        reason: None,
+        full,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_ends_one_sleep_and_one_in_full_ends_all() -> Result<()> {
+    let cluster = cluster().await?;
+    let rolling = ("rolling", json!({ "batch": 1, "settle": "1h" }));
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
+        .await?;
+    let deployments = &cluster.engine.deployments;
+    let first = wait_for_wait(&cluster.engine, id).await?;
+    let promoted = deployments.promote(id, EMAIL, None, false).await?;
+    assert!(!promoted.lifecycle.promoted);
+    // The next batch waits for its own hour.
+    let second = wait_for_wait(&cluster.engine, id).await?;
+    assert!(second.next_seq > first.next_seq + 1);
+    let reason = Some("seen enough".to_owned());
+    deployments.promote(id, EMAIL, reason, true).await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    for (node, running) in cluster.active_versions(PRODUCTION, "hello").await? {
+        assert_eq!(running.as_deref(), Some("2.0.0"), "{node}");
+    }
+    let late = deployments.promote(id, EMAIL, None, false).await;
+    assert!(matches!(late, Err(Error::IllegalTransition(_))), "{late:?}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+fn verdicts<'a>(events: impl IntoIterator<Item = &'a hotswap_core::Event>) -> Vec<&'a Verdict> {
+    let verdicts = events.into_iter().filter_map(|event| match &event.body {
+        EventBody::Answered {
+            answer: Answer::Verdict(verdict),
+            ..
+        } => Some(verdict),
+        _ => None,
+    });
+    verdicts.collect()
+}
+
+/// Also with a strategy that rolls back where it cannot tell: nothing was measured, and the
+/// journal says why the soak passed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_soak_does_not_hold_a_canary_up_and_its_verdict_names_the_person() -> Result<()>
+{
+    let cluster = cluster().await?;
+    let config = json!({ "soak": "1h", "whenInconclusive": "rollBack" });
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, ("canary", config))
+        .await?;
+    wait_for_wait(&cluster.engine, id).await?;
+    let deployments = &cluster.engine.deployments;
+    deployments.promote(id, EMAIL, None, true).await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    let events = cluster.events(id).await?;
+    let verdicts = verdicts(&events);
+    assert!(!verdicts.is_empty());
+    for verdict in verdicts {
+        assert_eq!(verdict.promoted_by.as_deref(), Some(EMAIL));
+        assert_eq!(verdict.judgement, Judgement::Pass);
+        let is_honest = verdict.findings.iter().any(|finding| {
+            finding.judgement == Judgement::Inconclusive && finding.reason.contains(EMAIL)
+        });
+        assert!(is_honest, "{verdict:?}");
+    }
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_holds_over_a_restart_of_the_engine() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let rolling = ("rolling", json!({ "batch": 1, "settle": "1h" }));
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, rolling)
+        .await?;
+    wait_for_wait(&cluster.engine, id).await?;
+    // Nobody drives it when the request is accepted.
+    cluster.engine.shutdown().await;
+    let deployments = &cluster.engine.deployments;
+    deployments.promote(id, EMAIL, None, true).await?;
+    let store = Arc::new(cluster.resources.store.clone());
+    cluster.restart_engine(store).await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    assert!(state.lifecycle.promoted);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// An engine over nodes that do everything at once, with the module `hello`.
+struct Fixture {
+    resources: EngineResources,
+    _folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut resources = EngineResources::new(folder.path(), BTreeMap::new()).await?;
+        resources.fleet = Arc::new(StaticFleet::new(2));
+        let registration = hotswap_tests::unreachable_registration(PRODUCTION);
+        let node = "node-1".parse()?;
+        resources.registry.register(node, registration).await?;
+        let engine = resources
+            .start_engine(Arc::new(resources.store.clone()))
+            .await?;
+        let mut upload = engine.modules.upload().await?;
+        upload.write(hotswap_guests::HELLO_V1).await?;
+        let version = "1.0.0".parse()?;
+        upload.finish("hello".parse()?, version, EMAIL).await?;
+        engine.shutdown().await;
+        Ok(Self {
+            resources,
+            _folder: folder,
+        })
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(self.resources.store.clone())
+    }
+
+    async fn start_racing(
+        &self,
+        is_target: fn(&EventBody) -> bool,
+        body: EventBody,
+    ) -> Result<(Engine, Arc<RacingJournal>)> {
+        let journal = RacingJournal::before(self.journal(), is_target, body);
+        let engine = self.resources.start_engine(journal.clone()).await?;
+        Ok((engine, journal))
+    }
+}
+
+async fn deploy(engine: &Engine, (strategy, config): (&str, Value)) -> Result<DeploymentId> {
+    let new = NewDeployment {
+        module: "hello".parse()?,
+        version: None,
+        environment: PRODUCTION.parse()?,
+        strategy: Some(strategy.parse()?),
+        config: Some(config),
+        requester: Requester {
+            email: EMAIL.to_owned(),
+            subject: EMAIL.to_owned(),
+        },
+        description: None,
+        metadata: BTreeMap::new(),
+        require_approval: false,
+        supersede: false,
+        trace: None,
+        idempotency_key: None,
+    };
+    Ok(engine.deployments.create(new).await?)
+}
+
+/// Without the promotion, the canary is rolled back: its nodes have no counters.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let is_verdict = |body: &EventBody| {
+        matches!(
+            body,
+            EventBody::Answered {
+                answer: Answer::Verdict(_),
+                ..
+            }
+        )
+    };
+    let config = || json!({ "steps": [50], "soak": "300ms", "whenInconclusive": "rollBack" });
+    let engine = fixture.resources.start_engine(fixture.journal()).await?;
+    let id = deploy(&engine, ("canary", config())).await?;
+    let state = wait_for_end(&engine, id).await?;
+    assert_eq!(state.status(), Status::RolledBack);
+    engine.shutdown().await;
+
+    let promoted = promote_requested(false);
+    let (engine, journal) = fixture.start_racing(is_verdict, promoted).await?;
+    let id = deploy(&engine, ("canary", config())).await?;
+    let state = wait_for_end(&engine, id).await?;
+    journal
+        .take_result()
+        .context("the promotion did not race")??;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    let events = fixture.resources.store.events(id, 0, usize::MAX).await?;
+    let verdicts = verdicts(&events);
+    assert_eq!(verdicts[0].promoted_by.as_deref(), Some(EMAIL));
+    engine.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_after_the_last_wait_is_refused() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let is_end = |body: &EventBody| matches!(body, EventBody::Settling);
+    let (engine, journal) = fixture
+        .start_racing(is_end, promote_requested(false))
+        .await?;
+    let id = deploy(&engine, ("direct", json!({}))).await?;
+    let state = wait_for_end(&engine, id).await?;
+    let refused = journal
+        .take_result()
+        .context("the promotion did not race")?
+        .unwrap_err();
+    assert!(refused.to_string().contains("no wait to end"), "{refused}");
+    assert_eq!(state.status(), Status::Succeeded);
+    engine.shutdown().await;
+    Ok(())
+}
+
+/// Each round, a promotion comes at some moment of a rollout whose waits are short. Whatever it
+/// meets, it is accepted or refused with a reason, and the rollout succeeds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promotion_at_random_is_accepted_or_refused_and_harms_nothing() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let engine = fixture.resources.start_engine(fixture.journal()).await?;
+    let (mut accepted, mut refused) = (0, 0);
+    for round in 0..ROUNDS {
+        let config = json!({ "batch": 1, "settle": "2ms" });
+        let id = deploy(&engine, ("rolling", config)).await?;
+        tokio::time::sleep(Duration::from_micros((round % 40 * 250).into())).await;
+        match engine.deployments.promote(id, EMAIL, None, false).await {
+            Ok(_) => accepted += 1,
+            Err(Error::IllegalTransition(_)) => refused += 1,
+            Err(error) => return Err(error.into()),
+        }
+        let state = wait_for_end(&engine, id).await?;
+        assert_eq!(state.status(), Status::Succeeded, "round {round}");
+    }
+    // A race that one side always wins tests nothing.
+    assert!(accepted > 0 && refused > 0, "{accepted}, {refused}");
+    engine.shutdown().await;
+    Ok(())
+}
