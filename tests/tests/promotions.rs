@@ -195,6 +195,7 @@ async fn deploy(engine: &Engine, (strategy, config): (&str, Value)) -> Result<De
         description: None,
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         supersede: false,
         trace: None,
         idempotency_key: None,

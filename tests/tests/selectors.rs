@@ -64,6 +64,7 @@ fn new_deployment(version: &str, selector: Option<&str>) -> Result<NewDeployment
         version: Some(version.parse()?),
         environment: production(),
         selector: selector.map(str::parse).transpose()?,
+        supersede: false,
         strategy: Some("direct".parse()?),
         config: Some(json!({})),
         requester: requester(),

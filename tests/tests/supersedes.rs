@@ -44,6 +44,7 @@ fn request(module: &str, version: &str, (strategy, config): (&str, Value)) -> Ne
         description: None,
         metadata: BTreeMap::new(),
         require_approval: false,
+        selector: None,
         supersede: true,
         trace: None,
         idempotency_key: None,

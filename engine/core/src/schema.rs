@@ -24,9 +24,9 @@ use crate::EventBody;
 /// - 1: the first. Its events do not say their version.
 /// - 2: events say their version, the header pins the strategy's limits, and a deployment can
 ///   be terminated.
-/// - 3: a deployment may be for a part of its environment. An engine that does not know the
-///   header's `selector` would plan all nodes.
-/// - 3: a person can end a wait, and a deployment can supersede another one.
+/// - 3: a deployment may be for a part of its environment, may supersede another one, and a
+///   person can end its waits. An engine that does not know the header's `selector` would plan
+///   all nodes, and one that does not know `supersedes` would not wait.
 pub const SCHEMA_VERSION: u32 = 3;
 
 /// Why a stored event cannot be read. Its `Display` follows "event 7 cannot be read: ".

@@ -10,6 +10,10 @@ mod faulty_fleet;
 )]
 mod files;
 mod generate;
+#[allow(
+    dead_code,
+    reason = "only the test that reads the journals uses all of it"
+)]
 mod scenarios;
 
 #[tokio::main]
