@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{
-    CauseKind, DeploymentId, EventBody, Header, IdempotencyKey, Requester, Status, Timestamp,
+    Append, Cause, CauseKind, DeploymentId, EventBody, Header, IdempotencyKey, Outcome, Requester,
+    Status, Timestamp,
 };
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Engine, NewDeployment};
-use hotswap_store::{CreateError, Journal};
+use hotswap_store::{AppendError, CreateError, Journal};
 use hotswap_tests::{
     Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, InterceptedJournal, Interceptor,
     wait_for_end,
@@ -245,6 +246,26 @@ struct EndsBefore {
     has_raced: AtomicBool,
 }
 
+/// What ends a deployment after all that its journal holds now.
+async fn end_of(journal: &dyn Journal, deployment: DeploymentId, at: Timestamp) -> Append {
+    Append {
+        deployment,
+        expected: journal.head(deployment).await.unwrap().next_seq,
+        fence: None,
+        at,
+        bodies: vec![
+            EventBody::Reverting {
+                cause: Cause::new(CauseKind::Abort, "enough"),
+            },
+            EventBody::Ended {
+                outcome: Outcome::Failed,
+                failures: Vec::new(),
+                not_updated: Vec::new(),
+            },
+        ],
+    }
+}
+
 #[async_trait]
 impl Interceptor for EndsBefore {
     async fn create(
@@ -256,23 +277,10 @@ impl Interceptor for EndsBefore {
         if let Some(old) = header.supersedes
             && !self.has_raced.swap(true, Ordering::SeqCst)
         {
-            let end = hotswap_core::Append {
-                deployment: old,
-                expected: journal.head(old).await.unwrap().next_seq,
-                fence: None,
-                at,
-                bodies: vec![
-                    EventBody::Reverting {
-                        cause: hotswap_core::Cause::new(CauseKind::Abort, "enough"),
-                    },
-                    EventBody::Ended {
-                        outcome: hotswap_core::Outcome::Failed,
-                        failures: Vec::new(),
-                        not_updated: Vec::new(),
-                    },
-                ],
-            };
-            journal.append(end).await.unwrap();
+            // The old one's driver may append at the same time.
+            while let Err(error) = journal.append(end_of(journal, old, at).await).await {
+                assert!(matches!(error, AppendError::Conflict(_)), "{error}");
+            }
         }
         journal.create(header, at).await
     }

@@ -86,10 +86,10 @@ impl Suspended {
                     let journal = context.journal.as_ref();
                     let ended =
                         predecessor::wait_for_end(journal, &scope, &mut writer, predecessor);
-                    ended.await.map(|()| None)
+                    Box::pin(ended).await.map(|()| None)
                 }
                 WaitReason::Approval { due } => {
-                    let approved = gate::wait(&scope, &mut writer, due).await;
+                    let approved = Box::pin(gate::wait(&scope, &mut writer, due)).await;
                     approved.map(|()| None)
                 }
                 WaitReason::Resume => {

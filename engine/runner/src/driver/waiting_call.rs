@@ -30,7 +30,9 @@ pub(super) async fn complete(
             Ok(Answer::Decision(decision.await?.unwrap_or_else(timed_out)))
         }
         soak @ Call::Soak { .. } => {
-            let Some(mut soak) = Soak::resume(soak, module, end, call.readings) else {
+            // Boxed, as is what comes after the wait: thousands may wait.
+            let Some(mut soak) = Soak::resume(soak, module, end, call.readings).map(Box::new)
+            else {
                 return Ok(Answer::Done);
             };
             let fleet = context.fleet.as_ref();
@@ -41,7 +43,7 @@ pub(super) async fn complete(
                 Either::Left(verdict) => return Ok(Answer::Verdict(verdict)),
                 Either::Right(promotion) => promotion,
             };
-            let verdict = scope.run(writer, &activity, soak.finish(fleet)).await?;
+            let verdict = Box::pin(scope.run(writer, &activity, soak.finish(fleet))).await?;
             Ok(Answer::Verdict(verdict.promoted(&promotion.by)))
         }
         _ => {
