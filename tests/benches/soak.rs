@@ -1,7 +1,7 @@
 //! A long trial, by hand: `MINUTES=30 cargo bench --bench soak`. Fifty nodes under load; nodes
 //! die, come back, lose their disks, join and leave; the engine is replaced, its wall-clock
 //! stepped, and one deployment follows another: some succeed, some fail, some are aborted. In the
-//! last quarter of each minute nothing happens, and every living node must come to run what was
+//! last half of each minute nothing happens, and every living node must come to run what was
 //! decided. Prints a line for each minute; fails where a minute does not end so, or where a
 //! request to a node that did not die is lost. `SEED` repeats a trial.
 
@@ -15,7 +15,7 @@ use hotswap_node::Node;
 use hotswap_runner::reconciler::NextStep;
 use hotswap_store::Journal;
 use hotswap_tests::bench::{median, resident_memory};
-use hotswap_tests::{Cluster, EMAIL, LoadGenerator, LoadReport, SteppedClock};
+use hotswap_tests::{Cluster, EMAIL, LoadGenerator, LoadReport, NODE_TOKEN, SteppedClock};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -25,7 +25,8 @@ const NODES: usize = 50;
 const STEADY: usize = 10;
 const CLIENTS: usize = 4;
 const MINUTE: Duration = Duration::from_secs(60);
-const CALM: Duration = Duration::from_secs(15);
+/// Includes what the open deployment needs to end.
+const CALM: Duration = Duration::from_secs(30);
 
 /// A number generator that is good enough for this: SplitMix64, by Steele, Lea and Flood, "Fast
 /// splittable pseudorandom number generators", OOPSLA 2014.
@@ -93,6 +94,17 @@ impl Soak {
         let policies = BTreeMap::from([(production(), policy)]);
         let time = Arc::clone(&clock) as Arc<_>;
         let mut cluster = Cluster::start_with_clock(&[], policies, time).await?;
+        // Gives up on a dead node soon, so that one deployment follows another.
+        let options = hotswap_fleet::Options {
+            request_timeout: Duration::from_millis(1900),
+            patience: Duration::from_secs(2),
+            ..hotswap_fleet::Options::default()
+        };
+        let registry = cluster.resources.registry.clone();
+        let fleet = hotswap_fleet::HttpFleet::new(registry, NODE_TOKEN, options)?;
+        cluster.resources.fleet = Arc::new(fleet);
+        let store = Arc::new(cluster.resources.store.clone());
+        cluster.restart_engine(store).await?;
         for number in 0..NODES {
             cluster.start_node(node(number), production()).await?;
         }
@@ -207,7 +219,10 @@ impl Soak {
         let (strategy, config): (&str, Value) = match self.random.below(5) {
             0 => ("direct", json!({})),
             1 => ("rolling", json!({ "batch": 5, "settle": "200ms" })),
-            2 => ("blue-green", json!({ "soak": "500ms" })),
+            2 => (
+                "blue-green",
+                json!({ "probe": { "timeout": "1s" }, "soak": "500ms" }),
+            ),
             3 => ("canary", json!({ "soak": "500ms" })),
             _ => ("blue-green", never),
         };
