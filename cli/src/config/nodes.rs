@@ -23,7 +23,7 @@ pub struct Nodes {
     /// How long a node may take to compile and start an artifact that it has fetched; from 1 s
     /// to 1 day.
     pub compile_timeout: Span,
-    /// After how long a node is removed from the list that is not heard of; from 1 s to 10 years.
+    /// How long a node may be silent before it is removed from the list; from 1 s to 10 years.
     /// It registers again if it comes back. Counts only the time that this engine has listened,
     /// so a restart of the engine begins it anew.
     pub expire_after: Span,

@@ -19,6 +19,7 @@ mod journal_writer;
 mod members;
 mod node_operations;
 mod plan;
+mod planned_nodes;
 mod predecessor;
 mod replay_answers;
 mod revert;

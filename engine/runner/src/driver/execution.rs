@@ -1,6 +1,6 @@
 //! One run of a strategy: answers its calls.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ use super::failed_nodes::FailedNodes;
 use super::journal_writer::JournalWriter;
 use super::members::Members;
 use super::node_operations::{NodeOperations, Operated, check_fence};
+use super::planned_nodes::planned_nodes;
 use super::replay_answers::ReplayAnswers;
 use super::soak;
 use super::strategy_time::StrategyTime;
@@ -398,56 +399,5 @@ fn called(call: u32, request: Call, answer: Option<Answer>) -> EventBody {
         due: None,
         readings: Vec::new(),
         answer,
-    }
-}
-
-/// The nodes of the plan, in its order, as `now` has them. A node that is gone is critical.
-fn planned_nodes(plan: &[Node], now: Vec<Node>) -> Vec<Node> {
-    let mut now: HashMap<_, _> = now
-        .into_iter()
-        .map(|node| (node.id.clone(), node))
-        .collect();
-    let planned = plan.iter().map(|planned| {
-        now.remove(&planned.id).unwrap_or_else(|| Node {
-            health: Health::Critical,
-            active: None,
-            ..planned.clone()
-        })
-    });
-    planned.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::fixture;
-    use super::*;
-
-    fn node(id: &str, version: Option<&str>) -> Node {
-        Node {
-            id: id.parse().unwrap(),
-            zone: None,
-            labels: BTreeMap::new(),
-            health: Health::Passing,
-            active: version.map(fixture::module),
-        }
-    }
-
-    #[test]
-    fn a_strategy_sees_the_nodes_of_its_plan_and_those_that_are_gone_as_critical() {
-        let plan = ["c", "a", "b"].map(|id| node(id, Some("1.0.0")));
-        // `d` has registered since the plan was made.
-        let now = vec![
-            node("a", Some("2.0.0")),
-            node("c", None),
-            node("d", Some("1.0.0")),
-        ];
-        let gone = Node {
-            health: Health::Critical,
-            ..node("b", None)
-        };
-        let expected = [node("c", None), node("a", Some("2.0.0")), gone];
-        assert_eq!(planned_nodes(&plan, now), expected);
     }
 }
