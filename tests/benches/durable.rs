@@ -72,6 +72,9 @@ impl Bench {
         let fleet = StaticFleet::new(nodes);
         let fleet = fleet.running("1.0.0".parse()?, hotswap_guests::HELLO_V1);
         resources.fleet = Arc::new(fleet);
+        // None of what is measured is deleted meanwhile.
+        resources.limits.retention.deployments = usize::MAX;
+        resources.limits.retention.deployment_age = Duration::MAX;
         let registration = hotswap_tests::unreachable_registration("production");
         resources
             .registry

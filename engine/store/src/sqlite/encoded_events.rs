@@ -32,9 +32,4 @@ impl EncodedEvents {
         let ends = self.ends.iter().copied();
         starts.zip(ends).map(|(start, end)| &self.bytes[start..end])
     }
-
-    /// Size of all bodies together.
-    pub(super) fn total_bytes(&self) -> usize {
-        self.bytes.len()
-    }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::wal::WAL_BYTES;
 use super::writer::MAX_BATCH;
 use super::*;
-use crate::{AppendError, Journal as _};
+use crate::{AppendError, Journal as _, NewSnapshot};
 
 async fn store() -> (TempDir, Sqlite) {
     let folder = tempfile::tempdir().unwrap();
@@ -224,6 +224,7 @@ async fn a_full_disk_fails_only_appends() {
     store.close().await;
 }
 
+/// Each query keeps the log from starting again, and there is always one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wal_is_preallocated_and_does_not_grow() {
     let (folder, store) = store().await;
@@ -232,21 +233,43 @@ async fn the_wal_is_preallocated_and_does_not_grow() {
         std::fs::metadata(wal).unwrap().len()
     };
     assert_eq!(wal_bytes(), WAL_BYTES);
-    let mut tasks = JoinSet::new();
-    for number in 0..4 {
+    let mut readers = JoinSet::new();
+    let read = create(&store, "read").await;
+    for call in 0..40 {
+        let append = append(read, 2 + call, None, log(80_000));
+        store.append(append).await.unwrap();
+    }
+    for _ in 0..4 {
         let store = store.clone();
-        tasks.spawn(async move {
-            let id = create(&store, &format!("m{number}")).await;
-            for call in 0..400 {
-                store
-                    .append(append(id, 2 + call, None, log(80_000)))
-                    .await
-                    .unwrap();
+        readers.spawn(async move {
+            loop {
+                store.events(read, 0, 42).await.unwrap();
             }
         });
     }
-    tasks.join_all().await;
-    // 128 MB went through it. How much of that during checkpoints depends on the disk.
+    let mut writers = JoinSet::new();
+    for number in 0..4 {
+        let store = store.clone();
+        writers.spawn(async move {
+            let id = create(&store, &format!("m{number}")).await;
+            for call in 0..400 {
+                let append = append(id, 2 + call, None, log(80_000));
+                store.append(append).await.unwrap();
+                let snapshot = NewSnapshot {
+                    deployment: id,
+                    format: 1,
+                    next_seq: 3 + call,
+                    ended: false,
+                    summary: Vec::new(),
+                    state: vec![b'x'; 80_000],
+                };
+                store.put_snapshot(snapshot).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    readers.shutdown().await;
+    // 256 MB went through it. How much of that during checkpoints depends on the disk.
     assert!(wal_bytes() < 7 * WAL_BYTES, "{} bytes", wal_bytes());
     store.close().await;
 }

@@ -63,7 +63,7 @@ enum CommandResult {
 impl Writer {
     pub(super) fn new(
         path: &Path,
-        connection: Connection,
+        mut connection: Connection,
         commands: mpsc::Receiver<Command>,
         subscribers: broadcast::Sender<Appended>,
         environment_subscribers: broadcast::Sender<EnvironmentAppended>,
@@ -73,7 +73,7 @@ impl Writer {
         stopped: watch::Sender<()>,
     ) -> Result<Self, Error> {
         Ok(Self {
-            checkpointer: Checkpointer::start(path)?,
+            checkpointer: Checkpointer::start(path, &mut connection)?,
             connection,
             commands,
             subscribers,
@@ -175,13 +175,11 @@ impl Writer {
             Some(executor) => executor,
             none => none.insert(JournalExecutor::load(connection)?),
         };
-        let mut bytes = 0;
         for command in batch.iter_mut() {
             results.push(match command {
                 Command::Create {
                     header, at, events, ..
                 } => {
-                    bytes += events.total_bytes();
                     CommandResult::Create(executor.create(connection, header, *at, events)?)
                 }
                 Command::AcquireLease { deployment, .. } => {
@@ -191,7 +189,6 @@ impl Writer {
                     CommandResult::RaiseFence(executor.raise_fence(connection, *fence)?)
                 }
                 Command::Append { append, events, .. } => {
-                    bytes += events.total_bytes();
                     CommandResult::Append(executor.append(connection, append, events)?)
                 }
                 Command::AcquireEnvironmentLease { environment, .. } => {
@@ -199,7 +196,6 @@ impl Writer {
                     CommandResult::AcquireEnvironmentLease(fence)
                 }
                 Command::AppendToEnvironment { append, events, .. } => {
-                    bytes += events.iter().map(Vec::len).sum::<usize>();
                     let appended = executor.append_to_environment(connection, append, events)?;
                     CommandResult::AppendToEnvironment(appended)
                 }
@@ -215,7 +211,6 @@ impl Writer {
             });
         }
         connection.prepare_cached("COMMIT")?.execute([])?;
-        self.checkpointer.record_commit(batch.len(), bytes);
         Ok(())
     }
 
