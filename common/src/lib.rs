@@ -1,11 +1,16 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
-//! values, and [`mod@file`] operations that survive a crash.
+//! values, [`mod@file`] operations that survive a crash, and how programs use
+//! [`mod@memory`].
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
 //! every other crate may import it.
 
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod backoff;
 pub mod file;
+pub mod memory;
 mod secret;
 
 pub use backoff::Backoff;

@@ -58,6 +58,9 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod addresses;
 mod config;
 mod control;

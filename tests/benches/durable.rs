@@ -42,6 +42,8 @@ fn main() -> Result<()> {
         print_header();
         return run_each_section(&SECTIONS);
     };
+    // As `hotswap` does.
+    hotswap_common::memory::limit_pools();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

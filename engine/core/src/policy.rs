@@ -79,10 +79,12 @@ impl Policy {
             "staging" => ("blue-green", Amount::Percent(100), 4),
             _ => ("canary", Amount::Percent(50), 24),
         };
+        #[expect(clippy::expect_used, reason = "of three constants")]
+        let default_strategy = strategy
+            .parse()
+            .expect("the names of built-in strategies are valid");
         Self {
-            default_strategy: strategy
-                .parse()
-                .expect("the names of built-in strategies are valid"),
+            default_strategy,
             max_unavailable,
             tolerated_failures: Amount::Count(0),
             // Nodes that do not answer use `max_unavailable` up as well. A stricter default

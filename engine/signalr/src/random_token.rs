@@ -9,6 +9,7 @@ const TOKEN_BYTES: usize = 18;
 /// # Panics
 /// Where the operating system provides no randomness: without it, one client could use the
 /// connection of another.
+#[expect(clippy::expect_used, reason = "see above")]
 pub(crate) fn random_token() -> String {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).expect("the operating system provides randomness");

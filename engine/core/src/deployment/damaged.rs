@@ -90,6 +90,8 @@ impl Deployment {
 
 fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environment) -> Header {
     let version = semver::Version::new(0, 0, 0);
+    #[expect(clippy::expect_used, reason = "of a constant")]
+    let name = "unknown".parse().expect("a valid name");
     Header {
         id,
         policy: Policy::default_for(&environment),
@@ -100,7 +102,7 @@ fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environm
         },
         environment,
         strategy: StrategyRef {
-            name: "unknown".parse().expect("it is a label"),
+            name,
             version: version.to_string(),
             digest: Digest::from_bytes([0; 32]),
             wit: version,
