@@ -5,7 +5,10 @@
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
 //! every other crate may import it.
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod backoff;

@@ -14,7 +14,10 @@
 //! 4. The operation answers with an object of `view`, or with a failure, which `problem`
 //!    turns into a problem document (RFC 9457).
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod auth;

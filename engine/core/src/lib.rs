@@ -7,7 +7,10 @@
 //!
 //! Start with [`EventBody`], the events, and [`Deployment`], the state that they fold into.
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod amount;

@@ -22,7 +22,10 @@
 //!
 //! `tests/strategies` shows everything in use.
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod bindings;

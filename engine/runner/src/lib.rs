@@ -22,7 +22,10 @@
 //! and appends the result. A crash at any point is the same as dropping the task: the next
 //! driver continues from the journal.
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod background_tasks;

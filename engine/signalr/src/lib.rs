@@ -20,7 +20,10 @@
 //! TransportProtocols.md of dotnet/aspnetcore. Where these and the reference server differ,
 //! it follows the server, as the clients do.
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod config;

@@ -22,7 +22,10 @@
 //! Nodes use the types as OpenAPI objects, the engine uses them through serde. Both produce
 //! the same JSON.
 
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod order;

@@ -7,6 +7,7 @@ mod fake_engine;
 mod fetching;
 mod fixture;
 mod identity;
+mod inputs;
 mod limits;
 mod orders;
 mod readiness;

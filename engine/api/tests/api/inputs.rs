@@ -12,6 +12,8 @@ use crate::fixture::{Fixture, deployment};
 /// No answer may take longer, whatever the input.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
 /// Values of every kind: lowest and highest numbers, long, empty and non-ASCII texts.
 fn absurd_values() -> Vec<Value> {
     let long = "9".repeat(60_000);
@@ -155,69 +157,133 @@ async fn no_parameter_makes_the_engine_fail() {
     engine.stop().await;
 }
 
+/// A valid body of each request that has one. `None` for one that is not here.
+fn sample_body(method: &str, path: &str) -> Option<Value> {
+    let by = json!({"requesterEmail": "a@b.c"});
+    let reason = json!({"requesterEmail": "a@b.c", "reason": "text"});
+    let version = json!({"version": "1.0.0", "digest": DIGEST});
+    let modules = json!([{
+        "module": "hello", "active": version, "staged": version, "previous": version,
+        "percent": 1,
+        "faults": [{"slot": "staged", "version": version, "reason": "text"}],
+    }]);
+    let api = path.strip_prefix("/api/v1")?;
+    Some(match (method, api) {
+        ("post", "/deployments" | "/deployments/plan") => deployment(json!({
+            "version": "1.0.0", "strategy": "rolling", "config": {"batch": 1, "settle": "1ms"},
+            "description": "text", "metadata": {"key": "value"}, "requireApproval": true,
+            "selector": "zone=a", "supersede": true,
+        })),
+        ("post", "/deployments/{id}/pause" | "/deployments/{id}/resume") => by,
+        ("post", "/deployments/{id}/promote") => {
+            json!({"requesterEmail": "a@b.c", "reason": "text", "full": true})
+        }
+        ("post", "/deployments/{id}/approval") => {
+            json!({"approved": false, "requesterEmail": "a@b.c", "comment": "text"})
+        }
+        ("post", "/deployments/{id}/abort" | "/deployments/{id}/terminate") => reason,
+        ("delete", "/clusters/{environment}/modules/{name}") => reason,
+        ("post", "/deployments/{id}/retry") => by,
+        ("post", "/deployments/{id}/rollback") => json!({
+            "requesterEmail": "a@b.c", "to": "1.0.0", "strategy": "rolling",
+            "config": {"batch": 1},
+        }),
+        ("post", "/clusters/{environment}/modules/{name}/undo") => {
+            json!({"requesterEmail": "a@b.c", "to": "1.0.0"})
+        }
+        ("delete", "/nodes/{id}") | ("post", "/nodes/{id}/cordon" | "/nodes/{id}/uncordon") => {
+            reason
+        }
+        ("post", "/nodes/{id}/drain") => {
+            json!({"requesterEmail": "a@b.c", "reason": "text", "force": true})
+        }
+        ("put", "/nodes/{id}") => json!({
+            "environment": "qa", "zone": "a", "labels": {"rack": "7"}, "instance": "text",
+            "boot": "text", "highestFence": 1, "modules": modules,
+            "controlUrl": "http://127.0.0.1:9", "dataUrl": "http://127.0.0.1:9",
+        }),
+        ("post", "/nodes/{id}/heartbeat") => json!({
+            "health": "degraded", "reason": "text", "boot": "text", "highestFence": 1,
+            "controlUrl": "http://127.0.0.1:9", "dataUrl": "http://127.0.0.1:9",
+            "readiness": {"ready": false, "reason": "text", "inFlight": 1}, "modules": modules,
+        }),
+        _ => return None,
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_field_of_a_body_makes_the_engine_fail() {
     let engine = Fixture::start().await;
     engine.furnish().await;
-    let deployment = deployment(json!({
-        "version": "1.0.0", "strategy": "rolling", "config": {"batch": 1, "settle": "1ms"},
-        "description": "text", "metadata": {"key": "value"}, "requireApproval": true,
-        "selector": "zone=a",
-    }));
     let id = engine.deploy(json!({"requireApproval": true})).await;
-    let of_deployment = |action: &str| format!("/api/v1/deployments/{id}/{action}");
-    let bodies = [
-        ("/api/v1/deployments/plan".to_owned(), deployment.clone()),
-        ("/api/v1/deployments".to_owned(), deployment),
-        (of_deployment("pause"), json!({"requesterEmail": "a@b.c"})),
-        (of_deployment("resume"), json!({"requesterEmail": "a@b.c"})),
-        (
-            of_deployment("rollback"),
-            json!({"requesterEmail": "a@b.c", "strategy": "rolling", "config": {"batch": 1}}),
-        ),
-        (
-            of_deployment("abort"),
-            json!({"requesterEmail": "a@b.c", "reason": "text"}),
-        ),
-        (
-            of_deployment("terminate"),
-            json!({"requesterEmail": "a@b.c", "reason": "text"}),
-        ),
-        (
-            of_deployment("approval"),
-            json!({"approved": false, "requesterEmail": "a@b.c", "comment": "text"}),
-        ),
-    ];
-    for (path, body) in bodies {
-        for pointer in pointers(&body) {
-            for value in absurd_values() {
-                let mut body = body.clone();
-                *body.pointer_mut(&pointer).unwrap() = value.clone();
-                let value = value.to_string();
-                let value: String = value.chars().take(80).collect();
-                let what = format!("POST {path} with {pointer} = {value}");
-                let request = Request {
-                    method: Method::POST,
-                    path: path.clone(),
-                    header: None,
-                    body: Some(body),
-                };
-                check(&engine, request, &what).await;
+    let document: Value = serde_json::from_str(&hotswap_api::openapi()).unwrap();
+    let mut tried = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let content = &operation["requestBody"]["content"];
+            if content["application/json"].is_null() {
+                continue;
+            }
+            let body = sample_body(method, path);
+            let body = body.unwrap_or_else(|| panic!("give a body for {method} {path}"));
+            let schema = &content["application/json"]["schema"];
+            assert_every_field(&document, schema, &body, path);
+            let filled = match path.strip_prefix("/api/v1/nodes/{id}") {
+                Some(action) => format!("/api/v1/nodes/node-1{action}"),
+                None => fill(path, &id, None),
+            };
+            for pointer in pointers(&body) {
+                for value in absurd_values() {
+                    let mut body = body.clone();
+                    *body.pointer_mut(&pointer).unwrap() = value.clone();
+                    let value = value.to_string();
+                    let value: String = value.chars().take(80).collect();
+                    let what = format!("{method} {path} with {pointer} = {value}");
+                    let request = Request {
+                        method: method.to_uppercase().parse().unwrap(),
+                        path: filled.clone(),
+                        header: None,
+                        body: Some(body),
+                    };
+                    check(&engine, request, &what).await;
+                    tried += 1;
+                }
             }
         }
     }
+    assert!(tried > 1000, "{tried}");
     engine.stop().await;
+}
+
+/// Fails if the body lacks a field that its schema names: a new field gets hostile values, too.
+fn assert_every_field(document: &Value, schema: &Value, body: &Value, path: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let schema = document.pointer(name.trim_start_matches('#')).unwrap();
+        assert_every_field(document, schema, body, path);
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        assert_every_field(document, part, body, path);
+    }
+    for item in body.as_array().into_iter().flatten() {
+        assert_every_field(document, &schema["items"], item, path);
+    }
+    for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let value = body.get(field);
+        let value = value.unwrap_or_else(|| panic!("give the body of {path} a field {field}"));
+        assert_every_field(document, schema, value, path);
+    }
 }
 
 /// A JSON pointer to the value itself and to each value in it.
 fn pointers(value: &Value) -> Vec<String> {
     let mut found = vec![String::new()];
-    for (key, value) in value.as_object().into_iter().flatten() {
-        found.extend(
-            pointers(value)
-                .into_iter()
-                .map(|inner| format!("/{key}{inner}")),
-        );
+    let fields = value.as_object().into_iter().flatten();
+    let fields = fields.map(|(key, value)| (key.clone(), value));
+    let items = value.as_array().into_iter().flatten().enumerate();
+    let items = items.map(|(index, value)| (index.to_string(), value));
+    for (key, value) in fields.chain(items) {
+        let inner = pointers(value).into_iter();
+        found.extend(inner.map(|inner| format!("/{key}{inner}")));
     }
     found
 }

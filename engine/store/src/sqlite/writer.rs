@@ -179,9 +179,7 @@ impl Writer {
             results.push(match command {
                 Command::Create {
                     header, at, events, ..
-                } => {
-                    CommandResult::Create(executor.create(connection, header, *at, events)?)
-                }
+                } => CommandResult::Create(executor.create(connection, header, *at, events)?),
                 Command::AcquireLease { deployment, .. } => {
                     CommandResult::AcquireLease(executor.acquire_lease(connection, *deployment)?)
                 }
