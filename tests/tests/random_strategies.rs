@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
     Action, Amount, Deployment, DeploymentId, Digest, Environment, Health, HttpProbe, ModuleName,
-    ModuleVersion, Node, NodeError, NodeId, NodeReading, Order, Policy, Requester, Status,
-    Timestamp,
+    ModuleVersion, Node, NodeError, NodeId, NodeReading, Order, Policy, Status, Timestamp,
 };
 use hotswap_fleet::{Fleet, HealthReport, Registry};
 use hotswap_protocol::{Heartbeat, ModuleReport, NodeHealth};
 use hotswap_runner::{Engine, NewDeployment};
-use hotswap_tests::{EMAIL, EngineResources, unreachable_registration, wait_for_end};
+use hotswap_tests::{
+    EMAIL, EngineResources, new_deployment, unreachable_registration, wait_for_end,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -438,23 +439,10 @@ impl Trial {
         strategy: &str,
         config: Value,
     ) -> Result<DeploymentId> {
+        let strategy_of_case = (strategy, config);
         let new = NewDeployment {
-            module: MODULE.parse()?,
-            version: Some(version.parse()?),
-            environment: environment.clone(),
-            strategy: Some(strategy.parse()?),
-            config: Some(config),
-            requester: Requester {
-                email: EMAIL.to_owned(),
-                subject: EMAIL.to_owned(),
-            },
-            description: None,
-            metadata: BTreeMap::new(),
             require_approval: strategy == "scripted",
-            trace: None,
-            idempotency_key: None,
-            selector: None,
-            supersede: false,
+            ..new_deployment((MODULE, version), environment.as_str(), strategy_of_case)?
         };
         let id = self.engine.deployments.create(new).await?;
         if strategy == "scripted" {

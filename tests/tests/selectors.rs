@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hotswap_core::{Environment, Health, NodeId, Requester, Selector, Status};
+use hotswap_core::{Environment, Health, NodeId, Selector, Status};
+use hotswap_runner::NewDeployment;
 use hotswap_runner::deployments::Error;
-use hotswap_runner::{NewDeployment, NewRollback};
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_tests::{Cluster, new_deployment, new_rollback};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -16,13 +16,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn production() -> Environment {
     PRODUCTION.parse().expect("a valid name")
-}
-
-fn requester() -> Requester {
-    Requester {
-        email: EMAIL.to_owned(),
-        subject: "tests".to_owned(),
-    }
 }
 
 /// Starts a node whose zone is the start of its name: `eu-1`.
@@ -58,21 +51,10 @@ async fn cluster() -> Result<Cluster> {
     Ok(cluster)
 }
 
-fn new_deployment(version: &str, selector: Option<&str>) -> Result<NewDeployment> {
+fn selected_deployment(version: &str, selector: Option<&str>) -> Result<NewDeployment> {
     Ok(NewDeployment {
-        module: "hello".parse()?,
-        version: Some(version.parse()?),
-        environment: production(),
         selector: selector.map(str::parse).transpose()?,
-        supersede: false,
-        strategy: Some("direct".parse()?),
-        config: Some(json!({})),
-        requester: requester(),
-        description: None,
-        metadata: BTreeMap::new(),
-        require_approval: false,
-        trace: None,
-        idempotency_key: None,
+        ..new_deployment(("hello", version), PRODUCTION, ("direct", json!({})))?
     })
 }
 
@@ -81,7 +63,7 @@ async fn roll_out(
     version: &str,
     selector: Option<&str>,
 ) -> Result<hotswap_core::Deployment> {
-    let new = new_deployment(version, selector)?;
+    let new = selected_deployment(version, selector)?;
     let id = cluster.engine.deployments.create(new).await?;
     let state = cluster.wait_for_end(id).await?;
     ensure!(state.status() == Status::Succeeded, "{:?}", state.cause);
@@ -173,18 +155,9 @@ async fn a_rollback_goes_back_on_the_selected_nodes_alone() -> Result<()> {
     roll_out(&cluster, "1.0.0", None).await?;
     roll_out(&cluster, "3.0.0", Some("zone=us")).await?;
     let europe = roll_out(&cluster, "2.0.0", Some("zone=eu")).await?;
-    let rollback = |to: Option<&str>| -> Result<NewRollback> {
-        Ok(NewRollback {
-            requester: requester(),
-            to: to.map(str::parse).transpose()?,
-            strategy: None,
-            config: None,
-            idempotency_key: None,
-        })
-    };
     let deployments = &cluster.engine.deployments;
     let back = deployments
-        .rollback(europe.header.id, rollback(None)?)
+        .rollback(europe.header.id, new_rollback(None)?)
         .await?;
     assert_eq!(back.version.to_string(), "1.0.0");
     let state = cluster.wait_for_end(back.id).await?;
@@ -192,7 +165,7 @@ async fn a_rollback_goes_back_on_the_selected_nodes_alone() -> Result<()> {
     let (one, three) = (Some("1.0.0"), Some("3.0.0"));
     wait_for_versions(&cluster, &[("eu-1", one), ("eu-2", one), ("us-1", three)]).await?;
     let forth = deployments
-        .rollback(back.id, rollback(Some("3.0.0"))?)
+        .rollback(back.id, new_rollback(Some("3.0.0"))?)
         .await?;
     cluster.wait_for_end(forth.id).await?;
     let everywhere = ["eu-1", "eu-2", "us-1"].map(|id| (id, three));
@@ -212,7 +185,7 @@ async fn shares_of_the_policy_are_of_the_selected_nodes_dead_ones_included() -> 
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // One of two is half of them, which is all that may be unavailable; of three it is not.
-    let new = new_deployment("1.0.0", Some("zone=eu"))?;
+    let new = selected_deployment("1.0.0", Some("zone=eu"))?;
     let preview = cluster.engine.deployments.preview(new.clone()).await?;
     let expected = "1 of 2 nodes of production (zone=eu) do not serve (eu-2)";
     assert!(
@@ -227,10 +200,10 @@ async fn shares_of_the_policy_are_of_the_selected_nodes_dead_ones_included() -> 
     let all = cluster
         .engine
         .deployments
-        .preview(new_deployment("1.0.0", None)?);
+        .preview(selected_deployment("1.0.0", None)?);
     assert_eq!(all.await?.problems, Vec::<String>::new());
 
-    let nowhere = new_deployment("1.0.0", Some("zone=asia"))?;
+    let nowhere = selected_deployment("1.0.0", Some("zone=asia"))?;
     let refused = cluster.engine.deployments.create(nowhere).await;
     let Err(Error::NoneSelected { labels, .. }) = refused else {
         anyhow::bail!("{refused:?}");
