@@ -22,6 +22,7 @@
 //! and appends the result. A crash at any point is the same as dropping the task: the next
 //! driver continues from the journal.
 
+mod arrived_nodes;
 mod background_tasks;
 mod cordoned_nodes;
 mod damaged_deployments;
