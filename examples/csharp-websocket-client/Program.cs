@@ -12,6 +12,7 @@ string[] events =
     "DeploymentProgress",
     "NodeChanged",
     "ApprovalRequested",
+    "DeploymentPromoted",
     "DeploymentDamaged",
     "EnvironmentChanged",
     "DeploymentCompleted",

@@ -26,6 +26,7 @@ EVENTS = (
     "DeploymentProgress",
     "NodeChanged",
     "ApprovalRequested",
+    "DeploymentPromoted",
     "DeploymentDamaged",
     "EnvironmentChanged",
     "DeploymentCompleted",

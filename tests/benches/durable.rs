@@ -14,16 +14,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use hotswap_core::{
     Answer, Append, Call, Deployment, DeploymentId, EventBody, Health, Node, NodeId, Outcome,
-    Requester, Status, Timestamp,
+    Status, Timestamp,
 };
-use hotswap_runner::{Engine, NewDeployment};
+use hotswap_runner::Engine;
 use hotswap_store::{Journal, Query};
 use hotswap_tests::bench::{
     current_section, median, peak_memory, print_header, print_row, resident_memory,
     run_each_section,
 };
 use hotswap_tests::{
-    CrashPoint, CrashTiming, CrashingJournal, EMAIL, EngineResources, StaticFleet, sample_header,
+    CrashPoint, CrashTiming, CrashingJournal, EMAIL, EngineResources, StaticFleet, new_deployment,
+    sample_header,
 };
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
@@ -104,24 +105,8 @@ impl Bench {
     }
 
     async fn deploy(&self, module: usize, strategy: &str, config: Value) -> Result<DeploymentId> {
-        let new = NewDeployment {
-            module: format!("m{module}").parse()?,
-            version: None,
-            environment: "production".parse()?,
-            strategy: Some(strategy.parse()?),
-            config: Some(config),
-            requester: Requester {
-                email: EMAIL.to_owned(),
-                subject: EMAIL.to_owned(),
-            },
-            description: None,
-            metadata: Default::default(),
-            require_approval: false,
-            selector: None,
-            supersede: false,
-            trace: None,
-            idempotency_key: None,
-        };
+        let module = format!("m{module}");
+        let new = new_deployment((&module, "1.0.0"), "production", (strategy, config))?;
         Ok(self.engine.deployments.create(new).await?)
     }
 

@@ -14,6 +14,7 @@ export const EVENTS = [
   "DeploymentProgress",
   "NodeChanged",
   "ApprovalRequested",
+  "DeploymentPromoted",
   "DeploymentCompleted",
   "DeploymentFailed",
 ];

@@ -22,6 +22,7 @@ EVENTS = (
     "DeploymentProgress",
     "NodeChanged",
     "ApprovalRequested",
+    "DeploymentPromoted",
     "DeploymentDamaged",
     "DeploymentCompleted",
     "DeploymentFailed",

@@ -1,6 +1,8 @@
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Prints the head of the table. A row meets its goal if its ratio is at most the goal.
 pub fn print_header() {
@@ -77,8 +79,21 @@ fn read_memory(process: &str, field: &str) -> Result<u64> {
     Ok(kilobytes.parse::<u64>()? * 1024)
 }
 
+/// The CPU time that this process has used so far, of all its threads.
+pub fn cpu_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
 /// The median; the upper one of two. NaN for no samples.
-pub fn median(mut samples: Vec<f64>) -> f64 {
+pub fn median(samples: Vec<f64>) -> f64 {
+    quantile(&samples, 0.5)
+}
+
+/// The sample below which this share of them lies. NaN for no samples.
+pub fn quantile(samples: &[f64], share: f64) -> f64 {
+    let mut samples = samples.to_vec();
     samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+    let place = (samples.len() as f64 * share) as usize;
+    samples.get(place).copied().unwrap_or(f64::NAN)
 }

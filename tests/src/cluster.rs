@@ -7,19 +7,19 @@ use anyhow::{Context, Result, ensure};
 use hotswap_api::{Secret, Tokens};
 use hotswap_core::{
     Clock, Deployment, DeploymentId, Digest, Environment, Event, Health, ModuleName, NodeId,
-    Policy, Requester, SystemClock,
+    Policy, SystemClock,
 };
 use hotswap_fleet::{Fleet, HttpFleet, Registry};
 use hotswap_node::Node;
 use hotswap_plugins::Host;
-use hotswap_runner::{Engine, EngineConfig, Environments, Limits, NewDeployment};
+use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, EnvironmentJournal, Journal, Sqlite};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// Requester of all deployments and uploads in tests.
-pub const EMAIL: &str = "tests@example.com";
+use crate::{EMAIL, new_deployment};
+
 const API_TOKEN: &str = "api-token-of-the-tests";
 /// The token by which engine and nodes authenticate to each other.
 pub const NODE_TOKEN: &str = "node-token-of-the-tests";
@@ -264,32 +264,12 @@ impl Cluster {
     /// Creates a deployment and returns at once.
     pub async fn deploy(
         &self,
-        (module, version): (&str, &str),
+        version: (&str, &str),
         environment: &str,
-        (strategy, config): (&str, Value),
+        strategy: (&str, Value),
     ) -> Result<DeploymentId> {
-        Ok(self
-            .engine
-            .deployments
-            .create(NewDeployment {
-                module: module.parse()?,
-                version: Some(version.parse()?),
-                environment: environment.parse()?,
-                strategy: Some(strategy.parse()?),
-                config: Some(config),
-                requester: Requester {
-                    email: EMAIL.to_owned(),
-                    subject: "tests".to_owned(),
-                },
-                description: None,
-                metadata: BTreeMap::new(),
-                require_approval: false,
-                selector: None,
-                supersede: false,
-                trace: None,
-                idempotency_key: None,
-            })
-            .await?)
+        let new = new_deployment(version, environment, strategy)?;
+        Ok(self.engine.deployments.create(new).await?)
     }
 
     /// Waits until the deployment has ended.

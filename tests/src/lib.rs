@@ -22,6 +22,7 @@ mod leaseless_journal;
 mod load_generator;
 mod racing_journal;
 mod reaper;
+mod requests;
 mod static_fleet;
 mod stepped_clock;
 /// The programs that tests run.
@@ -31,9 +32,7 @@ mod undecided_journal;
 pub mod venv;
 
 pub use child_process::{ChildProcess, ProcessExit};
-pub use cluster::{
-    Cluster, EMAIL, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end,
-};
+pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
 pub use header::sample_header;
 pub use installation::Installation;
@@ -42,6 +41,7 @@ pub use journal_outline::journal_outline;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use racing_journal::RacingJournal;
+pub use requests::{EMAIL, new_deployment, new_rollback, requester};
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
 pub use undecided_journal::UndecidedJournal;

@@ -71,6 +71,10 @@ impl EnvironmentJournal for UndecidedJournal {
         self.0.cordons().await
     }
 
+    async fn arrivals(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        self.0.arrivals().await
+    }
+
     async fn past_decisions(
         &self,
         _: &ModuleName,

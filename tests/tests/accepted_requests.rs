@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hotswap_core::{Answer, Decision, DeploymentId, EventBody, Outcome, Requester, Status};
+use hotswap_core::{Answer, Decision, DeploymentId, EventBody, Outcome, Status};
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::{AppendError, Journal};
-use hotswap_tests::{EMAIL, EngineResources, RacingJournal, StaticFleet, wait_for_end};
+use hotswap_tests::{
+    EMAIL, EngineResources, RacingJournal, StaticFleet, new_deployment, wait_for_end,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -66,26 +68,12 @@ impl Fixture {
 
 async fn deploy(
     engine: &Engine,
-    (strategy, config): (&str, Value),
+    strategy: (&str, Value),
     require_approval: bool,
 ) -> Result<DeploymentId> {
     let new = NewDeployment {
-        module: "hello".parse()?,
-        version: None,
-        environment: PRODUCTION.parse()?,
-        strategy: Some(strategy.parse()?),
-        config: Some(config),
-        requester: Requester {
-            email: EMAIL.to_owned(),
-            subject: EMAIL.to_owned(),
-        },
-        description: None,
-        metadata: Default::default(),
         require_approval,
-        selector: None,
-        supersede: false,
-        trace: None,
-        idempotency_key: None,
+        ..new_deployment(("hello", "1.0.0"), PRODUCTION, strategy)?
     };
     Ok(engine.deployments.create(new).await?)
 }

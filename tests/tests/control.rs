@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hotswap_core::{CauseKind, Decision, Deployment, DeploymentId, Status};
-use hotswap_runner::NewRollback;
 use hotswap_runner::deployments::Error;
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_tests::{Cluster, EMAIL, new_rollback};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -173,23 +172,10 @@ async fn a_rollback_deploys_the_previous_version_by_direct() -> Result<()> {
     let first = cluster
         .roll_out(("hello", "2.0.0"), PRODUCTION, canary)
         .await?;
-    let requester = hotswap_core::Requester {
-        email: EMAIL.to_owned(),
-        subject: EMAIL.to_owned(),
-    };
     let rollback = cluster
         .engine
         .deployments
-        .rollback(
-            first.header.id,
-            NewRollback {
-                requester,
-                to: None,
-                strategy: None,
-                config: None,
-                idempotency_key: None,
-            },
-        )
+        .rollback(first.header.id, new_rollback(None)?)
         .await?;
     assert_eq!(rollback.version.to_string(), "1.0.0");
     assert_eq!(rollback.reason, "which its nodes ran before");

@@ -12,19 +12,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use async_trait::async_trait;
-use hotswap_core::{
-    Deployment, DeploymentId, Digest, Environment, ModuleName, NodeId, Requester, StrategyName,
-};
-use hotswap_runner::{Engine, EngineConfig, Environments, NewDeployment, RetentionLimits};
+use hotswap_core::{Deployment, DeploymentId, Digest, ModuleName, NodeId, StrategyName};
+use hotswap_runner::{Engine, EngineConfig, Environments, RetentionLimits};
 use hotswap_store::{
     Catalogue, CatalogueError, DeleteError, Journal, ModuleRecord, NodeRecord, Query, Sqlite,
     StrategyRecord,
 };
 use hotswap_tests::{
-    EMAIL, EngineResources, InterceptedJournal, Interceptor, StaticFleet, unreachable_registration,
+    EMAIL, EngineResources, InterceptedJournal, Interceptor, StaticFleet, new_deployment,
+    unreachable_registration,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use semver::Version;
+use serde_json::json;
 use tokio::process::Command;
 
 /// Environment variable that tells the process to be killed where the engine's data is.
@@ -169,7 +169,6 @@ async fn resources(folder: &Path) -> Result<EngineResources> {
 /// Puts three rollouts, five versions and a strategy that nobody uses into the folder.
 async fn furnish(folder: &Path) -> Result<()> {
     let resources = resources(folder).await?;
-    let production: Environment = "production".parse()?;
     let node: NodeId = "node-1".parse()?;
     let registration = unreachable_registration("production");
     resources.registry.register(node, registration).await?;
@@ -190,24 +189,7 @@ async fn furnish(folder: &Path) -> Result<()> {
     let steps = hotswap_guests::STEPS.to_vec();
     engine.strategies.upload(steps, EMAIL).await?;
     for version in ["1.0.0", "2.0.0", "3.0.0"] {
-        let new = NewDeployment {
-            module: "hello".parse()?,
-            version: Some(version.parse()?),
-            environment: production.clone(),
-            strategy: Some("direct".parse()?),
-            config: None,
-            requester: Requester {
-                email: EMAIL.to_owned(),
-                subject: EMAIL.to_owned(),
-            },
-            description: None,
-            metadata: BTreeMap::new(),
-            require_approval: false,
-            selector: None,
-            supersede: false,
-            trace: None,
-            idempotency_key: None,
-        };
+        let new = new_deployment(("hello", version), "production", ("direct", json!({})))?;
         let id = engine.deployments.create(new).await?;
         let state = hotswap_tests::wait_for_end(&engine, id).await?;
         ensure!(state.cause.is_none(), "{:?}", state.cause);

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, ensure};
 use hotswap_core::{
     Amount, CauseKind, Deployment, DeploymentId, NodeId, NodePhase, Policy, Status,
 };
+use hotswap_runner::deployments::Preview;
 use hotswap_store::Query;
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_tests::{Cluster, EMAIL, new_deployment};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -192,6 +193,71 @@ async fn a_node_that_is_left_out_is_named_and_the_policy_says_how_many_may_be() 
         "{message}"
     );
     assert!(message.contains(second.as_str()), "{message}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+async fn preview(cluster: &Cluster) -> Result<Preview> {
+    let new = new_deployment(("hello", "2.0.0"), PRODUCTION, ("direct", json!({})))?;
+    Ok(cluster.engine.deployments.preview(new).await?)
+}
+
+/// How many nodes each call of the strategy changes at once, and whether it would be refused.
+fn changes(preview: &Preview) -> Vec<(&'static str, usize, bool)> {
+    let steps = preview.steps.iter();
+    let changes = steps.filter_map(|previewed| {
+        let name = previewed.step.call.name();
+        Some((name, previewed.at_once?, previewed.refused.is_some()))
+    });
+    changes.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_shows_what_the_policy_makes_of_each_call() -> Result<()> {
+    let cluster = cluster(4, |policy| policy.max_unavailable = Amount::Count(2)).await?;
+    let shown = preview(&cluster).await?;
+    let two_at_once = [("stage", 2, false), ("promote", 2, false)];
+    assert_eq!(changes(&shown), two_at_once);
+    assert_eq!(shown.problems, Vec::<String>::new());
+
+    let nodes = &cluster.engine.nodes;
+    let drain = |number: u32| {
+        let id: NodeId = format!("{PRODUCTION}-{number}").parse().expect("an id");
+        async move { nodes.drain(&id, EMAIL.to_owned(), None, true).await }
+    };
+    drain(1).await?;
+    let shown = preview(&cluster).await?;
+    assert_eq!(
+        changes(&shown),
+        [("stage", 1, false), ("promote", 1, false)]
+    );
+
+    drain(2).await?;
+    let shown = preview(&cluster).await?;
+    assert_eq!(changes(&shown), [("stage", 0, true), ("promote", 0, true)]);
+    let [problem] = &shown.problems[..] else {
+        anyhow::bail!("{:?}", shown.problems);
+    };
+    // As it then happens.
+    let state = run(&cluster, "direct", json!({})).await?;
+    let cause = state.cause.context("no cause")?;
+    assert_eq!((cause.kind, &cause.message), (CauseKind::Policy, problem));
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_shows_a_call_that_would_end_the_deployment() -> Result<()> {
+    let cluster = cluster(2, |_| ()).await?;
+    let attack = ("hostile", json!({ "attack": "foreign-node" }));
+    let new = new_deployment(("hello", "2.0.0"), PRODUCTION, attack)?;
+    let shown = cluster.engine.deployments.preview(new.clone()).await?;
+    let refused = shown.steps.iter().find_map(|step| step.refused.clone());
+    let refused = refused.context("no step is refused")?;
+    assert!(shown.problems.contains(&refused), "{:?}", shown.problems);
+    let id = cluster.engine.deployments.create(new).await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.cause.context("no cause")?.message, refused);
     cluster.shutdown().await;
     Ok(())
 }

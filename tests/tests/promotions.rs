@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hotswap_core::{
-    Answer, Deployment, DeploymentId, EventBody, Judgement, Requester, Status, Verdict,
-};
+use hotswap_core::{Answer, Deployment, DeploymentId, EventBody, Judgement, Status, Verdict};
+use hotswap_runner::Engine;
 use hotswap_runner::deployments::Error;
-use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::Journal;
-use hotswap_tests::{Cluster, EMAIL, EngineResources, RacingJournal, StaticFleet, wait_for_end};
+use hotswap_tests::{
+    Cluster, EMAIL, EngineResources, RacingJournal, StaticFleet, new_deployment, wait_for_end,
+};
 use serde_json::{Value, json};
 
 const PRODUCTION: &str = "production";
@@ -181,25 +181,8 @@ impl Fixture {
     }
 }
 
-async fn deploy(engine: &Engine, (strategy, config): (&str, Value)) -> Result<DeploymentId> {
-    let new = NewDeployment {
-        module: "hello".parse()?,
-        version: None,
-        environment: PRODUCTION.parse()?,
-        strategy: Some(strategy.parse()?),
-        config: Some(config),
-        requester: Requester {
-            email: EMAIL.to_owned(),
-            subject: EMAIL.to_owned(),
-        },
-        description: None,
-        metadata: BTreeMap::new(),
-        require_approval: false,
-        selector: None,
-        supersede: false,
-        trace: None,
-        idempotency_key: None,
-    };
+async fn deploy(engine: &Engine, strategy: (&str, Value)) -> Result<DeploymentId> {
+    let new = new_deployment(("hello", "1.0.0"), PRODUCTION, strategy)?;
     Ok(engine.deployments.create(new).await?)
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use hotswap_core::{DeploymentId, Digest, Requester, Status};
-use hotswap_runner::{NewRollback, RetentionLimits, Swept, deployments, modules};
+use hotswap_core::{DeploymentId, Digest, Status};
+use hotswap_runner::{RetentionLimits, Swept, deployments, modules};
 use hotswap_store::{Catalogue, Journal, Query};
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_tests::{Cluster, EMAIL, new_rollback};
 use serde_json::{Value, json};
 
 const PRODUCTION: &str = "production";
@@ -89,19 +89,8 @@ async fn a_sweep_keeps_what_runs_and_what_may_be_gone_back_to() -> Result<()> {
     assert_eq!(versions(&cluster).await?, ["3.0.0", "2.0.0", "1.0.0"]);
     let again = cluster.engine.retention.sweep().await?;
     assert_eq!(again, Swept::default());
-    let requester = Requester {
-        email: EMAIL.to_owned(),
-        subject: EMAIL.to_owned(),
-    };
-    let rollback = NewRollback {
-        requester,
-        to: None,
-        strategy: None,
-        config: None,
-        idempotency_key: None,
-    };
     let deployments = &cluster.engine.deployments;
-    let rollback = deployments.rollback(current, rollback).await?;
+    let rollback = deployments.rollback(current, new_rollback(None)?).await?;
     let state = cluster.wait_for_end(rollback.id).await?;
     ensure!(state.status() == Status::Succeeded, "{:?}", state.cause);
     let active = cluster.active_versions(PRODUCTION, "hello").await?;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use hotswap_core::{Amount, DeploymentId, Policy, Requester, Status};
+use hotswap_core::{Amount, DeploymentId, Policy, Status};
+use hotswap_runner::Rollback;
 use hotswap_runner::deployments::Error;
-use hotswap_runner::{NewRollback, Rollback};
-use hotswap_tests::{Cluster, EMAIL};
-use semver::Version;
+use hotswap_tests::{Cluster, EMAIL, new_rollback};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -34,16 +33,7 @@ async fn roll_back(
     id: DeploymentId,
     to: Option<&str>,
 ) -> Result<Result<Rollback, Error>> {
-    let rollback = NewRollback {
-        requester: Requester {
-            email: EMAIL.to_owned(),
-            subject: "tests".to_owned(),
-        },
-        to: to.map(Version::parse).transpose()?,
-        strategy: None,
-        config: None,
-        idempotency_key: None,
-    };
+    let rollback = new_rollback(to)?;
     Ok(cluster.engine.deployments.rollback(id, rollback).await)
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hotswap_core::{Environment, Health, NodeId, Requester, Selector, Status};
-use hotswap_runner::deployments::Error;
-use hotswap_runner::{NewDeployment, NewRollback};
-use hotswap_tests::{Cluster, EMAIL};
+use hotswap_core::{Decision, Environment, Health, NodeId, Selector, Status};
+use hotswap_runner::deployments::{Error, UndoTarget};
+use hotswap_runner::{NewDeployment, NewRetry, NewUndo};
+use hotswap_tests::{Cluster, EMAIL, new_deployment, new_rollback, requester};
 use serde_json::json;
 
 const PRODUCTION: &str = "production";
@@ -16,13 +16,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn production() -> Environment {
     PRODUCTION.parse().expect("a valid name")
-}
-
-fn requester() -> Requester {
-    Requester {
-        email: EMAIL.to_owned(),
-        subject: "tests".to_owned(),
-    }
 }
 
 /// Starts a node whose zone is the start of its name: `eu-1`.
@@ -58,21 +51,10 @@ async fn cluster() -> Result<Cluster> {
     Ok(cluster)
 }
 
-fn new_deployment(version: &str, selector: Option<&str>) -> Result<NewDeployment> {
+fn selected_deployment(version: &str, selector: Option<&str>) -> Result<NewDeployment> {
     Ok(NewDeployment {
-        module: "hello".parse()?,
-        version: Some(version.parse()?),
-        environment: production(),
         selector: selector.map(str::parse).transpose()?,
-        supersede: false,
-        strategy: Some("direct".parse()?),
-        config: Some(json!({})),
-        requester: requester(),
-        description: None,
-        metadata: BTreeMap::new(),
-        require_approval: false,
-        trace: None,
-        idempotency_key: None,
+        ..new_deployment(("hello", version), PRODUCTION, ("direct", json!({})))?
     })
 }
 
@@ -81,7 +63,7 @@ async fn roll_out(
     version: &str,
     selector: Option<&str>,
 ) -> Result<hotswap_core::Deployment> {
-    let new = new_deployment(version, selector)?;
+    let new = selected_deployment(version, selector)?;
     let id = cluster.engine.deployments.create(new).await?;
     let state = cluster.wait_for_end(id).await?;
     ensure!(state.status() == Status::Succeeded, "{:?}", state.cause);
@@ -173,18 +155,9 @@ async fn a_rollback_goes_back_on_the_selected_nodes_alone() -> Result<()> {
     roll_out(&cluster, "1.0.0", None).await?;
     roll_out(&cluster, "3.0.0", Some("zone=us")).await?;
     let europe = roll_out(&cluster, "2.0.0", Some("zone=eu")).await?;
-    let rollback = |to: Option<&str>| -> Result<NewRollback> {
-        Ok(NewRollback {
-            requester: requester(),
-            to: to.map(str::parse).transpose()?,
-            strategy: None,
-            config: None,
-            idempotency_key: None,
-        })
-    };
     let deployments = &cluster.engine.deployments;
     let back = deployments
-        .rollback(europe.header.id, rollback(None)?)
+        .rollback(europe.header.id, new_rollback(None)?)
         .await?;
     assert_eq!(back.version.to_string(), "1.0.0");
     let state = cluster.wait_for_end(back.id).await?;
@@ -192,7 +165,7 @@ async fn a_rollback_goes_back_on_the_selected_nodes_alone() -> Result<()> {
     let (one, three) = (Some("1.0.0"), Some("3.0.0"));
     wait_for_versions(&cluster, &[("eu-1", one), ("eu-2", one), ("us-1", three)]).await?;
     let forth = deployments
-        .rollback(back.id, rollback(Some("3.0.0"))?)
+        .rollback(back.id, new_rollback(Some("3.0.0"))?)
         .await?;
     cluster.wait_for_end(forth.id).await?;
     let everywhere = ["eu-1", "eu-2", "us-1"].map(|id| (id, three));
@@ -212,7 +185,7 @@ async fn shares_of_the_policy_are_of_the_selected_nodes_dead_ones_included() -> 
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // One of two is half of them, which is all that may be unavailable; of three it is not.
-    let new = new_deployment("1.0.0", Some("zone=eu"))?;
+    let new = selected_deployment("1.0.0", Some("zone=eu"))?;
     let preview = cluster.engine.deployments.preview(new.clone()).await?;
     let expected = "1 of 2 nodes of production (zone=eu) do not serve (eu-2)";
     assert!(
@@ -227,15 +200,128 @@ async fn shares_of_the_policy_are_of_the_selected_nodes_dead_ones_included() -> 
     let all = cluster
         .engine
         .deployments
-        .preview(new_deployment("1.0.0", None)?);
+        .preview(selected_deployment("1.0.0", None)?);
     assert_eq!(all.await?.problems, Vec::<String>::new());
 
-    let nowhere = new_deployment("1.0.0", Some("zone=asia"))?;
+    let nowhere = selected_deployment("1.0.0", Some("zone=asia"))?;
     let refused = cluster.engine.deployments.create(nowhere).await;
     let Err(Error::NoneSelected { labels, .. }) = refused else {
         anyhow::bail!("{refused:?}");
     };
     assert_eq!(labels, ["zone=eu", "zone=us"]);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_goes_back_on_the_nodes_of_the_last_success_alone() -> Result<()> {
+    let cluster = cluster().await?;
+    roll_out(&cluster, "1.0.0", None).await?;
+    roll_out(&cluster, "2.0.0", Some("zone=eu")).await?;
+    let america = roll_out(&cluster, "3.0.0", Some("zone=us")).await?;
+    let undo = |to: Option<UndoTarget>| NewUndo {
+        module: "hello".parse().expect("a name"),
+        environment: production(),
+        requester: requester(),
+        to,
+        idempotency_key: None,
+    };
+    let deployments = &cluster.engine.deployments;
+    let undone = deployments.undo(undo(None)).await?;
+    assert_eq!(undone.version.to_string(), "1.0.0", "{}", undone.reason);
+    let state = cluster.wait_for_end(undone.id).await?;
+    assert_eq!(state.header.selector, america.header.selector);
+    let (one, two) = (Some("1.0.0"), Some("2.0.0"));
+    wait_for_versions(&cluster, &[("eu-1", two), ("eu-2", two), ("us-1", one)]).await?;
+    // One that is named is for the nodes that it was for.
+    let named = UndoTarget::Deployment(america.header.id);
+    let redone = deployments.undo(undo(Some(named))).await?;
+    let state = cluster.wait_for_end(redone.id).await?;
+    assert_eq!(state.header.selector, america.header.selector);
+    let three = Some("3.0.0");
+    wait_for_versions(&cluster, &[("eu-1", two), ("eu-2", two), ("us-1", three)]).await?;
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_for_the_nodes_of_the_first_attempt() -> Result<()> {
+    let cluster = cluster().await?;
+    roll_out(&cluster, "1.0.0", None).await?;
+    let rejected = NewDeployment {
+        require_approval: true,
+        ..selected_deployment("2.0.0", Some("zone=eu"))?
+    };
+    let deployments = &cluster.engine.deployments;
+    let first = deployments.create(rejected).await?;
+    deployments.abort(first, EMAIL, None).await?;
+    let first = cluster.wait_for_end(first).await?;
+    let new = NewRetry {
+        requester: requester(),
+        idempotency_key: None,
+    };
+    let retry = deployments.create_retry(first.header.id, new).await?;
+    let approved = Decision {
+        approved: true,
+        by: EMAIL.to_owned(),
+        comment: None,
+    };
+    loop {
+        let state = deployments.get(retry.id).await?;
+        if state.status() == Status::AwaitingApproval {
+            break;
+        }
+        deployments
+            .events(retry.id, state.next_seq, 1, TIMEOUT)
+            .await?;
+    }
+    deployments.decide(retry.id, approved).await?;
+    let state = cluster.wait_for_end(retry.id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    assert_eq!(state.header.selector, first.header.selector);
+    let planned: Vec<_> = state.nodes.keys().map(NodeId::as_str).collect();
+    assert_eq!(planned, ["eu-1", "eu-2"]);
+    let (one, two) = (Some("1.0.0"), Some("2.0.0"));
+    wait_for_versions(&cluster, &[("eu-1", two), ("eu-2", two), ("us-1", one)]).await?;
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_supersedes_one_to_other_nodes() -> Result<()> {
+    let cluster = cluster().await?;
+    roll_out(&cluster, "1.0.0", None).await?;
+    let slow = NewDeployment {
+        strategy: Some("rolling".parse()?),
+        config: Some(json!({ "batch": 1, "settle": "1h" })),
+        ..selected_deployment("2.0.0", Some("zone=eu"))?
+    };
+    let deployments = &cluster.engine.deployments;
+    let europe = deployments.create(slow).await?;
+    loop {
+        let state = deployments.get(europe).await?;
+        if state.lifecycle.waiting {
+            break;
+        }
+        ensure!(!state.status().is_final(), "{:?}", state.cause);
+        deployments
+            .events(europe, state.next_seq, 1, TIMEOUT)
+            .await?;
+    }
+    let urgent = NewDeployment {
+        supersede: true,
+        ..selected_deployment("3.0.0", Some("zone=us"))?
+    };
+    let america = deployments.create(urgent).await?;
+    let europe = cluster.wait_for_end(europe).await?;
+    assert_eq!(europe.status(), Status::RolledBack);
+    let america = cluster.wait_for_end(america).await?;
+    assert_eq!(america.status(), Status::Succeeded, "{:?}", america.cause);
+    assert_eq!(america.header.supersedes, Some(europe.header.id));
+    let planned: Vec<_> = america.nodes.keys().map(NodeId::as_str).collect();
+    assert_eq!(planned, ["us-1"]);
+    let (one, three) = (Some("1.0.0"), Some("3.0.0"));
+    wait_for_versions(&cluster, &[("eu-1", one), ("eu-2", one), ("us-1", three)]).await?;
     cluster.shutdown().await;
     Ok(())
 }

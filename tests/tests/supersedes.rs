@@ -1,6 +1,5 @@
 //! A deployment supersedes the one that is under way: both or neither, whatever crashes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,15 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, Cause, CauseKind, DeploymentId, EventBody, Header, IdempotencyKey, Outcome, Requester,
-    Status, Timestamp,
+    Append, Cause, CauseKind, DeploymentId, EventBody, Header, IdempotencyKey, Outcome, Status,
+    Timestamp,
 };
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::{AppendError, CreateError, Journal};
 use hotswap_tests::{
     Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, InterceptedJournal, Interceptor,
-    wait_for_end,
+    new_deployment, wait_for_end,
 };
 use serde_json::{Value, json};
 
@@ -31,24 +30,10 @@ async fn cluster() -> Result<Cluster> {
     Ok(cluster)
 }
 
-fn request(module: &str, version: &str, (strategy, config): (&str, Value)) -> NewDeployment {
+fn request(module: &str, version: &str, strategy: (&str, Value)) -> NewDeployment {
     NewDeployment {
-        module: module.parse().unwrap(),
-        version: Some(version.parse().unwrap()),
-        environment: PRODUCTION.parse().unwrap(),
-        strategy: Some(strategy.parse().unwrap()),
-        config: Some(config),
-        requester: Requester {
-            email: EMAIL.to_owned(),
-            subject: "tests".to_owned(),
-        },
-        description: None,
-        metadata: BTreeMap::new(),
-        require_approval: false,
-        selector: None,
         supersede: true,
-        trace: None,
-        idempotency_key: None,
+        ..new_deployment((module, version), PRODUCTION, strategy).expect("a valid request")
     }
 }
 

@@ -45,7 +45,8 @@ pub enum ModuleCommand {
     /// Go back to an earlier success of a module in an environment
     ///
     /// Deploys its version again, with its strategy and settings. By default that is the last
-    /// success of another version than the present one, so that a second undo returns.
+    /// success of another version than the present one, so that a second undo returns; if the
+    /// present one is for a part of the environment, only its nodes go back.
     Undo(Undo),
     /// Remove a module from every node of an environment
     ///

@@ -1,5 +1,7 @@
 use serde::Deserialize;
 
+use super::response::Policy;
+
 /// What a deployment would do.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,20 +36,6 @@ pub struct DeploymentPlan {
     pub shortest: Option<u64>,
     /// What would stand against it.
     pub problems: Vec<String>,
-}
-
-/// What limits the deployment.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Policy {
-    /// How many nodes may be unavailable.
-    pub max_unavailable: String,
-    /// How many may fail.
-    pub tolerated_failures: String,
-    /// How many may be left out because they do not answer.
-    pub max_missing: String,
-    /// Milliseconds.
-    pub deadline: u64,
 }
 
 /// A node that the deployment would change.
@@ -98,4 +86,10 @@ pub struct PlanStep {
     /// The name of a stage, a question or a path.
     #[serde(default)]
     pub text: Option<String>,
+    /// How many of its nodes are changed at the same time.
+    #[serde(default)]
+    pub at_once: Option<usize>,
+    /// Why the engine would refuse it.
+    #[serde(default)]
+    pub refused: Option<String>,
 }

@@ -294,10 +294,12 @@ pub struct EnvironmentState {
 pub struct Policy {
     /// The strategy of a deployment that names none.
     pub default_strategy: String,
-    /// A count or a share of the nodes.
-    pub max_unavailable: Value,
-    /// A count or a share of the nodes.
-    pub tolerated_failures: Value,
+    /// How many nodes may be unavailable: a count or a share of them.
+    pub max_unavailable: String,
+    /// How many nodes may fail.
+    pub tolerated_failures: String,
+    /// How many nodes may be left out of a plan because they do not answer.
+    pub max_missing: String,
     /// In milliseconds.
     pub deadline: u64,
 }

@@ -50,7 +50,7 @@ async fn list(context: &Context) -> Result<Exit> {
             row.environment,
             health(&row.health),
             row.policy.default_strategy,
-            amount(&row.policy.max_unavailable),
+            row.policy.max_unavailable,
             format::duration(Duration::from_millis(row.policy.deadline)),
         ])
     };
@@ -79,8 +79,8 @@ async fn get(name: &Environment, context: &Context) -> Result<Exit> {
     for (name, value) in [
         ("environment", environment.row.environment.clone()),
         ("strategy", policy.default_strategy.clone()),
-        ("max unavailable", amount(&policy.max_unavailable)),
-        ("tolerated failures", amount(&policy.tolerated_failures)),
+        ("max unavailable", policy.max_unavailable.clone()),
+        ("tolerated failures", policy.tolerated_failures.clone()),
         ("deadline", deadline),
         (
             "selector",
@@ -178,13 +178,5 @@ fn health(counts: &HealthCounts) -> String {
         "none".to_owned()
     } else {
         parts.join(", ")
-    }
-}
-
-/// A count or a share, as the API writes it.
-fn amount(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }

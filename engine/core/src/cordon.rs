@@ -75,7 +75,8 @@ impl Cordons {
             | Body::Repairing(_)
             | Body::Repaired(_)
             | Body::RepairFailed { .. }
-            | Body::Expired { .. } => {}
+            | Body::Expired { .. }
+            | Body::Moved { .. } => {}
         }
     }
 

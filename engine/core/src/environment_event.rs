@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::schema::check_envelope;
-use crate::{DecodeError, ModuleName, ModuleVersion, NodeError, NodeId, Timestamp};
+use crate::{DecodeError, Environment, ModuleName, ModuleVersion, NodeError, NodeId, Timestamp};
 
 /// One entry of an environment's journal: what happened there outside of deployments.
 ///
@@ -100,6 +100,15 @@ pub enum EnvironmentEventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A node that belonged to another environment has registered for this one.
+    Moved {
+        /// The node.
+        node: NodeId,
+        /// The environment that it belonged to.
+        from: Environment,
+        /// The modules that ran on it.
+        modules: Vec<ModuleName>,
+    },
 }
 
 /// A change of one node, so that it runs what it should.
@@ -123,11 +132,12 @@ pub struct Repair {
 ///
 /// - 1: the first.
 /// - 2: nodes are cordoned, drained, uncordoned and forgotten, and expire.
-const SCHEMA_VERSION: u32 = 2;
+/// - 3: nodes move from one environment to another.
+const SCHEMA_VERSION: u32 = 3;
 
 impl EnvironmentEventBody {
     /// The names of all types of events.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "retired",
         "repairing",
         "repaired",
@@ -137,6 +147,7 @@ impl EnvironmentEventBody {
         "uncordoned",
         "expired",
         "forgotten",
+        "moved",
     ];
 
     /// The event's name in the API.
@@ -151,6 +162,7 @@ impl EnvironmentEventBody {
             Self::Uncordoned { .. } => "uncordoned",
             Self::Expired { .. } => "expired",
             Self::Forgotten { .. } => "forgotten",
+            Self::Moved { .. } => "moved",
         }
     }
 
@@ -165,7 +177,8 @@ impl EnvironmentEventBody {
             | Self::Drained { .. }
             | Self::Uncordoned { .. }
             | Self::Expired { .. }
-            | Self::Forgotten { .. } => None,
+            | Self::Forgotten { .. }
+            | Self::Moved { .. } => None,
         }
     }
 
@@ -180,7 +193,8 @@ impl EnvironmentEventBody {
             | Self::Drained { node, .. }
             | Self::Uncordoned { node, .. }
             | Self::Expired { node, .. }
-            | Self::Forgotten { node, .. } => Some(node),
+            | Self::Forgotten { node, .. }
+            | Self::Moved { node, .. } => Some(node),
         }
     }
 
@@ -264,6 +278,11 @@ mod tests {
                 by: "ada".into(),
                 reason: None,
             },
+            EnvironmentEventBody::Moved {
+                node: node(),
+                from: "qa".parse().unwrap(),
+                modules: vec!["hello".parse().unwrap()],
+            },
         ]
     }
 
@@ -298,13 +317,13 @@ mod tests {
 
     #[test]
     fn an_event_of_a_newer_engine_is_not_guessed_at() {
-        let newer = br#"{"schema":3,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
+        let newer = br#"{"schema":4,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
         assert!(
             EnvironmentEventBody::decode(newer)
                 .unwrap_err()
                 .needs_upgrade()
         );
-        let unknown = br#"{"schema":1,"type":"moved","data":{}}"#;
+        let unknown = br#"{"schema":1,"type":"renamed","data":{}}"#;
         assert!(
             EnvironmentEventBody::decode(unknown)
                 .unwrap_err()

@@ -40,4 +40,4 @@ pub use fleet::{Error, Fleet, HealthReport};
 pub use hotswap_protocol::Readiness;
 pub use http::{HttpFleet, SetupError, SetupStep};
 pub use options::{Options, OptionsError};
-pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Registry, Silence};
+pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Move, Registry, Silence};

@@ -32,7 +32,7 @@ use self::validate::parse_control_url;
 use crate::desired_versions::{DesiredVersions, Undecided};
 
 pub use error::Error;
-pub use member::{HealthChange, Member, Silence};
+pub use member::{HealthChange, Member, Move, Silence};
 pub use report::{Fault, ModuleState, ModuleStates};
 
 /// Changes that a subscriber may be behind before it loses the oldest.

@@ -27,6 +27,7 @@ mod diff;
 mod error;
 mod new_deployment;
 mod preview;
+mod previewed_steps;
 mod rehearsal;
 mod retry;
 mod rollback;
@@ -36,6 +37,7 @@ pub use diff::RequestDiff;
 pub use error::{Error, Success};
 pub use new_deployment::{NewDeployment, NewRetry, NewRollback, NewUndo, UndoTarget};
 pub use preview::{Preview, PreviewedNode};
+pub use previewed_steps::PreviewedStep;
 pub use rehearsal::RehearsedStep;
 pub use retry::RetriedDeployment;
 pub use rollback::Rollback;
@@ -58,6 +60,8 @@ pub struct Deployments {
     pub(crate) projections: Projections,
     pub(crate) references: References,
     pub(crate) cordoned: Arc<CordonedNodes>,
+    /// How many nodes of one deployment get orders at the same time.
+    pub(crate) fan_out: usize,
     /// Each preview computes, and anyone who may read can ask for one.
     pub(crate) previews: Arc<Semaphore>,
 }

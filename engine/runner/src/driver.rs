@@ -46,9 +46,11 @@ use hotswap_core::{Append, DeploymentId, Fence, ReplayState, Step, Timestamp};
 use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
+pub(crate) use call_validation::validate;
 pub(crate) use context::DriverContext;
 use error::Error;
 use journal_writer::JournalWriter;
+pub(crate) use members::Members;
 pub(crate) use plan::FoundNodes;
 pub(crate) use roll_call::is_reachable;
 use suspended::{Finishing, StepOutcome, Suspended, WaitReason};

@@ -7,6 +7,7 @@ use hotswap_plugins::Host;
 use hotswap_store::{Blobs, Catalogue, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Semaphore;
 
+use crate::arrived_nodes::ArrivedNodes;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
@@ -161,6 +162,7 @@ impl Engine {
         let retries = Arc::<Retries>::default();
         let repairs = Arc::<Repairs>::default();
         let cordoned = Arc::<CordonedNodes>::default();
+        let arrived = Arc::<ArrivedNodes>::default();
         let nodes = Nodes::load(NodesConfig {
             journal: Arc::clone(&config.environment_journal),
             deployments: Arc::clone(&config.journal),
@@ -169,6 +171,7 @@ impl Engine {
             environments: config.environments.clone(),
             clock: Arc::clone(&config.clock),
             cordoned: Arc::clone(&cordoned),
+            arrived: Arc::clone(&arrived),
             expiry: config.limits.expiry,
         });
         let nodes = nodes.await.map_err(Error::Cordons)?;
@@ -209,6 +212,7 @@ impl Engine {
             repairs,
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
+            arrived,
             fan_out: config.limits.fan_out,
             tasks: background.clone(),
         });
@@ -233,6 +237,7 @@ impl Engine {
             projections,
             references: references.clone(),
             cordoned,
+            fan_out: config.limits.fan_out,
             previews: Arc::new(Semaphore::new(PREVIEWS)),
         };
         let retention = Retention::new(

@@ -28,6 +28,7 @@
 )]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod arrived_nodes;
 mod background_tasks;
 mod cordoned_nodes;
 mod damaged_deployments;

@@ -2,21 +2,27 @@
 
 mod error;
 mod expiry;
+mod moves;
 mod unavailable;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotswap_core::{Clock, Cordon, Environment, EnvironmentEvent, EnvironmentEventBody, NodeId};
 use hotswap_fleet::Registry;
 use hotswap_store::{EnvironmentAppend, EnvironmentJournal, Journal};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::arrived_nodes::ArrivedNodes;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::environments::Environments;
 use crate::limits::ExpiryLimits;
 use crate::projections::Projections;
 
 pub use self::error::Error;
+
+/// How often a drain that waits for nodes to report in looks whether they still may.
+const RECHECK: Duration = Duration::from_millis(250);
 
 /// Cordons, drains and forgets nodes, and removes those that are gone. Cheap to clone.
 ///
@@ -37,6 +43,7 @@ struct Inner {
     environments: Environments,
     clock: Arc<dyn Clock>,
     cordoned: Arc<CordonedNodes>,
+    arrived: Arc<ArrivedNodes>,
     expiry: ExpiryLimits,
     /// One change at a time: two drains that are each allowed may not be allowed together.
     change: Arc<Mutex<()>>,
@@ -54,11 +61,12 @@ pub(crate) struct NodesConfig {
     pub(crate) environments: Environments,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cordoned: Arc<CordonedNodes>,
+    pub(crate) arrived: Arc<ArrivedNodes>,
     pub(crate) expiry: ExpiryLimits,
 }
 
 impl Nodes {
-    /// Reads which nodes are cordoned.
+    /// Reads which nodes are cordoned, and which came from another environment.
     ///
     /// # Errors
     /// Where the store fails.
@@ -71,10 +79,13 @@ impl Nodes {
             environments: config.environments,
             clock: config.clock,
             cordoned: config.cordoned,
+            arrived: config.arrived,
             expiry: config.expiry,
             change: Arc::default(),
         }));
         nodes.0.read_cordons().await?;
+        let arrivals = nodes.0.journal.arrivals().await;
+        nodes.0.arrived.replace(arrivals.map_err(Error::read)?);
         Ok(nodes)
     }
 
@@ -95,17 +106,17 @@ impl Nodes {
         reason: Option<String>,
     ) -> Result<(), Error> {
         let change = self.begin().await;
-        let (environment, cordon) = self.find(node)?;
-        if cordon.is_some() {
-            return Ok(());
-        }
-        let node = node.clone();
-        let cordoned = EnvironmentEventBody::Cordoned { node, by, reason };
-        self.append(change, environment, cordoned).await
+        let cordoned = |node| EnvironmentEventBody::Cordoned { node, by, reason };
+        self.decide(change, node, |cordon| cordon.is_some(), cordoned)
+            .await
     }
 
     /// Cordons a node, and tells it to be not ready, so that load balancers send its requests
     /// elsewhere. A node that is drained stays so.
+    ///
+    /// Just after the engine's start it waits for nodes that have not reported in yet, where the
+    /// policy allows the drain only if they do: until they have, at most as long as a node may
+    /// be silent.
     ///
     /// # Errors
     /// - [`Error::Unknown`] if it is not registered.
@@ -119,17 +130,13 @@ impl Nodes {
         reason: Option<String>,
         force: bool,
     ) -> Result<(), Error> {
-        let change = self.begin().await;
-        let (environment, cordon) = self.find(node)?;
-        if cordon.is_some_and(|cordon| cordon.drained) {
-            return Ok(());
-        }
-        if !force {
-            self.0.check_available(&environment, node).await?;
-        }
-        let node = node.clone();
-        let drained = EnvironmentEventBody::Drained { node, by, reason };
-        self.append(change, environment, drained).await
+        let change = if force {
+            self.begin().await
+        } else {
+            self.begin_drain(node).await?
+        };
+        let drained = |node| EnvironmentEventBody::Drained { node, by, reason };
+        self.decide(change, node, is_drained, drained).await
     }
 
     /// Ends a cordon or a drain. The node is brought to what it should run. One that has no
@@ -144,13 +151,9 @@ impl Nodes {
         reason: Option<String>,
     ) -> Result<(), Error> {
         let change = self.begin().await;
-        let (environment, cordon) = self.find(node)?;
-        if cordon.is_none() {
-            return Ok(());
-        }
-        let node = node.clone();
-        let uncordoned = EnvironmentEventBody::Uncordoned { node, by, reason };
-        self.append(change, environment, uncordoned).await
+        let uncordoned = |node| EnvironmentEventBody::Uncordoned { node, by, reason };
+        self.decide(change, node, |cordon| cordon.is_none(), uncordoned)
+            .await
     }
 
     /// Removes a node, and its cordon. If it still runs, it registers again, as a new node.
@@ -184,13 +187,44 @@ impl Nodes {
         Arc::clone(&self.0.change).lock_owned().await
     }
 
-    async fn append(
+    /// The right to drain a node, once the policy allows that.
+    async fn begin_drain(&self, node: &NodeId) -> Result<Change, Error> {
+        let inner = &self.0;
+        let mut reports = inner.registry.subscribe();
+        loop {
+            let change = self.begin().await;
+            let (environment, cordon) = self.find(node)?;
+            if is_drained(cordon.as_ref()) {
+                return Ok(change);
+            }
+            // Asked first: a node that reports in meanwhile has been waited for.
+            let is_awaiting = inner.registry.is_awaiting(&environment);
+            match inner.check_available(&environment, node).await {
+                Err(Error::TooManyUnavailable { .. }) if is_awaiting => {}
+                checked => return checked.map(|()| change),
+            }
+            drop(change);
+            let retry = inner.clock.instant() + RECHECK;
+            tokio::select! {
+                _ = reports.recv() => {}
+                () = inner.clock.sleep_until(retry) => {}
+            }
+        }
+    }
+
+    /// Journals what was decided about a node, unless its cordon says that it holds already.
+    async fn decide(
         &self,
         change: Change,
-        environment: Environment,
-        body: EnvironmentEventBody,
+        node: &NodeId,
+        holds: impl Fn(Option<&Cordon>) -> bool,
+        event: impl FnOnce(NodeId) -> EnvironmentEventBody,
     ) -> Result<(), Error> {
-        let inner = Arc::clone(&self.0);
+        let (environment, cordon) = self.find(node)?;
+        if holds(cordon.as_ref()) {
+            return Ok(());
+        }
+        let (inner, body) = (Arc::clone(&self.0), event(node.clone()));
         finish(async move {
             let _change = change;
             inner.append(environment, body).await
@@ -205,6 +239,10 @@ impl Nodes {
         let cordon = self.0.cordoned.get(&environment, node);
         Ok((environment, cordon))
     }
+}
+
+fn is_drained(cordon: Option<&Cordon>) -> bool {
+    cordon.is_some_and(|cordon| cordon.drained)
 }
 
 /// Carries a change out, even if the caller goes away: what is durable must also hold.
@@ -237,6 +275,7 @@ impl Inner {
                 tracing::info!(node, %environment, kind, "decided about a node");
                 let event = EnvironmentEvent { position, at, body };
                 self.cordoned.apply(&environment, &event);
+                self.arrived.apply(&environment, &event);
                 Ok(())
             }
             Err(error) => {

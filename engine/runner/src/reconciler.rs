@@ -1,5 +1,6 @@
 //! Keeps the nodes at what was decided.
 
+mod changes;
 mod desired;
 mod difference;
 mod events;
@@ -16,13 +17,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, Repair};
 use hotswap_fleet::{Fleet, Registry};
-use hotswap_store::{Appended, EnvironmentAppended, EnvironmentJournal, Journal, ReadError};
+use hotswap_store::{EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Notify;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
+use self::changes::Changes;
 use self::desired::DesiredState;
 use self::difference::{Actual, room};
 use self::lease::Leases;
@@ -30,6 +31,7 @@ use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
 use self::repair::{PlannedRepair, RepairContext};
 use self::repairs::Place;
+use crate::arrived_nodes::ArrivedNodes;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::environments::Environments;
@@ -45,8 +47,13 @@ pub(crate) use self::told::{OpenPlan, ToldVersions};
 
 /// How often all nodes are compared, besides on every change that the engine learns of.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Changes within this time are looked at together: a thousand nodes may register at once.
-const GATHER: Duration = Duration::from_millis(50);
+/// The reconciler rests at least so long after each look at the nodes. Short for a node that
+/// waits for its repair, long for a thousand that register or are repaired at once.
+const MIN_REST: Duration = Duration::from_millis(10);
+/// And so many times as long as the look took: with many nodes it must not take a whole core.
+const REST: u32 = 4;
+/// Where the look took long because the store is slow.
+const MAX_REST: Duration = Duration::from_secs(1);
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
 ///
@@ -98,6 +105,7 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) repairs: Arc<Repairs>,
     pub(crate) told: Arc<ToldVersions>,
     pub(crate) cordoned: Arc<CordonedNodes>,
+    pub(crate) arrived: Arc<ArrivedNodes>,
     pub(crate) fan_out: usize,
     /// Repairs run among them, and end with them.
     pub(crate) tasks: BackgroundTasks,
@@ -109,6 +117,7 @@ impl Reconciler {
             Arc::clone(&config.journal),
             Arc::clone(&config.environment_journal),
             config.projections.clone(),
+            config.arrived,
         );
         let context = Arc::new(RepairContext {
             journal: Arc::clone(&config.environment_journal),
@@ -149,40 +158,33 @@ impl Reconciler {
 
     /// Compares and repairs until it is dropped. Cancel safe: the next look at the nodes tells
     /// what is left to do.
+    ///
+    /// A change is looked at at once, unless others came right before: then it waits for its
+    /// share of time, and all that have come meanwhile are looked at together.
     pub(crate) async fn run(self) {
         let inner = &self.0;
-        let mut health = inner.registry.subscribe();
-        let mut appended = inner.journal.subscribe();
-        let mut reports = inner.registry.watch_reports();
-        let mut decided = inner.environment_journal.subscribe_to_environments();
+        let (journal, environments) = (&inner.journal, &inner.environment_journal);
+        let mut changes =
+            Changes::subscribe(&inner.registry, journal.as_ref(), environments.as_ref());
+        let (repairs, leases) = (&inner.context.repairs, &inner.context.leases);
         loop {
+            let began = inner.clock.instant();
             self.compare_all().await;
             let now = inner.clock.instant();
+            let took = now.saturating_duration_since(began);
+            let rest = took.saturating_mul(REST).clamp(MIN_REST, MAX_REST);
             let mut next = now + INTERVAL;
-            if let Some(attempt) = inner.context.repairs.next_attempt(now) {
+            if let Some(attempt) = repairs.next_attempt(now) {
                 next = next.min(attempt);
             }
             tokio::select! {
                 () = inner.clock.sleep_until(next) => {}
                 () = inner.ended.notified() => {}
-                () = has_ended(&mut appended) => inner.context.leases.renew_all().await,
-                () = was_decided(&mut decided) => {}
-                // The registry lives as long as this.
-                Ok(()) = reports.changed() => {
-                    inner.clock.sleep_until(inner.clock.instant() + GATHER).await;
-                    reports.mark_unchanged();
-                }
-                change = health.recv() => {
-                    // A node that has come back is tried at once.
-                    if let Ok(change) = change {
-                        inner.context.repairs.forgive(&change.node);
-                    }
-                    inner.clock.sleep_until(inner.clock.instant() + GATHER).await;
-                    while let Ok(change) = health.try_recv() {
-                        inner.context.repairs.forgive(&change.node);
-                    }
-                }
+                () = changes.next(repairs, leases) => {}
             }
+            inner.clock.sleep_until(now + rest).await;
+            changes.take_all(repairs, leases).await;
+            let _ = inner.ended.notified().now_or_never();
         }
     }
 
@@ -386,27 +388,5 @@ impl Inner {
     ) -> Vec<ObservedNode> {
         let modules: Vec<_> = desired.iter().map(|one| &one.module).collect();
         observe(&self.registry, &self.fleet, environment, &modules).await
-    }
-}
-
-/// Returns once a deployment has ended.
-async fn has_ended(appended: &mut Receiver<Appended>) {
-    loop {
-        match appended.recv().await {
-            Ok(appended) if !appended.head.lifecycle.is_ended() => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
-    }
-}
-
-/// Returns once a person has decided something in an environment.
-async fn was_decided(appended: &mut Receiver<EnvironmentAppended>) {
-    loop {
-        match appended.recv().await {
-            Ok(appended) if appended.fenced => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
     }
 }

@@ -98,6 +98,13 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError>;
 
+    /// The events with which nodes came from another environment, of all environments, ordered
+    /// by position: the last one of each node that was not forgotten since.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn arrivals(&self) -> Result<Vec<EnvironmentEntry>, ReadError>;
+
     /// What was decided for a module in an environment so far, newest first: deployments that
     /// succeeded and retirements. At most `limit`, and only what was decided before `before`.
     ///

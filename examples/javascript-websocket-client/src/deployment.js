@@ -47,6 +47,8 @@ export function describeEvent(event, argument) {
       return argument.nodes.map((node) => `${node.id} ${phaseText(node)}`).join(", ");
     case "ApprovalRequested":
       return argument.prompt;
+    case "DeploymentPromoted":
+      return `${argument.full ? "all waits" : "the wait"} ended by ${argument.by}${argument.reason ? `: ${argument.reason}` : ""}`;
     case "DeploymentDamaged":
       return `event ${argument.seq} of the journal cannot be read: ${argument.reason}`;
     case "EnvironmentChanged":
@@ -66,6 +68,7 @@ export const EVENTS = [
   "DeploymentProgress",
   "NodeChanged",
   "ApprovalRequested",
+  "DeploymentPromoted",
   "DeploymentDamaged",
   "EnvironmentChanged",
   "DeploymentCompleted",

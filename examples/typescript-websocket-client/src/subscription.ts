@@ -33,6 +33,7 @@ const DEPLOYMENT_EVENTS = [
   "DeploymentProgress",
   "NodeChanged",
   "ApprovalRequested",
+  "DeploymentPromoted",
   "DeploymentDamaged",
   "EnvironmentChanged",
   "DeploymentCompleted",

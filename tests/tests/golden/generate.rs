@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use hotswap_core::{
-    Decision, Deployment, DeploymentId, Environment, Policy, Requester, SCHEMA_VERSION, Status,
+    Decision, Deployment, DeploymentId, Environment, Policy, SCHEMA_VERSION, Status,
 };
 use hotswap_runner::NewDeployment;
-use hotswap_tests::{Cluster, EMAIL, LoadGenerator};
+use hotswap_tests::{Cluster, EMAIL, LoadGenerator, new_deployment};
 use serde_json::json;
 
 use crate::faulty_fleet::FaultyFleet;
@@ -70,23 +70,13 @@ pub async fn generate() -> Result<()> {
 
 async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
     let deployments = &cluster.engine.deployments;
+    let strategy = (scenario.strategy, scenario.config.clone());
     let new = NewDeployment {
-        module: "hello".parse()?,
-        version: Some("2.0.0".parse()?),
-        environment: PRODUCTION.parse()?,
-        strategy: Some(scenario.strategy.parse()?),
-        config: Some(scenario.config.clone()),
-        requester: Requester {
-            email: EMAIL.to_owned(),
-            subject: "tests".to_owned(),
-        },
         description: Some(scenario.name.to_owned()),
         metadata: BTreeMap::from([("ticket".to_owned(), "OPS-7".to_owned())]),
         require_approval: scenario.require_approval,
-        selector: None,
-        supersede: false,
         trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
-        idempotency_key: None,
+        ..new_deployment(("hello", "2.0.0"), PRODUCTION, strategy)?
     };
     let id = deployments.create(new).await?;
     for step in &scenario.steps {

@@ -54,6 +54,7 @@ fn message_names(before: &[Event], event: &Event) -> Result<Vec<&'static str>> {
             request: Call::Approval { .. },
             ..
         } => targets.push("ApprovalRequested"),
+        EventBody::PromoteRequested { .. } => targets.push("DeploymentPromoted"),
         EventBody::Ended { outcome, .. } => targets.push(match outcome {
             hotswap_core::Outcome::Succeeded => "DeploymentCompleted",
             _ => "DeploymentFailed",

@@ -137,6 +137,11 @@ impl JournalAuthor {
                 };
                 EventBody::Decided { decision }
             }
+            EventKind::Sleep => called(Call::Sleep { span: 3_600_000 }),
+            EventKind::Promote => {
+                let (reason, full) = (None, number.is_multiple_of(2));
+                EventBody::PromoteRequested { by, reason, full }
+            }
             EventKind::Pause => EventBody::Paused { by, reason: None },
             EventKind::Resume => EventBody::Resumed { by },
             EventKind::Abort => EventBody::AbortRequested { by, reason: None },

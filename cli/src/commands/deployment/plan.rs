@@ -136,7 +136,15 @@ fn describe_step(step: &PlanStep) -> String {
         "approval" => format!("ask: {text} (for at most {span})"),
         other => format!("{other} {nodes}"),
     };
-    format!("{at:<8}  {what}")
+    let at_once = match step.at_once {
+        Some(count) if count < step.nodes.len() && count > 0 => format!(", {count} at a time"),
+        _ => String::new(),
+    };
+    let refused = match &step.refused {
+        Some(_) => " — refused",
+        None => "",
+    };
+    format!("{at:<8}  {what}{at_once}{refused}")
 }
 
 fn names(nodes: &[String]) -> String {
@@ -175,6 +183,14 @@ mod tests {
             (
                 json!({ "at": 90_000, "step": "promote", "nodes": ["a", "b"] }),
                 "+1m 30s   promote a b",
+            ),
+            (
+                json!({ "step": "stage", "nodes": ["a", "b", "c"], "atOnce": 2 }),
+                "+0s       stage a b c, 2 at a time",
+            ),
+            (
+                json!({ "step": "stage", "nodes": ["a", "b"], "atOnce": 0, "refused": "no" }),
+                "+0s       stage a b — refused",
             ),
             (
                 json!({ "step": "shift", "nodes": ["a"], "percent": 25 }),

@@ -1,17 +1,18 @@
 //! `/api/v1/nodes`.
 
-mod action;
+mod drain;
 
 use hotswap_core::{Environment, Fence, NodeId};
-use hotswap_fleet::{Member, Registry};
+use hotswap_fleet::{Member, Move, Registry};
 use hotswap_protocol::{Heartbeat, HeartbeatAnswer, Registered, Registration};
-use hotswap_runner::Engine;
 use hotswap_runner::reconciler::Placements;
+use hotswap_runner::{Engine, nodes};
 use poem::web::{Data, RemoteAddr};
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
+use super::deployments::ReasonRequest;
 use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Admin, JsonBody, NodeToken, Operator, OptionalJsonBody, Parsed, Viewer};
@@ -21,7 +22,7 @@ use crate::problem::{
 };
 use crate::view;
 
-use action::{DrainRequest, NodeActionRequest};
+use drain::DrainRequest;
 
 /// The failures of every operation by which people change a node.
 const CHANGE: u16 = BAD_REQUEST
@@ -92,12 +93,11 @@ impl Nodes {
         context: Data<&Context>,
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
-        body: OptionalJsonBody<NodeActionRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<Json<view::Node>, Failure<CHANGE>> {
         let (by, reason) = body.0.validate(&operator.0)?;
-        let engine = &context.engine;
-        engine.nodes.cordon(&id.0.0, by, reason).await?;
-        Ok(Json(view_node(engine, &id.0.0).await?))
+        let cordoned = context.engine.nodes.cordon(&id.0.0, by, reason);
+        changed(&context, &id.0.0, cordoned).await
     }
 
     /// Drain a node
@@ -105,7 +105,8 @@ impl Nodes {
     /// Cordons a node, and takes its traffic away: the node reports that it is not ready, on its
     /// control port and to load balancers, and goes on serving what arrives. It counts as
     /// unavailable. A 409 means that the policy of its environment does not allow one more
-    /// unavailable node: `detail` says how many there are. The node is told with the answer to
+    /// unavailable node: `detail` says how many there are. Just after the engine's start, the
+    /// answer waits for nodes that have not reported in yet. The node is told with the answer to
     /// its next heartbeat, and `ready` and `inFlight` of the node show what it made of it.
     #[oai(path = "/nodes/:id/drain", method = "post", operation_id = "drainNode")]
     async fn drain(
@@ -118,9 +119,8 @@ impl Nodes {
     ) -> Result<Json<view::Node>, Failure<{ CHANGE | CONFLICT }>> {
         let force = body.0.force;
         let (by, reason) = body.0.validate(&operator.0)?;
-        let engine = &context.engine;
-        engine.nodes.drain(&id.0.0, by, reason, force).await?;
-        Ok(Json(view_node(engine, &id.0.0).await?))
+        let drained = context.engine.nodes.drain(&id.0.0, by, reason, force);
+        changed(&context, &id.0.0, drained).await
     }
 
     /// Uncordon a node
@@ -138,12 +138,11 @@ impl Nodes {
         context: Data<&Context>,
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
-        body: OptionalJsonBody<NodeActionRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<Json<view::Node>, Failure<CHANGE>> {
         let (by, reason) = body.0.validate(&operator.0)?;
-        let engine = &context.engine;
-        engine.nodes.uncordon(&id.0.0, by, reason).await?;
-        Ok(Json(view_node(engine, &id.0.0).await?))
+        let uncordoned = context.engine.nodes.uncordon(&id.0.0, by, reason);
+        changed(&context, &id.0.0, uncordoned).await
     }
 
     /// Delete a node
@@ -157,7 +156,7 @@ impl Nodes {
         context: Data<&Context>,
         /// The id of the node.
         id: Path<Parsed<NodeId>>,
-        body: OptionalJsonBody<NodeActionRequest>,
+        body: OptionalJsonBody<ReasonRequest>,
     ) -> Result<EmptyResponse, Failure<CHANGE>> {
         let (by, reason) = body.0.validate(&admin.0)?;
         context.engine.nodes.forget(&id.0.0, by, reason).await?;
@@ -196,7 +195,14 @@ impl Nodes {
             Registry::check_peer(&body.0, peer.ip())?;
         }
         observe_fence(&context, body.0.highest_fence).await?;
-        let registered = context.engine.registry.register(id.0.0, body.0).await?;
+        let Engine {
+            nodes, registry, ..
+        } = &context.engine;
+        let record = async |moved: Move| -> Result<(), Problem> {
+            nodes.record_move(moved).await?;
+            Ok(())
+        };
+        let registered = registry.register_recording(id.0.0, body.0, record).await?;
         Ok(Json(registered))
     }
 
@@ -252,6 +258,16 @@ pub(super) fn view_nodes(
         view::Node::new(member, cordon, placements)
     };
     members.into_iter().map(view).collect()
+}
+
+/// The node after a change.
+async fn changed<const FAILURES: u16>(
+    context: &Context,
+    id: &NodeId,
+    change: impl Future<Output = Result<(), nodes::Error>>,
+) -> Result<Json<view::Node>, Failure<FAILURES>> {
+    change.await?;
+    Ok(Json(view_node(&context.engine, id).await?))
 }
 
 async fn view_node(engine: &Engine, id: &NodeId) -> Result<view::Node, Problem> {

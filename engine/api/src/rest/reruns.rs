@@ -95,8 +95,9 @@ impl Reruns {
     ///
     /// Goes back to an earlier success of the module in the environment: creates a deployment of
     /// its version, with its strategy and its configuration. By default that is the last success
-    /// of another version than the present one; a second undo therefore returns. The answer says
-    /// which version it is, and why.
+    /// of another version than the present one; a second undo therefore returns. If the present
+    /// one has a selector, only its nodes go back, to what was for them or for all. The answer
+    /// says which version it is, and why.
     #[oai(
         path = "/clusters/:environment/modules/:name/undo",
         method = "post",

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hotswap_core as core;
-use hotswap_runner::deployments::{Preview, PreviewedNode, RehearsedStep};
+use hotswap_runner::deployments::{Preview, PreviewedNode, PreviewedStep};
 use poem_openapi::{Enum, Object};
 
 use super::Policy;
@@ -110,6 +110,10 @@ pub(crate) struct PlanStep {
     pub span: Option<u64>,
     /// The name of the stage (`progress`), the question (`approval`) or the path (`probe`).
     pub text: Option<String>,
+    /// How many of its nodes are changed at the same time at most. Absent where none is changed.
+    pub at_once: Option<u32>,
+    /// Why the engine would refuse the step, and end the deployment. Absent where it would not.
+    pub refused: Option<String>,
 }
 
 /// The kinds of steps.
@@ -196,9 +200,13 @@ impl From<PreviewedNode> for PlannedNode {
     }
 }
 
-impl From<RehearsedStep> for PlanStep {
-    fn from(step: RehearsedStep) -> Self {
+impl From<PreviewedStep> for PlanStep {
+    fn from(previewed: PreviewedStep) -> Self {
         use core::Call as C;
+        let step = previewed.step;
+        let at_once = previewed.at_once;
+        let at_once = at_once.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let refused = previewed.refused;
         let span = step.call.wait().map(millis);
         let names = |nodes: Vec<core::NodeId>| nodes.into_iter().map(String::from).collect();
         let of = |kind, nodes| Self {
@@ -209,6 +217,8 @@ impl From<RehearsedStep> for PlanStep {
             percent: None,
             span,
             text: None,
+            at_once,
+            refused: refused.clone(),
         };
         match step.call {
             C::Stage { nodes } => of(StepKind::Stage, nodes),

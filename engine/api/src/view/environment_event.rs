@@ -65,6 +65,9 @@ pub(crate) enum EnvironmentEventType {
     Expired,
     /// A person removed the node.
     Forgotten,
+    /// The node belonged to another environment before. What it brought from there, and its new
+    /// environment does not have, is removed from it.
+    Moved,
     /// This engine cannot read the event.
     Unreadable,
 }
@@ -137,6 +140,22 @@ impl EnvironmentEvent {
                     } else {
                         format!("{node} was removed: nothing was heard of it for {span}")
                     },
+                    ..this
+                }
+            }
+            Body::Moved {
+                node,
+                from,
+                modules,
+            } => {
+                let modules: Vec<_> = modules.iter().map(ToString::to_string).collect();
+                let brought = match modules.as_slice() {
+                    [] => "no modules".to_owned(),
+                    modules => modules.join(", "),
+                };
+                Self {
+                    kind: EnvironmentEventType::Moved,
+                    message: format!("{node} came from {from} with {brought}"),
                     ..this
                 }
             }
@@ -335,6 +354,14 @@ mod tests {
                     silent_millis: 86_403_000,
                 },
                 "production-04 was removed: nothing was heard of it for 24 h",
+            ),
+            (
+                EnvironmentEventBody::Moved {
+                    node: node(),
+                    from: "qa".parse().unwrap(),
+                    modules: vec!["hello".parse().unwrap(), "web".parse().unwrap()],
+                },
+                "production-04 came from qa with hello, web",
             ),
         ] {
             assert_eq!(message(body), expected);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Health, NodeId, Timestamp};
+use hotswap_core::{Environment, Health, ModuleName, NodeId, Timestamp};
 use hotswap_protocol::Readiness;
 use hotswap_store::NodeRecord;
 
@@ -37,6 +37,19 @@ pub struct Silence {
     pub lasted: Duration,
     /// Whether the node has said to this engine that it stops.
     pub stopped: bool,
+}
+
+/// A node that belonged to another environment registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The node.
+    pub node: NodeId,
+    /// The environment that it belonged to.
+    pub from: Environment,
+    /// The environment that it registers for.
+    pub to: Environment,
+    /// The modules that are active on it, sorted, as far as it reports them.
+    pub modules: Vec<ModuleName>,
 }
 
 /// Notification that a node's health has changed.

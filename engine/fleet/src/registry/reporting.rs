@@ -13,9 +13,9 @@ use hotswap_store::NodeRecord;
 use super::Registry;
 use super::claim::{Claimant, may_take};
 use super::error::Error;
-use super::member::Member;
+use super::member::{Member, Move};
 use super::node_entry::{NodeEntry, Report, silence};
-use super::report::parse_modules;
+use super::report::{ModuleStates, parse_modules};
 use super::validate::{check_peer, truncate_reason, validate_registration};
 use super::wire::{to_wire_cordon, to_wire_desired};
 
@@ -41,8 +41,23 @@ impl Registry {
     pub async fn register(
         &self,
         id: NodeId,
-        mut registration: Registration,
+        registration: Registration,
     ) -> Result<Registered, Error> {
+        let nothing = async |_: Move| Ok(());
+        self.register_recording(id, registration, nothing).await
+    }
+
+    /// As [`Self::register`]. Where the node belonged to another environment before, calls
+    /// `record_move` first, before anything is stored.
+    ///
+    /// # Errors
+    /// Those of [`Self::register`], and that of `record_move`; the node is then not registered.
+    pub async fn register_recording<E: From<Error>>(
+        &self,
+        id: NodeId,
+        mut registration: Registration,
+        record_move: impl AsyncFnOnce(Move) -> Result<(), E>,
+    ) -> Result<Registered, E> {
         let modules = registration.modules.take().map(parse_modules).transpose()?;
         let boot = registration.boot.clone();
         let selectors = self.environment_selectors();
@@ -55,6 +70,12 @@ impl Registry {
             instance: record.instance.as_deref(),
         };
         let (previous, replaced_boots) = self.check_claim(&id, claimant)?;
+        if let Some(moved) = previous
+            .as_ref()
+            .and_then(|previous| find_move(previous, &record, modules.as_deref()))
+        {
+            record_move(moved).await?;
+        }
         if let Some(previous) = &previous {
             record.registered_at = previous.record.registered_at;
             if previous.health == Health::Passing
@@ -210,4 +231,24 @@ impl Registry {
             cordon: cordon.as_ref().map(to_wire_cordon),
         }
     }
+}
+
+/// How a node moved that registers with `record` and these modules.
+fn find_move(
+    previous: &Member,
+    record: &NodeRecord,
+    modules: Option<&ModuleStates>,
+) -> Option<Move> {
+    if previous.record.environment == record.environment {
+        return None;
+    }
+    let modules = modules.or(previous.modules.as_deref());
+    let active = modules.into_iter().flatten();
+    let active = active.filter(|(_, module)| module.active.is_some());
+    Some(Move {
+        node: record.id.clone(),
+        from: previous.record.environment.clone(),
+        to: record.environment.clone(),
+        modules: active.map(|(name, _)| name.clone()).collect(),
+    })
 }

@@ -1,6 +1,6 @@
 //! Nodes that are not heard of, and their removal.
 
-use hotswap_core::NodeId;
+use hotswap_core::{Environment, NodeId};
 
 use super::Registry;
 use super::error::Error;
@@ -21,6 +21,18 @@ impl Registry {
             (entry.member(moment), silence)
         });
         silent.collect()
+    }
+
+    /// Whether a node of an environment has not been heard of since this engine started, and still
+    /// has time to report in.
+    pub fn is_awaiting(&self, environment: &Environment) -> bool {
+        let moment = self.inner.moment();
+        let nodes = self.read();
+        nodes.values().any(|entry| {
+            entry.last_heard.is_none()
+                && entry.record.environment == *environment
+                && entry.is_reporting(moment)
+        })
     }
 
     /// Removes a node if its silence still `is_over`, durably once this returns. Calls `record`

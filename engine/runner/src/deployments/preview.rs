@@ -1,13 +1,14 @@
 //! What a deployment would do, before anybody asks for it.
 
-use hotswap_core::{CordonedNode, Header, ModuleVersion, Node, NodeFailure, NodeId};
+use hotswap_core::{CordonedNode, Cordons, Header, ModuleVersion, Node, NodeFailure, NodeId};
 use hotswap_plugins::Strategy;
 use hotswap_store::Query;
 
 use super::new_deployment::Origin;
-use super::rehearsal::{self, End, RehearsedStep};
+use super::previewed_steps::{PreviewedStep, check_steps};
+use super::rehearsal::{self, End};
 use super::{Deployments, Error, NewDeployment};
-use crate::driver::FoundNodes;
+use crate::driver::{FoundNodes, Members};
 
 /// Steps of a preview. Nobody reads more.
 const MAX_STEPS: usize = 1000;
@@ -28,8 +29,8 @@ pub struct Preview {
     pub cordoned: Vec<CordonedNode>,
     /// Nodes of the environment that its selector does not match, sorted.
     pub not_selected: Vec<NodeId>,
-    /// The first steps of the strategy, in order.
-    pub steps: Vec<RehearsedStep>,
+    /// The first steps of the strategy, in order, each as the policy allows it.
+    pub steps: Vec<PreviewedStep>,
     /// How many more there are.
     pub further_steps: usize,
     /// The time that it takes at least. `None` where that cannot be told.
@@ -80,7 +81,6 @@ impl Deployments {
             missing,
             cordoned,
         } = found;
-        let total = nodes.len() + missing.len() + cordoned.len();
         let preview = Preview {
             not_selected: others.into_iter().map(|node| node.id).collect(),
             missing,
@@ -95,7 +95,7 @@ impl Deployments {
         Ok(if nodes.is_empty() {
             preview
         } else {
-            self.rehearse(preview, &strategy, nodes, total).await
+            self.rehearse(preview, &strategy, nodes, &cordons).await
         })
     }
 
@@ -125,12 +125,17 @@ impl Deployments {
         mut preview: Preview,
         strategy: &Strategy,
         nodes: Vec<Node>,
-        total: usize,
+        cordons: &Cordons,
     ) -> Preview {
         let header = &preview.header;
         let plan = rehearsal::plan(header, nodes);
         let rehearsed = rehearsal::run(strategy, &plan, self.clock.now(), MAX_STEPS).await;
         let name = &header.strategy.name;
+        let members = Members {
+            nodes: &plan.nodes,
+            missing: &preview.missing,
+            cordoned: &preview.cordoned,
+        };
         match &rehearsed.end {
             End::Succeeded => {
                 let not_updated = rehearsed
@@ -140,7 +145,7 @@ impl Deployments {
                 let not_updated: Vec<_> = not_updated.map(|node| node.id.clone()).collect();
                 preview
                     .problems
-                    .extend(left_behind(header, &not_updated, total));
+                    .extend(left_behind(header, &not_updated, members.total()));
             }
             End::Failed(reason) => preview.problems.push(format!(
                 "strategy '{name}' fails even if all goes well: {reason}"
@@ -161,7 +166,15 @@ impl Deployments {
             };
             preview.problems.push(error.to_string());
         }
-        preview.shortest = rehearsed.shortest();
+        let unavailable = members.unavailable_now(self.fleet.as_ref(), cordons);
+        let shortest = rehearsed.shortest();
+        let steps = check_steps(header, members, &unavailable, self.fan_out, rehearsed.steps);
+        for refused in steps.iter().filter_map(|step| step.refused.as_ref()) {
+            if !preview.problems.contains(refused) {
+                preview.problems.push(refused.clone());
+            }
+        }
+        preview.shortest = shortest;
         let has_succeeded = rehearsed.end == End::Succeeded;
         let nodes = plan.nodes.into_iter().zip(rehearsed.nodes);
         let nodes = nodes.map(|(node, at_end)| PreviewedNode {
@@ -173,7 +186,7 @@ impl Deployments {
             node,
         });
         preview.nodes = nodes.collect();
-        preview.steps = rehearsed.steps;
+        preview.steps = steps;
         preview.further_steps = rehearsed.further_steps;
         preview
     }

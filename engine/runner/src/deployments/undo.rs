@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hotswap_core::{DeploymentId, DeploymentSummary, Header, Idempotency, Status, StrategyName};
+use hotswap_core::{
+    DeploymentId, DeploymentSummary, Header, Idempotency, Selector, Status, StrategyName,
+};
 
 use super::error::Success;
 use super::new_deployment::Origin;
@@ -15,6 +17,8 @@ const MAX_LOOKED_AT: usize = 50;
 /// The success to go back to, and why that one.
 struct Found {
     header: Header,
+    /// The nodes that go back.
+    selector: Option<Selector>,
     reason: String,
 }
 
@@ -23,8 +27,9 @@ impl Deployments {
     /// configuration of that one; where the strategy is gone, or does not take the
     /// configuration any more, with `direct`, and the reason says so.
     ///
-    /// The earlier success is the one that is requested; else the last one of another version
-    /// than the present one; else, where the module was retired, the last one.
+    /// The earlier success is the one that is requested, for the nodes that it was for; else the
+    /// last one of another version that the nodes of the present one had, for these; else, where
+    /// the module was retired, the last one.
     ///
     /// # Errors
     /// [`Error::NoEarlierSuccess`], [`Error::NotASuccess`]; [`Error::VersionGone`] where the
@@ -38,7 +43,11 @@ impl Deployments {
                 return self.undone(first).await;
             }
         }
-        let Found { header, mut reason } = self.find_target(&new).await?;
+        let Found {
+            header,
+            selector,
+            mut reason,
+        } = self.find_target(&new).await?;
         let version = header.module.version.clone();
         let (mut strategy, mut config) = (header.strategy.name, Some(header.config));
         if let Some(why) = self.why_not(&strategy, config.clone()).await? {
@@ -58,7 +67,7 @@ impl Deployments {
             description: Some(format!("undo to {version}, {reason}")),
             metadata: BTreeMap::new(),
             require_approval: false,
-            selector: header.selector,
+            selector,
             supersede: false,
             trace: None,
             idempotency_key: new.idempotency_key,
@@ -97,7 +106,7 @@ impl Deployments {
             .succeeded_deployments(module, environment, MAX_LOOKED_AT)
             .await?;
         let successes = self.projections.summaries(&ids).await?;
-        let (id, reason) = match &new.to {
+        let (id, selector, reason) = match &new.to {
             None => {
                 let current = self.journal.current_deployments(Some(environment)).await?;
                 let found = find_before_present(&successes, &current);
@@ -124,11 +133,19 @@ impl Deployments {
                     environment: environment.clone(),
                     successes: named(&successes),
                 })?;
-                (id, "as requested".to_owned())
+                let header = self.get(id).await?.header;
+                return Ok(Found {
+                    selector: header.selector.clone(),
+                    header,
+                    reason: "as requested".to_owned(),
+                });
             }
         };
-        let header = self.get(id).await?.header;
-        Ok(Found { header, reason })
+        Ok(Found {
+            header: self.get(id).await?.header,
+            selector,
+            reason,
+        })
     }
 
     /// Whether a deployment is a success of the module in the environment.
@@ -164,21 +181,26 @@ impl Deployments {
     }
 }
 
-/// The success before the present one, and why that one.
+/// The success before the present one, for which nodes, and why that one.
 fn find_before_present(
     newest_first: &[DeploymentSummary],
     current: &[DeploymentId],
-) -> Option<(DeploymentId, String)> {
+) -> Option<(DeploymentId, Option<Selector>, String)> {
     let (present, earlier) = newest_first.split_first()?;
+    let selector = present.selector.clone();
     if !current.contains(&present.id) {
         let reason = "the last success before the module was retired";
-        return Some((present.id, reason.to_owned()));
+        return Some((present.id, selector, reason.to_owned()));
     }
+    let had_its_nodes = |success: &&DeploymentSummary| {
+        success.selector.is_none() || success.selector == present.selector
+    };
     let other = earlier
         .iter()
+        .filter(had_its_nodes)
         .find(|success| success.module != present.module)?;
     let reason = format!("the last success before {}", present.module.version);
-    Some((other.id, reason))
+    Some((other.id, selector, reason))
 }
 
 fn named(successes: &[DeploymentSummary]) -> Vec<Success> {

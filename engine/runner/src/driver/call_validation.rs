@@ -9,7 +9,7 @@ use hotswap_core::{Call, Cause, CauseKind, Check, NodeId};
 ///
 /// # Errors
 /// [`CauseKind::Violation`] where no deployment with this plan may make the call.
-pub(super) fn validate(call: &Call, plan: &HashSet<&NodeId>) -> Result<(), Cause> {
+pub(crate) fn validate(call: &Call, plan: &HashSet<&NodeId>) -> Result<(), Cause> {
     let name = call.name();
     let violation = |what: String| {
         let message = format!("the strategy called {name} {what}");

@@ -292,8 +292,7 @@ impl<'a> Execution<'a> {
     fn check_policy(&self, request: &Call) -> Result<(), Cause> {
         let total = self.members.total();
         self.failed.check(self.header, total)?;
-        let (Call::Stage { nodes } | Call::Shift { nodes, .. } | Call::Promote { nodes }) = request
-        else {
+        let (Call::Stage { .. } | Call::Shift { .. } | Call::Promote { .. }) = request else {
             return Ok(());
         };
         // Whatever the strategy thinks of them: nodes that it has changed and that are gone now
@@ -301,11 +300,8 @@ impl<'a> Execution<'a> {
         let mut failed = self.failed.clone();
         failed.record_all(&self.gone());
         failed.check(self.header, total)?;
-        let unavailable = self.unavailable();
-        if nodes.iter().all(|node| unavailable.contains(node)) {
-            return Ok(());
-        }
-        self.members.check_available(self.header, &unavailable)
+        self.members
+            .check_call(self.header, request, &self.unavailable())
     }
 
     /// The nodes that were changed and send no heartbeats any more.

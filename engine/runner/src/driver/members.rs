@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use hotswap_core::{
-    Cause, CauseKind, CordonedNode, Cordons, Header, Health, Node, NodeFailure, NodeId, Policy,
+    Call, Cause, CauseKind, CordonedNode, Cordons, Header, Health, Node, NodeFailure, NodeId,
+    Policy,
 };
 use hotswap_fleet::Fleet;
 
@@ -13,17 +14,17 @@ use super::failed_nodes::{FailedNodes, name_nodes};
 /// that its selector matches. Shares of the policy are of all of them: a share of the living
 /// would allow more the more nodes are dead.
 #[derive(Clone, Copy)]
-pub(super) struct Members<'a> {
+pub(crate) struct Members<'a> {
     /// The nodes of the plan.
-    pub(super) nodes: &'a [Node],
+    pub(crate) nodes: &'a [Node],
     /// The nodes that were left out of it because they did not answer.
-    pub(super) missing: &'a [NodeFailure],
+    pub(crate) missing: &'a [NodeFailure],
     /// The nodes that were left out of it because a person has cordoned them.
-    pub(super) cordoned: &'a [CordonedNode],
+    pub(crate) cordoned: &'a [CordonedNode],
 }
 
 impl Members<'_> {
-    pub(super) fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.nodes.len() + self.missing.len() + self.cordoned.len()
     }
 
@@ -53,6 +54,56 @@ impl Members<'_> {
             .chain(failed.unclear())
             .cloned()
             .collect()
+    }
+
+    /// As [`Self::unavailable`], before anything has failed.
+    pub(crate) fn unavailable_now(&self, fleet: &dyn Fleet, cordons: &Cordons) -> BTreeSet<NodeId> {
+        self.unavailable(fleet, cordons, &FailedNodes::default())
+    }
+
+    /// Checks that a call may be made while `unavailable` nodes do not serve. Nothing limits a
+    /// revert, which makes nodes better, and what changes only nodes that do not serve anyway.
+    ///
+    /// # Errors
+    /// As [`Self::check_available`].
+    pub(crate) fn check_call(
+        &self,
+        header: &Header,
+        call: &Call,
+        unavailable: &BTreeSet<NodeId>,
+    ) -> Result<(), Cause> {
+        let (Call::Stage { nodes } | Call::Shift { nodes, .. } | Call::Promote { nodes }) = call
+        else {
+            return Ok(());
+        };
+        if nodes.iter().all(|node| unavailable.contains(node)) {
+            return Ok(());
+        }
+        self.check_available(header, unavailable)
+    }
+
+    /// How many of its nodes a call changes at the same time at most, while `unavailable` nodes
+    /// do not serve and `fan_out` get orders at the same time. `None` for a call that changes
+    /// no nodes.
+    pub(crate) fn at_once(
+        &self,
+        policy: &Policy,
+        call: &Call,
+        unavailable: &BTreeSet<NodeId>,
+        fan_out: usize,
+    ) -> Option<usize> {
+        let (nodes, further) = match call {
+            Call::Stage { nodes } | Call::Shift { nodes, .. } | Call::Promote { nodes } => {
+                let allowed = self.max_unavailable(policy);
+                (nodes, allowed.saturating_sub(unavailable.len()))
+            }
+            Call::Revert { nodes } => (nodes, usize::MAX),
+            _ => return None,
+        };
+        let is_serving = |node: &&NodeId| !unavailable.contains(*node);
+        let serving = nodes.iter().filter(is_serving).count();
+        let others = nodes.len() - serving;
+        Some((serving.min(further) + others).min(fan_out))
     }
 
     /// Checks that a further node may be changed while `unavailable` nodes do not serve.

@@ -8,7 +8,7 @@ use hotswap_fleet::Fleet;
 use super::activity::PLAN;
 use super::context::DriverContext;
 use super::error::Error;
-use super::failed_nodes::{FailedNodes, name_failures};
+use super::failed_nodes::name_failures;
 use super::journal_writer::JournalWriter;
 use super::members::Members;
 use super::revert;
@@ -166,7 +166,7 @@ impl FoundNodes {
             );
             return Err(Cause::new(CauseKind::Policy, message));
         }
-        let unavailable = members.unavailable(fleet, cordons, &FailedNodes::default());
+        let unavailable = members.unavailable_now(fleet, cordons);
         members.check_available(header, &unavailable)
     }
 }

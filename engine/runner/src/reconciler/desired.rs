@@ -1,6 +1,6 @@
 //! What should run on each node.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hotswap_core::{
@@ -9,6 +9,7 @@ use hotswap_core::{
 };
 use hotswap_store::{Decision, EnvironmentJournal, Journal, NodeRecord, ReadError};
 
+use crate::arrived_nodes::ArrivedNodes;
 use crate::projections::{Error, Projections};
 
 /// What was decided for a module in an environment.
@@ -45,6 +46,9 @@ pub enum Target {
     /// What each of these nodes ran before a deployment that did not succeed, where none ever
     /// has. Nothing is decided for other nodes.
     AsBefore(BTreeMap<NodeId, Option<ModuleVersion>>),
+    /// No version on these nodes, sorted, which brought the module from another environment.
+    /// Nothing is decided for other nodes.
+    NothingOn(Vec<NodeId>),
 }
 
 impl DesiredModule {
@@ -68,6 +72,7 @@ impl ModuleDecision {
             Target::Version(version) => Some(Some(version)),
             Target::Nothing => Some(None),
             Target::AsBefore(nodes) => nodes.get(&node.id).map(Option::as_ref),
+            Target::NothingOn(nodes) => nodes.binary_search(&node.id).is_ok().then_some(None),
         }
     }
 }
@@ -79,6 +84,7 @@ pub(super) struct DesiredState {
     journal: Arc<dyn Journal>,
     environment_journal: Arc<dyn EnvironmentJournal>,
     projections: Projections,
+    arrived: Arc<ArrivedNodes>,
     by_deployment: Mutex<HashMap<Environment, Arc<ByDeployment>>>,
 }
 
@@ -87,11 +93,13 @@ impl DesiredState {
         journal: Arc<dyn Journal>,
         environment_journal: Arc<dyn EnvironmentJournal>,
         projections: Projections,
+        arrived: Arc<ArrivedNodes>,
     ) -> Self {
         Self {
             journal,
             environment_journal,
             projections,
+            arrived,
             by_deployment: Mutex::default(),
         }
     }
@@ -113,9 +121,9 @@ impl DesiredState {
         let mut desired: Vec<DesiredModule> = Vec::new();
         // A decision that cannot be read may be about any node: what was decided before it
         // counts for none.
-        let mut unknown = None;
+        let mut unknown = BTreeSet::new();
         for (module, decision) in decisions {
-            if unknown.as_ref() == Some(&module) {
+            if unknown.contains(&module) {
                 continue;
             }
             let id = match decision {
@@ -127,7 +135,7 @@ impl DesiredState {
                 None => self.resolve(decision).await?.map(Arc::new),
             };
             let Some(decided) = decided else {
-                unknown = Some(module);
+                unknown.insert(module);
                 continue;
             };
             match desired.last_mut() {
@@ -148,7 +156,41 @@ impl DesiredState {
         let remembered = self.by_deployment.lock();
         let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
         remembered.insert(environment.clone(), Arc::new(decided));
+        self.add_arrivals(environment, &unknown, &mut desired);
         Ok(desired.into_iter().map(Arc::new).collect())
+    }
+
+    /// What nodes brought from another environment should not run, where nothing else is decided
+    /// about it. An environment where nothing was decided yet may have been renamed: what its
+    /// nodes brought is all that it has.
+    fn add_arrivals(
+        &self,
+        environment: &Environment,
+        unknown: &BTreeSet<ModuleName>,
+        desired: &mut Vec<DesiredModule>,
+    ) {
+        if desired.is_empty() {
+            return;
+        }
+        for (module, (since, nodes)) in self.arrived.brought_to(environment) {
+            if unknown.contains(&module) {
+                continue;
+            }
+            let decision = Arc::new(ModuleDecision {
+                target: Target::NothingOn(nodes),
+                selector: None,
+                since,
+                deployment: None,
+                probe: None,
+            });
+            match desired.binary_search_by(|one| one.module.cmp(&module)) {
+                Ok(place) => desired[place].decisions.push(decision),
+                Err(place) => {
+                    let decisions = vec![decision];
+                    desired.insert(place, DesiredModule { module, decisions });
+                }
+            }
+        }
     }
 
     /// What was decided. `None` where the journal of the deployment does not tell, or it
@@ -178,7 +220,7 @@ impl DesiredState {
             selector: match target {
                 Target::Version(_) => state.header.selector.clone(),
                 // It names its nodes, also those whose labels have changed since.
-                Target::AsBefore(_) | Target::Nothing => None,
+                Target::AsBefore(_) | Target::Nothing | Target::NothingOn(_) => None,
             },
             target,
             since: state.ended_at.unwrap_or(state.updated_at),

@@ -47,7 +47,10 @@ impl Reconciler {
             .iter()
             .filter(|one| one.module == *module)
             .flat_map(|one| &one.decisions)
-            .any(|decision| decision.target != Target::Nothing);
+            .any(|decision| match decision.target {
+                Target::Version(_) | Target::AsBefore(_) => true,
+                Target::Nothing | Target::NothingOn(_) => false,
+            });
         if !is_desired {
             return Err(RetireError::NotDesired {
                 module: module.clone(),

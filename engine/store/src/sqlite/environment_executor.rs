@@ -52,7 +52,10 @@ impl JournalExecutor {
         for (body, encoded) in append.bodies.iter().zip(events) {
             let position = self.next_position().cast_signed();
             let memo = Memo::of(body);
-            let decides = matches!(memo, Memo::Retired(_) | Memo::Cordoned(_));
+            let decides = matches!(
+                memo,
+                Memo::Retired(_) | Memo::Cordoned(_) | Memo::Arrived(_)
+            );
             let retired = match memo {
                 Memo::Retired(module) => Some(module.as_str()),
                 _ => None,
@@ -86,6 +89,8 @@ enum Memo<'a> {
     Expired(&'a NodeId),
     /// The node is gone, and its cordon with it.
     Forgotten(&'a NodeId),
+    /// The node came from another environment.
+    Arrived(&'a NodeId),
 }
 
 impl<'a> Memo<'a> {
@@ -97,6 +102,7 @@ impl<'a> Memo<'a> {
             Body::Uncordoned { node, .. } => Self::Uncordoned(node),
             Body::Expired { node, .. } => Self::Expired(node),
             Body::Forgotten { node, .. } => Self::Forgotten(node),
+            Body::Moved { node, .. } => Self::Arrived(node),
             Body::Repairing(_) | Body::Repaired(_) | Body::RepairFailed { .. } => Self::Nothing,
         }
     }
@@ -123,7 +129,15 @@ impl<'a> Memo<'a> {
             Self::Expired(node) => delete_node(connection, node),
             Self::Forgotten(node) => {
                 uncordon(connection, environment, node)?;
+                release_arrival(connection, node)?;
                 delete_node(connection, node)
+            }
+            Self::Arrived(node) => {
+                release_arrival(connection, node)?;
+                connection
+                    .prepare_cached("INSERT INTO arrival (node, position) VALUES (?1, ?2)")?
+                    .execute(params![node.as_str(), position])
+                    .map(drop)
             }
         }
     }
@@ -138,6 +152,19 @@ fn uncordon(connection: &Connection, environment: &str, node: &NodeId) -> rusqli
     connection
         .prepare_cached("DELETE FROM cordon WHERE environment = ?1 AND node = ?2")?
         .execute(of)
+        .map(drop)
+}
+
+/// From here on, the event with which the node came decides nothing any more.
+fn release_arrival(connection: &Connection, node: &NodeId) -> rusqlite::Result<()> {
+    let release = "UPDATE environment_event SET decides = 0 WHERE position =
+        (SELECT position FROM arrival WHERE node = ?1)";
+    connection
+        .prepare_cached(release)?
+        .execute([node.as_str()])?;
+    connection
+        .prepare_cached("DELETE FROM arrival WHERE node = ?1")?
+        .execute([node.as_str()])
         .map(drop)
 }
 

@@ -90,6 +90,10 @@ impl EnvironmentJournal for Sqlite {
         Ok(self.read(environment_query::cordons).await?)
     }
 
+    async fn arrivals(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        Ok(self.read(environment_query::arrivals).await?)
+    }
+
     async fn past_decisions(
         &self,
         module: &ModuleName,

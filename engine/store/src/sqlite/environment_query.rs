@@ -66,6 +66,17 @@ pub(super) fn cordons(connection: &Connection) -> rusqlite::Result<Vec<Environme
         .collect()
 }
 
+/// The events with which nodes came from another environment, ordered by position.
+pub(super) fn arrivals(connection: &Connection) -> rusqlite::Result<Vec<EnvironmentEntry>> {
+    let query = "SELECT event.environment, event.position, at, body
+        FROM arrival JOIN environment_event AS event ON event.position = arrival.position
+        ORDER BY event.position";
+    connection
+        .prepare_cached(query)?
+        .query_map([], read_entry)?
+        .collect()
+}
+
 fn read_entry(row: &Row<'_>) -> rusqlite::Result<EnvironmentEntry> {
     let (position, at) = (read_u64(row, 1)?, read_u64(row, 2)?);
     let body = EnvironmentEventBody::decode(row.get_ref(3)?.as_bytes()?);
@@ -177,7 +188,7 @@ fn last_unsuccessful(
 }
 
 /// Deletes what decides nothing. Retirements are kept: each module has few. So are cordons, until
-/// they end.
+/// they end, and how a node came, until it moves again or is forgotten.
 pub(super) fn delete_events(connection: &Connection, before: Timestamp) -> rusqlite::Result<usize> {
     let condition = "at < ?1 AND NOT decides";
     let before = before.millis().cast_signed();

@@ -214,6 +214,47 @@ pub async fn the_event_that_cordons_a_node_is_kept_until_the_cordon_ends<S: Stor
     fixture.close(store).await;
 }
 
+fn moved(name: &str) -> EnvironmentEventBody {
+    EnvironmentEventBody::Moved {
+        node: node(name),
+        from: "development".parse().unwrap(),
+        modules: vec!["hello".parse().unwrap()],
+    }
+}
+
+pub async fn the_event_with_which_a_node_came_is_kept_until_it_moves_again<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let arrivals = async || {
+        let arrivals = store.arrivals().await.unwrap();
+        let place = |entry: &hotswap_store::EnvironmentEntry| {
+            (entry.environment.to_string(), entry.position)
+        };
+        arrivals.iter().map(place).collect::<Vec<_>>()
+    };
+    let events = [moved("a"), moved("b")];
+    let first = append(&production(), None, &events);
+    store.append_to_environment(first).await.unwrap();
+    let place = |environment: &str, position| (environment.to_owned(), position);
+    let [a, b] = [place("production", 1), place("production", 2)];
+    assert_eq!(arrivals().await, [a, b.clone()]);
+    let second = append(&"qa".parse().unwrap(), None, &[moved("a")]);
+    store.append_to_environment(second).await.unwrap();
+    let a = place("qa", 3);
+    assert_eq!(arrivals().await, [b, a.clone()]);
+    let deleted = store.delete_environment_events(at(1001)).await;
+    assert_eq!(deleted.unwrap(), 1, "the first move of `a`");
+    let forgotten = EnvironmentEventBody::Forgotten {
+        node: node("b"),
+        by: "ada".into(),
+        reason: None,
+    };
+    let third = append(&production(), None, &[forgotten]);
+    store.append_to_environment(third).await.unwrap();
+    assert_eq!(arrivals().await, [a]);
+    fixture.close(store).await;
+}
+
 pub async fn a_node_that_is_gone_has_no_record<S: StoreFixture>() {
     let fixture = S::new();
     let store = fixture.open().await;

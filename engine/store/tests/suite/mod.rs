@@ -4,13 +4,15 @@ pub mod catalogue;
 pub mod concurrency;
 pub mod deletion;
 pub mod environments;
+pub mod events;
 pub mod journal;
+pub mod lists;
 pub mod random_lifecycles;
 pub mod snapshots;
 pub mod supersede;
 
 use hotswap_core::{
-    Append, Call, DeploymentId, Digest, Environment, EventBody, Fence, Header, Level,
+    Append, Call, DeploymentId, Digest, Environment, Event, EventBody, Fence, Header, Level,
     ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
 };
 use hotswap_store::{AppendError, Catalogue, Entry, EnvironmentJournal, Head, Journal};
@@ -39,16 +41,18 @@ macro_rules! suite {
             an_append_with_an_illegal_event_is_rejected_whole,
             appends_under_an_older_lease_are_fenced,
             fences_rise_over_all_deployments_and_restarts,
-            unknown_deployments_are_reported_as_such,
-            events_returns_the_requested_range,
             everything_is_there_after_a_restart,
+            an_empty_append_only_compares,
+            the_epoch_is_fixed_for_the_life_of_a_store);
+        suite!($fixture, events:
+            events_returns_the_requested_range,
+            events_after_merges_all_journals_by_position,
+            subscribers_are_notified_of_every_append,
+            unknown_deployments_are_reported_as_such);
+        suite!($fixture, lists:
             list_pages_from_newest_to_oldest,
             list_filters,
             succeeded_deployments_are_listed_newest_first,
-            subscribers_are_notified_of_every_append,
-            an_empty_append_only_compares,
-            events_after_merges_all_journals_by_position,
-            the_epoch_is_fixed_for_the_life_of_a_store,
             the_current_deployments_are_the_newest_successful_ones_of_each_module);
         suite!($fixture, supersede:
             a_create_that_supersedes_aborts_the_open_one_in_the_same_write,
@@ -67,6 +71,7 @@ macro_rules! suite {
             an_environment_under_an_older_lease_is_fenced,
             the_last_success_or_retirement_decides,
             the_event_that_cordons_a_node_is_kept_until_the_cordon_ends,
+            the_event_with_which_a_node_came_is_kept_until_it_moves_again,
             a_node_that_is_gone_has_no_record,
             the_newest_decision_of_each_selector_counts,
             what_was_decided_is_listed_page_by_page,
@@ -93,6 +98,11 @@ macro_rules! suite {
     )*};
 }
 pub(crate) use suite;
+
+/// All events of a deployment.
+pub async fn all(store: &impl Journal, deployment: DeploymentId) -> Vec<Event> {
+    store.events(deployment, 0, usize::MAX).await.unwrap()
+}
 
 pub fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)

@@ -38,6 +38,7 @@ mod target {
     pub const APPROVAL: &str = "ApprovalRequested";
     pub const COMPLETED: &str = "DeploymentCompleted";
     pub const FAILED: &str = "DeploymentFailed";
+    pub const PROMOTED: &str = "DeploymentPromoted";
     pub const DAMAGED: &str = "DeploymentDamaged";
     pub const ENVIRONMENT: &str = "EnvironmentChanged";
 }
@@ -97,6 +98,7 @@ fn drafts(status_before: Option<Status>, event: &Event, after: &Deployment) -> V
     drafts.extend(progress(event));
     drafts.extend(nodes_changed(event, after));
     drafts.extend(approval_requested(event, after));
+    drafts.extend(promoted(event));
     if let EventBody::Ended { outcome, .. } = &event.body {
         drafts.push(ended(*outcome, event, after));
     }
@@ -261,6 +263,18 @@ fn approval_requested(event: &Event, state: &Deployment) -> Option<Draft> {
         fields["due"] = due.millis().into();
     }
     Some(Draft::new(target::APPROVAL, fields))
+}
+
+/// A person has ended a wait.
+fn promoted(event: &Event) -> Option<Draft> {
+    let EventBody::PromoteRequested { by, reason, full } = &event.body else {
+        return None;
+    };
+    let mut fields = json!({ "by": by, "full": full, "timestamp": event.at.millis() });
+    if let Some(reason) = reason {
+        fields["reason"] = reason.as_str().into();
+    }
+    Some(Draft::new(target::PROMOTED, fields))
 }
 
 fn ended(outcome: Outcome, event: &Event, state: &Deployment) -> Draft {

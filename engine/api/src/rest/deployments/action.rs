@@ -26,8 +26,8 @@ pub(super) struct PauseRequest {
     pub requester_email: Option<String>,
 }
 
-/// A request of which the reason is kept: to abort or terminate a deployment, or to retire a
-/// module.
+/// A request of which the reason is kept: to abort or terminate a deployment, to retire a
+/// module, or to cordon, uncordon or delete a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[oai(

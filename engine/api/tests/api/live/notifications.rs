@@ -1,10 +1,11 @@
 //! Which subscribers get which notifications, how often and in which order.
 
+use hotswap_core::{Call, EventBody};
 use serde_json::{Value, json};
 
 use super::start;
 use super::support::{
-    DEPLOYMENTS, HubClient, ManualDeployment, STATUS, SUBSCRIBE, SUBSCRIBE_TO_ALL,
+    DEPLOYMENTS, HubClient, ManualDeployment, STATUS, SUBSCRIBE, SUBSCRIBE_TO_ALL, planned,
 };
 
 fn execution_id(deployment: &ManualDeployment) -> Value {
@@ -160,5 +161,37 @@ async fn two_subscriptions_of_one_connection_are_independent() {
     assert_eq!(hub.event().await, witness.event().await);
     all.event().await;
     hub.assert_no_events().await;
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_promotion_is_told_with_who_ended_the_wait_and_why() {
+    let engine = start().await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let mut hub = HubClient::subscribed(&engine, &deployment).await;
+    let mut all = HubClient::subscribed_to_all(&engine).await;
+    let slept = EventBody::Called {
+        call: 0,
+        request: Call::Sleep { span: 3_600_000 },
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    };
+    let promoted = EventBody::PromoteRequested {
+        by: "ada".to_owned(),
+        reason: Some("it is urgent".to_owned()),
+        full: true,
+    };
+    deployment.append([planned(["a"]), slept, promoted]).await;
+    for hub in [&mut hub, &mut all] {
+        let events = hub.events_until("DeploymentPromoted").await;
+        let told = &events.last().unwrap().argument;
+        assert_eq!(told["executionId"], execution_id(&deployment));
+        assert_eq!(
+            (&told["by"], &told["reason"], &told["full"]),
+            (&json!("ada"), &json!("it is urgent"), &json!(true))
+        );
+        assert!(told["timestamp"].is_u64(), "{told}");
+    }
     engine.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The bodies of requests that people make about a node.
+//! The body of a request to drain a node.
 
 use poem_openapi::Object;
 use serde::Deserialize;
@@ -6,23 +6,6 @@ use serde::Deserialize;
 use crate::auth::Identity;
 use crate::problem::Problem;
 use crate::rest::deployments::name_and_reason;
-
-/// A request to cordon, uncordon or delete a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[oai(
-    rename = "NodeAction",
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    skip_serializing_if_is_none
-)]
-pub(super) struct NodeActionRequest {
-    /// The reason, of at most 4096 bytes. It becomes part of the environment's events.
-    pub reason: Option<String>,
-    /// The email address of the person who makes the request. Give it if several people share
-    /// the API token; a signed token already names its owner.
-    pub requester_email: Option<String>,
-}
 
 /// A request to drain a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Object)]
@@ -43,16 +26,6 @@ pub(super) struct DrainRequest {
     /// The email address of the person who makes the request. Give it if several people share
     /// the API token; a signed token already names its owner.
     pub requester_email: Option<String>,
-}
-
-impl NodeActionRequest {
-    /// Validates the body, and returns the name to journal and the reason.
-    ///
-    /// # Errors
-    /// A 422 that lists everything that is wrong.
-    pub fn validate(self, identity: &Identity) -> Result<(String, Option<String>), Problem> {
-        name_and_reason(self.requester_email, self.reason, identity)
-    }
 }
 
 impl DrainRequest {
