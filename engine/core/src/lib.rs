@@ -33,6 +33,7 @@ mod out_of_range;
 mod parse_error;
 mod policy;
 mod reading;
+mod recorded_baseline;
 mod replay;
 mod request_difference;
 mod salvaged_journal;
@@ -68,7 +69,8 @@ pub use order::{Action, Fence, Order};
 pub use out_of_range::OutOfRange;
 pub use parse_error::ParseError;
 pub use policy::Policy;
-pub use reading::{NodeReading, VersionReading};
+pub use reading::{ModuleTraffic, NodeReading, NodeStarts, ReadSlot, VersionReading};
+pub use recorded_baseline::{DerivedChecks, RecordedBaseline};
 pub use replay::{
     CallReplay, JournalTail, Promotion, RecordedCall, ReplayState, ReplayedCall, Signals,
 };
@@ -76,5 +78,7 @@ pub use request_difference::RequestDifference;
 pub use salvaged_journal::SalvagedJournal;
 pub use schema::{DecodeError, SCHEMA_VERSION, decode_event, encode_event};
 pub use selector::{Selector, SelectorError};
-pub use soak_readings::{LatencyBefore, SoakReadings};
+pub use soak_readings::{
+    ClientFaults, InconsistentReading, LatencyBefore, Observation, SoakReadings,
+};
 pub use time::{Clock, SteadyTime, SystemClock, Timestamp};

@@ -3,14 +3,56 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::{Digest, Histogram, NodeId, NodeInterval, NodeReading, VersionInterval, VersionReading};
+use crate::{
+    Histogram, ModuleVersion, NodeId, NodeInterval, NodeReading, VersionInterval, VersionReading,
+};
+
+mod consistency;
+mod latency_before;
+#[cfg(test)]
+mod tests;
+
+pub use latency_before::LatencyBefore;
 
 /// The last reading of each node of a soak.
+///
+/// Counters are keyed by node, start of the node, version and generation of the counters: never by
+/// the digest alone, which several versions can have. A reading that counts more requests than the
+/// node received is thrown away.
 #[derive(Debug)]
 pub struct SoakReadings {
-    version: Digest,
+    module: ModuleVersion,
     nodes: HashMap<NodeId, ObservedNode>,
     needs_latency: bool,
+    client_faults: ClientFaults,
+}
+
+/// What readings came to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observation {
+    /// What the nodes did since their last readings.
+    pub intervals: Vec<NodeInterval>,
+    /// The readings that make no sense. They were thrown away: their nodes count from their next
+    /// readings.
+    pub inconsistent: Vec<InconsistentReading>,
+}
+
+/// A reading that contradicts itself, or an earlier one of the same start of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InconsistentReading {
+    /// The node.
+    pub node: NodeId,
+    /// What does not fit, in one sentence.
+    pub reason: String,
+}
+
+/// Requests of a soak that came to nothing because of their clients. They are shown, not judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClientFaults {
+    /// To the new version.
+    pub canary: u64,
+    /// To the previous version.
+    pub baseline: u64,
 }
 
 /// A node of the soak, with its last reading.
@@ -21,25 +63,15 @@ struct ObservedNode {
     last: Option<NodeReading>,
 }
 
-/// The latencies of the previous version before the soak, on the nodes of each side. Shows by how
-/// much the nodes differ by themselves.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct LatencyBefore {
-    /// On the nodes that run the new version now.
-    pub canary: Histogram,
-    /// On the nodes that it is compared with.
-    pub baseline: Histogram,
-}
-
 impl SoakReadings {
-    /// The readings of a soak of `version`, which began with `start`.
+    /// The readings of a soak of `module`, which began with `start`.
     ///
-    /// On the nodes `canary` only `version` counts, on the nodes `baseline` every other version of
-    /// the module. A node without a reading in `start` counts from its first reading.
+    /// On the nodes `canary` only `module` counts, on the nodes `baseline` every other version of
+    /// it. A node without a reading in `start` counts from its first reading.
     pub fn new(
         canary: Vec<NodeId>,
         baseline: Vec<NodeId>,
-        version: Digest,
+        module: ModuleVersion,
         needs_latency: bool,
         start: Vec<NodeReading>,
     ) -> Self {
@@ -51,13 +83,12 @@ impl SoakReadings {
             nodes.entry(id).or_default().is_baseline = true;
         }
         let mut readings = Self {
-            version,
+            module,
             nodes,
             needs_latency,
+            client_faults: ClientFaults::default(),
         };
-        for reading in start {
-            readings.observe_one(reading);
-        }
+        readings.observe(start);
         readings
     }
 
@@ -65,80 +96,159 @@ impl SoakReadings {
     ///
     /// Ignores nodes outside the soak, and readings that are not newer than the last one of their
     /// node. Where a node restarted, everything since the restart counts.
-    pub fn observe(&mut self, readings: Vec<NodeReading>) -> Vec<NodeInterval> {
-        readings
-            .into_iter()
-            .filter_map(|reading| self.observe_one(reading))
-            .collect()
+    ///
+    /// # Guarantees
+    /// The requests of all intervals of a node are at most those that it received in them, where
+    /// the node tells how many it received.
+    pub fn observe(&mut self, readings: Vec<NodeReading>) -> Observation {
+        let mut observation = Observation::default();
+        for reading in readings {
+            let node = reading.node.clone();
+            match self.observe_one(reading) {
+                Ok(interval) => observation.intervals.extend(interval),
+                Err(reason) => observation
+                    .inconsistent
+                    .push(InconsistentReading { node, reason }),
+            }
+        }
+        observation
     }
 
-    fn observe_one(&mut self, mut reading: NodeReading) -> Option<NodeInterval> {
-        let node = self.nodes.get_mut(&reading.node)?;
-        // Ten thousand concurrent soaks hold one reading for each of their nodes: only what is
-        // compared is kept.
-        let version = self.version;
-        reading.versions.retain(|held| {
-            if held.digest == version {
-                node.is_canary
-            } else {
-                node.is_baseline
-            }
-        });
-        if !self.needs_latency {
-            for held in &mut reading.versions {
+    /// The requests that came to nothing because of their clients, until now.
+    pub fn client_faults(&self) -> ClientFaults {
+        self.client_faults
+    }
+
+    fn observe_one(&mut self, mut reading: NodeReading) -> Result<Option<NodeInterval>, String> {
+        let Some(node) = self.nodes.get_mut(&reading.node) else {
+            return Ok(None);
+        };
+        if let Some(last) = &node.last
+            && !is_newer(&reading, last)
+        {
+            return Ok(None);
+        }
+        let checked = consistency::check(&reading, node.last.as_ref());
+        // Ten thousand concurrent soaks hold one reading for each of their nodes, so latencies that
+        // nothing compares are not kept. All versions are, even those of no side: what they
+        // count was received, too.
+        for held in &mut reading.versions {
+            if !self.needs_latency {
                 held.latency = Histogram::default();
             }
         }
         reading.versions.shrink_to_fit();
-        let Some(last) = node.last.take() else {
-            node.last = Some(reading);
-            return None;
+        let last = node.last.replace(reading);
+        // Whatever is wrong with it, the next one is compared with it: else one error would void
+        // the rest of the soak.
+        checked?;
+        let (Some(last), Some(reading)) = (last, &node.last) else {
+            return Ok(None);
         };
-        if !is_newer(&reading, &last) {
-            node.last = Some(last);
-            return None;
+        let module = &self.module;
+        let side = |is_new: bool| side(reading, &last, module, is_new);
+        let canary = node.is_canary.then(|| side(true));
+        let baseline = node.is_baseline.then(|| side(false));
+        let faults = |side: &Option<Side>| side.as_ref().map_or(0, |side| side.client_faults);
+        let sums = &mut self.client_faults;
+        sums.canary = sums.canary.saturating_add(faults(&canary));
+        sums.baseline = sums.baseline.saturating_add(faults(&baseline));
+        let (mut canary, mut baseline) = (
+            canary.map(|side| side.interval),
+            baseline.map(|side| side.interval),
+        );
+        // One process runs both versions of a node that is on both sides: the new one is suspect.
+        if let Some(suspect) = canary.as_mut().or(baseline.as_mut()) {
+            suspect.restarts = crashes(reading, &last);
+            if suspect.restarts > 0 {
+                suspect.lost = in_flight(&last, module, node.is_canary);
+            }
         }
-        let side = |is_new: bool| {
-            let versions = reading.versions.iter();
-            let of_side = versions.filter(|held| (held.digest == version) == is_new);
-            of_side.fold(VersionInterval::default(), |mut sum, now| {
-                let earlier = last.versions.iter();
-                let earlier = earlier
-                    .filter(|_| reading.boot == last.boot)
-                    .find(|earlier| earlier.digest == now.digest);
-                add(&mut sum, now, earlier);
-                sum
-            })
-        };
-        let interval = NodeInterval {
+        let elapsed = reading.at.millis().saturating_sub(last.at.millis());
+        Ok(Some(NodeInterval {
             node: reading.node.clone(),
-            elapsed: Duration::from_millis(
-                reading.at.millis().saturating_sub(last.at.millis()),
-            ),
-            canary: node.is_canary.then(|| side(true)),
-            baseline: node.is_baseline.then(|| side(false)),
-        };
-        node.last = Some(reading);
-        Some(interval)
+            elapsed: Duration::from_millis(elapsed),
+            canary,
+            baseline,
+        }))
     }
 }
 
-/// Adds what a version did since `earlier`, or everything that it did where that is `None`.
-fn add(sum: &mut VersionInterval, now: &VersionReading, earlier: Option<&VersionReading>) {
-    let rise = |value: fn(&VersionReading) -> u64| {
-        value(now).saturating_sub(earlier.map_or(0, value))
+struct Side {
+    interval: VersionInterval,
+    client_faults: u64,
+}
+
+/// What the new version, or all others, did since `last`.
+fn side(now: &NodeReading, last: &NodeReading, module: &ModuleVersion, is_new: bool) -> Side {
+    let mut side = Side {
+        interval: VersionInterval::default(),
+        client_faults: 0,
     };
-    sum.requests = sum.requests.saturating_add(rise(|held| held.requests));
-    sum.errors = sum.errors.saturating_add(rise(|held| held.errors));
-    sum.cpu_micros = sum.cpu_micros.saturating_add(rise(|held| held.cpu_micros));
-    match earlier {
-        Some(earlier) => sum.latency.add(&now.latency.since(&earlier.latency)),
-        None => sum.latency.add(&now.latency),
+    let (mut memory, mut instances, mut loaded) = (0_u64, 0_u64, None);
+    for held in now
+        .versions
+        .iter()
+        .filter(|held| held.is_of(module) == is_new)
+    {
+        let earlier = earlier(held, now, last);
+        let rise = |value: fn(&VersionReading) -> u64| {
+            value(held).saturating_sub(earlier.map_or(0, value))
+        };
+        let sum = &mut side.interval;
+        sum.requests = sum.requests.saturating_add(rise(|held| held.requests));
+        sum.errors = sum.errors.saturating_add(rise(|held| held.errors));
+        sum.cpu_micros = sum.cpu_micros.saturating_add(rise(|held| held.cpu_micros));
+        match earlier {
+            Some(earlier) => sum.latency.add(&held.latency.since(&earlier.latency)),
+            None => sum.latency.add(&held.latency),
+        }
+        side.client_faults = side
+            .client_faults
+            .saturating_add(rise(|held| held.client_faults));
+        memory = memory.saturating_add(rise(|held| held.memory_sum));
+        instances = instances.saturating_add(rise(|held| held.instances));
+        // A node of an older version tells only its moving average. A version without memory is
+        // not loaded. Of several old versions the largest one is at work; the others only wait to
+        // be dropped.
+        if held.instances == 0 && held.memory > 0 {
+            loaded = loaded.max(Some(held.memory));
+        }
     }
-    // A version without memory is not loaded. Of several old versions the largest one is at work;
-    // the others only wait to be dropped.
-    let loaded = (now.memory > 0).then_some(now.memory);
-    sum.memory = sum.memory.max(loaded);
+    side.interval.memory = memory.checked_div(instances).or(loaded);
+    side
+}
+
+/// The earlier state of `held`, whose counters began at zero where there is none.
+fn earlier<'a>(
+    held: &VersionReading,
+    now: &NodeReading,
+    last: &'a NodeReading,
+) -> Option<&'a VersionReading> {
+    let is_same_start = now.boot == last.boot;
+    let mut versions = last.versions.iter();
+    versions.find(|earlier| is_same_start && held.continues(earlier))
+}
+
+/// How often the node's process has ended without a shutdown since `last`.
+fn crashes(now: &NodeReading, last: &NodeReading) -> u64 {
+    if now.boot == last.boot {
+        return 0;
+    }
+    match (now.starts, last.starts) {
+        (Some(now), Some(last)) if now.starts > last.starts => {
+            now.crashes.saturating_sub(last.crashes)
+        }
+        // It does not tell, or has lost its data folder.
+        _ => 1,
+    }
+}
+
+/// The requests that a node was working on.
+fn in_flight(reading: &NodeReading, module: &ModuleVersion, is_new: bool) -> u64 {
+    let versions = reading.versions.iter();
+    let of_side = versions.filter(|held| held.is_of(module) == is_new);
+    of_side.fold(0, |sum, held| sum.saturating_add(held.in_flight))
 }
 
 /// Readings of one node can arrive out of order, and the engine's clock can be set back. Within
@@ -148,48 +258,5 @@ fn is_newer(reading: &NodeReading, last: &NodeReading) -> bool {
         reading.at > last.at || reading.cpu_millis > last.cpu_millis
     } else {
         reading.at >= last.at
-    }
-}
-
-impl LatencyBefore {
-    /// What the readings at the beginning of a soak of `version` hold of the previous version.
-    ///
-    /// Only one version counts on both sides: the one that the nodes of the baseline have answered
-    /// most requests with. Empty on nodes that are on both sides, which do not differ.
-    pub fn new(
-        canary: &[NodeId],
-        baseline: &[NodeId],
-        version: Digest,
-        start: &[NodeReading],
-    ) -> Self {
-        let mut requests: HashMap<Digest, u64> = HashMap::new();
-        let of_side = |side: &[NodeId], other: &[NodeId]| -> Vec<&NodeReading> {
-            let readings = start.iter();
-            let on = |reading: &&NodeReading| {
-                side.contains(&reading.node) && !other.contains(&reading.node)
-            };
-            readings.filter(on).collect()
-        };
-        let (new, old) = (of_side(canary, baseline), of_side(baseline, canary));
-        for held in old.iter().flat_map(|reading| &reading.versions) {
-            let sum = requests.entry(held.digest).or_default();
-            *sum = sum.saturating_add(held.requests);
-        }
-        let others = requests.into_iter().filter(|(digest, _)| *digest != version);
-        let Some((previous, _)) = others.max_by_key(|&(digest, requests)| (requests, digest)) else {
-            return Self::default();
-        };
-        let sum = |readings: &[&NodeReading]| {
-            let versions = readings.iter().flat_map(|reading| &reading.versions);
-            let mut sum = Histogram::default();
-            for held in versions.filter(|held| held.digest == previous) {
-                sum.add(&held.latency);
-            }
-            sum
-        };
-        Self {
-            canary: sum(&new),
-            baseline: sum(&old),
-        }
     }
 }

@@ -27,6 +27,7 @@ mod revert_queue;
 mod roll_call;
 mod run;
 mod settle;
+mod silence;
 mod soak;
 mod strategy_time;
 mod suspended;

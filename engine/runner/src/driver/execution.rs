@@ -238,11 +238,15 @@ impl<'a> Execution<'a> {
             let is_long = left > self.context.limits.suspend_after;
             // A wait that a person has ended needs no replay after it.
             if is_long && self.writer.promotion().is_none() {
-                let call = Box::new(call);
-                return Err(NoAnswer::Suspended(WaitReason::Call { number, call }));
+                return Err(NoAnswer::Suspended(WaitReason::Call {
+                    number,
+                    call: Box::new(call),
+                    tolerated: self.tolerated(),
+                }));
             }
-            let (module, call) = (&self.header.module, (number, call));
-            waiting_call::complete(self.context, self.scope, module, call, self.writer).await?
+            let subject = (&self.header.module, self.tolerated());
+            let call = (number, call);
+            waiting_call::complete(self.context, self.scope, subject, call, self.writer).await?
         } else {
             return self.operate(number, &call.request).await;
         };
@@ -327,12 +331,18 @@ impl<'a> Execution<'a> {
         self.members.unavailable(fleet, &cordons, &self.failed)
     }
 
+    /// How many nodes may fail.
+    fn tolerated(&self) -> usize {
+        let total = self.members.total();
+        self.header.policy.tolerated_failures.of(total)
+    }
+
     fn call_limits(&self) -> CallLimits {
-        let (policy, total) = (&self.header.policy, self.members.total());
+        let policy = &self.header.policy;
         CallLimits {
             max_unavailable: self.members.max_unavailable(policy),
             unavailable: self.unavailable(),
-            tolerated: policy.tolerated_failures.of(total),
+            tolerated: self.tolerated(),
             failed: self.failed.ids().cloned().collect(),
         }
     }

@@ -62,6 +62,8 @@ pub(super) enum WaitReason {
     Call {
         number: u32,
         call: Box<RecordedCall>,
+        /// How many nodes may fail.
+        tolerated: usize,
     },
 }
 
@@ -96,9 +98,14 @@ impl Suspended {
                     let resumed = scope.wait_while_paused(&mut writer, End::NEVER).await;
                     resumed.map(|_| None)
                 }
-                WaitReason::Call { number, call } => {
+                WaitReason::Call {
+                    number,
+                    call,
+                    tolerated,
+                } => {
                     let call = (number, *call);
-                    waiting_call::complete(context, &scope, &module, call, &mut writer)
+                    let subject = (&module, tolerated);
+                    waiting_call::complete(context, &scope, subject, call, &mut writer)
                         .await
                         .map(|answer| {
                             let call = number;

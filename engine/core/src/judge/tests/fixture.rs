@@ -43,11 +43,18 @@ pub(super) fn max(metric: &str, max: f64) -> Check {
 pub(super) fn version(digest: Digest, requests: u64, errors: u64) -> VersionReading {
     VersionReading {
         digest,
+        version: None,
+        generation: 0,
+        slot: None,
         requests,
         errors,
+        in_flight: 0,
+        client_faults: 0,
         cpu_micros: 0,
         latency: Histogram::default(),
         memory: 0,
+        memory_sum: 0,
+        instances: 0,
     }
 }
 
@@ -58,6 +65,8 @@ pub(super) fn reading(id: &str, at: u64, versions: Vec<VersionReading>) -> NodeR
         boot: "first".to_owned(),
         at: Timestamp::from_millis(at),
         cpu_millis: 0,
+        starts: None,
+        traffic: None,
         versions,
     }
 }

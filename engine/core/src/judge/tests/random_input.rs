@@ -62,6 +62,13 @@ fn any_version(random: &mut Random) -> VersionReading {
         .collect();
     VersionReading {
         digest: digests[random.below(3) as usize],
+        version: None,
+        generation: 0,
+        slot: None,
+        in_flight: 0,
+        client_faults: 0,
+        memory_sum: 0,
+        instances: 0,
         requests: any_number(random),
         errors: any_number(random),
         cpu_micros: any_number(random),
@@ -77,6 +84,8 @@ fn any_reading(random: &mut Random) -> NodeReading {
         boot: random.below(2).to_string(),
         at: Timestamp::from_millis(any_number(random)),
         cpu_millis: any_number(random),
+        starts: None,
+        traffic: None,
         versions: (0..random.below(4)).map(|_| any_version(random)).collect(),
     }
 }

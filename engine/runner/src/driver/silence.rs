@@ -1,0 +1,105 @@
+//! Nodes of a soak that do not report in any more.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use hotswap_core::{Health, Judgement, NodeId, Verdict};
+use hotswap_fleet::Fleet;
+
+use super::failed_nodes::name_nodes;
+use super::timers::Timers;
+
+/// How often the nodes of a soak are looked after. Only memory is read.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a node may be away that has said that it stops: as long as one that falls silent may,
+/// with the usual heartbeats. It may be restarted on purpose.
+const STOP_GRACE: Duration = Duration::from_secs(12);
+
+/// Notices when nodes that run the new version fall silent. The health of a node is the one that
+/// people see: it is critical after as many missed heartbeats.
+pub(super) struct SilenceWatch {
+    nodes: Vec<NodeId>,
+    /// How many of them may be silent.
+    tolerated: usize,
+    /// Since when nodes are critical that have said that they stop.
+    stopped: HashMap<NodeId, Instant>,
+}
+
+/// A node that does not report in, and what was last heard of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SilentNode {
+    node: NodeId,
+    reason: Option<String>,
+}
+
+impl SilenceWatch {
+    pub(super) fn new(nodes: Vec<NodeId>, tolerated: usize) -> Self {
+        Self {
+            nodes,
+            tolerated,
+            stopped: HashMap::new(),
+        }
+    }
+
+    /// Waits until more nodes are silent than may be, and returns them.
+    pub(super) async fn wait(mut self, fleet: &dyn Fleet, timers: &Timers) -> Vec<SilentNode> {
+        loop {
+            let silent = self.silent(fleet, timers.instant());
+            if silent.len() > self.tolerated {
+                return silent;
+            }
+            timers.sleep_until(timers.after(INTERVAL)).await;
+        }
+    }
+
+    fn silent(&mut self, fleet: &dyn Fleet, now: Instant) -> Vec<SilentNode> {
+        let mut silent = Vec::new();
+        for node in &self.nodes {
+            let report = fleet.health(node);
+            if report.health != Health::Critical {
+                self.stopped.remove(node);
+                continue;
+            }
+            if fleet.has_stopped(node) {
+                let since = *self.stopped.entry(node.clone()).or_insert(now);
+                if now.saturating_duration_since(since) < STOP_GRACE {
+                    continue;
+                }
+            }
+            silent.push(SilentNode {
+                node: node.clone(),
+                reason: report.reason,
+            });
+        }
+        silent
+    }
+}
+
+/// What a soak came to whose nodes fell silent. A check of `restarts` fails: their processes have
+/// ended, or nobody can tell. Without one, the strategy has to notice.
+pub(super) fn conclude(mut verdict: Verdict, silent: &[SilentNode]) -> Verdict {
+    let names = name_nodes(silent.iter().map(|silent| &silent.node));
+    let heard = silent.iter().find_map(|silent| silent.reason.as_deref());
+    let heard = heard.map_or_else(String::new, |heard| format!(" ({heard})"));
+    let (does, nodes) = match silent.len() {
+        1 => ("does", "node"),
+        _ => ("do", "nodes"),
+    };
+    for finding in &mut verdict.findings {
+        if finding.check.metric == "restarts" {
+            finding.judgement = Judgement::Fail;
+            let before = std::mem::take(&mut finding.reason);
+            finding.reason = format!(
+                "{nodes} {names} {does} not report in any more{heard}, so the soak ended early; \
+                 {before}"
+            );
+            verdict.judgement = Judgement::Fail;
+        } else if finding.judgement != Judgement::Fail {
+            let before = std::mem::take(&mut finding.reason);
+            finding.reason =
+                format!("the soak ended early, because {names} {does} not report in; {before}");
+        }
+    }
+    verdict
+}
