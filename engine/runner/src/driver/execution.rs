@@ -238,15 +238,11 @@ impl<'a> Execution<'a> {
             let is_long = left > self.context.limits.suspend_after;
             // A wait that a person has ended needs no replay after it.
             if is_long && self.writer.promotion().is_none() {
-                return Err(NoAnswer::Suspended(WaitReason::Call {
-                    number,
-                    call: Box::new(call),
-                    tolerated: self.tolerated(),
-                }));
+                let call = Box::new(call);
+                return Err(NoAnswer::Suspended(WaitReason::Call { number, call }));
             }
-            let subject = (&self.header.module, self.tolerated());
-            let call = (number, call);
-            waiting_call::complete(self.context, self.scope, subject, call, self.writer).await?
+            let (module, call) = (&self.header.module, (number, call));
+            waiting_call::complete(self.context, self.scope, module, call, self.writer).await?
         } else {
             return self.operate(number, &call.request).await;
         };
@@ -331,18 +327,12 @@ impl<'a> Execution<'a> {
         self.members.unavailable(fleet, &cordons, &self.failed)
     }
 
-    /// How many nodes may fail.
-    fn tolerated(&self) -> usize {
-        let total = self.members.total();
-        self.header.policy.tolerated_failures.of(total)
-    }
-
     fn call_limits(&self) -> CallLimits {
-        let policy = &self.header.policy;
+        let (policy, total) = (&self.header.policy, self.members.total());
         CallLimits {
             max_unavailable: self.members.max_unavailable(policy),
             unavailable: self.unavailable(),
-            tolerated: self.tolerated(),
+            tolerated: policy.tolerated_failures.of(total),
             failed: self.failed.ids().cloned().collect(),
         }
     }

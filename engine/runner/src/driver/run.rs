@@ -33,17 +33,8 @@ pub(super) async fn run(
         !is_promoted && scope.timers.left(end_of(&scope, number, call)) > suspend_after
     };
     if let Some((number, call)) = state.take_wait(is_long) {
-        let members = Members {
-            nodes: &state.nodes,
-            missing: &state.missing,
-            cordoned: &state.cordoned,
-        };
-        let policy = &state.header.policy;
-        let reason = WaitReason::Call {
-            number,
-            call: Box::new(call),
-            tolerated: policy.tolerated_failures.of(members.total()),
-        };
+        let call = Box::new(call);
+        let reason = WaitReason::Call { number, call };
         return Ok(suspend(writer, scope, state, reason));
     }
     let strategy = match context.strategies.load_pinned(&state.header.strategy).await {

@@ -4,13 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hotswap_core::{
-    Call, Check, ClientFaults, DerivedChecks, InconsistentReading, Judge, ModuleName,
-    ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakReadings, Verdict,
-};
+use hotswap_core::{Call, Check, Judge, ModuleName, ModuleVersion, NodeId, NodeReading, Verdict};
 use hotswap_fleet::Fleet;
 
-use super::silence::{self, SilenceWatch};
 use super::timers::{End, Timers};
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
@@ -24,15 +20,9 @@ const MIN_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct Soak {
     module: ModuleName,
     nodes: Vec<NodeId>,
-    canary: Vec<NodeId>,
     window: Duration,
     end: End,
-    readings: SoakReadings,
     judge: Judge,
-    /// Where the limits come from, if no node runs the previous version.
-    derived: Option<DerivedChecks>,
-    /// How many readings were thrown away, and the last of them.
-    inconsistent: (u64, Option<InconsistentReading>),
     needs_readings: bool,
 }
 
@@ -57,56 +47,19 @@ impl Soak {
         let window = Duration::from_millis(window);
         let nodes = all_nodes(&canary, &baseline);
         let needs_readings = needs_readings(&checks, window);
-        let needs_latency = checks
-            .iter()
-            .any(|check| check.metric.starts_with("latency"));
-        let derived = baseline
-            .is_empty()
-            .then(|| RecordedBaseline::new(module, &readings).derive(checks.clone()));
-        let checks = derived
-            .as_ref()
-            .map_or(checks, |derived| derived.checks.clone());
-        let soak_readings = SoakReadings::new(
-            canary.clone(),
-            baseline.clone(),
-            module.clone(),
-            needs_latency,
-            readings.clone(),
-        );
-        let judge = Judge::new(checks, canary.clone(), baseline, module.digest, readings);
+        let judge = Judge::new(checks, canary, baseline, module.digest, readings);
         Some(Self {
             module: module.name.clone(),
             nodes,
-            canary,
             window,
             end,
-            readings: soak_readings,
             judge,
-            derived,
-            inconsistent: (0, None),
             needs_readings,
         })
     }
 
-    /// Reads the nodes until the window is over, a check has certainly failed, or more than
-    /// `tolerated` nodes of the new version have fallen silent.
-    pub(super) async fn run(
-        &mut self,
-        fleet: &dyn Fleet,
-        timers: &Timers,
-        tolerated: usize,
-    ) -> Verdict {
-        let watch = SilenceWatch::new(self.canary.clone(), tolerated);
-        // Beside the readings: a node that hangs must not hold up the watch.
-        let silent = tokio::select! {
-            biased;
-            verdict = self.judge_until_end(fleet, timers) => return verdict,
-            silent = watch.wait(fleet, timers) => silent,
-        };
-        silence::conclude(self.verdict(), &silent)
-    }
-
-    async fn judge_until_end(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+    /// Reads the nodes until the window is over or a check has certainly failed.
+    pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
         let interval = (self.window / READINGS).max(MIN_INTERVAL);
         let mut turn = 0_u32;
         loop {
@@ -127,7 +80,7 @@ impl Soak {
                 if turn.is_multiple_of(2)
                     && let Some(verdict) = self.judge.interim_look()
                 {
-                    return self.with_notes(verdict);
+                    return verdict;
                 }
             }
         }
@@ -138,68 +91,14 @@ impl Soak {
         if self.needs_readings {
             self.observe(fleet).await;
         }
-        self.verdict()
-    }
-
-    fn verdict(&self) -> Verdict {
-        self.with_notes(self.judge.verdict())
+        self.judge.verdict()
     }
 
     async fn observe(&mut self, fleet: &dyn Fleet) {
-        let readings = read(fleet, &self.module, &self.nodes).await;
-        let observation = self.readings.observe(readings.clone());
-        for inconsistent in observation.inconsistent {
-            let InconsistentReading { node, reason } = &inconsistent;
-            tracing::warn!(%node, reason, "a reading was thrown away");
-            let (count, last) = &mut self.inconsistent;
-            *count += 1;
-            *last = Some(inconsistent);
-        }
-        for reading in readings {
+        for reading in read(fleet, &self.module, &self.nodes).await {
             self.judge.observe(reading);
         }
     }
-
-    /// The verdict with what people should know beside it: what was not judged, and why.
-    fn with_notes(&self, mut verdict: Verdict) -> Verdict {
-        if let Some(derived) = &self.derived {
-            verdict = derived.explain(verdict);
-        }
-        let notes = [
-            describe_client_faults(self.readings.client_faults()),
-            describe_inconsistent(&self.inconsistent),
-        ];
-        let notes: Vec<String> = notes.into_iter().flatten().collect();
-        let findings = verdict.findings.iter_mut();
-        for finding in findings.filter(|finding| finding.check.metric == "error-rate") {
-            for note in &notes {
-                finding.reason = format!("{}; {note}", finding.reason);
-            }
-        }
-        verdict
-    }
-}
-
-/// `not judged: 12 requests to the new version and 3 to the previous one, whose clients left or
-/// were too slow`.
-fn describe_client_faults(faults: ClientFaults) -> Option<String> {
-    let ClientFaults { canary, baseline } = faults;
-    (canary > 0 || baseline > 0).then(|| {
-        format!(
-            "not judged: {canary} requests to the new version and {baseline} to the previous \
-             one, whose clients left or were too slow"
-        )
-    })
-}
-
-fn describe_inconsistent((count, last): &(u64, Option<InconsistentReading>)) -> Option<String> {
-    let InconsistentReading { node, reason } = last.as_ref()?;
-    let readings = if *count == 1 {
-        "a reading was".to_owned()
-    } else {
-        format!("{count} readings were")
-    };
-    Some(format!("{readings} thrown away: of {node}, {reason}"))
 }
 
 /// The counters of the nodes at the beginning of a soak. Empty for any other call, and for a

@@ -62,8 +62,6 @@ pub(super) enum WaitReason {
     Call {
         number: u32,
         call: Box<RecordedCall>,
-        /// How many nodes may fail.
-        tolerated: usize,
     },
 }
 
@@ -98,14 +96,9 @@ impl Suspended {
                     let resumed = scope.wait_while_paused(&mut writer, End::NEVER).await;
                     resumed.map(|_| None)
                 }
-                WaitReason::Call {
-                    number,
-                    call,
-                    tolerated,
-                } => {
+                WaitReason::Call { number, call } => {
                     let call = (number, *call);
-                    let subject = (&module, tolerated);
-                    waiting_call::complete(context, &scope, subject, call, &mut writer)
+                    waiting_call::complete(context, &scope, &module, call, &mut writer)
                         .await
                         .map(|answer| {
                             let call = number;

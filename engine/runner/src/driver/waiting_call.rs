@@ -11,15 +11,14 @@ use super::timers::End;
 use super::wait_scope::{Interrupt, WaitScope};
 
 /// Waits until call `number`, which waits, is over, and returns its answer. After a restart
-/// only the rest of the time is waited. A person can end a sleep and a soak before; so do nodes
-/// that fall silent, if there are more of them than `tolerated`.
+/// only the rest of the time is waited. A person can end a sleep and a soak before.
 ///
 /// # Errors
 /// [`Interrupt`].
 pub(super) async fn complete(
     context: &DriverContext,
     scope: &WaitScope,
-    (module, tolerated): (&ModuleVersion, usize),
+    module: &ModuleVersion,
     (number, call): (u32, RecordedCall),
     writer: &mut JournalWriter,
 ) -> Result<Answer, Interrupt> {
@@ -37,7 +36,7 @@ pub(super) async fn complete(
                 return Ok(Answer::Done);
             };
             let fleet = context.fleet.as_ref();
-            let judged = soak.run(fleet, &scope.timers, tolerated);
+            let judged = soak.run(fleet, &scope.timers);
             let promoted = |writer: &JournalWriter| writer.promotion().cloned();
             let judged = scope.run_until(writer, &activity, judged, promoted).await?;
             let promotion = match judged {
