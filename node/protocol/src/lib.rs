@@ -150,6 +150,10 @@ pub struct VersionStatus {
     /// client; at most 5 seconds of the body. Holds the requests, and the waits of clients that
     /// left after a second or more.
     pub latency: Vec<Bucket>,
+    /// How finely the latencies are measured: each power of two has two to the power of this
+    /// buckets.
+    #[serde(default = "old_latency_precision")]
+    pub latency_precision: u32,
     /// Linear memory of one instance at the end of a request, in bytes: a moving average over
     /// the latest requests, so that it does not depend on the load.
     pub memory_bytes: u64,
@@ -161,6 +165,11 @@ pub struct VersionStatus {
     #[oai(default)]
     #[serde(default)]
     pub instances: u64,
+}
+
+/// The precision of nodes that do not tell it.
+fn old_latency_precision() -> u32 {
+    3
 }
 
 /// Requests that came to nothing because of their clients. No version is at fault.

@@ -211,7 +211,7 @@ impl Collector for MetricsSnapshot {
             (
                 "latency",
                 "Time that the version took to answer a request, without waits for its client; the \
-                 sum is exact to an eighth",
+                 sum is exact to a 32nd",
                 Some(&Unit::Seconds),
             ),
             MetricType::Histogram,
@@ -233,7 +233,8 @@ impl PrometheusHistogram {
             .latency
             .iter()
             .map(|bucket| (bucket.bucket, bucket.count));
-        let histogram = Histogram::from_pairs(pairs.collect()).unwrap_or_default();
+        let precision = version.latency_precision;
+        let histogram = Histogram::from_pairs(precision, pairs.collect()).unwrap_or_default();
         let count = histogram.total();
         let sum = histogram.pairs().iter().map(|&(bucket, count)| {
             Histogram::upper_micros(bucket.into()) as f64 * count as f64 / 1e6

@@ -218,6 +218,7 @@ impl VersionCounters {
             queued: self.queued.load(Relaxed),
             cpu_micros: self.cpu_nanos.load(Relaxed) / 1000,
             latency: latency.pairs().iter().map(bucket).collect(),
+            latency_precision: Histogram::PRECISION_BITS,
             memory_bytes: self.memory_bytes.load(Relaxed),
             // Read before their number, so that the average is not too large.
             memory_sum_bytes: self.memory_sum.load(Relaxed),
