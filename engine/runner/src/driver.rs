@@ -29,6 +29,7 @@ mod run;
 mod settle;
 mod silence;
 mod soak;
+mod soak_context;
 mod strategy_time;
 mod suspended;
 mod terminate;
