@@ -73,7 +73,10 @@ async fn verdicts(cluster: &Cluster, id: DeploymentId) -> Result<Vec<Verdict>> {
         } => Some(verdict),
         _ => None,
     };
-    Ok(events.into_iter().filter_map(|event| verdict(event.body)).collect())
+    Ok(events
+        .into_iter()
+        .filter_map(|event| verdict(event.body))
+        .collect())
 }
 
 async fn logs(cluster: &Cluster, id: DeploymentId) -> Result<Vec<String>> {
@@ -85,7 +88,10 @@ async fn logs(cluster: &Cluster, id: DeploymentId) -> Result<Vec<String>> {
         } => Some(message),
         _ => None,
     };
-    Ok(events.into_iter().filter_map(|event| message(event.body)).collect())
+    Ok(events
+        .into_iter()
+        .filter_map(|event| message(event.body))
+        .collect())
 }
 
 fn finding<'a>(verdict: &'a Verdict, metric: &str) -> Result<&'a Finding> {
@@ -227,7 +233,9 @@ async fn a_canary_node_that_is_killed_fails_the_check_of_restarts() -> Result<()
     let load = load(&cluster);
     // Dropped, not shut down: as if it were killed.
     drop(cluster.nodes.remove(&node));
-    cluster.start_node(node.clone(), PRODUCTION.parse()?).await?;
+    cluster
+        .start_node(node.clone(), PRODUCTION.parse()?)
+        .await?;
     let state = cluster.wait_for_end(id).await?;
     load.stop().await;
     assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
@@ -245,7 +253,9 @@ async fn a_canary_node_that_is_restarted_on_purpose_fails_nothing() -> Result<()
     let (mut cluster, id, node) = canary_on_one_of_two("5s").await?;
     let stopped = cluster.nodes.remove(&node).context("no such node")?;
     stopped.shutdown().await;
-    cluster.start_node(node.clone(), PRODUCTION.parse()?).await?;
+    cluster
+        .start_node(node.clone(), PRODUCTION.parse()?)
+        .await?;
     let state = cluster.wait_for_end(id).await?;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
     let verdicts = verdicts(&cluster, id).await?;
@@ -264,13 +274,20 @@ async fn a_silent_canary_node_ends_the_soak_once_it_is_critical() -> Result<()> 
         if let Some(verdict) = verdicts(&cluster, id).await?.into_iter().next() {
             break verdict;
         }
-        ensure!(silent.elapsed() < TIMEOUT, "the soak goes on without its node");
+        ensure!(
+            silent.elapsed() < TIMEOUT,
+            "the soak goes on without its node"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert_eq!(verdict.judgement, Judgement::Fail);
     let restarts = finding(&verdict, "restarts")?;
     let expected = format!("node {node} does not report in any more (it was last heard of");
-    assert!(restarts.reason.starts_with(&expected), "{}", restarts.reason);
+    assert!(
+        restarts.reason.starts_with(&expected),
+        "{}",
+        restarts.reason
+    );
     // Its revert waits for it.
     cluster.start_node(node, PRODUCTION.parse()?).await?;
     let state = cluster.wait_for_end(id).await?;
@@ -302,10 +319,18 @@ async fn where_doubt_rolls_back_a_version_succeeds_that_has_nothing_to_be_compar
     for (version, says) in [
         ("1.0.0", "no version of hello runs on these nodes"),
         ("1.0.0", "hello 1.0.0 runs already on 2 of 2 nodes"),
-        ("1.0.1", "hello 1.0.1 and hello 1.0.0 are identical, byte for byte"),
+        (
+            "1.0.1",
+            "hello 1.0.1 and hello 1.0.0 are identical, byte for byte",
+        ),
     ] {
         let state = canary(&cluster, version, config()).await?;
-        assert_eq!(state.status(), Status::Succeeded, "{says}: {:?}", state.cause);
+        assert_eq!(
+            state.status(),
+            Status::Succeeded,
+            "{says}: {:?}",
+            state.cause
+        );
         let logs = logs(&cluster, state.header.id).await?;
         assert!(logs.iter().any(|line| line.starts_with(says)), "{logs:?}");
         let verdicts = verdicts(&cluster, state.header.id).await?;
@@ -329,12 +354,19 @@ async fn on_a_single_node_a_bad_version_is_found_by_a_share_of_its_requests() ->
     let state = canary(&cluster, "3.0.0", json!({ "soak": "30s" })).await?;
     let report = load.stop().await;
     assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
-    let names: Vec<_> = state.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let names: Vec<_> = state
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect();
     assert_eq!(names, ["canary 10 % of requests on 1 node"]);
     let verdict = &verdicts(&cluster, state.header.id).await?[0];
     let errors = finding(verdict, "error-rate")?;
     assert_eq!(errors.judgement, Judgement::Fail, "{errors:?}");
-    assert!(errors.baseline_samples > errors.canary_samples, "{errors:?}");
+    assert!(
+        errors.baseline_samples > errors.canary_samples,
+        "{errors:?}"
+    );
     let new = report.answers_by_version.get("3.0.0").copied().unwrap_or(0);
     let old = report.answers_by_version["1.0.0"];
     assert!(new < old / 4, "{report:?}");
@@ -358,7 +390,10 @@ async fn the_last_step_is_judged_by_what_the_previous_version_did() -> Result<()
     let verdict = &verdicts(&cluster, state.header.id).await?[0];
     let errors = finding(verdict, "error-rate")?;
     assert_eq!(errors.judgement, Judgement::Fail, "{errors:?}");
-    assert_eq!((errors.check.max, errors.check.max_increase), (None, Some(0.5)));
+    assert_eq!(
+        (errors.check.max, errors.check.max_increase),
+        (None, Some(0.5))
+    );
     assert!(errors.baseline_samples >= 1000, "{errors:?}");
     assert!(
         errors.reason.contains("so the limit follows from its"),

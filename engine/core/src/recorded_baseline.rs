@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Check, Histogram, ModuleVersion, NodeReading, Verdict, VersionReading};
+use crate::{Check, Finding, Histogram, ModuleVersion, NodeReading, VersionReading};
 
 /// The chance that a limit is derived too low, of each check: what was recorded is a sample, too.
 const ALPHA: f64 = 0.001;
@@ -146,11 +146,10 @@ struct Recorded {
 }
 
 impl DerivedChecks {
-    /// The verdict on the derived checks as one on those that were asked for: each finding says
-    /// where its limit comes from.
-    #[must_use]
-    pub fn explain(&self, mut verdict: Verdict) -> Verdict {
-        for (finding, origin) in verdict.findings.iter_mut().zip(&self.origins) {
+    /// Changes the findings on the derived checks to those that were asked for: each says where its
+    /// limit comes from.
+    pub fn explain(&self, findings: &mut [Finding]) {
+        for (finding, origin) in findings.iter_mut().zip(&self.origins) {
             let Some(origin) = origin else {
                 continue;
             };
@@ -163,7 +162,6 @@ impl DerivedChecks {
                 finding.reason, origin.samples
             );
         }
-        verdict
     }
 }
 
@@ -210,7 +208,7 @@ fn divergence(p: f64, q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Digest, Finding, Judgement, ReadSlot, Timestamp};
+    use crate::{Digest, Judgement, ReadSlot, Timestamp};
 
     fn module(version: &str) -> ModuleVersion {
         ModuleVersion {
@@ -338,13 +336,11 @@ mod tests {
             canary_samples: 500,
             baseline_samples: 0,
             reason: "5 of 500 requests failed".to_owned(),
+            conditions: Vec::new(),
         };
-        let verdict = derived.explain(Verdict {
-            judgement: Judgement::Pass,
-            findings: vec![finding],
-            promoted_by: None,
-        });
-        let finding = &verdict.findings[0];
+        let mut findings = vec![finding];
+        derived.explain(&mut findings);
+        let finding = &findings[0];
         assert_eq!(finding.check, check("error-rate"));
         assert_eq!(
             (finding.baseline, finding.baseline_samples),

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use hotswap_guests::{HELLO_V1, HELLO_V2, HELLO_V3, MODULE_PROBE};
 

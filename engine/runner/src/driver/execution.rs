@@ -75,7 +75,7 @@ impl<'a> Execution<'a> {
             replay: Arc::new(ReplayAnswers::new(replay)),
             budget: CallBudget::new(&header.limits, members.nodes.len()),
             failed: FailedNodes::default(),
-            soaks: SoakContext::new(header, []),
+            soaks: SoakContext::new(header, members.total(), []),
             time: StrategyTime::default(),
             touched,
             suspended: None,

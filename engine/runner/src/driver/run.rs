@@ -35,7 +35,13 @@ pub(super) async fn run(
     };
     if let Some((number, call)) = state.take_wait(is_long) {
         let call = Box::new(call);
-        let soaks = Box::new(SoakContext::new(&state.header, &state.calls));
+        let members = Members {
+            nodes: &state.nodes,
+            missing: &state.missing,
+            cordoned: &state.cordoned,
+        };
+        let soaks = SoakContext::new(&state.header, members.total(), &state.calls);
+        let soaks = Box::new(soaks);
         let reason = WaitReason::Call {
             number,
             call,

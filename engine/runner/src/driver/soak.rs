@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Check, Judge, LatencyBefore, ModuleName, ModuleVersion, NodeId, NodeReading, SoakPlan,
-    SoakReadings, Verdict,
+    Call, Check, ClientFaults, DerivedChecks, Finding, InconsistentReading, Judge, LatencyBefore,
+    ModuleName, ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakPlan, SoakReadings,
+    Verdict,
 };
 use hotswap_fleet::Fleet;
 
+use super::silence::{self, SilenceWatch};
 use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
 use crate::live_soaks::LiveSoak;
@@ -27,10 +29,18 @@ const MIN_READINGS: u32 = 4;
 pub(super) struct Soak {
     module: ModuleName,
     nodes: Vec<NodeId>,
+    /// The nodes that run the new version.
+    canary: Vec<NodeId>,
+    /// How many of them may fall silent.
+    tolerated: usize,
     window: Duration,
     end: End,
     readings: SoakReadings,
     judge: Judge,
+    /// Where the limits come from, if no node runs the previous version.
+    derived: Option<DerivedChecks>,
+    /// How many readings were thrown away, and the last of them.
+    inconsistent: (u64, Option<InconsistentReading>),
     needs_readings: bool,
     live: LiveSoak,
 }
@@ -58,32 +68,59 @@ impl Soak {
         let window = Duration::from_millis(window);
         let nodes = all_nodes(&canary, &baseline);
         let needs_readings = needs_readings(&checks, window);
-        let version = module.digest;
         let needs_latency = Judge::needs_latency(&checks);
+        let (checks, derived) = if baseline.is_empty() {
+            let derived = RecordedBaseline::new(module, &readings).derive(checks);
+            (derived.checks.clone(), Some(derived))
+        } else {
+            (checks, None)
+        };
         let judge = Judge::new(SoakPlan {
             checks,
             has_baseline: !baseline.is_empty(),
             by_node: canary == baseline,
-            before: LatencyBefore::new(&canary, &baseline, version, &readings),
+            before: LatencyBefore::new(&canary, &baseline, module, &readings),
             history: context.history,
             options: context.options,
         });
-        let readings = SoakReadings::new(canary, baseline, version, needs_latency, readings);
+        let readings = SoakReadings::new(
+            canary.clone(),
+            baseline,
+            module.clone(),
+            needs_latency,
+            readings,
+        );
         Some(Self {
             module: module.name.clone(),
             nodes,
+            canary,
+            tolerated: context.tolerated,
             window,
             end,
             readings,
             judge,
+            derived,
+            inconsistent: (0, None),
             needs_readings,
             live,
         })
     }
 
     /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
-    /// and the deployment asks to end then.
+    /// and the deployment asks to end then; or until more nodes of the new version have fallen
+    /// silent than may.
     pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+        let watch = SilenceWatch::new(self.canary.clone(), self.tolerated);
+        // Beside the readings: a node that hangs must not hold up the watch.
+        let silent = tokio::select! {
+            biased;
+            verdict = self.judge_until_end(fleet, timers) => return verdict,
+            silent = watch.wait(fleet, timers) => silent,
+        };
+        silence::conclude(self.verdict(), &silent)
+    }
+
+    async fn judge_until_end(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
         let interval = interval(self.window);
         loop {
             if timers.has_passed(self.end) {
@@ -98,10 +135,13 @@ impl Soak {
             if self.needs_readings && !timers.has_passed(self.end) {
                 // Boxed, so that what waits does not keep the memory of a reading.
                 Box::pin(self.observe(fleet)).await;
-                if let Some(verdict) = self.judge.interim() {
+                if let Some(mut verdict) = self.judge.interim() {
+                    self.explain(&mut verdict.findings);
                     return verdict;
                 }
-                self.live.show(self.judge.findings());
+                let mut findings = self.judge.findings();
+                self.explain(&mut findings);
+                self.live.show(findings);
             }
         }
     }
@@ -111,13 +151,68 @@ impl Soak {
         if self.needs_readings {
             self.observe(fleet).await;
         }
-        self.judge.verdict()
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Verdict {
+        let mut verdict = self.judge.verdict();
+        self.explain(&mut verdict.findings);
+        verdict
     }
 
     async fn observe(&mut self, fleet: &dyn Fleet) {
         let readings = read(fleet, &self.module, &self.nodes).await;
-        self.judge.observe(&self.readings.observe(readings));
+        let observation = self.readings.observe(readings);
+        for inconsistent in observation.inconsistent {
+            let InconsistentReading { node, reason } = &inconsistent;
+            tracing::warn!(%node, reason, "a reading was thrown away");
+            let (count, last) = &mut self.inconsistent;
+            *count += 1;
+            *last = Some(inconsistent);
+        }
+        self.judge.observe(&observation.intervals);
     }
+
+    /// Adds to findings what people should know beside them: where limits come from, what was not
+    /// judged, and why.
+    fn explain(&self, findings: &mut [Finding]) {
+        if let Some(derived) = &self.derived {
+            derived.explain(findings);
+        }
+        let notes = [
+            describe_client_faults(self.readings.client_faults()),
+            describe_inconsistent(&self.inconsistent),
+        ];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        let errors = findings.iter_mut();
+        for finding in errors.filter(|finding| finding.check.metric == "error-rate") {
+            for note in &notes {
+                finding.reason = format!("{}; {note}", finding.reason);
+            }
+        }
+    }
+}
+
+/// `not judged: 12 requests to the new version and 3 to the previous one, whose clients left or
+/// were too slow`.
+fn describe_client_faults(faults: ClientFaults) -> Option<String> {
+    let ClientFaults { canary, baseline } = faults;
+    (canary > 0 || baseline > 0).then(|| {
+        format!(
+            "not judged: {canary} requests to the new version and {baseline} to the previous \
+             one, whose clients left or were too slow"
+        )
+    })
+}
+
+fn describe_inconsistent((count, last): &(u64, Option<InconsistentReading>)) -> Option<String> {
+    let InconsistentReading { node, reason } = last.as_ref()?;
+    let readings = if *count == 1 {
+        "a reading was".to_owned()
+    } else {
+        format!("{count} readings were")
+    };
+    Some(format!("{readings} thrown away: of {node}, {reason}"))
 }
 
 /// The counters of the nodes at the beginning of a soak. Empty for any other call, and for a
@@ -212,7 +307,7 @@ mod tests {
     #[test]
     fn only_a_soak_resumes_as_one() {
         let module = super::super::fixture::module("2.0.0");
-        let context = SoakContext::new(&super::super::fixture::header(), []);
+        let context = SoakContext::new(&super::super::fixture::header(), 1, []);
         let live =
             std::sync::Arc::<crate::live_soaks::LiveSoaks>::default().begin(context.deployment);
         assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new(), context, live).is_none());

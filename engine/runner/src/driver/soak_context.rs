@@ -10,18 +10,22 @@ pub(super) struct SoakContext {
     /// The evidence of earlier soaks.
     pub(super) history: SoakHistory,
     pub(super) options: SoakOptions,
+    /// How many nodes may fail.
+    pub(super) tolerated: usize,
 }
 
 impl SoakContext {
-    /// Of a deployment that has made these calls.
+    /// Of a deployment to `total` nodes that has made these calls.
     pub(super) fn new<'a>(
         header: &Header,
+        total: usize,
         calls: impl IntoIterator<Item = &'a RecordedCall>,
     ) -> Self {
         let mut context = Self {
             deployment: header.id,
             history: SoakHistory::default(),
             options: options(&header.config),
+            tolerated: header.policy.tolerated_failures.of(total),
         };
         for answer in calls.into_iter().filter_map(|call| call.answer.as_ref()) {
             context.record(answer);
