@@ -95,7 +95,10 @@ impl Histogram {
     /// The sum of histograms.
     pub fn sum<'a>(histograms: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut sums = vec![0_u64; Self::BUCKETS];
-        for &(bucket, count) in histograms.into_iter().flat_map(|histogram| &histogram.counts) {
+        for &(bucket, count) in histograms
+            .into_iter()
+            .flat_map(|histogram| &histogram.counts)
+        {
             if let Some(sum) = sums.get_mut(usize::from(bucket)) {
                 *sum = sum.saturating_add(count);
             }
@@ -222,7 +225,10 @@ fn upper_micros(bucket: u64, precision: u32) -> u64 {
     // A bucket off the wire or of a journal may be absurd; an overflow must not panic.
     let magnitude = u32::try_from((bucket >> precision) - 1).unwrap_or(u32::MAX);
     let mantissa = (bucket & (each - 1)) + each + 1;
-    mantissa.checked_shl(magnitude).filter(|value| value >> magnitude == mantissa).map_or(u64::MAX, |end| end - 1)
+    mantissa
+        .checked_shl(magnitude)
+        .filter(|value| value >> magnitude == mantissa)
+        .map_or(u64::MAX, |end| end - 1)
 }
 
 #[cfg(test)]

@@ -29,9 +29,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::{
-    Check, ConditionKind, Finding, Judgement, LatencyBefore, NodeInterval, Verdict,
-};
+use crate::{Check, ConditionKind, Finding, Judgement, LatencyBefore, NodeInterval, Verdict};
 
 use budget::Budget;
 use error_rate::ErrorRates;
@@ -258,7 +256,7 @@ impl Judge {
         match *metric {
             Metric::ErrorRate => {
                 error_checks::test(&self.errors, limits, budget, self.traffic(), look)
-            },
+            }
             Metric::Latency { quantile } => {
                 let traffic = self.traffic();
                 latency_checks::test(&self.latencies, quantile, limits, budget, traffic, look)

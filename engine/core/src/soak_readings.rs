@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::{Digest, Histogram, NodeId, NodeInterval, NodeReading, VersionInterval, VersionReading};
+use crate::{
+    Digest, Histogram, NodeId, NodeInterval, NodeReading, VersionInterval, VersionReading,
+};
 
 /// The last reading of each node of a soak.
 #[derive(Debug)]
@@ -112,9 +114,7 @@ impl SoakReadings {
         };
         let interval = NodeInterval {
             node: reading.node.clone(),
-            elapsed: Duration::from_millis(
-                reading.at.millis().saturating_sub(last.at.millis()),
-            ),
+            elapsed: Duration::from_millis(reading.at.millis().saturating_sub(last.at.millis())),
             canary: node.is_canary.then(|| side(true)),
             baseline: node.is_baseline.then(|| side(false)),
         };
@@ -125,9 +125,8 @@ impl SoakReadings {
 
 /// Adds what a version did since `earlier`, or everything that it did where that is `None`.
 fn add(sum: &mut VersionInterval, now: &VersionReading, earlier: Option<&VersionReading>) {
-    let rise = |value: fn(&VersionReading) -> u64| {
-        value(now).saturating_sub(earlier.map_or(0, value))
-    };
+    let rise =
+        |value: fn(&VersionReading) -> u64| value(now).saturating_sub(earlier.map_or(0, value));
     sum.requests = sum.requests.saturating_add(rise(|held| held.requests));
     sum.errors = sum.errors.saturating_add(rise(|held| held.errors));
     sum.cpu_micros = sum.cpu_micros.saturating_add(rise(|held| held.cpu_micros));
@@ -175,8 +174,11 @@ impl LatencyBefore {
             let sum = requests.entry(held.digest).or_default();
             *sum = sum.saturating_add(held.requests);
         }
-        let others = requests.into_iter().filter(|(digest, _)| *digest != version);
-        let Some((previous, _)) = others.max_by_key(|&(digest, requests)| (requests, digest)) else {
+        let others = requests
+            .into_iter()
+            .filter(|(digest, _)| *digest != version);
+        let Some((previous, _)) = others.max_by_key(|&(digest, requests)| (requests, digest))
+        else {
             return Self::default();
         };
         let sum = |readings: &[&NodeReading]| {

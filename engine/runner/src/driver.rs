@@ -28,6 +28,7 @@ mod roll_call;
 mod run;
 mod settle;
 mod soak;
+mod soak_context;
 mod strategy_time;
 mod suspended;
 mod terminate;

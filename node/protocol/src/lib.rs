@@ -103,9 +103,18 @@ pub struct VersionStatus {
     /// Latency histogram, as in `hotswap_core::Histogram`. Only buckets with a count above
     /// zero.
     pub latency: Vec<Bucket>,
+    /// How finely the latencies are measured: each power of two has two to the power of this
+    /// buckets.
+    #[serde(default = "old_latency_precision")]
+    pub latency_precision: u32,
     /// Linear memory of one instance at the end of a request, in bytes: a moving average over
     /// the latest requests, so that it does not depend on the load.
     pub memory_bytes: u64,
+}
+
+/// The precision of nodes that do not tell it.
+fn old_latency_precision() -> u32 {
+    3
 }
 
 /// One bucket of a latency histogram.

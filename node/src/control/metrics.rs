@@ -142,7 +142,7 @@ impl Collector for MetricsSnapshot {
             (
                 "latency",
                 "Time from the head of a request to the end of the response body; the sum is \
-                 exact to an eighth",
+                 exact to a 32nd",
                 Some(&Unit::Seconds),
             ),
             MetricType::Histogram,
@@ -164,7 +164,8 @@ impl PrometheusHistogram {
             .latency
             .iter()
             .map(|bucket| (bucket.bucket, bucket.count));
-        let histogram = Histogram::from_pairs(pairs.collect()).unwrap_or_default();
+        let precision = version.latency_precision;
+        let histogram = Histogram::from_pairs(precision, pairs.collect()).unwrap_or_default();
         let count = histogram.total();
         let sum = histogram.pairs().iter().map(|&(bucket, count)| {
             Histogram::upper_micros(bucket.into()) as f64 * count as f64 / 1e6

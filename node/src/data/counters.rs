@@ -89,6 +89,7 @@ impl VersionCounters {
             in_flight: self.in_flight.load(Relaxed),
             cpu_micros: self.cpu_nanos.load(Relaxed) / 1000,
             latency: latency.pairs().iter().map(bucket).collect(),
+            latency_precision: Histogram::PRECISION_BITS,
             memory_bytes: self.memory_bytes.load(Relaxed),
         }
     }

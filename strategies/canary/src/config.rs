@@ -1,6 +1,6 @@
 //! Settings of `canary`.
 
-use hotswap_sdk::{Check, Error, Metric, Result, Span};
+use hotswap_sdk::{Check, Error, Result, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,7 @@ pub struct Config {
     pub steps: Vec<u8>,
     /// What the percentages count. `nodes` updates that share of the nodes, and compares
     /// them with the others. `requests` sends that share of the requests on every node to
-    /// the new version, and compares both versions on the same nodes. CPU is measured for a
-    /// whole node, so `requests` does not compare it.
+    /// the new version, and compares both versions on the same nodes.
     pub by: By,
     /// How long to measure each step. At 100 % no node runs the previous version, so the
     /// last step is measured only if a check has a `max`.
@@ -25,6 +24,13 @@ pub struct Config {
     /// What to do if a step has too few samples to judge. `proceed` logs it and continues.
     /// `rollBack` rolls the deployment back.
     pub when_inconclusive: WhenInconclusive,
+    /// Whether a step ends as soon as every check has passed, so that a gross fault would have
+    /// been found. Otherwise it takes the whole time, since a fault may show late. A step always
+    /// ends as soon as a check has failed.
+    pub pass_early: bool,
+    /// The fewest requests of the new version with which a check passes. The judge knows how many
+    /// a check needs at least; this asks for more.
+    pub min_samples: u32,
 }
 
 /// What the percentages count.
@@ -60,6 +66,8 @@ impl Default for Config {
                 Check::memory().max_increase(0.3),
             ],
             when_inconclusive: WhenInconclusive::Proceed,
+            pass_early: false,
+            min_samples: 0,
         }
     }
 }
@@ -83,12 +91,10 @@ impl Config {
 
     /// The checks that can be judged. Without a baseline only `max` can.
     pub(crate) fn judgeable_checks(&self, has_baseline: bool) -> Vec<Check> {
-        let comparable =
-            |check: &Check| has_baseline && (self.by == By::Nodes || check.metric != Metric::Cpu);
         self.checks
             .iter()
             .filter_map(|check| {
-                if comparable(check) {
+                if has_baseline {
                     Some(check.clone())
                 } else {
                     check.absolute()

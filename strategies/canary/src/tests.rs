@@ -71,7 +71,12 @@ fn by_requests_the_share_rises_on_every_node() {
         .collect::<Vec<_>>();
     assert_eq!(
         metrics,
-        [Metric::ErrorRate, Metric::LatencyP95, Metric::Memory]
+        [
+            Metric::ErrorRate,
+            Metric::LatencyP95,
+            Metric::Cpu,
+            Metric::Memory
+        ]
     );
 }
 

@@ -119,7 +119,10 @@ impl SoakHistory {
         let earlier = if metric.is_sequential() {
             let mut ids = ids(metric, name, limits);
             let id = ids.find(|id| id.kind == kind);
-            let found = self.conditions.iter().find(|(known, _)| Some(known) == id.as_ref());
+            let found = self
+                .conditions
+                .iter()
+                .find(|(known, _)| Some(known) == id.as_ref());
             found.map_or(self.first_weight(), |(_, weight)| *weight)
         } else {
             self.own_weight()
@@ -226,7 +229,13 @@ mod tests {
     fn earlier(history: &SoakHistory) -> f64 {
         let check = check();
         let kind = ConditionKind::Increase;
-        let budget = history.of(0.01, Metric::ErrorRate, &check.metric, &limits(&check), kind);
+        let budget = history.of(
+            0.01,
+            Metric::ErrorRate,
+            &check.metric,
+            &limits(&check),
+            kind,
+        );
         budget.earlier
     }
 

@@ -99,9 +99,8 @@ impl DesignEffect {
         for block in 0..blocks {
             let end = self.shares.len() - block * length;
             let readings = self.shares.range(end - length..end);
-            let (slow, total) = readings.fold((0.0, 0.0), |(slow, total), (k, m)| {
-                (slow + k, total + m)
-            });
+            let (slow, total) =
+                readings.fold((0.0, 0.0), |(slow, total), (k, m)| (slow + k, total + m));
             if let Some((slow_before, total_before)) = before {
                 let difference: f64 = slow / total - slow_before / total_before;
                 squares += difference * difference / (spread * (1.0 / total + 1.0 / total_before));

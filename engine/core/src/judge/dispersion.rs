@@ -93,7 +93,12 @@ mod tests {
     #[test]
     fn traffic_that_changes_is_no_burst() {
         let reading = |n: f64| [(0.1 * n, n), (0.1 * n, n)];
-        let steady = after(&[reading(100.0), reading(1000.0), reading(50.0), reading(700.0)]);
+        let steady = after(&[
+            reading(100.0),
+            reading(1000.0),
+            reading(50.0),
+            reading(700.0),
+        ]);
         assert_eq!(steady, 1.0);
     }
 }

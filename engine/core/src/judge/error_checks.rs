@@ -23,7 +23,13 @@ pub(super) fn test(
         .map(|max| test_max(rates, max, budget(ConditionKind::Max), traffic, look));
     let relative = limits.max_increase.map(|increase| {
         let budget = budget(ConditionKind::Increase);
-        test_increase(rates, (increase, limits.min_increase), budget, traffic, look)
+        test_increase(
+            rates,
+            (increase, limits.min_increase),
+            budget,
+            traffic,
+            look,
+        )
     });
     Measured {
         canary: total.rate(CANARY),
@@ -43,13 +49,7 @@ fn describe(counts: &Counts, side: usize) -> String {
     )
 }
 
-fn test_max(
-    rates: &ErrorRates,
-    max: f64,
-    budget: Budget,
-    traffic: Traffic,
-    look: Look,
-) -> Tested {
+fn test_max(rates: &ErrorRates, max: f64, budget: Budget, traffic: Traffic, look: Look) -> Tested {
     let requests = rates.total.requests[CANARY];
     let evidence = Evidence {
         kind: ConditionKind::Max,
@@ -83,7 +83,12 @@ fn test_max(
         );
         return evidence.tested(Judgement::Inconclusive, reason, traffic);
     }
-    let reason = passed(&evidence, &description, &format!("the allowed {allowed}"), traffic);
+    let reason = passed(
+        &evidence,
+        &description,
+        &format!("the allowed {allowed}"),
+        traffic,
+    );
     evidence.tested(Judgement::Pass, reason, traffic)
 }
 
@@ -108,7 +113,9 @@ fn test_increase(
 ) -> Tested {
     let total = &rates.total;
     let (canary, baseline) = (total.rate(CANARY), total.rate(BASELINE));
-    let ratio = canary.zip(baseline).map(|(canary, baseline)| canary / baseline);
+    let ratio = canary
+        .zip(baseline)
+        .map(|(canary, baseline)| canary / baseline);
     let needed = needed_for_increase(rates, increase, budget.needed());
     let evidence = Evidence {
         kind: ConditionKind::Increase,

@@ -111,7 +111,9 @@ impl Counts {
 impl ErrorRates {
     /// Compares at these limits, each `1 + increase`.
     pub(super) fn new(factors: impl IntoIterator<Item = f64>, by_node: bool) -> Self {
-        let relative = factors.into_iter().map(|factor| (factor, [0.0; ODDS.len()]));
+        let relative = factors
+            .into_iter()
+            .map(|factor| (factor, [0.0; ODDS.len()]));
         Self {
             total: Counts::default(),
             compared: Counts::default(),

@@ -58,8 +58,7 @@ impl Gauges {
     pub(super) fn observe(&mut self, intervals: &[NodeInterval]) {
         for interval in intervals {
             if !self.nodes.contains_key(&interval.node) {
-                self.nodes
-                    .insert(interval.node.clone(), Default::default());
+                self.nodes.insert(interval.node.clone(), Default::default());
             }
             let Some(node) = self.nodes.get_mut(&interval.node) else {
                 continue;
@@ -108,9 +107,7 @@ impl Gauges {
         let both: Vec<[f64; 2]> = self
             .nodes
             .values()
-            .filter_map(|[canary, baseline]| {
-                Some([canary.log(metric)?, baseline.log(metric)?])
-            })
+            .filter_map(|[canary, baseline]| Some([canary.log(metric)?, baseline.log(metric)?]))
             .collect();
         let (canary, baseline, nodes, error, freedom) = if both.is_empty() {
             let new = self.values(metric, |[canary, _]| *canary);
@@ -133,7 +130,11 @@ impl Gauges {
             (mean(&side(0))?, mean(&side(1))?, nodes, error, freedom)
         };
         let shown = baseline.exp() * unit;
-        let least = if shown > 0.0 { 1.0 + min_increase / shown } else { f64::MAX };
+        let least = if shown > 0.0 {
+            1.0 + min_increase / shown
+        } else {
+            f64::MAX
+        };
         Some(GaugeTest {
             canary: canary.exp() * unit,
             baseline: Some(shown),
@@ -278,7 +279,10 @@ mod tests {
             (0.025, 10.0, 2.228_138_852),
         ] {
             let actual = critical(level, freedom);
-            assert!((actual - expected).abs() < 0.02, "{level} {freedom}: {actual}");
+            assert!(
+                (actual - expected).abs() < 0.02,
+                "{level} {freedom}: {actual}"
+            );
         }
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn test(
     };
     let mut add = |kind: ConditionKind, tested: Option<GaugeTest>| {
         let Some(test) = tested else {
-            measured.tested.push(no_value(metric, kind, canary_nodes, baseline_nodes));
+            measured
+                .tested
+                .push(no_value(metric, kind, canary_nodes, baseline_nodes));
             return;
         };
         measured.canary = Some(test.canary);

@@ -143,7 +143,10 @@ impl Latencies {
         if canary.total() < needed || baseline.total() < needed {
             return 1.0;
         }
-        let micros = |side: &Histogram| side.quantile(quantile).map(|value| value.as_micros() as f64);
+        let micros = |side: &Histogram| {
+            side.quantile(quantile)
+                .map(|value| value.as_micros() as f64)
+        };
         match (micros(canary), micros(baseline)) {
             (Some(canary), Some(baseline)) if baseline > 0.0 => {
                 (canary / baseline).clamp(1.0, HIGHEST_BEFORE)
@@ -229,11 +232,7 @@ impl Latencies {
     }
 
     /// The interval of the canary's quantile in milliseconds, at the evidence `needed`.
-    pub(super) fn canary_interval(
-        &self,
-        quantile: f64,
-        needed: f64,
-    ) -> (Option<f64>, Option<f64>) {
+    pub(super) fn canary_interval(&self, quantile: f64, needed: f64) -> (Option<f64>, Option<f64>) {
         let (size, _) = self.sizes(quantile);
         let total = self.canary.total() as f64;
         let counts = self.canary.pairs().iter();
@@ -307,12 +306,12 @@ fn interval(
     let (mut low, mut high) = (None, None);
     let mut below = 0.0;
     for (bucket, count) in counts {
+        if many_above.is_some_and(|many| (total - below) * scale >= many) {
+            low = Some(bucket.checked_sub(1).map_or(0.0, upper_millis));
+        }
         below += count;
         if many_below.is_some_and(|many| below * scale >= many) {
             high = high.or_else(|| Some(upper_millis(bucket)));
-        }
-        if many_above.is_some_and(|many| (total - below) * scale >= many) {
-            low = Some(upper_millis(bucket));
         }
     }
     (low, high)

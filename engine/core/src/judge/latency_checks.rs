@@ -4,9 +4,7 @@ use crate::{ConditionKind, Judgement};
 
 use super::budget::Budget;
 use super::error_checks::passed;
-use super::latency::{
-    Latencies, LatencyLimit, least_for_max, least_of_baseline, least_of_canary,
-};
+use super::latency::{Latencies, LatencyLimit, least_for_max, least_of_baseline, least_of_canary};
 use super::limits::CheckLimits;
 use super::metric::Metric;
 use super::outcome::{Evidence, Measured, Tested, Traffic};
@@ -120,7 +118,8 @@ impl LatencyTest<'_> {
         let allowed = self
             .baseline
             .map(|baseline| self.latencies.allowed(limit, baseline));
-        let ratio = |value: Option<f64>| Some(value? / self.baseline?).filter(|ratio| ratio.is_finite());
+        let ratio =
+            |value: Option<f64>| Some(value? / self.baseline?).filter(|ratio| ratio.is_finite());
         // Both sides are estimated apart, so each may err half as often.
         let shown = budget.shown() + 2.0_f64.ln();
         let (quantile, look) = (self.quantile, self.look);

@@ -38,7 +38,11 @@ pub(super) fn mix(logs: [f64; ODDS.len()]) -> f64 {
     let highest = logs.into_iter().fold(f64::NEG_INFINITY, f64::max);
     if !highest.is_finite() {
         // NaN never counts against a version.
-        return if highest == f64::INFINITY { MOST } else { -MOST };
+        return if highest == f64::INFINITY {
+            MOST
+        } else {
+            -MOST
+        };
     }
     let terms = logs.into_iter().zip(BETS);
     let sum: f64 = terms
@@ -144,9 +148,8 @@ mod tests {
             let mut log_choose = 0.0_f64;
             let mut mean = 0.0;
             for k in 0..=n {
-                let chance = log_choose
-                    + f64::from(k) * f64::ln(p)
-                    + f64::from(n - k) * f64::ln_1p(-p);
+                let chance =
+                    log_choose + f64::from(k) * f64::ln(p) + f64::from(n - k) * f64::ln_1p(-p);
                 mean += (chance + evidence(n.into(), k.into(), p)).exp();
                 log_choose += (f64::from(n - k) / f64::from(k + 1)).ln();
             }

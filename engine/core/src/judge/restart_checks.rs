@@ -90,9 +90,9 @@ impl Restarts {
         let odds = (1.0 + increase) * self.canary.seconds / self.baseline.seconds;
         let evidence = if new > 0.0 && odds.is_finite() {
             let base = odds.ln_1p();
-            mixture::mix(ODDS.map(|ratio| {
-                new * ratio.ln() + (new + old) * (base - (ratio * odds).ln_1p())
-            }))
+            mixture::mix(
+                ODDS.map(|ratio| new * ratio.ln() + (new + old) * (base - (ratio * odds).ln_1p())),
+            )
         } else {
             0.0
         };

@@ -72,7 +72,8 @@ fn parse_version_reading(status: protocol::VersionStatus) -> Result<VersionReadi
         .latency
         .iter()
         .map(|bucket| (bucket.bucket, bucket.count));
-    let latency = Histogram::from_pairs(pairs.collect()).ok_or_else(|| {
+    let precision = status.latency_precision;
+    let latency = Histogram::from_pairs(precision, pairs.collect()).ok_or_else(|| {
         NodeError::Other("it reports latencies in invalid histogram buckets".to_owned())
     })?;
     Ok(VersionReading {

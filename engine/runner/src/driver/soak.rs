@@ -4,17 +4,24 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hotswap_core::{Call, Check, Judge, ModuleName, ModuleVersion, NodeId, NodeReading, Verdict};
+use hotswap_core::{
+    Call, Check, Judge, LatencyBefore, ModuleName, ModuleVersion, NodeId, NodeReading, SoakPlan,
+    SoakReadings, Verdict,
+};
 use hotswap_fleet::Fleet;
 
+use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
+use crate::live_soaks::LiveSoak;
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
-/// Readings of each node in one soak: twice the looks, so that a gauge has enough of them.
-const READINGS: u32 = 2 * Judge::MAX_LOOKS;
+/// Readings of each node in one soak. The judge looks after each of them.
+const READINGS: u32 = 40;
 /// Reading more often than this shows nothing new.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
+/// Readings of a short soak. The judge never fails before the third.
+const MIN_READINGS: u32 = 4;
 
 /// A soak that is under way.
 pub(super) struct Soak {
@@ -22,8 +29,10 @@ pub(super) struct Soak {
     nodes: Vec<NodeId>,
     window: Duration,
     end: End,
+    readings: SoakReadings,
     judge: Judge,
     needs_readings: bool,
+    live: LiveSoak,
 }
 
 impl Soak {
@@ -34,6 +43,8 @@ impl Soak {
         module: &ModuleVersion,
         end: End,
         readings: Vec<NodeReading>,
+        context: SoakContext,
+        live: LiveSoak,
     ) -> Option<Self> {
         let Call::Soak {
             window,
@@ -47,21 +58,33 @@ impl Soak {
         let window = Duration::from_millis(window);
         let nodes = all_nodes(&canary, &baseline);
         let needs_readings = needs_readings(&checks, window);
-        let judge = Judge::new(checks, canary, baseline, module.digest, readings);
+        let version = module.digest;
+        let needs_latency = Judge::needs_latency(&checks);
+        let judge = Judge::new(SoakPlan {
+            checks,
+            has_baseline: !baseline.is_empty(),
+            by_node: canary == baseline,
+            before: LatencyBefore::new(&canary, &baseline, version, &readings),
+            history: context.history,
+            options: context.options,
+        });
+        let readings = SoakReadings::new(canary, baseline, version, needs_latency, readings);
         Some(Self {
             module: module.name.clone(),
             nodes,
             window,
             end,
+            readings,
             judge,
             needs_readings,
+            live,
         })
     }
 
-    /// Reads the nodes until the window is over or a check has certainly failed.
+    /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
+    /// and the deployment asks to end then.
     pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
-        let interval = (self.window / READINGS).max(MIN_INTERVAL);
-        let mut turn = 0_u32;
+        let interval = interval(self.window);
         loop {
             if timers.has_passed(self.end) {
                 return Box::pin(self.finish(fleet)).await;
@@ -72,16 +95,13 @@ impl Soak {
                 self.end
             };
             timers.sleep_until(next).await;
-            turn += 1;
-            // The verdict is the last look: a soak never looks more than LOOKS times.
             if self.needs_readings && !timers.has_passed(self.end) {
                 // Boxed, so that what waits does not keep the memory of a reading.
                 Box::pin(self.observe(fleet)).await;
-                if turn.is_multiple_of(2)
-                    && let Some(verdict) = self.judge.interim_look()
-                {
+                if let Some(verdict) = self.judge.interim() {
                     return verdict;
                 }
+                self.live.show(self.judge.findings());
             }
         }
     }
@@ -95,9 +115,8 @@ impl Soak {
     }
 
     async fn observe(&mut self, fleet: &dyn Fleet) {
-        for reading in read(fleet, &self.module, &self.nodes).await {
-            self.judge.observe(reading);
-        }
+        let readings = read(fleet, &self.module, &self.nodes).await;
+        self.judge.observe(&self.readings.observe(readings));
     }
 }
 
@@ -123,6 +142,13 @@ pub(super) async fn initial_readings(
 
 fn needs_readings(checks: &[Check], window: Duration) -> bool {
     !checks.is_empty() && !window.is_zero()
+}
+
+/// The time between two readings.
+fn interval(window: Duration) -> Duration {
+    (window / READINGS)
+        .max(MIN_INTERVAL)
+        .min(window / MIN_READINGS)
 }
 
 /// The nodes of both sides, sorted, each once.
@@ -167,6 +193,14 @@ mod tests {
     }
 
     #[test]
+    fn a_short_soak_has_enough_readings_to_fail() {
+        let millis = Duration::from_millis;
+        assert_eq!(interval(millis(400)), millis(100));
+        assert_eq!(interval(millis(2000)), millis(250));
+        assert_eq!(interval(millis(400_000)), millis(10_000));
+    }
+
+    #[test]
     fn a_node_on_both_sides_is_read_once() {
         let ids = |names: &[&str]| -> Vec<NodeId> {
             names.iter().map(|name| name.parse().unwrap()).collect()
@@ -178,6 +212,9 @@ mod tests {
     #[test]
     fn only_a_soak_resumes_as_one() {
         let module = super::super::fixture::module("2.0.0");
-        assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new()).is_none());
+        let context = SoakContext::new(&super::super::fixture::header(), []);
+        let live =
+            std::sync::Arc::<crate::live_soaks::LiveSoaks>::default().begin(context.deployment);
+        assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new(), context, live).is_none());
     }
 }

@@ -36,9 +36,17 @@ fn evidence_has_the_reference_values() {
     // of equal ones: 5 of 30 requests are fewer than 5 of 20.
     let steady = evidence(&[(20, 5, 180, 0); 3]);
     assert!((24.0..29.0).contains(&steady), "{steady}");
-    assert_evidence(&[(20, 0), (0, 0), (0, 0)], evidence(&[(20, 20, 180, 0), (20, 0, 180, 0), (30, 0, 170, 0)]));
+    assert_evidence(
+        &[(20, 0), (0, 0), (0, 0)],
+        evidence(&[(20, 20, 180, 0), (20, 0, 180, 0), (30, 0, 170, 0)]),
+    );
     // 20 errors in one reading count as about one.
-    let burst = evidence(&[(20, 20, 180, 0), (20, 0, 180, 0), (20, 0, 180, 0), (20, 0, 180, 0)]);
+    let burst = evidence(&[
+        (20, 20, 180, 0),
+        (20, 0, 180, 0),
+        (20, 0, 180, 0),
+        (20, 0, 180, 0),
+    ]);
     assert!((0.5..2.5).contains(&burst), "{burst}");
 }
 
@@ -57,7 +65,11 @@ fn a_failed_error_rate_names_its_figures() {
     let end = "times its rate, more than the allowed increase of 50 %; chance alone would cause \
                this less than once in ";
     assert!(finding.reason.contains(end), "{}", finding.reason);
-    assert!(finding.reason.ends_with(" deployments"), "{}", finding.reason);
+    assert!(
+        finding.reason.ends_with(" deployments"),
+        "{}",
+        finding.reason
+    );
 }
 
 /// The condition shows what the verdict rests on.
@@ -73,8 +85,14 @@ fn the_interval_lies_above_the_limit_exactly_where_the_check_fails() {
         let is_above = condition.low.is_some_and(|low| low >= condition.limit);
         assert_eq!(is_violated, is_above, "{condition:?}");
         let estimate = condition.estimate.unwrap();
-        assert!(condition.low.is_none_or(|low| low <= estimate), "{condition:?}");
-        assert!(condition.high.is_none_or(|high| high >= estimate), "{condition:?}");
+        assert!(
+            condition.low.is_none_or(|low| low <= estimate),
+            "{condition:?}"
+        );
+        assert!(
+            condition.high.is_none_or(|high| high >= estimate),
+            "{condition:?}"
+        );
     }
 }
 
@@ -91,22 +109,92 @@ fn error_rates_are_judged() {
     let relative = max_increase("error-rate", 0.5);
     for (name, check, counts, expected) in [
         ("none", relative.clone(), (250, 0, 250, 0), Pass),
-        ("as bad as before", relative.clone(), (250, 25, 2250, 225), Pass),
-        ("a tenth against none", relative.clone(), (100, 10, 100, 0), Fail),
+        (
+            "as bad as before",
+            relative.clone(),
+            (250, 25, 2250, 225),
+            Pass,
+        ),
+        (
+            "a tenth against none",
+            relative.clone(),
+            (100, 10, 100, 0),
+            Fail,
+        ),
         ("all of a few", relative.clone(), (3, 3, 120, 0), Fail),
-        ("none of a few", relative.clone(), (3, 0, 500, 0), Inconclusive),
-        ("no baseline yet", relative.clone(), (900, 90, 0, 0), Inconclusive),
+        (
+            "none of a few",
+            relative.clone(),
+            (3, 0, 500, 0),
+            Inconclusive,
+        ),
+        (
+            "no baseline yet",
+            relative.clone(),
+            (900, 90, 0, 0),
+            Inconclusive,
+        ),
         ("no canary yet", relative, (0, 0, 900, 0), Inconclusive),
-        ("an increase below min-increase", small.clone(), (240, 12, 2160, 3), Pass),
-        ("an increase above min-increase", small, (240, 24, 2160, 3), Fail),
-        ("no increase allowed", max_increase("error-rate", 0.0), (1000, 50, 1000, 10), Fail),
-        ("within the limit", max("error-rate", 0.01), (250, 3, 0, 0), Pass),
-        ("over the limit", max("error-rate", 0.01), (60, 4, 0, 0), Fail),
-        ("none allowed, one seen", max("error-rate", 0.0), (100, 1, 0, 0), Fail),
-        ("none allowed, none seen", max("error-rate", 0.0), (100, 0, 0, 0), Pass),
-        ("all allowed", max("error-rate", 1.0), (100, 100, 0, 0), Pass),
-        ("more than all allowed", max("error-rate", 7.0), (100, 100, 0, 0), Pass),
-        ("too few for the limit", max("error-rate", 0.01), (10, 0, 0, 0), Inconclusive),
+        (
+            "an increase below min-increase",
+            small.clone(),
+            (240, 12, 2160, 3),
+            Pass,
+        ),
+        (
+            "an increase above min-increase",
+            small,
+            (240, 24, 2160, 3),
+            Fail,
+        ),
+        (
+            "no increase allowed",
+            max_increase("error-rate", 0.0),
+            (1000, 50, 1000, 10),
+            Fail,
+        ),
+        (
+            "within the limit",
+            max("error-rate", 0.01),
+            (250, 3, 0, 0),
+            Pass,
+        ),
+        (
+            "over the limit",
+            max("error-rate", 0.01),
+            (60, 4, 0, 0),
+            Fail,
+        ),
+        (
+            "none allowed, one seen",
+            max("error-rate", 0.0),
+            (100, 1, 0, 0),
+            Fail,
+        ),
+        (
+            "none allowed, none seen",
+            max("error-rate", 0.0),
+            (100, 0, 0, 0),
+            Pass,
+        ),
+        (
+            "all allowed",
+            max("error-rate", 1.0),
+            (100, 100, 0, 0),
+            Pass,
+        ),
+        (
+            "more than all allowed",
+            max("error-rate", 7.0),
+            (100, 100, 0, 0),
+            Pass,
+        ),
+        (
+            "too few for the limit",
+            max("error-rate", 0.01),
+            (10, 0, 0, 0),
+            Inconclusive,
+        ),
         ("both limits kept", both.clone(), (300, 1, 300, 1), Pass),
         ("one of two limits exceeded", both, (300, 15, 300, 15), Fail),
     ] {
@@ -135,7 +223,10 @@ fn too_few_requests_are_inconclusive_and_say_how_many_are_needed() {
     let mut judge = start_judge(vec![max_increase("error-rate", 0.5)]);
     judge.observe(&reading(requests(900, 900), requests(900, 0)));
     let finding = only_finding(&judge);
-    assert_eq!(finding.judgement, Inconclusive, "one burst must not condemn");
+    assert_eq!(
+        finding.judgement, Inconclusive,
+        "one burst must not condemn"
+    );
     assert_eq!(
         finding.reason,
         "there were requests in 1 readings; 3 are needed, to tell whether errors come in bursts"
@@ -147,7 +238,9 @@ fn a_check_that_leans_towards_failure_says_how_long_it_would_take() {
     let finding = judge_error_rate(max_increase("error-rate", 0.5), (100, 6, 100, 2));
     assert_eq!(finding.judgement, Pass, "{}", finding.reason);
     assert!(
-        finding.reason.contains("but not beyond doubt; if it goes on like this, another "),
+        finding
+            .reason
+            .contains("but not beyond doubt; if it goes on like this, another "),
         "{}",
         finding.reason
     );

@@ -72,10 +72,18 @@ fn an_error_rate_at_the_limit_rarely_fails() {
         let share = share_failed(check(), sharing, &errors(canary, baseline, size));
         assert!(share <= most, "{name}: {share}");
     }
-    let share = share_failed(max("error-rate", 0.05), 1, &errors((20, 0.05), (1, 0.0), 1.0));
+    let share = share_failed(
+        max("error-rate", 0.05),
+        1,
+        &errors((20, 0.05), (1, 0.0), 1.0),
+    );
     assert!(share <= 0.015, "absolute: {share}");
     let share = share_failed(check(), 1, &|random, at| {
-        let (n1, n0, rate) = if at < 20 { (20, 180, 0.003) } else { (100, 100, 0.03) };
+        let (n1, n0, rate) = if at < 20 {
+            (20, 180, 0.003)
+        } else {
+            (100, 100, 0.03)
+        };
         errors((n1, 1.5 * rate), (n0, rate), 1.0)(random, at)
     });
     assert!(share <= 0.015, "the split and the rate change: {share}");
@@ -160,14 +168,15 @@ fn a_latency_at_the_limit_rarely_fails_whatever_the_shapes() {
     }
     // A share of the variance is common to a reading of a side.
     let share = share_failed(max_increase("latency-p95", 1.0), 1, &|random, _| {
-        let mut side = |place: f64| {
-            let common = random.normal();
-            let normals: Vec<f64> = (0..50).map(|_| random.normal()).collect();
-            let scale = place / (0.6 * 1.644_854_f64).exp();
-            latencies(normals.into_iter().map(|own| {
-                scale * (0.6 * (0.7_f64.sqrt() * own + 0.3_f64.sqrt() * common)).exp()
-            }))
-        };
+        let mut side =
+            |place: f64| {
+                let common = random.normal();
+                let normals: Vec<f64> = (0..50).map(|_| random.normal()).collect();
+                let scale = place / (0.6 * 1.644_854_f64).exp();
+                latencies(normals.into_iter().map(|own| {
+                    scale * (0.6 * (0.7_f64.sqrt() * own + 0.3_f64.sqrt() * common)).exp()
+                }))
+            };
         [side(2.0 * EDGE), side(EDGE)]
     });
     assert!(share <= 0.015, "varies by reading: {share}");
@@ -206,8 +215,12 @@ fn share_of_gauges(canary: usize, baseline: usize, spread: f64, ratio: f64) -> f
             };
             (name, usage)
         };
-        let canary: Vec<_> = (0..canary).map(|at| node(format!("c{at}"), ratio)).collect();
-        let baseline: Vec<_> = (0..baseline).map(|at| node(format!("b{at}"), 1.0)).collect();
+        let canary: Vec<_> = (0..canary)
+            .map(|at| node(format!("c{at}"), ratio))
+            .collect();
+        let baseline: Vec<_> = (0..baseline)
+            .map(|at| node(format!("b{at}"), 1.0))
+            .collect();
         let intervals: Vec<NodeInterval> = canary
             .into_iter()
             .map(|(name, usage)| on_node(&name, Some(usage), None))

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use crate::{
-    Check, Finding, Histogram, Judge, NodeId, NodeInterval, SoakPlan, VersionInterval,
-};
+use crate::{Check, Finding, Histogram, Judge, NodeId, NodeInterval, SoakPlan, VersionInterval};
 
 pub(super) fn node(name: &str) -> NodeId {
     name.parse().expect("a node id")

@@ -41,16 +41,76 @@ fn gauges_are_judged_by_node() {
     let cpu = || max_increase("cpu", 0.3);
     let judged = |check, new: (usize, VersionInterval), old| judge_gauge(check, new, old);
     for (name, check, new, old, expected) in [
-        ("same cpu", cpu(), (3, usage(500, 0)), (7, usage(500, 0)), Pass),
-        ("cpu doubled", cpu(), (3, usage(1000, 0)), (7, usage(500, 0)), Fail),
-        ("same memory", memory(), (3, usage(0, 9 * MIB)), (7, usage(0, 9 * MIB)), Pass),
-        ("memory doubled", memory(), (3, usage(0, 18 * MIB)), (7, usage(0, 9 * MIB)), Fail),
-        ("one against nine", memory(), (1, usage(0, 36 * MIB)), (9, usage(0, 9 * MIB)), Fail),
-        ("one against one", memory(), (1, usage(0, 9 * MIB)), (1, usage(0, 9 * MIB)), Pass),
-        ("not loaded", memory(), (3, usage(0, 0)), (7, usage(0, 9 * MIB)), Inconclusive),
-        ("no CPU time", cpu(), (3, usage(0, 9)), (7, usage(0, 9)), Inconclusive),
-        ("within its limit", max("memory", 1e9), (3, usage(0, 9 * MIB)), (1, usage(0, 1)), Pass),
-        ("over its limit", max("memory", 4e6), (3, usage(0, 9 * MIB)), (1, usage(0, 1)), Fail),
+        (
+            "same cpu",
+            cpu(),
+            (3, usage(500, 0)),
+            (7, usage(500, 0)),
+            Pass,
+        ),
+        (
+            "cpu doubled",
+            cpu(),
+            (3, usage(1000, 0)),
+            (7, usage(500, 0)),
+            Fail,
+        ),
+        (
+            "same memory",
+            memory(),
+            (3, usage(0, 9 * MIB)),
+            (7, usage(0, 9 * MIB)),
+            Pass,
+        ),
+        (
+            "memory doubled",
+            memory(),
+            (3, usage(0, 18 * MIB)),
+            (7, usage(0, 9 * MIB)),
+            Fail,
+        ),
+        (
+            "one against nine",
+            memory(),
+            (1, usage(0, 36 * MIB)),
+            (9, usage(0, 9 * MIB)),
+            Fail,
+        ),
+        (
+            "one against one",
+            memory(),
+            (1, usage(0, 9 * MIB)),
+            (1, usage(0, 9 * MIB)),
+            Pass,
+        ),
+        (
+            "not loaded",
+            memory(),
+            (3, usage(0, 0)),
+            (7, usage(0, 9 * MIB)),
+            Inconclusive,
+        ),
+        (
+            "no CPU time",
+            cpu(),
+            (3, usage(0, 9)),
+            (7, usage(0, 9)),
+            Inconclusive,
+        ),
+        (
+            "within its limit",
+            max("memory", 1e9),
+            (3, usage(0, 9 * MIB)),
+            (1, usage(0, 1)),
+            Pass,
+        ),
+        (
+            "over its limit",
+            max("memory", 4e6),
+            (3, usage(0, 9 * MIB)),
+            (1, usage(0, 1)),
+            Fail,
+        ),
     ] {
         let finding = judged(check, new, old);
         assert_eq!(finding.judgement, expected, "{name}: {}", finding.reason);
@@ -87,7 +147,10 @@ fn cpu_is_shown_in_cores_at_the_load_of_the_canary() {
     let finding = only_finding(&judge);
     let close = |value: Option<f64>, expected: f64| (value.unwrap() - expected).abs() < 1e-9;
     assert!(close(finding.canary, 0.2), "{finding:?}");
-    assert!(close(finding.baseline, 0.1), "ten times the requests: {finding:?}");
+    assert!(
+        close(finding.baseline, 0.1),
+        "ten times the requests: {finding:?}"
+    );
 }
 
 #[test]

@@ -15,8 +15,20 @@ fn latencies_are_judged_at_their_percentile() {
     };
     let p95 = max_increase("latency-p95", 1.0);
     for (name, check, new, old, expected) in [
-        ("same", p95.clone(), (100, 10.0, 50.0), (100, 10.0, 50.0), Pass),
-        ("four times as slow", p95.clone(), (100, 40.0, 200.0), (100, 10.0, 50.0), Fail),
+        (
+            "same",
+            p95.clone(),
+            (100, 10.0, 50.0),
+            (100, 10.0, 50.0),
+            Pass,
+        ),
+        (
+            "four times as slow",
+            p95.clone(),
+            (100, 40.0, 200.0),
+            (100, 10.0, 50.0),
+            Fail,
+        ),
         (
             "three times as slow at p50",
             max_increase("latency-p50", 1.0),
@@ -31,14 +43,56 @@ fn latencies_are_judged_at_their_percentile() {
             (900, 20.0, 30.0),
             Fail,
         ),
-        ("an increase below min-increase", with_min_increase, (100, 40.0, 200.0), (100, 10.0, 50.0), Pass),
-        ("few of the new version", p95.clone(), (10, 10.0, 50.0), (400, 10.0, 50.0), Inconclusive),
-        ("few of the old version", p95.clone(), (400, 10.0, 50.0), (10, 10.0, 50.0), Inconclusive),
+        (
+            "an increase below min-increase",
+            with_min_increase,
+            (100, 40.0, 200.0),
+            (100, 10.0, 50.0),
+            Pass,
+        ),
+        (
+            "few of the new version",
+            p95.clone(),
+            (10, 10.0, 50.0),
+            (400, 10.0, 50.0),
+            Inconclusive,
+        ),
+        (
+            "few of the old version",
+            p95.clone(),
+            (400, 10.0, 50.0),
+            (10, 10.0, 50.0),
+            Inconclusive,
+        ),
         ("none", p95, (0, 1.0, 2.0), (0, 1.0, 2.0), Inconclusive),
-        ("within the limit", max("latency-p95", 60.0), (100, 10.0, 50.0), (0, 1.0, 2.0), Pass),
-        ("over the limit", max("latency-p95", 20.0), (100, 10.0, 50.0), (0, 1.0, 2.0), Fail),
-        ("too few for the limit", max("latency-p99", 60.0), (100, 1.0, 5.0), (0, 1.0, 2.0), Inconclusive),
-        ("the largest limit", max("latency-p50", f64::MAX), (100, 1.0, 5.0), (0, 1.0, 2.0), Pass),
+        (
+            "within the limit",
+            max("latency-p95", 60.0),
+            (100, 10.0, 50.0),
+            (0, 1.0, 2.0),
+            Pass,
+        ),
+        (
+            "over the limit",
+            max("latency-p95", 20.0),
+            (100, 10.0, 50.0),
+            (0, 1.0, 2.0),
+            Fail,
+        ),
+        (
+            "too few for the limit",
+            max("latency-p99", 60.0),
+            (100, 1.0, 5.0),
+            (0, 1.0, 2.0),
+            Inconclusive,
+        ),
+        (
+            "the largest limit",
+            max("latency-p50", f64::MAX),
+            (100, 1.0, 5.0),
+            (0, 1.0, 2.0),
+            Pass,
+        ),
     ] {
         let finding = judge_check(check, uniform(new), uniform(old));
         assert_eq!(finding.judgement, expected, "{name}: {}", finding.reason);
@@ -89,7 +143,11 @@ fn too_few_latencies_say_how_many_are_needed() {
 fn a_split_that_changes_with_the_latency_is_no_fault() {
     let mut judge = start_judge(vec![max_increase("latency-p50", 1.0)]);
     for at in 0..40 {
-        let (canary, baseline, place) = if at < 20 { (20, 180, 10.0) } else { (100, 100, 30.0) };
+        let (canary, baseline, place) = if at < 20 {
+            (20, 180, 10.0)
+        } else {
+            (100, 100, 30.0)
+        };
         let (canary, baseline) = (vec![1.8 * place; canary], vec![place; baseline]);
         judge.observe(&reading(latencies(canary), latencies(baseline)));
     }
@@ -110,13 +168,20 @@ fn nodes_that_were_slower_before_may_be_slower() {
             ..SoakPlan::default()
         });
         for _ in 0..10 {
-            judge.observe(&reading(latencies(vec![25.0; 50]), latencies(vec![10.0; 450])));
+            judge.observe(&reading(
+                latencies(vec![25.0; 50]),
+                latencies(vec![10.0; 450]),
+            ));
         }
         only_finding(&judge)
     };
     assert_eq!(judge(1.0).judgement, Fail);
     let finding = judge(1.6);
     assert_eq!(finding.judgement, Pass, "{}", finding.reason);
-    assert!(finding.reason.contains("were 1.58 times as slow"), "{}", finding.reason);
+    assert!(
+        finding.reason.contains("were 1.58 times as slow"),
+        "{}",
+        finding.reason
+    );
     assert_eq!(judge(0.5).judgement, Fail, "never lowers the limit");
 }
