@@ -26,7 +26,7 @@ pub enum Metric {
     LatencyP99,
     /// 99.9th percentile of the latency, in milliseconds.
     LatencyP999,
-    /// Processor cores that the version uses.
+    /// Processor cores that the version uses on a node, compared at equal load.
     Cpu,
     /// Bytes of memory that an instance of the version uses, on average.
     Memory,
@@ -145,7 +145,7 @@ impl Check {
         Self::new(Metric::Restarts)
     }
 
-    /// A check of the processor cores that the version uses.
+    /// A check of the processor cores that the version uses on a node, at equal load.
     #[must_use]
     pub const fn cpu() -> Self {
         Self::new(Metric::Cpu)
@@ -155,6 +155,12 @@ impl Check {
     #[must_use]
     pub const fn memory() -> Self {
         Self::new(Metric::Memory)
+    }
+
+    /// A check of how often nodes with the new version restart unexpectedly.
+    #[must_use]
+    pub const fn restarts() -> Self {
+        Self::new(Metric::Restarts)
     }
 
     /// Allows at most this value, in the unit of the metric.

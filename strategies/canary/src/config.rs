@@ -1,6 +1,6 @@
 //! Settings of `canary`.
 
-use hotswap_sdk::{Check, Error, Metric, Result, Span};
+use hotswap_sdk::{Check, Error, Result, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,13 @@ pub struct Config {
     /// What to do if a step has too few samples to judge. `proceed` logs it and continues.
     /// `rollBack` rolls the deployment back.
     pub when_inconclusive: WhenInconclusive,
+    /// Whether a step ends as soon as every check has passed, so that a gross fault would have
+    /// been found. Otherwise it takes the whole time, since a fault may show late. A step always
+    /// ends as soon as a check has failed.
+    pub pass_early: bool,
+    /// The fewest requests of the new version with which a check passes. The judge knows how many
+    /// a check needs at least; this asks for more.
+    pub min_samples: u32,
 }
 
 /// What the percentages count.
@@ -69,6 +76,8 @@ impl Default for Config {
                 Check::restarts().max(0.0),
             ],
             when_inconclusive: WhenInconclusive::Proceed,
+            pass_early: false,
+            min_samples: 0,
         }
     }
 }
