@@ -157,12 +157,6 @@ impl Check {
         Self::new(Metric::Memory)
     }
 
-    /// A check of how often nodes with the new version restart unexpectedly.
-    #[must_use]
-    pub const fn restarts() -> Self {
-        Self::new(Metric::Restarts)
-    }
-
     /// Allows at most this value, in the unit of the metric.
     #[must_use]
     pub const fn max(mut self, value: f64) -> Self {

@@ -1,6 +1,6 @@
 //! Settings of `canary`.
 
-use hotswap_sdk::{Check, Error, Result, Span};
+use hotswap_sdk::{Check, Error, Metric, Result, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
