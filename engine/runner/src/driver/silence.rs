@@ -103,3 +103,98 @@ pub(super) fn conclude(mut verdict: Verdict, silent: &[SilentNode]) -> Verdict {
     }
     verdict
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hotswap_core::{Check, Finding};
+
+    use super::super::fixture::{ListedFleet, TestClock};
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn ids(names: &[&str]) -> Vec<NodeId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn fleet(critical: &[&str]) -> ListedFleet {
+        let mut fleet = ListedFleet::new(&[]);
+        fleet.set_health("a", Health::Passing);
+        fleet.set_health("b", Health::Passing);
+        for node in critical {
+            fleet.set_health(node, Health::Critical);
+        }
+        fleet
+    }
+
+    /// The nodes that end a soak on the nodes a and b, and after which time. Nobody but `tolerated`
+    /// nodes may be silent.
+    async fn ended_by(fleet: &ListedFleet, tolerated: usize) -> Option<(Vec<NodeId>, Duration)> {
+        let timers = Timers::new(Arc::new(TestClock::default()));
+        let watch = SilenceWatch::new(ids(&["a", "b"]), tolerated);
+        let began = tokio::time::Instant::now();
+        let silent = tokio::time::timeout(MINUTE, watch.wait(fleet, &timers));
+        let silent = silent.await.ok()?.into_iter().map(|silent| silent.node);
+        Some((silent.collect(), began.elapsed()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_critical_nodes_than_are_tolerated_end_a_soak() {
+        assert_eq!(ended_by(&fleet(&[]), 0).await, None);
+        let ended = ended_by(&fleet(&["b"]), 0).await;
+        assert_eq!(ended, Some((ids(&["b"]), Duration::ZERO)));
+        assert_eq!(ended_by(&fleet(&["b"]), 1).await, None);
+        let ended = ended_by(&fleet(&["a", "b"]), 1).await;
+        assert_eq!(ended, Some((ids(&["a", "b"]), Duration::ZERO)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_has_said_that_it_stops_has_time_to_come_back() {
+        let mut fleet = fleet(&["b"]);
+        fleet.stopped = ids(&["b"]);
+        let (nodes, after) = ended_by(&fleet, 0).await.unwrap();
+        assert_eq!(nodes, ids(&["b"]));
+        assert!(after >= STOP_GRACE && after < 2 * STOP_GRACE, "{after:?}");
+    }
+
+    #[test]
+    fn only_a_check_of_restarts_fails_for_silence() {
+        let finding = |metric: &str| Finding {
+            check: Check {
+                metric: metric.to_owned(),
+                max: Some(0.0),
+                max_increase: None,
+                min_increase: None,
+            },
+            judgement: Judgement::Inconclusive,
+            canary: None,
+            baseline: None,
+            canary_samples: 0,
+            baseline_samples: 0,
+            reason: "too few samples".to_owned(),
+            conditions: Vec::new(),
+        };
+        let verdict = |metrics: &[&str]| Verdict {
+            judgement: Judgement::Inconclusive,
+            findings: metrics.iter().map(|metric| finding(metric)).collect(),
+            promoted_by: None,
+        };
+        let silent = [SilentNode {
+            node: "b".parse().unwrap(),
+            reason: Some("it was last heard of 12.0 s ago".to_owned()),
+        }];
+        let concluded = conclude(verdict(&["error-rate", "restarts"]), &silent);
+        assert_eq!(concluded.judgement, Judgement::Fail);
+        assert_eq!(concluded.findings[0].judgement, Judgement::Inconclusive);
+        assert_eq!(concluded.findings[1].judgement, Judgement::Fail);
+        assert_eq!(
+            concluded.findings[1].reason,
+            "node b does not report in any more (it was last heard of 12.0 s ago), so the soak \
+             ended early; too few samples"
+        );
+        let concluded = conclude(verdict(&["error-rate"]), &silent);
+        assert_eq!(concluded.judgement, Judgement::Inconclusive);
+    }
+}
