@@ -185,11 +185,6 @@ pub struct ClientFaults {
     pub slow_readers: u64,
 }
 
-/// The precision of nodes that do not tell it.
-fn old_latency_precision() -> u32 {
-    3
-}
-
 /// One bucket of a latency histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
