@@ -19,6 +19,7 @@ mod environment_variables;
 mod exit;
 mod exit_report;
 mod format;
+mod interval_bar;
 mod logging;
 mod output;
 mod reference;

@@ -15,7 +15,7 @@ use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::control::{ControlContext, ControlService, Modules, RegistrationClient};
 use crate::data::ResponseBody;
-use crate::disk::{ArtifactStore, RecordStore, read_instance_key};
+use crate::disk::{ArtifactStore, RecordStore, StartRecord, read_instance_key};
 use crate::engine_client::EngineClient;
 use crate::problem::{problem, problem_response};
 use crate::server::{Shutdown, serve};
@@ -45,6 +45,7 @@ pub struct Node {
     shutdown_timeout: Duration,
     /// `None` if the node has no engine.
     registration: Option<RegistrationClient>,
+    starts: StartRecord,
     /// Held until the node ends, then free for the next node with this data directory.
     _lock: FileLock,
     _end_on_drop: DropGuard,
@@ -82,6 +83,11 @@ impl Node {
         let control_addr = local_addr(&control_listener)?;
 
         let boot = random_boot_id();
+        let path = config.data_dir.join("starts.json");
+        let starts = StartRecord::begin(path).map_err(|source| Error::Folder {
+            path: config.data_dir.clone(),
+            source,
+        })?;
 
         let tasks = TaskTracker::new();
         let shutdown = Shutdown::default();
@@ -111,19 +117,21 @@ impl Node {
             let (routing_table, modules) = (modules.routing_table().clone(), modules.clone());
             move |request: hyper::Request<_>| {
                 let ready = (request.uri().path() == READY_PATH).then(|| readiness(&modules));
-                let routing_table = routing_table.clone();
+                let (routing_table, rejected) = (routing_table.clone(), modules.rejected().clone());
                 async move {
                     match ready {
                         Some(response) => response,
-                        None => data::handle(routing_table, request).await,
+                        None => data::handle(routing_table, &rejected, request).await,
                     }
                 }
             }
         };
+        let rejected = modules.rejected().clone();
         let control_service = {
             let service = ControlService::new(ControlContext {
                 id: config.id.clone(),
                 boot,
+                starts: starts.starts(),
                 token: config.token.clone(),
                 modules,
             });
@@ -136,6 +144,7 @@ impl Node {
             serve(
                 data_listener,
                 data_service,
+                move || rejected.count_malformed(),
                 limits.clone(),
                 shutdown.clone(),
                 tasks.clone(),
@@ -147,6 +156,7 @@ impl Node {
             serve(
                 control_listener,
                 control_service,
+                || {},
                 limits,
                 shutdown.clone(),
                 tasks.clone(),
@@ -162,6 +172,7 @@ impl Node {
             tasks,
             shutdown_timeout: config.limits.request_timeout + SHUTDOWN_GRACE,
             registration,
+            starts,
             _lock: lock,
             _end_on_drop: shutdown.immediate.clone().drop_guard(),
             shutdown,
@@ -199,6 +210,7 @@ impl Node {
             // This ends connections. Modules end by their own time limit.
             let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait()).await;
         }
+        self.starts.end();
         tracing::info!("node stopped");
     }
 }

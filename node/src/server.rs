@@ -39,10 +39,12 @@ pub(crate) struct Shutdown {
 }
 
 /// Accepts connections and serves requests on them, HTTP/1.1 and HTTP/2 without TLS,
-/// until `shutdown` is signalled. Tracks connections in `tasks`.
+/// until `shutdown` is signalled. Tracks connections in `tasks`. Calls `on_malformed` for each
+/// request that is not valid HTTP: it ends its connection, and `service` does not see it.
 pub(crate) async fn serve<S, F, B>(
     listener: TcpListener,
     service: S,
+    on_malformed: impl Fn() + Clone + Send + 'static,
     limits: Limits,
     shutdown: Shutdown,
     tasks: TaskTracker,
@@ -68,6 +70,7 @@ pub(crate) async fn serve<S, F, B>(
             }
         };
         let (builder, service, shutdown) = (builder.clone(), service.clone(), shutdown.clone());
+        let on_malformed = on_malformed.clone();
         let header_timeout = limits.header_timeout;
         tasks.spawn(async move {
             let io = TokioIo::new(PrefaceTimeout::new(stream, header_timeout));
@@ -88,11 +91,21 @@ pub(crate) async fn serve<S, F, B>(
                 }
             };
             if let Err(error) = result {
+                if is_malformed_request(error.as_ref()) {
+                    on_malformed();
+                }
                 tracing::debug!(error, "a connection failed");
             }
             drop(permit);
         });
     }
+}
+
+/// Whether a connection failed because of what its client sent as the head of a request.
+fn is_malformed_request(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_parse)
 }
 
 /// Waits for a free connection before accepting, so that clients above the limit queue in

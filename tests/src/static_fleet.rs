@@ -82,6 +82,8 @@ impl Fleet for StaticFleet {
             boot: "static".to_owned(),
             at: Timestamp::default(),
             cpu_millis: 0,
+            starts: None,
+            traffic: None,
             versions: Vec::new(),
         })
     }

@@ -199,7 +199,7 @@ async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Res
             }
         )
     };
-    let config = || json!({ "steps": [50], "soak": "300ms", "whenInconclusive": "rollBack" });
+    let config = || json!({ "steps": [100], "soak": "300ms", "whenInconclusive": "rollBack" });
     let engine = fixture.resources.start_engine(fixture.journal()).await?;
     let id = deploy(&engine, ("canary", config())).await?;
     let state = wait_for_end(&engine, id).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hotswap_core::{Answer, Call, Event, EventBody, Level, NodeFailure, NodeId, Outcome, Verdict};
 
 use super::state::WatchState;
-use crate::format;
+use crate::{format, interval_bar};
 
 /// The lines for an event, given the state before it. Each begins with the time. Most events
 /// have one line, some none.
@@ -164,7 +164,14 @@ fn describe_answer(call: &Call, answer: &Answer) -> Vec<String> {
             lines.extend(failures.iter().map(failure));
             lines
         }
-        Answer::Verdict(Verdict { findings, .. }) => findings.iter().map(format::finding).collect(),
+        Answer::Verdict(Verdict { findings, .. }) => {
+            let lines = findings.iter().flat_map(|finding| {
+                let bars = finding.conditions.iter().filter_map(interval_bar::draw);
+                let bars = bars.map(|bar| format!("  {bar}"));
+                std::iter::once(format::finding(finding)).chain(bars)
+            });
+            lines.collect()
+        }
         Answer::Decision(decision) if !decision.approved && decision.by.is_empty() => {
             vec!["✘ no decision in time".to_owned()]
         }

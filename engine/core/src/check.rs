@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// `error-rate`, `latency-p50`, `latency-p95`, `latency-p99`, `cpu` or `memory`.
+    /// `error-rate`, `latency-p50`, `latency-p90`, `latency-p95`, `latency-p99`, `latency-p999`,
+    /// `cpu`, `memory` or `restarts`.
     pub metric: String,
     /// Highest allowed value, in the metric's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,6 +50,54 @@ pub struct Finding {
     pub baseline_samples: u64,
     /// One sentence for people: what was compared, and why it passed or failed.
     pub reason: String,
+    /// The state of each condition that was tested. Empty where none could be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Which limit of a check a condition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ConditionKind {
+    /// The new version against [`Check::max`]. Its estimate is a value of the metric.
+    Max,
+    /// The new version against the previous one. Its estimate is a ratio: 1 is equal.
+    Increase,
+}
+
+/// How far the test of one condition is.
+///
+/// The condition is violated beyond doubt where `evidence + earlier` is at least `threshold`. All
+/// three are natural logarithms: of an e-value, of its weight, and of how seldom chance may do
+/// this in a whole deployment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Which limit.
+    pub kind: ConditionKind,
+    /// The highest value, or ratio, that is allowed.
+    pub limit: f64,
+    /// What was measured, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<f64>,
+    /// The lowest value that the test leaves possible. `None` where it refutes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// The highest value that the test leaves possible. `None` where it refutes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// What this soak says against the condition.
+    pub evidence: f64,
+    /// The weight of this soak, with what earlier soaks of the deployment say.
+    pub earlier: f64,
+    /// What fails the check.
+    pub threshold: f64,
+    /// How many more requests of the new version it takes to decide, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_requests: Option<u64>,
+    /// How long that takes at the present rate, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_millis: Option<u64>,
 }
 
 /// The result of a soak.
@@ -116,6 +165,7 @@ mod tests {
             canary_samples: 3,
             baseline_samples: 0,
             reason: "3 of 100 samples".into(),
+            conditions: Vec::new(),
         };
         Verdict {
             judgement,

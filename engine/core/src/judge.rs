@@ -1,128 +1,219 @@
-//! Judges the new version by its metrics, with one exact statistical test for each metric.
+//! Judges the new version by its metrics, with tests that are valid at any moment.
 //!
-//! A false alarm is a failed check of a version that keeps its limits. Each condition of a
-//! check has a false-alarm rate of at most [`Judge::FALSE_ALARM_RATE`] over the whole soak.
-//! Each of its [`Judge::MAX_LOOKS`] looks may use an equal share of that (Bonferroni
-//! correction); the final verdict is the last look.
+//! A false alarm is a failed check of a version that keeps its limits. All conditions of all soaks
+//! of a deployment together have a false alarm with a probability of at most [`Judge::LEVEL`],
+//! however often one looks: error rates and latencies are judged by e-processes ([`mixture`]),
+//! gauges once at the end of a soak. What earlier soaks say counts on ([`SoakHistory`]).
 //!
-//! The tests are exact, so a check can fail on any number of samples. It passes only where
-//! there are enough samples to find a gross fault; otherwise it is inconclusive.
+//! A check can fail on any number of samples from the third reading on. It passes only where a
+//! gross fault would have been found; otherwise it is inconclusive, and says what was missing.
 
-mod cohort;
-mod condition;
+mod budget;
+mod design_effect;
+mod dispersion;
+mod error_checks;
 mod error_rate;
 mod format;
+mod gauge;
+mod gauge_checks;
+mod latency;
+mod latency_checks;
 mod limits;
 mod metric;
-mod observed_node;
-mod quantile;
-mod quantile_samples;
-mod reservoir;
-mod tail_probability;
+mod mixture;
+mod outcome;
+mod restart_checks;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::time::Duration;
 
-use crate::{Check, Digest, Finding, Judgement, NodeId, NodeReading, Verdict};
+use crate::{Check, ConditionKind, Finding, Judgement, LatencyBefore, NodeInterval, Verdict};
 
-use cohort::Cohorts;
-use condition::{ConditionOutcome, Measurement, conclude};
+use budget::Budget;
+use error_rate::ErrorRates;
+use gauge::Gauges;
+use latency::Latencies;
 use limits::CheckLimits;
 use metric::Metric;
-use observed_node::{Membership, ObservedNode};
-use quantile_samples::QuantileSamples;
+use outcome::{Measured, Traffic};
+use restart_checks::Restarts;
 
-/// Judges the checks of one soak from the readings of its nodes.
+pub use budget::SoakHistory;
+
+/// What a judge knows of a soak before its first reading.
+#[derive(Debug, Clone, Default)]
+pub struct SoakPlan {
+    /// The conditions that must hold.
+    pub checks: Vec<Check>,
+    /// Whether any node runs the previous version. Without, only [`Check::max`] is judged.
+    pub has_baseline: bool,
+    /// Whether both versions run on the same nodes, and all of them. Then errors are compared node
+    /// by node.
+    pub by_node: bool,
+    /// The latencies of the previous version before the soak.
+    pub before: LatencyBefore,
+    /// The evidence of the earlier soaks of the deployment.
+    pub history: SoakHistory,
+    /// What the deployment asks of its soaks.
+    pub options: SoakOptions,
+}
+
+/// What a deployment asks of its soaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SoakOptions {
+    /// Ends a soak as soon as every check has passed. Else it passes only at its end, since a
+    /// fault may show late.
+    pub pass_early: bool,
+    /// The fewest requests of the new version with which a check passes.
+    pub min_samples: u64,
+}
+
+/// Judges the checks of one soak.
 ///
 /// Pure. Its memory is bounded: it does not grow with the length of the soak.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Judge {
-    checks: Vec<Check>,
-    version: Digest,
-    nodes: HashMap<NodeId, ObservedNode>,
-    has_baseline: bool,
-    cohorts: Cohorts,
-    looks: u32,
+    plan: SoakPlan,
+    /// The checks that can be judged, in the order of the plan; or why not.
+    checks: Vec<Result<JudgedCheck, String>>,
+    level: f64,
+    errors: ErrorRates,
+    latencies: Latencies,
+    gauges: Gauges,
+    restarts: Restarts,
+    elapsed: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct JudgedCheck {
+    metric: Metric,
+    limits: CheckLimits,
+}
+
+/// When one looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// While the soak runs, to find out whether it is over: without the intervals, which nobody
+    /// reads.
+    Quick,
+    /// While the soak runs. Gauges do not fail: another reading of the same node says nothing new,
+    /// so they may be tested only once.
+    Interim,
+    /// At the end.
+    Final,
+}
+
+/// Both bounds of an interval. `None` where there is no bound.
+type Bounds = (Option<f64>, Option<f64>);
+
+impl Look {
+    /// Computes what is only shown.
+    fn shown(self, interval: impl FnOnce() -> Bounds) -> Bounds {
+        if self == Self::Quick {
+            (None, None)
+        } else {
+            interval()
+        }
+    }
 }
 
 impl Judge {
-    /// The most looks at one soak, the final verdict included. Without a bound, looking more
-    /// often would raise the false-alarm rate.
-    pub const MAX_LOOKS: u32 = 20;
+    /// The highest probability that a deployment fails a check whose limits its version keeps.
+    pub const LEVEL: f64 = 0.01;
 
-    /// The highest probability that one condition fails, over all looks of a soak, although
-    /// the version just keeps it.
-    pub const FALSE_ALARM_RATE: f64 = 0.01;
-
-    /// Starts judging a soak of `version` whose first readings are `start`.
-    ///
-    /// On the nodes `canary`, only `version` counts; on the nodes `baseline`, every other
-    /// version of the module. A node without a reading in `start` counts from its first
-    /// reading.
-    pub fn new(
-        checks: Vec<Check>,
-        canary: Vec<NodeId>,
-        baseline: Vec<NodeId>,
-        version: Digest,
-        start: Vec<NodeReading>,
-    ) -> Self {
-        let mut nodes: HashMap<NodeId, ObservedNode> = HashMap::new();
-        let has_baseline = !baseline.is_empty();
-        for id in canary {
-            nodes.entry(id).or_default().membership.canary = true;
-        }
-        for id in baseline {
-            nodes.entry(id).or_default().membership.baseline = true;
-        }
-        let cohorts = Cohorts::new(&checks);
-        let mut judge = Self {
+    /// Starts judging a soak.
+    pub fn new(plan: SoakPlan) -> Self {
+        let checks: Vec<Result<JudgedCheck, String>> = plan
+            .checks
+            .iter()
+            .map(|check| {
+                let metric = Metric::parse(&check.metric)?;
+                let limits = CheckLimits::validate(check, plan.has_baseline)?;
+                Ok(JudgedCheck { metric, limits })
+            })
+            .collect();
+        let valid = || checks.iter().flatten();
+        let shared: Vec<_> = plan
+            .checks
+            .iter()
+            .zip(&checks)
+            .filter_map(|(check, judged)| {
+                let judged = judged.as_ref().ok()?;
+                Some((judged.metric, check.metric.clone(), judged.limits.clone()))
+            })
+            .collect();
+        let sharing = plan.history.sharing(&shared).max(1);
+        let factors = valid().filter(|check| check.metric == Metric::ErrorRate);
+        let factors = factors.filter_map(|check| Some(1.0 + check.limits.max_increase?));
+        let quantiles = valid().filter_map(|check| match check.metric {
+            Metric::Latency { quantile } => Some(quantile),
+            _ => None,
+        });
+        Self {
+            level: Self::LEVEL / sharing as f64,
+            errors: ErrorRates::new(factors, plan.by_node),
+            latencies: Latencies::new(quantiles, plan.before.clone()),
+            gauges: Gauges::default(),
+            restarts: Restarts::default(),
+            elapsed: Duration::ZERO,
             checks,
-            version,
-            nodes,
-            has_baseline,
-            cohorts,
-            looks: 0,
-        };
-        for reading in start {
-            if let Some(node) = judge.nodes.get_mut(&reading.node) {
-                node.set_start(reading, &judge.version, &judge.cohorts);
+            plan,
+        }
+    }
+
+    /// Whether any of these checks needs the latencies of requests.
+    pub fn needs_latency(checks: &[Check]) -> bool {
+        checks
+            .iter()
+            .filter_map(|check| Metric::parse(&check.metric).ok())
+            .any(|metric| matches!(metric, Metric::Latency { .. }))
+    }
+
+    /// Adds one reading of the soak: what its nodes did since the last one.
+    pub fn observe(&mut self, intervals: &[NodeInterval]) {
+        let longest = intervals.iter().map(|interval| interval.elapsed).max();
+        self.elapsed += longest.unwrap_or_default();
+        self.errors.observe(intervals);
+        self.latencies.observe(intervals);
+        self.gauges.observe(intervals);
+        self.restarts.observe(intervals);
+    }
+
+    /// Looks at the soak while it runs. Returns the verdict if a check has failed, or if all have
+    /// passed and the deployment asks to end then. May be called after every reading.
+    pub fn interim(&self) -> Option<Verdict> {
+        match self.verdict_at(Look::Quick).judgement {
+            Judgement::Fail => Some(self.verdict()),
+            Judgement::Pass if self.plan.options.pass_early => {
+                // The soak ends here: the one look at gauges.
+                let verdict = self.verdict();
+                (verdict.judgement == Judgement::Pass).then_some(verdict)
             }
-        }
-        judge
-    }
-
-    /// Adds one reading of one node.
-    ///
-    /// Ignores nodes outside the soak, and readings that are not newer than the last one of
-    /// their node. Where a node restarted, everything since the restart counts.
-    pub fn observe(&mut self, reading: NodeReading) {
-        if let Some(node) = self.nodes.get_mut(&reading.node) {
-            node.observe(reading, &self.version, &mut self.cohorts);
+            Judgement::Pass | Judgement::Inconclusive => None,
         }
     }
 
-    /// Looks at the soak while it runs. Returns the verdict if a check has failed.
-    ///
-    /// Uses up one of [`Self::MAX_LOOKS`]. The last one is reserved for [`Self::verdict`], so
-    /// from the 20th call on this returns `None`.
-    pub fn interim_look(&mut self) -> Option<Verdict> {
-        if self.looks + 1 >= Self::MAX_LOOKS {
-            return None;
-        }
-        self.looks += 1;
-        let verdict = self.verdict();
-        (verdict.judgement == Judgement::Fail).then_some(verdict)
+    /// The state of each check while the soak runs: a check that would pass now has passed, and
+    /// one that cannot be judged yet says what is missing.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.verdict_at(Look::Interim).findings
     }
 
     /// The verdict at the end of the soak: `Fail` if any check failed, else `Inconclusive` if
     /// any check was inconclusive, else `Pass`. A soak without checks passes.
     pub fn verdict(&self) -> Verdict {
+        self.verdict_at(Look::Final)
+    }
+
+    fn verdict_at(&self, look: Look) -> Verdict {
         let findings: Vec<Finding> = self
+            .plan
             .checks
             .iter()
-            .map(|check| self.judge_check(check))
+            .zip(&self.checks)
+            .map(|(check, judged)| self.judge_check(check, judged, look))
             .collect();
         let any = |judgement| {
             findings
@@ -143,60 +234,44 @@ impl Judge {
         }
     }
 
-    fn judge_check(&self, check: &Check) -> Finding {
-        let (measurement, outcomes) = self.test_conditions(check).unwrap_or_else(|reason| {
-            (
-                Measurement::default(),
-                vec![ConditionOutcome::TooFewSamples(reason)],
-            )
-        });
-        let (judgement, reason) = conclude(outcomes);
-        Finding {
-            check: check.clone(),
-            judgement,
-            canary: measurement.canary,
-            baseline: measurement.baseline,
-            canary_samples: measurement.canary_samples,
-            baseline_samples: measurement.baseline_samples,
-            reason,
-        }
-    }
-
-    /// Tests each condition of a check. The error says why the check cannot be judged at all.
-    fn test_conditions(
+    fn judge_check(
         &self,
         check: &Check,
-    ) -> Result<(Measurement, Vec<ConditionOutcome>), String> {
-        let metric = Metric::parse(&check.metric)?;
-        let significance = Self::FALSE_ALARM_RATE / f64::from(Self::MAX_LOOKS);
-        let limits = CheckLimits::validate(check, self.has_baseline, significance)?;
-        let Cohorts {
-            canary, baseline, ..
-        } = &self.cohorts;
-        if metric == Metric::Cpu && self.has_baseline && !self.has_separate_nodes() {
-            return Err(
-                "CPU use is measured for a node's whole process, and both versions run on the \
-                 same nodes, so it cannot be attributed to one version"
-                    .to_owned(),
-            );
-        }
-        Ok(match metric {
-            Metric::ErrorRate => error_rate::test(canary, baseline, &limits),
-            Metric::Latency { .. } | Metric::Cpu | Metric::Memory => quantile::test(
-                &QuantileSamples::new(metric, canary),
-                &QuantileSamples::new(metric, baseline),
-                &limits,
-            ),
-        })
+        judged: &Result<JudgedCheck, String>,
+        look: Look,
+    ) -> Finding {
+        let measured = match judged {
+            Ok(judged) => self.measure(check, judged, look),
+            Err(reason) => Measured::unknown(reason.clone()),
+        };
+        measured.conclude(check, self.plan.options.min_samples, self.traffic())
     }
 
-    /// Whether each cohort has a node that is not in the other one.
-    fn has_separate_nodes(&self) -> bool {
-        let has = |membership: Membership| {
-            self.nodes
-                .values()
-                .any(|node| node.membership == membership)
+    fn measure(&self, check: &Check, judged: &JudgedCheck, look: Look) -> Measured {
+        let JudgedCheck { metric, limits } = judged;
+        let budget = |kind: ConditionKind| -> Budget {
+            let history = &self.plan.history;
+            history.of(self.level, *metric, &check.metric, limits, kind)
         };
-        has(Membership::CANARY) && has(Membership::BASELINE)
+        match *metric {
+            Metric::ErrorRate => {
+                error_checks::test(&self.errors, limits, budget, self.traffic(), look)
+            }
+            Metric::Latency { quantile } => {
+                let traffic = self.traffic();
+                latency_checks::test(&self.latencies, quantile, limits, budget, traffic, look)
+            }
+            Metric::Cpu | Metric::Memory => {
+                gauge_checks::test(&self.gauges, *metric, limits, budget, look)
+            }
+            Metric::Restarts => self.restarts.test(limits, budget),
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.errors.total.requests[error_rate::CANARY],
+            seconds: self.elapsed.as_secs_f64(),
+        }
     }
 }

@@ -26,6 +26,7 @@ mod digest;
 mod environment_event;
 mod event;
 mod histogram;
+mod interval;
 mod judge;
 mod label;
 mod lifecycle;
@@ -38,18 +39,20 @@ mod out_of_range;
 mod parse_error;
 mod policy;
 mod reading;
+mod recorded_baseline;
 mod replay;
 mod request_difference;
 mod salvaged_journal;
 mod schema;
 mod selector;
+mod soak_readings;
 mod time;
 
 pub use amount::Amount;
 pub use answer::{Answer, Decision};
 pub use call::{Call, CallKind, HttpProbe, Level};
 pub use cause::{Cause, CauseKind, Outcome};
-pub use check::{Check, Finding, Judgement, Verdict};
+pub use check::{Check, Condition, ConditionKind, Finding, Judgement, Verdict};
 pub use cordon::{Cordon, CordonedNode, Cordons};
 pub use damage::Damage;
 pub use deadline::Deadline;
@@ -60,7 +63,8 @@ pub use digest::Digest;
 pub use environment_event::{EnvironmentEvent, EnvironmentEventBody, Repair};
 pub use event::{Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef};
 pub use histogram::Histogram;
-pub use judge::Judge;
+pub use interval::{NodeInterval, VersionInterval};
+pub use judge::{Judge, SoakHistory, SoakOptions, SoakPlan};
 pub use label::{LabelError, LabelKey, LabelValue, NodeLabels};
 pub use lifecycle::{IllegalTransition, Lifecycle, Status, Step};
 pub use limits::StrategyLimits;
@@ -71,7 +75,8 @@ pub use order::{Action, Fence, Order};
 pub use out_of_range::OutOfRange;
 pub use parse_error::ParseError;
 pub use policy::Policy;
-pub use reading::{NodeReading, VersionReading};
+pub use reading::{ModuleTraffic, NodeReading, NodeStarts, ReadSlot, VersionReading};
+pub use recorded_baseline::{DerivedChecks, RecordedBaseline};
 pub use replay::{
     CallReplay, JournalTail, Promotion, RecordedCall, ReplayState, ReplayedCall, Signals,
 };
@@ -79,4 +84,7 @@ pub use request_difference::RequestDifference;
 pub use salvaged_journal::SalvagedJournal;
 pub use schema::{DecodeError, SCHEMA_VERSION, decode_event, encode_event};
 pub use selector::{Selector, SelectorError};
+pub use soak_readings::{
+    ClientFaults, InconsistentReading, LatencyBefore, Observation, SoakReadings,
+};
 pub use time::{Clock, SteadyTime, SystemClock, Timestamp};

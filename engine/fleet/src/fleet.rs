@@ -101,6 +101,11 @@ pub trait Fleet: Send + Sync + 'static {
             reason: None,
         }
     }
+
+    /// Whether a node has said that it stops, and has not come back. Does not ask it.
+    fn has_stopped(&self, _node: &NodeId) -> bool {
+        false
+    }
 }
 
 /// Why the nodes of an environment cannot be listed.

@@ -249,6 +249,10 @@ impl Fleet for HttpFleet {
             reason: member.reason,
         })
     }
+
+    fn has_stopped(&self, node: &NodeId) -> bool {
+        self.registry.has_stopped(node)
+    }
 }
 
 fn to_millis(span: Duration) -> u64 {

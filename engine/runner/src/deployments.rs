@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{
-    Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Lifecycle, Step,
+    Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Finding, Lifecycle, Step,
     StrategyLimits,
 };
 use hotswap_fleet::{Fleet, Registry};
@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, broadcast};
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::environments::Environments;
+use crate::live_soaks::LiveSoaks;
 use crate::projections::{EventPage, Projections};
 use crate::references::References;
 use crate::retries::{Retries, Retry};
@@ -56,6 +57,7 @@ pub struct Deployments {
     pub(crate) strategy_limits: StrategyLimits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retries: Arc<Retries>,
+    pub(crate) live_soaks: Arc<LiveSoaks>,
     pub(crate) damaged: Arc<DamagedDeployments>,
     pub(crate) projections: Projections,
     pub(crate) references: References,
@@ -82,6 +84,12 @@ impl Deployments {
         // Its driver may not have returned yet.
         let has_ended = state.lifecycle.is_ended();
         self.retries.get(state.header.id).filter(|_| !has_ended)
+    }
+
+    /// What the judge thinks now of the soak that this engine runs for a deployment. `None` where
+    /// none is under way, or nothing was read yet.
+    pub fn live_findings(&self, state: &Deployment) -> Option<Arc<Vec<Finding>>> {
+        self.live_soaks.get(state.header.id)
     }
 
     /// The deployment that this one supersedes and whose end it waits for, if it does.

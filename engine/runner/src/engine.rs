@@ -17,6 +17,7 @@ use crate::driver_threads::DriverThreads;
 use crate::environments::Environments;
 use crate::history::History;
 use crate::limits::Limits;
+use crate::live_soaks::LiveSoaks;
 use crate::modules::Modules;
 use crate::nodes::{self, Nodes, NodesConfig};
 use crate::projections::Projections;
@@ -160,6 +161,7 @@ impl Engine {
             .await
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
+        let live_soaks = Arc::<LiveSoaks>::default();
         let repairs = Arc::<Repairs>::default();
         let cordoned = Arc::<CordonedNodes>::default();
         let arrived = Arc::<ArrivedNodes>::default();
@@ -185,6 +187,7 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             limits: config.limits,
             retries: Arc::clone(&retries),
+            live_soaks: Arc::clone(&live_soaks),
             repairs: Arc::clone(&repairs),
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
@@ -233,6 +236,7 @@ impl Engine {
             strategy_limits,
             clock: Arc::clone(&config.clock),
             retries,
+            live_soaks,
             damaged,
             projections,
             references: references.clone(),

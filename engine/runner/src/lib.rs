@@ -39,6 +39,7 @@ mod engine;
 mod environments;
 mod history;
 mod limits;
+mod live_soaks;
 pub mod modules;
 pub mod nodes;
 mod projections;

@@ -42,7 +42,7 @@ pub use order::{
 pub use problem::Problem;
 pub use registration::{
     Cordon, DesiredVersion, DesiredVersions, Heartbeat, HeartbeatAnswer, NodeHealth, Readiness,
-    Registered, Registration,
+    Registered, Registration, Traffic,
 };
 pub use slots::{ModuleReport, Slot, SlotFault};
 
@@ -80,6 +80,17 @@ pub struct ModuleStatus {
     pub boot: String,
     /// CPU time that the node's process has used, in milliseconds.
     pub cpu_millis: u64,
+    /// How often the node has started. Absent from nodes of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<Starts>,
+    /// Requests that were routed to a version of the module since the node started. Absent from
+    /// nodes of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
+    /// Those of them that have ended. What `versions` count more than in an earlier status is at
+    /// most `received` minus the earlier status' `finished`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<u64>,
     /// Counters of the versions that were loaded since the node started: those in slots, and
     /// the latest before them.
     pub versions: Vec<VersionStatus>,
@@ -89,29 +100,95 @@ pub struct ModuleStatus {
     pub faults: Vec<SlotFault>,
 }
 
-/// Counters of one version of a module since the node started.
+/// How often a node's process has started on its data folder, and how it ended before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+pub struct Starts {
+    /// How often it has started, this time included.
+    pub starts: u64,
+    /// How often the start before had ended without a shutdown: it crashed, was killed, or its
+    /// machine went down.
+    pub crashes: u64,
+}
+
+/// Counters of one version of a module on a node.
 #[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
 pub struct VersionStatus {
     /// The version.
     pub version: Version,
-    /// Completed requests, with or without a response.
+    /// Tells these counters from others of the same version that began at zero on this start of
+    /// the node: the version was removed and loaded again. 0 from nodes of older versions.
+    #[oai(default)]
+    #[serde(default)]
+    pub generation: u64,
+    /// Requests that the version answered or failed, long streams included. Not those that came
+    /// to nothing because of their clients.
     pub requests: u64,
-    /// Requests with status 500 or above, or without a complete response.
+    /// Of these, requests with status 500 or above, or without a complete response.
     pub errors: u64,
     /// Requests in progress.
     pub in_flight: u64,
+    /// Of `requests`, responses whose body the version has written for more than 5 seconds.
+    #[oai(default)]
+    #[serde(default)]
+    pub streams: u64,
+    /// Requests that came to nothing because of their clients.
+    #[oai(default)]
+    #[serde(default)]
+    pub client: ClientFaults,
+    /// Of `requests`, those that were refused because too many ran.
+    #[oai(default)]
+    #[serde(default)]
+    pub refused: u64,
+    /// Requests that waited for others to end before they ran, or were refused.
+    #[oai(default)]
+    #[serde(default)]
+    pub queued: u64,
     /// CPU time of the version's instances, in microseconds. An estimate: the beginning of a
     /// request is measured for only one in eight requests.
     #[serde(default)]
     pub cpu_micros: u64,
     /// Latency histogram, as in `hotswap_core::Histogram`. Only buckets with a count above
-    /// zero.
+    /// zero. The time that the version took to answer, without that in which it waited for its
+    /// client; at most 5 seconds of the body. Holds the requests, and the waits of clients that
+    /// left after a second or more.
     pub latency: Vec<Bucket>,
+    /// How finely the latencies are measured: each power of two has two to the power of this
+    /// buckets.
+    #[serde(default = "old_latency_precision")]
+    pub latency_precision: u32,
     /// Linear memory of one instance at the end of a request, in bytes: a moving average over
     /// the latest requests, so that it does not depend on the load.
     pub memory_bytes: u64,
+    /// The sum of the memory of all `instances`, each at the end of its request, in bytes.
+    #[oai(default)]
+    #[serde(default)]
+    pub memory_sum_bytes: u64,
+    /// Instances that have run to the end of their request.
+    #[oai(default)]
+    #[serde(default)]
+    pub instances: u64,
+}
+
+/// The precision of nodes that do not tell it.
+fn old_latency_precision() -> u32 {
+    3
+}
+
+/// Requests that came to nothing because of their clients. No version is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+pub struct ClientFaults {
+    /// The client left before it had the whole answer, or before its own request was complete.
+    pub left: u64,
+    /// The client sent its request too slowly for the module's time limit. It got a 408.
+    pub slow_uploads: u64,
+    /// The client read the answer too slowly for the module's time limit.
+    pub slow_readers: u64,
 }
 
 /// One bucket of a latency histogram.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 
-use crate::{ModuleReport, Version};
+use crate::{ClientFaults, ModuleReport, Version};
 
 /// The versions that a node should run, by module. A module that is left out is not decided.
 pub type DesiredVersions = BTreeMap<String, DesiredVersion>;
@@ -101,6 +101,22 @@ pub struct Readiness {
     pub in_flight: u64,
 }
 
+/// What clients sent to a node since it started, and what of it came to nothing because of them.
+/// No version is at fault for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// Requests that were routed to a version of a module.
+    pub received: u64,
+    /// Requests that were not valid HTTP, or had no valid host. They reached no version.
+    pub malformed: u64,
+    /// Requests for modules that do not run on the node.
+    pub unroutable: u64,
+    /// Of `received`, over the versions that the node still counts.
+    pub client: ClientFaults,
+}
+
 /// The version of a module that a node should run.
 #[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -145,6 +161,9 @@ pub struct Heartbeat {
     /// Whether clients may be sent to the node. Absent: the node does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Readiness>,
+    /// What clients sent since the node started. Absent: the node does not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
 }
 
 /// Health of a node, as the node reports it.

@@ -4,10 +4,10 @@
 use std::fmt::Debug;
 
 use hotswap_protocol::{
-    Action, Bucket, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, LoadPhase, ModuleReport,
-    ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest, ProbeAnswer, ProbeRequest,
-    Promote, Readiness, Registered, Registration, Revert, Settle, Shift, Slot, SlotFault, Stage,
-    Version, VersionStatus,
+    Action, Bucket, ClientFaults, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, LoadPhase,
+    ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest, ProbeAnswer,
+    ProbeRequest, Promote, Readiness, Registered, Registration, Revert, Settle, Shift, Slot,
+    SlotFault, Stage, Starts, Traffic, Version, VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use serde::Serialize;
@@ -48,17 +48,35 @@ fn module() -> ModuleStatus {
         fence: 7,
         boot: "b".to_owned(),
         cpu_millis: 12,
+        starts: Some(Starts {
+            starts: 3,
+            crashes: 1,
+        }),
+        received: Some(9),
+        finished: Some(8),
         versions: vec![VersionStatus {
             version: version(),
+            generation: 5,
             requests: 3,
             errors: 2,
             in_flight: 1,
+            streams: 1,
+            client: ClientFaults {
+                left: 4,
+                slow_uploads: 1,
+                slow_readers: 0,
+            },
+            refused: 1,
+            queued: 2,
             cpu_micros: 250,
             latency: vec![Bucket {
                 bucket: 4,
                 count: 3,
             }],
+            latency_precision: 5,
             memory_bytes: 65536,
+            memory_sum_bytes: 131_072,
+            instances: 2,
         }],
         faults: vec![fault()],
     }
@@ -85,14 +103,25 @@ fn wire_module() -> Value {
         "fence": 7,
         "boot": "b",
         "cpuMillis": 12,
+        "starts": { "starts": 3, "crashes": 1 },
+        "received": 9,
+        "finished": 8,
         "versions": [{
             "version": wire_version(),
+            "generation": 5,
             "requests": 3,
             "errors": 2,
             "inFlight": 1,
+            "streams": 1,
+            "client": { "left": 4, "slowUploads": 1, "slowReaders": 0 },
+            "refused": 1,
+            "queued": 2,
             "cpuMicros": 250,
             "latency": [{ "bucket": 4, "count": 3 }],
+            "latencyPrecision": 5,
             "memoryBytes": 65536,
+            "memorySumBytes": 131_072,
+            "instances": 2,
         }],
         "faults": [wire_fault()],
     })
@@ -286,6 +315,7 @@ fn registrations_have_the_same_json() {
         data_url: None,
         modules: None,
         readiness: None,
+        traffic: None,
     };
     assert_same_json(
         &heartbeat,
@@ -304,6 +334,16 @@ fn registrations_have_the_same_json() {
             reason: Some("why".to_owned()),
             in_flight: 3,
         }),
+        traffic: Some(Traffic {
+            received: 12,
+            malformed: 3,
+            unroutable: 2,
+            client: ClientFaults {
+                left: 1,
+                slow_uploads: 0,
+                slow_readers: 4,
+            },
+        }),
     };
     let wire = json!({
         "health": "warning",
@@ -314,6 +354,12 @@ fn registrations_have_the_same_json() {
         "dataUrl": "http://a:2",
         "modules": modules,
         "readiness": { "ready": false, "reason": "why", "inFlight": 3 },
+        "traffic": {
+            "received": 12,
+            "malformed": 3,
+            "unroutable": 2,
+            "client": { "left": 1, "slowUploads": 0, "slowReaders": 4 },
+        },
     });
     assert_same_json(&heartbeat, &wire);
     let stopping = json!({ "health": "stopping" });

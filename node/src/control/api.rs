@@ -261,6 +261,10 @@ impl Api {
 fn module_status(context: &ControlContext, module: &str, route: &Route) -> ModuleStatus {
     let record = &route.record;
     let slots = record.slots.clone();
+    // In this order, so that versions never count more than was received since an earlier status.
+    let finished = route.traffic.finished();
+    let versions = route.counters.iter().map(|one| one.status()).collect();
+    let received = route.traffic.received();
     ModuleStatus {
         module: module.to_owned(),
         active: slots.active,
@@ -270,7 +274,10 @@ fn module_status(context: &ControlContext, module: &str, route: &Route) -> Modul
         fence: record.fence,
         boot: context.boot.clone(),
         cpu_millis: process::cpu_millis(),
-        versions: route.counters.iter().map(|one| one.status()).collect(),
+        starts: Some(context.starts),
+        received: Some(received),
+        finished: Some(finished),
+        versions,
         faults: context.modules.faults(module, route),
     }
 }

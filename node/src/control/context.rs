@@ -1,6 +1,6 @@
 use hotswap_common::Secret;
 use hotswap_core::NodeId;
-use hotswap_protocol::Problem;
+use hotswap_protocol::{Problem, Starts};
 use http::StatusCode;
 
 use super::Modules;
@@ -12,6 +12,8 @@ pub(crate) struct ControlContext {
     pub(crate) id: NodeId,
     /// Random id of this start of the node.
     pub(crate) boot: String,
+    /// How often the node has started.
+    pub(crate) starts: Starts,
     /// The token that requests must carry.
     pub(crate) token: Secret,
     pub(crate) modules: Modules,

@@ -2,7 +2,7 @@ use std::fmt::Error;
 use std::time::Duration;
 
 use hotswap_core::Histogram;
-use hotswap_protocol::VersionStatus;
+use hotswap_protocol::{Traffic, VersionStatus};
 use poem::http::header::CONTENT_TYPE;
 use poem::{IntoResponse as _, Response};
 use prometheus_client::collector::Collector;
@@ -39,6 +39,7 @@ pub(super) fn metrics_response(context: &ControlContext) -> Response {
 /// The counters of all versions at one moment.
 #[derive(Debug)]
 struct MetricsSnapshot {
+    traffic: Traffic,
     versions: Vec<(String, VersionStatus)>,
 }
 
@@ -57,7 +58,55 @@ impl MetricsSnapshot {
         versions.sort_by(|(module_a, a), (module_b, b)| {
             (module_a, &a.version.version).cmp(&(module_b, &b.version.version))
         });
-        Self { versions }
+        let traffic = context.modules.traffic();
+        Self { traffic, versions }
+    }
+
+    /// Encodes the requests that no version is to be blamed for, by what became of them.
+    fn encode_requests_without_version(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+    ) -> Result<(), Error> {
+        let mut family = encoder.encode_descriptor(
+            "rejected_requests",
+            "Requests that reached no version: not valid, or for a module that does not run here",
+            None,
+            MetricType::Counter,
+        )?;
+        for (reason, count) in [
+            ("malformed", self.traffic.malformed),
+            ("unroutable", self.traffic.unroutable),
+        ] {
+            let labels = [("reason", reason)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// Encodes a metric family with one metric per version and cause.
+    fn encode_client_faults(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut family = encoder.encode_descriptor(
+            "client_faults",
+            "Requests that came to nothing because of their clients: they left, or were too slow",
+            None,
+            MetricType::Counter,
+        )?;
+        for (module, status) in &self.versions {
+            let (version, client) = (status.version.version.as_str(), status.client);
+            for (cause, count) in [
+                ("left", client.left),
+                ("slow_upload", client.slow_uploads),
+                ("slow_reader", client.slow_readers),
+            ] {
+                let labels = [
+                    ("module", module.as_str()),
+                    ("version", version),
+                    ("cause", cause),
+                ];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// Encodes a metric family with one metric per version.
@@ -80,6 +129,7 @@ impl MetricsSnapshot {
 impl Collector for MetricsSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let encoder = &mut encoder;
+        self.encode_requests_without_version(encoder)?;
         let cpu = ConstCounter::new(process::cpu_millis() as f64 / 1000.0);
         cpu.encode(encoder.encode_descriptor(
             "cpu",
@@ -111,6 +161,25 @@ impl Collector for MetricsSnapshot {
             MetricType::Counter,
             |version| ConstCounter::new(version.errors),
         )?;
+        self.encode_client_faults(encoder)?;
+        self.encode_family(
+            encoder,
+            ("streams", "Responses that were long streams", None),
+            MetricType::Counter,
+            |version| ConstCounter::new(version.streams),
+        )?;
+        self.encode_family(
+            encoder,
+            ("refused", "Requests refused because too many ran", None),
+            MetricType::Counter,
+            |version| ConstCounter::new(version.refused),
+        )?;
+        self.encode_family(
+            encoder,
+            ("queued", "Requests that waited for others to end", None),
+            MetricType::Counter,
+            |version| ConstCounter::new(version.queued),
+        )?;
         self.encode_family(
             encoder,
             ("in_flight", "Requests in progress", None),
@@ -141,8 +210,8 @@ impl Collector for MetricsSnapshot {
             encoder,
             (
                 "latency",
-                "Time from the head of a request to the end of the response body; the sum is \
-                 exact to an eighth",
+                "Time that the version took to answer a request, without waits for its client; the \
+                 sum is exact to a 32nd",
                 Some(&Unit::Seconds),
             ),
             MetricType::Histogram,
@@ -164,7 +233,8 @@ impl PrometheusHistogram {
             .latency
             .iter()
             .map(|bucket| (bucket.bucket, bucket.count));
-        let histogram = Histogram::from_pairs(pairs.collect()).unwrap_or_default();
+        let precision = version.latency_precision;
+        let histogram = Histogram::from_pairs(precision, pairs.collect()).unwrap_or_default();
         let count = histogram.total();
         let sum = histogram.pairs().iter().map(|&(bucket, count)| {
             Histogram::upper_micros(bucket.into()) as f64 * count as f64 / 1e6

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Runtime;
 use crate::config::Limits;
-use crate::data::{Route, SharedRoutingTable};
+use crate::data::{RejectedRequests, Route, SharedRoutingTable};
 use crate::disk::{ArtifactStore, OperationLookup, RecordStore};
 use crate::slots::Slots;
 use desired::Desired;
@@ -58,6 +58,7 @@ struct ModulesInner {
     locks: ModuleLocks,
     faults: Faults,
     desired: Desired,
+    rejected: Arc<RejectedRequests>,
     /// There is something new to report: an order was carried out, or the cordon has changed.
     changed: Notify,
     tasks: TaskTracker,
@@ -106,6 +107,7 @@ impl Modules {
             locks: ModuleLocks::default(),
             faults: Faults::default(),
             desired: Desired::default(),
+            rejected: Arc::default(),
             changed: Notify::new(),
             tasks,
             shutdown,
@@ -120,6 +122,11 @@ impl Modules {
     /// The table that routes requests to the modules.
     pub(crate) fn routing_table(&self) -> &SharedRoutingTable {
         self.0.store.routing_table()
+    }
+
+    /// Requests that reached no version.
+    pub(crate) fn rejected(&self) -> &Arc<RejectedRequests> {
+        &self.0.rejected
     }
 
     /// Records what the engine wants the node to run, `None` if it has not decided, and whether

@@ -110,6 +110,7 @@ impl RegistrationClient {
             data_url: None,
             modules: None,
             readiness: None,
+            traffic: None,
         };
         let request = self.heartbeat_request(&heartbeat).timeout(STOP_TIMEOUT);
         if let Err(error) = send(request).await {
@@ -208,6 +209,7 @@ impl RegistrationClient {
             data_url: Some(urls.data),
             modules: Some(self.modules.report()),
             readiness: Some(self.modules.readiness()),
+            traffic: Some(self.modules.traffic()),
         };
         let request = self.heartbeat_request(&heartbeat).timeout(REQUEST_TIMEOUT);
         let response = match send(request).await {

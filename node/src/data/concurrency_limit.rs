@@ -29,14 +29,12 @@ impl ConcurrencyLimit {
         })
     }
 
-    /// Waits for a permit, at most `timeout`. `None` if none became free. Cancel safe.
-    pub(crate) async fn acquire(self: &Arc<Self>, timeout: Duration) -> Option<Permit> {
-        if self.waiting.load(SeqCst) == 0
-            && let Some(permit) = self.try_acquire()
-        {
-            return Some(permit);
+    /// A permit, if one is free and nobody waits for it.
+    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Permit> {
+        if self.waiting.load(SeqCst) > 0 {
+            return None;
         }
-        self.wait(timeout).await
+        self.try_acquire()
     }
 
     fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
@@ -47,7 +45,8 @@ impl ConcurrencyLimit {
             .then(|| Permit(self.clone()))
     }
 
-    async fn wait(self: &Arc<Self>, timeout: Duration) -> Option<Permit> {
+    /// Waits for a permit, at most `timeout`. `None` if none became free. Cancel safe.
+    pub(crate) async fn acquire(self: &Arc<Self>, timeout: Duration) -> Option<Permit> {
         let _waiting = WaitingGuard::new(&self.waiting);
         let deadline = tokio::time::Instant::now() + timeout;
         loop {

@@ -1,39 +1,99 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+use std::time::Duration;
 
 use hotswap_core::Histogram;
-use hotswap_protocol::{Bucket, Version, VersionStatus};
+use hotswap_protocol::{Bucket, ClientFaults, Version, VersionStatus};
 
 /// Divisor of the moving average of instance memory: each request has a weight of one in
 /// this many.
 const MEMORY_AVERAGE_DIVISOR: u64 = 16;
 
-/// Counters of one version since the node started.
+/// Counters of one version since it was loaded into the node.
 #[derive(Debug)]
 pub(crate) struct VersionCounters {
     version: Version,
+    /// Tells these counters from others of the same version, which began at zero, too.
+    generation: u64,
+    traffic: Arc<ModuleTraffic>,
     requests: AtomicU64,
     errors: AtomicU64,
     in_flight: AtomicU64,
+    streams: AtomicU64,
+    left: AtomicU64,
+    slow_uploads: AtomicU64,
+    slow_readers: AtomicU64,
+    refused: AtomicU64,
+    queued: AtomicU64,
     /// Requests that the module did not answer: overload, time-outs, traps and the like.
     failures: AtomicU64,
     cpu_nanos: AtomicU64,
     memory_bytes: AtomicU64,
+    memory_sum: AtomicU64,
+    instances: AtomicU64,
     latency: Box<[AtomicU64]>,
 }
 
+/// The requests of a module, whatever version they are for. All counters of the module's versions
+/// share it, so that what they count can be checked against what was received.
+#[derive(Debug, Default)]
+pub(crate) struct ModuleTraffic {
+    received: AtomicU64,
+    finished: AtomicU64,
+}
+
+/// What a client does that is not the version's fault.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ClientFault {
+    /// It left before it had the whole answer, or before its own request was complete.
+    Left,
+    /// It sent its request too slowly for the module's time limit.
+    SlowUpload,
+    /// It read the answer too slowly for the module's time limit.
+    SlowReader,
+}
+
+/// The number of the next counters. Unique in this process, so also in each start of a node.
+static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
+
+impl ModuleTraffic {
+    /// Requests that were routed to a version of the module. Read it after the versions' counters:
+    /// then they do not count more.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Acquire)
+    }
+
+    /// Requests that have ended, and are counted. Read it before the versions' counters: then they
+    /// do not count less.
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(Acquire)
+    }
+}
+
 impl VersionCounters {
-    /// Counters of `version`, all zero.
-    pub(crate) fn new(version: Version) -> Arc<Self> {
+    /// Counters of `version`, all zero. Its requests also count in `traffic`.
+    pub(crate) fn new(version: Version, traffic: Arc<ModuleTraffic>) -> Arc<Self> {
         Arc::new(Self {
             version,
+            generation: NEXT_GENERATION.fetch_add(1, Relaxed),
+            traffic,
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+            slow_uploads: AtomicU64::new(0),
+            slow_readers: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             cpu_nanos: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
+            memory_sum: AtomicU64::new(0),
+            instances: AtomicU64::new(0),
             latency: (0..Histogram::BUCKETS).map(|_| AtomicU64::new(0)).collect(),
         })
     }
@@ -41,6 +101,59 @@ impl VersionCounters {
     /// The version that is counted.
     pub(crate) fn version(&self) -> &Version {
         &self.version
+    }
+
+    /// Counts a request that begins.
+    pub(super) fn count_received(&self) {
+        self.traffic.received.fetch_add(1, AcqRel);
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// Counts the end of a request, after everything else was counted.
+    pub(super) fn count_finished(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.traffic.finished.fetch_add(1, AcqRel);
+    }
+
+    /// Counts a request that the version answered or failed to.
+    pub(super) fn count_request(&self, latency: Duration) {
+        self.count_latency(latency);
+        self.requests.fetch_add(1, AcqRel);
+    }
+
+    /// Counts a latency only.
+    pub(super) fn count_latency(&self, latency: Duration) {
+        self.latency[Histogram::bucket(latency)].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request of [`Self::count_request`] as failed.
+    pub(super) fn count_error(&self) {
+        self.errors.fetch_add(1, AcqRel);
+    }
+
+    /// Counts a request of [`Self::count_request`] as a long stream.
+    pub(super) fn count_stream(&self) {
+        self.streams.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request that came to nothing because of its client.
+    pub(super) fn count_client_fault(&self, fault: ClientFault) {
+        let counter = match fault {
+            ClientFault::Left => &self.left,
+            ClientFault::SlowUpload => &self.slow_uploads,
+            ClientFault::SlowReader => &self.slow_readers,
+        };
+        counter.fetch_add(1, AcqRel);
+    }
+
+    /// Counts a request that was refused, because too many ran.
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request that waited for others to end before it ran.
+    pub(super) fn count_queued(&self) {
+        self.queued.fetch_add(1, Relaxed);
     }
 
     /// Counts a failure of the module, and returns the number of failures so far.
@@ -54,10 +167,12 @@ impl VersionCounters {
         self.cpu_nanos.fetch_add(nanos, Relaxed);
     }
 
-    /// Adds the memory of an instance at the end of its request to the moving average.
-    /// Concurrent calls may count as one, which does not matter for an average.
+    /// Adds the memory of an instance at the end of its request to the sum, and to the moving
+    /// average. Concurrent calls may count as one in the average, which does not matter there.
     pub(crate) fn record_instance_memory(&self, bytes: usize) {
         let bytes = bytes as u64;
+        self.memory_sum.fetch_add(bytes, Relaxed);
+        self.instances.fetch_add(1, Relaxed);
         let old = self.memory_bytes.load(Relaxed);
         if old == bytes {
             return;
@@ -76,6 +191,15 @@ impl VersionCounters {
         self.in_flight.load(Relaxed)
     }
 
+    /// Requests that came to nothing because of their clients.
+    pub(crate) fn client_faults(&self) -> ClientFaults {
+        ClientFaults {
+            left: self.left.load(Acquire),
+            slow_uploads: self.slow_uploads.load(Acquire),
+            slow_readers: self.slow_readers.load(Acquire),
+        }
+    }
+
     /// The current values.
     pub(crate) fn status(&self) -> VersionStatus {
         let counts = self.latency.iter().map(|count| count.load(Relaxed));
@@ -83,59 +207,23 @@ impl VersionCounters {
         let bucket = |&(bucket, count): &(u16, u64)| Bucket { bucket, count };
         VersionStatus {
             version: self.version.clone(),
+            generation: self.generation,
             // Read before the requests, so that they never exceed them.
-            errors: self.errors.load(Relaxed),
-            requests: self.requests.load(Relaxed),
+            errors: self.errors.load(Acquire),
+            requests: self.requests.load(Acquire),
             in_flight: self.in_flight.load(Relaxed),
+            streams: self.streams.load(Relaxed),
+            client: self.client_faults(),
+            refused: self.refused.load(Relaxed),
+            queued: self.queued.load(Relaxed),
             cpu_micros: self.cpu_nanos.load(Relaxed) / 1000,
             latency: latency.pairs().iter().map(bucket).collect(),
+            latency_precision: Histogram::PRECISION_BITS,
             memory_bytes: self.memory_bytes.load(Relaxed),
+            // Read before their number, so that the average is not too large.
+            memory_sum_bytes: self.memory_sum.load(Relaxed),
+            instances: self.instances.load(Relaxed),
         }
-    }
-}
-
-/// Tracks a request from its head to the end of the response, and counts it when dropped.
-/// The request counts as an error unless [`RequestTracker::set_status`] reported a status
-/// below 500.
-#[derive(Debug)]
-pub(crate) struct RequestTracker {
-    counters: Arc<VersionCounters>,
-    started: Instant,
-    failed: bool,
-}
-
-impl RequestTracker {
-    /// Begins to track a request, which starts now.
-    pub(crate) fn new(counters: Arc<VersionCounters>) -> Self {
-        counters.in_flight.fetch_add(1, Relaxed);
-        Self {
-            counters,
-            started: Instant::now(),
-            failed: true,
-        }
-    }
-
-    /// Records the status of the response.
-    pub(crate) fn set_status(&mut self, status: http::StatusCode) {
-        self.failed = status.is_server_error();
-    }
-
-    /// Records that the response broke off.
-    pub(crate) fn set_failed(&mut self) {
-        self.failed = true;
-    }
-}
-
-impl Drop for RequestTracker {
-    fn drop(&mut self) {
-        let counters = &self.counters;
-        let bucket = Histogram::bucket(self.started.elapsed());
-        counters.latency[bucket].fetch_add(1, Relaxed);
-        counters.requests.fetch_add(1, Relaxed);
-        if self.failed {
-            counters.errors.fetch_add(1, Relaxed);
-        }
-        counters.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -143,38 +231,23 @@ impl Drop for RequestTracker {
 mod tests {
     use super::*;
 
-    fn counters() -> Arc<VersionCounters> {
-        VersionCounters::new(Version {
-            version: "1.0.0".to_owned(),
-            digest: "sha256:".to_owned(),
-        })
-    }
-
-    #[test]
-    fn a_request_without_a_complete_response_is_an_error() {
-        let counters = counters();
-        RequestTracker::new(counters.clone()).set_status(http::StatusCode::NOT_FOUND);
-        RequestTracker::new(counters.clone()).set_status(http::StatusCode::BAD_GATEWAY);
-        drop(RequestTracker::new(counters.clone()));
-        let mut truncated = RequestTracker::new(counters.clone());
-        truncated.set_status(http::StatusCode::OK);
-        truncated.set_failed();
-        assert_eq!(counters.status().in_flight, 1);
-        drop(truncated);
-        let status = counters.status();
-        assert_eq!((status.requests, status.errors), (4, 3));
-        assert_eq!(status.latency.iter().map(|b| b.count).sum::<u64>(), 4);
-        assert_eq!(status.in_flight, 0);
-    }
-
     #[test]
     fn the_memory_average_reaches_a_constant_value() {
-        let counters = counters();
+        let version = Version {
+            version: "1.0.0".to_owned(),
+            digest: "sha256:".to_owned(),
+        };
+        let counters = VersionCounters::new(version, Arc::default());
         counters.record_instance_memory(1 << 20);
         assert_eq!(counters.status().memory_bytes, 1 << 20);
         for _ in 0..1000 {
             counters.record_instance_memory(2 << 20);
         }
-        assert_eq!(counters.status().memory_bytes, 2 << 20);
+        let status = counters.status();
+        assert_eq!(status.memory_bytes, 2 << 20);
+        assert_eq!(
+            (status.memory_sum_bytes, status.instances),
+            (2001 << 20, 1001)
+        );
     }
 }

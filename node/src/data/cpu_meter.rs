@@ -70,10 +70,11 @@ mod tests {
     use super::*;
 
     fn counters() -> Arc<VersionCounters> {
-        VersionCounters::new(Version {
+        let version = Version {
             version: "1.0.0".to_owned(),
             digest: "sha256:".to_owned(),
-        })
+        };
+        VersionCounters::new(version, Arc::default())
     }
 
     /// Computes for `time`, by the thread's own clock, which is the one measured.

@@ -12,6 +12,8 @@ pub(super) enum ModuleFailure {
     Overloaded,
     #[error("exceeded the time limit")]
     TimedOut,
+    #[error("got its request too slowly, or the client read its response too slowly")]
+    SlowClient,
     #[error("exceeded the memory limit")]
     OutOfMemory,
     #[error("trapped: {0}")]
@@ -46,6 +48,11 @@ impl ModuleFailure {
                 "module-time",
                 "The module took too long",
             ),
+            Self::SlowClient => (
+                StatusCode::REQUEST_TIMEOUT,
+                "slow-client",
+                "The request came too slowly",
+            ),
             Self::OutOfMemory | Self::Trapped(_) | Self::NoResponse | Self::ErrorCode(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "module-failed",
@@ -55,6 +62,11 @@ impl ModuleFailure {
         let detail = match self {
             Self::Overloaded => format!("{version} has too many requests; retry later"),
             Self::TimedOut => format!("{version} exceeded its time limit"),
+            Self::SlowClient => {
+                format!(
+                    "the request came too slowly for the time limit of {version}; send it again"
+                )
+            }
             Self::OutOfMemory => format!("{version} needs more memory than its limit allows"),
             Self::Trapped(_) => format!("{version} trapped; see the node's log for the place"),
             Self::NoResponse => format!("{version} returned without a response"),

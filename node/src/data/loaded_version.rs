@@ -1,6 +1,5 @@
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Release};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -15,13 +14,16 @@ use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::Error as HttpError;
 
 use super::concurrency_limit::{ConcurrencyLimit, Permit};
-use super::counters::{RequestTracker, VersionCounters};
+use super::counters::VersionCounters;
 use super::cpu_meter::CpuMetered;
+use super::exchange::{Exchange, SharedExchange};
 use super::failure::ModuleFailure;
 use super::instance::{Instance, ModuleResponse};
 use super::instance_state::InstanceState;
 use super::linked_component::LinkedComponent;
-use super::response_body::{FailedFlag, ResponseBody};
+use super::request_body::RequestBody;
+use super::request_tracker::RequestTracker;
+use super::response_body::{ResponseBody, body_length};
 use crate::config::Limits;
 use crate::load_error::LoadError;
 use crate::problem::problem_response;
@@ -94,14 +96,16 @@ impl LoadedVersion {
     }
 
     /// Handles a request, and counts it at the end of the response body. Always returns a
-    /// response: if the module fails, a problem with status 500, 503 or 504.
+    /// response: if the module fails, a problem with status 500, 503 or 504; with 408 if the
+    /// client sent its request too slowly.
     pub(crate) async fn handle<B>(self: &Arc<Self>, request: Request<B>) -> Response<ResponseBody>
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<HttpError>,
     {
-        let mut tracker = RequestTracker::new(self.counters.clone());
-        let mut response = self.handle_uncounted(request).await;
+        let exchange = Exchange::start(self.limits.request_timeout);
+        let mut tracker = RequestTracker::new(self.counters.clone(), exchange.clone());
+        let mut response = self.respond(request, exchange).await;
         tracker.set_status(response.status());
         response.body_mut().set_tracker(tracker);
         response
@@ -114,10 +118,24 @@ impl LoadedVersion {
         request: Request<B>,
     ) -> Response<ResponseBody>
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<HttpError>,
     {
-        let mut response = match self.run(request).await {
+        let exchange = Exchange::start(self.limits.request_timeout);
+        self.respond(request, exchange).await
+    }
+
+    async fn respond<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        exchange: SharedExchange,
+    ) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<HttpError>,
+    {
+        let request = request.map(|body| RequestBody::new(body, exchange.clone()));
+        let mut response = match self.run(request, exchange).await {
             Ok(response) => response,
             Err(failure) => {
                 self.log_failure(&failure);
@@ -132,19 +150,19 @@ impl LoadedVersion {
 
     async fn run<B>(
         self: &Arc<Self>,
-        request: Request<B>,
+        request: Request<RequestBody<B>>,
+        exchange: SharedExchange,
     ) -> Result<Response<ResponseBody>, ModuleFailure>
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<HttpError>,
     {
-        let permit = self.concurrency.acquire(self.limits.queue_timeout).await;
-        let permit = permit.ok_or(ModuleFailure::Overloaded)?;
-        let failed = FailedFlag::new(AtomicBool::new(false));
+        let permit = self.permit().await.ok_or(ModuleFailure::Overloaded)?;
+        let method = request.method().clone();
         let (sender, mut receiver) = oneshot::channel();
         let run = self
             .clone()
-            .run_instance(permit, request, sender, failed.clone());
+            .run_instance(permit, request, sender, exchange.clone());
         let mut module = CpuMetered::new(self.counters.clone(), run);
 
         // Most modules end together with their response, in one poll. Only those that are
@@ -166,21 +184,36 @@ impl LoadedVersion {
                 response
             }
         };
-        let response = response.map_err(ModuleFailure::ErrorCode)?;
-        Ok(response.map(|body| ResponseBody::from_module(body, failed)))
+        let (head, body) = response.map_err(ModuleFailure::ErrorCode)?.into_parts();
+        let length = body_length(&method, &head);
+        let body = ResponseBody::from_module(body, exchange, length);
+        Ok(Response::from_parts(head, body))
     }
 
-    /// Runs an instance for one request, to its end. Sets `failed` before the streams of a
-    /// failed instance are closed.
+    /// The right to run a request now. `None` if too many run.
+    async fn permit(&self) -> Option<Permit> {
+        if let Some(permit) = self.concurrency.acquire_now() {
+            return Some(permit);
+        }
+        self.counters.count_queued();
+        let permit = self.concurrency.acquire(self.limits.queue_timeout).await;
+        if permit.is_none() {
+            self.counters.count_refused();
+        }
+        permit
+    }
+
+    /// Runs an instance for one request, to its end. Tells `exchange` of a failed instance
+    /// before its streams are closed.
     async fn run_instance<B>(
         self: Arc<Self>,
         permit: Permit,
-        request: Request<B>,
+        request: Request<RequestBody<B>>,
         response: oneshot::Sender<ModuleResponse>,
-        failed: FailedFlag,
+        exchange: SharedExchange,
     ) -> Result<(), ModuleFailure>
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<HttpError>,
     {
         let deadline = Instant::now() + self.limits.request_timeout;
@@ -197,8 +230,15 @@ impl LoadedVersion {
             Ok(Err(error)) => Err(ModuleFailure::from_wasm(&error)),
             Err(_) => Err(ModuleFailure::TimedOut),
         };
+        let result = result.map_err(|failure| match failure {
+            ModuleFailure::TimedOut if exchange.is_held_up_by_client() => {
+                exchange.set_upload_was_slow();
+                ModuleFailure::SlowClient
+            }
+            failure => failure,
+        });
         if result.is_err() {
-            failed.store(true, Release);
+            exchange.set_failed();
         }
         self.counters
             .record_instance_memory(instance.memory_bytes());

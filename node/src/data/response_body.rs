@@ -1,15 +1,16 @@
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use super::counters::RequestTracker;
+use super::exchange::SharedExchange;
+use super::request_tracker::RequestTracker;
 
 /// Body of a response on the data port.
 #[derive(Debug)]
@@ -24,14 +25,13 @@ pub(crate) enum ResponseBody {
 #[derive(Debug)]
 pub(crate) struct ModuleBody {
     inner: HyperOutgoingBody,
-    failed: FailedFlag,
+    exchange: SharedExchange,
+    /// Bytes that are still to come, where the head says how many there are: then nobody asks
+    /// for the end of the body.
+    remaining: Option<u64>,
     /// Counts the request when it is dropped, at the end of the body.
     tracker: Option<RequestTracker>,
 }
-
-/// Set when a module ends by a trap or a time-out. Its streams then look as if they had
-/// ended normally, so that only this flag tells a truncated body from a complete one.
-pub(crate) type FailedFlag = Arc<AtomicBool>;
 
 impl ResponseBody {
     /// A body of the node.
@@ -39,19 +39,32 @@ impl ResponseBody {
         Self::Node(Full::new(bytes), None)
     }
 
-    /// A body of a module.
-    pub(crate) fn from_module(inner: HyperOutgoingBody, failed: FailedFlag) -> Self {
+    /// A body of a module. `length` is what the head of the response says of it: 0 where no
+    /// body is sent.
+    pub(super) fn from_module(
+        inner: HyperOutgoingBody,
+        exchange: SharedExchange,
+        length: Option<u64>,
+    ) -> Self {
         Self::Module(ModuleBody {
             inner,
-            failed,
+            exchange,
+            remaining: length,
             tracker: None,
         })
     }
 
     /// Keeps `tracker` until the body has been sent. Without this the request is not counted.
-    pub(crate) fn set_tracker(&mut self, request: RequestTracker) {
+    pub(super) fn set_tracker(&mut self, mut request: RequestTracker) {
         match self {
-            Self::Module(ModuleBody { tracker, .. }) | Self::Node(_, tracker) => {
+            Self::Module(body) => {
+                if body.remaining == Some(0) {
+                    request.set_complete();
+                }
+                body.tracker = Some(request);
+            }
+            Self::Node(_, tracker) => {
+                request.set_complete();
                 *tracker = Some(request);
             }
         }
@@ -63,15 +76,31 @@ impl ModuleBody {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        // From the last piece until now, the connection had no room for more.
+        self.exchange.download.end();
         let frame = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
-            None if self.failed.load(Acquire) => Some(Err(Error::HttpResponseIncomplete)),
+            None if self.exchange.has_failed() => Some(Err(Error::HttpResponseIncomplete)),
             frame => frame,
         };
-        if let (Some(Err(_)), Some(tracker)) = (&frame, &mut self.tracker) {
-            tracker.set_failed();
-        }
-        if frame.is_none() {
-            self.tracker = None;
+        let Some(tracker) = &mut self.tracker else {
+            return Poll::Ready(frame);
+        };
+        match &frame {
+            Some(Ok(piece)) => {
+                tracker.body_goes_on();
+                if let (Some(remaining), Some(data)) = (&mut self.remaining, piece.data_ref()) {
+                    *remaining = remaining.saturating_sub(data.len() as u64);
+                    if *remaining == 0 {
+                        tracker.set_complete();
+                    }
+                }
+                self.exchange.download.begin();
+            }
+            Some(Err(_)) => tracker.set_broken(),
+            None => {
+                tracker.set_complete();
+                self.tracker = None;
+            }
         }
         Poll::Ready(frame)
     }
@@ -106,4 +135,18 @@ impl Body for ResponseBody {
             Self::Node(body, _) => body.size_hint(),
         }
     }
+}
+
+/// The length of a response's body as its head tells it. `None` where only the end of the body
+/// does.
+pub(super) fn body_length(method: &Method, response: &http::response::Parts) -> Option<u64> {
+    let has_none = method == Method::HEAD
+        || response.status.is_informational()
+        || response.status == StatusCode::NO_CONTENT
+        || response.status == StatusCode::NOT_MODIFIED;
+    if has_none {
+        return Some(0);
+    }
+    let length = response.headers.get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }

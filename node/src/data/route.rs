@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hotswap_protocol::{Slot, Version};
 
-use super::counters::VersionCounters;
+use super::counters::{ModuleTraffic, VersionCounters};
 use super::loaded_version::LoadedVersion;
 use crate::disk::ModuleRecord;
 
@@ -25,6 +25,8 @@ pub(crate) struct Route {
     pub(crate) previous: Option<Arc<LoadedVersion>>,
     /// Counters of the versions that were loaded since the node started, the latest last.
     pub(crate) counters: Vec<Arc<VersionCounters>>,
+    /// The requests of the module since the node started. Copies of a route share it.
+    pub(crate) traffic: Arc<ModuleTraffic>,
     /// Number of the next request while a version is staged. Copies of a route share it.
     next_request: Arc<AtomicU64>,
 }
@@ -106,7 +108,7 @@ impl Route {
             .find(|counters| counters.version() == version);
         known
             .cloned()
-            .unwrap_or_else(|| VersionCounters::new(version.clone()))
+            .unwrap_or_else(|| VersionCounters::new(version.clone(), self.traffic.clone()))
     }
 
     /// Adds counters as the latest. Drops the oldest above [`MAX_COUNTED_VERSIONS`].

@@ -1,6 +1,7 @@
 //! Tests of whole nodes, with real components and real HTTP.
 
 mod broken_slots;
+mod client_faults;
 mod control;
 mod disk;
 mod fake_engine;

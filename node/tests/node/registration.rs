@@ -55,6 +55,12 @@ async fn a_node_registers_sends_heartbeats_and_registers_again_when_unknown() {
         "dataUrl": expected["dataUrl"],
         "modules": [],
         "readiness": { "ready": true, "inFlight": 0 },
+        "traffic": {
+            "received": 0,
+            "malformed": 0,
+            "unroutable": 0,
+            "client": { "left": 0, "slowUploads": 0, "slowReaders": 0 },
+        },
     });
     assert_eq!(heartbeat.body, beat);
 

@@ -18,14 +18,20 @@ pub enum Metric {
     ErrorRate,
     /// Median latency, in milliseconds.
     LatencyP50,
+    /// 90th percentile of the latency, in milliseconds.
+    LatencyP90,
     /// 95th percentile of the latency, in milliseconds.
     LatencyP95,
     /// 99th percentile of the latency, in milliseconds.
     LatencyP99,
-    /// Processor cores that the node's process uses.
+    /// 99.9th percentile of the latency, in milliseconds.
+    LatencyP999,
+    /// Processor cores that the version uses on a node, compared at equal load.
     Cpu,
     /// Bytes of memory that an instance of the version uses, on average.
     Memory,
+    /// How often the processes of nodes with the new version ended without a shutdown.
+    Restarts,
 }
 
 /// One condition on one metric of the new version.
@@ -48,7 +54,7 @@ pub enum Metric {
 #[schemars(extend("anyOf" = [{"required": ["max"]}, {"required": ["maxIncrease"]}]))]
 pub struct Check {
     /// What to measure. The units are: a fraction of the requests for `error-rate`,
-    /// milliseconds for latencies, cores for `cpu`, bytes for `memory`.
+    /// milliseconds for latencies, cores for `cpu`, bytes for `memory`, a count for `restarts`.
     pub metric: Metric,
     /// Highest value that is allowed, in the unit of the metric. Null sets no limit.
     #[schemars(range(min = 0.0))]
@@ -71,10 +77,13 @@ impl Metric {
         match self {
             Self::ErrorRate => "error-rate",
             Self::LatencyP50 => "latency-p50",
+            Self::LatencyP90 => "latency-p90",
             Self::LatencyP95 => "latency-p95",
             Self::LatencyP99 => "latency-p99",
+            Self::LatencyP999 => "latency-p999",
             Self::Cpu => "cpu",
             Self::Memory => "memory",
+            Self::Restarts => "restarts",
         }
     }
 
@@ -83,12 +92,16 @@ impl Metric {
     /// 1 ms, and end a good rollout.
     ///
     /// `None` for error rates: the engine judges these with a statistical test, which takes
-    /// the number of requests into account.
+    /// the number of requests into account. `None` for restarts: one is one too many.
     #[must_use]
     pub const fn floor(self) -> Option<f64> {
         match self {
-            Self::ErrorRate => None,
-            Self::LatencyP50 | Self::LatencyP95 | Self::LatencyP99 => Some(10.0),
+            Self::ErrorRate | Self::Restarts => None,
+            Self::LatencyP50
+            | Self::LatencyP90
+            | Self::LatencyP95
+            | Self::LatencyP99
+            | Self::LatencyP999 => Some(10.0),
             Self::Cpu => Some(0.05),
             Self::Memory => Some(16.0 * MIB),
         }
@@ -126,7 +139,13 @@ impl Check {
         Self::new(Metric::LatencyP95)
     }
 
-    /// A check of the processor cores that the node's process uses.
+    /// A check of how often the processes of nodes with the new version ended without a shutdown.
+    #[must_use]
+    pub const fn restarts() -> Self {
+        Self::new(Metric::Restarts)
+    }
+
+    /// A check of the processor cores that the version uses on a node, at equal load.
     #[must_use]
     pub const fn cpu() -> Self {
         Self::new(Metric::Cpu)
@@ -213,10 +232,13 @@ mod tests {
         for metric in [
             Metric::ErrorRate,
             Metric::LatencyP50,
+            Metric::LatencyP90,
             Metric::LatencyP95,
             Metric::LatencyP99,
+            Metric::LatencyP999,
             Metric::Cpu,
             Metric::Memory,
+            Metric::Restarts,
         ] {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
         }

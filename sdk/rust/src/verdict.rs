@@ -157,6 +157,7 @@ fn format_value(metric: &str, value: f64) -> String {
     match metric {
         "error-rate" => format!("{:.2} %", value * 100.0),
         "cpu" => format!("{value:.2} cores"),
+        "restarts" => format!("{value:.0}"),
         "memory" => format!("{:.1} MiB", value / MIB),
         _ if metric.starts_with("latency") => format!("{value:.1} ms"),
         _ => format!("{value}"),

@@ -1,7 +1,7 @@
 //! `blue-green` stages the new version beside the old one on every node, probes it, and then
 //! switches all nodes at once.
 
-use hotswap_sdk::{Check, Control, Fleet, Plan, Probe, Result, Span, Strategy};
+use hotswap_sdk::{Check, Control, Fleet, Metric, Plan, Probe, Result, Span, Strategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,9 @@ pub struct Config {
     /// loaded during this time.
     pub soak: Span,
     /// Checks that the new version must pass during the soak. After the switch no node runs
-    /// the previous version, so only `max` is judged. If there are too few requests to
-    /// judge a check, the deployment logs it and continues.
+    /// the previous version, so `maxIncrease` is compared with what that version did before; of
+    /// `cpu`, only `max` is judged. If there are too few requests to judge a check, the
+    /// deployment logs it and continues.
     pub checks: Vec<Check>,
 }
 
@@ -35,7 +36,7 @@ impl Default for Config {
             approval: false,
             approval_timeout: Span::hours(24),
             soak: Span::secs(60),
-            checks: vec![Check::error_rate().max(0.05)],
+            checks: vec![Check::error_rate().max(0.05), Check::restarts().max(0.0)],
         }
     }
 }
@@ -69,7 +70,11 @@ impl Strategy for BlueGreen {
         let nodes = fleet.promote(&nodes).into_succeeded();
         if !config.soak.is_zero() {
             control.progress("soak", 75);
-            let checks: Vec<_> = config.checks.iter().filter_map(Check::absolute).collect();
+            let judgeable = |check: &Check| match check.metric {
+                Metric::Cpu => check.absolute(),
+                _ => Some(check.clone()),
+            };
+            let checks: Vec<_> = config.checks.iter().filter_map(judgeable).collect();
             let verdict = fleet
                 .soak(config.soak, &nodes, &[], &checks)
                 .unless_failed()?;

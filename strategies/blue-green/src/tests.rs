@@ -93,10 +93,12 @@ fn failed_soak_rolls_back_and_inconclusive_soak_does_not() {
 }
 
 #[test]
-fn only_absolute_checks_are_judged() {
+fn what_the_previous_version_did_is_compared_but_for_its_cpu() {
+    let latency = Check::latency().max(200.0).max_increase(1.0);
     let checks = vec![
         Check::cpu().max_increase(0.3),
-        Check::latency().max(200.0).max_increase(1.0),
+        Check::cpu().max_increase(0.3).max(2.0),
+        latency.clone(),
     ];
     let fleet = ScriptedFleet::new(1);
     fleet
@@ -110,7 +112,7 @@ fn only_absolute_checks_are_judged() {
         Call::Soak { checks, .. } => Some(checks.clone()),
         _ => None,
     });
-    assert_eq!(judged_checks, Some(vec![Check::latency().max(200.0)]));
+    assert_eq!(judged_checks, Some(vec![Check::cpu().max(2.0), latency]));
 }
 
 #[test]

@@ -14,17 +14,28 @@ pub struct Config {
     pub steps: Vec<u8>,
     /// What the percentages count. `nodes` updates that share of the nodes, and compares
     /// them with the others. `requests` sends that share of the requests on every node to
-    /// the new version, and compares both versions on the same nodes. CPU is measured for a
-    /// whole node, so `requests` does not compare it.
+    /// the new version, and compares both versions on the same nodes. A single node that runs a
+    /// version already always goes by requests.
     pub by: By,
-    /// How long to measure each step. At 100 % no node runs the previous version, so the
-    /// last step is measured only if a check has a `max`.
+    /// How long to measure each step. At 100 % no node runs the previous version: the last step is
+    /// compared with what that version did before.
     pub soak: Span,
     /// Checks that the new version must pass at each step.
     pub checks: Vec<Check>,
+    /// Checks where there is nothing to compare with, instead of the `maxIncrease` of `checks`:
+    /// nothing ran before, or the nodes run this version already. Only `max` is judged, and only
+    /// of metrics for which `checks` has no `max`.
+    pub checks_without_baseline: Vec<Check>,
     /// What to do if a step has too few samples to judge. `proceed` logs it and continues.
     /// `rollBack` rolls the deployment back.
     pub when_inconclusive: WhenInconclusive,
+    /// Whether a step ends as soon as every check has passed, so that a gross fault would have
+    /// been found. Otherwise it takes the whole time, since a fault may show late. A step always
+    /// ends as soon as a check has failed.
+    pub pass_early: bool,
+    /// The fewest requests of the new version with which a check passes. The judge knows how many
+    /// a check needs at least; this asks for more.
+    pub min_samples: u32,
 }
 
 /// What the percentages count.
@@ -58,8 +69,15 @@ impl Default for Config {
                 Check::latency().max_increase(1.0),
                 Check::cpu().max_increase(0.3),
                 Check::memory().max_increase(0.3),
+                Check::restarts().max(0.0),
+            ],
+            checks_without_baseline: vec![
+                Check::error_rate().max(0.05),
+                Check::restarts().max(0.0),
             ],
             when_inconclusive: WhenInconclusive::Proceed,
+            pass_early: false,
+            min_samples: 0,
         }
     }
 }
@@ -81,19 +99,37 @@ impl Config {
         Ok(steps)
     }
 
-    /// The checks that can be judged. Without a baseline only `max` can.
-    pub(crate) fn judgeable_checks(&self, has_baseline: bool) -> Vec<Check> {
-        let comparable =
-            |check: &Check| has_baseline && (self.by == By::Nodes || check.metric != Metric::Cpu);
-        self.checks
-            .iter()
-            .filter_map(|check| {
-                if comparable(check) {
-                    Some(check.clone())
-                } else {
-                    check.absolute()
+    /// The checks that can be judged against `baseline`.
+    pub(crate) fn judgeable_checks(&self, baseline: Baseline) -> Vec<Check> {
+        let checks = self.checks.iter();
+        match baseline {
+            Baseline::Nodes => checks.cloned().collect(),
+            // How much CPU a version uses follows its load, which is another one now.
+            Baseline::Recorded => checks
+                .filter_map(|check| match check.metric {
+                    Metric::Cpu => check.absolute(),
+                    _ => Some(check.clone()),
+                })
+                .collect(),
+            Baseline::Nothing => {
+                let mut absolute: Vec<_> = checks.filter_map(Check::absolute).collect();
+                for check in &self.checks_without_baseline {
+                    let is_known = absolute.iter().any(|known| known.metric == check.metric);
+                    absolute.extend(check.absolute().filter(|_| !is_known));
                 }
-            })
-            .collect()
+                absolute
+            }
+        }
     }
+}
+
+/// What a step is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Baseline {
+    /// Nodes that run the previous version.
+    Nodes,
+    /// What the previous version did before: no node runs it any more.
+    Recorded,
+    /// There is no previous version.
+    Nothing,
 }

@@ -1,12 +1,13 @@
 //! `canary` updates in steps. After each step it compares the new version with the previous
 //! one.
 
-use hotswap_sdk::{Amount, Check, Control, Fleet, Plan, Result, Strategy};
+use hotswap_sdk::{Amount, Control, Fleet, ModuleVersion, Node, Plan, Result, Strategy};
 
 mod config;
 #[cfg(test)]
 mod tests;
 
+use config::Baseline;
 pub use config::{By, Config, WhenInconclusive};
 
 /// The `canary` strategy.
@@ -21,74 +22,164 @@ impl Strategy for Canary {
 
     fn run(plan: &Plan<Config>, fleet: &Fleet, control: &Control) -> Result {
         let steps = plan.config.steps()?;
-        match plan.config.by {
-            By::Nodes => {
-                let share = |percent| {
-                    let (new, _) = Amount::percent(percent).split(&plan.nodes);
-                    (percent, new.len())
-                };
-                let mut steps: Vec<_> = steps.into_iter().map(share).collect();
-                // In a small fleet a step may round to the same nodes as the one before.
-                steps.dedup_by_key(|(_, count)| *count);
-                let mut stages = control.stages(steps.len());
-                let mut old: Vec<String> = plan.nodes.iter().map(|node| node.id.clone()).collect();
-                let mut new = Vec::new();
-                for (percent, count) in steps {
-                    let stage = format!("canary {percent} %");
-                    stages.begin(&stage);
-                    // Nodes that fail are left behind, and others take their place: a step must
-                    // not pass because none of its nodes runs the new version.
-                    while new.len() < count && !old.is_empty() {
-                        let batch: Vec<_> = old.drain(..old.len().min(count - new.len())).collect();
-                        new.extend(fleet.update(&batch));
-                    }
-                    soak(&stage, plan, fleet, control, &new, &old)?;
-                    new = fleet.still_alive(&new, |gone| fleet.promote(gone));
-                }
-            }
-            By::Requests => {
-                let mut stages = control.stages(steps.len());
-                let mut nodes = fleet.stage(&plan.nodes).into_succeeded();
-                for percent in steps {
-                    let stage = format!("canary {percent} %");
-                    stages.begin(&stage);
-                    let order = |nodes: &[String]| {
-                        if percent < 100 {
-                            fleet.shift(nodes, percent)
-                        } else {
-                            fleet.promote(nodes)
-                        }
-                    };
-                    nodes = order(&nodes).into_succeeded();
-                    let old = if percent < 100 { &nodes[..] } else { &[] };
-                    soak(&stage, plan, fleet, control, &nodes, old)?;
-                    nodes = fleet.still_alive(&nodes, order);
-                }
-            }
+        let rollout = Rollout {
+            plan,
+            fleet,
+            control,
+            previous: Previous::of(plan),
+        };
+        rollout.tell_what_is_compared();
+        match rollout.by() {
+            By::Nodes => rollout.by_nodes(&steps),
+            By::Requests => rollout.by_requests(&steps),
         }
-        Ok(())
     }
 }
 
-/// Measures the new version on the nodes `new`, and compares it with the previous version on
-/// the nodes `old`. At 100 % there are no nodes `old`: then only checks with a `max` are
-/// judged, and if there are none, the soak is skipped.
-fn soak(
-    stage: &str,
-    plan: &Plan<Config>,
-    fleet: &Fleet,
-    control: &Control,
-    new: &[String],
-    old: &[String],
-) -> Result {
-    if new.is_empty() && !plan.nodes.is_empty() {
-        return Err(format!("{stage}: no node runs the new version").into());
+/// What the nodes of a plan run before it.
+struct Previous<'a> {
+    /// The nodes that run another version, sorted.
+    nodes: Vec<&'a str>,
+    /// One of these versions has the same bytes as the new one.
+    identical: Option<&'a ModuleVersion>,
+    /// How many nodes run the new version already.
+    already: usize,
+}
+
+impl<'a> Previous<'a> {
+    fn of(plan: &'a Plan<Config>) -> Self {
+        let new = &plan.module;
+        let active = |node: &'a Node| Some((node.id.as_str(), node.active.as_ref()?));
+        let active: Vec<_> = plan.nodes.iter().filter_map(active).collect();
+        let others = || active.iter().filter(|(_, version)| *version != new);
+        Self {
+            nodes: others().map(|(id, _)| *id).collect(),
+            identical: (others().map(|(_, version)| *version))
+                .find(|version| version.digest == new.digest),
+            already: active.len() - others().count(),
+        }
     }
-    let config = &plan.config;
-    let checks: Vec<Check> = config.judgeable_checks(!old.is_empty());
-    let has_nothing_to_judge = old.is_empty() && checks.is_empty();
-    if !config.soak.is_zero() && !has_nothing_to_judge {
-        let verdict = fleet.soak(config.soak, new, old, &checks).unless_failed()?;
+
+    fn runs_on(&self, node: &str) -> bool {
+        self.nodes.binary_search(&node).is_ok()
+    }
+}
+
+struct Rollout<'a> {
+    plan: &'a Plan<Config>,
+    fleet: &'a Fleet,
+    control: &'a Control,
+    previous: Previous<'a>,
+}
+
+impl Rollout<'_> {
+    /// Says where a comparison can show nothing.
+    fn tell_what_is_compared(&self) {
+        let (new, total) = (&self.plan.module, self.plan.nodes.len());
+        let previous = &self.previous;
+        if let Some(identical) = previous.identical {
+            self.control.info(format!(
+                "{new} and {identical} are identical, byte for byte: whatever differs is not the \
+                 version"
+            ));
+        } else if previous.already > 0 && previous.nodes.is_empty() {
+            self.control.info(format!(
+                "{new} runs already on {} of {total} nodes, and no other version runs: only \
+                 absolute limits are judged",
+                previous.already
+            ));
+        } else if total > 0 && previous.nodes.is_empty() {
+            self.control.info(format!(
+                "no version of {} runs on these nodes: only absolute limits are judged",
+                new.name
+            ));
+        }
+    }
+
+    /// What the percentages count here. Without a previous version, no request could go to it; on
+    /// a single node, a share of the nodes would be all of it.
+    fn by(&self) -> By {
+        match self.plan.nodes.len() {
+            _ if self.previous.nodes.is_empty() => By::Nodes,
+            1 => By::Requests,
+            _ => self.plan.config.by,
+        }
+    }
+
+    fn by_nodes(&self, steps: &[u8]) -> Result {
+        let total = self.plan.nodes.len();
+        let count = |&percent: &u8| Amount::percent(percent).of(total);
+        let mut counts: Vec<_> = steps.iter().map(count).collect();
+        // In a small fleet a step may round to the same nodes as the one before.
+        counts.dedup();
+        let mut stages = self.control.stages(counts.len());
+        let mut old: Vec<String> = self.plan.nodes.iter().map(|node| node.id.clone()).collect();
+        let mut new = Vec::new();
+        for count in counts {
+            let share = (count * 100).checked_div(total).unwrap_or(100);
+            let stage = format!("canary {count} of {total} nodes, {share} %");
+            stages.begin(&stage);
+            // Nodes that fail are left behind, and others take their place: a step must
+            // not pass because none of its nodes runs the new version.
+            while new.len() < count && !old.is_empty() {
+                let batch: Vec<_> = old.drain(..old.len().min(count - new.len())).collect();
+                new.extend(self.fleet.update(&batch));
+            }
+            let compared = old.iter().filter(|node| self.previous.runs_on(node));
+            let compared: Vec<_> = compared.cloned().collect();
+            self.soak(&stage, &new, &compared)?;
+            new = (self.fleet).still_alive(&new, |gone| self.fleet.promote(gone));
+        }
+        Ok(())
+    }
+
+    fn by_requests(&self, steps: &[u8]) -> Result {
+        let mut stages = self.control.stages(steps.len());
+        let mut nodes = self.fleet.stage(&self.plan.nodes).into_succeeded();
+        for &percent in steps {
+            let stage = match nodes.len() {
+                1 => format!("canary {percent} % of requests on 1 node"),
+                many => format!("canary {percent} % of requests on {many} nodes"),
+            };
+            stages.begin(&stage);
+            let order = |nodes: &[String]| {
+                if percent < 100 {
+                    self.fleet.shift(nodes, percent)
+                } else {
+                    self.fleet.promote(nodes)
+                }
+            };
+            nodes = order(&nodes).into_succeeded();
+            let compared = nodes.iter().filter(|node| self.previous.runs_on(node));
+            let compared = compared.filter(|_| percent < 100).cloned();
+            self.soak(&stage, &nodes, &compared.collect::<Vec<_>>())?;
+            nodes = self.fleet.still_alive(&nodes, order);
+        }
+        Ok(())
+    }
+
+    /// Measures the new version on the nodes `new`, and compares it with the previous version on
+    /// the nodes `old`; without such, with what it did before.
+    fn soak(&self, stage: &str, new: &[String], old: &[String]) -> Result {
+        let (config, control) = (&self.plan.config, self.control);
+        if new.is_empty() && !self.plan.nodes.is_empty() {
+            return Err(format!("{stage}: no node runs the new version").into());
+        }
+        let baseline = if !old.is_empty() {
+            Baseline::Nodes
+        } else if self.previous.nodes.is_empty() {
+            Baseline::Nothing
+        } else {
+            Baseline::Recorded
+        };
+        let checks = config.judgeable_checks(baseline);
+        let has_nothing_to_judge = new.is_empty() || (old.is_empty() && checks.is_empty());
+        if config.soak.is_zero() || has_nothing_to_judge {
+            return Ok(());
+        }
+        let verdict = (self.fleet)
+            .soak(config.soak, new, old, &checks)
+            .unless_failed()?;
         if verdict.is_inconclusive() {
             if config.when_inconclusive == WhenInconclusive::RollBack {
                 verdict.passed()?;
@@ -99,8 +190,8 @@ fn soak(
                 ));
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 hotswap_sdk::register!(Canary, include_str!("schema.json"));

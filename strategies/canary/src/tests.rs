@@ -1,5 +1,5 @@
 use hotswap_sdk::testing::{Call, Operation, ScriptedFleet, assert_schema};
-use hotswap_sdk::{Check, Judgement, Level, Metric, Span};
+use hotswap_sdk::{Check, Judgement, Level, Metric, Node, Span};
 
 use super::{By, Canary, Config, WhenInconclusive};
 
@@ -19,20 +19,28 @@ fn by_nodes_each_step_is_compared_with_the_other_nodes() {
             "soak 15m: node-1 node-2 against node-3 node-4",
             "stage node-3 node-4",
             "promote node-3 node-4",
+            "soak 15m: node-1 node-2 node-3 node-4",
         ]
     );
     let stages = fleet.stages();
     let names: Vec<_> = stages.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["canary 10 %", "canary 30 %", "canary 100 %"]);
+    assert_eq!(
+        names,
+        [
+            "canary 1 of 4 nodes, 25 %",
+            "canary 2 of 4 nodes, 50 %",
+            "canary 4 of 4 nodes, 100 %"
+        ]
+    );
     assert_eq!(stages[1].1, 33);
     assert_eq!(fleet.updated().len(), 4);
 }
 
 #[test]
-fn thousand_nodes_take_three_soaks() {
+fn thousand_nodes_take_four_soaks() {
     let fleet = ScriptedFleet::new(1000);
     fleet.run::<Canary>(Config::default()).unwrap();
-    assert_eq!(fleet.elapsed(), Span::mins(45));
+    assert_eq!(fleet.elapsed(), Span::mins(60));
     let staged: Vec<_> = fleet
         .calls()
         .into_iter()
@@ -63,20 +71,23 @@ fn by_requests_the_share_rises_on_every_node() {
             format!("shift to 50 %: {all}"),
             format!("soak 15m: {all} against {all}"),
             format!("promote {all}"),
+            format!("soak 15m: {all}"),
         ]
     );
-    let metrics = judged_checks(&fleet)[0]
+    let stages = fleet.stages();
+    assert_eq!(stages[0].0, "canary 10 % of requests on 2 nodes");
+    let metrics: Vec<Vec<_>> = judged_checks(&fleet)
         .iter()
-        .map(|check| check.metric)
-        .collect::<Vec<_>>();
-    assert_eq!(
-        metrics,
-        [Metric::ErrorRate, Metric::LatencyP95, Metric::Memory]
-    );
+        .map(|checks| checks.iter().map(|check| check.metric).collect())
+        .collect();
+    let comparable = [Metric::ErrorRate, Metric::LatencyP95, Metric::Memory];
+    assert!(metrics[0].contains(&Metric::Cpu), "{metrics:?}");
+    // What the previous version did before says nothing of the CPU at another load.
+    assert_eq!(metrics[2], [&comparable[..], &[Metric::Restarts]].concat());
 }
 
 #[test]
-fn last_step_is_measured_if_a_check_has_a_maximum() {
+fn the_last_step_is_compared_with_what_the_previous_version_did() {
     let checks = vec![
         Check::error_rate().max_increase(0.5).max(0.05),
         Check::cpu().max_increase(0.3),
@@ -85,6 +96,7 @@ fn last_step_is_measured_if_a_check_has_a_maximum() {
     fleet
         .run::<Canary>(Config {
             checks: checks.clone(),
+            when_inconclusive: WhenInconclusive::RollBack,
             ..Config::default()
         })
         .unwrap();
@@ -92,9 +104,69 @@ fn last_step_is_measured_if_a_check_has_a_maximum() {
         fleet.transcript().last().unwrap(),
         "soak 15m: node-1 node-2"
     );
+    let last = vec![checks[0].clone()];
+    assert_eq!(judged_checks(&fleet), [checks, last]);
+}
+
+/// Where nothing can be compared, a deployment that rolls back when in doubt can still succeed.
+#[test]
+fn without_a_previous_version_absolute_limits_are_judged() {
+    let first = |node: &mut Node| node.active = None;
+    let again = |node: &mut Node| {
+        let version = node.active.as_mut().unwrap();
+        version.version = "2.0.0".to_owned();
+        version.digest = format!("sha256:{}", "2".repeat(64));
+    };
+    let changes: [(fn(&mut Node), &str); 2] = [
+        (
+            first,
+            "no version of checkout runs on these nodes: only absolute limits are judged",
+        ),
+        (
+            again,
+            "checkout 2.0.0 runs already on 2 of 2 nodes, and no other version runs: only \
+             absolute limits are judged",
+        ),
+    ];
+    for (change, said) in changes {
+        for by in [By::Nodes, By::Requests] {
+            let fleet = ScriptedFleet::new(2)
+                .with_node("node-1", change)
+                .with_node("node-2", change);
+            let config = Config {
+                by,
+                when_inconclusive: WhenInconclusive::RollBack,
+                ..Config::default()
+            };
+            fleet.run::<Canary>(config).unwrap();
+            assert_eq!(fleet.logs(), [(Level::Info, said.to_owned())]);
+            let soaks = ["soak 15m: node-1", "soak 15m: node-1 node-2"];
+            let transcript = fleet.transcript();
+            let judged = transcript.iter().filter(|call| call.starts_with("soak"));
+            assert_eq!(judged.collect::<Vec<_>>(), soaks);
+            let checks = vec![Check::restarts().max(0.0), Check::error_rate().max(0.05)];
+            assert_eq!(judged_checks(&fleet), [checks.clone(), checks]);
+        }
+    }
+}
+
+#[test]
+fn identical_artifacts_are_said_to_be_identical() {
+    let same_bytes = |node: &mut Node| {
+        let version = node.active.as_mut().unwrap();
+        version.digest = format!("sha256:{}", "2".repeat(64));
+    };
+    let fleet = ScriptedFleet::new(2)
+        .with_node("node-1", same_bytes)
+        .with_node("node-2", same_bytes);
+    fleet.run::<Canary>(Config::default()).unwrap();
+    let said = "checkout 2.0.0 and checkout 1.0.0 are identical, byte for byte: whatever differs \
+                is not the version";
+    assert_eq!(fleet.logs(), [(Level::Info, said.to_owned())]);
     assert_eq!(
-        judged_checks(&fleet),
-        [checks, vec![Check::error_rate().max(0.05)]]
+        fleet.transcript()[2],
+        "soak 15m: node-1 against node-2",
+        "they are compared all the same"
     );
 }
 
@@ -118,10 +190,12 @@ fn inconclusive_step_continues_or_rolls_back() {
     fleet.run::<Canary>(Config::default()).unwrap();
     let (level, line) = fleet.logs().remove(0);
     assert_eq!(level, Level::Warn);
-    let metrics = "error-rate, latency-p95, cpu, memory";
+    let metrics = "error-rate, latency-p95, cpu, memory, restarts";
     assert_eq!(
         line,
-        format!("canary 10 %: inconclusive, continuing: too few samples of {metrics}")
+        format!(
+            "canary 1 of 2 nodes, 50 %: inconclusive, continuing: too few samples of {metrics}"
+        )
     );
 
     let fleet = ScriptedFleet::new(2).judgement(Judgement::Inconclusive);
@@ -139,10 +213,24 @@ fn inconclusive_step_continues_or_rolls_back() {
 }
 
 #[test]
-fn single_node_is_updated_without_a_baseline() {
+fn a_single_node_goes_by_share_of_requests() {
     let fleet = ScriptedFleet::new(1);
     fleet.run::<Canary>(Config::default()).unwrap();
-    assert_eq!(fleet.transcript(), ["stage node-1", "promote node-1"]);
+    assert_eq!(
+        fleet.transcript(),
+        [
+            "stage node-1",
+            "shift to 10 %: node-1",
+            "soak 15m: node-1 against node-1",
+            "shift to 30 %: node-1",
+            "soak 15m: node-1 against node-1",
+            "shift to 50 %: node-1",
+            "soak 15m: node-1 against node-1",
+            "promote node-1",
+            "soak 15m: node-1",
+        ]
+    );
+    assert_eq!(fleet.stages()[0].0, "canary 10 % of requests on 1 node");
     ScriptedFleet::new(0)
         .run::<Canary>(Config::default())
         .unwrap();
@@ -156,6 +244,7 @@ fn without_checks_the_soak_only_waits() {
     };
     let fleet = ScriptedFleet::new(10);
     fleet.run::<Canary>(config).unwrap();
+    // At 100 % there is nothing to wait for.
     assert_eq!(fleet.elapsed(), Span::mins(45));
     let fleet = ScriptedFleet::new(10);
     fleet
@@ -195,6 +284,7 @@ fn another_node_takes_the_place_of_a_canary_that_fails() {
             "soak 15m: node-2 node-3 against node-4",
             "stage node-4",
             "promote node-4",
+            "soak 15m: node-2 node-3 node-4",
         ]
     );
 }
@@ -224,7 +314,7 @@ fn a_step_without_any_node_does_not_pass() {
     let error = fleet.run::<Canary>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "canary 10 %: no node runs the new version"
+        "canary 1 of 2 nodes, 50 %: no node runs the new version"
     );
 }
 

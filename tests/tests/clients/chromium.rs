@@ -32,7 +32,7 @@ async fn the_page_shows_a_rollout_live_while_the_engine_is_killed_and_restarted(
     // The script presses Enter on the connect button.
     wait_until_page_shows(&mut page, "connection", "live").await?;
     installation.approve(&id).await?;
-    wait_until_page_shows(&mut page, "stage", "canary 50 %").await?;
+    wait_until_page_shows(&mut page, "stage", "canary 2 of 4 nodes, 50 %").await?;
     installation.kill_engine().await?;
     wait_until_page_shows(&mut page, "connection", "reconnecting").await?;
     installation.restart_engine().await?;

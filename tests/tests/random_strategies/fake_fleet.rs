@@ -302,6 +302,8 @@ impl Fleet for FakeFleets {
             boot: "fake".to_owned(),
             at: Timestamp::default(),
             cpu_millis: 0,
+            starts: None,
+            traffic: None,
             versions: Vec::new(),
         })
     }

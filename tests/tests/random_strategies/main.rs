@@ -147,6 +147,7 @@ impl Trial {
                         data_url: None,
                         modules: Some(modules),
                         readiness: None,
+                        traffic: None,
                     };
                     // The next one tells the same.
                     let _ = registry.heartbeat(&id, heartbeat);

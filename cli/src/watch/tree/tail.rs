@@ -3,8 +3,8 @@
 use hotswap_core::Deployment;
 
 use super::palette::Palette;
-use crate::format;
 use crate::wrap::wrap;
+use crate::{format, interval_bar};
 
 /// The lines of the strategy's log that are shown.
 const LOG_LINES: usize = 4;
@@ -22,8 +22,11 @@ fn checks(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<Str
     }
     let mut lines = vec![String::new(), palette.bold("checks of the last soak")];
     for finding in &deployment.findings {
-        let finding = format::sanitize(&format::finding(finding));
-        lines.extend(wrap(&format!("  {finding}"), columns, "    "));
+        let text = format::sanitize(&format::finding(finding));
+        lines.extend(wrap(&format!("  {text}"), columns, "    "));
+        for bar in finding.conditions.iter().filter_map(interval_bar::draw) {
+            lines.extend(wrap(&format!("    {bar}"), columns, "    "));
+        }
     }
     lines
 }

@@ -366,8 +366,12 @@ impl Deployments {
 async fn present(context: &Context, state: Deployment) -> Result<Json<view::Deployment>, Error> {
     let deployments = &context.engine.deployments;
     let retry = deployments.retry(&state);
+    let live_findings = deployments.live_findings(&state);
     let waits_for = deployments.waits_for(&state).await?;
-    Ok(Json(view::Deployment::new(state, retry, waits_for)))
+    let deployment = view::Deployment::new(state, retry, waits_for);
+    Ok(Json(
+        deployment.with_live_findings(live_findings.as_deref()),
+    ))
 }
 
 impl CreateResponse {

@@ -148,6 +148,10 @@ pub(crate) struct Deployment {
     pub nodes: Vec<DeployedNode>,
     /// The results of the checks in the last soak.
     pub findings: Vec<Finding>,
+    /// What each check of the soak that is under way would come to now. Absent where this engine
+    /// runs none, or has not read the nodes yet. In journals and notifications a soak has findings
+    /// only at its end.
+    pub live_findings: Option<Vec<Finding>>,
     /// The last 200 lines that the strategy logged, oldest first.
     pub log: Vec<LogLine>,
     /// The nodes that could not be reverted, or that did not drop the previous version.
@@ -310,6 +314,7 @@ impl Deployment {
             stages: convert(state.stages.iter().cloned()),
             nodes: nodes.collect(),
             findings: convert(findings),
+            live_findings: None,
             log: convert(log),
             failures: convert(failures),
             missing: convert(missing),
@@ -318,6 +323,13 @@ impl Deployment {
             last_event: state.next_seq.saturating_sub(1),
             summary: state.summary().into(),
         }
+    }
+
+    /// The same with what is known of the soak that is under way.
+    pub fn with_live_findings(mut self, findings: Option<&Vec<core::Finding>>) -> Self {
+        self.live_findings =
+            findings.map(|findings| findings.iter().cloned().map(Finding::from).collect());
+        self
     }
 }
 

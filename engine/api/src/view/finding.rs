@@ -19,13 +19,54 @@ pub(crate) struct Finding {
     pub baseline_samples: u64,
     /// What was compared, and why the check passed or failed, in one sentence.
     pub reason: String,
+    /// The state of each condition that was tested. Empty where none could be.
+    pub conditions: Vec<Condition>,
+}
+
+/// How far the test of one condition of a check is. The condition is violated beyond doubt where
+/// `evidence + earlier` is at least `threshold`.
+#[derive(Debug, Clone, PartialEq, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(crate) struct Condition {
+    /// Which limit of the check.
+    pub kind: ConditionKind,
+    /// The highest value, or ratio, that is allowed.
+    pub limit: f64,
+    /// What was measured: a value of the metric for `max`, a ratio to the previous version for
+    /// `increase`. Absent where it is not known.
+    pub estimate: Option<f64>,
+    /// The lowest value that the test leaves possible. Absent where it refutes none.
+    pub low: Option<f64>,
+    /// The highest value that the test leaves possible. Absent where it refutes none.
+    pub high: Option<f64>,
+    /// What this soak says against the condition: the natural logarithm of an e-value.
+    pub evidence: f64,
+    /// The logarithm of the weight of this soak, with what earlier soaks of the deployment say.
+    pub earlier: f64,
+    /// The logarithm of how seldom chance may do this in a whole deployment.
+    pub threshold: f64,
+    /// How many more requests of the new version it takes to decide, where that can be told.
+    pub missing_requests: Option<u64>,
+    /// How long that takes at the present rate, in milliseconds.
+    pub missing_millis: Option<u64>,
+}
+
+/// Which limit of a check a condition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "camelCase", remote = "core::ConditionKind")]
+pub(crate) enum ConditionKind {
+    /// `max`: the new version alone.
+    Max,
+    /// `maxIncrease`: the new version against the previous one.
+    Increase,
 }
 
 /// A condition on a metric of the new version.
 #[derive(Debug, Clone, PartialEq, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct Check {
-    /// The metric: `error-rate`, `latency-p50`, `latency-p95`, `latency-p99`, `cpu` or `memory`.
+    /// The metric: `error-rate`, `latency-p50`, `latency-p90`, `latency-p95`, `latency-p99`,
+    /// `latency-p999`, `cpu`, `memory` or `restarts`.
     pub metric: String,
     /// The highest allowed value, in the metric's unit.
     pub max: Option<f64>,
@@ -58,6 +99,24 @@ impl From<core::Finding> for Finding {
             canary_samples: finding.canary_samples,
             baseline_samples: finding.baseline_samples,
             reason: finding.reason,
+            conditions: finding.conditions.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<core::Condition> for Condition {
+    fn from(condition: core::Condition) -> Self {
+        Self {
+            kind: condition.kind.into(),
+            limit: condition.limit,
+            estimate: condition.estimate,
+            low: condition.low,
+            high: condition.high,
+            evidence: condition.evidence,
+            earlier: condition.earlier,
+            threshold: condition.threshold,
+            missing_requests: condition.missing_requests,
+            missing_millis: condition.missing_millis,
         }
     }
 }

@@ -47,9 +47,44 @@ pub(crate) struct Node {
     pub unready_reason: Option<String>,
     /// The requests that it was working on at its last heartbeat, as far as it can tell.
     pub in_flight: Option<u64>,
+    /// What clients sent to it since it started, as its last heartbeat said, and what of it came
+    /// to nothing because of them. Absent: it does not report in, or has not said.
+    pub traffic: Option<Traffic>,
     /// The modules of which it was decided what the node should run, sorted by name. Absent:
     /// the store failed, so what was decided is not known now.
     pub modules: Option<Vec<NodeModule>>,
+}
+
+/// Requests to a node since it started. No version of a module is at fault for those that came to
+/// nothing because of their clients, so no soak judges them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
+#[oai(rename_all = "camelCase")]
+pub(crate) struct Traffic {
+    /// Requests that were routed to a version of a module.
+    pub received: u64,
+    /// Requests that were not valid HTTP, or had no valid host.
+    pub malformed: u64,
+    /// Requests for modules that do not run on the node.
+    pub unroutable: u64,
+    /// Clients that left before they had the whole answer.
+    pub clients_left: u64,
+    /// Clients that sent their request too slowly.
+    pub slow_uploads: u64,
+    /// Clients that read the answer too slowly.
+    pub slow_readers: u64,
+}
+
+impl From<hotswap_protocol::Traffic> for Traffic {
+    fn from(traffic: hotswap_protocol::Traffic) -> Self {
+        Self {
+            received: traffic.received,
+            malformed: traffic.malformed,
+            unroutable: traffic.unroutable,
+            clients_left: traffic.client.left,
+            slow_uploads: traffic.client.slow_uploads,
+            slow_readers: traffic.client.slow_readers,
+        }
+    }
 }
 
 /// The health of a node.
@@ -130,6 +165,7 @@ impl Node {
             ready,
             unready_reason: readiness.and_then(|readiness| readiness.reason),
             in_flight,
+            traffic: member.traffic.filter(|_| is_heard).map(Into::into),
             modules,
         }
     }

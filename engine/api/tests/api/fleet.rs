@@ -93,6 +93,8 @@ impl Fleet for ObedientFleet {
             boot: "1".to_owned(),
             at: Timestamp::from_millis(0),
             cpu_millis: 0,
+            starts: None,
+            traffic: None,
             versions: Vec::new(),
         })
     }

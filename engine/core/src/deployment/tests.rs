@@ -318,6 +318,7 @@ fn a_failed_soak_shows_its_findings_and_reverts_the_changed_nodes() {
         canary_samples: 100,
         baseline_samples: 100,
         reason: "10 of 100 requests failed".into(),
+        conditions: Vec::new(),
     };
     let verdict = Verdict {
         judgement: Judgement::Fail,
@@ -446,6 +447,7 @@ fn eventful_journal() -> Vec<EventBody> {
         canary_samples: 100,
         baseline_samples: 0,
         reason: "fast".into(),
+        conditions: Vec::new(),
     };
     let verdict = Verdict {
         judgement: Judgement::Pass,

@@ -1,185 +1,302 @@
 //! Tests the share of requests that failed.
 
-use super::cohort::Cohort;
-use super::condition::{ConditionOutcome, Measurement};
-use super::limits::CheckLimits;
-use super::{format, tail_probability};
+use std::collections::HashMap;
 
-/// An error rate that must not be missed. There are enough samples where a test would find
-/// this share of errors on the new version alone.
-const NOTICEABLE: f64 = 0.10;
+use crate::{NodeId, NodeInterval, VersionInterval};
 
-/// With fewer requests of a cohort, even a clear difference says little about the rest.
-const MIN_REQUESTS: u64 = 50;
+use super::dispersion::Dispersion;
+use super::mixture::{self, ODDS};
 
-/// Requests of one cohort, and how many of them failed.
-#[derive(Clone, Copy)]
-struct ErrorRate {
-    requests: u64,
-    errors: u64,
+/// An error rate that must not be missed. A soak has seen enough where a test would find this
+/// share of errors on the new version alone.
+pub(super) const NOTICEABLE: f64 = 0.10;
+/// With fewer requests of a side, even a clear difference says little about the rest.
+pub(super) const LEAST_REQUESTS: f64 = 50.0;
+/// Readings that are kept for the interval. Above that, neighbours are merged.
+const KEPT: usize = 64;
+
+/// Requests and errors of both sides.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(super) struct Counts {
+    pub(super) requests: [f64; 2],
+    pub(super) errors: [f64; 2],
 }
 
-impl ErrorRate {
-    /// A node does not read its counters at one instant: an error may be counted before its
-    /// request.
-    fn new(cohort: &Cohort) -> Self {
-        Self {
-            requests: cohort.requests,
-            errors: cohort.errors.min(cohort.requests),
+/// The index of the new version in [`Counts`].
+pub(super) const CANARY: usize = 0;
+/// The index of the previous version.
+pub(super) const BASELINE: usize = 1;
+
+/// What the error rates say, after each reading.
+///
+/// Compares errors given requests, reading by reading (Lindon and Malek, "Anytime-valid inference
+/// for multinomial count data", 2022): whatever the rate of both sides does in time, and whatever
+/// share of the requests the canary gets. On nodes that run both versions also node by node.
+#[derive(Debug, Clone)]
+pub(super) struct ErrorRates {
+    /// Everything that was seen, for people and for absolute limits.
+    pub(super) total: Counts,
+    /// What of it was compared with the other side.
+    pub(super) compared: Counts,
+    /// Where both versions run on the same nodes.
+    by_node: bool,
+    /// What could not be compared yet: one side had no requests.
+    pending: Counts,
+    pending_by_node: HashMap<NodeId, Counts>,
+    /// The limits that are compared, as `1 + increase`, with the exponent of each bet before it
+    /// is divided by the dispersion.
+    relative: Vec<(f64, [f64; ODDS.len()])>,
+    both: Dispersion,
+    canary: Dispersion,
+    carried: f64,
+    kept: Vec<Counts>,
+}
+
+impl Counts {
+    fn add(&mut self, side: usize, interval: &VersionInterval) {
+        self.requests[side] += interval.requests as f64;
+        self.errors[side] += interval.errors as f64;
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        for side in [CANARY, BASELINE] {
+            self.requests[side] += other.requests[side];
+            self.errors[side] += other.errors[side];
         }
     }
 
-    fn share(self) -> Option<f64> {
-        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
+    /// Takes what can be compared: both sides have requests. A node does not read its counters at
+    /// one instant, so an error may be counted before its request: it stays.
+    fn take_comparable(&mut self) -> Option<Self> {
+        if self.requests.iter().any(|&requests| requests <= 0.0) {
+            return None;
+        }
+        let mut taken = *self;
+        *self = Self::default();
+        for side in [CANARY, BASELINE] {
+            let errors = taken.errors[side];
+            taken.errors[side] = errors.min(taken.requests[side]);
+            self.errors[side] = errors - taken.errors[side];
+        }
+        Some(taken)
     }
 
-    fn describe(self) -> String {
-        format!(
-            "{} of {} requests failed ({})",
-            format::count(self.errors),
-            format::count(self.requests),
-            format::percent(self.share().unwrap_or(0.0))
-        )
+    /// The share of requests that failed on a side.
+    pub(super) fn rate(&self, side: usize) -> Option<f64> {
+        let (requests, errors) = (self.requests[side], self.errors[side]);
+        (requests > 0.0).then(|| (errors / requests).min(1.0))
+    }
+
+    /// The odds of an error to be the canary's where its rate is `factor` times the baseline's.
+    pub(super) fn odds(&self, factor: f64) -> f64 {
+        factor * self.requests[CANARY] / self.requests[BASELINE]
+    }
+
+    /// Adds, for each bet, its exponent against "the rate of `side` is at most `factor` times the
+    /// other side's".
+    fn bet(&self, side: usize, factor: f64, exponents: &mut [f64; ODDS.len()]) {
+        let errors = self.errors[side];
+        let all = errors + self.errors[1 - side];
+        if all <= 0.0 {
+            return;
+        }
+        let odds = factor * self.requests[side] / self.requests[1 - side];
+        let base = odds.ln_1p();
+        for (exponent, ratio) in exponents.iter_mut().zip(ODDS) {
+            *exponent += errors * ratio.ln() + all * (base - (ratio * odds).ln_1p());
+        }
     }
 }
 
-/// Tests each condition of a check of the error rate.
-pub(super) fn test(
-    canary: &Cohort,
-    baseline: &Cohort,
-    limits: &CheckLimits,
-) -> (Measurement, Vec<ConditionOutcome>) {
-    let (new, old) = (ErrorRate::new(canary), ErrorRate::new(baseline));
-    let measurement = Measurement {
-        canary: new.share(),
-        baseline: old.share(),
-        canary_samples: new.requests,
-        baseline_samples: old.requests,
-    };
-    let absolute = limits.max.map(|max| test_max(new, max, limits));
-    let relative = limits
-        .max_increase
-        .map(|increase| test_increase(new, old, increase, limits));
-    (measurement, absolute.into_iter().chain(relative).collect())
-}
+impl ErrorRates {
+    /// Compares at these limits, each `1 + increase`.
+    pub(super) fn new(factors: impl IntoIterator<Item = f64>, by_node: bool) -> Self {
+        let relative = factors
+            .into_iter()
+            .map(|factor| (factor, [0.0; ODDS.len()]));
+        Self {
+            total: Counts::default(),
+            compared: Counts::default(),
+            by_node,
+            pending: Counts::default(),
+            pending_by_node: HashMap::new(),
+            relative: relative.collect(),
+            both: Dispersion::default(),
+            canary: Dispersion::default(),
+            carried: 0.0,
+            kept: Vec::new(),
+        }
+    }
 
-/// A binomial test.
-fn test_max(new: ErrorRate, max: f64, limits: &CheckLimits) -> ConditionOutcome {
-    let description = new.describe();
-    let allowed = format::percent(max);
-    if tail_probability::binomial(new.requests, max, new.errors) < limits.significance {
-        return ConditionOutcome::Violated(format!(
-            "{description}: more than the allowed {allowed}; {}",
-            limits.describe_significance()
-        ));
+    /// Adds what the nodes did since the last reading.
+    pub(super) fn observe(&mut self, intervals: &[NodeInterval]) {
+        let mut reading = Counts::default();
+        let mut compared = Counts::default();
+        for interval in intervals {
+            let mut counts = Counts::default();
+            if let Some(canary) = &interval.canary {
+                counts.add(CANARY, canary);
+            }
+            if let Some(baseline) = &interval.baseline {
+                counts.add(BASELINE, baseline);
+            }
+            reading.add_all(&counts);
+            if self.by_node {
+                if !self.pending_by_node.contains_key(&interval.node) {
+                    self.pending_by_node
+                        .insert(interval.node.clone(), Counts::default());
+                }
+                let Some(pending) = self.pending_by_node.get_mut(&interval.node) else {
+                    continue;
+                };
+                pending.add_all(&counts);
+                if let Some(taken) = pending.take_comparable() {
+                    compared.add_all(&taken);
+                    for (factor, exponents) in &mut self.relative {
+                        taken.bet(CANARY, *factor, exponents);
+                    }
+                }
+            } else {
+                self.pending.add_all(&counts);
+            }
+        }
+        self.total.add_all(&reading);
+        self.observe_canary(&reading);
+        if !self.by_node
+            && let Some(taken) = self.pending.take_comparable()
+        {
+            compared = taken;
+            for (factor, exponents) in &mut self.relative {
+                taken.bet(CANARY, *factor, exponents);
+            }
+        }
+        if compared != Counts::default() {
+            self.compared.add_all(&compared);
+            let side = |side: usize| (compared.errors[side], compared.requests[side]);
+            self.both.add(&[side(CANARY), side(BASELINE)]);
+            self.keep(compared);
+        }
     }
-    let needed = needed_for_max(max, limits.significance);
-    if new.requests < needed {
-        return ConditionOutcome::TooFewSamples(format!(
-            "the new version answered {}; {} are needed for a verdict",
-            format::requests(new.requests),
-            format::count(needed)
-        ));
-    }
-    ConditionOutcome::Met(format!(
-        "{description}: no evidence of more than the allowed {allowed}"
-    ))
-}
 
-/// The fewest requests with which the test would find a rate [`NOTICEABLE`] above `max`.
-/// Where that rate would be over 100 %, the limit can hardly be exceeded, and
-/// [`MIN_REQUESTS`] suffices.
-fn needed_for_max(max: f64, significance: f64) -> u64 {
-    let bad = max + NOTICEABLE;
-    if bad >= 1.0 {
-        return MIN_REQUESTS;
+    fn observe_canary(&mut self, reading: &Counts) {
+        let requests = reading.requests[CANARY];
+        let errors = reading.errors[CANARY] + self.carried;
+        let counted = errors.min(requests);
+        self.carried = errors - counted;
+        if requests > 0.0 {
+            self.canary.add(&[(counted, requests)]);
+        }
     }
-    let is_found =
-        |n: u64| tail_probability::binomial(n, max, (n as f64 * bad).floor() as u64) < significance;
-    // At the widest spread, where `max` is a half, the answer is below 400: the end is never
-    // reached.
-    (MIN_REQUESTS..1_000)
-        .find(|&n| is_found(n))
-        .unwrap_or(1_000)
-}
 
-/// The conditional test of two Poisson rates (Przyborowski and Wilenski, "Homogeneity of
-/// results in testing samples from Poisson series", 1940). Where the rate of the new version
-/// is at most `1 + increase` times the other, and given the errors of both together, its
-/// errors are at most binomial with the probability `share`.
-fn test_increase(
-    new: ErrorRate,
-    old: ErrorRate,
-    increase: f64,
-    limits: &CheckLimits,
-) -> ConditionOutcome {
-    let description = format!(
-        "{}, against {} of {} ({}) on the previous version",
-        new.describe(),
-        format::count(old.errors),
-        format::count(old.requests),
-        format::percent(old.share().unwrap_or(0.0))
-    );
-    let allowed = format::percent(increase);
-    let share = allowed_share_of_errors(new, old, increase);
-    let errors = new.errors.saturating_add(old.errors);
-    let is_significant =
-        tail_probability::binomial(errors, share, new.errors) < limits.significance;
-    let rise = new.share().unwrap_or(0.0) - old.share().unwrap_or(0.0);
-    if is_significant && rise >= limits.min_increase {
-        return ConditionOutcome::Violated(format!(
-            "{description}: more than the allowed increase of {allowed}; {}",
-            limits.describe_significance()
-        ));
+    fn keep(&mut self, compared: Counts) {
+        if self.kept.len() == KEPT {
+            let pairs = self.kept.chunks_exact(2).map(|pair| {
+                let mut sum = pair[0];
+                sum.add_all(&pair[1]);
+                sum
+            });
+            self.kept = pairs.collect();
+        }
+        self.kept.push(compared);
     }
-    if let Some(reason) = too_few(new, old, share, limits.significance) {
-        return ConditionOutcome::TooFewSamples(reason);
-    }
-    if is_significant {
-        return ConditionOutcome::Met(format!(
-            "{description}: the increase is less than {}, which is never a failure",
-            format::percent(limits.min_increase)
-        ));
-    }
-    ConditionOutcome::Met(format!(
-        "{description}: no evidence of more than the allowed increase of {allowed}"
-    ))
-}
 
-/// The share of all errors that the new version may have; 1 where the previous version has
-/// answered no request.
-fn allowed_share_of_errors(new: ErrorRate, old: ErrorRate, increase: f64) -> f64 {
-    if old.requests == 0 {
-        return 1.0;
+    /// By how much errors would come in bursts after this many more, one by one: on both sides,
+    /// and on the canary alone.
+    pub(super) fn dispersions_after(&self, errors: f64) -> (f64, f64) {
+        (self.both.after(errors), self.canary.after(errors))
     }
-    // In this form, an infinite increase gives a share of 1.
-    let weight = (1.0 + increase) * new.requests as f64;
-    1.0 / (1.0 + old.requests as f64 / weight)
-}
 
-/// How many requests are needed, where that is more than there are; else `None`.
-///
-/// If the previous version has no error, the test finds k errors of the new version where
-/// `share`^k is below the significance level. At a rate of [`NOTICEABLE`], k errors take
-/// k / [`NOTICEABLE`] requests. Assumes that the ratio between the cohorts stays as it is.
-fn too_few(new: ErrorRate, old: ErrorRate, share: f64, significance: f64) -> Option<String> {
-    let answered = format!(
-        "the new version answered {} and the previous version {}",
-        format::requests(new.requests),
-        format::count(old.requests)
-    );
-    if new.requests == 0 || old.requests == 0 || share <= 0.0 || share >= 1.0 {
-        return Some(format!(
-            "{answered}; at least {MIN_REQUESTS} of each are needed for a verdict"
-        ));
+    /// Readings that count, of both sides and of the canary alone.
+    pub(super) fn readings(&self) -> (u32, u32) {
+        (self.both.readings(), self.canary.readings())
     }
-    let errors = (significance.ln() / share.ln()).ceil();
-    let (n1, n0) = (new.requests as f64, old.requests as f64);
-    let min = MIN_REQUESTS as f64;
-    let factor = (errors / NOTICEABLE / n1).max(min / n1).max(min / n0);
-    (factor > 1.0).then(|| {
-        let needed = |n: f64| format::count((n * factor).ceil() as u64);
-        let (n1, n0) = (needed(n1), needed(n0));
-        format!("{answered}; at this ratio, {n1} and {n0} are needed for a verdict")
-    })
+
+    /// The evidence against "the canary's rate is at most `factor` times the baseline's". 0 before
+    /// the third reading. `factor` is one of those that the rates were made with.
+    pub(super) fn relative_evidence(&self, factor: f64) -> f64 {
+        let dispersion = self.both.value();
+        if !dispersion.is_finite() {
+            return 0.0;
+        }
+        let found = self.relative.iter().find(|(limit, _)| *limit == factor);
+        found.map_or(0.0, |(_, exponents)| {
+            mixture::mix(exponents.map(|exponent| exponent / dispersion))
+        })
+    }
+
+    /// The evidence against "the canary's rate is at most `max`". 0 before the third reading.
+    pub(super) fn absolute_evidence(&self, max: f64) -> f64 {
+        let dispersion = self.canary.value();
+        if !dispersion.is_finite() {
+            return 0.0;
+        }
+        let (requests, errors) = (self.total.requests[CANARY], self.canary_errors());
+        mixture::evidence(requests / dispersion, errors / dispersion, max)
+    }
+
+    fn canary_errors(&self) -> f64 {
+        self.total.errors[CANARY].min(self.total.requests[CANARY])
+    }
+
+    /// The interval of the canary's rate over the baseline's that the test leaves at the evidence
+    /// `needed`. A bound is `None` where there is none.
+    pub(super) fn ratio_interval(&self, needed: f64) -> (Option<f64>, Option<f64>) {
+        let dispersion = self.both.value();
+        if !dispersion.is_finite() {
+            return (None, None);
+        }
+        let evidence = |side: usize, factor: f64| {
+            let mut exponents = [0.0; ODDS.len()];
+            for counts in &self.kept {
+                counts.bet(side, factor, &mut exponents);
+            }
+            mixture::mix(exponents.map(|exponent| exponent / dispersion))
+        };
+        // The highest factor that is refuted, by bisection of its logarithm: evidence falls with
+        // the factor.
+        let highest_refuted = |side: usize| {
+            let (mut low, mut high) = (-14.0_f64, 14.0_f64);
+            if evidence(side, low.exp()) < needed {
+                return None;
+            }
+            for _ in 0..16 {
+                let middle = f64::midpoint(low, high);
+                if evidence(side, middle.exp()) < needed {
+                    high = middle;
+                } else {
+                    low = middle;
+                }
+            }
+            Some(low.exp())
+        };
+        let low = highest_refuted(CANARY);
+        let high = highest_refuted(BASELINE).map(|factor| 1.0 / factor);
+        (low, high)
+    }
+
+    /// The interval of the canary's rate at the evidence `needed`.
+    pub(super) fn rate_interval(&self, needed: f64) -> (Option<f64>, Option<f64>) {
+        let dispersion = self.canary.value();
+        let requests = self.total.requests[CANARY];
+        if !dispersion.is_finite() || requests <= 0.0 {
+            return (None, None);
+        }
+        let n = requests / dispersion;
+        let highest_refuted = |k: f64| {
+            let (mut low, mut high) = (0.0, 1.0);
+            for _ in 0..20 {
+                let middle = f64::midpoint(low, high);
+                if mixture::evidence(n, k, middle) < needed {
+                    high = middle;
+                } else {
+                    low = middle;
+                }
+            }
+            low
+        };
+        let failed = self.canary_errors() / dispersion;
+        let low = highest_refuted(failed);
+        let high = 1.0 - highest_refuted(n - failed);
+        (Some(low), Some(high))
+    }
 }

@@ -46,6 +46,23 @@ pub(super) fn bytes(value: f64) -> String {
     format!("{} TiB", figure(scaled))
 }
 
+/// `1.5 times`.
+pub(super) fn times(ratio: f64) -> String {
+    format!("{} times", figure(ratio))
+}
+
+/// `40 seconds`, `6 minutes`, `3.5 hours`, rounded up: how long something takes at least.
+pub(super) fn span(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        seconds if seconds < 60.0 => (seconds.ceil().max(1.0), "second"),
+        seconds if seconds < 5400.0 => ((seconds / 60.0).ceil(), "minute"),
+        seconds if seconds < 129_600.0 => ((seconds / 3600.0).ceil(), "hour"),
+        seconds => ((seconds / 86_400.0).ceil(), "day"),
+    };
+    let plural = if value == 1.0 { "" } else { "s" };
+    format!("{} {unit}{plural}", figure(value))
+}
+
 /// The first 80 characters of a text: it comes from a strategy and may be long.
 pub(super) fn truncated(text: &str) -> String {
     text.chars().take(80).collect()
@@ -107,5 +124,15 @@ mod tests {
         assert_eq!(bytes(3.0 * 1024.0_f64.powi(3)), "3 GiB");
         assert_eq!(milliseconds(f64::MAX), "1.80e308 ms");
         assert_eq!(requests(1), "1 request");
+        for (seconds, expected) in [
+            (0.2, "1 second"),
+            (59.0, "59 seconds"),
+            (61.0, "2 minutes"),
+            (7200.0, "2 hours"),
+            (1e6, "12 days"),
+        ] {
+            assert_eq!(span(seconds), expected);
+        }
+        assert_eq!(times(1.5), "1.5 times");
     }
 }

@@ -1,32 +1,23 @@
 use crate::Check;
 
-use super::format;
-
 /// The limits of a check, validated. Each is finite and not negative, and at least one of
 /// `max` and `max_increase` is set.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CheckLimits {
     pub(super) max: Option<f64>,
     /// `None` also where there is no baseline: then only `max` is tested.
     pub(super) max_increase: Option<f64>,
     pub(super) min_increase: f64,
-    /// The significance level of one test: the highest probability of a false alarm for each
-    /// condition at each look.
-    pub(super) significance: f64,
 }
 
 impl CheckLimits {
-    /// The limits of `check`. Its conditions share the significance level `significance`.
+    /// The limits of `check`.
     ///
     /// # Errors
     /// A sentence that says why the check cannot be judged. A limit that is NaN, infinite or
     /// negative is an error: to pass such a check would ignore it, and to fail it would blame
     /// the version for a fault of the strategy.
-    pub(super) fn validate(
-        check: &Check,
-        has_baseline: bool,
-        significance: f64,
-    ) -> Result<Self, String> {
+    pub(super) fn validate(check: &Check, has_baseline: bool) -> Result<Self, String> {
         let limits = [
             ("max", check.max),
             ("max-increase", check.max_increase),
@@ -48,21 +39,10 @@ impl CheckLimits {
                 "no node runs the previous version, so there is nothing to compare with".to_owned(),
             );
         }
-        let conditions =
-            f64::from(u8::from(check.max.is_some())) + f64::from(u8::from(max_increase.is_some()));
         Ok(Self {
             max: check.max,
             max_increase,
             min_increase: check.min_increase.unwrap_or(0.0),
-            significance: significance / conditions,
         })
-    }
-
-    /// Says, for the reason of a violated condition, how unlikely the result is by chance.
-    pub(super) fn describe_significance(&self) -> String {
-        format!(
-            "chance alone would cause this less than once in {} times",
-            format::count((1.0 / self.significance).round() as u64)
-        )
     }
 }

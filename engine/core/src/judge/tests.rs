@@ -1,6 +1,8 @@
+mod budget;
 mod error_rate;
 mod false_alarms;
 mod fixture;
-mod quantile;
+mod gauge;
+mod latency;
 mod random_input;
 mod soak;

@@ -108,6 +108,8 @@ mod tests {
             boot: "first".to_owned(),
             at: Timestamp::default(),
             cpu_millis: 0,
+            starts: None,
+            traffic: None,
             versions: Vec::new(),
         })
     }

@@ -1,8 +1,8 @@
 //! Conversions between the engine's types and those of the nodes' protocol.
 
 use hotswap_core::{
-    Action, Digest, Histogram, ModuleName, ModuleVersion, NodeError, NodeId, NodeReading,
-    Timestamp, VersionReading,
+    Action, Digest, Histogram, ModuleName, ModuleTraffic, ModuleVersion, NodeError, NodeId,
+    NodeReading, NodeStarts, ReadSlot, Timestamp, VersionReading,
 };
 use hotswap_protocol as protocol;
 
@@ -34,8 +34,7 @@ pub(super) fn parse_version(
 ) -> Result<ModuleVersion, NodeError> {
     Ok(ModuleVersion {
         name: module.clone(),
-        version: hotswap_core::parse_version(&version.version)
-            .map_err(|error| NodeError::Other(format!("it reports an invalid version: {error}")))?,
+        version: parse_version_number(version)?,
         digest: parse_digest(version)?,
     })
 }
@@ -53,36 +52,73 @@ pub(super) fn parse_reading(
         let reason = format!("it reports a boot id of more than {MAX_BOOT} bytes");
         return Err(NodeError::Other(reason));
     }
-    let versions: Result<_, _> = status
-        .versions
-        .into_iter()
-        .map(parse_version_reading)
+    let slots = [
+        (ReadSlot::Active, status.active),
+        (ReadSlot::Staged, status.staged),
+        (ReadSlot::Previous, status.previous),
+    ];
+    let slot = |version: &protocol::Version| {
+        let mut slots = slots.iter();
+        let found = slots.find(|(_, held)| held.as_ref() == Some(version));
+        found.map(|(slot, _)| *slot)
+    };
+    let versions = status.versions.into_iter();
+    let versions: Result<_, _> = versions
+        .map(|status| {
+            let slot = slot(&status.version);
+            parse_version_reading(status, slot)
+        })
         .collect();
+    let traffic = (status.received).zip(status.finished);
     Ok(NodeReading {
         node: node.clone(),
         boot: status.boot,
         at,
         cpu_millis: status.cpu_millis,
+        starts: status.starts.map(|starts| NodeStarts {
+            starts: starts.starts,
+            crashes: starts.crashes,
+        }),
+        traffic: traffic.map(|(received, finished)| ModuleTraffic { received, finished }),
         versions: versions?,
     })
 }
 
-fn parse_version_reading(status: protocol::VersionStatus) -> Result<VersionReading, NodeError> {
+fn parse_version_reading(
+    status: protocol::VersionStatus,
+    slot: Option<ReadSlot>,
+) -> Result<VersionReading, NodeError> {
     let pairs = status
         .latency
         .iter()
         .map(|bucket| (bucket.bucket, bucket.count));
-    let latency = Histogram::from_pairs(pairs.collect()).ok_or_else(|| {
+    let precision = status.latency_precision;
+    let latency = Histogram::from_pairs(precision, pairs.collect()).ok_or_else(|| {
         NodeError::Other("it reports latencies in invalid histogram buckets".to_owned())
     })?;
+    let client = status.client;
+    let client_faults = [client.left, client.slow_uploads, client.slow_readers];
     Ok(VersionReading {
         digest: parse_digest(&status.version)?,
+        version: Some(parse_version_number(&status.version)?.to_string()),
+        generation: status.generation,
+        slot,
         requests: status.requests,
         errors: status.errors,
+        in_flight: status.in_flight,
+        // Numbers off the wire may be absurd; an overflow must not panic.
+        client_faults: client_faults.into_iter().fold(0, u64::saturating_add),
         cpu_micros: status.cpu_micros,
         latency,
         memory: status.memory_bytes,
+        memory_sum: status.memory_sum_bytes,
+        instances: status.instances,
     })
+}
+
+fn parse_version_number(version: &protocol::Version) -> Result<semver::Version, NodeError> {
+    hotswap_core::parse_version(&version.version)
+        .map_err(|error| NodeError::Other(format!("it reports an invalid version: {error}")))
 }
 
 fn parse_digest(version: &protocol::Version) -> Result<Digest, NodeError> {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{Environment, Health, ModuleName, NodeId, Timestamp};
-use hotswap_protocol::Readiness;
+use hotswap_protocol::{Readiness, Traffic};
 use hotswap_store::NodeRecord;
 
 use super::report::ModuleStates;
@@ -26,6 +26,9 @@ pub struct Member {
     pub modules: Option<Arc<ModuleStates>>,
     /// Whether clients may be sent to it, as its last heartbeat said. `None` if none has said so.
     pub readiness: Option<Readiness>,
+    /// What clients sent to it since it started, as its last heartbeat said. `None` if none has
+    /// said so.
+    pub traffic: Option<Traffic>,
 }
 
 /// How long nothing was heard of a node, and whether that was announced.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hotswap_common::Backoff;
 use hotswap_core::{Health, Timestamp};
-use hotswap_protocol::{NodeHealth, Readiness};
+use hotswap_protocol::{NodeHealth, Readiness, Traffic};
 use hotswap_store::NodeRecord;
 use reqwest::Url;
 
@@ -31,6 +31,8 @@ pub(super) struct NodeEntry {
     pub(super) modules: Option<Arc<ModuleStates>>,
     /// As its last heartbeat said it.
     pub(super) readiness: Option<Readiness>,
+    /// As its last heartbeat said it.
+    pub(super) traffic: Option<Traffic>,
     /// The health that subscribers were last notified of.
     pub(super) notified_health: Health,
     /// Set while requests get no answer. Forgotten as soon as something is heard of the node.
@@ -108,6 +110,7 @@ impl NodeEntry {
             replaced_boots: VecDeque::new(),
             modules: None,
             readiness: None,
+            traffic: None,
             notified_health: Health::Unknown,
             unanswered: None,
         }
@@ -198,6 +201,7 @@ impl NodeEntry {
             boot: self.boot.clone(),
             modules: self.modules.clone(),
             readiness: self.readiness.clone(),
+            traffic: self.traffic,
         }
     }
 }

@@ -205,6 +205,7 @@ impl Registry {
             reason: readiness.reason.map(truncate_reason),
             ..readiness
         });
+        entry.traffic = heartbeat.traffic;
         entry.last_report = Some(Report {
             health: heartbeat.health,
             reason: heartbeat.reason.map(truncate_reason),

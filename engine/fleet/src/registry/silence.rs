@@ -5,6 +5,7 @@ use hotswap_core::{Environment, NodeId};
 use super::Registry;
 use super::error::Error;
 use super::member::{Member, Silence};
+use super::node_entry::NodeEntry;
 
 impl Registry {
     /// The nodes that no longer report in, sorted by id, each with its silence. A node that has
@@ -33,6 +34,11 @@ impl Registry {
                 && entry.record.environment == *environment
                 && entry.is_reporting(moment)
         })
+    }
+
+    /// Whether a node has said that it stops, and has not come back.
+    pub(crate) fn has_stopped(&self, id: &NodeId) -> bool {
+        self.read().get(id).is_some_and(NodeEntry::has_stopped)
     }
 
     /// Removes a node if its silence still `is_over`, durably once this returns. Calls `record`

@@ -61,6 +61,7 @@ fn heartbeat(health: NodeHealth, reason: Option<&str>) -> Heartbeat {
         data_url: None,
         modules: None,
         readiness: None,
+        traffic: None,
     }
 }
 

@@ -224,5 +224,6 @@ fn pass(check: &Check) -> Finding {
         canary_samples: 0,
         baseline_samples: 0,
         reason: String::new(),
+        conditions: Vec::new(),
     }
 }

@@ -102,8 +102,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use hotswap_core::{
-        Digest, Health, Histogram, Level, Node, NodeError, NodeFailure, NodeId, Timestamp,
-        VersionReading,
+        Digest, Health, Histogram, Level, ModuleTraffic, Node, NodeError, NodeFailure, NodeId,
+        NodeStarts, ReadSlot, Timestamp, VersionReading,
     };
 
     use super::*;
@@ -175,6 +175,8 @@ mod tests {
             boot: "first".to_owned(),
             at: Timestamp::default(),
             cpu_millis: 7,
+            starts: None,
+            traffic: None,
             versions: Vec::new(),
         };
         let readings = vec![reading; 2];
@@ -199,17 +201,32 @@ mod tests {
             .collect();
         let version = |digest: &[u8]| VersionReading {
             digest: Digest::of(digest),
+            version: Some("12.34.56-rc.1".to_owned()),
+            generation: 1000,
+            slot: Some(ReadSlot::Previous),
             requests: 1_000_000,
             errors: 1000,
+            in_flight: 1000,
+            client_faults: 1000,
             cpu_micros: 1_000_000_000,
             latency: Histogram::from_counts((0..100).map(|bucket| bucket * 1000)),
             memory: 64 << 20,
+            memory_sum: 64_000_000 << 20,
+            instances: 1_000_000,
         };
         let reading = |node: &NodeId| NodeReading {
             node: node.clone(),
             boot: "0193c8a4-6f0e-7b8c-9d3a-5e2f1a4b7c6d".to_owned(),
             at: Timestamp::from_millis(1_700_000_000_000),
             cpu_millis: 1_000_000,
+            starts: Some(NodeStarts {
+                starts: 1000,
+                crashes: 10,
+            }),
+            traffic: Some(ModuleTraffic {
+                received: 1_000_000,
+                finished: 1_000_000,
+            }),
             versions: vec![version(b"old"), version(b"new")],
         };
         let readings: Vec<_> = ids.iter().map(reading).collect();

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::limits::Limits;
+use crate::live_soaks::LiveSoaks;
 use crate::reconciler::{Repairs, ToldVersions};
 use crate::retries::Retries;
 use crate::strategies::Strategies;
@@ -23,6 +24,8 @@ pub(crate) struct DriverContext {
     pub(crate) limits: Limits,
     /// What keeps deployments from being driven.
     pub(crate) retries: Arc<Retries>,
+    /// What the judge thinks of the soaks that are under way.
+    pub(crate) live_soaks: Arc<LiveSoaks>,
     /// The nodes that are repaired outside of deployments.
     pub(crate) repairs: Arc<Repairs>,
     /// What nodes are told that they should run.

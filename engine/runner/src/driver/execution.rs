@@ -23,6 +23,7 @@ use super::node_operations::{NodeOperations, Operated, check_fence};
 use super::planned_nodes::planned_nodes;
 use super::replay_answers::ReplayAnswers;
 use super::soak;
+use super::soak_context::SoakContext;
 use super::strategy_time::StrategyTime;
 use super::suspended::WaitReason;
 use super::wait_scope::{Interrupt, WaitScope};
@@ -40,6 +41,7 @@ pub(super) struct Execution<'a> {
     replay: Arc<ReplayAnswers>,
     budget: CallBudget,
     failed: FailedNodes,
+    soaks: SoakContext,
     time: StrategyTime,
     /// The nodes that calls change, or may have changed.
     touched: BTreeSet<NodeId>,
@@ -73,6 +75,7 @@ impl<'a> Execution<'a> {
             replay: Arc::new(ReplayAnswers::new(replay)),
             budget: CallBudget::new(&header.limits, members.nodes.len()),
             failed: FailedNodes::default(),
+            soaks: SoakContext::new(header, members.total(), []),
             time: StrategyTime::default(),
             touched,
             suspended: None,
@@ -121,6 +124,7 @@ impl<'a> Execution<'a> {
         if let Some(answer) = &call.answer {
             self.budget.spend_answer(answer);
             self.failed.record(answer);
+            self.soaks.record(answer);
             self.time.replay(answer);
         }
     }
@@ -238,14 +242,19 @@ impl<'a> Execution<'a> {
             let is_long = left > self.context.limits.suspend_after;
             // A wait that a person has ended needs no replay after it.
             if is_long && self.writer.promotion().is_none() {
-                let call = Box::new(call);
-                return Err(NoAnswer::Suspended(WaitReason::Call { number, call }));
+                return Err(NoAnswer::Suspended(WaitReason::Call {
+                    number,
+                    call: Box::new(call),
+                    soaks: Box::new(self.soaks.clone()),
+                }));
             }
             let (module, call) = (&self.header.module, (number, call));
-            waiting_call::complete(self.context, self.scope, module, call, self.writer).await?
+            let (context, scope, soaks) = (self.context, self.scope, self.soaks.clone());
+            waiting_call::complete(context, scope, module, call, soaks, self.writer).await?
         } else {
             return self.operate(number, &call.request).await;
         };
+        self.soaks.record(&answer);
         let bytes = self.budget.spend_answer(&answer);
         let answered = EventBody::Answered {
             call: number,

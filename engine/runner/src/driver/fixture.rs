@@ -141,6 +141,8 @@ pub(super) fn cordons(nodes: &[CordonedNode]) -> Cordons {
 pub(super) struct ListedFleet {
     nodes: Vec<Node>,
     heard: BTreeMap<NodeId, Health>,
+    /// The nodes that have said that they stop.
+    pub(super) stopped: Vec<NodeId>,
     /// Why no node is passing.
     pub(super) reason: Option<String>,
     /// A node that does not answer before the nodes were asked this often.
@@ -153,6 +155,7 @@ impl ListedFleet {
         Self {
             nodes: nodes.to_vec(),
             heard: BTreeMap::new(),
+            stopped: Vec::new(),
             reason: None,
             silent_until: None,
             asked: AtomicU32::new(0),
@@ -204,5 +207,9 @@ impl Fleet for ListedFleet {
             health: self.heard.get(node).copied().unwrap_or(Health::Unknown),
             reason: self.reason.clone(),
         }
+    }
+
+    fn has_stopped(&self, node: &NodeId) -> bool {
+        self.stopped.contains(node)
     }
 }

@@ -10,6 +10,7 @@ use super::execution::Execution;
 use super::journal_writer::JournalWriter;
 use super::members::Members;
 use super::revert;
+use super::soak_context::SoakContext;
 use super::suspended::{Finishing, StepOutcome, Suspended, WaitReason};
 use super::verify;
 use super::wait_scope::{Interrupt, WaitScope};
@@ -34,7 +35,18 @@ pub(super) async fn run(
     };
     if let Some((number, call)) = state.take_wait(is_long) {
         let call = Box::new(call);
-        let reason = WaitReason::Call { number, call };
+        let members = Members {
+            nodes: &state.nodes,
+            missing: &state.missing,
+            cordoned: &state.cordoned,
+        };
+        let soaks = SoakContext::new(&state.header, members.total(), &state.calls);
+        let soaks = Box::new(soaks);
+        let reason = WaitReason::Call {
+            number,
+            call,
+            soaks,
+        };
         return Ok(suspend(writer, scope, state, reason));
     }
     let strategy = match context.strategies.load_pinned(&state.header.strategy).await {

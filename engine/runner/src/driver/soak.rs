@@ -4,26 +4,45 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hotswap_core::{Call, Check, Judge, ModuleName, ModuleVersion, NodeId, NodeReading, Verdict};
+use hotswap_core::{
+    Call, Check, ClientFaults, DerivedChecks, Finding, InconsistentReading, Judge, LatencyBefore,
+    ModuleName, ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakPlan, SoakReadings,
+    Verdict,
+};
 use hotswap_fleet::Fleet;
 
+use super::silence::{self, SilenceWatch};
+use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
+use crate::live_soaks::LiveSoak;
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
-/// Readings of each node in one soak: twice the looks, so that a gauge has enough of them.
-const READINGS: u32 = 2 * Judge::MAX_LOOKS;
+/// Readings of each node in one soak. The judge looks after each of them.
+const READINGS: u32 = 40;
 /// Reading more often than this shows nothing new.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
+/// Readings of a short soak. The judge never fails before the third.
+const MIN_READINGS: u32 = 4;
 
 /// A soak that is under way.
 pub(super) struct Soak {
     module: ModuleName,
     nodes: Vec<NodeId>,
+    /// The nodes that run the new version.
+    canary: Vec<NodeId>,
+    /// How many of them may fall silent.
+    tolerated: usize,
     window: Duration,
     end: End,
+    readings: SoakReadings,
     judge: Judge,
+    /// Where the limits come from, if no node runs the previous version.
+    derived: Option<DerivedChecks>,
+    /// How many readings were thrown away, and the last of them.
+    inconsistent: (u64, Option<InconsistentReading>),
     needs_readings: bool,
+    live: LiveSoak,
 }
 
 impl Soak {
@@ -34,6 +53,8 @@ impl Soak {
         module: &ModuleVersion,
         end: End,
         readings: Vec<NodeReading>,
+        context: SoakContext,
+        live: LiveSoak,
     ) -> Option<Self> {
         let Call::Soak {
             window,
@@ -47,21 +68,60 @@ impl Soak {
         let window = Duration::from_millis(window);
         let nodes = all_nodes(&canary, &baseline);
         let needs_readings = needs_readings(&checks, window);
-        let judge = Judge::new(checks, canary, baseline, module.digest, readings);
+        let needs_latency = Judge::needs_latency(&checks);
+        let (checks, derived) = if baseline.is_empty() {
+            let derived = RecordedBaseline::new(module, &readings).derive(checks);
+            (derived.checks.clone(), Some(derived))
+        } else {
+            (checks, None)
+        };
+        let judge = Judge::new(SoakPlan {
+            checks,
+            has_baseline: !baseline.is_empty(),
+            by_node: canary == baseline,
+            before: LatencyBefore::new(&canary, &baseline, module, &readings),
+            history: context.history,
+            options: context.options,
+        });
+        let readings = SoakReadings::new(
+            canary.clone(),
+            baseline,
+            module.clone(),
+            needs_latency,
+            readings,
+        );
         Some(Self {
             module: module.name.clone(),
             nodes,
+            canary,
+            tolerated: context.tolerated,
             window,
             end,
+            readings,
             judge,
+            derived,
+            inconsistent: (0, None),
             needs_readings,
+            live,
         })
     }
 
-    /// Reads the nodes until the window is over or a check has certainly failed.
+    /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
+    /// and the deployment asks to end then; or until more nodes of the new version have fallen
+    /// silent than may.
     pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
-        let interval = (self.window / READINGS).max(MIN_INTERVAL);
-        let mut turn = 0_u32;
+        let watch = SilenceWatch::new(self.canary.clone(), self.tolerated);
+        // Beside the readings: a node that hangs must not hold up the watch.
+        let silent = tokio::select! {
+            biased;
+            verdict = self.judge_until_end(fleet, timers) => return verdict,
+            silent = watch.wait(fleet, timers) => silent,
+        };
+        silence::conclude(self.verdict(), &silent)
+    }
+
+    async fn judge_until_end(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+        let interval = interval(self.window);
         loop {
             if timers.has_passed(self.end) {
                 return Box::pin(self.finish(fleet)).await;
@@ -72,16 +132,16 @@ impl Soak {
                 self.end
             };
             timers.sleep_until(next).await;
-            turn += 1;
-            // The verdict is the last look: a soak never looks more than LOOKS times.
             if self.needs_readings && !timers.has_passed(self.end) {
                 // Boxed, so that what waits does not keep the memory of a reading.
                 Box::pin(self.observe(fleet)).await;
-                if turn.is_multiple_of(2)
-                    && let Some(verdict) = self.judge.interim_look()
-                {
+                if let Some(mut verdict) = self.judge.interim() {
+                    self.explain(&mut verdict.findings);
                     return verdict;
                 }
+                let mut findings = self.judge.findings();
+                self.explain(&mut findings);
+                self.live.show(findings);
             }
         }
     }
@@ -91,14 +151,68 @@ impl Soak {
         if self.needs_readings {
             self.observe(fleet).await;
         }
-        self.judge.verdict()
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Verdict {
+        let mut verdict = self.judge.verdict();
+        self.explain(&mut verdict.findings);
+        verdict
     }
 
     async fn observe(&mut self, fleet: &dyn Fleet) {
-        for reading in read(fleet, &self.module, &self.nodes).await {
-            self.judge.observe(reading);
+        let readings = read(fleet, &self.module, &self.nodes).await;
+        let observation = self.readings.observe(readings);
+        for inconsistent in observation.inconsistent {
+            let InconsistentReading { node, reason } = &inconsistent;
+            tracing::warn!(%node, reason, "a reading was thrown away");
+            let (count, last) = &mut self.inconsistent;
+            *count += 1;
+            *last = Some(inconsistent);
+        }
+        self.judge.observe(&observation.intervals);
+    }
+
+    /// Adds to findings what people should know beside them: where limits come from, what was not
+    /// judged, and why.
+    fn explain(&self, findings: &mut [Finding]) {
+        if let Some(derived) = &self.derived {
+            derived.explain(findings);
+        }
+        let notes = [
+            describe_client_faults(self.readings.client_faults()),
+            describe_inconsistent(&self.inconsistent),
+        ];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        let errors = findings.iter_mut();
+        for finding in errors.filter(|finding| finding.check.metric == "error-rate") {
+            for note in &notes {
+                finding.reason = format!("{}; {note}", finding.reason);
+            }
         }
     }
+}
+
+/// `not judged: 12 requests to the new version and 3 to the previous one, whose clients left or
+/// were too slow`.
+fn describe_client_faults(faults: ClientFaults) -> Option<String> {
+    let ClientFaults { canary, baseline } = faults;
+    (canary > 0 || baseline > 0).then(|| {
+        format!(
+            "not judged: {canary} requests to the new version and {baseline} to the previous \
+             one, whose clients left or were too slow"
+        )
+    })
+}
+
+fn describe_inconsistent((count, last): &(u64, Option<InconsistentReading>)) -> Option<String> {
+    let InconsistentReading { node, reason } = last.as_ref()?;
+    let readings = if *count == 1 {
+        "a reading was".to_owned()
+    } else {
+        format!("{count} readings were")
+    };
+    Some(format!("{readings} thrown away: of {node}, {reason}"))
 }
 
 /// The counters of the nodes at the beginning of a soak. Empty for any other call, and for a
@@ -123,6 +237,13 @@ pub(super) async fn initial_readings(
 
 fn needs_readings(checks: &[Check], window: Duration) -> bool {
     !checks.is_empty() && !window.is_zero()
+}
+
+/// The time between two readings.
+fn interval(window: Duration) -> Duration {
+    (window / READINGS)
+        .max(MIN_INTERVAL)
+        .min(window / MIN_READINGS)
 }
 
 /// The nodes of both sides, sorted, each once.
@@ -167,6 +288,14 @@ mod tests {
     }
 
     #[test]
+    fn a_short_soak_has_enough_readings_to_fail() {
+        let millis = Duration::from_millis;
+        assert_eq!(interval(millis(400)), millis(100));
+        assert_eq!(interval(millis(2000)), millis(250));
+        assert_eq!(interval(millis(400_000)), millis(10_000));
+    }
+
+    #[test]
     fn a_node_on_both_sides_is_read_once() {
         let ids = |names: &[&str]| -> Vec<NodeId> {
             names.iter().map(|name| name.parse().unwrap()).collect()
@@ -178,6 +307,9 @@ mod tests {
     #[test]
     fn only_a_soak_resumes_as_one() {
         let module = super::super::fixture::module("2.0.0");
-        assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new()).is_none());
+        let context = SoakContext::new(&super::super::fixture::header(), 1, []);
+        let live =
+            std::sync::Arc::<crate::live_soaks::LiveSoaks>::default().begin(context.deployment);
+        assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new(), context, live).is_none());
     }
 }

@@ -10,6 +10,7 @@ use super::gate;
 use super::journal_writer::JournalWriter;
 use super::predecessor;
 use super::revert;
+use super::soak_context::SoakContext;
 use super::timers::End;
 use super::wait_scope::WaitScope;
 use super::waiting_call;
@@ -62,6 +63,7 @@ pub(super) enum WaitReason {
     Call {
         number: u32,
         call: Box<RecordedCall>,
+        soaks: Box<SoakContext>,
     },
 }
 
@@ -96,9 +98,13 @@ impl Suspended {
                     let resumed = scope.wait_while_paused(&mut writer, End::NEVER).await;
                     resumed.map(|_| None)
                 }
-                WaitReason::Call { number, call } => {
+                WaitReason::Call {
+                    number,
+                    call,
+                    soaks,
+                } => {
                     let call = (number, *call);
-                    waiting_call::complete(context, &scope, &module, call, &mut writer)
+                    waiting_call::complete(context, &scope, &module, call, *soaks, &mut writer)
                         .await
                         .map(|answer| {
                             let call = number;

@@ -7,6 +7,7 @@ use super::activity::CallActivity;
 use super::context::DriverContext;
 use super::journal_writer::JournalWriter;
 use super::soak::Soak;
+use super::soak_context::SoakContext;
 use super::timers::End;
 use super::wait_scope::{Interrupt, WaitScope};
 
@@ -20,6 +21,7 @@ pub(super) async fn complete(
     scope: &WaitScope,
     module: &ModuleVersion,
     (number, call): (u32, RecordedCall),
+    soaks: SoakContext,
     writer: &mut JournalWriter,
 ) -> Result<Answer, Interrupt> {
     let end = end_of(scope, number, &call);
@@ -31,8 +33,9 @@ pub(super) async fn complete(
         }
         soak @ Call::Soak { .. } => {
             // Boxed, as is what comes after the wait: thousands may wait.
-            let Some(mut soak) = Soak::resume(soak, module, end, call.readings).map(Box::new)
-            else {
+            let live = context.live_soaks.begin(soaks.deployment);
+            let soak = Soak::resume(soak, module, end, call.readings, soaks, live);
+            let Some(mut soak) = soak.map(Box::new) else {
                 return Ok(Answer::Done);
             };
             let fleet = context.fleet.as_ref();

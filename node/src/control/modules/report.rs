@@ -1,6 +1,6 @@
 //! What the node says about its modules.
 
-use hotswap_protocol::{ModuleReport, Readiness, SlotFault};
+use hotswap_protocol::{ClientFaults, ModuleReport, Readiness, SlotFault, Traffic};
 
 use super::Modules;
 use crate::data::Route;
@@ -55,6 +55,28 @@ impl Modules {
             ready: reason.is_none(),
             reason,
             in_flight: counters.map(|counters| counters.in_flight()).sum(),
+        }
+    }
+
+    /// What clients sent, and what of it came to nothing because of them.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let table = self.routing_table().load();
+        let counters = table.iter().flat_map(|(_, route)| route.counters.iter());
+        let client = counters.fold(ClientFaults::default(), |sum, counters| {
+            let more = counters.client_faults();
+            ClientFaults {
+                left: sum.left + more.left,
+                slow_uploads: sum.slow_uploads + more.slow_uploads,
+                slow_readers: sum.slow_readers + more.slow_readers,
+            }
+        });
+        Traffic {
+            received: (table.iter())
+                .map(|(_, route)| route.traffic.received())
+                .sum(),
+            malformed: self.rejected().malformed(),
+            unroutable: self.rejected().unroutable(),
+            client,
         }
     }
 

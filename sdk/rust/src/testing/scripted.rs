@@ -63,6 +63,8 @@ pub(super) struct ScriptedNode {
     pub staged: bool,
     /// Whether the new version is active.
     pub updated: bool,
+    /// What was active before the new version was.
+    pub before: Option<ModuleVersion>,
     /// Whether it stopped reporting in: it then answers no order.
     pub dead: bool,
 }
@@ -99,6 +101,7 @@ impl ScriptedFleet {
                 },
                 staged: false,
                 updated: false,
+                before: None,
                 dead: false,
             })
             .collect();
@@ -193,7 +196,8 @@ impl ScriptedFleet {
     /// Sets the judgement of the next soak. Call this again for the soak after it.
     ///
     /// A soak without a scripted judgement passes, except that a check without `max` is
-    /// inconclusive if there is no baseline. As in the engine, a soak without checks always
+    /// inconclusive if there is nothing to compare with: no baseline, and no previous version that
+    /// the canary ran before. As in the engine, a soak without checks always
     /// passes; it does not use a scripted judgement up.
     #[must_use]
     pub fn judgement(self, judgement: Judgement) -> Self {
@@ -397,19 +401,21 @@ impl FleetState {
 impl ScriptedNode {
     pub(super) fn update(&mut self) {
         self.staged = false;
-        self.updated = true;
-        self.node.active = Some(module("2.0.0"));
+        let before = self.node.active.replace(module("2.0.0"));
+        if !std::mem::replace(&mut self.updated, true) {
+            self.before = before;
+        }
     }
 
     pub(super) fn revert(&mut self) {
         self.staged = false;
         if std::mem::take(&mut self.updated) {
-            self.node.active = Some(module("1.0.0"));
+            self.node.active = self.before.take();
         }
     }
 }
 
-fn module(version: &str) -> ModuleVersion {
+pub(super) fn module(version: &str) -> ModuleVersion {
     let digit = &version[..1];
     ModuleVersion {
         name: "checkout".to_owned(),

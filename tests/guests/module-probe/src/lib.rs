@@ -11,6 +11,8 @@
 //! | `/sleep/200` | waits this many milliseconds, then responds |
 //! | `/memory/64` | allocates this many MiB, then responds |
 //! | `/echo` | responds with the body of the request, piece by piece |
+//! | `/count` | reads the whole body of the request, then responds with its length |
+//! | `/flood/8` | responds with this many MiB, as fast as the client reads |
 //! | `/drip/5` | responds in this many pieces, 20 ms apart |
 //!
 //! It responds to any other path with status 200 and the path.
@@ -66,6 +68,20 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                     }
                 }
             }),
+            "count" => {
+                let length = read_all(&request);
+                respond(response_out, 200, |stream| {
+                    let _ = write!(stream, "{length}");
+                });
+            }
+            "flood" => respond(response_out, 200, |stream| {
+                let piece = vec![b'x'; 64 << 10];
+                for _ in 0..number * 16 {
+                    if stream.write_all(&piece).is_err() {
+                        return;
+                    }
+                }
+            }),
             "drip" => respond(response_out, 200, |stream| {
                 for piece in 0..number {
                     wait(20);
@@ -89,6 +105,21 @@ fn respond(response_out: ResponseOutparam, status: u16, write: impl FnOnce(&mut 
     write(&mut stream);
     drop(stream);
     let _ = OutgoingBody::finish(body, None);
+}
+
+/// The length of a body. A body that breaks off is a trap, as in a module that is not careful.
+fn read_all(request: &IncomingRequest) -> usize {
+    let body = request.consume().expect("the body is taken once");
+    let mut input = body.stream().expect("the stream is taken once");
+    let mut piece = vec![0; 64 << 10];
+    let mut length = 0;
+    loop {
+        match Read::read(&mut input, &mut piece) {
+            Ok(0) => return length,
+            Ok(more) => length += more,
+            Err(error) => panic!("the body broke off: {error}"),
+        }
+    }
 }
 
 fn wait(millis: u64) {

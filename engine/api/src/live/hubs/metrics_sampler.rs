@@ -194,7 +194,7 @@ impl VersionTotals {
     }
 }
 
-/// The quantile in microseconds, rounded up to the end of its bucket: at most an eighth more
+/// The quantile in microseconds, rounded up to the end of its bucket: at most a 32nd more
 /// than the exact value. `None` for an empty histogram.
 fn quantile(latency: &Histogram, fraction: f64) -> Option<u64> {
     let total = latency.total();
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_at_most_an_eighth_too_high() {
+    fn quantiles_are_at_most_a_32nd_too_high() {
         let mut latency = Histogram::default();
         assert_eq!(quantile(&latency, 0.5), None);
         for millis in 1..=100 {
@@ -223,7 +223,7 @@ mod tests {
         for (fraction, millis) in [(0.5, 50_000), (0.95, 95_000), (0.99, 99_000)] {
             let found = quantile(&latency, fraction).unwrap();
             assert!(
-                found >= millis && found <= millis + millis / 8,
+                found >= millis && found <= millis + millis / 32,
                 "{fraction}: {found}"
             );
         }

@@ -1,16 +1,6 @@
 use std::time::Duration;
 
-use crate::{
-    Check, Digest, Finding, Histogram, Judge, NodeId, NodeReading, Timestamp, VersionReading,
-};
-
-pub(super) fn new_version() -> Digest {
-    Digest::of(b"v2")
-}
-
-pub(super) fn old_version() -> Digest {
-    Digest::of(b"v1")
-}
+use crate::{Check, Finding, Histogram, Judge, NodeId, NodeInterval, SoakPlan, VersionInterval};
 
 pub(super) fn node(name: &str) -> NodeId {
     name.parse().expect("a node id")
@@ -39,26 +29,22 @@ pub(super) fn max(metric: &str, max: f64) -> Check {
     }
 }
 
-/// Counters of `digest` since the start of the node.
-pub(super) fn version(digest: Digest, requests: u64, errors: u64) -> VersionReading {
-    VersionReading {
-        digest,
+/// Requests and errors between two readings.
+pub(super) fn requests(requests: u64, errors: u64) -> VersionInterval {
+    VersionInterval {
         requests,
         errors,
-        cpu_micros: 0,
-        latency: Histogram::default(),
-        memory: 0,
+        ..VersionInterval::default()
     }
 }
 
-/// A reading of a node, `at` milliseconds after the soak began.
-pub(super) fn reading(id: &str, at: u64, versions: Vec<VersionReading>) -> NodeReading {
-    NodeReading {
-        node: node(id),
-        boot: "first".to_owned(),
-        at: Timestamp::from_millis(at),
-        cpu_millis: 0,
-        versions,
+/// Requests with these latencies in milliseconds between two readings.
+pub(super) fn latencies(millis: impl IntoIterator<Item = f64>) -> VersionInterval {
+    let latency = histogram(millis);
+    VersionInterval {
+        requests: latency.total(),
+        latency,
+        ..VersionInterval::default()
     }
 }
 
@@ -71,26 +57,47 @@ pub(super) fn histogram(millis: impl IntoIterator<Item = f64>) -> Histogram {
     Histogram::from_counts(counts)
 }
 
-/// A judge of the new version on the node `canary` and the old one on the node `baseline`,
-/// neither of which has answered a request.
-pub(super) fn start_judge(checks: Vec<Check>) -> Judge {
-    let start = vec![
-        reading("canary", 0, vec![version(new_version(), 0, 0)]),
-        reading("baseline", 0, vec![version(old_version(), 0, 0)]),
-    ];
-    let (canary, baseline) = (vec![node("canary")], vec![node("baseline")]);
-    Judge::new(checks, canary, baseline, new_version(), start)
+/// A reading ten seconds after the last one: the new version on the node `canary`, the previous
+/// one on the node `baseline`.
+pub(super) fn reading(canary: VersionInterval, baseline: VersionInterval) -> [NodeInterval; 2] {
+    [
+        on_node("canary", Some(canary), None),
+        on_node("baseline", None, Some(baseline)),
+    ]
 }
 
-/// Judges one check after one reading of each node.
+pub(super) fn on_node(
+    name: &str,
+    canary: Option<VersionInterval>,
+    baseline: Option<VersionInterval>,
+) -> NodeInterval {
+    NodeInterval {
+        node: node(name),
+        elapsed: Duration::from_secs(10),
+        canary,
+        baseline,
+    }
+}
+
+/// A judge that compares with the previous version.
+pub(super) fn start_judge(checks: Vec<Check>) -> Judge {
+    Judge::new(SoakPlan {
+        checks,
+        has_baseline: true,
+        ..SoakPlan::default()
+    })
+}
+
+/// Judges one check after the same four readings.
 pub(super) fn judge_check(
     check: Check,
-    canary: VersionReading,
-    baseline: VersionReading,
+    canary: VersionInterval,
+    baseline: VersionInterval,
 ) -> Finding {
     let mut judge = start_judge(vec![check]);
-    judge.observe(reading("canary", 1000, vec![canary]));
-    judge.observe(reading("baseline", 1000, vec![baseline]));
+    for _ in 0..4 {
+        judge.observe(&reading(canary.clone(), baseline.clone()));
+    }
     only_finding(&judge)
 }
 
@@ -113,15 +120,42 @@ impl Random {
 
     /// Uniformly distributed from 0 to 1.
     pub(super) fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// How many of `n` trials succeed, each with probability `p`.
+    /// How many of `n` trials succeed, each with probability `p`: by the gaps between successes.
     pub(super) fn binomial(&mut self, n: u64, p: f64) -> u64 {
-        (0..n).filter(|_| self.share() < p).count() as u64
+        let (mut at, mut count) = (0.0, 0);
+        if p <= 0.0 {
+            return 0;
+        }
+        loop {
+            at += (self.share().ln() / (-p.min(1.0 - 1e-12)).ln_1p()).floor() + 1.0;
+            if at > n as f64 {
+                return count;
+            }
+            count += 1;
+        }
+    }
+
+    /// Normally distributed, by Box and Muller.
+    pub(super) fn normal(&mut self) -> f64 {
+        let (radius, angle) = (self.share(), self.share());
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+
+    /// Errors among `n` requests at the rate `p`, in bursts of geometric size, `size` on average.
+    pub(super) fn bursts(&mut self, n: u64, p: f64, size: f64) -> u64 {
+        let bursts = self.binomial(n, p / size);
+        (0..bursts)
+            .map(|_| {
+                let beyond = self.share().ln() / (-1.0 / size).ln_1p();
+                1 + if size > 1.0 { beyond.floor() as u64 } else { 0 }
+            })
+            .sum()
     }
 }

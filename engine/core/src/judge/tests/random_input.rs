@@ -1,13 +1,20 @@
-use super::fixture::*;
-use crate::{Check, Digest, Histogram, Judge, NodeReading, Timestamp, VersionReading};
+use std::time::Duration;
 
-const METRICS: [&str; 7] = [
+use super::fixture::*;
+use crate::{
+    Check, Histogram, Judge, LatencyBefore, NodeInterval, SoakHistory, SoakOptions, SoakPlan,
+    VersionInterval,
+};
+
+const METRICS: [&str; 9] = [
     "error-rate",
     "latency-p50",
     "latency-p95",
     "latency-p99",
+    "latency-p999",
     "cpu",
     "memory",
+    "restarts",
     "",
 ];
 
@@ -49,10 +56,9 @@ fn any_check(random: &mut Random) -> Check {
     }
 }
 
-fn any_version(random: &mut Random) -> VersionReading {
-    let digests: [Digest; 3] = [new_version(), old_version(), Digest::of(b"v0")];
+fn any_histogram(random: &mut Random) -> Histogram {
     let mut buckets: Vec<u16> = (0..random.below(5))
-        .map(|_| random.below(272) as u16)
+        .map(|_| random.below(928) as u16)
         .collect();
     buckets.sort_unstable();
     buckets.dedup();
@@ -60,60 +66,78 @@ fn any_version(random: &mut Random) -> VersionReading {
         .into_iter()
         .map(|at| (at, any_number(random)))
         .collect();
-    VersionReading {
-        digest: digests[random.below(3) as usize],
+    Histogram::from_pairs(Histogram::PRECISION_BITS, pairs).expect("in rising order")
+}
+
+fn any_version(random: &mut Random) -> Option<VersionInterval> {
+    (random.below(3) > 0).then(|| VersionInterval {
         requests: any_number(random),
         errors: any_number(random),
+        latency: any_histogram(random),
         cpu_micros: any_number(random),
-        latency: Histogram::from_pairs(pairs).expect("in rising order"),
-        memory: any_number(random),
-    }
+        memory: Some(any_number(random)).filter(|memory| memory % 3 > 0),
+        restarts: any_number(random),
+        lost: any_number(random),
+    })
 }
 
-fn any_reading(random: &mut Random) -> NodeReading {
+fn any_interval(random: &mut Random) -> NodeInterval {
     let names = ["a", "b", "c", "d"];
-    NodeReading {
+    NodeInterval {
         node: node(names[random.below(4) as usize]),
-        boot: random.below(2).to_string(),
-        at: Timestamp::from_millis(any_number(random)),
-        cpu_millis: any_number(random),
-        versions: (0..random.below(4)).map(|_| any_version(random)).collect(),
+        elapsed: Duration::from_millis(random.below(100_000)),
+        canary: any_version(random),
+        baseline: any_version(random),
     }
 }
 
-/// Whatever nodes report and strategies ask for, each check gets a finding with a reason.
+/// Whatever nodes report and strategies ask for, each check gets a finding with a reason that a
+/// journal can hold, and no evidence outgrows it.
 #[test]
 fn random_input_never_panics() {
-    for seed in 1..=500 {
+    for seed in 1..=300 {
         let mut random = Random(seed * 0x9E37_79B9);
-        let checks: Vec<Check> = (0..random.below(5))
-            .map(|_| any_check(&mut random))
-            .collect();
-        let cohorts = [
-            vec![],
-            vec![node("a")],
-            vec![node("b"), node("c")],
-            vec![node("a"), node("a"), node("b")],
-        ];
-        let canary = cohorts[random.below(4) as usize].clone();
-        let baseline = cohorts[random.below(4) as usize].clone();
-        let start = (0..random.below(4))
-            .map(|_| any_reading(&mut random))
-            .collect();
-        let count = checks.len();
-        let mut judge = Judge::new(checks, canary, baseline, new_version(), start);
-        for _ in 0..random.below(30) {
-            judge.observe(any_reading(&mut random));
-            judge.interim_look();
-        }
-        let verdict = judge.verdict();
-        assert_eq!(verdict.findings.len(), count);
-        for finding in verdict.findings {
-            assert!(
-                (10..600).contains(&finding.reason.len()),
-                "{}",
-                finding.reason
-            );
+        let mut history = SoakHistory::default();
+        for _ in 0..3 {
+            let checks: Vec<Check> = (0..random.below(5))
+                .map(|_| any_check(&mut random))
+                .collect();
+            let count = checks.len();
+            let mut judge = Judge::new(SoakPlan {
+                checks,
+                has_baseline: random.below(4) > 0,
+                by_node: random.below(2) > 0,
+                before: LatencyBefore {
+                    canary: any_histogram(&mut random),
+                    baseline: any_histogram(&mut random),
+                },
+                history: history.clone(),
+                options: SoakOptions {
+                    pass_early: random.below(2) > 0,
+                    min_samples: random.below(2) * any_number(&mut random),
+                },
+            });
+            for _ in 0..random.below(12) {
+                let intervals: Vec<_> = (0..random.below(5))
+                    .map(|_| any_interval(&mut random))
+                    .collect();
+                judge.observe(&intervals);
+                judge.interim();
+            }
+            let verdict = judge.verdict();
+            assert_eq!(verdict.findings.len(), count);
+            for finding in &verdict.findings {
+                let reason = &finding.reason;
+                assert!((10..1200).contains(&reason.len()), "{reason}");
+                for condition in &finding.conditions {
+                    let numbers = [condition.limit, condition.evidence, condition.earlier];
+                    assert!(numbers.into_iter().all(f64::is_finite), "{condition:?}");
+                    let json = serde_json::to_string(condition).unwrap();
+                    let read: crate::Condition = serde_json::from_str(&json).unwrap();
+                    assert_eq!(read, *condition);
+                }
+            }
+            history.record(&crate::Answer::Verdict(verdict));
         }
     }
 }

@@ -147,6 +147,7 @@ async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_
         data_url: None,
         modules: None,
         readiness: None,
+        traffic: None,
     };
     let heard = registry.heartbeat(&node("node-0"), passing);
     assert!(heard.expect("a valid heartbeat").is_some());

@@ -1,0 +1,66 @@
+//! How often the judge takes back a good version, and how soon a bad one, in whole deployments of
+//! random traffic: `DEPLOYMENTS=1000 cargo bench -p hotswap-core --bench judge`. Beside it, on the
+//! same traffic, the rules of other tools. `SEED` repeats a run, `ONLY` runs the scenarios whose
+//! name contains it.
+//!
+//! A deployment updates one, three and five of ten nodes, and soaks after each step. A soak has 40
+//! readings. The last step, of all nodes, has nothing to compare with.
+
+mod cost;
+mod deployment;
+mod others;
+mod random;
+mod scenario;
+
+use deployment::{Outcome, deploy};
+use random::Random;
+use scenario::{Kind, scenarios};
+
+/// The names of the rules that are compared.
+const RULES: [&str; 4] = ["HotSwap", "Kayenta", "Argo Rollouts", "Flagger"];
+
+fn main() {
+    let number = |name: &str, default: u64| {
+        let text = std::env::var(name).ok();
+        text.and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (deployments, seed) = (number("DEPLOYMENTS", 100), number("SEED", 1));
+    let only = std::env::var("ONLY").unwrap_or_default();
+    cost::print();
+    println!(
+        "\nShare of {deployments} deployments that are taken back, and the median of the canary's \
+         requests until then"
+    );
+    println!("| scenario | {} |", RULES.join(" | "));
+    println!("|---|{}", "---|".repeat(RULES.len()));
+    for (index, scenario) in scenarios().into_iter().enumerate() {
+        if !scenario.name.contains(&only) {
+            continue;
+        }
+        let mut random = Random::new(seed.wrapping_add(index as u64));
+        let mut outcomes: [Vec<Outcome>; RULES.len()] = Default::default();
+        for _ in 0..deployments {
+            let found = deploy(&mut random, &scenario);
+            for (all, one) in outcomes.iter_mut().zip(found) {
+                all.push(one);
+            }
+        }
+        let told: Vec<_> = outcomes
+            .into_iter()
+            .map(|outcomes| describe(outcomes, scenario.kind))
+            .collect();
+        println!("| {} | {} |", scenario.name, told.join(" | "));
+    }
+}
+
+/// `0.2 %`, `100 %, 450`.
+fn describe(outcomes: Vec<Outcome>, kind: Kind) -> String {
+    let total = outcomes.len() as f64;
+    let mut found: Vec<u64> = outcomes.into_iter().flatten().collect();
+    found.sort_unstable();
+    let share = format!("{:.1} %", 100.0 * found.len() as f64 / total);
+    match found.get(found.len() / 2) {
+        Some(median) if kind == Kind::Bad => format!("{share}, {median}"),
+        _ => share,
+    }
+}

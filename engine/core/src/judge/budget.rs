@@ -1,0 +1,282 @@
+//! One budget of false alarms for a whole deployment.
+
+use crate::{Answer, ConditionKind, Finding};
+
+use super::limits::CheckLimits;
+use super::metric::Metric;
+use super::mixture::{MOST, log_add};
+
+/// The evidence of the earlier soaks of a deployment, which later ones carry on: a fold over their
+/// verdicts in the journal.
+///
+/// With Eₖ the e-value at the end of soak k, a condition fails in soak s where
+/// v₁·E₁·…·Eₛ + v₂·E₂·…·Eₛ + … + vₛ·Eₛ is at least 1/α, with vₖ = 1/(k(k+1)). These weights sum to
+/// 1 over any number of soaks, so the false alarms of all soaks together stay below α (Vovk and
+/// Wang, "Merging sequential e-values via martingales", 2024).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SoakHistory {
+    soaks: u32,
+    conditions: Vec<(ConditionId, f64)>,
+}
+
+/// A condition, the same in each soak of a deployment.
+#[derive(Debug, Clone, PartialEq)]
+struct ConditionId {
+    metric: String,
+    kind: ConditionKind,
+    limit: f64,
+    min_increase: f64,
+}
+
+/// What one condition may spend in this soak.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Budget {
+    /// ln(1/α): the evidence at which the condition is violated beyond doubt.
+    pub(super) threshold: f64,
+    /// The logarithm of the weight of this soak, with the evidence of the earlier ones.
+    pub(super) earlier: f64,
+}
+
+impl Budget {
+    /// The evidence that this soak needs.
+    pub(super) fn needed(self) -> f64 {
+        self.threshold - self.earlier
+    }
+
+    /// The evidence against each bound of an interval that goes with the test: at least 95 %, also
+    /// where earlier soaks have nearly decided.
+    pub(super) fn shown(self) -> f64 {
+        self.needed().max(-0.05_f64.ln())
+    }
+}
+
+impl SoakHistory {
+    /// Adds the answer to a call of the deployment. Only verdicts with findings count.
+    pub fn record(&mut self, answer: &Answer) {
+        if let Answer::Verdict(verdict) = answer
+            && !verdict.findings.is_empty()
+        {
+            self.record_findings(&verdict.findings);
+        }
+    }
+
+    fn record_findings(&mut self, findings: &[Finding]) {
+        let tested: Vec<_> = findings.iter().flat_map(tested_conditions).collect();
+        for (id, _) in &tested {
+            if !self.conditions.iter().any(|(known, _)| known == id) {
+                let weight = self.first_weight();
+                self.conditions.push((id.clone(), weight));
+            }
+        }
+        self.soaks = self.soaks.saturating_add(1);
+        let next = self.own_weight();
+        for (id, weight) in &mut self.conditions {
+            let found = tested.iter().find(|(tested, _)| tested == id);
+            let evidence = found.map_or(0.0, |(_, evidence)| *evidence);
+            *weight = log_add(next, *weight + evidence).clamp(-MOST, MOST);
+        }
+    }
+
+    /// The number of the next soak, from 1.
+    fn next_soak(&self) -> f64 {
+        f64::from(self.soaks) + 1.0
+    }
+
+    /// ln vₛ of the next soak.
+    fn own_weight(&self) -> f64 {
+        let soak = self.next_soak();
+        -(soak * (soak + 1.0)).ln()
+    }
+
+    /// The logarithm of the weight of a condition that no earlier soak has tested: with e-values
+    /// of 1 it keeps what was put on it.
+    fn first_weight(&self) -> f64 {
+        let soak = self.next_soak();
+        (soak / (soak + 1.0)).ln()
+    }
+
+    /// How many conditions share the budget: those of the next soak, and those of earlier soaks
+    /// that it does not test.
+    pub(super) fn sharing(&self, checks: &[(Metric, String, CheckLimits)]) -> usize {
+        let next: Vec<_> = checks
+            .iter()
+            .flat_map(|(metric, name, limits)| ids(*metric, name, limits))
+            .collect();
+        let only_before = self.conditions.iter().filter(|(id, _)| !next.contains(id));
+        next.len() + only_before.count()
+    }
+
+    /// The budget of a condition of the next soak, where `level` is that of all its soaks.
+    pub(super) fn of(
+        &self,
+        level: f64,
+        metric: Metric,
+        name: &str,
+        limits: &CheckLimits,
+        kind: ConditionKind,
+    ) -> Budget {
+        let threshold = -level.ln();
+        let earlier = if metric.is_sequential() {
+            let mut ids = ids(metric, name, limits);
+            let id = ids.find(|id| id.kind == kind);
+            let found = self
+                .conditions
+                .iter()
+                .find(|(known, _)| Some(known) == id.as_ref());
+            found.map_or(self.first_weight(), |(_, weight)| *weight)
+        } else {
+            self.own_weight()
+        };
+        Budget { threshold, earlier }
+    }
+}
+
+impl Metric {
+    /// Whether the metric is tested by e-values, which later soaks carry on. Gauges are looked at
+    /// once in each soak.
+    fn is_sequential(self) -> bool {
+        !matches!(self, Self::Cpu | Self::Memory)
+    }
+}
+
+/// The conditions of a check, as later soaks know them.
+fn ids(metric: Metric, name: &str, limits: &CheckLimits) -> impl Iterator<Item = ConditionId> {
+    // How often a process has ended is counted, not estimated: nothing is left to chance.
+    let max = limits.max.filter(|_| metric != Metric::Restarts);
+    let id = |kind, limit, min_increase| ConditionId {
+        metric: name.to_owned(),
+        kind,
+        limit,
+        min_increase,
+    };
+    let max = max.map(|max| id(ConditionKind::Max, max, 0.0));
+    let min_increase = limits.min_increase;
+    let increase = limits
+        .max_increase
+        .map(|increase| id(ConditionKind::Increase, increase, min_increase));
+    max.into_iter().chain(increase)
+}
+
+/// The conditions of a finding that later soaks carry on, with their evidence.
+fn tested_conditions(finding: &Finding) -> Vec<(ConditionId, f64)> {
+    let check = &finding.check;
+    let Ok(metric) = Metric::parse(&check.metric) else {
+        return Vec::new();
+    };
+    let Ok(limits) = CheckLimits::validate(check, true) else {
+        return Vec::new();
+    };
+    let conditions = ids(metric, &check.metric, &limits).filter_map(|id| {
+        let mut tested = finding.conditions.iter();
+        let condition = tested.find(|condition| condition.kind == id.kind)?;
+        let evidence = if metric.is_sequential() {
+            condition.evidence
+        } else {
+            0.0
+        };
+        Some((id, evidence))
+    });
+    conditions.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Check, Condition, Judgement, Verdict};
+
+    fn limits(check: &Check) -> CheckLimits {
+        CheckLimits::validate(check, true).unwrap()
+    }
+
+    fn check() -> Check {
+        Check {
+            metric: "error-rate".into(),
+            max: None,
+            max_increase: Some(0.5),
+            min_increase: None,
+        }
+    }
+
+    fn verdict(evidence: f64) -> Answer {
+        let condition = Condition {
+            kind: ConditionKind::Increase,
+            limit: 1.5,
+            estimate: None,
+            low: None,
+            high: None,
+            evidence,
+            earlier: 0.0,
+            threshold: 6.0,
+            missing_requests: None,
+            missing_millis: None,
+        };
+        Answer::Verdict(Verdict {
+            judgement: Judgement::Pass,
+            findings: vec![Finding {
+                check: check(),
+                judgement: Judgement::Pass,
+                canary: None,
+                baseline: None,
+                canary_samples: 0,
+                baseline_samples: 0,
+                reason: String::new(),
+                conditions: vec![condition],
+            }],
+            promoted_by: None,
+        })
+    }
+
+    fn earlier(history: &SoakHistory) -> f64 {
+        let check = check();
+        let kind = ConditionKind::Increase;
+        let budget = history.of(
+            0.01,
+            Metric::ErrorRate,
+            &check.metric,
+            &limits(&check),
+            kind,
+        );
+        budget.earlier
+    }
+
+    /// With E₁ = 4 and E₂ = 3: ½, then ½·4 + 1/6, then ½·4·3 + 1/6·3 + 1/12.
+    #[test]
+    fn evidence_is_multiplied_through_later_soaks() {
+        let mut history = SoakHistory::default();
+        assert!((earlier(&history) - 0.5_f64.ln()).abs() < 1e-12);
+        history.record(&verdict(4.0_f64.ln()));
+        assert!((earlier(&history) - (2.0 + 1.0 / 6.0_f64).ln()).abs() < 1e-12);
+        history.record(&Answer::Done);
+        history.record(&verdict(3.0_f64.ln()));
+        assert!((earlier(&history) - (6.5 + 1.0 / 12.0_f64).ln()).abs() < 1e-12);
+    }
+
+    /// Good evidence does not pile up against later faults: a fresh soak needs 400 times 2, 6, 12.
+    #[test]
+    fn a_good_soak_leaves_the_next_one_its_own_weight() {
+        let mut history = SoakHistory::default();
+        for needed in [2.0_f64, 6.0, 12.0] {
+            assert!((earlier(&history) + needed.ln()).abs() < 1e-9);
+            history.record(&verdict(-1e6));
+        }
+    }
+
+    #[test]
+    fn a_condition_that_earlier_soaks_did_not_test_keeps_their_weight() {
+        let mut history = SoakHistory::default();
+        history.record(&verdict(0.0));
+        let other = Check {
+            max_increase: Some(0.7),
+            ..check()
+        };
+        let kind = ConditionKind::Increase;
+        let budget = |check: &Check| {
+            history.of(0.01, Metric::ErrorRate, &check.metric, &limits(check), kind)
+        };
+        assert!((budget(&other).earlier - (2.0 / 3.0_f64).ln()).abs() < 1e-12);
+        let entry = (Metric::ErrorRate, other.metric.clone(), limits(&other));
+        assert_eq!(history.sharing(&[entry]), 2, "both share the budget");
+        let entry = (Metric::ErrorRate, check().metric, limits(&check()));
+        assert_eq!(history.sharing(&[entry]), 1);
+    }
+}

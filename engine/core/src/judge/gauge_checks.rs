@@ -1,0 +1,134 @@
+//! Judges gauges against their limits.
+
+use crate::{ConditionKind, Judgement};
+
+use super::budget::Budget;
+use super::gauge::{GaugeTest, Gauges};
+use super::limits::CheckLimits;
+use super::metric::Metric;
+use super::outcome::{Evidence, Measured, Tested, Traffic};
+use super::{Look, format};
+
+/// Nodes get no more by waiting.
+const NO_TRAFFIC: Traffic = Traffic {
+    requests: 0.0,
+    seconds: 0.0,
+};
+
+/// Tests each condition of a check of a gauge. Only the last look fails.
+pub(super) fn test(
+    gauges: &Gauges,
+    metric: Metric,
+    limits: &CheckLimits,
+    budget: impl Fn(ConditionKind) -> Budget,
+    look: Look,
+) -> Measured {
+    let (canary_nodes, baseline_nodes) = gauges.nodes(metric);
+    let mut measured = Measured {
+        canary_samples: canary_nodes,
+        baseline_samples: baseline_nodes,
+        ..Measured::default()
+    };
+    let mut add = |kind: ConditionKind, tested: Option<GaugeTest>| {
+        let Some(test) = tested else {
+            measured
+                .tested
+                .push(no_value(metric, kind, canary_nodes, baseline_nodes));
+            return;
+        };
+        measured.canary = Some(test.canary);
+        measured.baseline = test.baseline.or(measured.baseline);
+        let tested = judge(metric, &test, kind, budget(kind), look);
+        measured.tested.push(tested);
+    };
+    if let Some(max) = limits.max {
+        add(ConditionKind::Max, gauges.absolute(metric, max));
+    }
+    if let Some(increase) = limits.max_increase {
+        let test = gauges.relative(metric, increase, limits.min_increase);
+        add(ConditionKind::Increase, test);
+    }
+    measured
+}
+
+fn judge(
+    metric: Metric,
+    test: &GaugeTest,
+    kind: ConditionKind,
+    budget: Budget,
+    look: Look,
+) -> Tested {
+    // The level of this soak, which gauges do not carry on.
+    let level = (-budget.needed()).exp();
+    let (low, high) = test.interval(level);
+    let evidence = Evidence {
+        kind,
+        limit: test.limit,
+        estimate: Some(test.estimate),
+        interval: (Some(low), Some(high)),
+        evidence: -test.chance().ln(),
+        needed: 0.0,
+        samples: 0.0,
+        budget,
+    };
+    let is_relative = kind == ConditionKind::Increase;
+    let nodes = |count: u64| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{} node{plural}", format::count(count))
+    };
+    let (canary_nodes, baseline_nodes) = test.nodes;
+    let on = match test.baseline {
+        Some(baseline) => format!(
+            "on {}, against {} on {} of the previous version",
+            nodes(canary_nodes),
+            metric.format(baseline),
+            nodes(baseline_nodes)
+        ),
+        None => format!("on {}", nodes(canary_nodes)),
+    };
+    let description = format!("{} is {} {on}", metric.figure(), metric.format(test.canary));
+    let allowed = if is_relative {
+        format!("the allowed {}", format::times(test.limit))
+    } else {
+        format!("the allowed {}", metric.format(test.limit))
+    };
+    if evidence.is_violated() && look == Look::Final {
+        let reason = format!(
+            "{description}: more than {allowed}; {}",
+            evidence.describe_chance()
+        );
+        return evidence.tested(Judgement::Fail, reason, NO_TRAFFIC);
+    }
+    if !test.finds_gross_fault(level, is_relative) {
+        let reason = format!(
+            "{description}; that is too few nodes, or they differ too much, to find three times \
+             as much"
+        );
+        return evidence.tested(Judgement::Inconclusive, reason, NO_TRAFFIC);
+    }
+    if evidence.is_violated() {
+        let reason = format!("{description}: more than {allowed} so far; judged at the end");
+        return evidence.tested(Judgement::Inconclusive, reason, NO_TRAFFIC);
+    }
+    let reason = format!("{description}: no evidence of more than {allowed}");
+    evidence.tested(Judgement::Pass, reason, NO_TRAFFIC)
+}
+
+fn no_value(metric: Metric, kind: ConditionKind, canary: u64, baseline: u64) -> Tested {
+    let what = match metric {
+        Metric::Cpu => "enough requests and CPU time",
+        _ => "a version that is loaded",
+    };
+    let reason = match kind {
+        ConditionKind::Max => format!("no node of the new version reports {what}"),
+        ConditionKind::Increase => format!(
+            "{canary} nodes of the new version and {baseline} of the previous version report \
+             {what}; at least one of each is needed"
+        ),
+    };
+    Tested {
+        condition: None,
+        judgement: Judgement::Inconclusive,
+        reason,
+    }
+}

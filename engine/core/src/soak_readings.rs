@@ -1,0 +1,262 @@
+//! Makes intervals of the readings of a soak.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::{
+    Histogram, ModuleVersion, NodeId, NodeInterval, NodeReading, VersionInterval, VersionReading,
+};
+
+mod consistency;
+mod latency_before;
+#[cfg(test)]
+mod tests;
+
+pub use latency_before::LatencyBefore;
+
+/// The last reading of each node of a soak.
+///
+/// Counters are keyed by node, start of the node, version and generation of the counters: never by
+/// the digest alone, which several versions can have. A reading that counts more requests than the
+/// node received is thrown away.
+#[derive(Debug)]
+pub struct SoakReadings {
+    module: ModuleVersion,
+    nodes: HashMap<NodeId, ObservedNode>,
+    needs_latency: bool,
+    client_faults: ClientFaults,
+}
+
+/// What readings came to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observation {
+    /// What the nodes did since their last readings.
+    pub intervals: Vec<NodeInterval>,
+    /// The readings that make no sense. They were thrown away: their nodes count from their next
+    /// readings.
+    pub inconsistent: Vec<InconsistentReading>,
+}
+
+/// A reading that contradicts itself, or an earlier one of the same start of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InconsistentReading {
+    /// The node.
+    pub node: NodeId,
+    /// What does not fit, in one sentence.
+    pub reason: String,
+}
+
+/// Requests of a soak that came to nothing because of their clients. They are shown, not judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClientFaults {
+    /// To the new version.
+    pub canary: u64,
+    /// To the previous version.
+    pub baseline: u64,
+}
+
+/// A node of the soak, with its last reading.
+#[derive(Debug, Default)]
+struct ObservedNode {
+    is_canary: bool,
+    is_baseline: bool,
+    last: Option<NodeReading>,
+}
+
+impl SoakReadings {
+    /// The readings of a soak of `module`, which began with `start`.
+    ///
+    /// On the nodes `canary` only `module` counts, on the nodes `baseline` every other version of
+    /// it. A node without a reading in `start` counts from its first reading.
+    pub fn new(
+        canary: Vec<NodeId>,
+        baseline: Vec<NodeId>,
+        module: ModuleVersion,
+        needs_latency: bool,
+        start: Vec<NodeReading>,
+    ) -> Self {
+        let mut nodes: HashMap<NodeId, ObservedNode> = HashMap::new();
+        for id in canary {
+            nodes.entry(id).or_default().is_canary = true;
+        }
+        for id in baseline {
+            nodes.entry(id).or_default().is_baseline = true;
+        }
+        let mut readings = Self {
+            module,
+            nodes,
+            needs_latency,
+            client_faults: ClientFaults::default(),
+        };
+        readings.observe(start);
+        readings
+    }
+
+    /// What the nodes did since their last readings.
+    ///
+    /// Ignores nodes outside the soak, and readings that are not newer than the last one of their
+    /// node. Where a node restarted, everything since the restart counts.
+    ///
+    /// # Guarantees
+    /// The requests of all intervals of a node are at most those that it received in them, where
+    /// the node tells how many it received.
+    pub fn observe(&mut self, readings: Vec<NodeReading>) -> Observation {
+        let mut observation = Observation::default();
+        for reading in readings {
+            let node = reading.node.clone();
+            match self.observe_one(reading) {
+                Ok(interval) => observation.intervals.extend(interval),
+                Err(reason) => observation
+                    .inconsistent
+                    .push(InconsistentReading { node, reason }),
+            }
+        }
+        observation
+    }
+
+    /// The requests that came to nothing because of their clients, until now.
+    pub fn client_faults(&self) -> ClientFaults {
+        self.client_faults
+    }
+
+    fn observe_one(&mut self, mut reading: NodeReading) -> Result<Option<NodeInterval>, String> {
+        let Some(node) = self.nodes.get_mut(&reading.node) else {
+            return Ok(None);
+        };
+        if let Some(last) = &node.last
+            && !is_newer(&reading, last)
+        {
+            return Ok(None);
+        }
+        let checked = consistency::check(&reading, node.last.as_ref());
+        // Ten thousand concurrent soaks hold one reading for each of their nodes, so latencies that
+        // nothing compares are not kept. All versions are, even those of no side: what they
+        // count was received, too.
+        for held in &mut reading.versions {
+            if !self.needs_latency {
+                held.latency = Histogram::default();
+            }
+        }
+        reading.versions.shrink_to_fit();
+        let last = node.last.replace(reading);
+        // Whatever is wrong with it, the next one is compared with it: else one error would void
+        // the rest of the soak.
+        checked?;
+        let (Some(last), Some(reading)) = (last, &node.last) else {
+            return Ok(None);
+        };
+        let module = &self.module;
+        let side = |is_new: bool| side(reading, &last, module, is_new);
+        let canary = node.is_canary.then(|| side(true));
+        let baseline = node.is_baseline.then(|| side(false));
+        let faults = |side: &Option<Side>| side.as_ref().map_or(0, |side| side.client_faults);
+        let sums = &mut self.client_faults;
+        sums.canary = sums.canary.saturating_add(faults(&canary));
+        sums.baseline = sums.baseline.saturating_add(faults(&baseline));
+        let (mut canary, mut baseline) = (
+            canary.map(|side| side.interval),
+            baseline.map(|side| side.interval),
+        );
+        // One process runs both versions of a node that is on both sides: the new one is suspect.
+        if let Some(suspect) = canary.as_mut().or(baseline.as_mut()) {
+            suspect.restarts = crashes(reading, &last);
+            if suspect.restarts > 0 {
+                suspect.lost = in_flight(&last, module, node.is_canary);
+            }
+        }
+        let elapsed = reading.at.millis().saturating_sub(last.at.millis());
+        Ok(Some(NodeInterval {
+            node: reading.node.clone(),
+            elapsed: Duration::from_millis(elapsed),
+            canary,
+            baseline,
+        }))
+    }
+}
+
+struct Side {
+    interval: VersionInterval,
+    client_faults: u64,
+}
+
+/// What the new version, or all others, did since `last`.
+fn side(now: &NodeReading, last: &NodeReading, module: &ModuleVersion, is_new: bool) -> Side {
+    let mut side = Side {
+        interval: VersionInterval::default(),
+        client_faults: 0,
+    };
+    let (mut memory, mut instances, mut loaded) = (0_u64, 0_u64, None);
+    for held in now
+        .versions
+        .iter()
+        .filter(|held| held.is_of(module) == is_new)
+    {
+        let earlier = earlier(held, now, last);
+        let rise = |value: fn(&VersionReading) -> u64| {
+            value(held).saturating_sub(earlier.map_or(0, value))
+        };
+        let sum = &mut side.interval;
+        sum.requests = sum.requests.saturating_add(rise(|held| held.requests));
+        sum.errors = sum.errors.saturating_add(rise(|held| held.errors));
+        sum.cpu_micros = sum.cpu_micros.saturating_add(rise(|held| held.cpu_micros));
+        match earlier {
+            Some(earlier) => sum.latency.add(&held.latency.since(&earlier.latency)),
+            None => sum.latency.add(&held.latency),
+        }
+        side.client_faults = side
+            .client_faults
+            .saturating_add(rise(|held| held.client_faults));
+        memory = memory.saturating_add(rise(|held| held.memory_sum));
+        instances = instances.saturating_add(rise(|held| held.instances));
+        // A node of an older version tells only its moving average. A version without memory is
+        // not loaded. Of several old versions the largest one is at work; the others only wait to
+        // be dropped.
+        if held.instances == 0 && held.memory > 0 {
+            loaded = loaded.max(Some(held.memory));
+        }
+    }
+    side.interval.memory = memory.checked_div(instances).or(loaded);
+    side
+}
+
+/// The earlier state of `held`, whose counters began at zero where there is none.
+fn earlier<'a>(
+    held: &VersionReading,
+    now: &NodeReading,
+    last: &'a NodeReading,
+) -> Option<&'a VersionReading> {
+    let is_same_start = now.boot == last.boot;
+    let mut versions = last.versions.iter();
+    versions.find(|earlier| is_same_start && held.continues(earlier))
+}
+
+/// How often the node's process has ended without a shutdown since `last`.
+fn crashes(now: &NodeReading, last: &NodeReading) -> u64 {
+    if now.boot == last.boot {
+        return 0;
+    }
+    match (now.starts, last.starts) {
+        (Some(now), Some(last)) if now.starts > last.starts => {
+            now.crashes.saturating_sub(last.crashes)
+        }
+        // It does not tell, or has lost its data folder.
+        _ => 1,
+    }
+}
+
+/// The requests that a node was working on.
+fn in_flight(reading: &NodeReading, module: &ModuleVersion, is_new: bool) -> u64 {
+    let versions = reading.versions.iter();
+    let of_side = versions.filter(|held| held.is_of(module) == is_new);
+    of_side.fold(0, |sum, held| sum.saturating_add(held.in_flight))
+}
+
+/// Readings of one node can arrive out of order, and the engine's clock can be set back. Within
+/// one boot the CPU counter shows the order too.
+fn is_newer(reading: &NodeReading, last: &NodeReading) -> bool {
+    if reading.boot == last.boot {
+        reading.at > last.at || reading.cpu_millis > last.cpu_millis
+    } else {
+        reading.at >= last.at
+    }
+}

@@ -1,0 +1,200 @@
+//! Nodes of a soak that do not report in any more.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use hotswap_core::{Health, Judgement, NodeId, Verdict};
+use hotswap_fleet::Fleet;
+
+use super::failed_nodes::name_nodes;
+use super::timers::Timers;
+
+/// How often the nodes of a soak are looked after. Only memory is read.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a node may be away that has said that it stops: as long as one that falls silent may,
+/// with the usual heartbeats. It may be restarted on purpose.
+const STOP_GRACE: Duration = Duration::from_secs(12);
+
+/// Notices when nodes that run the new version fall silent. The health of a node is the one that
+/// people see: it is critical after as many missed heartbeats.
+pub(super) struct SilenceWatch {
+    nodes: Vec<NodeId>,
+    /// How many of them may be silent.
+    tolerated: usize,
+    /// Since when nodes are critical that have said that they stop.
+    stopped: HashMap<NodeId, Instant>,
+}
+
+/// A node that does not report in, and what was last heard of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SilentNode {
+    node: NodeId,
+    reason: Option<String>,
+}
+
+impl SilenceWatch {
+    pub(super) fn new(nodes: Vec<NodeId>, tolerated: usize) -> Self {
+        Self {
+            nodes,
+            tolerated,
+            stopped: HashMap::new(),
+        }
+    }
+
+    /// Waits until more nodes are silent than may be, and returns them.
+    pub(super) async fn wait(mut self, fleet: &dyn Fleet, timers: &Timers) -> Vec<SilentNode> {
+        loop {
+            let silent = self.silent(fleet, timers.instant());
+            if silent.len() > self.tolerated {
+                return silent;
+            }
+            timers.sleep_until(timers.after(INTERVAL)).await;
+        }
+    }
+
+    fn silent(&mut self, fleet: &dyn Fleet, now: Instant) -> Vec<SilentNode> {
+        let mut silent = Vec::new();
+        for node in &self.nodes {
+            let report = fleet.health(node);
+            if report.health != Health::Critical {
+                self.stopped.remove(node);
+                continue;
+            }
+            if fleet.has_stopped(node) {
+                let since = *self.stopped.entry(node.clone()).or_insert(now);
+                if now.saturating_duration_since(since) < STOP_GRACE {
+                    continue;
+                }
+            }
+            silent.push(SilentNode {
+                node: node.clone(),
+                reason: report.reason,
+            });
+        }
+        silent
+    }
+}
+
+/// What a soak came to whose nodes fell silent. A check of `restarts` fails: their processes have
+/// ended, or nobody can tell. Without one, the strategy has to notice.
+pub(super) fn conclude(mut verdict: Verdict, silent: &[SilentNode]) -> Verdict {
+    let names = name_nodes(silent.iter().map(|silent| &silent.node));
+    let heard = silent.iter().find_map(|silent| silent.reason.as_deref());
+    let heard = heard.map_or_else(String::new, |heard| format!(" ({heard})"));
+    let (does, nodes) = match silent.len() {
+        1 => ("does", "node"),
+        _ => ("do", "nodes"),
+    };
+    for finding in &mut verdict.findings {
+        if finding.check.metric == "restarts" {
+            finding.judgement = Judgement::Fail;
+            let before = std::mem::take(&mut finding.reason);
+            finding.reason = format!(
+                "{nodes} {names} {does} not report in any more{heard}, so the soak ended early; \
+                 {before}"
+            );
+            verdict.judgement = Judgement::Fail;
+        } else if finding.judgement != Judgement::Fail {
+            let before = std::mem::take(&mut finding.reason);
+            finding.reason =
+                format!("the soak ended early, because {names} {does} not report in; {before}");
+        }
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hotswap_core::{Check, Finding};
+
+    use super::super::fixture::{ListedFleet, TestClock};
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn ids(names: &[&str]) -> Vec<NodeId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn fleet(critical: &[&str]) -> ListedFleet {
+        let mut fleet = ListedFleet::new(&[]);
+        fleet.set_health("a", Health::Passing);
+        fleet.set_health("b", Health::Passing);
+        for node in critical {
+            fleet.set_health(node, Health::Critical);
+        }
+        fleet
+    }
+
+    /// The nodes that end a soak on the nodes a and b, and after which time. Nobody but `tolerated`
+    /// nodes may be silent.
+    async fn ended_by(fleet: &ListedFleet, tolerated: usize) -> Option<(Vec<NodeId>, Duration)> {
+        let timers = Timers::new(Arc::new(TestClock::default()));
+        let watch = SilenceWatch::new(ids(&["a", "b"]), tolerated);
+        let began = tokio::time::Instant::now();
+        let silent = tokio::time::timeout(MINUTE, watch.wait(fleet, &timers));
+        let silent = silent.await.ok()?.into_iter().map(|silent| silent.node);
+        Some((silent.collect(), began.elapsed()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_critical_nodes_than_are_tolerated_end_a_soak() {
+        assert_eq!(ended_by(&fleet(&[]), 0).await, None);
+        let ended = ended_by(&fleet(&["b"]), 0).await;
+        assert_eq!(ended, Some((ids(&["b"]), Duration::ZERO)));
+        assert_eq!(ended_by(&fleet(&["b"]), 1).await, None);
+        let ended = ended_by(&fleet(&["a", "b"]), 1).await;
+        assert_eq!(ended, Some((ids(&["a", "b"]), Duration::ZERO)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_has_said_that_it_stops_has_time_to_come_back() {
+        let mut fleet = fleet(&["b"]);
+        fleet.stopped = ids(&["b"]);
+        let (nodes, after) = ended_by(&fleet, 0).await.unwrap();
+        assert_eq!(nodes, ids(&["b"]));
+        assert!(after >= STOP_GRACE && after < 2 * STOP_GRACE, "{after:?}");
+    }
+
+    #[test]
+    fn only_a_check_of_restarts_fails_for_silence() {
+        let finding = |metric: &str| Finding {
+            check: Check {
+                metric: metric.to_owned(),
+                max: Some(0.0),
+                max_increase: None,
+                min_increase: None,
+            },
+            judgement: Judgement::Inconclusive,
+            canary: None,
+            baseline: None,
+            canary_samples: 0,
+            baseline_samples: 0,
+            reason: "too few samples".to_owned(),
+            conditions: Vec::new(),
+        };
+        let verdict = |metrics: &[&str]| Verdict {
+            judgement: Judgement::Inconclusive,
+            findings: metrics.iter().map(|metric| finding(metric)).collect(),
+            promoted_by: None,
+        };
+        let silent = [SilentNode {
+            node: "b".parse().unwrap(),
+            reason: Some("it was last heard of 12.0 s ago".to_owned()),
+        }];
+        let concluded = conclude(verdict(&["error-rate", "restarts"]), &silent);
+        assert_eq!(concluded.judgement, Judgement::Fail);
+        assert_eq!(concluded.findings[0].judgement, Judgement::Inconclusive);
+        assert_eq!(concluded.findings[1].judgement, Judgement::Fail);
+        assert_eq!(
+            concluded.findings[1].reason,
+            "node b does not report in any more (it was last heard of 12.0 s ago), so the soak \
+             ended early; too few samples"
+        );
+        let concluded = conclude(verdict(&["error-rate"]), &silent);
+        assert_eq!(concluded.judgement, Judgement::Inconclusive);
+    }
+}
