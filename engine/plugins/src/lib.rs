@@ -20,9 +20,14 @@
 //!   `run/interface.rs` has the types on which everything in `run` depends.
 //! - `strategy.rs` and `host.rs` stand on top of both. Nothing in `run` imports from `load`.
 //!
-//! `tests/strategies` shows everything in use.
+//! [`discovery`] does the same for discovery backends, which may also send requests. It shares the
+//! cache, the threads, the checks and the errors of `load`, and the explanations of `run`.
+//!
+//! `tests/strategies` and `tests/discovery` show everything in use.
 
 mod bindings;
+mod component_cache;
+pub mod discovery;
 mod host;
 mod limits;
 mod load;
