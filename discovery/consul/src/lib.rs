@@ -116,7 +116,13 @@ impl Backend for Consul {
         answer.ok().map(drop)
     }
 
-    fn heartbeat(&mut self, context: &Context, id: &str, health: Health) -> Result<(), Error> {
+    fn heartbeat(
+        &mut self,
+        context: &Context,
+        _service: &str,
+        id: &str,
+        health: Health,
+    ) -> Result<(), Error> {
         let update = match health {
             Health::Passing => "pass",
             Health::Warning | Health::Unknown => "warn",
@@ -131,7 +137,7 @@ impl Backend for Consul {
         }
     }
 
-    fn deregister(&mut self, context: &Context, id: &str) -> Result<(), Error> {
+    fn deregister(&mut self, context: &Context, _service: &str, id: &str) -> Result<(), Error> {
         let path = format!("/v1/agent/service/deregister/{}", encode(id));
         let answer = self.ask(context, Method::Put, &path, |request| request)?;
         match answer.ok() {

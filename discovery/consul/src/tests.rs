@@ -194,12 +194,16 @@ fn a_lost_registration_is_not_found_and_deregistering_twice_succeeds() {
             Answer::text(404, "Unknown service ID"),
         );
     let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
-    consul.heartbeat("a/b", Health::Passing).unwrap();
-    let lost = consul.heartbeat("a/b", Health::Critical).unwrap_err();
+    consul.heartbeat("node", "a/b", Health::Passing).unwrap();
+    let lost = consul
+        .heartbeat("node", "a/b", Health::Critical)
+        .unwrap_err();
     assert!(matches!(lost, Error::NotFound), "{lost:?}");
-    let lost = consul.heartbeat("a/b", Health::Warning).unwrap_err();
+    let lost = consul
+        .heartbeat("node", "a/b", Health::Warning)
+        .unwrap_err();
     assert!(matches!(lost, Error::NotFound), "{lost:?}");
-    consul.deregister("a/b").unwrap();
+    consul.deregister("node", "a/b").unwrap();
 }
 
 #[test]

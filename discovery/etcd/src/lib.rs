@@ -48,13 +48,12 @@ impl Default for Config {
 pub struct Etcd {
     client: Client,
     prefix: String,
-    /// The instances that were registered here, by id.
+    /// The instances that were registered here, by key.
     registered: BTreeMap<String, Registered>,
 }
 
 /// An instance that was registered here.
 struct Registered {
-    key: String,
     value: Value,
     /// Zero if it has none.
     lease: i64,
@@ -131,17 +130,13 @@ impl Backend for Etcd {
             }
             Some(HealthCheck::Other(_)) | None => 0,
         };
+        let key = self.key(&registration.service, &registration.id);
         let registered = Registered {
-            key: format!(
-                "{}{}/{}",
-                self.prefix, registration.service, registration.id
-            ),
             value: Value::of(registration),
             lease,
         };
-        self.client
-            .put(context, &registered.key, &registered.value, lease)?;
-        let replaced = self.registered.insert(registration.id.clone(), registered);
+        self.client.put(context, &key, &registered.value, lease)?;
+        let replaced = self.registered.insert(key, registered);
         if let Some(old) = replaced.filter(|old| old.lease != 0) {
             // It would end by itself, so a failure is no harm.
             let _ = self.client.revoke(context, old.lease);
@@ -149,29 +144,40 @@ impl Backend for Etcd {
         Ok(())
     }
 
-    fn heartbeat(&mut self, context: &Context, id: &str, health: Health) -> Result<(), Error> {
-        let registered = self.registered.get_mut(id).ok_or(Error::NotFound)?;
+    fn heartbeat(
+        &mut self,
+        context: &Context,
+        service: &str,
+        id: &str,
+        health: Health,
+    ) -> Result<(), Error> {
+        let key = self.key(service, id);
+        let registered = self.registered.get_mut(&key).ok_or(Error::NotFound)?;
         if registered.lease != 0 {
             self.client.keep_alive(context, registered.lease)?;
         }
         let value = registered.value.with_health(health);
         if value != registered.value {
-            self.client
-                .put(context, &registered.key, &value, registered.lease)?;
+            self.client.put(context, &key, &value, registered.lease)?;
             registered.value = value;
         }
         Ok(())
     }
 
-    fn deregister(&mut self, context: &Context, id: &str) -> Result<(), Error> {
-        let Some(registered) = self.registered.get(id) else {
-            return Ok(());
-        };
-        self.client.delete(context, &registered.key)?;
-        if registered.lease != 0 {
+    fn deregister(&mut self, context: &Context, service: &str, id: &str) -> Result<(), Error> {
+        let key = self.key(service, id);
+        self.client.delete(context, &key)?;
+        let registered = self.registered.remove(&key);
+        if let Some(registered) = registered.filter(|registered| registered.lease != 0) {
+            // It would end by itself, so a failure is no harm.
             let _ = self.client.revoke(context, registered.lease);
         }
-        self.registered.remove(id);
         Ok(())
+    }
+}
+
+impl Etcd {
+    fn key(&self, service: &str, id: &str) -> String {
+        format!("{}{service}/{id}", self.prefix)
     }
 }

@@ -139,12 +139,13 @@ fn a_registration_lives_by_its_lease_and_is_not_found_once_that_has_expired() {
     let mut etcd = registry.backend::<Etcd>(Config::default()).unwrap();
     etcd.register(&registration(Some(HealthCheck::Ttl(14_500))))
         .unwrap();
-    etcd.heartbeat("node-1", Health::Passing).unwrap();
-    etcd.heartbeat("node-1", Health::Warning).unwrap();
-    let expired = etcd.heartbeat("node-1", Health::Warning).unwrap_err();
+    etcd.heartbeat("node", "node-1", Health::Passing).unwrap();
+    etcd.heartbeat("node", "node-1", Health::Warning).unwrap();
+    let expired = etcd
+        .heartbeat("node", "node-1", Health::Warning)
+        .unwrap_err();
     assert!(matches!(expired, Error::NotFound), "{expired:?}");
-    etcd.deregister("node-1").unwrap();
-    etcd.deregister("node-1").unwrap();
+    etcd.deregister("node", "node-1").unwrap();
     let bodies = bodies(&registry);
     assert_eq!(bodies[0], json!({ "TTL": "15" }));
     assert_eq!(bodies[1]["key"], "/hotswap/node/node-1");
@@ -166,7 +167,9 @@ fn an_instance_that_another_one_has_registered_is_not_found() {
     let mut etcd = ScriptedRegistry::new()
         .backend::<Etcd>(Config::default())
         .unwrap();
-    let error = etcd.heartbeat("node-1", Health::Passing).unwrap_err();
+    let error = etcd
+        .heartbeat("node", "node-1", Health::Passing)
+        .unwrap_err();
     assert!(matches!(error, Error::NotFound), "{error:?}");
     let check = HealthCheck::Other("by a later engine".to_owned());
     let error = etcd.register(&registration(Some(check))).unwrap_err();

@@ -61,6 +61,7 @@ pub struct BackendDescriptor {
 }
 
 /// What an instance of a backend is started with.
+#[derive(Clone)]
 pub struct BackendSettings {
     /// The name by which the log calls it.
     pub name: String,
@@ -189,8 +190,8 @@ fn compile_blocking(
     functions.check::<(), (Descriptor,)>("describe")?;
     functions.check::<(&str,), Done>("configure")?;
     functions.check::<(&Registration,), Done>("register")?;
-    functions.check::<(&str, Health), Done>("heartbeat")?;
-    functions.check::<(&str,), Done>("deregister")?;
+    functions.check::<(&str, &str, Health), Done>("heartbeat")?;
+    functions.check::<(&str, &str), Done>("deregister")?;
     functions.check::<(&str, Option<&str>, u64), Watched>("watch")?;
     DiscoveryPre::new(linked).map_err(compile_error)
 }

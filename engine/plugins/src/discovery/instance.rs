@@ -98,11 +98,16 @@ impl BackendInstance {
     /// # Errors
     /// [`RegistryError::NotFound`] where the registry has lost it: register it again. Others as
     /// for [`Self::register`].
-    pub async fn heartbeat(&mut self, id: String, health: Health) -> Result<(), BackendError> {
+    pub async fn heartbeat(
+        &mut self,
+        service: String,
+        id: String,
+        health: Health,
+    ) -> Result<(), BackendError> {
         self.ask(Duration::ZERO, move |running| {
             let Running { store, exports } = running;
             let backend = exports.hotswap_discovery_backend();
-            Box::pin(async move { backend.call_heartbeat(store, &id, health).await })
+            Box::pin(async move { backend.call_heartbeat(store, &service, &id, health).await })
         })
         .await
     }
@@ -111,11 +116,11 @@ impl BackendInstance {
     ///
     /// # Errors
     /// As for [`Self::register`].
-    pub async fn deregister(&mut self, id: String) -> Result<(), BackendError> {
+    pub async fn deregister(&mut self, service: String, id: String) -> Result<(), BackendError> {
         self.ask(Duration::ZERO, move |running| {
             let Running { store, exports } = running;
             let backend = exports.hotswap_discovery_backend();
-            Box::pin(async move { backend.call_deregister(store, &id).await })
+            Box::pin(async move { backend.call_deregister(store, &service, &id).await })
         })
         .await
     }

@@ -48,7 +48,9 @@ async fn an_error_of_the_registry_ends_no_instance() {
         .register(registration("node-1"))
         .await
         .expect("it registers");
-    let unsupported = instance.deregister("node-1".to_owned()).await;
+    let unsupported = instance
+        .deregister("node".to_owned(), "node-1".to_owned())
+        .await;
     assert!(matches!(
         unsupported,
         Err(BackendError::Registry(RegistryError::Unsupported))

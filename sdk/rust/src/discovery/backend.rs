@@ -61,7 +61,13 @@ pub trait Backend: Sized + 'static {
     /// # Errors
     /// [`Error::NotFound`] if the registry, or this instance of the backend, does not know it: the
     /// engine registers it again.
-    fn heartbeat(&mut self, _: &Context, _id: &str, _: Health) -> Result<(), Error> {
+    fn heartbeat(
+        &mut self,
+        _: &Context,
+        _service: &str,
+        _id: &str,
+        _: Health,
+    ) -> Result<(), Error> {
         Err(Error::Unsupported)
     }
 
@@ -69,7 +75,7 @@ pub trait Backend: Sized + 'static {
     ///
     /// # Errors
     /// Any. The engine tries again.
-    fn deregister(&mut self, _: &Context, _id: &str) -> Result<(), Error> {
+    fn deregister(&mut self, _: &Context, _service: &str, _id: &str) -> Result<(), Error> {
         Err(Error::Unsupported)
     }
 }
@@ -189,12 +195,12 @@ macro_rules! register_backend {
                     SLOT.with(|slot| slot.register(&registration))
                 }
 
-                fn heartbeat(id: String, health: Health) -> Result<(), Error> {
-                    SLOT.with(|slot| slot.heartbeat(&id, health))
+                fn heartbeat(service: String, id: String, health: Health) -> Result<(), Error> {
+                    SLOT.with(|slot| slot.heartbeat(&service, &id, health))
                 }
 
-                fn deregister(id: String) -> Result<(), Error> {
-                    SLOT.with(|slot| slot.deregister(&id))
+                fn deregister(service: String, id: String) -> Result<(), Error> {
+                    SLOT.with(|slot| slot.deregister(&service, &id))
                 }
 
                 fn watch(

@@ -50,13 +50,13 @@ impl<B: Backend> Slot<B> {
     }
 
     /// See [`Backend::heartbeat`].
-    pub fn heartbeat(&self, id: &str, health: Health) -> Result<(), Error> {
-        self.with(|backend, context| backend.heartbeat(context, id, health))
+    pub fn heartbeat(&self, service: &str, id: &str, health: Health) -> Result<(), Error> {
+        self.with(|backend, context| backend.heartbeat(context, service, id, health))
     }
 
     /// See [`Backend::deregister`].
-    pub fn deregister(&self, id: &str) -> Result<(), Error> {
-        self.with(|backend, context| backend.deregister(context, id))
+    pub fn deregister(&self, service: &str, id: &str) -> Result<(), Error> {
+        self.with(|backend, context| backend.deregister(context, service, id))
     }
 
     /// See [`Backend::watch`].

@@ -107,16 +107,16 @@ impl<B: Backend> ScriptedBackend<B> {
     ///
     /// # Errors
     /// That of the backend.
-    pub fn heartbeat(&mut self, id: &str, health: Health) -> Result<(), Error> {
-        self.backend.heartbeat(&self.context, id, health)
+    pub fn heartbeat(&mut self, service: &str, id: &str, health: Health) -> Result<(), Error> {
+        self.backend.heartbeat(&self.context, service, id, health)
     }
 
     /// See [`Backend::deregister`].
     ///
     /// # Errors
     /// That of the backend.
-    pub fn deregister(&mut self, id: &str) -> Result<(), Error> {
-        self.backend.deregister(&self.context, id)
+    pub fn deregister(&mut self, service: &str, id: &str) -> Result<(), Error> {
+        self.backend.deregister(&self.context, service, id)
     }
 }
 

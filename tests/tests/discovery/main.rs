@@ -1,0 +1,6 @@
+//! Discovery through real registries: a Consul and an etcd that each test starts for itself.
+
+mod consul;
+mod etcd;
+mod fixture;
+mod suite;
