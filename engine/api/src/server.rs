@@ -95,6 +95,7 @@ impl Server {
             hub_connections,
         );
         let context = Context {
+            sources: config.sources.after(Arc::new(engine.registry.clone())),
             metrics: Arc::new(metrics),
             engine,
             authenticator: Arc::new(Authenticator::new(config.tokens, config.jwt)),

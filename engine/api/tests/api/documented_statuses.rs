@@ -53,6 +53,8 @@ async fn every_documented_status_is_answered() {
         "/api/v1/nodes/node-1",
         "/api/v1/deployments",
         "/api/v1/store/usage",
+        "/api/v1/discovery",
+        "/api/v1/discovery/built-in",
         &path_of(&open, "events"),
     ] {
         assert_eq!(engine.get(path).await.status, 200, "{path}");
@@ -239,6 +241,13 @@ async fn every_documented_status_is_answered() {
     let unneeded = "/api/v1/modules/hello/versions/1.1.0";
     assert_eq!(engine.delete(unneeded).await.status, 204);
 
+    let refresh = |name: &str| format!("/api/v1/discovery/{name}/refresh");
+    engine.post(&refresh("built-in"), json!({})).await.ok();
+    engine
+        .post(&refresh("nowhere"), json!({}))
+        .await
+        .problem(404, "unknown-source");
+
     // A full disk.
     let full = check_full_disk().await;
 
@@ -249,6 +258,7 @@ async fn every_documented_status_is_answered() {
         "/api/v1/strategies/bold",
         "/api/v1/clusters/mars",
         "/api/v1/nodes/nobody",
+        "/api/v1/discovery/nowhere",
         &path_of(UNKNOWN_DEPLOYMENT, "events"),
         path_of(UNKNOWN_DEPLOYMENT, "").trim_end_matches('/'),
     ] {

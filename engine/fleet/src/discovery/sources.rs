@@ -43,6 +43,14 @@ impl Sources {
         }
     }
 
+    /// These sources after another one, which counts first.
+    pub fn after(self, first: Arc<dyn Discovery>) -> Self {
+        let sources = std::iter::once(first).chain(self.iter().cloned());
+        Self {
+            sources: sources.collect(),
+        }
+    }
+
     /// The sources.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Discovery>> {
         self.sources.iter()
