@@ -89,10 +89,10 @@ impl Backend for Consul {
         }
         let mut within = Span::secs(5);
         if index > 0 && !patience.is_zero() {
-            let wait = patience.as_millis();
-            path += &format!("index={index}&wait={wait}ms");
             // Consul adds up to a sixteenth of the wait.
-            within = Span::millis(wait + wait / 16 + within.as_millis());
+            let wait = patience.as_millis() / 17 * 16;
+            path += &format!("index={index}&wait={wait}ms");
+            within = Span::millis(patience.as_millis() + within.as_millis());
         }
         let answer = self.ask(context, Method::Get, &path, |request| {
             request.patience(within)

@@ -85,7 +85,7 @@ fn an_index_that_goes_back_begins_anew_and_none_is_ever_zero() {
     let queries: Vec<_> = registry.requests().iter().map(query).collect();
     assert_eq!(
         queries,
-        ["", "index=1&wait=60000ms", "index=9&wait=60000ms", ""]
+        ["", "index=1&wait=56464ms", "index=9&wait=56464ms", ""]
     );
 }
 

@@ -84,6 +84,7 @@ impl Fixture {
             confirm_after: Duration::from_millis(200),
             min_retry: Duration::from_millis(50),
             max_retry: Duration::from_millis(500),
+            ..WatchOptions::default()
         };
         let clock = Arc::new(SystemClock);
         let source = WatchedSource::new("test", "component", clock, options, prober);

@@ -3,4 +3,5 @@
 mod consul;
 mod etcd;
 mod fixture;
+mod program;
 mod suite;

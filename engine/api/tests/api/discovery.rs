@@ -80,6 +80,14 @@ async fn a_list_in_a_file_is_shown_merged_with_its_contradictions_and_refreshed(
     assert_eq!(failed["source"]["condition"], "stale");
     assert_eq!(failed["source"]["lastError"]["kind"], "unavailable");
     assert_eq!(failed["instances"].as_array().unwrap().len(), 2);
+    let metrics = engine.get("/metrics").await.text();
+    for line in [
+        "hotswap_discovery_source_condition{source=\"list\",condition=\"stale\"} 1",
+        "hotswap_discovery_source_condition{source=\"built-in\",condition=\"healthy\"} 1",
+        "hotswap_discovery_source_instances{source=\"list\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
     engine.stop().await;
     task.abort();
 }

@@ -232,6 +232,17 @@ async fn a_watch_that_does_not_wait_is_slowed_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_without_an_end_are_taken_ten_times_a_second_at_most() {
+    let fixture = start(None);
+    for number in 0..10_000 {
+        fixture.answer(Ok(snapshot(&number.to_string(), &["a"])));
+    }
+    sleep(Duration::from_secs(10)).await;
+    let asked = fixture.asked.lock().expect("not poisoned").len();
+    assert!((50..=102).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_fleet_is_asked_for_again_and_probed_before_it_is_believed() {
     let prober = Arc::new(Alive(Mutex::new(alive(&["a", "b", "c"]))));
     let fixture = start(Some(prober.clone()));

@@ -23,6 +23,9 @@ pub struct WatchOptions {
     pub poll_interval: Duration,
     /// After which time a doubtful answer is asked for again.
     pub confirm_after: Duration,
+    /// The shortest time between two answers. A registry may tell of changes that are none, and
+    /// without an end.
+    pub min_interval: Duration,
     /// The shortest wait after a failure.
     pub min_retry: Duration,
     /// The longest wait after a failure, without its jitter.
@@ -34,6 +37,7 @@ impl Default for WatchOptions {
         Self {
             poll_interval: Duration::from_secs(5 * 60),
             confirm_after: Duration::from_secs(5),
+            min_interval: Duration::from_millis(100),
             min_retry: Duration::from_millis(500),
             max_retry: Duration::from_secs(30),
         }
@@ -118,28 +122,26 @@ impl WatchedSource {
                     self.take(snapshot).await;
                     if self.view().is_held() {
                         cursor = None;
-                        Some(options.confirm_after)
+                        options.confirm_after
                     } else if is_same && self.inner.clock.instant() < started + options.min_retry {
                         // It should have waited for a change.
-                        Some(retry.next_delay())
+                        retry.next_delay()
                     } else {
                         retry.reset();
-                        None
+                        let earliest = started + options.min_interval;
+                        earliest.saturating_duration_since(self.inner.clock.instant())
                     }
                 }
                 Err(error) => {
                     self.note_failure(&error);
-                    Some(retry.next_delay())
+                    retry.next_delay()
                 }
             };
-            while let Ok(refresh) = requests.try_recv() {
-                waiting.push(refresh);
-            }
             for refresh in waiting.drain(..) {
                 // Nobody may wait any more.
                 let _ = refresh.send(outcome.clone());
             }
-            if let Some(pause) = pause {
+            if !pause.is_zero() {
                 let until = self.inner.clock.instant() + pause;
                 tokio::select! {
                     () = self.inner.clock.sleep_until(until) => {}

@@ -92,8 +92,11 @@ impl Origin {
             Some(rest) => {
                 let (address, rest) = rest.split_once(']')?;
                 let address: std::net::Ipv6Addr = address.parse().ok()?;
-                let host = Host::Address(address.into());
-                (host, rest.strip_prefix(':').map_or(rest, |port| port))
+                let port = match rest {
+                    "" => "",
+                    rest => rest.strip_prefix(':')?,
+                };
+                (Host::Address(address.into()), port)
             }
             None => {
                 let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
@@ -184,6 +187,8 @@ mod tests {
             ("http://127.1:80", OriginError::Syntax),
             ("http://0x7f000001:80", OriginError::Syntax),
             ("http://2130706433:80", OriginError::Syntax),
+            ("http://[::1]80", OriginError::Syntax),
+            ("http://[::1", OriginError::Syntax),
         ] {
             assert_eq!(text.parse::<Origin>(), Err(error), "{text}");
         }
