@@ -1,17 +1,22 @@
-//! The JSON gateway of etcd. Bytes are base64, and 64-bit integers are strings.
-
-use std::fmt;
+//! The client of etcd's JSON gateway.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{Context, Error, Line, Response};
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+
+use crate::wire::{
+    Failure, KeyValue, LeaseAnswer, RangeAnswer, StreamLine, TokenAnswer, WatchAnswer,
+};
 
 /// Where credentials become a token.
 pub const AUTHENTICATE: &str = "/v3/auth/authenticate";
+
+/// How long no byte of an answer may come that waits for nothing.
+const IDLE: Span = Span::secs(10);
 
 /// What gRPC calls the reasons of failures.
 const NOT_FOUND: i64 = 5;
@@ -46,73 +51,6 @@ pub enum Watched {
     TimedOut,
     /// etcd has closed it without a word.
     ClosedAtOnce,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    #[serde(default)]
-    revision: Int,
-}
-
-#[derive(Deserialize)]
-struct RangeAnswer {
-    header: Header,
-    #[serde(default)]
-    kvs: Vec<KeyValue>,
-}
-
-#[derive(Deserialize)]
-struct KeyValue {
-    key: Bytes,
-    #[serde(default)]
-    value: Bytes,
-}
-
-/// A line of a stream.
-#[derive(Deserialize)]
-struct StreamLine<T> {
-    result: Option<T>,
-    error: Option<Failure>,
-}
-
-#[derive(Deserialize)]
-struct WatchAnswer {
-    header: Header,
-    #[serde(default)]
-    created: bool,
-    #[serde(default)]
-    canceled: bool,
-    #[serde(default)]
-    compact_revision: Int,
-    #[serde(default)]
-    cancel_reason: String,
-    #[serde(default)]
-    events: Vec<Json>,
-}
-
-#[derive(Deserialize)]
-struct LeaseAnswer {
-    #[serde(rename = "ID", default)]
-    id: Int,
-    #[serde(rename = "TTL", default)]
-    ttl: Int,
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: String,
-}
-
-/// A failure: a body, or a line of a stream. 3.4 calls the code of a line `grpc_code`.
-#[derive(Deserialize)]
-struct Failure {
-    #[serde(default, alias = "grpc_code")]
-    code: i64,
-    #[serde(default)]
-    message: String,
-    /// As 3.4 calls the message of a body.
-    #[serde(default)]
-    error: String,
 }
 
 impl Client {
@@ -156,7 +94,10 @@ impl Client {
             "start_revision": revision.saturating_add(1).to_string(),
         } });
         let until = context.now().saturating_add(patience.as_millis());
-        let mut lines = self.send(context, "/v3/watch", &body)?.lines();
+        // Nothing comes while nothing changes.
+        let idle = Span::millis(patience.as_millis().saturating_add(10_000));
+        let answer = self.send(context, "/v3/watch", &body, idle)?;
+        let mut lines = answer.lines();
         let mut is_created = false;
         loop {
             let left = Span::millis(until.saturating_sub(context.now()));
@@ -246,20 +187,26 @@ impl Client {
             .map(drop)
     }
 
-    fn ask<T: de::DeserializeOwned>(
+    fn ask<T: DeserializeOwned>(
         &mut self,
         context: &Context,
         path: &str,
         body: &Json,
     ) -> Result<T, Error> {
-        self.send(context, path, body)?.json()
+        self.send(context, path, body, IDLE)?.json()
     }
 
     /// Sends a request with a token, and once more with a new one if it is no longer valid.
-    fn send(&mut self, context: &Context, path: &str, body: &Json) -> Result<Response, Error> {
+    fn send(
+        &mut self,
+        context: &Context,
+        path: &str,
+        body: &Json,
+        idle: Span,
+    ) -> Result<Response, Error> {
         for is_last in [false, true] {
             self.authenticate(context)?;
-            let answer = self.post(context, path, body)?;
+            let answer = self.post(context, path, body, idle)?;
             if (200..300).contains(&answer.status()) {
                 return Ok(answer);
             }
@@ -285,7 +232,7 @@ impl Client {
         }
         // The engine puts the password in.
         let body = json!({ "name": self.username, "password": "${secret.password}" });
-        let answer = self.post(context, AUTHENTICATE, &body)?;
+        let answer = self.post(context, AUTHENTICATE, &body, IDLE)?;
         if answer.status() == 200 {
             let answer: TokenAnswer = answer.json()?;
             self.token = Some(answer.token);
@@ -300,12 +247,18 @@ impl Client {
         )))
     }
 
-    fn post(&mut self, context: &Context, path: &str, body: &Json) -> Result<Response, Error> {
+    fn post(
+        &mut self,
+        context: &Context,
+        path: &str,
+        body: &Json,
+        idle: Span,
+    ) -> Result<Response, Error> {
         let mut failures = Vec::new();
         for turn in 0..self.endpoints.len() {
             let endpoint = (self.endpoint + turn) % self.endpoints.len();
             let url = format!("{}{path}", self.endpoints[endpoint].trim_end_matches('/'));
-            let mut request = context.post(&url).json(body);
+            let mut request = context.post(&url).json(body).idle(idle);
             if let Some(token) = &self.token {
                 // Without `Bearer`, which 3.4 does not understand.
                 request = request.header("authorization", token);
@@ -338,15 +291,6 @@ impl Client {
     }
 }
 
-impl Failure {
-    fn text(&self) -> &str {
-        match self.message.is_empty() {
-            true => &self.error,
-            false => &self.message,
-        }
-    }
-}
-
 fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Error> {
     serde_json::from_str(line)
         .map_err(|error| Error::Protocol(format!("a line of etcd makes no sense: {error}")))
@@ -363,47 +307,4 @@ fn encode_end(prefix: &str) -> String {
         *last += 1;
     }
     STANDARD.encode(end)
-}
-
-/// A 64-bit integer, as a string or a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Int(i64);
-
-impl<'de> Deserialize<'de> for Int {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IntVisitor;
-
-        impl Visitor<'_> for IntVisitor {
-            type Value = Int;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a 64-bit integer")
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Int, E> {
-                Ok(Int(value))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Int, E> {
-                i64::try_from(value).map(Int).map_err(E::custom)
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Int, E> {
-                value.parse().map(Int).map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_any(IntVisitor)
-    }
-}
-
-/// Bytes in base64.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Bytes(Vec<u8>);
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Self).map_err(de::Error::custom)
-    }
 }

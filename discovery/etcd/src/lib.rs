@@ -7,6 +7,7 @@ mod api;
 #[cfg(test)]
 mod tests;
 mod value;
+mod wire;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 use anyhow::{Result, ensure};
 use hotswap_common::Secret;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
+use hotswap_plugins::discovery::Registration;
 use hotswap_tests::RegistryKind;
 use serde_json::json;
 
@@ -28,6 +29,11 @@ async fn a_watch_continues_after_etcd_has_compacted_what_it_waits_for() -> Resul
     let mut fixture = Fixture::start(RegistryKind::Etcd).await?;
     let watched = fixture.watch(None);
     let mut instance = fixture.instance().await?;
+    // Without a lease: nothing keeps them alive here.
+    let registration = |id: &str| Registration {
+        check: None,
+        ..registration(id)
+    };
     for id in ["a", "b", "c"] {
         instance.register(registration(id)).await?;
     }

@@ -153,10 +153,10 @@ fn send(request: RawRequest) -> Result<RawResponse, ErrorCode> {
         .and_then(|()| outgoing.set_path_with_query(Some(&request.path)))
         .map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
     let options = RequestOptions::new();
-    let nanos = request.patience.as_millis().saturating_mul(1_000_000);
+    let nanos = |span: Span| Some(span.as_millis().saturating_mul(1_000_000));
     options
-        .set_first_byte_timeout(Some(nanos))
-        .and_then(|()| options.set_between_bytes_timeout(Some(nanos)))
+        .set_first_byte_timeout(nanos(request.patience))
+        .and_then(|()| options.set_between_bytes_timeout(nanos(request.idle)))
         .map_err(|()| internal("the engine has no time-outs"))?;
     let body = outgoing.body().map_err(|()| internal("there is no body"))?;
     let answer = outgoing_handler::handle(outgoing, Some(options))?;
@@ -215,7 +215,10 @@ impl Body for Incoming {
                 Err(StreamError::LastOperationFailed(error)) => {
                     return Err(match http_error_code(&error) {
                         Some(code) => explain("the registry", &code),
-                        None => Error::Unavailable(error.to_debug_string()),
+                        None => {
+                            let text = error.to_debug_string();
+                            Error::Unavailable(format!("the answer broke off: {text}"))
+                        }
                     });
                 }
             }

@@ -48,6 +48,8 @@ pub struct RawRequest {
     pub body: Vec<u8>,
     /// How long to wait for the head of the answer.
     pub patience: Span,
+    /// How long to wait for each part of the body.
+    pub idle: Span,
 }
 
 /// The head of an answer, and its body, which may still be under way.

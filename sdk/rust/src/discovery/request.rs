@@ -9,6 +9,9 @@ use crate::Span;
 /// How long to wait for the head of an answer, if the request does not say.
 const DEFAULT_PATIENCE: Span = Span::secs(5);
 
+/// How long no byte of a body may come, if the request does not say.
+const DEFAULT_IDLE: Span = Span::secs(10);
+
 /// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -42,6 +45,7 @@ impl Request {
                 headers: Vec::new(),
                 body: Vec::new(),
                 patience: DEFAULT_PATIENCE,
+                idle: DEFAULT_IDLE,
             },
         }
     }
@@ -66,6 +70,14 @@ impl Request {
     #[must_use]
     pub fn patience(mut self, patience: Span) -> Self {
         self.raw.patience = patience;
+        self
+    }
+
+    /// Sets how long no byte of the body may come before the connection counts as lost; 10 s if
+    /// this is not called. For an answer that is a stream of changes.
+    #[must_use]
+    pub fn idle(mut self, idle: Span) -> Self {
+        self.raw.idle = idle;
         self
     }
 
