@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use hotswap_core::DeploymentId;
 
 mod deployment;
+mod discovery;
 mod environment;
 mod module;
 mod module_ref;
@@ -25,6 +26,7 @@ mod token;
 
 pub use deployment::{Create, Decide, DeploymentCommand, Events, ListDeployments, Patience};
 pub use deployment::{Retry, Rollback, Stay, Watch};
+pub use discovery::DiscoveryCommand;
 pub use environment::EnvironmentCommand;
 pub use module::{ModuleCommand, Undo};
 pub use module_ref::{ModuleRef, ModuleVersionRef};
@@ -111,6 +113,9 @@ pub enum Command {
     /// Environments: list, get, events
     #[command(subcommand, alias = "environments")]
     Environment(EnvironmentCommand),
+    /// The registries that know of nodes: list, get, check
+    #[command(subcommand)]
+    Discovery(DiscoveryCommand),
     /// The engine's store: usage
     #[command(subcommand)]
     Store(StoreCommand),

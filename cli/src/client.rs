@@ -292,6 +292,32 @@ impl Client {
         self.get("/store/usage", &()).await
     }
 
+    /// The sources that know of nodes.
+    ///
+    /// # Errors
+    /// As [`Self::nodes`].
+    pub async fn discovery_sources(&self) -> Result<Value, Error> {
+        self.get("/discovery", &()).await
+    }
+
+    /// A source with its instances.
+    ///
+    /// # Errors
+    /// As [`Self::nodes`].
+    pub async fn discovery_source(&self, name: &StrategyName) -> Result<Value, Error> {
+        self.get(&format!("/discovery/{name}"), &()).await
+    }
+
+    /// Has a source ask its registry anew.
+    ///
+    /// # Errors
+    /// As [`Self::nodes`].
+    pub async fn refresh_discovery_source(&self, name: &StrategyName) -> Result<Value, Error> {
+        let path = format!("/discovery/{name}/refresh");
+        let request = self.request(Method::POST, &path);
+        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
+    }
+
     async fn get<T: DeserializeOwned>(
         &self,
         path: &str,

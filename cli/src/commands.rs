@@ -17,6 +17,7 @@ use crate::shutdown::ShutdownSignal;
 use crate::{dev, engine, reference, run_node};
 
 mod deployment;
+mod discovery;
 mod environment;
 mod module;
 mod node;
@@ -127,6 +128,11 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
         Command::Environment(command) => {
             let context = context()?;
             let run = environment::run(command, &context);
+            context.unless_stopped(run).await
+        }
+        Command::Discovery(command) => {
+            let context = context()?;
+            let run = discovery::run(command, &context);
             context.unless_stopped(run).await
         }
         Command::Store(command) => {

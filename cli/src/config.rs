@@ -20,6 +20,7 @@ use crate::args::{Serve, shorten};
 use crate::defaults;
 use crate::logging::LogFormat;
 
+mod discovery;
 mod jwt;
 mod limits;
 mod nodes;
@@ -27,6 +28,7 @@ mod policy;
 mod retention;
 mod span;
 
+pub use discovery::{DiscoverySource, STATIC};
 pub use jwt::Jwt;
 pub use limits::Limits;
 pub use nodes::Nodes;
@@ -69,6 +71,10 @@ pub struct Config {
     /// that is left out has the default for the environment's name.
     #[schemars(with = "BTreeMap<String, PolicyOverrides>")]
     pub environments: BTreeMap<Environment, PolicyOverrides>,
+    /// Registries that know of nodes, besides the engine itself: an array of tables. See
+    /// docs/SERVICE_DISCOVERY_GUIDE.md.
+    #[schemars(with = "Vec<String>")]
+    pub discovery: Vec<DiscoverySource>,
     /// How signed tokens (JWT) are validated. Without this section, signed tokens are
     /// rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +92,7 @@ impl Default for Config {
             jwt: None,
             cors_origins: Vec::new(),
             environments: BTreeMap::new(),
+            discovery: Vec::new(),
             limits: Limits::default(),
             nodes: Nodes::default(),
             retention: Retention::default(),
@@ -194,6 +201,7 @@ impl Config {
                 );
             }
         }
+        DiscoverySource::check_all(&self.discovery)?;
         if let Some(jwt) = &self.jwt {
             jwt.check()?;
         }

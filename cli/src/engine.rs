@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use hotswap_api::{Server, Tokens};
 use hotswap_common::Secret;
-use hotswap_core::SystemClock;
+use hotswap_core::{Clock, SystemClock};
 use hotswap_fleet::{HttpFleet, Registry};
 use hotswap_plugins::Host;
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, Serve};
 use crate::config::{Config, Jwt};
+use crate::discovery::RunningSources;
 use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::shutdown::ShutdownSignal;
@@ -31,6 +32,8 @@ pub struct RunningEngine {
     /// Stops the API from accepting requests.
     api_shutdown: CancellationToken,
     api: AbortOnDropHandle<()>,
+    /// Watches the registries of the configuration.
+    _sources: RunningSources,
     /// Notices nodes whose heartbeats stop.
     _registry: AbortOnDropHandle<()>,
 }
@@ -139,7 +142,8 @@ impl RunningEngine {
         let blobs = Blobs::open_folder(dir.join("blobs"), MAX_ARTIFACT_BYTES).await;
         let blobs = blobs.context("cannot open the artifacts")?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
-        let clock = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let sources = RunningSources::start(&config.discovery, &clock).await?;
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(store.clone(), clock.clone(), interval).await?;
         let registry_task = {
@@ -166,7 +170,9 @@ impl RunningEngine {
             built_in: built_in.iter().map(|guest| guest.component).collect(),
         })
         .await?;
-        let server = Server::bind(api_config(config, tokens, jwt)?, engine.clone()).await?;
+        let mut api = api_config(config, tokens, jwt)?;
+        api.sources = sources.sources.clone();
+        let server = Server::bind(api, engine.clone()).await?;
         let addr = server.local_addr();
         let api_shutdown = CancellationToken::new();
         let api = tokio::spawn(server.run(api_shutdown.clone().cancelled_owned()));
@@ -176,6 +182,7 @@ impl RunningEngine {
             store,
             api_shutdown,
             api: AbortOnDropHandle::new(api),
+            _sources: sources,
             _registry: registry_task,
         })
     }

@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod defaults;
 mod dev;
+mod discovery;
 mod engine;
 mod environment_variables;
 mod exit;

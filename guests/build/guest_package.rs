@@ -24,6 +24,11 @@ pub const GUEST_KINDS: &[GuestKind] = &[
         doc: "The strategies that come with the engine.",
     },
     GuestKind {
+        folder: "discovery",
+        function: "discovery",
+        doc: "The discovery backends that come with the engine.",
+    },
+    GuestKind {
         folder: "examples/modules",
         function: "modules",
         doc: "The sample modules, which answer HTTP requests.",

@@ -1,7 +1,7 @@
 //! Every WebAssembly guest of this repository as an embedded component: the built-in
-//! strategies, the sample modules, the example strategies and the guests of the tests.
+//! strategies and discovery backends, the sample modules, the example strategies and the guests of the tests.
 //!
-//! A guest is a workspace member in one of the folders `strategies`, `examples/modules`,
+//! A guest is a workspace member in one of the folders `strategies`, `discovery`, `examples/modules`,
 //! `examples/strategies` and `tests/guests`. The name of its folder is the name of the guest.
 //! The build script compiles all guests for `wasm32-unknown-unknown`, so a new guest needs
 //! only a new folder. `cargo xtask setup` installs the compiler.
@@ -45,7 +45,15 @@ mod tests {
 
     #[test]
     fn every_guest_is_a_component() {
-        for guest in [strategies(), modules(), example_strategies(), tests()].concat() {
+        for guest in [
+            strategies(),
+            discovery(),
+            modules(),
+            example_strategies(),
+            tests(),
+        ]
+        .concat()
+        {
             assert!(guest.component.starts_with(COMPONENT), "{guest:?}");
         }
     }
@@ -57,6 +65,7 @@ mod tests {
             names(strategies()),
             ["blue-green", "canary", "direct", "rolling"]
         );
+        assert_eq!(names(discovery()), ["consul", "etcd"]);
         assert_eq!(names(modules()), ["hello-v1", "hello-v2", "hello-v3"]);
     }
 
@@ -64,7 +73,7 @@ mod tests {
     fn components_do_not_contain_paths_of_the_build_machine() {
         let home = std::env::home_dir().map(|home| home.join(".cargo"));
         let home = home.expect("a home directory").display().to_string();
-        for guest in [strategies(), modules()].concat() {
+        for guest in [strategies(), discovery(), modules()].concat() {
             let contains_home = guest
                 .component
                 .windows(home.len())

@@ -7,12 +7,14 @@
 //! - [`InterceptedJournal`]: changes some operations of a journal.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
 //! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
+//! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
 /// What benches measure with, and the table that they print.
 pub mod bench;
 mod child_process;
 mod cluster;
+mod consul_program;
 mod crashing_journal;
 mod header;
 mod installation;
@@ -23,6 +25,7 @@ mod load_generator;
 mod racing_journal;
 mod reaper;
 mod requests;
+mod registry_server;
 mod static_fleet;
 mod stepped_clock;
 /// The programs that tests run.
@@ -42,6 +45,7 @@ pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use racing_journal::RacingJournal;
 pub use requests::{EMAIL, new_deployment, new_rollback, requester};
+pub use registry_server::{RegistryKind, RegistryServer};
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
 pub use undecided_journal::UndecidedJournal;

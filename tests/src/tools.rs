@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
+use crate::consul_program::cached_consul;
 use crate::venv::Venv;
 
 const SETUP_HINT: &str = "run `cargo xtask setup --tests`";
@@ -84,6 +85,27 @@ pub fn python(folder: &Path) -> Result<Command> {
 /// If it is not installed.
 pub fn chromium() -> Result<PathBuf> {
     find_on_path("chromium")
+}
+
+/// etcd, the server.
+///
+/// # Errors
+/// If it is not installed.
+pub fn etcd() -> Result<Command> {
+    Ok(Command::new(find_on_path("etcd")?))
+}
+
+/// Consul: the user's own, or the one that `xtask` has built.
+///
+/// # Errors
+/// If there is none.
+pub fn consul() -> Result<Command> {
+    if let Ok(program) = find_on_path("consul") {
+        return Ok(Command::new(program));
+    }
+    let program = cached_consul()?;
+    ensure!(program.is_file(), "no {}: {SETUP_HINT}", program.display());
+    Ok(Command::new(program))
 }
 
 fn find_on_path(program: &str) -> Result<PathBuf> {

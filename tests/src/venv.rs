@@ -16,13 +16,8 @@ impl Venv {
     /// If the list cannot be read, or the user has no cache folder.
     pub fn for_requirements(requirements: &Path) -> io::Result<Self> {
         let text = fs::read(requirements)?;
-        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let cache = cache
-            .filter(|folder| folder.is_absolute())
-            .or_else(|| Some(env::home_dir()?.join(".cache")))
-            .ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME is set"))?;
         let name = format!("venv-{:016x}", fnv1a(&text));
-        Ok(Self(cache.join("hotswap").join(name)))
+        Ok(Self(cache_folder()?.join(name)))
     }
 
     /// The folder of the environment.
@@ -39,6 +34,19 @@ impl Venv {
     pub fn completion_marker(&self) -> PathBuf {
         self.0.join("complete")
     }
+}
+
+/// This project's folder in the user's cache folder. It may not exist yet.
+///
+/// # Errors
+/// If the user has no cache folder.
+pub fn cache_folder() -> io::Result<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache
+        .filter(|folder| folder.is_absolute())
+        .or_else(|| Some(env::home_dir()?.join(".cache")))
+        .ok_or_else(|| io::Error::other("neither XDG_CACHE_HOME nor HOME is set"))?;
+    Ok(cache.join("hotswap"))
 }
 
 /// A hash that is the same on every machine and with every compiler. Rust's own hashes are not.

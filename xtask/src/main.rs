@@ -10,6 +10,9 @@ mod shell;
 // Shared with the build script of the guests: setup installs exactly what the build looks for.
 #[path = "../../guests/build/toolchain.rs"]
 mod toolchain;
+// Shared with the tests: setup builds Consul where the tests look for it.
+#[path = "../../tests/src/consul_program.rs"]
+mod consul_program;
 // Shared with the tests: setup installs Python packages where the tests look for them.
 #[path = "../../tests/src/venv.rs"]
 mod venv;
@@ -34,7 +37,8 @@ struct Arguments {
 enum Task {
     /// Install what a build needs besides Rust: a compiler for WebAssembly
     Setup {
-        /// Also install what the tests need: packages for Node.js and Python, and a browser
+        /// Also install what the tests need: packages for Node.js and Python, a browser,
+        /// etcd and Consul
         #[arg(long)]
         tests: bool,
     },
@@ -106,6 +110,7 @@ fn run(task: Task) -> Result<()> {
             setup::run(&workspace)?;
             if tests {
                 setup::test_clients::run(&workspace)?;
+                setup::test_servers::run(&workspace)?;
             }
             Ok(())
         }
@@ -151,6 +156,7 @@ fn run_dev(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
 fn run_tests(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     setup::run(workspace)?;
     setup::test_clients::run(workspace)?;
+    setup::test_servers::run(workspace)?;
     // Tests of other packages start `hotswap` too, but cargo builds it only for the tests of its
     // own package.
     workspace.build_hotswap()?;

@@ -1,7 +1,8 @@
-//! Installs what a build needs besides the Rust toolchain. [`test_clients`] installs what the
-//! tests need.
+//! Installs what a build needs besides the Rust toolchain. [`test_clients`] and [`test_servers`]
+//! install what the tests need.
 
 pub mod test_clients;
+pub mod test_servers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

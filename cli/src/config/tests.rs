@@ -372,3 +372,51 @@ fn the_waits_for_nodes_are_configured_and_have_ranges() {
         }
     }
 }
+
+#[test]
+fn a_source_of_nodes_has_a_name_of_its_own_and_what_its_backend_needs() {
+    let source = |name: &str, rest: &str| format!("[[discovery]]\nname = \"{name}\"\n{rest}\n");
+    let list = "backend = \"static\"\nfile = \"nodes.json\"";
+    let consul = "backend = \"consul\"\norigins = [\"http://127.0.0.1:8500\"]";
+    let config = read(&(source("a", list) + &source("b", consul))).unwrap();
+    assert_eq!(config.discovery.len(), 2);
+    assert_eq!(config.discovery[1].service, "hotswap-node");
+    assert_eq!(
+        config.discovery[1].poll_interval,
+        Span(Duration::from_secs(300))
+    );
+    for (text, expected) in [
+        (
+            source("a", list) + &source("a", consul),
+            "two sources named 'a'",
+        ),
+        (source("built-in", list), "two sources named 'built-in'"),
+        (source("A b", list), "a name is invalid"),
+        (source("a", "backend = \"static\""), "file is missing"),
+        (source("a", "backend = \"consul\""), "origins is empty"),
+        (
+            source("a", &format!("{list}\norigins = [\"http://a:1\"]")),
+            "no origins, secrets or settings",
+        ),
+        (
+            source("a", &format!("{consul}\nfile = \"x\"")),
+            "only the backend static has a file",
+        ),
+        (
+            source("a", "backend = \"etcd\"\norigins = [\"http://me:pw@a:1\"]"),
+            "write it as http://host:port",
+        ),
+        (
+            source("a", &format!("{consul}\npollInterval = \"2h\"")),
+            "pollInterval is 7200s; choose a span from 1s to 3600s",
+        ),
+        (
+            source("a", &format!("{consul}\ntoken = \"x\"")),
+            "unknown field",
+        ),
+    ] {
+        let error = format!("{:#}", read(&text).unwrap_err());
+        assert!(error.contains(expected), "{expected}: {error}");
+        assert!(!error.contains("pw"), "{error}");
+    }
+}

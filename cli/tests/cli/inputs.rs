@@ -107,6 +107,7 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "module get" => owned(&[("<MODULE[@VERSION]>", "hello")]),
         "strategy upload" => owned(&[("<FILE>", "hello.wasm")]),
         "strategy get" | "strategy delete" => owned(&[("<NAME>", "canary")]),
+        "discovery get" | "discovery check" => owned(&[("<NAME>", "built-in")]),
         "module history" | "module undo" => {
             owned(&[("<MODULE>", "hello"), ("--environment", "qa")])
         }

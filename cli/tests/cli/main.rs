@@ -2,6 +2,7 @@
 
 mod desired_state;
 mod dev;
+mod discovery;
 mod exit_codes;
 mod inputs;
 mod json;

@@ -1,6 +1,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hotswap_fleet::discovery::Sources;
+
 use crate::{JwtVerifier, Origin, Tokens};
 
 /// How to serve the API.
@@ -19,6 +21,8 @@ pub struct Config {
     pub limits: Limits,
     /// Live updates.
     pub live: LiveConfig,
+    /// What knows of nodes, besides the built-in registry.
+    pub sources: Sources,
 }
 
 /// Configures live updates.
@@ -61,6 +65,7 @@ impl Config {
             cors_origins: Vec::new(),
             limits: Limits::default(),
             live: LiveConfig::default(),
+            sources: Sources::default(),
         }
     }
 }

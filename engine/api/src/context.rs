@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use hotswap_fleet::discovery::Sources;
 use hotswap_runner::Engine;
 use poem::Request;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,8 @@ use crate::problem::Problem;
 pub(crate) struct Context {
     /// The services that operations call.
     pub engine: Engine,
+    /// What knows of nodes.
+    pub sources: Sources,
     /// Validates tokens.
     pub authenticator: Arc<Authenticator>,
     /// What a client may use.

@@ -2,6 +2,7 @@
 //! environments of registered nodes, so clients cannot create metrics without limit.
 
 mod collectors;
+mod source_gauges;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use hotswap_core::Status;
 use hotswap_fleet::Registry as Nodes;
+use hotswap_fleet::discovery::Sources;
 use hotswap_runner::{Deployments, Engine};
 use hotswap_store::Appended;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -21,6 +23,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
 use collectors::{DamagedGauge, DiskGauges, HubGauges, NodeGauges, OpenDeployments};
+use source_gauges::SourceGauges;
 
 /// In seconds: from a millisecond to a minute, the longest time that a request waits for
 /// events.
@@ -61,9 +64,14 @@ struct OutcomeLabels {
 }
 
 impl Metrics {
-    /// Metrics of an engine with these nodes and deployments. `hub_connections` counts the
+    /// Metrics of an engine with these nodes, sources of nodes and deployments. `hub_connections` counts the
     /// connections of each hub when somebody scrapes.
-    pub fn new<F>(nodes: Nodes, deployments: Deployments, hub_connections: F) -> Self
+    pub fn new<F>(
+        nodes: Nodes,
+        sources: Sources,
+        deployments: Deployments,
+        hub_connections: F,
+    ) -> Self
     where
         F: Fn() -> [(&'static str, usize); 2] + Send + Sync + 'static,
     {
@@ -109,6 +117,7 @@ impl Metrics {
         let disk = DiskGauges::default();
         registry.register_collector(Box::new(disk.clone()));
         registry.register_collector(Box::new(NodeGauges(nodes)));
+        registry.register_collector(Box::new(SourceGauges(sources)));
         registry.register_collector(Box::new(HubGauges(hub_connections)));
         Self {
             registry,

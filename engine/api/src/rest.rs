@@ -6,6 +6,7 @@ mod artifacts;
 mod clusters;
 mod cursor;
 mod deployments;
+mod discovery;
 mod events;
 mod health;
 mod history;

@@ -89,12 +89,15 @@ impl Server {
             let hubs = hubs.clone();
             move || hubs.connections()
         };
+        let sources = config.sources.after(Arc::new(engine.registry.clone()));
         let metrics = Metrics::new(
             engine.registry.clone(),
+            sources.clone(),
             engine.deployments.clone(),
             hub_connections,
         );
         let context = Context {
+            sources,
             metrics: Arc::new(metrics),
             engine,
             authenticator: Arc::new(Authenticator::new(config.tokens, config.jwt)),

@@ -1,7 +1,8 @@
 //! The nodes: which ones there are, how healthy they are, and how to send them orders.
 //!
 //! [`Registry`] holds the nodes that have registered and sent heartbeats. [`HttpFleet`] is the
-//! [`Fleet`] that deployments act on: it sends orders to the registry's nodes.
+//! [`Fleet`] that deployments act on: it sends orders to the registry's nodes. [`discovery`] has
+//! the other sources: what registries that the user runs say of nodes.
 //!
 //! ```no_run
 //! # async fn start(catalogue: std::sync::Arc<dyn hotswap_store::Catalogue>) -> Result<(), Box<dyn std::error::Error>> {
@@ -26,6 +27,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod desired_versions;
+pub mod discovery;
 mod fleet;
 mod http;
 mod options;

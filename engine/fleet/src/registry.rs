@@ -1,6 +1,7 @@
 //! The registry: which nodes there are and how healthy they are, as the nodes report it.
 
 mod claim;
+mod discovery;
 mod error;
 mod listening_time;
 mod member;
@@ -28,6 +29,7 @@ use tokio::sync::{broadcast, watch};
 
 use self::listening_time::ListeningTime;
 use self::node_entry::{Heard, Moment, NodeEntry, Unanswered};
+pub(crate) use self::validate::check_node_url;
 use self::validate::parse_control_url;
 use crate::desired_versions::{DesiredVersions, Undecided};
 
@@ -73,6 +75,8 @@ struct RegistryInner {
     subscribers: broadcast::Sender<HealthChange>,
     /// How often a node has reported other modules than before.
     reports: watch::Sender<u64>,
+    /// How often a node has registered, has changed its health or was removed.
+    members_changed: watch::Sender<u64>,
     desired: RwLock<Arc<dyn DesiredVersions>>,
     /// The environments that nodes belong to by their labels.
     selectors: RwLock<Arc<BTreeMap<Environment, Selector>>>,
@@ -119,6 +123,7 @@ impl Registry {
             save_locks: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             subscribers: broadcast::Sender::new(CHANGE_CAPACITY),
             reports: watch::Sender::new(0),
+            members_changed: watch::Sender::new(0),
             desired: RwLock::new(Arc::new(Undecided)),
             selectors: RwLock::default(),
         };
@@ -315,6 +320,7 @@ impl Registry {
     }
 
     fn notify(&self, node: NodeId, health: Option<Health>) {
+        self.inner.members_changed.send_modify(|count| *count += 1);
         // Fails if there is no subscriber.
         let _ = self.inner.subscribers.send(HealthChange { node, health });
     }

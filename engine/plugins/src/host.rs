@@ -1,10 +1,9 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use hashlink::LruCache;
 use hotswap_core::Digest;
-use tokio::sync::OnceCell;
 
+use crate::component_cache::ComponentCache;
 use crate::limits::Limits;
 use crate::load::{self, LoadError};
 use crate::run::HostContext;
@@ -20,11 +19,8 @@ pub struct Host {
     context: Arc<HostContext>,
     // Not a part of the context: each strategy holds that, so the two would keep each other
     // alive.
-    cache: Arc<Mutex<LruCache<Digest, Slot>>>,
+    cache: ComponentCache<Strategy>,
 }
-
-/// Empty while the strategy is being compiled.
-type Slot = Arc<OnceCell<Strategy>>;
 
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +41,7 @@ impl Host {
         let context = context.map_err(|error| Error::Engine(format!("{error:#}")))?;
         Ok(Self {
             context: Arc::new(context),
-            cache: Arc::new(Mutex::new(LruCache::new(CACHE_SIZE))),
+            cache: ComponentCache::new(CACHE_SIZE),
         })
     }
 
@@ -68,22 +64,16 @@ impl Host {
             });
         }
         let digest = Digest::of(component);
-        let slot = self.slot(digest);
-        // However many deployments wait for it, one of them compiles it.
         let load = async || {
             let loaded = load::load(&self.context, component).await?;
             Ok(Strategy::new(digest, loaded))
         };
-        let loaded = slot.get_or_try_init(load).await.cloned();
-        if loaded.is_err() {
-            self.forget(digest, &slot);
-        }
-        loaded
+        self.cache.get_or_load(digest, load).await
     }
 
     /// The strategy with this digest, if it is in the cache.
     pub fn cached(&self, digest: Digest) -> Option<Strategy> {
-        self.cache().get(&digest)?.get().cloned()
+        self.cache.get(digest)
     }
 
     /// What each run may use.
@@ -96,33 +86,6 @@ impl Host {
     pub fn pooled_instances(&self) -> u64 {
         let metrics = self.context.pooled.engine.pooling_allocator_metrics();
         metrics.map_or(0, |metrics| metrics.component_instances())
-    }
-
-    /// The place of a strategy in the cache, empty where it is not loaded. Evicts the one that
-    /// was not used for longest.
-    fn slot(&self, digest: Digest) -> Slot {
-        let mut cache = self.cache();
-        if let Some(slot) = cache.get(&digest) {
-            return Arc::clone(slot);
-        }
-        let slot = Slot::default();
-        cache.insert(digest, Arc::clone(&slot));
-        slot
-    }
-
-    /// Removes a place that nobody filled, so that it evicts no strategy.
-    fn forget(&self, digest: Digest, slot: &Slot) {
-        let mut cache = self.cache();
-        let is_same = cache
-            .peek(&digest)
-            .is_some_and(|kept| Arc::ptr_eq(kept, slot));
-        if is_same && !slot.initialized() {
-            cache.remove(&digest);
-        }
-    }
-
-    fn cache(&self) -> MutexGuard<'_, LruCache<Digest, Slot>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,7 +20,10 @@
 //!   `run/interface.rs` has the types on which everything in `run` depends.
 //! - `strategy.rs` and `host.rs` stand on top of both. Nothing in `run` imports from `load`.
 //!
-//! `tests/strategies` shows everything in use.
+//! [`discovery`] does the same for discovery backends, which may also send requests. It shares the
+//! cache, the threads, the checks and the errors of `load`, and the explanations of `run`.
+//!
+//! `tests/strategies` and `tests/discovery` show everything in use.
 
 #![cfg_attr(
     not(test),
@@ -29,6 +32,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod bindings;
+mod component_cache;
+pub mod discovery;
 mod host;
 mod limits;
 mod load;

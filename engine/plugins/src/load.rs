@@ -5,7 +5,7 @@
 //! finally the component's own `describe` returns its name and its configuration schema.
 
 mod config_schema;
-mod contract;
+pub(crate) mod contract;
 mod error;
 pub mod inspect;
 
@@ -19,10 +19,10 @@ use wasmtime::component::Component;
 
 pub(crate) use self::config_schema::ConfigSchema;
 pub use self::config_schema::{ConfigError, ConfigProblem, SchemaError};
-use self::contract::GuestExport;
+use self::contract::{ContractExport, ExportedFunctions, STRATEGY};
 pub use self::error::LoadError;
 use crate::bindings::StrategyPre;
-use crate::bindings::exports::hotswap::strategy::guest;
+use crate::bindings::exports::hotswap::strategy::guest::{self, Plan};
 use crate::run::{HostContext, InstanceState, Program, RunError, Stop};
 
 /// How a strategy describes itself.
@@ -58,7 +58,7 @@ pub(crate) async fn load(
     context: &Arc<HostContext>,
     bytes: &[u8],
 ) -> Result<LoadedComponent, LoadError> {
-    let guest = contract::check_names(&inspect::component_names(bytes)?)?;
+    let guest = contract::check_names(&STRATEGY, &inspect::component_names(bytes)?)?;
     let wit_version = guest.version.clone();
     let program = compile(Arc::clone(context), bytes.to_vec(), guest).await?;
     let (descriptor, schema) = describe(&program).await?;
@@ -73,7 +73,7 @@ pub(crate) async fn load(
 async fn compile(
     context: Arc<HostContext>,
     bytes: Vec<u8>,
-    guest: GuestExport,
+    guest: ContractExport,
 ) -> Result<Program, LoadError> {
     let compilation = task::spawn_blocking(move || {
         let component = compile_blocking(&context, &bytes, &guest)?;
@@ -88,17 +88,20 @@ async fn compile(
 fn compile_blocking(
     context: &HostContext,
     bytes: &[u8],
-    guest: &GuestExport,
+    guest: &ContractExport,
 ) -> Result<StrategyPre<InstanceState>, LoadError> {
     let target = &context.pooled;
     let compile_error = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
     let component = Component::from_binary(&target.engine, bytes).map_err(compile_error)?;
-    contract::check_imported_functions(&component)?;
-    let linked = target
-        .linker
-        .instantiate_pre(&component)
-        .map_err(|error| LoadError::ImportTypeMismatch(format!("{error:#}")))?;
-    contract::check_exported_functions(&linked, guest)?;
+    contract::check_imported_functions(&STRATEGY, &component)?;
+    let linked = target.linker.instantiate_pre(&component);
+    let linked = linked.map_err(|error| LoadError::ImportTypeMismatch {
+        contract: STRATEGY.package,
+        reason: format!("{error:#}"),
+    })?;
+    let functions = ExportedFunctions::find(&STRATEGY, &linked, guest)?;
+    functions.check::<(), (guest::Descriptor,)>("describe")?;
+    functions.check::<(&Plan,), (Result<(), String>,)>("run")?;
     StrategyPre::new(linked).map_err(compile_error)
 }
 
@@ -120,12 +123,7 @@ async fn describe(program: &Program) -> Result<(Descriptor, ConfigSchema), LoadE
 
 fn check_descriptor(returned: guest::Descriptor) -> Result<(Descriptor, ConfigSchema), LoadError> {
     let name = returned.name.parse().map_err(LoadError::InvalidName)?;
-    if let Err(reason) = Version::parse(&returned.version) {
-        return Err(LoadError::InvalidVersion {
-            version: returned.version.chars().take(64).collect(),
-            reason,
-        });
-    }
+    check_own_version(&returned.version)?;
     let schema = ConfigSchema::parse(&returned.config_schema).map_err(LoadError::InvalidSchema)?;
     let descriptor = Descriptor {
         name,
@@ -134,4 +132,15 @@ fn check_descriptor(returned: guest::Descriptor) -> Result<(Descriptor, ConfigSc
         config_schema: schema.json().clone(),
     };
     Ok((descriptor, schema))
+}
+
+/// Checks the version that `describe` returned.
+pub(crate) fn check_own_version(version: &str) -> Result<(), LoadError> {
+    match Version::parse(version) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(LoadError::InvalidVersion {
+            version: version.chars().take(64).collect(),
+            reason,
+        }),
+    }
 }

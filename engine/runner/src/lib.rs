@@ -14,6 +14,8 @@
 //! - [`Retention`]: deletes what is no longer kept;
 //! - [`Reconciler`]: keeps the nodes at what was decided.
 //!
+//! [`discovery`] connects the components of discovery with the sources of the fleet.
+//!
 //! They read the states of deployments through `projections`: from the snapshots that the
 //! `projector` writes, and the events after them.
 //!
@@ -33,6 +35,7 @@ mod background_tasks;
 mod cordoned_nodes;
 mod damaged_deployments;
 pub mod deployments;
+pub mod discovery;
 mod driver;
 mod driver_threads;
 mod engine;

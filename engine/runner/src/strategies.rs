@@ -252,7 +252,11 @@ mod tests {
                  upload it again, then resume the deployment, or abort it"
             )
         );
-        let forbidden = LoadError::ForbiddenImport("wasi:io/poll".to_owned());
+        let forbidden = LoadError::ForbiddenImport {
+            import: "wasi:io/poll".to_owned(),
+            role: "a strategy",
+            allowed: "its contract",
+        };
         let reason = refusal(Error::InvalidComponent(forbidden)).unwrap();
         assert!(reason.contains("wasi:io/poll"), "{reason}");
         for passing in [

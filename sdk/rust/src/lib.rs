@@ -88,6 +88,7 @@
 //! | wait, ask a person, report progress | [`Control`], [`Stages`] |
 //! | give a reason for a rollback | [`Error`] |
 //! | test a strategy | [`testing`] |
+//! | find nodes through another kind of registry | [`discovery`] |
 //!
 //! # Rules
 //!
@@ -104,6 +105,7 @@ mod amount;
 pub mod bindings;
 mod check;
 mod control;
+pub mod discovery;
 mod error;
 mod fleet;
 #[cfg(target_arch = "wasm32")]

@@ -102,13 +102,16 @@ pub fn describe<S: Registered>() -> Descriptor {
 /// The JSON Schema of the configuration. It has no references, so that programs that show it
 /// as a form or as help need not resolve any.
 pub(crate) fn schema<S: Strategy>() -> String {
+    schema_of::<S::Config>(S::NAME)
+}
+
+/// The JSON Schema of a configuration, with this title.
+pub(crate) fn schema_of<C: JsonSchema>(title: &str) -> String {
     let settings = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .with_transform(RecursiveTransform(remove_rust_details));
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<S::Config>();
-    schema.insert("title".to_owned(), S::NAME.into());
+    let mut schema = settings.into_generator().into_root_schema_for::<C>();
+    schema.insert("title".to_owned(), title.into());
     schema.to_value().to_string()
 }
 

@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     UnknownCluster,
     UnknownNode,
     UnknownArtifact,
+    UnknownSource,
     UnknownConnection,
     MethodNotAllowed,
     SlowUpload,
@@ -62,6 +63,7 @@ impl Kind {
             Self::UnknownCluster => ("unknown-cluster", S::NOT_FOUND, "No such environment"),
             Self::UnknownNode => ("unknown-node", S::NOT_FOUND, "No such node"),
             Self::UnknownArtifact => ("unknown-artifact", S::NOT_FOUND, "No such artifact"),
+            Self::UnknownSource => ("unknown-source", S::NOT_FOUND, "No such source"),
             Self::UnknownConnection => ("unknown-connection", S::NOT_FOUND, "No such connection"),
             Self::ConnectionInUse => (
                 "connection-in-use",

@@ -3,6 +3,7 @@ use poem_openapi::OpenApi;
 use super::artifacts::Artifacts;
 use super::clusters::Clusters;
 use super::deployments::Deployments;
+use super::discovery::Discovery;
 use super::events::Events;
 use super::health::Health;
 use super::history::History;
@@ -23,6 +24,7 @@ pub(crate) fn operations() -> impl OpenApi {
         Strategies,
         Clusters,
         Nodes,
+        Discovery,
         Artifacts,
         Health,
         Store,

@@ -15,6 +15,8 @@ pub(super) enum Tag {
     Clusters,
     /// The machines that run modules, and the operations that they call.
     Nodes,
+    /// The registries that know of nodes.
+    Discovery,
     /// The state of the engine.
     Health,
 }

@@ -11,6 +11,7 @@ mod cors;
 mod damaged_journals;
 mod deployments;
 mod desired_state;
+mod discovery;
 mod documented_statuses;
 mod fixture;
 mod fleet;

@@ -117,6 +117,8 @@ impl Registry {
             self.notify(id.clone(), Some(Health::Passing));
         }
         drop(nodes);
+        // It may have another address or other labels.
+        self.inner.members_changed.send_modify(|count| *count += 1);
         self.inner.reports.send_modify(|count| *count += 1);
         let HeartbeatAnswer { desired, cordon } = self.told(&record);
         Ok(Registered {

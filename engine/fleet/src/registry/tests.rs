@@ -5,6 +5,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 use hotswap_protocol::{Heartbeat, NodeHealth, Registered, Registration};
 
 use super::*;
+use crate::discovery::Discovery;
 use crate::fixture::{ManualClock, MemoryCatalogue, node, registration};
 
 mod identity;
@@ -444,4 +445,25 @@ async fn a_silent_node_may_answer_again_after_a_delay_that_grows_to_a_minute_at_
     fixture.register("a").await;
     assert!(registry.may_answer(&id), "it may have got another address");
     assert!(registry.may_answer(&node("b")), "it is not known");
+}
+
+#[tokio::test]
+async fn the_registry_is_a_source_of_what_nodes_report() {
+    let fixture = fixture().await;
+    let mut changes = fixture.registry.changes();
+    fixture.register("a").await;
+    assert!(changes.has_changed().expect("it lives"));
+    changes.mark_unchanged();
+    let found = fixture.registry.instances();
+    assert_eq!(found[0].id, node("a"));
+    assert_eq!(found[0].health, Health::Passing);
+    assert_eq!(found[0].control_url.as_deref(), Some("http://127.0.0.1:1"));
+    let environment = found[0].environment.clone().expect("it has one");
+    assert_eq!(fixture.registry.instances_of(&environment).len(), 1);
+    let state = Discovery::state(&fixture.registry);
+    assert_eq!((state.instances, state.passing), (1, 1));
+    fixture.registry.deregister(&node("a")).await.expect("gone");
+    assert!(changes.has_changed().expect("it lives"));
+    // Explicit: nothing is held.
+    assert!(fixture.registry.instances().is_empty());
 }

@@ -67,6 +67,17 @@ pub(super) fn parse_control_url(text: &str) -> Result<Url, Error> {
     parse_url("controlUrl", text, &["http"])
 }
 
+/// Checks a URL of a node that a registry or a file names.
+///
+/// # Errors
+/// One sentence about what is wrong. It does not repeat the URL.
+pub(crate) fn check_node_url(text: &str) -> Result<(), String> {
+    match parse_url("url", text, &["http", "https"]) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string().replacen("url: ", "", 1)),
+    }
+}
+
 /// Checks that a node on another machine does not register an address of this one: the engine
 /// would send its orders, and the node token, to whatever listens here. `peer` is the address
 /// that the registration comes from.

@@ -3,7 +3,8 @@ use semver::Version;
 use super::config_schema::SchemaError;
 use super::inspect;
 
-/// Why this engine cannot run a component as a strategy, and what to do about it.
+/// Why this engine cannot run a component as a strategy or a discovery backend, and what to do
+/// about it.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The component is too large.
@@ -22,11 +23,18 @@ pub enum LoadError {
     NotAComponent(#[from] inspect::Error),
     /// The component imports something that is not in the contract.
     #[error(
-        "the component imports {0}, which a strategy cannot use: it may import only the \
-         interfaces fleet, analysis and control of hotswap:strategy@0.1; build it for \
-         wasm32-unknown-unknown, without dependencies that read files, clocks or random numbers"
+        "the component imports {import}, which {role} cannot use: it may import only {allowed}; \
+         build it for wasm32-unknown-unknown, without dependencies that read files, clocks or \
+         random numbers"
     )]
-    ForbiddenImport(String),
+    ForbiddenImport {
+        /// The name of the import.
+        import: String,
+        /// What the component was loaded as: `a strategy`.
+        role: &'static str,
+        /// What it may import, in words.
+        allowed: &'static str,
+    },
     /// The component imports a function that is not in the contract.
     #[error(
         "the component imports {function} of {interface}, but this engine supports version \
@@ -44,19 +52,26 @@ pub enum LoadError {
     /// The component was built for another version of the contract.
     #[error(
         "the component {direction} {name}, but this engine supports version {supported}: build \
-         it against a version 0.1 of hotswap:strategy"
+         it against a version 0.1 of {contract}"
     )]
     UnsupportedVersion {
         /// `imports` or `exports`.
         direction: &'static str,
         /// The name of the interface, with its version.
         name: String,
+        /// The package of the contract.
+        contract: &'static str,
         /// The version of the contract that this engine supports.
         supported: Version,
     },
     /// The component imports a function of the contract with other types.
-    #[error("the imports of the component do not match hotswap:strategy@0.1: {0}")]
-    ImportTypeMismatch(String),
+    #[error("the imports of the component do not match {contract}@0.1: {reason}")]
+    ImportTypeMismatch {
+        /// The package of the contract.
+        contract: &'static str,
+        /// The difference.
+        reason: String,
+    },
     /// The component exports a function of the contract with other types.
     #[error(
         "the types of {function} in {interface} do not match version {supported} of the \
@@ -72,13 +87,22 @@ pub enum LoadError {
         /// The difference.
         reason: String,
     },
-    /// The component does not export the `guest` interface.
+    /// The component does not export the interface of its contract.
     #[error(
-        "the component does not export hotswap:strategy/guest@0.1, which every strategy must \
-         export; it exports {0}"
+        "the component does not export {contract}/{interface}@0.1, which {role} must export; it \
+         exports {exports}"
     )]
-    MissingGuestExport(String),
-    /// The component exports only a part of the `guest` interface.
+    MissingExport {
+        /// The package of the contract.
+        contract: &'static str,
+        /// The interface.
+        interface: &'static str,
+        /// What the component was loaded as: `a strategy`.
+        role: &'static str,
+        /// What it exports instead.
+        exports: String,
+    },
+    /// The component exports only a part of the interface of its contract.
     #[error("the component exports {interface} without its function {function}")]
     MissingFunction {
         /// The function.

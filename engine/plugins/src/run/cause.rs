@@ -26,9 +26,9 @@ impl fmt::Display for RunTermination {
 
 impl std::error::Error for RunTermination {}
 
-/// Explains why a guest ended with `error`. `last_error_log` is the line that the guest
+/// Explains why a guest, `who`, ended with `error`. `last_error_log` is the line that the guest
 /// logged as an error immediately before, if it did: the SDK logs the text of a panic.
-pub(crate) fn explain(error: &wasmtime::Error, last_error_log: Option<&str>) -> Cause {
+pub(crate) fn explain(who: &str, error: &wasmtime::Error, last_error_log: Option<&str>) -> Cause {
     if let Some(RunTermination(cause)) = error.downcast_ref() {
         return cause.clone();
     }
@@ -39,20 +39,20 @@ pub(crate) fn explain(error: &wasmtime::Error, last_error_log: Option<&str>) -> 
         .contains("fuel allocated for hostcalls")
     {
         let limit = CALL_BYTES >> 20;
-        let message = format!("the strategy passes more than {limit} MiB in one call");
+        let message = format!("{who} passes more than {limit} MiB in one call");
         return Cause::new(CauseKind::Limit, message);
     }
     let message = match (last_error_log, error.downcast_ref::<Trap>()) {
         // The SDK logs "the strategy panicked at …". Do not name the strategy twice.
         (Some(text), _) => {
-            let text = text.strip_prefix("the strategy ").unwrap_or(text);
-            format!("the strategy crashed: {}", truncate(text))
+            let own = text.strip_prefix(who).map(str::trim_start);
+            format!("{who} crashed: {}", truncate(own.unwrap_or(text)))
         }
-        (None, Some(trap)) => format!("the strategy crashed: {}", describe_trap(*trap)),
+        (None, Some(trap)) => format!("{who} crashed: {}", describe_trap(*trap)),
         (None, None) => {
             let reason = error.root_cause().to_string();
             format!(
-                "the strategy violated the interface contract: {}",
+                "{who} violated the interface contract: {}",
                 truncate(&reason)
             )
         }
@@ -94,6 +94,7 @@ mod tests {
     fn panic_text_becomes_the_cause_and_names_the_strategy_once() {
         let error = wasmtime::Error::from(Trap::UnreachableCodeReached);
         let cause = explain(
+            "the strategy",
             &error,
             Some("the strategy panicked at src/lib.rs:3: no nodes"),
         );

@@ -20,7 +20,7 @@ impl HostContext {
         let on_demand = LinkedEngine::on_demand(&limits)?;
         Ok(Self {
             run_permits: Semaphore::new(limits.concurrent_runs.max(1) as usize),
-            threads: GuestThreads::start()?,
+            threads: GuestThreads::start("strategy")?,
             limits,
             pooled,
             on_demand,

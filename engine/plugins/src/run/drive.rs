@@ -109,7 +109,8 @@ pub(crate) async fn drive<R: Send + 'static>(
             }
             GuestEvent::Ended(Err(error)) => {
                 debug!(?error, "strategy crashed");
-                let cause = cause::explain(&error, guest.last_error_log.as_deref());
+                let last = guest.last_error_log.as_deref();
+                let cause = cause::explain("the strategy", &error, last);
                 return Err(RunError::Trapped(cause));
             }
             GuestEvent::OutOfFuel(limits) => {

@@ -45,7 +45,7 @@ impl LinkedEngine {
             // halves the time of a run of a small strategy.
             .pagemap_scan(Enabled::Auto)
             .table_keep_resident(WASM_PAGE / 16);
-        let mut config = config(limits);
+        let mut config = config(limits.max_memory());
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Self::new(&config)
     }
@@ -53,7 +53,7 @@ impl LinkedEngine {
     /// An engine that allocates each instance when it is made. Code that the pooled engine
     /// has compiled runs in it unchanged.
     pub(crate) fn on_demand(limits: &Limits) -> wasmtime::Result<Self> {
-        let mut config = config(limits);
+        let mut config = config(limits.max_memory());
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         Self::new(&config)
     }
@@ -66,7 +66,9 @@ impl LinkedEngine {
     }
 }
 
-fn config(limits: &Limits) -> Config {
+/// What all engines of this crate have in common. No instance uses more than `max_memory` bytes,
+/// in whole pages.
+pub(crate) fn config(max_memory: usize) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -84,7 +86,7 @@ fn config(limits: &Limits) -> Config {
         .async_stack_size(RUN_STACK)
         // Reserve no more address space than a run can use, so that thousands of runs fit.
         // The price is bounds checks in the code, and strategies hardly compute.
-        .memory_reservation(limits.max_memory() as u64)
+        .memory_reservation(max_memory as u64)
         .memory_guard_size(WASM_PAGE as u64)
         .memory_may_move(false);
     config

@@ -17,15 +17,25 @@ pub(crate) struct GuestThreads {
 }
 
 impl GuestThreads {
+    /// Threads without timers and I/O, for guests whose calls are answered elsewhere.
+    ///
     /// # Errors
     /// Where the system has no room for the threads.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
+        Self::build(Builder::new_multi_thread().thread_name(name))
+    }
+
+    /// Threads with timers and I/O, for guests whose calls are answered on them.
+    ///
+    /// # Errors
+    /// Where the system has no room for the threads.
+    pub(crate) fn start_with_io(name: &str) -> io::Result<Self> {
+        Self::build(Builder::new_multi_thread().thread_name(name).enable_all())
+    }
+
+    fn build(builder: &mut Builder) -> io::Result<Self> {
         let threads = available_parallelism().map_or(1, NonZero::get);
-        // Without timers and I/O: guests have none, and their calls are answered elsewhere.
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("strategy")
-            .build()?;
+        let runtime = builder.worker_threads(threads).build()?;
         Ok(Self {
             runtime: Some(runtime),
         })

@@ -37,6 +37,8 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
         "/api/v1/nodes/node-1",
         "/api/v1/deployments",
         "/api/v1/store/usage",
+        "/api/v1/discovery",
+        "/api/v1/discovery/built-in",
         &path_of(&open, "events"),
     ] {
         assert_eq!(engine.get(path).await.status, 200, "{path}");
@@ -65,5 +67,7 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
     assert_eq!(ended.status, 204);
 
     engine.post(PLAN, deployment(json!({}))).await.ok();
+    let refresh = "/api/v1/discovery/built-in/refresh";
+    engine.post(refresh, json!({})).await.ok();
     (finished, open)
 }

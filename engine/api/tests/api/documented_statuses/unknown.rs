@@ -12,6 +12,7 @@ pub async fn answer(engine: &Fixture, node: &Client) {
         "/api/v1/strategies/bold",
         "/api/v1/clusters/mars",
         "/api/v1/nodes/nobody",
+        "/api/v1/discovery/nowhere",
         &path_of(UNKNOWN_DEPLOYMENT, "events"),
         &path_to(UNKNOWN_DEPLOYMENT),
     ] {
@@ -34,6 +35,10 @@ pub async fn answer(engine: &Fixture, node: &Client) {
     )
     .await;
     engine.delete("/api/v1/nodes/nobody").await;
+    engine
+        .post("/api/v1/discovery/nowhere/refresh", json!({}))
+        .await
+        .problem(404, "unknown-source");
     for verb in NODE_VERBS {
         let path = format!("/api/v1/nodes/nobody/{verb}");
         engine

@@ -1,0 +1,129 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use hotswap_core::StrategyName;
+use hotswap_fleet::Registry;
+use hotswap_fleet::discovery::WatchOptions;
+use hotswap_plugins::discovery::Origin;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Span;
+
+/// The backend that reads a file.
+pub const STATIC: &str = "static";
+
+/// A poll more often would be a burden to a registry, one less often would miss what a broken
+/// watch does.
+const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// A registry that knows of nodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiscoverySource {
+    /// The name by which the API and the log call it: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// `consul`, `etcd`, `static`, or the path of a component, which ends with `.wasm`.
+    pub backend: String,
+    /// The service whose instances are the nodes.
+    #[serde(default = "default_service")]
+    pub service: String,
+    /// The servers that the backend may reach, each as `http://host:port`.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// Files with the secrets of the backend, by the names of the secrets.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// The settings of the backend.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
+    /// The file of `static`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// How long a watch waits for a change before the registry is asked for everything again;
+    /// from 1 s to 1 hour.
+    #[serde(default = "default_poll_interval")]
+    pub poll_interval: Span,
+}
+
+fn default_service() -> String {
+    "hotswap-node".to_owned()
+}
+
+fn default_poll_interval() -> Span {
+    Span(WatchOptions::default().poll_interval)
+}
+
+impl DiscoverySource {
+    /// Checks what the types do not say, of all sources together.
+    ///
+    /// # Errors
+    /// If a name is invalid or there twice, or a source lacks what its backend needs.
+    pub fn check_all(sources: &[Self]) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for source in sources {
+            let name = &source.name;
+            // The rules for names are the same.
+            if let Err(error) = name.parse::<StrategyName>() {
+                anyhow::bail!("discovery: a name is invalid: {error}");
+            }
+            ensure!(
+                names.insert(name) && name != Registry::SOURCE,
+                "discovery: there are two sources named '{name}'; give each a name of its own"
+            );
+            source
+                .check()
+                .map_err(|error| error.context(format!("discovery source '{name}'")))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        let (min, max) = (POLL_INTERVALS.start(), POLL_INTERVALS.end());
+        ensure!(
+            POLL_INTERVALS.contains(&self.poll_interval.0),
+            "pollInterval is {:?}; choose a span from {min:?} to {max:?}",
+            self.poll_interval.0
+        );
+        if self.backend == STATIC {
+            ensure!(
+                self.file.is_some(),
+                "file is missing; name the file with the list of nodes"
+            );
+            let has_others =
+                !self.origins.is_empty() || !self.secrets.is_empty() || !self.settings.is_empty();
+            ensure!(
+                !has_others,
+                "the backend static has no origins, secrets or settings; remove them"
+            );
+            return Ok(());
+        }
+        ensure!(
+            self.file.is_none(),
+            "only the backend static has a file; remove it"
+        );
+        ensure!(
+            !self.origins.is_empty(),
+            "origins is empty, so the backend could reach nothing; name the servers of the \
+             registry, each as http://host:port"
+        );
+        self.parse_origins().map(drop)
+    }
+
+    /// The servers that the backend may reach.
+    ///
+    /// # Errors
+    /// If one is not written as `http://host:port`.
+    pub fn parse_origins(&self) -> Result<Vec<Origin>> {
+        let parse = |text: &String| {
+            let origin = text.parse::<Origin>();
+            // Not the text: it might hold a password.
+            origin.map_err(|error| anyhow::anyhow!("origins: {error}"))
+        };
+        self.origins.iter().map(parse).collect()
+    }
+}

@@ -1,0 +1,175 @@
+//! Finds and registers instances in HashiCorp Consul, through an agent.
+
+mod api;
+#[cfg(test)]
+mod tests;
+
+use hotswap_sdk::Span;
+use hotswap_sdk::discovery::{
+    Backend, Context, Error, Health, Method, Registration, Request, Response, Secret, SecretPlace,
+    Snapshot, encode,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use api::{ServiceEntry, agent_registration};
+
+hotswap_sdk::register_backend!(Consul);
+
+/// Settings of `consul`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// The URLs of agents. The first that answers is used, until it no longer does.
+    agents: Vec<String>,
+    /// The datacenter to look in. That of the agent, if this is empty.
+    datacenter: String,
+    /// A filter expression of Consul, such as `Service.Meta.zone == "eu"`. All instances, if this
+    /// is empty.
+    filter: String,
+    /// Tags of the instances that are registered.
+    tags: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            agents: vec!["http://127.0.0.1:8500".to_owned()],
+            datacenter: String::new(),
+            filter: String::new(),
+            tags: vec!["hotswap".to_owned()],
+        }
+    }
+}
+
+/// The backend.
+pub struct Consul {
+    config: Config,
+    /// The agent that answered last.
+    agent: usize,
+}
+
+impl Backend for Consul {
+    type Config = Config;
+    const NAME: &'static str = "consul";
+    const SUMMARY: &'static str = "Finds and registers instances in HashiCorp Consul.";
+    const CAN_REGISTER: bool = true;
+    const SECRETS: &'static [Secret] = &[Secret {
+        name: "token",
+        summary: "An ACL token of Consul.",
+        place: SecretPlace::Header {
+            name: "x-consul-token",
+            prefix: "",
+        },
+    }];
+
+    fn new(config: Config) -> Result<Self, Error> {
+        if config.agents.is_empty() {
+            let text = "agents is empty: name at least one, such as http://127.0.0.1:8500";
+            return Err(Error::InvalidConfig(text.to_owned()));
+        }
+        Ok(Self { config, agent: 0 })
+    }
+
+    fn watch(
+        &mut self,
+        context: &Context,
+        service: &str,
+        cursor: Option<&str>,
+        patience: Span,
+    ) -> Result<Snapshot, Error> {
+        // An index is positive. After 0 a query would not wait, and a loop of them would spin.
+        let index: u64 = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        let mut path = format!("/v1/health/service/{}?", encode(service));
+        if !self.config.datacenter.is_empty() {
+            path += &format!("dc={}&", encode(&self.config.datacenter));
+        }
+        if !self.config.filter.is_empty() {
+            path += &format!("filter={}&", encode(&self.config.filter));
+        }
+        let mut within = Span::secs(5);
+        if index > 0 && !patience.is_zero() {
+            // Consul adds up to a sixteenth of the wait.
+            let wait = patience.as_millis() / 17 * 16;
+            path += &format!("index={index}&wait={wait}ms");
+            within = Span::millis(patience.as_millis() + within.as_millis());
+        }
+        let answer = self.ask(context, Method::Get, &path, |request| {
+            request.patience(within)
+        })?;
+        let answer = answer.ok()?;
+        let latest = answer.header("x-consul-index");
+        let latest: u64 = latest.and_then(|index| index.parse().ok()).unwrap_or(0);
+        let entries: Vec<ServiceEntry> = answer.json()?;
+        // One that went back belongs to another history: begin anew, without waiting.
+        let cursor = if latest < index { 0 } else { latest.max(1) };
+        Ok(Snapshot {
+            instances: entries.into_iter().map(ServiceEntry::instance).collect(),
+            cursor: cursor.to_string(),
+        })
+    }
+
+    fn register(&mut self, context: &Context, registration: &Registration) -> Result<(), Error> {
+        let body = agent_registration(registration, &self.config.tags);
+        let path = "/v1/agent/service/register?replace-existing-checks=true";
+        let answer = self.ask(context, Method::Put, path, |request| request.json(&body))?;
+        answer.ok().map(drop)
+    }
+
+    fn heartbeat(
+        &mut self,
+        context: &Context,
+        _service: &str,
+        id: &str,
+        health: Health,
+    ) -> Result<(), Error> {
+        let update = match health {
+            Health::Passing => "pass",
+            Health::Warning | Health::Unknown => "warn",
+            Health::Critical => "fail",
+        };
+        let path = format!("/v1/agent/check/{update}/service:{}", encode(id));
+        let answer = self.ask(context, Method::Put, &path, |request| request)?;
+        match answer.ok() {
+            // As older agents say it.
+            Err(Error::Unavailable(text)) if text.contains("heck") => Err(Error::NotFound),
+            other => other.map(drop),
+        }
+    }
+
+    fn deregister(&mut self, context: &Context, _service: &str, id: &str) -> Result<(), Error> {
+        let path = format!("/v1/agent/service/deregister/{}", encode(id));
+        let answer = self.ask(context, Method::Put, &path, |request| request)?;
+        match answer.ok() {
+            Err(Error::NotFound) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+impl Consul {
+    /// Asks the agent that answered last, then the others in turn.
+    fn ask(
+        &mut self,
+        context: &Context,
+        method: Method,
+        path: &str,
+        complete: impl Fn(Request) -> Request,
+    ) -> Result<Response, Error> {
+        let agents = &self.config.agents;
+        let mut failures = Vec::new();
+        for turn in 0..agents.len() {
+            let agent = (self.agent + turn) % agents.len();
+            let url = format!("{}{path}", agents[agent].trim_end_matches('/'));
+            match complete(context.request(method, &url)).send() {
+                Ok(answer) => {
+                    self.agent = agent;
+                    return Ok(answer);
+                }
+                Err(Error::Unavailable(text)) => failures.push(text),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Unavailable(failures.join("; ")))
+    }
+}

@@ -1,0 +1,217 @@
+use hotswap_sdk::Span;
+use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry};
+use hotswap_sdk::discovery::{Error, Health, HealthCheck, Port, Registration};
+use serde_json::{Value, json};
+
+use super::{Config, Consul};
+
+const WATCH: &str = "GET /v1/health/service/node";
+const MINUTE: Span = Span::mins(1);
+
+fn entry(id: &str, status: &str) -> Value {
+    json!({
+        "Node": { "Node": "host-1", "Address": "10.0.0.1" },
+        "Service": {
+            "ID": id, "Service": "node", "Address": "", "Port": 9000,
+            "Meta": { "port-control": "9001", "version": "1.2.0", "zone": "eu", "tier": "edge" },
+            "Weights": { "Passing": 3, "Warning": 1 },
+        },
+        "Checks": [{ "CheckID": "serfHealth", "Status": "passing" }, { "Status": status }],
+    })
+}
+
+fn answer(index: u64, entries: &[Value]) -> Answer {
+    Answer::json(200, &entries).header("X-Consul-Index", index)
+}
+
+fn registration() -> Registration {
+    Registration {
+        id: "node-1".to_owned(),
+        service: "node".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        ports: vec![Port {
+            name: "control".to_owned(),
+            number: 9001,
+        }],
+        version: Some("1.2.0".to_owned()),
+        zone: None,
+        metadata: vec![("hotswap.dev/tier".to_owned(), "edge".to_owned())],
+        check: Some(HealthCheck::Ttl(15_000)),
+        deregister_after: Some(1000),
+    }
+}
+
+#[test]
+fn an_entry_becomes_an_instance() {
+    let registry = ScriptedRegistry::new().answer(WATCH, answer(7, &[entry("a", "warning")]));
+    let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+    let found = consul.watch("node", None, MINUTE).unwrap();
+    assert_eq!(found.cursor, "7");
+    let instance = &found.instances[0];
+    assert_eq!(
+        (instance.id.as_str(), instance.address.as_str()),
+        ("a", "10.0.0.1")
+    );
+    assert_eq!(instance.health, Health::Warning);
+    assert_eq!(instance.weight, 1);
+    assert_eq!(
+        (&*instance.ports[0].name, instance.ports[0].number),
+        ("control", 9001)
+    );
+    assert_eq!(instance.version.as_deref(), Some("1.2.0"));
+    assert_eq!(instance.zone.as_deref(), Some("eu"));
+    assert_eq!(instance.metadata, [("tier".to_owned(), "edge".to_owned())]);
+    assert_eq!(
+        registry.requests(),
+        ["GET 127.0.0.1:8500/v1/health/service/node?"]
+    );
+}
+
+#[test]
+fn an_index_that_goes_back_begins_anew_and_none_is_ever_zero() {
+    let registry = ScriptedRegistry::new()
+        .answer(WATCH, answer(0, &[]))
+        .answer(WATCH, answer(9, &[]))
+        .answer(WATCH, answer(3, &[entry("a", "passing")]))
+        .answer(WATCH, answer(3, &[entry("a", "passing")]));
+    let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+    let mut cursor = None;
+    for expected in ["1", "9", "0", "3"] {
+        let found = consul.watch("node", cursor.as_deref(), MINUTE).unwrap();
+        assert_eq!(found.cursor, expected);
+        cursor = Some(found.cursor);
+    }
+    let query = |request: &String| request.split_once('?').unwrap().1.to_owned();
+    let queries: Vec<_> = registry.requests().iter().map(query).collect();
+    assert_eq!(
+        queries,
+        ["", "index=1&wait=56464ms", "index=9&wait=56464ms", ""]
+    );
+}
+
+#[test]
+fn the_next_agent_is_asked_where_one_does_not_answer() {
+    let registry = ScriptedRegistry::new();
+    let config = Config {
+        agents: vec!["http://a:8500".to_owned(), "http://b:8500/".to_owned()],
+        datacenter: "eu 1".to_owned(),
+        filter: "Service.Meta.tier == \"edge\"".to_owned(),
+        ..Config::default()
+    };
+    let mut consul = registry.backend::<Consul>(config).unwrap();
+    let error = consul.watch("node", None, MINUTE).unwrap_err();
+    let Error::Unavailable(text) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(text, "a:8500 does not answer; b:8500 does not answer");
+    let query = "/v1/health/service/node?dc=eu%201&filter=Service.Meta.tier%20%3D%3D%20%22edge%22&";
+    assert_eq!(registry.requests()[1], format!("GET b:8500{query}"));
+}
+
+#[test]
+fn answers_that_make_no_sense_are_told_from_refusals_and_outages() {
+    let of = |answer: Answer| {
+        let registry = ScriptedRegistry::new().answer(WATCH, answer);
+        let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+        consul.watch("node", None, MINUTE).unwrap_err()
+    };
+    let denied = of(Answer::text(403, "ACL not found"));
+    assert!(
+        matches!(&denied, Error::Denied(text) if text.contains("ACL not found")),
+        "{denied:?}"
+    );
+    assert!(matches!(
+        of(Answer::text(500, "No cluster leader")),
+        Error::Unavailable(_)
+    ));
+    assert!(matches!(
+        of(Answer::text(200, "<html>")),
+        Error::Protocol(_)
+    ));
+    assert!(matches!(
+        of(Answer::text(200, "[{\"Node\":")),
+        Error::Protocol(_)
+    ));
+    assert!(matches!(
+        of(Answer::json(200, &json!([{}]))),
+        Error::Protocol(_)
+    ));
+    assert!(matches!(of(Answer::status(301)), Error::Protocol(_)));
+    assert!(matches!(of(Answer::stream(&[])), Error::Unavailable(_)));
+}
+
+#[test]
+fn a_registration_has_its_check_and_its_metadata() {
+    let route = "PUT /v1/agent/service/register";
+    let registry = ScriptedRegistry::new().answer(route, Answer::status(200));
+    let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+    consul.register(&registration()).unwrap();
+    let request = registry.requests().remove(0);
+    let body: Value = serde_json::from_str(
+        request
+            .split_once(' ')
+            .unwrap()
+            .1
+            .split_once(' ')
+            .unwrap()
+            .1,
+    )
+    .unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "ID": "node-1", "Name": "node", "Address": "10.0.0.1", "Port": 9001,
+            "Tags": ["hotswap"],
+            "Meta": {
+                "port-control": "9001", "version": "1.2.0",
+                "x_686f74737761702e6465762f74696572": "edge",
+            },
+            "Check": {
+                "CheckID": "service:node-1", "TTL": "15000ms", "Status": "passing",
+                "DeregisterCriticalServiceAfter": "60000ms",
+            },
+        })
+    );
+}
+
+#[test]
+fn a_lost_registration_is_not_found_and_deregistering_twice_succeeds() {
+    let registry = ScriptedRegistry::new()
+        .answer(
+            "PUT /v1/agent/check/pass/service:a%2Fb",
+            Answer::status(200),
+        )
+        .answer(
+            "PUT /v1/agent/check/fail/service:a%2Fb",
+            Answer::text(404, "Unknown check ID"),
+        )
+        .answer(
+            "PUT /v1/agent/check/warn/service:a%2Fb",
+            Answer::text(500, "CheckID does not exist"),
+        )
+        .answer(
+            "PUT /v1/agent/service/deregister/a%2Fb",
+            Answer::text(404, "Unknown service ID"),
+        );
+    let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+    consul.heartbeat("node", "a/b", Health::Passing).unwrap();
+    let lost = consul
+        .heartbeat("node", "a/b", Health::Critical)
+        .unwrap_err();
+    assert!(matches!(lost, Error::NotFound), "{lost:?}");
+    let lost = consul
+        .heartbeat("node", "a/b", Health::Warning)
+        .unwrap_err();
+    assert!(matches!(lost, Error::NotFound), "{lost:?}");
+    consul.deregister("node", "a/b").unwrap();
+}
+
+#[test]
+fn a_configuration_without_agents_is_rejected() {
+    let config = Config {
+        agents: Vec::new(),
+        ..Config::default()
+    };
+    let rejected = ScriptedRegistry::new().backend::<Consul>(config);
+    assert!(matches!(rejected, Err(Error::InvalidConfig(_))));
+}

@@ -1,0 +1,310 @@
+//! The client of etcd's JSON gateway.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hotswap_sdk::Span;
+use hotswap_sdk::discovery::{Context, Error, Line, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::wire::{
+    Failure, KeyValue, LeaseAnswer, RangeAnswer, StreamLine, TokenAnswer, WatchAnswer,
+};
+
+/// Where credentials become a token.
+pub const AUTHENTICATE: &str = "/v3/auth/authenticate";
+
+/// How long no byte of an answer may come that waits for nothing.
+const IDLE: Span = Span::secs(10);
+
+/// What gRPC calls the reasons of failures.
+const NOT_FOUND: i64 = 5;
+const PERMISSION_DENIED: i64 = 7;
+const FAILED_PRECONDITION: i64 = 9;
+const UNAVAILABLE: i64 = 14;
+const UNAUTHENTICATED: i64 = 16;
+
+/// Sends requests to the member that answered last, then to the others in turn.
+pub struct Client {
+    endpoints: Vec<String>,
+    endpoint: usize,
+    username: String,
+    /// Of this session. It is valid for some minutes.
+    token: Option<String>,
+}
+
+/// The keys with a prefix.
+pub struct List {
+    /// The revision of the store that they are from.
+    pub revision: i64,
+    /// Each with its value.
+    pub entries: Vec<(String, Vec<u8>)>,
+}
+
+/// Why a watch has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// Something has changed, or etcd no longer knows what has.
+    Changed,
+    /// Nothing has changed in the time given.
+    TimedOut,
+    /// etcd has closed it without a word.
+    ClosedAtOnce,
+}
+
+impl Client {
+    pub fn new(endpoints: Vec<String>, username: String) -> Self {
+        Self {
+            endpoints,
+            endpoint: 0,
+            username,
+            token: None,
+        }
+    }
+
+    /// The keys with a prefix.
+    pub fn list(&mut self, context: &Context, prefix: &str) -> Result<List, Error> {
+        let body = json!({ "key": encode(prefix), "range_end": encode_end(prefix) });
+        let answer: RangeAnswer = self.ask(context, "/v3/kv/range", &body)?;
+        let text = |entry: KeyValue| match String::from_utf8(entry.key.0) {
+            Ok(key) if key.starts_with(prefix) => Ok((key, entry.value.0)),
+            _ => Err(Error::Protocol(
+                "etcd answered a key that was not asked for".to_owned(),
+            )),
+        };
+        let entries: Result<_, _> = answer.kvs.into_iter().map(text).collect();
+        Ok(List {
+            revision: answer.header.revision.0,
+            entries: entries?,
+        })
+    }
+
+    /// Waits until a key with the prefix has changed after a revision.
+    pub fn wait_for_change(
+        &mut self,
+        context: &Context,
+        prefix: &str,
+        revision: i64,
+        patience: Span,
+    ) -> Result<Watched, Error> {
+        let body = json!({ "create_request": {
+            "key": encode(prefix),
+            "range_end": encode_end(prefix),
+            "start_revision": revision.saturating_add(1).to_string(),
+        } });
+        let until = context.now().saturating_add(patience.as_millis());
+        // Nothing comes while nothing changes.
+        let idle = Span::millis(patience.as_millis().saturating_add(10_000));
+        let answer = self.send(context, "/v3/watch", &body, idle)?;
+        let mut lines = answer.lines();
+        let mut is_created = false;
+        loop {
+            let left = Span::millis(until.saturating_sub(context.now()));
+            let line = match lines.next(left)? {
+                Line::Text(line) => line,
+                Line::TimedOut => return Ok(Watched::TimedOut),
+                Line::End if is_created => return Ok(Watched::Changed),
+                Line::End => return Ok(Watched::ClosedAtOnce),
+            };
+            let line: StreamLine<WatchAnswer> = parse(&line)?;
+            if let Some(failure) = line.error {
+                return Err(self.explain(&failure));
+            }
+            let Some(answer) = line.result else {
+                return Err(Error::Protocol("a line of the watch is empty".to_owned()));
+            };
+            if answer.canceled {
+                if answer.compact_revision.0 > 0 {
+                    return Ok(Watched::Changed);
+                }
+                // The wording changes between versions. The next call has a new token, and is
+                // told what is wrong.
+                self.token = None;
+                let reason = answer.cancel_reason;
+                return Err(match reason.contains("permission") {
+                    true => Error::Denied(format!("etcd cancelled the watch: {reason}")),
+                    false => Error::Unavailable(format!("etcd cancelled the watch: {reason}")),
+                });
+            }
+            // The store is older than what we have seen: it was restored.
+            let went_back = answer.created && answer.header.revision.0 < revision;
+            if went_back || !answer.events.is_empty() {
+                return Ok(Watched::Changed);
+            }
+            is_created = true;
+        }
+    }
+
+    /// A lease of as many seconds.
+    pub fn grant(&mut self, context: &Context, seconds: u64) -> Result<i64, Error> {
+        let body = json!({ "TTL": seconds.to_string() });
+        let lease: LeaseAnswer = self.ask(context, "/v3/lease/grant", &body)?;
+        Ok(lease.id.0)
+    }
+
+    /// Begins the time of a lease anew.
+    pub fn keep_alive(&mut self, context: &Context, lease: i64) -> Result<(), Error> {
+        let body = json!({ "ID": lease.to_string() });
+        let line: StreamLine<LeaseAnswer> = self.ask(context, "/v3/lease/keepalive", &body)?;
+        if let Some(failure) = line.error {
+            return Err(self.explain(&failure));
+        }
+        // A lease that has expired is answered, too, without a time.
+        match line.result {
+            Some(lease) if lease.ttl.0 > 0 => Ok(()),
+            _ => Err(Error::NotFound),
+        }
+    }
+
+    /// Ends a lease, and removes its keys.
+    pub fn revoke(&mut self, context: &Context, lease: i64) -> Result<(), Error> {
+        let body = json!({ "ID": lease.to_string() });
+        self.ask::<Json>(context, "/v3/lease/revoke", &body)
+            .map(drop)
+    }
+
+    /// Writes a key.
+    pub fn put(
+        &mut self,
+        context: &Context,
+        key: &str,
+        value: &impl Serialize,
+        lease: i64,
+    ) -> Result<(), Error> {
+        let value = serde_json::to_string(value).unwrap_or_default();
+        let mut body = json!({ "key": encode(key), "value": encode(&value) });
+        if lease != 0 {
+            body["lease"] = json!(lease.to_string());
+        }
+        self.ask::<Json>(context, "/v3/kv/put", &body).map(drop)
+    }
+
+    /// Removes a key. Succeeds if it is not there.
+    pub fn delete(&mut self, context: &Context, key: &str) -> Result<(), Error> {
+        let body = json!({ "key": encode(key) });
+        self.ask::<Json>(context, "/v3/kv/deleterange", &body)
+            .map(drop)
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &mut self,
+        context: &Context,
+        path: &str,
+        body: &Json,
+    ) -> Result<T, Error> {
+        self.send(context, path, body, IDLE)?.json()
+    }
+
+    /// Sends a request with a token, and once more with a new one if it is no longer valid.
+    fn send(
+        &mut self,
+        context: &Context,
+        path: &str,
+        body: &Json,
+        idle: Span,
+    ) -> Result<Response, Error> {
+        for is_last in [false, true] {
+            self.authenticate(context)?;
+            let answer = self.post(context, path, body, idle)?;
+            if (200..300).contains(&answer.status()) {
+                return Ok(answer);
+            }
+            let status = answer.status();
+            let text = String::from_utf8_lossy(&answer.bytes()?).into_owned();
+            let failure = serde_json::from_str(&text).unwrap_or(Failure {
+                code: 0,
+                message: format!("it answered {status}"),
+                error: String::new(),
+            });
+            let error = self.explain(&failure);
+            if is_last || self.username.is_empty() || !matches!(error, Error::Denied(_)) {
+                return Err(error);
+            }
+            self.token = None;
+        }
+        unreachable!("the last turn returns")
+    }
+
+    fn authenticate(&mut self, context: &Context) -> Result<(), Error> {
+        if self.username.is_empty() || self.token.is_some() {
+            return Ok(());
+        }
+        // The engine puts the password in.
+        let body = json!({ "name": self.username, "password": "${secret.password}" });
+        let answer = self.post(context, AUTHENTICATE, &body, IDLE)?;
+        if answer.status() == 200 {
+            let answer: TokenAnswer = answer.json()?;
+            self.token = Some(answer.token);
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&answer.bytes()?).into_owned();
+        let failure: Option<Failure> = serde_json::from_str(&text).ok();
+        let text = failure.map_or_else(String::new, |failure| failure.text().to_owned());
+        let username = &self.username;
+        Err(Error::Denied(format!(
+            "etcd does not accept the user '{username}': {text}"
+        )))
+    }
+
+    fn post(
+        &mut self,
+        context: &Context,
+        path: &str,
+        body: &Json,
+        idle: Span,
+    ) -> Result<Response, Error> {
+        let mut failures = Vec::new();
+        for turn in 0..self.endpoints.len() {
+            let endpoint = (self.endpoint + turn) % self.endpoints.len();
+            let url = format!("{}{path}", self.endpoints[endpoint].trim_end_matches('/'));
+            let mut request = context.post(&url).json(body).idle(idle);
+            if let Some(token) = &self.token {
+                // Without `Bearer`, which 3.4 does not understand.
+                request = request.header("authorization", token);
+            }
+            match request.send() {
+                Ok(answer) => {
+                    self.endpoint = endpoint;
+                    return Ok(answer);
+                }
+                Err(Error::Unavailable(text)) => failures.push(text),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Unavailable(failures.join("; ")))
+    }
+
+    fn explain(&self, failure: &Failure) -> Error {
+        let text = format!("etcd answered: {}", failure.text());
+        match failure.code {
+            NOT_FOUND => Error::NotFound,
+            PERMISSION_DENIED | UNAUTHENTICATED => Error::Denied(text),
+            // "user name is empty": it wants one.
+            FAILED_PRECONDITION | 3 if self.username.is_empty() && text.contains("user name") => {
+                Error::Denied(format!("{text}; set username and the secret password"))
+            }
+            UNAVAILABLE => Error::Unavailable(text),
+            0 => Error::Unavailable(text),
+            _ => Error::Protocol(text),
+        }
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Error> {
+    serde_json::from_str(line)
+        .map_err(|error| Error::Protocol(format!("a line of etcd makes no sense: {error}")))
+}
+
+fn encode(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+/// The first key after all that begin with a prefix. It ends with a slash, so this is it.
+fn encode_end(prefix: &str) -> String {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    STANDARD.encode(end)
+}

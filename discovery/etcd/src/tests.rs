@@ -1,0 +1,236 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hotswap_sdk::Span;
+use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry};
+use hotswap_sdk::discovery::{Error, Health, HealthCheck, Port, Registration};
+use serde_json::{Value as Json, json};
+
+use super::{Config, Etcd};
+
+const RANGE: &str = "POST /v3/kv/range";
+const WATCH: &str = "POST /v3/watch";
+const MINUTE: Span = Span::mins(1);
+
+fn list(revision: &str, entries: &[(&str, &str)]) -> Answer {
+    let kvs: Vec<_> = entries
+        .iter()
+        .map(|(key, value)| json!({ "key": STANDARD.encode(key), "value": STANDARD.encode(value) }))
+        .collect();
+    Answer::json(
+        200,
+        &json!({ "header": { "revision": revision }, "kvs": kvs }),
+    )
+}
+
+fn created(revision: i64) -> Json {
+    json!({ "result": { "header": { "revision": revision.to_string() }, "created": true } })
+}
+
+fn registration(check: Option<HealthCheck>) -> Registration {
+    Registration {
+        id: "node-1".to_owned(),
+        service: "node".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        ports: vec![Port {
+            name: "control".to_owned(),
+            number: 9001,
+        }],
+        version: None,
+        zone: Some("eu".to_owned()),
+        metadata: Vec::new(),
+        check,
+        deregister_after: None,
+    }
+}
+
+/// The bodies of the requests, with the bytes of keys and values as text.
+fn bodies(registry: &ScriptedRegistry) -> Vec<Json> {
+    let body = |request: &String| {
+        let body = request.splitn(3, ' ').nth(2).expect("a body");
+        let mut body: Json = serde_json::from_str(body).expect("JSON");
+        for field in ["key", "value"] {
+            if let Some(text) = body[field].as_str() {
+                let bytes = STANDARD.decode(text).expect("base64");
+                body[field] = json!(String::from_utf8(bytes).expect("text"));
+            }
+        }
+        body
+    };
+    registry.requests().iter().map(body).collect()
+}
+
+#[test]
+fn keys_become_instances_and_the_revision_is_the_cursor() {
+    let value = r#"{"address":"10.0.0.1","ports":{"control":9001},"health":"warning"}"#;
+    let registry = ScriptedRegistry::new().answer(RANGE, list("7", &[("/hotswap/node/a", value)]));
+    let mut etcd = registry.backend::<Etcd>(Config::default()).unwrap();
+    let found = etcd.watch("node", None, MINUTE).unwrap();
+    assert_eq!(found.cursor, "7");
+    let instance = &found.instances[0];
+    assert_eq!((&*instance.id, &*instance.address), ("a", "10.0.0.1"));
+    assert_eq!(instance.health, Health::Warning);
+    assert_eq!(
+        (&*instance.ports[0].name, instance.ports[0].number),
+        ("control", 9001)
+    );
+    assert_eq!(instance.weight, 1);
+}
+
+#[test]
+fn a_watch_begins_after_the_revision_and_ends_with_an_event_or_its_patience() {
+    let event =
+        json!({ "result": { "header": { "revision": "8" }, "events": [{ "type": "DELETE" }] } });
+    let registry = ScriptedRegistry::new()
+        .answer(WATCH, Answer::stream(&[created(7), event]))
+        .answer(RANGE, list("8", &[]))
+        .answer(WATCH, Answer::stream(&[created(8)]))
+        .answer(RANGE, list("8", &[]));
+    let mut etcd = registry.backend::<Etcd>(Config::default()).unwrap();
+    let found = etcd.watch("node", Some("7"), MINUTE).unwrap();
+    assert_eq!(found.cursor, "8");
+    assert_eq!(registry.waited(), Span::ZERO);
+    assert_eq!(
+        bodies(&registry)[0]["create_request"]["start_revision"],
+        "8"
+    );
+    let found = etcd.watch("node", Some("8"), MINUTE).unwrap();
+    assert_eq!(found.cursor, "8");
+    assert_eq!(registry.waited(), MINUTE);
+}
+
+#[test]
+fn compaction_and_a_restored_store_mean_to_list_again() {
+    let compacted = json!({ "result": {
+        "header": { "revision": "90" }, "canceled": true, "compact_revision": "50"
+    } });
+    let registry = ScriptedRegistry::new()
+        .answer(WATCH, Answer::stream(&[created(90), compacted]))
+        .answer(RANGE, list("90", &[]))
+        .answer(WATCH, Answer::stream(&[created(3)]))
+        .answer(RANGE, list("3", &[]));
+    let mut etcd = registry.backend::<Etcd>(Config::default()).unwrap();
+    assert_eq!(etcd.watch("node", Some("7"), MINUTE).unwrap().cursor, "90");
+    assert_eq!(etcd.watch("node", Some("90"), MINUTE).unwrap().cursor, "3");
+    assert_eq!(registry.waited(), Span::ZERO);
+}
+
+#[test]
+fn a_registration_lives_by_its_lease_and_is_not_found_once_that_has_expired() {
+    let registry = ScriptedRegistry::new()
+        .answer(
+            "POST /v3/lease/grant",
+            Answer::json(200, &json!({ "ID": "77", "TTL": "15" })),
+        )
+        .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
+        .answer(
+            "POST /v3/lease/keepalive",
+            Answer::json(200, &json!({ "result": { "ID": "77", "TTL": "15" } })),
+        )
+        .answer(
+            "POST /v3/lease/keepalive",
+            Answer::json(200, &json!({ "result": { "ID": "77", "TTL": "15" } })),
+        )
+        .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
+        .answer(
+            "POST /v3/lease/keepalive",
+            Answer::json(200, &json!({ "result": { "ID": "77" } })),
+        )
+        .answer("POST /v3/kv/deleterange", Answer::json(200, &json!({})));
+    let mut etcd = registry.backend::<Etcd>(Config::default()).unwrap();
+    etcd.register(&registration(Some(HealthCheck::Ttl(14_500))))
+        .unwrap();
+    etcd.heartbeat("node", "node-1", Health::Passing).unwrap();
+    etcd.heartbeat("node", "node-1", Health::Warning).unwrap();
+    let expired = etcd
+        .heartbeat("node", "node-1", Health::Warning)
+        .unwrap_err();
+    assert!(matches!(expired, Error::NotFound), "{expired:?}");
+    etcd.deregister("node", "node-1").unwrap();
+    let bodies = bodies(&registry);
+    assert_eq!(bodies[0], json!({ "TTL": "15" }));
+    assert_eq!(bodies[1]["key"], "/hotswap/node/node-1");
+    assert_eq!(bodies[1]["lease"], "77");
+    let value: Json = serde_json::from_str(bodies[1]["value"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        value,
+        json!({
+            "address": "10.0.0.1", "ports": { "control": 9001 }, "health": "passing",
+            "zone": "eu", "weight": 1, "metadata": {},
+        })
+    );
+    let value: Json = serde_json::from_str(bodies[4]["value"].as_str().unwrap()).unwrap();
+    assert_eq!(value["health"], "warning");
+}
+
+#[test]
+fn an_instance_that_another_one_has_registered_is_not_found() {
+    let mut etcd = ScriptedRegistry::new()
+        .backend::<Etcd>(Config::default())
+        .unwrap();
+    let error = etcd
+        .heartbeat("node", "node-1", Health::Passing)
+        .unwrap_err();
+    assert!(matches!(error, Error::NotFound), "{error:?}");
+    let check = HealthCheck::Other("by a later engine".to_owned());
+    let error = etcd.register(&registration(Some(check))).unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+}
+
+#[test]
+fn a_token_that_is_no_longer_valid_is_renewed_once() {
+    let expired = || Answer::json(401, &json!({ "code": 16, "message": "invalid auth token" }));
+    let token = |token: &str| Answer::json(200, &json!({ "token": token }));
+    let registry = ScriptedRegistry::new()
+        .answer("POST /v3/auth/authenticate", token("t-1"))
+        .answer(RANGE, expired())
+        .answer("POST /v3/auth/authenticate", token("t-2"))
+        .answer(RANGE, list("7", &[]))
+        .answer(RANGE, expired())
+        .answer("POST /v3/auth/authenticate", token("t-3"))
+        .answer(RANGE, expired());
+    let config = Config {
+        username: "root".to_owned(),
+        ..Config::default()
+    };
+    let mut etcd = registry.backend::<Etcd>(config).unwrap();
+    assert_eq!(etcd.watch("node", None, MINUTE).unwrap().cursor, "7");
+    let error = etcd.watch("node", None, MINUTE).unwrap_err();
+    assert!(matches!(error, Error::Denied(_)), "{error:?}");
+    assert_eq!(
+        bodies(&registry)[0],
+        json!({ "name": "root", "password": "${secret.password}" })
+    );
+}
+
+#[test]
+fn answers_that_make_no_sense_are_told_from_refusals_and_outages() {
+    let of = |answer: Answer| {
+        let registry = ScriptedRegistry::new().answer(RANGE, answer);
+        let mut etcd = registry.backend::<Etcd>(Config::default()).unwrap();
+        etcd.watch("node", None, MINUTE).unwrap_err()
+    };
+    let garbage = of(list("7", &[("/hotswap/node/a", "<html>")]));
+    assert!(
+        matches!(&garbage, Error::Protocol(text) if text.contains("/hotswap/node/a")),
+        "{garbage:?}"
+    );
+    assert!(matches!(
+        of(list("7", &[("/other", "{}")])),
+        Error::Protocol(_)
+    ));
+    assert!(matches!(of(list("seven", &[])), Error::Protocol(_)));
+    assert!(matches!(
+        of(Answer::text(200, "{\"header\":")),
+        Error::Protocol(_)
+    ));
+    assert!(matches!(
+        of(Answer::text(503, "<html>")),
+        Error::Unavailable(_)
+    ));
+    let empty = json!({ "error": "etcdserver: user name is empty", "code": 3 });
+    let denied = of(Answer::json(400, &empty));
+    assert!(
+        matches!(&denied, Error::Denied(text) if text.contains("set username")),
+        "{denied:?}"
+    );
+}

@@ -1,0 +1,79 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::instance::{Instance, InvalidInstance};
+
+/// A registry, as a [`WatchedSource`](super::WatchedSource) asks it.
+#[async_trait]
+pub trait Backend: Send + 'static {
+    /// The instances: without a cursor at once, with one after they have changed, at most after
+    /// `patience`. A call that is dropped leaves the backend usable.
+    ///
+    /// # Errors
+    /// [`Error`]. The next call may succeed.
+    async fn watch(
+        &mut self,
+        cursor: Option<String>,
+        patience: Duration,
+    ) -> Result<Snapshot, Error>;
+}
+
+/// All instances at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The instances.
+    pub instances: Vec<Instance>,
+    /// Those that cannot be nodes.
+    pub invalid: Vec<InvalidInstance>,
+    /// What the next watch continues from.
+    pub cursor: String,
+}
+
+/// Why a registry has not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// The kind, for programs.
+    pub kind: ErrorKind,
+    /// One or two sentences for people.
+    pub message: String,
+}
+
+/// The kinds of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// It could not be reached, or did not answer in time.
+    Unavailable,
+    /// It does not allow the request, or the engine does not.
+    Denied,
+    /// Its answer makes no sense.
+    Protocol,
+    /// The backend's configuration cannot be used.
+    Config,
+    /// The backend crashed, or exceeded a limit. It is started anew.
+    Crashed,
+}
+
+impl Error {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unavailable => "unavailable",
+            Self::Denied => "denied",
+            Self::Protocol => "protocol",
+            Self::Config => "config",
+            Self::Crashed => "crashed",
+        })
+    }
+}

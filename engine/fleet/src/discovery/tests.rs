@@ -1,0 +1,357 @@
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hotswap_core::{Health, NodeId, SystemClock};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::view::{Applied, View};
+use super::*;
+
+/// A registry that answers what a test sends, and waits for it.
+struct Scripted {
+    answers: mpsc::UnboundedReceiver<Result<Snapshot, Error>>,
+    asked: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+struct Fixture {
+    source: WatchedSource,
+    answers: mpsc::UnboundedSender<Result<Snapshot, Error>>,
+    /// The cursors that the registry was asked with.
+    asked: Arc<Mutex<Vec<Option<String>>>>,
+    _run: tokio::task::JoinHandle<()>,
+}
+
+/// Finds these ids alive.
+struct Alive(Mutex<BTreeSet<NodeId>>);
+
+#[async_trait]
+impl Backend for Scripted {
+    async fn watch(&mut self, cursor: Option<String>, _: Duration) -> Result<Snapshot, Error> {
+        self.asked.lock().expect("not poisoned").push(cursor);
+        match self.answers.recv().await {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Prober for Alive {
+    async fn is_alive(&self, instance: &Instance) -> bool {
+        self.0.lock().expect("not poisoned").contains(&instance.id)
+    }
+}
+
+fn instance(id: &str) -> Instance {
+    Instance {
+        id: id.parse().expect("an id"),
+        environment: Some("qa".parse().expect("a name")),
+        zone: None,
+        version: None,
+        labels: [].into(),
+        control_url: Some(format!("http://{id}:1")),
+        data_url: None,
+        health: Health::Passing,
+    }
+}
+
+fn snapshot(cursor: &str, ids: &[&str]) -> Snapshot {
+    Snapshot {
+        instances: ids.iter().map(|id| instance(id)).collect(),
+        invalid: Vec::new(),
+        cursor: cursor.to_owned(),
+    }
+}
+
+fn ids(instances: &[Arc<Instance>]) -> Vec<&str> {
+    instances
+        .iter()
+        .map(|instance| instance.id.as_str())
+        .collect()
+}
+
+fn alive(ids: &[&str]) -> BTreeSet<NodeId> {
+    ids.iter().map(|id| id.parse().expect("an id")).collect()
+}
+
+fn unavailable() -> Error {
+    Error::new(ErrorKind::Unavailable, "no answer")
+}
+
+fn start(prober: Option<Arc<dyn Prober>>) -> Fixture {
+    let (answers, receiver) = mpsc::unbounded_channel();
+    let asked = Arc::<Mutex<Vec<Option<String>>>>::default();
+    let backend = Scripted {
+        answers: receiver,
+        asked: Arc::clone(&asked),
+    };
+    let clock = Arc::new(SystemClock);
+    let source = WatchedSource::new("main", "scripted", clock, WatchOptions::default(), prober);
+    let running = source.clone();
+    Fixture {
+        source,
+        answers,
+        asked,
+        _run: tokio::spawn(async move { running.run(backend).await }),
+    }
+}
+
+impl Fixture {
+    fn answer(&self, answer: Result<Snapshot, Error>) {
+        self.answers.send(answer).expect("it runs");
+    }
+
+    /// Answers, and waits until the source has changed.
+    async fn changed_by(&self, answer: Result<Snapshot, Error>) {
+        let mut changes = self.source.changes();
+        self.answer(answer);
+        changes.changed().await.expect("the source lives");
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let instances = self.source.instances();
+        ids(&instances).into_iter().map(str::to_owned).collect()
+    }
+
+    fn condition(&self) -> Condition {
+        self.source.state().condition
+    }
+}
+
+#[test]
+fn the_first_answer_is_shown_also_if_it_is_empty() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    assert_eq!(view.state(now).condition, Condition::Starting);
+    assert_eq!(view.apply(snapshot("1", &[]), now), Applied::Shown);
+    assert_eq!(view.state(now).condition, Condition::Healthy);
+    assert_eq!(view.apply(snapshot("2", &["a"]), now), Applied::Shown);
+    assert_eq!(ids(&view.instances()), ["a"]);
+}
+
+#[test]
+fn an_answer_that_loses_more_than_half_is_held_until_a_second_one_says_the_same() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    view.apply(snapshot("1", &["a", "b", "c", "d"]), now);
+    // Half is not more than half.
+    assert_eq!(view.apply(snapshot("2", &["a", "b"]), now), Applied::Shown);
+    assert_eq!(view.apply(snapshot("3", &[]), now), Applied::Held);
+    assert_eq!(ids(&view.instances()), ["a", "b"]);
+    let state = view.state(now);
+    assert_eq!(state.condition, Condition::Held);
+    let held = state.held.expect("held");
+    assert_eq!((held.instances, held.lost, held.alive), (0, 2, None));
+    // Another loss is not the same loss.
+    assert_eq!(view.apply(snapshot("4", &["a", "b"]), now), Applied::Shown);
+    assert_eq!(view.apply(snapshot("5", &[]), now), Applied::Held);
+    let Applied::Confirmed(lost) = view.apply(snapshot("6", &[]), now) else {
+        panic!("it was confirmed");
+    };
+    assert_eq!(ids(&lost), ["a", "b"]);
+    view.settle(&alive(&[]), now);
+    assert!(view.instances().is_empty());
+    assert_eq!(view.state(now).condition, Condition::Healthy);
+}
+
+#[test]
+fn instances_that_a_registry_has_lost_stay_while_they_answer() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    view.apply(snapshot("1", &["a", "b", "c"]), now);
+    view.apply(snapshot("2", &[]), now);
+    view.apply(snapshot("2", &[]), now);
+    view.settle(&alive(&["a", "b"]), now);
+    assert_eq!(ids(&view.instances()), ["a", "b"]);
+    assert_eq!(view.instances()[0].health, Health::Unknown);
+    let held = view.state(now).held.expect("held");
+    assert_eq!((held.lost, held.alive), (2, Some(2)));
+    // One more dies, then the registry knows them again.
+    assert!(matches!(
+        view.apply(snapshot("2", &[]), now),
+        Applied::Confirmed(_)
+    ));
+    view.settle(&alive(&["a"]), now);
+    assert_eq!(ids(&view.instances()), ["a"]);
+    assert_eq!(view.apply(snapshot("3", &["a", "b"]), now), Applied::Shown);
+    assert_eq!(view.state(now).condition, Condition::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_view_stays_while_the_registry_fails_and_tells_its_age() {
+    let fixture = start(None);
+    assert_eq!(fixture.condition(), Condition::Starting);
+    fixture.changed_by(Ok(snapshot("1", &["a", "b"]))).await;
+    assert_eq!(fixture.condition(), Condition::Healthy);
+    fixture.changed_by(Err(unavailable())).await;
+    sleep(Duration::from_secs(60)).await;
+    let state = fixture.source.state();
+    assert_eq!(state.condition, Condition::Stale);
+    assert!(state.age >= Some(Duration::from_secs(60)), "{state:?}");
+    assert_eq!((state.instances, state.passing), (2, 2));
+    let error = state.last_error.expect("it failed");
+    assert_eq!(
+        (error.kind, &*error.message),
+        (ErrorKind::Unavailable, "no answer")
+    );
+    assert_eq!(fixture.ids(), ["a", "b"]);
+    fixture.changed_by(Ok(snapshot("2", &["a", "c"]))).await;
+    assert_eq!(fixture.condition(), Condition::Healthy);
+    assert_eq!(fixture.ids(), ["a", "c"]);
+    // It goes on from where it was.
+    let asked = fixture.asked.lock().expect("not poisoned").clone();
+    assert_eq!(
+        asked[..3],
+        [None, Some("1".to_owned()), Some("1".to_owned())]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_registry_is_asked_with_back_off() {
+    let fixture = start(None);
+    for _ in 0..100 {
+        fixture.answer(Err(unavailable()));
+    }
+    sleep(Duration::from_secs(60)).await;
+    let asked = fixture.asked.lock().expect("not poisoned").len();
+    assert!((3..=10).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_does_not_wait_is_slowed_down() {
+    let fixture = start(None);
+    for _ in 0..10_000 {
+        fixture.answer(Ok(snapshot("1", &["a"])));
+    }
+    sleep(Duration::from_secs(60)).await;
+    let asked = fixture.asked.lock().expect("not poisoned").len();
+    assert!(asked <= 10, "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_without_an_end_are_taken_ten_times_a_second_at_most() {
+    let fixture = start(None);
+    for number in 0..10_000 {
+        fixture.answer(Ok(snapshot(&number.to_string(), &["a"])));
+    }
+    sleep(Duration::from_secs(10)).await;
+    let asked = fixture.asked.lock().expect("not poisoned").len();
+    assert!((50..=102).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_fleet_is_asked_for_again_and_probed_before_it_is_believed() {
+    let prober = Arc::new(Alive(Mutex::new(alive(&["a", "b", "c"]))));
+    let fixture = start(Some(prober.clone()));
+    fixture
+        .changed_by(Ok(snapshot("1", &["a", "b", "c"])))
+        .await;
+    let lost_at = Instant::now();
+    fixture.changed_by(Ok(snapshot("2", &[]))).await;
+    assert_eq!(fixture.condition(), Condition::Held);
+    assert_eq!(fixture.ids(), ["a", "b", "c"]);
+    fixture.changed_by(Ok(snapshot("2", &[]))).await;
+    assert!(lost_at.elapsed() >= Duration::from_secs(5));
+    // They answer the engine.
+    assert_eq!(fixture.condition(), Condition::Held);
+    assert_eq!(fixture.ids(), ["a", "b", "c"]);
+    prober.0.lock().expect("not poisoned").clear();
+    fixture.changed_by(Ok(snapshot("2", &[]))).await;
+    assert_eq!(fixture.condition(), Condition::Healthy);
+    assert!(fixture.ids().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_interrupts_a_watch_and_returns_what_came_of_it() {
+    let fixture = start(None);
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    let (refreshed, ()) = tokio::join!(fixture.source.refresh(), async {
+        sleep(Duration::from_secs(1)).await;
+        fixture.answer(Ok(snapshot("2", &["a", "b"])));
+    });
+    refreshed.expect("it answered");
+    assert_eq!(fixture.ids(), ["a", "b"]);
+    let asked = fixture.asked.lock().expect("not poisoned").clone();
+    let anew = asked.iter().filter(|cursor| cursor.is_none()).count();
+    assert_eq!(anew, 2, "{asked:?}");
+    let (refreshed, ()) = tokio::join!(fixture.source.refresh(), async {
+        sleep(Duration::from_secs(1)).await;
+        fixture.answer(Err(unavailable()));
+    });
+    assert_eq!(refreshed, Err(unavailable()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_in_a_file_is_watched_and_a_broken_one_changes_nothing() {
+    let folder = std::env::temp_dir().join(format!("hotswap-static-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("nodes.json");
+    let write = |content: &str| std::fs::write(&path, content).expect("written");
+    let mut file = StaticFile::new(&path, Arc::new(SystemClock));
+    let patience = Duration::from_secs(300);
+    let error = file.watch(None, patience).await.expect_err("no file");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    write(
+        r#"{"nodes":[{"id":"a","environment":"qa","controlUrl":"http://10.0.0.1:1"},{"id":"b","dataUrl":"ftp://x"}]}"#,
+    );
+    let first = file.watch(None, patience).await.expect("a list");
+    assert_eq!(first.instances[0].id.as_str(), "a");
+    assert_eq!(first.invalid[0].id, "b");
+    assert!(
+        first.invalid[0]
+            .reason
+            .starts_with("dataUrl: the scheme 'ftp'")
+    );
+    let started = Instant::now();
+    let same = file.watch(Some(first.cursor.clone()), patience).await;
+    assert_eq!(same.expect("a list").cursor, first.cursor);
+    assert!(started.elapsed() >= patience);
+    write(r#"{"nodes":[{"id":"a""#);
+    let error = file.watch(Some(first.cursor.clone()), patience).await;
+    assert_eq!(error.expect_err("half a list").kind, ErrorKind::Protocol);
+    write(r#"{"nodes":[]}"#);
+    let changed = timeout(
+        Duration::from_secs(2),
+        file.watch(Some(first.cursor), patience),
+    )
+    .await;
+    let changed = changed.expect("within two seconds").expect("a list");
+    assert!(changed.instances.is_empty());
+    std::fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_are_merged_by_id_and_contradictions_are_shown() {
+    let (first, second) = (start(None), start(None));
+    first.changed_by(Ok(snapshot("1", &["a", "b"]))).await;
+    let mut moved = instance("b");
+    moved.control_url = Some("http://elsewhere:1".to_owned());
+    moved.environment = None;
+    let instances = vec![moved, instance("c")];
+    second
+        .changed_by(Ok(Snapshot {
+            instances,
+            ..snapshot("1", &[])
+        }))
+        .await;
+    let sources: Vec<Arc<dyn Discovery>> = vec![
+        Arc::new(first.source.clone()),
+        Arc::new(second.source.clone()),
+    ];
+    let merged = Sources::new(sources).instances_of(&"qa".parse().expect("a name"));
+    let ids: Vec<_> = merged.iter().map(|it| it.instance.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+    assert_eq!(merged[1].sources.len(), 2);
+    assert_eq!(
+        merged[1].conflicts,
+        [Conflict {
+            field: "controlUrl",
+            source: "main".to_owned(),
+            says: "http://elsewhere:1".to_owned(),
+        }]
+    );
+    assert!(merged[2].conflicts.is_empty());
+}

@@ -1,0 +1,268 @@
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use hotswap_common::Backoff;
+use hotswap_core::{Clock, NodeId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Discovery;
+use super::backend::{Backend, Error, ErrorKind, Snapshot};
+use super::instance::Instance;
+use super::probe::Prober;
+use super::state::{Condition, LastError, SourceState};
+use super::view::{Applied, View};
+
+/// How a registry is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchOptions {
+    /// How long a watch may wait for a change. After it the registry says what is there, so this
+    /// is how long a change can be missed by a registry whose watch does not work.
+    pub poll_interval: Duration,
+    /// After which time a doubtful answer is asked for again.
+    pub confirm_after: Duration,
+    /// The shortest time between two answers. A registry may tell of changes that are none, and
+    /// without an end.
+    pub min_interval: Duration,
+    /// The shortest wait after a failure.
+    pub min_retry: Duration,
+    /// The longest wait after a failure, without its jitter.
+    pub max_retry: Duration,
+}
+
+impl Default for WatchOptions {
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_secs(5 * 60),
+            confirm_after: Duration::from_secs(5),
+            min_interval: Duration::from_millis(100),
+            min_retry: Duration::from_millis(500),
+            max_retry: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A source that watches a registry. A handle: clones share everything.
+#[derive(Clone)]
+pub struct WatchedSource {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    kind: String,
+    clock: Arc<dyn Clock>,
+    options: WatchOptions,
+    prober: Option<Arc<dyn Prober>>,
+    view: Mutex<View>,
+    changes: watch::Sender<u64>,
+    refreshes: mpsc::Sender<Refresh>,
+    /// For [`WatchedSource::run`].
+    refresh_requests: tokio::sync::Mutex<mpsc::Receiver<Refresh>>,
+}
+
+/// Where the outcome of a refresh goes.
+type Refresh = oneshot::Sender<Result<(), Error>>;
+
+/// Refreshes that may wait. They are all answered by the next answer of the registry.
+const MAX_REFRESHES: usize = 64;
+
+impl WatchedSource {
+    /// A source without a view, until [`Self::run`] runs.
+    pub fn new(
+        name: impl Into<String>,
+        kind: impl Into<String>,
+        clock: Arc<dyn Clock>,
+        options: WatchOptions,
+        prober: Option<Arc<dyn Prober>>,
+    ) -> Self {
+        let (refreshes, refresh_requests) = mpsc::channel(MAX_REFRESHES);
+        Self {
+            inner: Arc::new(Inner {
+                name: name.into(),
+                kind: kind.into(),
+                clock,
+                options,
+                prober,
+                view: Mutex::default(),
+                changes: watch::Sender::new(0),
+                refreshes,
+                refresh_requests: tokio::sync::Mutex::new(refresh_requests),
+            }),
+        }
+    }
+
+    /// Watches the registry. Never returns. After a failure it tries again, with back-off.
+    ///
+    /// Cancel safe: the view stays.
+    pub async fn run(&self, mut backend: impl Backend) {
+        let mut requests = self.inner.refresh_requests.lock().await;
+        let options = &self.inner.options;
+        let mut retry = Backoff::new(options.min_retry, options.max_retry);
+        let mut cursor = None;
+        let mut waiting: Vec<Refresh> = Vec::new();
+        loop {
+            let started = self.inner.clock.instant();
+            let answer = tokio::select! {
+                answer = backend.watch(cursor.clone(), options.poll_interval) => answer,
+                // Only where no answer is due at once: then it is as good.
+                Some(refresh) = requests.recv(), if cursor.is_some() => {
+                    waiting.push(refresh);
+                    cursor = None;
+                    continue;
+                }
+            };
+            let outcome = answer.as_ref().map(|_| ()).map_err(Clone::clone);
+            let pause = match answer {
+                Ok(snapshot) => {
+                    let is_same = cursor.as_ref() == Some(&snapshot.cursor);
+                    cursor = Some(snapshot.cursor.clone());
+                    self.take(snapshot).await;
+                    if self.view().is_held() {
+                        cursor = None;
+                        options.confirm_after
+                    } else if is_same && self.inner.clock.instant() < started + options.min_retry {
+                        // It should have waited for a change.
+                        retry.next_delay()
+                    } else {
+                        retry.reset();
+                        let earliest = started + options.min_interval;
+                        earliest.saturating_duration_since(self.inner.clock.instant())
+                    }
+                }
+                Err(error) => {
+                    self.note_failure(&error);
+                    retry.next_delay()
+                }
+            };
+            for refresh in waiting.drain(..) {
+                // Nobody may wait any more.
+                let _ = refresh.send(outcome.clone());
+            }
+            if !pause.is_zero() {
+                let until = self.inner.clock.instant() + pause;
+                tokio::select! {
+                    () = self.inner.clock.sleep_until(until) => {}
+                    Some(refresh) = requests.recv() => {
+                        waiting.push(refresh);
+                        cursor = None;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&self, snapshot: Snapshot) {
+        let before = (self.instances(), self.view().condition());
+        let now = self.inner.clock.instant();
+        let applied = self.view().apply(snapshot, now);
+        if let Applied::Confirmed(lost) = applied {
+            let alive = self.alive_of(&lost).await;
+            let now = self.inner.clock.instant();
+            self.view().settle(&alive, now);
+        }
+        let condition = self.view().condition();
+        if before != (self.instances(), condition) {
+            self.inner.changes.send_modify(|count| *count += 1);
+        }
+        self.log_change(before.1, condition);
+    }
+
+    async fn alive_of(&self, lost: &[Arc<Instance>]) -> BTreeSet<NodeId> {
+        let Some(prober) = &self.inner.prober else {
+            return BTreeSet::new();
+        };
+        let probes = lost.iter().map(async |instance| {
+            let is_alive = prober.is_alive(instance).await;
+            is_alive.then(|| instance.id.clone())
+        });
+        join_all(probes).await.into_iter().flatten().collect()
+    }
+
+    fn note_failure(&self, error: &Error) {
+        let before = self.view().condition();
+        self.view().fail(LastError {
+            kind: error.kind,
+            message: error.message.clone(),
+            at: self.inner.clock.now(),
+        });
+        let condition = self.view().condition();
+        if before != condition {
+            self.inner.changes.send_modify(|count| *count += 1);
+        }
+        if before != condition || condition == Condition::Starting {
+            let (source, kind) = (&*self.inner.name, error.kind);
+            tracing::warn!(source, %kind, %error, "the registry does not answer; what it said last stays");
+        }
+    }
+
+    fn log_change(&self, before: Condition, after: Condition) {
+        if before == after {
+            return;
+        }
+        let source = &*self.inner.name;
+        let state = self.state();
+        match after {
+            Condition::Held => {
+                let lost = state.held.map_or(0, |held| held.lost);
+                tracing::warn!(
+                    source,
+                    lost,
+                    instances = state.instances,
+                    "the registry has lost most of its instances; they stay until it says so again and they do not answer"
+                );
+            }
+            _ => tracing::info!(source, instances = state.instances, "the registry answers"),
+        }
+    }
+
+    /// Ignores poisoning: no code that can panic runs under the lock.
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.inner
+            .view
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Discovery for WatchedSource {
+    fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    fn kind(&self) -> &str {
+        &self.inner.kind
+    }
+
+    fn instances(&self) -> Vec<Arc<Instance>> {
+        self.view().instances()
+    }
+
+    fn state(&self) -> SourceState {
+        let now = self.inner.clock.instant();
+        self.view().state(now)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    async fn refresh(&self) -> Result<(), Error> {
+        let (sender, outcome) = oneshot::channel();
+        let stopped = |_| Error::new(ErrorKind::Unavailable, "the engine is stopping");
+        // Where as many wait, the next answer is theirs, too.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = self.inner.refreshes.try_send(sender) {
+            return Err(stopped(()));
+        }
+        match outcome.await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::new(
+                ErrorKind::Unavailable,
+                "too many refreshes wait already, or the engine is stopping",
+            )),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use hotswap_common::Secret;
+use hotswap_core::Digest;
+use semver::Version;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task;
+use wasmtime::component::Component;
+
+use super::bindings::DiscoveryPre;
+use super::bindings::exports::hotswap::discovery::backend::{
+    Descriptor, Secret as SecretDescriptor,
+};
+use super::bindings::hotswap::discovery::types::{
+    Error as RegistryError, Health, Registration, Snapshot,
+};
+use super::error::{BackendError, SettingsError};
+use super::host::DiscoveryContext;
+use super::instance::BackendInstance;
+use super::origin::Origin;
+use super::outgoing::Outgoing;
+use super::resolver::{Resolver, SystemResolver};
+use super::secrets::Secrets;
+use super::state::BackendState;
+use crate::load::contract::{self, ContractExport, DISCOVERY, ExportedFunctions};
+use crate::load::{ConfigError, ConfigSchema, LoadError, check_own_version, inspect};
+
+/// A loaded discovery backend. Cheap to clone.
+#[derive(Clone)]
+pub struct BackendComponent {
+    inner: Arc<ComponentInner>,
+}
+
+struct ComponentInner {
+    context: Arc<DiscoveryContext>,
+    digest: Digest,
+    wit_version: Version,
+    descriptor: BackendDescriptor,
+    schema: ConfigSchema,
+    program: DiscoveryPre<BackendState>,
+}
+
+/// How a discovery backend describes itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendDescriptor {
+    /// Its name.
+    pub name: String,
+    /// Its own version, semantic.
+    pub version: String,
+    /// One sentence about what it is for.
+    pub summary: String,
+    /// JSON Schema (2020-12) of its configuration.
+    pub config_schema: Value,
+    /// Whether instances can be registered through it.
+    pub can_register: bool,
+    /// The secrets that can be configured, and where in its requests the engine puts them.
+    pub secrets: Vec<SecretDescriptor>,
+}
+
+/// What an instance of a backend is started with.
+#[derive(Clone)]
+pub struct BackendSettings {
+    /// The name by which the log calls it.
+    pub name: String,
+    /// Its configuration. `None` means all defaults.
+    pub config: Option<Value>,
+    /// The servers that it may reach.
+    pub origins: Vec<Origin>,
+    /// Its secrets by their names.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Finds the addresses of the servers' names.
+    pub resolver: Arc<dyn Resolver>,
+}
+
+impl BackendSettings {
+    /// Settings with defaults, for a backend that may reach nothing.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            config: None,
+            origins: Vec::new(),
+            secrets: BTreeMap::new(),
+            resolver: Arc::new(SystemResolver),
+        }
+    }
+}
+
+impl BackendComponent {
+    /// The digest of the component.
+    pub fn digest(&self) -> Digest {
+        self.inner.digest
+    }
+
+    /// The version of the contract that the component was built for.
+    pub fn wit_version(&self) -> &Version {
+        &self.inner.wit_version
+    }
+
+    /// How the backend describes itself.
+    pub fn descriptor(&self) -> &BackendDescriptor {
+        &self.inner.descriptor
+    }
+
+    /// Checks a configuration against the backend's schema and fills in the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists the places that do not match the schema.
+    pub fn configure(&self, config: Option<Value>) -> Result<Value, ConfigError> {
+        self.inner.schema.configure(config)
+    }
+
+    /// Makes an instance and passes it its configuration. Needs a tokio runtime.
+    ///
+    /// Cancel safe: a cancelled start leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`SettingsError`] says which setting is wrong, or why the instance did not start.
+    pub async fn start(&self, settings: BackendSettings) -> Result<BackendInstance, SettingsError> {
+        let inner = &self.inner;
+        let config = self.configure(settings.config)?;
+        let secrets = Secrets::new(&inner.descriptor.secrets, &settings.secrets)?;
+        let limits = inner.context.limits.clone();
+        let outgoing = Arc::new(Outgoing {
+            name: settings.name.into(),
+            origins: settings.origins,
+            secrets,
+            resolver: settings.resolver,
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            limits,
+        });
+        let context = Arc::clone(&inner.context);
+        let started = BackendInstance::start(context, &inner.program, outgoing);
+        let mut instance = started.await?;
+        instance.configure(config.to_string()).await?;
+        Ok(instance)
+    }
+}
+
+/// Checks and compiles a component, and asks it for its description.
+pub(super) async fn load(
+    context: &Arc<DiscoveryContext>,
+    digest: Digest,
+    bytes: &[u8],
+) -> Result<BackendComponent, LoadError> {
+    let export = contract::check_names(&DISCOVERY, &inspect::component_names(bytes)?)?;
+    let wit_version = export.version.clone();
+    let program = {
+        let (context, bytes) = (Arc::clone(context), bytes.to_vec());
+        task::spawn_blocking(move || compile_blocking(&context, &bytes, &export))
+            .await
+            .unwrap_or_else(|_| {
+                let reason = "the compiler crashed, which is a bug in the engine: please report it";
+                Err(LoadError::Compile(reason.to_owned()))
+            })?
+    };
+    let described = describe(context, &program).await;
+    let described = described.map_err(|error| LoadError::Describe(error.to_string()))?;
+    let (descriptor, schema) = check_descriptor(described)?;
+    Ok(BackendComponent {
+        inner: Arc::new(ComponentInner {
+            context: Arc::clone(context),
+            digest,
+            wit_version,
+            descriptor,
+            schema,
+            program,
+        }),
+    })
+}
+
+fn compile_blocking(
+    context: &DiscoveryContext,
+    bytes: &[u8],
+    export: &ContractExport,
+) -> Result<DiscoveryPre<BackendState>, LoadError> {
+    let compile_error = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
+    let component = Component::from_binary(&context.engine, bytes).map_err(compile_error)?;
+    contract::check_imported_functions(&DISCOVERY, &component)?;
+    let linked = context.linker.instantiate_pre(&component);
+    let linked = linked.map_err(|error| LoadError::ImportTypeMismatch {
+        contract: DISCOVERY.package,
+        reason: format!("{error:#}"),
+    })?;
+    type Done = (Result<(), RegistryError>,);
+    type Watched = (Result<Snapshot, RegistryError>,);
+    let functions = ExportedFunctions::find(&DISCOVERY, &linked, export)?;
+    functions.check::<(), (Descriptor,)>("describe")?;
+    functions.check::<(&str,), Done>("configure")?;
+    functions.check::<(&Registration,), Done>("register")?;
+    functions.check::<(&str, &str, Health), Done>("heartbeat")?;
+    functions.check::<(&str, &str), Done>("deregister")?;
+    functions.check::<(&str, Option<&str>, u64), Watched>("watch")?;
+    DiscoveryPre::new(linked).map_err(compile_error)
+}
+
+/// Calls `describe` in an instance that may reach nothing.
+async fn describe(
+    context: &Arc<DiscoveryContext>,
+    program: &DiscoveryPre<BackendState>,
+) -> Result<Descriptor, BackendError> {
+    let limits = context.limits.clone();
+    let outgoing = Arc::new(Outgoing {
+        name: "describe".into(),
+        origins: Vec::new(),
+        secrets: Secrets::default(),
+        resolver: Arc::new(SystemResolver),
+        connections: Arc::new(Semaphore::new(0)),
+        limits,
+    });
+    let instance = BackendInstance::start(Arc::clone(context), program, outgoing);
+    instance.await?.describe().await
+}
+
+fn check_descriptor(returned: Descriptor) -> Result<(BackendDescriptor, ConfigSchema), LoadError> {
+    // The rules for names are the same.
+    let name: hotswap_core::StrategyName = returned.name.parse().map_err(LoadError::InvalidName)?;
+    check_own_version(&returned.version)?;
+    for secret in &returned.secrets {
+        let name: Result<hotswap_core::StrategyName, _> = secret.name.parse();
+        name.map_err(LoadError::InvalidName)?;
+    }
+    let schema = ConfigSchema::parse(&returned.config_schema).map_err(LoadError::InvalidSchema)?;
+    let descriptor = BackendDescriptor {
+        name: name.to_string(),
+        version: returned.version,
+        summary: returned.summary,
+        config_schema: schema.json().clone(),
+        can_register: returned.can_register,
+        secrets: returned.secrets,
+    };
+    Ok((descriptor, schema))
+}
+
+impl fmt::Debug for BackendComponent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let descriptor = self.descriptor();
+        f.debug_struct("BackendComponent")
+            .field("name", &descriptor.name)
+            .field("version", &descriptor.version)
+            .field("digest", &self.digest())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BackendSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendSettings")
+            .field("name", &self.name)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}

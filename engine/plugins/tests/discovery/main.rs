@@ -1,0 +1,8 @@
+//! Discovery backends in their host: what they may reach, what they may use, what they see.
+
+mod fixture;
+mod instances;
+mod loading;
+mod requests;
+mod secrets;
+mod server;

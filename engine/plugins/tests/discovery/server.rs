@@ -1,0 +1,114 @@
+//! A server that answers well and badly, by the path.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+pub struct TestServer {
+    pub addr: SocketAddr,
+    /// The requests, whole.
+    requests: Arc<Mutex<Vec<String>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl TestServer {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&requests);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&seen)));
+            }
+        });
+        Self {
+            addr,
+            requests,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("not poisoned").clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>) {
+    let Some(request) = read_request(&mut stream).await else {
+        return;
+    };
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    requests.lock().expect("not poisoned").push(request.clone());
+    let body = |body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let answer = match path.as_str() {
+        "/echo" | "/login" | "/elsewhere" => body(&request),
+        "/redirect" => {
+            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
+                .to_owned()
+        }
+        "/garbage" => "220 mail.example ESMTP\r\n".to_owned(),
+        "/truncated" => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort".to_owned(),
+        "/many-headers" => format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(100_000)),
+        "/lines" => {
+            let head = "HTTP/1.1 200 OK\r\n\r\none\ntwo\nhal";
+            let _ = stream.write_all(head.as_bytes()).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            return;
+        }
+        "/endless" => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
+            return;
+        }
+        "/silent" => {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            return;
+        }
+        _ => body("ok"),
+    };
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut read = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream
+            .read(&mut buffer)
+            .await
+            .ok()
+            .filter(|count| *count > 0)?;
+        read.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        });
+        if body.len() >= length.unwrap_or(0) {
+            return Some(text);
+        }
+    }
+}

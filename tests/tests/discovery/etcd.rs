@@ -1,0 +1,118 @@
+use anyhow::{Result, ensure};
+use hotswap_common::Secret;
+use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
+use hotswap_plugins::discovery::Registration;
+use hotswap_tests::RegistryKind;
+use serde_json::json;
+
+use crate::fixture::{Fixture, registration};
+use crate::suite;
+
+#[tokio::test]
+async fn etcd_finds_an_instance_with_its_health_until_it_is_gone() -> Result<()> {
+    suite::an_instance_is_found_changes_its_health_and_is_gone(RegistryKind::Etcd).await
+}
+
+#[tokio::test]
+async fn etcd_may_be_killed_and_restarted() -> Result<()> {
+    let kind = RegistryKind::Etcd;
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(kind).await
+}
+
+#[tokio::test]
+async fn an_etcd_that_loses_living_nodes_is_not_believed() -> Result<()> {
+    suite::a_registry_that_loses_living_nodes_is_not_believed(RegistryKind::Etcd).await
+}
+
+#[tokio::test]
+async fn a_watch_continues_after_etcd_has_compacted_what_it_waits_for() -> Result<()> {
+    let mut fixture = Fixture::start(RegistryKind::Etcd).await?;
+    let watched = fixture.watch(None);
+    let mut instance = fixture.instance().await?;
+    // Without a lease: nothing keeps them alive here.
+    let registration = |id: &str| Registration {
+        check: None,
+        ..registration(id)
+    };
+    for id in ["a", "b", "c"] {
+        instance.register(registration(id)).await?;
+    }
+    watched.until_ids(&["a", "b", "c"]).await?;
+    let revision = instance
+        .watch("hotswap-node".to_owned(), None, Default::default())
+        .await?;
+    let compacted: i64 = revision.cursor.parse::<i64>()? + 2;
+    // What the watch has seen is gone once it asks for it again.
+    fixture.server.kill().await?;
+    watched
+        .until("it is stale", |source| {
+            source.state().condition == Condition::Stale
+        })
+        .await?;
+    fixture.server.restart().await?;
+    watched
+        .until("it is healthy", |source| {
+            source.state().condition == Condition::Healthy
+        })
+        .await?;
+    instance.register(registration("d")).await?;
+    instance.register(registration("e")).await?;
+    let compact = json!({ "revision": compacted.to_string() });
+    let server = &fixture.server;
+    server
+        .request("POST", "/v3/kv/compaction", &compact.to_string())
+        .await?;
+    let old = Some(revision.cursor);
+    let again = instance.watch(
+        "hotswap-node".to_owned(),
+        old,
+        std::time::Duration::from_secs(5),
+    );
+    assert_eq!(again.await?.instances.len(), 5);
+    watched.until_ids(&["a", "b", "c", "d", "e"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn etcd_with_users_takes_the_right_password_and_tells_of_a_wrong_one() -> Result<()> {
+    let mut fixture = Fixture::start(RegistryKind::Etcd).await?;
+    let password = "a \"quoted\" password";
+    let user = json!({ "name": "root", "password": password }).to_string();
+    let role = json!({ "user": "root", "role": "root" }).to_string();
+    for (path, body) in [
+        ("/v3/auth/user/add", &*user),
+        ("/v3/auth/role/add", r#"{"name":"root"}"#),
+        ("/v3/auth/user/grant", &*role),
+        ("/v3/auth/enable", "{}"),
+    ] {
+        fixture.server.request("POST", path, body).await?;
+    }
+    let anonymous = fixture.watch(None);
+    anonymous
+        .until("nobody is denied", |source| {
+            source.state().last_error.is_some()
+        })
+        .await?;
+    let error = anonymous.source.state().last_error.expect("it failed");
+    assert_eq!(error.kind, ErrorKind::Denied, "{}", error.message);
+    let endpoint = fixture.server.url();
+    let settings = fixture.settings();
+    settings.config = Some(json!({ "endpoints": [endpoint], "username": "root" }));
+    settings
+        .secrets
+        .insert("password".to_owned(), Secret::new("wrong"));
+    let watched = fixture.watch(None);
+    watched
+        .until("it is denied", |source| source.state().last_error.is_some())
+        .await?;
+    let error = watched.source.state().last_error.expect("it failed");
+    assert_eq!(error.kind, ErrorKind::Denied, "{}", error.message);
+    ensure!(!error.message.contains("wrong"), "{}", error.message);
+    let secrets = &mut fixture.settings().secrets;
+    secrets.insert("password".to_owned(), Secret::new(password));
+    let watched = fixture.watch(None);
+    let kept = fixture.keep("a");
+    watched.until_ids(&["a"]).await?;
+    kept.stop().await?;
+    Ok(())
+}
