@@ -34,6 +34,9 @@ pub struct DeploymentPlan {
     pub shortest: Option<u64>,
     /// What would stand against it.
     pub problems: Vec<String>,
+    /// What would make it of less use.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What limits the deployment.

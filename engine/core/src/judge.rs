@@ -13,6 +13,7 @@ mod design_effect;
 mod dispersion;
 mod error_checks;
 mod error_rate;
+mod forecast;
 mod format;
 mod gauge;
 mod gauge_checks;
@@ -41,6 +42,7 @@ use outcome::{Measured, Traffic};
 use restart_checks::Restarts;
 
 pub use budget::SoakHistory;
+pub use forecast::NodeTraffic;
 
 /// What a judge knows of a soak before its first reading.
 #[derive(Debug, Clone, Default)]

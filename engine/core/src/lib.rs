@@ -57,7 +57,7 @@ pub use environment_event::{EnvironmentEvent, EnvironmentEventBody, Repair};
 pub use event::{Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef};
 pub use histogram::Histogram;
 pub use interval::{NodeInterval, VersionInterval};
-pub use judge::{Judge, SoakHistory, SoakOptions, SoakPlan};
+pub use judge::{Judge, NodeTraffic, SoakHistory, SoakOptions, SoakPlan};
 pub use label::{LabelError, LabelKey, LabelValue, NodeLabels};
 pub use lifecycle::{IllegalTransition, Lifecycle, Status, Step};
 pub use limits::StrategyLimits;

@@ -3,7 +3,7 @@
 use crate::{Histogram, LatencyBefore, NodeInterval};
 
 use super::design_effect::DesignEffect;
-use super::mixture;
+use super::mixture::{self, Binomial};
 
 /// The samples that one must expect beyond a quantile before it means anything.
 const LEAST_BEYOND: f64 = 5.0;
@@ -184,6 +184,8 @@ impl Latencies {
         let candidates = candidates.chain([Histogram::BUCKETS - 1]);
         let (mut below, mut next) = (0.0, 0);
         let (mut above, mut pairs) = (new, compared.pairs().iter().peekable());
+        let of_baseline = Binomial::new(old / baseline_effect, limit.quantile);
+        let of_canary = Binomial::new(new / canary_effect, 1.0 - limit.quantile);
         let mut least = mixture::MOST;
         for candidate in candidates {
             while next < candidate.min(self.weighted.len()) {
@@ -196,17 +198,14 @@ impl Latencies {
             {
                 above -= count as f64;
             }
-            let of_baseline = mixture::evidence(
-                old / baseline_effect,
-                below * scale / baseline_effect,
-                limit.quantile,
-            );
-            let of_canary = mixture::evidence(
-                new / canary_effect,
-                above / canary_effect,
-                1.0 - limit.quantile,
-            );
-            least = least.min(joint(of_baseline, of_canary));
+            let below = below * scale / baseline_effect;
+            let above = above / canary_effect;
+            let bound = of_baseline.at_least(below).max(of_canary.at_least(above));
+            // Most candidates are far from the quantile.
+            if bound - 3.0_f64.ln() < least {
+                let evidence = joint(of_baseline.evidence(below), of_canary.evidence(above));
+                least = least.min(evidence);
+            }
         }
         least
     }
