@@ -76,5 +76,5 @@ pub use request_difference::RequestDifference;
 pub use salvaged_journal::SalvagedJournal;
 pub use schema::{DecodeError, SCHEMA_VERSION, decode_event, encode_event};
 pub use selector::{Selector, SelectorError};
-pub use soak_readings::{LatencyBefore, SoakReadings};
+pub use soak_readings::{BeforeSoak, SoakReadings};
 pub use time::{Clock, SteadyTime, SystemClock, Timestamp};

@@ -1,6 +1,6 @@
 //! Tests latencies at a quantile, without any assumption on their distribution.
 
-use crate::{Histogram, LatencyBefore, NodeInterval};
+use crate::{BeforeSoak, Histogram, NodeInterval};
 
 use super::design_effect::DesignEffect;
 use super::mixture::{self, Binomial};
@@ -26,7 +26,7 @@ pub(super) struct Latencies {
     /// Σ c²/b over readings, for the size of the weighted sample (Kish).
     squares: f64,
     effects: Vec<Effects>,
-    before: LatencyBefore,
+    before: BeforeSoak,
 }
 
 /// The design effects of both sides at one quantile.
@@ -48,7 +48,7 @@ pub(super) struct LatencyLimit {
 
 impl Latencies {
     /// Compares at these quantiles, 0 to 1.
-    pub(super) fn new(quantiles: impl IntoIterator<Item = f64>, before: LatencyBefore) -> Self {
+    pub(super) fn new(quantiles: impl IntoIterator<Item = f64>, before: BeforeSoak) -> Self {
         let mut effects: Vec<Effects> = Vec::new();
         for quantile in quantiles {
             if effects.iter().all(|effects| effects.quantile != quantile) {
@@ -138,7 +138,7 @@ impl Latencies {
 
     /// By how much the canary's nodes were slower before the rollout: 1 or more.
     pub(super) fn before(&self, quantile: f64) -> f64 {
-        let LatencyBefore { canary, baseline } = &self.before;
+        let BeforeSoak { canary, baseline } = &self.before;
         let needed = (LEAST_BEYOND / (1.0 - quantile)).round() as u64;
         if canary.total() < needed || baseline.total() < needed {
             return 1.0;

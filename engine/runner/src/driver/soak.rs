@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Check, Judge, LatencyBefore, ModuleName, ModuleVersion, NodeId, NodeReading, SoakPlan,
+    BeforeSoak, Call, Check, Judge, ModuleName, ModuleVersion, NodeId, NodeReading, SoakPlan,
     SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
@@ -64,7 +64,7 @@ impl Soak {
             checks,
             has_baseline: !baseline.is_empty(),
             by_node: canary == baseline,
-            before: LatencyBefore::new(&canary, &baseline, version, &readings),
+            before: BeforeSoak::new(&canary, &baseline, version, &readings),
             history: context.history,
             options: context.options,
         });
