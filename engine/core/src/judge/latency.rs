@@ -138,7 +138,9 @@ impl Latencies {
 
     /// By how much the canary's nodes were slower before the rollout: 1 or more.
     pub(super) fn before(&self, quantile: f64) -> f64 {
-        let BeforeSoak { canary, baseline } = &self.before;
+        let BeforeSoak {
+            canary, baseline, ..
+        } = &self.before;
         let needed = (LEAST_BEYOND / (1.0 - quantile)).round() as u64;
         if canary.total() < needed || baseline.total() < needed {
             return 1.0;
