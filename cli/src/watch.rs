@@ -18,6 +18,7 @@ use crate::shutdown::ShutdownSignal;
 mod closing;
 mod follow;
 pub mod lines;
+mod live_findings;
 mod screen;
 mod session;
 mod state;
@@ -83,7 +84,16 @@ pub async fn watch(
     let mut session = Session::default();
     let mut follower = Follower::new(client.clone(), id, wait.is_known);
     let limits = Limits::new(wait.patience, &view, out);
-    let end = follow(&mut follower, &mut session, &mut view, limits, signal).await?;
+    let asked = (client, id);
+    let end = follow(
+        &mut follower,
+        &mut session,
+        &mut view,
+        limits,
+        signal,
+        asked,
+    )
+    .await?;
     view.finish(&session)?;
     let closing = Closing::new(end, id, &session, wait.is_known, client);
     print_outcome(&closing, &session, id, wait.show, client, out).await?;
@@ -121,8 +131,10 @@ async fn follow(
     view: &mut View,
     limits: Limits,
     signal: &mut ShutdownSignal,
+    (client, id): (&Client, DeploymentId),
 ) -> Result<WaitEnd> {
     let start = Instant::now();
+    let mut live_findings = std::pin::pin!(live_findings::next(client, id));
     let mut redraw = tokio::time::interval(REDRAW_INTERVAL);
     loop {
         let paused_since = session.paused_since.filter(|_| session.live);
@@ -137,6 +149,11 @@ async fn follow(
                     return Ok(WaitEnd::Exit(exit));
                 }
             },
+            findings = &mut live_findings, if view.is_tree() && session.is_soaking() => {
+                session.set_live_findings(findings);
+                view.redraw(session)?;
+                live_findings.set(live_findings::next(client, id));
+            }
             _ = redraw.tick(), if view.is_tree() => view.redraw(session)?,
             limit = sleep_for(Some(start), limits.time) => return Ok(WaitEnd::TimeLimit(limit)),
             limit = sleep_for(paused_since, limits.pause) => {

@@ -36,6 +36,9 @@ pub struct DeploymentPlan {
     pub shortest: Option<u64>,
     /// What would stand against it.
     pub problems: Vec<String>,
+    /// What would make it of less use.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A node that the deployment would change.

@@ -1,5 +1,5 @@
 use anyhow::{Context as _, Result};
-use hotswap_core::{Clock as _, Event, Status, SystemClock, Timestamp};
+use hotswap_core::{Call, Clock as _, Event, Finding, Status, SystemClock, Timestamp};
 use tokio::time::Instant;
 
 use super::lines;
@@ -42,6 +42,20 @@ impl Session {
                 (self.live && !wait_for_decision).then_some(Exit::AwaitingApproval)
             }
             status => status.is_final().then_some(Exit::NotSucceeded),
+        }
+    }
+
+    /// Whether a soak is under way.
+    pub(super) fn is_soaking(&self) -> bool {
+        let state = self.state.as_ref();
+        state.is_some_and(|state| matches!(state.open_call, Some(Call::Soak { .. })))
+    }
+
+    /// Notes what the judge thinks of the soak that is under way.
+    pub(super) fn set_live_findings(&mut self, findings: Vec<Finding>) {
+        let is_soaking = self.is_soaking();
+        if let Some(state) = self.state.as_mut().filter(|_| is_soaking) {
+            state.live_findings = findings;
         }
     }
 

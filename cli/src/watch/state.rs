@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use hotswap_core::{
-    Call, Deployment, Event, EventBody, IllegalTransition, NodeId, NodePhase, Step,
+    Call, Deployment, Event, EventBody, Finding, IllegalTransition, NodeId, NodePhase, Step,
 };
 
 /// A deployment as a watcher sees it: its state, and what only the sequence of events tells.
@@ -14,6 +14,8 @@ pub struct WatchState {
     /// For each node that was changed, the index of the stage that changed it first. `None`
     /// where the strategy had not reported a stage by then.
     pub first_stages: BTreeMap<NodeId, Option<usize>>,
+    /// What the judge thinks of the soak that is under way, where that was asked for.
+    pub live_findings: Vec<Finding>,
 }
 
 impl WatchState {
@@ -26,6 +28,7 @@ impl WatchState {
             deployment: Deployment::begin(event)?,
             open_call: None,
             first_stages: BTreeMap::new(),
+            live_findings: Vec::new(),
         })
     }
 
@@ -54,6 +57,7 @@ impl WatchState {
             | EventBody::TerminationRequested { .. }
             | EventBody::Settling => {
                 self.open_call = None;
+                self.live_findings.clear();
             }
             EventBody::Called { .. }
             | EventBody::Requested(_)

@@ -44,7 +44,7 @@ pub enum Connection {
 pub fn render(state: &WatchState, frame: &Frame) -> Vec<String> {
     let palette = Palette::new(frame.colours);
     let mut lines = head::render(state, frame, &palette);
-    let tail = tail::render(&state.deployment, frame.columns, &palette);
+    let tail = tail::render(state, frame.columns, &palette);
     let free_rows = frame
         .rows
         .saturating_sub(lines.len() + tail.len() + 1)

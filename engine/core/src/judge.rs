@@ -13,6 +13,7 @@ mod design_effect;
 mod dispersion;
 mod error_checks;
 mod error_rate;
+mod forecast;
 mod format;
 mod gauge;
 mod gauge_checks;
@@ -29,7 +30,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::{Check, ConditionKind, Finding, Judgement, LatencyBefore, NodeInterval, Verdict};
+use crate::{BeforeSoak, Check, ConditionKind, Finding, Judgement, NodeInterval, Verdict};
 
 use budget::Budget;
 use error_rate::ErrorRates;
@@ -41,6 +42,7 @@ use outcome::{Measured, Traffic};
 use restart_checks::Restarts;
 
 pub use budget::SoakHistory;
+pub use forecast::NodeTraffic;
 
 /// What a judge knows of a soak before its first reading.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +54,8 @@ pub struct SoakPlan {
     /// Whether both versions run on the same nodes, and all of them. Then errors are compared node
     /// by node.
     pub by_node: bool,
-    /// The latencies of the previous version before the soak.
-    pub before: LatencyBefore,
+    /// What the previous version did before the soak.
+    pub before: BeforeSoak,
     /// The evidence of the earlier soaks of the deployment.
     pub history: SoakHistory,
     /// What the deployment asks of its soaks.
@@ -155,7 +157,7 @@ impl Judge {
             level: Self::LEVEL / sharing as f64,
             errors: ErrorRates::new(factors, plan.by_node),
             latencies: Latencies::new(quantiles, plan.before.clone()),
-            gauges: Gauges::default(),
+            gauges: Gauges::new(&plan.before),
             restarts: Restarts::default(),
             elapsed: Duration::ZERO,
             checks,

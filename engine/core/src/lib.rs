@@ -64,7 +64,7 @@ pub use environment_event::{EnvironmentEvent, EnvironmentEventBody, Repair};
 pub use event::{Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef};
 pub use histogram::Histogram;
 pub use interval::{NodeInterval, VersionInterval};
-pub use judge::{Judge, SoakHistory, SoakOptions, SoakPlan};
+pub use judge::{Judge, NodeTraffic, SoakHistory, SoakOptions, SoakPlan};
 pub use label::{LabelError, LabelKey, LabelValue, NodeLabels};
 pub use lifecycle::{IllegalTransition, Lifecycle, Status, Step};
 pub use limits::StrategyLimits;
@@ -84,7 +84,5 @@ pub use request_difference::RequestDifference;
 pub use salvaged_journal::SalvagedJournal;
 pub use schema::{DecodeError, SCHEMA_VERSION, decode_event, encode_event};
 pub use selector::{Selector, SelectorError};
-pub use soak_readings::{
-    ClientFaults, InconsistentReading, LatencyBefore, Observation, SoakReadings,
-};
+pub use soak_readings::{BeforeSoak, ClientFaults, InconsistentReading, Observation, SoakReadings};
 pub use time::{Clock, SteadyTime, SystemClock, Timestamp};

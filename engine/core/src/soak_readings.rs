@@ -7,12 +7,12 @@ use crate::{
     Histogram, ModuleVersion, NodeId, NodeInterval, NodeReading, VersionInterval, VersionReading,
 };
 
+mod before_soak;
 mod consistency;
-mod latency_before;
 #[cfg(test)]
 mod tests;
 
-pub use latency_before::LatencyBefore;
+pub use before_soak::BeforeSoak;
 
 /// The last reading of each node of a soak.
 ///

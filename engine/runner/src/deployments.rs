@@ -33,6 +33,7 @@ mod rehearsal;
 mod retry;
 mod rollback;
 mod undo;
+mod weak_soaks;
 
 pub use diff::RequestDiff;
 pub use error::{Error, Success};

@@ -51,6 +51,7 @@ pub mod reconciler;
 mod references;
 mod retention;
 mod retries;
+mod soak_options;
 pub mod strategies;
 mod success_history;
 mod supervisor;

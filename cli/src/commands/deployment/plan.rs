@@ -69,6 +69,12 @@ pub(super) async fn show(new: &NewDeployment, context: &Context) -> Result<Exit>
             line(&format!("! {problem}"))?;
         }
     }
+    if !plan.warnings.is_empty() {
+        line("")?;
+        for warning in &plan.warnings {
+            line(&format!("~ {}", format::sanitize(warning)))?;
+        }
+    }
     Ok(exit)
 }
 

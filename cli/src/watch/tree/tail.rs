@@ -1,27 +1,39 @@
 //! The lines below the tree: the last checks, the strategy's log, and how it ended.
 
-use hotswap_core::Deployment;
+use hotswap_core::{Deployment, Finding};
 
+use super::super::state::WatchState;
 use super::palette::Palette;
+use crate::watch::state::WatchState;
 use crate::wrap::wrap;
 use crate::{format, interval_bar};
 
 /// The lines of the strategy's log that are shown.
 const LOG_LINES: usize = 4;
 
-pub(super) fn render(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String> {
-    let mut lines = checks(deployment, columns, palette);
+pub(super) fn render(state: &WatchState, columns: usize, palette: &Palette) -> Vec<String> {
+    let deployment = &state.deployment;
+    let mut lines = if state.live_findings.is_empty() {
+        checks(
+            "checks of the last soak",
+            &deployment.findings,
+            columns,
+            palette,
+        )
+    } else {
+        checks("checks so far", &state.live_findings, columns, palette)
+    };
     lines.extend(log(deployment, columns, palette));
     lines.extend(end(deployment, columns, palette));
     lines
 }
 
-fn checks(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String> {
-    if deployment.findings.is_empty() {
+fn checks(title: &str, findings: &[Finding], columns: usize, palette: &Palette) -> Vec<String> {
+    if findings.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![String::new(), palette.bold("checks of the last soak")];
-    for finding in &deployment.findings {
+    let mut lines = vec![String::new(), palette.bold(title)];
+    for finding in findings {
         let text = format::sanitize(&format::finding(finding));
         lines.extend(wrap(&format!("  {text}"), columns, "    "));
         for bar in finding.conditions.iter().filter_map(interval_bar::draw) {

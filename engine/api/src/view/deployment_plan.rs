@@ -47,6 +47,9 @@ pub(crate) struct DeploymentPlan {
     /// Why the deployment would be refused or would fail, each in a sentence. Empty: nothing is
     /// known that speaks against it.
     pub problems: Vec<String>,
+    /// What would make the deployment of less use, each in a sentence: soaks that cannot decide
+    /// anything at the present traffic.
+    pub warnings: Vec<String>,
 }
 
 /// A node that a deployment would change.
@@ -181,6 +184,7 @@ impl From<Preview> for DeploymentPlan {
             further_steps: u64::try_from(preview.further_steps).unwrap_or(u64::MAX),
             shortest: preview.shortest.map(millis),
             problems: preview.problems,
+            warnings: preview.warnings,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hotswap_core::{
-    Answer, Check, Histogram, Judge, Judgement, LatencyBefore, NodeId, NodeInterval, SoakHistory,
-    SoakPlan, VersionInterval,
+    Answer, BeforeSoak, Check, Histogram, Judge, Judgement, NodeId, NodeInterval, SoakHistory,
+    SoakPlan, Verdict, VersionInterval,
 };
 
 use super::RULES;
@@ -20,6 +20,9 @@ const STEPS: [usize; 3] = [1, 3, 5];
 const READINGS: u32 = 40;
 /// The 95th percentile of the old version in milliseconds.
 const P95_MILLIS: f64 = 65.535;
+/// What the old version uses: CPU for each request, and memory in bytes.
+const CPU_MICROS: f64 = 5000.0;
+const MEMORY: f64 = 5e7;
 const READING: Duration = Duration::from_secs(15);
 
 /// A node, with what makes it differ from the others.
@@ -30,6 +33,8 @@ struct SimulatedNode {
     cpu: f64,
     memory: f64,
     before: Histogram,
+    /// What the old version used on it before the deployment.
+    used: VersionInterval,
     common: f64,
     drift: [f64; 2],
 }
@@ -62,7 +67,12 @@ pub fn checks() -> Vec<Check> {
     ]
 }
 
-pub fn deploy(random: &mut Random, scenario: &Scenario) -> [Outcome; RULES.len()] {
+/// What came of a deployment: by each rule, and the check that failed by ours.
+pub fn deploy(
+    random: &mut Random,
+    scenario: &Scenario,
+) -> ([Outcome; RULES.len()], Option<String>) {
+    let mut failed = None;
     let mut nodes: Vec<_> = (0..NODES)
         .map(|number| SimulatedNode::new(random, scenario, number))
         .collect();
@@ -78,9 +88,13 @@ pub fn deploy(random: &mut Random, scenario: &Scenario) -> [Outcome; RULES.len()
         let mut judge = Judge::new(SoakPlan {
             checks: checks(),
             has_baseline: true,
-            before: LatencyBefore {
+            before: BeforeSoak {
                 canary: before(&nodes[..canary]),
                 baseline: before(&nodes[canary..]),
+                usage: nodes
+                    .iter()
+                    .map(|node| (node.id.clone(), node.used.clone()))
+                    .collect(),
             },
             history: history.clone(),
             ..SoakPlan::default()
@@ -121,20 +135,30 @@ pub fn deploy(random: &mut Random, scenario: &Scenario) -> [Outcome; RULES.len()
                 })
                 .collect();
             judge.observe(&intervals);
-            if outcomes[0].is_none() && judge.interim().is_some() {
+            if outcomes[0].is_none()
+                && let Some(verdict) = judge.interim()
+            {
                 outcomes[0] = Some(requests);
+                failed = failed_check(&verdict);
             }
         }
         let verdict = judge.verdict();
-        if verdict.judgement == Judgement::Fail {
-            outcomes[0].get_or_insert(requests);
+        if outcomes[0].is_none() && verdict.judgement == Judgement::Fail {
+            outcomes[0] = Some(requests);
+            failed = failed_check(&verdict);
         }
         history.record(&Answer::Verdict(verdict));
         if kayenta.has_failed() {
             outcomes[1].get_or_insert(requests);
         }
     }
-    outcomes
+    (outcomes, failed)
+}
+
+fn failed_check(verdict: &Verdict) -> Option<String> {
+    let mut findings = verdict.findings.iter();
+    let failed = findings.find(|finding| finding.judgement == Judgement::Fail);
+    failed.map(|finding| finding.check.metric.clone())
 }
 
 /// Latencies, CPU time and memory of a reading.
@@ -163,6 +187,12 @@ impl SimulatedNode {
             cpu,
             memory,
             before: Histogram::default(),
+            used: VersionInterval {
+                requests: 800,
+                cpu_micros: (800.0 * CPU_MICROS * cpu * (0.02 * random.normal()).exp()) as u64,
+                memory: Some((MEMORY * memory * (0.05 * random.normal()).exp()) as u64),
+                ..VersionInterval::default()
+            },
             common: random.normal(),
             drift: [random.normal(), random.normal()],
         };
@@ -215,8 +245,8 @@ impl SimulatedNode {
         for drift in [&mut *cpu, &mut *memory] {
             *drift = 0.9 * *drift + (1.0 - 0.81_f64).sqrt() * random.normal();
         }
-        let cpu = 5000.0 * factor * self.cpu * (0.05 * *cpu).exp();
-        let memory = 5e7 * factor * self.memory * (0.05 * *memory).exp();
+        let cpu = CPU_MICROS * factor * self.cpu * (0.05 * *cpu).exp();
+        let memory = MEMORY * factor * self.memory * (0.05 * *memory).exp();
         let crashed = is_new && random.share() < scenario.crashes;
         Reading {
             interval: VersionInterval {

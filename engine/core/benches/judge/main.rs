@@ -12,6 +12,8 @@ mod others;
 mod random;
 mod scenario;
 
+use std::collections::BTreeMap;
+
 use deployment::{Outcome, deploy};
 use random::Random;
 use scenario::{Kind, scenarios};
@@ -31,16 +33,20 @@ fn main() {
         "\nShare of {deployments} deployments that are taken back, and the median of the canary's \
          requests until then"
     );
-    println!("| scenario | {} |", RULES.join(" | "));
-    println!("|---|{}", "---|".repeat(RULES.len()));
+    println!("| scenario | {} | HotSwap, by check |", RULES.join(" | "));
+    println!("|---|{}", "---|".repeat(RULES.len() + 1));
     for (index, scenario) in scenarios().into_iter().enumerate() {
         if !scenario.name.contains(&only) {
             continue;
         }
         let mut random = Random::new(seed.wrapping_add(index as u64));
         let mut outcomes: [Vec<Outcome>; RULES.len()] = Default::default();
+        let mut by_check: BTreeMap<String, u64> = BTreeMap::new();
         for _ in 0..deployments {
-            let found = deploy(&mut random, &scenario);
+            let (found, failed) = deploy(&mut random, &scenario);
+            if let Some(failed) = failed {
+                *by_check.entry(failed).or_default() += 1;
+            }
             for (all, one) in outcomes.iter_mut().zip(found) {
                 all.push(one);
             }
@@ -49,7 +55,16 @@ fn main() {
             .into_iter()
             .map(|outcomes| describe(outcomes, scenario.kind))
             .collect();
-        println!("| {} | {} |", scenario.name, told.join(" | "));
+        let by_check: Vec<_> = by_check
+            .into_iter()
+            .map(|(check, count)| format!("{check} {count}"))
+            .collect();
+        println!(
+            "| {} | {} | {} |",
+            scenario.name,
+            told.join(" | "),
+            by_check.join(", ")
+        );
     }
 }
 

@@ -43,13 +43,52 @@ pub(super) struct ErrorRates {
     /// What could not be compared yet: one side had no requests.
     pending: Counts,
     pending_by_node: HashMap<NodeId, Counts>,
-    /// The limits that are compared, as `1 + increase`, with the exponent of each bet before it
-    /// is divided by the dispersion.
-    relative: Vec<(f64, [f64; ODDS.len()])>,
+    relative: Vec<RelativeBets>,
+    /// The most errors of the canary in one reading, beyond one.
+    most_errors: f64,
     both: Dispersion,
     canary: Dispersion,
     carried: f64,
     kept: Vec<Counts>,
+}
+
+/// The bets against one limit.
+#[derive(Debug, Clone)]
+struct RelativeBets {
+    /// The limit, as `1 + increase`.
+    factor: f64,
+    /// The exponent of each bet, before it is divided by the dispersion.
+    exponents: [f64; ODDS.len()],
+    /// What the most damning reading has added to each beyond one error.
+    most: [f64; ODDS.len()],
+}
+
+impl RelativeBets {
+    /// Adds a reading: what was compared, on each node or at once.
+    fn add(&mut self, compared: &[Counts]) {
+        let mut step = [0.0; ODDS.len()];
+        for counts in compared {
+            counts.bet(CANARY, self.factor, &mut step);
+        }
+        let errors = compared.iter().map(|counts| counts.errors[CANARY]).sum();
+        for (index, added) in step.into_iter().enumerate() {
+            self.exponents[index] += added;
+            self.most[index] = self.most[index].max(added * beyond_one(errors));
+        }
+    }
+
+    /// The evidence where the most damning reading counts as one error: one burst must not condemn,
+    /// and until there were several, nobody knows that errors come in bursts.
+    fn evidence(&self, dispersion: f64) -> f64 {
+        mixture::mix(std::array::from_fn(|index| {
+            (self.exponents[index] - self.most[index]) / dispersion
+        }))
+    }
+}
+
+/// The share of a reading's errors that is beyond the first.
+fn beyond_one(errors: f64) -> f64 {
+    1.0 - 1.0 / errors.max(1.0)
 }
 
 impl Counts {
@@ -111,9 +150,11 @@ impl Counts {
 impl ErrorRates {
     /// Compares at these limits, each `1 + increase`.
     pub(super) fn new(factors: impl IntoIterator<Item = f64>, by_node: bool) -> Self {
-        let relative = factors
-            .into_iter()
-            .map(|factor| (factor, [0.0; ODDS.len()]));
+        let relative = factors.into_iter().map(|factor| RelativeBets {
+            factor,
+            exponents: [0.0; ODDS.len()],
+            most: [0.0; ODDS.len()],
+        });
         Self {
             total: Counts::default(),
             compared: Counts::default(),
@@ -121,6 +162,7 @@ impl ErrorRates {
             pending: Counts::default(),
             pending_by_node: HashMap::new(),
             relative: relative.collect(),
+            most_errors: 0.0,
             both: Dispersion::default(),
             canary: Dispersion::default(),
             carried: 0.0,
@@ -131,7 +173,7 @@ impl ErrorRates {
     /// Adds what the nodes did since the last reading.
     pub(super) fn observe(&mut self, intervals: &[NodeInterval]) {
         let mut reading = Counts::default();
-        let mut compared = Counts::default();
+        let mut compared = Vec::new();
         for interval in intervals {
             let mut counts = Counts::default();
             if let Some(canary) = &interval.canary {
@@ -150,27 +192,23 @@ impl ErrorRates {
                     continue;
                 };
                 pending.add_all(&counts);
-                if let Some(taken) = pending.take_comparable() {
-                    compared.add_all(&taken);
-                    for (factor, exponents) in &mut self.relative {
-                        taken.bet(CANARY, *factor, exponents);
-                    }
-                }
+                compared.extend(pending.take_comparable());
             } else {
                 self.pending.add_all(&counts);
             }
         }
         self.total.add_all(&reading);
         self.observe_canary(&reading);
-        if !self.by_node
-            && let Some(taken) = self.pending.take_comparable()
-        {
-            compared = taken;
-            for (factor, exponents) in &mut self.relative {
-                taken.bet(CANARY, *factor, exponents);
-            }
+        compared.extend(self.pending.take_comparable());
+        for bets in &mut self.relative {
+            bets.add(&compared);
         }
-        if compared != Counts::default() {
+        if !compared.is_empty() {
+            let mut sum = Counts::default();
+            for counts in &compared {
+                sum.add_all(counts);
+            }
+            let compared = sum;
             self.compared.add_all(&compared);
             let side = |side: usize| (compared.errors[side], compared.requests[side]);
             self.both.add(&[side(CANARY), side(BASELINE)]);
@@ -183,6 +221,7 @@ impl ErrorRates {
         let errors = reading.errors[CANARY] + self.carried;
         let counted = errors.min(requests);
         self.carried = errors - counted;
+        self.most_errors = self.most_errors.max(counted - 1.0);
         if requests > 0.0 {
             self.canary.add(&[(counted, requests)]);
         }
@@ -218,10 +257,8 @@ impl ErrorRates {
         if !dispersion.is_finite() {
             return 0.0;
         }
-        let found = self.relative.iter().find(|(limit, _)| *limit == factor);
-        found.map_or(0.0, |(_, exponents)| {
-            mixture::mix(exponents.map(|exponent| exponent / dispersion))
-        })
+        let found = self.relative.iter().find(|bets| bets.factor == factor);
+        found.map_or(0.0, |bets| bets.evidence(dispersion))
     }
 
     /// The evidence against "the canary's rate is at most `max`". 0 before the third reading.
@@ -230,7 +267,9 @@ impl ErrorRates {
         if !dispersion.is_finite() {
             return 0.0;
         }
-        let (requests, errors) = (self.total.requests[CANARY], self.canary_errors());
+        // The reading with the most errors counts as one, as for relative limits.
+        let errors = (self.canary_errors() - self.most_errors).max(0.0);
+        let requests = self.total.requests[CANARY];
         mixture::evidence(requests / dispersion, errors / dispersion, max)
     }
 
@@ -247,10 +286,19 @@ impl ErrorRates {
         }
         let evidence = |side: usize, factor: f64| {
             let mut exponents = [0.0; ODDS.len()];
+            let mut most = [0.0_f64; ODDS.len()];
             for counts in &self.kept {
+                let before = exponents;
                 counts.bet(side, factor, &mut exponents);
+                let beyond = beyond_one(counts.errors[side]);
+                for index in 0..ODDS.len() {
+                    let added = exponents[index] - before[index];
+                    most[index] = most[index].max(added * beyond);
+                }
             }
-            mixture::mix(exponents.map(|exponent| exponent / dispersion))
+            mixture::mix(std::array::from_fn(|index| {
+                (exponents[index] - most[index]) / dispersion
+            }))
         };
         // The highest factor that is refuted, by bisection of its logarithm: evidence falls with
         // the factor.
@@ -295,8 +343,55 @@ impl ErrorRates {
             low
         };
         let failed = self.canary_errors() / dispersion;
-        let low = highest_refuted(failed);
+        let low = highest_refuted((failed - self.most_errors / dispersion).max(0.0));
         let high = 1.0 - highest_refuted(n - failed);
         (Some(low), Some(high))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the bets against +50 % come to after these readings of unequal size: with all errors,
+    /// and as it counts.
+    fn evidence(errors: &[(f64, f64)]) -> (f64, f64) {
+        let sizes = [(20.0, 180.0), (20.0, 180.0), (30.0, 170.0), (20.0, 180.0)];
+        let mut bets = RelativeBets {
+            factor: 1.5,
+            exponents: [0.0; ODDS.len()],
+            most: [0.0; ODDS.len()],
+        };
+        let mut dispersion = Dispersion::default();
+        for (&(x, y), (c, b)) in errors.iter().zip(sizes) {
+            bets.add(&[Counts {
+                requests: [c, b],
+                errors: [x, y],
+            }]);
+            dispersion.add(&[(x, c), (y, b)]);
+        }
+        let dispersion = dispersion.value();
+        let all = mixture::mix(bets.exponents.map(|exponent| exponent / dispersion));
+        (all, bets.evidence(dispersion))
+    }
+
+    #[test]
+    fn evidence_has_the_reference_values() {
+        for (errors, expected) in [
+            (&[(5.0, 0.0); 3][..], 25.673_96),
+            (&[(5.0, 0.0); 4][..], 35.333_34),
+            (&[(20.0, 0.0), (0.0, 0.0), (0.0, 0.0)][..], 1.655_69),
+        ] {
+            let (actual, _) = evidence(errors);
+            assert!((actual - expected).abs() < 1e-5, "{errors:?}: {actual}");
+        }
+    }
+
+    #[test]
+    fn the_most_damning_reading_counts_as_one_error() {
+        let (all, without) = evidence(&[(5.0, 0.0); 4]);
+        assert!((0.7..0.9).contains(&(without / all)), "{without} of {all}");
+        let (_, burst) = evidence(&[(20.0, 0.0), (0.0, 0.0), (0.0, 0.0)]);
+        assert!((0.0..0.2).contains(&burst), "{burst}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::{NodeId, NodeInterval, VersionInterval};
+use crate::{BeforeSoak, NodeId, NodeInterval, VersionInterval};
 
 use super::metric::Metric;
 
@@ -33,6 +33,8 @@ struct Usage {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Gauges {
     nodes: HashMap<NodeId, [Usage; 2]>,
+    /// What the previous version used on each node before the soak.
+    before: HashMap<NodeId, Usage>,
     /// The time that all nodes of the canary have run, in seconds.
     canary_seconds: f64,
 }
@@ -47,6 +49,8 @@ pub(super) struct GaugeTest {
     pub(super) nodes: (u64, u64),
     /// What is judged: a ratio to the baseline, or a value; and its limit.
     pub(super) estimate: f64,
+    /// Whether the ratio is of what both sides use more than before the soak.
+    pub(super) since_before: bool,
     pub(super) limit: f64,
     /// The standard error of the estimate's logarithm.
     error: f64,
@@ -54,6 +58,18 @@ pub(super) struct GaugeTest {
 }
 
 impl Gauges {
+    pub(super) fn new(before: &BeforeSoak) -> Self {
+        let before = before.usage.iter().map(|(node, used)| {
+            let mut usage = Usage::default();
+            usage.add(used);
+            (node.clone(), usage)
+        });
+        Self {
+            before: before.collect(),
+            ..Self::default()
+        }
+    }
+
     /// Adds what the nodes did since the last reading.
     pub(super) fn observe(&mut self, intervals: &[NodeInterval]) {
         for interval in intervals {
@@ -89,6 +105,7 @@ impl Gauges {
             baseline: None,
             nodes: (values.len() as u64, 0),
             estimate: canary,
+            since_before: false,
             limit: max,
             error: spread / nodes.sqrt(),
             freedom,
@@ -109,41 +126,69 @@ impl Gauges {
             .values()
             .filter_map(|[canary, baseline]| Some([canary.log(metric)?, baseline.log(metric)?]))
             .collect();
-        let (canary, baseline, nodes, error, freedom) = if both.is_empty() {
-            let new = self.values(metric, |[canary, _]| *canary);
-            let old = self.values(metric, |[_, baseline]| *baseline);
-            let (m, n) = (new.len() as f64, old.len() as f64);
-            let (canary, baseline) = (mean(&new)?, mean(&old)?);
-            let freedom = PRIOR_NODES + m + n - 2.0;
-            let within = squares(&new, canary) + squares(&old, baseline);
-            let error = spread(within, freedom) * (1.0 / m + 1.0 / n).sqrt();
-            let nodes = (new.len() as u64, old.len() as u64);
-            (canary, baseline, nodes, error, freedom)
-        } else {
-            let side = |index: usize| both.iter().map(|pair| pair[index]).collect::<Vec<_>>();
-            let differences: Vec<_> = both.iter().map(|[new, old]| new - old).collect();
-            let m = both.len() as f64;
-            let freedom = PRIOR_NODES + m - 1.0;
-            let within = squares(&differences, mean(&differences)?);
-            let error = spread(within, freedom) / m.sqrt();
-            let nodes = (both.len() as u64, both.len() as u64);
-            (mean(&side(0))?, mean(&side(1))?, nodes, error, freedom)
-        };
-        let shown = baseline.exp() * unit;
-        let least = if shown > 0.0 {
-            1.0 + min_increase / shown
-        } else {
-            f64::MAX
-        };
+        if both.is_empty() {
+            return self.between_nodes(metric, max_increase, min_increase);
+        }
+        let side = |index: usize| both.iter().map(|pair| pair[index]).collect::<Vec<_>>();
+        let differences: Vec<_> = both.iter().map(|[new, old]| new - old).collect();
+        let m = both.len() as f64;
+        let freedom = PRIOR_NODES + m - 1.0;
+        let difference = mean(&differences)?;
+        let within = squares(&differences, difference);
+        let canary = mean(&side(0))?.exp() * unit;
         Some(GaugeTest {
-            canary: canary.exp() * unit,
-            baseline: Some(shown),
-            nodes,
-            estimate: (canary - baseline).exp(),
-            limit: (1.0 + max_increase).max(least),
-            error,
+            canary,
+            baseline: Some(mean(&side(1))?.exp() * unit),
+            nodes: (both.len() as u64, both.len() as u64),
+            estimate: difference.exp(),
+            since_before: false,
+            limit: ratio_limit(max_increase, min_increase, canary / difference.exp()),
+            error: spread(within, freedom) / m.sqrt(),
             freedom,
         })
+    }
+
+    /// The test of different nodes. Where it is known what each of them used before, by how much
+    /// more they use since: nodes that differ by themselves then do not matter.
+    fn between_nodes(
+        &self,
+        metric: Metric,
+        max_increase: f64,
+        min_increase: f64,
+    ) -> Option<GaugeTest> {
+        let unit = self.unit(metric);
+        let new = self.values(metric, |[canary, _]| *canary);
+        let old = self.values(metric, |[_, baseline]| *baseline);
+        let (shown, shown_old) = (mean(&new)?.exp() * unit, mean(&old)?.exp() * unit);
+        let rises = |side: usize| self.rises(metric, side);
+        let rises = rises(0).zip(rises(1));
+        let since_before = rises.is_some();
+        let (new, old) = rises.unwrap_or((new, old));
+        let (m, n) = (new.len() as f64, old.len() as f64);
+        let (canary, baseline) = (mean(&new)?, mean(&old)?);
+        let freedom = PRIOR_NODES + m + n - 2.0;
+        let within = squares(&new, canary) + squares(&old, baseline);
+        let estimate = (canary - baseline).exp();
+        Some(GaugeTest {
+            canary: shown,
+            baseline: Some(shown_old),
+            nodes: (new.len() as u64, old.len() as u64),
+            estimate,
+            since_before,
+            limit: ratio_limit(max_increase, min_increase, shown / estimate),
+            error: spread(within, freedom) * (1.0 / m + 1.0 / n).sqrt(),
+            freedom,
+        })
+    }
+
+    /// How much more each node of a side uses than before, as a logarithm. `None` where that is
+    /// not known of each.
+    fn rises(&self, metric: Metric, side: usize) -> Option<Vec<f64>> {
+        let nodes = self.nodes.iter();
+        let values = nodes.filter_map(|(node, usage)| Some((node, usage[side].log(metric)?)));
+        values
+            .map(|(node, value)| Some(value - self.before.get(node)?.log(metric)?))
+            .collect()
     }
 
     /// How many nodes of each side have a value.
@@ -225,6 +270,16 @@ impl GaugeTest {
         let width = critical(level, self.freedom) * self.error;
         (self.estimate * (-width).exp(), self.estimate * width.exp())
     }
+}
+
+/// The highest ratio that is allowed, where the baseline's value is `baseline`.
+fn ratio_limit(max_increase: f64, min_increase: f64, baseline: f64) -> f64 {
+    let least = if baseline > 0.0 {
+        1.0 + min_increase / baseline
+    } else {
+        f64::MAX
+    };
+    (1.0 + max_increase).max(least)
 }
 
 fn mean(values: &[f64]) -> Option<f64> {

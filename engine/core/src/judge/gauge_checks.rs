@@ -86,7 +86,11 @@ fn judge(
         ),
         None => format!("on {}", nodes(canary_nodes)),
     };
-    let description = format!("{} is {} {on}", metric.figure(), metric.format(test.canary));
+    let mut description = format!("{} is {} {on}", metric.figure(), metric.format(test.canary));
+    if test.since_before {
+        let ratio = format::times(test.estimate);
+        description += &format!(", which is {ratio} by what these nodes used before");
+    }
     let allowed = if is_relative {
         format!("the allowed {}", format::times(test.limit))
     } else {

@@ -1,9 +1,9 @@
 //! Tests latencies at a quantile, without any assumption on their distribution.
 
-use crate::{Histogram, LatencyBefore, NodeInterval};
+use crate::{BeforeSoak, Histogram, NodeInterval};
 
 use super::design_effect::DesignEffect;
-use super::mixture;
+use super::mixture::{self, Binomial};
 
 /// The samples that one must expect beyond a quantile before it means anything.
 const LEAST_BEYOND: f64 = 5.0;
@@ -26,7 +26,7 @@ pub(super) struct Latencies {
     /// Σ c²/b over readings, for the size of the weighted sample (Kish).
     squares: f64,
     effects: Vec<Effects>,
-    before: LatencyBefore,
+    before: BeforeSoak,
 }
 
 /// The design effects of both sides at one quantile.
@@ -48,7 +48,7 @@ pub(super) struct LatencyLimit {
 
 impl Latencies {
     /// Compares at these quantiles, 0 to 1.
-    pub(super) fn new(quantiles: impl IntoIterator<Item = f64>, before: LatencyBefore) -> Self {
+    pub(super) fn new(quantiles: impl IntoIterator<Item = f64>, before: BeforeSoak) -> Self {
         let mut effects: Vec<Effects> = Vec::new();
         for quantile in quantiles {
             if effects.iter().all(|effects| effects.quantile != quantile) {
@@ -138,7 +138,9 @@ impl Latencies {
 
     /// By how much the canary's nodes were slower before the rollout: 1 or more.
     pub(super) fn before(&self, quantile: f64) -> f64 {
-        let LatencyBefore { canary, baseline } = &self.before;
+        let BeforeSoak {
+            canary, baseline, ..
+        } = &self.before;
         let needed = (LEAST_BEYOND / (1.0 - quantile)).round() as u64;
         if canary.total() < needed || baseline.total() < needed {
             return 1.0;
@@ -184,6 +186,8 @@ impl Latencies {
         let candidates = candidates.chain([Histogram::BUCKETS - 1]);
         let (mut below, mut next) = (0.0, 0);
         let (mut above, mut pairs) = (new, compared.pairs().iter().peekable());
+        let of_baseline = Binomial::new(old / baseline_effect, limit.quantile);
+        let of_canary = Binomial::new(new / canary_effect, 1.0 - limit.quantile);
         let mut least = mixture::MOST;
         for candidate in candidates {
             while next < candidate.min(self.weighted.len()) {
@@ -196,17 +200,14 @@ impl Latencies {
             {
                 above -= count as f64;
             }
-            let of_baseline = mixture::evidence(
-                old / baseline_effect,
-                below * scale / baseline_effect,
-                limit.quantile,
-            );
-            let of_canary = mixture::evidence(
-                new / canary_effect,
-                above / canary_effect,
-                1.0 - limit.quantile,
-            );
-            least = least.min(joint(of_baseline, of_canary));
+            let below = below * scale / baseline_effect;
+            let above = above / canary_effect;
+            let bound = of_baseline.at_least(below).max(of_canary.at_least(above));
+            // Most candidates are far from the quantile.
+            if bound - 3.0_f64.ln() < least {
+                let evidence = joint(of_baseline.evidence(below), of_canary.evidence(above));
+                least = least.min(evidence);
+            }
         }
         least
     }

@@ -120,8 +120,8 @@ impl LatencyTest<'_> {
             .map(|baseline| self.latencies.allowed(limit, baseline));
         let ratio =
             |value: Option<f64>| Some(value? / self.baseline?).filter(|ratio| ratio.is_finite());
-        // Both sides are estimated apart, so each may err half as often.
-        let shown = budget.shown() + 2.0_f64.ln();
+        // Both sides are estimated apart: where these intervals are apart, the test fails too.
+        let shown = budget.shown() + 3.0_f64.ln();
         let (quantile, look) = (self.quantile, self.look);
         let (low, high) = look.shown(|| self.latencies.canary_interval(quantile, shown));
         let (base_low, base_high) =

@@ -61,6 +61,44 @@ pub(super) fn evidence(n: f64, k: f64, p: f64) -> f64 {
     mix(ODDS.map(|odds| k * odds.ln() - n * ((odds - 1.0) * p).ln_1p()))
 }
 
+/// [`evidence`] for many counts of one total.
+pub(super) struct Binomial {
+    p: f64,
+    logs: [f64; ODDS.len()],
+    costs: [f64; ODDS.len()],
+}
+
+impl Binomial {
+    pub(super) fn new(n: f64, p: f64) -> Self {
+        Self {
+            p,
+            logs: ODDS.map(f64::ln),
+            costs: ODDS.map(|odds| n * ((odds - 1.0) * p.min(1.0)).ln_1p()),
+        }
+    }
+
+    fn bet(&self, index: usize, k: f64) -> f64 {
+        k * self.logs[index] - self.costs[index]
+    }
+
+    /// The evidence of `k`.
+    pub(super) fn evidence(&self, k: f64) -> f64 {
+        if self.p <= 0.0 {
+            return if k > 0.0 { MOST } else { 0.0 };
+        }
+        mix(std::array::from_fn(|index| self.bet(index, k)))
+    }
+
+    /// A number that the evidence of `k` is not below: the best bet alone. Quick.
+    pub(super) fn at_least(&self, k: f64) -> f64 {
+        /// The logarithm of the least weight.
+        const LEAST_WEIGHT: f64 = -2.302_586;
+        let bets = (0..ODDS.len()).map(|index| self.bet(index, k));
+        let best = bets.fold(-MOST, f64::max);
+        (best + LEAST_WEIGHT).clamp(-MOST, MOST)
+    }
+}
+
 /// The least `k` of `n` that is evidence of at least `needed` against the probability `p`. `None`
 /// where not even `n` of them are.
 pub(super) fn least_count(n: f64, p: f64, needed: f64) -> Option<f64> {
@@ -139,6 +177,18 @@ mod tests {
         assert_eq!(evidence(1e19, 0.0, 0.5), -MOST);
         assert!(evidence(100.0, 100.0, 7.0) <= 0.0);
         assert_eq!(evidence(f64::NAN, 1.0, 0.5), -MOST);
+    }
+
+    #[test]
+    fn many_counts_of_one_total_have_the_same_evidence() {
+        for (n, p) in [(200.0, 0.05), (37.5, 0.95)] {
+            let many = Binomial::new(n, p);
+            for k in [0.0, 1.0, 12.5, n] {
+                let exact = evidence(n, k, p);
+                assert!((many.evidence(k) - exact).abs() < 1e-9, "{n} {k} {p}");
+                assert!(many.at_least(k) <= exact, "{n} {k} {p}");
+            }
+        }
     }
 
     /// Averages at most 1 under the limit: exactly, by the sum over all outcomes.

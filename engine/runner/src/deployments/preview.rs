@@ -7,8 +7,9 @@ use hotswap_store::Query;
 use super::new_deployment::Origin;
 use super::previewed_steps::{PreviewedStep, check_steps};
 use super::rehearsal::{self, End};
-use super::{Deployments, Error, NewDeployment};
+use super::{Deployments, Error, NewDeployment, weak_soaks};
 use crate::driver::{FoundNodes, Members};
+use crate::soak_options;
 
 /// Steps of a preview. Nobody reads more.
 const MAX_STEPS: usize = 1000;
@@ -38,6 +39,9 @@ pub struct Preview {
     /// Why the deployment would be refused, or would not succeed, each in a sentence. Empty where
     /// nothing is known that speaks against it.
     pub problems: Vec<String>,
+    /// What would make the deployment of less use, each in a sentence: soaks that cannot decide
+    /// anything at the present traffic.
+    pub warnings: Vec<String>,
 }
 
 /// A node of the plan.
@@ -90,13 +94,34 @@ impl Deployments {
             further_steps: 0,
             shortest: None,
             problems,
+            warnings: Vec::new(),
             header,
         };
         Ok(if nodes.is_empty() {
             preview
         } else {
-            self.rehearse(preview, &strategy, nodes, &cordons).await
+            let mut preview = self.rehearse(preview, &strategy, nodes, &cordons).await;
+            preview.warnings = self.weak_soaks(&preview).await;
+            preview
         })
+    }
+
+    /// Counts the requests of the nodes for a moment, and says which soaks have too few.
+    async fn weak_soaks(&self, preview: &Preview) -> Vec<String> {
+        let calls: Vec<_> = preview.steps.iter().map(|step| &step.step.call).collect();
+        let nodes = weak_soaks::soaked_nodes(&calls);
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        let (fleet, module) = (self.fleet.as_ref(), &preview.header.module.name);
+        let before = weak_soaks::read(fleet, module, &nodes).await;
+        let start = self.clock.instant();
+        self.clock.sleep_until(start + weak_soaks::COUNTED).await;
+        let after = weak_soaks::read(fleet, module, &nodes).await;
+        let elapsed = self.clock.instant().saturating_duration_since(start);
+        let rates = weak_soaks::rates(&before, &after, elapsed);
+        let options = soak_options::of_config(&preview.header.config);
+        weak_soaks::warnings(&calls, &rates, options)
     }
 
     /// What stands against any deployment of the module now.

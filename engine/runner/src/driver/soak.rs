@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Check, ClientFaults, DerivedChecks, Finding, InconsistentReading, Judge, LatencyBefore,
+    BeforeSoak, Call, Check, ClientFaults, DerivedChecks, Finding, InconsistentReading, Judge,
     ModuleName, ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakPlan, SoakReadings,
     Verdict,
 };
@@ -79,7 +79,7 @@ impl Soak {
             checks,
             has_baseline: !baseline.is_empty(),
             by_node: canary == baseline,
-            before: LatencyBefore::new(&canary, &baseline, module, &readings),
+            before: BeforeSoak::new(&canary, &baseline, module, &readings),
             history: context.history,
             options: context.options,
         });

@@ -10,46 +10,6 @@ fn judge_error_rate(check: Check, (n1, e1, n0, e0): Counts) -> Finding {
     judge_check(check, requests(n1, e1), requests(n0, e0))
 }
 
-/// The e-value of a fresh soak after these readings.
-fn evidence(readings: &[Counts]) -> f64 {
-    let mut judge = start_judge(vec![max_increase("error-rate", 0.5)]);
-    for &(n1, e1, n0, e0) in readings {
-        judge.observe(&reading(requests(n1, e1), requests(n0, e0)));
-    }
-    only_finding(&judge).conditions[0].evidence
-}
-
-#[test]
-fn evidence_has_the_reference_values() {
-    let assert_evidence = |errors: &[(u64, u64)], expected: f64| {
-        let sizes = [(20, 180), (20, 180), (30, 170), (20, 180)];
-        let readings: Vec<_> = errors
-            .iter()
-            .zip(sizes)
-            .map(|(&(x, y), (c, b))| (c, x, b, y))
-            .collect();
-        let actual = evidence(&readings);
-        assert!((actual - expected).abs() < 2e-5, "{errors:?}: {actual}");
-    };
-    assert_evidence(&[(5, 0), (5, 0)], 0.0);
-    // The dispersion takes unequal readings into account, so that these are not quite the values
-    // of equal ones: 5 of 30 requests are fewer than 5 of 20.
-    let steady = evidence(&[(20, 5, 180, 0); 3]);
-    assert!((24.0..29.0).contains(&steady), "{steady}");
-    assert_evidence(
-        &[(20, 0), (0, 0), (0, 0)],
-        evidence(&[(20, 20, 180, 0), (20, 0, 180, 0), (30, 0, 170, 0)]),
-    );
-    // 20 errors in one reading count as about one.
-    let burst = evidence(&[
-        (20, 20, 180, 0),
-        (20, 0, 180, 0),
-        (20, 0, 180, 0),
-        (20, 0, 180, 0),
-    ]);
-    assert!((0.5..2.5).contains(&burst), "{burst}");
-}
-
 #[test]
 fn a_failed_error_rate_names_its_figures() {
     let finding = judge_error_rate(max_increase("error-rate", 0.5), (60, 6, 540, 1));

@@ -1,5 +1,9 @@
+use std::collections::HashMap;
+
 use super::fixture::*;
-use crate::{Check, Finding, Judgement, NodeInterval, VersionInterval};
+use crate::{
+    BeforeSoak, Check, Finding, Judge, Judgement, NodeInterval, SoakPlan, VersionInterval,
+};
 
 use crate::Judgement::{Fail, Inconclusive, Pass};
 
@@ -183,6 +187,40 @@ fn shared_nodes_are_compared_in_pairs() {
         only_finding(&judge).judgement
     };
     assert_eq!((judge(1.0), judge(2.0)), (Pass, Fail));
+}
+
+/// What the nodes used before tells how they differ by themselves.
+#[test]
+fn nodes_that_used_more_before_may_use_more() {
+    let judge = |before: u64| {
+        let node = |id: &str, memory| (node(id), usage(0, memory));
+        let mut usage_before: HashMap<_, _> =
+            (0..4).map(|at| node(&format!("b{at}"), 10 * MIB)).collect();
+        usage_before.extend([node("c0", before)]);
+        let mut judge = Judge::new(SoakPlan {
+            checks: vec![max_increase("memory", 0.3)],
+            has_baseline: true,
+            before: BeforeSoak {
+                usage: usage_before,
+                ..BeforeSoak::default()
+            },
+            ..SoakPlan::default()
+        });
+        let old = (0..4).map(|at| on_node(&format!("b{at}"), None, Some(usage(0, 10 * MIB))));
+        let new = on_node("c0", Some(usage(0, 25 * MIB)), None);
+        judge.observe(&old.chain([new]).collect::<Vec<_>>());
+        only_finding(&judge)
+    };
+    assert_eq!(judge(10 * MIB).judgement, Fail);
+    let finding = judge(25 * MIB);
+    assert_eq!(finding.judgement, Pass, "{}", finding.reason);
+    assert!(
+        finding
+            .reason
+            .contains("which is 1 times by what these nodes used before"),
+        "{}",
+        finding.reason
+    );
 }
 
 /// More readings of the same nodes are not more samples: one node that differs by itself.

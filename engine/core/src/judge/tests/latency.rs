@@ -1,5 +1,5 @@
 use super::fixture::*;
-use crate::{Check, Judge, LatencyBefore, SoakPlan, VersionInterval};
+use crate::{BeforeSoak, Check, Judge, SoakPlan, VersionInterval};
 
 use crate::Judgement::{Fail, Inconclusive, Pass};
 
@@ -161,9 +161,10 @@ fn nodes_that_were_slower_before_may_be_slower() {
         let mut judge = Judge::new(SoakPlan {
             checks: vec![max_increase("latency-p95", 1.0)],
             has_baseline: true,
-            before: LatencyBefore {
+            before: BeforeSoak {
                 canary: histogram(vec![10.0 * before; 500]),
                 baseline: histogram(vec![10.0; 500]),
+                ..BeforeSoak::default()
             },
             ..SoakPlan::default()
         });

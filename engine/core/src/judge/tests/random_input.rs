@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::fixture::*;
 use crate::{
-    Check, Histogram, Judge, LatencyBefore, NodeInterval, SoakHistory, SoakOptions, SoakPlan,
+    BeforeSoak, Check, Histogram, Judge, NodeInterval, SoakHistory, SoakOptions, SoakPlan,
     VersionInterval,
 };
 
@@ -107,9 +107,13 @@ fn random_input_never_panics() {
                 checks,
                 has_baseline: random.below(4) > 0,
                 by_node: random.below(2) > 0,
-                before: LatencyBefore {
+                before: BeforeSoak {
                     canary: any_histogram(&mut random),
                     baseline: any_histogram(&mut random),
+                    usage: ["a", "b", "c"]
+                        .into_iter()
+                        .filter_map(|name| Some((node(name), any_version(&mut random)?)))
+                        .collect(),
                 },
                 history: history.clone(),
                 options: SoakOptions {

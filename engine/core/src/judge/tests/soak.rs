@@ -161,6 +161,31 @@ fn restarts_are_counted_and_compared() {
     assert_eq!(judge(relative(), 5, 20).judgement, Pass);
 }
 
+/// Everything that a judge holds is in its debug text.
+#[test]
+fn the_memory_of_a_soak_is_bounded() {
+    let mut judge = start_judge(vec![
+        max_increase("error-rate", 0.5),
+        max_increase("latency-p95", 1.0),
+        max_increase("memory", 0.3),
+    ]);
+    let mut random = Random(3);
+    let mut size_after = |readings: u32| {
+        for _ in 0..readings {
+            let mut side = |n: u64| VersionInterval {
+                errors: random.below(3),
+                memory: Some(1000),
+                ..latencies((0..n).map(|_| 10.0 * random.normal().exp()))
+            };
+            let canary = side(20);
+            judge.observe(&reading(canary, side(180)));
+        }
+        format!("{judge:?}").len()
+    };
+    let (early, late) = (size_after(300), size_after(1500));
+    assert!(late < early + early / 4, "{early} {late}");
+}
+
 #[test]
 fn metrics_that_no_check_needs_are_not_stored() {
     assert!(!Judge::needs_latency(&[max_increase("error-rate", 0.5)]));

@@ -1,16 +1,20 @@
-use crate::{Histogram, ModuleVersion, NodeId, NodeReading, VersionReading};
+use std::collections::{HashMap, HashSet};
 
-/// The latencies of the previous version before the soak, on the nodes of each side. Shows by how
-/// much the nodes differ by themselves.
+use crate::{Histogram, ModuleVersion, NodeId, NodeReading, VersionInterval, VersionReading};
+
+/// What the previous version did before the soak, on the nodes of each side. Shows by how much the
+/// nodes differ by themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct LatencyBefore {
-    /// On the nodes that run the new version now.
+pub struct BeforeSoak {
+    /// Latencies on the nodes that run the new version now.
     pub canary: Histogram,
-    /// On the nodes that it is compared with.
+    /// Latencies on the nodes that it is compared with.
     pub baseline: Histogram,
+    /// What each node used. Without latencies.
+    pub usage: HashMap<NodeId, VersionInterval>,
 }
 
-impl LatencyBefore {
+impl BeforeSoak {
     /// What the readings at the beginning of a soak of `module` hold of the previous version.
     ///
     /// Only one version counts on both sides: the one that the nodes of the baseline have answered
@@ -21,28 +25,44 @@ impl LatencyBefore {
         module: &ModuleVersion,
         start: &[NodeReading],
     ) -> Self {
-        let of_side = |side: &[NodeId], other: &[NodeId]| -> Vec<&NodeReading> {
+        let (canary, baseline): (HashSet<_>, HashSet<_>) =
+            (canary.iter().collect(), baseline.iter().collect());
+        let of_side = |side: &HashSet<&NodeId>, other: &HashSet<&NodeId>| -> Vec<&NodeReading> {
             let on = |reading: &&NodeReading| {
                 side.contains(&reading.node) && !other.contains(&reading.node)
             };
             start.iter().filter(on).collect()
         };
-        let (new, old) = (of_side(canary, baseline), of_side(baseline, canary));
+        let (new, old) = (of_side(&canary, &baseline), of_side(&baseline, &canary));
         let Some(previous) = busiest(&old, module) else {
             return Self::default();
         };
         let sum = |readings: &[&NodeReading]| {
             let versions = readings.iter().flat_map(|reading| &reading.versions);
-            let mut sum = Histogram::default();
-            for held in versions.filter(|held| is_same_version(held, previous)) {
-                sum.add(&held.latency);
-            }
-            sum
+            let of_version = versions.filter(|held| is_same_version(held, previous));
+            Histogram::sum(of_version.map(|held| &held.latency))
+        };
+        let used = |reading: &&NodeReading| {
+            let mut versions = reading.versions.iter();
+            let held = versions.find(|held| is_same_version(held, previous))?;
+            Some((reading.node.clone(), usage(held)))
         };
         Self {
             canary: sum(&new),
             baseline: sum(&old),
+            usage: new.iter().chain(&old).filter_map(used).collect(),
         }
+    }
+}
+
+/// What a version has used since its counters began.
+fn usage(held: &VersionReading) -> VersionInterval {
+    let loaded = (held.memory > 0).then_some(held.memory);
+    VersionInterval {
+        requests: held.requests,
+        cpu_micros: held.cpu_micros,
+        memory: held.memory_sum.checked_div(held.instances).or(loaded),
+        ..VersionInterval::default()
     }
 }
 

@@ -1,0 +1,108 @@
+//! Whether a soak can decide anything, before it begins.
+
+use std::time::Duration;
+
+use crate::{Check, Finding, Histogram, NodeId, NodeInterval, SoakOptions, VersionInterval};
+
+use super::{Judge, SoakPlan};
+
+/// Readings of a soak that is only imagined.
+const READINGS: u32 = 40;
+
+/// The requests that a node of a soak answers with each version, in a second.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeTraffic {
+    /// The node.
+    pub node: NodeId,
+    /// With the new version. `None` on a node of the baseline alone.
+    pub canary: Option<f64>,
+    /// With the previous version. `None` on a node of the canary alone.
+    pub baseline: Option<f64>,
+}
+
+impl Judge {
+    /// What a first soak of this length would come to at this traffic, if the new version did just
+    /// as well as the previous one. A check that is inconclusive then cannot be decided.
+    pub fn forecast(
+        checks: Vec<Check>,
+        options: SoakOptions,
+        window: Duration,
+        traffic: &[NodeTraffic],
+    ) -> Vec<Finding> {
+        let mut judge = Self::new(SoakPlan {
+            has_baseline: traffic.iter().any(|node| node.baseline.is_some()),
+            checks,
+            options,
+            ..SoakPlan::default()
+        });
+        let elapsed = window / READINGS;
+        for reading in 1..=READINGS {
+            let intervals: Vec<_> = traffic
+                .iter()
+                .map(|node| NodeInterval {
+                    node: node.node.clone(),
+                    elapsed,
+                    canary: node.canary.map(|rate| interval(rate, elapsed, reading)),
+                    baseline: node.baseline.map(|rate| interval(rate, elapsed, reading)),
+                })
+                .collect();
+            judge.observe(&intervals);
+        }
+        judge.verdict().findings
+    }
+}
+
+/// Requests without a fault at this rate, in one of many readings: rounded so that their sum is
+/// that of the whole soak.
+fn interval(rate: f64, elapsed: Duration, reading: u32) -> VersionInterval {
+    let until = |reading: u32| (rate * elapsed.as_secs_f64() * f64::from(reading)) as u64;
+    let requests = until(reading).saturating_sub(until(reading - 1));
+    let bucket = Histogram::bucket(Duration::from_millis(10));
+    let mut counts = vec![0; bucket + 1];
+    counts[bucket] = requests;
+    VersionInterval {
+        requests,
+        latency: Histogram::from_counts(counts),
+        cpu_micros: requests.saturating_mul(1000),
+        memory: Some(1 << 20),
+        ..VersionInterval::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Judgement;
+
+    fn forecast(rate: f64, window: u64) -> Vec<Judgement> {
+        let check = |metric: &str| Check {
+            metric: metric.to_owned(),
+            max: None,
+            max_increase: Some(1.0),
+            min_increase: None,
+        };
+        let checks = ["error-rate", "latency-p95", "memory"].map(check).to_vec();
+        let traffic: Vec<_> = (0..10)
+            .map(|number| NodeTraffic {
+                node: format!("n{number}").parse().unwrap(),
+                canary: (number == 0).then_some(rate),
+                baseline: (number > 0).then_some(rate),
+            })
+            .collect();
+        let window = Duration::from_secs(window);
+        let findings = Judge::forecast(checks, SoakOptions::default(), window, &traffic);
+        findings
+            .into_iter()
+            .map(|finding| finding.judgement)
+            .collect()
+    }
+
+    #[test]
+    fn weak_traffic_is_known_before_the_soak() {
+        use Judgement::{Inconclusive, Pass};
+        assert_eq!(forecast(5.0, 900), [Pass, Pass, Pass]);
+        assert_eq!(forecast(0.01, 900), [Inconclusive, Inconclusive, Pass]);
+        assert_eq!(forecast(5.0, 4), [Inconclusive, Inconclusive, Pass]);
+        assert_eq!(forecast(0.0, 900), [Inconclusive, Inconclusive, Pass]);
+    }
+}

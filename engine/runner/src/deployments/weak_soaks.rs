@@ -1,0 +1,245 @@
+//! Soaks that cannot decide anything at the present traffic.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use hotswap_core::{
+    Call, Finding, Judge, Judgement, ModuleName, NodeId, NodeReading, NodeTraffic, SoakOptions,
+};
+use hotswap_fleet::Fleet;
+use humantime::format_duration;
+
+/// Nodes that are asked for their traffic. The others are taken to have as much.
+const ASKED: usize = 64;
+/// How long their requests are counted.
+pub(super) const COUNTED: Duration = Duration::from_millis(1500);
+/// Warnings of one preview: many soaks lack the same.
+const MAX_WARNINGS: usize = 5;
+
+/// The nodes that soaks among these calls read. Empty where none has checks.
+pub(super) fn soaked_nodes(calls: &[&Call]) -> Vec<NodeId> {
+    let mut nodes = BTreeSet::new();
+    for call in calls {
+        if let Call::Soak {
+            canary,
+            baseline,
+            checks,
+            ..
+        } = call
+            && !checks.is_empty()
+        {
+            nodes.extend(canary.iter().chain(baseline));
+        }
+    }
+    nodes.into_iter().take(ASKED).cloned().collect()
+}
+
+/// The requests that each of these nodes has answered of a module since it started, with the time
+/// of the reading. Nodes that do not answer are left out.
+pub(super) async fn read(
+    fleet: &dyn Fleet,
+    module: &ModuleName,
+    nodes: &[NodeId],
+) -> HashMap<NodeId, NodeReading> {
+    let mut reads = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        reads.push(fleet.read(node, module));
+    }
+    let mut answers = stream::iter(reads).buffer_unordered(ASKED);
+    let mut readings = HashMap::with_capacity(nodes.len());
+    while let Some(answer) = answers.next().await {
+        if let Ok(reading) = answer {
+            readings.insert(reading.node.clone(), reading);
+        }
+    }
+    readings
+}
+
+/// Requests in a second of each node that was read twice within `elapsed`.
+pub(super) fn rates(
+    before: &HashMap<NodeId, NodeReading>,
+    after: &HashMap<NodeId, NodeReading>,
+    elapsed: Duration,
+) -> HashMap<NodeId, f64> {
+    let requests = |reading: &NodeReading| -> u64 {
+        let versions = reading.versions.iter();
+        versions.fold(0, |sum, held| sum.saturating_add(held.requests))
+    };
+    let rate = |(node, reading): (&NodeId, &NodeReading)| {
+        let earlier = before.get(node)?;
+        let same_start = earlier.boot == reading.boot;
+        let more = requests(reading).saturating_sub(requests(earlier));
+        same_start.then(|| (node.clone(), more as f64 / elapsed.as_secs_f64()))
+    };
+    after.iter().filter_map(rate).collect()
+}
+
+/// A sentence for each soak that cannot decide at these rates, where the new version does as well
+/// as the previous one.
+pub(super) fn warnings(
+    calls: &[&Call],
+    rates: &HashMap<NodeId, f64>,
+    options: SoakOptions,
+) -> Vec<String> {
+    if rates.is_empty() {
+        return Vec::new();
+    }
+    let usual = rates.values().sum::<f64>() / rates.len() as f64;
+    let mut percent = 100.0;
+    let mut warnings = Vec::new();
+    for call in calls {
+        match call {
+            Call::Shift { percent: share, .. } => percent = f64::from(*share),
+            Call::Promote { .. } => percent = 100.0,
+            Call::Soak {
+                window,
+                canary,
+                baseline,
+                checks,
+            } => {
+                let (on_canary, on_baseline): (BTreeSet<_>, BTreeSet<_>) =
+                    (canary.iter().collect(), baseline.iter().collect());
+                let traffic: Vec<_> = on_canary
+                    .union(&on_baseline)
+                    .map(|&node| {
+                        let rate = rates.get(node).copied().unwrap_or(usual);
+                        let is_shared = on_canary.contains(node) && on_baseline.contains(node);
+                        let share = if is_shared { percent / 100.0 } else { 1.0 };
+                        let rest = if is_shared { 1.0 - share } else { 1.0 };
+                        NodeTraffic {
+                            node: node.clone(),
+                            canary: on_canary.contains(node).then_some(rate * share),
+                            baseline: on_baseline.contains(node).then_some(rate * rest),
+                        }
+                    })
+                    .collect();
+                let window = Duration::from_millis(*window);
+                let findings = Judge::forecast(checks.clone(), options, window, &traffic);
+                let undecided = findings
+                    .iter()
+                    .filter(|finding| finding.judgement == Judgement::Inconclusive);
+                let undecided: Vec<_> = undecided.map(describe).collect();
+                if !undecided.is_empty() && warnings.len() < MAX_WARNINGS {
+                    warnings.push(format!(
+                        "at the present traffic the soak of {} on {} cannot decide: {}",
+                        format_duration(window),
+                        count(canary.len()),
+                        undecided.join("; ")
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    warnings
+}
+
+fn describe(finding: &Finding) -> String {
+    format!("{}: {}", finding.check.metric, finding.reason)
+}
+
+fn count(nodes: usize) -> String {
+    let plural = if nodes == 1 { "" } else { "s" };
+    format!("{nodes} node{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use hotswap_core::{Check, Digest, Timestamp, VersionReading};
+
+    use super::*;
+
+    fn node(id: &str) -> NodeId {
+        id.parse().unwrap()
+    }
+
+    fn soak(canary: &[&str], baseline: &[&str]) -> Call {
+        Call::Soak {
+            window: 60_000,
+            canary: canary.iter().map(|id| node(id)).collect(),
+            baseline: baseline.iter().map(|id| node(id)).collect(),
+            checks: vec![Check {
+                metric: "error-rate".into(),
+                max: None,
+                max_increase: Some(0.5),
+                min_increase: None,
+            }],
+        }
+    }
+
+    fn reading(id: &str, boot: &str, requests: u64) -> (NodeId, NodeReading) {
+        let reading = NodeReading {
+            node: node(id),
+            boot: boot.into(),
+            at: Timestamp::from_millis(0),
+            cpu_millis: 0,
+            starts: None,
+            traffic: None,
+            versions: vec![VersionReading {
+                digest: Digest::of(b"v1"),
+                version: None,
+                generation: 0,
+                slot: None,
+                requests,
+                errors: 0,
+                in_flight: 0,
+                client_faults: 0,
+                cpu_micros: 0,
+                latency: hotswap_core::Histogram::default(),
+                memory: 0,
+                memory_sum: 0,
+                instances: 0,
+            }],
+        };
+        (node(id), reading)
+    }
+
+    #[test]
+    fn rates_are_counted_between_two_readings_of_one_start() {
+        let before = HashMap::from([reading("a", "1", 100), reading("b", "1", 100)]);
+        let after = HashMap::from([reading("a", "1", 130), reading("b", "2", 5)]);
+        let rates = rates(&before, &after, Duration::from_secs(2));
+        assert_eq!(rates, HashMap::from([(node("a"), 15.0)]));
+    }
+
+    #[test]
+    fn a_soak_that_cannot_decide_is_told_before_it_begins() {
+        let soak = soak(&["a"], &["b", "c"]);
+        let steps = [&soak];
+        assert_eq!(soaked_nodes(&steps), [node("a"), node("b"), node("c")]);
+        let rates = |rate| HashMap::from([(node("a"), rate), (node("b"), rate)]);
+        let options = SoakOptions::default();
+        assert_eq!(
+            warnings(&steps, &rates(50.0), options),
+            Vec::<String>::new()
+        );
+        let found = warnings(&steps, &rates(0.5), options);
+        assert_eq!(found.len(), 1);
+        let start = "at the present traffic the soak of 1m on 1 node cannot decide: error-rate: the \
+                     new version answered 30 requests";
+        assert!(found[0].starts_with(start), "{found:?}");
+        assert!(
+            found[0].contains("at the present rate that takes another"),
+            "{found:?}"
+        );
+        // Nothing is said where nothing is known.
+        assert_eq!(
+            warnings(&steps, &HashMap::new(), options),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_share_of_requests_is_a_share_of_the_traffic() {
+        let shift = Call::Shift {
+            nodes: vec![node("a")],
+            percent: 1,
+        };
+        let rates = HashMap::from([(node("a"), 20.0)]);
+        let options = SoakOptions::default();
+        let (shared, split) = (soak(&["a"], &["a"]), soak(&["a"], &["b"]));
+        assert_eq!(warnings(&[&shift, &shared], &rates, options).len(), 1);
+        assert_eq!(warnings(&[&split], &rates, options).len(), 0);
+    }
+}
