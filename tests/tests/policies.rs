@@ -216,7 +216,7 @@ fn changes(preview: &Preview) -> Vec<(&'static str, usize, bool)> {
 async fn a_preview_shows_what_the_policy_makes_of_each_call() -> Result<()> {
     let cluster = cluster(4, |policy| policy.max_unavailable = Amount::Count(2)).await?;
     let shown = preview(&cluster).await?;
-    let two_at_once = [("stage", 2, false), ("promote", 2, false)];
+    let two_at_once = [("fleet.stage", 2, false), ("fleet.promote", 2, false)];
     assert_eq!(changes(&shown), two_at_once);
     assert_eq!(shown.problems, Vec::<String>::new());
 
@@ -229,12 +229,15 @@ async fn a_preview_shows_what_the_policy_makes_of_each_call() -> Result<()> {
     let shown = preview(&cluster).await?;
     assert_eq!(
         changes(&shown),
-        [("stage", 1, false), ("promote", 1, false)]
+        [("fleet.stage", 1, false), ("fleet.promote", 1, false)]
     );
 
     drain(2).await?;
     let shown = preview(&cluster).await?;
-    assert_eq!(changes(&shown), [("stage", 0, true), ("promote", 0, true)]);
+    assert_eq!(
+        changes(&shown),
+        [("fleet.stage", 0, true), ("fleet.promote", 0, true)]
+    );
     let [problem] = &shown.problems[..] else {
         anyhow::bail!("{:?}", shown.problems);
     };

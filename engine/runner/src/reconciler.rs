@@ -50,8 +50,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The reconciler rests at least so long after each look at the nodes. Short for a node that
 /// waits for its repair, long for a thousand that register or are repaired at once.
 const MIN_REST: Duration = Duration::from_millis(10);
-/// And so many times as long as the look took: with many nodes it must not take a whole core.
-const REST: u32 = 4;
+/// And so many times as long as the look took: with many nodes it takes a tenth of a core.
+const REST: u32 = 9;
 /// Where the look took long because the store is slow.
 const MAX_REST: Duration = Duration::from_secs(1);
 

@@ -30,13 +30,13 @@ pub async fn run() -> Result<()> {
     let client = reqwest::Client::new();
     let registration = serde_json::to_value(unreachable_registration(UNDECIDED))?;
     let (mut joined, mut bare, mut registered) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let start = Instant::now();
         bare::register(&client, &cluster.url, &registration).await?;
         let registering = start.elapsed().as_secs_f64();
         registered.push(registering);
 
-        let (id, at) = start_node(&mut cluster, DECIDED).await?;
+        let (id, at) = start_node(&mut cluster, DECIDED, round).await?;
         let node = cluster.nodes.get(&id).context("a node that was started")?;
         let url = format!("http://{}/.hotswap/ready", node.data_addr());
         while !client.get(&url).send().await?.status().is_success() {
@@ -46,7 +46,7 @@ pub async fn run() -> Result<()> {
         joined.push(at.elapsed().as_secs_f64());
         remove_node(&mut cluster, &id).await?;
 
-        let (id, _) = start_node(&mut cluster, UNDECIDED).await?;
+        let (id, _) = start_node(&mut cluster, UNDECIDED, round).await?;
         let node = cluster.nodes.get(&id).context("a node that was started")?;
         let url = format!("http://{}", node.control_addr());
         let start = Instant::now();
@@ -72,8 +72,13 @@ pub async fn run() -> Result<()> {
 }
 
 /// Starts a node with an empty disk. Returns when the engine registered it.
-async fn start_node(cluster: &mut Cluster, environment: &str) -> Result<(NodeId, Instant)> {
-    let id: NodeId = format!("{environment}-joining").parse()?;
+async fn start_node(
+    cluster: &mut Cluster,
+    environment: &str,
+    round: usize,
+) -> Result<(NodeId, Instant)> {
+    // What is still done to the node of the last round must not delay this one.
+    let id: NodeId = format!("{environment}-joining-{round}").parse()?;
     let mut changes = cluster.resources.registry.subscribe();
     cluster.start_node(id.clone(), environment.parse()?).await?;
     loop {
