@@ -115,6 +115,7 @@ async fn heartbeats(registry: &Registry) -> Result<f64> {
                     data_url: None,
                     modules: Some(modules()),
                     readiness: None,
+                    traffic: None,
                 };
                 let answer = registry.heartbeat(&nodes[number], heartbeat)?;
                 ensure!(answer.is_some(), "a heartbeat did not count");
