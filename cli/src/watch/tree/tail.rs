@@ -4,7 +4,6 @@ use hotswap_core::{Deployment, Finding};
 
 use super::super::state::WatchState;
 use super::palette::Palette;
-use crate::watch::state::WatchState;
 use crate::wrap::wrap;
 use crate::{format, interval_bar};
 
