@@ -98,26 +98,27 @@ async fn register(registry: &Registry, count: usize) -> Result<()> {
 /// The CPU that the heartbeats of all nodes take, each every two seconds, as a share of a core.
 async fn heartbeats(registry: &Registry) -> Result<f64> {
     const SLICES: u32 = 100;
-    let nodes: Vec<NodeId> = (1..=NODES).map(node).collect::<Result<_>>()?;
+    let named = |number| Ok((node(number)?, boot(number)));
+    let nodes: Vec<(NodeId, String)> = (1..=NODES).map(named).collect::<Result<_>>()?;
     let report = async {
         let start = Instant::now();
         let mut slice = 0;
         while start.elapsed() < SPAN {
             let size = NODES / SLICES as usize;
             let first = slice as usize % SLICES as usize * size;
-            for number in first..first + size {
+            for (node, boot) in &nodes[first..first + size] {
                 let heartbeat = Heartbeat {
                     health: NodeHealth::Passing,
                     reason: None,
                     highest_fence: 0,
-                    boot: Some(boot(number + 1)),
+                    boot: Some(boot.clone()),
                     control_url: None,
                     data_url: None,
                     modules: Some(modules()),
                     readiness: None,
                     traffic: None,
                 };
-                let answer = registry.heartbeat(&nodes[number], heartbeat)?;
+                let answer = registry.heartbeat(node, heartbeat)?;
                 ensure!(answer.is_some(), "a heartbeat did not count");
             }
             slice += 1;
