@@ -49,7 +49,7 @@ pub(crate) struct Node {
     pub in_flight: Option<u64>,
     /// What clients sent to it since it started, as its last heartbeat said, and what of it came
     /// to nothing because of them. Absent: it does not report in, or has not said.
-    pub traffic: Option<Traffic>,
+    pub traffic: Option<NodeTraffic>,
     /// The modules of which it was decided what the node should run, sorted by name. Absent:
     /// the store failed, so what was decided is not known now.
     pub modules: Option<Vec<NodeModule>>,
@@ -59,7 +59,7 @@ pub(crate) struct Node {
 /// nothing because of their clients, so no soak judges them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase")]
-pub(crate) struct Traffic {
+pub(crate) struct NodeTraffic {
     /// Requests that were routed to a version of a module.
     pub received: u64,
     /// Requests that were not valid HTTP, or had no valid host.
@@ -74,7 +74,7 @@ pub(crate) struct Traffic {
     pub slow_readers: u64,
 }
 
-impl From<hotswap_protocol::Traffic> for Traffic {
+impl From<hotswap_protocol::Traffic> for NodeTraffic {
     fn from(traffic: hotswap_protocol::Traffic) -> Self {
         Self {
             received: traffic.received,
