@@ -2,7 +2,6 @@
 
 use hotswap_core::{Deployment, Finding};
 
-use super::super::state::WatchState;
 use super::palette::Palette;
 use crate::wrap::wrap;
 use crate::{format, interval_bar};

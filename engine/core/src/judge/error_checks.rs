@@ -230,7 +230,7 @@ fn too_few_readings(readings: u32, total: &Counts, has_baseline: bool) -> Option
     // Without any requests these are what is missing.
     (readings < LEAST_READINGS && answered && compared).then(|| {
         format!(
-            "there were requests in {readings} readings; {LEAST_READINGS} are needed, to tell \
+            "requests were answered in {readings} of at least {LEAST_READINGS} readings, which tell \
              whether errors come in bursts"
         )
     })

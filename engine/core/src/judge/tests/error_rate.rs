@@ -189,7 +189,7 @@ fn too_few_requests_are_inconclusive_and_say_how_many_are_needed() {
     );
     assert_eq!(
         finding.reason,
-        "there were requests in 1 readings; 3 are needed, to tell whether errors come in bursts"
+        "requests were answered in 1 of at least 3 readings, which tell whether errors come in bursts"
     );
 }
 
