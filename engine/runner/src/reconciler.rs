@@ -52,8 +52,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const MIN_REST: Duration = Duration::from_millis(10);
 /// And so many times as long as the look took: with many nodes it takes a tenth of a core.
 const REST: u32 = 9;
-/// Where the look took long because the store is slow.
-const MAX_REST: Duration = Duration::from_secs(1);
+/// A look that took long because the machine is busy must not delay a node for longer.
+const MAX_REST: Duration = Duration::from_millis(250);
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
 ///

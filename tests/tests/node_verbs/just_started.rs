@@ -30,6 +30,15 @@ async fn register(registry: &Registry, number: u32) -> Result<()> {
     Ok(())
 }
 
+/// Returns only where the node cannot register.
+async fn keep_reporting(registry: &Registry, number: u32) -> Result<()> {
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        interval.tick().await;
+        register(registry, number).await?;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_just_after_the_engines_start_waits_for_nodes_to_report_in() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -51,12 +60,15 @@ async fn a_drain_just_after_the_engines_start_waits_for_nodes_to_report_in() -> 
     drained?;
     engine.shutdown().await;
 
-    // Not for ever: a node that stays silent is gone.
-    let engine = start_on_records(&mut resources, Duration::from_millis(10)).await?;
+    // Not for ever: nodes that stay silent are gone.
+    let engine = start_on_records(&mut resources, Duration::from_millis(200)).await?;
     register(&resources.registry, 2).await?;
     let node_2 = node(2);
     let drained = engine.nodes.drain(&node_2, ada(), None, false);
-    let drained = tokio::time::timeout(TIMEOUT, drained).await?;
+    let drained = tokio::select! {
+        drained = tokio::time::timeout(TIMEOUT, drained) => drained?,
+        failed = keep_reporting(&resources.registry, 2) => return failed,
+    };
     assert!(
         matches!(drained, Err(Error::TooManyUnavailable { .. })),
         "{drained:?}"
