@@ -88,7 +88,7 @@ mod tests {
         let both = condition(ConditionKind::Increase, Some(1.0), Some(4.0));
         assert_eq!(
             draw(&both).unwrap(),
-            "··──────────┃─────●─────────────·· 1 to 4 times, limit 1.5".replacen("··", "··", 1)
+            "··────────┃─────●─────────────·· 1 to 4 times, limit 1.5"
         );
         let open = condition(ConditionKind::Max, Some(1.75), None);
         let text = draw(&open).unwrap();

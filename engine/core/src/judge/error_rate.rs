@@ -12,6 +12,9 @@ use super::mixture::{self, ODDS};
 pub(super) const NOTICEABLE: f64 = 0.10;
 /// With fewer requests of a side, even a clear difference says little about the rest.
 pub(super) const LEAST_REQUESTS: f64 = 50.0;
+/// As how many errors the most damning reading counts at most. With 1, errors that come one by one
+/// are found later; with 3 they are not, and bursts condemn half as often.
+const COUNTED: f64 = 3.0;
 /// Readings that are kept for the interval. Above that, neighbours are merged.
 const KEPT: usize = 64;
 
@@ -44,7 +47,7 @@ pub(super) struct ErrorRates {
     pending: Counts,
     pending_by_node: HashMap<NodeId, Counts>,
     relative: Vec<RelativeBets>,
-    /// The most errors of the canary in one reading, beyond one.
+    /// The most errors of the canary in one reading, beyond [`COUNTED`].
     most_errors: f64,
     both: Dispersion,
     canary: Dispersion,
@@ -59,7 +62,7 @@ struct RelativeBets {
     factor: f64,
     /// The exponent of each bet, before it is divided by the dispersion.
     exponents: [f64; ODDS.len()],
-    /// What the most damning reading has added to each beyond one error.
+    /// What the most damning reading has added to each beyond what counts of it.
     most: [f64; ODDS.len()],
 }
 
@@ -73,12 +76,12 @@ impl RelativeBets {
         let errors = compared.iter().map(|counts| counts.errors[CANARY]).sum();
         for (index, added) in step.into_iter().enumerate() {
             self.exponents[index] += added;
-            self.most[index] = self.most[index].max(added * beyond_one(errors));
+            self.most[index] = self.most[index].max(added * beyond_counted(errors));
         }
     }
 
-    /// The evidence where the most damning reading counts as one error: one burst must not condemn,
-    /// and until there were several, nobody knows that errors come in bursts.
+    /// The evidence where the most damning reading counts as [`COUNTED`] errors: one burst must not
+    /// condemn, and until there were several, nobody knows that errors come in bursts.
     fn evidence(&self, dispersion: f64) -> f64 {
         mixture::mix(std::array::from_fn(|index| {
             (self.exponents[index] - self.most[index]) / dispersion
@@ -86,9 +89,9 @@ impl RelativeBets {
     }
 }
 
-/// The share of a reading's errors that is beyond the first.
-fn beyond_one(errors: f64) -> f64 {
-    1.0 - 1.0 / errors.max(1.0)
+/// The share of a reading's errors that is beyond [`COUNTED`].
+fn beyond_counted(errors: f64) -> f64 {
+    1.0 - COUNTED / errors.max(COUNTED)
 }
 
 impl Counts {
@@ -221,7 +224,7 @@ impl ErrorRates {
         let errors = reading.errors[CANARY] + self.carried;
         let counted = errors.min(requests);
         self.carried = errors - counted;
-        self.most_errors = self.most_errors.max(counted - 1.0);
+        self.most_errors = self.most_errors.max(counted - COUNTED);
         if requests > 0.0 {
             self.canary.add(&[(counted, requests)]);
         }
@@ -267,7 +270,7 @@ impl ErrorRates {
         if !dispersion.is_finite() {
             return 0.0;
         }
-        // The reading with the most errors counts as one, as for relative limits.
+        // The reading with the most errors counts as few, as for relative limits.
         let errors = (self.canary_errors() - self.most_errors).max(0.0);
         let requests = self.total.requests[CANARY];
         mixture::evidence(requests / dispersion, errors / dispersion, max)
@@ -290,7 +293,7 @@ impl ErrorRates {
             for counts in &self.kept {
                 let before = exponents;
                 counts.bet(side, factor, &mut exponents);
-                let beyond = beyond_one(counts.errors[side]);
+                let beyond = beyond_counted(counts.errors[side]);
                 for index in 0..ODDS.len() {
                     let added = exponents[index] - before[index];
                     most[index] = most[index].max(added * beyond);
@@ -388,10 +391,10 @@ mod tests {
     }
 
     #[test]
-    fn the_most_damning_reading_counts_as_one_error() {
+    fn the_most_damning_reading_counts_as_three_errors() {
         let (all, without) = evidence(&[(5.0, 0.0); 4]);
-        assert!((0.7..0.9).contains(&(without / all)), "{without} of {all}");
+        assert!((0.8..0.95).contains(&(without / all)), "{without} of {all}");
         let (_, burst) = evidence(&[(20.0, 0.0), (0.0, 0.0), (0.0, 0.0)]);
-        assert!((0.0..0.2).contains(&burst), "{burst}");
+        assert!((0.0..0.5).contains(&burst), "{burst}");
     }
 }
