@@ -53,7 +53,7 @@ impl RunningSources {
                     let settings = settings(source, &component).with_context(context)?;
                     let kind = component.descriptor().name.clone();
                     let backend = ComponentBackend::new(component, settings, &source.service);
-                    (kind, AnyBackend::Component(backend))
+                    (kind, AnyBackend::Component(Box::new(backend)))
                 }
             };
             let watched = WatchedSource::new(
@@ -70,7 +70,7 @@ impl RunningSources {
             let task = tokio::spawn(async move {
                 match backend {
                     AnyBackend::Static(backend) => run(watched, backend).await,
-                    AnyBackend::Component(backend) => run(watched, backend).await,
+                    AnyBackend::Component(backend) => run(watched, *backend).await,
                 }
             });
             tasks.push(AbortOnDropHandle::new(task));
@@ -84,7 +84,7 @@ impl RunningSources {
 
 enum AnyBackend {
     Static(StaticFile),
-    Component(ComponentBackend),
+    Component(Box<ComponentBackend>),
 }
 
 async fn run(source: WatchedSource, backend: impl Backend) {

@@ -193,9 +193,8 @@ fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners: std::io::Result<Vec<_>> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect();
-    let ports = listeners?
+    listeners?
         .iter()
         .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect();
-    ports
+        .collect()
 }

@@ -22,7 +22,7 @@ pub(crate) async fn handle(
 ) -> Response<ResponseBody> {
     if let Err(response) = check_valid(&request) {
         rejected.count_malformed();
-        return response;
+        return *response;
     }
     let version = {
         let table = routing_table.load();
@@ -60,17 +60,22 @@ pub(crate) async fn handle(
 }
 
 /// Checks what HTTP asks of every request, before a module sees it.
-fn check_valid(request: &Request<Incoming>) -> Result<(), Response<ResponseBody>> {
+fn check_valid(request: &Request<Incoming>) -> Result<(), Box<Response<ResponseBody>>> {
     if *request.method() == Method::CONNECT {
-        return Err(reject(
+        return Err(Box::new(reject(
             StatusCode::METHOD_NOT_ALLOWED,
             "no-tunnel",
             "The node opens no tunnels",
             "it is no proxy: send another method".to_owned(),
-        ));
+        )));
     }
     check_host(request.uri(), request.headers()).map_err(|(name, title, detail)| {
-        reject(StatusCode::BAD_REQUEST, name, title, detail.to_owned())
+        Box::new(reject(
+            StatusCode::BAD_REQUEST,
+            name,
+            title,
+            detail.to_owned(),
+        ))
     })
 }
 

@@ -20,7 +20,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("schema/6.sql"),
     include_str!("schema/7.sql"),
     include_str!("schema/8.sql"),
-    include_str!("schema/11.sql"),
+    include_str!("schema/9.sql"),
 ];
 
 /// Migrates the database to the newest schema, in one transaction.
