@@ -117,7 +117,8 @@ fn without_a_previous_version_absolute_limits_are_judged() {
         version.version = "2.0.0".to_owned();
         version.digest = format!("sha256:{}", "2".repeat(64));
     };
-    let changes: [(fn(&mut Node), &str); 2] = [
+    type Change = fn(&mut Node);
+    let changes: [(Change, &str); 2] = [
         (
             first,
             "no version of checkout runs on these nodes: only absolute limits are judged",

@@ -3,6 +3,7 @@
 use hotswap_core::{Deployment, Finding};
 
 use super::palette::Palette;
+use crate::watch::state::WatchState;
 use crate::wrap::wrap;
 use crate::{format, interval_bar};
 

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn extremes_are_finite() {
-        assert_eq!(evidence(0.0, 0.0, 0.5).abs() < 1e-12, true);
+        assert!(evidence(0.0, 0.0, 0.5).abs() < 1e-12);
         assert_eq!(evidence(10.0, 1.0, 0.0), MOST);
         assert_eq!(evidence(10.0, 0.0, 0.0), 0.0);
         assert_eq!(evidence(1e19, 1e19, 0.5), MOST);
