@@ -1,6 +1,7 @@
 //! Installs what a build needs besides the Rust toolchain. [`test_clients`] and [`test_servers`]
 //! install what the tests need.
 
+mod python_packages;
 pub mod test_clients;
 pub mod test_servers;
 

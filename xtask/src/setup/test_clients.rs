@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::install_packages;
+use super::python_packages;
 use crate::shell::{self, Workspace};
-use crate::venv::Venv;
 
 /// Folders with a `package-lock.json`.
 const NPM_FOLDERS: &[&str] = &[
@@ -35,7 +35,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     }
     for folder in PYTHON_FOLDERS {
         let requirements = workspace.root().join(folder).join("requirements.txt");
-        install_python_packages(workspace, &requirements)
+        python_packages::install(workspace, &requirements)
             .with_context(|| format!("cannot install the Python packages of {folder}"))?;
     }
     install_browser()
@@ -71,31 +71,6 @@ fn install_npm_packages(workspace: &Workspace, folder: &Path) -> Result<()> {
     install.args(["ci", "--no-audit", "--no-fund"]);
     shell::run(install.current_dir(folder))?;
     Ok(fs::write(installed_lock, lock)?)
-}
-
-fn install_python_packages(workspace: &Workspace, requirements: &Path) -> Result<()> {
-    const ADVICE: &str = "install Python 3.11 or newer, with venv and pip";
-    let venv = Venv::for_requirements(requirements)?;
-    // The Python that created the environment may have been removed.
-    let run_python = || workspace.command(venv.python()).args(["-c", ""]).status();
-    if venv.completion_marker().is_file() && run_python().is_ok_and(|status| status.success()) {
-        return Ok(());
-    }
-    let python = shell::find_program("python3");
-    let python = python.with_context(|| format!("there is no python3: {ADVICE}"))?;
-    let check_version = "import sys; sys.exit(sys.version_info < (3, 11))";
-    let status = workspace
-        .command(&python)
-        .args(["-c", check_version])
-        .status()?;
-    ensure!(status.success(), "python3 is too old: {ADVICE}");
-    let mut create = workspace.command(&python);
-    create.args(["-m", "venv", "--clear"]).arg(venv.folder());
-    shell::run(&mut create).with_context(|| format!("{ADVICE} (on Debian: python3-venv)"))?;
-    let mut install = workspace.command(venv.python());
-    install.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
-    shell::run(install.arg("--requirement").arg(requirements))?;
-    Ok(fs::write(venv.completion_marker(), "")?)
 }
 
 fn install_browser() -> Result<()> {

