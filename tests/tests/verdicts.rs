@@ -50,7 +50,7 @@ fn only_condition(verdict: &Verdict) -> Result<&Condition> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_soak_is_shown_live_and_passes_early_where_that_is_asked_for() -> Result<()> {
     let (cluster, load) = start().await?;
-    let config = config(&json!({ "steps": [50], "soak": "20s", "passEarly": true }));
+    let config = config(&json!({ "steps": [50], "soak": "50s", "passEarly": true }));
     let began = Instant::now();
     let id = cluster
         .deploy(("hello", "2.0.0"), PRODUCTION, ("canary", config))
@@ -59,7 +59,9 @@ async fn a_soak_is_shown_live_and_passes_early_where_that_is_asked_for() -> Resu
     let live = timeout(Duration::from_secs(20), async {
         loop {
             let state: Deployment = deployments.get(id).await?;
-            if let Some(findings) = deployments.live_findings(&state) {
+            // The first look may come before the first request.
+            let findings = deployments.live_findings(&state).unwrap_or_default();
+            if findings.iter().any(|finding| finding.canary_samples > 0) {
                 return anyhow::Ok(findings);
             }
             sleep(Duration::from_millis(5)).await;
@@ -67,9 +69,8 @@ async fn a_soak_is_shown_live_and_passes_early_where_that_is_asked_for() -> Resu
     });
     let live = live.await??;
     assert_eq!(live.len(), 1);
-    assert!(live[0].canary_samples > 0, "{live:?}");
     let state = cluster.wait_for_end(id).await?;
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(began.elapsed() < Duration::from_secs(50));
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
     assert_eq!(deployments.live_findings(&state), None);
     let events = cluster.events(id).await?;
