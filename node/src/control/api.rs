@@ -17,11 +17,14 @@ use poem_openapi::{ApiResponse, OpenApi, SecurityScheme};
 
 use super::ControlContext;
 use super::error_response::ErrorResponse;
-use super::modules::OrderState;
+use super::modules::{OrderState, check_version};
 use super::order_problem::order_problem;
 use crate::data::{LoadedVersion, ResponseBody, Route};
 use crate::problem::problem;
 use crate::process;
+
+/// Longer paths are no health checks.
+const MAX_PROBE_PATH_BYTES: usize = 2048;
 
 /// How much of a probe's response body is returned, in bytes.
 const MAX_PROBE_BODY_BYTES: usize = 64 << 10;
@@ -149,6 +152,9 @@ impl Api {
         let context = self.context()?;
         context.check_node(node.as_deref())?;
         let module = parse_module_name(&module)?;
+        // Before anything repeats them: they may be megabytes long.
+        check_version(&probe.version).map_err(|error| bad_request(error.to_string()))?;
+        let is_path = probe.path.starts_with('/') && probe.path.len() <= MAX_PROBE_PATH_BYTES;
         let version = {
             let table = context.modules.routing_table().load();
             let route = table.get(module.as_str());
@@ -158,11 +164,12 @@ impl Api {
         let request = http::Request::get(format!("http://{module}{}", probe.path))
             .body(Empty::<Bytes>::new());
         let request = match request {
-            Ok(request) if probe.path.starts_with('/') => request,
+            Ok(request) if is_path => request,
             _ => {
+                let start: String = probe.path.chars().take(80).collect();
                 let detail = format!(
-                    "'{}' is not a path: it must begin with '/' and have no spaces",
-                    probe.path
+                    "'{start}' is not a path: it must begin with '/', have no spaces, and at most \
+                     {MAX_PROBE_PATH_BYTES} bytes"
                 );
                 return Err(bad_request(detail).into());
             }

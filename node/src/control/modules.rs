@@ -16,7 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotswap_core::{Digest, ModuleName};
+use hotswap_core::{Digest, ModuleName, ParseError, parse_version};
 use hotswap_protocol::{
     Action, Cordon, DesiredVersions, LoadPhase, OrderProgress, OrderRequest, Version,
 };
@@ -402,7 +402,7 @@ fn needed_version(action: &Action, route: &Route) -> Result<Option<Version>, Err
         Action::Settle(_) => None,
     };
     if let Some(version) = version {
-        validate(version)?;
+        check_version(version)?;
     }
     let slots: &Slots = &route.record.slots;
     slots.next(action)?;
@@ -413,11 +413,10 @@ fn needed_version(action: &Action, route: &Route) -> Result<Option<Version>, Err
     Ok(needed.cloned())
 }
 
-fn validate(version: &Version) -> Result<(), Error> {
+/// Checks that a version can be one, before anything is done with it.
+pub(super) fn check_version(version: &Version) -> Result<(), ParseError> {
     let _: Digest = version.digest.parse()?;
-    let parsed = semver::Version::parse(&version.version);
-    // The text may be megabytes long: its beginning identifies it.
-    parsed.map_err(|_| Error::InvalidVersion(version.version.chars().take(80).collect()))?;
+    parse_version(&version.version)?;
     Ok(())
 }
 

@@ -38,7 +38,7 @@ pub(super) fn order_problem(error: &Error) -> Problem {
             "superseded",
             "A later order has taken the place of this one",
         ),
-        Error::InvalidVersion(_) | Error::InvalidDigest(_) | Error::Slots(_) => REJECTED,
+        Error::InvalidVersion(_) | Error::Slots(_) => REJECTED,
         Error::Version { source, .. } => version_kind(source),
         Error::SaveRecord(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,

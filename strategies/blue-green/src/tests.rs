@@ -78,7 +78,7 @@ fn failed_soak_rolls_back_and_inconclusive_soak_does_not() {
     let error = fleet.run::<BlueGreen>(Config::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "check error-rate failed: scripted judgement"
+        "check error-rate failed: scripted judgement; check restarts failed: scripted judgement"
     );
     assert!(fleet.updated().is_empty());
 

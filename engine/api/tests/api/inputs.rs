@@ -206,6 +206,10 @@ fn sample_body(method: &str, path: &str) -> Option<Value> {
             "health": "degraded", "reason": "text", "boot": "text", "highestFence": 1,
             "controlUrl": "http://127.0.0.1:9", "dataUrl": "http://127.0.0.1:9",
             "readiness": {"ready": false, "reason": "text", "inFlight": 1}, "modules": modules,
+            "traffic": {
+                "received": 1, "malformed": 1, "unroutable": 1,
+                "client": {"left": 1, "slowReaders": 1, "slowUploads": 1},
+            },
         }),
         _ => return None,
     })

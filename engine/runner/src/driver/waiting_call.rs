@@ -39,7 +39,7 @@ pub(super) async fn complete(
                 return Ok(Answer::Done);
             };
             let fleet = context.fleet.as_ref();
-            let judged = soak.run(fleet, &scope.timers);
+            let judged = Box::pin(soak.run(fleet, &scope.timers));
             let promoted = |writer: &JournalWriter| writer.promotion().cloned();
             let judged = scope.run_until(writer, &activity, judged, promoted).await?;
             let promotion = match judged {

@@ -16,10 +16,8 @@ pub(crate) enum Error {
     Fenced { fence: u64, highest: u64 },
     #[error("operation {0} was another order: give each order its own id")]
     OperationIdReused(String),
-    #[error("'{0}' is not a semantic version such as 1.2.3")]
-    InvalidVersion(String),
     #[error(transparent)]
-    InvalidDigest(#[from] ParseError),
+    InvalidVersion(#[from] ParseError),
     #[error(transparent)]
     Slots(#[from] slots::Error),
     #[error("version {version} of module {module} cannot be loaded")]
