@@ -20,6 +20,9 @@ use super::api::Api;
 use super::{ControlContext, metrics};
 use crate::problem::{problem, problem_response};
 
+/// Characters of an error that a problem repeats.
+const MAX_DETAIL: usize = 400;
+
 /// Largest body of a request, in bytes: ten times that of a real order.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
@@ -174,7 +177,8 @@ fn error_response(error: poem::Error) -> poem::Response {
                 .to_owned()
         }
         StatusCode::NOT_FOUND => "see /openapi.json for the routes".to_owned(),
-        _ => error.to_string(),
+        // It may repeat the whole body.
+        _ => error.to_string().chars().take(MAX_DETAIL).collect(),
     };
     let unauthorized = error.status() == StatusCode::UNAUTHORIZED;
     let problem = problem(error.status(), name, title, detail);
