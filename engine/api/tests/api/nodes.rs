@@ -19,11 +19,11 @@ async fn a_node_registers_reports_in_and_is_deleted() {
     assert_eq!(registered["heartbeatMillis"], 3_600_000);
 
     let body = json!({"health": "warning", "reason": "the disk is nearly full"});
-    // What it should run is told once the engine knows, which may be now: nothing.
-    let told = node.post(beat, body).await.ok();
+    // The answer says what the node should run, here nothing, once the engine knows.
+    let answer = node.post(beat, body).await.ok();
     assert!(
-        [json!({}), json!({"desired": {}})].contains(&told),
-        "{told}"
+        [json!({}), json!({"desired": {}})].contains(&answer),
+        "{answer}"
     );
     let seen = engine.get("/api/v1/nodes/node-1").await.ok();
     assert_eq!(seen["health"], "warning");
