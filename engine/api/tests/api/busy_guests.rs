@@ -46,14 +46,15 @@ fn the_api_answers_while_strategies_compute_on_every_thread_of_the_host() {
             });
             engine.deploy(endless).await;
         }
-        // From here on none of them ends or waits.
-        until(|| host.pooled_instances() == strategies as u64).await;
+        // From here on none of them ends or waits. A rehearsal may still count until the end of
+        // its slice of fuel.
+        until(|| host.pooled_instances() >= strategies as u64).await;
         for path in ["/health/ready", "/api/v1/deployments", "/api/v1/nodes"] {
             let before = idle.load(Ordering::SeqCst);
             engine.get(path).await.ok();
             until(|| idle.load(Ordering::SeqCst) > before).await;
         }
-        assert_eq!(host.pooled_instances(), strategies as u64);
+        until(|| host.pooled_instances() == strategies as u64).await;
         engine.kill().await;
     });
 }
