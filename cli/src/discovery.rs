@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use hotswap_common::Secret;
 use hotswap_core::Clock;
 use hotswap_fleet::discovery::{
-    Backend, Discovery, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
+    Backend, Discovery, Networks, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
     BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, SystemResolver,
@@ -24,6 +24,8 @@ use crate::secret_file;
 pub struct RunningSources {
     /// The sources, in the order of the configuration.
     pub sources: Sources,
+    /// The networks that the nodes of a source may be in, by the name of the source.
+    pub networks: BTreeMap<String, Networks>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -35,10 +37,12 @@ impl RunningSources {
     pub async fn start(config: &[DiscoverySource], clock: &Arc<dyn Clock>) -> Result<Self> {
         let mut sources: Vec<Arc<dyn Discovery>> = Vec::new();
         let mut tasks = Vec::new();
+        let mut networks = BTreeMap::new();
         // Only where there is a component: its threads and its compiler cost memory.
         let mut host = None;
         for source in config {
             let context = || format!("discovery source '{}'", source.name);
+            networks.insert(source.name.clone(), source.parse_networks()?);
             let (kind, backend) = match &source.file {
                 Some(file) if source.backend == STATIC => {
                     let backend = StaticFile::new(file, Arc::clone(clock));
@@ -77,6 +81,7 @@ impl RunningSources {
         }
         Ok(Self {
             sources: Sources::new(sources),
+            networks,
             _tasks: tasks,
         })
     }
@@ -133,4 +138,17 @@ fn settings(source: &DiscoverySource, component: &BackendComponent) -> Result<Ba
         secrets,
         resolver: Arc::new(SystemResolver),
     })
+}
+
+/// The component of a source, and what its instances are started with.
+///
+/// # Errors
+/// If the component does not load, its settings are invalid, or a secret cannot be read.
+pub async fn prepare(
+    host: &DiscoveryHost,
+    source: &DiscoverySource,
+) -> Result<(BackendComponent, BackendSettings)> {
+    let component = load(host, &source.backend).await?;
+    let settings = settings(source, &component)?;
+    Ok((component, settings))
 }

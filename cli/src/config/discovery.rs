@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use hotswap_core::StrategyName;
 use hotswap_fleet::Registry;
-use hotswap_fleet::discovery::WatchOptions;
+use hotswap_fleet::discovery::{Network, Networks, WatchOptions};
 use hotswap_plugins::discovery::Origin;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,14 @@ pub struct DiscoverySource {
     /// The file of `static`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// The networks that the nodes may be in, such as `10.0.0.0/8`. Without any, nodes may be
+    /// anywhere but on this machine and at link-local addresses. The engine asks nobody elsewhere.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// Whether the engine registers itself there, as `distributed-kernel-orchestrator`, and a node
+    /// itself, where the backend can register.
+    #[serde(default = "yes")]
+    pub register: bool,
     /// How long a watch waits for a change before the registry is asked for everything again;
     /// from 1 s to 1 hour.
     #[serde(default = "default_poll_interval")]
@@ -52,6 +60,10 @@ pub struct DiscoverySource {
 
 fn default_service() -> String {
     "hotswap-node".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_poll_interval() -> Span {
@@ -83,6 +95,7 @@ impl DiscoverySource {
     }
 
     fn check(&self) -> Result<()> {
+        self.parse_networks()?;
         let (min, max) = (POLL_INTERVALS.start(), POLL_INTERVALS.end());
         ensure!(
             POLL_INTERVALS.contains(&self.poll_interval.0),
@@ -112,6 +125,18 @@ impl DiscoverySource {
              registry, each as http://host:port"
         );
         self.parse_origins().map(drop)
+    }
+
+    /// The networks that the nodes may be in.
+    ///
+    /// # Errors
+    /// If one is not written as an address or as an address with the length of its prefix.
+    pub fn parse_networks(&self) -> Result<Networks> {
+        let networks = self.networks.iter().map(|text| text.parse::<Network>());
+        let networks: Result<_, _> = networks.collect();
+        Ok(Networks::new(
+            networks.map_err(|error| anyhow::anyhow!("networks: {error}"))?,
+        ))
     }
 
     /// The servers that the backend may reach.

@@ -98,6 +98,7 @@ impl Server {
         );
         let context = Context {
             sources,
+            polled: config.polled,
             metrics: Arc::new(metrics),
             engine,
             authenticator: Arc::new(Authenticator::new(config.tokens, config.jwt)),

@@ -11,6 +11,8 @@
 
 mod backend;
 mod instance;
+mod networks;
+mod polled;
 mod probe;
 mod sources;
 mod state;
@@ -29,6 +31,8 @@ use tokio::sync::watch;
 
 pub use self::backend::{Backend, Error, ErrorKind, Snapshot};
 pub use self::instance::{Found, Instance, InvalidInstance};
+pub use self::networks::{Network, NetworkError, Networks};
+pub use self::polled::{Poll, Polled};
 pub use self::probe::{Prober, TcpProber};
 pub use self::sources::{Conflict, MergedInstance, Sources};
 pub use self::state::{Condition, Held, LastError, SourceState};

@@ -2,6 +2,7 @@
 
 mod addressee;
 mod client;
+mod poll;
 mod probe;
 mod reading_cache;
 mod response;
@@ -31,6 +32,7 @@ use self::wire::{parse_reading, parse_version, to_wire_action};
 use crate::{Error, Fleet, HealthReport, Member, Options, Registry};
 
 pub use client::{SetupError, SetupStep};
+pub use poll::{PollClient, PollError, ProvenNode};
 
 /// The shortest time between two requests for the progress of an order, should a node not wait
 /// before it answers.

@@ -12,6 +12,7 @@ use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::{self, Deployments};
+use crate::discovery::{PollConfig, Polling};
 use crate::driver::DriverContext;
 use crate::driver_threads::DriverThreads;
 use crate::environments::Environments;
@@ -296,6 +297,13 @@ impl Engine {
         }
         self.known_fence.fetch_max(fence.0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Asks the nodes that only registries know, from now on until [`Self::shutdown`]. What they
+    /// answer counts as the reports of nodes that report in. Call it once.
+    pub fn poll_nodes(&self, config: PollConfig) {
+        let polling = Polling::new(self.clone(), config);
+        self.background.spawn(polling.run());
     }
 
     /// Stops driving all deployments, wherever they are. The next engine resumes them.

@@ -3,7 +3,9 @@ use hotswap_core::NodeId;
 use hotswap_protocol::{Problem, Starts};
 use http::StatusCode;
 
-use super::Modules;
+use super::{Modules, Reporter};
+use crate::addresses::Addresses;
+use crate::current_engine::CurrentEngine;
 use crate::problem::problem;
 
 /// What the operations of the control API use.
@@ -17,6 +19,12 @@ pub(crate) struct ControlContext {
     /// The token that requests must carry.
     pub(crate) token: Secret,
     pub(crate) modules: Modules,
+    /// What the node says to an engine that asks.
+    pub(crate) reporter: Reporter,
+    /// How others reach the node.
+    pub(crate) addresses: Addresses,
+    /// Learns the URL of an engine that asks.
+    pub(crate) engine: CurrentEngine,
 }
 
 impl ControlContext {

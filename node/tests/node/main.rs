@@ -11,6 +11,7 @@ mod identity;
 mod inputs;
 mod limits;
 mod orders;
+mod polling;
 mod readiness;
 mod registration;
 mod routing;

@@ -27,8 +27,8 @@ impl Discovery {
     /// List sources
     ///
     /// Returns the sources that know of nodes: the built-in registry, where nodes report in, and
-    /// the registries that the configuration names. Deployments act on the nodes of the built-in
-    /// registry.
+    /// the registries that the configuration names. The engine asks the nodes that only those know
+    /// for their reports, and deployments act on all of them.
     #[oai(
         path = "/discovery",
         method = "get",
@@ -103,7 +103,10 @@ fn detail(context: &Context, source: &dyn Source) -> view::DiscoverySourceDetail
     let found = context.sources.instances().into_iter();
     let instances = found
         .filter(|merged| merged.sources.iter().any(|source| source == name))
-        .map(Into::into);
+        .map(|merged| {
+            let poll = context.polled.get(&merged.instance.id);
+            view::DiscoveredInstance::new(merged, poll)
+        });
     view::DiscoverySourceDetail {
         source: view::DiscoverySource::of(source),
         instances: instances.collect(),
