@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use hotswap_common::Secret;
 use hotswap_core::Clock;
 use hotswap_fleet::discovery::{
-    Backend, Discovery, Networks, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
+    Backend, Discovery, SourceRules, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
     BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, SystemResolver,
@@ -24,8 +24,8 @@ use crate::secret_file;
 pub struct RunningSources {
     /// The sources, in the order of the configuration.
     pub sources: Sources,
-    /// The networks that the nodes of a source may be in, by the name of the source.
-    pub networks: BTreeMap<String, Networks>,
+    /// What the configuration says of the sources, by their names.
+    pub rules: BTreeMap<String, SourceRules>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -37,12 +37,12 @@ impl RunningSources {
     pub async fn start(config: &[DiscoverySource], clock: &Arc<dyn Clock>) -> Result<Self> {
         let mut sources: Vec<Arc<dyn Discovery>> = Vec::new();
         let mut tasks = Vec::new();
-        let mut networks = BTreeMap::new();
+        let mut rules = BTreeMap::new();
         // Only where there is a component: its threads and its compiler cost memory.
         let mut host = None;
         for source in config {
             let context = || format!("discovery source '{}'", source.name);
-            networks.insert(source.name.clone(), source.parse_networks()?);
+            rules.insert(source.name.clone(), source.rules()?);
             let (kind, backend) = match &source.file {
                 Some(file) if source.backend == STATIC => {
                     let backend = StaticFile::new(file, Arc::clone(clock));
@@ -66,6 +66,7 @@ impl RunningSources {
                 Arc::clone(clock),
                 WatchOptions {
                     poll_interval: source.poll_interval.0,
+                    environment: source.environment.clone(),
                     ..WatchOptions::default()
                 },
                 Some(Arc::new(TcpProber::default())),
@@ -81,7 +82,7 @@ impl RunningSources {
         }
         Ok(Self {
             sources: Sources::new(sources),
-            networks,
+            rules,
             _tasks: tasks,
         })
     }

@@ -188,7 +188,7 @@ impl RunningEngine {
         };
         engine.poll_nodes(PollConfig {
             sources: sources.sources.clone(),
-            networks: sources.networks.clone(),
+            rules: sources.rules.clone(),
             client: PollClient::new(tokens.node.clone(), &config.nodes.into())?,
             engine_url: engine_url.clone(),
             interval,

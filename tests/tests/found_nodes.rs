@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Health, NodeId, Status};
 use hotswap_fleet::discovery::{
-    Condition, Discovery, Error, Instance, Networks, Polled, SourceState, Sources,
+    Condition, Discovery, Error, Instance, Networks, Polled, SourceRules, SourceState, Sources,
 };
 use hotswap_fleet::{Options, PollClient};
 use hotswap_runner::discovery::{EngineUrl, PollConfig};
@@ -22,8 +22,13 @@ use tokio::time::timeout;
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How old the view of the list may be for a new deployment.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
 /// A registry whose content a test sets.
 struct List {
+    /// For how long it has not answered.
+    failing_for: Mutex<Option<Duration>>,
     instances: Mutex<BTreeMap<NodeId, Arc<Instance>>>,
     changes: watch::Sender<u64>,
 }
@@ -45,9 +50,14 @@ impl Discovery for List {
     }
 
     fn state(&self) -> SourceState {
+        let failing_for = self.failing_for.lock();
+        let failing_for = *failing_for.unwrap_or_else(PoisonError::into_inner);
         SourceState {
-            condition: Condition::Healthy,
-            age: Some(Duration::ZERO),
+            condition: match failing_for {
+                Some(_) => Condition::Stale,
+                None => Condition::Healthy,
+            },
+            age: Some(failing_for.unwrap_or_default()),
             last_error: None,
             instances: self.instances().len(),
             passing: 0,
@@ -111,16 +121,21 @@ impl Fixture {
     async fn start(networks: &[&str]) -> Result<Self> {
         let cluster = Cluster::start(&[]).await?;
         let list = Arc::new(List {
+            failing_for: Mutex::default(),
             instances: Mutex::default(),
             changes: watch::Sender::new(0),
         });
         let polled = Polled::default();
         let networks: Result<_, _> = networks.iter().map(|text| text.parse()).collect();
-        let networks = Networks::new(networks?);
+        let rules = SourceRules {
+            networks: Networks::new(networks?),
+            max_age: Some(MAX_AGE),
+            ..SourceRules::default()
+        };
         let token = hotswap_common::Secret::new(NODE_TOKEN);
         cluster.engine.poll_nodes(PollConfig {
             sources: Sources::new(vec![Arc::clone(&list) as Arc<dyn Discovery>]),
-            networks: BTreeMap::from([("list".to_owned(), networks)]),
+            rules: BTreeMap::from([("list".to_owned(), rules)]),
             client: PollClient::new(token, &Options::default())?,
             engine_url: EngineUrl::Advertised(cluster.url.clone()),
             interval: Duration::from_millis(500),
@@ -360,4 +375,44 @@ async fn thief() -> Result<(Arc<Mutex<String>>, std::net::SocketAddr)> {
         }
     });
     Ok((seen, addr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_registry_fails_for_too_long_only_rollbacks_begin() -> Result<()> {
+    let mut fixture = Fixture::start(LOOPBACK).await?;
+    let node = fixture.add_node("a").await?;
+    until("it is passing", || {
+        fixture.health(&node) == Some(Health::Passing)
+    })
+    .await?;
+    let cluster = &fixture.cluster;
+    let direct = || ("direct", json!({}));
+    cluster.roll_out(("hello", "1.0.0"), "qa", direct()).await?;
+    let second = cluster.roll_out(("hello", "2.0.0"), "qa", direct()).await?;
+    let fail_for = |span| {
+        let failing_for = fixture.list.failing_for.lock();
+        *failing_for.unwrap_or_else(PoisonError::into_inner) = span;
+    };
+    fail_for(Some(MAX_AGE));
+    cluster.roll_out(("hello", "3.0.0"), "qa", direct()).await?;
+    fail_for(Some(MAX_AGE + Duration::from_secs(1)));
+    let refused = cluster.deploy(("hello", "1.0.0"), "qa", direct()).await;
+    let refused = refused.err().context("it is refused")?.to_string();
+    ensure!(
+        refused.contains("'list'") && refused.contains("1m 1s"),
+        "{refused}"
+    );
+    let rollback = hotswap_tests::new_rollback(Some("1.0.0"))?;
+    let deployments = &cluster.engine.deployments;
+    let rollback = deployments.rollback(second.header.id, rollback).await?;
+    let state = cluster.wait_for_end(rollback.id).await?;
+    assert_eq!(state.status(), Status::Succeeded);
+    assert_eq!(fixture.versions().await, vec![Some("1.0.0".to_owned())]);
+    fail_for(None);
+    fixture
+        .cluster
+        .roll_out(("hello", "2.0.0"), "qa", direct())
+        .await?;
+    fixture.cluster.shutdown().await;
+    Ok(())
 }

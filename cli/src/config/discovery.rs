@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hotswap_core::StrategyName;
+use hotswap_core::{Environment, StrategyName};
 use hotswap_fleet::Registry;
-use hotswap_fleet::discovery::{Network, Networks, WatchOptions};
+use hotswap_fleet::discovery::{Network, Networks, SourceRules, WatchOptions};
 use hotswap_plugins::discovery::Origin;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,10 @@ pub const STATIC: &str = "static";
 /// A poll more often would be a burden to a registry, one less often would miss what a broken
 /// watch does.
 const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// Less would refuse deployments for each restart of a registry.
+const MAX_AGES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
 
 /// A registry that knows of nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +52,15 @@ pub struct DiscoverySource {
     /// anywhere but on this machine and at link-local addresses. The engine asks nobody elsewhere.
     #[serde(default)]
     pub networks: Vec<String>,
+    /// The environment of all its nodes; those that name another are none. All environments, if
+    /// this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub environment: Option<Environment>,
+    /// How old the view of the source may be for a new deployment while its registry fails; from 1 s
+    /// to 30 days. Any age, if this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
     /// Whether the engine registers itself there, as `distributed-kernel-orchestrator`, and a node
     /// itself, where the backend can register.
     #[serde(default = "yes")]
@@ -95,7 +108,14 @@ impl DiscoverySource {
     }
 
     fn check(&self) -> Result<()> {
-        self.parse_networks()?;
+        self.rules()?;
+        if let Some(Span(max_age)) = self.max_age {
+            let (min, max) = (MAX_AGES.start(), MAX_AGES.end());
+            ensure!(
+                MAX_AGES.contains(&max_age),
+                "maxAge is {max_age:?}; choose a span from {min:?} to {max:?}"
+            );
+        }
         let (min, max) = (POLL_INTERVALS.start(), POLL_INTERVALS.end());
         ensure!(
             POLL_INTERVALS.contains(&self.poll_interval.0),
@@ -127,16 +147,19 @@ impl DiscoverySource {
         self.parse_origins().map(drop)
     }
 
-    /// The networks that the nodes may be in.
+    /// What was decided about the source.
     ///
     /// # Errors
-    /// If one is not written as an address or as an address with the length of its prefix.
-    pub fn parse_networks(&self) -> Result<Networks> {
+    /// If a network is not written as an address or as an address with the length of its prefix.
+    pub fn rules(&self) -> Result<SourceRules> {
         let networks = self.networks.iter().map(|text| text.parse::<Network>());
         let networks: Result<_, _> = networks.collect();
-        Ok(Networks::new(
-            networks.map_err(|error| anyhow::anyhow!("networks: {error}"))?,
-        ))
+        let networks = networks.map_err(|error| anyhow::anyhow!("networks: {error}"))?;
+        Ok(SourceRules {
+            networks: Networks::new(networks),
+            environment: self.environment.clone(),
+            max_age: self.max_age.map(|span| span.0),
+        })
     }
 
     /// The servers that the backend may reach.

@@ -4,4 +4,5 @@ mod consul;
 mod etcd;
 mod fixture;
 mod program;
+mod rollouts;
 mod suite;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use hotswap_common::Backoff;
-use hotswap_core::{Clock, NodeId};
+use hotswap_core::{Clock, Environment, NodeId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Discovery;
@@ -30,6 +30,8 @@ pub struct WatchOptions {
     pub min_retry: Duration,
     /// The longest wait after a failure, without its jitter.
     pub max_retry: Duration,
+    /// The environment of all instances. One that names another is none of this source's.
+    pub environment: Option<Environment>,
 }
 
 impl Default for WatchOptions {
@@ -40,6 +42,7 @@ impl Default for WatchOptions {
             min_interval: Duration::from_millis(100),
             min_retry: Duration::from_millis(500),
             max_retry: Duration::from_secs(30),
+            environment: None,
         }
     }
 }
@@ -154,7 +157,10 @@ impl WatchedSource {
         }
     }
 
-    async fn take(&self, snapshot: Snapshot) {
+    async fn take(&self, mut snapshot: Snapshot) {
+        if let Some(environment) = &self.inner.options.environment {
+            snapshot.limit_to(environment);
+        }
         let before = (self.instances(), self.view().condition());
         let now = self.inner.clock.instant();
         let applied = self.view().apply(snapshot, now);

@@ -13,7 +13,7 @@ use futures_util::future::select_all;
 use hotswap_common::Backoff;
 use hotswap_core::NodeId;
 use hotswap_fleet::PollClient;
-use hotswap_fleet::discovery::{Condition, Networks, Poll, Polled, Sources};
+use hotswap_fleet::discovery::{Condition, Poll, Polled, SourceRules, Sources};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,8 +27,8 @@ pub use self::engine_url::EngineUrl;
 pub struct PollConfig {
     /// The registries, in the order in which they count.
     pub sources: Sources,
-    /// The networks that the nodes of a source may be in, by the name of the source.
-    pub networks: BTreeMap<String, Networks>,
+    /// What was decided about them, by their names.
+    pub rules: BTreeMap<String, SourceRules>,
     /// Asks them.
     pub client: PollClient,
     /// What they are told as the URL of this engine.

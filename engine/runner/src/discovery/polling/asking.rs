@@ -1,5 +1,5 @@
-use hotswap_core::{Fence, NodeId};
-use hotswap_fleet::discovery::Networks;
+use hotswap_core::{Environment, Fence, NodeId};
+use hotswap_fleet::discovery::SourceRules;
 use hotswap_fleet::{Move, PollError, ProvenNode, registry};
 use hotswap_protocol::PollRequest;
 use tokio::sync::Semaphore;
@@ -7,6 +7,9 @@ use tokio::sync::Semaphore;
 use super::Polling;
 use super::target::Target;
 use crate::{FenceError, nodes};
+
+/// Characters of a node's text that a reason repeats.
+const MAX_SHOWN: usize = 80;
 
 /// A node that has proven who it is, at the URL that its registry names.
 pub(super) struct Proof {
@@ -19,6 +22,10 @@ pub(super) struct Proof {
 enum Error {
     #[error("its registry names no control port; register it with a port named `control`")]
     NoControlPort,
+    #[error(
+        "it says that it belongs to environment '{named}', and its source is for {only}; start it with --environment {only}, or change `environment` of the source"
+    )]
+    OtherEnvironment { named: String, only: Environment },
     #[error("{0}")]
     Poll(#[from] PollError),
     #[error("{0}")]
@@ -67,8 +74,8 @@ impl Polling {
             Some(proof) => proof.node.clone(),
             None => {
                 let _permit = acquire(&self.silent).await;
-                let any = Networks::default();
-                let networks = self.config.networks.get(&*target.source).unwrap_or(&any);
+                let rules = self.rules_of(target);
+                let networks = &rules.networks;
                 let node = self.config.client.prove(id, control_url, networks).await?;
                 let control_url = control_url.clone();
                 *proof = Some(Proof {
@@ -86,6 +93,11 @@ impl Polling {
         Ok(())
     }
 
+    fn rules_of(&self, target: &Target) -> SourceRules {
+        let rules = self.config.rules.get(&*target.source);
+        rules.cloned().unwrap_or_default()
+    }
+
     /// Asks a node once. Returns whether it has registered with that.
     async fn report(&self, id: &NodeId, target: &Target, node: &ProvenNode) -> Result<bool, Error> {
         let request = PollRequest {
@@ -98,6 +110,13 @@ impl Polling {
         registration.control_url = format!("http://{}", node.address);
         registration.boot = Some(node.boot.clone());
         target.complete(registration);
+        let named = registration.environment.as_deref();
+        if let (Some(only), Some(named)) = (self.rules_of(target).environment, named)
+            && only.as_str() != named
+        {
+            let named = named.chars().take(MAX_SHOWN).collect();
+            return Err(Error::OtherEnvironment { named, only });
+        }
         let fence = registration
             .highest_fence
             .max(answer.heartbeat.highest_fence);
