@@ -66,6 +66,7 @@ impl RunningSources {
                 Arc::clone(clock),
                 WatchOptions {
                     poll_interval: source.poll_interval.0,
+                    service: source.file.is_none().then(|| source.service.clone()),
                     environment: source.environment.clone(),
                     ..WatchOptions::default()
                 },

@@ -240,21 +240,25 @@ async fn nodes_that_only_a_registry_knows_are_deployed_to_and_repaired() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_its_registry_forgets_counts_as_stopped_until_it_is_listed_again() -> Result<()>
-{
+async fn a_node_that_its_registry_forgets_takes_part_until_it_does_not_answer() -> Result<()> {
     let mut fixture = Fixture::start(LOOPBACK).await?;
     let node = fixture.add_node("a").await?;
-    let has = async |health| {
+    let has = async |fixture: &Fixture, health| {
         let what = format!("{health:?}");
         until(&what, || fixture.health(&node) == Some(health)).await
     };
-    has(Health::Passing).await?;
+    has(&fixture, Health::Passing).await?;
     fixture.list.remove(&node);
-    has(Health::Critical).await?;
+    let direct = ("direct", json!({}));
+    let cluster = &fixture.cluster;
+    cluster.roll_out(("hello", "1.0.0"), "qa", direct).await?;
+    assert_eq!(fixture.health(&node), Some(Health::Passing));
+    let running = fixture.cluster.nodes.remove(&node).context("it runs")?;
+    running.shutdown().await;
+    has(&fixture, Health::Critical).await?;
     assert!(fixture.cluster.resources.fleet.has_stopped(&node));
-    let addr = fixture.cluster.nodes[&node].control_addr();
-    fixture.list.add("a", &format!("http://{addr}"))?;
-    has(Health::Passing).await?;
+    fixture.add_node("a").await?;
+    has(&fixture, Health::Passing).await?;
     assert!(!fixture.cluster.resources.fleet.has_stopped(&node));
     fixture.cluster.shutdown().await;
     Ok(())

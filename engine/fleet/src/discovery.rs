@@ -27,7 +27,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hotswap_core::Environment;
+use hotswap_core::{Environment, NodeId};
 use tokio::sync::watch;
 
 pub use self::backend::{Backend, Error, ErrorKind, Snapshot};
@@ -53,8 +53,19 @@ pub trait Discovery: Send + Sync + 'static {
     /// What kind of registry it is: `consul`, `static`.
     fn kind(&self) -> &str;
 
+    /// The service whose instances it finds. `None` if it has no services.
+    fn service(&self) -> Option<&str> {
+        None
+    }
+
     /// All instances, sorted by id.
     fn instances(&self) -> Vec<Arc<Instance>>;
+
+    /// The instance with this id.
+    fn instance(&self, id: &NodeId) -> Option<Arc<Instance>> {
+        let mut instances = self.instances().into_iter();
+        instances.find(|instance| instance.id == *id)
+    }
 
     /// The instances of an environment, sorted by id.
     fn instances_of(&self, environment: &Environment) -> Vec<Arc<Instance>> {

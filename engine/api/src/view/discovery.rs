@@ -31,6 +31,8 @@ pub(crate) struct DiscoverySource {
     pub name: String,
     /// What kind of registry it is, such as `consul`.
     pub kind: String,
+    /// The service whose instances it finds. Absent: it has no services.
+    pub service: Option<String>,
     /// How the source is.
     pub condition: SourceCondition,
     /// How long ago the registry last said what the view shows, in milliseconds. Absent: it has
@@ -165,6 +167,7 @@ impl DiscoverySource {
         Self {
             name: source.name().to_owned(),
             kind: source.kind().to_owned(),
+            service: source.service().map(str::to_owned),
             condition: state.condition.into(),
             age_millis: state
                 .age

@@ -376,7 +376,7 @@ fn a_source_of_one_environment_takes_only_what_belongs_there() {
 #[tokio::test(start_paused = true)]
 async fn a_view_is_too_old_for_its_environment_once_its_registry_has_failed_for_longer() {
     let fixture = start(None);
-    let now = || std::time::Instant::now();
+    let now = std::time::Instant::now;
     let qa = "qa".parse().expect("a name");
     let production = "production".parse().expect("a name");
     let view = |max_age| FleetView {
@@ -410,4 +410,22 @@ async fn a_view_is_too_old_for_its_environment_once_its_registry_has_failed_for_
     let none = view(Some(Duration::ZERO)).stale_source(&qa, late);
     let stale = none.expect("it fails");
     assert_eq!(stale.reason.as_deref(), Some("no answer"));
+}
+
+#[test]
+fn what_a_held_answer_has_lost_stays_while_the_others_come_back_one_by_one() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    let all = ["a", "b", "c", "d"];
+    view.apply(snapshot("1", &all), now);
+    assert_eq!(view.apply(snapshot("2", &[]), now), Applied::Held);
+    for (cursor, back) in [("3", &all[..1]), ("4", &all[..2]), ("5", &all[..3])] {
+        assert_eq!(view.apply(snapshot(cursor, back), now), Applied::Held);
+        assert_eq!(ids(&view.instances()), all, "{back:?}");
+    }
+    let asked = view.apply(snapshot("6", &all[..3]), now);
+    assert!(matches!(asked, Applied::Confirmed(lost) if ids(&lost) == ["d"]));
+    view.settle(&alive(&[]), now);
+    assert_eq!(ids(&view.instances()), all[..3]);
+    assert_eq!(view.condition(), Condition::Healthy);
 }

@@ -30,6 +30,8 @@ pub struct WatchOptions {
     pub min_retry: Duration,
     /// The longest wait after a failure, without its jitter.
     pub max_retry: Duration,
+    /// The service whose instances are watched, for people.
+    pub service: Option<String>,
     /// The environment of all instances. One that names another is none of this source's.
     pub environment: Option<Environment>,
 }
@@ -42,6 +44,7 @@ impl Default for WatchOptions {
             min_interval: Duration::from_millis(100),
             min_retry: Duration::from_millis(500),
             max_retry: Duration::from_secs(30),
+            service: None,
             environment: None,
         }
     }
@@ -243,8 +246,16 @@ impl Discovery for WatchedSource {
         &self.inner.kind
     }
 
+    fn service(&self) -> Option<&str> {
+        self.inner.options.service.as_deref()
+    }
+
     fn instances(&self) -> Vec<Arc<Instance>> {
         self.view().instances()
+    }
+
+    fn instance(&self, id: &NodeId) -> Option<Arc<Instance>> {
+        self.view().instance(id)
     }
 
     fn state(&self) -> SourceState {

@@ -69,8 +69,8 @@ impl Registry {
         Ok(true)
     }
 
-    /// No source knows a node any more: it is as if it had said that it stops. Does nothing for one
-    /// that reports in by itself. Returns whether that was new.
+    /// No source lists a node any more, and it does not answer: it is as if it had said that it stops.
+    /// Does nothing for one that reports in by itself. Returns whether that was new.
     pub fn was_deregistered(&self, id: &NodeId) -> bool {
         let moment = self.inner.moment();
         let mut nodes = self.write();

@@ -63,7 +63,7 @@ pub(crate) struct Polling {
 /// An instance that is asked.
 struct Asked {
     target: watch::Sender<Arc<Target>>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Polling {
@@ -99,18 +99,19 @@ impl Polling {
         }
     }
 
-    /// Begins to ask what is new, and ends with what is gone.
+    /// Begins to ask what is new. What no source lists any more is asked until it does not answer:
+    /// registries forget, and lose registrations that were not renewed in time.
     fn update(self: &Arc<Self>, asked: &mut HashMap<NodeId, Asked>) {
         let targets = self.targets();
-        asked.retain(|id, _| {
-            let is_known = targets.contains_key(id);
-            if !is_known {
-                self.config.polled.forget(id);
-                if self.engine.registry.was_deregistered(id) {
-                    tracing::info!(node = %id, "no registry lists the node any more");
-                }
+        asked.retain(|id, one| {
+            if !targets.contains_key(id) {
+                one.target.send_if_modified(|target| {
+                    let was_listed = target.is_listed;
+                    *target = Arc::new(target.unlisted());
+                    was_listed
+                });
             }
-            is_known
+            !one.task.is_finished()
         });
         for (id, target) in targets {
             let target = Arc::new(target);
@@ -127,7 +128,7 @@ impl Polling {
                     let task = tokio::spawn(Arc::clone(self).follow(id.clone(), receiver));
                     let one = Asked {
                         target: sender,
-                        _task: AbortOnDropHandle::new(task),
+                        task: AbortOnDropHandle::new(task),
                     };
                     asked.insert(id, one);
                 }
@@ -158,25 +159,40 @@ impl Polling {
         targets
     }
 
-    /// Asks one instance again and again. Ends once it is not followed any more.
+    /// Asks one instance again and again. Ends once no source lists it and it does not answer twice,
+    /// or need not be asked.
     async fn follow(self: Arc<Self>, id: NodeId, mut target: watch::Receiver<Arc<Target>>) {
         let interval = self.config.interval;
         let mut backoff = Backoff::new(interval / 2, interval.saturating_mul(MAX_RETRY));
         let mut proof: Option<Proof> = None;
+        // In a row.
+        let mut misses = 0_u64;
         loop {
             let now = Arc::clone(&target.borrow_and_update());
             let pause = if self.engine.registry.reports_by_itself(&id) {
                 self.config.polled.forget(&id);
+                if !now.is_listed {
+                    return;
+                }
                 interval
             } else {
                 match self.ask(&id, &now, &mut proof).await {
                     Ok(()) => {
                         self.note(&id, &now, None);
+                        misses = 0;
                         backoff.reset();
                         jittered(interval)
                     }
+                    Err(failure) if !now.is_listed && misses > 0 => {
+                        self.config.polled.forget(&id);
+                        if self.engine.registry.was_deregistered(&id) {
+                            tracing::info!(node = %id, failure, "no registry lists the node any more, and it does not answer");
+                        }
+                        return;
+                    }
                     Err(failure) => {
                         self.note(&id, &now, Some(failure));
+                        misses += 1;
                         backoff.next_delay()
                     }
                 }

@@ -18,6 +18,8 @@ pub(super) struct Target {
     labels: BTreeMap<String, String>,
     /// A change of it is a reason to ask at once.
     health: Option<hotswap_core::Health>,
+    /// Whether a source lists it now.
+    pub(super) is_listed: bool,
 }
 
 impl Target {
@@ -33,6 +35,7 @@ impl Target {
             zone: instance.zone.clone(),
             labels: instance.labels.clone(),
             health: Some(instance.health),
+            is_listed: true,
         }
     }
 
@@ -45,6 +48,15 @@ impl Target {
             zone: None,
             labels: BTreeMap::new(),
             health: None,
+            is_listed: true,
+        }
+    }
+
+    /// The same, once no source lists it any more.
+    pub(super) fn unlisted(&self) -> Self {
+        Self {
+            is_listed: false,
+            ..self.clone()
         }
     }
 
