@@ -121,9 +121,8 @@ impl Found {
             _ => {
                 // The key in base64, up to the end of its range.
                 let body = json!({ "key": "AA==", "range_end": "AA==", "keys_only": true });
-                let keys = self
-                    .server
-                    .request("POST", "/v3/kv/range", &body.to_string());
+                let body = body.to_string();
+                let keys = self.server.request("POST", "/v3/kv/range", &body);
                 let keys: Value = serde_json::from_str(&keys.await?)?;
                 let found = keys["kvs"].as_array().cloned().unwrap_or_default();
                 let of_service: Vec<_> = found
