@@ -77,9 +77,10 @@ pub struct SoakOptions {
 /// Pure. Its memory is bounded: it does not grow with the length of the soak.
 #[derive(Debug, Clone)]
 pub struct Judge {
-    plan: SoakPlan,
-    /// The checks that can be judged, in the order of the plan; or why not.
-    checks: Vec<Result<JudgedCheck, String>>,
+    /// Each check of the plan, and how it is judged; or why it cannot be.
+    checks: Vec<(Check, Result<JudgedCheck, String>)>,
+    history: SoakHistory,
+    options: SoakOptions,
     level: f64,
     errors: ErrorRates,
     latencies: Latencies,
@@ -121,47 +122,68 @@ impl Look {
     }
 }
 
+impl JudgedCheck {
+    /// # Errors
+    /// Why the check cannot be judged.
+    fn of(check: &Check, has_baseline: bool) -> Result<Self, String> {
+        Ok(Self {
+            metric: Metric::parse(&check.metric)?,
+            limits: CheckLimits::validate(check, has_baseline)?,
+        })
+    }
+}
+
 impl Judge {
     /// The highest probability that a deployment fails a check whose limits its version keeps.
     pub const LEVEL: f64 = 0.01;
 
     /// Starts judging a soak.
     pub fn new(plan: SoakPlan) -> Self {
-        let checks: Vec<Result<JudgedCheck, String>> = plan
-            .checks
-            .iter()
+        let SoakPlan {
+            checks,
+            has_baseline,
+            by_node,
+            before,
+            history,
+            options,
+        } = plan;
+        let checks: Vec<_> = checks
+            .into_iter()
             .map(|check| {
-                let metric = Metric::parse(&check.metric)?;
-                let limits = CheckLimits::validate(check, plan.has_baseline)?;
-                Ok(JudgedCheck { metric, limits })
+                let judged = JudgedCheck::of(&check, has_baseline);
+                (check, judged)
             })
             .collect();
-        let valid = || checks.iter().flatten();
-        let shared: Vec<_> = plan
-            .checks
+        let valid = || checks.iter().filter_map(|(_, judged)| judged.as_ref().ok());
+        let shared: Vec<_> = checks
             .iter()
-            .zip(&checks)
             .filter_map(|(check, judged)| {
                 let judged = judged.as_ref().ok()?;
                 Some((judged.metric, check.metric.clone(), judged.limits.clone()))
             })
             .collect();
-        let sharing = plan.history.sharing(&shared).max(1);
+        let sharing = history.sharing(&shared).max(1);
         let factors = valid().filter(|check| check.metric == Metric::ErrorRate);
         let factors = factors.filter_map(|check| Some(1.0 + check.limits.max_increase?));
         let quantiles = valid().filter_map(|check| match check.metric {
             Metric::Latency { quantile } => Some(quantile),
             _ => None,
         });
+        let gauges = if valid().any(|check| !check.metric.is_sequential()) {
+            Gauges::new(&before.usage)
+        } else {
+            Gauges::default()
+        };
         Self {
             level: Self::LEVEL / sharing as f64,
-            errors: ErrorRates::new(factors, plan.by_node),
-            latencies: Latencies::new(quantiles, plan.before.clone()),
-            gauges: Gauges::new(&plan.before),
+            errors: ErrorRates::new(factors, by_node),
+            latencies: Latencies::new(quantiles, before.canary, before.baseline),
+            gauges,
             restarts: Restarts::default(),
             elapsed: Duration::ZERO,
             checks,
-            plan,
+            history,
+            options,
         }
     }
 
@@ -188,7 +210,7 @@ impl Judge {
     pub fn interim(&self) -> Option<Verdict> {
         match self.verdict_at(Look::Quick).judgement {
             Judgement::Fail => Some(self.verdict()),
-            Judgement::Pass if self.plan.options.pass_early => {
+            Judgement::Pass if self.options.pass_early => {
                 // The soak ends here: the one look at gauges.
                 let verdict = self.verdict();
                 (verdict.judgement == Judgement::Pass).then_some(verdict)
@@ -211,10 +233,8 @@ impl Judge {
 
     fn verdict_at(&self, look: Look) -> Verdict {
         let findings: Vec<Finding> = self
-            .plan
             .checks
             .iter()
-            .zip(&self.checks)
             .map(|(check, judged)| self.judge_check(check, judged, look))
             .collect();
         let any = |judgement| {
@@ -246,14 +266,14 @@ impl Judge {
             Ok(judged) => self.measure(check, judged, look),
             Err(reason) => Measured::unknown(reason.clone()),
         };
-        measured.conclude(check, self.plan.options.min_samples, self.traffic())
+        measured.conclude(check, self.options.min_samples, self.traffic())
     }
 
     fn measure(&self, check: &Check, judged: &JudgedCheck, look: Look) -> Measured {
         let JudgedCheck { metric, limits } = judged;
         let budget = |kind: ConditionKind| -> Budget {
-            let history = &self.plan.history;
-            history.of(self.level, *metric, &check.metric, limits, kind)
+            self.history
+                .of(self.level, *metric, &check.metric, limits, kind)
         };
         match *metric {
             Metric::ErrorRate => {

@@ -1,6 +1,6 @@
 //! Makes intervals of the readings of a soak.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
@@ -22,7 +22,8 @@ pub use before_soak::BeforeSoak;
 #[derive(Debug)]
 pub struct SoakReadings {
     module: ModuleVersion,
-    nodes: HashMap<NodeId, ObservedNode>,
+    /// Sorted by id. Ten thousand soaks of few nodes each may be under way.
+    nodes: Box<[ObservedNode]>,
     needs_latency: bool,
     client_faults: ClientFaults,
 }
@@ -56,8 +57,9 @@ pub struct ClientFaults {
 }
 
 /// A node of the soak, with its last reading.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ObservedNode {
+    id: NodeId,
     is_canary: bool,
     is_baseline: bool,
     last: Option<NodeReading>,
@@ -75,13 +77,22 @@ impl SoakReadings {
         needs_latency: bool,
         start: Vec<NodeReading>,
     ) -> Self {
-        let mut nodes: HashMap<NodeId, ObservedNode> = HashMap::new();
+        let mut sides: BTreeMap<NodeId, (bool, bool)> = BTreeMap::new();
         for id in canary {
-            nodes.entry(id).or_default().is_canary = true;
+            sides.entry(id).or_default().0 = true;
         }
         for id in baseline {
-            nodes.entry(id).or_default().is_baseline = true;
+            sides.entry(id).or_default().1 = true;
         }
+        let nodes = sides
+            .into_iter()
+            .map(|(id, (is_canary, is_baseline))| ObservedNode {
+                id,
+                is_canary,
+                is_baseline,
+                last: None,
+            })
+            .collect();
         let mut readings = Self {
             module,
             nodes,
@@ -114,13 +125,27 @@ impl SoakReadings {
         observation
     }
 
+    /// The nodes of the soak, each once, sorted.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeId> {
+        self.nodes.iter().map(|node| &node.id)
+    }
+
+    /// The nodes that run the new version, sorted.
+    pub fn canary(&self) -> impl Iterator<Item = &NodeId> {
+        let canary = self.nodes.iter().filter(|node| node.is_canary);
+        canary.map(|node| &node.id)
+    }
+
     /// The requests that came to nothing because of their clients, until now.
     pub fn client_faults(&self) -> ClientFaults {
         self.client_faults
     }
 
     fn observe_one(&mut self, mut reading: NodeReading) -> Result<Option<NodeInterval>, String> {
-        let Some(node) = self.nodes.get_mut(&reading.node) else {
+        let found = self
+            .nodes
+            .binary_search_by(|node| node.id.cmp(&reading.node));
+        let Some(node) = found.ok().and_then(|index| self.nodes.get_mut(index)) else {
             return Ok(None);
         };
         if let Some(last) = &node.last

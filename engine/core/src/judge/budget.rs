@@ -134,7 +134,7 @@ impl SoakHistory {
 impl Metric {
     /// Whether the metric is tested by e-values, which later soaks carry on. Gauges are looked at
     /// once in each soak.
-    fn is_sequential(self) -> bool {
+    pub(super) fn is_sequential(self) -> bool {
         !matches!(self, Self::Cpu | Self::Memory)
     }
 }

@@ -28,11 +28,7 @@ const MIN_READINGS: u32 = 4;
 /// A soak that is under way.
 pub(super) struct Soak {
     module: ModuleName,
-    nodes: Vec<NodeId>,
-    /// The nodes that run the new version.
-    canary: Vec<NodeId>,
-    /// How many of them may fall silent.
-    tolerated: usize,
+    silence: SilenceWatch,
     window: Duration,
     end: End,
     readings: SoakReadings,
@@ -66,7 +62,6 @@ impl Soak {
             return None;
         };
         let window = Duration::from_millis(window);
-        let nodes = all_nodes(&canary, &baseline);
         let needs_readings = needs_readings(&checks, window);
         let needs_latency = Judge::needs_latency(&checks);
         let (checks, derived) = if baseline.is_empty() {
@@ -83,18 +78,10 @@ impl Soak {
             history: context.history,
             options: context.options,
         });
-        let readings = SoakReadings::new(
-            canary.clone(),
-            baseline,
-            module.clone(),
-            needs_latency,
-            readings,
-        );
+        let readings = SoakReadings::new(canary, baseline, module.clone(), needs_latency, readings);
         Some(Self {
             module: module.name.clone(),
-            nodes,
-            canary,
-            tolerated: context.tolerated,
+            silence: SilenceWatch::new(context.tolerated),
             window,
             end,
             readings,
@@ -110,17 +97,6 @@ impl Soak {
     /// and the deployment asks to end then; or until more nodes of the new version have fallen
     /// silent than may.
     pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
-        let watch = SilenceWatch::new(self.canary.clone(), self.tolerated);
-        // Beside the readings: a node that hangs must not hold up the watch.
-        let silent = tokio::select! {
-            biased;
-            verdict = self.judge_until_end(fleet, timers) => return verdict,
-            silent = watch.wait(fleet, timers) => silent,
-        };
-        silence::conclude(self.verdict(), &silent)
-    }
-
-    async fn judge_until_end(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
         let interval = interval(self.window);
         loop {
             if timers.has_passed(self.end) {
@@ -131,25 +107,46 @@ impl Soak {
             } else {
                 self.end
             };
-            timers.sleep_until(next).await;
+            let silent = self.silence.wait(&self.readings, fleet, timers, next);
+            if let Some(silent) = silent.await {
+                return silence::conclude(self.verdict(), &silent);
+            }
             if self.needs_readings && !timers.has_passed(self.end) {
                 // Boxed, so that what waits does not keep the memory of a reading.
-                Box::pin(self.observe(fleet)).await;
-                if let Some(mut verdict) = self.judge.interim() {
-                    self.explain(&mut verdict.findings);
+                let verdict = Box::pin(self.judge_now(fleet, timers)).await;
+                if let Some(verdict) = verdict {
                     return verdict;
                 }
-                let mut findings = self.judge.findings();
-                self.explain(&mut findings);
-                self.live.show(findings);
             }
         }
+    }
+
+    /// Reads the nodes, and returns the verdict if that ends the soak.
+    async fn judge_now(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Option<Verdict> {
+        // Beside the reading: a node that hangs must not hold up the watch.
+        let readings = tokio::select! {
+            biased;
+            readings = read(fleet, &self.module, self.readings.nodes()) => readings,
+            silent = self.silence.wait(&self.readings, fleet, timers, End::NEVER) => {
+                return Some(silence::conclude(self.verdict(), &silent.unwrap_or_default()));
+            }
+        };
+        self.observe(readings);
+        if let Some(mut verdict) = self.judge.interim() {
+            self.explain(&mut verdict.findings);
+            return Some(verdict);
+        }
+        let mut findings = self.judge.findings();
+        self.explain(&mut findings);
+        self.live.show(findings);
+        None
     }
 
     /// Reads the nodes once more, and judges what was measured until now.
     pub(super) async fn finish(&mut self, fleet: &dyn Fleet) -> Verdict {
         if self.needs_readings {
-            self.observe(fleet).await;
+            let readings = read(fleet, &self.module, self.readings.nodes()).await;
+            self.observe(readings);
         }
         self.verdict()
     }
@@ -160,8 +157,7 @@ impl Soak {
         verdict
     }
 
-    async fn observe(&mut self, fleet: &dyn Fleet) {
-        let readings = read(fleet, &self.module, &self.nodes).await;
+    fn observe(&mut self, readings: Vec<NodeReading>) {
         let observation = self.readings.observe(readings);
         for inconsistent in observation.inconsistent {
             let InconsistentReading { node, reason } = &inconsistent;
@@ -229,7 +225,8 @@ pub(super) async fn initial_readings(
             checks,
             window,
         } if needs_readings(checks, Duration::from_millis(*window)) => {
-            read(fleet, module, &all_nodes(canary, baseline)).await
+            let nodes: BTreeSet<_> = canary.iter().chain(baseline).collect();
+            read(fleet, module, nodes.into_iter()).await
         }
         _ => Vec::new(),
     }
@@ -246,20 +243,19 @@ fn interval(window: Duration) -> Duration {
         .min(window / MIN_READINGS)
 }
 
-/// The nodes of both sides, sorted, each once.
-fn all_nodes(canary: &[NodeId], baseline: &[NodeId]) -> Vec<NodeId> {
-    let both: BTreeSet<_> = canary.iter().chain(baseline).collect();
-    both.into_iter().cloned().collect()
-}
-
 /// Leaves out nodes that do not answer: too few readings make a check inconclusive.
-async fn read(fleet: &dyn Fleet, module: &ModuleName, nodes: &[NodeId]) -> Vec<NodeReading> {
-    let mut reads = Vec::with_capacity(nodes.len());
+async fn read<'a>(
+    fleet: &dyn Fleet,
+    module: &ModuleName,
+    nodes: impl ExactSizeIterator<Item = &'a NodeId>,
+) -> Vec<NodeReading> {
+    let count = nodes.len();
+    let mut reads = Vec::with_capacity(count);
     for node in nodes {
         reads.push(fleet.read(node, module));
     }
     let mut answers = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
-    let mut readings = Vec::with_capacity(nodes.len());
+    let mut readings = Vec::with_capacity(count);
     while let Some(answer) = answers.next().await {
         readings.extend(answer);
     }
@@ -293,15 +289,6 @@ mod tests {
         assert_eq!(interval(millis(400)), millis(100));
         assert_eq!(interval(millis(2000)), millis(250));
         assert_eq!(interval(millis(400_000)), millis(10_000));
-    }
-
-    #[test]
-    fn a_node_on_both_sides_is_read_once() {
-        let ids = |names: &[&str]| -> Vec<NodeId> {
-            names.iter().map(|name| name.parse().unwrap()).collect()
-        };
-        let nodes = all_nodes(&ids(&["c", "a"]), &ids(&["b", "a"]));
-        assert_eq!(nodes, ids(&["a", "b", "c"]));
     }
 
     #[test]
