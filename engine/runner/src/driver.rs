@@ -5,6 +5,7 @@
 //! and continues.
 
 mod activity;
+mod append_wait;
 mod call_budget;
 mod call_limits;
 mod call_validation;
