@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    BeforeSoak, Call, Check, ClientFaults, DerivedChecks, Finding, InconsistentReading, Judge,
-    ModuleName, ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakPlan, SoakReadings,
-    Verdict,
+    BeforeSoak, Call, Check, ClientFaults, Clock, DerivedChecks, Finding, InconsistentReading,
+    Judge, ModuleName, ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakPlan,
+    SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
 
+use super::probed_soak::ProbedSoak;
+use super::queried_soak::QueriedSoak;
 use super::silence::{self, SilenceWatch};
 use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
 use crate::live_soaks::LiveSoak;
+use crate::metric_providers::MetricProviders;
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
@@ -24,6 +27,14 @@ const READINGS: u32 = 40;
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// Readings of a short soak. The judge never fails before the third.
 const MIN_READINGS: u32 = 4;
+
+/// Where a soak reads.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) fleet: &'a dyn Fleet,
+    pub(super) providers: &'a MetricProviders,
+    pub(super) clock: &'a dyn Clock,
+}
 
 /// A soak that is under way.
 pub(super) struct Soak {
@@ -42,6 +53,10 @@ pub(super) struct Soak {
     /// How many readings were thrown away, and the last of them.
     inconsistent: (u64, Option<InconsistentReading>),
     needs_readings: bool,
+    /// What providers of metrics are asked at each reading, where a check judges their answers.
+    queried: Option<Box<QueriedSoak>>,
+    /// The requests that the nodes send themselves.
+    probed: Option<Box<ProbedSoak>>,
     live: LiveSoak,
 }
 
@@ -68,7 +83,12 @@ impl Soak {
         let window = Duration::from_millis(window);
         let nodes = all_nodes(&canary, &baseline);
         let needs_readings = needs_readings(&checks, window);
-        let needs_latency = Judge::needs_latency(&checks);
+        let needs = Judge::needs(&checks);
+        let sides = (canary.as_slice(), baseline.as_slice());
+        let probes = context.probes.as_deref().filter(|_| needs_readings);
+        let probed =
+            probes.map(|probes| ProbedSoak::new(probes.clone(), module, &canary, &baseline));
+        let queried = QueriedSoak::new(&checks, module, sides, &readings, &context);
         let (checks, derived) = if baseline.is_empty() {
             let derived = RecordedBaseline::new(module, &readings).derive(checks);
             (derived.checks.clone(), Some(derived))
@@ -83,13 +103,7 @@ impl Soak {
             history: context.history,
             options: context.options,
         });
-        let readings = SoakReadings::new(
-            canary.clone(),
-            baseline,
-            module.clone(),
-            needs_latency,
-            readings,
-        );
+        let readings = SoakReadings::new(canary.clone(), baseline, module.clone(), needs, readings);
         Some(Self {
             module: module.name.clone(),
             nodes,
@@ -102,6 +116,8 @@ impl Soak {
             derived,
             inconsistent: (0, None),
             needs_readings,
+            queried: queried.map(Box::new),
+            probed: probed.map(Box::new),
             live,
         })
     }
@@ -109,22 +125,33 @@ impl Soak {
     /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
     /// and the deployment asks to end then; or until more nodes of the new version have fallen
     /// silent than may.
-    pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+    pub(super) async fn run(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
+        let fleet = sources.fleet;
         let watch = SilenceWatch::new(self.canary.clone(), self.tolerated);
         // Beside the readings: a node that hangs must not hold up the watch.
-        let silent = tokio::select! {
+        let judged = tokio::select! {
             biased;
-            verdict = self.judge_until_end(fleet, timers) => return verdict,
-            silent = watch.wait(fleet, timers) => silent,
+            verdict = self.judge_until_end(sources, timers) => Ok(verdict),
+            silent = watch.wait(fleet, timers) => Err(silent),
         };
-        silence::conclude(self.verdict(), &silent)
+        self.end_probes(fleet).await;
+        judged.unwrap_or_else(|silent| silence::conclude(self.verdict(), &silent))
     }
 
-    async fn judge_until_end(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+    async fn end_probes(&self, fleet: &dyn Fleet) {
+        if let Some(probed) = &self.probed {
+            Box::pin(probed.end(fleet)).await;
+        }
+    }
+
+    async fn judge_until_end(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
         let interval = interval(self.window);
         loop {
+            if let Some(probed) = &mut self.probed {
+                Box::pin(probed.go_on(sources.fleet, interval)).await;
+            }
             if timers.has_passed(self.end) {
-                return Box::pin(self.finish(fleet)).await;
+                return Box::pin(self.finish(sources)).await;
             }
             let next = if self.needs_readings {
                 self.end.min(timers.after(interval))
@@ -134,7 +161,7 @@ impl Soak {
             timers.sleep_until(next).await;
             if self.needs_readings && !timers.has_passed(self.end) {
                 // Boxed, so that what waits does not keep the memory of a reading.
-                Box::pin(self.observe(fleet)).await;
+                Box::pin(self.observe(sources)).await;
                 if let Some(mut verdict) = self.judge.interim() {
                     self.explain(&mut verdict.findings);
                     return verdict;
@@ -147,10 +174,11 @@ impl Soak {
     }
 
     /// Reads the nodes once more, and judges what was measured until now.
-    pub(super) async fn finish(&mut self, fleet: &dyn Fleet) -> Verdict {
+    pub(super) async fn finish(&mut self, sources: Sources<'_>) -> Verdict {
         if self.needs_readings {
-            self.observe(fleet).await;
+            self.observe(sources).await;
         }
+        self.end_probes(sources.fleet).await;
         self.verdict()
     }
 
@@ -160,8 +188,17 @@ impl Soak {
         verdict
     }
 
-    async fn observe(&mut self, fleet: &dyn Fleet) {
-        let readings = read(fleet, &self.module, &self.nodes).await;
+    async fn observe(&mut self, sources: Sources<'_>) {
+        // At once, so that no provider holds up the counters of the nodes.
+        let asked = async {
+            match &self.queried {
+                Some(queried) => queried.ask(sources.providers, sources.clock).await,
+                None => Vec::new(),
+            }
+        };
+        let read = read(sources.fleet, &self.module, &self.nodes);
+        let (readings, answers) = tokio::join!(read, asked);
+        self.judge.observe_queries(answers);
         let observation = self.readings.observe(readings);
         for inconsistent in observation.inconsistent {
             let InconsistentReading { node, reason } = &inconsistent;
@@ -184,9 +221,14 @@ impl Soak {
             describe_inconsistent(&self.inconsistent),
         ];
         let notes: Vec<String> = notes.into_iter().flatten().collect();
-        let errors = findings.iter_mut();
-        for finding in errors.filter(|finding| finding.check.metric == "error-rate") {
-            for note in &notes {
+        let probes = self.probed.as_ref();
+        let probes = probes.map(|probed| probed.describe(self.readings.synthetic()));
+        for finding in findings {
+            let is_of_requests = !finding.check.metric.starts_with("query:");
+            let of_errors = notes
+                .iter()
+                .filter(|_| finding.check.metric == "error-rate");
+            for note in of_errors.chain(probes.as_ref().filter(|_| is_of_requests)) {
                 finding.reason = format!("{}; {note}", finding.reason);
             }
         }
@@ -229,9 +271,25 @@ pub(super) async fn initial_readings(
             checks,
             window,
         } if needs_readings(checks, Duration::from_millis(*window)) => {
-            read(fleet, module, &all_nodes(canary, baseline)).await
+            let mut readings = read(fleet, module, &all_nodes(canary, baseline)).await;
+            keep_judged(&mut readings, checks);
+            readings
         }
         _ => Vec::new(),
+    }
+}
+
+/// Drops the metrics of the module's own that no check judges: the journal keeps these readings.
+fn keep_judged(readings: &mut [NodeReading], checks: &[Check]) {
+    let is_judged = |name: &str| {
+        let mut names = checks.iter();
+        names.any(|check| Judge::module_metric_of(&check.metric) == Some(name))
+    };
+    for held in readings
+        .iter_mut()
+        .flat_map(|reading| &mut reading.versions)
+    {
+        held.module_metrics.retain(|metric| is_judged(&metric.name));
     }
 }
 
