@@ -189,7 +189,7 @@ impl Soak {
     }
 
     async fn observe(&mut self, sources: Sources<'_>) {
-        // At once, so that no provider holds up the counters of the nodes.
+        // At the same time. The judge waits for the slower of both: a provider has a time-out.
         let asked = async {
             match &self.queried {
                 Some(queried) => queried.ask(sources.providers, sources.clock).await,
