@@ -23,6 +23,7 @@ use crate::logging::LogFormat;
 mod discovery;
 mod jwt;
 mod limits;
+mod metric_provider;
 mod nodes;
 mod policy;
 mod retention;
@@ -31,6 +32,7 @@ mod span;
 pub use discovery::{DiscoverySource, STATIC};
 pub use jwt::Jwt;
 pub use limits::Limits;
+pub use metric_provider::MetricProvider;
 pub use nodes::Nodes;
 pub use policy::PolicyOverrides;
 pub use retention::Retention;
@@ -75,6 +77,9 @@ pub struct Config {
     /// docs/SERVICE_DISCOVERY_GUIDE.md.
     #[schemars(with = "Vec<String>")]
     pub discovery: Vec<DiscoverySource>,
+    /// Servers that soaks may ask for metrics: an array of tables. See docs/canary.md.
+    #[schemars(with = "Vec<String>")]
+    pub metric_providers: Vec<MetricProvider>,
     /// How signed tokens (JWT) are validated. Without this section, signed tokens are
     /// rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +98,7 @@ impl Default for Config {
             cors_origins: Vec::new(),
             environments: BTreeMap::new(),
             discovery: Vec::new(),
+            metric_providers: Vec::new(),
             limits: Limits::default(),
             nodes: Nodes::default(),
             retention: Retention::default(),
@@ -202,6 +208,7 @@ impl Config {
             }
         }
         DiscoverySource::check_all(&self.discovery)?;
+        MetricProvider::check_all(&self.metric_providers)?;
         if let Some(jwt) = &self.jwt {
             jwt.check()?;
         }

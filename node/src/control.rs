@@ -9,6 +9,7 @@ mod modules;
 mod order_problem;
 mod registration;
 mod service;
+mod synthetic_traffic;
 
 pub(crate) use context::ControlContext;
 pub(crate) use modules::Modules;

@@ -128,13 +128,9 @@ impl Node {
         };
         let rejected = modules.rejected().clone();
         let control_service = {
-            let service = ControlService::new(ControlContext {
-                id: config.id.clone(),
-                boot,
-                starts: starts.starts(),
-                token: config.token.clone(),
-                modules,
-            });
+            let (id, token) = (config.id.clone(), config.token.clone());
+            let context = ControlContext::new(id, boot, starts.starts(), token, modules);
+            let service = ControlService::new(context);
             move |request| service.clone().handle(request)
         };
         let limits = config.limits.clone();

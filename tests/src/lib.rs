@@ -7,6 +7,7 @@
 //! - [`InterceptedJournal`]: changes some operations of a journal.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
 //! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
+//! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
@@ -22,6 +23,7 @@ mod intercepted_journal;
 mod journal_outline;
 mod leaseless_journal;
 mod load_generator;
+mod prometheus_server;
 mod racing_journal;
 mod reaper;
 mod registry_server;
@@ -43,6 +45,7 @@ pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
+pub use prometheus_server::PrometheusServer;
 pub use racing_journal::RacingJournal;
 pub use registry_server::{RegistryKind, RegistryServer};
 pub use requests::{EMAIL, new_deployment, new_rollback, requester};

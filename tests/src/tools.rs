@@ -95,6 +95,14 @@ pub fn etcd() -> Result<Command> {
     Ok(Command::new(find_on_path("etcd")?))
 }
 
+/// Prometheus, the server.
+///
+/// # Errors
+/// If it is not installed.
+pub fn prometheus() -> Result<Command> {
+    Ok(Command::new(find_on_path("prometheus")?))
+}
+
 /// Consul: the user's own, or the one that `xtask` has built.
 ///
 /// # Errors

@@ -38,7 +38,7 @@ enum Task {
     /// Install what a build needs besides Rust: a compiler for WebAssembly
     Setup {
         /// Also install what the tests need: packages for Node.js and Python, a browser,
-        /// etcd and Consul
+        /// etcd, Prometheus and Consul
         #[arg(long)]
         tests: bool,
     },

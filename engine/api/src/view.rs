@@ -31,7 +31,7 @@ pub(crate) use deployment_plan::DeploymentPlan;
 pub(crate) use discovery::{DiscoverySource, DiscoverySourceDetail, DiscoverySources};
 pub(crate) use environment_event::{EnvironmentEvent, EnvironmentEvents};
 pub(crate) use event::{Events, StreamedDamage, StreamedEvent};
-use finding::Finding;
+pub(crate) use finding::{Finding, Judgement};
 pub(crate) use history::ModuleHistory;
 use log_line::LogLine;
 pub(crate) use module::{Module, ModuleVersion, Modules};

@@ -22,6 +22,8 @@ mod node_operations;
 mod plan;
 mod planned_nodes;
 mod predecessor;
+mod probed_soak;
+mod queried_soak;
 mod replay_answers;
 mod revert;
 mod revert_queue;

@@ -5,9 +5,9 @@ use std::fmt::Debug;
 
 use hotswap_protocol::{
     Action, Bucket, ClientFaults, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, LoadPhase,
-    ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest, ProbeAnswer,
-    ProbeRequest, Promote, Readiness, Registered, Registration, Revert, Settle, Shift, Slot,
-    SlotFault, Stage, Starts, Traffic, Version, VersionStatus,
+    ModuleMetric, ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest,
+    ProbeAnswer, ProbeRequest, Promote, Readiness, Registered, Registration, Revert, Settle, Shift,
+    Slot, SlotFault, Stage, Starts, Traffic, Version, VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use serde::Serialize;
@@ -77,6 +77,17 @@ fn module() -> ModuleStatus {
             memory_bytes: 65536,
             memory_sum_bytes: 131_072,
             instances: 2,
+            metrics: vec![ModuleMetric {
+                name: "rows".to_owned(),
+                requests: 2,
+                sum_thousandths: 7000,
+                values: vec![Bucket {
+                    bucket: 9,
+                    count: 1,
+                }],
+            }],
+            ignored_metrics: 1,
+            synthetic: 6,
         }],
         faults: vec![fault()],
     }
@@ -122,6 +133,14 @@ fn wire_module() -> Value {
             "memoryBytes": 65536,
             "memorySumBytes": 131_072,
             "instances": 2,
+            "metrics": [{
+                "name": "rows",
+                "requests": 2,
+                "sumThousandths": 7000,
+                "values": [{ "bucket": 9, "count": 1 }],
+            }],
+            "ignoredMetrics": 1,
+            "synthetic": 6,
         }],
         "faults": [wire_fault()],
     })

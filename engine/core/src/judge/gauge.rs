@@ -216,8 +216,11 @@ impl Gauges {
     /// request, so that load does not matter, and shown as the cores that a node of the canary
     /// needs for the requests that it gets.
     fn unit(&self, metric: Metric) -> f64 {
-        if metric != Metric::Cpu {
-            return 1.0;
+        match metric {
+            Metric::Cpu => {}
+            // Microseconds to milliseconds, and thousandths.
+            Metric::CpuPerRequest | Metric::Mean => return 1e-3,
+            _ => return 1.0,
         }
         let requests: f64 = self
             .nodes
@@ -245,8 +248,8 @@ impl Usage {
     /// The logarithm of the node's mean. `None` where it is not known.
     fn log(self, metric: Metric) -> Option<f64> {
         let mean = match metric {
-            Metric::Cpu if self.requests < LEAST_REQUESTS => return None,
-            Metric::Cpu => self.cpu_micros as f64 / self.requests as f64,
+            Metric::Cpu | Metric::CpuPerRequest if self.requests < LEAST_REQUESTS => return None,
+            Metric::Cpu | Metric::CpuPerRequest => self.cpu_micros as f64 / self.requests as f64,
             _ if self.memory_readings == 0 => return None,
             _ => self.memory / f64::from(self.memory_readings),
         };

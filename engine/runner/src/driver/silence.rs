@@ -188,6 +188,7 @@ mod tests {
             baseline_samples: 0,
             reason: "too few samples".to_owned(),
             conditions: Vec::new(),
+            queried: Vec::new(),
         };
         let verdict = |metrics: &[&str]| Verdict {
             judgement: Judgement::Inconclusive,

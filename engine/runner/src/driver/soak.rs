@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    BeforeSoak, Call, Check, ClientFaults, DerivedChecks, Finding, InconsistentReading, Judge,
-    ModuleName, ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakPlan, SoakReadings,
-    Verdict,
+    BeforeSoak, Call, Check, ClientFaults, Clock, DerivedChecks, Finding, InconsistentReading,
+    Judge, ModuleName, ModuleVersion, NodeId, NodeReading, QueryReading, RecordedBaseline, SoakPlan,
+    SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
 
+use super::probed_soak::ProbedSoak;
+use super::queried_soak::QueriedSoak;
 use super::silence::{self, SilenceWatch};
 use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
 use crate::live_soaks::LiveSoak;
+use crate::metric_providers::MetricProviders;
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
@@ -24,6 +27,14 @@ const READINGS: u32 = 40;
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// Readings of a short soak. The judge never fails before the third.
 const MIN_READINGS: u32 = 4;
+
+/// Where a soak reads.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) fleet: &'a dyn Fleet,
+    pub(super) providers: &'a MetricProviders,
+    pub(super) clock: &'a dyn Clock,
+}
 
 /// A soak that is under way.
 pub(super) struct Soak {
@@ -38,6 +49,10 @@ pub(super) struct Soak {
     /// How many readings were thrown away, and the last of them.
     inconsistent: (u64, Option<InconsistentReading>),
     needs_readings: bool,
+    /// What providers of metrics are asked at each reading, where a check judges their answers.
+    queried: Option<Box<QueriedSoak>>,
+    /// The requests that the nodes send themselves.
+    probed: Option<Box<ProbedSoak>>,
     live: LiveSoak,
 }
 
@@ -63,7 +78,12 @@ impl Soak {
         };
         let window = Duration::from_millis(window);
         let needs_readings = needs_readings(&checks, window);
-        let needs_latency = Judge::needs_latency(&checks);
+        let needs = Judge::needs(&checks);
+        let sides = (canary.as_slice(), baseline.as_slice());
+        let probes = context.probes.as_deref().filter(|_| needs_readings);
+        let probed =
+            probes.map(|probes| ProbedSoak::new(probes.clone(), module, &canary, &baseline));
+        let queried = QueriedSoak::new(&checks, module, sides, &readings, &context);
         let (checks, derived) = if baseline.is_empty() {
             let derived = RecordedBaseline::new(module, &readings).derive(checks);
             (derived.checks.clone(), Some(derived))
@@ -78,7 +98,7 @@ impl Soak {
             history: context.history,
             options: context.options,
         });
-        let readings = SoakReadings::new(canary, baseline, module.clone(), needs_latency, readings);
+        let readings = SoakReadings::new(canary, baseline, module.clone(), needs, readings);
         Some(Self {
             module: module.name.clone(),
             silence: SilenceWatch::new(context.tolerated),
@@ -89,6 +109,8 @@ impl Soak {
             derived,
             inconsistent: (0, None),
             needs_readings,
+            queried: queried.map(Box::new),
+            probed: probed.map(Box::new),
             live,
         })
     }
@@ -96,24 +118,42 @@ impl Soak {
     /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
     /// and the deployment asks to end then; or until more nodes of the new version have fallen
     /// silent than may.
-    pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+    pub(super) async fn run(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
+        let verdict = self.judge_until_end(sources, timers).await;
+        self.end_probes(sources.fleet).await;
+        verdict
+    }
+
+    async fn end_probes(&self, fleet: &dyn Fleet) {
+        if let Some(probed) = &self.probed {
+            Box::pin(probed.end(fleet)).await;
+        }
+    }
+
+    async fn judge_until_end(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
         let interval = interval(self.window);
         loop {
+            if let Some(probed) = &mut self.probed {
+                Box::pin(probed.go_on(sources.fleet, interval)).await;
+            }
             if timers.has_passed(self.end) {
-                return Box::pin(self.finish(fleet)).await;
+                if self.needs_readings {
+                    Box::pin(self.observe(sources)).await;
+                }
+                return self.verdict();
             }
             let next = if self.needs_readings {
                 self.end.min(timers.after(interval))
             } else {
                 self.end
             };
-            let silent = self.silence.wait(&self.readings, fleet, timers, next);
+            let silent = self.silence.wait(&self.readings, sources.fleet, timers, next);
             if let Some(silent) = silent.await {
                 return silence::conclude(self.verdict(), &silent);
             }
             if self.needs_readings && !timers.has_passed(self.end) {
                 // Boxed, so that what waits does not keep the memory of a reading.
-                let verdict = Box::pin(self.judge_now(fleet, timers)).await;
+                let verdict = Box::pin(self.judge_now(sources, timers)).await;
                 if let Some(verdict) = verdict {
                     return verdict;
                 }
@@ -122,16 +162,17 @@ impl Soak {
     }
 
     /// Reads the nodes, and returns the verdict if that ends the soak.
-    async fn judge_now(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Option<Verdict> {
+    async fn judge_now(&mut self, sources: Sources<'_>, timers: &Timers) -> Option<Verdict> {
+        let queried = self.queried.as_deref();
         // Beside the reading: a node that hangs must not hold up the watch.
-        let readings = tokio::select! {
+        let answers = tokio::select! {
             biased;
-            readings = read(fleet, &self.module, self.readings.nodes()) => readings,
-            silent = self.silence.wait(&self.readings, fleet, timers, End::NEVER) => {
+            answers = ask(sources, &self.module, &self.readings, queried) => answers,
+            silent = self.silence.wait(&self.readings, sources.fleet, timers, End::NEVER) => {
                 return Some(silence::conclude(self.verdict(), &silent.unwrap_or_default()));
             }
         };
-        self.observe(readings);
+        self.take(answers);
         if let Some(mut verdict) = self.judge.interim() {
             self.explain(&mut verdict.findings);
             return Some(verdict);
@@ -143,11 +184,11 @@ impl Soak {
     }
 
     /// Reads the nodes once more, and judges what was measured until now.
-    pub(super) async fn finish(&mut self, fleet: &dyn Fleet) -> Verdict {
+    pub(super) async fn finish(&mut self, sources: Sources<'_>) -> Verdict {
         if self.needs_readings {
-            let readings = read(fleet, &self.module, self.readings.nodes()).await;
-            self.observe(readings);
+            self.observe(sources).await;
         }
+        self.end_probes(sources.fleet).await;
         self.verdict()
     }
 
@@ -157,7 +198,14 @@ impl Soak {
         verdict
     }
 
-    fn observe(&mut self, readings: Vec<NodeReading>) {
+    async fn observe(&mut self, sources: Sources<'_>) {
+        let answers = ask(sources, &self.module, &self.readings, self.queried.as_deref());
+        let answers = answers.await;
+        self.take(answers);
+    }
+
+    fn take(&mut self, (readings, answers): (Vec<NodeReading>, Vec<QueryReading>)) {
+        self.judge.observe_queries(answers);
         let observation = self.readings.observe(readings);
         for inconsistent in observation.inconsistent {
             let InconsistentReading { node, reason } = &inconsistent;
@@ -180,9 +228,14 @@ impl Soak {
             describe_inconsistent(&self.inconsistent),
         ];
         let notes: Vec<String> = notes.into_iter().flatten().collect();
-        let errors = findings.iter_mut();
-        for finding in errors.filter(|finding| finding.check.metric == "error-rate") {
-            for note in &notes {
+        let probes = self.probed.as_ref();
+        let probes = probes.map(|probed| probed.describe(self.readings.synthetic()));
+        for finding in findings {
+            let is_of_requests = !finding.check.metric.starts_with("query:");
+            let of_errors = notes
+                .iter()
+                .filter(|_| finding.check.metric == "error-rate");
+            for note in of_errors.chain(probes.as_ref().filter(|_| is_of_requests)) {
                 finding.reason = format!("{}; {note}", finding.reason);
             }
         }
@@ -226,9 +279,25 @@ pub(super) async fn initial_readings(
             window,
         } if needs_readings(checks, Duration::from_millis(*window)) => {
             let nodes: BTreeSet<_> = canary.iter().chain(baseline).collect();
-            read(fleet, module, nodes.into_iter()).await
+            let mut readings = read(fleet, module, nodes.into_iter()).await;
+            keep_judged(&mut readings, checks);
+            readings
         }
         _ => Vec::new(),
+    }
+}
+
+/// Drops the metrics of the module's own that no check judges: the journal keeps these readings.
+fn keep_judged(readings: &mut [NodeReading], checks: &[Check]) {
+    let is_judged = |name: &str| {
+        let mut names = checks.iter();
+        names.any(|check| Judge::module_metric_of(&check.metric) == Some(name))
+    };
+    for held in readings
+        .iter_mut()
+        .flat_map(|reading| &mut reading.versions)
+    {
+        held.module_metrics.retain(|metric| is_judged(&metric.name));
     }
 }
 
@@ -241,6 +310,23 @@ fn interval(window: Duration) -> Duration {
     (window / READINGS)
         .max(MIN_INTERVAL)
         .min(window / MIN_READINGS)
+}
+
+/// Reads the nodes, and asks providers at the same time. The judge waits for the slower of both: a
+/// provider has a time-out.
+async fn ask(
+    sources: Sources<'_>,
+    module: &ModuleName,
+    soak: &SoakReadings,
+    queried: Option<&QueriedSoak>,
+) -> (Vec<NodeReading>, Vec<QueryReading>) {
+    let asked = async {
+        match queried {
+            Some(queried) => queried.ask(sources.providers, sources.clock).await,
+            None => Vec::new(),
+        }
+    };
+    tokio::join!(read(sources.fleet, module, soak.nodes()), asked)
 }
 
 /// Leaves out nodes that do not answer: too few readings make a check inconclusive.
