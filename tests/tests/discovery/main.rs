@@ -1,7 +1,12 @@
-//! Discovery through real registries: a Consul and an etcd that each test starts for itself.
+//! Discovery through real registries: a Consul, an etcd or a Kubernetes that each test starts for
+//! itself.
 
 mod consul;
+mod contract;
 mod etcd;
+mod example;
 mod fixture;
+mod kubernetes;
 mod program;
 mod suite;
+mod writer;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
     BeforeSoak, Call, Check, ClientFaults, Clock, DerivedChecks, Finding, InconsistentReading,
-    Judge, ModuleName, ModuleVersion, NodeId, NodeReading, QueryReading, RecordedBaseline, SoakPlan,
-    SoakReadings, Verdict,
+    Judge, ModuleName, ModuleVersion, NodeId, NodeReading, QueryReading, RecordedBaseline,
+    SoakPlan, SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
 
@@ -147,7 +147,9 @@ impl Soak {
             } else {
                 self.end
             };
-            let silent = self.silence.wait(&self.readings, sources.fleet, timers, next);
+            let silent = self
+                .silence
+                .wait(&self.readings, sources.fleet, timers, next);
             if let Some(silent) = silent.await {
                 return silence::conclude(self.verdict(), &silent);
             }
@@ -199,7 +201,12 @@ impl Soak {
     }
 
     async fn observe(&mut self, sources: Sources<'_>) {
-        let answers = ask(sources, &self.module, &self.readings, self.queried.as_deref());
+        let answers = ask(
+            sources,
+            &self.module,
+            &self.readings,
+            self.queried.as_deref(),
+        );
         let answers = answers.await;
         self.take(answers);
     }
