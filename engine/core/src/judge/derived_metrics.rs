@@ -1,7 +1,9 @@
 //! Metrics that are judged as if they were others: a share of requests as an error rate, values
 //! as latencies, a mean as memory.
 
-use crate::{BeforeSoak, ModuleMetric, NodeInterval, VersionInterval};
+use std::collections::HashMap;
+
+use crate::{Histogram, ModuleMetric, NodeInterval, VersionInterval};
 
 use super::error_rate::ErrorRates;
 use super::gauge::Gauges;
@@ -62,8 +64,8 @@ impl DerivedMetric {
         Self {
             source,
             shares: ErrorRates::new(factors, by_node),
-            values: Latencies::new(quantiles, BeforeSoak::default()),
-            means: Gauges::default(),
+            values: Latencies::new(quantiles, Histogram::default(), Histogram::default()),
+            means: Gauges::new(&HashMap::new()),
         }
     }
 

@@ -42,7 +42,7 @@ impl Judge {
         for reading in 1..=READINGS {
             let interval = |rate| {
                 let mut version = interval(rate, elapsed, reading);
-                let names = judge.plan.checks.iter().map(|check| check.metric.as_str());
+                let names = judge.checks.iter().map(|(check, _)| check.metric.as_str());
                 version.module_metrics = derived_metrics::imagined(names, &version);
                 version
             };

@@ -246,7 +246,7 @@ fn what_clients_did_is_summed_but_no_error() {
 fn a_node_on_both_sides_is_one_node() {
     let ids = |names: &[&str]| names.iter().copied().map(id).collect::<Vec<_>>();
     let (canary, baseline) = (ids(&["c", "a"]), ids(&["b", "a"]));
-    let readings = SoakReadings::new(canary, baseline, module("2.0.0", "new"), false, Vec::new());
+    let readings = SoakReadings::new(canary, baseline, module("2.0.0", "new"), all(), Vec::new());
     assert!(readings.nodes().eq(&ids(&["a", "b", "c"])));
     assert!(readings.canary().eq(&ids(&["a", "c"])));
 }

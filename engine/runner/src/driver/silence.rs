@@ -118,7 +118,7 @@ pub(super) fn conclude(mut verdict: Verdict, silent: &[SilentNode]) -> Verdict {
 mod tests {
     use std::sync::Arc;
 
-    use hotswap_core::{Check, Finding};
+    use hotswap_core::{Check, Finding, MetricNeeds};
 
     use super::super::fixture::{ListedFleet, TestClock, module};
     use super::*;
@@ -144,7 +144,8 @@ mod tests {
     async fn ended_by(fleet: &ListedFleet, tolerated: usize) -> Option<(Vec<NodeId>, Duration)> {
         let timers = Timers::new(Arc::new(TestClock::default()));
         let (canary, baseline) = (ids(&["a", "b"]), Vec::new());
-        let soak = SoakReadings::new(canary, baseline, module("2.0.0"), false, Vec::new());
+        let needs = MetricNeeds::default();
+        let soak = SoakReadings::new(canary, baseline, module("2.0.0"), needs, Vec::new());
         let mut watch = SilenceWatch::new(tolerated);
         let began = tokio::time::Instant::now();
         let end = timers.after(MINUTE);
