@@ -109,11 +109,11 @@ impl Metric {
         let own = module_metric(name).unwrap_or(name);
         match self {
             Self::ErrorRate => "the error rate".to_owned(),
-            Self::Latency { quantile } if quantile == 0.50 => "the median latency".to_owned(),
+            Self::Latency { quantile: 0.50 } => "the median latency".to_owned(),
             Self::Latency { quantile } => {
                 format!("the {} percentile of latency", ordinal(quantile))
             }
-            Self::Value { quantile } if quantile == 0.50 => format!("the median of {own}"),
+            Self::Value { quantile: 0.50 } => format!("the median of {own}"),
             Self::Value { quantile } => format!("the {} percentile of {own}", ordinal(quantile)),
             Self::Memory => "memory".to_owned(),
             Self::Cpu => "CPU use".to_owned(),
