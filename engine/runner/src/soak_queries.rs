@@ -60,7 +60,7 @@ impl SoakQuery {
             .replace("{{version}}", version.version)
             .replace("{{digest}}", version.digest);
         if query.contains("{{nodes}}") {
-            let nodes: Vec<_> = version.nodes.iter().map(|node| escape(node)).collect();
+            let nodes: Vec<_> = version.nodes.iter().map(escape).collect();
             query = query.replace("{{nodes}}", &nodes.join("|"));
         }
         query

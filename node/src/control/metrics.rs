@@ -45,6 +45,9 @@ struct MetricsSnapshot {
 
 type Labels<'a> = [(&'static str, &'a str); 2];
 
+/// What is shown of a metric of a module's own.
+type ModuleValue = fn(&ModuleMetric) -> f64;
+
 impl MetricsSnapshot {
     fn take(context: &ControlContext) -> Self {
         let table = context.modules.routing_table().load();
@@ -111,7 +114,7 @@ impl MetricsSnapshot {
 
     /// Encodes what versions say of the metrics of their modules' own.
     fn encode_module_metrics(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let families: [(_, _, fn(&ModuleMetric) -> f64); 2] = [
+        let families: [(_, _, ModuleValue); 2] = [
             (
                 "module_metric_requests",
                 "Requests whose responses named a metric of the module's own",
