@@ -33,7 +33,7 @@ pub use module_ref::{ModuleRef, ModuleVersionRef};
 pub use node::{DrainNode, NodeCommand, RunNode};
 pub use quote::shorten;
 pub use rejection::Rejection;
-pub use server::{Dev, Serve};
+pub use server::{Dev, DevRegistry, Serve};
 pub use setting::Setting;
 pub use short_form::ShortForm;
 pub use store::StoreCommand;

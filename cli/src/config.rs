@@ -38,6 +38,9 @@ pub use policy::PolicyOverrides;
 pub use retention::Retention;
 pub use span::Span;
 
+/// The longest URL of an engine, in bytes: a host name has 253.
+const MAX_ADVERTISE: usize = 272;
+
 /// An engine's configuration, as `hotswap.toml` spells it. Unknown keys are rejected: a
 /// policy with a misspelt key would silently not hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +49,12 @@ pub struct Config {
     /// The address that the API listens on. On any address but loopback, `tokenFile` and
     /// `nodeTokenFile` or their environment variables are required.
     pub listen: SocketAddr,
+    /// The URL by which nodes and registries reach the engine, as `http://host:port`. Without it,
+    /// the address that the API listens on; if that is every address of the machine, the one from
+    /// which the engine reaches the other side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"http://engine.example.org:5000")]
+    pub advertise: Option<String>,
     /// The folder for journals, artifacts and generated tokens.
     pub data_dir: PathBuf,
     /// The format of the log: `text` for people, or `json`, an object a line.
@@ -90,6 +99,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 5000).into(),
+            advertise: None,
             data_dir: ".hotswap/engine".into(),
             log_format: LogFormat::Text,
             token_file: None,
@@ -107,8 +117,9 @@ impl Default for Config {
 }
 
 /// The environment variables that set a key of the configuration.
-pub const VARIABLES: [(&str, &str); 12] = [
+pub const VARIABLES: [(&str, &str); 13] = [
     ("HOTSWAP_LISTEN", "listen"),
+    ("HOTSWAP_ADVERTISE", "advertise"),
     ("HOTSWAP_DATA_DIR", "dataDir"),
     ("HOTSWAP_LOG_FORMAT", "logFormat"),
     ("HOTSWAP_TOKEN_FILE", "tokenFile"),
@@ -209,6 +220,14 @@ impl Config {
         }
         DiscoverySource::check_all(&self.discovery)?;
         MetricProvider::check_all(&self.metric_providers)?;
+        if let Some(url) = &self.advertise {
+            let is_bare = url.parse::<Origin>().is_ok() && url.starts_with("http://");
+            ensure!(
+                is_bare && url.len() <= MAX_ADVERTISE,
+                "advertise is no URL by which others reach the engine; write it as \
+                 http://host:port, without a path"
+            );
+        }
         if let Some(jwt) = &self.jwt {
             jwt.check()?;
         }

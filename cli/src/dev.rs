@@ -21,11 +21,13 @@ use crate::shutdown::ShutdownSignal;
 mod folder;
 mod messages;
 mod nodes;
+mod registry;
 mod samples;
 mod traffic;
 
 use folder::Folder;
 use nodes::NodeProcesses;
+use registry::Registry;
 use traffic::Traffic;
 
 /// How long the start may take. Six processes that each compile a module need some seconds on
@@ -43,7 +45,21 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
     let mut signal = ShutdownSignal::new()?;
     let folder = Folder::open(&args.data_dir)?;
     logging::init_to_file(&folder.engine_log(), LogFormat::Text)?;
+    let registry = match args.discovery {
+        Some(kind) => {
+            // It takes some seconds, and may be why nothing starts.
+            let started = tokio::select! {
+                started = Registry::start(kind, &folder) => started?,
+                () = signal.received() => return Ok(Exit::Success),
+            };
+            print_message(&format!("the registry answers at {}", started.url()));
+            Some(started)
+        }
+        None => None,
+    };
+    let source = registry.as_ref().map(Registry::source).transpose()?;
     let config = Config {
+        discovery: source.into_iter().collect(),
         listen: (Ipv4Addr::LOCALHOST, args.port).into(),
         data_dir: folder.engine(),
         jwt: Some(folder.jwt()),
@@ -65,7 +81,8 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
         ci: false,
     };
     let out = Output::new(&settings);
-    let mut nodes = NodeProcesses::start(&folder, &settings.server)?;
+    let node_file = registry.as_ref().map(Registry::node_file);
+    let mut nodes = NodeProcesses::start(&folder, &settings.server, node_file)?;
     let result = {
         let client = Client::new(&settings)?;
         tokio::select! {
@@ -80,6 +97,9 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
     folder.remove_server_file();
     nodes.shutdown().await;
     engine.shutdown().await;
+    if let Some(registry) = registry {
+        registry.shutdown().await;
+    }
     result.map(|()| Exit::Success)
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use hotswap_core::Clock;
 use hotswap_fleet::discovery::{
-    Backend, Discovery, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
+    Backend, Discovery, SourceRules, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
     BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, DnsOptions, DnsResolver,
@@ -23,6 +23,8 @@ use crate::config::{DiscoverySource, STATIC};
 pub struct RunningSources {
     /// The sources, in the order of the configuration.
     pub sources: Sources,
+    /// What the configuration says of the sources, by their names.
+    pub rules: BTreeMap<String, SourceRules>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -34,10 +36,12 @@ impl RunningSources {
     pub async fn start(config: &[DiscoverySource], clock: &Arc<dyn Clock>) -> Result<Self> {
         let mut sources: Vec<Arc<dyn Discovery>> = Vec::new();
         let mut tasks = Vec::new();
+        let mut rules = BTreeMap::new();
         // Only where there is a component: its threads and its compiler cost memory.
         let mut host = None;
         for source in config {
             let context = || format!("discovery source '{}'", source.name);
+            rules.insert(source.name.clone(), source.rules()?);
             let (kind, backend) = match &source.file {
                 Some(file) if source.backend == STATIC => {
                     let backend = StaticFile::new(file, Arc::clone(clock));
@@ -62,6 +66,8 @@ impl RunningSources {
                 Arc::clone(clock),
                 WatchOptions {
                     poll_interval: source.poll_interval.0,
+                    service: source.file.is_none().then(|| source.service.clone()),
+                    environment: source.environment.clone(),
                     ..WatchOptions::default()
                 },
                 Some(Arc::new(TcpProber::default())),
@@ -77,6 +83,7 @@ impl RunningSources {
         }
         Ok(Self {
             sources: Sources::new(sources),
+            rules,
             _tasks: tasks,
         })
     }
@@ -154,4 +161,17 @@ pub async fn settings(
         resolver: Arc::new(DnsResolver::new(dns)),
         ..BackendSettings::new(&source.name)
     })
+}
+
+/// The component of a source, and what its instances are started with.
+///
+/// # Errors
+/// If the component does not load, its settings are invalid, or a secret cannot be read.
+pub async fn prepare(
+    host: &DiscoveryHost,
+    source: &DiscoverySource,
+) -> Result<(BackendComponent, BackendSettings)> {
+    let component = load(host, &source.backend).await?;
+    let settings = settings(source, &component)?;
+    Ok((component, settings))
 }

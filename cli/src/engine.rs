@@ -8,9 +8,12 @@ use anyhow::{Context as _, Result};
 use hotswap_api::{Server, Tokens};
 use hotswap_common::Secret;
 use hotswap_core::{Clock, SystemClock};
-use hotswap_fleet::{HttpFleet, Registry};
+use hotswap_fleet::discovery::Polled;
+use hotswap_fleet::{HttpFleet, PollClient, Registry};
 use hotswap_plugins::Host;
+use hotswap_plugins::discovery::InstanceHealth;
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
+use hotswap_runner::discovery::{EngineUrl, PollConfig};
 use hotswap_runner::{Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Options as StoreOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +24,7 @@ use crate::config::{Config, Jwt, MetricProvider};
 use crate::discovery::RunningSources;
 use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
+use crate::registrations::{EngineRegistrant, Registrations};
 use crate::shutdown::ShutdownSignal;
 use crate::{logging, secret_file, settings};
 
@@ -32,6 +36,8 @@ pub struct RunningEngine {
     /// Stops the API from accepting requests.
     api_shutdown: CancellationToken,
     api: AbortOnDropHandle<()>,
+    /// Where the engine itself can be found.
+    registrations: Registrations,
     /// Watches the registries of the configuration.
     _sources: RunningSources,
     /// Notices nodes whose heartbeats stop.
@@ -172,9 +178,26 @@ impl RunningEngine {
         })
         .await?;
         let mut api = api_config(config, tokens, jwt)?;
+        let polled = Polled::default();
         api.sources = sources.sources.clone();
+        api.polled = polled.clone();
         let server = Server::bind(api, engine.clone()).await?;
         let addr = server.local_addr();
+        let engine_url = match &config.advertise {
+            Some(url) => EngineUrl::Advertised(url.trim_end_matches('/').to_owned()),
+            None => EngineUrl::Listening(addr),
+        };
+        engine.poll_nodes(PollConfig {
+            sources: sources.sources.clone(),
+            rules: sources.rules.clone(),
+            client: PollClient::new(tokens.node.clone(), &config.nodes.into())?,
+            engine_url: engine_url.clone(),
+            interval,
+            polled,
+        });
+        let registrant = Arc::new(EngineRegistrant { url: engine_url });
+        let passing = InstanceHealth::Passing;
+        let registrations = Registrations::start(&config.discovery, passing, registrant).await?;
         let api_shutdown = CancellationToken::new();
         let api = tokio::spawn(server.run(api_shutdown.clone().cancelled_owned()));
         Ok(Self {
@@ -183,6 +206,7 @@ impl RunningEngine {
             store,
             api_shutdown,
             api: AbortOnDropHandle::new(api),
+            registrations,
             _sources: sources,
             _registry: registry_task,
         })
@@ -193,8 +217,9 @@ impl RunningEngine {
         self.addr
     }
 
-    /// Answers the requests in flight, suspends the deployments and stops.
+    /// Deregisters, answers the requests in flight, suspends the deployments and stops.
     pub async fn shutdown(self) {
+        self.registrations.stop().await;
         self.api_shutdown.cancel();
         if let Err(error) = self.api.await {
             tracing::error!(%error, "api task failed");

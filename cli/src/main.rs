@@ -24,6 +24,7 @@ mod interval_bar;
 mod logging;
 mod output;
 mod reference;
+mod registrations;
 mod report;
 mod run_node;
 mod secret_file;

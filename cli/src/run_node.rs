@@ -2,16 +2,24 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hotswap_core::NodeId;
+use hotswap_node::Node;
+use hotswap_plugins::discovery::InstanceHealth;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, RunNode};
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
+use crate::registrations::{NodeRegistrant, Registrations, read_node_sources};
 use crate::shutdown::ShutdownSignal;
 use crate::{logging, settings};
+
+/// How often the node is looked at, to report in registries whether it is ready.
+const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Runs a node until SIGINT or SIGTERM. A second signal does not wait for requests in flight.
 ///
@@ -24,16 +32,41 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     if args.with_parent {
         watch_standard_input(orphaned.clone())?;
     }
-    let node = hotswap_node::Node::start(config(args, global, variables)?).await?;
+    let sources = args.discovery.as_deref().map(read_node_sources);
+    let sources = sources.transpose()?.unwrap_or_default();
+    let config = config(args, global, variables)?;
+    let mut registrant = NodeRegistrant::of(&config);
+    let node = Node::start(config).await?;
+    registrant.listens_on(&node);
+    let not_ready = InstanceHealth::Critical;
+    let registrations = Registrations::start(&sources, not_ready, Arc::new(registrant)).await?;
     tokio::select! {
         () = signal.received() => {}
         () = orphaned.cancelled() => {}
+        () = report_readiness(&node, &registrations) => {}
     }
+    let stop = async {
+        // First, so that nobody sends requests here any more when the port closes.
+        registrations.stop().await;
+        node.shutdown().await;
+    };
     tokio::select! {
-        () = node.shutdown() => {}
+        () = stop => {}
         () = signal.received() => {}
     }
     Ok(Exit::Success)
+}
+
+/// Reports in the registries whether clients may be sent to the node. Never returns.
+async fn report_readiness(node: &Node, registrations: &Registrations) {
+    let mut look = tokio::time::interval(READINESS_INTERVAL);
+    loop {
+        look.tick().await;
+        registrations.report(match node.check_ready() {
+            Ok(()) => InstanceHealth::Passing,
+            Err(_) => InstanceHealth::Critical,
+        });
+    }
 }
 
 fn config(
@@ -48,6 +81,7 @@ fn config(
                 .to_owned(),
         )
     })?;
+    let engine_url = args.engine().map(str::to_owned);
     let id = match args.id {
         Some(id) => id,
         None => host_name()?,
@@ -60,7 +94,8 @@ fn config(
         data_addr: args.data,
         control_addr: args.control,
         advertise: args.advertise,
-        engine_url: Some(args.engine),
+        engine_url,
+        is_discovered: args.discovered || args.discovery.is_some(),
         token: hotswap_node::Secret::new(token.expose()),
         data_dir: args.data_dir,
         limits: hotswap_node::Limits::default(),

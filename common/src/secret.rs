@@ -1,5 +1,6 @@
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -60,6 +61,28 @@ impl Secret {
         let equal: bool = hash(self.expose()).ct_eq(&hash(text)).into();
         equal && !self.is_empty()
     }
+
+    /// The proof that whoever makes it holds this secret: HMAC-SHA256 of a message, in
+    /// hexadecimal. It does not tell the secret, unless that can be guessed.
+    pub fn prove(&self, message: &[u8]) -> String {
+        let tag = hmac::sign(&self.key(), message);
+        tag.as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// Whether `proof` is what [`Self::prove`] returns for the message. Always false for an empty
+    /// secret. Takes constant time.
+    pub fn is_proven_by(&self, proof: &str, message: &[u8]) -> bool {
+        let own = self.prove(message);
+        let equal: bool = own.as_bytes().ct_eq(proof.as_bytes()).into();
+        equal && !self.is_empty()
+    }
+
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.expose().as_bytes())
+    }
 }
 
 impl PartialEq for Secret {
@@ -107,6 +130,21 @@ mod tests {
     #[test]
     fn an_empty_secret_matches_nothing() {
         assert!(!Secret::new("").matches(""));
+    }
+
+    /// The second test vector of RFC 4231.
+    #[test]
+    fn a_proof_is_the_hmac_of_the_message() {
+        let secret = Secret::new("Jefe");
+        let message = b"what do ya want for nothing?";
+        let proof = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(secret.prove(message), proof);
+        assert!(secret.is_proven_by(proof, message));
+        assert!(!secret.is_proven_by(proof, b"what do ya want for something?"));
+        assert!(!secret.is_proven_by(&proof[1..], message));
+        assert!(!Secret::new("Jeff").is_proven_by(proof, message));
+        let empty = Secret::new("");
+        assert!(!empty.is_proven_by(&empty.prove(message), message));
     }
 
     #[test]

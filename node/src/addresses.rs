@@ -7,6 +7,21 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use crate::Error;
 
+/// Finds out where others reach a node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Locator(pub(crate) Addresses);
+
+impl Locator {
+    /// The host by which others reach the node: the one that its operator has chosen, the address
+    /// that it listens on, or the one by which it reaches `peer`, which is `host:port`.
+    ///
+    /// # Errors
+    /// [`UnknownAddress`] if the node listens on all addresses and has no way to `peer`.
+    pub async fn host_towards(&self, peer: &str) -> Result<String, UnknownAddress> {
+        self.0.host(self.0.control, peer).await
+    }
+}
+
 /// Where a node listens, and how others reach it.
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
@@ -14,8 +29,8 @@ pub(crate) struct Addresses {
     advertise: Option<String>,
     data: SocketAddr,
     control: SocketAddr,
-    /// `host:port` of the engine.
-    engine: String,
+    /// `host:port` of the engine, where the node knows one from the start.
+    engine: Option<String>,
 }
 
 /// The URLs of a node's ports.
@@ -25,13 +40,13 @@ pub(crate) struct NodeUrls {
     pub(crate) data: String,
 }
 
-/// Why the node does not know how others reach it.
+/// Why a node does not know how others reach it. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the node listens on all addresses, and cannot find out by which one it reaches the engine at {engine}: start it with --advertise and the host name or address by which the engine reaches it"
+    "the node listens on all addresses, and cannot find out by which one it reaches {peer}: start it with --advertise and the host name or address by which the engine reaches it"
 )]
-pub(crate) struct UnknownAddress {
-    engine: String,
+pub struct UnknownAddress {
+    peer: String,
     #[source]
     source: io::Error,
 }
@@ -43,7 +58,7 @@ impl Addresses {
         advertise: Option<String>,
         data: SocketAddr,
         control: SocketAddr,
-        engine: String,
+        engine: Option<String>,
     ) -> Result<Self, Error> {
         if let Some(host) = &advertise
             && !is_reachable(host)
@@ -61,34 +76,60 @@ impl Addresses {
     /// The URLs to register. A port that listens on all addresses gets the one by which this
     /// node reaches the engine: it may change while the node runs.
     pub(crate) async fn urls(&self) -> Result<NodeUrls, UnknownAddress> {
+        let Some(engine) = &self.engine else {
+            return Ok(self.urls_at(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        };
         Ok(NodeUrls {
-            control: self.url(self.control).await?,
-            data: self.url(self.data).await?,
+            control: url(&self.host(self.control, engine).await?, self.control),
+            data: url(&self.host(self.data, engine).await?, self.data),
         })
     }
 
-    async fn url(&self, addr: SocketAddr) -> Result<String, UnknownAddress> {
-        if let Some(host) = &self.advertise {
-            return Ok(format!("http://{host}:{}", addr.port()));
-        }
-        let ip = if addr.ip().is_unspecified() {
-            let found = local_ip(&self.engine, addr.ip()).await;
-            found.map_err(|source| UnknownAddress {
-                engine: self.engine.clone(),
-                source,
-            })?
-        } else {
-            addr.ip()
+    /// The URLs for a peer that has reached this machine at an address.
+    pub(crate) fn urls_at(&self, local: IpAddr) -> NodeUrls {
+        let url_of = |addr: SocketAddr| match &self.advertise {
+            Some(host) => url(host, addr),
+            None if addr.ip().is_unspecified() => url(&bracketed(local), addr),
+            None => url(&bracketed(addr.ip()), addr),
         };
-        Ok(format!("http://{}", SocketAddr::new(ip, addr.port())))
+        NodeUrls {
+            control: url_of(self.control),
+            data: url_of(self.data),
+        }
+    }
+
+    async fn host(&self, addr: SocketAddr, peer: &str) -> Result<String, UnknownAddress> {
+        if let Some(host) = &self.advertise {
+            return Ok(host.clone());
+        }
+        if !addr.ip().is_unspecified() {
+            return Ok(bracketed(addr.ip()));
+        }
+        let found = local_ip(peer, addr.ip()).await;
+        found.map(bracketed).map_err(|source| UnknownAddress {
+            peer: peer.to_owned(),
+            source,
+        })
     }
 }
 
-/// The address of this machine from which it sends to `engine`. Only one that a port which
+fn url(host: &str, addr: SocketAddr) -> String {
+    format!("http://{host}:{}", addr.port())
+}
+
+/// As a URL has it.
+fn bracketed(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// The address of this machine from which it sends to `peer`. Only one that a port which
 /// listens on `listening` is reached at. Sends nothing.
-async fn local_ip(engine: &str, listening: IpAddr) -> io::Result<IpAddr> {
-    let mut last_error = io::Error::other("the engine has no address of this kind");
-    for peer in lookup_host(engine).await? {
+async fn local_ip(peer: &str, listening: IpAddr) -> io::Result<IpAddr> {
+    let mut last_error = io::Error::other("it has no address of this kind");
+    for peer in lookup_host(peer).await? {
         let local: IpAddr = match (listening, peer.ip()) {
             (IpAddr::V4(_), IpAddr::V6(_)) => continue,
             (_, IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
@@ -125,7 +166,7 @@ mod tests {
     fn addresses(advertise: Option<&str>, listen: &str) -> Result<Addresses, Error> {
         let listen: SocketAddr = listen.parse().unwrap();
         let advertise = advertise.map(str::to_owned);
-        Addresses::new(advertise, listen, listen, "127.0.0.1:5000".to_owned())
+        Addresses::new(advertise, listen, listen, Some("127.0.0.1:5000".to_owned()))
     }
 
     #[tokio::test]
@@ -143,11 +184,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_port_on_all_addresses_is_reached_where_a_request_arrived() {
+        let local = "10.0.0.7".parse().unwrap();
+        for (advertise, listen, url) in [
+            (None, "0.0.0.0:80", "http://10.0.0.7:80"),
+            (None, "127.0.0.7:80", "http://127.0.0.7:80"),
+            (Some("node.example"), "0.0.0.0:80", "http://node.example:80"),
+        ] {
+            let urls = addresses(advertise, listen).unwrap().urls_at(local);
+            assert_eq!((&*urls.control, &*urls.data), (url, url), "{listen}");
+        }
+    }
+
     #[tokio::test]
     async fn without_a_way_to_the_engine_the_error_names_the_option() {
         let listen: SocketAddr = "0.0.0.0:80".parse().unwrap();
         let engine = "[::1]:5000".to_owned();
-        let addresses = Addresses::new(None, listen, listen, engine).unwrap();
+        let addresses = Addresses::new(None, listen, listen, Some(engine)).unwrap();
         let error = addresses.urls().await.unwrap_err().to_string();
         assert!(error.contains("--advertise"), "{error}");
     }

@@ -27,9 +27,12 @@ pub struct Config {
     /// the node listens on: a name, or an IP address (version 6 in brackets). Without it, a
     /// node that listens on all addresses registers the one by which it reaches the engine.
     pub advertise: Option<String>,
-    /// URL of the engine: `http://host:port`. A node without an engine does not register,
-    /// and runs only artifacts that are already on its disk.
+    /// URL of the engine: `http://host:port`. A node without an engine does not register. Until an
+    /// engine asks it, it runs only artifacts that are already on its disk.
     pub engine_url: Option<String>,
+    /// Whether an engine will find the node in a registry. Such a node is not ready before an
+    /// engine has told it what to run, even if it has no `engine_url`.
+    pub is_discovered: bool,
     /// Token that engine and node share. Each sends it with its requests to the other.
     pub token: Secret,
     /// Directory for slots and artifacts, created if absent. Only one node at a time may

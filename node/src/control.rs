@@ -8,11 +8,13 @@ mod metrics;
 mod modules;
 mod order_problem;
 mod registration;
+mod reporter;
 mod service;
 mod synthetic_traffic;
 
 pub(crate) use context::ControlContext;
 pub(crate) use modules::Modules;
 pub(crate) use registration::RegistrationClient;
+pub(crate) use reporter::Reporter;
 pub(crate) use service::ControlService;
 pub use service::openapi;

@@ -47,6 +47,7 @@
 //!     control_addr: "127.0.0.1:8081".parse()?,
 //!     advertise: None,
 //!     engine_url: Some("http://127.0.0.1:5000".to_owned()),
+//!     is_discovered: false,
 //!     token: Secret::new("the token that engine and nodes share"),
 //!     data_dir: "/var/lib/hotswap".into(),
 //!     limits: Limits::default(),
@@ -67,6 +68,7 @@
 mod addresses;
 mod config;
 mod control;
+mod current_engine;
 mod data;
 mod disk;
 mod engine_client;
@@ -78,6 +80,7 @@ mod process;
 mod server;
 mod slots;
 
+pub use addresses::{Locator, UnknownAddress};
 pub use config::{Config, Limits};
 pub use control::openapi;
 pub use data::Runtime;

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,12 +12,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Locator};
 use crate::config::Config;
-use crate::control::{ControlContext, ControlService, Modules, RegistrationClient};
+use crate::control::{ControlContext, ControlService, Modules, RegistrationClient, Reporter};
+use crate::current_engine::CurrentEngine;
 use crate::data::ResponseBody;
 use crate::disk::{ArtifactStore, RecordStore, StartRecord, read_instance_key};
-use crate::engine_client::EngineClient;
 use crate::problem::{problem, problem_response};
 use crate::server::{Shutdown, serve};
 use crate::{Error, Runtime, data, process};
@@ -45,6 +46,8 @@ pub struct Node {
     shutdown_timeout: Duration,
     /// `None` if the node has no engine.
     registration: Option<RegistrationClient>,
+    addresses: Addresses,
+    modules: Modules,
     starts: StartRecord,
     /// Held until the node ends, then free for the next node with this data directory.
     _lock: FileLock,
@@ -72,10 +75,8 @@ impl Node {
     /// If a port or the data directory cannot be used, or the engine's URL or the advertised
     /// host is not valid.
     pub async fn start_with(runtime: Runtime, config: Config) -> Result<Self, Error> {
-        let engine = match &config.engine_url {
-            Some(url) => Some(EngineClient::new(url, config.token.clone())?),
-            None => None,
-        };
+        let url = config.engine_url.as_deref();
+        let engine = CurrentEngine::new(url, config.token.clone())?;
         let lock = lock_data_dir(&config)?;
         let data_listener = listen(config.data_addr).await?;
         let control_listener = listen(config.control_addr).await?;
@@ -92,30 +93,31 @@ impl Node {
         let tasks = TaskTracker::new();
         let shutdown = Shutdown::default();
         let modules = open_modules(runtime, &config, engine.clone(), &tasks, &shutdown)?;
-        let registration = match engine {
-            Some(engine) => Some(RegistrationClient {
-                id: config.id.clone(),
-                boot: boot.clone(),
-                registration: registration(&config, &boot)?.into(),
-                addresses: Addresses::new(
-                    config.advertise.clone(),
-                    data_addr,
-                    control_addr,
-                    engine.host_and_port().to_owned(),
-                )?,
-                engine,
-                modules: modules.clone(),
-            }),
-            None => {
-                modules.tell_desired(None, None);
-                None
-            }
+        let configured = engine.configured().cloned();
+        let addresses = Addresses::new(
+            config.advertise.clone(),
+            data_addr,
+            control_addr,
+            (configured.as_ref()).map(|engine| engine.host_and_port().to_owned()),
+        )?;
+        let reporter = Reporter {
+            registration: registration(&config, &boot)?.into(),
+            modules: modules.clone(),
         };
+        if configured.is_none() && !config.is_discovered {
+            modules.tell_desired(None, None);
+        }
+        let registration = configured.map(|engine| RegistrationClient {
+            id: config.id.clone(),
+            engine,
+            addresses: addresses.clone(),
+            reporter: reporter.clone(),
+        });
         restore(&modules, &tasks, &shutdown).await;
 
         let data_service = {
             let (routing_table, modules) = (modules.routing_table().clone(), modules.clone());
-            move |request: hyper::Request<_>| {
+            move |request: hyper::Request<_>, _: SocketAddr| {
                 let ready = (request.uri().path() == READY_PATH).then(|| readiness(&modules));
                 let (routing_table, rejected) = (routing_table.clone(), modules.rejected().clone());
                 async move {
@@ -128,10 +130,18 @@ impl Node {
         };
         let rejected = modules.rejected().clone();
         let control_service = {
-            let (id, token) = (config.id.clone(), config.token.clone());
-            let context = ControlContext::new(id, boot, starts.starts(), token, modules);
-            let service = ControlService::new(context);
-            move |request| service.clone().handle(request)
+            let service = ControlService::new(ControlContext {
+                id: config.id.clone(),
+                boot,
+                starts: starts.starts(),
+                token: config.token.clone(),
+                modules: modules.clone(),
+                reporter,
+                addresses: addresses.clone(),
+                engine,
+                synthetic: Arc::default(),
+            });
+            move |request, local| service.clone().handle(request, local)
         };
         let limits = config.limits.clone();
         spawn_until_shutdown(
@@ -168,6 +178,8 @@ impl Node {
             tasks,
             shutdown_timeout: config.limits.request_timeout + SHUTDOWN_GRACE,
             registration,
+            addresses,
+            modules,
             starts,
             _lock: lock,
             _end_on_drop: shutdown.immediate.clone().drop_guard(),
@@ -185,6 +197,20 @@ impl Node {
     #[must_use]
     pub fn control_addr(&self) -> SocketAddr {
         self.control_addr
+    }
+
+    /// Finds out where others reach this node.
+    #[must_use]
+    pub fn locator(&self) -> Locator {
+        Locator(self.addresses.clone())
+    }
+
+    /// Checks that clients may be sent to the node: it runs what it should, and is not drained.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    pub fn check_ready(&self) -> Result<(), String> {
+        self.modules.check_ready()
     }
 
     /// Shuts the node down: tells the engine, accepts no new connections, and waits for
@@ -230,7 +256,7 @@ fn spawn_until_shutdown(
 fn open_modules(
     runtime: Runtime,
     config: &Config,
-    engine: Option<EngineClient>,
+    engine: CurrentEngine,
     tasks: &TaskTracker,
     shutdown: &Shutdown,
 ) -> Result<Modules, Error> {

@@ -5,6 +5,7 @@ mod preface_timeout;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,8 @@ pub(crate) struct Shutdown {
 
 /// Accepts connections and serves requests on them, HTTP/1.1 and HTTP/2 without TLS,
 /// until `shutdown` is signalled. Tracks connections in `tasks`. Calls `on_malformed` for each
-/// request that is not valid HTTP: it ends its connection, and `service` does not see it.
+/// request that is not valid HTTP: it ends its connection, and `service` does not see it. `service`
+/// gets each request with the address of this machine at which it arrived.
 pub(crate) async fn serve<S, F, B>(
     listener: TcpListener,
     service: S,
@@ -49,7 +51,7 @@ pub(crate) async fn serve<S, F, B>(
     shutdown: Shutdown,
     tasks: TaskTracker,
 ) where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -61,7 +63,7 @@ pub(crate) async fn serve<S, F, B>(
             () = shutdown.graceful.cancelled() => return,
             accepted = accept(&listener, &free_connections) => accepted,
         };
-        let (stream, permit) = match accepted {
+        let (stream, local, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -75,7 +77,7 @@ pub(crate) async fn serve<S, F, B>(
         tasks.spawn(async move {
             let io = TokioIo::new(PrefaceTimeout::new(stream, header_timeout));
             let service = service_fn(move |request| {
-                let response = service(request);
+                let response = service(request, local);
                 async move { Ok::<_, Infallible>(response.await) }
             });
             let mut connection = pin!(builder.serve_connection(io, service));
@@ -113,12 +115,13 @@ fn is_malformed_request(error: &(dyn std::error::Error + 'static)) -> bool {
 async fn accept(
     listener: &TcpListener,
     free_connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = free_connections.clone().acquire_owned().await;
     let permit = permit.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, permit))
+    let local = stream.local_addr()?;
+    Ok((stream, local, permit))
 }
 
 fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {

@@ -184,6 +184,14 @@ impl ChildProcess {
         self.signal(Signal::CONT)
     }
 
+    /// Asks the process and everything that it started to end, with SIGTERM.
+    ///
+    /// # Errors
+    /// If it has exited.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let sent = self.group.signal(signal);
         sent.with_context(|| format!("cannot signal {}", self.name))

@@ -206,6 +206,7 @@ impl Cluster {
             control_addr: "127.0.0.1:0".parse()?,
             advertise: None,
             engine_url: Some(self.url.clone()),
+            is_discovered: false,
             token: hotswap_node::Secret::new(NODE_TOKEN),
             data_dir: self.node_dir(&id),
             limits: hotswap_node::Limits::default(),

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,7 +35,10 @@ pub struct Installation {
     pub environment: &'static str,
     // Declared before the folder: fields drop in order, and processes must end before it goes.
     engine: Option<ChildProcess>,
-    nodes: Vec<ChildProcess>,
+    /// By their ids.
+    nodes: BTreeMap<String, ChildProcess>,
+    /// How nodes and engine get to know each other.
+    node_args: Vec<String>,
     serve_args: Vec<String>,
     client: reqwest::Client,
     folder: TempDir,
@@ -52,8 +56,35 @@ impl Installation {
         node_count: usize,
         flags: &[&str],
     ) -> Result<Self> {
+        Self::start_configured(environment, node_count, flags, None).await
+    }
+
+    /// Like [`Self::start`], with nodes that report in to nobody: they register in a registry,
+    /// where the engine finds them. `registry` is the table `[[discovery]]` for it, and `config`
+    /// stands before that in the engine's configuration.
+    ///
+    /// # Errors
+    /// If a process does not start.
+    pub async fn start_found(
+        environment: &'static str,
+        node_count: usize,
+        config: &str,
+        registry: &str,
+    ) -> Result<Self> {
+        Self::start_configured(environment, node_count, &[], Some((config, registry))).await
+    }
+
+    async fn start_configured(
+        environment: &'static str,
+        node_count: usize,
+        flags: &[&str],
+        registry: Option<(&str, &str)>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("hotswap.toml"), CONFIG)?;
+        let (more, table) = registry.unwrap_or_default();
+        let config = format!("{CONFIG}{more}\n{table}");
+        std::fs::write(folder.path().join("hotswap.toml"), config)?;
+        std::fs::write(folder.path().join("node.toml"), table)?;
         std::fs::write(folder.path().join("secret"), "0123456789abcdef".repeat(2))?;
         let mut serve_args: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         serve_args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
@@ -62,19 +93,24 @@ impl Installation {
         serve_args.pop();
         serve_args.push(addr.clone());
         let token = std::fs::read_to_string(folder.path().join("engine/token"))?;
+        let url = format!("http://{addr}");
+        let node_args = match registry {
+            Some(_) => ["--discovery", "node.toml"],
+            None => ["--engine", &url],
+        };
         let mut installation = Self {
-            url: format!("http://{addr}"),
+            node_args: node_args.map(str::to_owned).into(),
+            url,
             token: token.trim().to_owned(),
             environment,
             engine: Some(engine),
-            nodes: Vec::new(),
+            nodes: BTreeMap::new(),
             serve_args,
             client: reqwest::Client::new(),
             folder,
         };
         for number in 1..=node_count {
-            let node = installation.start_node(&format!("{environment}-{number}"))?;
-            installation.nodes.push(node);
+            installation.start_node(&format!("{environment}-{number}"))?;
         }
         installation.wait_for_nodes(node_count).await?;
         installation.upload_samples().await?;
@@ -96,15 +132,52 @@ impl Installation {
         Ok(())
     }
 
-    fn start_node(&self, id: &str) -> Result<ChildProcess> {
+    /// Starts another node. If one of this id ran before, it starts with what is on its disk.
+    ///
+    /// # Errors
+    /// If the process does not start.
+    pub fn start_node(&mut self, id: &str) -> Result<()> {
         let mut command = tools::hotswap()?;
         command
             .current_dir(self.folder.path())
             .args(["node", "--with-parent", "--environment", self.environment])
-            .args(["--engine", &self.url, "--id", id, "--dir", id])
+            .args(&self.node_args)
+            .args(["--id", id, "--dir", id])
             .args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"])
             .args(["--token-file", "engine/node-token"]);
-        ChildProcess::start(command)
+        let node = ChildProcess::start(command)?;
+        self.nodes.insert(id.to_owned(), node);
+        Ok(())
+    }
+
+    /// Kills a node with SIGKILL.
+    ///
+    /// # Errors
+    /// If no such node runs, or it does not exit in time.
+    pub async fn kill_node(&mut self, id: &str) -> Result<()> {
+        let node = self.nodes.remove(id).context("no such node runs")?;
+        node.kill().await
+    }
+
+    /// Stops a node with SIGTERM, and waits until it has exited. Returns its standard error.
+    ///
+    /// # Errors
+    /// If no such node runs, or it does not exit in time.
+    pub async fn terminate_node(&mut self, id: &str) -> Result<String> {
+        let node = self.nodes.remove(id).context("no such node runs")?;
+        node.terminate()?;
+        Ok(node.wait_for_exit().await?.stderr)
+    }
+
+    /// Stops the engine with SIGTERM, and waits until it has exited.
+    ///
+    /// # Errors
+    /// If no engine runs, or it does not exit in time.
+    pub async fn terminate_engine(&mut self) -> Result<()> {
+        let engine = self.engine.take().context("no engine runs")?;
+        engine.terminate()?;
+        engine.wait_for_exit().await?;
+        Ok(())
     }
 
     /// Waits until this many nodes pass their health checks.
@@ -171,7 +244,7 @@ impl Installation {
     /// # Errors
     /// If no engine runs, or a node has exited.
     pub fn stop(&self) -> Result<()> {
-        self.nodes.iter().try_for_each(ChildProcess::stop)?;
+        self.nodes.values().try_for_each(ChildProcess::stop)?;
         self.engine.as_ref().context("no engine runs")?.stop()
     }
 
@@ -190,7 +263,7 @@ impl Installation {
     /// If a node has exited.
     pub fn continue_nodes(&self) -> Result<()> {
         self.nodes
-            .iter()
+            .values()
             .try_for_each(ChildProcess::continue_running)
     }
 

@@ -111,9 +111,17 @@ pub struct RunNode {
         required_unless_present_any = ["labels", "zone"]
     )]
     pub environment: Option<Environment>,
-    /// The engine that controls the node
-    #[arg(long, value_name = "URL", default_value = defaults::SERVER, value_parser = parse_url)]
-    pub engine: String,
+    /// The engine that the node reports in to
+    /// [default: http://127.0.0.1:5000, unless an engine finds the node in a registry]
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    pub engine: Option<String>,
+    /// Register the node in the registries of a file, which has the tables of the same name of the
+    /// engine's configuration; an engine finds the node there
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
+    pub discovery: Option<PathBuf>,
+    /// Wait for an engine that finds the node in a registry where others have registered it
+    #[arg(long, conflicts_with = "engine")]
+    pub discovered: bool,
     /// The node's id, unique among the engine's nodes [default: the host's name]
     #[arg(long)]
     pub id: Option<NodeId>,
@@ -143,6 +151,15 @@ pub struct RunNode {
     /// Stop when standard input closes, so that the node ends with the process that started it
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+impl RunNode {
+    /// The engine that the node reports in to. `None` where an engine finds the node.
+    pub fn engine(&self) -> Option<&str> {
+        let is_found = self.discovered || self.discovery.is_some();
+        let default = (!is_found).then_some(defaults::SERVER);
+        self.engine.as_deref().or(default)
+    }
 }
 
 /// Parses a label. The engine would refuse the node for one that is not valid.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hotswap_api::Origin;
 
 use super::path::path_parser;
@@ -29,9 +29,22 @@ pub struct Dev {
     /// Stop after this time
     #[arg(long = "for", value_name = "SPAN", value_parser = parse_wait)]
     pub duration: Option<Duration>,
+    /// Start a registry, too, where the nodes register and the engine finds them; it must be on the
+    /// PATH
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub discovery: Option<DevRegistry>,
     /// A web page that may call the engine, such as http://localhost:3000; repeatable
     #[arg(long = "cors-origin", value_name = "ORIGIN", value_parser = parse_origin)]
     pub cors_origins: Vec<Origin>,
+}
+
+/// A registry that `hotswap dev` can start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DevRegistry {
+    /// HashiCorp Consul.
+    Consul,
+    /// etcd.
+    Etcd,
 }
 
 /// `hotswap serve`.

@@ -151,6 +151,9 @@ pub struct NodeRow {
     /// Where it receives orders.
     #[serde(default)]
     pub control_url: String,
+    /// The source through which the engine knows it.
+    #[serde(default)]
+    pub source: Option<String>,
     /// Who has cordoned or drained it.
     #[serde(default)]
     pub cordon: Option<NodeCordon>,

@@ -13,7 +13,14 @@ use crate::output::print_message;
 mod contract;
 
 const SOURCES: [&str; 6] = ["SOURCE", "KIND", "CONDITION", "AGE", "INSTANCES", "PASSING"];
-const INSTANCES: [&str; 5] = ["NODE", "ENVIRONMENT", "HEALTH", "ZONE", "CONTROL URL"];
+const INSTANCES: [&str; 6] = [
+    "NODE",
+    "ENVIRONMENT",
+    "HEALTH",
+    "ENGINE",
+    "ZONE",
+    "CONTROL URL",
+];
 
 /// A source, as the API writes it.
 #[derive(Debug, Deserialize)]
@@ -57,8 +64,16 @@ struct Instance {
     health: String,
     zone: Option<String>,
     control_url: Option<String>,
+    poll: Option<Poll>,
     #[serde(default)]
     conflicts: Vec<Conflict>,
+}
+
+/// What came of the engine's own question.
+#[derive(Debug, Deserialize)]
+struct Poll {
+    ok: bool,
+    reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,6 +155,7 @@ fn show(detail: &Value, context: &Context) -> Result<()> {
                 sanitize(&instance.id),
                 text(&instance.environment),
                 instance.health.clone(),
+                engine_view(instance).to_owned(),
                 text(&instance.zone),
                 text(&instance.control_url),
             ]
@@ -147,6 +163,10 @@ fn show(detail: &Value, context: &Context) -> Result<()> {
         .collect();
     context.out.table(INSTANCES, &rows)?;
     for instance in &detail.instances {
+        if let Some(reason) = instance.poll.as_ref().and_then(|it| it.reason.as_ref()) {
+            let line = format!("{}: {reason}", instance.id);
+            context.out.line(&sanitize(&line))?;
+        }
         for Conflict {
             field,
             source,
@@ -158,6 +178,15 @@ fn show(detail: &Value, context: &Context) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the engine itself knows of an instance, whatever its registry says.
+fn engine_view(instance: &Instance) -> &'static str {
+    match &instance.poll {
+        None => "not asked",
+        Some(poll) if poll.ok => "answers",
+        Some(_) => "refused",
+    }
 }
 
 fn row(source: &Source) -> [String; 6] {

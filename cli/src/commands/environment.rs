@@ -9,7 +9,7 @@ use hotswap_core::Environment;
 use serde_json::Value;
 
 use super::Context;
-use super::node::{cordon_text, differences, health as node_health, versions};
+use super::node::{cordon_text, differences, health as node_health, source, versions};
 use crate::args::EnvironmentCommand;
 use crate::client::{EnvironmentEventRow, EnvironmentRow, EnvironmentState, HealthCounts, Page};
 use crate::exit::Exit;
@@ -111,12 +111,19 @@ async fn get(name: &Environment, context: &Context) -> Result<Exit> {
     let nodes: Vec<_> = nodes
         .map(|node| {
             let zone = node.zone.clone().unwrap_or_default();
-            [node.id.clone(), node_health(node), zone, versions(node)]
+            let source = source(node.source.as_deref());
+            [
+                node.id.clone(),
+                node_health(node),
+                zone,
+                source,
+                versions(node),
+            ]
         })
         .collect();
     if !nodes.is_empty() {
         out.line("")?;
-        out.table(["NODE", "HEALTH", "ZONE", "RUNS"], &nodes)?;
+        out.table(["NODE", "HEALTH", "ZONE", "SOURCE", "RUNS"], &nodes)?;
     }
     let cordoned = environment.nodes.iter();
     let cordoned = cordoned.filter_map(|node| Some((node, node.cordon.as_ref()?)));

@@ -16,12 +16,13 @@ use crate::output::print_message;
 pub use control::{cordon, delete, uncordon};
 pub use drain::drain;
 
-const HEAD: [&str; 7] = [
+const HEAD: [&str; 8] = [
     "NODE",
     "ENVIRONMENT",
     "HEALTH",
     "ZONE",
     "LABELS",
+    "SOURCE",
     "RUNS",
     "DATA URL",
 ];
@@ -74,6 +75,7 @@ pub async fn get(id: &NodeId, context: &Context) -> Result<Exit> {
         ("ready", ready(&node)),
         ("zone", node.zone.clone().unwrap_or_default()),
         ("labels", labels),
+        ("source", source(node.source.as_deref())),
         ("data URL", node.data_url.clone()),
         ("control URL", node.control_url.clone()),
     ];
@@ -119,7 +121,7 @@ pub(super) fn differences(node: &NodeRow) -> impl Iterator<Item = String> {
 }
 
 /// A node as a row of a table under [`HEAD`].
-fn row(node: NodeRow) -> [String; 7] {
+fn row(node: NodeRow) -> [String; 8] {
     let (health, versions) = (health(&node), versions(&node));
     let labels = sanitize(&labels(&node));
     [
@@ -128,9 +130,15 @@ fn row(node: NodeRow) -> [String; 7] {
         health,
         node.zone.unwrap_or_default(),
         labels,
+        source(node.source.as_deref()),
         versions,
         node.data_url,
     ]
+}
+
+/// The source through which the engine knows a node. Empty where it is not known.
+pub(super) fn source(source: Option<&str>) -> String {
+    sanitize(source.unwrap_or_default())
 }
 
 /// `✔ passing`, or `! passing, drained`.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hotswap_core::StrategyName;
+use hotswap_core::{Environment, StrategyName};
 use hotswap_fleet::Registry;
-use hotswap_fleet::discovery::WatchOptions;
+use hotswap_fleet::discovery::{Network, Networks, SourceRules, WatchOptions};
 use hotswap_plugins::discovery::{ClientCertificate, Origin, TlsFiles};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,10 @@ pub const STATIC: &str = "static";
 /// A poll more often would be a burden to a registry, one less often would miss what a broken
 /// watch does.
 const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// Less would refuse deployments for each restart of a registry.
+const MAX_AGES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
 
 /// A registry that knows of nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +66,23 @@ pub struct DiscoverySource {
     /// The file of `static`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// The networks that the nodes may be in, such as `10.0.0.0/8`. Without any, nodes may be
+    /// anywhere but on this machine and at link-local addresses. The engine asks nobody elsewhere.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// The environment of all its nodes; those that name another are none. All environments, if
+    /// this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub environment: Option<Environment>,
+    /// How old the view of the source may be for a new deployment while its registry fails; from 1 s
+    /// to 30 days. Any age, if this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
+    /// Whether the engine registers itself there, as `distributed-kernel-orchestrator`, and a node
+    /// itself, where the backend can register.
+    #[serde(default = "yes")]
+    pub register: bool,
     /// How long a watch waits for a change before the registry is asked for everything again;
     /// from 1 s to 1 hour.
     #[serde(default = "default_poll_interval")]
@@ -70,6 +91,10 @@ pub struct DiscoverySource {
 
 fn default_service() -> String {
     "hotswap-node".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_poll_interval() -> Span {
@@ -101,6 +126,14 @@ impl DiscoverySource {
     }
 
     fn check(&self) -> Result<()> {
+        self.rules()?;
+        if let Some(Span(max_age)) = self.max_age {
+            let (min, max) = (MAX_AGES.start(), MAX_AGES.end());
+            ensure!(
+                MAX_AGES.contains(&max_age),
+                "maxAge is {max_age:?}; choose a span from {min:?} to {max:?}"
+            );
+        }
         let (min, max) = (POLL_INTERVALS.start(), POLL_INTERVALS.end());
         ensure!(
             POLL_INTERVALS.contains(&self.poll_interval.0),
@@ -164,6 +197,21 @@ impl DiscoverySource {
             authorities: self.ca_file.clone(),
             client: client.map(|(certificate, key)| ClientCertificate { certificate, key }),
         }
+    }
+
+    /// What was decided about the source.
+    ///
+    /// # Errors
+    /// If a network is not written as an address or as an address with the length of its prefix.
+    pub fn rules(&self) -> Result<SourceRules> {
+        let networks = self.networks.iter().map(|text| text.parse::<Network>());
+        let networks: Result<_, _> = networks.collect();
+        let networks = networks.map_err(|error| anyhow::anyhow!("networks: {error}"))?;
+        Ok(SourceRules {
+            networks: Networks::new(networks),
+            environment: self.environment.clone(),
+            max_age: self.max_age.map(|span| span.0),
+        })
     }
 
     /// The servers that the backend may reach.

@@ -63,11 +63,21 @@ enum ProcessEvent {
 }
 
 impl NodeProcesses {
-    /// Starts the nodes.
+    /// Starts the nodes. They report in to the engine, or register as `registry` says, where the
+    /// engine finds them.
     ///
     /// # Errors
-    /// Where this program cannot be started again.
-    pub fn start(folder: &Folder, engine: &str) -> Result<Self> {
+    /// Where this program cannot be started again, or the folder cannot be written.
+    pub fn start(folder: &Folder, engine: &str, registry: Option<String>) -> Result<Self> {
+        let meeting: [OsString; 2] = match registry {
+            Some(table) => {
+                let file = folder.path().join("node.toml");
+                fs::write(&file, table)
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+                ["--discovery".into(), file.into()]
+            }
+            None => ["--engine".into(), engine.into()],
+        };
         let program = std::env::current_exe().context("cannot find the path of this program")?;
         let start = |(id, environment): (&'static str, &str)| -> Result<NodeProcess> {
             let node_folder = folder.node(id)?;
@@ -75,7 +85,6 @@ impl NodeProcesses {
                 ["node", "run"],
                 ["--id", id],
                 ["--environment", environment],
-                ["--engine", engine],
                 ["--data", "127.0.0.1:0"],
                 ["--control", "127.0.0.1:0"],
             ]
@@ -84,6 +93,7 @@ impl NodeProcesses {
             .map(OsString::from)
             .collect();
             args.push("--with-parent".into());
+            args.extend(meeting.clone());
             args.extend(["--data-dir".into(), node_folder.join("data").into()]);
             args.extend(["--token-file".into(), folder.node_token_file().into()]);
             let mut process = NodeProcess {

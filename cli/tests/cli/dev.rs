@@ -370,3 +370,35 @@ fn after_a_kill_the_nodes_end_and_a_restart_continues() {
     assert_eq!(second.code, Some(1), "{second:?}");
     assert!(second.err.contains("--data-dir"), "{second:?}");
 }
+
+#[test]
+fn dev_finds_its_nodes_in_a_registry_that_it_starts() {
+    let dev = Dev::start(&["--rate", "20", "--discovery", "etcd"]);
+    let nodes = dev.json(&["nodes"]);
+    let nodes = nodes.as_array().unwrap();
+    assert_eq!(nodes.len(), 6);
+    for node in nodes {
+        assert_eq!(node["source"], "etcd", "{node}");
+    }
+    let direct = ["--strategy", "direct", "--watch"];
+    let deployed = dev.run(&deploy("hello@2.0.0", "development", &direct));
+    assert_eq!(deployed.code, Some(0), "{deployed:?}");
+    for response in dev.responses("development") {
+        assert!(response.contains("hello from v2"), "{response}");
+    }
+}
+
+#[test]
+fn dev_says_how_to_get_a_registry_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, advice) in [
+        ("consul", "hashicorp"),
+        ("etcd", "apt-get install etcd-server"),
+    ] {
+        let args = ["dev", "--port", "0", "--discovery", kind];
+        let output = hotswap(folder.path(), &args).env("PATH", "").output();
+        let outcome = Outcome::from(output.unwrap());
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        assert!(outcome.err.contains(advice), "{outcome:?}");
+    }
+}

@@ -1,7 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hotswap_fleet::discovery::Sources;
+use hotswap_fleet::discovery::{Polled, Sources};
 
 use crate::{JwtVerifier, Origin, Tokens};
 
@@ -23,6 +23,8 @@ pub struct Config {
     pub live: LiveConfig,
     /// What knows of nodes, besides the built-in registry.
     pub sources: Sources,
+    /// What came of asking the instances that only those know.
+    pub polled: Polled,
 }
 
 /// Configures live updates.
@@ -66,6 +68,7 @@ impl Config {
             limits: Limits::default(),
             live: LiveConfig::default(),
             sources: Sources::default(),
+            polled: Polled::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hotswap_fleet::discovery::Sources;
+use hotswap_fleet::discovery::{Polled, Sources};
 use hotswap_runner::Engine;
 use poem::Request;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ pub(crate) struct Context {
     pub engine: Engine,
     /// What knows of nodes.
     pub sources: Sources,
+    /// What came of asking the instances that only other registries know.
+    pub polled: Polled,
     /// Validates tokens.
     pub authenticator: Arc<Authenticator>,
     /// What a client may use.

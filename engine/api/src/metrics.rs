@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hotswap_core::Status;
 use hotswap_fleet::Registry as Nodes;
-use hotswap_fleet::discovery::Sources;
+use hotswap_fleet::discovery::{Polled, Sources};
 use hotswap_runner::{Deployments, Engine};
 use hotswap_store::Appended;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -68,7 +68,7 @@ impl Metrics {
     /// connections of each hub when somebody scrapes.
     pub fn new<F>(
         nodes: Nodes,
-        sources: Sources,
+        (sources, polled): (Sources, Polled),
         deployments: Deployments,
         hub_connections: F,
     ) -> Self
@@ -117,7 +117,7 @@ impl Metrics {
         let disk = DiskGauges::default();
         registry.register_collector(Box::new(disk.clone()));
         registry.register_collector(Box::new(NodeGauges(nodes)));
-        registry.register_collector(Box::new(SourceGauges(sources)));
+        registry.register_collector(Box::new(SourceGauges { sources, polled }));
         registry.register_collector(Box::new(HubGauges(hub_connections)));
         Self {
             registry,

@@ -87,20 +87,21 @@ impl Server {
         if !addr.ip().is_loopback() {
             tracing::warn!(%addr, "tokens are sent in clear text on this address; put a proxy with TLS in front");
         }
-        let hubs = Hubs::new(&engine, &config.live);
+        let sources = config.sources.after(Arc::new(engine.registry.clone()));
+        let hubs = Hubs::new(&engine, sources.clone(), &config.live);
         let hub_connections = {
             let hubs = hubs.clone();
             move || hubs.connections()
         };
-        let sources = config.sources.after(Arc::new(engine.registry.clone()));
         let metrics = Metrics::new(
             engine.registry.clone(),
-            sources.clone(),
+            (sources.clone(), config.polled.clone()),
             engine.deployments.clone(),
             hub_connections,
         );
         let context = Context {
             sources,
+            polled: config.polled,
             metrics: Arc::new(metrics),
             engine,
             authenticator: Arc::new(Authenticator::new(config.tokens, config.jwt)),

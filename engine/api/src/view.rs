@@ -28,7 +28,9 @@ pub(crate) use damage::Damage;
 pub(crate) use deployed_node::{DeployedNode, NodeFailure};
 pub(crate) use deployment::{Accepted, Deployment, DeploymentSummary, Deployments};
 pub(crate) use deployment_plan::DeploymentPlan;
-pub(crate) use discovery::{DiscoverySource, DiscoverySourceDetail, DiscoverySources};
+pub(crate) use discovery::{
+    DiscoveredInstance, DiscoverySource, DiscoverySourceDetail, DiscoverySources,
+};
 pub(crate) use environment_event::{EnvironmentEvent, EnvironmentEvents};
 pub(crate) use event::{Events, StreamedDamage, StreamedEvent};
 pub(crate) use finding::{Finding, Judgement};

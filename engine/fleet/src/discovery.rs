@@ -11,7 +11,10 @@
 
 mod backend;
 mod instance;
+mod networks;
+mod polled;
 mod probe;
+mod rules;
 mod sources;
 mod state;
 mod static_file;
@@ -24,12 +27,15 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hotswap_core::Environment;
+use hotswap_core::{Environment, NodeId};
 use tokio::sync::watch;
 
 pub use self::backend::{Backend, Error, ErrorKind, Snapshot};
 pub use self::instance::{Found, Instance, InvalidInstance};
+pub use self::networks::{Network, NetworkError, Networks};
+pub use self::polled::{Poll, Polled};
 pub use self::probe::{Prober, TcpProber};
+pub use self::rules::{FleetView, SourceRules, StaleSource};
 pub use self::sources::{Conflict, MergedInstance, Sources};
 pub use self::state::{Condition, Held, LastError, SourceState};
 pub use self::static_file::StaticFile;
@@ -47,8 +53,19 @@ pub trait Discovery: Send + Sync + 'static {
     /// What kind of registry it is: `consul`, `static`.
     fn kind(&self) -> &str;
 
+    /// The service whose instances it finds. `None` if it has no services.
+    fn service(&self) -> Option<&str> {
+        None
+    }
+
     /// All instances, sorted by id.
     fn instances(&self) -> Vec<Arc<Instance>>;
+
+    /// The instance with this id.
+    fn instance(&self, id: &NodeId) -> Option<Arc<Instance>> {
+        let mut instances = self.instances().into_iter();
+        instances.find(|instance| instance.id == *id)
+    }
 
     /// The instances of an environment, sorted by id.
     fn instances_of(&self, environment: &Environment) -> Vec<Arc<Instance>> {

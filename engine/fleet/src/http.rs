@@ -2,6 +2,7 @@
 
 mod addressee;
 mod client;
+mod poll;
 mod probe;
 mod reading_cache;
 mod response;
@@ -32,6 +33,7 @@ use crate::wire::to_wire_version;
 use crate::{Error, Fleet, HealthReport, Member, Options, Registry, SyntheticTraffic};
 
 pub use client::{SetupError, SetupStep};
+pub use poll::{PollClient, PollError, ProvenNode};
 
 /// The shortest time between two requests for the progress of an order, should a node not wait
 /// before it answers.

@@ -2,7 +2,8 @@
 //!
 //! [`Registry`] holds the nodes that have registered and sent heartbeats. [`HttpFleet`] is the
 //! [`Fleet`] that deployments act on: it sends orders to the registry's nodes. [`discovery`] has
-//! the other sources: what registries that the user runs say of nodes.
+//! the other sources: what registries that the user runs say of nodes. A [`PollClient`] asks the
+//! nodes that only those know for what the others report by themselves.
 //!
 //! ```no_run
 //! # async fn start(catalogue: std::sync::Arc<dyn hotswap_store::Catalogue>) -> Result<(), Box<dyn std::error::Error>> {
@@ -40,6 +41,6 @@ mod fixture;
 pub use desired_versions::{DesiredVersion, DesiredVersions, Undecided};
 pub use fleet::{Error, Fleet, HealthReport, SyntheticTraffic};
 pub use hotswap_protocol::Readiness;
-pub use http::{HttpFleet, SetupError, SetupStep};
+pub use http::{HttpFleet, PollClient, PollError, ProvenNode, SetupError, SetupStep};
 pub use options::{Options, OptionsError};
 pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Move, Registry, Silence};

@@ -3,6 +3,7 @@
 mod claim;
 mod discovery;
 mod error;
+mod found;
 mod listening_time;
 mod member;
 mod membership;

@@ -1,12 +1,13 @@
 //! Deployments, as those who request and watch them see them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hotswap_core::{
     Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Finding, Lifecycle, Step,
     StrategyLimits,
 };
+use hotswap_fleet::discovery::FleetView;
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, Catalogue, Entry, Head, Journal, Query};
 use tokio::sync::broadcast::error::RecvError;
@@ -65,6 +66,8 @@ pub struct Deployments {
     pub(crate) projections: Projections,
     pub(crate) references: References,
     pub(crate) cordoned: Arc<CordonedNodes>,
+    /// What other registries say of the nodes, once the engine follows them.
+    pub(crate) fleet_view: Arc<OnceLock<FleetView>>,
     /// How many nodes of one deployment get orders at the same time.
     pub(crate) fan_out: usize,
     /// Each preview computes, and anyone who may read can ask for one.

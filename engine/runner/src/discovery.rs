@@ -1,14 +1,17 @@
 //! Discovery through components: a [`ComponentBackend`] is a registry that
 //! [`WatchedSource`](hotswap_fleet::discovery::WatchedSource) can watch, a [`Registrar`] keeps an
-//! instance registered in one.
+//! instance registered in one. A [`PollConfig`] says how the engine asks the nodes that it finds.
 //!
 //! Both replace an instance of the component that crashed, exceeded a limit or did not return.
 //! Who calls them waits in between, with back-off and jitter.
 
 mod component_backend;
+mod polling;
 mod registrar;
 
 pub use component_backend::ComponentBackend;
+pub(crate) use polling::Polling;
+pub use polling::{EngineUrl, PollConfig};
 pub use registrar::{Registrar, RegistrarOptions};
 
 use hotswap_fleet::discovery::{Error, ErrorKind};

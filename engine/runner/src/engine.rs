@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotswap_core::{Clock, Fence, OutOfRange, StrategyLimits};
+use hotswap_fleet::discovery::FleetView;
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
 use hotswap_store::{Blobs, Catalogue, EnvironmentJournal, Journal, ReadError};
@@ -12,6 +13,7 @@ use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::{self, Deployments};
+use crate::discovery::{PollConfig, Polling};
 use crate::driver::DriverContext;
 use crate::driver_threads::DriverThreads;
 use crate::environments::Environments;
@@ -246,6 +248,7 @@ impl Engine {
             projections,
             references: references.clone(),
             cordoned,
+            fleet_view: Arc::default(),
             fan_out: config.limits.fan_out,
             previews: Arc::new(Semaphore::new(PREVIEWS)),
         };
@@ -301,6 +304,21 @@ impl Engine {
         }
         self.known_fence.fetch_max(fence.0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Asks the nodes that only registries know, from now on until [`Self::shutdown`]. What they
+    /// answer counts as the reports of nodes that report in. New deployments are refused while a
+    /// source is staler than its rules allow. Call it once.
+    pub fn poll_nodes(&self, config: PollConfig) {
+        let view = FleetView {
+            sources: config.sources.clone(),
+            rules: config.rules.clone(),
+            since: self.clock.instant(),
+        };
+        // Only the first counts.
+        let _ = self.deployments.fleet_view.set(view);
+        let polling = Polling::new(self.clone(), config);
+        self.background.spawn(polling.run());
     }
 
     /// Stops driving all deployments, wherever they are. The next engine resumes them.

@@ -71,6 +71,17 @@ export function metrics(environment: string): Topic {
   };
 }
 
+/** The registries that know of nodes: their state now, and after each change. */
+export function sources(): Topic {
+  return {
+    hub: "/hubs/metrics",
+    method: "SubscribeToSources",
+    parameters: [],
+    events: ["SourceChanged"],
+    canResume: false,
+  };
+}
+
 /** Drops all other fields: the engine accepts at most 32 KiB, and a snapshot may be larger. */
 function positionOf(seen: Position | null): Position | null {
   return seen && { epoch: seen.epoch, offset: seen.offset };

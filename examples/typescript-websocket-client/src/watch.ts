@@ -10,11 +10,12 @@ import {
   deployment,
   follow,
   metrics,
+  sources,
   type Subscription,
   type Topic,
 } from "./subscription.js";
 
-const USAGE = `usage: node dist/watch.js <executionId> | --all | --metrics <environment>
+const USAGE = `usage: node dist/watch.js <executionId> | --all | --metrics <environment> | --sources
          [--transport websockets|sse|longpolling] [--protocol json|messagepack] [--stateful]
 
 HOTSWAP_URL is the engine's URL (default http://127.0.0.1:5000), HOTSWAP_TOKEN an API token.
@@ -41,6 +42,7 @@ function parseSettings(): Settings {
     options: {
       all: { type: "boolean", default: false },
       metrics: { type: "string" },
+      sources: { type: "boolean", default: false },
       transport: { type: "string", default: "websockets" },
       protocol: { type: "string", default: "json" },
       stateful: { type: "boolean", default: false },
@@ -50,6 +52,7 @@ function parseSettings(): Settings {
     ...positionals.map(deployment),
     ...(values.all ? [allDeployments()] : []),
     ...(values.metrics === undefined ? [] : [metrics(values.metrics)]),
+    ...(values.sources ? [sources()] : []),
   ];
   const [topic] = topics;
   if (topic === undefined || topics.length > 1) throw new Error("name one thing to watch");

@@ -98,6 +98,7 @@ async fn start_node(folder: &std::path::Path) -> Node {
         control_addr: ([127, 0, 0, 1], 0).into(),
         advertise: None,
         engine_url: None,
+        is_discovered: false,
         token: Secret::new("token"),
         data_dir: folder.to_owned(),
         limits: Limits::default(),

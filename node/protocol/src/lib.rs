@@ -6,6 +6,8 @@
 //! | `POST /v1/modules/{module}/probe` | engine | probe the new version |
 //! | `POST /v1/modules/{module}/synthetic` | engine | send a [`SyntheticRequest`] |
 //! | `GET /v1/modules/{module}`, `GET /v1/status` | engine | read slots and counters |
+//! | `GET /v1/identity` | engine | have a node prove that it is one: [`Identity`] |
+//! | `POST /v1/poll` | engine | ask a node that does not report in by itself |
 //! | `PUT /api/v1/nodes/{id}` | node | register |
 //! | `POST /api/v1/nodes/{id}/heartbeat` | node | report health and modules |
 //! | `GET /api/v1/artifacts/{digest}` | node | fetch an artifact |
@@ -13,7 +15,8 @@
 //! A node answers an order with 204 when it has carried it out, with 202 and an
 //! [`OrderProgress`] while it does, and otherwise with an RFC 9457 problem, such as
 //! `urn:hotswap:problem:fenced` (409) or `urn:hotswap:problem:refused` (422). Both sides send
-//! the node token as `Authorization: Bearer …`.
+//! the node token as `Authorization: Bearer …`, but for `/v1/identity`: an engine that has an address
+//! from a registry does not know yet who is there.
 //!
 //! Addresses are reused. So each request of the engine says which node it is for, in the
 //! headers [`NODE_HEADER`] and [`BOOT_HEADER`], and each response says in the same headers
@@ -30,6 +33,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod order;
+mod poll;
 mod problem;
 mod registration;
 mod slots;
@@ -40,6 +44,7 @@ use serde::{Deserialize, Serialize};
 pub use order::{
     Action, LoadPhase, OrderProgress, OrderRequest, Promote, Revert, Settle, Shift, Stage, Version,
 };
+pub use poll::{Identity, PollAnswer, PollRequest};
 pub use problem::Problem;
 pub use registration::{
     Cordon, DesiredVersion, DesiredVersions, Heartbeat, HeartbeatAnswer, NodeHealth, Readiness,

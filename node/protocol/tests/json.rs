@@ -4,10 +4,11 @@
 use std::fmt::Debug;
 
 use hotswap_protocol::{
-    Action, Bucket, ClientFaults, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, LoadPhase,
-    ModuleMetric, ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest,
-    ProbeAnswer, ProbeRequest, Promote, Readiness, Registered, Registration, Revert, Settle, Shift,
-    Slot, SlotFault, Stage, Starts, Traffic, Version, VersionStatus,
+    Action, Bucket, ClientFaults, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, Identity,
+    LoadPhase, ModuleMetric, ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress,
+    OrderRequest, PollAnswer, PollRequest, ProbeAnswer, ProbeRequest, Promote, Readiness,
+    Registered, Registration, Revert, Settle, Shift, Slot, SlotFault, Stage, Starts, Traffic,
+    Version, VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use serde::Serialize;
@@ -418,4 +419,46 @@ fn answers_to_nodes_have_the_same_json() {
     };
     let cordon = json!({ "drained": true, "reason": "drained by ada" });
     assert_same_json(&answer, &json!({ "desired": wire, "cordon": cordon }));
+}
+
+#[test]
+fn polls_have_the_same_json() {
+    let identity = Identity {
+        id: "a".to_owned(),
+        boot: "b".to_owned(),
+        address: "10.0.0.1:1".to_owned(),
+        control_url: "http://a:1".to_owned(),
+        proof: "00".to_owned(),
+    };
+    let wire = json!({
+        "id": "a",
+        "boot": "b",
+        "address": "10.0.0.1:1",
+        "controlUrl": "http://a:1",
+        "proof": "00",
+    });
+    assert_same_json(&identity, &wire);
+    let message = "hotswap node identity 1\nc\na\nb\n10.0.0.1:1\nhttp://a:1";
+    assert_eq!(identity.message("c"), message);
+    let nothing = PollRequest {
+        engine_url: None,
+        told: None,
+    };
+    assert_same_json(&nothing, &json!({}));
+    let request = PollRequest {
+        engine_url: Some("http://e:1".to_owned()),
+        told: Some(HeartbeatAnswer::default()),
+    };
+    assert_same_json(&request, &json!({ "engineUrl": "http://e:1", "told": {} }));
+    let wire = json!({
+        "registration": {
+            "labels": {},
+            "controlUrl": "http://a:1",
+            "dataUrl": "http://a:2",
+            "highestFence": 3,
+        },
+        "heartbeat": { "health": "passing", "highestFence": 3 },
+    });
+    let answer: PollAnswer = serde_json::from_value(wire.clone()).unwrap();
+    assert_same_json(&answer, &wire);
 }

@@ -1,17 +1,18 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hotswap_core::{ModuleName, ParseError};
 use hotswap_protocol::{
-    ModuleStatus, NodeStatus, OrderProgress, OrderRequest, ProbeAnswer, ProbeRequest, Problem,
-    SyntheticRequest, Version,
+    HeartbeatAnswer, Identity, ModuleStatus, NodeStatus, OrderProgress, OrderRequest, PollAnswer,
+    PollRequest, ProbeAnswer, ProbeRequest, Problem, SyntheticRequest, Version,
 };
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Empty};
 use poem::Request;
 use poem_openapi::auth::Bearer;
-use poem_openapi::param::{Header, Path};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, OpenApi, SecurityScheme};
 
@@ -241,6 +242,75 @@ impl Api {
         }))
     }
 
+    /// Prove who the node is
+    ///
+    /// For an engine that has the node's address from a registry, and must not send the node token
+    /// to whoever is there. The answer names the addresses of the node, with an HMAC under the node
+    /// token. Needs no token itself.
+    #[oai(path = "/v1/identity", method = "get")]
+    async fn get_identity(
+        &self,
+        request: &Request,
+        /// A random text, of 16 to 128 visible characters.
+        challenge: Query<String>,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
+    ) -> Result<Json<Identity>, ErrorResponse> {
+        let context = self.context()?;
+        context.check_node(node.as_deref())?;
+        let challenge = challenge.0;
+        let is_visible = challenge.bytes().all(|byte| byte.is_ascii_graphic());
+        if !Identity::CHALLENGE_BYTES.contains(&challenge.len()) || !is_visible {
+            let detail = "challenge: send a random text of 16 to 128 visible ASCII characters";
+            return Err(bad_request(detail.to_owned()).into());
+        }
+        let local = local_addr(request);
+        let mut identity = Identity {
+            id: context.id.to_string(),
+            boot: context.boot.clone(),
+            address: SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(),
+            control_url: context.addresses.urls_at(local.ip()).control,
+            proof: String::new(),
+        };
+        let message = identity.message(&challenge);
+        identity.proof = context.token.prove(message.as_bytes());
+        Ok(Json(identity))
+    }
+
+    /// Ask the node what it would report
+    ///
+    /// For an engine that knows the node only through a registry. It tells the node what the answer
+    /// to a heartbeat would, and gets what a registration and a heartbeat would say.
+    #[oai(path = "/v1/poll", method = "post")]
+    async fn poll(
+        &self,
+        _token: NodeToken,
+        request: &Request,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
+        /// The start of the node that the request is for, where the engine knows it.
+        #[oai(name = "hotswap-boot")]
+        boot: Header<Option<String>>,
+        body: Json<PollRequest>,
+    ) -> Result<Json<PollAnswer>, ErrorResponse> {
+        let context = self.context()?;
+        context.check_start(node.as_deref(), boot.as_deref())?;
+        let PollRequest { engine_url, told } = body.0;
+        if let Some(url) = engine_url {
+            context.engine.told(&url);
+        }
+        if let Some(HeartbeatAnswer { desired, cordon }) = told {
+            context.modules.tell_desired(desired, cordon);
+        }
+        let urls = context.addresses.urls_at(local_addr(request).ip());
+        Ok(Json(PollAnswer {
+            registration: context.reporter.registration(urls),
+            heartbeat: context.reporter.heartbeat(),
+        }))
+    }
+
     /// Check that the process is running
     #[oai(path = "/health/live", method = "get")]
     async fn liveness(&self) -> PlainText<&'static str> {
@@ -288,6 +358,12 @@ impl Api {
             )
         })
     }
+}
+
+/// The address of this machine at which a request arrived.
+fn local_addr(request: &Request) -> SocketAddr {
+    let local = request.local_addr().as_socket_addr().copied();
+    local.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
 }
 
 fn module_status(context: &ControlContext, module: &str, route: &Route) -> ModuleStatus {

@@ -5,8 +5,10 @@ use hotswap_core::NodeId;
 use hotswap_protocol::{Problem, Starts};
 use http::StatusCode;
 
-use super::Modules;
 use super::synthetic_traffic::SyntheticTraffic;
+use super::{Modules, Reporter};
+use crate::addresses::Addresses;
+use crate::current_engine::CurrentEngine;
 use crate::problem::problem;
 
 /// What the operations of the control API use.
@@ -20,29 +22,17 @@ pub(crate) struct ControlContext {
     /// The token that requests must carry.
     pub(crate) token: Secret,
     pub(crate) modules: Modules,
+    /// What the node says to an engine that asks.
+    pub(crate) reporter: Reporter,
+    /// How others reach the node.
+    pub(crate) addresses: Addresses,
+    /// Learns the URL of an engine that asks.
+    pub(crate) engine: CurrentEngine,
     /// What the node sends to its own modules.
-    pub(super) synthetic: Arc<SyntheticTraffic>,
+    pub(crate) synthetic: Arc<SyntheticTraffic>,
 }
 
 impl ControlContext {
-    /// The context of a node that sends nothing to its own modules yet.
-    pub(crate) fn new(
-        id: NodeId,
-        boot: String,
-        starts: Starts,
-        token: Secret,
-        modules: Modules,
-    ) -> Self {
-        Self {
-            id,
-            boot,
-            starts,
-            token,
-            modules,
-            synthetic: Arc::default(),
-        }
-    }
-
     /// Checks that a request is for this node. A request that names no node is for whoever
     /// gets it.
     ///

@@ -138,6 +138,11 @@ impl Modules {
         }
     }
 
+    /// Whether the node has begun to shut down.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.0.shutdown.is_cancelled()
+    }
+
     /// Checks that the node runs what it should, so that clients may be sent to it.
     ///
     /// # Errors

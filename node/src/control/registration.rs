@@ -1,13 +1,12 @@
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_common::Backoff;
 use hotswap_core::NodeId;
-use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeHealth, Problem, Registered, Registration};
+use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeHealth, Problem, Registered};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
-use super::Modules;
+use super::reporter::Reporter;
 use crate::addresses::{Addresses, UnknownAddress};
 use crate::engine_client::EngineClient;
 use crate::error::error_chain;
@@ -35,12 +34,9 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct RegistrationClient {
     pub(crate) id: NodeId,
-    pub(crate) boot: String,
     pub(crate) engine: EngineClient,
-    /// What stays the same while the node runs.
-    pub(crate) registration: Arc<Registration>,
     pub(crate) addresses: Addresses,
-    pub(crate) modules: Modules,
+    pub(crate) reporter: Reporter,
 }
 
 /// How the engine answered a heartbeat.
@@ -79,7 +75,7 @@ impl RegistrationClient {
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
                     // The engine should not act on what is no longer true.
-                    () = self.modules.changed() => tokio::time::sleep(GATHER).await,
+                    () = self.reporter.modules.changed() => tokio::time::sleep(GATHER).await,
                 }
                 match self
                     .retry_until_success("heartbeat", &mut last_failure, || self.send_heartbeat())
@@ -104,8 +100,8 @@ impl RegistrationClient {
         let heartbeat = Heartbeat {
             health: NodeHealth::Stopping,
             reason: None,
-            highest_fence: self.modules.highest_fence(),
-            boot: Some(self.boot.clone()),
+            highest_fence: self.reporter.modules.highest_fence(),
+            boot: self.reporter.registration.boot.clone(),
             control_url: None,
             data_url: None,
             modules: None,
@@ -161,13 +157,7 @@ impl RegistrationClient {
     /// Registers the node. Returns the interval for heartbeats.
     async fn register(&self) -> Result<Duration, Error> {
         let urls = self.addresses.urls().await?;
-        let registration = Registration {
-            control_url: urls.control,
-            data_url: urls.data,
-            highest_fence: self.modules.highest_fence(),
-            modules: Some(self.modules.report()),
-            ..(*self.registration).clone()
-        };
+        let registration = self.reporter.registration(urls);
         let request = self
             .engine
             .request(Method::PUT, &format!("/api/v1/nodes/{}", self.id))
@@ -181,8 +171,8 @@ impl RegistrationClient {
             desired,
             cordon,
         } = registered;
-        self.modules.tell_desired(desired, cordon);
-        if self.registration.environment.is_none()
+        self.reporter.modules.tell_desired(desired, cordon);
+        if self.reporter.registration.environment.is_none()
             && let Some(environment) = environment
         {
             tracing::info!(
@@ -196,20 +186,11 @@ impl RegistrationClient {
 
     async fn send_heartbeat(&self) -> Result<HeartbeatOutcome, Error> {
         let urls = self.addresses.urls().await?;
-        let warning = self.modules.health_warning();
         let heartbeat = Heartbeat {
-            health: match warning {
-                None => NodeHealth::Passing,
-                Some(_) => NodeHealth::Warning,
-            },
-            reason: warning,
-            highest_fence: self.modules.highest_fence(),
-            boot: Some(self.boot.clone()),
             control_url: Some(urls.control),
             data_url: Some(urls.data),
-            modules: Some(self.modules.report()),
-            readiness: Some(self.modules.readiness()),
-            traffic: Some(self.modules.traffic()),
+            modules: Some(self.reporter.modules.report()),
+            ..self.reporter.heartbeat()
         };
         let request = self.heartbeat_request(&heartbeat).timeout(REQUEST_TIMEOUT);
         let response = match send(request).await {
@@ -226,7 +207,8 @@ impl RegistrationClient {
         } else {
             response.json().await.map_err(Error::Send)?
         };
-        self.modules.tell_desired(answer.desired, answer.cordon);
+        let modules = &self.reporter.modules;
+        modules.tell_desired(answer.desired, answer.cordon);
         Ok(HeartbeatOutcome::Accepted)
     }
 

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ use crate::problem::{problem, problem_response};
 /// Characters of an error that a problem repeats.
 const MAX_DETAIL: usize = 400;
 
-/// Largest body of a request, in bytes: ten times that of a real order.
-const MAX_BODY_BYTES: usize = 64 << 10;
+/// Largest body of a request, in bytes: what an engine tells of as many modules as a node may have.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Long, because an order may fetch and compile a large artifact.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
@@ -108,15 +109,20 @@ impl ControlService {
     pub(crate) async fn handle(
         self,
         request: hyper::Request<Incoming>,
+        local: SocketAddr,
     ) -> hyper::Response<ControlBody> {
-        let mut response = self.respond(request).await;
+        let mut response = self.respond(request, local).await;
         let headers = response.headers_mut();
         headers.insert(NODE_HEADER, self.0.node.clone());
         headers.insert(BOOT_HEADER, self.0.boot.clone());
         response
     }
 
-    async fn respond(&self, request: hyper::Request<Incoming>) -> hyper::Response<ControlBody> {
+    async fn respond(
+        &self,
+        request: hyper::Request<Incoming>,
+        local: SocketAddr,
+    ) -> hyper::Response<ControlBody> {
         if request.size_hint().lower() > MAX_BODY_BYTES as u64 {
             let detail = format!("the body of a request may have at most {MAX_BODY_BYTES} bytes");
             return boxed_problem(&problem(
@@ -126,7 +132,7 @@ impl ControlService {
                 detail,
             ));
         }
-        let local = LocalAddr::default();
+        let local = LocalAddr(local.into());
         let remote = RemoteAddr::default();
         let mut request = poem::Request::from((request, local, remote, Scheme::HTTP));
         let body: ControlBody = request.take_body().into();

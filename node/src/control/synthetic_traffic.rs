@@ -27,7 +27,7 @@ const MAX_UNANSWERED: usize = 32;
 
 /// The synthetic traffic of a node: of each module, as the engine asked last.
 #[derive(Debug, Default)]
-pub(super) struct SyntheticTraffic(Mutex<HashMap<ModuleName, Running>>);
+pub(crate) struct SyntheticTraffic(Mutex<HashMap<ModuleName, Running>>);
 
 /// The traffic of one module. Ends when this is dropped.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 /// Why an artifact is not available.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The node has no engine to fetch it from.
+    /// The node knows no engine to fetch it from.
     #[error(
         "the artifact {0} is not on this node's disk, and the node has no engine to fetch it from"
     )]

@@ -10,7 +10,7 @@ use hotswap_core::Digest;
 
 use super::artifact_error::Error;
 use super::artifact_fetch::{ArtifactFetch, FetchProgress, FetchState};
-use crate::engine_client::EngineClient;
+use crate::current_engine::CurrentEngine;
 
 /// The ending of the name of an artifact that has not arrived whole.
 const PARTIAL: &str = "partial";
@@ -19,8 +19,7 @@ const PARTIAL: &str = "partial";
 #[derive(Debug)]
 pub(crate) struct ArtifactStore {
     folder: PathBuf,
-    /// `None` if the node has no engine.
-    engine: Option<EngineClient>,
+    engine: CurrentEngine,
     /// Largest artifact that is fetched, in bytes.
     max_bytes: u64,
     /// Number of pins of each pinned artifact.
@@ -41,7 +40,7 @@ impl ArtifactStore {
     /// Opens the store in `folder`, which is created if absent.
     pub(crate) fn open(
         folder: PathBuf,
-        engine: Option<EngineClient>,
+        engine: CurrentEngine,
         max_bytes: u64,
     ) -> io::Result<Arc<Self>> {
         file::create_private_folder(&folder)?;
@@ -95,7 +94,7 @@ impl ArtifactStore {
         if self.is_present(digest).await {
             return Ok(());
         }
-        let Some(engine) = &self.engine else {
+        let Some(engine) = self.engine.get() else {
             return Err(Error::NoEngine(digest));
         };
         let state = self.fetch_state(digest);
@@ -105,7 +104,7 @@ impl ArtifactStore {
             return Ok(());
         }
         let fetch = ArtifactFetch {
-            engine,
+            engine: &engine,
             digest,
             max_bytes: self.max_bytes,
             stall,
@@ -201,10 +200,14 @@ impl Drop for ArtifactPin {
 mod tests {
     use super::*;
 
+    fn no_engine() -> CurrentEngine {
+        CurrentEngine::new(None, hotswap_common::Secret::new("token")).unwrap()
+    }
+
     #[test]
     fn artifacts_that_are_neither_retained_nor_pinned_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let store = ArtifactStore::open(folder.path().join("artifacts"), None, 1).unwrap();
+        let store = ArtifactStore::open(folder.path().join("artifacts"), no_engine(), 1).unwrap();
         let [retained, pinned, unused] = [b"retain", b"pinned", b"unused"].map(|bytes| {
             let digest = Digest::of(bytes);
             std::fs::write(store.path(digest), bytes).unwrap();
@@ -222,7 +225,7 @@ mod tests {
     #[test]
     fn the_newest_part_of_an_artifact_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let store = ArtifactStore::open(folder.path().join("artifacts"), None, 1).unwrap();
+        let store = ArtifactStore::open(folder.path().join("artifacts"), no_engine(), 1).unwrap();
         let [older, newer] = [b"older", b"newer"].map(|bytes| {
             let path = store.path(Digest::of(bytes)).with_extension(PARTIAL);
             std::fs::write(&path, bytes).unwrap();
@@ -238,7 +241,7 @@ mod tests {
     #[test]
     fn a_damaged_artifact_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let store = ArtifactStore::open(folder.path().join("artifacts"), None, 1).unwrap();
+        let store = ArtifactStore::open(folder.path().join("artifacts"), no_engine(), 1).unwrap();
         let digest = Digest::of(b"whole");
         std::fs::write(store.path(digest), b"hole").unwrap();
         let error = store.read(digest).unwrap_err();

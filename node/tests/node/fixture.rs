@@ -38,6 +38,7 @@ pub fn config(folder: &Path, engine: &FakeEngine) -> Config {
         control_addr: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
         engine_url: Some(engine.url()),
+        is_discovered: false,
         token: Secret::new(TOKEN),
         data_dir: folder.to_owned(),
         limits: Limits::default(),

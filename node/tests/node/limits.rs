@@ -212,7 +212,7 @@ async fn large_heads_and_orders_are_rejected() {
     assert_eq!(request.send().await.unwrap().status(), 431);
 
     let url = node.control_url(&format!("/v1/modules/{MODULE}/operations/large"));
-    let body = format!("{{\"deployment\":\"{}\"}}", "x".repeat(100_000));
+    let body = format!("{{\"deployment\":\"{}\"}}", "x".repeat(1_100_000));
     let request = node.client.put(url).bearer_auth(TOKEN).body(body);
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 413);

@@ -12,6 +12,7 @@ mod inputs;
 mod limits;
 mod module_metrics;
 mod orders;
+mod polling;
 mod readiness;
 mod registration;
 mod routing;

@@ -155,6 +155,7 @@ impl Fixture {
             interval: Duration::from_millis(500),
             min_retry: Duration::from_millis(50),
             max_retry: Duration::from_millis(500),
+            ..RegistrarOptions::for_ttl(TTL)
         };
         let registrar = Registrar::new(
             self.component.clone(),

@@ -8,5 +8,6 @@ mod example;
 mod fixture;
 mod kubernetes;
 mod program;
+mod rollouts;
 mod suite;
 mod writer;

@@ -5,10 +5,12 @@ mod deployments_hub;
 mod metrics_hub;
 mod metrics_sampler;
 mod router;
+mod source_feed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotswap_fleet::discovery::Sources;
 use hotswap_runner::Engine;
 use hotswap_signalr::{Hub, Principal, Rejection, Service};
 use poem::http::Method;
@@ -39,10 +41,10 @@ pub(crate) struct Hubs {
 
 impl Hubs {
     /// The hubs of an engine. Call this within a Tokio runtime.
-    pub fn new(engine: &Engine, live: &LiveConfig) -> Self {
+    pub fn new(engine: &Engine, sources: Sources, live: &LiveConfig) -> Self {
         let capacity = &live.hubs.queue_capacity;
         let deployments = DeploymentsHub::new(engine, capacity);
-        let metrics = MetricsHub::new(engine.clone(), live.metrics_interval);
+        let metrics = MetricsHub::new(engine.clone(), sources, live.metrics_interval);
         Self {
             deployments: Service::new(Arc::new(deployments), live.hubs),
             metrics: Service::new(Arc::new(metrics), live.hubs),

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use hotswap_fleet::discovery::{Condition, Sources};
+use hotswap_fleet::discovery::{Condition, Polled, Sources};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -15,12 +15,15 @@ const CONDITIONS: [(Condition, &str); 4] = [
 
 /// The sources of nodes. Their names come from the configuration.
 #[derive(Debug)]
-pub(super) struct SourceGauges(pub Sources);
+pub(super) struct SourceGauges {
+    pub sources: Sources,
+    pub polled: Polled,
+}
 
 impl Collector for SourceGauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let states: Vec<_> = self
-            .0
+            .sources
             .iter()
             .map(|source| (source.name(), source.state()))
             .collect();
@@ -54,6 +57,18 @@ impl Collector for SourceGauges {
             let labels = [("source", *source)];
             let gauge = family.encode_family(&labels)?;
             ConstGauge::<f64>::new(age.as_secs_f64()).encode(gauge)?;
+        }
+        let help = "Instances that the engine asks, by whether they were taken as nodes";
+        let name = "discovery_source_polled";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (source, _) in &states {
+            let (taken, refused) = self.polled.count(source);
+            for (outcome, count) in [("taken", taken), ("refused", refused)] {
+                let labels = [("source", *source), ("outcome", outcome)];
+                let gauge = family.encode_family(&labels)?;
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                ConstGauge::<i64>::new(count).encode(gauge)?;
+            }
         }
         Ok(())
     }

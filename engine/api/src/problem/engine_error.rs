@@ -104,6 +104,13 @@ impl From<deployments::Error> for Problem {
                     "{error}; configure shorter waits or larger steps, or raise `deadline` of environments.{environment} in the engine's configuration"
                 ),
             ),
+            E::StaleView { ref stale, .. } => Self::new(
+                Kind::StaleView,
+                format!(
+                    "{error}; bring the registry back and run: hotswap discovery check {}, or raise `maxAge` of the source in the engine's configuration; a rollback is not refused",
+                    stale.name
+                ),
+            ),
             E::NoNodes(environment) => Self::new(
                 Kind::NoNodes,
                 format!(

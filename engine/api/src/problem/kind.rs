@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     NothingBefore,
     NoNodes,
     NoneSelected,
+    StaleView,
     NodeIdTaken,
     TooManyUnavailable,
     VersionTaken,
@@ -108,6 +109,11 @@ impl Kind {
             ),
             Self::NoNodes => ("no-nodes", S::CONFLICT, "The environment has no nodes"),
             Self::NoneSelected => ("none-selected", S::CONFLICT, "The selector matches no node"),
+            Self::StaleView => (
+                "stale-view",
+                S::CONFLICT,
+                "It is not known well enough which nodes there are",
+            ),
             Self::NodeIdTaken => (
                 "node-id-taken",
                 S::CONFLICT,

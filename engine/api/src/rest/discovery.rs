@@ -6,14 +6,14 @@ use std::time::Duration;
 use hotswap_fleet::discovery::Discovery as Source;
 use poem::web::Data;
 use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use tokio::time::timeout;
 
 use super::tag::Tag;
 use crate::context::Context;
 use crate::extract::{Operator, Viewer};
-use crate::problem::{AUTH, Failure, Kind, NOT_FOUND, Problem};
+use crate::problem::{AUTH, BAD_REQUEST, Failure, Kind, NOT_FOUND, Problem};
 use crate::view;
 
 /// How long a refresh may take. A registry that takes longer is shown as it is.
@@ -27,8 +27,8 @@ impl Discovery {
     /// List sources
     ///
     /// Returns the sources that know of nodes: the built-in registry, where nodes report in, and
-    /// the registries that the configuration names. Deployments act on the nodes of the built-in
-    /// registry.
+    /// the registries that the configuration names. The engine asks the nodes that only those know
+    /// for their reports, and deployments act on all of them.
     #[oai(
         path = "/discovery",
         method = "get",
@@ -38,8 +38,14 @@ impl Discovery {
         &self,
         _viewer: Viewer,
         context: Data<&Context>,
-    ) -> Result<Json<view::DiscoverySources>, Failure<AUTH>> {
+        /// Only the sources that find the instances of this service.
+        #[oai(validator(max_length = "256"))]
+        service: Query<Option<String>>,
+    ) -> Result<Json<view::DiscoverySources>, Failure<{ BAD_REQUEST | AUTH }>> {
+        let service = service.0.as_deref();
         let sources = context.sources.iter();
+        let sources =
+            sources.filter(|it| service.is_none_or(|service| it.service() == Some(service)));
         let sources = sources.map(|source| view::DiscoverySource::of(source.as_ref()));
         Ok(Json(view::DiscoverySources {
             sources: sources.collect(),
@@ -103,7 +109,10 @@ fn detail(context: &Context, source: &dyn Source) -> view::DiscoverySourceDetail
     let found = context.sources.instances().into_iter();
     let instances = found
         .filter(|merged| merged.sources.iter().any(|source| source == name))
-        .map(Into::into);
+        .map(|merged| {
+            let poll = context.polled.get(&merged.instance.id);
+            view::DiscoveredInstance::new(merged, poll)
+        });
     view::DiscoverySourceDetail {
         source: view::DiscoverySource::of(source),
         instances: instances.collect(),

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use hotswap_fleet::discovery::{
-    Condition, Conflict, Discovery, ErrorKind, Held, LastError, MergedInstance,
+    Condition, Conflict, Discovery, ErrorKind, Held, LastError, MergedInstance, Poll,
 };
 use poem_openapi::{Enum, Object};
 
@@ -31,6 +31,8 @@ pub(crate) struct DiscoverySource {
     pub name: String,
     /// What kind of registry it is, such as `consul`.
     pub kind: String,
+    /// The service whose instances it finds. Absent: it has no services.
+    pub service: Option<String>,
     /// How the source is.
     pub condition: SourceCondition,
     /// How long ago the registry last said what the view shows, in milliseconds. Absent: it has
@@ -124,10 +126,27 @@ pub(crate) struct DiscoveredInstance {
     pub data_url: Option<String>,
     /// What the registry says of its health.
     pub health: Health,
+    /// What came of the engine's own question. Absent: it was not asked, because it reports in by
+    /// itself, or was just found.
+    pub poll: Option<InstancePoll>,
     /// The names of all sources that have found it. What is shown here is what the first says.
     pub sources: Vec<String>,
     /// Where another source says something else.
     pub conflicts: Vec<SourceConflict>,
+}
+
+/// What came of asking an instance that only a registry knows.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(crate) struct InstancePoll {
+    /// Whether it has answered, has proven that it is a node of this engine, and was taken as one.
+    pub ok: bool,
+    /// Why not, in one sentence.
+    pub reason: Option<String>,
+    /// When it was asked last.
+    pub at: u64,
+    /// The source that has named its address.
+    pub source: String,
 }
 
 /// What a source says of an instance that another one contradicts.
@@ -148,6 +167,7 @@ impl DiscoverySource {
         Self {
             name: source.name().to_owned(),
             kind: source.kind().to_owned(),
+            service: source.service().map(str::to_owned),
             condition: state.condition.into(),
             age_millis: state
                 .age
@@ -182,8 +202,9 @@ impl From<LastError> for SourceError {
     }
 }
 
-impl From<MergedInstance> for DiscoveredInstance {
-    fn from(merged: MergedInstance) -> Self {
+impl DiscoveredInstance {
+    /// An instance, and what came of asking it.
+    pub fn new(merged: MergedInstance, poll: Option<Poll>) -> Self {
         let instance = &merged.instance;
         Self {
             id: instance.id.to_string(),
@@ -194,8 +215,20 @@ impl From<MergedInstance> for DiscoveredInstance {
             control_url: instance.control_url.clone(),
             data_url: instance.data_url.clone(),
             health: instance.health.into(),
+            poll: poll.map(Into::into),
             sources: merged.sources,
             conflicts: merged.conflicts.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Poll> for InstancePoll {
+    fn from(poll: Poll) -> Self {
+        Self {
+            ok: poll.failure.is_none(),
+            reason: poll.failure.as_deref().map(str::to_owned),
+            at: poll.at.millis(),
+            source: poll.source.to_string(),
         }
     }
 }

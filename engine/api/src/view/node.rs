@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use hotswap_core as core;
-use hotswap_fleet::Member;
+use hotswap_fleet::{Member, Registry};
 use hotswap_runner::reconciler::Placements;
 use poem_openapi::{Enum, Object};
 
@@ -34,6 +34,9 @@ pub(crate) struct Node {
     pub control_url: String,
     /// The URL where the node serves requests to its modules.
     pub data_url: String,
+    /// The source through which the engine knows the node: `built-in` for one that reports in to
+    /// the engine itself. Absent: it was not heard of since the engine started.
+    pub source: Option<String>,
     /// When the node first registered.
     pub registered_at: u64,
     /// When the node last reported in. Absent: not since the engine started.
@@ -149,6 +152,10 @@ impl Node {
             let modules = modules.map(|(module, placement)| NodeModule::new(module, placement));
             modules.collect()
         });
+        let source = match member.found_in {
+            Some(source) => Some(source.to_string()),
+            None => member.last_seen.map(|_| Registry::SOURCE.to_owned()),
+        };
         let record = member.record.as_ref().clone();
         Self {
             id: record.id.into(),
@@ -159,6 +166,7 @@ impl Node {
             reason: member.reason,
             control_url: record.control_url,
             data_url: record.data_url,
+            source,
             registered_at: record.registered_at.millis(),
             last_seen: member.last_seen.map(core::Timestamp::millis),
             cordon: cordon.map(Into::into),

@@ -40,6 +40,7 @@ async fn a_list_in_a_file_is_shown_merged_with_its_contradictions_and_refreshed(
     let clock = Arc::new(SystemClock);
     let options = WatchOptions {
         poll_interval: Duration::from_secs(3600),
+        service: Some("web".to_owned()),
         ..WatchOptions::default()
     };
     let source = WatchedSource::new("list", "static", clock.clone(), options, None);
@@ -55,7 +56,14 @@ async fn a_list_in_a_file_is_shown_merged_with_its_contradictions_and_refreshed(
     node.put("/api/v1/nodes/node-1", registration("qa"))
         .await
         .ok();
+    let of_service = async |service: &str| {
+        let path = format!("/api/v1/discovery?service={service}");
+        let found = engine.get(&path).await.ok();
+        found["sources"].as_array().unwrap().len()
+    };
+    assert_eq!((of_service("web").await, of_service("other").await), (1, 0));
     let found = engine.get("/api/v1/discovery/list").await.ok();
+    assert_eq!(found["source"]["service"], "web");
     assert_eq!(found["source"]["kind"], "static");
     assert_eq!(found["source"]["invalid"], 1);
     let instance = &found["instances"][0];

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hotswap_core::Environment;
 
 use super::instance::{Instance, InvalidInstance};
 
@@ -29,6 +30,28 @@ pub struct Snapshot {
     pub invalid: Vec<InvalidInstance>,
     /// What the next watch continues from.
     pub cursor: String,
+}
+
+impl Snapshot {
+    /// Places the instances that name no environment in this one. Those that name another cannot be
+    /// its nodes.
+    pub(super) fn limit_to(&mut self, environment: &Environment) {
+        let instances = std::mem::take(&mut self.instances);
+        for mut instance in instances {
+            match &instance.environment {
+                Some(other) if other != environment => self.invalid.push(InvalidInstance {
+                    id: instance.id.to_string(),
+                    reason: format!(
+                        "it belongs to environment {other}, and the source is for {environment}"
+                    ),
+                }),
+                _ => {
+                    instance.environment = Some(environment.clone());
+                    self.instances.push(instance);
+                }
+            }
+        }
+    }
 }
 
 /// Why a registry has not answered.

@@ -367,3 +367,77 @@ async fn sources_are_merged_by_id_and_contradictions_are_shown() {
     );
     assert!(merged[2].conflicts.is_empty());
 }
+
+#[test]
+fn a_source_of_one_environment_takes_only_what_belongs_there() {
+    let mut found = snapshot("1", &["same", "silent", "other"]);
+    found.instances[1].environment = None;
+    found.instances[2].environment = Some("production".parse().expect("a name"));
+    let qa = "qa".parse().expect("a name");
+    found.limit_to(&qa);
+    let ids: Vec<_> = found.instances.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["same", "silent"]);
+    assert_eq!(found.instances[1].environment.as_ref(), Some(&qa));
+    let reason = &found.invalid[0].reason;
+    assert!(
+        reason.contains("production") && reason.contains("qa"),
+        "{reason}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_is_too_old_for_its_environment_once_its_registry_has_failed_for_longer() {
+    let fixture = start(None);
+    let now = std::time::Instant::now;
+    let qa = "qa".parse().expect("a name");
+    let production = "production".parse().expect("a name");
+    let view = |max_age| FleetView {
+        sources: Sources::new(vec![Arc::new(fixture.source.clone())]),
+        rules: [(
+            "main".to_owned(),
+            SourceRules {
+                environment: Some("qa".parse().expect("a name")),
+                max_age,
+                ..SourceRules::default()
+            },
+        )]
+        .into(),
+        since: now(),
+    };
+    let minute = Duration::from_secs(60);
+    let bounded = view(Some(minute));
+    assert_eq!(
+        bounded.stale_source(&qa, now()),
+        None,
+        "it has just started"
+    );
+    let late = now() + minute * 2;
+    let stale = bounded.stale_source(&qa, late).expect("it never answered");
+    assert_eq!((&*stale.name, stale.max_age), ("main", minute));
+    assert_eq!(bounded.stale_source(&production, late), None);
+    assert_eq!(view(None).stale_source(&qa, late), None, "any age will do");
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    assert_eq!(bounded.stale_source(&qa, late), None);
+    fixture.changed_by(Err(unavailable())).await;
+    let none = view(Some(Duration::ZERO)).stale_source(&qa, late);
+    let stale = none.expect("it fails");
+    assert_eq!(stale.reason.as_deref(), Some("no answer"));
+}
+
+#[test]
+fn what_a_held_answer_has_lost_stays_while_the_others_come_back_one_by_one() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    let all = ["a", "b", "c", "d"];
+    view.apply(snapshot("1", &all), now);
+    assert_eq!(view.apply(snapshot("2", &[]), now), Applied::Held);
+    for (cursor, back) in [("3", &all[..1]), ("4", &all[..2]), ("5", &all[..3])] {
+        assert_eq!(view.apply(snapshot(cursor, back), now), Applied::Held);
+        assert_eq!(ids(&view.instances()), all, "{back:?}");
+    }
+    let asked = view.apply(snapshot("6", &all[..3]), now);
+    assert!(matches!(asked, Applied::Confirmed(lost) if ids(&lost) == ["d"]));
+    view.settle(&alive(&[]), now);
+    assert_eq!(ids(&view.instances()), all[..3]);
+    assert_eq!(view.condition(), Condition::Healthy);
+}

@@ -60,7 +60,11 @@ impl View {
             .filter(|id| !found.contains_key(*id))
             .cloned()
             .collect();
-        let is_doubtful = lost.len() * 2 > self.instances.len();
+        // Registrations that were lost come back one by one: what is still missing of them is as
+        // doubtful as it was.
+        let is_still_missing = |held: &HeldAnswer| !held.lost.is_disjoint(&lost);
+        let is_doubtful = lost.len() * 2 > self.instances.len()
+            || self.held.as_ref().is_some_and(is_still_missing);
         if !is_doubtful {
             self.held = None;
             self.show(found, now);
@@ -120,6 +124,10 @@ impl View {
 
     pub(super) fn instances(&self) -> Vec<Arc<Instance>> {
         self.instances.values().cloned().collect()
+    }
+
+    pub(super) fn instance(&self, id: &NodeId) -> Option<Arc<Instance>> {
+        self.instances.get(id).cloned()
     }
 
     pub(super) fn state(&self, now: Instant) -> SourceState {

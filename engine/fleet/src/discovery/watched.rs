@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use hotswap_common::Backoff;
-use hotswap_core::{Clock, NodeId};
+use hotswap_core::{Clock, Environment, NodeId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Discovery;
@@ -30,6 +30,10 @@ pub struct WatchOptions {
     pub min_retry: Duration,
     /// The longest wait after a failure, without its jitter.
     pub max_retry: Duration,
+    /// The service whose instances are watched, for people.
+    pub service: Option<String>,
+    /// The environment of all instances. One that names another is none of this source's.
+    pub environment: Option<Environment>,
 }
 
 impl Default for WatchOptions {
@@ -40,6 +44,8 @@ impl Default for WatchOptions {
             min_interval: Duration::from_millis(100),
             min_retry: Duration::from_millis(500),
             max_retry: Duration::from_secs(30),
+            service: None,
+            environment: None,
         }
     }
 }
@@ -157,7 +163,10 @@ impl WatchedSource {
         }
     }
 
-    async fn take(&self, snapshot: Snapshot) {
+    async fn take(&self, mut snapshot: Snapshot) {
+        if let Some(environment) = &self.inner.options.environment {
+            snapshot.limit_to(environment);
+        }
         let before = (self.instances(), self.view().condition());
         let now = self.inner.clock.instant();
         let applied = self.view().apply(snapshot, now);
@@ -240,8 +249,16 @@ impl Discovery for WatchedSource {
         &self.inner.kind
     }
 
+    fn service(&self) -> Option<&str> {
+        self.inner.options.service.as_deref()
+    }
+
     fn instances(&self) -> Vec<Arc<Instance>> {
         self.view().instances()
+    }
+
+    fn instance(&self, id: &NodeId) -> Option<Arc<Instance>> {
+        self.view().instance(id)
     }
 
     fn state(&self) -> SourceState {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hotswap_core::{Environment, Health};
+use hotswap_core::{Environment, Health, NodeId};
 use tokio::sync::watch;
 
 use super::Registry;
@@ -29,6 +29,10 @@ impl Discovery for Registry {
 
     fn instances(&self) -> Vec<Arc<Instance>> {
         self.members().into_iter().map(instance_of).collect()
+    }
+
+    fn instance(&self, id: &NodeId) -> Option<Arc<Instance>> {
+        self.member(id).map(instance_of)
     }
 
     fn instances_of(&self, environment: &Environment) -> Vec<Arc<Instance>> {

@@ -19,6 +19,9 @@ pub struct Member {
     /// When it last registered, sent a heartbeat or answered a request. `None` if it has done
     /// none of these since this engine started.
     pub last_seen: Option<Timestamp>,
+    /// The source through which the engine knows it, and asks it. `None` for a node that reports in
+    /// by itself, and for one that was not heard of since this engine started.
+    pub found_in: Option<Arc<str>>,
     /// Random id of its start. `None` until it has registered with this engine.
     pub boot: Option<String>,
     /// The modules that it last reported. `None` until it has registered with this engine, or

@@ -23,6 +23,9 @@ pub(super) struct NodeEntry {
     pub(super) last_heard: Option<Heard>,
     /// `None` if it has sent no heartbeat since this engine started.
     pub(super) last_report: Option<Report>,
+    /// The source through which the engine knows it, and asks it. `None` for a node that reports in
+    /// by itself, and for one that was not heard of since this engine started.
+    pub(super) found_in: Option<Arc<str>>,
     /// Random id of the node's start. `None` if it has not registered since this engine
     /// started.
     pub(super) boot: Option<String>,
@@ -106,6 +109,7 @@ impl NodeEntry {
             control_url,
             last_heard: None,
             last_report: None,
+            found_in: None,
             boot: None,
             replaced_boots: VecDeque::new(),
             modules: None,
@@ -198,6 +202,7 @@ impl NodeEntry {
             health,
             reason,
             last_seen: self.last_heard.map(|heard| heard.at),
+            found_in: self.found_in.clone(),
             boot: self.boot.clone(),
             modules: self.modules.clone(),
             readiness: self.readiness.clone(),

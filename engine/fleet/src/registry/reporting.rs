@@ -55,7 +55,20 @@ impl Registry {
     pub async fn register_recording<E: From<Error>>(
         &self,
         id: NodeId,
+        registration: Registration,
+        record_move: impl AsyncFnOnce(Move) -> Result<(), E>,
+    ) -> Result<Registered, E> {
+        self.register_from(id, registration, None, record_move)
+            .await
+    }
+
+    /// As [`Self::register_recording`], for a node that the engine asks: `found_in` is the source
+    /// that it was found in.
+    pub(super) async fn register_from<E: From<Error>>(
+        &self,
+        id: NodeId,
         mut registration: Registration,
+        found_in: Option<Arc<str>>,
         record_move: impl AsyncFnOnce(Move) -> Result<(), E>,
     ) -> Result<Registered, E> {
         let modules = registration.modules.take().map(parse_modules).transpose()?;
@@ -104,6 +117,7 @@ impl Registry {
                 health: NodeHealth::Passing,
                 reason: None,
             }),
+            found_in,
             boot,
             replaced_boots,
             modules,
@@ -223,7 +237,7 @@ impl Registry {
     }
 
     /// What a node is told: what it should run, and whether it is cordoned.
-    fn told(&self, node: &NodeRecord) -> HeartbeatAnswer {
+    pub(super) fn told(&self, node: &NodeRecord) -> HeartbeatAnswer {
         let provider = {
             let guard = self.inner.desired.read();
             Arc::clone(&guard.unwrap_or_else(PoisonError::into_inner))

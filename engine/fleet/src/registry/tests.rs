@@ -8,6 +8,7 @@ use super::*;
 use crate::discovery::Discovery;
 use crate::fixture::{ManualClock, MemoryCatalogue, node, registration};
 
+mod found;
 mod identity;
 mod silence;
 

@@ -95,8 +95,26 @@ impl Deployments {
             trace: new.trace,
             idempotency,
         };
+        self.check_view(&header)?;
         self.check_has_nodes(&header)?;
         Ok((strategy, header))
+    }
+
+    /// Who goes back must not wait for a registry.
+    ///
+    /// # Errors
+    /// [`Error::StaleView`] where a source of the environment has failed for too long.
+    fn check_view(&self, header: &Header) -> Result<(), Error> {
+        let goes_back = header.rollback_of.is_some() || header.undo_to.is_some();
+        let view = self.fleet_view.get().filter(|_| !goes_back);
+        let now = self.clock.instant();
+        match view.and_then(|view| view.stale_source(&header.environment, now)) {
+            Some(stale) => Err(Error::StaleView {
+                environment: header.environment.clone(),
+                stale,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// # Errors

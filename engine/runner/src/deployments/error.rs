@@ -5,6 +5,7 @@ use hotswap_core::{
     Damage, DeploymentId, Environment, IllegalTransition, ModuleName, ModuleVersion, Selector,
     StrategyName,
 };
+use hotswap_fleet::discovery::StaleSource;
 use hotswap_plugins::ConfigError;
 use hotswap_store::{AppendError, ReadError};
 use humantime::format_duration;
@@ -126,6 +127,20 @@ pub enum Error {
         /// How long the policy allows.
         deadline: Duration,
     },
+    /// A registry of the environment has failed for so long that its nodes may be others by now.
+    #[error(
+        "the registry of source '{}' has not answered for {}, and a new deployment to {environment} needs a view that is at most {} old{}",
+        stale.name,
+        format_duration(whole_seconds(stale.age)),
+        format_duration(stale.max_age),
+        stale.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
+    )]
+    StaleView {
+        /// The environment.
+        environment: Environment,
+        /// The source.
+        stale: StaleSource,
+    },
     /// The environment has no nodes.
     #[error("environment '{0}' has no nodes")]
     NoNodes(Environment),
@@ -196,6 +211,10 @@ pub enum Error {
     /// The store failed. It is unknown whether the request had an effect.
     #[error("the store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn whole_seconds(span: Duration) -> Duration {
+    Duration::from_secs(span.as_secs())
 }
 
 impl From<ReadError> for Error {

@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use hotswap_common::Backoff;
 use hotswap_core::Clock;
-use hotswap_fleet::discovery::Error;
+use hotswap_fleet::discovery::{Error, ErrorKind};
 use hotswap_plugins::discovery::{
     BackendComponent, BackendError, BackendInstance, BackendSettings, HealthCheck, InstanceHealth,
     Registration, RegistryError,
 };
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{to_error, to_start_error};
 
@@ -22,6 +23,10 @@ pub struct Registrar {
     options: RegistrarOptions,
     instance: Option<BackendInstance>,
     is_registered: bool,
+    /// What is reported of the instance.
+    health: watch::Receiver<InstanceHealth>,
+    /// Keeps `health` open where nobody changes it.
+    _always: Option<watch::Sender<InstanceHealth>>,
     /// Why the registration is not in order.
     failure: watch::Sender<Option<Error>>,
 }
@@ -35,6 +40,11 @@ pub struct RegistrarOptions {
     pub min_retry: Duration,
     /// The longest wait after a failure, without its jitter. Less than a third of the TTL.
     pub max_retry: Duration,
+    /// How long the registry may take to register the instance, or to hear that it is alive.
+    pub timeout: Duration,
+    /// How long the registry may take to deregister it. Short: a stop must not wait for a registry
+    /// that hangs. What is not deregistered expires.
+    pub stop_timeout: Duration,
 }
 
 impl RegistrarOptions {
@@ -44,6 +54,8 @@ impl RegistrarOptions {
             interval: ttl / 4,
             min_retry: (ttl / 20).min(Duration::from_millis(500)),
             max_retry: ttl / 8,
+            timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(2),
         }
     }
 }
@@ -58,6 +70,7 @@ impl Registrar {
         clock: Arc<dyn Clock>,
         options: RegistrarOptions,
     ) -> Self {
+        let (always, health) = watch::channel(InstanceHealth::Passing);
         Self {
             component,
             settings,
@@ -66,7 +79,20 @@ impl Registrar {
             options,
             instance: None,
             is_registered: false,
+            health,
+            _always: Some(always),
             failure: watch::Sender::new(None),
+        }
+    }
+
+    /// Reports this health, instead of that the instance is passing always. A change is reported at
+    /// once. Only a registration with a TTL can be reported on.
+    #[must_use]
+    pub fn with_health(self, health: watch::Receiver<InstanceHealth>) -> Self {
+        Self {
+            health,
+            _always: None,
+            ..self
         }
     }
 
@@ -84,32 +110,61 @@ impl Registrar {
         let mut stop = std::pin::pin!(stop);
         let mut retry = Backoff::new(self.options.min_retry, self.options.max_retry);
         loop {
+            self.health.mark_unchanged();
             let step = tokio::select! {
-                step = self.step() => step,
+                step = self.step_in_time() => step,
                 () = &mut stop => break,
             };
+            let is_done = step.is_ok();
             let pause = match step {
                 Ok(()) => {
                     retry.reset();
-                    self.failure
-                        .send_if_modified(|failure| failure.take().is_some());
+                    self.note(None);
                     self.options.interval
                 }
                 Err(error) => {
-                    let delay = retry.next_delay();
-                    let id = &*self.registration.id;
-                    tracing::warn!(id, %error, ?delay, "cannot keep the registration; trying again");
-                    self.failure.send_replace(Some(error));
-                    delay
+                    self.note(Some(error));
+                    retry.next_delay()
                 }
             };
             let until = self.clock.instant() + pause;
             tokio::select! {
                 () = self.clock.sleep_until(until) => {}
+                // After a failure the wait is short, and the registry must not be asked faster.
+                () = changed(&mut self.health), if is_done => {}
                 () = &mut stop => break,
             }
         }
-        self.deregister().await
+        let within = self.options.stop_timeout;
+        match timeout(within, self.deregister()).await {
+            Ok(done) => done,
+            Err(_) => Err(too_slow(within)),
+        }
+    }
+
+    fn note(&self, failure: Option<Error>) {
+        let id = &*self.registration.id;
+        let before = self.failure.borrow().clone();
+        match (&before, &failure) {
+            (Some(_), None) => tracing::info!(id, "the registration is in order again"),
+            (before, Some(error)) if before.as_ref() != Some(error) => {
+                tracing::warn!(id, %error, "cannot keep the registration, trying again");
+            }
+            _ => {}
+        }
+        self.failure.send_if_modified(|now| {
+            let is_new = *now != failure;
+            *now = failure;
+            is_new
+        });
+    }
+
+    async fn step_in_time(&mut self) -> Result<(), Error> {
+        let within = self.options.timeout;
+        match timeout(within, self.step()).await {
+            Ok(done) => done,
+            Err(_) => Err(too_slow(within)),
+        }
     }
 
     /// Registers the instance, or reports that it is alive.
@@ -119,14 +174,20 @@ impl Registrar {
         let mut done = Ok(());
         if self.is_registered && is_kept_alive {
             let (service, id) = self.names();
-            let alive = instance.heartbeat(service, id, InstanceHealth::Passing);
-            done = alive.await;
+            let health = *self.health.borrow();
+            done = instance.heartbeat(service, id, health).await;
         }
         let is_lost = matches!(&done, Err(BackendError::Registry(RegistryError::NotFound)));
         // One without a TTL is registered again each time: nothing else tells whether it is lost.
         if is_lost || !self.is_registered || !is_kept_alive {
             self.is_registered = false;
             done = instance.register(self.registration.clone()).await;
+            // A registration says nothing of its health.
+            let health = *self.health.borrow();
+            if done.is_ok() && is_kept_alive && health != InstanceHealth::Passing {
+                let (service, id) = self.names();
+                done = instance.heartbeat(service, id, health).await;
+            }
         }
         self.keep(instance, &done);
         done.map_err(|error| to_error(&error))?;
@@ -161,4 +222,16 @@ impl Registrar {
             self.instance = Some(instance);
         }
     }
+}
+
+/// The next change of the health. Never, where nobody can change it any more.
+async fn changed(health: &mut watch::Receiver<InstanceHealth>) {
+    if health.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn too_slow(within: Duration) -> Error {
+    let text = format!("the registry did not answer within {within:?}");
+    Error::new(ErrorKind::Unavailable, text)
 }

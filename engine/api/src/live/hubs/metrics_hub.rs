@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hotswap_core::Environment;
+use hotswap_fleet::discovery::Sources;
 use hotswap_runner::Engine;
 use hotswap_signalr::{
     Caller, ConnectionHandle, Hub, HubError, Invocation, OutboundMessage, Reply, StreamItems,
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::metrics_sampler::MetricsSampler;
+use super::source_feed::SourceFeed;
 use crate::auth::Identity;
 
 const METRICS_UPDATED: &str = "MetricsUpdated";
@@ -32,21 +34,27 @@ struct Inner {
     subscribers: Mutex<HashMap<Environment, HashMap<u64, ConnectionHandle>>>,
     /// There may be an environment with its first subscriber.
     subscribed: Notify,
+    sources: SourceFeed,
 }
 
 impl MetricsHub {
-    pub fn new(engine: Engine, interval: Duration) -> Self {
+    pub fn new(engine: Engine, sources: Sources, interval: Duration) -> Self {
         Self(Arc::new(Inner {
             engine,
             interval,
             subscribers: Mutex::default(),
             subscribed: Notify::new(),
+            sources: SourceFeed::new(sources),
         }))
     }
 
     /// Reads and sends metrics. Runs until dropped. The nodes of environments without
     /// subscribers are not read, and no environment waits for the nodes of another.
     pub async fn follow(&self) {
+        tokio::join!(self.follow_environments(), self.0.sources.follow());
+    }
+
+    async fn follow_environments(&self) {
         let mut followed: HashSet<Environment> = HashSet::new();
         let mut followers = FuturesUnordered::new();
         loop {
@@ -132,6 +140,16 @@ impl Hub for MetricsHub {
         let is_subscribe = match invocation.method.as_str() {
             "SubscribeToMetrics" => true,
             "UnsubscribeFromMetrics" => false,
+            "SubscribeToSources" => {
+                invocation.expect_at_most(0)?;
+                let feed = self.0.sources.clone();
+                return Ok(feed.subscribe(&caller.connection));
+            }
+            "UnsubscribeFromSources" => {
+                invocation.expect_at_most(0)?;
+                self.0.sources.unsubscribe(caller.connection.id());
+                return Ok(Value::Null.into());
+            }
             _ => return Err(HubError::UnknownMethod),
         };
         invocation.expect_at_most(1)?;
@@ -169,5 +187,6 @@ impl Hub for MetricsHub {
 
     fn on_disconnected(&self, connection: &ConnectionHandle) {
         self.0.unsubscribe(connection.id(), None);
+        self.0.sources.unsubscribe(connection.id());
     }
 }

@@ -20,6 +20,7 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         "/api/v1/deployments/1/events",
         "/api/v1/deployments/1/diff",
         "/api/v1/deployments?limit=0",
+        &format!("/api/v1/discovery?service={}", "x".repeat(257)),
         // Not WebSocket upgrades.
         ALL_EVENTS,
         &path_of(finished, "events/socket"),

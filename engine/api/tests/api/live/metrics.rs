@@ -1,7 +1,10 @@
 //! `/hubs/metrics`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use hotswap_core::SystemClock;
+use hotswap_fleet::discovery::{Discovery as _, Sources, StaticFile, WatchOptions, WatchedSource};
 use serde_json::{Value, json};
 
 use super::start_with;
@@ -107,4 +110,47 @@ async fn metrics_are_sent_for_subscribed_environments_only() {
     }
     qa.assert_no_events().await;
     engine.stop().await;
+}
+
+#[tokio::test]
+async fn every_change_of_a_source_is_sent_with_its_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nodes.json");
+    std::fs::write(&path, r#"{"nodes":[{"id":"a"}]}"#).unwrap();
+    let clock = Arc::new(SystemClock);
+    let source = WatchedSource::new(
+        "list",
+        "static",
+        clock.clone(),
+        WatchOptions::default(),
+        None,
+    );
+    let (running, file) = (source.clone(), StaticFile::new(&path, clock));
+    let mut changes = source.changes();
+    let task = tokio::spawn(async move { running.run(file).await });
+    changes.changed().await.unwrap();
+    let sources = Sources::new(vec![Arc::new(source)]);
+    let engine = start_with(|config| config.sources = sources).await;
+    let mut hub = HubClient::connect(&engine, METRICS).await;
+    let subscribed = hub.invoke("SubscribeToSources", json!([])).await.unwrap();
+    assert_eq!(subscribed["sources"][0]["name"], "built-in");
+    assert_eq!(subscribed["sources"][1]["condition"], "healthy");
+    std::fs::remove_file(&path).unwrap();
+    let stale = hub.event().await;
+    assert_eq!(stale.target, "SourceChanged");
+    assert_eq!(stale.argument["name"], "list");
+    assert_eq!(stale.argument["condition"], "stale");
+    assert_eq!(stale.argument["instances"], 1);
+    assert_eq!(stale.argument["lastError"]["kind"], "unavailable");
+    engine.node_in("qa", "node-1").await;
+    let built_in = hub.event().await.argument;
+    assert_eq!(built_in["name"], "built-in");
+    assert_eq!(built_in["instances"], 1);
+    hub.invoke("UnsubscribeFromSources", json!([]))
+        .await
+        .unwrap();
+    engine.node_in("qa", "node-2").await;
+    hub.assert_no_events().await;
+    engine.stop().await;
+    task.abort();
 }
