@@ -23,6 +23,7 @@ use crate::logging::LogFormat;
 mod discovery;
 mod jwt;
 mod limits;
+mod metric_provider;
 mod nodes;
 mod policy;
 mod retention;
@@ -31,6 +32,7 @@ mod span;
 pub use discovery::{DiscoverySource, STATIC};
 pub use jwt::Jwt;
 pub use limits::Limits;
+pub use metric_provider::MetricProvider;
 pub use nodes::Nodes;
 pub use policy::PolicyOverrides;
 pub use retention::Retention;
@@ -84,6 +86,9 @@ pub struct Config {
     /// docs/SERVICE_DISCOVERY_GUIDE.md.
     #[schemars(with = "Vec<String>")]
     pub discovery: Vec<DiscoverySource>,
+    /// Servers that soaks may ask for metrics: an array of tables. See docs/canary.md.
+    #[schemars(with = "Vec<String>")]
+    pub metric_providers: Vec<MetricProvider>,
     /// How signed tokens (JWT) are validated. Without this section, signed tokens are
     /// rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +108,7 @@ impl Default for Config {
             cors_origins: Vec::new(),
             environments: BTreeMap::new(),
             discovery: Vec::new(),
+            metric_providers: Vec::new(),
             limits: Limits::default(),
             nodes: Nodes::default(),
             retention: Retention::default(),
@@ -213,6 +219,7 @@ impl Config {
             }
         }
         DiscoverySource::check_all(&self.discovery)?;
+        MetricProvider::check_all(&self.metric_providers)?;
         if let Some(url) = &self.advertise {
             let is_bare = url.parse::<Origin>().is_ok() && url.starts_with("http://");
             ensure!(

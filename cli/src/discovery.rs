@@ -5,20 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_common::Secret;
 use hotswap_core::Clock;
 use hotswap_fleet::discovery::{
     Backend, Discovery, SourceRules, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
-    BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, SystemResolver,
+    BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, DnsOptions, DnsResolver,
+    Origin, SecretSource,
 };
 use hotswap_runner::discovery::ComponentBackend;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{DiscoverySource, STATIC};
-use crate::secret_file;
 
 /// The sources, which watch until this is dropped.
 pub struct RunningSources {
@@ -54,7 +53,8 @@ impl RunningSources {
                     }
                     let host = host.as_ref().context("the host has just started")?;
                     let component = load(host, &source.backend).await.with_context(context)?;
-                    let settings = settings(source, &component).with_context(context)?;
+                    let settings = settings(source, &component).await;
+                    let settings = settings.with_context(context)?;
                     let kind = component.descriptor().name.clone();
                     let backend = ComponentBackend::new(component, settings, &source.service);
                     (kind, AnyBackend::Component(Box::new(backend)))
@@ -99,7 +99,10 @@ async fn run(source: WatchedSource, backend: impl Backend) {
 }
 
 /// The component of a backend: one of the engine's own, or a file.
-async fn load(host: &DiscoveryHost, backend: &str) -> Result<BackendComponent> {
+///
+/// # Errors
+/// If there is no such backend, or it does not load.
+pub async fn load(host: &DiscoveryHost, backend: &str) -> Result<BackendComponent> {
     let own = hotswap_guests::discovery();
     if let Some(guest) = own.iter().find(|guest| guest.name == backend) {
         return Ok(host.load(guest.component).await?);
@@ -116,10 +119,17 @@ async fn load(host: &DiscoveryHost, backend: &str) -> Result<BackendComponent> {
     Ok(host.load(&bytes).await?)
 }
 
-fn settings(source: &DiscoverySource, component: &BackendComponent) -> Result<BackendSettings> {
+/// What an instance of the backend is started with, all of it checked.
+///
+/// # Errors
+/// If a setting is invalid, or a file cannot be read.
+pub async fn settings(
+    source: &DiscoverySource,
+    component: &BackendComponent,
+) -> Result<BackendSettings> {
     let config = component.configure(Some(Value::Object(source.settings.clone())));
     let config = config.context("its settings are invalid")?;
-    let mut secrets: BTreeMap<String, Secret> = BTreeMap::new();
+    let mut secrets: BTreeMap<String, SecretSource> = BTreeMap::new();
     for (name, file) in &source.secrets {
         let known = &component.descriptor().secrets;
         ensure!(
@@ -131,14 +141,25 @@ fn settings(source: &DiscoverySource, component: &BackendComponent) -> Result<Ba
                 .collect::<Vec<_>>()
                 .join(", ")
         );
-        secrets.insert(name.clone(), secret_file::read(file)?);
+        secrets.insert(name.clone(), SecretSource::from_file(file)?);
     }
+    let tls = source.tls_files();
+    let origins = source.parse_origins()?;
+    if origins.iter().any(Origin::is_tls) {
+        tls.check().await?;
+    }
+    let dns = DnsOptions {
+        name_server: source.name_server.clone(),
+        ..DnsOptions::default()
+    };
     Ok(BackendSettings {
-        name: source.name.clone(),
         config: Some(config),
-        origins: source.parse_origins()?,
+        origins,
+        names: source.names.clone(),
+        tls,
         secrets,
-        resolver: Arc::new(SystemResolver),
+        resolver: Arc::new(DnsResolver::new(dns)),
+        ..BackendSettings::new(&source.name)
     })
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, Serve};
-use crate::config::{Config, Jwt};
+use crate::config::{Config, Jwt, MetricProvider};
 use crate::discovery::RunningSources;
 use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
@@ -173,6 +173,7 @@ impl RunningEngine {
                 expiry: config.nodes.into(),
                 ..config.limits.into()
             },
+            metric_providers: MetricProvider::open_all(&config.metric_providers, read_variable)?,
             built_in: built_in.iter().map(|guest| guest.component).collect(),
         })
         .await?;

@@ -13,6 +13,7 @@ string[] events =
     "NodeChanged",
     "ApprovalRequested",
     "DeploymentPromoted",
+    "SoakJudged",
     "DeploymentDamaged",
     "EnvironmentChanged",
     "DeploymentCompleted",

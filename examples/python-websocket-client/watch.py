@@ -27,6 +27,7 @@ EVENTS = (
     "NodeChanged",
     "ApprovalRequested",
     "DeploymentPromoted",
+    "SoakJudged",
     "DeploymentDamaged",
     "EnvironmentChanged",
     "DeploymentCompleted",

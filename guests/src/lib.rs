@@ -65,7 +65,7 @@ mod tests {
             names(strategies()),
             ["blue-green", "canary", "direct", "rolling"]
         );
-        assert_eq!(names(discovery()), ["consul", "etcd"]);
+        assert_eq!(names(discovery()), ["consul", "dns", "etcd", "kubernetes"]);
         assert_eq!(names(modules()), ["hello-v1", "hello-v2", "hello-v3"]);
     }
 

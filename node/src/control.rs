@@ -10,6 +10,7 @@ mod order_problem;
 mod registration;
 mod reporter;
 mod service;
+mod synthetic_traffic;
 
 pub(crate) use context::ControlContext;
 pub(crate) use modules::Modules;

@@ -15,6 +15,7 @@ mod instance;
 mod instance_state;
 mod linked_component;
 mod loaded_version;
+mod module_metrics;
 mod rejected_requests;
 mod request_body;
 mod request_tracker;

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -138,6 +139,7 @@ impl Node {
                 reporter,
                 addresses: addresses.clone(),
                 engine,
+                synthetic: Arc::default(),
             });
             move |request, local| service.clone().handle(request, local)
         };

@@ -15,6 +15,7 @@ export const EVENTS = [
   "NodeChanged",
   "ApprovalRequested",
   "DeploymentPromoted",
+  "SoakJudged",
   "DeploymentCompleted",
   "DeploymentFailed",
 ];

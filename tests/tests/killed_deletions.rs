@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Deployment, DeploymentId, Digest, ModuleName, NodeId, StrategyName};
+use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{Engine, EngineConfig, Environments, RetentionLimits};
 use hotswap_store::{
     Catalogue, CatalogueError, DeleteError, Journal, ModuleRecord, NodeRecord, Query, Sqlite,
@@ -222,6 +223,7 @@ async fn delete(folder: &Path, at: usize) -> Result<()> {
         environments: Environments::new(BTreeMap::new()),
         clock: Arc::clone(&resources.clock),
         limits: resources.limits,
+        metric_providers: MetricProviders::default(),
         built_in: Vec::new(),
     })
     .await?;

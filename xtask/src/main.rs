@@ -11,8 +11,8 @@ mod shell;
 #[path = "../../guests/build/toolchain.rs"]
 mod toolchain;
 // Shared with the tests: setup builds Consul where the tests look for it.
-#[path = "../../tests/src/consul_program.rs"]
-mod consul_program;
+#[path = "../../tests/src/go_program.rs"]
+mod go_program;
 // Shared with the tests: setup installs Python packages where the tests look for them.
 #[path = "../../tests/src/venv.rs"]
 mod venv;
@@ -38,7 +38,7 @@ enum Task {
     /// Install what a build needs besides Rust: a compiler for WebAssembly
     Setup {
         /// Also install what the tests need: packages for Node.js and Python, a browser,
-        /// etcd and Consul
+        /// etcd, Prometheus and Consul
         #[arg(long)]
         tests: bool,
     },

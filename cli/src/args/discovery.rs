@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use hotswap_core::StrategyName;
 
@@ -11,9 +13,20 @@ pub enum DiscoveryCommand {
         /// The name of the source
         name: StrategyName,
     },
-    /// Have a source ask its registry anew, and fail unless it is healthy then
+    /// Have a source ask its registry anew, and fail unless it is healthy then; or check that a
+    /// backend keeps the contract
+    ///
+    /// With --config no engine is asked. The backend of the source is run here, with the settings
+    /// of the file: first with servers that misbehave, then with the registry that it names. In a
+    /// service of its own, `hotswap-contract-check`, an instance is registered and removed again.
     Check {
-        /// The name of the source
-        name: StrategyName,
+        /// The name of the source, or with --config its backend
+        name: String,
+        /// Check the contract: the configuration file with the source
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// With --config: register nothing
+        #[arg(long, requires = "config")]
+        read_only: bool,
     },
 }

@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use super::Context;
 use crate::args::DiscoveryCommand;
-use crate::exit::Exit;
+use crate::exit::{Exit, UsageError};
 use crate::format::sanitize;
 use crate::output::print_message;
+
+mod contract;
 
 const SOURCES: [&str; 6] = ["SOURCE", "KIND", "CONDITION", "AGE", "INSTANCES", "PASSING"];
 const INSTANCES: [&str; 6] = [
@@ -90,7 +92,18 @@ pub async fn run(command: DiscoveryCommand, context: &Context) -> Result<Exit> {
             show(&detail, context)?;
             Ok(Exit::Success)
         }
-        DiscoveryCommand::Check { name } => {
+        DiscoveryCommand::Check {
+            name,
+            config: Some(file),
+            read_only,
+        } => {
+            let checks = contract::check(&name, file, read_only).await?;
+            contract::show(&checks, context)
+        }
+        DiscoveryCommand::Check { name, .. } => {
+            let name = name
+                .parse()
+                .map_err(|error| UsageError(format!("the source: {error}")))?;
             let detail = context.client.refresh_discovery_source(&name).await?;
             show(&detail, context)?;
             let detail: Detail = serde_json::from_value(detail)?;

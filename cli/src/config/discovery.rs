@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use hotswap_core::{Environment, StrategyName};
 use hotswap_fleet::Registry;
 use hotswap_fleet::discovery::{Network, Networks, SourceRules, WatchOptions};
-use hotswap_plugins::discovery::Origin;
+use hotswap_plugins::discovery::{ClientCertificate, Origin, TlsFiles};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -31,14 +31,32 @@ const MAX_AGES: RangeInclusive<Duration> =
 pub struct DiscoverySource {
     /// The name by which the API and the log call it: lower-case letters, digits and hyphens.
     pub name: String,
-    /// `consul`, `etcd`, `static`, or the path of a component, which ends with `.wasm`.
+    /// `consul`, `etcd`, `kubernetes`, `dns`, `static`, or the path of a component, which ends with
+    /// `.wasm`.
     pub backend: String,
     /// The service whose instances are the nodes.
     #[serde(default = "default_service")]
     pub service: String,
-    /// The servers that the backend may reach, each as `http://host:port`.
+    /// The servers that the backend may reach, each as `http://host:port` or
+    /// `https://host:port`.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// The names that the backend may resolve by DNS, besides the hosts of the origins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// The name server to ask, as `host:port`. Those of the system if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_server: Option<String>,
+    /// A file with the certificates of the authorities to trust, in PEM form. Those of the system
+    /// if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// A file with the certificate that the engine shows to the servers, in PEM form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<PathBuf>,
+    /// A file with the key of the client's certificate, in PEM form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<PathBuf>,
     /// Files with the secrets of the backend, by the names of the secrets.
     #[serde(default)]
     pub secrets: BTreeMap<String, PathBuf>,
@@ -129,9 +147,11 @@ impl DiscoverySource {
             );
             let has_others =
                 !self.origins.is_empty() || !self.secrets.is_empty() || !self.settings.is_empty();
+            let asks = !self.names.is_empty() || self.name_server.is_some();
             ensure!(
-                !has_others,
-                "the backend static has no origins, secrets or settings; remove them"
+                !has_others && !asks && !self.has_tls_files(),
+                "the backend static has no origins, names, secrets, settings or files for TLS; \
+                 remove them"
             );
             return Ok(());
         }
@@ -140,11 +160,43 @@ impl DiscoverySource {
             "only the backend static has a file; remove it"
         );
         ensure!(
-            !self.origins.is_empty(),
+            !(self.origins.is_empty() && self.names.is_empty()),
             "origins is empty, so the backend could reach nothing; name the servers of the \
-             registry, each as http://host:port"
+             registry, each as http://host:port or https://host:port, or, for DNS, the names to \
+             resolve in names"
         );
-        self.parse_origins().map(drop)
+        ensure!(
+            self.client_certificate.is_some() == self.client_key.is_some(),
+            "clientCertificate and clientKey belong together; set both or neither"
+        );
+        if let Some(server) = &self.name_server {
+            let port = server.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            ensure!(
+                matches!(port, Some(Ok(1..))),
+                "nameServer is '{server}'; write it as host:port, such as 10.0.0.2:53"
+            );
+        }
+        let origins = self.parse_origins()?;
+        ensure!(
+            !self.has_tls_files() || origins.iter().any(Origin::is_tls),
+            "there are files for TLS, and no origin is https; write https://host:port, or remove \
+             caFile, clientCertificate and clientKey"
+        );
+        Ok(())
+    }
+
+    fn has_tls_files(&self) -> bool {
+        let files = [&self.ca_file, &self.client_certificate, &self.client_key];
+        files.iter().any(|file| file.is_some())
+    }
+
+    /// The files for TLS to the servers.
+    pub fn tls_files(&self) -> TlsFiles {
+        let client = self.client_certificate.clone().zip(self.client_key.clone());
+        TlsFiles {
+            authorities: self.ca_file.clone(),
+            client: client.map(|(certificate, key)| ClientCertificate { certificate, key }),
+        }
     }
 
     /// What was decided about the source.
@@ -165,7 +217,7 @@ impl DiscoverySource {
     /// The servers that the backend may reach.
     ///
     /// # Errors
-    /// If one is not written as `http://host:port`.
+    /// If one is not written as `http://host:port` or `https://host:port`.
     pub fn parse_origins(&self) -> Result<Vec<Origin>> {
         let parse = |text: &String| {
             let origin = text.parse::<Origin>();

@@ -396,7 +396,7 @@ fn a_source_of_nodes_has_a_name_of_its_own_and_what_its_backend_needs() {
         (source("a", "backend = \"consul\""), "origins is empty"),
         (
             source("a", &format!("{list}\norigins = [\"http://a:1\"]")),
-            "no origins, secrets or settings",
+            "no origins, names, secrets, settings or files for TLS",
         ),
         (
             source("a", &format!("{consul}\nfile = \"x\"")),
@@ -405,6 +405,18 @@ fn a_source_of_nodes_has_a_name_of_its_own_and_what_its_backend_needs() {
         (
             source("a", "backend = \"etcd\"\norigins = [\"http://me:pw@a:1\"]"),
             "write it as http://host:port",
+        ),
+        (
+            source("a", &format!("{consul}\ncaFile = \"ca.pem\"")),
+            "no origin is https",
+        ),
+        (
+            source("a", &format!("{consul}\nclientKey = \"key.pem\"")),
+            "clientCertificate and clientKey belong together",
+        ),
+        (
+            source("a", &format!("{consul}\nnameServer = \"10.0.0.2\"")),
+            "write it as host:port, such as 10.0.0.2:53",
         ),
         (
             source("a", &format!("{consul}\npollInterval = \"2h\"")),

@@ -6,7 +6,7 @@ mod tests;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Error, Health, Method, Registration, Request, Response, Secret, SecretPlace,
+    Backend, Context, Endpoints, Error, Health, Method, Registration, Secret, SecretPlace,
     Snapshot, encode,
 };
 use schemars::JsonSchema;
@@ -44,9 +44,10 @@ impl Default for Config {
 
 /// The backend.
 pub struct Consul {
-    config: Config,
-    /// The agent that answered last.
-    agent: usize,
+    agents: Endpoints,
+    datacenter: String,
+    filter: String,
+    tags: Vec<String>,
 }
 
 impl Backend for Consul {
@@ -64,11 +65,12 @@ impl Backend for Consul {
     }];
 
     fn new(config: Config) -> Result<Self, Error> {
-        if config.agents.is_empty() {
-            let text = "agents is empty: name at least one, such as http://127.0.0.1:8500";
-            return Err(Error::InvalidConfig(text.to_owned()));
-        }
-        Ok(Self { config, agent: 0 })
+        Ok(Self {
+            agents: Endpoints::new("agents", config.agents)?,
+            datacenter: config.datacenter,
+            filter: config.filter,
+            tags: config.tags,
+        })
     }
 
     fn watch(
@@ -81,11 +83,11 @@ impl Backend for Consul {
         // An index is positive. After 0 a query would not wait, and a loop of them would spin.
         let index: u64 = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
         let mut path = format!("/v1/health/service/{}?", encode(service));
-        if !self.config.datacenter.is_empty() {
-            path += &format!("dc={}&", encode(&self.config.datacenter));
+        if !self.datacenter.is_empty() {
+            path += &format!("dc={}&", encode(&self.datacenter));
         }
-        if !self.config.filter.is_empty() {
-            path += &format!("filter={}&", encode(&self.config.filter));
+        if !self.filter.is_empty() {
+            path += &format!("filter={}&", encode(&self.filter));
         }
         let mut within = Span::secs(5);
         if index > 0 && !patience.is_zero() {
@@ -94,7 +96,7 @@ impl Backend for Consul {
             path += &format!("index={index}&wait={wait}ms");
             within = Span::millis(patience.as_millis() + within.as_millis());
         }
-        let answer = self.ask(context, Method::Get, &path, |request| {
+        let answer = self.agents.ask(context, Method::Get, &path, |request| {
             request.patience(within)
         })?;
         let answer = answer.ok()?;
@@ -110,9 +112,10 @@ impl Backend for Consul {
     }
 
     fn register(&mut self, context: &Context, registration: &Registration) -> Result<(), Error> {
-        let body = agent_registration(registration, &self.config.tags);
+        let body = agent_registration(registration, &self.tags);
         let path = "/v1/agent/service/register?replace-existing-checks=true";
-        let answer = self.ask(context, Method::Put, path, |request| request.json(&body))?;
+        let agents = &mut self.agents;
+        let answer = agents.ask(context, Method::Put, path, |request| request.json(&body))?;
         answer.ok().map(drop)
     }
 
@@ -129,7 +132,9 @@ impl Backend for Consul {
             Health::Critical => "fail",
         };
         let path = format!("/v1/agent/check/{update}/service:{}", encode(id));
-        let answer = self.ask(context, Method::Put, &path, |request| request)?;
+        let answer = self
+            .agents
+            .ask(context, Method::Put, &path, |request| request)?;
         match answer.ok() {
             // As older agents say it.
             Err(Error::Unavailable(text)) if text.contains("heck") => Err(Error::NotFound),
@@ -139,37 +144,12 @@ impl Backend for Consul {
 
     fn deregister(&mut self, context: &Context, _service: &str, id: &str) -> Result<(), Error> {
         let path = format!("/v1/agent/service/deregister/{}", encode(id));
-        let answer = self.ask(context, Method::Put, &path, |request| request)?;
+        let answer = self
+            .agents
+            .ask(context, Method::Put, &path, |request| request)?;
         match answer.ok() {
             Err(Error::NotFound) => Ok(()),
             other => other.map(drop),
         }
-    }
-}
-
-impl Consul {
-    /// Asks the agent that answered last, then the others in turn.
-    fn ask(
-        &mut self,
-        context: &Context,
-        method: Method,
-        path: &str,
-        complete: impl Fn(Request) -> Request,
-    ) -> Result<Response, Error> {
-        let agents = &self.config.agents;
-        let mut failures = Vec::new();
-        for turn in 0..agents.len() {
-            let agent = (self.agent + turn) % agents.len();
-            let url = format!("{}{path}", agents[agent].trim_end_matches('/'));
-            match complete(context.request(method, &url)).send() {
-                Ok(answer) => {
-                    self.agent = agent;
-                    return Ok(answer);
-                }
-                Err(Error::Unavailable(text)) => failures.push(text),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Unavailable(failures.join("; ")))
     }
 }

@@ -1,6 +1,7 @@
 use hotswap_sdk::Span;
-use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry};
-use hotswap_sdk::discovery::{Error, Health, HealthCheck, Port, Registration};
+use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry, damage, registration};
+use hotswap_sdk::discovery::{Error, Health, Registration};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Config, Consul};
@@ -22,23 +23,6 @@ fn entry(id: &str, status: &str) -> Value {
 
 fn answer(index: u64, entries: &[Value]) -> Answer {
     Answer::json(200, &entries).header("X-Consul-Index", index)
-}
-
-fn registration() -> Registration {
-    Registration {
-        id: "node-1".to_owned(),
-        service: "node".to_owned(),
-        address: "10.0.0.1".to_owned(),
-        ports: vec![Port {
-            name: "control".to_owned(),
-            number: 9001,
-        }],
-        version: Some("1.2.0".to_owned()),
-        zone: None,
-        metadata: vec![("hotswap.dev/tier".to_owned(), "edge".to_owned())],
-        check: Some(HealthCheck::Ttl(15_000)),
-        deregister_after: Some(1000),
-    }
 }
 
 #[test]
@@ -109,6 +93,28 @@ fn the_next_agent_is_asked_where_one_does_not_answer() {
 }
 
 #[test]
+fn the_next_agent_is_asked_where_one_cannot_answer_and_is_asked_first_from_then_on() {
+    let registry = ScriptedRegistry::new()
+        .answer(WATCH, Answer::text(500, "No cluster leader"))
+        .answer(WATCH, answer(7, &[]))
+        .answer(WATCH, answer(7, &[]))
+        .answer(WATCH, Answer::text(503, "starting"))
+        .answer(WATCH, Answer::text(500, "No cluster leader"));
+    let config = Config {
+        agents: vec!["http://a:8500".to_owned(), "http://b:8500".to_owned()],
+        ..Config::default()
+    };
+    let mut consul = registry.backend::<Consul>(config).unwrap();
+    consul.watch("node", None, MINUTE).unwrap();
+    consul.watch("node", None, MINUTE).unwrap();
+    let error = consul.watch("node", None, MINUTE).unwrap_err();
+    assert!(matches!(&error, Error::Unavailable(text) if text.contains("starting")));
+    let agent = |request: &String| request["GET ".len()..].chars().next().unwrap();
+    let agents: String = registry.requests().iter().map(agent).collect();
+    assert_eq!(agents, "abbba");
+}
+
+#[test]
 fn answers_that_make_no_sense_are_told_from_refusals_and_outages() {
     let of = |answer: Answer| {
         let registry = ScriptedRegistry::new().answer(WATCH, answer);
@@ -145,7 +151,12 @@ fn a_registration_has_its_check_and_its_metadata() {
     let route = "PUT /v1/agent/service/register";
     let registry = ScriptedRegistry::new().answer(route, Answer::status(200));
     let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
-    consul.register(&registration()).unwrap();
+    // Less than a minute is not accepted.
+    let registration = Registration {
+        deregister_after: Some(1000),
+        ..registration("node-1")
+    };
+    consul.register(&registration).unwrap();
     let request = registry.requests().remove(0);
     let body: Value = serde_json::from_str(
         request
@@ -163,7 +174,7 @@ fn a_registration_has_its_check_and_its_metadata() {
             "ID": "node-1", "Name": "node", "Address": "10.0.0.1", "Port": 9001,
             "Tags": ["hotswap"],
             "Meta": {
-                "port-control": "9001", "version": "1.2.0",
+                "port-control": "9001", "version": "1.2.0", "zone": "eu",
                 "x_686f74737761702e6465762f74696572": "edge",
             },
             "Check": {
@@ -214,4 +225,21 @@ fn a_configuration_without_agents_is_rejected() {
     };
     let rejected = ScriptedRegistry::new().backend::<Consul>(config);
     assert!(matches!(rejected, Err(Error::InvalidConfig(_))));
+}
+
+proptest! {
+    #[test]
+    fn damaged_answers_are_errors_or_instances_and_never_panics(
+        at in 0..1000_usize, cut in 0..40_usize, put in "\\PC{0,12}|[\\[\\]{}\":,0-9-]{0,12}",
+        index in "\\PC{0,20}|[0-9]{0,30}",
+    ) {
+        let valid = json!([entry("a", "passing"), entry("b", "warning")]).to_string();
+        let answer = Answer::text(200, damage(&valid, at, cut, &put)).header("X-Consul-Index", index);
+        let registry = ScriptedRegistry::new().answer(WATCH, answer);
+        let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+        match consul.watch("node", Some("7"), MINUTE) {
+            Ok(found) => prop_assert!(found.cursor.parse::<u64>().is_ok()),
+            Err(error) => prop_assert!(matches!(error, Error::Protocol(_)), "{error:?}"),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hotswap_sdk::Span;
-use hotswap_sdk::discovery::{Context, Error, Line, Response};
+use hotswap_sdk::discovery::{Context, Endpoints, Error, Line, Method, Response, Waited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -27,8 +27,7 @@ const UNAUTHENTICATED: i64 = 16;
 
 /// Sends requests to the member that answered last, then to the others in turn.
 pub struct Client {
-    endpoints: Vec<String>,
-    endpoint: usize,
+    endpoints: Endpoints,
     username: String,
     /// Of this session. It is valid for some minutes.
     token: Option<String>,
@@ -42,22 +41,10 @@ pub struct List {
     pub entries: Vec<(String, Vec<u8>)>,
 }
 
-/// Why a watch has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watched {
-    /// Something has changed, or etcd no longer knows what has.
-    Changed,
-    /// Nothing has changed in the time given.
-    TimedOut,
-    /// etcd has closed it without a word.
-    ClosedAtOnce,
-}
-
 impl Client {
-    pub fn new(endpoints: Vec<String>, username: String) -> Self {
+    pub fn new(endpoints: Endpoints, username: String) -> Self {
         Self {
             endpoints,
-            endpoint: 0,
             username,
             token: None,
         }
@@ -87,7 +74,7 @@ impl Client {
         prefix: &str,
         revision: i64,
         patience: Span,
-    ) -> Result<Watched, Error> {
+    ) -> Result<Waited, Error> {
         let body = json!({ "create_request": {
             "key": encode(prefix),
             "range_end": encode_end(prefix),
@@ -98,14 +85,12 @@ impl Client {
         let idle = Span::millis(patience.as_millis().saturating_add(10_000));
         let answer = self.send(context, "/v3/watch", &body, idle)?;
         let mut lines = answer.lines();
-        let mut is_created = false;
         loop {
             let left = Span::millis(until.saturating_sub(context.now()));
             let line = match lines.next(left)? {
                 Line::Text(line) => line,
-                Line::TimedOut => return Ok(Watched::TimedOut),
-                Line::End if is_created => return Ok(Watched::Changed),
-                Line::End => return Ok(Watched::ClosedAtOnce),
+                Line::TimedOut => return Ok(Waited::TimedOut),
+                Line::End => return Ok(Waited::Closed(None)),
             };
             let line: StreamLine<WatchAnswer> = parse(&line)?;
             if let Some(failure) = line.error {
@@ -116,7 +101,7 @@ impl Client {
             };
             if answer.canceled {
                 if answer.compact_revision.0 > 0 {
-                    return Ok(Watched::Changed);
+                    return Ok(Waited::Changed);
                 }
                 // The wording changes between versions. The next call has a new token, and is
                 // told what is wrong.
@@ -130,9 +115,8 @@ impl Client {
             // The store is older than what we have seen: it was restored.
             let went_back = answer.created && answer.header.revision.0 < revision;
             if went_back || !answer.events.is_empty() {
-                return Ok(Watched::Changed);
+                return Ok(Waited::Changed);
             }
-            is_created = true;
         }
     }
 
@@ -212,12 +196,11 @@ impl Client {
             }
             let status = answer.status();
             let text = String::from_utf8_lossy(&answer.bytes()?).into_owned();
-            let failure = serde_json::from_str(&text).unwrap_or(Failure {
-                code: 0,
-                message: format!("it answered {status}"),
-                error: String::new(),
-            });
-            let error = self.explain(&failure);
+            let error = match serde_json::from_str(&text) {
+                Ok(failure) => self.explain(&failure),
+                // Of a proxy, or of something else.
+                Err(_) => explain_status(status),
+            };
             if is_last || self.username.is_empty() || !matches!(error, Error::Denied(_)) {
                 return Err(error);
             }
@@ -254,25 +237,15 @@ impl Client {
         body: &Json,
         idle: Span,
     ) -> Result<Response, Error> {
-        let mut failures = Vec::new();
-        for turn in 0..self.endpoints.len() {
-            let endpoint = (self.endpoint + turn) % self.endpoints.len();
-            let url = format!("{}{path}", self.endpoints[endpoint].trim_end_matches('/'));
-            let mut request = context.post(&url).json(body).idle(idle);
-            if let Some(token) = &self.token {
+        let token = self.token.as_ref();
+        self.endpoints.ask(context, Method::Post, path, |request| {
+            let request = request.json(body).idle(idle);
+            match token {
                 // Without `Bearer`, which 3.4 does not understand.
-                request = request.header("authorization", token);
+                Some(token) => request.header("authorization", token),
+                None => request,
             }
-            match request.send() {
-                Ok(answer) => {
-                    self.endpoint = endpoint;
-                    return Ok(answer);
-                }
-                Err(Error::Unavailable(text)) => failures.push(text),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Unavailable(failures.join("; ")))
+        })
     }
 
     fn explain(&self, failure: &Failure) -> Error {
@@ -288,6 +261,15 @@ impl Client {
             0 => Error::Unavailable(text),
             _ => Error::Protocol(text),
         }
+    }
+}
+
+fn explain_status(status: u16) -> Error {
+    let text = format!("etcd answered with status {status}");
+    match status {
+        401 | 403 => Error::Denied(text),
+        429 | 500.. => Error::Unavailable(text),
+        _ => Error::Protocol(text),
     }
 }
 

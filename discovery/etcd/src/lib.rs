@@ -13,12 +13,13 @@ use std::collections::BTreeMap;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Error, Health, HealthCheck, Registration, Secret, SecretPlace, Snapshot,
+    Backend, Context, Endpoints, Error, Health, HealthCheck, ListAndWatch, Registration, Secret,
+    SecretPlace, Snapshot, Waited, list_and_watch,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use api::{Client, Watched};
+use api::Client;
 use value::Value;
 
 hotswap_sdk::register_backend!(Etcd);
@@ -74,12 +75,9 @@ impl Backend for Etcd {
     }];
 
     fn new(config: Config) -> Result<Self, Error> {
-        if config.endpoints.is_empty() {
-            let text = "endpoints is empty: name at least one, such as http://127.0.0.1:2379";
-            return Err(Error::InvalidConfig(text.to_owned()));
-        }
+        let endpoints = Endpoints::new("endpoints", config.endpoints)?;
         Ok(Self {
-            client: Client::new(config.endpoints, config.username),
+            client: Client::new(endpoints, config.username),
             prefix: config.prefix,
             registered: BTreeMap::new(),
         })
@@ -92,30 +90,7 @@ impl Backend for Etcd {
         cursor: Option<&str>,
         patience: Span,
     ) -> Result<Snapshot, Error> {
-        let prefix = format!("{}{service}/", self.prefix);
-        let revision: Option<i64> = cursor.and_then(|cursor| cursor.parse().ok());
-        if let Some(revision) = revision {
-            // Whatever ended the wait, the list says what is there.
-            let watched = self
-                .client
-                .wait_for_change(context, &prefix, revision, patience)?;
-            if watched == Watched::ClosedAtOnce {
-                context.sleep(Span::secs(1).min(patience));
-            }
-        }
-        let list = self.client.list(context, &prefix)?;
-        let instance = |(key, value): (String, Vec<u8>)| {
-            let id = key[prefix.len()..].to_owned();
-            let value: Value = serde_json::from_slice(&value).map_err(|error| {
-                Error::Protocol(format!("the value of {key} is no instance: {error}"))
-            })?;
-            Ok(value.instance(id))
-        };
-        let instances: Result<Vec<_>, Error> = list.entries.into_iter().map(instance).collect();
-        Ok(Snapshot {
-            instances: instances?,
-            cursor: list.revision.to_string(),
-        })
+        list_and_watch(self, context, service, cursor, patience)
     }
 
     fn register(&mut self, context: &Context, registration: &Registration) -> Result<(), Error> {
@@ -174,6 +149,43 @@ impl Backend for Etcd {
             let _ = self.client.revoke(context, registered.lease);
         }
         Ok(())
+    }
+}
+
+impl ListAndWatch for Etcd {
+    fn list(&mut self, context: &Context, service: &str) -> Result<Snapshot, Error> {
+        let prefix = self.key(service, "");
+        let list = self.client.list(context, &prefix)?;
+        let instance = |(key, value): (String, Vec<u8>)| {
+            let id = key[prefix.len()..].to_owned();
+            let value: Value = serde_json::from_slice(&value).map_err(|error| {
+                Error::Protocol(format!("the value of {key} is no instance: {error}"))
+            })?;
+            Ok(value.instance(id))
+        };
+        let instances: Result<Vec<_>, Error> = list.entries.into_iter().map(instance).collect();
+        Ok(Snapshot {
+            instances: instances?,
+            cursor: list.revision.to_string(),
+        })
+    }
+
+    fn wait(
+        &mut self,
+        context: &Context,
+        service: &str,
+        cursor: &str,
+        patience: Span,
+    ) -> Result<Waited, Error> {
+        let prefix = self.key(service, "");
+        match cursor.parse() {
+            Ok(revision) => {
+                let client = &mut self.client;
+                client.wait_for_change(context, &prefix, revision, patience)
+            }
+            // Of another backend, or of another version of this one.
+            Err(_) => Ok(Waited::Changed),
+        }
     }
 }
 

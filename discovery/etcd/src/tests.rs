@@ -1,8 +1,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hotswap_sdk::Span;
-use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry};
-use hotswap_sdk::discovery::{Error, Health, HealthCheck, Port, Registration};
+use hotswap_sdk::discovery::testing::{self, Answer, ScriptedRegistry, damage};
+use hotswap_sdk::discovery::{Error, Health, HealthCheck, Registration};
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::{Config, Etcd};
@@ -28,18 +29,10 @@ fn created(revision: i64) -> Json {
 
 fn registration(check: Option<HealthCheck>) -> Registration {
     Registration {
-        id: "node-1".to_owned(),
-        service: "node".to_owned(),
-        address: "10.0.0.1".to_owned(),
-        ports: vec![Port {
-            name: "control".to_owned(),
-            number: 9001,
-        }],
         version: None,
-        zone: Some("eu".to_owned()),
         metadata: Vec::new(),
         check,
-        deregister_after: None,
+        ..testing::registration("node-1")
     }
 }
 
@@ -233,4 +226,34 @@ fn answers_that_make_no_sense_are_told_from_refusals_and_outages() {
         matches!(&denied, Error::Denied(text) if text.contains("set username")),
         "{denied:?}"
     );
+}
+
+proptest! {
+    #[test]
+    fn damaged_answers_are_errors_or_instances_and_never_panics(
+        at in 0..1000_usize, cut in 0..40_usize, put in "\\PC{0,12}|[\\[\\]{}\":,0-9-]{0,12}",
+        in_value in any::<bool>(), in_stream in any::<bool>(),
+    ) {
+        let value = r#"{"address":"10.0.0.1","ports":{"control":9001},"health":"warning"}"#;
+        let event = json!({ "result": { "header": { "revision": "8" }, "events": [{}] } });
+        let stream = format!("{}\n{event}\n", created(7));
+        let range = |value: &str| {
+            let entry = json!({ "key": STANDARD.encode("/hotswap/node/a"),
+                "value": STANDARD.encode(value) });
+            json!({ "header": { "revision": "8" }, "kvs": [entry] }).to_string()
+        };
+        let damaged = |text: &str| damage(text, at, cut, &put);
+        let (stream, range) = match (in_stream, in_value) {
+            (true, _) => (damaged(&stream), range(value)),
+            (false, true) => (stream, range(&damaged(value))),
+            (false, false) => (stream, damaged(&range(value))),
+        };
+        let registry = ScriptedRegistry::new()
+            .answer(WATCH, Answer::text(200, stream))
+            .answer(RANGE, Answer::text(200, range));
+        let mut etcd = registry.backend::<Etcd>(Config::default()).unwrap();
+        if let Ok(found) = etcd.watch("node", Some("7"), MINUTE) {
+            prop_assert!(found.cursor.parse::<i64>().is_ok());
+        }
+    }
 }

@@ -34,6 +34,7 @@ mod problem;
 mod rest;
 mod routes;
 mod server;
+mod unread_body;
 mod view;
 
 pub use auth::{Algorithm, JwtVerifier, KeyError, Role, SignError, Signer, Tokens, UnknownRole};

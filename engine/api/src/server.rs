@@ -11,6 +11,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use poem::http::HeaderValue;
+use poem::http::header::CONNECTION;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, IntoEndpoint};
@@ -29,6 +31,7 @@ use crate::openapi::{openapi, service};
 use crate::pages::Pages;
 use crate::rest::operations;
 use crate::routes::Routes;
+use crate::unread_body::UnreadBody;
 use crate::{Config, Origin};
 
 /// How long a connection may be idle before and between requests. Common clients keep one for
@@ -237,9 +240,16 @@ async fn serve(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let request = without_query_token(request);
         let endpoint = Arc::clone(&endpoint);
-        let request = (request, local.clone(), peer.clone(), Scheme::HTTP).into();
+        let mut request = (request, local.clone(), peer.clone(), Scheme::HTTP).into();
         async move {
-            let response = endpoint.get_response(request).await;
+            let unread = UnreadBody::of(&mut request);
+            let mut response = endpoint.get_response(request).await;
+            if let Some(unread) = unread
+                && !unread.drain().await
+            {
+                let headers = response.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<hyper::Response<_>, Infallible>(response.into())
         }
     });

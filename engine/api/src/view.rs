@@ -33,7 +33,7 @@ pub(crate) use discovery::{
 };
 pub(crate) use environment_event::{EnvironmentEvent, EnvironmentEvents};
 pub(crate) use event::{Events, StreamedDamage, StreamedEvent};
-use finding::Finding;
+pub(crate) use finding::{Finding, Judgement};
 pub(crate) use history::ModuleHistory;
 use log_line::LogLine;
 pub(crate) use module::{Module, ModuleVersion, Modules};

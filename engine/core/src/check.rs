@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::QueryReading;
+
 /// Limits on one metric of the new version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
     /// `error-rate`, `latency-p50`, `latency-p90`, `latency-p95`, `latency-p99`, `latency-p999`,
-    /// `cpu`, `memory` or `restarts`.
+    /// `cpu`, `cpu-per-request`, `memory`, `restarts`, `refused` or `queued`; of a metric of the
+    /// module's own `module:NAME`, or `module:NAME:STATISTIC` with `mean`, `p50`, `p90`, `p95`,
+    /// `p99` or `p999`; or `query:NAME`, a query of the deployment's configuration.
     pub metric: String,
     /// Highest allowed value, in the metric's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +57,9 @@ pub struct Finding {
     /// The state of each condition that was tested. Empty where none could be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What a provider of metrics answered at each reading, at most at the last 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queried: Vec<QueryReading>,
 }
 
 /// Which limit of a check a condition is.
@@ -166,6 +173,7 @@ mod tests {
             baseline_samples: 0,
             reason: "3 of 100 samples".into(),
             conditions: Vec::new(),
+            queried: Vec::new(),
         };
         Verdict {
             judgement,

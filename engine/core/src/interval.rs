@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Histogram, NodeId};
+use crate::{Histogram, ModuleMetric, NodeId};
 
 /// What one node did between two readings of a soak.
 ///
@@ -41,4 +41,10 @@ pub struct VersionInterval {
     pub restarts: u64,
     /// Requests that were accepted and never answered, because the process ended.
     pub lost: u64,
+    /// Of `requests`, those that were refused because too many ran.
+    pub refused: u64,
+    /// Requests that waited for others to end before they ran.
+    pub queued: u64,
+    /// The metrics of the module's own.
+    pub module_metrics: Vec<ModuleMetric>,
 }

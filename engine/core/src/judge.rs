@@ -9,6 +9,7 @@
 //! gross fault would have been found; otherwise it is inconclusive, and says what was missing.
 
 mod budget;
+mod derived_metrics;
 mod design_effect;
 mod dispersion;
 mod error_checks;
@@ -23,6 +24,7 @@ mod limits;
 mod metric;
 mod mixture;
 mod outcome;
+mod query_checks;
 mod restart_checks;
 
 #[cfg(test)]
@@ -30,15 +32,20 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::{BeforeSoak, Check, ConditionKind, Finding, Judgement, NodeInterval, Verdict};
+use crate::{
+    BeforeSoak, Check, ConditionKind, Finding, Judgement, NodeInterval, QueryReading, Verdict,
+};
 
 use budget::Budget;
+use derived_metrics::{DerivedMetric, Source};
 use error_rate::ErrorRates;
 use gauge::Gauges;
 use latency::Latencies;
+use latency_checks::Figure;
 use limits::CheckLimits;
 use metric::Metric;
 use outcome::{Measured, Traffic};
+use query_checks::QueryAnswers;
 use restart_checks::Restarts;
 
 pub use budget::SoakHistory;
@@ -77,15 +84,29 @@ pub struct SoakOptions {
 /// Pure. Its memory is bounded: it does not grow with the length of the soak.
 #[derive(Debug, Clone)]
 pub struct Judge {
-    plan: SoakPlan,
-    /// The checks that can be judged, in the order of the plan; or why not.
-    checks: Vec<Result<JudgedCheck, String>>,
+    /// Each check of the plan, and how it is judged; or why it cannot be.
+    checks: Vec<(Check, Result<JudgedCheck, String>)>,
+    history: SoakHistory,
+    options: SoakOptions,
     level: f64,
     errors: ErrorRates,
     latencies: Latencies,
     gauges: Gauges,
     restarts: Restarts,
+    /// Metrics that are judged as if they were others.
+    derived: Vec<DerivedMetric>,
+    queries: Vec<QueryAnswers>,
     elapsed: Duration,
+}
+
+/// Which counters of a node checks need beside the requests and their errors. Ten thousand soaks
+/// hold one reading for each of their nodes, so what nothing judges is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MetricNeeds {
+    /// The latencies.
+    pub latency: bool,
+    /// The metrics of the module's own.
+    pub module_metrics: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -121,56 +142,115 @@ impl Look {
     }
 }
 
+impl JudgedCheck {
+    /// # Errors
+    /// Why the check cannot be judged.
+    fn of(check: &Check, has_baseline: bool) -> Result<Self, String> {
+        Ok(Self {
+            metric: Metric::parse(&check.metric)?,
+            limits: CheckLimits::validate(check, has_baseline)?,
+        })
+    }
+}
+
 impl Judge {
     /// The highest probability that a deployment fails a check whose limits its version keeps.
     pub const LEVEL: f64 = 0.01;
 
     /// Starts judging a soak.
     pub fn new(plan: SoakPlan) -> Self {
-        let checks: Vec<Result<JudgedCheck, String>> = plan
-            .checks
-            .iter()
+        let SoakPlan {
+            checks,
+            has_baseline,
+            by_node,
+            before,
+            history,
+            options,
+        } = plan;
+        let checks: Vec<_> = checks
+            .into_iter()
             .map(|check| {
-                let metric = Metric::parse(&check.metric)?;
-                let limits = CheckLimits::validate(check, plan.has_baseline)?;
-                Ok(JudgedCheck { metric, limits })
+                let judged = JudgedCheck::of(&check, has_baseline);
+                (check, judged)
             })
             .collect();
-        let valid = || checks.iter().flatten();
-        let shared: Vec<_> = plan
-            .checks
+        let valid = || checks.iter().filter_map(|(_, judged)| judged.as_ref().ok());
+        let shared: Vec<_> = checks
             .iter()
-            .zip(&checks)
             .filter_map(|(check, judged)| {
                 let judged = judged.as_ref().ok()?;
                 Some((judged.metric, check.metric.clone(), judged.limits.clone()))
             })
             .collect();
-        let sharing = plan.history.sharing(&shared).max(1);
+        let sharing = history.sharing(&shared).max(1);
         let factors = valid().filter(|check| check.metric == Metric::ErrorRate);
         let factors = factors.filter_map(|check| Some(1.0 + check.limits.max_increase?));
         let quantiles = valid().filter_map(|check| match check.metric {
             Metric::Latency { quantile } => Some(quantile),
             _ => None,
         });
+        let gauges = if valid().any(|check| !check.metric.is_sequential()) {
+            Gauges::new(&before.usage)
+        } else {
+            Gauges::default()
+        };
+        let named = || {
+            checks.iter().filter_map(|(check, judged)| {
+                let judged = judged.as_ref().ok()?;
+                Some((check.metric.as_str(), judged))
+            })
+        };
+        let mut derived: Vec<DerivedMetric> = Vec::new();
+        for (name, judged) in named() {
+            if let Some(source) = Source::of(judged.metric, name)
+                && !derived.iter().any(|known| known.is_of(&source))
+            {
+                let same = named().filter(|(name, judged)| {
+                    Source::of(judged.metric, name).as_ref() == Some(&source)
+                });
+                let same = same.map(|(_, judged)| (judged.metric, &judged.limits));
+                derived.push(DerivedMetric::new(source.clone(), same, by_node));
+            }
+        }
+        let queries = query_checks::answers_of(named().map(|(name, judged)| (judged.metric, name)));
         Self {
+            derived,
+            queries,
             level: Self::LEVEL / sharing as f64,
-            errors: ErrorRates::new(factors, plan.by_node),
-            latencies: Latencies::new(quantiles, plan.before.clone()),
-            gauges: Gauges::new(&plan.before),
+            errors: ErrorRates::new(factors, by_node),
+            latencies: Latencies::new(quantiles, before.canary, before.baseline),
+            gauges,
             restarts: Restarts::default(),
             elapsed: Duration::ZERO,
             checks,
-            plan,
+            history,
+            options,
         }
     }
 
-    /// Whether any of these checks needs the latencies of requests.
-    pub fn needs_latency(checks: &[Check]) -> bool {
-        checks
+    /// What these checks need of readings.
+    pub fn needs(checks: &[Check]) -> MetricNeeds {
+        let mut needs = MetricNeeds::default();
+        for metric in checks
             .iter()
             .filter_map(|check| Metric::parse(&check.metric).ok())
-            .any(|metric| matches!(metric, Metric::Latency { .. }))
+        {
+            needs.latency |= matches!(metric, Metric::Latency { .. });
+            needs.module_metrics |=
+                matches!(metric, Metric::Share | Metric::Value { .. } | Metric::Mean);
+        }
+        needs
+    }
+
+    /// The name of the module's own metric that a check of this metric judges: `rows` of
+    /// `module:rows:p95`.
+    pub fn module_metric_of(metric: &str) -> Option<&str> {
+        metric::module_metric(metric)
+    }
+
+    /// The name of the query that a check of this metric judges: `orders` of `query:orders`.
+    pub fn query_of(metric: &str) -> Option<&str> {
+        metric::query(metric)
     }
 
     /// Adds one reading of the soak: what its nodes did since the last one.
@@ -181,6 +261,22 @@ impl Judge {
         self.latencies.observe(intervals);
         self.gauges.observe(intervals);
         self.restarts.observe(intervals);
+        for derived in &mut self.derived {
+            derived.observe(intervals);
+        }
+    }
+
+    /// Adds what providers of metrics answered at one reading.
+    ///
+    /// Nobody knows what is behind such a number, so no probability is computed: a limit fails
+    /// where three answers in a row exceed it. An error is no answer, and never a pass.
+    pub fn observe_queries(&mut self, readings: Vec<QueryReading>) {
+        for reading in readings {
+            let mut queries = self.queries.iter_mut();
+            if let Some(answers) = queries.find(|known| known.name() == reading.query) {
+                answers.add(reading);
+            }
+        }
     }
 
     /// Looks at the soak while it runs. Returns the verdict if a check has failed, or if all have
@@ -188,7 +284,7 @@ impl Judge {
     pub fn interim(&self) -> Option<Verdict> {
         match self.verdict_at(Look::Quick).judgement {
             Judgement::Fail => Some(self.verdict()),
-            Judgement::Pass if self.plan.options.pass_early => {
+            Judgement::Pass if self.options.pass_early => {
                 // The soak ends here: the one look at gauges.
                 let verdict = self.verdict();
                 (verdict.judgement == Judgement::Pass).then_some(verdict)
@@ -211,10 +307,8 @@ impl Judge {
 
     fn verdict_at(&self, look: Look) -> Verdict {
         let findings: Vec<Finding> = self
-            .plan
             .checks
             .iter()
-            .zip(&self.checks)
             .map(|(check, judged)| self.judge_check(check, judged, look))
             .collect();
         let any = |judgement| {
@@ -243,30 +337,63 @@ impl Judge {
         look: Look,
     ) -> Finding {
         let measured = match judged {
+            Ok(judged) if judged.metric == Metric::Query => {
+                let mut queries = self.queries.iter();
+                let name = Self::query_of(&check.metric);
+                let answers = queries.find(|known| Some(known.name()) == name);
+                return answers.map_or_else(
+                    || QueryAnswers::default().judge(check, &judged.limits, look),
+                    |answers| answers.judge(check, &judged.limits, look),
+                );
+            }
             Ok(judged) => self.measure(check, judged, look),
             Err(reason) => Measured::unknown(reason.clone()),
         };
-        measured.conclude(check, self.plan.options.min_samples, self.traffic())
+        measured.conclude(check, self.options.min_samples, self.traffic())
     }
 
     fn measure(&self, check: &Check, judged: &JudgedCheck, look: Look) -> Measured {
         let JudgedCheck { metric, limits } = judged;
         let budget = |kind: ConditionKind| -> Budget {
-            let history = &self.plan.history;
-            history.of(self.level, *metric, &check.metric, limits, kind)
+            self.history
+                .of(self.level, *metric, &check.metric, limits, kind)
         };
-        match *metric {
-            Metric::ErrorRate => {
-                error_checks::test(&self.errors, limits, budget, self.traffic(), look)
+        let (metric, name, traffic) = (*metric, check.metric.as_str(), self.traffic());
+        let counted = metric.counted(name);
+        let figure = |quantile| Figure {
+            metric,
+            name,
+            quantile,
+        };
+        let source = Source::of(metric, name);
+        let derived = source.and_then(|source| {
+            let mut derived = self.derived.iter();
+            derived.find(|known| known.is_of(&source))
+        });
+        match (metric, derived) {
+            (Metric::ErrorRate, _) => {
+                error_checks::test(&self.errors, &counted, limits, budget, traffic, look)
             }
-            Metric::Latency { quantile } => {
-                let traffic = self.traffic();
-                latency_checks::test(&self.latencies, quantile, limits, budget, traffic, look)
+            (Metric::Latency { quantile }, _) => {
+                let (latencies, figure) = (&self.latencies, figure(quantile));
+                latency_checks::test(latencies, figure, limits, budget, traffic, look)
             }
-            Metric::Cpu | Metric::Memory => {
-                gauge_checks::test(&self.gauges, *metric, limits, budget, look)
+            (Metric::Cpu | Metric::CpuPerRequest | Metric::Memory, _) => {
+                gauge_checks::test(&self.gauges, (metric, name), limits, budget, look)
             }
-            Metric::Restarts => self.restarts.test(limits, budget),
+            (Metric::Restarts, _) => self.restarts.test(limits, budget),
+            (Metric::Refused | Metric::Queued | Metric::Share, Some(derived)) => {
+                error_checks::test(&derived.shares, &counted, limits, budget, traffic, look)
+            }
+            (Metric::Value { quantile }, Some(derived)) => {
+                let figure = figure(quantile);
+                latency_checks::test(&derived.values, figure, limits, budget, traffic, look)
+            }
+            (Metric::Mean, Some(derived)) => {
+                gauge_checks::test(&derived.means, (metric, name), limits, budget, look)
+            }
+            // A query is judged before; the others have a source.
+            (_, _) => Measured::unknown(format!("{name} is not read")),
         }
     }
 

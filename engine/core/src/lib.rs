@@ -32,12 +32,14 @@ mod label;
 mod lifecycle;
 mod limits;
 mod module;
+mod module_metric;
 mod name;
 mod node;
 mod order;
 mod out_of_range;
 mod parse_error;
 mod policy;
+mod query_reading;
 mod reading;
 mod recorded_baseline;
 mod replay;
@@ -64,17 +66,19 @@ pub use environment_event::{EnvironmentEvent, EnvironmentEventBody, Repair};
 pub use event::{Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef};
 pub use histogram::Histogram;
 pub use interval::{NodeInterval, VersionInterval};
-pub use judge::{Judge, NodeTraffic, SoakHistory, SoakOptions, SoakPlan};
+pub use judge::{Judge, MetricNeeds, NodeTraffic, SoakHistory, SoakOptions, SoakPlan};
 pub use label::{LabelError, LabelKey, LabelValue, NodeLabels};
 pub use lifecycle::{IllegalTransition, Lifecycle, Status, Step};
 pub use limits::StrategyLimits;
 pub use module::{ModuleVersion, parse_version};
+pub use module_metric::ModuleMetric;
 pub use name::{DeploymentId, Environment, IdempotencyKey, ModuleName, NodeId, StrategyName};
 pub use node::{Health, Node, NodeError, NodeFailure};
 pub use order::{Action, Fence, Order};
 pub use out_of_range::OutOfRange;
 pub use parse_error::ParseError;
 pub use policy::Policy;
+pub use query_reading::QueryReading;
 pub use reading::{ModuleTraffic, NodeReading, NodeStarts, ReadSlot, VersionReading};
 pub use recorded_baseline::{DerivedChecks, RecordedBaseline};
 pub use replay::{
@@ -84,5 +88,8 @@ pub use request_difference::RequestDifference;
 pub use salvaged_journal::SalvagedJournal;
 pub use schema::{DecodeError, SCHEMA_VERSION, decode_event, encode_event};
 pub use selector::{Selector, SelectorError};
-pub use soak_readings::{BeforeSoak, ClientFaults, InconsistentReading, Observation, SoakReadings};
+pub use soak_readings::{
+    BeforeSoak, ClientFaults, InconsistentReading, Observation, SoakReadings, SyntheticRequests,
+    previous_version,
+};
 pub use time::{Clock, SteadyTime, SystemClock, Timestamp};

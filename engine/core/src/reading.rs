@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Histogram, ModuleVersion, NodeId, Timestamp};
+use crate::{Digest, Histogram, ModuleMetric, ModuleVersion, NodeId, Timestamp};
 
 /// A node's metrics of one module at one moment. Counters start at 0 when the node's process
 /// starts, which `boot` identifies.
@@ -104,6 +104,18 @@ pub struct VersionReading {
     /// versions.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub instances: u64,
+    /// Of `requests`, those that were refused because too many ran: a counter.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u64,
+    /// Requests that waited for others to end before they ran: a counter.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub queued: u64,
+    /// Requests that the node itself has sent: a counter.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub synthetic: u64,
+    /// The metrics of the module's own, at most [`ModuleMetric::MOST`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub module_metrics: Vec<ModuleMetric>,
 }
 
 impl VersionReading {

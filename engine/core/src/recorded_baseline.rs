@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Check, Finding, Histogram, ModuleVersion, NodeReading, VersionReading};
+use crate::{Check, Finding, Histogram, ModuleMetric, ModuleVersion, NodeReading, VersionReading};
 
 /// The chance that a limit is derived too low, of each check: what was recorded is a sample, too.
 const ALPHA: f64 = 0.001;
@@ -22,6 +22,10 @@ pub struct RecordedBaseline {
     latency: Histogram,
     memory_sum: u64,
     instances: u64,
+    cpu_micros: u64,
+    refused: u64,
+    queued: u64,
+    module_metrics: Vec<ModuleMetric>,
 }
 
 /// The checks of a soak without a baseline: those that are judged, and where their limits come
@@ -60,6 +64,12 @@ impl RecordedBaseline {
         self.latency.add(&held.latency);
         self.memory_sum = self.memory_sum.saturating_add(held.memory_sum);
         self.instances = self.instances.saturating_add(held.instances);
+        self.cpu_micros = self.cpu_micros.saturating_add(held.cpu_micros);
+        self.refused = self.refused.saturating_add(held.refused);
+        self.queued = self.queued.saturating_add(held.queued);
+        for metric in &held.module_metrics {
+            ModuleMetric::add_to(&mut self.module_metrics, metric.clone());
+        }
     }
 
     /// The checks with their comparisons as absolute limits, where enough was recorded. Others
@@ -95,31 +105,40 @@ impl RecordedBaseline {
 
     /// `None` where too little was recorded, or the metric cannot be compared over time.
     fn value(&self, metric: &str) -> Option<Recorded> {
-        let quantile = match metric {
-            "error-rate" => return self.error_rate(),
-            "memory" => return self.memory(),
-            "latency-p50" => 0.5,
-            "latency-p90" => 0.9,
-            "latency-p95" => 0.95,
-            "latency-p99" => 0.99,
-            "latency-p999" => 0.999,
-            _ => return None,
-        };
-        let samples = self.latency.total();
-        let upper = upper_share(samples, quantile)?;
-        let millis = |latency: Duration| latency.as_secs_f64() * 1e3;
-        Some(Recorded {
-            value: millis(self.latency.quantile(quantile)?),
-            upper: millis(self.latency.quantile(upper)?),
-            samples,
-        })
+        match metric {
+            "error-rate" => self.share(self.errors),
+            "refused" => self.share(self.refused),
+            "queued" => self.share(self.queued),
+            "memory" => mean(self.memory_sum, self.instances, 1.0),
+            "cpu-per-request" => mean(self.cpu_micros, self.requests, 1e-3),
+            _ => match metric.strip_prefix("module:") {
+                Some(own) => self.module_metric(own),
+                None => quantile(&self.latency, metric.strip_prefix("latency-")?),
+            },
+        }
     }
 
-    fn error_rate(&self) -> Option<Recorded> {
+    /// Of a metric of the module's own: `rows`, `rows:p95` or `rows:mean`.
+    fn module_metric(&self, metric: &str) -> Option<Recorded> {
+        let (name, statistic) = match metric.split_once(':') {
+            Some((name, statistic)) => (name, Some(statistic)),
+            None => (metric, None),
+        };
+        let mut metrics = self.module_metrics.iter();
+        let known = metrics.find(|known| known.name == name);
+        match statistic {
+            None => self.share(known.map_or(0, |known| known.requests)),
+            Some("mean") => known.and_then(|known| mean(known.sum, known.values.total(), 1e-3)),
+            Some(statistic) => known.and_then(|known| quantile(&known.values, statistic)),
+        }
+    }
+
+    /// The share of requests that count as so many errors.
+    fn share(&self, errors: u64) -> Option<Recorded> {
         if self.requests < MIN_REQUESTS {
             return None;
         }
-        let errors = self.errors.min(self.requests);
+        let errors = errors.min(self.requests);
         let value = errors as f64 / self.requests as f64;
         Some(Recorded {
             value,
@@ -127,15 +146,36 @@ impl RecordedBaseline {
             samples: self.requests,
         })
     }
+}
 
-    fn memory(&self) -> Option<Recorded> {
-        let mean = self.memory_sum as f64 / self.instances as f64;
-        (self.instances >= MIN_REQUESTS).then_some(Recorded {
-            value: mean,
-            upper: mean,
-            samples: self.instances,
-        })
-    }
+/// A mean, in units of so much.
+fn mean(sum: u64, samples: u64, unit: f64) -> Option<Recorded> {
+    let mean = sum as f64 / samples as f64 * unit;
+    (samples >= MIN_REQUESTS).then_some(Recorded {
+        value: mean,
+        upper: mean,
+        samples,
+    })
+}
+
+/// A quantile, such as `p95`.
+fn quantile(values: &Histogram, name: &str) -> Option<Recorded> {
+    let quantile = match name {
+        "p50" => 0.5,
+        "p90" => 0.9,
+        "p95" => 0.95,
+        "p99" => 0.99,
+        "p999" => 0.999,
+        _ => return None,
+    };
+    let samples = values.total();
+    let upper = upper_share(samples, quantile)?;
+    let millis = |latency: Duration| latency.as_secs_f64() * 1e3;
+    Some(Recorded {
+        value: millis(values.quantile(quantile)?),
+        upper: millis(values.quantile(upper)?),
+        samples,
+    })
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -235,6 +275,10 @@ mod tests {
             memory: 0,
             memory_sum: requests << 20,
             instances: requests,
+            refused: 0,
+            queued: 0,
+            synthetic: 0,
+            module_metrics: Vec::new(),
         }
     }
 
@@ -337,6 +381,7 @@ mod tests {
             baseline_samples: 0,
             reason: "5 of 500 requests failed".to_owned(),
             conditions: Vec::new(),
+            queried: Vec::new(),
         };
         let mut findings = vec![finding];
         derived.explain(&mut findings);

@@ -1,10 +1,11 @@
 //! Makes intervals of the readings of a soak.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    Histogram, ModuleVersion, NodeId, NodeInterval, NodeReading, VersionInterval, VersionReading,
+    Histogram, MetricNeeds, ModuleMetric, ModuleVersion, NodeId, NodeInterval, NodeReading,
+    VersionInterval, VersionReading,
 };
 
 mod before_soak;
@@ -12,7 +13,7 @@ mod consistency;
 #[cfg(test)]
 mod tests;
 
-pub use before_soak::BeforeSoak;
+pub use before_soak::{BeforeSoak, previous_version};
 
 /// The last reading of each node of a soak.
 ///
@@ -22,9 +23,11 @@ pub use before_soak::BeforeSoak;
 #[derive(Debug)]
 pub struct SoakReadings {
     module: ModuleVersion,
-    nodes: HashMap<NodeId, ObservedNode>,
-    needs_latency: bool,
+    /// Sorted by id. Ten thousand soaks of few nodes each may be under way.
+    nodes: Box<[ObservedNode]>,
+    needs: MetricNeeds,
     client_faults: ClientFaults,
+    synthetic: SyntheticRequests,
 }
 
 /// What readings came to.
@@ -55,9 +58,19 @@ pub struct ClientFaults {
     pub baseline: u64,
 }
 
+/// Requests of a soak that the nodes themselves have sent. They count as all others, and are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SyntheticRequests {
+    /// To the new version.
+    pub canary: u64,
+    /// To the previous version.
+    pub baseline: u64,
+}
+
 /// A node of the soak, with its last reading.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ObservedNode {
+    id: NodeId,
     is_canary: bool,
     is_baseline: bool,
     last: Option<NodeReading>,
@@ -72,21 +85,31 @@ impl SoakReadings {
         canary: Vec<NodeId>,
         baseline: Vec<NodeId>,
         module: ModuleVersion,
-        needs_latency: bool,
+        needs: MetricNeeds,
         start: Vec<NodeReading>,
     ) -> Self {
-        let mut nodes: HashMap<NodeId, ObservedNode> = HashMap::new();
+        let mut sides: BTreeMap<NodeId, (bool, bool)> = BTreeMap::new();
         for id in canary {
-            nodes.entry(id).or_default().is_canary = true;
+            sides.entry(id).or_default().0 = true;
         }
         for id in baseline {
-            nodes.entry(id).or_default().is_baseline = true;
+            sides.entry(id).or_default().1 = true;
         }
+        let nodes = sides
+            .into_iter()
+            .map(|(id, (is_canary, is_baseline))| ObservedNode {
+                id,
+                is_canary,
+                is_baseline,
+                last: None,
+            })
+            .collect();
         let mut readings = Self {
             module,
             nodes,
-            needs_latency,
+            needs,
             client_faults: ClientFaults::default(),
+            synthetic: SyntheticRequests::default(),
         };
         readings.observe(start);
         readings
@@ -114,13 +137,32 @@ impl SoakReadings {
         observation
     }
 
+    /// The nodes of the soak, each once, sorted.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &NodeId> {
+        self.nodes.iter().map(|node| &node.id)
+    }
+
+    /// The nodes that run the new version, sorted.
+    pub fn canary(&self) -> impl Iterator<Item = &NodeId> {
+        let canary = self.nodes.iter().filter(|node| node.is_canary);
+        canary.map(|node| &node.id)
+    }
+
     /// The requests that came to nothing because of their clients, until now.
     pub fn client_faults(&self) -> ClientFaults {
         self.client_faults
     }
 
+    /// The requests that the nodes themselves have sent, until now.
+    pub fn synthetic(&self) -> SyntheticRequests {
+        self.synthetic
+    }
+
     fn observe_one(&mut self, mut reading: NodeReading) -> Result<Option<NodeInterval>, String> {
-        let Some(node) = self.nodes.get_mut(&reading.node) else {
+        let found = self
+            .nodes
+            .binary_search_by(|node| node.id.cmp(&reading.node));
+        let Some(node) = found.ok().and_then(|index| self.nodes.get_mut(index)) else {
             return Ok(None);
         };
         if let Some(last) = &node.last
@@ -133,8 +175,11 @@ impl SoakReadings {
         // nothing compares are not kept. All versions are, even those of no side: what they
         // count was received, too.
         for held in &mut reading.versions {
-            if !self.needs_latency {
+            if !self.needs.latency {
                 held.latency = Histogram::default();
+            }
+            if !self.needs.module_metrics {
+                held.module_metrics = Vec::new();
             }
         }
         reading.versions.shrink_to_fit();
@@ -153,6 +198,10 @@ impl SoakReadings {
         let sums = &mut self.client_faults;
         sums.canary = sums.canary.saturating_add(faults(&canary));
         sums.baseline = sums.baseline.saturating_add(faults(&baseline));
+        let sent = |side: &Option<Side>| side.as_ref().map_or(0, |side| side.synthetic);
+        let sums = &mut self.synthetic;
+        sums.canary = sums.canary.saturating_add(sent(&canary));
+        sums.baseline = sums.baseline.saturating_add(sent(&baseline));
         let (mut canary, mut baseline) = (
             canary.map(|side| side.interval),
             baseline.map(|side| side.interval),
@@ -177,6 +226,7 @@ impl SoakReadings {
 struct Side {
     interval: VersionInterval,
     client_faults: u64,
+    synthetic: u64,
 }
 
 /// What the new version, or all others, did since `last`.
@@ -184,6 +234,7 @@ fn side(now: &NodeReading, last: &NodeReading, module: &ModuleVersion, is_new: b
     let mut side = Side {
         interval: VersionInterval::default(),
         client_faults: 0,
+        synthetic: 0,
     };
     let (mut memory, mut instances, mut loaded) = (0_u64, 0_u64, None);
     for held in now
@@ -199,6 +250,15 @@ fn side(now: &NodeReading, last: &NodeReading, module: &ModuleVersion, is_new: b
         sum.requests = sum.requests.saturating_add(rise(|held| held.requests));
         sum.errors = sum.errors.saturating_add(rise(|held| held.errors));
         sum.cpu_micros = sum.cpu_micros.saturating_add(rise(|held| held.cpu_micros));
+        sum.refused = sum.refused.saturating_add(rise(|held| held.refused));
+        sum.queued = sum.queued.saturating_add(rise(|held| held.queued));
+        for metric in &held.module_metrics {
+            let earlier = earlier.and_then(|earlier| {
+                let mut metrics = earlier.module_metrics.iter();
+                metrics.find(|earlier| earlier.name == metric.name)
+            });
+            ModuleMetric::add_to(&mut sum.module_metrics, metric.since(earlier));
+        }
         match earlier {
             Some(earlier) => sum.latency.add(&held.latency.since(&earlier.latency)),
             None => sum.latency.add(&held.latency),
@@ -206,6 +266,7 @@ fn side(now: &NodeReading, last: &NodeReading, module: &ModuleVersion, is_new: b
         side.client_faults = side
             .client_faults
             .saturating_add(rise(|held| held.client_faults));
+        side.synthetic = side.synthetic.saturating_add(rise(|held| held.synthetic));
         memory = memory.saturating_add(rise(|held| held.memory_sum));
         instances = instances.saturating_add(rise(|held| held.instances));
         // A node of an older version tells only its moving average. A version without memory is

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hotswap_core::{
     Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
@@ -11,6 +13,23 @@ pub struct HealthReport {
     pub health: Health,
     /// One sentence, if the health is not passing.
     pub reason: Option<String>,
+}
+
+/// Requests that a node is to send to its own module while a soak has too few of clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyntheticTraffic<'a> {
+    /// The new version.
+    pub version: &'a ModuleVersion,
+    /// Whether it gets requests.
+    pub to_version: bool,
+    /// Whether the version before gets requests.
+    pub to_others: bool,
+    /// Path and query of each.
+    pub path: &'a str,
+    /// How many each version gets in a second.
+    pub rate_per_second: f64,
+    /// For how long. Zero ends what was asked for before.
+    pub lasting: Duration,
 }
 
 /// The nodes of an engine, and the operations on them.
@@ -92,6 +111,21 @@ pub trait Fleet: Send + Sync + 'static {
     /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Refused`] if the node holds
     /// no version of the module, [`NodeError::Other`] if its answer makes no sense.
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError>;
+
+    /// Asks a node to send requests to its own module, instead of those that it was asked for
+    /// before. The node ends by itself.
+    ///
+    /// # Errors
+    /// [`NodeError::Unreachable`] if no answer came, [`NodeError::Refused`] if the node does not.
+    async fn send_synthetic(
+        &self,
+        _node: &NodeId,
+        _traffic: &SyntheticTraffic<'_>,
+    ) -> Result<(), NodeError> {
+        Err(NodeError::Refused(
+            "it sends no requests of its own".to_owned(),
+        ))
+    }
 
     /// What was last heard of a node. Does not ask it. [`Health::Unknown`] if it is not
     /// registered, or nothing was heard of it.

@@ -20,7 +20,7 @@ use hotswap_core::{
     Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order, SteadyTime,
 };
-use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest};
+use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest, SyntheticRequest};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
@@ -29,7 +29,8 @@ use self::probe::Probe;
 use self::reading_cache::ReadingCache;
 use self::staging::Staging;
 use self::wire::{parse_reading, parse_version, to_wire_action};
-use crate::{Error, Fleet, HealthReport, Member, Options, Registry};
+use crate::wire::to_wire_version;
+use crate::{Error, Fleet, HealthReport, Member, Options, Registry, SyntheticTraffic};
 
 pub use client::{SetupError, SetupStep};
 pub use poll::{PollClient, PollError, ProvenNode};
@@ -238,6 +239,30 @@ impl Fleet for HttpFleet {
         let key = (node.clone(), module.clone());
         let read = self.read_uncached(node, module);
         self.readings.get_or_read(key, read).await
+    }
+
+    async fn send_synthetic(
+        &self,
+        node: &NodeId,
+        traffic: &SyntheticTraffic<'_>,
+    ) -> Result<(), NodeError> {
+        let body = SyntheticRequest {
+            version: to_wire_version(traffic.version),
+            to_version: traffic.to_version,
+            to_others: traffic.to_others,
+            path: traffic.path.to_owned(),
+            rate_per_second: traffic.rate_per_second,
+            lasting_millis: to_millis(traffic.lasting),
+        };
+        let request = Request {
+            method: Method::POST,
+            path: &["v1", "modules", traffic.version.name.as_str(), "synthetic"],
+            body: Some(to_json(&body)?),
+            timeout: self.options.request_timeout,
+            // The next reading asks again.
+            retry_for: Duration::ZERO,
+        };
+        self.client.send(node, request).await?.check_status()
     }
 
     fn health(&self, node: &NodeId) -> HealthReport {

@@ -39,7 +39,7 @@ mod wire;
 mod fixture;
 
 pub use desired_versions::{DesiredVersion, DesiredVersions, Undecided};
-pub use fleet::{Error, Fleet, HealthReport};
+pub use fleet::{Error, Fleet, HealthReport, SyntheticTraffic};
 pub use hotswap_protocol::Readiness;
 pub use http::{HttpFleet, PollClient, PollError, ProvenNode, SetupError, SetupStep};
 pub use options::{Options, OptionsError};

@@ -5,7 +5,7 @@
 //! [`BackendInstance`] calls it. Whatever the component does:
 //!
 //! - It reaches only the [`Origin`]s that it was given. `outgoing` checks each request, and
-//!   `connection` the addresses that the host's name leads to.
+//!   `connection` the addresses that the host's name leads to. `tls` speaks TLS to them.
 //! - It never sees a [`Secret`](hotswap_common::Secret): `secrets` puts them into the requests.
 //! - [`BackendLimits`] bounds its memory, its instructions and its time for each call, its
 //!   connections, and the bytes of each request and answer.
@@ -16,6 +16,8 @@
 mod bindings;
 mod component;
 mod connection;
+mod contract;
+mod dns_resolver;
 mod error;
 mod host;
 mod imports;
@@ -25,8 +27,11 @@ mod limits;
 mod origin;
 mod outgoing;
 mod resolver;
+mod secret_source;
 mod secrets;
 mod state;
+mod tls;
+mod tls_failure;
 
 pub use self::bindings::exports::hotswap::discovery::backend::{
     Secret as SecretDescriptor, SecretHeader, SecretPlace,
@@ -36,9 +41,14 @@ pub use self::bindings::hotswap::discovery::types::{
     Registration, Snapshot,
 };
 pub use self::component::{BackendComponent, BackendDescriptor, BackendSettings};
+pub use self::connection::StandIn;
+pub use self::contract::{ContractCheck, ContractOptions, Outcome, check_contract};
+pub use self::dns_resolver::{DnsOptions, DnsResolver};
 pub use self::error::{BackendError, SettingsError};
 pub use self::host::DiscoveryHost;
 pub use self::instance::BackendInstance;
 pub use self::limits::BackendLimits;
 pub use self::origin::{Origin, OriginError};
-pub use self::resolver::{Resolver, SystemResolver};
+pub use self::resolver::{Resolver, SrvRecord, SystemResolver};
+pub use self::secret_source::{SecretFileError, SecretSource};
+pub use self::tls::{ClientCertificate, TlsError, TlsFiles};

@@ -17,6 +17,7 @@ use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::environments::Environments;
 use crate::live_soaks::LiveSoaks;
+use crate::metric_providers::MetricProviders;
 use crate::projections::{EventPage, Projections};
 use crate::references::References;
 use crate::retries::{Retries, Retry};
@@ -60,6 +61,7 @@ pub struct Deployments {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retries: Arc<Retries>,
     pub(crate) live_soaks: Arc<LiveSoaks>,
+    pub(crate) metric_providers: MetricProviders,
     pub(crate) damaged: Arc<DamagedDeployments>,
     pub(crate) projections: Projections,
     pub(crate) references: References,

@@ -5,6 +5,7 @@
 //! and continues.
 
 mod activity;
+mod append_wait;
 mod call_budget;
 mod call_limits;
 mod call_validation;
@@ -21,6 +22,8 @@ mod node_operations;
 mod plan;
 mod planned_nodes;
 mod predecessor;
+mod probed_soak;
+mod queried_soak;
 mod replay_answers;
 mod revert;
 mod revert_queue;

@@ -20,6 +20,7 @@ use crate::environments::Environments;
 use crate::history::History;
 use crate::limits::Limits;
 use crate::live_soaks::LiveSoaks;
+use crate::metric_providers::MetricProviders;
 use crate::modules::Modules;
 use crate::nodes::{self, Nodes, NodesConfig};
 use crate::projections::Projections;
@@ -53,6 +54,8 @@ pub struct EngineConfig {
     pub clock: Arc<dyn Clock>,
     /// Limits of the engine and of each deployment.
     pub limits: Limits,
+    /// The servers that soaks may ask for metrics.
+    pub metric_providers: MetricProviders,
     /// The components of the built-in strategies.
     pub built_in: Vec<&'static [u8]>,
 }
@@ -190,6 +193,7 @@ impl Engine {
             limits: config.limits,
             retries: Arc::clone(&retries),
             live_soaks: Arc::clone(&live_soaks),
+            metric_providers: config.metric_providers.clone(),
             repairs: Arc::clone(&repairs),
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
@@ -239,6 +243,7 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             retries,
             live_soaks,
+            metric_providers: config.metric_providers,
             damaged,
             projections,
             references: references.clone(),

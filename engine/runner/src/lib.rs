@@ -14,6 +14,8 @@
 //! - [`Retention`]: deletes what is no longer kept;
 //! - [`Reconciler`]: keeps the nodes at what was decided.
 //!
+//! [`metric_providers`] asks other servers for numbers that soaks judge.
+//!
 //! [`discovery`] connects the components of discovery with the sources of the fleet.
 //!
 //! They read the states of deployments through `projections`: from the snapshots that the
@@ -43,6 +45,7 @@ mod environments;
 mod history;
 mod limits;
 mod live_soaks;
+pub mod metric_providers;
 pub mod modules;
 pub mod nodes;
 mod projections;
@@ -52,6 +55,8 @@ mod references;
 mod retention;
 mod retries;
 mod soak_options;
+mod soak_probes;
+mod soak_queries;
 pub mod strategies;
 mod success_history;
 mod supervisor;

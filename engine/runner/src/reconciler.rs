@@ -10,6 +10,7 @@ mod open_deployment;
 mod placements;
 mod repair;
 mod repairs;
+mod rest;
 mod retire;
 mod told;
 
@@ -31,6 +32,7 @@ use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
 use self::repair::{PlannedRepair, RepairContext};
 use self::repairs::Place;
+use self::rest::Rest;
 use crate::arrived_nodes::ArrivedNodes;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
@@ -47,13 +49,6 @@ pub(crate) use self::told::{OpenPlan, ToldVersions};
 
 /// How often all nodes are compared, besides on every change that the engine learns of.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// The reconciler rests at least so long after each look at the nodes. Short for a node that
-/// waits for its repair, long for a thousand that register or are repaired at once.
-const MIN_REST: Duration = Duration::from_millis(10);
-/// And so many times as long as the look took: with many nodes it takes a tenth of a core.
-const REST: u32 = 9;
-/// A look that took long because the machine is busy must not delay a node for longer.
-const MAX_REST: Duration = Duration::from_millis(250);
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
 ///
@@ -167,12 +162,12 @@ impl Reconciler {
         let mut changes =
             Changes::subscribe(&inner.registry, journal.as_ref(), environments.as_ref());
         let (repairs, leases) = (&inner.context.repairs, &inner.context.leases);
+        let mut rest = Rest::default();
         loop {
             let began = inner.clock.instant();
             self.compare_all().await;
             let now = inner.clock.instant();
-            let took = now.saturating_duration_since(began);
-            let rest = took.saturating_mul(REST).clamp(MIN_REST, MAX_REST);
+            let length = rest.after(began, now);
             let mut next = now + INTERVAL;
             if let Some(attempt) = repairs.next_attempt(now) {
                 next = next.min(attempt);
@@ -182,7 +177,7 @@ impl Reconciler {
                 () = inner.ended.notified() => {}
                 () = changes.next(repairs, leases) => {}
             }
-            inner.clock.sleep_until(now + rest).await;
+            inner.clock.sleep_until(now + length).await;
             changes.take_all(repairs, leases).await;
             let _ = inner.ended.notified().now_or_never();
         }

@@ -292,8 +292,9 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<Vec<DeploymentId>, ReadError>;
 
     /// Subscribes to every create and append from now on, in order of position. A
-    /// notification is sent once the events are durable and readable. Writes that were
-    /// acknowledged before the subscription are not part of it.
+    /// notification is sent once the events are durable and readable, shortly after the write was
+    /// acknowledged: so the last writes that were acknowledged before the subscription may be
+    /// part of it.
     ///
     /// A receiver that falls behind loses the oldest notifications and is told so
     /// ([`broadcast::error::RecvError::Lagged`]). The journal still has the events.

@@ -49,6 +49,8 @@ export function describeEvent(event, argument) {
       return argument.prompt;
     case "DeploymentPromoted":
       return `${argument.full ? "all waits" : "the wait"} ended by ${argument.by}${argument.reason ? `: ${argument.reason}` : ""}`;
+    case "SoakJudged":
+      return argument.findings.map((finding) => `${finding.check.metric} ${finding.judgement}: ${finding.reason}`).join("; ");
     case "DeploymentDamaged":
       return `event ${argument.seq} of the journal cannot be read: ${argument.reason}`;
     case "EnvironmentChanged":
@@ -69,6 +71,7 @@ export const EVENTS = [
   "NodeChanged",
   "ApprovalRequested",
   "DeploymentPromoted",
+  "SoakJudged",
   "DeploymentDamaged",
   "EnvironmentChanged",
   "DeploymentCompleted",

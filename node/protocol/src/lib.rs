@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `PUT /v1/modules/{module}/operations/{operation}` | engine | carry out an [`OrderRequest`] |
 //! | `POST /v1/modules/{module}/probe` | engine | probe the new version |
+//! | `POST /v1/modules/{module}/synthetic` | engine | send a [`SyntheticRequest`] |
 //! | `GET /v1/modules/{module}`, `GET /v1/status` | engine | read slots and counters |
 //! | `GET /v1/identity` | engine | have a node prove that it is one: [`Identity`] |
 //! | `POST /v1/poll` | engine | ask a node that does not report in by itself |
@@ -176,6 +177,34 @@ pub struct VersionStatus {
     #[oai(default)]
     #[serde(default)]
     pub instances: u64,
+    /// The metrics that the version names in its responses, in the header `hotswap-metrics`. At
+    /// most 8, and only of versions in slots.
+    #[oai(default)]
+    #[serde(default)]
+    pub metrics: Vec<ModuleMetric>,
+    /// How many metrics of responses were ignored: not readable, or of too many names.
+    #[oai(default)]
+    #[serde(default)]
+    pub ignored_metrics: u64,
+    /// Requests that the node itself has sent to the version.
+    #[oai(default)]
+    #[serde(default)]
+    pub synthetic: u64,
+}
+
+/// Counters of one metric that a version names in its responses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+pub struct ModuleMetric {
+    /// Its name.
+    pub name: String,
+    /// Requests whose responses named it.
+    pub requests: u64,
+    /// The sum of their values, in thousandths.
+    pub sum_thousandths: u64,
+    /// A histogram of their values, each as so many milliseconds, in the buckets of the latencies.
+    pub values: Vec<Bucket>,
 }
 
 /// The precision of nodes that do not tell it.
@@ -236,6 +265,25 @@ pub struct ProbeRequest {
     pub path: String,
     /// How long to wait for the response, in milliseconds. At most 60,000.
     pub timeout_millis: u64,
+}
+
+/// Requests that the node is to send to versions of a module itself.
+#[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+pub struct SyntheticRequest {
+    /// The new version.
+    pub version: Version,
+    /// Whether it gets requests, where it is active or staged.
+    pub to_version: bool,
+    /// Whether the active version gets requests, where it is another one.
+    pub to_others: bool,
+    /// Path and query of each request, beginning with `/`.
+    pub path: String,
+    /// How many requests each of these versions gets in a second, 0.01 to 100.
+    pub rate_per_second: f64,
+    /// For how long, in milliseconds. At most two hours. 0 ends what was asked for before.
+    pub lasting_millis: u64,
 }
 
 /// Response of the version to a probe.

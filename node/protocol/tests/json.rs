@@ -5,10 +5,10 @@ use std::fmt::Debug;
 
 use hotswap_protocol::{
     Action, Bucket, ClientFaults, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, Identity,
-    LoadPhase, ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress, OrderRequest,
-    PollAnswer, PollRequest, ProbeAnswer, ProbeRequest, Promote, Readiness, Registered,
-    Registration, Revert, Settle, Shift, Slot, SlotFault, Stage, Starts, Traffic, Version,
-    VersionStatus,
+    LoadPhase, ModuleMetric, ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress,
+    OrderRequest, PollAnswer, PollRequest, ProbeAnswer, ProbeRequest, Promote, Readiness,
+    Registered, Registration, Revert, Settle, Shift, Slot, SlotFault, Stage, Starts, Traffic,
+    Version, VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use serde::Serialize;
@@ -78,6 +78,17 @@ fn module() -> ModuleStatus {
             memory_bytes: 65536,
             memory_sum_bytes: 131_072,
             instances: 2,
+            metrics: vec![ModuleMetric {
+                name: "rows".to_owned(),
+                requests: 2,
+                sum_thousandths: 7000,
+                values: vec![Bucket {
+                    bucket: 9,
+                    count: 1,
+                }],
+            }],
+            ignored_metrics: 1,
+            synthetic: 6,
         }],
         faults: vec![fault()],
     }
@@ -123,6 +134,14 @@ fn wire_module() -> Value {
             "memoryBytes": 65536,
             "memorySumBytes": 131_072,
             "instances": 2,
+            "metrics": [{
+                "name": "rows",
+                "requests": 2,
+                "sumThousandths": 7000,
+                "values": [{ "bucket": 9, "count": 1 }],
+            }],
+            "ignoredMetrics": 1,
+            "synthetic": 6,
         }],
         "faults": [wire_fault()],
     })

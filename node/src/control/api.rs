@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hotswap_core::{ModuleName, ParseError};
 use hotswap_protocol::{
     HeartbeatAnswer, Identity, ModuleStatus, NodeStatus, OrderProgress, OrderRequest, PollAnswer,
-    PollRequest, ProbeAnswer, ProbeRequest, Problem, Version,
+    PollRequest, ProbeAnswer, ProbeRequest, Problem, SyntheticRequest, Version,
 };
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Empty};
@@ -20,7 +20,7 @@ use super::ControlContext;
 use super::error_response::ErrorResponse;
 use super::modules::{OrderState, check_version};
 use super::order_problem::order_problem;
-use crate::data::{LoadedVersion, ResponseBody, Route};
+use crate::data::{LoadedVersion, ResponseBody, Route, VersionCounters};
 use crate::problem::problem;
 use crate::process;
 
@@ -64,6 +64,14 @@ enum OrderResponse {
     /// The order was carried out, and its outcome is on the node's disk.
     #[oai(status = 204)]
     CarriedOut,
+}
+
+/// What becomes of synthetic requests.
+#[derive(ApiResponse)]
+enum SyntheticResponse {
+    /// The node sends them from now on.
+    #[oai(status = 204)]
+    Begun,
 }
 
 /// Whether the node can serve requests.
@@ -155,26 +163,13 @@ impl Api {
         let module = parse_module_name(&module)?;
         // Before anything repeats them: they may be megabytes long.
         check_version(&probe.version).map_err(|error| bad_request(error.to_string()))?;
-        let is_path = probe.path.starts_with('/') && probe.path.len() <= MAX_PROBE_PATH_BYTES;
         let version = {
             let table = context.modules.routing_table().load();
             let route = table.get(module.as_str());
             route.and_then(|route| find_probed(route, &probe.version))
         };
         let version = version.ok_or_else(|| not_staged(&module, &probe))?;
-        let request = http::Request::get(format!("http://{module}{}", probe.path))
-            .body(Empty::<Bytes>::new());
-        let request = match request {
-            Ok(request) if is_path => request,
-            _ => {
-                let start: String = probe.path.chars().take(80).collect();
-                let detail = format!(
-                    "'{start}' is not a path: it must begin with '/', have no spaces, and at most \
-                     {MAX_PROBE_PATH_BYTES} bytes"
-                );
-                return Err(bad_request(detail).into());
-            }
-        };
+        let request = check_probe_path(&module, &probe.path)?;
 
         let timeout = Duration::from_millis(probe.timeout_millis).min(MAX_PROBE_TIMEOUT);
         let answer = async {
@@ -188,6 +183,36 @@ impl Api {
             status: StatusCode::GATEWAY_TIMEOUT.as_u16(),
             body: format!("no response within {timeout:?}"),
         })))
+    }
+
+    /// Send requests of the node's own
+    ///
+    /// While a soak has too few requests of clients. The node sends them to versions of the module
+    /// in this process, without the network, at a fixed rate and for a limited time. They count as
+    /// requests of the versions, and carry the header `hotswap-synthetic`. What was asked for
+    /// before ends.
+    #[oai(path = "/v1/modules/:module/synthetic", method = "post")]
+    async fn send_synthetic(
+        &self,
+        _token: NodeToken,
+        module: Path<String>,
+        /// The node that the request is for.
+        #[oai(name = "hotswap-node")]
+        node: Header<Option<String>>,
+        request: Json<SyntheticRequest>,
+    ) -> Result<SyntheticResponse, ErrorResponse> {
+        let context = self.context()?;
+        context.check_node(node.as_deref())?;
+        let module = parse_module_name(&module)?;
+        check_version(&request.version).map_err(|error| bad_request(error.to_string()))?;
+        check_probe_path(&module, &request.path)?;
+        let routes = context.modules.routing_table();
+        if routes.load().get(module.as_str()).is_none() {
+            return Err(module_not_found(&module).into());
+        }
+        let sent = context.synthetic.send(&module, routes, request.0);
+        sent.map_err(bad_request)?;
+        Ok(SyntheticResponse::Begun)
     }
 
     /// Get the state of the node and all its modules
@@ -346,7 +371,16 @@ fn module_status(context: &ControlContext, module: &str, route: &Route) -> Modul
     let slots = record.slots.clone();
     // In this order, so that versions never count more than was received since an earlier status.
     let finished = route.traffic.finished();
-    let versions = route.counters.iter().map(|one| one.status()).collect();
+    let held: Vec<_> = record.slots.versions().collect();
+    let version = |counters: &Arc<VersionCounters>| {
+        let mut status = counters.status();
+        // The others are compared with nothing any more, and a status must not grow with them.
+        if !held.contains(&&status.version) {
+            status.metrics = Vec::new();
+        }
+        status
+    };
+    let versions = route.counters.iter().map(version).collect();
     let received = route.traffic.received();
     ModuleStatus {
         module: module.to_owned(),
@@ -387,6 +421,25 @@ async fn read_beginning(mut body: ResponseBody) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A request for a path of a module.
+fn check_probe_path(
+    module: &ModuleName,
+    path: &str,
+) -> Result<http::Request<Empty<Bytes>>, Problem> {
+    let is_path = path.starts_with('/') && path.len() <= MAX_PROBE_PATH_BYTES;
+    let request = http::Request::get(format!("http://{module}{path}")).body(Empty::<Bytes>::new());
+    match request {
+        Ok(request) if is_path => Ok(request),
+        _ => {
+            let start: String = path.chars().take(80).collect();
+            Err(bad_request(format!(
+                "'{start}' is not a path: it must begin with '/', have no spaces, and at most \
+                 {MAX_PROBE_PATH_BYTES} bytes"
+            )))
+        }
+    }
 }
 
 fn parse_module_name(text: &str) -> Result<ModuleName, Problem> {

@@ -1,8 +1,11 @@
+use std::sync::Arc;
+
 use hotswap_common::Secret;
 use hotswap_core::NodeId;
 use hotswap_protocol::{Problem, Starts};
 use http::StatusCode;
 
+use super::synthetic_traffic::SyntheticTraffic;
 use super::{Modules, Reporter};
 use crate::addresses::Addresses;
 use crate::current_engine::CurrentEngine;
@@ -25,6 +28,8 @@ pub(crate) struct ControlContext {
     pub(crate) addresses: Addresses,
     /// Learns the URL of an engine that asks.
     pub(crate) engine: CurrentEngine,
+    /// What the node sends to its own modules.
+    pub(crate) synthetic: Arc<SyntheticTraffic>,
 }
 
 impl ControlContext {

@@ -2,7 +2,7 @@ use std::fmt::Error;
 use std::time::Duration;
 
 use hotswap_core::Histogram;
-use hotswap_protocol::{Traffic, VersionStatus};
+use hotswap_protocol::{ModuleMetric, Traffic, VersionStatus};
 use poem::http::header::CONTENT_TYPE;
 use poem::{IntoResponse as _, Response};
 use prometheus_client::collector::Collector;
@@ -44,6 +44,9 @@ struct MetricsSnapshot {
 }
 
 type Labels<'a> = [(&'static str, &'a str); 2];
+
+/// What is shown of a metric of a module's own.
+type ModuleValue = fn(&ModuleMetric) -> f64;
 
 impl MetricsSnapshot {
     fn take(context: &ControlContext) -> Self {
@@ -109,6 +112,37 @@ impl MetricsSnapshot {
         Ok(())
     }
 
+    /// Encodes what versions say of the metrics of their modules' own.
+    fn encode_module_metrics(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let families: [(_, _, ModuleValue); 2] = [
+            (
+                "module_metric_requests",
+                "Requests whose responses named a metric of the module's own",
+                |metric| metric.requests as f64,
+            ),
+            (
+                "module_metric_value_sum",
+                "The sum of the values of a metric of the module's own",
+                |metric| metric.sum_thousandths as f64 / 1e3,
+            ),
+        ];
+        for (name, help, value) in families {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (module, status) in &self.versions {
+                for metric in &status.metrics {
+                    let labels = [
+                        ("module", module.as_str()),
+                        ("version", status.version.version.as_str()),
+                        ("metric", metric.name.as_str()),
+                    ];
+                    let counter = ConstCounter::new(value(metric));
+                    counter.encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Encodes a metric family with one metric per version.
     fn encode_family<M: EncodeMetric>(
         &self,
@@ -162,6 +196,27 @@ impl Collector for MetricsSnapshot {
             |version| ConstCounter::new(version.errors),
         )?;
         self.encode_client_faults(encoder)?;
+        self.encode_module_metrics(encoder)?;
+        self.encode_family(
+            encoder,
+            (
+                "synthetic_requests",
+                "Requests that the node itself has sent",
+                None,
+            ),
+            MetricType::Counter,
+            |version| ConstCounter::new(version.synthetic),
+        )?;
+        self.encode_family(
+            encoder,
+            (
+                "ignored_module_metrics",
+                "Metrics in responses that could not be read, or have too many names",
+                None,
+            ),
+            MetricType::Counter,
+            |version| ConstCounter::new(version.ignored_metrics),
+        )?;
         self.encode_family(
             encoder,
             ("streams", "Responses that were long streams", None),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use hotswap_core::Histogram;
 use hotswap_protocol::{Bucket, ClientFaults, Version, VersionStatus};
 
+use super::module_metrics::{Measurements, MetricCounters};
+
 /// Divisor of the moving average of instance memory: each request has a weight of one in
 /// this many.
 const MEMORY_AVERAGE_DIVISOR: u64 = 16;
@@ -35,6 +37,8 @@ pub(crate) struct VersionCounters {
     memory_sum: AtomicU64,
     instances: AtomicU64,
     latency: Box<[AtomicU64]>,
+    metrics: MetricCounters,
+    synthetic: AtomicU64,
 }
 
 /// The requests of a module, whatever version they are for. All counters of the module's versions
@@ -95,6 +99,8 @@ impl VersionCounters {
             memory_sum: AtomicU64::new(0),
             instances: AtomicU64::new(0),
             latency: (0..Histogram::BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            metrics: MetricCounters::default(),
+            synthetic: AtomicU64::new(0),
         })
     }
 
@@ -126,6 +132,12 @@ impl VersionCounters {
         self.latency[Histogram::bucket(latency)].fetch_add(1, Relaxed);
     }
 
+    /// Counts what the response of a request of [`Self::count_request`] says of the module's own
+    /// metrics.
+    pub(super) fn count_metrics(&self, measurements: &Measurements) {
+        self.metrics.count(measurements);
+    }
+
     /// Counts a request of [`Self::count_request`] as failed.
     pub(super) fn count_error(&self) {
         self.errors.fetch_add(1, AcqRel);
@@ -144,6 +156,11 @@ impl VersionCounters {
             ClientFault::SlowReader => &self.slow_readers,
         };
         counter.fetch_add(1, AcqRel);
+    }
+
+    /// Counts a request that the node sends itself.
+    pub(crate) fn count_synthetic(&self) {
+        self.synthetic.fetch_add(1, Relaxed);
     }
 
     /// Counts a request that was refused, because too many ran.
@@ -209,6 +226,9 @@ impl VersionCounters {
             version: self.version.clone(),
             generation: self.generation,
             // Read before the requests, so that they never exceed them.
+            metrics: self.metrics.status(),
+            ignored_metrics: self.metrics.ignored(),
+            synthetic: self.synthetic.load(Relaxed),
             errors: self.errors.load(Acquire),
             requests: self.requests.load(Acquire),
             in_flight: self.in_flight.load(Relaxed),

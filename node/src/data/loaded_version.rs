@@ -21,6 +21,7 @@ use super::failure::ModuleFailure;
 use super::instance::{Instance, ModuleResponse};
 use super::instance_state::InstanceState;
 use super::linked_component::LinkedComponent;
+use super::module_metrics::Measurements;
 use super::request_body::RequestBody;
 use super::request_tracker::RequestTracker;
 use super::response_body::{ResponseBody, body_length};
@@ -106,6 +107,7 @@ impl LoadedVersion {
         let exchange = Exchange::start(self.limits.request_timeout);
         let mut tracker = RequestTracker::new(self.counters.clone(), exchange.clone());
         let mut response = self.respond(request, exchange).await;
+        tracker.set_measurements(Measurements::take(response.headers_mut()));
         tracker.set_status(response.status());
         response.body_mut().set_tracker(tracker);
         response
@@ -122,7 +124,9 @@ impl LoadedVersion {
         B::Error: Into<HttpError>,
     {
         let exchange = Exchange::start(self.limits.request_timeout);
-        self.respond(request, exchange).await
+        let mut response = self.respond(request, exchange).await;
+        Measurements::take(response.headers_mut());
+        response
     }
 
     async fn respond<B>(

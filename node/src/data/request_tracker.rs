@@ -5,6 +5,7 @@ use http::StatusCode;
 
 use super::counters::{ClientFault, VersionCounters};
 use super::exchange::SharedExchange;
+use super::module_metrics::Measurements;
 
 /// A response whose body the version writes for longer than this is a stream. Its latency counts
 /// up to here: how long it goes on is up to what is streamed.
@@ -29,6 +30,8 @@ pub(crate) struct RequestTracker {
     stream_after: Duration,
     /// How long the version took until the head of its response.
     head_after: Duration,
+    /// What the response says of the module's own metrics.
+    measurements: Measurements,
 }
 
 /// How far the response came.
@@ -53,7 +56,14 @@ impl RequestTracker {
             status: StatusCode::OK,
             stream_after: STREAM_AFTER,
             head_after: Duration::ZERO,
+            measurements: Measurements::default(),
         }
+    }
+
+    /// Records what the response says of the module's own metrics. Where the request counts, they
+    /// do.
+    pub(super) fn set_measurements(&mut self, measurements: Measurements) {
+        self.measurements = measurements;
     }
 
     /// Records the status of the response. Its body is still to be sent.
@@ -69,7 +79,7 @@ impl RequestTracker {
         if self.progress == Progress::Answering && is_stream {
             self.progress = Progress::Streaming;
             self.counters.count_stream();
-            self.counters.count_request(self.latency());
+            self.count_request();
         }
     }
 
@@ -95,6 +105,11 @@ impl RequestTracker {
     fn latency(&self) -> Duration {
         let longest = self.head_after + self.stream_after;
         self.exchange.own_time().min(longest)
+    }
+
+    fn count_request(&self) {
+        self.counters.count_request(self.latency());
+        self.counters.count_metrics(&self.measurements);
     }
 
     fn count(&self) {
@@ -126,7 +141,7 @@ impl RequestTracker {
                 ClientFault::SlowUpload
             });
         }
-        counters.count_request(self.latency());
+        self.count_request();
         if broke || self.status.is_server_error() {
             counters.count_error();
         }

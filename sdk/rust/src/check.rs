@@ -1,8 +1,9 @@
 //! Conditions that the new version must meet.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::hotswap::strategy::analysis;
@@ -10,7 +11,7 @@ use crate::bindings::hotswap::strategy::analysis;
 const MIB: f64 = 1_048_576.0;
 
 /// What a check measures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// Failed requests per request, 0 to 1.
@@ -28,10 +29,97 @@ pub enum Metric {
     LatencyP999,
     /// Processor cores that the version uses on a node, compared at equal load.
     Cpu,
+    /// CPU time that the version uses for each request, in milliseconds.
+    CpuPerRequest,
     /// Bytes of memory that an instance of the version uses, on average.
     Memory,
     /// How often the processes of nodes with the new version ended without a shutdown.
     Restarts,
+    /// Requests that were refused because too many ran, per request, 0 to 1.
+    Refused,
+    /// Requests that waited for others to end before they ran, per request, 0 to 1.
+    Queued,
+    /// A metric of the module's own, such as `module:cache-misses`, the share of requests that name
+    /// it, or `module:rows:p95` and `module:rows:mean` of its values; or a query of `queries`, such
+    /// as `query:orders`.
+    #[serde(untagged)]
+    Named(NamedMetric),
+}
+
+/// A metric with a name of its own: `module:cache-misses`, the share of requests whose responses
+/// name it; `module:rows:p95`, a quantile of its values (`p50`, `p90`, `p95`, `p99`, `p999`), or
+/// `module:rows:mean`; or `query:orders`, a query of the deployment's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NamedMetric(String);
+
+impl JsonSchema for NamedMetric {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "NamedMetric".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^(module:[a-z][a-z0-9_-]{0,39}(:(mean|p50|p90|p95|p99|p999))?|query:[a-z][a-z0-9_-]{0,39})$",
+        })
+    }
+}
+
+impl NamedMetric {
+    /// The whole name: `module:rows:p95`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for NamedMetric {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let is_name = |name: &str| {
+            let is_valid = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+            };
+            name.len() <= 40
+                && name
+                    .bytes()
+                    .next()
+                    .is_some_and(|byte| byte.is_ascii_lowercase())
+                && name.bytes().all(is_valid)
+        };
+        let is_metric = match name.split_once(':') {
+            Some(("query", query)) => is_name(query),
+            Some(("module", metric)) => match metric.split_once(':') {
+                Some((metric, statistic)) => {
+                    is_name(metric)
+                        && ["mean", "p50", "p90", "p95", "p99", "p999"].contains(&statistic)
+                }
+                None => is_name(metric),
+            },
+            _ => false,
+        };
+        if is_metric {
+            Ok(Self(name))
+        } else {
+            Err(format!(
+                "unknown metric '{name}': use error-rate, latency-p50, latency-p90, latency-p95, \
+                 latency-p99, latency-p999, cpu, cpu-per-request, memory, restarts, refused, \
+                 queued, module:NAME, module:NAME:STATISTIC or query:NAME"
+            ))
+        }
+    }
+}
+
+impl From<NamedMetric> for String {
+    fn from(metric: NamedMetric) -> Self {
+        metric.0
+    }
 }
 
 /// One condition on one metric of the new version.
@@ -54,7 +142,8 @@ pub enum Metric {
 #[schemars(extend("anyOf" = [{"required": ["max"]}, {"required": ["maxIncrease"]}]))]
 pub struct Check {
     /// What to measure. The units are: a fraction of the requests for `error-rate`,
-    /// milliseconds for latencies, cores for `cpu`, bytes for `memory`, a count for `restarts`.
+    /// milliseconds for latencies and `cpu-per-request`, cores for `cpu`, bytes for `memory`, a
+    /// count for `restarts`, a fraction of the requests for `refused`, `queued` and `module:NAME`.
     pub metric: Metric,
     /// Highest value that is allowed, in the unit of the metric. Null sets no limit.
     #[schemars(range(min = 0.0))]
@@ -64,8 +153,8 @@ pub struct Check {
     #[schemars(range(min = 0.0))]
     pub max_increase: Option<f64>,
     /// An increase below this value never fails the check, in the unit of the metric. Null
-    /// uses the default of the metric: 10 ms for latencies, 0.05 cores for `cpu`, 16 MiB for
-    /// `memory`, none for `error-rate`.
+    /// uses the default of the metric: 10 ms for latencies, 0.05 cores for `cpu`, 0.2 ms for
+    /// `cpu-per-request`, 16 MiB for `memory`, none for the others.
     #[schemars(range(min = 0.0))]
     pub min_increase: Option<f64>,
 }
@@ -73,7 +162,7 @@ pub struct Check {
 impl Metric {
     /// The name in the contract and in JSON: `error-rate`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::ErrorRate => "error-rate",
             Self::LatencyP50 => "latency-p50",
@@ -82,9 +171,19 @@ impl Metric {
             Self::LatencyP99 => "latency-p99",
             Self::LatencyP999 => "latency-p999",
             Self::Cpu => "cpu",
+            Self::CpuPerRequest => "cpu-per-request",
             Self::Memory => "memory",
             Self::Restarts => "restarts",
+            Self::Refused => "refused",
+            Self::Queued => "queued",
+            Self::Named(metric) => metric.as_str(),
         }
+    }
+
+    /// Whether it is a query of the deployment's configuration.
+    #[must_use]
+    pub fn is_query(&self) -> bool {
+        self.name().starts_with("query:")
     }
 
     /// The default of [`Check::min_increase`], in the unit of the metric: smaller increases
@@ -92,17 +191,21 @@ impl Metric {
     /// 1 ms, and end a good rollout.
     ///
     /// `None` for error rates: the engine judges these with a statistical test, which takes
-    /// the number of requests into account. `None` for restarts: one is one too many.
+    /// the number of requests into account. `None` for restarts: one is one too many. `None` for
+    /// metrics with names of their own, whose units nobody knows.
     #[must_use]
-    pub const fn floor(self) -> Option<f64> {
+    pub const fn floor(&self) -> Option<f64> {
         match self {
-            Self::ErrorRate | Self::Restarts => None,
+            Self::ErrorRate | Self::Restarts | Self::Refused | Self::Queued | Self::Named(_) => {
+                None
+            }
             Self::LatencyP50
             | Self::LatencyP90
             | Self::LatencyP95
             | Self::LatencyP99
             | Self::LatencyP999 => Some(10.0),
             Self::Cpu => Some(0.05),
+            Self::CpuPerRequest => Some(0.2),
             Self::Memory => Some(16.0 * MIB),
         }
     }
@@ -183,7 +286,7 @@ impl Check {
     /// has none.
     #[must_use]
     pub fn absolute(&self) -> Option<Self> {
-        self.max.map(|max| Self::new(self.metric).max(max))
+        self.max.map(|max| Self::new(self.metric.clone()).max(max))
     }
 }
 
@@ -237,11 +340,33 @@ mod tests {
             Metric::LatencyP99,
             Metric::LatencyP999,
             Metric::Cpu,
+            Metric::CpuPerRequest,
             Metric::Memory,
             Metric::Restarts,
+            Metric::Refused,
+            Metric::Queued,
         ] {
-            assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
+            assert_eq!(serde_json::to_value(&metric).unwrap(), metric.name());
         }
-        assert!(serde_json::from_str::<Check>(r#"{"metric": "error_rate"}"#).is_err());
+    }
+
+    #[test]
+    fn metrics_with_names_of_their_own_are_checked() {
+        for name in ["module:rows", "module:rows:p95", "query:orders"] {
+            let metric: Metric = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(metric.name(), name);
+            assert_eq!(serde_json::to_value(&metric).unwrap(), name);
+            assert!(matches!(metric, Metric::Named(_)));
+        }
+        for name in [
+            "error_rate",
+            "module:",
+            "module:rows:p42",
+            "query:Orders",
+            "",
+        ] {
+            let metric = serde_json::from_value::<Metric>(name.into());
+            assert!(metric.is_err(), "{name}");
+        }
     }
 }

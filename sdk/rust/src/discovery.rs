@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use hotswap_sdk::Span;
-//! use hotswap_sdk::discovery::{Backend, Context, Error, Health, Instance, Snapshot};
+//! use hotswap_sdk::discovery::{Backend, Context, Error, Health, Instance, Snapshot, poll};
 //! use schemars::JsonSchema;
 //! use serde::{Deserialize, Serialize};
 //!
@@ -50,17 +50,15 @@
 //!         cursor: Option<&str>,
 //!         patience: Span,
 //!     ) -> Result<Snapshot, Error> {
-//!         if cursor.is_some() {
-//!             context.sleep(patience); // The list cannot be watched.
-//!         }
-//!         let list: Vec<String> = context.get(&self.0.url).send()?.ok()?.json()?;
-//!         let instance = |address: String| Instance {
-//!             id: format!("{service}-{address}"),
-//!             health: Health::Unknown,
-//!             ..hotswap_sdk::discovery::instance(address)
-//!         };
-//!         let instances = list.into_iter().map(instance).collect();
-//!         Ok(Snapshot { instances, cursor: "polled".to_owned() })
+//!         poll(context, cursor, patience, Span::secs(10), || {
+//!             let list: Vec<String> = context.get(&self.0.url).send()?.ok()?.json()?;
+//!             let instance = |address: String| Instance {
+//!                 id: format!("{service}-{address}"),
+//!                 health: Health::Unknown,
+//!                 ..hotswap_sdk::discovery::instance(address)
+//!             };
+//!             Ok(list.into_iter().map(instance).collect())
+//!         })
 //!     }
 //! }
 //!
@@ -75,7 +73,7 @@
 //! let mut list = registry.backend::<List>(Config::default()).unwrap();
 //! let found = list.watch("web", None, Span::secs(60)).unwrap();
 //! assert_eq!(found.instances[0].id, "web-10.0.0.1");
-//! let error = list.watch("web", Some("polled"), Span::secs(60)).unwrap_err();
+//! let error = list.watch("web", Some(&found.cursor), Span::secs(60)).unwrap_err();
 //! assert!(matches!(error, Error::Unavailable(_)));
 //! ```
 
@@ -83,6 +81,7 @@ mod backend;
 #[doc(hidden)]
 pub mod bindings;
 mod context;
+mod endpoints;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
@@ -92,6 +91,7 @@ mod request;
 mod response;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod watching;
 
 pub use backend::{Backend, Registered, Secret, SecretPlace, describe, instance};
 pub use bindings::exports::hotswap::discovery::backend::Descriptor;
@@ -101,7 +101,9 @@ pub use bindings::hotswap::discovery::types::{
     Error, Health, HealthCheck, HttpCheck, Instance, Port, Registration, Snapshot,
 };
 pub use context::Context;
+pub use endpoints::Endpoints;
 pub use host::{Body, Chunk, Host, RawRequest, RawResponse};
 pub use lines::{Line, Lines};
 pub use request::{Method, Request, encode};
 pub use response::Response;
+pub use watching::{ListAndWatch, Waited, list_and_watch, poll};

@@ -155,7 +155,8 @@ fn outcome(judgement: Judgement) -> &'static str {
 /// The value in the unit that people use for the metric.
 fn format_value(metric: &str, value: f64) -> String {
     match metric {
-        "error-rate" => format!("{:.2} %", value * 100.0),
+        "error-rate" | "refused" | "queued" => format!("{:.2} %", value * 100.0),
+        "cpu-per-request" => format!("{value:.2} ms"),
         "cpu" => format!("{value:.2} cores"),
         "restarts" => format!("{value:.0}"),
         "memory" => format!("{:.1} MiB", value / MIB),

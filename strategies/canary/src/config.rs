@@ -1,6 +1,6 @@
 //! Settings of `canary`.
 
-use hotswap_sdk::{Check, Error, Metric, Result, Span};
+use hotswap_sdk::{Check, Error, Metric, Query, Result, Span, SyntheticProbes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,12 @@ pub struct Config {
     /// The fewest requests of the new version with which a check passes. The judge knows how many
     /// a check needs at least; this asks for more.
     pub min_samples: u32,
+    /// Queries to other servers of metrics, which checks can judge as `query:NAME`. At most 8.
+    #[schemars(length(max = 8))]
+    pub queries: Vec<Query>,
+    /// Requests that each node of a step sends to its own versions, where clients send too few.
+    /// They count as all others, and findings say how many there were. Null sends none.
+    pub probes: Option<SyntheticProbes>,
 }
 
 /// What the percentages count.
@@ -78,6 +84,8 @@ impl Default for Config {
             when_inconclusive: WhenInconclusive::Proceed,
             pass_early: false,
             min_samples: 0,
+            queries: Vec::new(),
+            probes: None,
         }
     }
 }
@@ -92,11 +100,27 @@ impl Config {
             let reason = format!("steps must rise, but {} follows {}", pair[1], pair[0]);
             return Err(Error::Config(reason));
         }
+        self.check_queries()?;
         let mut steps = self.steps.clone();
         if steps.last() != Some(&100) {
             steps.push(100);
         }
         Ok(steps)
+    }
+
+    /// Checks that the queries are there which checks judge.
+    fn check_queries(&self) -> Result<()> {
+        let checks = self.checks.iter().chain(&self.checks_without_baseline);
+        let names = checks.filter_map(|check| check.metric.name().strip_prefix("query:"));
+        for name in names {
+            if self.queries.iter().all(|query| query.name != name) {
+                let reason = format!(
+                    "a check judges query:{name}, and queries has none of that name: add it"
+                );
+                return Err(Error::Config(reason));
+            }
+        }
+        Ok(())
     }
 
     /// The checks that can be judged against `baseline`.
@@ -106,8 +130,10 @@ impl Config {
             Baseline::Nodes => checks.cloned().collect(),
             // How much CPU a version uses follows its load, which is another one now.
             Baseline::Recorded => checks
-                .filter_map(|check| match check.metric {
+                .filter_map(|check| match &check.metric {
                     Metric::Cpu => check.absolute(),
+                    // Nobody records the answers of before.
+                    metric if metric.is_query() => check.absolute(),
                     _ => Some(check.clone()),
                 })
                 .collect(),

@@ -1,5 +1,5 @@
 use hotswap_sdk::testing::{Call, Operation, ScriptedFleet, assert_schema};
-use hotswap_sdk::{Check, Judgement, Level, Metric, Node, Span};
+use hotswap_sdk::{Check, Judgement, Level, Metric, Node, Query, Span};
 
 use super::{By, Canary, Config, WhenInconclusive};
 
@@ -78,7 +78,7 @@ fn by_requests_the_share_rises_on_every_node() {
     assert_eq!(stages[0].0, "canary 10 % of requests on 2 nodes");
     let metrics: Vec<Vec<_>> = judged_checks(&fleet)
         .iter()
-        .map(|checks| checks.iter().map(|check| check.metric).collect())
+        .map(|checks| checks.iter().map(|check| check.metric.clone()).collect())
         .collect();
     let comparable = [Metric::ErrorRate, Metric::LatencyP95, Metric::Memory];
     assert!(metrics[0].contains(&Metric::Cpu), "{metrics:?}");
@@ -331,6 +331,23 @@ fn steps_must_rise() {
         "the configuration is invalid: steps must rise, but 10 follows 50"
     );
     assert!(fleet.calls().is_empty());
+}
+
+#[test]
+fn a_check_of_a_query_that_is_not_there_is_rejected() {
+    let json = r#"{"checks": [{"metric": "query:orders", "max": 1}]}"#;
+    let mut config: Config = serde_json::from_str(json).unwrap();
+    let fleet = ScriptedFleet::new(3);
+    assert_eq!(
+        fleet.run::<Canary>(config.clone()).unwrap_err().to_string(),
+        "the configuration is invalid: a check judges query:orders, and queries has none of that \
+         name: add it"
+    );
+    config.queries = vec![Query {
+        name: "orders".to_owned(),
+        ..Query::default()
+    }];
+    ScriptedFleet::new(3).run::<Canary>(config).unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use hotswap_api::{Config, Secret, Tokens};
 use hotswap_core::{Append, Clock, DeploymentId, EventBody, Header, SystemClock};
+use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{Engine, EngineConfig};
 use hotswap_store::{Journal, Sqlite};
 use hotswap_tests::{
@@ -41,6 +42,7 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
         clock: Arc::new(SystemClock),
         limits: resources.limits,
         // Compiling strategies would leave free memory behind, and hide what connections need.
+        metric_providers: MetricProviders::default(),
         built_in: Vec::new(),
     })
     .await?;

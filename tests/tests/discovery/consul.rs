@@ -11,19 +11,25 @@ use crate::suite;
 
 #[tokio::test]
 async fn consul_finds_an_instance_with_its_health_until_it_is_gone() -> Result<()> {
-    suite::an_instance_is_found_changes_its_health_and_is_gone(RegistryKind::Consul).await
+    suite::an_instance_is_found_changes_its_health_and_is_gone(
+        Fixture::start(RegistryKind::Consul).await?,
+    )
+    .await
 }
 
 /// This Consul keeps nothing over a restart, and its indexes begin anew.
 #[tokio::test]
 async fn consul_may_be_killed_and_restarted() -> Result<()> {
-    let kind = RegistryKind::Consul;
-    suite::the_view_outlives_the_registry_and_registrations_are_made_again(kind).await
+    let fixture = Fixture::start(RegistryKind::Consul).await?;
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture).await
 }
 
 #[tokio::test]
 async fn a_consul_that_loses_living_nodes_is_not_believed() -> Result<()> {
-    suite::a_registry_that_loses_living_nodes_is_not_believed(RegistryKind::Consul).await
+    suite::a_registry_that_loses_living_nodes_is_not_believed(
+        Fixture::start(RegistryKind::Consul).await?,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -32,7 +38,7 @@ async fn a_wrong_token_of_consul_is_told_and_never_shown() -> Result<()> {
     let wrong = "0c1d2e3f-0000-4000-8000-000000000000";
     let mut token = |text: &str| {
         let secrets = &mut fixture.settings().secrets;
-        secrets.insert("token".to_owned(), Secret::new(text));
+        secrets.insert("token".to_owned(), Secret::new(text).into());
     };
     token(wrong);
     let watched = fixture.watch(None);
@@ -44,7 +50,10 @@ async fn a_wrong_token_of_consul_is_told_and_never_shown() -> Result<()> {
     ensure!(!error.message.contains(wrong), "{}", error.message);
     drop(watched);
     let secrets = &mut fixture.settings().secrets;
-    secrets.insert("token".to_owned(), Secret::new(RegistryServer::TOKEN));
+    secrets.insert(
+        "token".to_owned(),
+        Secret::new(RegistryServer::TOKEN).into(),
+    );
     let watched = fixture.watch(None);
     let kept = fixture.keep("a");
     watched.until_ids(&["a"]).await?;

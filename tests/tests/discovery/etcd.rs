@@ -10,18 +10,36 @@ use crate::suite;
 
 #[tokio::test]
 async fn etcd_finds_an_instance_with_its_health_until_it_is_gone() -> Result<()> {
-    suite::an_instance_is_found_changes_its_health_and_is_gone(RegistryKind::Etcd).await
+    suite::an_instance_is_found_changes_its_health_and_is_gone(
+        Fixture::start(RegistryKind::Etcd).await?,
+    )
+    .await
 }
 
 #[tokio::test]
 async fn etcd_may_be_killed_and_restarted() -> Result<()> {
-    let kind = RegistryKind::Etcd;
-    suite::the_view_outlives_the_registry_and_registrations_are_made_again(kind).await
+    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture).await
 }
 
 #[tokio::test]
 async fn an_etcd_that_loses_living_nodes_is_not_believed() -> Result<()> {
-    suite::a_registry_that_loses_living_nodes_is_not_believed(RegistryKind::Etcd).await
+    suite::a_registry_that_loses_living_nodes_is_not_believed(
+        Fixture::start(RegistryKind::Etcd).await?,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn etcd_3_5_finds_an_instance_with_its_health_until_it_is_gone() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Etcd35).await?;
+    suite::an_instance_is_found_changes_its_health_and_is_gone(fixture).await
+}
+
+#[tokio::test]
+async fn etcd_3_5_may_be_killed_and_restarted() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Etcd35).await?;
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture).await
 }
 
 #[tokio::test]
@@ -75,7 +93,16 @@ async fn a_watch_continues_after_etcd_has_compacted_what_it_waits_for() -> Resul
 
 #[tokio::test]
 async fn etcd_with_users_takes_the_right_password_and_tells_of_a_wrong_one() -> Result<()> {
-    let mut fixture = Fixture::start(RegistryKind::Etcd).await?;
+    users_are_told_apart(RegistryKind::Etcd).await
+}
+
+#[tokio::test]
+async fn etcd_3_5_with_users_takes_the_right_password_and_tells_of_a_wrong_one() -> Result<()> {
+    users_are_told_apart(RegistryKind::Etcd35).await
+}
+
+async fn users_are_told_apart(kind: RegistryKind) -> Result<()> {
+    let mut fixture = Fixture::start(kind).await?;
     let password = "a \"quoted\" password";
     let user = json!({ "name": "root", "password": password }).to_string();
     let role = json!({ "user": "root", "role": "root" }).to_string();
@@ -100,7 +127,7 @@ async fn etcd_with_users_takes_the_right_password_and_tells_of_a_wrong_one() -> 
     settings.config = Some(json!({ "endpoints": [endpoint], "username": "root" }));
     settings
         .secrets
-        .insert("password".to_owned(), Secret::new("wrong"));
+        .insert("password".to_owned(), Secret::new("wrong").into());
     let watched = fixture.watch(None);
     watched
         .until("it is denied", |source| source.state().last_error.is_some())
@@ -109,7 +136,7 @@ async fn etcd_with_users_takes_the_right_password_and_tells_of_a_wrong_one() -> 
     assert_eq!(error.kind, ErrorKind::Denied, "{}", error.message);
     ensure!(!error.message.contains("wrong"), "{}", error.message);
     let secrets = &mut fixture.settings().secrets;
-    secrets.insert("password".to_owned(), Secret::new(password));
+    secrets.insert("password".to_owned(), Secret::new(password).into());
     let watched = fixture.watch(None);
     let kept = fixture.keep("a");
     watched.until_ids(&["a"]).await?;

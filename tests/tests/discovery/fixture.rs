@@ -2,20 +2,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use hotswap_common::Secret;
 use hotswap_core::SystemClock;
 use hotswap_fleet::discovery::{
     Discovery as _, Error, Instance, Prober, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
     BackendComponent, BackendInstance, BackendLimits, BackendSettings, DiscoveryHost, HealthCheck,
-    Port, Registration,
+    Port, Registration, TlsFiles,
 };
 use hotswap_runner::discovery::{ComponentBackend, Registrar, RegistrarOptions};
-use hotswap_tests::{RegistryKind, RegistryServer};
+use hotswap_tests::{KubeApiServer, RegistryKind, RegistryServer};
 use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::writer::Writer;
 
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,9 +31,15 @@ pub const SERVICE: &str = "hotswap-node";
 
 /// A registry, and the component for it.
 pub struct Fixture {
-    pub server: RegistryServer,
+    pub server: Server,
     component: BackendComponent,
     settings: BackendSettings,
+}
+
+/// A registry of a test.
+pub enum Server {
+    Registry(RegistryServer),
+    Kubernetes(KubeApiServer),
 }
 
 /// A source that watches.
@@ -53,19 +62,61 @@ impl Fixture {
             RegistryKind::Consul | RegistryKind::ConsulWithAcls => {
                 (hotswap_guests::CONSUL, json!({ "agents": [server.url()] }))
             }
-            RegistryKind::Etcd => (hotswap_guests::ETCD, json!({ "endpoints": [server.url()] })),
+            RegistryKind::Etcd | RegistryKind::Etcd35 => {
+                (hotswap_guests::ETCD, json!({ "endpoints": [server.url()] }))
+            }
         };
-        let host = DiscoveryHost::new(BackendLimits::default())?;
         let settings = BackendSettings {
             config: Some(config),
             origins: vec![server.url().parse()?],
             ..BackendSettings::new("test")
         };
+        Self::new(Server::Registry(server), component, settings).await
+    }
+
+    /// A Kubernetes, with the token of a service account that may read slices and pods.
+    pub async fn kubernetes() -> Result<Self> {
+        let server = KubeApiServer::start().await?;
+        let rules = json!([
+            { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
+              "verbs": ["list", "watch"] },
+            { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
+        ]);
+        let token = Secret::new(server.account("hotswap", &rules).await?);
+        let settings = BackendSettings {
+            config: Some(json!({ "apiServers": [server.url()] })),
+            origins: vec![server.url().parse()?],
+            tls: TlsFiles {
+                authorities: Some(server.authority()),
+                client: None,
+            },
+            secrets: [("token".to_owned(), token.into())].into(),
+            ..BackendSettings::new("test")
+        };
+        let component = hotswap_guests::KUBERNETES;
+        Self::new(Server::Kubernetes(server), component, settings).await
+    }
+
+    async fn new(server: Server, component: &[u8], settings: BackendSettings) -> Result<Self> {
+        let host = DiscoveryHost::new(BackendLimits::default())?;
         Ok(Self {
             component: host.load(component).await?,
             server,
             settings,
         })
+    }
+
+    /// What changes the registry as nodes do.
+    pub async fn writer(&self) -> Result<Writer<'_>> {
+        Ok(match &self.server {
+            Server::Registry(_) => Writer::Component(Box::new(self.instance().await?)),
+            Server::Kubernetes(server) => Writer::Kubernetes(server),
+        })
+    }
+
+    /// The component, and what it is started with.
+    pub fn backend(&self) -> (&BackendComponent, &BackendSettings) {
+        (&self.component, &self.settings)
     }
 
     pub fn settings(&mut self) -> &mut BackendSettings {
@@ -122,6 +173,37 @@ impl Fixture {
             failure,
             stop,
             task: AbortOnDropHandle::new(task),
+        }
+    }
+}
+
+impl Server {
+    pub async fn kill(&mut self) -> Result<()> {
+        match self {
+            Self::Registry(server) => server.kill().await,
+            Self::Kubernetes(server) => server.kill().await,
+        }
+    }
+
+    pub async fn restart(&mut self) -> Result<()> {
+        match self {
+            Self::Registry(server) => server.restart().await,
+            Self::Kubernetes(server) => server.restart().await,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        match self {
+            Self::Registry(server) => server.url(),
+            Self::Kubernetes(server) => server.url(),
+        }
+    }
+
+    /// Sends it a request as its administrator.
+    pub async fn request(&self, method: &str, path: &str, body: &str) -> Result<String> {
+        match self {
+            Self::Registry(server) => server.request(method, path, body).await,
+            Self::Kubernetes(server) => Ok(server.request(method, path, body).await?.to_string()),
         }
     }
 }

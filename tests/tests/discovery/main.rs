@@ -1,8 +1,13 @@
-//! Discovery through real registries: a Consul and an etcd that each test starts for itself.
+//! Discovery through real registries: a Consul, an etcd or a Kubernetes that each test starts for
+//! itself.
 
 mod consul;
+mod contract;
 mod etcd;
+mod example;
 mod fixture;
+mod kubernetes;
 mod program;
 mod rollouts;
 mod suite;
+mod writer;

@@ -15,7 +15,7 @@ async fn an_engine_shows_the_nodes_that_consul_knows() -> Result<()> {
     let secrets = &mut fixture.settings().secrets;
     secrets.insert(
         "token".to_owned(),
-        hotswap_common::Secret::new(RegistryServer::TOKEN),
+        hotswap_common::Secret::new(RegistryServer::TOKEN).into(),
     );
     fixture
         .instance()

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, Instance, Prober};
 use hotswap_plugins::discovery::{BackendError, InstanceHealth, RegistryError};
-use hotswap_tests::RegistryKind;
 
-use crate::fixture::{Fixture, SERVICE, registration};
+use crate::fixture::{Fixture, SERVICE};
+use crate::writer::Writer;
 
 /// A change must be seen so soon after the registry knows of it.
 const LATENCY: Duration = Duration::from_secs(1);
@@ -25,17 +25,16 @@ impl Prober for AllAlive {
     }
 }
 
-pub async fn an_instance_is_found_changes_its_health_and_is_gone(kind: RegistryKind) -> Result<()> {
-    let fixture = Fixture::start(kind).await?;
+pub async fn an_instance_is_found_changes_its_health_and_is_gone(fixture: Fixture) -> Result<()> {
     let watched = fixture.watch(None);
     watched
         .until("an answer", |source| {
             source.state().condition == Condition::Healthy
         })
         .await?;
-    let mut instance = fixture.instance().await?;
+    let mut writer = fixture.writer().await?;
     for id in ["node-1", "node-2", "node-3"] {
-        instance.register(registration(id)).await?;
+        writer.register(id).await?;
         watched
             .until("it is found", |_| watched.get(id).is_some())
             .await?;
@@ -53,8 +52,7 @@ pub async fn an_instance_is_found_changes_its_health_and_is_gone(kind: RegistryK
         (InstanceHealth::Critical, Health::Critical),
         (InstanceHealth::Passing, Health::Passing),
     ] {
-        let (service, id) = (SERVICE.to_owned(), "node-2".to_owned());
-        instance.heartbeat(service, id, health).await?;
+        writer.report("node-2", health).await?;
         let latency = watched
             .until("its health changes", |_| {
                 watched
@@ -68,33 +66,30 @@ pub async fn an_instance_is_found_changes_its_health_and_is_gone(kind: RegistryK
         );
     }
     // Another instance of the component, as after a crash.
-    let mut other = fixture.instance().await?;
-    other
-        .deregister(SERVICE.to_owned(), "node-1".to_owned())
-        .await?;
+    let mut other = fixture.writer().await?;
+    other.remove("node-1").await?;
     let latency = watched.until_ids(&["node-2", "node-3"]).await?;
     ensure!(
         latency < LATENCY,
         "a deregistration was seen after {latency:?}"
     );
-    other
-        .deregister(SERVICE.to_owned(), "node-1".to_owned())
-        .await?;
-    let unknown = ("unknown".to_owned(), InstanceHealth::Passing);
-    let lost = instance
-        .heartbeat(SERVICE.to_owned(), unknown.0, unknown.1)
-        .await;
-    ensure!(
-        matches!(lost, Err(BackendError::Registry(RegistryError::NotFound))),
-        "{lost:?}"
-    );
+    if let Writer::Component(instance) = &mut writer {
+        let (service, id) = (SERVICE.to_owned(), "node-1".to_owned());
+        instance.deregister(service.clone(), id.clone()).await?;
+        let lost = instance
+            .heartbeat(service, id, InstanceHealth::Passing)
+            .await;
+        ensure!(
+            matches!(lost, Err(BackendError::Registry(RegistryError::NotFound))),
+            "{lost:?}"
+        );
+    }
     Ok(())
 }
 
 pub async fn the_view_outlives_the_registry_and_registrations_are_made_again(
-    kind: RegistryKind,
+    mut fixture: Fixture,
 ) -> Result<()> {
-    let mut fixture = Fixture::start(kind).await?;
     let watched = fixture.watch(None);
     let kept: Vec<_> = ["a", "b", "c"].map(|id| fixture.keep(id)).into();
     watched.until_ids(&["a", "b", "c"]).await?;
@@ -126,18 +121,15 @@ pub async fn the_view_outlives_the_registry_and_registrations_are_made_again(
     Ok(())
 }
 
-pub async fn a_registry_that_loses_living_nodes_is_not_believed(kind: RegistryKind) -> Result<()> {
-    let fixture = Fixture::start(kind).await?;
+pub async fn a_registry_that_loses_living_nodes_is_not_believed(fixture: Fixture) -> Result<()> {
     let watched = fixture.watch(Some(Arc::new(AllAlive)));
-    let mut instance = fixture.instance().await?;
+    let mut writer = fixture.writer().await?;
     for id in ["a", "b", "c"] {
-        instance.register(registration(id)).await?;
+        writer.register(id).await?;
     }
     watched.until_ids(&["a", "b", "c"]).await?;
     for id in ["a", "b", "c"] {
-        instance
-            .deregister(SERVICE.to_owned(), id.to_owned())
-            .await?;
+        writer.remove(id).await?;
         // One at a time is no loss of most, until there are two left.
         let is_seen = |_: &_| {
             watched
@@ -149,12 +141,12 @@ pub async fn a_registry_that_loses_living_nodes_is_not_believed(kind: RegistryKi
     assert_eq!(watched.source.state().condition, Condition::Held);
     let held = watched.source.state().held.context("it is held")?;
     assert_eq!((held.lost, held.alive), (1, Some(1)));
-    instance.register(registration("c")).await?;
+    writer.register("d").await?;
     watched
         .until("it is healthy", |source| {
             source.state().condition == Condition::Healthy
         })
         .await?;
-    assert_eq!(watched.ids(), ["c"]);
+    assert_eq!(watched.ids(), ["d"]);
     Ok(())
 }

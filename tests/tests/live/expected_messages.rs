@@ -1,7 +1,7 @@
 //! The notifications that follow from a journal, derived independently of the server's code.
 
 use anyhow::Result;
-use hotswap_core::{Call, Deployment, Event, EventBody};
+use hotswap_core::{Answer, Call, Deployment, Event, EventBody};
 
 pub const PROGRESS: &str = "DeploymentProgress";
 
@@ -55,6 +55,10 @@ fn message_names(before: &[Event], event: &Event) -> Result<Vec<&'static str>> {
             ..
         } => targets.push("ApprovalRequested"),
         EventBody::PromoteRequested { .. } => targets.push("DeploymentPromoted"),
+        EventBody::Answered {
+            answer: Answer::Verdict(_),
+            ..
+        } => targets.push("SoakJudged"),
         EventBody::Ended { outcome, .. } => targets.push(match outcome {
             hotswap_core::Outcome::Succeeded => "DeploymentCompleted",
             _ => "DeploymentFailed",

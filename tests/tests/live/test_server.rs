@@ -7,6 +7,7 @@ use hotswap_api::{Config, Secret, Server, Tokens};
 use hotswap_core::SystemClock;
 use hotswap_fleet::Registry;
 use hotswap_plugins::Host;
+use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, Sqlite};
 use hotswap_tests::{LeaselessJournal, NODE_TOKEN, StaticFleet, UndecidedJournal};
@@ -48,6 +49,7 @@ impl TestServer {
             environments: Environments::new(Default::default()),
             clock,
             limits: Limits::default(),
+            metric_providers: MetricProviders::default(),
             built_in: Vec::new(),
         })
         .await?;

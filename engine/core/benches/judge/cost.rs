@@ -53,6 +53,7 @@ fn interval(random: &mut Random, number: usize) -> NodeInterval {
         memory: Some(5_000_000),
         restarts: 0,
         lost: 0,
+        ..VersionInterval::default()
     };
     let is_new = number < NODES / 10;
     NodeInterval {

@@ -257,6 +257,7 @@ impl SimulatedNode {
                 memory: Some(memory as u64),
                 restarts: u64::from(crashed),
                 lost: u64::from(crashed),
+                ..VersionInterval::default()
             },
             latencies,
             cpu,

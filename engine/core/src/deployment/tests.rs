@@ -319,6 +319,7 @@ fn a_failed_soak_shows_its_findings_and_reverts_the_changed_nodes() {
         baseline_samples: 100,
         reason: "10 of 100 requests failed".into(),
         conditions: Vec::new(),
+        queried: Vec::new(),
     };
     let verdict = Verdict {
         judgement: Judgement::Fail,
@@ -448,6 +449,7 @@ fn eventful_journal() -> Vec<EventBody> {
         baseline_samples: 0,
         reason: "fast".into(),
         conditions: Vec::new(),
+        queried: Vec::new(),
     };
     let verdict = Verdict {
         judgement: Judgement::Pass,

@@ -131,18 +131,9 @@ impl SoakHistory {
     }
 }
 
-impl Metric {
-    /// Whether the metric is tested by e-values, which later soaks carry on. Gauges are looked at
-    /// once in each soak.
-    fn is_sequential(self) -> bool {
-        !matches!(self, Self::Cpu | Self::Memory)
-    }
-}
-
 /// The conditions of a check, as later soaks know them.
 fn ids(metric: Metric, name: &str, limits: &CheckLimits) -> impl Iterator<Item = ConditionId> {
-    // How often a process has ended is counted, not estimated: nothing is left to chance.
-    let max = limits.max.filter(|_| metric != Metric::Restarts);
+    let max = limits.max.filter(|_| metric.is_tested(true));
     let id = |kind, limit, min_increase| ConditionId {
         metric: name.to_owned(),
         kind,
@@ -153,6 +144,7 @@ fn ids(metric: Metric, name: &str, limits: &CheckLimits) -> impl Iterator<Item =
     let min_increase = limits.min_increase;
     let increase = limits
         .max_increase
+        .filter(|_| metric.is_tested(false))
         .map(|increase| id(ConditionKind::Increase, increase, min_increase));
     max.into_iter().chain(increase)
 }
@@ -221,6 +213,7 @@ mod tests {
                 baseline_samples: 0,
                 reason: String::new(),
                 conditions: vec![condition],
+                queried: Vec::new(),
             }],
             promoted_by: None,
         })

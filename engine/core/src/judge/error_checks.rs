@@ -10,21 +10,32 @@ use super::outcome::{Evidence, Measured, Tested, Traffic};
 use super::{Look, format, mixture};
 
 /// Tests each condition of a check of the error rate.
+///
+/// `counted` says what the requests did that count as errors: `failed`.
 pub(super) fn test(
     rates: &ErrorRates,
+    counted: &str,
     limits: &CheckLimits,
     budget: impl Fn(ConditionKind) -> Budget,
     traffic: Traffic,
     look: Look,
 ) -> Measured {
     let total = rates.total;
-    let absolute = limits
-        .max
-        .map(|max| test_max(rates, max, budget(ConditionKind::Max), traffic, look));
+    let absolute = limits.max.map(|max| {
+        test_max(
+            rates,
+            counted,
+            max,
+            budget(ConditionKind::Max),
+            traffic,
+            look,
+        )
+    });
     let relative = limits.max_increase.map(|increase| {
         let budget = budget(ConditionKind::Increase);
         test_increase(
             rates,
+            counted,
             (increase, limits.min_increase),
             budget,
             traffic,
@@ -40,16 +51,23 @@ pub(super) fn test(
     }
 }
 
-fn describe(counts: &Counts, side: usize) -> String {
+fn describe(counts: &Counts, counted: &str, side: usize) -> String {
     format!(
-        "{} of {} requests failed ({})",
+        "{} of {} requests {counted} ({})",
         format::count(counts.errors[side] as u64),
         format::count(counts.requests[side] as u64),
         format::percent(counts.rate(side).unwrap_or(0.0))
     )
 }
 
-fn test_max(rates: &ErrorRates, max: f64, budget: Budget, traffic: Traffic, look: Look) -> Tested {
+fn test_max(
+    rates: &ErrorRates,
+    counted: &str,
+    max: f64,
+    budget: Budget,
+    traffic: Traffic,
+    look: Look,
+) -> Tested {
     let requests = rates.total.requests[CANARY];
     let evidence = Evidence {
         kind: ConditionKind::Max,
@@ -61,7 +79,7 @@ fn test_max(rates: &ErrorRates, max: f64, budget: Budget, traffic: Traffic, look
         samples: requests,
         budget,
     };
-    let description = describe(&rates.total, CANARY);
+    let description = describe(&rates.total, counted, CANARY);
     let allowed = format::percent(max);
     if evidence.is_violated() {
         let reason = format!(
@@ -83,12 +101,12 @@ fn test_max(rates: &ErrorRates, max: f64, budget: Budget, traffic: Traffic, look
         );
         return evidence.tested(Judgement::Inconclusive, reason, traffic);
     }
-    let reason = passed(
-        &evidence,
-        &description,
-        &format!("the allowed {allowed}"),
-        traffic,
+    let description = format!(
+        "{description}{}",
+        evidence.describe_certainty(format::percent)
     );
+    let allowed = format!("the allowed {allowed}");
+    let reason = passed(&evidence, &description, &allowed, traffic);
     evidence.tested(Judgement::Pass, reason, traffic)
 }
 
@@ -106,6 +124,7 @@ fn needed_for_max(rates: &ErrorRates, max: f64, needed: f64) -> f64 {
 
 fn test_increase(
     rates: &ErrorRates,
+    counted: &str,
     (increase, min_increase): (f64, f64),
     budget: Budget,
     traffic: Traffic,
@@ -129,7 +148,7 @@ fn test_increase(
     };
     let description = format!(
         "{}, against {} of {} ({}) on the previous version",
-        describe(total, CANARY),
+        describe(total, counted, CANARY),
         format::count(total.errors[BASELINE] as u64),
         format::count(total.requests[BASELINE] as u64),
         format::percent(baseline.unwrap_or(0.0))
@@ -164,6 +183,8 @@ fn test_increase(
         )
     } else {
         let allowed = format!("the allowed increase of {allowed}");
+        let times = |ratio| format!("{} the previous rate", format::times(ratio));
+        let description = format!("{description}{}", evidence.describe_certainty(times));
         passed(&evidence, &description, &allowed, traffic)
     };
     let mut tested = evidence.tested(Judgement::Pass, reason, traffic);

@@ -12,8 +12,8 @@ use super::mixture::{self, ODDS};
 pub(super) const NOTICEABLE: f64 = 0.10;
 /// With fewer requests of a side, even a clear difference says little about the rest.
 pub(super) const LEAST_REQUESTS: f64 = 50.0;
-/// As how many errors the most damning reading counts at most. With 1, errors that come one by one
-/// are found later; with 3 they are not, and bursts condemn half as often.
+/// As how many errors the most damning reading counts at most where errors come one by one. With 1,
+/// these are found later; with 3 they are not, and bursts condemn half as often.
 const COUNTED: f64 = 3.0;
 /// Readings that are kept for the interval. Above that, neighbours are merged.
 const KEPT: usize = 64;
@@ -47,7 +47,7 @@ pub(super) struct ErrorRates {
     pending: Counts,
     pending_by_node: HashMap<NodeId, Counts>,
     relative: Vec<RelativeBets>,
-    /// The most errors of the canary in one reading, beyond [`COUNTED`].
+    /// The most errors of the canary in one reading.
     most_errors: f64,
     both: Dispersion,
     canary: Dispersion,
@@ -62,8 +62,10 @@ struct RelativeBets {
     factor: f64,
     /// The exponent of each bet, before it is divided by the dispersion.
     exponents: [f64; ODDS.len()],
-    /// What the most damning reading has added to each beyond what counts of it.
+    /// What the most damning reading has added to each beyond [`COUNTED`] errors.
     most: [f64; ODDS.len()],
+    /// The errors of that reading.
+    most_errors: f64,
 }
 
 impl RelativeBets {
@@ -76,22 +78,37 @@ impl RelativeBets {
         let errors = compared.iter().map(|counts| counts.errors[CANARY]).sum();
         for (index, added) in step.into_iter().enumerate() {
             self.exponents[index] += added;
-            self.most[index] = self.most[index].max(added * beyond_counted(errors));
+            self.most[index] = self.most[index].max(added * share_beyond(COUNTED, errors));
         }
+        self.most_errors = self.most_errors.max(errors);
     }
 
-    /// The evidence where the most damning reading counts as [`COUNTED`] errors: one burst must not
+    /// The evidence where the most damning reading counts as few errors: one burst must not
     /// condemn, and until there were several, nobody knows that errors come in bursts.
     fn evidence(&self, dispersion: f64) -> f64 {
+        let counted = counted_at_most(dispersion);
+        let kept = share_beyond(COUNTED, self.most_errors);
+        let beyond = if kept > 0.0 {
+            share_beyond(counted, self.most_errors) / kept
+        } else {
+            0.0
+        };
         mixture::mix(std::array::from_fn(|index| {
-            (self.exponents[index] - self.most[index]) / dispersion
+            (self.exponents[index] - beyond * self.most[index]) / dispersion
         }))
     }
 }
 
-/// The share of a reading's errors that is beyond [`COUNTED`].
-fn beyond_counted(errors: f64) -> f64 {
-    1.0 - COUNTED / errors.max(COUNTED)
+/// As how many errors the most damning reading counts at most, where errors come in bursts of this
+/// dispersion: [`COUNTED`], or one burst. All counts are divided by the dispersion, so a burst is
+/// one error then; less would count bursts as less than they are, which are known by then.
+fn counted_at_most(dispersion: f64) -> f64 {
+    COUNTED.max(dispersion)
+}
+
+/// The share of a reading's errors that is beyond those that count.
+fn share_beyond(counted: f64, errors: f64) -> f64 {
+    1.0 - counted / errors.max(counted)
 }
 
 impl Counts {
@@ -157,6 +174,7 @@ impl ErrorRates {
             factor,
             exponents: [0.0; ODDS.len()],
             most: [0.0; ODDS.len()],
+            most_errors: 0.0,
         });
         Self {
             total: Counts::default(),
@@ -224,7 +242,7 @@ impl ErrorRates {
         let errors = reading.errors[CANARY] + self.carried;
         let counted = errors.min(requests);
         self.carried = errors - counted;
-        self.most_errors = self.most_errors.max(counted - COUNTED);
+        self.most_errors = self.most_errors.max(counted);
         if requests > 0.0 {
             self.canary.add(&[(counted, requests)]);
         }
@@ -271,9 +289,14 @@ impl ErrorRates {
             return 0.0;
         }
         // The reading with the most errors counts as few, as for relative limits.
-        let errors = (self.canary_errors() - self.most_errors).max(0.0);
+        let errors = (self.canary_errors() - self.beyond(dispersion)).max(0.0);
         let requests = self.total.requests[CANARY];
         mixture::evidence(requests / dispersion, errors / dispersion, max)
+    }
+
+    /// The errors of the canary's worst reading that do not count.
+    fn beyond(&self, dispersion: f64) -> f64 {
+        (self.most_errors - counted_at_most(dispersion)).max(0.0)
     }
 
     fn canary_errors(&self) -> f64 {
@@ -293,7 +316,8 @@ impl ErrorRates {
             for counts in &self.kept {
                 let before = exponents;
                 counts.bet(side, factor, &mut exponents);
-                let beyond = beyond_counted(counts.errors[side]);
+                let counted = counted_at_most(dispersion);
+                let beyond = share_beyond(counted, counts.errors[side]);
                 for index in 0..ODDS.len() {
                     let added = exponents[index] - before[index];
                     most[index] = most[index].max(added * beyond);
@@ -346,7 +370,7 @@ impl ErrorRates {
             low
         };
         let failed = self.canary_errors() / dispersion;
-        let low = highest_refuted((failed - self.most_errors / dispersion).max(0.0));
+        let low = highest_refuted((failed - self.beyond(dispersion) / dispersion).max(0.0));
         let high = 1.0 - highest_refuted(n - failed);
         (Some(low), Some(high))
     }
@@ -364,6 +388,7 @@ mod tests {
             factor: 1.5,
             exponents: [0.0; ODDS.len()],
             most: [0.0; ODDS.len()],
+            most_errors: 0.0,
         };
         let mut dispersion = Dispersion::default();
         for (&(x, y), (c, b)) in errors.iter().zip(sizes) {
@@ -394,7 +419,15 @@ mod tests {
     fn the_most_damning_reading_counts_as_three_errors() {
         let (all, without) = evidence(&[(5.0, 0.0); 4]);
         assert!((0.8..0.95).contains(&(without / all)), "{without} of {all}");
+        // A burst alone has a dispersion of its own size, and counts as one error.
         let (_, burst) = evidence(&[(20.0, 0.0), (0.0, 0.0), (0.0, 0.0)]);
-        assert!((0.0..0.5).contains(&burst), "{burst}");
+        assert!((0.0..1.4).contains(&burst), "{burst}");
+    }
+
+    /// Once bursts are known, the worst of them counts as one of them.
+    #[test]
+    fn where_errors_come_in_bursts_the_worst_counts_as_a_burst() {
+        let (all, counted) = evidence(&[(9.0, 0.0), (0.0, 0.0), (9.0, 1.0), (0.0, 0.0)]);
+        assert!((0.7..=1.0).contains(&(counted / all)), "{counted} of {all}");
     }
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{Check, Finding, Histogram, NodeId, NodeInterval, SoakOptions, VersionInterval};
+use crate::{
+    Check, Finding, Histogram, NodeId, NodeInterval, QueryReading, SoakOptions, Timestamp,
+    VersionInterval,
+};
 
-use super::{Judge, SoakPlan};
+use super::{Judge, SoakPlan, derived_metrics};
 
 /// Readings of a soak that is only imagined.
 const READINGS: u32 = 40;
@@ -37,16 +40,31 @@ impl Judge {
         });
         let elapsed = window / READINGS;
         for reading in 1..=READINGS {
+            let interval = |rate| {
+                let mut version = interval(rate, elapsed, reading);
+                let names = judge.checks.iter().map(|(check, _)| check.metric.as_str());
+                version.module_metrics = derived_metrics::imagined(names, &version);
+                version
+            };
             let intervals: Vec<_> = traffic
                 .iter()
                 .map(|node| NodeInterval {
                     node: node.node.clone(),
                     elapsed,
-                    canary: node.canary.map(|rate| interval(rate, elapsed, reading)),
-                    baseline: node.baseline.map(|rate| interval(rate, elapsed, reading)),
+                    canary: node.canary.map(interval),
+                    baseline: node.baseline.map(interval),
                 })
                 .collect();
             judge.observe(&intervals);
+            // Whether a provider answers is not up to the traffic.
+            let queries = judge.queries.iter().map(|query| QueryReading {
+                query: query.name().to_owned(),
+                at: Timestamp::default(),
+                canary: Some(0.0),
+                baseline: Some(0.0),
+                error: None,
+            });
+            judge.observe_queries(queries.collect());
         }
         judge.verdict().findings
     }

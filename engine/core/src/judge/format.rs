@@ -34,6 +34,15 @@ pub(super) fn cores(value: f64) -> String {
     format!("{} cores", figure(value))
 }
 
+/// `12.3`, also below 0.
+pub(super) fn number(value: f64) -> String {
+    if value < 0.0 {
+        format!("-{}", figure(-value))
+    } else {
+        figure(value)
+    }
+}
+
 /// `12.3 MiB`.
 pub(super) fn bytes(value: f64) -> String {
     let mut scaled = value;

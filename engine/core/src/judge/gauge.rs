@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::{BeforeSoak, NodeId, NodeInterval, VersionInterval};
+use crate::{NodeId, NodeInterval, VersionInterval};
 
 use super::metric::Metric;
 
@@ -32,6 +32,8 @@ struct Usage {
 /// What both versions used on each node.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Gauges {
+    /// Whether any check needs them. Else nothing is kept.
+    is_needed: bool,
     nodes: HashMap<NodeId, [Usage; 2]>,
     /// What the previous version used on each node before the soak.
     before: HashMap<NodeId, Usage>,
@@ -58,13 +60,15 @@ pub(super) struct GaugeTest {
 }
 
 impl Gauges {
-    pub(super) fn new(before: &BeforeSoak) -> Self {
-        let before = before.usage.iter().map(|(node, used)| {
+    /// Of a soak with a check of gauges, where the previous version had used `before` on each node.
+    pub(super) fn new(before: &HashMap<NodeId, VersionInterval>) -> Self {
+        let before = before.iter().map(|(node, used)| {
             let mut usage = Usage::default();
             usage.add(used);
             (node.clone(), usage)
         });
         Self {
+            is_needed: true,
             before: before.collect(),
             ..Self::default()
         }
@@ -72,6 +76,9 @@ impl Gauges {
 
     /// Adds what the nodes did since the last reading.
     pub(super) fn observe(&mut self, intervals: &[NodeInterval]) {
+        if !self.is_needed {
+            return;
+        }
         for interval in intervals {
             if !self.nodes.contains_key(&interval.node) {
                 self.nodes.insert(interval.node.clone(), Default::default());
@@ -209,8 +216,11 @@ impl Gauges {
     /// request, so that load does not matter, and shown as the cores that a node of the canary
     /// needs for the requests that it gets.
     fn unit(&self, metric: Metric) -> f64 {
-        if metric != Metric::Cpu {
-            return 1.0;
+        match metric {
+            Metric::Cpu => {}
+            // Microseconds to milliseconds, and thousandths.
+            Metric::CpuPerRequest | Metric::Mean => return 1e-3,
+            _ => return 1.0,
         }
         let requests: f64 = self
             .nodes
@@ -238,8 +248,8 @@ impl Usage {
     /// The logarithm of the node's mean. `None` where it is not known.
     fn log(self, metric: Metric) -> Option<f64> {
         let mean = match metric {
-            Metric::Cpu if self.requests < LEAST_REQUESTS => return None,
-            Metric::Cpu => self.cpu_micros as f64 / self.requests as f64,
+            Metric::Cpu | Metric::CpuPerRequest if self.requests < LEAST_REQUESTS => return None,
+            Metric::Cpu | Metric::CpuPerRequest => self.cpu_micros as f64 / self.requests as f64,
             _ if self.memory_readings == 0 => return None,
             _ => self.memory / f64::from(self.memory_readings),
         };

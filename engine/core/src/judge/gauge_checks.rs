@@ -18,7 +18,7 @@ const NO_TRAFFIC: Traffic = Traffic {
 /// Tests each condition of a check of a gauge. Only the last look fails.
 pub(super) fn test(
     gauges: &Gauges,
-    metric: Metric,
+    (metric, name): (Metric, &str),
     limits: &CheckLimits,
     budget: impl Fn(ConditionKind) -> Budget,
     look: Look,
@@ -38,7 +38,7 @@ pub(super) fn test(
         };
         measured.canary = Some(test.canary);
         measured.baseline = test.baseline.or(measured.baseline);
-        let tested = judge(metric, &test, kind, budget(kind), look);
+        let tested = judge((metric, name), &test, kind, budget(kind), look);
         measured.tested.push(tested);
     };
     if let Some(max) = limits.max {
@@ -52,7 +52,7 @@ pub(super) fn test(
 }
 
 fn judge(
-    metric: Metric,
+    (metric, name): (Metric, &str),
     test: &GaugeTest,
     kind: ConditionKind,
     budget: Budget,
@@ -86,7 +86,11 @@ fn judge(
         ),
         None => format!("on {}", nodes(canary_nodes)),
     };
-    let mut description = format!("{} is {} {on}", metric.figure(), metric.format(test.canary));
+    let mut description = format!(
+        "{} is {} {on}",
+        metric.figure(name),
+        metric.format(test.canary)
+    );
     if test.since_before {
         let ratio = format::times(test.estimate);
         description += &format!(", which is {ratio} by what these nodes used before");
@@ -114,13 +118,19 @@ fn judge(
         let reason = format!("{description}: more than {allowed} so far; judged at the end");
         return evidence.tested(Judgement::Inconclusive, reason, NO_TRAFFIC);
     }
-    let reason = format!("{description}: no evidence of more than {allowed}");
+    let value = |value| match kind {
+        ConditionKind::Max => metric.format(value),
+        ConditionKind::Increase => format!("{} as high", format::times(value)),
+    };
+    let certainty = evidence.describe_certainty(value);
+    let reason = format!("{description}{certainty}: no evidence of more than {allowed}");
     evidence.tested(Judgement::Pass, reason, NO_TRAFFIC)
 }
 
 fn no_value(metric: Metric, kind: ConditionKind, canary: u64, baseline: u64) -> Tested {
     let what = match metric {
-        Metric::Cpu => "enough requests and CPU time",
+        Metric::Cpu | Metric::CpuPerRequest => "enough requests and CPU time",
+        Metric::Mean => "a value of the metric above 0",
         _ => "a version that is loaded",
     };
     let reason = match kind {

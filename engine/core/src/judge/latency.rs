@@ -1,6 +1,6 @@
 //! Tests latencies at a quantile, without any assumption on their distribution.
 
-use crate::{BeforeSoak, Histogram, NodeInterval};
+use crate::{Histogram, NodeInterval};
 
 use super::design_effect::DesignEffect;
 use super::mixture::{self, Binomial};
@@ -26,7 +26,8 @@ pub(super) struct Latencies {
     /// Σ c²/b over readings, for the size of the weighted sample (Kish).
     squares: f64,
     effects: Vec<Effects>,
-    before: BeforeSoak,
+    /// The latencies before the soak of the canary's nodes, and of the baseline's.
+    before: (Histogram, Histogram),
 }
 
 /// The design effects of both sides at one quantile.
@@ -47,8 +48,12 @@ pub(super) struct LatencyLimit {
 }
 
 impl Latencies {
-    /// Compares at these quantiles, 0 to 1.
-    pub(super) fn new(quantiles: impl IntoIterator<Item = f64>, before: BeforeSoak) -> Self {
+    /// Compares at these quantiles, 0 to 1, on nodes whose latencies before the soak were these.
+    pub(super) fn new(
+        quantiles: impl IntoIterator<Item = f64>,
+        canary_before: Histogram,
+        baseline_before: Histogram,
+    ) -> Self {
         let mut effects: Vec<Effects> = Vec::new();
         for quantile in quantiles {
             if effects.iter().all(|effects| effects.quantile != quantile) {
@@ -67,7 +72,7 @@ impl Latencies {
             weighted_total: 0.0,
             squares: 0.0,
             effects,
-            before,
+            before: (canary_before, baseline_before),
         }
     }
 
@@ -138,9 +143,7 @@ impl Latencies {
 
     /// By how much the canary's nodes were slower before the rollout: 1 or more.
     pub(super) fn before(&self, quantile: f64) -> f64 {
-        let BeforeSoak {
-            canary, baseline, ..
-        } = &self.before;
+        let (canary, baseline) = &self.before;
         let needed = (LEAST_BEYOND / (1.0 - quantile)).round() as u64;
         if canary.total() < needed || baseline.total() < needed {
             return 1.0;

@@ -13,16 +13,18 @@ use super::{Look, format};
 /// Tests each condition of a check of a quantile of latency.
 pub(super) fn test(
     latencies: &Latencies,
-    quantile: f64,
+    figure: Figure<'_>,
     limits: &CheckLimits,
     budget: impl Fn(ConditionKind) -> Budget,
     traffic: Traffic,
     look: Look,
 ) -> Measured {
+    let quantile = figure.quantile;
     let (canary, baseline) = latencies.values(quantile);
     let (canary_samples, baseline_samples) = latencies.totals();
     let test = LatencyTest {
         latencies,
+        figure,
         quantile,
         traffic,
         look,
@@ -49,8 +51,18 @@ pub(super) fn test(
     }
 }
 
+/// The judged quantile, and how it is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figure<'a> {
+    pub(super) metric: Metric,
+    /// The metric, as the check names it.
+    pub(super) name: &'a str,
+    pub(super) quantile: f64,
+}
+
 struct LatencyTest<'a> {
     latencies: &'a Latencies,
+    figure: Figure<'a>,
     quantile: f64,
     traffic: Traffic,
     look: Look,
@@ -59,9 +71,12 @@ struct LatencyTest<'a> {
 }
 
 impl LatencyTest<'_> {
-    fn name(&self) -> &'static str {
-        let quantile = self.quantile;
-        Metric::Latency { quantile }.figure()
+    fn name(&self) -> String {
+        self.figure.metric.figure(self.figure.name)
+    }
+
+    fn format(&self, value: f64) -> String {
+        self.figure.metric.format(value)
     }
 
     /// The requests that were counted, one for each that says something.
@@ -94,7 +109,7 @@ impl LatencyTest<'_> {
             let reason = Self::too_few(samples, None, needed, None, self.traffic);
             return evidence.tested(Judgement::Inconclusive, reason, self.traffic);
         };
-        let description = format!("{} is {}", self.name(), format::milliseconds(value));
+        let description = format!("{} is {}", self.name(), self.format(value));
         if evidence.is_violated() {
             return self.violated(evidence, samples, max, &description);
         }
@@ -102,7 +117,9 @@ impl LatencyTest<'_> {
             let reason = Self::too_few(samples, None, needed, None, self.traffic);
             return evidence.tested(Judgement::Inconclusive, reason, self.traffic);
         }
-        let allowed = format!("the allowed {}", format::milliseconds(max));
+        let allowed = format!("the allowed {}", self.format(max));
+        let certainty = evidence.describe_certainty(|value| self.format(value));
+        let description = format!("{description}{certainty}");
         let reason = passed(&evidence, &description, &allowed, self.traffic);
         evidence.tested(Judgement::Pass, reason, self.traffic)
     }
@@ -147,16 +164,16 @@ impl LatencyTest<'_> {
         let mut description = format!(
             "{} is {}, against {} on the previous version",
             self.name(),
-            format::milliseconds(new),
-            format::milliseconds(old)
+            self.format(new),
+            self.format(old)
         );
         if let (Some(low), Some(base_high)) = (low, base_high)
             && low > base_high
         {
-            let least = format::milliseconds(low - base_high);
+            let least = self.format(low - base_high);
             description += &match (high, base_low) {
                 (Some(high), Some(base_low)) => {
-                    let most = format::milliseconds(high - base_low);
+                    let most = self.format(high - base_low);
                     format!(", which is {least} to {most} more")
                 }
                 _ => format!(", which is at least {least} more"),
@@ -175,7 +192,7 @@ impl LatencyTest<'_> {
             let reason = Self::too_few(samples, of_baseline, needed, missing, self.traffic);
             return evidence.tested(Judgement::Inconclusive, reason, self.traffic);
         }
-        let mut allowed = format!("the allowed {}", format::milliseconds(allowed));
+        let mut allowed = format!("the allowed {}", self.format(allowed));
         let before = self.latencies.before(self.quantile);
         if before > 1.01 {
             allowed += &format!(
@@ -183,6 +200,8 @@ impl LatencyTest<'_> {
                 format::times(before)
             );
         }
+        let times = |ratio| format!("{} as high", format::times(ratio));
+        let description = format!("{description}{}", evidence.describe_certainty(times));
         let reason = passed(&evidence, &description, &allowed, self.traffic);
         evidence.tested(Judgement::Pass, reason, self.traffic)
     }
@@ -201,7 +220,7 @@ impl LatencyTest<'_> {
              may be; {}",
             format::count(above),
             format::count(samples),
-            format::milliseconds(allowed),
+            self.format(allowed),
             format::count(expected),
             evidence.describe_chance()
         );

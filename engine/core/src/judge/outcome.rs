@@ -104,6 +104,7 @@ impl Measured {
                 .into_iter()
                 .filter_map(|tested| tested.condition)
                 .collect(),
+            queried: Vec::new(),
         }
     }
 }
@@ -181,6 +182,19 @@ impl Evidence {
             judgement,
             reason,
         }
+    }
+
+    /// `; between 0.4 and 2.1 times, as far as the test can tell (99.7 % sure)`: the interval, and how
+    /// sure it is. Empty where there is none.
+    pub(super) fn describe_certainty(&self, value: impl Fn(f64) -> String) -> String {
+        let interval = self.describe_interval(value);
+        if interval.is_empty() {
+            return interval;
+        }
+        // Either bound may be wrong. Rounded down: not more sure than it is.
+        let sure = 1.0 - 2.0 * (-self.budget.shown()).exp();
+        let sure = format::percent((1000.0 * sure).floor() / 1000.0);
+        format!("; it is {interval} ({sure} sure)")
     }
 
     /// `between 1.2 and 3 times`, or what is known of it. Empty where nothing is.

@@ -4,5 +4,6 @@ mod false_alarms;
 mod fixture;
 mod gauge;
 mod latency;
+mod other_metrics;
 mod random_input;
 mod soak;

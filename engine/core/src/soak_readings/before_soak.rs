@@ -1,6 +1,8 @@
 use std::collections::{HashMap, HashSet};
 
-use crate::{Histogram, ModuleVersion, NodeId, NodeReading, VersionInterval, VersionReading};
+use crate::{
+    Digest, Histogram, ModuleVersion, NodeId, NodeReading, VersionInterval, VersionReading,
+};
 
 /// What the previous version did before the soak, on the nodes of each side. Shows by how much the
 /// nodes differ by themselves.
@@ -53,6 +55,21 @@ impl BeforeSoak {
             usage: new.iter().chain(&old).filter_map(used).collect(),
         }
     }
+}
+
+/// Version and digest of what runs on these nodes beside `module`, by the readings at the beginning
+/// of a soak: of the versions in slots, the one that has answered most requests.
+pub fn previous_version(
+    nodes: &[NodeId],
+    module: &ModuleVersion,
+    start: &[NodeReading],
+) -> Option<(String, Digest)> {
+    let nodes: HashSet<_> = nodes.iter().collect();
+    let on_nodes = start.iter().filter(|reading| nodes.contains(&reading.node));
+    let versions = on_nodes.flat_map(|reading| &reading.versions);
+    let others = versions.filter(|held| held.slot.is_some() && !held.is_of(module));
+    let previous = others.max_by_key(|held| held.requests)?;
+    Some((previous.version.clone()?, previous.digest))
 }
 
 /// What a version has used since its counters began.

@@ -29,6 +29,10 @@ fn held(version: &str, bytes: &str, (requests, errors): (u64, u64)) -> VersionRe
         memory: 0,
         memory_sum: 0,
         instances: 0,
+        refused: 0,
+        queued: 0,
+        synthetic: 0,
+        module_metrics: Vec::new(),
     }
 }
 
@@ -52,10 +56,17 @@ fn reading(node: &str, at: u64, versions: Vec<VersionReading>) -> NodeReading {
     }
 }
 
+fn all() -> MetricNeeds {
+    MetricNeeds {
+        latency: true,
+        module_metrics: true,
+    }
+}
+
 /// A soak of version 2.0.0, whose bytes are `bytes`, on node `new` against node `old`.
 fn soak(bytes: &str, start: Vec<NodeReading>) -> SoakReadings {
     let module = module("2.0.0", bytes);
-    SoakReadings::new(vec![id("new")], vec![id("old")], module, true, start)
+    SoakReadings::new(vec![id("new")], vec![id("old")], module, all(), start)
 }
 
 fn only(observation: Observation) -> NodeInterval {
@@ -189,7 +200,7 @@ fn the_new_version_is_suspect_where_one_process_runs_both() {
     let module = module("2.0.0", "two");
     let start = vec![reading("new", 0, Vec::new())];
     let nodes = || vec![id("new")];
-    let mut soak = SoakReadings::new(nodes(), nodes(), module, true, start);
+    let mut soak = SoakReadings::new(nodes(), nodes(), module, all(), start);
     let mut now = reading("new", 1000, Vec::new());
     now.boot = "second".to_owned();
     now.starts = None;
@@ -229,4 +240,13 @@ fn what_clients_did_is_summed_but_no_error() {
         baseline: 0,
     };
     assert_eq!(soak.client_faults(), expected);
+}
+
+#[test]
+fn a_node_on_both_sides_is_one_node() {
+    let ids = |names: &[&str]| names.iter().copied().map(id).collect::<Vec<_>>();
+    let (canary, baseline) = (ids(&["c", "a"]), ids(&["b", "a"]));
+    let readings = SoakReadings::new(canary, baseline, module("2.0.0", "new"), all(), Vec::new());
+    assert!(readings.nodes().eq(&ids(&["a", "b", "c"])));
+    assert!(readings.canary().eq(&ids(&["a", "c"])));
 }

@@ -265,6 +265,18 @@ async fn a_lost_fleet_is_asked_for_again_and_probed_before_it_is_believed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registry_that_failed_is_asked_for_everything_and_not_for_a_change() {
+    let fixture = start(None);
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    fixture.changed_by(Err(unavailable())).await;
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    assert_eq!(fixture.condition(), Condition::Healthy);
+    let asked = fixture.asked.lock().expect("not poisoned").clone();
+    let one = Some("1".to_owned());
+    assert_eq!(asked[..3], [None, one, None]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refresh_interrupts_a_watch_and_returns_what_came_of_it() {
     let fixture = start(None);
     fixture.changed_by(Ok(snapshot("1", &["a"]))).await;

@@ -140,6 +140,9 @@ impl WatchedSource {
                 }
                 Err(error) => {
                     self.note_failure(&error);
+                    // With the cursor a registry that is back would wait for a change, and the
+                    // source would be stale until then.
+                    cursor = None;
                     retry.next_delay()
                 }
             };

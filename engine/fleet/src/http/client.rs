@@ -14,8 +14,8 @@ use super::addressee::Addressee;
 use super::response::{Response, is_local_fault, unreachable};
 use crate::{Options, Registry};
 
-/// Maximum size of a response: a status with some ten thousand histogram buckets.
-const MAX_BODY_BYTES: usize = 1 << 20;
+/// Maximum size of a response: a status with some forty thousand histogram buckets.
+const MAX_BODY_BYTES: usize = 2 << 20;
 
 /// Idle connections kept for each node. Orders, readings and probes of a node run
 /// concurrently, rarely more.

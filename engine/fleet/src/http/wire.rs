@@ -1,8 +1,8 @@
 //! Conversions between the engine's types and those of the nodes' protocol.
 
 use hotswap_core::{
-    Action, Digest, Histogram, ModuleName, ModuleTraffic, ModuleVersion, NodeError, NodeId,
-    NodeReading, NodeStarts, ReadSlot, Timestamp, VersionReading,
+    Action, Digest, Histogram, ModuleMetric, ModuleName, ModuleTraffic, ModuleVersion, NodeError,
+    NodeId, NodeReading, NodeStarts, ReadSlot, Timestamp, VersionReading,
 };
 use hotswap_protocol as protocol;
 
@@ -113,7 +113,40 @@ fn parse_version_reading(
         memory: status.memory_bytes,
         memory_sum: status.memory_sum_bytes,
         instances: status.instances,
+        refused: status.refused,
+        queued: status.queued,
+        synthetic: status.synthetic,
+        module_metrics: parse_module_metrics(status.metrics, precision)?,
     })
+}
+
+/// Takes as many metrics as a node may report, with valid names.
+fn parse_module_metrics(
+    metrics: Vec<protocol::ModuleMetric>,
+    precision: u32,
+) -> Result<Vec<ModuleMetric>, NodeError> {
+    let known = metrics
+        .into_iter()
+        .filter(|metric| ModuleMetric::is_name(&metric.name));
+    let parse = |metric: protocol::ModuleMetric| {
+        let pairs = metric
+            .values
+            .iter()
+            .map(|bucket| (bucket.bucket, bucket.count));
+        let values = Histogram::from_pairs(precision, pairs.collect()).ok_or_else(|| {
+            NodeError::Other(format!(
+                "it reports values of the metric {} in invalid histogram buckets",
+                metric.name
+            ))
+        })?;
+        Ok(ModuleMetric {
+            name: metric.name,
+            requests: metric.requests,
+            sum: metric.sum_thousandths,
+            values,
+        })
+    };
+    known.take(ModuleMetric::MOST).map(parse).collect()
 }
 
 fn parse_version_number(version: &protocol::Version) -> Result<semver::Version, NodeError> {

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use hotswap_common::Secret;
 use hotswap_core::Digest;
 use semver::Version;
 use serde_json::Value;
@@ -17,14 +16,17 @@ use super::bindings::exports::hotswap::discovery::backend::{
 use super::bindings::hotswap::discovery::types::{
     Error as RegistryError, Health, Registration, Snapshot,
 };
+use super::connection::StandIn;
 use super::error::{BackendError, SettingsError};
 use super::host::DiscoveryContext;
 use super::instance::BackendInstance;
 use super::origin::Origin;
 use super::outgoing::Outgoing;
 use super::resolver::{Resolver, SystemResolver};
+use super::secret_source::SecretSource;
 use super::secrets::Secrets;
 use super::state::BackendState;
+use super::tls::{Tls, TlsFiles};
 use crate::load::contract::{self, ContractExport, DISCOVERY, ExportedFunctions};
 use crate::load::{ConfigError, ConfigSchema, LoadError, check_own_version, inspect};
 
@@ -69,10 +71,16 @@ pub struct BackendSettings {
     pub config: Option<Value>,
     /// The servers that it may reach.
     pub origins: Vec<Origin>,
+    /// The names that it may resolve, besides the hosts of the servers.
+    pub names: Vec<String>,
+    /// The files for TLS to the servers.
+    pub tls: TlsFiles,
     /// Its secrets by their names.
-    pub secrets: BTreeMap<String, Secret>,
-    /// Finds the addresses of the servers' names.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Finds the addresses of the servers' names, and what DNS says of the names.
     pub resolver: Arc<dyn Resolver>,
+    /// What answers in the place of the servers, for checks of the contract.
+    pub stand_in: Option<Arc<dyn StandIn>>,
 }
 
 impl BackendSettings {
@@ -82,8 +90,11 @@ impl BackendSettings {
             name: name.into(),
             config: None,
             origins: Vec::new(),
+            names: Vec::new(),
+            tls: TlsFiles::default(),
             secrets: BTreeMap::new(),
             resolver: Arc::new(SystemResolver),
+            stand_in: None,
         }
     }
 }
@@ -126,6 +137,9 @@ impl BackendComponent {
         let outgoing = Arc::new(Outgoing {
             name: settings.name.into(),
             origins: settings.origins,
+            names: settings.names,
+            tls: Tls::new(settings.tls),
+            stand_in: settings.stand_in,
             secrets,
             resolver: settings.resolver,
             connections: Arc::new(Semaphore::new(limits.connections)),
@@ -205,6 +219,9 @@ async fn describe(
     let outgoing = Arc::new(Outgoing {
         name: "describe".into(),
         origins: Vec::new(),
+        names: Vec::new(),
+        tls: Tls::new(TlsFiles::default()),
+        stand_in: None,
         secrets: Secrets::default(),
         resolver: Arc::new(SystemResolver),
         connections: Arc::new(Semaphore::new(0)),

@@ -1,25 +1,87 @@
 //! Connects to an origin, at an address that its name may lead to.
 
+use std::error::Error as _;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error;
 
 use super::origin::Origin;
 use super::resolver::Resolver;
+use super::tls::Tls;
+use super::tls_failure;
+
+/// A connection, plain or with TLS.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Answers connections in the place of the servers of a backend, for checks of the contract.
+pub trait StandIn: Send + Sync + 'static {
+    /// The client's side of a connection that stands for one to `origin`. Called in a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// What connecting fails with.
+    fn connect(&self, origin: &Origin) -> io::Result<DuplexStream>;
+}
 
 /// Connects to an origin. Resolves its name and connects to an address of this answer, so that
-/// none but the checked ones is used.
+/// none but the checked ones is used. The certificate must be for the host as it is configured.
 pub(super) async fn connect(
     origin: &Origin,
     resolver: &dyn Resolver,
+    tls: &Tls,
     within: Duration,
-) -> Result<TcpStream, Error> {
-    match timeout(within, connect_to_any(origin, resolver)).await {
+) -> Result<Box<dyn Connection>, Error> {
+    let connected = async {
+        let stream = connect_to_any(origin, resolver).await?;
+        // Its answers are small, and a watch waits for them.
+        let _ = stream.set_nodelay(true);
+        match origin.is_tls() {
+            true => shake_hands(origin, tls, stream).await,
+            false => Ok(Box::new(stream) as Box<dyn Connection>),
+        }
+    };
+    match timeout(within, connected).await {
         Ok(connected) => connected,
         Err(_) => Err(Error::ConnectionTimeout),
+    }
+}
+
+/// Why a request over a connection failed.
+pub(super) fn explain(error: hyper::Error, origin: &Origin) -> Error {
+    // A server tells only after the handshake that it misses a certificate.
+    let cause = error.source().and_then(|cause| tls_failure::find(cause));
+    match cause {
+        Some(cause) => Error::InternalError(Some(tls_failure::explain(cause, origin))),
+        None => error.into(),
+    }
+}
+
+async fn shake_hands(
+    origin: &Origin,
+    tls: &Tls,
+    stream: TcpStream,
+) -> Result<Box<dyn Connection>, Error> {
+    let failed = |text: String| Error::InternalError(Some(text));
+    let config = tls
+        .config()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let name = origin.server_name();
+    let name = name.ok_or_else(|| failed("no certificate can be for this host".to_owned()))?;
+    match TlsConnector::from(config).connect(name, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(failed(match tls_failure::find(&error) {
+            Some(cause) => tls_failure::explain(cause, origin),
+            None => format!("the TLS handshake failed: {error}"),
+        })),
     }
 }
 

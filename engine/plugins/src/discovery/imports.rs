@@ -1,5 +1,6 @@
 //! What a backend may call.
 
+use std::io::{Error as IoError, ErrorKind};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -9,6 +10,7 @@ use wasmtime_wasi::clocks::{WasiClocks, WasiClocksCtxView};
 use wasmtime_wasi::p2::bindings::{clocks, io};
 
 use super::bindings::hotswap::discovery::{clock, dns, log, types};
+use super::resolver::SrvRecord;
 use super::state::BackendState;
 
 /// Bytes of a line for the log, as the contract says.
@@ -45,30 +47,61 @@ impl types::Host for BackendState {}
 impl dns::Host for BackendState {
     async fn srv(
         &mut self,
-        _name: String,
+        name: String,
     ) -> wasmtime::Result<Result<Vec<dns::SrvRecord>, types::Error>> {
-        Ok(Err(types::Error::Unsupported))
+        if let Err(denied) = self.check_name(&name) {
+            return Ok(Err(denied));
+        }
+        let found = self.outgoing.resolver.srv(&name).await;
+        Ok(found.map_err(dns_error).map(|records| {
+            let record = |record: SrvRecord| dns::SrvRecord {
+                priority: record.priority,
+                weight: record.weight,
+                port: record.port,
+                target: record.target,
+                addresses: record.addresses.iter().map(ToString::to_string).collect(),
+                ttl: u32::try_from(record.ttl.as_secs()).unwrap_or(u32::MAX),
+            };
+            records.into_iter().map(record).collect()
+        }))
     }
 
     async fn addresses(
         &mut self,
         name: String,
     ) -> wasmtime::Result<Result<Vec<String>, types::Error>> {
-        if !self.outgoing.allows_name(&name) {
-            // A name can carry data out, to whoever answers for its domain.
-            let backend = &*self.outgoing.name;
-            warn!(
-                backend,
-                "the discovery backend was refused to resolve a name that its configuration does not hold"
-            );
-            let reason = "the configuration does not name this host".to_owned();
-            return Ok(Err(types::Error::Denied(reason)));
+        if let Err(denied) = self.check_name(&name) {
+            return Ok(Err(denied));
         }
-        let found = self.outgoing.resolver.addresses(&name).await;
-        Ok(match found {
-            Ok(addresses) => Ok(addresses.iter().map(ToString::to_string).collect()),
-            Err(error) => Err(types::Error::Unavailable(error.to_string())),
-        })
+        let found = self.outgoing.resolver.records(&name).await;
+        Ok(found
+            .map_err(dns_error)
+            .map(|found| found.iter().map(ToString::to_string).collect()))
+    }
+}
+
+impl BackendState {
+    /// Checks that the component may resolve a name: it can carry data out, to whoever answers
+    /// for its domain.
+    fn check_name(&self, name: &str) -> Result<(), types::Error> {
+        if self.outgoing.allows_name(name) {
+            return Ok(());
+        }
+        let backend = &*self.outgoing.name;
+        warn!(
+            backend,
+            "the discovery backend was refused to resolve a name that its configuration does not hold"
+        );
+        let text = "the configuration does not allow this name to be resolved: add it to names";
+        Err(types::Error::Denied(text.to_owned()))
+    }
+}
+
+fn dns_error(error: IoError) -> types::Error {
+    match error.kind() {
+        ErrorKind::Unsupported => types::Error::Unsupported,
+        ErrorKind::InvalidInput => types::Error::InvalidConfig(error.to_string()),
+        _ => types::Error::Unavailable(error.to_string()),
     }
 }
 

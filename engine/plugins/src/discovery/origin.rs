@@ -2,9 +2,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A server that a backend may reach: host and port, over plain HTTP.
+use rustls::pki_types::{DnsName, ServerName};
+
+/// A server that a backend may reach: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
+    is_tls: bool,
     host: Host,
     port: u16,
 }
@@ -20,17 +23,11 @@ enum Host {
 /// Why a text is not an [`Origin`], and what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// It does not begin with `http://`.
-    #[error("write it as http://host:port")]
+    /// It begins with neither `http://` nor `https://`.
+    #[error("write it as http://host:port or https://host:port")]
     Scheme,
-    /// It begins with `https://`.
-    #[error(
-        "https is not supported yet; use http://host:port, through an agent on this machine where \
-         the registry needs TLS"
-    )]
-    Tls,
     /// There is more or less in it than a host and a port.
-    #[error("write it as http://host:port, without a user, a path or a query")]
+    #[error("write it as http://host:port or https://host:port, without a user, a path or a query")]
     Syntax,
 }
 
@@ -38,10 +35,17 @@ impl Origin {
     /// The origin of a request, as the component wrote it. `None` where it cannot be one: it has
     /// another scheme, a user name, or no host.
     pub(super) fn of_request(uri: &http::Uri) -> Option<Self> {
-        if uri.scheme() != Some(&http::uri::Scheme::HTTP) {
-            return None;
-        }
-        Self::parse_authority(uri.authority()?.as_str())
+        let is_tls = match uri.scheme_str()? {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        Self::parse_authority(is_tls, uri.authority()?.as_str())
+    }
+
+    /// Whether it is reached over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// The host's name, or its address.
@@ -54,6 +58,18 @@ impl Origin {
 
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The name that its certificate must be for: the host as the operator wrote it. `None` where
+    /// no certificate can be for it.
+    pub(super) fn server_name(&self) -> Option<ServerName<'static>> {
+        match &self.host {
+            Host::Address(address) => Some(ServerName::IpAddress((*address).into())),
+            Host::Name(name) => {
+                let name = DnsName::try_from(name.clone()).ok()?;
+                Some(ServerName::DnsName(name))
+            }
+        }
     }
 
     /// The address, where the operator wrote one.
@@ -87,7 +103,7 @@ impl Origin {
         }
     }
 
-    fn parse_authority(authority: &str) -> Option<Self> {
+    fn parse_authority(is_tls: bool, authority: &str) -> Option<Self> {
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (address, rest) = rest.split_once(']')?;
@@ -104,11 +120,12 @@ impl Origin {
             }
         };
         let port = match port {
+            "" if is_tls => 443,
             "" => 80,
             port if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse().ok()?,
             _ => return None,
         };
-        (port != 0).then_some(Self { host, port })
+        (port != 0).then_some(Self { is_tls, host, port })
     }
 }
 
@@ -132,24 +149,25 @@ impl FromStr for Origin {
     type Err = OriginError;
 
     fn from_str(text: &str) -> Result<Self, OriginError> {
-        let Some(rest) = text.strip_prefix("http://") else {
-            return Err(if text.starts_with("https://") {
-                OriginError::Tls
-            } else {
-                OriginError::Scheme
-            });
+        let (is_tls, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
+            _ => return Err(OriginError::Scheme),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
-        Self::parse_authority(authority).ok_or(OriginError::Syntax)
+        Self::parse_authority(is_tls, authority).ok_or(OriginError::Syntax)
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
         match &self.host {
-            Host::Address(IpAddr::V6(address)) => write!(f, "http://[{address}]:{}", self.port),
-            Host::Address(address) => write!(f, "http://{address}:{}", self.port),
-            Host::Name(name) => write!(f, "http://{name}:{}", self.port),
+            Host::Address(IpAddr::V6(address)) => {
+                write!(f, "{scheme}://[{address}]:{}", self.port)
+            }
+            Host::Address(address) => write!(f, "{scheme}://{address}:{}", self.port),
+            Host::Name(name) => write!(f, "{scheme}://{name}:{}", self.port),
         }
     }
 }
@@ -169,11 +187,13 @@ mod tests {
             ("http://Consul.Example.:8500/", "http://consul.example:8500"),
             ("http://10.0.0.1:8500", "http://10.0.0.1:8500"),
             ("http://[::1]:8500", "http://[::1]:8500"),
+            ("https://Consul.Example", "https://consul.example:443"),
+            ("https://[::1]:6443", "https://[::1]:6443"),
         ] {
             assert_eq!(origin(text).to_string(), expected);
         }
         for (text, error) in [
-            ("https://a:1", OriginError::Tls),
+            ("HTTPS://a:1", OriginError::Scheme),
             ("ftp://a", OriginError::Scheme),
             ("a:1", OriginError::Scheme),
             ("http://", OriginError::Syntax),
@@ -192,6 +212,18 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Origin>(), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_certificate_must_be_for_the_host_as_it_is_configured() {
+        let name = |text: &str| origin(text).server_name().map(|name| format!("{name:?}"));
+        assert_eq!(
+            name("https://Consul.Example.:8501").as_deref(),
+            Some("DnsName(\"consul.example\")")
+        );
+        let address = name("https://127.0.0.1:6443").unwrap_or_default();
+        assert!(address.starts_with("IpAddress("), "{address}");
+        assert_ne!(origin("https://a:1"), origin("http://a:1"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use tokio::sync::Semaphore;
@@ -14,12 +14,13 @@ use tracing::{debug, warn};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::connection::connect;
+use super::connection::{Connection, StandIn, connect, explain};
 use super::limited_body::LimitedBody;
 use super::limits::BackendLimits;
 use super::origin::Origin;
 use super::resolver::Resolver;
 use super::secrets::Secrets;
+use super::tls::Tls;
 
 /// Bytes of the head of an answer.
 const MAX_HEAD: usize = 64 << 10;
@@ -37,6 +38,11 @@ pub(super) struct Outgoing {
     /// The name of the backend, for the log.
     pub(super) name: Arc<str>,
     pub(super) origins: Vec<Origin>,
+    /// Names that it may resolve, besides the hosts of the origins.
+    pub(super) names: Vec<String>,
+    pub(super) tls: Tls,
+    /// What answers in the place of the origins.
+    pub(super) stand_in: Option<Arc<dyn StandIn>>,
     pub(super) secrets: Secrets,
     pub(super) resolver: Arc<dyn Resolver>,
     pub(super) limits: BackendLimits,
@@ -50,9 +56,12 @@ pub(super) struct OutgoingHooks(pub(super) Arc<Outgoing>);
 impl Outgoing {
     /// Whether the component may ask for the addresses of a name.
     pub(super) fn allows_name(&self, name: &str) -> bool {
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let mut origins = self.origins.iter();
-        origins.any(|origin| origin.host().eq_ignore_ascii_case(name))
+        let without_dot = |name: &str| name.strip_suffix('.').unwrap_or(name).to_owned();
+        let name = without_dot(name);
+        let hosts = self.origins.iter().map(Origin::host);
+        let names = self.names.iter().map(|name| without_dot(name));
+        let mut allowed = hosts.chain(names);
+        allowed.any(|allowed| allowed.eq_ignore_ascii_case(&name))
     }
 
     async fn send(
@@ -72,15 +81,19 @@ impl Outgoing {
             Err(error) => Error::InternalError(Some(error.to_string())),
         })?;
         let mut request = Request::from_parts(head, body.to_bytes());
-        self.secrets.add_to(&mut request);
+        self.secrets.add_to(&mut request).await;
         let options = options.unwrap_or_default();
         let limit = self.limits.read_timeout;
         let wait = |asked: Option<Duration>| asked.unwrap_or(limit).min(MAX_WAIT);
         let within = options.connect_timeout.unwrap_or(limit).min(limit);
-        let stream = connect(&origin, self.resolver.as_ref(), within).await;
+        let stream: Result<Box<dyn Connection>, Error> = match &self.stand_in {
+            Some(stand_in) => match stand_in.connect(&origin) {
+                Ok(stream) => Ok(Box::new(stream)),
+                Err(error) => Err(Error::Connect(error)),
+            },
+            None => connect(&origin, self.resolver.as_ref(), &self.tls, within).await,
+        };
         let stream = stream.inspect_err(|error| self.note_failure(&origin, error))?;
-        // Its answers are small, and a watch waits for them.
-        let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
@@ -91,9 +104,13 @@ impl Outgoing {
         let request = to_origin_form(request)?;
         let first_byte = wait(options.first_byte_timeout);
         let response = match timeout(first_byte, sender.send_request(request)).await {
-            Ok(response) => response?,
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(explain(error, &origin)),
             Err(_) => return Err(Error::ConnectionReadTimeout),
         };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.secrets.distrust();
+        }
         let between_bytes = wait(options.between_bytes_timeout);
         let max_bytes = self.limits.response_bytes;
         Ok(response.map(|body| {

@@ -1,6 +1,12 @@
 //! What a backend may reach, and what becomes of answers that make no sense.
 
-use hotswap_plugins::discovery::{BackendSettings, RegistryError};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use hotswap_plugins::discovery::{BackendError, BackendSettings, RegistryError, Resolver};
 
 use crate::fixture::{Fixed, act, registry_error, settings, start};
 use crate::server::TestServer;
@@ -86,6 +92,45 @@ async fn a_name_that_leads_to_this_machine_is_not_followed() {
     let mut instance = start(settings).await;
     let answer = act(&mut instance, &format!("get {url}/ok")).await;
     assert_eq!(answer.expect("an answer"), "ok");
+}
+
+/// The first answer is harmless, each later one leads to this machine.
+#[derive(Default)]
+struct Rebinding(AtomicUsize);
+
+#[async_trait]
+impl Resolver for Rebinding {
+    async fn addresses(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        // Nobody has the first one: it is for documentation.
+        let address = if asked == 0 { "192.0.2.1" } else { "127.0.0.1" };
+        Ok(vec![address.parse().map_err(io::Error::other)?])
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_once_for_a_connection_and_its_addresses_are_checked_each_time() {
+    let server = TestServer::start().await;
+    let url = format!("http://registry.example:{}", server.addr.port());
+    let resolver = Arc::new(Rebinding::default());
+    let settings = BackendSettings {
+        resolver: Arc::clone(&resolver) as Arc<dyn Resolver>,
+        ..settings(&url)
+    };
+    let mut instance = start(settings).await;
+    let asked = format!("get {url}/ok");
+    let first = act(&mut instance, &asked).await.expect_err("nobody there");
+    assert!(
+        matches!(first, BackendError::Registry(RegistryError::Unavailable(_))),
+        "{first:?}"
+    );
+    let second = act(&mut instance, &asked).await.expect_err("this machine");
+    assert!(
+        matches!(second, BackendError::Registry(RegistryError::Denied(_))),
+        "{second:?}"
+    );
+    assert_eq!(resolver.0.load(Ordering::Relaxed), 2);
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::server::TestServer;
 
 fn with_secrets(server: &TestServer) -> BackendSettings {
     let secrets = [("token", "t-1"), ("password", "p\"1")];
-    let secrets = secrets.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+    let secrets = secrets.map(|(name, value)| (name.to_owned(), Secret::new(value).into()));
     BackendSettings {
         secrets: BTreeMap::from(secrets),
         ..settings(&server.origin())
@@ -54,7 +54,7 @@ async fn a_secret_is_put_into_bodies_only_where_the_backend_logs_in() {
 #[tokio::test]
 async fn a_secret_that_the_backend_does_not_know_is_rejected() {
     let settings = BackendSettings {
-        secrets: [("tokn".to_owned(), Secret::new("x"))].into(),
+        secrets: [("tokn".to_owned(), Secret::new("x").into())].into(),
         ..BackendSettings::new("probe")
     };
     let error = probe().await.start(settings).await.expect_err("unknown");

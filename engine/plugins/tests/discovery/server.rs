@@ -4,33 +4,75 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 pub struct TestServer {
     pub addr: SocketAddr,
     /// The requests, whole.
     requests: Arc<Mutex<Vec<String>>>,
+    /// Of each connection with TLS, who came for whom.
+    handshakes: Arc<Mutex<Vec<Handshake>>>,
     _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Handshake {
+    /// The name that the client came for.
+    pub server_name: Option<String>,
+    /// The certificate that it showed.
+    pub client: Option<CertificateDer<'static>>,
 }
 
 impl TestServer {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub async fn start_tls(config: ServerConfig) -> Self {
+        Self::start_with(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let requests = Arc::<Mutex<Vec<String>>>::default();
-        let seen = Arc::clone(&requests);
+        let handshakes = Arc::<Mutex<Vec<Handshake>>>::default();
+        let (seen, shaken) = (Arc::clone(&requests), Arc::clone(&handshakes));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&seen)));
+                let (seen, shaken, tls) = (Arc::clone(&seen), Arc::clone(&shaken), tls.clone());
+                tokio::spawn(async move {
+                    let Some(tls) = tls else {
+                        return serve(stream, seen).await;
+                    };
+                    let Ok(stream) = tls.accept(stream).await else {
+                        return;
+                    };
+                    let (_, session) = stream.get_ref();
+                    let client = session.peer_certificates().and_then(<[_]>::first);
+                    shaken.lock().expect("not poisoned").push(Handshake {
+                        server_name: session.server_name().map(str::to_owned),
+                        client: client.cloned(),
+                    });
+                    serve(stream, seen).await;
+                });
             }
         });
         Self {
             addr,
             requests,
+            handshakes,
             _task: AbortOnDropHandle::new(task),
         }
+    }
+
+    pub fn handshakes(&self) -> Vec<Handshake> {
+        self.handshakes.lock().expect("not poisoned").clone()
     }
 
     pub fn origin(&self) -> String {
@@ -46,7 +88,7 @@ impl TestServer {
     }
 }
 
-async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>) {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, requests: Arc<Mutex<Vec<String>>>) {
     let Some(request) = read_request(&mut stream).await else {
         return;
     };
@@ -87,7 +129,7 @@ async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>) {
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -14,6 +14,7 @@ use semver::Version;
 use super::new_deployment::Origin;
 use super::{Deployments, Error, NewDeployment, rehearsal};
 use crate::driver::is_reachable;
+use crate::{soak_probes, soak_queries};
 
 impl Deployments {
     /// Creates a deployment, which the engine then drives. Once this returns, it cannot be lost.
@@ -309,6 +310,8 @@ impl Deployments {
         };
         let strategy = self.strategies.load(pin.digest).await?;
         let config = strategy.configure(config).map_err(Error::Config)?;
+        soak_queries::check(&config, &self.metric_providers).map_err(Error::SoakSettings)?;
+        soak_probes::check(&config).map_err(Error::SoakSettings)?;
         Ok((strategy, pin, config))
     }
 }

@@ -105,6 +105,9 @@ pub enum Error {
     /// The configuration does not match the strategy's schema.
     #[error("the configuration does not match the strategy's schema")]
     Config(#[source] ConfigError),
+    /// The configuration asks of its soaks what cannot be done.
+    #[error("the configuration is not valid: {0}")]
+    SoakSettings(String),
     /// The strategy waits for longer than the policy allows, even if all goes well.
     #[error(
         "with {nodes} nodes, strategy '{strategy}' takes at least {}, and the deadline of \

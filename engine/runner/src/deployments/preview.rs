@@ -9,7 +9,7 @@ use super::previewed_steps::{PreviewedStep, check_steps};
 use super::rehearsal::{self, End};
 use super::{Deployments, Error, NewDeployment, weak_soaks};
 use crate::driver::{FoundNodes, Members};
-use crate::soak_options;
+use crate::{soak_options, soak_probes};
 
 /// Steps of a preview. Nobody reads more.
 const MAX_STEPS: usize = 1000;
@@ -121,7 +121,8 @@ impl Deployments {
         let elapsed = self.clock.instant().saturating_duration_since(start);
         let rates = weak_soaks::rates(&before, &after, elapsed);
         let options = soak_options::of_config(&preview.header.config);
-        weak_soaks::warnings(&calls, &rates, options)
+        let probes = soak_probes::of_config(&preview.header.config);
+        weak_soaks::warnings(&calls, &rates, options, probes.as_ref())
     }
 
     /// What stands against any deployment of the module now.

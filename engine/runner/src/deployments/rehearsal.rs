@@ -225,5 +225,6 @@ fn pass(check: &Check) -> Finding {
         baseline_samples: 0,
         reason: String::new(),
         conditions: Vec::new(),
+        queried: Vec::new(),
     }
 }

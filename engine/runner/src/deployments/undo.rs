@@ -173,7 +173,7 @@ impl Deployments {
             Err(Error::UnknownStrategy { .. }) => Ok(Some(format!(
                 "strategy '{strategy}' does not exist any more"
             ))),
-            Err(Error::Config(_)) => Ok(Some(format!(
+            Err(Error::Config(_) | Error::SoakSettings(_)) => Ok(Some(format!(
                 "strategy '{strategy}' does not take the configuration any more"
             ))),
             Err(error) => Err(error),

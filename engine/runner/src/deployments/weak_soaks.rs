@@ -10,6 +10,8 @@ use hotswap_core::{
 use hotswap_fleet::Fleet;
 use humantime::format_duration;
 
+use crate::soak_probes::SoakProbes;
+
 /// Nodes that are asked for their traffic. The others are taken to have as much.
 const ASKED: usize = 64;
 /// How long their requests are counted.
@@ -81,11 +83,14 @@ pub(super) fn warnings(
     calls: &[&Call],
     rates: &HashMap<NodeId, f64>,
     options: SoakOptions,
+    probes: Option<&SoakProbes>,
 ) -> Vec<String> {
     if rates.is_empty() {
         return Vec::new();
     }
     let usual = rates.values().sum::<f64>() / rates.len() as f64;
+    // Each version gets as many of the node's own.
+    let own = probes.map_or(0.0, |probes| probes.rate_per_second);
     let mut percent = 100.0;
     let mut warnings = Vec::new();
     for call in calls {
@@ -109,8 +114,8 @@ pub(super) fn warnings(
                         let rest = if is_shared { 1.0 - share } else { 1.0 };
                         NodeTraffic {
                             node: node.clone(),
-                            canary: on_canary.contains(node).then_some(rate * share),
-                            baseline: on_baseline.contains(node).then_some(rate * rest),
+                            canary: on_canary.contains(node).then_some(rate * share + own),
+                            baseline: on_baseline.contains(node).then_some(rate * rest + own),
                         }
                     })
                     .collect();
@@ -190,6 +195,10 @@ mod tests {
                 memory: 0,
                 memory_sum: 0,
                 instances: 0,
+                refused: 0,
+                queued: 0,
+                synthetic: 0,
+                module_metrics: Vec::new(),
             }],
         };
         (node(id), reading)
@@ -211,10 +220,10 @@ mod tests {
         let rates = |rate| HashMap::from([(node("a"), rate), (node("b"), rate)]);
         let options = SoakOptions::default();
         assert_eq!(
-            warnings(&steps, &rates(50.0), options),
+            warnings(&steps, &rates(50.0), options, None),
             Vec::<String>::new()
         );
-        let found = warnings(&steps, &rates(0.5), options);
+        let found = warnings(&steps, &rates(0.5), options, None);
         assert_eq!(found.len(), 1);
         let start = "at the present traffic the soak of 1m on 1 node cannot decide: error-rate: the \
                      new version answered 30 requests";
@@ -225,7 +234,7 @@ mod tests {
         );
         // Nothing is said where nothing is known.
         assert_eq!(
-            warnings(&steps, &HashMap::new(), options),
+            warnings(&steps, &HashMap::new(), options, None),
             Vec::<String>::new()
         );
     }
@@ -239,7 +248,15 @@ mod tests {
         let rates = HashMap::from([(node("a"), 20.0)]);
         let options = SoakOptions::default();
         let (shared, split) = (soak(&["a"], &["a"]), soak(&["a"], &["b"]));
-        assert_eq!(warnings(&[&shift, &shared], &rates, options).len(), 1);
-        assert_eq!(warnings(&[&split], &rates, options).len(), 0);
+        assert_eq!(warnings(&[&shift, &shared], &rates, options, None).len(), 1);
+        assert_eq!(warnings(&[&split], &rates, options, None).len(), 0);
+        // What the nodes send themselves counts, too.
+        let probes = SoakProbes {
+            path: "/".to_owned(),
+            rate_per_second: 20.0,
+        };
+        let rates = HashMap::from([(node("a"), 0.0)]);
+        assert_eq!(warnings(&[&split], &rates, options, None).len(), 1);
+        assert_eq!(warnings(&[&split], &rates, options, Some(&probes)).len(), 0);
     }
 }

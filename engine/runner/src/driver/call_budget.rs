@@ -213,6 +213,10 @@ mod tests {
             memory: 64 << 20,
             memory_sum: 64_000_000 << 20,
             instances: 1_000_000,
+            refused: 0,
+            queued: 0,
+            synthetic: 0,
+            module_metrics: Vec::new(),
         };
         let reading = |node: &NodeId| NodeReading {
             node: node.clone(),

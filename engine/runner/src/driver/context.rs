@@ -12,6 +12,7 @@ use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::limits::Limits;
 use crate::live_soaks::LiveSoaks;
+use crate::metric_providers::MetricProviders;
 use crate::reconciler::{Repairs, ToldVersions};
 use crate::retries::Retries;
 use crate::strategies::Strategies;
@@ -26,6 +27,8 @@ pub(crate) struct DriverContext {
     pub(crate) retries: Arc<Retries>,
     /// What the judge thinks of the soaks that are under way.
     pub(crate) live_soaks: Arc<LiveSoaks>,
+    /// The servers that soaks may ask for metrics.
+    pub(crate) metric_providers: MetricProviders,
     /// The nodes that are repaired outside of deployments.
     pub(crate) repairs: Arc<Repairs>,
     /// What nodes are told that they should run.

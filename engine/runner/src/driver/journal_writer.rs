@@ -8,6 +8,7 @@ use hotswap_core::{
 };
 use hotswap_store::{AppendError, Journal};
 
+use super::append_wait;
 use super::error::Error;
 
 /// Events read from the store at once: enough that most journals take one read.
@@ -146,7 +147,7 @@ impl JournalWriter {
         };
         loop {
             append.expected = self.tail.next_seq;
-            match self.journal.append(append.clone()).await {
+            match append_wait::wait_for(self.journal.append(append.clone())).await {
                 Ok(head) => {
                     self.tail.next_seq = head.next_seq;
                     self.tail.lifecycle = head.lifecycle;

@@ -1,13 +1,13 @@
 //! Nodes of a soak that do not report in any more.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use hotswap_core::{Health, Judgement, NodeId, Verdict};
+use hotswap_core::{Health, Judgement, NodeId, SoakReadings, Verdict};
 use hotswap_fleet::Fleet;
 
 use super::failed_nodes::name_nodes;
-use super::timers::Timers;
+use super::timers::{End, Timers};
 
 /// How often the nodes of a soak are looked after. Only memory is read.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,11 +19,10 @@ const STOP_GRACE: Duration = Duration::from_secs(12);
 /// Notices when nodes that run the new version fall silent. The health of a node is the one that
 /// people see: it is critical after as many missed heartbeats.
 pub(super) struct SilenceWatch {
-    nodes: Vec<NodeId>,
-    /// How many of them may be silent.
+    /// How many nodes may be silent.
     tolerated: usize,
     /// Since when nodes are critical that have said that they stop.
-    stopped: HashMap<NodeId, Instant>,
+    stopped: BTreeMap<NodeId, Instant>,
 }
 
 /// A node that does not report in, and what was last heard of it.
@@ -34,28 +33,39 @@ pub(super) struct SilentNode {
 }
 
 impl SilenceWatch {
-    pub(super) fn new(nodes: Vec<NodeId>, tolerated: usize) -> Self {
+    pub(super) fn new(tolerated: usize) -> Self {
         Self {
-            nodes,
             tolerated,
-            stopped: HashMap::new(),
+            stopped: BTreeMap::new(),
         }
     }
 
-    /// Waits until more nodes are silent than may be, and returns them.
-    pub(super) async fn wait(mut self, fleet: &dyn Fleet, timers: &Timers) -> Vec<SilentNode> {
+    /// Waits until more nodes of the soak are silent than may be, and returns them. `None` once
+    /// `end` has passed.
+    ///
+    /// Cancel safe.
+    pub(super) async fn wait(
+        &mut self,
+        soak: &SoakReadings,
+        fleet: &dyn Fleet,
+        timers: &Timers,
+        end: End,
+    ) -> Option<Vec<SilentNode>> {
         loop {
-            let silent = self.silent(fleet, timers.instant());
+            let silent = self.silent(soak, fleet, timers.instant());
             if silent.len() > self.tolerated {
-                return silent;
+                return Some(silent);
             }
-            timers.sleep_until(timers.after(INTERVAL)).await;
+            if timers.has_passed(end) {
+                return None;
+            }
+            timers.sleep_until(end.min(timers.after(INTERVAL))).await;
         }
     }
 
-    fn silent(&mut self, fleet: &dyn Fleet, now: Instant) -> Vec<SilentNode> {
+    fn silent(&mut self, soak: &SoakReadings, fleet: &dyn Fleet, now: Instant) -> Vec<SilentNode> {
         let mut silent = Vec::new();
-        for node in &self.nodes {
+        for node in soak.canary() {
             let report = fleet.health(node);
             if report.health != Health::Critical {
                 self.stopped.remove(node);
@@ -108,9 +118,9 @@ pub(super) fn conclude(mut verdict: Verdict, silent: &[SilentNode]) -> Verdict {
 mod tests {
     use std::sync::Arc;
 
-    use hotswap_core::{Check, Finding};
+    use hotswap_core::{Check, Finding, MetricNeeds};
 
-    use super::super::fixture::{ListedFleet, TestClock};
+    use super::super::fixture::{ListedFleet, TestClock, module};
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -133,10 +143,14 @@ mod tests {
     /// nodes may be silent.
     async fn ended_by(fleet: &ListedFleet, tolerated: usize) -> Option<(Vec<NodeId>, Duration)> {
         let timers = Timers::new(Arc::new(TestClock::default()));
-        let watch = SilenceWatch::new(ids(&["a", "b"]), tolerated);
+        let (canary, baseline) = (ids(&["a", "b"]), Vec::new());
+        let needs = MetricNeeds::default();
+        let soak = SoakReadings::new(canary, baseline, module("2.0.0"), needs, Vec::new());
+        let mut watch = SilenceWatch::new(tolerated);
         let began = tokio::time::Instant::now();
-        let silent = tokio::time::timeout(MINUTE, watch.wait(fleet, &timers));
-        let silent = silent.await.ok()?.into_iter().map(|silent| silent.node);
+        let end = timers.after(MINUTE);
+        let silent = watch.wait(&soak, fleet, &timers, end).await?;
+        let silent = silent.into_iter().map(|silent| silent.node);
         Some((silent.collect(), began.elapsed()))
     }
 
@@ -175,6 +189,7 @@ mod tests {
             baseline_samples: 0,
             reason: "too few samples".to_owned(),
             conditions: Vec::new(),
+            queried: Vec::new(),
         };
         let verdict = |metrics: &[&str]| Verdict {
             judgement: Judgement::Inconclusive,

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    BeforeSoak, Call, Check, ClientFaults, DerivedChecks, Finding, InconsistentReading, Judge,
-    ModuleName, ModuleVersion, NodeId, NodeReading, RecordedBaseline, SoakPlan, SoakReadings,
-    Verdict,
+    BeforeSoak, Call, Check, ClientFaults, Clock, DerivedChecks, Finding, InconsistentReading,
+    Judge, ModuleName, ModuleVersion, NodeId, NodeReading, QueryReading, RecordedBaseline,
+    SoakPlan, SoakReadings, Verdict,
 };
 use hotswap_fleet::Fleet;
 
+use super::probed_soak::ProbedSoak;
+use super::queried_soak::QueriedSoak;
 use super::silence::{self, SilenceWatch};
 use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
 use crate::live_soaks::LiveSoak;
+use crate::metric_providers::MetricProviders;
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
 const CONCURRENT_READS: usize = 32;
@@ -25,14 +28,18 @@ const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// Readings of a short soak. The judge never fails before the third.
 const MIN_READINGS: u32 = 4;
 
+/// Where a soak reads.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) fleet: &'a dyn Fleet,
+    pub(super) providers: &'a MetricProviders,
+    pub(super) clock: &'a dyn Clock,
+}
+
 /// A soak that is under way.
 pub(super) struct Soak {
     module: ModuleName,
-    nodes: Vec<NodeId>,
-    /// The nodes that run the new version.
-    canary: Vec<NodeId>,
-    /// How many of them may fall silent.
-    tolerated: usize,
+    silence: SilenceWatch,
     window: Duration,
     end: End,
     readings: SoakReadings,
@@ -42,6 +49,10 @@ pub(super) struct Soak {
     /// How many readings were thrown away, and the last of them.
     inconsistent: (u64, Option<InconsistentReading>),
     needs_readings: bool,
+    /// What providers of metrics are asked at each reading, where a check judges their answers.
+    queried: Option<Box<QueriedSoak>>,
+    /// The requests that the nodes send themselves.
+    probed: Option<Box<ProbedSoak>>,
     live: LiveSoak,
 }
 
@@ -66,9 +77,13 @@ impl Soak {
             return None;
         };
         let window = Duration::from_millis(window);
-        let nodes = all_nodes(&canary, &baseline);
         let needs_readings = needs_readings(&checks, window);
-        let needs_latency = Judge::needs_latency(&checks);
+        let needs = Judge::needs(&checks);
+        let sides = (canary.as_slice(), baseline.as_slice());
+        let probes = context.probes.as_deref().filter(|_| needs_readings);
+        let probed =
+            probes.map(|probes| ProbedSoak::new(probes.clone(), module, &canary, &baseline));
+        let queried = QueriedSoak::new(&checks, module, sides, &readings, &context);
         let (checks, derived) = if baseline.is_empty() {
             let derived = RecordedBaseline::new(module, &readings).derive(checks);
             (derived.checks.clone(), Some(derived))
@@ -83,18 +98,10 @@ impl Soak {
             history: context.history,
             options: context.options,
         });
-        let readings = SoakReadings::new(
-            canary.clone(),
-            baseline,
-            module.clone(),
-            needs_latency,
-            readings,
-        );
+        let readings = SoakReadings::new(canary, baseline, module.clone(), needs, readings);
         Some(Self {
             module: module.name.clone(),
-            nodes,
-            canary,
-            tolerated: context.tolerated,
+            silence: SilenceWatch::new(context.tolerated),
             window,
             end,
             readings,
@@ -102,6 +109,8 @@ impl Soak {
             derived,
             inconsistent: (0, None),
             needs_readings,
+            queried: queried.map(Box::new),
+            probed: probed.map(Box::new),
             live,
         })
     }
@@ -109,48 +118,79 @@ impl Soak {
     /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
     /// and the deployment asks to end then; or until more nodes of the new version have fallen
     /// silent than may.
-    pub(super) async fn run(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
-        let watch = SilenceWatch::new(self.canary.clone(), self.tolerated);
-        // Beside the readings: a node that hangs must not hold up the watch.
-        let silent = tokio::select! {
-            biased;
-            verdict = self.judge_until_end(fleet, timers) => return verdict,
-            silent = watch.wait(fleet, timers) => silent,
-        };
-        silence::conclude(self.verdict(), &silent)
+    pub(super) async fn run(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
+        let verdict = self.judge_until_end(sources, timers).await;
+        self.end_probes(sources.fleet).await;
+        verdict
     }
 
-    async fn judge_until_end(&mut self, fleet: &dyn Fleet, timers: &Timers) -> Verdict {
+    async fn end_probes(&self, fleet: &dyn Fleet) {
+        if let Some(probed) = &self.probed {
+            Box::pin(probed.end(fleet)).await;
+        }
+    }
+
+    async fn judge_until_end(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
         let interval = interval(self.window);
         loop {
+            if let Some(probed) = &mut self.probed {
+                Box::pin(probed.go_on(sources.fleet, interval)).await;
+            }
             if timers.has_passed(self.end) {
-                return Box::pin(self.finish(fleet)).await;
+                if self.needs_readings {
+                    Box::pin(self.observe(sources)).await;
+                }
+                return self.verdict();
             }
             let next = if self.needs_readings {
                 self.end.min(timers.after(interval))
             } else {
                 self.end
             };
-            timers.sleep_until(next).await;
+            let silent = self
+                .silence
+                .wait(&self.readings, sources.fleet, timers, next);
+            if let Some(silent) = silent.await {
+                return silence::conclude(self.verdict(), &silent);
+            }
             if self.needs_readings && !timers.has_passed(self.end) {
                 // Boxed, so that what waits does not keep the memory of a reading.
-                Box::pin(self.observe(fleet)).await;
-                if let Some(mut verdict) = self.judge.interim() {
-                    self.explain(&mut verdict.findings);
+                let verdict = Box::pin(self.judge_now(sources, timers)).await;
+                if let Some(verdict) = verdict {
                     return verdict;
                 }
-                let mut findings = self.judge.findings();
-                self.explain(&mut findings);
-                self.live.show(findings);
             }
         }
     }
 
-    /// Reads the nodes once more, and judges what was measured until now.
-    pub(super) async fn finish(&mut self, fleet: &dyn Fleet) -> Verdict {
-        if self.needs_readings {
-            self.observe(fleet).await;
+    /// Reads the nodes, and returns the verdict if that ends the soak.
+    async fn judge_now(&mut self, sources: Sources<'_>, timers: &Timers) -> Option<Verdict> {
+        let queried = self.queried.as_deref();
+        // Beside the reading: a node that hangs must not hold up the watch.
+        let answers = tokio::select! {
+            biased;
+            answers = ask(sources, &self.module, &self.readings, queried) => answers,
+            silent = self.silence.wait(&self.readings, sources.fleet, timers, End::NEVER) => {
+                return Some(silence::conclude(self.verdict(), &silent.unwrap_or_default()));
+            }
+        };
+        self.take(answers);
+        if let Some(mut verdict) = self.judge.interim() {
+            self.explain(&mut verdict.findings);
+            return Some(verdict);
         }
+        let mut findings = self.judge.findings();
+        self.explain(&mut findings);
+        self.live.show(findings);
+        None
+    }
+
+    /// Reads the nodes once more, and judges what was measured until now.
+    pub(super) async fn finish(&mut self, sources: Sources<'_>) -> Verdict {
+        if self.needs_readings {
+            self.observe(sources).await;
+        }
+        self.end_probes(sources.fleet).await;
         self.verdict()
     }
 
@@ -160,8 +200,19 @@ impl Soak {
         verdict
     }
 
-    async fn observe(&mut self, fleet: &dyn Fleet) {
-        let readings = read(fleet, &self.module, &self.nodes).await;
+    async fn observe(&mut self, sources: Sources<'_>) {
+        let answers = ask(
+            sources,
+            &self.module,
+            &self.readings,
+            self.queried.as_deref(),
+        );
+        let answers = answers.await;
+        self.take(answers);
+    }
+
+    fn take(&mut self, (readings, answers): (Vec<NodeReading>, Vec<QueryReading>)) {
+        self.judge.observe_queries(answers);
         let observation = self.readings.observe(readings);
         for inconsistent in observation.inconsistent {
             let InconsistentReading { node, reason } = &inconsistent;
@@ -184,9 +235,14 @@ impl Soak {
             describe_inconsistent(&self.inconsistent),
         ];
         let notes: Vec<String> = notes.into_iter().flatten().collect();
-        let errors = findings.iter_mut();
-        for finding in errors.filter(|finding| finding.check.metric == "error-rate") {
-            for note in &notes {
+        let probes = self.probed.as_ref();
+        let probes = probes.map(|probed| probed.describe(self.readings.synthetic()));
+        for finding in findings {
+            let is_of_requests = !finding.check.metric.starts_with("query:");
+            let of_errors = notes
+                .iter()
+                .filter(|_| finding.check.metric == "error-rate");
+            for note in of_errors.chain(probes.as_ref().filter(|_| is_of_requests)) {
                 finding.reason = format!("{}; {note}", finding.reason);
             }
         }
@@ -229,9 +285,26 @@ pub(super) async fn initial_readings(
             checks,
             window,
         } if needs_readings(checks, Duration::from_millis(*window)) => {
-            read(fleet, module, &all_nodes(canary, baseline)).await
+            let nodes: BTreeSet<_> = canary.iter().chain(baseline).collect();
+            let mut readings = read(fleet, module, nodes.into_iter()).await;
+            keep_judged(&mut readings, checks);
+            readings
         }
         _ => Vec::new(),
+    }
+}
+
+/// Drops the metrics of the module's own that no check judges: the journal keeps these readings.
+fn keep_judged(readings: &mut [NodeReading], checks: &[Check]) {
+    let is_judged = |name: &str| {
+        let mut names = checks.iter();
+        names.any(|check| Judge::module_metric_of(&check.metric) == Some(name))
+    };
+    for held in readings
+        .iter_mut()
+        .flat_map(|reading| &mut reading.versions)
+    {
+        held.module_metrics.retain(|metric| is_judged(&metric.name));
     }
 }
 
@@ -246,20 +319,36 @@ fn interval(window: Duration) -> Duration {
         .min(window / MIN_READINGS)
 }
 
-/// The nodes of both sides, sorted, each once.
-fn all_nodes(canary: &[NodeId], baseline: &[NodeId]) -> Vec<NodeId> {
-    let both: BTreeSet<_> = canary.iter().chain(baseline).collect();
-    both.into_iter().cloned().collect()
+/// Reads the nodes, and asks providers at the same time. The judge waits for the slower of both: a
+/// provider has a time-out.
+async fn ask(
+    sources: Sources<'_>,
+    module: &ModuleName,
+    soak: &SoakReadings,
+    queried: Option<&QueriedSoak>,
+) -> (Vec<NodeReading>, Vec<QueryReading>) {
+    let asked = async {
+        match queried {
+            Some(queried) => queried.ask(sources.providers, sources.clock).await,
+            None => Vec::new(),
+        }
+    };
+    tokio::join!(read(sources.fleet, module, soak.nodes()), asked)
 }
 
 /// Leaves out nodes that do not answer: too few readings make a check inconclusive.
-async fn read(fleet: &dyn Fleet, module: &ModuleName, nodes: &[NodeId]) -> Vec<NodeReading> {
-    let mut reads = Vec::with_capacity(nodes.len());
+async fn read<'a>(
+    fleet: &dyn Fleet,
+    module: &ModuleName,
+    nodes: impl ExactSizeIterator<Item = &'a NodeId>,
+) -> Vec<NodeReading> {
+    let count = nodes.len();
+    let mut reads = Vec::with_capacity(count);
     for node in nodes {
         reads.push(fleet.read(node, module));
     }
     let mut answers = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
-    let mut readings = Vec::with_capacity(nodes.len());
+    let mut readings = Vec::with_capacity(count);
     while let Some(answer) = answers.next().await {
         readings.extend(answer);
     }
@@ -293,15 +382,6 @@ mod tests {
         assert_eq!(interval(millis(400)), millis(100));
         assert_eq!(interval(millis(2000)), millis(250));
         assert_eq!(interval(millis(400_000)), millis(10_000));
-    }
-
-    #[test]
-    fn a_node_on_both_sides_is_read_once() {
-        let ids = |names: &[&str]| -> Vec<NodeId> {
-            names.iter().map(|name| name.parse().unwrap()).collect()
-        };
-        let nodes = all_nodes(&ids(&["c", "a"]), &ids(&["b", "a"]));
-        assert_eq!(nodes, ids(&["a", "b", "c"]));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What a soak needs of its deployment.
 
+use std::sync::Arc;
+
 use hotswap_core::{Answer, DeploymentId, Header, RecordedCall, SoakHistory, SoakOptions};
 
 use crate::soak_options;
+use crate::soak_probes::{self, SoakProbes};
+use crate::soak_queries::{self, SoakQuery};
 
 /// What a soak needs of its deployment: a fold over its journal.
 #[derive(Debug, Clone)]
@@ -11,6 +15,10 @@ pub(super) struct SoakContext {
     /// The evidence of earlier soaks.
     pub(super) history: SoakHistory,
     pub(super) options: SoakOptions,
+    /// What the nodes send themselves.
+    pub(super) probes: Option<Arc<SoakProbes>>,
+    /// The queries that checks may name.
+    pub(super) queries: Arc<[SoakQuery]>,
     /// How many nodes may fail.
     pub(super) tolerated: usize,
 }
@@ -26,6 +34,8 @@ impl SoakContext {
             deployment: header.id,
             history: SoakHistory::default(),
             options: soak_options::of_config(&header.config),
+            probes: soak_probes::of_config(&header.config).map(Arc::new),
+            queries: soak_queries::of_config(&header.config).into(),
             tolerated: header.policy.tolerated_failures.of(total),
         };
         for answer in calls.into_iter().filter_map(|call| call.answer.as_ref()) {

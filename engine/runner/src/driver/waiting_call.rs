@@ -6,7 +6,7 @@ use hotswap_core::{Answer, Call, Decision, ModuleVersion, RecordedCall};
 use super::activity::CallActivity;
 use super::context::DriverContext;
 use super::journal_writer::JournalWriter;
-use super::soak::Soak;
+use super::soak::{Soak, Sources};
 use super::soak_context::SoakContext;
 use super::timers::End;
 use super::wait_scope::{Interrupt, WaitScope};
@@ -38,15 +38,19 @@ pub(super) async fn complete(
             let Some(mut soak) = soak.map(Box::new) else {
                 return Ok(Answer::Done);
             };
-            let fleet = context.fleet.as_ref();
-            let judged = Box::pin(soak.run(fleet, &scope.timers));
+            let sources = Sources {
+                fleet: context.fleet.as_ref(),
+                providers: &context.metric_providers,
+                clock: context.clock.as_ref(),
+            };
+            let judged = Box::pin(soak.run(sources, &scope.timers));
             let promoted = |writer: &JournalWriter| writer.promotion().cloned();
             let judged = scope.run_until(writer, &activity, judged, promoted).await?;
             let promotion = match judged {
                 Either::Left(verdict) => return Ok(Answer::Verdict(verdict)),
                 Either::Right(promotion) => promotion,
             };
-            let verdict = Box::pin(scope.run(writer, &activity, soak.finish(fleet))).await?;
+            let verdict = Box::pin(scope.run(writer, &activity, soak.finish(sources))).await?;
             Ok(Answer::Verdict(verdict.promoted(&promotion.by)))
         }
         _ => {

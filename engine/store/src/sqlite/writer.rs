@@ -29,8 +29,8 @@ pub(super) const MAX_BATCH: usize = 1024;
 const SPIN: Duration = Duration::from_micros(50);
 
 /// The writer thread. It takes all queued commands, executes them in one transaction and
-/// commits. Only then does it notify subscribers and reply, so that whatever a caller is told
-/// is on disk.
+/// commits. Only then does it reply and notify subscribers, so that whatever anyone is told is on
+/// disk.
 pub(super) struct Writer {
     connection: Connection,
     commands: mpsc::Receiver<Command>,
@@ -39,6 +39,9 @@ pub(super) struct Writer {
     new_epochs: watch::Sender<Arc<str>>,
     /// `None` if it has to be loaded again: at the start and after a failure.
     executor: Option<JournalExecutor>,
+    /// What subscribers are to be told of the batch.
+    appended: Vec<Appended>,
+    environment_appended: Vec<EnvironmentAppended>,
     checkpointer: Checkpointer,
     reserve: Arc<Reserve>,
     // Declared last and so dropped last: the lock is released after the database is closed,
@@ -80,6 +83,8 @@ impl Writer {
             environment_subscribers,
             new_epochs,
             executor: None,
+            appended: Vec::new(),
+            environment_appended: Vec::new(),
             reserve,
             _lock: lock,
             _stopped: stopped,
@@ -116,7 +121,7 @@ impl Writer {
             result = self.run_transaction(batch, results);
         }
         match result {
-            Ok(()) => self.notify_and_reply(batch, results),
+            Ok(()) => self.reply_and_notify(batch, results),
             Err(error) if batch.len() == 1 => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -212,14 +217,14 @@ impl Writer {
         Ok(())
     }
 
-    fn notify_and_reply(&mut self, batch: &mut Vec<Command>, results: &mut Vec<CommandResult>) {
+    /// Replies first: whoever waits for its own append goes on while subscribers are woken.
+    fn reply_and_notify(&mut self, batch: &mut Vec<Command>, results: &mut Vec<CommandResult>) {
         for (command, result) in batch.drain(..).zip(results.drain(..)) {
-            // Notify before the reply: a caller that subscribes after it has its reply is not
-            // notified of its own append. A reply that no one waits for is no failure.
+            // A reply that no one waits for is no failure.
             match (command, result) {
                 (Command::Create { reply, .. }, CommandResult::Create(result)) => {
                     if let Ok(appended) = &result {
-                        appended.iter().for_each(|append| self.notify(*append));
+                        self.appended.extend(appended);
                     }
                     let _ = reply.send(result.map(|_| ()));
                 }
@@ -237,7 +242,7 @@ impl Writer {
                     if let Ok(appended) = &result
                         && !append.bodies.is_empty()
                     {
-                        self.notify(*appended);
+                        self.appended.push(*appended);
                     }
                     let _ = reply.send(result.map(|appended| appended.head));
                 }
@@ -252,8 +257,7 @@ impl Writer {
                     CommandResult::AppendToEnvironment(result),
                 ) => {
                     if let Ok(appended) = &result {
-                        // Fails if there is no subscriber.
-                        let _ = self.environment_subscribers.send(appended.clone());
+                        self.environment_appended.push(appended.clone());
                     }
                     let _ = reply.send(result);
                 }
@@ -261,11 +265,13 @@ impl Writer {
                 _ => {}
             }
         }
-    }
-
-    fn notify(&self, appended: Appended) {
-        // Fails if there is no subscriber.
-        let _ = self.subscribers.send(appended);
+        // Sending fails if there is no subscriber.
+        for appended in self.appended.drain(..) {
+            let _ = self.subscribers.send(appended);
+        }
+        for appended in self.environment_appended.drain(..) {
+            let _ = self.environment_subscribers.send(appended);
+        }
     }
 }
 

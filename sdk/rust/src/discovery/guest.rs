@@ -256,6 +256,8 @@ fn explain(authority: &str, code: &ErrorCode) -> Error {
         ErrorCode::HttpProtocolError | ErrorCode::HttpResponseIncomplete => Error::Unavailable(
             format!("{authority} ended the connection, or does not speak HTTP"),
         ),
+        // The engine says in words what is wrong with TLS.
+        ErrorCode::InternalError(Some(text)) => Error::Unavailable(format!("{authority}: {text}")),
         other => Error::Unavailable(format!("{authority}: {other:?}")),
     }
 }

@@ -89,11 +89,12 @@ impl Response {
 
     fn read_all(&mut self) -> Result<Vec<u8>, Error> {
         let until = self.host.now().saturating_add(BODY_PATIENCE.as_millis());
-        let mut body = Vec::new();
+        // Not one growing buffer: that would need four times the memory of a large answer.
+        let mut chunks = Vec::new();
         loop {
             match self.raw.body.read(until)? {
-                Chunk::Bytes(bytes) => body.extend(bytes),
-                Chunk::End => return Ok(body),
+                Chunk::Bytes(bytes) => chunks.push(bytes),
+                Chunk::End => return Ok(chunks.concat()),
                 Chunk::TimedOut => {
                     let address = address(&self.url);
                     let text =

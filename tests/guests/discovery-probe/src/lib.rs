@@ -82,6 +82,13 @@ impl Backend for Probe {
                 String::new()
             }
             "resolve" => context.addresses(argument)?.join(" "),
+            "srv" => {
+                let records = context.srv(argument)?.into_iter().map(|record| {
+                    let addresses = record.addresses.join(",");
+                    format!("{}:{}/{addresses}", record.target, record.port)
+                });
+                records.collect::<Vec<_>>().join(" ")
+            }
             "get" => text(
                 context
                     .get(argument)

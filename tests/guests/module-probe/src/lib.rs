@@ -13,6 +13,7 @@
 //! | `/echo` | responds with the body of the request, piece by piece |
 //! | `/count` | reads the whole body of the request, then responds with its length |
 //! | `/flood/8` | responds with this many MiB, as fast as the client reads |
+//! | `/metrics/5` | responds with the metrics `served`, and `rows` with this value |
 //! | `/drip/5` | responds in this many pieces, 20 ms apart |
 //!
 //! It responds to any other path with status 200 and the path.
@@ -82,6 +83,12 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                     }
                 }
             }),
+            "metrics" => {
+                let metrics = format!("served, rows={number}");
+                let fields = [("hotswap-metrics".to_owned(), metrics.into_bytes())];
+                let fields = Fields::from_list(&fields).expect("valid headers");
+                respond_with(response_out, fields, 200, |_| {});
+            }
             "drip" => respond(response_out, 200, |stream| {
                 for piece in 0..number {
                     wait(20);
@@ -97,7 +104,16 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
 }
 
 fn respond(response_out: ResponseOutparam, status: u16, write: impl FnOnce(&mut OutputStream)) {
-    let response = OutgoingResponse::new(Fields::new());
+    respond_with(response_out, Fields::new(), status, write);
+}
+
+fn respond_with(
+    response_out: ResponseOutparam,
+    headers: Fields,
+    status: u16,
+    write: impl FnOnce(&mut OutputStream),
+) {
+    let response = OutgoingResponse::new(headers);
     response.set_status_code(status).expect("a valid status");
     let body = response.body().expect("the body is taken once");
     ResponseOutparam::set(response_out, Ok(response));

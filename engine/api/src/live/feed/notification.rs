@@ -1,8 +1,8 @@
 //! The notifications of an event. Pure.
 
 use hotswap_core::{
-    Call, Damage, Deployment, DeploymentId, Event, EventBody, NodeFailure, NodeState, Outcome,
-    Status,
+    Answer, Call, Damage, Deployment, DeploymentId, Event, EventBody, NodeFailure, NodeState,
+    Outcome, Status,
 };
 use hotswap_signalr::OutboundMessage;
 use hotswap_store::EnvironmentEntry;
@@ -39,6 +39,7 @@ mod target {
     pub const COMPLETED: &str = "DeploymentCompleted";
     pub const FAILED: &str = "DeploymentFailed";
     pub const PROMOTED: &str = "DeploymentPromoted";
+    pub const JUDGED: &str = "SoakJudged";
     pub const DAMAGED: &str = "DeploymentDamaged";
     pub const ENVIRONMENT: &str = "EnvironmentChanged";
 }
@@ -99,6 +100,7 @@ fn drafts(status_before: Option<Status>, event: &Event, after: &Deployment) -> V
     drafts.extend(nodes_changed(event, after));
     drafts.extend(approval_requested(event, after));
     drafts.extend(promoted(event));
+    drafts.extend(judged(event));
     if let EventBody::Ended { outcome, .. } = &event.body {
         drafts.push(ended(*outcome, event, after));
     }
@@ -275,6 +277,31 @@ fn promoted(event: &Event) -> Option<Draft> {
         fields["reason"] = reason.as_str().into();
     }
     Some(Draft::new(target::PROMOTED, fields))
+}
+
+/// What a soak came to: the same as in the state of the deployment.
+fn judged(event: &Event) -> Option<Draft> {
+    let EventBody::Answered {
+        answer: Answer::Verdict(verdict),
+        ..
+    } = &event.body
+    else {
+        return None;
+    };
+    let judgement: view::Judgement = verdict.judgement.into();
+    let findings = verdict.findings.iter().cloned().map(|finding| {
+        let finding: view::Finding = finding.into();
+        finding.to_json().unwrap_or_default()
+    });
+    let mut fields = json!({
+        "judgement": judgement.to_json().unwrap_or_default(),
+        "findings": findings.collect::<Vec<_>>(),
+        "timestamp": event.at.millis(),
+    });
+    if let Some(by) = &verdict.promoted_by {
+        fields["promotedBy"] = by.as_str().into();
+    }
+    Some(Draft::new(target::JUDGED, fields))
 }
 
 fn ended(outcome: Outcome, event: &Event, state: &Deployment) -> Draft {

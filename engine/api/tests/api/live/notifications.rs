@@ -1,6 +1,6 @@
 //! Which subscribers get which notifications, how often and in which order.
 
-use hotswap_core::{Call, EventBody};
+use hotswap_core::{Answer, Call, Check, EventBody, Finding, Judgement, Verdict};
 use serde_json::{Value, json};
 
 use super::start;
@@ -161,6 +161,61 @@ async fn two_subscriptions_of_one_connection_are_independent() {
     assert_eq!(hub.event().await, witness.event().await);
     all.event().await;
     hub.assert_no_events().await;
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_soak_came_to_is_told_in_the_words_of_the_api() {
+    let engine = start().await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let mut hub = HubClient::subscribed(&engine, &deployment).await;
+    let check = Check {
+        metric: "restarts".to_owned(),
+        max: Some(0.0),
+        max_increase: None,
+        min_increase: None,
+    };
+    let soaked = EventBody::Called {
+        call: 0,
+        request: Call::Soak {
+            window: 60_000,
+            canary: vec!["a".parse().unwrap()],
+            baseline: Vec::new(),
+            checks: vec![check.clone()],
+        },
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    };
+    let judged = EventBody::Answered {
+        call: 0,
+        answer: Answer::Verdict(Verdict {
+            judgement: Judgement::Pass,
+            findings: vec![Finding {
+                check,
+                judgement: Judgement::Pass,
+                canary: Some(0.0),
+                baseline: None,
+                canary_samples: 0,
+                baseline_samples: 0,
+                reason: "nodes of the new version restarted never".to_owned(),
+                conditions: Vec::new(),
+                queried: Vec::new(),
+            }],
+            promoted_by: Some("ada".to_owned()),
+        }),
+    };
+    deployment.append([planned(["a"]), soaked, judged]).await;
+    let events = hub.events_until("SoakJudged").await;
+    let told = &events.last().unwrap().argument;
+    assert_eq!(
+        (&told["judgement"], &told["promotedBy"]),
+        (&json!("pass"), &json!("ada"))
+    );
+    let path = format!("/api/v1/deployments/{}", deployment.id);
+    let state = engine.get(&path).await.ok();
+    let of_api = &state["findings"];
+    assert_eq!(told["findings"], *of_api, "{state}");
     engine.stop().await;
 }
 

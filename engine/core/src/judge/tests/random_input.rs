@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use super::fixture::*;
 use crate::{
-    BeforeSoak, Check, Histogram, Judge, NodeInterval, SoakHistory, SoakOptions, SoakPlan,
-    VersionInterval,
+    BeforeSoak, Check, Histogram, Judge, ModuleMetric, NodeInterval, SoakHistory, SoakOptions,
+    SoakPlan, VersionInterval,
 };
 
-const METRICS: [&str; 9] = [
+const METRICS: [&str; 16] = [
     "error-rate",
     "latency-p50",
     "latency-p95",
@@ -15,6 +15,13 @@ const METRICS: [&str; 9] = [
     "cpu",
     "memory",
     "restarts",
+    "cpu-per-request",
+    "refused",
+    "queued",
+    "module:rows",
+    "module:rows:p95",
+    "module:rows:mean",
+    "query:orders",
     "",
 ];
 
@@ -78,6 +85,16 @@ fn any_version(random: &mut Random) -> Option<VersionInterval> {
         memory: Some(any_number(random)).filter(|memory| memory % 3 > 0),
         restarts: any_number(random),
         lost: any_number(random),
+        refused: any_number(random),
+        queued: any_number(random),
+        module_metrics: (0..random.below(3))
+            .map(|_| ModuleMetric {
+                name: "rows".to_owned(),
+                requests: any_number(random),
+                sum: any_number(random),
+                values: any_histogram(random),
+            })
+            .collect(),
     })
 }
 

@@ -188,6 +188,10 @@ fn the_memory_of_a_soak_is_bounded() {
 
 #[test]
 fn metrics_that_no_check_needs_are_not_stored() {
-    assert!(!Judge::needs_latency(&[max_increase("error-rate", 0.5)]));
-    assert!(Judge::needs_latency(&[max_increase("latency-p50", 0.5)]));
+    assert_eq!(
+        Judge::needs(&[max_increase("error-rate", 0.5)]),
+        crate::MetricNeeds::default()
+    );
+    assert!(Judge::needs(&[max_increase("latency-p50", 0.5)]).latency);
+    assert!(Judge::needs(&[max("module:rows", 0.5)]).module_metrics);
 }

@@ -191,7 +191,7 @@ async fn an_endless_answer_is_an_error() {
     let fleet = HttpFleet::new(registry, TOKEN, slow).expect("it is set up");
     let error = settle(&fleet).await.expect_err("too large");
     assert!(
-        error.to_string().contains("larger than 1048576 bytes"),
+        error.to_string().contains("larger than 2097152 bytes"),
         "{error}"
     );
 }

@@ -15,10 +15,15 @@ pub struct ScriptedRegistry {
     state: Rc<State>,
 }
 
+/// For each name, the answers that are still to be given.
+type Script<T> = RefCell<HashMap<String, VecDeque<Result<T, Error>>>>;
+
 #[derive(Debug, Default)]
 struct State {
     /// For each method and path, the answers that are still to be given.
     answers: RefCell<HashMap<String, VecDeque<Answer>>>,
+    srv: Script<Vec<SrvRecord>>,
+    addresses: Script<Vec<String>>,
     requests: RefCell<Vec<String>>,
     logged: RefCell<Vec<String>>,
     now: Rc<Cell<u64>>,
@@ -48,6 +53,25 @@ impl ScriptedRegistry {
             .or_default()
             .push_back(answer);
         drop(answers);
+        self
+    }
+
+    /// Answers a question for the SRV records of a name. Each answer is given once, in the order
+    /// of the script.
+    #[must_use]
+    pub fn srv(self, name: &str, records: Result<Vec<SrvRecord>, Error>) -> Self {
+        let mut all = self.state.srv.borrow_mut();
+        all.entry(name.to_owned()).or_default().push_back(records);
+        drop(all);
+        self
+    }
+
+    /// Answers a question for the addresses of a name, as [`Self::srv`].
+    #[must_use]
+    pub fn addresses(self, name: &str, addresses: Result<Vec<String>, Error>) -> Self {
+        let mut all = self.state.addresses.borrow_mut();
+        all.entry(name.to_owned()).or_default().push_back(addresses);
+        drop(all);
         self
     }
 
@@ -161,13 +185,22 @@ impl Host for State {
         self.logged.borrow_mut().push(message.to_owned());
     }
 
-    fn srv(&self, _: &str) -> Result<Vec<SrvRecord>, Error> {
-        Err(Error::Unsupported)
+    fn srv(&self, name: &str) -> Result<Vec<SrvRecord>, Error> {
+        next(&self.srv, name)
     }
 
-    fn addresses(&self, _: &str) -> Result<Vec<String>, Error> {
-        Err(Error::Unsupported)
+    fn addresses(&self, name: &str) -> Result<Vec<String>, Error> {
+        next(&self.addresses, name)
     }
+}
+
+fn next<T>(script: &Script<T>, name: &str) -> Result<T, Error> {
+    let mut script = script.borrow_mut();
+    let answer = script.get_mut(name).and_then(VecDeque::pop_front);
+    answer.unwrap_or_else(|| {
+        let text = format!("no name server answers what {name} is");
+        Err(Error::Unavailable(text))
+    })
 }
 
 struct ScriptedBody {

@@ -1,0 +1,162 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stand_ins::{Fault, SilentNameServers};
+use super::{ContractCheck, Subject, kind_of};
+use crate::discovery::component::BackendSettings;
+use crate::discovery::error::BackendError;
+
+/// A rule, the fault that shows whether it is kept, and the errors that keep it. Without errors,
+/// any outcome keeps it but the end of the instance.
+type Case = (&'static str, Fault, &'static [&'static str]);
+
+/// Texts that are JSON, and no answers of any registry: or an empty one, which may be.
+const SHAPES: [&str; 8] = [
+    "{}",
+    "[]",
+    "null",
+    "17",
+    "\"text\"",
+    "[null, 1, {}]",
+    "{\"items\": 1, \"kvs\": {}, \"metadata\": [], \"header\": \"\"}",
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+];
+
+const UNAVAILABLE: &[&str] = &["unavailable"];
+const DENIED: &[&str] = &["denied"];
+const PROTOCOL: &[&str] = &["protocol"];
+const BROKEN: &[&str] = &["unavailable", "protocol"];
+
+const CASES: [Case; 12] = [
+    (
+        "a server that refuses connections is unavailable",
+        Fault::Refuses,
+        UNAVAILABLE,
+    ),
+    (
+        "a server that does not answer is unavailable, in time",
+        Fault::IsSilent,
+        UNAVAILABLE,
+    ),
+    (
+        "a server that closes connections is unavailable",
+        Fault::Closes,
+        UNAVAILABLE,
+    ),
+    (
+        "a server that does not speak HTTP is an error",
+        Fault::SpeaksNonsense,
+        BROKEN,
+    ),
+    (
+        "an answer that breaks off is an error",
+        Fault::BreaksOff,
+        BROKEN,
+    ),
+    (
+        "an answer without an end is an error, in time",
+        Fault::IsEndless,
+        BROKEN,
+    ),
+    (
+        "status 500 is unavailable",
+        Fault::Answers(500, "no leader"),
+        UNAVAILABLE,
+    ),
+    (
+        "status 503 is unavailable",
+        Fault::Answers(503, "<html>"),
+        UNAVAILABLE,
+    ),
+    (
+        "status 401 is denied",
+        Fault::Answers(401, "who are you?"),
+        DENIED,
+    ),
+    (
+        "status 403 is denied",
+        Fault::Answers(403, "not you"),
+        DENIED,
+    ),
+    (
+        "a redirect is an error",
+        Fault::Answers(302, ""),
+        &["protocol", "other"],
+    ),
+    (
+        "a page of HTML is no answer",
+        Fault::Answers(200, "<html>"),
+        PROTOCOL,
+    ),
+];
+
+const SHAPES_RULE: &str = "JSON of any shape crashes nothing";
+const DNS_RULE: &str = "name servers that do not answer are unavailable";
+
+impl Subject<'_> {
+    pub(super) async fn check_faults(&self) -> Vec<ContractCheck> {
+        let mut checks = Vec::new();
+        let has_origins = !self.settings.origins.is_empty();
+        for (rule, fault, expected) in CASES {
+            checks.push(match has_origins {
+                true => ContractCheck::new(rule, self.check_fault(fault, expected).await),
+                false => ContractCheck::skipped(rule, "the backend sends no requests"),
+            });
+        }
+        if has_origins {
+            let mut shapes = Ok(());
+            for shape in SHAPES {
+                let kept = self.check_fault(Fault::Answers(200, shape), &[]).await;
+                shapes = shapes.and(kept.map_err(|reason| format!("{shape}: {reason}")));
+            }
+            checks.push(ContractCheck::new(SHAPES_RULE, shapes));
+        }
+        if !self.settings.names.is_empty() {
+            let settings = BackendSettings {
+                resolver: Arc::new(SilentNameServers),
+                ..self.settings.clone()
+            };
+            let kept = self.check_error(settings, UNAVAILABLE).await;
+            checks.push(ContractCheck::new(DNS_RULE, kept));
+        }
+        checks
+    }
+
+    async fn check_fault(&self, fault: Fault, expected: &[&str]) -> Result<(), String> {
+        let settings = BackendSettings {
+            stand_in: Some(Arc::new(fault)),
+            ..self.settings.clone()
+        };
+        self.check_error(settings, expected).await
+    }
+
+    async fn check_error(
+        &self,
+        settings: BackendSettings,
+        expected: &[&str],
+    ) -> Result<(), String> {
+        let mut instance = self.start_with(settings).await?;
+        let service = &*self.options.service;
+        let watched = self.watch(&mut instance, service, None, Duration::ZERO);
+        match watched.await {
+            Ok(_) if expected.is_empty() => Ok(()),
+            Ok(found) => Err(format!(
+                "it answered {} instances; answer with the error {}",
+                found.instances.len(),
+                expected.join(" or ")
+            )),
+            Err(BackendError::Registry(error)) => {
+                let kind = kind_of(&error);
+                match expected.is_empty() || expected.contains(&kind) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "it answered with the error {kind}, {}; it should be {}",
+                        BackendError::Registry(error),
+                        expected.join(" or ")
+                    )),
+                }
+            }
+            Err(ended) => Err(ended.to_string()),
+        }
+    }
+}
