@@ -172,6 +172,6 @@ pub async fn prepare(
     source: &DiscoverySource,
 ) -> Result<(BackendComponent, BackendSettings)> {
     let component = load(host, &source.backend).await?;
-    let settings = settings(source, &component)?;
+    let settings = settings(source, &component).await?;
     Ok((component, settings))
 }
