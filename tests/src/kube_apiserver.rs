@@ -54,11 +54,23 @@ impl KubeApiServer {
             tls,
         };
         server.restart().await?;
-        let account = json!({ "metadata": { "name": "default" } });
-        server
-            .create("/api/v1/namespaces/default/serviceaccounts", &account)
-            .await?;
+        server.create_default_account().await?;
         Ok(server)
+    }
+
+    /// Pods need it, and nobody else creates it here.
+    async fn create_default_account(&self) -> Result<()> {
+        let account = json!({ "metadata": { "name": "default" } });
+        let path = "/api/v1/namespaces/default/serviceaccounts";
+        let deadline = Instant::now() + START_TIMEOUT;
+        // The namespace appears a moment after the server is ready.
+        while let Err(error) = self.create(path, &account).await {
+            if Instant::now() > deadline {
+                return Err(error);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 
     /// Where it answers requests.
@@ -178,7 +190,7 @@ impl KubeApiServer {
             .arg(format!("--tls-private-key-file={}", file("server.key")))
             .arg(format!(
                 "--service-account-key-file={}",
-                file("accounts.key")
+                file("accounts.pub")
             ))
             .arg(format!(
                 "--service-account-signing-key-file={}",

@@ -69,8 +69,8 @@ fn an_engine_with_a_source_that_cannot_work_does_not_start() {
         ),
         ("backend = \"consul\"", "origins is empty"),
         (
-            "backend = \"consul\"\norigins = [\"https://a:1\"]",
-            "https is not supported yet",
+            "backend = \"consul\"\norigins = [\"https://a:1\"]\ncaFile = \"missing.pem\"",
+            "cannot read missing.pem",
         ),
         (
             "backend = \"consul\"\norigins = [\"http://a:1\"]\nsettings = { agent = \"x\" }",

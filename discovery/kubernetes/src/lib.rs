@@ -33,9 +33,6 @@ const POD_LABELS_FOR: Span = Span::mins(1);
 /// HTTP's "Gone": the API server no longer has the changes since a version.
 const GONE: u16 = 410;
 
-/// What it answers to a text that is no version.
-const BAD_REQUEST: u16 = 400;
-
 /// Settings of `kubernetes`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -145,6 +142,10 @@ impl ListAndWatch for Kubernetes {
         cursor: &str,
         patience: Span,
     ) -> Result<Waited, Error> {
+        if cursor.parse::<u64>().is_err() {
+            // Of another backend. The API server would answer it with status 500.
+            return Ok(Waited::Changed);
+        }
         let until = context.now().saturating_add(patience.as_millis());
         // Nothing comes while nothing changes, but for bookmarks.
         let idle = Span::millis(patience.as_millis().saturating_add(10_000));
@@ -155,7 +156,7 @@ impl ListAndWatch for Kubernetes {
             patience.as_millis().div_ceil(1000).max(1),
         );
         let answer = self.ask(context, &path, |request| request.idle(idle))?;
-        if [GONE, BAD_REQUEST].contains(&answer.status()) {
+        if answer.status() == GONE {
             return Ok(Waited::Changed);
         }
         let mut lines = checked(answer)?.lines();

@@ -244,11 +244,15 @@ fn versions_that_are_gone_or_go_back_mean_to_list_again() {
             Answer::json(410, &json!({ "message": "too old resource version" })),
         )
         .answer(SLICES, list("9", &[]));
-    let mut backend = backend(&registry, without_labels());
+    let mut kubernetes = backend(&registry, without_labels());
     assert_eq!(
-        backend.watch("node", Some("7"), MINUTE).unwrap().cursor,
+        kubernetes.watch("node", Some("7"), MINUTE).unwrap().cursor,
         "9"
     );
+    // One of another backend is not asked for at all.
+    let registry = ScriptedRegistry::new().answer(SLICES, list("9", &[]));
+    let found = backend(&registry, without_labels()).watch("node", Some("polled"), MINUTE);
+    assert_eq!(found.unwrap().cursor, "9");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct Fixture {
 /// A registry of a test.
 pub enum Server {
     Registry(RegistryServer),
-    Kubernetes(KubeApiServer),
+    Kubernetes(Box<KubeApiServer>),
 }
 
 /// A source that watches.
@@ -94,7 +94,8 @@ impl Fixture {
             ..BackendSettings::new("test")
         };
         let component = hotswap_guests::KUBERNETES;
-        Self::new(Server::Kubernetes(server), component, settings).await
+        let server = Server::Kubernetes(Box::new(server));
+        Self::new(server, component, settings).await
     }
 
     async fn new(server: Server, component: &[u8], settings: BackendSettings) -> Result<Self> {
