@@ -38,7 +38,7 @@ pub struct Fixture {
 
 /// A registry of a test.
 pub enum Server {
-    Registry(RegistryServer),
+    Registry(Box<RegistryServer>),
     Kubernetes(Box<KubeApiServer>),
 }
 
@@ -71,7 +71,7 @@ impl Fixture {
             origins: vec![server.url().parse()?],
             ..BackendSettings::new("test")
         };
-        Self::new(Server::Registry(server), component, settings).await
+        Self::new(Server::Registry(Box::new(server)), component, settings).await
     }
 
     /// A Kubernetes, with the token of a service account that may read slices and pods.

@@ -57,7 +57,7 @@ impl Found {
                 let actual = node.and_then(|node| node["modules"].as_array()?.first());
                 actual.is_some_and(|module| module["actual"] == version)
             };
-            if ids.iter().all(|id| runs(id)) {
+            if ids.iter().all(runs) {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "{ids:?} {version}: {nodes:#?}");
