@@ -16,6 +16,7 @@
 mod bindings;
 mod component;
 mod connection;
+mod context;
 mod contract;
 mod dns_resolver;
 mod error;

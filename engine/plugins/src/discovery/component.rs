@@ -17,8 +17,8 @@ use super::bindings::hotswap::discovery::types::{
     Error as RegistryError, Health, Registration, Snapshot,
 };
 use super::connection::StandIn;
+use super::context::DiscoveryContext;
 use super::error::{BackendError, SettingsError};
-use super::host::DiscoveryContext;
 use super::instance::BackendInstance;
 use super::origin::Origin;
 use super::outgoing::Outgoing;

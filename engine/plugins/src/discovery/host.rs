@@ -2,18 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use hotswap_core::Digest;
-use wasmtime::component::Linker;
-use wasmtime::{Engine, InstanceAllocationStrategy};
 
 use super::component::{BackendComponent, load};
-use super::imports;
+use super::context::DiscoveryContext;
 use super::limits::BackendLimits;
-use super::state::BackendState;
 use crate::component_cache::ComponentCache;
 use crate::host::Error;
 use crate::load::LoadError;
-use crate::run::GuestThreads;
-use crate::run::engine::config;
 
 /// Loaded components that a host keeps. Nobody has more kinds of registries.
 const CACHE_SIZE: usize = 16;
@@ -23,15 +18,6 @@ const CACHE_SIZE: usize = 16;
 pub struct DiscoveryHost {
     context: Arc<DiscoveryContext>,
     cache: ComponentCache<BackendComponent>,
-}
-
-/// What a host and all components that it has loaded share.
-pub(super) struct DiscoveryContext {
-    pub(super) limits: BackendLimits,
-    pub(super) engine: Engine,
-    pub(super) linker: Linker<BackendState>,
-    /// Apart from the threads that serve requests.
-    pub(super) threads: GuestThreads,
 }
 
 impl DiscoveryHost {
@@ -65,23 +51,6 @@ impl DiscoveryHost {
         let digest = Digest::of(component);
         let load = async || load(&self.context, digest, component).await;
         self.cache.get_or_load(digest, load).await
-    }
-}
-
-impl DiscoveryContext {
-    fn start(limits: BackendLimits) -> wasmtime::Result<Self> {
-        let mut config = config(limits.max_memory());
-        // There are few instances, and they live long.
-        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-        let engine = Engine::new(&config)?;
-        let mut linker = Linker::new(&engine);
-        imports::add_to_linker(&mut linker)?;
-        Ok(Self {
-            threads: GuestThreads::start_with_io("discovery")?,
-            limits,
-            engine,
-            linker,
-        })
     }
 }
 

@@ -11,8 +11,8 @@ use super::bindings::hotswap::discovery::types::{
     Error as RegistryError, Health, Registration, Snapshot,
 };
 use super::bindings::{Discovery, DiscoveryPre};
+use super::context::DiscoveryContext;
 use super::error::BackendError;
-use super::host::DiscoveryContext;
 use super::outgoing::Outgoing;
 use super::state::{BackendState, begin_call, explain, new_store};
 
