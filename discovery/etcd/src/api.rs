@@ -164,6 +164,13 @@ impl Client {
         self.ask::<Json>(context, "/v3/kv/put", &body).map(drop)
     }
 
+    /// Whether a key is there.
+    pub fn has(&mut self, context: &Context, key: &str) -> Result<bool, Error> {
+        let body = json!({ "key": encode(key), "keys_only": true });
+        let answer: RangeAnswer = self.ask(context, "/v3/kv/range", &body)?;
+        Ok(!answer.kvs.is_empty())
+    }
+
     /// Removes a key. Succeeds if it is not there.
     pub fn delete(&mut self, context: &Context, key: &str) -> Result<(), Error> {
         let body = json!({ "key": encode(key) });

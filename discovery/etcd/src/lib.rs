@@ -133,7 +133,8 @@ impl Backend for Etcd {
             self.client.keep_alive(context, registered.lease)?;
         }
         let value = registered.value.with_health(health);
-        if value != registered.value {
+        // Its lease may outlive a key that somebody has removed.
+        if value != registered.value || !self.client.has(context, &key)? {
             self.client.put(context, &key, &value, registered.lease)?;
             registered.value = value;
         }

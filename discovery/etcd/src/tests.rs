@@ -23,6 +23,10 @@ fn list(revision: &str, entries: &[(&str, &str)]) -> Answer {
     )
 }
 
+fn alive() -> Answer {
+    Answer::json(200, &json!({ "result": { "ID": "77", "TTL": "15" } }))
+}
+
 fn created(revision: i64) -> Json {
     json!({ "result": { "header": { "revision": revision.to_string() }, "created": true } })
 }
@@ -115,14 +119,12 @@ fn a_registration_lives_by_its_lease_and_is_not_found_once_that_has_expired() {
             Answer::json(200, &json!({ "ID": "77", "TTL": "15" })),
         )
         .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
-        .answer(
-            "POST /v3/lease/keepalive",
-            Answer::json(200, &json!({ "result": { "ID": "77", "TTL": "15" } })),
-        )
-        .answer(
-            "POST /v3/lease/keepalive",
-            Answer::json(200, &json!({ "result": { "ID": "77", "TTL": "15" } })),
-        )
+        .answer("POST /v3/lease/keepalive", alive())
+        .answer(RANGE, list("7", &[("/hotswap/node/node-1", "")]))
+        .answer("POST /v3/lease/keepalive", alive())
+        .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
+        .answer("POST /v3/lease/keepalive", alive())
+        .answer(RANGE, list("9", &[]))
         .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
         .answer(
             "POST /v3/lease/keepalive",
@@ -133,6 +135,8 @@ fn a_registration_lives_by_its_lease_and_is_not_found_once_that_has_expired() {
     etcd.register(&registration(Some(HealthCheck::Ttl(14_500))))
         .unwrap();
     etcd.heartbeat("node", "node-1", Health::Passing).unwrap();
+    etcd.heartbeat("node", "node-1", Health::Warning).unwrap();
+    // Somebody has removed the key, and the lease goes on.
     etcd.heartbeat("node", "node-1", Health::Warning).unwrap();
     let expired = etcd
         .heartbeat("node", "node-1", Health::Warning)
@@ -151,8 +155,9 @@ fn a_registration_lives_by_its_lease_and_is_not_found_once_that_has_expired() {
             "zone": "eu", "weight": 1, "metadata": {},
         })
     );
-    let value: Json = serde_json::from_str(bodies[4]["value"].as_str().unwrap()).unwrap();
+    let value: Json = serde_json::from_str(bodies[5]["value"].as_str().unwrap()).unwrap();
     assert_eq!(value["health"], "warning");
+    assert_eq!(bodies[8], bodies[5], "the same again");
 }
 
 #[test]

@@ -141,12 +141,16 @@ pub async fn a_registry_that_loses_living_nodes_is_not_believed(fixture: Fixture
     assert_eq!(watched.source.state().condition, Condition::Held);
     let held = watched.source.state().held.context("it is held")?;
     assert_eq!((held.lost, held.alive), (1, Some(1)));
+    // What is still missing is as doubtful as before, until it is registered again.
     writer.register("d").await?;
+    watched.until_ids(&["c", "d"]).await?;
+    assert_eq!(watched.source.state().condition, Condition::Held);
+    writer.register("c").await?;
     watched
         .until("it is healthy", |source| {
             source.state().condition == Condition::Healthy
         })
         .await?;
-    assert_eq!(watched.ids(), ["d"]);
+    assert_eq!(watched.ids(), ["c", "d"]);
     Ok(())
 }

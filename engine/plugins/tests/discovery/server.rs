@@ -90,6 +90,7 @@ impl TestServer {
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, requests: Arc<Mutex<Vec<String>>>) {
     let Some(request) = read_request(&mut stream).await else {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         return;
     };
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -139,6 +140,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
             .ok()
             .filter(|count| *count > 0)?;
         read.extend_from_slice(&buffer[..count]);
+        // No method begins like this; a client that speaks TLS does.
+        if !read[0].is_ascii_uppercase() {
+            return None;
+        }
         let text = String::from_utf8_lossy(&read).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;

@@ -13,7 +13,7 @@ use hotswap_fleet::Fleet;
 
 use super::probed_soak::ProbedSoak;
 use super::queried_soak::QueriedSoak;
-use super::silence::{self, SilenceWatch};
+use super::silence::{self, SilenceWatch, SilentNode};
 use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
 use crate::live_soaks::LiveSoak;
@@ -133,8 +133,8 @@ impl Soak {
     async fn judge_until_end(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
         let interval = interval(self.window);
         loop {
-            if let Some(probed) = &mut self.probed {
-                Box::pin(probed.go_on(sources.fleet, interval)).await;
+            if let Some(silent) = Box::pin(self.go_on_probing(sources.fleet, timers)).await {
+                return silence::conclude(self.verdict(), &silent);
             }
             if timers.has_passed(self.end) {
                 if self.needs_readings {
@@ -160,6 +160,21 @@ impl Soak {
                     return verdict;
                 }
             }
+        }
+    }
+
+    /// Has the nodes send probes until the next reading. Returns those that fell silent meanwhile,
+    /// if they are too many.
+    async fn go_on_probing(
+        &mut self,
+        fleet: &dyn Fleet,
+        timers: &Timers,
+    ) -> Option<Vec<SilentNode>> {
+        let probed = self.probed.as_mut()?;
+        tokio::select! {
+            biased;
+            () = probed.go_on(fleet, interval(self.window)) => None,
+            silent = self.silence.wait(&self.readings, fleet, timers, End::NEVER) => silent,
         }
     }
 

@@ -50,12 +50,13 @@ impl SourceFeed {
         }
         loop {
             let changed = changes.iter_mut().map(|change| change.changed().boxed());
-            if select_all(changed).await.0.is_err() {
+            // This one counts as seen from here on.
+            let (Ok(()), first, _) = select_all(changed).await else {
                 return;
-            }
+            };
             sleep(GATHER).await;
-            for (source, change) in sources.iter().zip(&mut changes) {
-                if change.has_changed().unwrap_or(false) {
+            for (index, (source, change)) in sources.iter().zip(&mut changes).enumerate() {
+                if index == first || change.has_changed().unwrap_or(false) {
                     change.mark_unchanged();
                     self.send(source.as_ref());
                 }
