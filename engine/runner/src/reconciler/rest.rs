@@ -74,11 +74,16 @@ mod tests {
 
     #[test]
     fn no_rest_is_longer_than_the_longest_and_none_comes_long_after_a_storm() {
-        let rests = rests(Duration::from_secs(5), 10);
-        assert_eq!(rests, [MAX_REST; 10]);
+        // But for the rounding of a division.
+        let is_longest = |rest: Duration| rest <= MAX_REST && rest + millis(1) > MAX_REST;
+        assert!(
+            rests(Duration::from_secs(5), 10)
+                .into_iter()
+                .all(is_longest)
+        );
         let (mut rest, now) = (Rest::default(), Instant::now());
         let ended = now + Duration::from_secs(60);
-        assert_eq!(rest.after(now, ended), MAX_REST);
+        assert!(is_longest(rest.after(now, ended)));
         let later = ended + Duration::from_secs(1);
         assert_eq!(rest.after(later, later + millis(5)), MIN_REST);
     }

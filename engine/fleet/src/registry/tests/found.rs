@@ -106,7 +106,7 @@ async fn an_id_that_another_node_holds_is_not_taken_by_one_that_was_found() {
         .await
         .unwrap();
     let mut other = answer("other", NodeHealth::Passing);
-    other.registration.instance = Some("another key".to_owned());
+    other.registration.instance = Some("another-key".to_owned());
     let error = fixture.found(other).await.unwrap_err();
     assert!(matches!(error, Error::Taken { .. }), "{error}");
 }
