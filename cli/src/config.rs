@@ -151,7 +151,7 @@ impl Config {
                 ensure!(
                     file.is_file(),
                     "there is no configuration at {}",
-                    file.display()
+                    shorten(&file.display().to_string())
                 );
                 figment = figment.merge(Toml::file_exact(file));
             }
