@@ -50,6 +50,8 @@ impl Writer<'_> {
             }
             Self::Kubernetes(server) => {
                 let path = format!("{SLICES}/{id}");
+                server.request("DELETE", &path, "").await?;
+                let path = format!("{PODS}/{id}?gracePeriodSeconds=0");
                 server.request("DELETE", &path, "").await.map(drop)
             }
         }
