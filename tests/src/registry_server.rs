@@ -189,7 +189,7 @@ fn acl_file(folder: &Path) -> Result<std::path::PathBuf> {
     Ok(file)
 }
 
-/// Ports that nobody uses now. Another process may take one before the server does; it then does
+/// Ports that are free now. Another process may take one before the server does; it then does
 /// not start.
 pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners: std::io::Result<Vec<_>> = (0..count)

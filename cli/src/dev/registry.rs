@@ -229,7 +229,7 @@ fn arguments(kind: DevRegistry, ports: &[u16], folder: &Folder) -> Vec<String> {
     }
 }
 
-/// Ports that nobody uses now.
+/// Ports that are free now.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners: std::io::Result<Vec<_>> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
