@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Workspace};
-use crate::{book, openapi, references, setup, wit};
+use crate::{book, openapi, records, references, setup, wit};
 
 /// The name of a check in the summary, and its function.
 type Check = (&'static str, fn(&Workspace) -> Result<()>);
@@ -13,6 +13,9 @@ const CHECKS: &[Check] = &[
     ("format", format),
     ("contracts", |workspace| {
         wit::check(&workspace.root().join("wit"))
+    }),
+    ("decision records", |workspace| {
+        records::check(workspace.root())
     }),
     ("lints", lints),
     ("documentation", documentation),

@@ -4,6 +4,7 @@ mod book;
 mod check;
 mod openapi;
 mod picture;
+mod records;
 mod references;
 mod setup;
 mod shell;
@@ -54,7 +55,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Check formatting, contracts, lints, documentation, generated references and dependencies
+    /// Check formatting, contracts, decision records, lints, documentation, generated references
+    /// and dependencies
     Check,
     /// Run the benchmarks in release mode
     Bench {
