@@ -13,7 +13,7 @@ fn problems(name: &str, text: &str) -> Vec<String> {
 #[test]
 fn a_record_in_the_form_of_the_template_has_no_problem() {
     assert_eq!(
-        problems("0014-desired-state.md", &record()),
+        problems("0014-a-decision.md", &record()),
         Vec::<String>::new()
     );
 }
@@ -22,21 +22,21 @@ fn a_record_in_the_form_of_the_template_has_no_problem() {
 fn each_heading_of_the_template_is_required_in_its_place() {
     for heading in fixed_headings(TEMPLATE_TEXT) {
         let without = record().replacen(&format!("{heading}\n"), "\n", 1);
-        let found = problems("0014-desired-state.md", &without);
+        let found = problems("0014-a-decision.md", &without);
         assert!(!found.is_empty(), "without {heading}");
     }
     let swapped = record()
         .replacen("## Context", "## Elsewhere", 1)
         .replacen("## Decision", "## Context", 1)
         .replacen("## Elsewhere", "## Decision", 1);
-    assert_eq!(problems("0014-desired-state.md", &swapped).len(), 1);
+    assert_eq!(problems("0014-a-decision.md", &swapped).len(), 1);
 }
 
 #[test]
 fn a_name_fits_the_number_in_the_title() {
     for name in [
-        "0015-desired-state.md",
-        "14-desired-state.md",
+        "0015-a-decision.md",
+        "14-a-decision.md",
         "new-0014-state.md",
     ] {
         assert_eq!(problems(name, &record()).len(), 1, "{name}");
@@ -50,7 +50,7 @@ fn a_name_fits_the_number_in_the_title() {
     ] {
         assert_eq!(number(name), None, "{name}");
     }
-    assert_eq!(number("0014-desired-state-2.md"), Some(14));
+    assert_eq!(number("0014-a-decision-2.md"), Some(14));
 }
 
 #[test]
@@ -58,20 +58,20 @@ fn each_alternative_says_what_decided() {
     for verdict in VERDICTS {
         let without = record().replacen(verdict, "- ", 1);
         assert_eq!(
-            problems("0014-desired-state.md", &without).len(),
+            problems("0014-a-decision.md", &without).len(),
             1,
             "{verdict}"
         );
     }
     let renamed = record().replacen("### The first alternative", "### Another name", 1);
-    assert!(problems("0014-desired-state.md", &renamed).is_empty());
+    assert!(problems("0014-a-decision.md", &renamed).is_empty());
 }
 
 #[test]
 fn a_heading_without_text_is_a_problem() {
     let (start, _) = TEMPLATE_TEXT.split_once("## References").unwrap();
     let text = format!("{start}## References\n").replacen("# N. ", "# 14. ", 1);
-    assert_eq!(problems("0014-desired-state.md", &text).len(), 1);
+    assert_eq!(problems("0014-a-decision.md", &text).len(), 1);
 }
 
 #[test]
