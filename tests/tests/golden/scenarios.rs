@@ -150,14 +150,14 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new(
             "canary-aborted",
             "canary",
-            json!({ "soak": "4s" }),
+            json!({ "soak": "3s" }),
             Status::RolledBack,
         )
         .with(PersonStep::AbortWait),
         Scenario::new(
             "canary-promoted",
             "canary",
-            json!({ "soak": "4s", "whenInconclusive": "rollBack" }),
+            json!({ "soak": "3s", "whenInconclusive": "rollBack" }),
             Status::Succeeded,
         )
         .with(PersonStep::PromoteInFull)

@@ -248,8 +248,8 @@ impl<'a> Execution<'a> {
                     soaks: Box::new(self.soaks.clone()),
                 }));
             }
-            let (module, call) = (&self.header.module, (number, call));
-            let (context, scope, soaks) = (self.context, self.scope, self.soaks.clone());
+            let (module, call) = (&self.header.module, (number, Box::new(call)));
+            let (context, scope, soaks) = (self.context, self.scope, Box::new(self.soaks.clone()));
             waiting_call::complete(context, scope, module, call, soaks, self.writer).await?
         } else {
             return self.operate(number, &call.request).await;

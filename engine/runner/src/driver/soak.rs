@@ -29,7 +29,6 @@ const MIN_INTERVAL: Duration = Duration::from_millis(250);
 const MIN_READINGS: u32 = 4;
 
 /// Where a soak reads.
-#[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
     pub(super) fleet: &'a dyn Fleet,
     pub(super) providers: &'a MetricProviders,
@@ -118,7 +117,7 @@ impl Soak {
     /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
     /// and the deployment asks to end then; or until more nodes of the new version have fallen
     /// silent than may.
-    pub(super) async fn run(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
+    pub(super) async fn run(&mut self, sources: &Sources<'_>, timers: &Timers) -> Verdict {
         let verdict = self.judge_until_end(sources, timers).await;
         self.end_probes(sources.fleet).await;
         verdict
@@ -130,7 +129,7 @@ impl Soak {
         }
     }
 
-    async fn judge_until_end(&mut self, sources: Sources<'_>, timers: &Timers) -> Verdict {
+    async fn judge_until_end(&mut self, sources: &Sources<'_>, timers: &Timers) -> Verdict {
         let interval = interval(self.window);
         loop {
             if let Some(silent) = Box::pin(self.go_on_probing(sources.fleet, timers)).await {
@@ -179,7 +178,7 @@ impl Soak {
     }
 
     /// Reads the nodes, and returns the verdict if that ends the soak.
-    async fn judge_now(&mut self, sources: Sources<'_>, timers: &Timers) -> Option<Verdict> {
+    async fn judge_now(&mut self, sources: &Sources<'_>, timers: &Timers) -> Option<Verdict> {
         let queried = self.queried.as_deref();
         // Beside the reading: a node that hangs must not hold up the watch.
         let answers = tokio::select! {
@@ -201,7 +200,7 @@ impl Soak {
     }
 
     /// Reads the nodes once more, and judges what was measured until now.
-    pub(super) async fn finish(&mut self, sources: Sources<'_>) -> Verdict {
+    pub(super) async fn finish(&mut self, sources: &Sources<'_>) -> Verdict {
         if self.needs_readings {
             self.observe(sources).await;
         }
@@ -215,7 +214,7 @@ impl Soak {
         verdict
     }
 
-    async fn observe(&mut self, sources: Sources<'_>) {
+    async fn observe(&mut self, sources: &Sources<'_>) {
         let answers = ask(
             sources,
             &self.module,
@@ -337,7 +336,7 @@ fn interval(window: Duration) -> Duration {
 /// Reads the nodes, and asks providers at the same time. The judge waits for the slower of both: a
 /// provider has a time-out.
 async fn ask(
-    sources: Sources<'_>,
+    sources: &Sources<'_>,
     module: &ModuleName,
     soak: &SoakReadings,
     queried: Option<&QueriedSoak>,

@@ -103,8 +103,8 @@ impl Suspended {
                     call,
                     soaks,
                 } => {
-                    let call = (number, *call);
-                    waiting_call::complete(context, &scope, &module, call, *soaks, &mut writer)
+                    let call = (number, call);
+                    waiting_call::complete(context, &scope, &module, call, soaks, &mut writer)
                         .await
                         .map(|answer| {
                             let call = number;

@@ -10,9 +10,13 @@ use super::soak::{Soak, Sources};
 use super::soak_context::SoakContext;
 use super::timers::End;
 use super::wait_scope::{Interrupt, WaitScope};
+use crate::live_soaks::LiveSoak;
 
 /// Waits until call `number`, which waits, is over, and returns its answer. After a restart
 /// only the rest of the time is waited. A person can end a sleep and a soak before.
+///
+/// The call and what a soak needs come boxed: thousands may wait, and a future keeps its arguments
+/// to its end.
 ///
 /// # Errors
 /// [`Interrupt`].
@@ -20,8 +24,8 @@ pub(super) async fn complete(
     context: &DriverContext,
     scope: &WaitScope,
     module: &ModuleVersion,
-    (number, call): (u32, RecordedCall),
-    soaks: SoakContext,
+    (number, call): (u32, Box<RecordedCall>),
+    soaks: Box<SoakContext>,
     writer: &mut JournalWriter,
 ) -> Result<Answer, Interrupt> {
     let end = end_of(scope, number, &call);
@@ -31,11 +35,9 @@ pub(super) async fn complete(
             let decision = scope.wait_for(writer, &activity, end, JournalWriter::take_decision);
             Ok(Answer::Decision(decision.await?.unwrap_or_else(timed_out)))
         }
-        soak @ Call::Soak { .. } => {
-            // Boxed, as is what comes after the wait: thousands may wait.
+        Call::Soak { .. } => {
             let live = context.live_soaks.begin(soaks.deployment);
-            let soak = Soak::resume(soak, module, end, call.readings, soaks, live);
-            let Some(mut soak) = soak.map(Box::new) else {
+            let Some(mut soak) = begin_soak(call, module, end, soaks, live) else {
                 return Ok(Answer::Done);
             };
             let sources = Sources {
@@ -43,14 +45,15 @@ pub(super) async fn complete(
                 providers: &context.metric_providers,
                 clock: context.clock.as_ref(),
             };
-            let judged = Box::pin(soak.run(sources, &scope.timers));
+            // Boxed, as is what comes after the wait.
+            let judged = Box::pin(soak.run(&sources, &scope.timers));
             let promoted = |writer: &JournalWriter| writer.promotion().cloned();
             let judged = scope.run_until(writer, &activity, judged, promoted).await?;
             let promotion = match judged {
                 Either::Left(verdict) => return Ok(Answer::Verdict(verdict)),
                 Either::Right(promotion) => promotion,
             };
-            let verdict = Box::pin(scope.run(writer, &activity, soak.finish(sources))).await?;
+            let verdict = Box::pin(scope.run(writer, &activity, soak.finish(&sources))).await?;
             Ok(Answer::Verdict(verdict.promoted(&promotion.by)))
         }
         _ => {
@@ -59,6 +62,20 @@ pub(super) async fn complete(
             Ok(Answer::Done)
         }
     }
+}
+
+/// The soak of a call. No future, so that the boxes are gone once it begins.
+fn begin_soak(
+    call: Box<RecordedCall>,
+    module: &ModuleVersion,
+    end: End,
+    soaks: Box<SoakContext>,
+    live: LiveSoak,
+) -> Option<Box<Soak>> {
+    let RecordedCall {
+        request, readings, ..
+    } = *call;
+    Soak::resume(request, module, end, readings, *soaks, live).map(Box::new)
 }
 
 /// When the wait of a call ends.
