@@ -205,7 +205,14 @@ impl Node {
         Locator(self.addresses.clone())
     }
 
-    /// Checks that clients may be sent to the node: it runs what it should, and is not drained.
+    /// Makes the node not ready from now on, and goes on serving: until [`Node::shutdown`] those
+    /// who follow its readiness have time to send requests elsewhere.
+    pub fn begin_lame_duck(&self) {
+        self.modules.tell_stopping();
+    }
+
+    /// Checks that clients may be sent to the node: it runs what it should, is not drained, and
+    /// is not about to stop.
     ///
     /// # Errors
     /// A sentence that says what is missing.

@@ -138,6 +138,12 @@ impl Modules {
         }
     }
 
+    /// Records that the node ends soon: it is not ready any more, and reports that.
+    pub(crate) fn tell_stopping(&self) {
+        self.0.desired.tell_stopping();
+        self.0.changed.notify_one();
+    }
+
     /// Whether the node has begun to shut down.
     pub(crate) fn is_shutting_down(&self) -> bool {
         self.0.shutdown.is_cancelled()
