@@ -154,5 +154,7 @@ async fn a_node_that_is_about_to_stop_is_not_ready_and_serves_on() {
     assert_eq!(status, 503);
     assert!(body.contains("about to stop"), "{body}");
     assert_eq!(ready_on_data_port(&node).await, 503);
-    assert_eq!(node.get("/").await.0, 200);
+    let response = node.client.get(node.data_url("/")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["connection"], "close");
 }

@@ -43,6 +43,11 @@ impl Desired {
         self.told().stopping = true;
     }
 
+    /// Whether the node ends soon.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.told().stopping
+    }
+
     /// Checks that the node runs what it should, and is neither drained nor about to end. A cordoned node may run any
     /// version: it is not brought to another one.
     ///
