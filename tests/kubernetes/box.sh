@@ -75,7 +75,11 @@ part kube-apiserver kube-apiserver \
   --kubelet-preferred-address-types=InternalIP --service-cluster-ip-range=10.96.0.0/16 \
   --service-account-issuer=https://kubernetes.default.svc.cluster.local \
   --service-account-key-file="$keys/accounts.pub" \
-  --service-account-signing-key-file="$keys/accounts.key"
+  --service-account-signing-key-file="$keys/accounts.key" \
+  --requestheader-client-ca-file="$keys/ca.crt" --requestheader-allowed-names=front-proxy \
+  --requestheader-extra-headers-prefix=X-Remote-Extra- --requestheader-group-headers=X-Remote-Group \
+  --requestheader-username-headers=X-Remote-User --enable-aggregator-routing=true \
+  --proxy-client-cert-file="$keys/front-proxy.crt" --proxy-client-key-file="$keys/front-proxy.key"
 # Each of the others would end without it, and be started again.
 for _ in $(seq 600); do
   curl --silent --fail --cacert "$keys/ca.crt" --cert "$keys/admin.crt" --key "$keys/admin.key" \
@@ -92,4 +96,8 @@ part kube-scheduler kube-scheduler $fast --kubeconfig="$folder/kube-scheduler.co
 part kubelet kubelet --config="$folder/kubelet.yaml" --kubeconfig="$folder/kubelet.conf" \
   --hostname-override=node1 --node-ip="$address"
 part kube-proxy kube-proxy --config="$folder/kube-proxy.yaml"
+# Only its firewall: it enforces NetworkPolicies.
+part kube-router kube-router --kubeconfig="$folder/kubeconfig" --hostname-override=node1 \
+  --run-firewall=true --run-router=false --run-service-proxy=false --run-loadbalancer=false \
+  --service-cluster-ip-range=10.96.0.0/16 --metrics-port=0
 while :; do wait || true; sleep 1; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a real Kubernetes of one node: etcd, API server, controllers, scheduler, containerd with
-# runc, kubelet, kube-proxy, a bridge network and CoreDNS. Returns when the node is ready and the
-# cluster's DNS runs.
+# runc, kubelet, kube-proxy, a bridge network whose policies kube-router enforces, CoreDNS and
+# metrics-server. Returns when the node is ready, and what runs in the cluster, too.
 #
 #   up.sh FOLDER VERSION
 #
@@ -40,6 +40,7 @@ for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kub
     { echo "no $program: run cargo xtask kubernetes" >&2; exit 2; }
   programs=$programs$cache/$program-$version:
 done
+programs=$programs$cache/kube-router-2.1.0:
 libraries=$(echo "$packages"/usr/lib/*-linux-gnu*)
 cat > "$folder/programs.env" <<END
 export PATH="$programs$packages/usr/sbin:$packages/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -61,6 +62,7 @@ certificate() { # FILE SUBJECT [NAMES]
 certificate apiserver /CN=kube-apiserver \
   "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.96.0.1,IP:$address"
 certificate kubelet-client /O=system:masters/CN=kubelet-client
+certificate front-proxy /CN=front-proxy
 certificate admin /O=system:masters/CN=admin
 certificate kubelet /O=system:nodes/CN=system:node:node1
 certificate kube-controller-manager /CN=system:kube-controller-manager
@@ -189,6 +191,7 @@ wait_for() { # WHAT COMMAND…
 wait_for containerd ctr --address "$folder/containerd.sock" version
 "$here/image.sh" "$folder" localhost/pause:1.0.0 "$cache/pause-1.0.0/pause"
 "$here/image.sh" "$folder" localhost/coredns:1.11.3 "$cache/coredns-1.11.3/coredns"
+"$here/image.sh" "$folder" localhost/metrics-server:0.7.2 "$cache/metrics-server-0.7.2/metrics-server"
 is_ready() { kubectl get node node1 --output 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -q True; }
 wait_for "the node" is_ready
 # A pod that calls a service before kube-proxy has written its rules hangs for 30 s: its connection is
@@ -213,4 +216,5 @@ spec:
 END
 done | kubectl apply --filename - > /dev/null
 wait_for CoreDNS kubectl --namespace kube-system rollout status deployment/coredns --timeout=1s
+wait_for metrics-server kubectl --namespace kube-system rollout status deployment/metrics-server --timeout=1s
 wait_for "the default service account" kubectl get serviceaccount default

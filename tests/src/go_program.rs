@@ -38,7 +38,11 @@ pub const CONSUL: GoProgram = GoProgram {
 /// The API server of Kubernetes.
 pub const KUBE_APISERVER: GoProgram = GoProgram {
     tags: "",
-    ..kubernetes("kube-apiserver", "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")
+    ..kubernetes(
+        "kube-apiserver",
+        "kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+    )
 };
 
 /// Installs charts.
@@ -54,9 +58,35 @@ pub const HELM: GoProgram = GoProgram {
 
 /// What a node of Kubernetes consists of, besides its API server, and `kubectl`. Only
 /// `cargo xtask kubernetes` builds these.
-pub const KUBERNETES_NODE: [GoProgram; 7] = [
-    kubernetes(KUBERNETES, "kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-    kubernetes(KUBERNETES, "kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+pub const KUBERNETES_NODE: [GoProgram; 9] = [
+    GoProgram {
+        name: "metrics-server",
+        module: "metrics-server",
+        version: "0.7.2",
+        package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
+        tags: "providerless",
+        linker_flags: "",
+        is_static: true,
+    },
+    GoProgram {
+        name: "kube-router",
+        module: "kube-router",
+        version: "2.1.0",
+        package: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+        tags: "providerless",
+        linker_flags: "",
+        is_static: true,
+    },
+    kubernetes(
+        KUBERNETES,
+        "kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+    ),
+    kubernetes(
+        KUBERNETES,
+        "kube-scheduler",
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+    ),
     kubernetes(KUBERNETES, "kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
     kubernetes(KUBERNETES, "kubelet", "k8s.io/kubernetes/cmd/kubelet"),
     kubernetes(KUBERNETES, "kubectl", "k8s.io/kubernetes/cmd/kubectl"),

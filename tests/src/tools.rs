@@ -153,7 +153,11 @@ pub fn helm() -> Result<Command> {
 pub fn kubectl() -> Result<Command> {
     let kubectl = KUBERNETES_NODE.iter().find(|one| one.name == "kubectl");
     let program = kubectl.context("no kubectl")?.cached()?;
-    ensure!(program.is_file(), "no {}: run `cargo xtask kubernetes`", program.display());
+    ensure!(
+        program.is_file(),
+        "no {}: run `cargo xtask kubernetes`",
+        program.display()
+    );
     Ok(Command::new(program))
 }
 

@@ -104,7 +104,8 @@ pub fn write(workspace: &Workspace, arguments: &ImageArgs) -> Result<()> {
 }
 
 fn build_release(workspace: &Workspace) -> Result<PathBuf> {
-    let mut build = workspace.cargo(&["build", "--release", "--locked", "--package", "hotswap-cli"]);
+    let mut build =
+        workspace.cargo(&["build", "--release", "--locked", "--package", "hotswap-cli"]);
     shell::run(&mut build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| workspace.root().join("target"));
@@ -143,7 +144,11 @@ impl Contents {
         system.file("etc/passwd", passwd().as_bytes(), 0o644);
         system.file("etc/group", group().as_bytes(), 0o644);
         system.file("etc/nsswitch.conf", b"hosts: files dns\n", 0o644);
-        system.file("etc/ssl/certs/ca-certificates.crt", &self.authorities, 0o644);
+        system.file(
+            "etc/ssl/certs/ca-certificates.crt",
+            &self.authorities,
+            0o644,
+        );
         for (path, library) in &self.libraries {
             system.file(path, library, 0o755);
         }
@@ -190,7 +195,11 @@ fn rfc3339(seconds: u64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -203,7 +212,11 @@ fn strip(program: &Path) -> Result<Vec<u8>> {
     let stripped = format!("hotswap-stripped-{process}-{thread:?}");
     let stripped = std::env::temp_dir().join(stripped);
     let mut command = Command::new(strip);
-    command.arg("--strip-all").arg("-o").arg(&stripped).arg(program);
+    command
+        .arg("--strip-all")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(program);
     shell::run(&mut command)?;
     let bytes = fs::read(&stripped);
     fs::remove_file(&stripped)?;
@@ -212,7 +225,10 @@ fn strip(program: &Path) -> Result<Vec<u8>> {
 
 /// The architecture of a program, as OCI calls it: from the header of its ELF file.
 fn architecture(program: &[u8]) -> Result<&'static str> {
-    ensure!(program.starts_with(b"\x7fELF"), "the program is no ELF file");
+    ensure!(
+        program.starts_with(b"\x7fELF"),
+        "the program is no ELF file"
+    );
     match program.get(18..20) {
         Some([0x3e, 0]) => Ok("amd64"),
         Some([0xb7, 0]) => Ok("arm64"),
@@ -221,7 +237,9 @@ fn architecture(program: &[u8]) -> Result<&'static str> {
 }
 
 fn passwd() -> String {
-    format!("root:x:0:0:root:/:/sbin/nologin\nhotswap:x:{USER}:{USER}:hotswap:/var/lib/hotswap:/sbin/nologin\n")
+    format!(
+        "root:x:0:0:root:/:/sbin/nologin\nhotswap:x:{USER}:{USER}:hotswap:/var/lib/hotswap:/sbin/nologin\n"
+    )
 }
 
 fn group() -> String {

@@ -69,7 +69,15 @@ fn test(
             .with_context(|| format!("cannot import {name}"))?;
     }
     // One after the other: each has a release of its own, and a node has little room.
-    let tests = ["test", "--workspace", "--test", "kubernetes", "--", "--ignored", "--test-threads=1"];
+    let tests = [
+        "test",
+        "--workspace",
+        "--test",
+        "kubernetes",
+        "--",
+        "--ignored",
+        "--test-threads=1",
+    ];
     let mut tests = workspace.cargo(&tests);
     tests.env("HOTSWAP_KUBERNETES", folder);
     shell::run(tests.args(&arguments.arguments))

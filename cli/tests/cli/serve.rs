@@ -97,7 +97,16 @@ fn a_node_serves_on_for_its_lame_duck_time_and_a_second_signal_ends_it() {
     let engine = Server::start(path, &serve, "engine ready", "addr");
     let server = format!("http://{}", engine.addr);
     let node = [
-        "node", "run", "-e", "qa", "--id", "n1", "--engine", &server, "--data-dir", "node",
+        "node",
+        "run",
+        "-e",
+        "qa",
+        "--id",
+        "n1",
+        "--engine",
+        &server,
+        "--data-dir",
+        "node",
     ];
     let rest = ["--token-file", "engine/node-token", "--lame-duck", "1h"];
     let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];

@@ -46,7 +46,10 @@ fn the_readme_links_to_what_exists() {
         match link.split_once('#') {
             Some(("", anchor)) => {
                 let title = |line: &str| line.trim_start_matches('#').trim().to_lowercase();
-                let anchors = readme.lines().filter(|line| line.starts_with('#')).map(title);
+                let anchors = readme
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .map(title);
                 let mut anchors = anchors.map(|title| title.replace(' ', "-").replace(',', ""));
                 assert!(anchors.any(|one| one == anchor), "{link}");
             }

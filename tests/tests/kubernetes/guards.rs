@@ -5,14 +5,23 @@ use crate::renderer::{read, render_values};
 /// Values, and a part of the reason for which they are refused.
 const REFUSED: &[(&str, &str)] = &[
     ("image: {repository: ''}", "image.repository is empty"),
-    ("engine: {replicaCount: 2}", "which two engines cannot share"),
+    (
+        "engine: {replicaCount: 2}",
+        "which two engines cannot share",
+    ),
     ("engine: {replicaCount: 0}", "nobody would drive rollouts"),
-    ("engine: {persistence: {enabled: false}}", "is lost with its pod"),
+    (
+        "engine: {persistence: {enabled: false}}",
+        "is lost with its pod",
+    ),
     (
         "engine: {podDisruptionBudget: {enabled: true, minAvailable: 1, maxUnavailable: null}}",
         "would forbid every eviction",
     ),
-    ("engine: {terminationGracePeriodSeconds: 10}", "is less than 15"),
+    (
+        "engine: {terminationGracePeriodSeconds: 10}",
+        "is less than 15",
+    ),
     (
         "auth: {existingSecret: tokens, apiToken: 0123456789abcdef}",
         "the tokens come from one place",
@@ -21,13 +30,22 @@ const REFUSED: &[(&str, &str)] = &[
         "auth: {apiToken: 0123456789abcdef, nodeToken: 0123456789abcdef}",
         "auth.apiToken and auth.nodeToken are the same",
     ),
-    ("auth: {apiTokenKey: token, nodeTokenKey: token}", "auth.apiTokenKey and auth.nodeTokenKey are"),
+    (
+        "auth: {apiTokenKey: token, nodeTokenKey: token}",
+        "auth.apiTokenKey and auth.nodeTokenKey are",
+    ),
     (
         "engine: {existingConfigMap: mine}\ndiscovery: {mode: kubernetes}",
         "cannot add the sources of nodes",
     ),
-    ("nodeGroups: {engine: {environment: qa}}", "the names of the engine's"),
-    ("nodeGroups: {nodes: null, web: {}}", "nodeGroups.web has neither environment nor labels"),
+    (
+        "nodeGroups: {engine: {environment: qa}}",
+        "the names of the engine's",
+    ),
+    (
+        "nodeGroups: {nodes: null, web: {}}",
+        "nodeGroups.web has neither environment nor labels",
+    ),
     (
         "nodeGroups: {nodes: {persistence: {enabled: true}}}",
         "nodeGroups.nodes.persistence.enabled with kind Deployment",
@@ -36,7 +54,10 @@ const REFUSED: &[(&str, &str)] = &[
         "nodeGroups: {nodes: {kind: DaemonSet, autoscaling: {enabled: true}}}",
         "the number of pods is that of the machines",
     ),
-    ("node: {autoscaling: {enabled: true, minReplicas: 11}}", "is more than maxReplicas"),
+    (
+        "node: {autoscaling: {enabled: true, minReplicas: 11}}",
+        "is more than maxReplicas",
+    ),
     (
         "node: {autoscaling: {enabled: true, targetCPUUtilizationPercentage: null, \
          targetMemoryUtilizationPercentage: null}}",
@@ -50,16 +71,31 @@ const REFUSED: &[(&str, &str)] = &[
         "node: {autoscaling: {enabled: true}, resources: {requests: {memory: null}}}",
         "aims at a share of the memory request",
     ),
-    ("node: {podDisruptionBudget: {maxUnavailable: 1}}", "has both minAvailable and maxUnavailable"),
-    ("node: {podDisruptionBudget: {minAvailable: null}}", "has neither minAvailable nor"),
+    (
+        "node: {podDisruptionBudget: {maxUnavailable: 1}}",
+        "has both minAvailable and maxUnavailable",
+    ),
+    (
+        "node: {podDisruptionBudget: {minAvailable: null}}",
+        "has neither minAvailable nor",
+    ),
     ("node: {replicaCount: 2}", "minAvailable is 2 of 2 pods"),
-    ("node: {lameDuckSeconds: 30}", "is 60, and stopping may take 65"),
-    ("engine: {ingress: {enabled: true}}", "engine.ingress.enabled without hosts"),
+    (
+        "node: {lameDuckSeconds: 30}",
+        "is 60, and stopping may take 65",
+    ),
+    (
+        "engine: {ingress: {enabled: true}}",
+        "engine.ingress.enabled without hosts",
+    ),
     (
         "node: {ingress: {tls: {certManager: {issuer: ours}}}}",
         "nodeGroups.nodes.ingress.tls.certManager.issuer without",
     ),
-    ("node: {httpRoute: {enabled: true}}", "nodeGroups.nodes.httpRoute.enabled without parentRefs"),
+    (
+        "node: {httpRoute: {enabled: true}}",
+        "nodeGroups.nodes.httpRoute.enabled without parentRefs",
+    ),
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use hotswap_tests::tools;
 use serde_json::json;
 
-use crate::renderer::{Manifests, VERSIONS, chart, helm, read, render, value_files};
+use crate::renderer::{Manifests, VERSIONS, lint, read, render, value_files};
 
 /// Kinds of others, of which the validator has no schema.
 const UNKNOWN_KINDS: [&str; 3] = ["HTTPRoute", "PrometheusRule", "ServiceMonitor"];
@@ -19,10 +19,13 @@ const NODES: &str = "rel-distributed-kernel-nodes";
 fn every_file_of_values_lints_and_is_valid_for_every_version_of_kubernetes() {
     let python_folder = tools::repository_root().join("tests/chart");
     let folder = tempfile::tempdir().unwrap();
-    let chart = chart();
     let mut values: Vec<Option<String>> = vec![None];
     let files = value_files().unwrap();
-    values.extend(files.iter().map(|file| Some(file.to_str().unwrap().to_owned())));
+    values.extend(
+        files
+            .iter()
+            .map(|file| Some(file.to_str().unwrap().to_owned())),
+    );
     for version in VERSIONS {
         let mut rendered = Vec::new();
         for (number, file) in values.iter().enumerate() {
@@ -30,10 +33,7 @@ fn every_file_of_values_lints_and_is_valid_for_every_version_of_kubernetes() {
             if let Some(file) = file {
                 more = vec!["--values", file];
             }
-            let base = ["lint", "--strict", chart.to_str().unwrap(), "--kube-version", version];
-            let image = ["--set=image.repository=localhost/hotswap"];
-            let lint = [&base[..], &image, &more].concat();
-            let linted = helm(&lint).unwrap();
+            let linted = lint(version, &more).unwrap();
             assert!(linted.is_ok(), "{version} {file:?}: {linted:?}");
             let text = render(version, &more).unwrap();
             let text = text.unwrap_or_else(|error| panic!("{version} {file:?}: {error}"));
@@ -53,7 +53,9 @@ fn every_file_of_values_lints_and_is_valid_for_every_version_of_kubernetes() {
         // Kinds and versions that were removed are warnings only.
         let is_known = |line: &&str| {
             line.starts_with("WARN")
-                && !UNKNOWN_KINDS.iter().any(|kind| line.contains(&format!("kind {kind} ")))
+                && !UNKNOWN_KINDS
+                    .iter()
+                    .any(|kind| line.contains(&format!("kind {kind} ")))
         };
         let warnings: Vec<_> = text.lines().filter(is_known).collect();
         assert!(warnings.is_empty(), "{version}: {warnings:?}");
@@ -71,16 +73,31 @@ fn the_flags_of_the_pods_are_flags_of_the_program() {
     let manifests = Manifests::of("discovery: {mode: kubernetes}").unwrap();
     let nodes = Manifests::of("nodeGroups: {nodes: {zone: a, labels: {tier: x}}}").unwrap();
     for (arguments, title) in [
-        (manifests.arguments("Deployment", ENGINE), "\n## `hotswap serve`\n"),
-        (manifests.arguments("Deployment", NODES), "\n### `hotswap node run`\n"),
-        (nodes.arguments("Deployment", NODES), "\n### `hotswap node run`\n"),
+        (
+            manifests.arguments("Deployment", ENGINE),
+            "\n## `hotswap serve`\n",
+        ),
+        (
+            manifests.arguments("Deployment", NODES),
+            "\n### `hotswap node run`\n",
+        ),
+        (
+            nodes.arguments("Deployment", NODES),
+            "\n### `hotswap node run`\n",
+        ),
     ] {
         let options = section(title) + &global;
-        let flags = arguments.iter().filter(|argument| argument.starts_with("--"));
+        let flags = arguments
+            .iter()
+            .filter(|argument| argument.starts_with("--"));
         for flag in flags {
             let name = flag.split('=').next().unwrap();
-            assert!(options.contains(&format!("`{name} ")) || options.contains(&format!("`{name}`"))
-                || options.contains(&format!(", {name} ")), "{title}: no {name}");
+            assert!(
+                options.contains(&format!("`{name} "))
+                    || options.contains(&format!("`{name}`"))
+                    || options.contains(&format!(", {name} ")),
+                "{title}: no {name}"
+            );
         }
     }
 }
@@ -89,14 +106,23 @@ fn the_flags_of_the_pods_are_flags_of_the_program() {
 fn a_group_has_what_it_says_itself_and_the_rest_from_node() {
     let manifests = Manifests::of(&read("ci/groups-values.yaml")).unwrap();
     let name = |group: &str| format!("rel-distributed-kernel-{group}");
-    assert!(manifests.find("Deployment", NODES).is_none(), "null removes a group");
+    assert!(
+        manifests.find("Deployment", NODES).is_none(),
+        "null removes a group"
+    );
     let state = &manifests.get("StatefulSet", &name("state"))["spec"];
     assert_eq!(state["replicas"], 4);
     assert_eq!(state["template"]["metadata"]["labels"]["team"], "platform");
-    assert_eq!(state["volumeClaimTemplates"][0]["spec"]["storageClassName"], "fast");
+    assert_eq!(
+        state["volumeClaimTemplates"][0]["spec"]["storageClassName"],
+        "fast"
+    );
     let image = &state["template"]["spec"]["containers"][0]["image"];
     let image = image.as_str().unwrap();
-    assert!(image.starts_with("registry.example:5000/team/hotswap@sha256:0123"), "{image}");
+    assert!(
+        image.starts_with("registry.example:5000/team/hotswap@sha256:0123"),
+        "{image}"
+    );
     assert!(manifests.find("DaemonSet", &name("edge")).is_some());
     // A number of pods in the workload would undo what the autoscaler has decided.
     let web = &manifests.get("Deployment", &name("web"))["spec"];
@@ -106,10 +132,20 @@ fn a_group_has_what_it_says_itself_and_the_rest_from_node() {
     assert_eq!(scaler["maxReplicas"], 10);
     assert_eq!(scaler["scaleTargetRef"]["name"], name("web"));
     assert_eq!(scaler["metrics"].as_array().unwrap().len(), 3);
-    assert_eq!(scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 300);
+    assert_eq!(
+        scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"],
+        300
+    );
     let arguments = manifests.arguments("Deployment", &name("web"));
-    for argument in ["--environment=production", "--zone=eu-1", "--label=tier=web"] {
-        assert!(arguments.iter().any(|one| one == argument), "{argument}: {arguments:?}");
+    for argument in [
+        "--environment=production",
+        "--zone=eu-1",
+        "--label=tier=web",
+    ] {
+        assert!(
+            arguments.iter().any(|one| one == argument),
+            "{argument}: {arguments:?}"
+        );
     }
     let budget = &manifests.get("PodDisruptionBudget", &name("edge"))["spec"];
     assert_eq!(budget["maxUnavailable"], "10%");
@@ -128,11 +164,16 @@ fn selectors_are_small_and_services_find_their_pods() {
         let workload = &manifests.get("Deployment", name)["spec"];
         assert_eq!(workload["selector"]["matchLabels"], selector);
         assert_eq!(manifests.get("Service", name)["spec"]["selector"], selector);
-        let labels = workload["template"]["metadata"]["labels"].as_object().unwrap();
+        let labels = workload["template"]["metadata"]["labels"]
+            .as_object()
+            .unwrap();
         for (key, value) in selector.as_object().unwrap() {
             assert_eq!(labels.get(key), Some(value));
         }
-        assert!(!labels.contains_key("helm.sh/chart"), "another chart restarts nothing");
+        assert!(
+            !labels.contains_key("helm.sh/chart"),
+            "another chart restarts nothing"
+        );
     }
 }
 
@@ -142,7 +183,10 @@ fn pods_restart_when_their_configuration_or_tokens_change_and_only_then() {
         let manifests = Manifests::of(values).unwrap();
         let of = |name: &str, key: &str| {
             let pod = &manifests.get("Deployment", name)["spec"]["template"]["metadata"];
-            pod["annotations"][key].as_str().unwrap_or_default().to_owned()
+            pod["annotations"][key]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
         };
         [
             of(ENGINE, "checksum/config"),
@@ -199,13 +243,19 @@ fn pods_keep_the_restricted_security_standard() {
     for name in [ENGINE, NODES] {
         let pod = &manifests.get("Deployment", name)["spec"]["template"]["spec"];
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(
+            pod["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
         let container = &pod["containers"][0]["securityContext"];
         assert_eq!(container["readOnlyRootFilesystem"], true);
         assert_eq!(container["allowPrivilegeEscalation"], false);
         assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
         for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-            assert!(pod["containers"][0][probe]["httpGet"].is_object(), "{name}: {probe}");
+            assert!(
+                pod["containers"][0][probe]["httpGet"].is_object(),
+                "{name}: {probe}"
+            );
         }
     }
 }
@@ -217,12 +267,21 @@ fn an_issuer_of_cert_manager_is_an_annotation_and_nothing_else_is_assumed() {
     let annotations = &ingress["metadata"]["annotations"];
     assert_eq!(annotations["cert-manager.io/cluster-issuer"], "letsencrypt");
     assert_eq!(ingress["spec"]["ingressClassName"], "public");
-    assert_eq!(ingress["spec"]["tls"][0]["secretName"], format!("{ENGINE}-tls"));
+    assert_eq!(
+        ingress["spec"]["tls"][0]["secretName"],
+        format!("{ENGINE}-tls")
+    );
     let modules = manifests.get("Ingress", NODES);
     assert!(modules["spec"].get("ingressClassName").is_none());
-    assert_eq!(modules["metadata"]["annotations"], json!({ "cert-manager.io/issuer": "ours" }));
+    assert_eq!(
+        modules["metadata"]["annotations"],
+        json!({ "cert-manager.io/issuer": "ours" })
+    );
     let route = &manifests.get("HTTPRoute", NODES)["spec"];
-    assert_eq!(route["rules"][0]["backendRefs"][0], json!({ "name": NODES, "port": 80 }));
+    assert_eq!(
+        route["rules"][0]["backendRefs"][0],
+        json!({ "name": NODES, "port": 80 })
+    );
 }
 
 #[test]

@@ -62,7 +62,12 @@ impl Release {
         release.address = release.kubectl(&["get", "nodes", "--output", address])?;
         release.upgrade(&["--install", "--create-namespace"])?;
         release.server = release.url(ENGINE)?;
-        let secret = ["get", "secret", "hotswap-distributed-kernel-tokens", "--output"];
+        let secret = [
+            "get",
+            "secret",
+            "hotswap-distributed-kernel-tokens",
+            "--output",
+        ];
         let template = "go-template={{index .data \"api-token\" | base64decode}}";
         release.token = release.kubectl(&[&secret[..], &[template]].concat())?;
         for (version, component) in [
@@ -88,7 +93,9 @@ impl Release {
         let image = "--set=image.repository=localhost/hotswap,engine.service.type=NodePort,\
             node.service.type=NodePort,image.pullPolicy=Never";
         let (chart, values) = (chart.to_string_lossy(), values.to_string_lossy());
-        let base = ["upgrade", NAME, &chart, "--values", &values, image, "--wait"];
+        let base = [
+            "upgrade", NAME, &chart, "--values", &values, image, "--wait",
+        ];
         self.helm(&[&base[..], &["--timeout=180s"], more].concat())
     }
 
@@ -113,7 +120,9 @@ impl Release {
     fn kubectl_command(&self, arguments: &[&str]) -> Result<Command> {
         let mut kubectl = tools::kubectl()?.into_std();
         kubectl.arg("--kubeconfig").arg(&self.kubeconfig);
-        kubectl.args(["--namespace", &self.namespace]).args(arguments);
+        kubectl
+            .args(["--namespace", &self.namespace])
+            .args(arguments);
         Ok(kubectl)
     }
 
@@ -151,7 +160,9 @@ impl Release {
     /// # Errors
     /// As [`Self::hotswap`].
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        Ok(serde_json::from_str(&self.hotswap(&[arguments, &["--json"]].concat())?)?)
+        Ok(serde_json::from_str(
+            &self.hotswap(&[arguments, &["--json"]].concat())?,
+        )?)
     }
 
     /// Deploys a version of `hello` to `production`, and waits for the end. Returns the report.
@@ -210,7 +221,11 @@ impl Release {
         let pods = pods["items"].as_array().context("no list")?;
         let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
         let name = |pod: &Value| pod["metadata"]["name"].as_str().map(str::to_owned);
-        pods.iter().filter(stays).map(name).collect::<Option<_>>().context("no name")
+        pods.iter()
+            .filter(stays)
+            .map(name)
+            .collect::<Option<_>>()
+            .context("no name")
     }
 
     /// The URL of a service from outside of the cluster.
@@ -236,20 +251,57 @@ impl Release {
         })
     }
 
-    /// What the ready nodes run of `hello`, by the engine.
+    /// What each node pod runs of `hello`, by the engine; `none` where it does not know.
     ///
     /// # Errors
     /// If the engine does not answer.
     pub fn versions(&self) -> Result<Vec<String>> {
         let mut versions = Vec::new();
         for pod in self.pods("node-nodes")? {
-            let node = self.json(&["node", "get", &pod])?;
+            // A pod that has just started is not a node yet.
+            let node = self.json(&["node", "get", &pod]).unwrap_or_default();
             let modules = node["modules"].as_array().cloned().unwrap_or_default();
-            let hello = modules.iter().find(|module| module["module"] == "hello");
-            let version = hello.and_then(|module| module["active"]["version"].as_str());
+            let hello = modules
+                .iter()
+                .find(|module| module["moduleName"] == "hello");
+            let version = hello.and_then(|module| module["actual"].as_str());
             versions.push(version.unwrap_or("none").to_owned());
         }
         Ok(versions)
+    }
+
+    /// Runs `hotswap node list` in a pod with this label `role`, without a valid token, and returns
+    /// its exit code.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn exit_code_of_client(&self, name: &str, role: &str, server: &str) -> Result<i64> {
+        let image = concat!("--image=localhost/hotswap:", env!("CARGO_PKG_VERSION"));
+        let role = format!("--labels=role={role}");
+        let run = [
+            "run",
+            name,
+            image,
+            &role,
+            "--restart=Never",
+            "--image-pull-policy=Never",
+        ];
+        let client = [
+            "--",
+            "--server",
+            server,
+            "--token=0123456789abcdef",
+            "node",
+            "list",
+        ];
+        self.kubectl(&[&run[..], &client].concat())?;
+        let code = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
+        let mut text = String::new();
+        self.wait_until("the end of a client", || {
+            text = self.kubectl(&["get", "pod", name, "--output", code])?;
+            Ok(!text.is_empty())
+        })?;
+        Ok(text.parse()?)
     }
 
     /// Uninstalls the release, and returns what of it stays in the namespace.
@@ -277,7 +329,13 @@ impl Release {
 impl Drop for Release {
     fn drop(&mut self) {
         // Volumes are written again by the next release: each test has its own.
-        let delete = ["delete", "namespace", &self.namespace, "--wait=false", "--now"];
+        let delete = [
+            "delete",
+            "namespace",
+            &self.namespace,
+            "--wait=false",
+            "--now",
+        ];
         let _ = self.kubectl(&delete);
     }
 }
@@ -288,7 +346,10 @@ fn run(command: &mut Command) -> Result<String> {
         stdout,
         stderr,
     } = command.output()?;
-    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
     ensure!(status.success(), "{command:?}: {status}\n{out}\n{err}");
     Ok(out.into_owned())
 }

@@ -10,6 +10,9 @@ use serde_json::Value;
 /// The versions of Kubernetes that the chart is for.
 pub const VERSIONS: [&str; 3] = ["1.28.15", "1.29.15", "1.30.14"];
 
+/// What every installation must set.
+const MINIMAL: &str = "ci/minimal-values.yaml";
+
 /// The folder of the chart.
 pub fn chart() -> PathBuf {
     tools::repository_root().join("helm/distributed-kernel")
@@ -47,15 +50,36 @@ pub fn helm(arguments: &[&str]) -> Result<Result<String, String>> {
     })
 }
 
-/// Renders the chart as release `rel` in namespace `ns`, with more arguments.
+/// Renders the chart as release `rel` in namespace `ns`, with more arguments. Values go over those of
+/// `ci/minimal-values.yaml`.
 pub fn render(version: &str, more: &[&str]) -> Result<Result<String, String>> {
-    let chart = chart();
-    let chart = chart.to_str().context("the path is no text")?;
-    let base = ["template", "rel", chart, "--namespace=ns", "--kube-version"];
-    helm(&[&base, &[version][..], &["--set=image.repository=localhost/hotswap"], more].concat())
+    let (chart, minimal) = (text(chart())?, text(chart().join(MINIMAL))?);
+    let base = [
+        "template",
+        "rel",
+        &chart,
+        "--namespace=ns",
+        "--values",
+        &minimal,
+    ];
+    helm(&[&base[..], &["--kube-version", version], more].concat())
 }
 
-/// Renders the chart with values in YAML, over those of `ci/minimal-values.yaml`.
+/// Lints the chart, with more arguments, as strictly as Helm can.
+pub fn lint(version: &str, more: &[&str]) -> Result<Result<String, String>> {
+    let (chart, minimal) = (text(chart())?, text(chart().join(MINIMAL))?);
+    let base = ["lint", "--strict", &chart, "--values", &minimal];
+    helm(&[&base[..], &["--kube-version", version], more].concat())
+}
+
+fn text(path: PathBuf) -> Result<String> {
+    path.into_os_string()
+        .into_string()
+        .ok()
+        .context("the path is no text")
+}
+
+/// Renders the chart with values in YAML.
 pub fn render_values(values: &str) -> Result<Result<String, String>> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), values)?;
@@ -97,7 +121,9 @@ impl Manifests {
     pub fn arguments(&self, kind: &str, name: &str) -> Vec<String> {
         let pod = &self.get(kind, name)["spec"]["template"]["spec"];
         let arguments = pod["containers"][0]["args"].as_array().unwrap();
-        let arguments = arguments.iter().map(|text| text.as_str().unwrap().to_owned());
+        let arguments = arguments
+            .iter()
+            .map(|text| text.as_str().unwrap().to_owned());
         arguments.collect()
     }
 }

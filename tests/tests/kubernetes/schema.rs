@@ -7,10 +7,26 @@ use crate::renderer::{VERSIONS, read, render};
 
 /// Objects whose keys are others': of Kubernetes, or names that users choose.
 const OPEN: &[&str] = &[
-    "commonLabels", "commonAnnotations", "annotations", "labels", "resources", "startupProbe",
-    "livenessProbe", "readinessProbe", "podSecurityContext", "securityContext", "podAnnotations",
-    "podLabels", "nodeSelector", "affinity", "emptyDir", "behavior", "updateStrategy",
-    "alertLabels", "nodeGroups", "global",
+    "commonLabels",
+    "commonAnnotations",
+    "annotations",
+    "labels",
+    "resources",
+    "startupProbe",
+    "livenessProbe",
+    "readinessProbe",
+    "podSecurityContext",
+    "securityContext",
+    "podAnnotations",
+    "podLabels",
+    "nodeSelector",
+    "affinity",
+    "emptyDir",
+    "behavior",
+    "updateStrategy",
+    "alertLabels",
+    "nodeGroups",
+    "global",
 ];
 
 /// Visits every object and every value below `value`, with its path.

@@ -31,7 +31,10 @@ fn announced(text: &str) -> BTreeSet<String> {
 fn named(expression: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = expression.split(|c| !is_part(c));
-    words.filter(|word| word.starts_with("hotswap_")).map(str::to_owned).collect()
+    words
+        .filter(|word| word.starts_with("hotswap_"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Every expression of the alerts and of the dashboards, by a name.
@@ -40,8 +43,10 @@ fn expressions() -> Vec<(String, String)> {
     let rule = manifests.get("PrometheusRule", "rel-distributed-kernel");
     let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut all: Vec<_> =
-        rules.iter().map(|rule| (text(&rule["alert"]), text(&rule["expr"]))).collect();
+    let mut all: Vec<_> = rules
+        .iter()
+        .map(|rule| (text(&rule["alert"]), text(&rule["expr"])))
+        .collect();
     for file in ["engine", "modules"] {
         let dashboard: Value =
             serde_json::from_str(&read(format!("dashboards/{file}.json"))).unwrap();
@@ -82,10 +87,13 @@ fn prometheus_accepts_every_alert_and_every_expression_of_the_dashboards() {
     let folder = tempfile::tempdir().unwrap();
     let manifests = Manifests::of(&read("ci/monitoring-values.yaml")).unwrap();
     let alerts = &manifests.get("PrometheusRule", "rel-distributed-kernel")["spec"];
-    let recorded = expressions().into_iter().enumerate().map(|(number, (_, expression))| {
-        let expression = expression.replace("$namespace", "ns");
-        json!({ "record": format!("recorded:{number}"), "expr": expression })
-    });
+    let recorded = expressions()
+        .into_iter()
+        .enumerate()
+        .map(|(number, (_, expression))| {
+            let expression = expression.replace("$namespace", "ns");
+            json!({ "record": format!("recorded:{number}"), "expr": expression })
+        });
     let recorded = json!({ "groups": [{ "name": "all", "rules": recorded.collect::<Vec<_>>() }] });
     for (name, rules) in [("alerts", alerts), ("recorded", &recorded)] {
         // JSON is YAML.
@@ -94,7 +102,11 @@ fn prometheus_accepts_every_alert_and_every_expression_of_the_dashboards() {
         let mut check: Command = tools::promtool().unwrap().into_std();
         let output = check.args(["check", "rules"]).arg(&path).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&said)
+        );
     }
     let alerts = alerts["groups"][0]["rules"].as_array().unwrap();
     let is_there = |name: &str| alerts.iter().any(|rule| rule["alert"] == name);

@@ -83,7 +83,9 @@ impl Layer {
                 .append_data(&mut header, path, content)
                 .expect("writing to memory does not fail");
         }
-        let archive = archive.into_inner().expect("writing to memory does not fail");
+        let archive = archive
+            .into_inner()
+            .expect("writing to memory does not fail");
         // The header of gzip has room for a time and a name: both stay empty.
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         std::io::Write::write_all(&mut gzip, &archive).expect("writing to memory does not fail");

@@ -97,7 +97,10 @@ impl Image {
             })),
         });
         let config = Blob::new(config.to_string().into_bytes());
-        let layers: Vec<_> = compressed.iter().map(|blob| blob.descriptor(LAYER)).collect();
+        let layers: Vec<_> = compressed
+            .iter()
+            .map(|blob| blob.descriptor(LAYER))
+            .collect();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,

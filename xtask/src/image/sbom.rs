@@ -80,7 +80,9 @@ impl Sbom {
             let package = packages.get(&id).context("a package without metadata")?;
             let (name, version) = (text(&package["name"]), text(&package["version"]));
             crates.insert(Crate {
-                license: package["license"].as_str().map(|text| text.replace('/', " OR ")),
+                license: package["license"]
+                    .as_str()
+                    .map(|text| text.replace('/', " OR ")),
                 checksum: checksums.get(&(name.clone(), version.clone())).cloned(),
                 is_own: package["source"].is_null(),
                 name,
@@ -184,7 +186,9 @@ impl Crate {
 /// Letters, digits, dots and hyphens: what an identifier of SPDX may hold.
 fn identifier(text: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
-    text.chars().map(|c| if allowed(c) { c } else { '-' }).collect()
+    text.chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .collect()
 }
 
 /// The checksums in `Cargo.lock`, by name and version. The file is written by cargo, a key a line.

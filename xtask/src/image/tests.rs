@@ -92,7 +92,10 @@ fn an_image_is_whole_and_two_builds_of_it_are_the_same_to_the_byte() {
     let image = Unpacked::read(&archives[0]);
     let named = &image.index["manifests"][0];
     assert_eq!(named["digest"], digests[0]);
-    assert_eq!(named["annotations"]["io.containerd.image.name"], "localhost/hotswap:1.2.3");
+    assert_eq!(
+        named["annotations"]["io.containerd.image.name"],
+        "localhost/hotswap:1.2.3"
+    );
     let config = &image.config["config"];
     assert_eq!(config["User"], "65532:65532");
     assert_eq!(config["Entrypoint"][0], "/usr/bin/hotswap");
@@ -109,7 +112,11 @@ fn an_image_is_whole_and_two_builds_of_it_are_the_same_to_the_byte() {
     assert!(image.files.contains_key(Path::new("tmp")));
     // The tests themselves are linked against the C library.
     let is_loader = |path: &PathBuf| path.to_string_lossy().contains("ld-linux");
-    assert!(image.files.keys().any(is_loader), "{:?}", image.files.keys());
+    assert!(
+        image.files.keys().any(is_loader),
+        "{:?}",
+        image.files.keys()
+    );
 }
 
 #[test]
@@ -121,18 +128,27 @@ fn the_bill_of_materials_names_what_is_linked_and_not_what_only_tests_use() {
     let packages = document["packages"].as_array().unwrap();
     let find = |name: &str| packages.iter().find(|package| package["name"] == name);
     let wasmtime = find("wasmtime").unwrap();
-    assert!(wasmtime["licenseDeclared"].as_str().unwrap().contains("Apache-2.0"));
+    assert!(
+        wasmtime["licenseDeclared"]
+            .as_str()
+            .unwrap()
+            .contains("Apache-2.0")
+    );
     let checksum = wasmtime["checksums"][0]["checksumValue"].as_str().unwrap();
     assert_eq!(checksum.len(), 64);
-    let locator = wasmtime["externalRefs"][0]["referenceLocator"].as_str().unwrap();
+    let locator = wasmtime["externalRefs"][0]["referenceLocator"]
+        .as_str()
+        .unwrap();
     assert!(locator.starts_with("pkg:cargo/wasmtime@"), "{locator}");
     // Embedded components are in the program, too.
     assert!(find("wit-bindgen").is_some() && find("libc.so.6").is_some());
     for absent in ["rcgen", "proptest", "xtask", "hotswap-tests"] {
         assert!(find(absent).is_none(), "{absent}");
     }
-    let ids: std::collections::BTreeSet<_> =
-        packages.iter().map(|package| package["SPDXID"].as_str()).collect();
+    let ids: std::collections::BTreeSet<_> = packages
+        .iter()
+        .map(|package| package["SPDXID"].as_str())
+        .collect();
     assert_eq!(ids.len(), packages.len(), "ids are unique");
     let relationships = document["relationships"].as_array().unwrap();
     assert_eq!(relationships.len(), packages.len());
