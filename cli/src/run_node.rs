@@ -21,7 +21,8 @@ use crate::{logging, settings};
 /// How often the node is looked at, to report in registries whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Runs a node until SIGINT or SIGTERM. A second signal does not wait for requests in flight.
+/// Runs a node until SIGINT or SIGTERM, and then for its lame-duck time. A second signal waits
+/// neither for that nor for requests in flight.
 ///
 /// # Errors
 /// Where the node has no token or no id, or cannot start.
@@ -34,6 +35,7 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     }
     let sources = args.discovery.as_deref().map(read_node_sources);
     let sources = sources.transpose()?.unwrap_or_default();
+    let lame_duck = args.lame_duck;
     let config = config(args, global, variables)?;
     let mut registrant = NodeRegistrant::of(&config);
     let node = Node::start(config).await?;
@@ -47,7 +49,12 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     }
     let stop = async {
         // First, so that nobody sends requests here any more when the port closes.
+        node.begin_lame_duck();
         registrations.stop().await;
+        if !lame_duck.is_zero() {
+            tracing::info!(?lame_duck, "node stops soon and goes on serving until then");
+            tokio::time::sleep(lame_duck).await;
+        }
         node.shutdown().await;
     };
     tokio::select! {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use hotswap_common::Backoff;
 use hotswap_common::file::{self, Attempt, FileLock};
 use hotswap_protocol::Registration;
-use http::{Response, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Response, StatusCode, Version};
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
@@ -119,12 +120,19 @@ impl Node {
             let (routing_table, modules) = (modules.routing_table().clone(), modules.clone());
             move |request: hyper::Request<_>, _: SocketAddr| {
                 let ready = (request.uri().path() == READY_PATH).then(|| readiness(&modules));
-                let (routing_table, rejected) = (routing_table.clone(), modules.rejected().clone());
+                let is_http1 = request.version() <= Version::HTTP_11;
+                let (routing_table, modules) = (routing_table.clone(), modules.clone());
                 async move {
-                    match ready {
+                    let mut response = match ready {
                         Some(response) => response,
-                        None => data::handle(routing_table, &rejected, request).await,
+                        None => data::handle(routing_table, modules.rejected(), request).await,
+                    };
+                    // The client's next request goes to another node, before the port closes.
+                    if is_http1 && modules.is_stopping() {
+                        let close = HeaderValue::from_static("close");
+                        response.headers_mut().insert(CONNECTION, close);
                     }
+                    response
                 }
             }
         };
@@ -205,7 +213,15 @@ impl Node {
         Locator(self.addresses.clone())
     }
 
-    /// Checks that clients may be sent to the node: it runs what it should, and is not drained.
+    /// Makes the node not ready from now on, and goes on serving: until [`Node::shutdown`] those
+    /// who follow its readiness have time to send requests elsewhere. Responses of HTTP/1 end their
+    /// connections.
+    pub fn begin_lame_duck(&self) {
+        self.modules.tell_stopping();
+    }
+
+    /// Checks that clients may be sent to the node: it runs what it should, is not drained, and
+    /// is not about to stop.
     ///
     /// # Errors
     /// A sentence that says what is missing.

@@ -38,6 +38,7 @@ pub mod tools;
 mod undecided_journal;
 /// The Python environments of tests.
 pub mod venv;
+mod yaml;
 
 pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
@@ -56,3 +57,4 @@ pub use requests::{EMAIL, new_deployment, new_rollback, requester};
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
 pub use undecided_journal::UndecidedJournal;
+pub use yaml::read_yaml;

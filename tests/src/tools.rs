@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-use crate::go_program::{CONSUL, GoProgram, KUBE_APISERVER};
+use crate::go_program::{CONSUL, GoProgram, HELM, KUBE_APISERVER, KUBERNETES_NODE};
 use crate::venv::Venv;
 
 const SETUP_HINT: &str = "run `cargo xtask setup --tests`";
@@ -138,11 +138,47 @@ pub fn kube_apiserver() -> Result<Command> {
     go_program(&KUBE_APISERVER)
 }
 
+/// Helm, at the version of the tests.
+///
+/// # Errors
+/// If it is not installed.
+pub fn helm() -> Result<Command> {
+    cached_program(&HELM)
+}
+
+/// `kubectl`, at the version of the node that `cargo xtask kubernetes` starts.
+///
+/// # Errors
+/// If it is not installed.
+pub fn kubectl() -> Result<Command> {
+    let kubectl = KUBERNETES_NODE.iter().find(|one| one.name == "kubectl");
+    let program = kubectl.context("no kubectl")?.cached()?;
+    ensure!(
+        program.is_file(),
+        "no {}: run `cargo xtask kubernetes`",
+        program.display()
+    );
+    Ok(Command::new(program))
+}
+
+/// `promtool`, which comes with Prometheus.
+///
+/// # Errors
+/// If it is not installed.
+pub fn promtool() -> Result<Command> {
+    Ok(Command::new(find_on_path("promtool")?))
+}
+
 fn go_program(server: &GoProgram) -> Result<Command> {
     if let Ok(program) = find_on_path(server.name) {
         return Ok(Command::new(program));
     }
-    let program = server.cached()?;
+    cached_program(server)
+}
+
+/// A program that `xtask` has built, whatever is on the PATH.
+fn cached_program(program: &GoProgram) -> Result<Command> {
+    let program = program.cached()?;
     ensure!(program.is_file(), "no {}: {SETUP_HINT}", program.display());
     Ok(Command::new(program))
 }

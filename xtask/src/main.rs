@@ -2,6 +2,8 @@
 
 mod book;
 mod check;
+mod image;
+mod kubernetes;
 mod openapi;
 mod picture;
 mod records;
@@ -39,7 +41,7 @@ enum Task {
     /// Install what a build needs besides Rust: a compiler for WebAssembly
     Setup {
         /// Also install what the tests need: packages for Node.js and Python, a browser,
-        /// etcd, Prometheus and Consul
+        /// etcd, Prometheus, Consul and Helm
         #[arg(long)]
         tests: bool,
     },
@@ -72,6 +74,12 @@ enum Task {
     References,
     /// Write the golden journals of this release into `tests/golden`, from real runs
     Golden,
+    /// Pack `hotswap` as an image of OCI, without a container engine, and print its digest
+    Image(image::ImageArgs),
+    /// Start a real Kubernetes of one node, and run the tests of the Helm chart that need it
+    ///
+    /// Needs root and Debian's packages. The first time, it compiles Kubernetes for some minutes.
+    Kubernetes(kubernetes::KubernetesArgs),
     /// Build the documentation as a book, in `target/book`
     Book,
     /// Regenerate the README's picture of a rollout, from a real run
@@ -136,6 +144,14 @@ fn run(task: Task) -> Result<()> {
         Task::Golden => {
             setup::run(&workspace)?;
             shell::run(&mut Command::new(workspace.build("golden-journals")?))
+        }
+        Task::Image(arguments) => {
+            setup::run(&workspace)?;
+            image::write(&workspace, &arguments)
+        }
+        Task::Kubernetes(arguments) => {
+            setup::run(&workspace)?;
+            kubernetes::run(&workspace, &arguments)
         }
         Task::Book => book::build(&workspace),
         Task::Picture => {

@@ -8,7 +8,7 @@ use hotswap_core::{Environment, LabelKey, LabelValue, NodeId, ParseError};
 
 use super::path::path_parser;
 use super::setting::parse_pair;
-use super::span::parse_wait;
+use super::span::{parse_lame_duck, parse_wait};
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -142,6 +142,10 @@ pub struct RunNode {
     /// A label of the node, as key=value; repeatable
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
+    /// How long the node goes on serving after SIGTERM, though it is not ready any more, before it
+    /// closes its ports; longer than load balancers need to notice. A second signal ends it
+    #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = parse_lame_duck)]
+    pub lame_duck: Duration,
     /// The folder for slots and artifacts
     #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::NODE_FOLDER, value_parser = path_parser())]
     pub data_dir: PathBuf,

@@ -14,6 +14,12 @@ pub fn parse_wait(text: &str) -> Result<Duration, String> {
     parse(text, shortest, YEAR, "1ms to 1year")
 }
 
+/// How long a server may go on serving after the signal to stop: at most an hour, more than any
+/// supervisor waits.
+pub fn parse_lame_duck(text: &str) -> Result<Duration, String> {
+    parse(text, Duration::ZERO, Duration::from_secs(3600), "0s to 1h")
+}
+
 /// How long a token may be valid.
 pub fn parse_validity(text: &str) -> Result<Duration, String> {
     let shortest = Duration::from_secs(1);
@@ -52,6 +58,7 @@ mod tests {
             assert!(parse_wait(text).is_ok(), "{text}");
         }
         assert_eq!(parse_validity("10years"), Ok(YEAR * 10));
+        assert_eq!(parse_lame_duck("0s"), Ok(Duration::ZERO));
     }
 
     #[test]
@@ -75,6 +82,7 @@ mod tests {
             assert!(error.contains("1ms to 1year"), "{error}");
             assert!(error.len() < 300, "{}", error.len());
         }
+        assert!(parse_lame_duck("1h 1s").unwrap_err().contains("0s to 1h"));
         for text in ["999ms", "10years 1s", "500000000000y"] {
             assert!(
                 parse_validity(text).unwrap_err().contains("10years"),

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::server::Server;
-use crate::support::{Outcome, hotswap, run, wait_for};
+use crate::support::{Outcome, get, hotswap, run, wait_for};
 
 #[test]
 fn an_engine_generates_its_tokens_on_loopback_and_a_node_joins_with_one() {
@@ -85,6 +85,39 @@ fn an_engine_generates_its_tokens_on_loopback_and_a_node_joins_with_one() {
     assert_eq!(outcome.code, Some(7), "{outcome:?}");
     assert!(outcome.err.contains("403"), "{outcome:?}");
 
+    node.stop();
+    engine.stop();
+}
+
+#[test]
+fn a_node_serves_on_for_its_lame_duck_time_and_a_second_signal_ends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "engine"];
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("http://{}", engine.addr);
+    let node = [
+        "node",
+        "run",
+        "-e",
+        "qa",
+        "--id",
+        "n1",
+        "--engine",
+        &server,
+        "--data-dir",
+        "node",
+    ];
+    let rest = ["--token-file", "engine/node-token", "--lame-duck", "1h"];
+    let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let node = [&node[..], &rest, &ports].concat();
+    let node = Server::start(path, &node, "node started", "data_addr");
+    let url = format!("http://{}", node.addr);
+    let status = || get(&url, "/.hotswap/ready")[9..12].to_owned();
+    wait_for("the node is ready", || (status() == "200").then_some(()));
+    node.terminate();
+    wait_for("it is not ready", || (status() == "503").then_some(()));
+    assert_eq!(&get(&url, "/no-module")[9..12], "404", "and it serves");
     node.stop();
     engine.stop();
 }

@@ -39,6 +39,11 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Asks the server to stop.
+    pub fn terminate(&self) {
+        signal(&self.child, Signal::TERM);
+    }
+
     /// Stops the server as an operator does.
     pub fn stop(mut self) {
         signal(&self.child, Signal::TERM);

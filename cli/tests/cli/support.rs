@@ -205,8 +205,8 @@ impl Drop for Dev {
     }
 }
 
-/// The response of a node, headers included.
-fn get(server: &str, path: &str) -> String {
+/// The response of a server, headers included.
+pub fn get(server: &str, path: &str) -> String {
     use std::io::{Read as _, Write as _};
     let address = server.strip_prefix("http://").expect("an HTTP URL");
     let mut stream = std::net::TcpStream::connect(address).expect("a connection");

@@ -138,6 +138,17 @@ impl Modules {
         }
     }
 
+    /// Whether the node ends soon.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.desired.is_stopping()
+    }
+
+    /// Records that the node ends soon: it is not ready any more, and reports that.
+    pub(crate) fn tell_stopping(&self) {
+        self.0.desired.tell_stopping();
+        self.0.changed.notify_one();
+    }
+
     /// Whether the node has begun to shut down.
     pub(crate) fn is_shutting_down(&self) -> bool {
         self.0.shutdown.is_cancelled()

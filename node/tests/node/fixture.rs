@@ -123,6 +123,10 @@ impl TestNode {
         self.inner.shutdown().await;
     }
 
+    pub fn begin_lame_duck(&self) {
+        self.inner.begin_lame_duck();
+    }
+
     pub fn data_addr(&self) -> SocketAddr {
         self.inner.data_addr()
     }

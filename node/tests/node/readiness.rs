@@ -143,3 +143,21 @@ async fn a_drained_node_is_not_ready_and_reports_its_requests_in_flight() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_about_to_stop_is_not_ready_and_serves_on() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", HELLO_V1).await;
+    wait_until("the node is ready", async || {
+        node.readiness().await.0 == 200
+    })
+    .await;
+    node.begin_lame_duck();
+    let (status, body) = node.readiness().await;
+    assert_eq!(status, 503);
+    assert!(body.contains("about to stop"), "{body}");
+    assert_eq!(ready_on_data_port(&node).await, 503);
+    let response = node.client.get(node.data_url("/")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["connection"], "close");
+}

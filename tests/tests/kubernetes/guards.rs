@@ -1,0 +1,158 @@
+//! Combinations of values that the chart refuses.
+
+use crate::renderer::{read, render_values};
+
+/// Values, and a part of the reason for which they are refused.
+const REFUSED: &[(&str, &str)] = &[
+    ("image: {repository: ''}", "image.repository is empty"),
+    (
+        "engine: {replicaCount: 2}",
+        "which two engines cannot share",
+    ),
+    ("engine: {replicaCount: 0}", "nobody would drive rollouts"),
+    (
+        "engine: {persistence: {enabled: false}}",
+        "is lost with its pod",
+    ),
+    (
+        "engine: {podDisruptionBudget: {enabled: true, minAvailable: 1, maxUnavailable: null}}",
+        "would forbid every eviction",
+    ),
+    (
+        "engine: {terminationGracePeriodSeconds: 10}",
+        "is less than 15",
+    ),
+    (
+        "auth: {existingSecret: tokens, apiToken: 0123456789abcdef}",
+        "the tokens come from one place",
+    ),
+    (
+        "auth: {apiToken: 0123456789abcdef, nodeToken: 0123456789abcdef}",
+        "auth.apiToken and auth.nodeToken are the same",
+    ),
+    (
+        "auth: {apiTokenKey: token, nodeTokenKey: token}",
+        "auth.apiTokenKey and auth.nodeTokenKey are",
+    ),
+    (
+        "engine: {existingConfigMap: mine}\ndiscovery: {mode: kubernetes}",
+        "cannot add the sources of nodes",
+    ),
+    (
+        "nodeGroups: {engine: {environment: qa}}",
+        "the names of the engine's",
+    ),
+    (
+        "nodeGroups: {nodes: null, web: {}}",
+        "nodeGroups.web has neither environment nor labels",
+    ),
+    (
+        "nodeGroups: {nodes: {persistence: {enabled: true}}}",
+        "nodeGroups.nodes.persistence.enabled with kind Deployment",
+    ),
+    (
+        "nodeGroups: {nodes: {kind: DaemonSet, autoscaling: {enabled: true}}}",
+        "the number of pods is that of the machines",
+    ),
+    (
+        "node: {autoscaling: {enabled: true, minReplicas: 11}}",
+        "is more than maxReplicas",
+    ),
+    (
+        "node: {autoscaling: {enabled: true, targetCPUUtilizationPercentage: null, \
+         targetMemoryUtilizationPercentage: null}}",
+        "autoscaling has no metric",
+    ),
+    (
+        "node: {autoscaling: {enabled: true}, resources: {requests: {cpu: null}}}",
+        "aims at a share of the CPU request",
+    ),
+    (
+        "node: {autoscaling: {enabled: true}, resources: {requests: {memory: null}}}",
+        "aims at a share of the memory request",
+    ),
+    (
+        "node: {podDisruptionBudget: {maxUnavailable: 1}}",
+        "has both minAvailable and maxUnavailable",
+    ),
+    (
+        "node: {podDisruptionBudget: {minAvailable: null}}",
+        "has neither minAvailable nor",
+    ),
+    ("node: {replicaCount: 2}", "minAvailable is 2 of 2 pods"),
+    (
+        "node: {lameDuckSeconds: 30}",
+        "is 60, and stopping may take 65",
+    ),
+    (
+        "engine: {ingress: {enabled: true}}",
+        "engine.ingress.enabled without hosts",
+    ),
+    (
+        "node: {ingress: {tls: {certManager: {issuer: ours}}}}",
+        "nodeGroups.nodes.ingress.tls.certManager.issuer without",
+    ),
+    (
+        "node: {httpRoute: {enabled: true}}",
+        "nodeGroups.nodes.httpRoute.enabled without parentRefs",
+    ),
+];
+
+#[test]
+fn every_guard_refuses_what_it_is_for_with_the_reason() {
+    let mut errors = Vec::new();
+    for (values, reason) in REFUSED {
+        // Given over the minimal values, so `image.repository` is set unless the case clears it.
+        let rendered = match values.starts_with("image:") {
+            true => crate::renderer::helm(&[
+                "template",
+                "rel",
+                crate::renderer::chart().to_str().unwrap(),
+                "--kube-version=1.30.14",
+            ]),
+            false => render_values(values),
+        };
+        let error = rendered.unwrap().expect_err(values);
+        assert!(error.contains(reason), "{values}: {error}");
+        errors.push(error);
+    }
+    let guards = read("templates/guards.yaml");
+    let calls: Vec<_> = guards.split("{{- fail ").skip(1).collect();
+    assert!(calls.len() >= 20, "only {} guards", calls.len());
+    for call in calls {
+        let message = call.split('"').nth(1).unwrap();
+        let is_hit = errors.iter().any(|error| is_made_by(error, message));
+        assert!(is_hit, "no test is refused with: {message}");
+    }
+}
+
+/// Whether an error is made from a message with placeholders, such as `%s`.
+fn is_made_by(error: &str, message: &str) -> bool {
+    let parts = message.split(['%']).enumerate();
+    let mut parts = parts.map(|(number, part)| match number {
+        0 => part,
+        // The letter of the placeholder.
+        _ => part.get(1..).unwrap_or_default(),
+    });
+    let mut rest = error;
+    parts.all(|part| match rest.split_once(part) {
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+        None => false,
+    })
+}
+
+#[test]
+fn a_group_with_a_share_or_a_higher_count_is_accepted() {
+    for values in [
+        "nodeGroups: {nodes: {replicaCount: 1, podDisruptionBudget: {minAvailable: 50%}}}",
+        "nodeGroups: {nodes: {kind: DaemonSet}}",
+        "nodeGroups: {nodes: null}",
+        "node: {lameDuckSeconds: 0, terminationGracePeriodSeconds: 35}",
+    ] {
+        let rendered = render_values(values).unwrap();
+        assert!(rendered.is_ok(), "{values}: {rendered:?}");
+    }
+}

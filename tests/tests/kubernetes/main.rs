@@ -1,0 +1,12 @@
+//! The Helm chart: rendered and checked without a cluster, and installed on a real node.
+//!
+//! What needs the node is ignored here: `cargo xtask kubernetes` builds it and runs the rest.
+
+mod documentation;
+mod guards;
+mod manifests;
+mod proofs;
+mod release;
+mod renderer;
+mod schema;
+mod series;

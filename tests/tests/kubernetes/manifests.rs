@@ -1,0 +1,301 @@
+//! What the chart renders to.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use hotswap_tests::tools;
+use serde_json::json;
+
+use crate::renderer::{Manifests, VERSIONS, lint, read, render, value_files};
+
+/// Kinds of others, of which the validator has no schema.
+const UNKNOWN_KINDS: [&str; 3] = ["HTTPRoute", "PrometheusRule", "ServiceMonitor"];
+
+const ENGINE: &str = "rel-distributed-kernel-engine";
+const NODES: &str = "rel-distributed-kernel-nodes";
+
+#[test]
+fn every_file_of_values_lints_and_is_valid_for_every_version_of_kubernetes() {
+    let python_folder = tools::repository_root().join("tests/chart");
+    let folder = tempfile::tempdir().unwrap();
+    let mut values: Vec<Option<String>> = vec![None];
+    let files = value_files().unwrap();
+    values.extend(
+        files
+            .iter()
+            .map(|file| Some(file.to_str().unwrap().to_owned())),
+    );
+    for version in VERSIONS {
+        let mut rendered = Vec::new();
+        for (number, file) in values.iter().enumerate() {
+            let mut more = Vec::new();
+            if let Some(file) = file {
+                more = vec!["--values", file];
+            }
+            let linted = lint(version, &more).unwrap();
+            assert!(linted.is_ok(), "{version} {file:?}: {linted:?}");
+            let text = render(version, &more).unwrap();
+            let text = text.unwrap_or_else(|error| panic!("{version} {file:?}: {error}"));
+            let path = folder.path().join(format!("{version}-{number}.yaml"));
+            fs::write(&path, text).unwrap();
+            rendered.push(path);
+        }
+        let python = tools::python(&python_folder).unwrap().into_std();
+        let program = Path::new(python.get_program()).with_file_name("kubernetes-validate");
+        let mut validate = Command::new(program);
+        let minor = version.rsplit_once('.').unwrap().0;
+        validate.args(["--strict", "-k", minor]).args(&rendered);
+        let output = validate.stdin(Stdio::null()).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        assert!(output.status.success(), "{version}: {text}");
+        // Kinds and versions that were removed are warnings only.
+        let is_known = |line: &&str| {
+            line.starts_with("WARN")
+                && !UNKNOWN_KINDS
+                    .iter()
+                    .any(|kind| line.contains(&format!("kind {kind} ")))
+        };
+        let warnings: Vec<_> = text.lines().filter(is_known).collect();
+        assert!(warnings.is_empty(), "{version}: {warnings:?}");
+    }
+}
+
+#[test]
+fn the_flags_of_the_pods_are_flags_of_the_program() {
+    let reference = fs::read_to_string(tools::repository_root().join("docs/CLI.md")).unwrap();
+    let section = |title: &str| {
+        let from = reference.split_once(title).unwrap().1;
+        from.split_once("\n#").unwrap().0.to_owned()
+    };
+    let global = section("\n## Options of all commands\n");
+    let manifests = Manifests::of("discovery: {mode: kubernetes}").unwrap();
+    let nodes = Manifests::of("nodeGroups: {nodes: {zone: a, labels: {tier: x}}}").unwrap();
+    for (arguments, title) in [
+        (
+            manifests.arguments("Deployment", ENGINE),
+            "\n## `hotswap serve`\n",
+        ),
+        (
+            manifests.arguments("Deployment", NODES),
+            "\n### `hotswap node run`\n",
+        ),
+        (
+            nodes.arguments("Deployment", NODES),
+            "\n### `hotswap node run`\n",
+        ),
+    ] {
+        let options = section(title) + &global;
+        let flags = arguments
+            .iter()
+            .filter(|argument| argument.starts_with("--"));
+        for flag in flags {
+            let name = flag.split('=').next().unwrap();
+            assert!(
+                options.contains(&format!("`{name} "))
+                    || options.contains(&format!("`{name}`"))
+                    || options.contains(&format!(", {name} ")),
+                "{title}: no {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_group_has_what_it_says_itself_and_the_rest_from_node() {
+    let manifests = Manifests::of(&read("ci/groups-values.yaml")).unwrap();
+    let name = |group: &str| format!("rel-distributed-kernel-{group}");
+    assert!(
+        manifests.find("Deployment", NODES).is_none(),
+        "null removes a group"
+    );
+    let state = &manifests.get("StatefulSet", &name("state"))["spec"];
+    assert_eq!(state["replicas"], 4);
+    assert_eq!(state["template"]["metadata"]["labels"]["team"], "platform");
+    assert_eq!(
+        state["volumeClaimTemplates"][0]["spec"]["storageClassName"],
+        "fast"
+    );
+    let image = &state["template"]["spec"]["containers"][0]["image"];
+    let image = image.as_str().unwrap();
+    assert!(
+        image.starts_with("registry.example:5000/team/hotswap@sha256:0123"),
+        "{image}"
+    );
+    assert!(manifests.find("DaemonSet", &name("edge")).is_some());
+    // A number of pods in the workload would undo what the autoscaler has decided.
+    let web = &manifests.get("Deployment", &name("web"))["spec"];
+    assert!(web.get("replicas").is_none());
+    let scaler = &manifests.get("HorizontalPodAutoscaler", &name("web"))["spec"];
+    assert_eq!(scaler["minReplicas"], 3);
+    assert_eq!(scaler["maxReplicas"], 10);
+    assert_eq!(scaler["scaleTargetRef"]["name"], name("web"));
+    assert_eq!(scaler["metrics"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"],
+        300
+    );
+    let arguments = manifests.arguments("Deployment", &name("web"));
+    for argument in [
+        "--environment=production",
+        "--zone=eu-1",
+        "--label=tier=web",
+    ] {
+        assert!(
+            arguments.iter().any(|one| one == argument),
+            "{argument}: {arguments:?}"
+        );
+    }
+    let budget = &manifests.get("PodDisruptionBudget", &name("edge"))["spec"];
+    assert_eq!(budget["maxUnavailable"], "10%");
+    assert!(budget.get("minAvailable").is_none());
+}
+
+#[test]
+fn selectors_are_small_and_services_find_their_pods() {
+    let manifests = Manifests::of("").unwrap();
+    for (name, component) in [(ENGINE, "engine"), (NODES, "node-nodes")] {
+        let selector = json!({
+            "app.kubernetes.io/name": "distributed-kernel",
+            "app.kubernetes.io/instance": "rel",
+            "app.kubernetes.io/component": component,
+        });
+        let workload = &manifests.get("Deployment", name)["spec"];
+        assert_eq!(workload["selector"]["matchLabels"], selector);
+        assert_eq!(manifests.get("Service", name)["spec"]["selector"], selector);
+        let labels = workload["template"]["metadata"]["labels"]
+            .as_object()
+            .unwrap();
+        for (key, value) in selector.as_object().unwrap() {
+            assert_eq!(labels.get(key), Some(value));
+        }
+        assert!(
+            !labels.contains_key("helm.sh/chart"),
+            "another chart restarts nothing"
+        );
+    }
+}
+
+#[test]
+fn pods_restart_when_their_configuration_or_tokens_change_and_only_then() {
+    let checksums = |values: &str| {
+        let manifests = Manifests::of(values).unwrap();
+        let of = |name: &str, key: &str| {
+            let pod = &manifests.get("Deployment", name)["spec"]["template"]["metadata"];
+            pod["annotations"][key]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        [
+            of(ENGINE, "checksum/config"),
+            of(ENGINE, "checksum/tokens"),
+            of(NODES, "checksum/tokens"),
+        ]
+    };
+    let tokens = "auth: {apiToken: 0123456789abcdef, nodeToken: fedcba9876543210}";
+    let first = checksums(tokens);
+    assert_eq!(first, checksums(tokens));
+    let config = checksums(&format!("{tokens}\nengine: {{config: 'corsOrigins = []'}}"));
+    assert_ne!(first[0], config[0]);
+    assert_eq!(first[1..], config[1..]);
+    let others = checksums("auth: {apiToken: 0123456789abcdef, nodeToken: 0123456789fedcba}");
+    assert_eq!(first[0], others[0]);
+    assert!(first[1] != others[1] && first[2] != others[2]);
+    // Generated once in a rendering: what the pods carry is of what the secret holds.
+    let generated = Manifests::of("").unwrap();
+    let of = |name: &str| {
+        let pod = &generated.get("Deployment", name)["spec"]["template"]["metadata"];
+        pod["annotations"]["checksum/tokens"].clone()
+    };
+    assert_eq!(of(ENGINE), of(NODES));
+}
+
+#[test]
+fn the_engine_has_rights_only_where_it_watches_kubernetes() {
+    let manifests = Manifests::of("").unwrap();
+    assert!(!manifests.has("Role") && !manifests.has("RoleBinding"));
+    let engine = |manifests: &Manifests| {
+        let pod = &manifests.get("Deployment", ENGINE)["spec"]["template"]["spec"];
+        pod["automountServiceAccountToken"].clone()
+    };
+    assert_eq!(engine(&manifests), false);
+    let manifests = Manifests::of("discovery: {mode: kubernetes}").unwrap();
+    assert_eq!(engine(&manifests), true);
+    let rules = &manifests.get("Role", ENGINE)["rules"];
+    let slices = json!({
+        "apiGroups": ["discovery.k8s.io"],
+        "resources": ["endpointslices"],
+        "verbs": ["list", "watch"],
+    });
+    let pods = json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] });
+    assert_eq!(*rules, json!([slices, pods]));
+    let manifests = Manifests::of("discovery: {mode: kubernetes, podLabels: false}").unwrap();
+    assert_eq!(manifests.get("Role", ENGINE)["rules"], json!([slices]));
+    let node = &manifests.get("Deployment", NODES)["spec"]["template"]["spec"];
+    assert_eq!(node["automountServiceAccountToken"], false);
+}
+
+#[test]
+fn pods_keep_the_restricted_security_standard() {
+    let manifests = Manifests::of("").unwrap();
+    for name in [ENGINE, NODES] {
+        let pod = &manifests.get("Deployment", name)["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(
+            pod["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
+        let container = &pod["containers"][0]["securityContext"];
+        assert_eq!(container["readOnlyRootFilesystem"], true);
+        assert_eq!(container["allowPrivilegeEscalation"], false);
+        assert_eq!(container["capabilities"]["drop"], json!(["ALL"]));
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            assert!(
+                pod["containers"][0][probe]["httpGet"].is_object(),
+                "{name}: {probe}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_issuer_of_cert_manager_is_an_annotation_and_nothing_else_is_assumed() {
+    let manifests = Manifests::of(&read("ci/exposed-values.yaml")).unwrap();
+    let ingress = manifests.get("Ingress", ENGINE);
+    let annotations = &ingress["metadata"]["annotations"];
+    assert_eq!(annotations["cert-manager.io/cluster-issuer"], "letsencrypt");
+    assert_eq!(ingress["spec"]["ingressClassName"], "public");
+    assert_eq!(
+        ingress["spec"]["tls"][0]["secretName"],
+        format!("{ENGINE}-tls")
+    );
+    let modules = manifests.get("Ingress", NODES);
+    assert!(modules["spec"].get("ingressClassName").is_none());
+    assert_eq!(
+        modules["metadata"]["annotations"],
+        json!({ "cert-manager.io/issuer": "ours" })
+    );
+    let route = &manifests.get("HTTPRoute", NODES)["spec"];
+    assert_eq!(
+        route["rules"][0]["backendRefs"][0],
+        json!({ "name": NODES, "port": 80 })
+    );
+}
+
+#[test]
+fn policies_open_the_control_port_to_the_engine_and_to_scrapers_only() {
+    let manifests = Manifests::of(&read("ci/kubernetes-discovery-values.yaml")).unwrap();
+    let nodes = &manifests.get("NetworkPolicy", NODES)["spec"];
+    let control = &nodes["ingress"][1];
+    assert_eq!(control["ports"][0]["port"], "control");
+    let from = control["from"].as_array().unwrap();
+    let engine = &from[0]["podSelector"]["matchLabels"];
+    assert_eq!(engine["app.kubernetes.io/component"], "engine");
+    assert_eq!(from.len(), 2, "and the scrapers of metricsFrom");
+    let engine = &manifests.get("NetworkPolicy", ENGINE)["spec"];
+    assert_eq!(engine["policyTypes"], json!(["Ingress", "Egress"]));
+    let ports = engine["egress"].to_string();
+    assert!(ports.contains("6443") && ports.contains("9090"), "{ports}");
+}

@@ -1,0 +1,323 @@
+//! What the chart promises, on a real node.
+
+use std::os::unix::fs::symlink;
+
+use anyhow::Result;
+use hotswap_tests::{LoadGenerator, LoadReport, tools};
+use serde_json::Value;
+
+use crate::release::{ENGINE, NODES, Release};
+
+/// Little memory: what a pod needs is written in the README of the chart.
+const SMALL: &str = "
+engine: {resources: {limits: {memory: 256Mi}}}
+node: {resources: {limits: {memory: 256Mi}}}
+";
+
+/// As many nodes may fail as there are, as where an autoscaler removes them.
+const TOLERANT: &str = "
+engine:
+  config: |
+    [nodes]
+    expireStoppedAfter = \"1m\"
+    [environments.production]
+    toleratedFailures = \"100%\"
+";
+
+/// Clients that send requests to the module through the service of the nodes.
+fn load(release: &Release) -> Result<LoadGenerator> {
+    let url = format!("{}/hello/", release.url(NODES)?);
+    Ok(LoadGenerator::start(vec![url], 2))
+}
+
+fn assert_no_loss(report: &LoadReport) {
+    assert_eq!(report.failed_requests(), 0, "{report:?}");
+    assert!(report.requests > 100, "{report:?}");
+}
+
+/// The values of the tokens.
+fn tokens(release: &Release) -> Result<String> {
+    let secret = "hotswap-distributed-kernel-tokens";
+    release.kubectl(&["get", "secret", secret, "--output", "jsonpath={.data}"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() -> Result<()> {
+    let release = Release::install("canary", SMALL)?;
+    // The image runs as who it says, on a root that nobody can write to, within 256 MiB.
+    let pod = release.pods("engine")?.remove(0);
+    let pod: Value =
+        serde_json::from_str(&release.kubectl(&["get", "pod", &pod, "--output", "json"])?)?;
+    let container = &pod["spec"]["containers"][0];
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["resources"]["limits"]["memory"], "256Mi");
+    assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
+    release.helm(&["test", "hotswap"])?;
+
+    release.deploy("1.0.0", "direct", &[])?;
+    let clients = load(&release)?;
+    release.deploy("2.0.0", "canary", &["--set", "soak=4s"])?;
+    let report = clients.stop().await;
+    assert_no_loss(&report);
+    for version in ["1.0.0", "2.0.0"] {
+        assert!(
+            report.answers_by_version.contains_key(version),
+            "{report:?}"
+        );
+    }
+
+    let (clients, before) = (load(&release)?, tokens(&release)?);
+    release.upgrade(&["--set=image.tag=next"])?;
+    assert_eq!(tokens(&release)?, before, "generated tokens survive");
+    release.helm(&["rollback", "hotswap", "--wait", "--timeout=180s"])?;
+    assert_no_loss(&clients.stop().await);
+    assert_eq!(release.versions()?, ["2.0.0"; 3]);
+
+    assert_eq!(release.uninstall()?, "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn a_rollout_survives_the_loss_of_its_engine_and_of_a_node() -> Result<()> {
+    let release = Release::install("losses", TOLERANT)?;
+    release.deploy("1.0.0", "direct", &[])?;
+    let id = release.begin("2.0.0", "canary", &["--set", "soak=8s"])?;
+    release.wait_until("the first node", || {
+        Ok(release.versions()?.contains(&"2.0.0".to_owned()))
+    })?;
+    let engine = release.pods("engine")?.remove(0);
+    release.kubectl(&["delete", "pod", &engine, "--wait=false"])?;
+    release.kubectl(&[
+        "rollout",
+        "status",
+        &format!("deployment/{ENGINE}"),
+        "--timeout=120s",
+    ])?;
+    release.wait_until("the engine", || {
+        Ok(release.hotswap(&["node", "list"]).is_ok())
+    })?;
+    let state = release.json(&["deployment", "get", &id])?;
+    assert_eq!(state["status"], "running", "{state}");
+    let node = release.pods("node-nodes")?.remove(0);
+    release.kubectl(&["delete", "pod", &node, "--wait=false"])?;
+    let report = release.wait_for_end(&id)?;
+    assert!(
+        ["succeeded", "partial"].contains(&report["state"].as_str().unwrap()),
+        "{report}"
+    );
+    release.wait_for_nodes(3)?;
+    assert_eq!(release.versions()?, ["2.0.0"; 3]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn nodes_may_be_scaled_up_and_down_in_the_middle_of_a_rollout() -> Result<()> {
+    let release = Release::install("scaling", TOLERANT)?;
+    release.deploy("1.0.0", "direct", &[])?;
+    let scale = |count: &str| {
+        let count = format!("--replicas={count}");
+        release.kubectl(&["scale", "deployment", NODES, &count])
+    };
+    let id = release.begin("2.0.0", "canary", &["--set", "soak=8s"])?;
+    release.wait_until("the first node", || {
+        Ok(release.versions()?.contains(&"2.0.0".to_owned()))
+    })?;
+    scale("6")?;
+    release.wait_for_nodes(6)?;
+    scale("2")?;
+    let report = release.wait_for_end(&id)?;
+    assert!(
+        ["succeeded", "partial"].contains(&report["state"].as_str().unwrap()),
+        "{report}"
+    );
+    release.wait_for_nodes(2)?;
+    release.wait_until("every node to run what was decided", || {
+        Ok(release.versions()?.iter().all(|version| version == "2.0.0"))
+    })?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn machines_are_drained_as_slowly_as_the_budget_says() -> Result<()> {
+    let release = Release::install("evictions", "")?;
+    release.deploy("1.0.0", "direct", &[])?;
+    let clients = load(&release)?;
+    let pods = release.pods("node-nodes")?;
+    release.evict(&pods[0])?;
+    let refused = release.evict(&pods[1]).unwrap_err().to_string();
+    assert!(refused.contains("disruption budget"), "{refused}");
+    // Once its successor is ready, the next may go.
+    release.wait_until("the second eviction", || {
+        Ok(release.evict(&pods[1]).is_ok())
+    })?;
+    release.wait_for_nodes(3)?;
+    assert_no_loss(&clients.stop().await);
+    let engine = release.pods("engine")?.remove(0);
+    release.evict(&engine)?;
+    release.wait_until("the engine's successor", || {
+        let running = release.pods("engine")?;
+        Ok(!running.contains(&engine) && release.hotswap(&["node", "list"]).is_ok())
+    })?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn the_engine_finds_nodes_through_the_api_server_with_its_own_role() -> Result<()> {
+    let values = "
+discovery: {mode: kubernetes}
+nodeGroups:
+  nodes: {environment: production, podLabels: {tier: web}}
+  state: {environment: qa, kind: StatefulSet, replicaCount: 2, persistence: {enabled: true}, podDisruptionBudget: {minAvailable: 1}}
+";
+    let release = Release::install("discovery", values)?;
+    let source = release.json(&["discovery", "get", "nodes"])?;
+    assert_eq!(source["source"]["condition"], "healthy", "{source}");
+    release.deploy("1.0.0", "direct", &["-l", "tier=web"])?;
+    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    let nodes = release.json(&["node", "list", "--environment", "qa"])?;
+    assert_eq!(nodes.as_array().unwrap().len(), 2, "{nodes}");
+    // The pod of a StatefulSet comes back under its name, with its disk.
+    let pod = "hotswap-distributed-kernel-state-0";
+    release.kubectl(&["delete", "pod", pod])?;
+    let stateful = "statefulset/hotswap-distributed-kernel-state";
+    release.kubectl(&["rollout", "status", stateful, "--timeout=120s"])?;
+    assert_eq!(release.uninstall()?, "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn an_autoscaler_adds_nodes_under_load_and_removes_them_after_it() -> Result<()> {
+    let values = "
+node:
+  resources: {requests: {cpu: 50m}}
+  lameDuckSeconds: 2
+  autoscaling:
+    enabled: true
+    minReplicas: 3
+    maxReplicas: 5
+    targetCPUUtilizationPercentage: 50
+    targetMemoryUtilizationPercentage: null
+    behavior: {scaleDown: {stabilizationWindowSeconds: 5}}
+";
+    let release = Release::install("autoscaling", values)?;
+    release.deploy("1.0.0", "direct", &[])?;
+    let clients = load(&release)?;
+    release.wait_for_nodes(5)?;
+    assert_eq!(
+        release.versions()?,
+        ["1.0.0"; 5],
+        "new nodes serve what was decided"
+    );
+    assert_no_loss(&clients.stop().await);
+    release.wait_for_nodes(3)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn network_policies_let_in_who_is_named_and_nobody_else() -> Result<()> {
+    let values = "
+networkPolicy:
+  apiFrom: [{podSelector: {matchLabels: {role: friend}}}, {ipBlock: {cidr: 198.18.0.0/15}}]
+";
+    let release = Release::install("policies", values)?;
+    // Engine and nodes reach each other, and so does the pod of `helm test`.
+    release.deploy("1.0.0", "direct", &[])?;
+    release.helm(&["test", "hotswap"])?;
+    let pod = release.pods("node-nodes")?.remove(0);
+    let address = ["get", "pod", &pod, "--output", "jsonpath={.status.podIP}"];
+    let address = release.kubectl(&address)?;
+    let api = format!("http://{ENGINE}:5000");
+    let (control, data) = (
+        format!("http://{address}:8081"),
+        format!("http://{address}:8080"),
+    );
+    const NOT_AUTHORIZED: i64 = 7;
+    const UNREACHABLE: i64 = 8;
+    const WRONG_SERVER: i64 = 9;
+    for (name, role, server, code) in [
+        ("friend-api", "friend", &api, NOT_AUTHORIZED),
+        ("stranger-api", "stranger", &api, UNREACHABLE),
+        ("friend-control", "friend", &control, UNREACHABLE),
+        ("stranger-data", "stranger", &data, WRONG_SERVER),
+    ] {
+        assert_eq!(
+            release.exit_code_of_client(name, role, server)?,
+            code,
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+fn the_guide_goes_from_an_empty_cluster_to_a_canary() -> Result<()> {
+    let guide = std::fs::read_to_string(tools::repository_root().join("docs/KUBERNETES.md"))?;
+    let blocks = guide.split("```sh\n").skip(1);
+    let blocks: Vec<_> = blocks
+        .filter_map(|block| block.split("```").next())
+        .collect();
+    assert!(blocks.len() > 8, "{} blocks of commands", blocks.len());
+    let folder = tempfile::tempdir()?;
+    let programs = folder.path().join("bin");
+    std::fs::create_dir(&programs)?;
+    for (name, program) in [
+        ("helm", tools::helm()?),
+        ("kubectl", tools::kubectl()?),
+        ("hotswap", tools::hotswap()?),
+    ] {
+        symlink(program.as_std().get_program(), programs.join(name))?;
+    }
+    symlink(
+        tools::repository_root().join("helm"),
+        folder.path().join("helm"),
+    )?;
+    for (name, component) in [
+        ("hello-v1.wasm", hotswap_guests::HELLO_V1),
+        ("hello-v2.wasm", hotswap_guests::HELLO_V2),
+    ] {
+        std::fs::write(folder.path().join(name), component)?;
+    }
+    // Each command must succeed. What it leaves behind, such as port-forwarding, ends with it.
+    let kubernetes = std::env::var("HOTSWAP_KUBERNETES")?;
+    let script = format!(
+        "set -eux\ntrap 'kill $(jobs -p)' EXIT\ncd {}\nexport PATH={}:$PATH \
+         KUBECONFIG={kubernetes}/kubeconfig\n{}",
+        folder.path().display(),
+        programs.display(),
+        blocks
+            .iter()
+            .flat_map(|block| block.lines())
+            .map(awaited)
+            .collect::<String>(),
+    );
+    // In the network of the node, where the ports of the guide are free.
+    let mut shell = std::process::Command::new(format!("{kubernetes}/inside"));
+    let output = shell.args(["bash", "-c", &script]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    Ok(())
+}
+
+/// A line of the guide, and after port-forwarding a wait for the port: a person is slower.
+fn awaited(line: &str) -> String {
+    let ports = line
+        .strip_suffix(" &")
+        .and_then(|line| line.rsplit(' ').next());
+    let port = ports.and_then(|ports| ports.split_once(':'));
+    match port {
+        Some((port, _)) => format!(
+            "{line}\nfor _ in $(seq 100); do curl -s -o /dev/null http://127.0.0.1:{port}/ && break; \
+             sleep 0.1; done\n"
+        ),
+        None => format!("{line}\n"),
+    }
+}

@@ -1,0 +1,355 @@
+//! A release of the chart on a real node.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use hotswap_tests::tools;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::renderer::chart;
+
+/// Where `cargo xtask kubernetes` has started the node.
+const FOLDER: &str = "HOTSWAP_KUBERNETES";
+
+/// How long anything may take. Generous, because the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// The name of every release. Each has its own namespace.
+const NAME: &str = "hotswap";
+
+/// The engine's Deployment and service.
+pub const ENGINE: &str = "hotswap-distributed-kernel-engine";
+
+/// The Deployment and service of the default group of nodes.
+pub const NODES: &str = "hotswap-distributed-kernel-nodes";
+
+/// A release, in a namespace of its own. Both go with this value.
+pub struct Release {
+    namespace: String,
+    kubeconfig: PathBuf,
+    /// The machine's address, where ports of services are reached.
+    address: String,
+    /// Of the engine, once it is installed.
+    server: String,
+    token: String,
+    folder: TempDir,
+}
+
+impl Release {
+    /// Installs the chart with values in YAML, waits until all pods are ready, and uploads the
+    /// sample module `hello` in versions 1.0.0, 2.0.0 and 3.0.0.
+    ///
+    /// # Errors
+    /// If there is no node, or the release does not become ready.
+    pub fn install(namespace: &str, values: &str) -> Result<Self> {
+        let kubernetes = std::env::var(FOLDER);
+        let kubernetes = kubernetes.context("there is no node: run `cargo xtask kubernetes`")?;
+        let mut release = Self {
+            namespace: namespace.to_owned(),
+            kubeconfig: PathBuf::from(kubernetes).join("kubeconfig"),
+            address: String::new(),
+            server: String::new(),
+            token: String::new(),
+            folder: tempfile::tempdir()?,
+        };
+        fs::write(release.folder.path().join("values.yaml"), values)?;
+        let address = "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
+        release.address = release.kubectl(&["get", "nodes", "--output", address])?;
+        release.upgrade(&["--install", "--create-namespace"])?;
+        release.server = release.url(ENGINE)?;
+        let secret = [
+            "get",
+            "secret",
+            "hotswap-distributed-kernel-tokens",
+            "--output",
+        ];
+        let template = "go-template={{index .data \"api-token\" | base64decode}}";
+        release.token = release.kubectl(&[&secret[..], &[template]].concat())?;
+        for (version, component) in [
+            ("1.0.0", hotswap_guests::HELLO_V1),
+            ("2.0.0", hotswap_guests::HELLO_V2),
+            ("3.0.0", hotswap_guests::HELLO_V3),
+        ] {
+            let file = release.folder.path().join("hello.wasm");
+            fs::write(&file, component)?;
+            let module = format!("hello@{version}");
+            release.hotswap(&["module", "upload", &module, &file.to_string_lossy()])?;
+        }
+        Ok(release)
+    }
+
+    /// Upgrades the release with its values and more arguments, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn upgrade(&self, more: &[&str]) -> Result<String> {
+        let chart = chart();
+        let values = self.folder.path().join("values.yaml");
+        let image = "--set=image.repository=localhost/hotswap,engine.service.type=NodePort,\
+            node.service.type=NodePort,image.pullPolicy=Never";
+        let (chart, values) = (chart.to_string_lossy(), values.to_string_lossy());
+        let base = [
+            "upgrade", NAME, &chart, "--values", &values, image, "--wait",
+        ];
+        self.helm(&[&base[..], &["--timeout=180s"], more].concat())
+    }
+
+    /// Runs Helm in the namespace, and returns what it prints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn helm(&self, arguments: &[&str]) -> Result<String> {
+        let mut helm = tools::helm()?.into_std();
+        helm.arg("--kubeconfig").arg(&self.kubeconfig);
+        run(helm.args(["--namespace", &self.namespace]).args(arguments))
+    }
+
+    /// Runs kubectl in the namespace, and returns what it prints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        run(&mut self.kubectl_command(arguments)?)
+    }
+
+    fn kubectl_command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut kubectl = tools::kubectl()?.into_std();
+        kubectl.arg("--kubeconfig").arg(&self.kubeconfig);
+        kubectl
+            .args(["--namespace", &self.namespace])
+            .args(arguments);
+        Ok(kubectl)
+    }
+
+    /// Asks to evict a pod, as `kubectl drain` does. The error is the API server's.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn evict(&self, pod: &str) -> Result<()> {
+        let file = self.folder.path().join("eviction.json");
+        let eviction = serde_json::json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": { "name": pod, "namespace": self.namespace },
+        });
+        fs::write(&file, eviction.to_string())?;
+        let namespace = &self.namespace;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
+        let file = file.to_string_lossy();
+        self.kubectl(&["create", "--raw", &path, "--filename", &file])?;
+        Ok(())
+    }
+
+    /// Runs `hotswap` as a user of the engine, and returns what it prints.
+    ///
+    /// # Errors
+    /// If it ends with another code than 0.
+    pub fn hotswap(&self, arguments: &[&str]) -> Result<String> {
+        let mut hotswap = tools::hotswap()?.into_std();
+        hotswap.env("HOTSWAP_SERVER", &self.server);
+        hotswap.env("HOTSWAP_TOKEN", &self.token);
+        run(hotswap.args(arguments).stdin(Stdio::null()))
+    }
+
+    /// The JSON that `hotswap` prints.
+    ///
+    /// # Errors
+    /// As [`Self::hotswap`].
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_str(
+            &self.hotswap(&[arguments, &["--json"]].concat())?,
+        )?)
+    }
+
+    /// Deploys a version of `hello` to `production`, and waits for the end. Returns the report.
+    ///
+    /// # Errors
+    /// If it does not succeed.
+    pub fn deploy(&self, version: &str, strategy: &str, more: &[&str]) -> Result<Value> {
+        let id = self.begin(version, strategy, more)?;
+        self.wait_for_end(&id)
+    }
+
+    /// Begins to deploy a version of `hello` to `production`, and returns the id.
+    ///
+    /// # Errors
+    /// If the engine refuses it.
+    pub fn begin(&self, version: &str, strategy: &str, more: &[&str]) -> Result<String> {
+        let module = format!("hello@{version}");
+        let base = ["deploy", &module, "-e", "production", "-s", strategy];
+        let report = self.json(&[&base[..], more].concat())?;
+        Ok(report["id"].as_str().context("no id")?.to_owned())
+    }
+
+    /// Waits for the end of a deployment, and returns the report.
+    ///
+    /// # Errors
+    /// If it does not succeed, whole or in part.
+    pub fn wait_for_end(&self, id: &str) -> Result<Value> {
+        self.json(&["watch", id, "--timeout", "170s"])
+    }
+
+    /// Polls until `check` is true.
+    ///
+    /// # Errors
+    /// If it is not in time; then also the state of the pods and their last words.
+    pub fn wait_until(&self, what: &str, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        while !check()? {
+            if Instant::now() > deadline {
+                let pods = self.kubectl(&["get", "pods", "--output", "wide"])?;
+                let log = self.kubectl(&["logs", &format!("deployment/{ENGINE}"), "--tail=20"])?;
+                bail!("not in time: {what}\n{pods}\n{log}");
+            }
+            sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    /// The names of the pods of a component that do not terminate.
+    ///
+    /// # Errors
+    /// If kubectl fails.
+    pub fn pods(&self, component: &str) -> Result<Vec<String>> {
+        let selector = format!("app.kubernetes.io/component={component}");
+        let pods = ["get", "pods", "--selector", &selector, "--output", "json"];
+        let pods: Value = serde_json::from_str(&self.kubectl(&pods)?)?;
+        let pods = pods["items"].as_array().context("no list")?;
+        let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+        let name = |pod: &Value| pod["metadata"]["name"].as_str().map(str::to_owned);
+        pods.iter()
+            .filter(stays)
+            .map(name)
+            .collect::<Option<_>>()
+            .context("no name")
+    }
+
+    /// The URL of a service from outside of the cluster.
+    ///
+    /// # Errors
+    /// If there is no such service with a port on the node.
+    pub fn url(&self, service: &str) -> Result<String> {
+        let port = "jsonpath={.spec.ports[0].nodePort}";
+        let port = self.kubectl(&["get", "service", service, "--output", port])?;
+        ensure!(!port.is_empty(), "{service} has no port on the node");
+        Ok(format!("http://{}:{port}", self.address))
+    }
+
+    /// Waits until that many node pods are ready, and no other is there.
+    ///
+    /// # Errors
+    /// If they are not in time.
+    pub fn wait_for_nodes(&self, count: usize) -> Result<()> {
+        self.wait_until(&format!("{count} nodes"), || {
+            let ready = "jsonpath={.status.readyReplicas}/{.status.replicas}";
+            let ready = self.kubectl(&["get", "deployment", NODES, "--output", ready])?;
+            Ok(ready == format!("{count}/{count}"))
+        })
+    }
+
+    /// What each node pod runs of `hello`, by the engine; `none` where it does not know.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub fn versions(&self) -> Result<Vec<String>> {
+        let mut versions = Vec::new();
+        for pod in self.pods("node-nodes")? {
+            // A pod that has just started is not a node yet.
+            let node = self.json(&["node", "get", &pod]).unwrap_or_default();
+            let modules = node["modules"].as_array().cloned().unwrap_or_default();
+            let hello = modules
+                .iter()
+                .find(|module| module["moduleName"] == "hello");
+            let version = hello.and_then(|module| module["actual"].as_str());
+            versions.push(version.unwrap_or("none").to_owned());
+        }
+        Ok(versions)
+    }
+
+    /// Runs `hotswap node list` in a pod with this label `role`, without a valid token, and returns
+    /// its exit code.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn exit_code_of_client(&self, name: &str, role: &str, server: &str) -> Result<i64> {
+        let image = concat!("--image=localhost/hotswap:", env!("CARGO_PKG_VERSION"));
+        let role = format!("--labels=role={role}");
+        let run = [
+            "run",
+            name,
+            image,
+            &role,
+            "--restart=Never",
+            "--image-pull-policy=Never",
+        ];
+        let client = [
+            "--",
+            "--server",
+            server,
+            "--token=0123456789abcdef",
+            "node",
+            "list",
+        ];
+        self.kubectl(&[&run[..], &client].concat())?;
+        let code = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
+        let mut text = String::new();
+        self.wait_until("the end of a client", || {
+            text = self.kubectl(&["get", "pod", name, "--output", code])?;
+            Ok(!text.is_empty())
+        })?;
+        Ok(text.parse()?)
+    }
+
+    /// Uninstalls the release, and returns what of it stays in the namespace.
+    ///
+    /// # Errors
+    /// If Helm fails.
+    pub fn uninstall(&self) -> Result<String> {
+        self.helm(&["uninstall", NAME, "--wait"])?;
+        let kinds = "all,configmap,secret,persistentvolumeclaim,serviceaccount,role,rolebinding,\
+            networkpolicy,poddisruptionbudget,horizontalpodautoscaler,ingress,endpointslice";
+        let mut left = String::new();
+        // The pods end in their own time.
+        self.wait_until("the pods to be gone", || {
+            let names = ["get", kinds, "--output", "name"];
+            let all = self.kubectl(&names)?;
+            let of_kubernetes = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
+            let ours = all.lines().filter(|line| !of_kubernetes.contains(line));
+            left = ours.collect::<Vec<_>>().join("\n");
+            Ok(!left.contains("pod/") && !left.contains("endpointslice"))
+        })?;
+        Ok(left)
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        // Volumes are written again by the next release: each test has its own.
+        let delete = [
+            "delete",
+            "namespace",
+            &self.namespace,
+            "--wait=false",
+            "--now",
+        ];
+        let _ = self.kubectl(&delete);
+    }
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output()?;
+    let (out, err) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
+    ensure!(status.success(), "{command:?}: {status}\n{out}\n{err}");
+    Ok(out.into_owned())
+}

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use std::{env, fs};
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+use super::*;
+
+/// A small program instead of ours, in a file of its own with another time each.
+fn contents(folder: &Path, age: Duration) -> Contents {
+    let workspace = Workspace::find().unwrap();
+    let program = folder.join("program");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    let file = fs::File::options().write(true).open(&program).unwrap();
+    file.set_modified(SystemTime::now() - age).unwrap();
+    Contents::gather(&workspace, &program).unwrap()
+}
+
+/// The files of an archive.
+fn files(archive: &[u8]) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().into_owned();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        (path, content)
+    });
+    entries.collect()
+}
+
+/// What an image archive holds: the index, the configuration, and the files of the layers.
+struct Unpacked {
+    index: Value,
+    manifest: Value,
+    config: Value,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Unpacked {
+    fn read(path: &Path) -> Self {
+        let archive = files(&fs::read(path).unwrap());
+        let blob = |descriptor: &Value| {
+            let digest = descriptor["digest"].as_str().unwrap();
+            let hash = digest.strip_prefix("sha256:").unwrap();
+            let content = archive[Path::new("blobs/sha256").join(hash).as_path()].clone();
+            assert_eq!(layout::hash(&content), hash);
+            assert_eq!(descriptor["size"], content.len());
+            content
+        };
+        let index: Value = serde_json::from_slice(&archive[Path::new("index.json")]).unwrap();
+        let manifest: Value = serde_json::from_slice(&blob(&index["manifests"][0])).unwrap();
+        let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
+        let mut all = BTreeMap::new();
+        for (number, layer) in manifest["layers"].as_array().unwrap().iter().enumerate() {
+            let mut archive = Vec::new();
+            let packed = blob(layer);
+            GzDecoder::new(&*packed).read_to_end(&mut archive).unwrap();
+            let digest = format!("sha256:{}", layout::hash(&archive));
+            assert_eq!(config["rootfs"]["diff_ids"][number], digest);
+            all.extend(files(&archive));
+        }
+        Self {
+            index,
+            manifest,
+            config,
+            files: all,
+        }
+    }
+}
+
+#[test]
+fn an_image_is_whole_and_two_builds_of_it_are_the_same_to_the_byte() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let ages = [Duration::ZERO, Duration::from_secs(86_400)];
+    let mut digests = Vec::new();
+    let archives = [0, 1].map(|number| {
+        let folder = folders[number].path();
+        let image = contents(folder, ages[number]).image();
+        let path = folder.join("image.tar");
+        image.write("localhost/hotswap:1.2.3", &path).unwrap();
+        digests.push(image.digest());
+        path
+    });
+    assert_eq!(digests[0], digests[1]);
+    let [first, second] = archives.clone().map(|path| fs::read(path).unwrap());
+    assert!(first == second);
+
+    let image = Unpacked::read(&archives[0]);
+    let named = &image.index["manifests"][0];
+    assert_eq!(named["digest"], digests[0]);
+    assert_eq!(
+        named["annotations"]["io.containerd.image.name"],
+        "localhost/hotswap:1.2.3"
+    );
+    let config = &image.config["config"];
+    assert_eq!(config["User"], "65532:65532");
+    assert_eq!(config["Entrypoint"][0], "/usr/bin/hotswap");
+    let commit = Commit::of(&Workspace::find().unwrap()).unwrap();
+    for labels in [&config["Labels"], &image.manifest["annotations"]] {
+        assert_eq!(labels["org.opencontainers.image.revision"], commit.revision);
+        assert_eq!(labels["org.opencontainers.image.licenses"], "Apache-2.0");
+    }
+    let file = |path: &str| &image.files[Path::new(path)];
+    assert!(file("usr/bin/hotswap").starts_with(b"\x7fELF"));
+    let authorities = file("etc/ssl/certs/ca-certificates.crt");
+    assert!(authorities.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    assert!(String::from_utf8_lossy(file("etc/passwd")).contains("hotswap:x:65532:65532:"));
+    assert!(image.files.contains_key(Path::new("tmp")));
+    // The tests themselves are linked against the C library.
+    let is_loader = |path: &PathBuf| path.to_string_lossy().contains("ld-linux");
+    assert!(
+        image.files.keys().any(is_loader),
+        "{:?}",
+        image.files.keys()
+    );
+}
+
+#[test]
+fn the_bill_of_materials_names_what_is_linked_and_not_what_only_tests_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let contents = contents(folder.path(), Duration::ZERO);
+    let document: Value = serde_json::from_slice(&contents.sbom).unwrap();
+    assert_eq!(document["spdxVersion"], "SPDX-2.3");
+    let packages = document["packages"].as_array().unwrap();
+    let find = |name: &str| packages.iter().find(|package| package["name"] == name);
+    let wasmtime = find("wasmtime").unwrap();
+    assert!(
+        wasmtime["licenseDeclared"]
+            .as_str()
+            .unwrap()
+            .contains("Apache-2.0")
+    );
+    let checksum = wasmtime["checksums"][0]["checksumValue"].as_str().unwrap();
+    assert_eq!(checksum.len(), 64);
+    let locator = wasmtime["externalRefs"][0]["referenceLocator"]
+        .as_str()
+        .unwrap();
+    assert!(locator.starts_with("pkg:cargo/wasmtime@"), "{locator}");
+    // Embedded components are in the program, too.
+    assert!(find("wit-bindgen").is_some() && find("libc.so.6").is_some());
+    for absent in ["rcgen", "proptest", "xtask", "hotswap-tests"] {
+        assert!(find(absent).is_none(), "{absent}");
+    }
+    let ids: std::collections::BTreeSet<_> = packages
+        .iter()
+        .map(|package| package["SPDXID"].as_str())
+        .collect();
+    assert_eq!(ids.len(), packages.len(), "ids are unique");
+    let relationships = document["relationships"].as_array().unwrap();
+    assert_eq!(relationships.len(), packages.len());
+}
+
+#[test]
+fn times_are_written_as_rfc_3339() {
+    assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+    assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
+    assert_eq!(rfc3339(1_795_737_599), "2026-11-26T23:59:59Z");
+}

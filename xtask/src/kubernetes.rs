@@ -1,0 +1,84 @@
+//! `cargo xtask kubernetes`: a real Kubernetes of one node, and the tests that need it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::go_program::{HELM, KUBE_APISERVER, KUBERNETES_NODE};
+use crate::image::{self, ImageArgs};
+use crate::setup::test_servers;
+use crate::shell::{self, Workspace};
+use crate::venv::cache_folder;
+
+/// Names of the image in the node. An upgrade goes from the first to the second.
+const IMAGES: [&str; 2] = [
+    concat!("localhost/hotswap:", env!("CARGO_PKG_VERSION")),
+    "localhost/hotswap:next",
+];
+
+/// `cargo xtask kubernetes`.
+#[derive(Debug, Args)]
+pub struct KubernetesArgs {
+    /// Leave the node up afterwards; target/kubernetes/kubeconfig is for kubectl, and
+    /// tests/kubernetes/down.sh target/kubernetes ends it
+    #[arg(long)]
+    keep: bool,
+    /// Arguments to pass to the tests, such as a part of a name
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Builds what is missing, starts a node, runs the tests of the chart that need one, and ends it.
+///
+/// # Errors
+/// If something cannot be built, the node does not start, or a test fails.
+pub fn run(workspace: &Workspace, arguments: &KubernetesArgs) -> Result<()> {
+    for program in KUBERNETES_NODE.iter().chain([&KUBE_APISERVER, &HELM]) {
+        test_servers::build(workspace, program)?;
+    }
+    let scripts = workspace.root().join("tests/kubernetes");
+    let script = |name: &str| workspace.command(scripts.join(name));
+    let packages = cache_folder()?.join("kubernetes-packages");
+    shell::run(script("packages.sh").arg(packages))?;
+    let folder = workspace.root().join("target/kubernetes");
+    let program = workspace.build_hotswap()?;
+    fs::create_dir_all(&folder)?;
+    shell::run(script("up.sh").arg(&folder).arg(KUBE_APISERVER.version))?;
+    let tested = test(workspace, arguments, &program, &folder);
+    if !arguments.keep {
+        shell::run(script("down.sh").arg(&folder))?;
+    }
+    tested
+}
+
+fn test(
+    workspace: &Workspace,
+    arguments: &KubernetesArgs,
+    program: &Path,
+    folder: &Path,
+) -> Result<()> {
+    let archive = folder.join("hotswap.tar");
+    for name in IMAGES {
+        let image = ImageArgs::of(program.to_owned(), name.to_owned(), archive.clone());
+        image::write(workspace, &image)?;
+        let mut import = workspace.command(workspace.root().join("tests/kubernetes/import.sh"));
+        shell::run(import.arg(folder).arg(&archive))
+            .with_context(|| format!("cannot import {name}"))?;
+    }
+    // One after the other: each has a release of its own, and a node has little room.
+    let tests = [
+        "test",
+        "--workspace",
+        "--test",
+        "kubernetes",
+        "--",
+        "--ignored",
+        "--test-threads=1",
+    ];
+    let mut tests = workspace.cargo(&tests);
+    tests.env("HOTSWAP_KUBERNETES", folder);
+    shell::run(tests.args(&arguments.arguments))
+}
