@@ -38,7 +38,7 @@ enum Task {
     /// Install what a build needs besides Rust: a compiler for WebAssembly
     Setup {
         /// Also install what the tests need: packages for Node.js and Python, a browser,
-        /// etcd, Prometheus and Consul
+        /// etcd, Knot DNS, Prometheus, Consul and kube-apiserver
         #[arg(long)]
         tests: bool,
     },
