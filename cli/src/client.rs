@@ -19,6 +19,7 @@ use crate::secret_file;
 use crate::settings::{self, Settings};
 
 mod deployment_plan;
+mod discovery;
 mod environments;
 mod error;
 mod event_decoder;
@@ -33,9 +34,9 @@ pub use error::{Error, Interruption};
 pub use event_stream::StreamItem;
 pub use problem_response::ProblemResponse;
 pub use response::{
-    Accepted, Damage, DeploymentRow, EnvironmentEventRow, EnvironmentRow, EnvironmentState,
-    HealthCounts, HistoryRow, Module, ModuleVersion, NodeCordon, NodeModule, NodeRow, Page,
-    RequestDiff, RequestDifference, StrategyRow,
+    Accepted, BackendRow, Damage, DeploymentRow, EnvironmentEventRow, EnvironmentRow,
+    EnvironmentState, HealthCounts, HistoryRow, Module, ModuleVersion, NodeCordon, NodeModule,
+    NodeRow, Page, RequestDiff, RequestDifference, StrategyRow,
 };
 pub use upload::file_body;
 
@@ -290,32 +291,6 @@ impl Client {
     /// What takes room on the engine's disk.
     pub async fn store_usage(&self) -> Result<Value, Error> {
         self.get("/store/usage", &()).await
-    }
-
-    /// The sources that know of nodes.
-    ///
-    /// # Errors
-    /// As [`Self::nodes`].
-    pub async fn discovery_sources(&self) -> Result<Value, Error> {
-        self.get("/discovery", &()).await
-    }
-
-    /// A source with its instances.
-    ///
-    /// # Errors
-    /// As [`Self::nodes`].
-    pub async fn discovery_source(&self, name: &StrategyName) -> Result<Value, Error> {
-        self.get(&format!("/discovery/{name}"), &()).await
-    }
-
-    /// Has a source ask its registry anew.
-    ///
-    /// # Errors
-    /// As [`Self::nodes`].
-    pub async fn refresh_discovery_source(&self, name: &StrategyName) -> Result<Value, Error> {
-        let path = format!("/discovery/{name}/refresh");
-        let request = self.request(Method::POST, &path);
-        self.fetch(request.timeout(REQUEST_TIMEOUT)).await
     }
 
     async fn get<T: DeserializeOwned>(

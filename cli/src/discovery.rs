@@ -1,19 +1,22 @@
-//! Starts the sources of nodes that the configuration names.
+//! Starts the sources of nodes that the configuration names, and finds the components of their
+//! backends.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
-use hotswap_core::Clock;
+use anyhow::{Context as _, Result, bail, ensure};
+use hotswap_core::{Clock, Digest};
 use hotswap_fleet::discovery::{
     Backend, Discovery, SourceRules, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
-    BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, DnsOptions, DnsResolver,
-    Origin, SecretSource,
+    BackendComponent, BackendSettings, DnsOptions, DnsResolver, Origin, SecretSource,
 };
-use hotswap_runner::discovery::ComponentBackend;
+use hotswap_runner::discovery::{ComponentBackend, LazyDiscoveryHost};
+use hotswap_runner::discovery_backends::uploaded_component;
+use hotswap_store::{Blobs, Catalogue};
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,6 +28,8 @@ pub struct RunningSources {
     pub sources: Sources,
     /// What the configuration says of the sources, by their names.
     pub rules: BTreeMap<String, SourceRules>,
+    /// The components that run, by the names of the sources.
+    pub components: BTreeMap<String, Digest>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -33,12 +38,15 @@ impl RunningSources {
     ///
     /// # Errors
     /// If a component does not load, its settings are invalid, or a secret cannot be read.
-    pub async fn start(config: &[DiscoverySource], clock: &Arc<dyn Clock>) -> Result<Self> {
+    pub async fn start(
+        config: &[DiscoverySource],
+        clock: &Arc<dyn Clock>,
+        components: &Components,
+    ) -> Result<Self> {
         let mut sources: Vec<Arc<dyn Discovery>> = Vec::new();
         let mut tasks = Vec::new();
         let mut rules = BTreeMap::new();
-        // Only where there is a component: its threads and its compiler cost memory.
-        let mut host = None;
+        let mut running = BTreeMap::new();
         for source in config {
             let context = || format!("discovery source '{}'", source.name);
             rules.insert(source.name.clone(), source.rules()?);
@@ -48,13 +56,9 @@ impl RunningSources {
                     (STATIC.to_owned(), AnyBackend::Static(backend))
                 }
                 _ => {
-                    if host.is_none() {
-                        host = Some(DiscoveryHost::new(BackendLimits::default())?);
-                    }
-                    let host = host.as_ref().context("the host has just started")?;
-                    let component = load(host, &source.backend).await.with_context(context)?;
-                    let settings = settings(source, &component).await;
-                    let settings = settings.with_context(context)?;
+                    let prepared = components.prepare(source).await;
+                    let (component, settings) = prepared.with_context(context)?;
+                    running.insert(source.name.clone(), component.digest());
                     let kind = component.descriptor().name.clone();
                     let backend = ComponentBackend::new(component, settings, &source.service);
                     (kind, AnyBackend::Component(Box::new(backend)))
@@ -84,6 +88,7 @@ impl RunningSources {
         Ok(Self {
             sources: Sources::new(sources),
             rules,
+            components: running,
             _tasks: tasks,
         })
     }
@@ -98,25 +103,77 @@ async fn run(source: WatchedSource, backend: impl Backend) {
     source.run(backend).await;
 }
 
-/// The component of a backend: one of the engine's own, or a file.
-///
-/// # Errors
-/// If there is no such backend, or it does not load.
-pub async fn load(host: &DiscoveryHost, backend: &str) -> Result<BackendComponent> {
-    let own = hotswap_guests::discovery();
-    if let Some(guest) = own.iter().find(|guest| guest.name == backend) {
-        return Ok(host.load(guest.component).await?);
+/// Finds and loads the components of backends: the engine's own, files, and those that were
+/// uploaded. Cheap to clone; clones compile a component once between them.
+#[derive(Clone, Default)]
+pub struct Components {
+    host: LazyDiscoveryHost,
+    /// Where uploads are kept. `None` without an engine.
+    uploads: Option<(Arc<dyn Catalogue>, Blobs)>,
+}
+
+impl Components {
+    /// Those that an engine with this store can load.
+    pub fn of_engine(catalogue: Arc<dyn Catalogue>, blobs: Blobs) -> Self {
+        Self {
+            uploads: Some((catalogue, blobs)),
+            ..Self::default()
+        }
     }
-    let names: Vec<_> = own.iter().map(|guest| guest.name).collect();
-    ensure!(
-        backend.ends_with(".wasm"),
-        "there is no backend '{backend}'; choose {STATIC}, {} or the path of a component, which \
-         ends with .wasm",
-        names.join(", ")
-    );
-    let bytes = tokio::fs::read(Path::new(backend)).await;
-    let bytes = bytes.with_context(|| format!("cannot read the component {backend}"))?;
-    Ok(host.load(&bytes).await?)
+
+    /// What loads them.
+    pub fn host(&self) -> LazyDiscoveryHost {
+        self.host.clone()
+    }
+
+    /// The component of a backend: one of the engine's own, a file, or an upload.
+    ///
+    /// # Errors
+    /// If there is no such backend, or it cannot be read.
+    pub async fn read(&self, backend: &str) -> Result<Cow<'static, [u8]>> {
+        let own = hotswap_guests::discovery();
+        if let Some(guest) = own.iter().find(|guest| guest.name == backend) {
+            return Ok(guest.component.into());
+        }
+        if backend.ends_with(".wasm") {
+            let bytes = tokio::fs::read(Path::new(backend)).await;
+            let bytes = bytes.with_context(|| format!("cannot read the component {backend}"))?;
+            return Ok(bytes.into());
+        }
+        if let Some((catalogue, blobs)) = &self.uploads {
+            let found = uploaded_component(catalogue.as_ref(), blobs, backend).await?;
+            if let Some(bytes) = found {
+                return Ok(bytes.into());
+            }
+        }
+        let names: Vec<_> = own.iter().map(|guest| guest.name).collect();
+        let names = names.join(", ");
+        if self.uploads.is_none() {
+            bail!(
+                "there is no backend '{backend}' here; choose {STATIC}, {names} or the path of a \
+                 component, which ends with .wasm. Uploaded ones are in the store of their engine"
+            );
+        }
+        bail!(
+            "there is no backend '{backend}'; choose {STATIC}, {names}, the path of a component, \
+             which ends with .wasm, or the name or the digest of one that was uploaded: start the \
+             engine without this source, and upload it with hotswap discovery upload"
+        )
+    }
+
+    /// The component of a source, and what its instances are started with.
+    ///
+    /// # Errors
+    /// If the component does not load, its settings are invalid, or a secret cannot be read.
+    pub async fn prepare(
+        &self,
+        source: &DiscoverySource,
+    ) -> Result<(BackendComponent, BackendSettings)> {
+        let bytes = self.read(&source.backend).await?;
+        let component = self.host.get().await?.load(&bytes).await?;
+        let settings = settings(source, &component).await?;
+        Ok((component, settings))
+    }
 }
 
 /// What an instance of the backend is started with, all of it checked.
@@ -161,17 +218,4 @@ pub async fn settings(
         resolver: Arc::new(DnsResolver::new(dns)),
         ..BackendSettings::new(&source.name)
     })
-}
-
-/// The component of a source, and what its instances are started with.
-///
-/// # Errors
-/// If the component does not load, its settings are invalid, or a secret cannot be read.
-pub async fn prepare(
-    host: &DiscoveryHost,
-    source: &DiscoverySource,
-) -> Result<(BackendComponent, BackendSettings)> {
-    let component = load(host, &source.backend).await?;
-    let settings = settings(source, &component).await?;
-    Ok((component, settings))
 }

@@ -14,14 +14,14 @@ use hotswap_plugins::Host;
 use hotswap_plugins::discovery::InstanceHealth;
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
 use hotswap_runner::discovery::{EngineUrl, PollConfig};
-use hotswap_runner::{Engine, EngineConfig, Environments};
+use hotswap_runner::{DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Options as StoreOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, Serve};
-use crate::config::{Config, Jwt, MetricProvider};
-use crate::discovery::RunningSources;
+use crate::config::{Config, Jwt, MetricProvider, STATIC};
+use crate::discovery::{Components, RunningSources};
 use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{EngineRegistrant, Registrations};
@@ -149,7 +149,8 @@ impl RunningEngine {
         let blobs = blobs.context("cannot open the artifacts")?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let sources = RunningSources::start(&config.discovery, &clock).await?;
+        let components = Components::of_engine(store.clone(), blobs.clone());
+        let sources = RunningSources::start(&config.discovery, &clock, &components).await?;
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(store.clone(), clock.clone(), interval).await?;
         let registry_task = {
@@ -175,6 +176,11 @@ impl RunningEngine {
             },
             metric_providers: MetricProvider::open_all(&config.metric_providers, read_variable)?,
             built_in: built_in.iter().map(|guest| guest.component).collect(),
+            discovery_backends: DiscoveryBackendsConfig {
+                host: components.host(),
+                built_in: built_in_backends(),
+                in_use: sources.components.clone(),
+            },
         })
         .await?;
         let mut api = api_config(config, tokens, jwt)?;
@@ -197,7 +203,8 @@ impl RunningEngine {
         });
         let registrant = Arc::new(EngineRegistrant { url: engine_url });
         let passing = InstanceHealth::Passing;
-        let registrations = Registrations::start(&config.discovery, passing, registrant).await?;
+        let registrations =
+            Registrations::start(&config.discovery, passing, registrant, &components).await?;
         let api_shutdown = CancellationToken::new();
         let api = tokio::spawn(server.run(api_shutdown.clone().cancelled_owned()));
         Ok(Self {
@@ -227,6 +234,13 @@ impl RunningEngine {
         self.engine.shutdown().await;
         self.store.close().await;
     }
+}
+
+/// The names that no uploaded backend can have.
+fn built_in_backends() -> Vec<String> {
+    let guests = hotswap_guests::discovery();
+    let names = guests.iter().map(|guest| guest.name).chain([STATIC]);
+    names.map(str::to_owned).collect()
 }
 
 fn api_config(

@@ -14,7 +14,7 @@ use hotswap_common::Backoff;
 use hotswap_core::{Clock, SystemClock};
 use hotswap_node::{Locator, Node};
 use hotswap_plugins::discovery::{
-    BackendLimits, DiscoveryHost, HealthCheck, InstanceHealth, Port, Registration,
+    BackendSettings, HealthCheck, InstanceHealth, Registration, registration,
 };
 use hotswap_runner::discovery::{EngineUrl, Registrar, RegistrarOptions};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{DiscoverySource, STATIC};
-use crate::discovery::prepare;
+use crate::discovery::Components;
 
 /// The service that an engine registers as.
 const ENGINE_SERVICE: &str = "distributed-kernel-orchestrator";
@@ -69,23 +69,19 @@ impl Registrations {
         sources: &[DiscoverySource],
         health: InstanceHealth,
         registrant: Arc<dyn Registrant>,
+        components: &Components,
     ) -> Result<Self> {
         let (health, stop) = (watch::Sender::new(health), CancellationToken::new());
         let mut tasks = Vec::new();
-        let mut host = None;
         let is_registrable = |it: &&DiscoverySource| it.register && it.backend != STATIC;
         for source in sources.iter().filter(is_registrable) {
             let context = || format!("discovery source '{}'", source.name);
-            if host.is_none() {
-                host = Some(DiscoveryHost::new(BackendLimits {
-                    call_timeout: CALL_TIMEOUT,
-                    read_timeout: CALL_TIMEOUT,
-                    ..BackendLimits::default()
-                })?);
-            }
-            let host = host.as_ref().context("the host has just started")?;
-            let prepared = prepare(host, source).await;
+            let prepared = components.prepare(source).await;
             let (component, settings) = prepared.with_context(context)?;
+            let settings = BackendSettings {
+                call_timeout: Some(CALL_TIMEOUT),
+                ..settings
+            };
             if !component.descriptor().can_register {
                 continue;
             }
@@ -175,25 +171,14 @@ fn peer(source: &DiscoverySource) -> Result<String> {
 }
 
 /// A registration that reports in.
-fn registration(service: &str, id: String, host: &str, ports: &[(&str, u16)]) -> Registration {
+fn reporting(service: &str, id: &str, host: &str, ports: &[(&str, u16)]) -> Registration {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let ports = ports.iter().map(|&(name, number)| Port {
-        name: name.to_owned(),
-        number,
-    });
+    let address = host.trim_start_matches('[').trim_end_matches(']');
     Registration {
-        id,
-        service: service.to_owned(),
-        address: host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned(),
-        ports: ports.collect(),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        zone: None,
-        metadata: Vec::new(),
         check: Some(HealthCheck::Ttl(millis(TTL))),
         deregister_after: Some(millis(DEREGISTER_AFTER)),
+        ..registration(service, id, address, ports)
     }
 }
 
@@ -239,7 +224,7 @@ impl Registrant for NodeRegistrant {
         Ok(Registration {
             zone: self.zone.clone(),
             metadata: self.metadata.clone().into_iter().collect(),
-            ..registration(service, self.id.clone(), &host, &ports)
+            ..reporting(service, &self.id, &host, &ports)
         })
     }
 
@@ -264,7 +249,7 @@ impl Registrant for EngineRegistrant {
         let host = parsed.host_str().context("the engine's URL has no host")?;
         let port = parsed.port_or_known_default().unwrap_or(80);
         let mut registration =
-            registration(service, format!("{host}:{port}"), host, &[("api", port)]);
+            reporting(service, &format!("{host}:{port}"), host, &[("api", port)]);
         let health = format!("{}/health/ready", url.trim_end_matches('/'));
         registration.metadata = vec![
             ("health".to_owned(), health),

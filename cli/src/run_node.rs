@@ -12,6 +12,7 @@ use hotswap_plugins::discovery::InstanceHealth;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, RunNode};
+use crate::discovery::Components;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{NodeRegistrant, Registrations, read_node_sources};
@@ -41,7 +42,13 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     let node = Node::start(config).await?;
     registrant.listens_on(&node);
     let not_ready = InstanceHealth::Critical;
-    let registrations = Registrations::start(&sources, not_ready, Arc::new(registrant)).await?;
+    let registrations = Registrations::start(
+        &sources,
+        not_ready,
+        Arc::new(registrant),
+        &Components::default(),
+    )
+    .await?;
     tokio::select! {
         () = signal.received() => {}
         () = orphaned.cancelled() => {}

@@ -1,6 +1,6 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
-//! values, [`mod@file`] operations that survive a crash, and how programs use
-//! [`mod@memory`].
+//! values, [`mod@file`] operations that survive a crash, how programs use [`mod@memory`], and
+//! [`free_ports`] for servers that they start.
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
 //! every other crate may import it.
@@ -14,7 +14,9 @@
 mod backoff;
 pub mod file;
 pub mod memory;
+mod ports;
 mod secret;
 
 pub use backoff::Backoff;
+pub use ports::free_ports;
 pub use secret::{Secret, WeakSecret};

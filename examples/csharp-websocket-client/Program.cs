@@ -5,7 +5,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.SignalR;
 using Microsoft.AspNetCore.SignalR.Client;
 
-string[] events =
+string[] deploymentEvents =
 [
     "DeploymentStarted",
     "DeploymentStatusChanged",
@@ -23,10 +23,21 @@ string[] events =
 var url = (Environment.GetEnvironmentVariable("HOTSWAP_URL") ?? "http://127.0.0.1:5000").TrimEnd('/');
 var token = Environment.GetEnvironmentVariable("HOTSWAP_TOKEN");
 // A token is visible ASCII. Other characters are not valid in a header.
-if (args is not [var executionId] || string.IsNullOrEmpty(token) || token.Any(letter => letter is <= ' ' or > '~'))
+Topic? named = args switch
+{
+    ["--sources"] => new("/hubs/metrics", "SubscribeToSources", [], ["SourceChanged"], false),
+    ["--metrics", var environment] =>
+        new("/hubs/metrics", "SubscribeToMetrics", [environment], ["MetricsUpdated"], false),
+    [var executionId] when !executionId.StartsWith('-') =>
+        new("/hubs/deployments", "SubscribeToDeployment", [executionId], deploymentEvents, true),
+    _ => null,
+};
+if (named is not { } topic || string.IsNullOrEmpty(token) || token.Any(letter => letter is <= ' ' or > '~'))
 {
     Console.Error.WriteLine("""
-        usage: dotnet run -- <executionId>
+        usage: dotnet run -- <executionId> | --metrics <environment> | --sources
+
+        Metrics, and the sources of nodes with each change of one, are printed until interrupted.
 
         HOTSWAP_URL is the engine's URL (default http://127.0.0.1:5000), HOTSWAP_TOKEN an API token.
         Exit codes: 0 succeeded, 1 error, 2 usage, 3 failed or rolled back, 130 interrupted.
@@ -42,7 +53,7 @@ Console.CancelKeyPress += (_, press) =>
 };
 
 await using var connection = new HubConnectionBuilder()
-    .WithUrl($"{url}/hubs/deployments", options =>
+    .WithUrl($"{url}{topic.Hub}", options =>
     {
         options.AccessTokenProvider = () => Task.FromResult<string?>(token);
     })
@@ -54,7 +65,7 @@ Position? position = null;
 var subscribed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 var ended = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
 
-foreach (var name in events)
+foreach (var name in topic.Events)
 {
     connection.On<JsonElement>(name, async argument =>
     {
@@ -123,8 +134,9 @@ async Task Subscribe()
     {
         try
         {
-            Handle("Subscribed", await connection.InvokeAsync<JsonElement>(
-                "SubscribeToDeployment", executionId, position, interrupted.Token));
+            object?[] arguments = topic.CanResume ? [.. topic.Arguments, position] : [.. topic.Arguments];
+            Handle("Subscribed", await connection.InvokeCoreAsync<JsonElement>(
+                topic.Method, arguments, interrupted.Token));
             answered.SetResult();
             return;
         }
@@ -147,6 +159,10 @@ async Task Subscribe()
 void Handle(string name, JsonElement argument)
 {
     Console.WriteLine(JsonSerializer.Serialize(new { @event = name, argument }));
+    if (!topic.CanResume)
+    {
+        return;
+    }
     position = new Position(
         argument.GetProperty("epoch").GetString()!,
         argument.GetProperty("offset").GetString()!);
@@ -163,6 +179,9 @@ void Handle(string name, JsonElement argument)
         ended.TrySetResult(3);
     }
 }
+
+/// <summary>What to subscribe to: a method of a hub, its arguments, and the events that follow.</summary>
+internal sealed record Topic(string Hub, string Method, string[] Arguments, string[] Events, bool CanResume);
 
 /// <summary>The position that a subscription resumes from; sent as <c>{"epoch":…,"offset":…}</c>.</summary>
 internal sealed record Position(string Epoch, string Offset);

@@ -2,6 +2,9 @@
 
     HOTSWAP_URL=http://127.0.0.1:5000 HOTSWAP_TOKEN=... python watch.py <executionId>
 
+With `--metrics <environment>` it prints the metrics of an environment, and with `--sources` the
+sources of nodes and each change of one, until it is interrupted.
+
 Exit codes: 0 succeeded, 1 error, 2 usage, 3 failed or rolled back, 130 interrupted.
 """
 
@@ -11,6 +14,7 @@ import os
 import random
 import re
 import sys
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +24,7 @@ from pysignalr.exceptions import AuthorizationError, ConnectionError as Unexpect
 from pysignalr.messages import CompletionMessage, Message
 from websockets.exceptions import WebSocketException
 
-EVENTS = (
+DEPLOYMENT_EVENTS = (
     "DeploymentStarted",
     "DeploymentStatusChanged",
     "DeploymentProgress",
@@ -33,6 +37,35 @@ EVENTS = (
     "DeploymentCompleted",
     "DeploymentFailed",
 )
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What to subscribe to: a method of a hub, its arguments, and the events that follow."""
+
+    hub: str
+    method: str
+    arguments: tuple[str, ...]
+    events: tuple[str, ...]
+    # Whether a subscription can resume after the last event seen.
+    can_resume: bool = False
+
+
+def deployment(execution_id: str) -> Topic:
+    """One deployment."""
+    arguments = (execution_id,)
+    return Topic("/hubs/deployments", "SubscribeToDeployment", arguments, DEPLOYMENT_EVENTS, True)
+
+
+def metrics(environment: str) -> Topic:
+    """The metrics of an environment."""
+    return Topic("/hubs/metrics", "SubscribeToMetrics", (environment,), ("MetricsUpdated",))
+
+
+def sources() -> Topic:
+    """The registries that know of nodes: their state now, and after each change."""
+    return Topic("/hubs/metrics", "SubscribeToSources", (), ("SourceChanged",))
+
 
 # A snapshot contains the log of the deployment, and can exceed pysignalr's limit of 1 MiB.
 LARGEST_MESSAGE = 16 << 20
@@ -49,19 +82,21 @@ class Rejected(Exception):
 
 
 class Watch:
-    """A subscription to one deployment that survives lost connections."""
+    """A subscription that survives lost connections."""
 
-    def __init__(self, url: str, token: str, execution_id: str) -> None:
-        self.hub = url.rstrip("/") + "/hubs/deployments"
+    def __init__(self, url: str, token: str, topic: Topic) -> None:
+        self.hub = url.rstrip("/") + topic.hub
         self.token = token
-        self.execution_id = execution_id
+        self.topic = topic
         # The last event seen. Opaque: send it back, never compare it.
         self.position: dict[str, str] | None = None
         self.connected = False
+        self.was_subscribed = False
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> int:
-        """Watches the deployment to its end. Returns the exit code: 0 succeeded, 3 otherwise."""
+        """Watches a deployment to its end. Returns the exit code: 0 succeeded, 3 otherwise. Other
+        topics have no end."""
         follow = asyncio.create_task(self.follow())
         # `follow` ends by itself only with an error, which `run` then raises.
         follow.add_done_callback(self.on_follow_ended)
@@ -89,7 +124,7 @@ class Watch:
                 reason = f"the engine answered with status {status}"
                 # A wrong token or address stays wrong. But if it worked before, the error
                 # may pass.
-                if self.position is None and status in (401, 403, 404):
+                if not self.was_subscribed and status in (401, 403, 404):
                     raise Rejected(reason) from error
             except (
                 OSError,
@@ -120,12 +155,14 @@ class Watch:
 
         async def opened() -> None:
             deadline.reschedule(None)
-            arguments: list[Any] = [self.execution_id, self.position]
-            await client.send("SubscribeToDeployment", arguments, subscribed)
+            arguments: list[Any] = [*self.topic.arguments]
+            if self.topic.can_resume:
+                arguments.append(self.position)
+            await client.send(self.topic.method, arguments, subscribed)
 
         async def subscribed(message: Message) -> None:
             assert isinstance(message, CompletionMessage)
-            self.connected = True
+            self.connected = self.was_subscribed = True
             self.handle("Subscribed", message.result)
 
         async def rejected(message: CompletionMessage) -> None:
@@ -140,7 +177,7 @@ class Watch:
         client.on_open(opened)
         client.on_error(rejected)
         client.on_close(closed)
-        for event in EVENTS:
+        for event in self.topic.events:
             client.on(event, partial(self.on_event, event))
         async with deadline:
             await client.run()
@@ -154,6 +191,8 @@ class Watch:
         if self.ended.done():
             return
         print(json.dumps({"event": event, "argument": argument}), flush=True)
+        if not self.topic.can_resume:
+            return
         self.position = {"epoch": argument["epoch"], "offset": argument["offset"]}
         # If the deployment ended before the subscription, only the snapshot says so.
         status = argument.get("snapshot", {}).get("status")
@@ -165,13 +204,22 @@ class Watch:
 
 async def main() -> int:
     token = os.environ.get("HOTSWAP_TOKEN", "")
+    match sys.argv[1:]:
+        case ["--sources"]:
+            topic = sources()
+        case ["--metrics", environment]:
+            topic = metrics(environment)
+        case [execution_id] if not execution_id.startswith("-"):
+            topic = deployment(execution_id)
+        case _:
+            topic = None
     # A token with other characters is no valid header, and the error would print it.
-    if len(sys.argv) != 2 or not re.fullmatch("[!-~]+", token):
+    if topic is None or not re.fullmatch("[!-~]+", token):
         print(__doc__, file=sys.stderr)
         return 2
     url = os.environ.get("HOTSWAP_URL", "http://127.0.0.1:5000")
     try:
-        return await Watch(url, token, sys.argv[1]).run()
+        return await Watch(url, token, topic).run()
     except Rejected as rejection:
         print(rejection, file=sys.stderr)
         return 1

@@ -1,10 +1,11 @@
 //! What discovery costs: look-ups, changes, idle watches, memory.
 //!
-//! `cargo bench --bench discovery` prints a table. It needs the programs of Consul and etcd, which
+//! `cargo bench --bench discovery` prints a table. It needs the programs of the registries, which
 //! `cargo xtask setup --tests` installs. A look-up among 10,000 instances is compared with one in a
 //! plain map. The time from a change to the view is compared with the time until a client of the
 //! registry itself sees the same change: for Consul one that waits by blocking queries, as Consul's
-//! own does, for etcd a watch.
+//! own does, for etcd and Kubernetes a watch. DNS has no changes to wait for: there the time is
+//! compared with the time to live of a second and the interval of a second together.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -14,25 +15,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use hotswap_common::Secret;
 use hotswap_core::{Health, NodeId, SystemClock};
 use hotswap_fleet::discovery::{
     Backend, Condition, Discovery as _, Error, Instance, Snapshot, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
-    BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, Port, Registration,
+    BackendComponent, BackendLimits, BackendSettings, DiscoveryHost, DnsOptions, DnsResolver,
+    Registration, TlsFiles, registration,
 };
 use hotswap_runner::discovery::ComponentBackend;
 use hotswap_tests::bench::{
     cpu_time, current_section, median, print_header, print_row, resident_memory, run_each_section,
 };
-use hotswap_tests::{RegistryKind, RegistryServer};
+use hotswap_tests::{KubeApiServer, NameServer, RegistryKind, RegistryServer};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 const INSTANCES: usize = 10_000;
 const LOOKUPS: usize = 2_000_000;
-const CHANGES: usize = 30;
+const CHANGES: u16 = 30;
+const DNS_CHANGES: u16 = 10;
 const WATCHES: usize = 5;
 const IDLE: Duration = Duration::from_secs(20);
 const SERVICE: &str = "hotswap-node";
@@ -41,7 +45,15 @@ const MEBIBYTE: f64 = 1_048_576.0;
 fn main() -> Result<()> {
     let Some(section) = current_section() else {
         print_header();
-        return run_each_section(&["lookup", "memory", "consul", "etcd", "idle"]);
+        return run_each_section(&[
+            "lookup",
+            "memory",
+            "consul",
+            "etcd",
+            "kubernetes",
+            "dns",
+            "idle",
+        ]);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -50,8 +62,10 @@ fn main() -> Result<()> {
         match section.as_str() {
             "lookup" => lookup().await,
             "memory" => memory().await,
-            "consul" => latency(RegistryKind::Consul).await,
-            "etcd" => latency(RegistryKind::Etcd).await,
+            "consul" => registry(RegistryKind::Consul).await,
+            "etcd" => registry(RegistryKind::Etcd).await,
+            "kubernetes" => kubernetes().await,
+            "dns" => dns().await,
             "idle" => idle().await,
             other => bail!("no section {other}"),
         }
@@ -151,30 +165,32 @@ async fn memory() -> Result<()> {
     Ok(())
 }
 
-/// A registry with the component for it.
+/// A component, and what it is started with.
 struct Watching {
-    server: RegistryServer,
     component: BackendComponent,
     settings: BackendSettings,
 }
 
 impl Watching {
-    async fn start(kind: RegistryKind) -> Result<Self> {
-        let server = RegistryServer::start(kind).await?;
-        let (bytes, servers) = match kind {
+    async fn new(component: &[u8], settings: BackendSettings) -> Result<Self> {
+        let host = DiscoveryHost::new(BackendLimits::default())?;
+        Ok(Self {
+            component: host.load(component).await?,
+            settings,
+        })
+    }
+
+    async fn of_registry(kind: RegistryKind, server: &RegistryServer) -> Result<Self> {
+        let (component, servers) = match kind {
             RegistryKind::Etcd => (hotswap_guests::ETCD, "endpoints"),
             _ => (hotswap_guests::CONSUL, "agents"),
         };
-        let host = DiscoveryHost::new(BackendLimits::default())?;
-        Ok(Self {
-            component: host.load(bytes).await?,
-            settings: BackendSettings {
-                config: Some(json!({ servers: [server.url()] })),
-                origins: vec![server.url().parse()?],
-                ..BackendSettings::new("bench")
-            },
-            server,
-        })
+        let settings = BackendSettings {
+            config: Some(json!({ servers: [server.url()] })),
+            origins: vec![server.url().parse()?],
+            ..BackendSettings::new("bench")
+        };
+        Self::new(component, settings).await
     }
 
     fn watch(&self, service: &str) -> (WatchedSource, AbortOnDropHandle<()>) {
@@ -193,75 +209,170 @@ impl Watching {
     }
 }
 
-fn registration(port: u16) -> Registration {
-    Registration {
-        id: "node-1".to_owned(),
-        service: SERVICE.to_owned(),
-        address: "10.0.0.1".to_owned(),
-        ports: vec![Port {
-            name: "control".to_owned(),
-            number: port,
-        }],
-        version: None,
-        zone: None,
-        metadata: Vec::new(),
-        check: None,
-        deregister_after: None,
-    }
+/// How long each change takes to be seen, in milliseconds.
+struct Latencies {
+    view: Vec<f64>,
+    client: Vec<f64>,
 }
 
-async fn latency(kind: RegistryKind) -> Result<()> {
-    let watching = Watching::start(kind).await?;
+/// Changes the port of an instance again and again, and measures when the view shows it and when
+/// `client` sees it. Without a client, only the view is waited for.
+async fn measure(
+    watching: &Watching,
+    changes: u16,
+    mut client: Option<watch::Receiver<u64>>,
+    mut change: impl AsyncFnMut(u16) -> Result<()>,
+) -> Result<Latencies> {
     let (source, _task) = watching.watch(SERVICE);
-    let mut writer = watching.component.start(watching.settings.clone()).await?;
-    writer.register(registration(1)).await?;
-    let (seen, mut client) = watch::channel(0);
-    let url = watching.server.url();
-    let own = match kind {
-        RegistryKind::Etcd => tokio::spawn(etcd_client(url, seen)),
-        _ => tokio::spawn(consul_client(url, seen)),
-    };
-    let _own = AbortOnDropHandle::new(own);
-    let mut changes = source.changes();
+    change(1).await?;
+    let mut views = source.changes();
     let shows = |port: u16| {
         let url = format!("http://10.0.0.1:{port}");
         let shown = source.instances();
         shown.iter().any(|it| it.control_url.as_ref() == Some(&url))
     };
     while !shows(1) {
-        changes.changed().await?;
+        views.changed().await?;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let (mut views, mut clients) = (Vec::new(), Vec::new());
-    for port in 2..=CHANGES as u16 + 1 {
-        client.mark_unchanged();
+    let mut latencies = Latencies {
+        view: Vec::new(),
+        client: Vec::new(),
+    };
+    for port in 2..=changes + 1 {
+        if let Some(client) = &mut client {
+            client.mark_unchanged();
+        }
         let started = Instant::now();
-        writer.register(registration(port)).await?;
+        change(port).await?;
         let view = async {
             while !shows(port) {
-                changes.changed().await?;
+                views.changed().await?;
             }
             anyhow::Ok(started.elapsed())
         };
         let other = async {
-            client.changed().await?;
+            if let Some(client) = &mut client {
+                client.changed().await?;
+            }
             anyhow::Ok(started.elapsed())
         };
         let (view, other) = tokio::try_join!(view, other)?;
-        views.push(view.as_secs_f64() * 1e3);
-        clients.push(other.as_secs_f64() * 1e3);
+        latencies.view.push(view.as_secs_f64() * 1e3);
+        latencies.client.push(other.as_secs_f64() * 1e3);
         // Both wait for the next change again.
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
-    let (view, other) = (median(views), median(clients));
+    Ok(latencies)
+}
+
+fn print_latency(name: &str, latencies: Latencies) {
+    let (view, other) = (median(latencies.view), median(latencies.client));
     print_row(
-        &format!("{kind:?}: from a change to the view"),
+        &format!("{name}: from a change to the view"),
         &format!("{view:.1} ms"),
         &format!("a client of its own {other:.1} ms"),
         view / other,
         3.0,
     );
+}
+
+async fn registry(kind: RegistryKind) -> Result<()> {
+    let server = RegistryServer::start(kind).await?;
+    let watching = Watching::of_registry(kind, &server).await?;
+    let mut writer = watching.component.start(watching.settings.clone()).await?;
+    writer.register(instance_at(9)).await?;
+    let (seen, client) = watch::channel(0);
+    let own = match kind {
+        RegistryKind::Etcd => tokio::spawn(etcd_client(server.url(), seen)),
+        _ => tokio::spawn(consul_client(server.url(), seen)),
+    };
+    let _own = AbortOnDropHandle::new(own);
+    let change = async |port| Ok(writer.register(instance_at(port)).await?);
+    let latencies = measure(&watching, CHANGES, Some(client), change).await?;
+    print_latency(&format!("{kind:?}"), latencies);
     Ok(())
+}
+
+async fn kubernetes() -> Result<()> {
+    let server = Arc::new(KubeApiServer::start().await?);
+    let rules = json!([{ "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
+        "verbs": ["list", "watch"] }]);
+    let token = Secret::new(server.account("bench", &rules).await?);
+    let settings = BackendSettings {
+        config: Some(json!({ "apiServers": [server.url()], "podLabels": false })),
+        origins: vec![server.url().parse()?],
+        tls: TlsFiles {
+            authorities: Some(server.authority()),
+            client: None,
+        },
+        secrets: [("token".to_owned(), token.into())].into(),
+        ..BackendSettings::new("bench")
+    };
+    let watching = Watching::new(hotswap_guests::KUBERNETES, settings).await?;
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let slice = |port: u16| {
+        json!({
+            "metadata": {
+                "name": "bench", "labels": { "kubernetes.io/service-name": SERVICE },
+            },
+            "addressType": "IPv4",
+            "endpoints": [{ "addresses": ["10.0.0.1"] }],
+            "ports": [{ "name": "control", "port": port }],
+        })
+    };
+    server.create(slices, &slice(9)).await?;
+    let (seen, client) = watch::channel(0);
+    let watched = Arc::clone(&server);
+    let own = tokio::spawn(async move {
+        let path = format!("{slices}?watch=1");
+        let count = |_: &[u8]| seen.send_modify(|count| *count += 1);
+        watched.watch(&path, count).await
+    });
+    let _own = AbortOnDropHandle::new(own);
+    let change = async |port: u16| {
+        let path = format!("{slices}/bench");
+        let slice = slice(port).to_string();
+        server.request("PUT", &path, &slice).await.map(drop)
+    };
+    let latencies = measure(&watching, CHANGES, Some(client), change).await?;
+    print_latency("Kubernetes", latencies);
+    Ok(())
+}
+
+async fn dns() -> Result<()> {
+    let mut server = NameServer::start().await?;
+    let name = format!("_{SERVICE}._tcp.{}", NameServer::ZONE);
+    let options = DnsOptions {
+        name_server: Some(server.addr()),
+        min_ttl: Duration::from_millis(100),
+        ..DnsOptions::default()
+    };
+    let settings = BackendSettings {
+        config: Some(json!({ "name": name, "interval": "1s" })),
+        names: vec![name],
+        resolver: Arc::new(DnsResolver::new(options)),
+        ..BackendSettings::new("bench")
+    };
+    let watching = Watching::new(hotswap_guests::DNS, settings).await?;
+    let change = async |port: u16| {
+        let records = format!("_{SERVICE}._tcp 1 SRV 0 1 {port} node-1\nnode-1 1 A 10.0.0.1\n");
+        server.publish(records).await
+    };
+    let latencies = measure(&watching, DNS_CHANGES, None, change).await?;
+    let view = median(latencies.view);
+    print_row(
+        "DNS: from a change to the view",
+        &format!("{view:.0} ms"),
+        "TTL and interval 2000 ms",
+        view / 2000.0,
+        1.1,
+    );
+    Ok(())
+}
+
+fn instance_at(port: u16) -> Registration {
+    registration(SERVICE, "node-1", "10.0.0.1", &[("control", port)])
 }
 
 async fn consul_client(url: String, seen: watch::Sender<u64>) -> Result<()> {
@@ -300,7 +411,8 @@ async fn etcd_client(url: String, seen: watch::Sender<u64>) -> Result<()> {
 }
 
 async fn idle() -> Result<()> {
-    let watching = Watching::start(RegistryKind::Consul).await?;
+    let server = RegistryServer::start(RegistryKind::Consul).await?;
+    let watching = Watching::of_registry(RegistryKind::Consul, &server).await?;
     let before = resident_memory()? as f64;
     let mut running = Vec::new();
     for number in 0..WATCHES {

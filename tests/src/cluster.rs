@@ -122,6 +122,7 @@ impl EngineResources {
                 .iter()
                 .map(|guest| guest.component)
                 .collect(),
+            discovery_backends: Default::default(),
         })
         .await?)
     }

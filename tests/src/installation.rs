@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,9 +40,27 @@ pub struct Installation {
     nodes: BTreeMap<String, ChildProcess>,
     /// How nodes and engine get to know each other.
     node_args: Vec<String>,
+    /// Where the nodes listen.
+    node_ip: IpAddr,
     serve_args: Vec<String>,
     client: reqwest::Client,
     folder: TempDir,
+}
+
+/// How nodes and engine get to know each other. `registry` is the table of a registry, and `config`
+/// stands before that in the engine's configuration.
+#[derive(Clone, Copy)]
+enum Meeting<'a> {
+    /// Nodes report in to the engine.
+    ReportIn,
+    /// Nodes register in the registry, where the engine finds them.
+    Register { config: &'a str, registry: &'a str },
+    /// Others register the nodes, which listen at `ip`.
+    Wait {
+        config: &'a str,
+        registry: &'a str,
+        ip: IpAddr,
+    },
 }
 
 impl Installation {
@@ -56,7 +75,8 @@ impl Installation {
         node_count: usize,
         flags: &[&str],
     ) -> Result<Self> {
-        Self::start_configured(environment, node_count, flags, None).await
+        let meeting = Meeting::ReportIn;
+        Self::start_configured(environment, node_count, flags, meeting).await
     }
 
     /// Like [`Self::start`], with nodes that report in to nobody: they register in a registry,
@@ -71,17 +91,43 @@ impl Installation {
         config: &str,
         registry: &str,
     ) -> Result<Self> {
-        Self::start_configured(environment, node_count, &[], Some((config, registry))).await
+        let meeting = Meeting::Register { config, registry };
+        Self::start_configured(environment, node_count, &[], meeting).await
+    }
+
+    /// Like [`Self::start_found`], where others register the nodes: the engine starts without any,
+    /// and nodes listen at `ip` and wait for an engine that finds them.
+    ///
+    /// # Errors
+    /// If the engine does not start.
+    pub async fn start_discovered(
+        environment: &'static str,
+        ip: IpAddr,
+        config: &str,
+        registry: &str,
+    ) -> Result<Self> {
+        let meeting = Meeting::Wait {
+            config,
+            registry,
+            ip,
+        };
+        Self::start_configured(environment, 0, &[], meeting).await
     }
 
     async fn start_configured(
         environment: &'static str,
         node_count: usize,
         flags: &[&str],
-        registry: Option<(&str, &str)>,
+        meeting: Meeting<'_>,
     ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (more, table) = registry.unwrap_or_default();
+        let (more, table) = match meeting {
+            Meeting::ReportIn => ("", ""),
+            Meeting::Register { config, registry }
+            | Meeting::Wait {
+                config, registry, ..
+            } => (config, registry),
+        };
         let config = format!("{CONFIG}{more}\n{table}");
         std::fs::write(folder.path().join("hotswap.toml"), config)?;
         std::fs::write(folder.path().join("node.toml"), table)?;
@@ -94,12 +140,18 @@ impl Installation {
         serve_args.push(addr.clone());
         let token = std::fs::read_to_string(folder.path().join("engine/token"))?;
         let url = format!("http://{addr}");
-        let node_args = match registry {
-            Some(_) => ["--discovery", "node.toml"],
-            None => ["--engine", &url],
+        let node_args: &[&str] = match meeting {
+            Meeting::ReportIn => &["--engine", &url],
+            Meeting::Register { .. } => &["--discovery", "node.toml"],
+            Meeting::Wait { .. } => &["--discovered", "--log-format", "json"],
+        };
+        let node_ip = match meeting {
+            Meeting::Wait { ip, .. } => ip,
+            Meeting::ReportIn | Meeting::Register { .. } => Ipv4Addr::LOCALHOST.into(),
         };
         let mut installation = Self {
-            node_args: node_args.map(str::to_owned).into(),
+            node_args: node_args.iter().map(|&arg| arg.to_owned()).collect(),
+            node_ip,
             url,
             token: token.trim().to_owned(),
             environment,
@@ -137,17 +189,36 @@ impl Installation {
     /// # Errors
     /// If the process does not start.
     pub fn start_node(&mut self, id: &str) -> Result<()> {
+        let addr = SocketAddr::new(self.node_ip, 0).to_string();
         let mut command = tools::hotswap()?;
         command
             .current_dir(self.folder.path())
             .args(["node", "--with-parent", "--environment", self.environment])
             .args(&self.node_args)
             .args(["--id", id, "--dir", id])
-            .args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"])
+            .args(["--data", &addr, "--control", &addr])
             .args(["--token-file", "engine/node-token"]);
         let node = ChildProcess::start(command)?;
         self.nodes.insert(id.to_owned(), node);
         Ok(())
+    }
+
+    /// The ports of a node that waits for an engine: for orders, and for requests. Ask once after
+    /// each start of it.
+    ///
+    /// # Errors
+    /// If no such node runs, or it does not say them in time.
+    pub async fn node_ports(&mut self, id: &str) -> Result<(u16, u16)> {
+        let node = self.nodes.get_mut(id).context("no such node runs")?;
+        let ports = |line: &str| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let port = |field: &str| {
+                let addr: SocketAddr = line[field].as_str()?.parse().ok()?;
+                Some(addr.port())
+            };
+            port("control_addr").zip(port("data_addr"))
+        };
+        node.find_in_stderr(ports).await
     }
 
     /// Kills a node with SIGKILL.
@@ -331,14 +402,23 @@ impl Installation {
     /// # Errors
     /// If it does not end in time.
     pub async fn wait_for_end(&self, id: &str) -> Result<Value> {
+        self.wait_for_state(id, |_| false).await
+    }
+
+    /// Waits until the state of a deployment is as `is_met` wants it, or the deployment has ended.
+    /// Follows its events. Returns the state.
+    ///
+    /// # Errors
+    /// If neither happens in time.
+    pub async fn wait_for_state(&self, id: &str, is_met: impl Fn(&Value) -> bool) -> Result<Value> {
         let path = format!("/api/v1/deployments/{id}");
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let state = self.get(&path).await?;
-            if !state["endedAt"].is_null() {
+            if is_met(&state) || !state["endedAt"].is_null() {
                 return Ok(state);
             }
-            ensure!(Instant::now() < deadline, "not ended in time: {state}");
+            ensure!(Instant::now() < deadline, "not in time: {state}");
             let after = &state["lastEvent"];
             self.get(&format!("{path}/events?after={after}&wait=10"))
                 .await?;

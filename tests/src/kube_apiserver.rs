@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use hotswap_common::free_ports;
 use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::ServerName;
@@ -16,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::child_process::ChildProcess;
-use crate::registry_server::free_ports;
 use crate::{RegistryKind, RegistryServer, tools};
 
 /// How long it may take to answer. Generous, because the machine may be busy.
@@ -130,11 +131,48 @@ impl KubeApiServer {
     /// # Errors
     /// If it does not answer with a status 2xx.
     pub async fn request(&self, method: &str, path: &str, body: &str) -> Result<Value> {
+        let (answer, connection) = self.send(method, path, body).await?;
+        let status = answer.status();
+        let answer = answer.into_body().collect().await?.to_bytes();
+        drop(connection);
+        let text = String::from_utf8_lossy(&answer);
+        if !status.is_success() {
+            bail!("{method} {path}: {status} {text}");
+        }
+        Ok(serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    /// Watches objects as the administrator, from now on: calls `seen` for each part of the answer.
+    ///
+    /// # Errors
+    /// Once the watch has ended, and if it does not begin.
+    pub async fn watch(&self, path: &str, seen: impl Fn(&[u8])) -> Result<()> {
+        let (answer, _connection) = self.send("GET", path, "").await?;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                seen(&data);
+            }
+        }
+        bail!("{path}: {status}: the watch has ended")
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<(Response<Incoming>, AbortOnDropHandle<()>)> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let name = ServerName::try_from("127.0.0.1")?;
         let stream = TokioIo::new(self.tls.connect(name, stream).await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
-        let connection = tokio::spawn(connection);
+        let connection = tokio::spawn(async move {
+            // A request that waits for it is told why it failed.
+            let _ = connection.await;
+        });
+        let connection = AbortOnDropHandle::new(connection);
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -142,15 +180,7 @@ impl KubeApiServer {
             .header("authorization", format!("Bearer {ADMIN}"))
             .header("content-type", "application/json")
             .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let answer = answer.into_body().collect().await?.to_bytes();
-        connection.abort();
-        let text = String::from_utf8_lossy(&answer);
-        if !status.is_success() {
-            bail!("{method} {path}: {status} {text}");
-        }
-        Ok(serde_json::from_str(&text).unwrap_or_default())
+        Ok((sender.send_request(request).await?, connection))
     }
 
     /// Kills it. Its etcd goes on.

@@ -7,6 +7,8 @@
 //! - [`InterceptedJournal`]: changes some operations of a journal.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
 //! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
+//! - [`host_address`]: an address of this machine that is not its loopback address.
+//! - [`NameServer`]: a real Knot DNS.
 //! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`KubeApiServer`]: a real API server of Kubernetes.
@@ -20,12 +22,14 @@ mod crashing_journal;
 /// The servers that Go builds.
 pub mod go_program;
 mod header;
+mod host_address;
 mod installation;
 mod intercepted_journal;
 mod journal_outline;
 mod kube_apiserver;
 mod leaseless_journal;
 mod load_generator;
+mod name_server;
 mod prometheus_server;
 mod racing_journal;
 mod reaper;
@@ -44,12 +48,14 @@ pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
 pub use header::sample_header;
+pub use host_address::host_address;
 pub use installation::Installation;
 pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;
 pub use kube_apiserver::KubeApiServer;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
+pub use name_server::NameServer;
 pub use prometheus_server::PrometheusServer;
 pub use racing_journal::RacingJournal;
 pub use registry_server::{RegistryKind, RegistryServer};

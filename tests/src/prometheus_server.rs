@@ -2,11 +2,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use hotswap_common::free_ports;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::child_process::ChildProcess;
-use crate::registry_server::free_ports;
 use crate::{NODE_TOKEN, tools};
 
 /// How long the server may take to answer. Generous, because the machine may be busy.

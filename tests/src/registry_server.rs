@@ -1,8 +1,8 @@
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hotswap_common::free_ports;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
@@ -12,6 +12,9 @@ use crate::tools;
 
 /// How long a server may take to answer. Generous, because the machine may be busy.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where etcd keeps its data.
+const ETCD_DATA: &str = "etcd";
 
 /// A registry that a test can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +114,18 @@ impl RegistryServer {
         Ok(())
     }
 
+    /// Starts it again on the same ports, without its data.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub async fn restart_empty(&mut self) -> Result<()> {
+        let data = self.data.path().join(ETCD_DATA);
+        if data.exists() {
+            std::fs::remove_dir_all(&data)?;
+        }
+        self.restart().await
+    }
+
     async fn check_ready(&self) -> Result<()> {
         let answer = match self.kind {
             RegistryKind::Consul | RegistryKind::ConsulWithAcls => {
@@ -131,7 +146,7 @@ impl RegistryServer {
         let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", self.ports[1]));
         command
             .arg("--data-dir")
-            .arg(self.data.path().join("etcd"))
+            .arg(self.data.path().join(ETCD_DATA))
             .args(["--listen-client-urls", &client])
             .args(["--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer])
@@ -187,16 +202,4 @@ fn acl_file(folder: &Path) -> Result<std::path::PathBuf> {
     } });
     std::fs::write(&file, config.to_string())?;
     Ok(file)
-}
-
-/// Ports that are free now. Another process may take one before the server does; it then does
-/// not start.
-pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners: std::io::Result<Vec<_>> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect();
-    listeners?
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect()
 }

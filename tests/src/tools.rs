@@ -95,6 +95,14 @@ pub fn etcd() -> Result<Command> {
     Ok(Command::new(find_on_path("etcd")?))
 }
 
+/// Knot DNS, the server.
+///
+/// # Errors
+/// If it is not installed.
+pub fn knotd() -> Result<Command> {
+    Ok(Command::new(find_on_path("knotd")?))
+}
+
 /// Prometheus, the server.
 ///
 /// # Errors
@@ -183,9 +191,12 @@ fn cached_program(program: &GoProgram) -> Result<Command> {
     Ok(Command::new(program))
 }
 
-fn find_on_path(program: &str) -> Result<PathBuf> {
+/// A program of the system. Servers may be in folders that are not on the path of every user.
+pub(crate) fn find_on_path(program: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
     env::split_paths(&path)
+        .chain(more)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
         .with_context(|| format!("no {program} on the path: {SETUP_HINT}"))

@@ -16,8 +16,8 @@ use hotswap_core::{Deployment, DeploymentId, Digest, ModuleName, NodeId, Strateg
 use hotswap_runner::metric_providers::MetricProviders;
 use hotswap_runner::{Engine, EngineConfig, Environments, RetentionLimits};
 use hotswap_store::{
-    Catalogue, CatalogueError, DeleteError, Journal, ModuleRecord, NodeRecord, Query, Sqlite,
-    StrategyRecord,
+    BackendRecord, Catalogue, CatalogueError, DeleteError, Journal, ModuleRecord, NodeRecord,
+    Query, Sqlite, StrategyRecord,
 };
 use hotswap_tests::{
     EMAIL, EngineResources, InterceptedJournal, Interceptor, StaticFleet, new_deployment,
@@ -138,6 +138,22 @@ impl Catalogue for KilledCatalogue {
         deleted
     }
 
+    async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {
+        self.store.put_backend(record).await
+    }
+
+    async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError> {
+        self.killer.pass();
+        self.store.backends().await
+    }
+
+    async fn delete_backend(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
+        self.killer.pass();
+        let deleted = self.store.delete_backend(name).await;
+        self.killer.pass();
+        deleted
+    }
+
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
         self.store.put_node(record).await
     }
@@ -225,6 +241,7 @@ async fn delete(folder: &Path, at: usize) -> Result<()> {
         limits: resources.limits,
         metric_providers: MetricProviders::default(),
         built_in: Vec::new(),
+        discovery_backends: Default::default(),
     })
     .await?;
     let oldest = list(&resources.store).await?.into_iter().nth(2);

@@ -193,6 +193,8 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(home.map(|home| home.join("bin")))
+        // Debian's servers, which are on the path of root only.
+        .chain([PathBuf::from("/usr/sbin")])
         .map(|folder| folder.join(format!("{program}{}", env::consts::EXE_SUFFIX)))
         .find(|path| path.is_file())
 }

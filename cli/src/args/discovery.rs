@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use hotswap_core::StrategyName;
 
+use super::path::path_parser;
+
 /// `hotswap discovery …`. The names of sources follow the rules of those of strategies.
 #[derive(Debug, Subcommand)]
 pub enum DiscoveryCommand {
@@ -11,6 +13,22 @@ pub enum DiscoveryCommand {
     /// Show a source with the instances that it has found
     Get {
         /// The name of the source
+        name: StrategyName,
+    },
+    /// List the discovery backends that were uploaded
+    Backends,
+    /// Upload a discovery backend; it replaces the one with the same name
+    ///
+    /// A source of the configuration uses it once the engine starts again, by its name or, so that
+    /// no later upload changes it, by its digest.
+    Upload {
+        /// The component, a .wasm file
+        #[arg(value_parser = path_parser())]
+        file: PathBuf,
+    },
+    /// Delete a discovery backend that no source uses
+    Delete {
+        /// The backend's name
         name: StrategyName,
     },
     /// Have a source ask its registry anew, and fail unless it is healthy then; or check that a

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub struct Page<T> {
     /// The items.
     #[serde(
+        alias = "backends",
         alias = "clusters",
         alias = "deployments",
         alias = "entries",
@@ -125,6 +126,30 @@ pub struct StrategyRow {
     pub summary: String,
     /// Whether it is part of the engine.
     pub built_in: bool,
+}
+
+/// A discovery backend that was uploaded.
+#[derive(Debug, Deserialize)]
+pub struct BackendRow {
+    /// Its name.
+    pub name: String,
+    /// The version that its component states.
+    pub version: String,
+    /// Which registry it is for, in a sentence.
+    pub summary: String,
+    /// The digest of its component.
+    pub digest: String,
+    /// The secrets that it can be given.
+    pub secrets: Vec<BackendSecretRow>,
+}
+
+/// A secret of a discovery backend.
+#[derive(Debug, Deserialize)]
+pub struct BackendSecretRow {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where in its requests the engine puts it.
+    pub place: String,
 }
 
 /// A node.

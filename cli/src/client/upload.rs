@@ -31,7 +31,7 @@ impl Client {
             .await
     }
 
-    async fn upload<T: DeserializeOwned>(
+    pub(super) async fn upload<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

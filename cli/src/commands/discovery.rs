@@ -10,6 +10,7 @@ use crate::exit::{Exit, UsageError};
 use crate::format::sanitize;
 use crate::output::print_message;
 
+mod backends;
 mod contract;
 
 const SOURCES: [&str; 6] = ["SOURCE", "KIND", "CONDITION", "AGE", "INSTANCES", "PASSING"];
@@ -92,6 +93,9 @@ pub async fn run(command: DiscoveryCommand, context: &Context) -> Result<Exit> {
             show(&detail, context)?;
             Ok(Exit::Success)
         }
+        DiscoveryCommand::Backends => backends::list(context).await,
+        DiscoveryCommand::Upload { file } => backends::upload(&file, context).await,
+        DiscoveryCommand::Delete { name } => backends::delete(&name, context).await,
         DiscoveryCommand::Check {
             name,
             config: Some(file),

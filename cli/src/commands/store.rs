@@ -54,7 +54,7 @@ async fn usage(context: &Context) -> Result<Exit> {
     let rows = [
         row("deployments", Some(deployments), usage.database_bytes),
         files("module versions", &usage.artifacts),
-        files("strategies", &usage.components),
+        files("components", &usage.components),
         files("unused files", &usage.others),
         row("reserve", None, usage.reserve_bytes),
         row("free", None, usage.free_bytes),

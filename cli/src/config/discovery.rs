@@ -31,8 +31,8 @@ const MAX_AGES: RangeInclusive<Duration> =
 pub struct DiscoverySource {
     /// The name by which the API and the log call it: lower-case letters, digits and hyphens.
     pub name: String,
-    /// `consul`, `etcd`, `kubernetes`, `dns`, `static`, or the path of a component, which ends with
-    /// `.wasm`.
+    /// `consul`, `etcd`, `kubernetes`, `dns`, `static`, the path of a component, which ends with
+    /// `.wasm`, or the name or the digest of a component that was uploaded.
     pub backend: String,
     /// The service whose instances are the nodes.
     #[serde(default = "default_service")]
@@ -66,19 +66,19 @@ pub struct DiscoverySource {
     /// The file of `static`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// The networks that the nodes may be in, such as `10.0.0.0/8`. Without any, nodes may be
-    /// anywhere but on this machine and at link-local addresses. The engine asks nobody elsewhere.
+    /// The networks where the engine asks nodes, such as `10.0.0.0/8`. If empty, it asks nodes
+    /// everywhere but on its own machine and at link-local addresses.
     #[serde(default)]
     pub networks: Vec<String>,
-    /// The environment of all its nodes; those that name another are none. All environments, if
-    /// this is absent.
+    /// The environment of all nodes of the source. Nodes that name another environment are left
+    /// out. If absent, the nodes of all environments are found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub environment: Option<Environment>,
     /// How old the view of the source may be for a new deployment while its registry fails; from 1 s
-    /// to 30 days. Any age, if this is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_age: Option<Span>,
+    /// to 30 days.
+    #[serde(default = "default_max_age")]
+    pub max_age: Span,
     /// Whether the engine registers itself there, as `distributed-kernel-orchestrator`, and a node
     /// itself, where the backend can register.
     #[serde(default = "yes")]
@@ -95,6 +95,12 @@ fn default_service() -> String {
 
 fn yes() -> bool {
     true
+}
+
+/// Restarts of a registry are no reason to refuse a deployment. After an hour it is down, and the
+/// fleet may have changed.
+fn default_max_age() -> Span {
+    Span(Duration::from_secs(3600))
 }
 
 fn default_poll_interval() -> Span {
@@ -127,13 +133,12 @@ impl DiscoverySource {
 
     fn check(&self) -> Result<()> {
         self.rules()?;
-        if let Some(Span(max_age)) = self.max_age {
-            let (min, max) = (MAX_AGES.start(), MAX_AGES.end());
-            ensure!(
-                MAX_AGES.contains(&max_age),
-                "maxAge is {max_age:?}; choose a span from {min:?} to {max:?}"
-            );
-        }
+        let (min, max) = (MAX_AGES.start(), MAX_AGES.end());
+        ensure!(
+            MAX_AGES.contains(&self.max_age.0),
+            "maxAge is {:?}; choose a span from {min:?} to {max:?}",
+            self.max_age.0
+        );
         let (min, max) = (POLL_INTERVALS.start(), POLL_INTERVALS.end());
         ensure!(
             POLL_INTERVALS.contains(&self.poll_interval.0),
@@ -210,7 +215,7 @@ impl DiscoverySource {
         Ok(SourceRules {
             networks: Networks::new(networks),
             environment: self.environment.clone(),
-            max_age: self.max_age.map(|span| span.0),
+            max_age: Some(self.max_age.0),
         })
     }
 

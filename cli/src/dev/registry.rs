@@ -1,11 +1,11 @@
 //! The registry of `hotswap dev --discovery`.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use hotswap_common::free_ports;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
@@ -39,7 +39,7 @@ impl Registry {
     /// If it is not installed; the error says how to get it. If it does not answer in time.
     pub async fn start(kind: DevRegistry, folder: &Folder) -> Result<Self> {
         let program = find(kind)?;
-        let ports = free_ports(7)?;
+        let ports = free_ports(7).context("no port is free")?;
         let url = format!("http://127.0.0.1:{}", ports[0]);
         let log_path = folder.path().join(format!("{}.log", kind.name()));
         let log = std::fs::OpenOptions::new()
@@ -227,14 +227,4 @@ fn arguments(kind: DevRegistry, ports: &[u16], folder: &Folder) -> Vec<String> {
             .collect()
         }
     }
-}
-
-/// Ports that are free now.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners: std::io::Result<Vec<_>> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect();
-    let listeners = listeners.context("no port is free")?;
-    let port = |listener: &TcpListener| Ok(listener.local_addr()?.port());
-    listeners.iter().map(port).collect()
 }

@@ -100,13 +100,15 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "node drain" => owned(&[("<ID>", "gone"), ("--wait", "")]),
         "deployment create" => owned(&[("<MODULE[@VERSION]>", "hello"), ("--environment", "qa")]),
         "deployment list" | "node list" | "module list" | "strategy list" | "environment list"
-        | "token" => Vec::new(),
+        | "discovery backends" | "token" => Vec::new(),
         "deployment events" => owned(&[("<ID>", id), ("--follow", "")]),
         command if command.starts_with("deployment ") => owned(&[("<ID>", id)]),
         "module upload" => owned(&[("<MODULE@VERSION>", "new@1.0.0"), ("<FILE>", "hello.wasm")]),
         "module get" => owned(&[("<MODULE[@VERSION]>", "hello")]),
         "strategy upload" => owned(&[("<FILE>", "hello.wasm")]),
         "strategy get" | "strategy delete" => owned(&[("<NAME>", "canary")]),
+        "discovery upload" => owned(&[("<FILE>", "hello.wasm")]),
+        "discovery delete" => owned(&[("<NAME>", "mine")]),
         "discovery get" | "discovery check" => owned(&[("<NAME>", "built-in")]),
         "module history" | "module undo" => {
             owned(&[("<MODULE>", "hello"), ("--environment", "qa")])

@@ -126,7 +126,8 @@ pub fn agent_registration(registration: &Registration, tags: &[String]) -> Value
     });
     if let Some(check) = &registration.check {
         let mut check = match check {
-            HealthCheck::Ttl(span) => json!({ "TTL": millis(*span) }),
+            // Nobody may send requests to it before it has reported that it is ready.
+            HealthCheck::Ttl(span) => json!({ "TTL": millis(*span), "Status": "critical" }),
             HealthCheck::Http(http) => json!({
                 "HTTP": http.url,
                 "Interval": millis(http.interval),
@@ -136,7 +137,6 @@ pub fn agent_registration(registration: &Registration, tags: &[String]) -> Value
         };
         // `heartbeat` finds it by this.
         check["CheckID"] = json!(format!("service:{}", registration.id));
-        check["Status"] = json!("passing");
         if let Some(span) = registration.deregister_after {
             // Less than a minute is not accepted.
             check["DeregisterCriticalServiceAfter"] = json!(millis(span.max(60_000)));

@@ -178,7 +178,7 @@ fn a_registration_has_its_check_and_its_metadata() {
                 "x_686f74737761702e6465762f74696572": "edge",
             },
             "Check": {
-                "CheckID": "service:node-1", "TTL": "15000ms", "Status": "passing",
+                "CheckID": "service:node-1", "TTL": "15000ms", "Status": "critical",
                 "DeregisterCriticalServiceAfter": "60000ms",
             },
         })

@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hotswap_sdk::Span;
-use hotswap_sdk::discovery::{Context, Endpoints, Error, Line, Method, Response, Waited};
+use hotswap_sdk::discovery::{
+    Context, Endpoints, Error, Method, Response, Waited, error_of_status, follow,
+};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::wire::{
@@ -14,9 +16,6 @@ use crate::wire::{
 
 /// Where credentials become a token.
 pub const AUTHENTICATE: &str = "/v3/auth/authenticate";
-
-/// How long no byte of an answer may come that waits for nothing.
-const IDLE: Span = Span::secs(10);
 
 /// What gRPC calls the reasons of failures.
 const NOT_FOUND: i64 = 5;
@@ -80,44 +79,41 @@ impl Client {
             "range_end": encode_end(prefix),
             "start_revision": revision.saturating_add(1).to_string(),
         } });
-        let until = context.now().saturating_add(patience.as_millis());
-        // Nothing comes while nothing changes.
-        let idle = Span::millis(patience.as_millis().saturating_add(10_000));
-        let answer = self.send(context, "/v3/watch", &body, idle)?;
-        let mut lines = answer.lines();
-        loop {
-            let left = Span::millis(until.saturating_sub(context.now()));
-            let line = match lines.next(left)? {
-                Line::Text(line) => line,
-                Line::TimedOut => return Ok(Waited::TimedOut),
-                Line::End => return Ok(Waited::Closed(None)),
-            };
-            let line: StreamLine<WatchAnswer> = parse(&line)?;
-            if let Some(failure) = line.error {
-                return Err(self.explain(&failure));
-            }
-            let Some(answer) = line.result else {
-                return Err(Error::Protocol("a line of the watch is empty".to_owned()));
-            };
-            if answer.canceled {
-                if answer.compact_revision.0 > 0 {
-                    return Ok(Waited::Changed);
+        let answer = self.send(context, "/v3/watch", &body, patience)?;
+        let waited = follow(
+            context,
+            answer,
+            patience,
+            |line: StreamLine<WatchAnswer>| {
+                if let Some(failure) = line.error {
+                    return Err(self.explain(&failure));
                 }
-                // The wording changes between versions. The next call has a new token, and is
-                // told what is wrong.
-                self.token = None;
+                let Some(answer) = line.result else {
+                    return Err(Error::Protocol("a line of the watch is empty".to_owned()));
+                };
+                // The store is older than what we have seen: it was restored.
+                let went_back = answer.created && answer.header.revision.0 < revision;
+                let is_compacted = answer.canceled && answer.compact_revision.0 > 0;
+                if went_back || is_compacted || !answer.events.is_empty() {
+                    return Ok(Some(Waited::Changed));
+                }
+                if !answer.canceled {
+                    return Ok(None);
+                }
+                // The wording changes between versions. The next call is told what is wrong.
                 let reason = answer.cancel_reason;
-                return Err(match reason.contains("permission") {
-                    true => Error::Denied(format!("etcd cancelled the watch: {reason}")),
-                    false => Error::Unavailable(format!("etcd cancelled the watch: {reason}")),
-                });
-            }
-            // The store is older than what we have seen: it was restored.
-            let went_back = answer.created && answer.header.revision.0 < revision;
-            if went_back || !answer.events.is_empty() {
-                return Ok(Waited::Changed);
-            }
+                let text = format!("etcd cancelled the watch: {reason}");
+                Err(match reason.contains("permission") {
+                    true => Error::Denied(text),
+                    false => Error::Unavailable(text),
+                })
+            },
+        );
+        if waited.is_err() {
+            // It may be the token that is no longer valid.
+            self.token = None;
         }
+        waited
     }
 
     /// A lease of as many seconds.
@@ -184,20 +180,20 @@ impl Client {
         path: &str,
         body: &Json,
     ) -> Result<T, Error> {
-        self.send(context, path, body, IDLE)?.json()
+        self.send(context, path, body, Span::ZERO)?.json()
     }
 
-    /// Sends a request with a token, and once more with a new one if it is no longer valid.
+    /// Sends a request whose answer may take this long, with a token, and once more with a new one if it is no longer valid.
     fn send(
         &mut self,
         context: &Context,
         path: &str,
         body: &Json,
-        idle: Span,
+        patience: Span,
     ) -> Result<Response, Error> {
         for is_last in [false, true] {
             self.authenticate(context)?;
-            let answer = self.post(context, path, body, idle)?;
+            let answer = self.post(context, path, body, patience)?;
             if (200..300).contains(&answer.status()) {
                 return Ok(answer);
             }
@@ -206,7 +202,7 @@ impl Client {
             let error = match serde_json::from_str(&text) {
                 Ok(failure) => self.explain(&failure),
                 // Of a proxy, or of something else.
-                Err(_) => explain_status(status),
+                Err(_) => error_of_status(status, format!("etcd answered with status {status}")),
             };
             if is_last || self.username.is_empty() || !matches!(error, Error::Denied(_)) {
                 return Err(error);
@@ -222,7 +218,7 @@ impl Client {
         }
         // The engine puts the password in.
         let body = json!({ "name": self.username, "password": "${secret.password}" });
-        let answer = self.post(context, AUTHENTICATE, &body, IDLE)?;
+        let answer = self.post(context, AUTHENTICATE, &body, Span::ZERO)?;
         if answer.status() == 200 {
             let answer: TokenAnswer = answer.json()?;
             self.token = Some(answer.token);
@@ -242,11 +238,11 @@ impl Client {
         context: &Context,
         path: &str,
         body: &Json,
-        idle: Span,
+        patience: Span,
     ) -> Result<Response, Error> {
         let token = self.token.as_ref();
         self.endpoints.ask(context, Method::Post, path, |request| {
-            let request = request.json(body).idle(idle);
+            let request = request.json(body).streams_for(patience);
             match token {
                 // Without `Bearer`, which 3.4 does not understand.
                 Some(token) => request.header("authorization", token),
@@ -269,20 +265,6 @@ impl Client {
             _ => Error::Protocol(text),
         }
     }
-}
-
-fn explain_status(status: u16) -> Error {
-    let text = format!("etcd answered with status {status}");
-    match status {
-        401 | 403 => Error::Denied(text),
-        429 | 500.. => Error::Unavailable(text),
-        _ => Error::Protocol(text),
-    }
-}
-
-fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Error> {
-    serde_json::from_str(line)
-        .map_err(|error| Error::Protocol(format!("a line of etcd makes no sense: {error}")))
 }
 
 fn encode(text: &str) -> String {

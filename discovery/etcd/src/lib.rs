@@ -6,21 +6,19 @@
 mod api;
 #[cfg(test)]
 mod tests;
-mod value;
 mod wire;
 
 use std::collections::BTreeMap;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Endpoints, Error, Health, HealthCheck, ListAndWatch, Registration, Secret,
-    SecretPlace, Snapshot, Waited, list_and_watch,
+    Backend, Context, Document, Endpoints, Error, Health, HealthCheck, ListAndWatch, Registration,
+    Secret, SecretPlace, Snapshot, Waited, list_and_watch,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use api::Client;
-use value::Value;
 
 hotswap_sdk::register_backend!(Etcd);
 
@@ -56,7 +54,7 @@ pub struct Etcd {
 
 /// An instance that was registered here.
 struct Registered {
-    value: Value,
+    value: Document,
     /// Zero if it has none.
     lease: i64,
 }
@@ -108,7 +106,7 @@ impl Backend for Etcd {
         };
         let key = self.key(&registration.service, &registration.id);
         let registered = Registered {
-            value: Value::of(registration),
+            value: Document::of(registration),
             lease,
         };
         self.client.put(context, &key, &registered.value, lease)?;
@@ -159,7 +157,7 @@ impl ListAndWatch for Etcd {
         let list = self.client.list(context, &prefix)?;
         let instance = |(key, value): (String, Vec<u8>)| {
             let id = key[prefix.len()..].to_owned();
-            let value: Value = serde_json::from_slice(&value).map_err(|error| {
+            let value: Document = serde_json::from_slice(&value).map_err(|error| {
                 Error::Protocol(format!("the value of {key} is no instance: {error}"))
             })?;
             Ok(value.instance(id))

@@ -120,7 +120,7 @@ fn a_registration_lives_by_its_lease_and_is_not_found_once_that_has_expired() {
         )
         .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
         .answer("POST /v3/lease/keepalive", alive())
-        .answer(RANGE, list("7", &[("/hotswap/node/node-1", "")]))
+        .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
         .answer("POST /v3/lease/keepalive", alive())
         .answer("POST /v3/kv/put", Answer::json(200, &json!({})))
         .answer("POST /v3/lease/keepalive", alive())
@@ -151,7 +151,7 @@ fn a_registration_lives_by_its_lease_and_is_not_found_once_that_has_expired() {
     assert_eq!(
         value,
         json!({
-            "address": "10.0.0.1", "ports": { "control": 9001 }, "health": "passing",
+            "address": "10.0.0.1", "ports": { "control": 9001 }, "health": "critical",
             "zone": "eu", "weight": 1, "metadata": {},
         })
     );

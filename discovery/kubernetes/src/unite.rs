@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hotswap_sdk::discovery::{Error, Health, Instance, Port};
 
+use crate::pods::Labels;
 use crate::wire::{Conditions, Endpoint, EndpointSlice, SlicePort};
 
 /// Labels that say what an instance has fields for.
@@ -17,7 +18,7 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// [`Error::Protocol`] if an endpoint has no address.
 pub fn unite(
     mut slices: Vec<EndpointSlice>,
-    labels: &BTreeMap<String, BTreeMap<String, String>>,
+    labels: &Labels,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<Instance>, Error> {
     // Of a pod with two addresses the one of IPv4 counts.
@@ -52,7 +53,7 @@ fn ports(ports: Vec<SlicePort>) -> Vec<Port> {
 
 fn instance(
     endpoint: Endpoint,
-    labels: &BTreeMap<String, BTreeMap<String, String>>,
+    labels: &Labels,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Instance, Error> {
     let address = endpoint.addresses.into_iter().next();

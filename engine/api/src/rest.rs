@@ -3,6 +3,7 @@
 //! `view` or with a `Failure`.
 
 mod artifacts;
+mod backends;
 mod clusters;
 mod cursor;
 mod deployments;

@@ -1,6 +1,7 @@
 //! The objects that the REST API and the live updates return. Times are in milliseconds
 //! since the Unix epoch, as in events; absent values are omitted.
 
+mod backend;
 mod cluster;
 mod cordon;
 mod damage;
@@ -22,6 +23,7 @@ mod status;
 mod store_usage;
 mod strategy;
 
+pub(crate) use backend::{Backend, Backends};
 pub(crate) use cluster::{Cluster, ClusterDetail, Clusters, Policy};
 use cordon::{Cordon, CordonedNode};
 pub(crate) use damage::Damage;

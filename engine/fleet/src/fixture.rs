@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use hotswap_core::{Clock, ModuleName, NodeId, StrategyName, Timestamp};
 use hotswap_protocol::Registration;
-use hotswap_store::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
+use hotswap_store::{
+    BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord,
+};
 use semver::Version;
 
 /// A clock whose wall-clock and monotonic clock tests set independently.
@@ -111,6 +113,18 @@ impl Catalogue for MemoryCatalogue {
     }
 
     async fn delete_strategy(&self, _: &StrategyName) -> Result<bool, CatalogueError> {
+        Ok(false)
+    }
+
+    async fn put_backend(&self, _: BackendRecord) -> Result<(), CatalogueError> {
+        Ok(())
+    }
+
+    async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError> {
+        Ok(Vec::new())
+    }
+
+    async fn delete_backend(&self, _: &StrategyName) -> Result<bool, CatalogueError> {
         Ok(false)
     }
 

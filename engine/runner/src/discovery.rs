@@ -1,15 +1,18 @@
 //! Discovery through components: a [`ComponentBackend`] is a registry that
 //! [`WatchedSource`](hotswap_fleet::discovery::WatchedSource) can watch, a [`Registrar`] keeps an
-//! instance registered in one. A [`PollConfig`] says how the engine asks the nodes that it finds.
+//! instance registered in one. A [`PollConfig`] says how the engine asks the nodes that it finds, and
+//! a [`LazyDiscoveryHost`] runs the components.
 //!
 //! Both replace an instance of the component that crashed, exceeded a limit or did not return.
 //! Who calls them waits in between, with back-off and jitter.
 
 mod component_backend;
+mod lazy_host;
 mod polling;
 mod registrar;
 
 pub use component_backend::ComponentBackend;
+pub use lazy_host::LazyDiscoveryHost;
 pub(crate) use polling::Polling;
 pub use polling::{EngineUrl, PollConfig};
 pub use registrar::{Registrar, RegistrarOptions};

@@ -14,6 +14,7 @@ use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::deployments::{self, Deployments};
 use crate::discovery::{PollConfig, Polling};
+use crate::discovery_backends::{DiscoveryBackends, DiscoveryBackendsConfig};
 use crate::driver::DriverContext;
 use crate::driver_threads::DriverThreads;
 use crate::environments::Environments;
@@ -40,7 +41,7 @@ pub struct EngineConfig {
     pub environment_journal: Arc<dyn EnvironmentJournal>,
     /// The records of modules, strategies and nodes.
     pub catalogue: Arc<dyn Catalogue>,
-    /// The artifacts of modules and the components of strategies.
+    /// The artifacts of modules, and the components of strategies and discovery backends.
     pub blobs: Blobs,
     /// Runs strategies.
     pub host: Host,
@@ -58,6 +59,8 @@ pub struct EngineConfig {
     pub metric_providers: MetricProviders,
     /// The components of the built-in strategies.
     pub built_in: Vec<&'static [u8]>,
+    /// What is known of discovery backends.
+    pub discovery_backends: DiscoveryBackendsConfig,
 }
 
 /// A running engine. Cheap to clone.
@@ -69,6 +72,8 @@ pub struct Engine {
     pub modules: Modules,
     /// The strategies that can roll them out.
     pub strategies: Strategies,
+    /// The discovery backends that were uploaded.
+    pub discovery_backends: DiscoveryBackends,
     /// Keeps the nodes at what was decided.
     pub reconciler: Reconciler,
     /// What people do to nodes, and what becomes of those that are gone.
@@ -207,6 +212,14 @@ impl Engine {
             Arc::clone(&config.clock),
             references.clone(),
         );
+        let in_use = config.discovery_backends.in_use.values().copied().collect();
+        let discovery_backends = DiscoveryBackends::new(
+            Arc::clone(&config.catalogue),
+            config.blobs.clone(),
+            Arc::clone(&config.clock),
+            references.clone(),
+            config.discovery_backends,
+        );
         let projector = Projector::new(projections.clone(), Arc::clone(&config.journal));
         let background = BackgroundTasks::default();
         background.spawn(projector.run());
@@ -258,6 +271,7 @@ impl Engine {
             deployments.clone(),
             references,
             config.limits.retention,
+            in_use,
         );
         background.spawn(retention.clone().run());
         Ok(Self {
@@ -268,6 +282,7 @@ impl Engine {
             deployments,
             modules,
             strategies,
+            discovery_backends,
             registry: config.registry,
             fleet: config.fleet,
             environments: config.environments,

@@ -9,6 +9,7 @@
 //! - [`History`]: reads what was decided for modules so far;
 //! - [`Modules`]: uploads and lists the versions that can be rolled out;
 //! - [`Strategies`]: uploads and lists the strategies that can roll them out;
+//! - [`DiscoveryBackends`]: uploads and lists the components that find nodes in registries;
 //! - [`Environments`]: the policy of each environment;
 //! - [`Nodes`]: cordons, drains and forgets nodes, and removes those that are gone;
 //! - [`Retention`]: deletes what is no longer kept;
@@ -38,6 +39,7 @@ mod cordoned_nodes;
 mod damaged_deployments;
 pub mod deployments;
 pub mod discovery;
+pub mod discovery_backends;
 mod driver;
 mod driver_threads;
 mod engine;
@@ -65,6 +67,7 @@ pub use deployments::{
     Deployments, NewDeployment, NewRetry, NewRollback, NewUndo, RequestDiff, RetriedDeployment,
     Rollback, UndoTarget,
 };
+pub use discovery_backends::{DiscoveryBackends, DiscoveryBackendsConfig};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
 pub use history::{History, HistoryDecision, HistoryEntry};

@@ -37,6 +37,8 @@ pub struct Retention {
     references: References,
     clock: Arc<dyn Clock>,
     limits: RetentionLimits,
+    /// Components that the configuration names, whatever becomes of their records.
+    in_use: HashSet<Digest>,
 }
 
 /// What a sweep has deleted.
@@ -61,9 +63,9 @@ pub struct DiskUsage {
     pub is_full: bool,
     /// Artifacts of modules.
     pub artifacts: Files,
-    /// Components of strategies.
+    /// Components of strategies and discovery backends.
     pub components: Files,
-    /// Files that no module and no strategy names: leftovers, and components that open
+    /// Files that no module, no strategy and no discovery backend names: leftovers, and components that open
     /// deployments still need.
     pub others: Files,
 }
@@ -84,6 +86,7 @@ impl Retention {
         deployments: Deployments,
         references: References,
         limits: RetentionLimits,
+        in_use: HashSet<Digest>,
     ) -> Self {
         Self {
             environment_journal,
@@ -94,6 +97,7 @@ impl Retention {
             deployments,
             references,
             limits,
+            in_use,
         }
     }
 
@@ -266,9 +270,13 @@ impl Retention {
     async fn named_digests(&self) -> Result<Named, Error> {
         let modules = self.catalogue.modules(None).await.map_err(Error::Store)?;
         let strategies = self.catalogue.strategies().await.map_err(Error::Store)?;
+        let backends = self.catalogue.backends().await.map_err(Error::Store)?;
+        let strategies = strategies.iter().map(|record| record.digest);
+        let backends = backends.iter().map(|record| record.digest);
+        let components = strategies.chain(backends);
         Ok(Named {
             artifacts: modules.iter().map(|record| record.module.digest).collect(),
-            components: strategies.iter().map(|record| record.digest).collect(),
+            components: components.chain(self.in_use.iter().copied()).collect(),
         })
     }
 }

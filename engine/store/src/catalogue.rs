@@ -7,11 +7,12 @@ use hotswap_core::{
     Digest, Environment, ModuleName, ModuleVersion, NodeId, NodeLabels, StrategyName, Timestamp,
 };
 use semver::Version;
+use serde::{Deserialize, Serialize};
 
 /// The error of the store below. Boxed because every store has its own error type.
 pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The known modules, strategies and nodes: the contract of every store.
+/// The known modules, strategies, discovery backends and nodes: the contract of every store.
 ///
 /// Every implementation passes the suite in `tests/suite`.
 ///
@@ -61,6 +62,15 @@ pub trait Catalogue: Send + Sync + 'static {
     /// there was a record.
     async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError>;
 
+    /// Records a discovery backend. Replaces the record of the same name. The replaced component
+    /// stays in the blobs.
+    async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError>;
+    /// Lists the uploaded discovery backends, sorted by name.
+    async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError>;
+    /// Deletes the record of a discovery backend; its component stays in the blobs. Returns
+    /// whether there was a record.
+    async fn delete_backend(&self, name: &StrategyName) -> Result<bool, CatalogueError>;
+
     /// Records a node. Replaces the record of the same id.
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError>;
     /// Lists all nodes, sorted by id.
@@ -103,6 +113,42 @@ pub struct StrategyRecord {
     pub uploaded_at: Timestamp,
     /// Who uploaded it.
     pub uploaded_by: String,
+}
+
+/// A discovery backend that was uploaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendRecord {
+    /// The name that it declares, which sources can use. The rules are those for strategies.
+    pub name: StrategyName,
+    /// The version that the component declares.
+    pub version: String,
+    /// One sentence, for lists.
+    pub summary: String,
+    /// JSON Schema (2020-12) of its settings.
+    pub config_schema: serde_json::Value,
+    /// Whether instances can be registered through it.
+    pub can_register: bool,
+    /// The secrets that it can be given, and where in its requests the engine puts them.
+    pub secrets: Vec<BackendSecret>,
+    /// Digest of the component, which is stored in the blobs.
+    pub digest: Digest,
+    /// The version of the WIT contract that the component was built for.
+    pub wit: Version,
+    /// When it was uploaded.
+    pub uploaded_at: Timestamp,
+    /// Who uploaded it.
+    pub uploaded_by: String,
+}
+
+/// A secret of a discovery backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendSecret {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it is, in one sentence.
+    pub summary: String,
+    /// Where the engine puts it: `header authorization`, or `bodies to /v3/auth/authenticate`.
+    pub place: String,
 }
 
 /// A node that has registered.

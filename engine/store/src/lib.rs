@@ -34,7 +34,10 @@ mod journal;
 mod sqlite;
 
 pub use blobs::{Blob, Blobs, StoredBlob};
-pub use catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
+pub use catalogue::{
+    BackendRecord, BackendSecret, Catalogue, CatalogueError, ModuleRecord, NodeRecord,
+    StrategyRecord,
+};
 pub use environment_journal::{
     AppendToEnvironmentError, Decided, Decision, EnvironmentAppend, EnvironmentAppended,
     EnvironmentEntry, EnvironmentJournal, PastDecision, PastPlace,

@@ -81,7 +81,9 @@ mod backend;
 #[doc(hidden)]
 pub mod bindings;
 mod context;
+mod document;
 mod endpoints;
+mod follow;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
@@ -101,9 +103,11 @@ pub use bindings::hotswap::discovery::types::{
     Error, Health, HealthCheck, HttpCheck, Instance, Port, Registration, Snapshot,
 };
 pub use context::Context;
+pub use document::Document;
 pub use endpoints::Endpoints;
+pub use follow::follow;
 pub use host::{Body, Chunk, Host, RawRequest, RawResponse};
 pub use lines::{Line, Lines};
 pub use request::{Method, Request, encode};
-pub use response::Response;
+pub use response::{Response, error_of_status};
 pub use watching::{ListAndWatch, Waited, list_and_watch, poll};

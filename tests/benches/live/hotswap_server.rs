@@ -44,6 +44,7 @@ pub async fn serve(deployment: DeploymentId) -> Result<()> {
         // Compiling strategies would leave free memory behind, and hide what connections need.
         metric_providers: MetricProviders::default(),
         built_in: Vec::new(),
+        discovery_backends: Default::default(),
     })
     .await?;
     let header = Header {

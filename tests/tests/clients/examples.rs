@@ -67,7 +67,8 @@ async fn the_examples_miss_no_event_while_the_engine_is_killed_and_restarted() -
 
     check_exit_code_of_a_rejected_deployment(&installation).await?;
     check_metrics(&installation).await?;
-    check_api_usage(&installation).await
+    check_api_usage(&installation).await?;
+    check_sources(&mut installation).await
 }
 
 /// A deployment that was not approved has failed: exit code 3.
@@ -127,6 +128,37 @@ async fn check_metrics(installation: &Installation) -> Result<()> {
     let latencies = ["latencyP50Ms", "latencyP95Ms", "latencyP99Ms"].map(metric);
     ensure!(latencies[0] > 0.0 && latencies.is_sorted(), "{measured}");
     ensure!(metric("memoryBytes") > 0.0, "{measured}");
+    Ok(())
+}
+
+/// A node that joins changes what the built-in registry shows.
+async fn check_sources(installation: &mut Installation) -> Result<()> {
+    let clients = [
+        python(installation, &["watch.py", "--sources"])?,
+        typescript(installation, &["dist/watch.js", "--sources"])?,
+    ];
+    let mut clients: Vec<_> = clients
+        .into_iter()
+        .map(ChildProcess::start)
+        .collect::<Result<_>>()?;
+    for client in &mut clients {
+        let subscribed = client.read_json().await?;
+        let source = &subscribed["argument"]["sources"][0];
+        ensure!(
+            subscribed["event"] == "Subscribed" && source["name"] == "built-in",
+            "{subscribed}"
+        );
+    }
+    installation.start_node("joins")?;
+    for client in &mut clients {
+        loop {
+            let changed = client.read_json().await?;
+            ensure!(changed["event"] == "SourceChanged", "{changed}");
+            if changed["argument"]["instances"] == 3 {
+                break;
+            }
+        }
+    }
     Ok(())
 }
 

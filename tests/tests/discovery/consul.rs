@@ -2,11 +2,16 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use hotswap_common::Secret;
+use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
+use hotswap_plugins::discovery::{HealthCheck, HttpCheck, Registration};
 use hotswap_tests::{RegistryKind, RegistryServer};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::fixture::{Fixture, SERVICE};
+use crate::fixture::{Fixture, SERVICE, registration};
 use crate::suite;
 
 #[tokio::test]
@@ -21,7 +26,7 @@ async fn consul_finds_an_instance_with_its_health_until_it_is_gone() -> Result<(
 #[tokio::test]
 async fn consul_may_be_killed_and_restarted() -> Result<()> {
     let fixture = Fixture::start(RegistryKind::Consul).await?;
-    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture).await
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, false).await
 }
 
 #[tokio::test]
@@ -84,5 +89,61 @@ async fn a_thousand_instances_of_consul_are_found() -> Result<()> {
     ensure!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(watched.source.state().condition, Condition::Healthy);
     assert_eq!(watched.ids()[999], "node-0999");
+    Ok(())
+}
+
+#[tokio::test]
+async fn consul_has_an_instance_as_critical_until_it_reports() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Consul).await?;
+    suite::a_registered_instance_is_critical_until_it_reports(fixture).await
+}
+
+#[tokio::test]
+async fn a_slow_consul_is_waited_for() -> Result<()> {
+    suite::a_slow_registry_is_waited_for(Fixture::start(RegistryKind::Consul).await?).await
+}
+
+/// A server that Consul asks whether an instance is well.
+async fn healthy_server() -> Result<(std::net::SocketAddr, AbortOnDropHandle<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    Ok((addr, AbortOnDropHandle::new(task)))
+}
+
+#[tokio::test]
+async fn consul_asks_an_instance_with_an_http_check_itself() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Consul).await?;
+    let (addr, server) = healthy_server().await?;
+    let watched = fixture.watch(None);
+    let mut instance = fixture.instance().await?;
+    let check = HttpCheck {
+        url: format!("http://{addr}/health"),
+        interval: 1000,
+        timeout: 500,
+    };
+    let registration = Registration {
+        check: Some(HealthCheck::Http(check)),
+        ..registration("node-1")
+    };
+    instance.register(registration).await?;
+    let has = |health: Health| {
+        let watched = &watched;
+        move |_: &hotswap_fleet::discovery::WatchedSource| {
+            let found = watched.get("node-1");
+            found.is_some_and(|found| found.health == health)
+        }
+    };
+    watched.until("it is passing", has(Health::Passing)).await?;
+    drop(server);
+    watched
+        .until("it is critical", has(Health::Critical))
+        .await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use hotswap_plugins::discovery::{
 };
 use hotswap_tests::{RegistryKind, RegistryServer};
 
-use crate::fixture::{Fixture, SERVICE};
+use crate::fixture::{Fixture, SERVICE, Server};
 
 fn options() -> ContractOptions {
     ContractOptions {
@@ -61,6 +61,20 @@ async fn kubernetes_keeps_the_contract() -> Result<()> {
     let fixture = Fixture::kubernetes().await?;
     fixture.writer().await?.register("a").await?;
     assert_eq!(check(&fixture).await?.len(), 20);
+    Ok(())
+}
+
+#[tokio::test]
+async fn dns_keeps_the_contract() -> Result<()> {
+    let zone = hotswap_tests::NameServer::ZONE;
+    let name = format!("_hotswap-node._tcp.{zone}");
+    let mut fixture = Fixture::dns(serde_json::json!({ "name": name })).await?;
+    if let Server::Dns(server) = &mut fixture.server {
+        let records = "_hotswap-node._tcp SRV 0 1 5001 a\na A 10.0.0.1\n";
+        server.publish(records.to_owned()).await?;
+    }
+    // It sends no requests, so no server can misbehave, and it registers nothing.
+    assert_eq!(check(&fixture).await?.len(), 7);
     Ok(())
 }
 

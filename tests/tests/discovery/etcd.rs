@@ -19,7 +19,7 @@ async fn etcd_finds_an_instance_with_its_health_until_it_is_gone() -> Result<()>
 #[tokio::test]
 async fn etcd_may_be_killed_and_restarted() -> Result<()> {
     let fixture = Fixture::start(RegistryKind::Etcd).await?;
-    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture).await
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, false).await
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn etcd_3_5_finds_an_instance_with_its_health_until_it_is_gone() -> Result
 #[tokio::test]
 async fn etcd_3_5_may_be_killed_and_restarted() -> Result<()> {
     let fixture = Fixture::start(RegistryKind::Etcd35).await?;
-    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture).await
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, false).await
 }
 
 #[tokio::test]
@@ -141,5 +141,43 @@ async fn users_are_told_apart(kind: RegistryKind) -> Result<()> {
     let kept = fixture.keep("a");
     watched.until_ids(&["a"]).await?;
     kept.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn etcd_has_an_instance_as_critical_until_it_reports() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+    suite::a_registered_instance_is_critical_until_it_reports(fixture).await
+}
+
+#[tokio::test]
+async fn a_slow_etcd_is_waited_for() -> Result<()> {
+    suite::a_slow_registry_is_waited_for(Fixture::start(RegistryKind::Etcd).await?).await
+}
+
+/// Its revisions begin anew.
+#[tokio::test]
+async fn an_etcd_that_comes_back_without_its_data_gets_all_registrations_again() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, true).await
+}
+
+#[tokio::test]
+async fn a_thousand_instances_of_etcd_are_found() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+    let mut instance = fixture.instance().await?;
+    for number in 0..1000 {
+        // Without a lease: nothing keeps them alive here.
+        let registration = Registration {
+            check: None,
+            ..registration(&format!("node-{number:04}"))
+        };
+        instance.register(registration).await?;
+    }
+    let watched = fixture.watch(None);
+    let all = |source: &hotswap_fleet::discovery::WatchedSource| source.state().instances == 1000;
+    let took = watched.until("all are found", all).await?;
+    ensure!(took < std::time::Duration::from_secs(10), "{took:?}");
+    assert_eq!(watched.ids()[999], "node-0999");
     Ok(())
 }

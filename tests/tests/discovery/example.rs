@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::tools;
+use hotswap_tests::{Installation, tools};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::source_feed::SourceFeed;
 
 /// A server with one document, for who has the token.
 struct ListServer {
@@ -128,5 +130,56 @@ async fn a_backend_from_outside_of_the_workspace_keeps_the_contract() -> Result<
     ensure!(!unknown.status.success());
     let said = String::from_utf8_lossy(&unknown.stderr);
     ensure!(said.contains("its sources are: mine"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_uploaded_backend_is_used_by_its_name_and_by_its_digest_and_is_kept_as_long()
+-> Result<()> {
+    let component = build().await?;
+    let server = ListServer::start().await?;
+    *server.list.lock().expect("not poisoned") = json!([{
+        "id": "edge-1", "address": "10.0.0.1", "ports": { "control": 5001 },
+    }]);
+    let mut installation = Installation::start("production", 0, &[]).await?;
+    let folder = installation.folder().to_owned();
+    let url = installation.url.clone();
+    let discovery = async |arguments: &[&str]| {
+        let mut command = tools::hotswap()?;
+        command.current_dir(&folder).args(["--server", &url]);
+        command.args(["--token-file", "engine/token", "--json", "discovery"]);
+        let output = command.args(arguments).output().await?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        anyhow::Ok((output.status.success(), said))
+    };
+    let file = component.display().to_string();
+    let (succeeds, said) = discovery(&["upload", &file]).await?;
+    ensure!(succeeds, "{said}");
+    let uploaded: Value = serde_json::from_str(&said)?;
+    let digest = uploaded["digest"].as_str();
+    let digest = digest.context("no digest")?;
+    let origin = format!("http://{}", server.addr);
+    let sources = [("by-name", "list"), ("by-digest", digest)].map(|(name, backend)| {
+        format!(
+            "[[discovery]]\nname = \"{name}\"\nbackend = \"{backend}\"\norigins = [\"{origin}\"]\n\
+             secrets = {{ token = \"list-token\" }}\n[discovery.settings]\n\
+             url = \"{origin}/nodes.json\"\n"
+        )
+    });
+    installation.terminate_engine().await?;
+    std::fs::write(folder.join("list-token"), TOKEN)?;
+    let config = std::fs::read_to_string(folder.join("hotswap.toml"))?;
+    std::fs::write(folder.join("hotswap.toml"), config + &sources.concat())?;
+    installation.restart_engine().await?;
+    for name in ["by-name", "by-digest"] {
+        let mut source = SourceFeed::follow(&installation, name).await?;
+        let has_found =
+            |source: &Value| source["condition"] == "healthy" && source["instances"] == 1;
+        source.until("it finds the node", has_found).await?;
+    }
+    let (succeeds, said) = discovery(&["delete", "list"]).await?;
+    ensure!(!succeeds && said.contains("by-digest"), "{said}");
+    let (_, said) = discovery(&["backends"]).await?;
+    ensure!(said.contains(digest), "{said}");
     Ok(())
 }

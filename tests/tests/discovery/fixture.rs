@@ -1,19 +1,20 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use hotswap_common::Secret;
 use hotswap_core::SystemClock;
 use hotswap_fleet::discovery::{
     Discovery as _, Error, Instance, Prober, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
-    BackendComponent, BackendInstance, BackendLimits, BackendSettings, DiscoveryHost, HealthCheck,
-    Port, Registration, TlsFiles,
+    BackendComponent, BackendInstance, BackendLimits, BackendSettings, DiscoveryHost, DnsOptions,
+    DnsResolver, HealthCheck, Registration, TlsFiles,
 };
 use hotswap_runner::discovery::{ComponentBackend, Registrar, RegistrarOptions};
-use hotswap_tests::{KubeApiServer, RegistryKind, RegistryServer};
-use serde_json::json;
+use hotswap_tests::{KubeApiServer, NameServer, RegistryKind, RegistryServer};
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,6 +41,7 @@ pub struct Fixture {
 pub enum Server {
     Registry(Box<RegistryServer>),
     Kubernetes(Box<KubeApiServer>),
+    Dns(Box<NameServer>),
 }
 
 /// A source that watches.
@@ -77,12 +79,7 @@ impl Fixture {
     /// A Kubernetes, with the token of a service account that may read slices and pods.
     pub async fn kubernetes() -> Result<Self> {
         let server = KubeApiServer::start().await?;
-        let rules = json!([
-            { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
-              "verbs": ["list", "watch"] },
-            { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
-        ]);
-        let token = Secret::new(server.account("hotswap", &rules).await?);
+        let token = Secret::new(server.account("hotswap", &rules()).await?);
         let settings = BackendSettings {
             config: Some(json!({ "apiServers": [server.url()] })),
             origins: vec![server.url().parse()?],
@@ -98,6 +95,26 @@ impl Fixture {
         Self::new(server, component, settings).await
     }
 
+    /// A name server, and the component with these settings.
+    pub async fn dns(config: Value) -> Result<Self> {
+        let server = NameServer::start().await?;
+        let options = DnsOptions {
+            name_server: Some(server.addr()),
+            // The time to live is that of the records.
+            min_ttl: Duration::from_millis(100),
+            timeout: Duration::from_secs(1),
+        };
+        let name = config["name"].as_str().context("no name")?.to_owned();
+        let settings = BackendSettings {
+            config: Some(config),
+            names: vec![name],
+            resolver: Arc::new(DnsResolver::new(options)),
+            ..BackendSettings::new("test")
+        };
+        let component = hotswap_guests::DNS;
+        Self::new(Server::Dns(Box::new(server)), component, settings).await
+    }
+
     async fn new(server: Server, component: &[u8], settings: BackendSettings) -> Result<Self> {
         let host = DiscoveryHost::new(BackendLimits::default())?;
         Ok(Self {
@@ -110,7 +127,9 @@ impl Fixture {
     /// What changes the registry as nodes do.
     pub async fn writer(&self) -> Result<Writer<'_>> {
         Ok(match &self.server {
-            Server::Registry(_) => Writer::Component(Box::new(self.instance().await?)),
+            Server::Registry(_) | Server::Dns(_) => {
+                Writer::Component(Box::new(self.instance().await?))
+            }
             Server::Kubernetes(server) => Writer::Kubernetes(server),
         })
     }
@@ -122,6 +141,18 @@ impl Fixture {
 
     pub fn settings(&mut self) -> &mut BackendSettings {
         &mut self.settings
+    }
+
+    /// Has the component reach the registry by another address.
+    pub fn go_through(&mut self, addr: SocketAddr) -> Result<()> {
+        let url = self.server.url();
+        let (scheme, _) = url.split_once("://").context("no URL")?;
+        let other = format!("{scheme}://{addr}");
+        self.settings.origins = vec![other.parse()?];
+        let config = self.settings.config.take().context("no settings")?;
+        let config = config.to_string().replace(&url, &other);
+        self.settings.config = Some(serde_json::from_str(&config)?);
+        Ok(())
     }
 
     /// An instance of the component.
@@ -183,6 +214,7 @@ impl Server {
         match self {
             Self::Registry(server) => server.kill().await,
             Self::Kubernetes(server) => server.kill().await,
+            Self::Dns(server) => server.kill().await,
         }
     }
 
@@ -190,6 +222,15 @@ impl Server {
         match self {
             Self::Registry(server) => server.restart().await,
             Self::Kubernetes(server) => server.restart().await,
+            Self::Dns(server) => server.restart().await,
+        }
+    }
+
+    /// Starts it again without its data, where it has kept some.
+    pub async fn restart_empty(&mut self) -> Result<()> {
+        match self {
+            Self::Registry(server) => server.restart_empty().await,
+            Self::Kubernetes(_) | Self::Dns(_) => bail!("it keeps its data"),
         }
     }
 
@@ -197,6 +238,7 @@ impl Server {
         match self {
             Self::Registry(server) => server.url(),
             Self::Kubernetes(server) => server.url(),
+            Self::Dns(server) => server.addr(),
         }
     }
 
@@ -205,6 +247,7 @@ impl Server {
         match self {
             Self::Registry(server) => server.request(method, path, body).await,
             Self::Kubernetes(server) => Ok(server.request(method, path, body).await?.to_string()),
+            Self::Dns(_) => bail!("a name server takes no requests"),
         }
     }
 }
@@ -253,18 +296,20 @@ impl Kept {
     }
 }
 
+/// What a service account must be allowed to find nodes with their labels.
+pub fn rules() -> Value {
+    json!([
+        { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
+          "verbs": ["list", "watch"] },
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
+    ])
+}
+
 /// A node, as it would register.
 pub fn registration(id: &str) -> Registration {
-    let port = |name: &str, number| Port {
-        name: name.to_owned(),
-        number,
-    };
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let ports = [("control", 5001), ("data", 8080)];
     Registration {
-        id: id.to_owned(),
-        service: SERVICE.to_owned(),
-        address: "10.0.0.1".to_owned(),
-        ports: vec![port("control", 5001), port("data", 8080)],
         version: Some("0.1.0".to_owned()),
         zone: Some("eu".to_owned()),
         metadata: vec![
@@ -273,5 +318,6 @@ pub fn registration(id: &str) -> Registration {
         ],
         check: Some(HealthCheck::Ttl(TTL.as_millis() as u64)),
         deregister_after: Some(600_000),
+        ..hotswap_plugins::discovery::registration(SERVICE, id, "10.0.0.1", &ports)
     }
 }

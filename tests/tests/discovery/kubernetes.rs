@@ -184,3 +184,8 @@ async fn a_configuration_file_with_an_authority_and_a_token_reaches_kubernetes()
     ensure!(!succeeds && said.contains("set caFile"), "{said}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_slow_kubernetes_is_waited_for() -> Result<()> {
+    suite::a_slow_registry_is_waited_for(Fixture::kubernetes().await?).await
+}

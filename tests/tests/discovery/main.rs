@@ -1,13 +1,17 @@
-//! Discovery through real registries: a Consul, an etcd or a Kubernetes that each test starts for
-//! itself.
+//! Discovery through real registries: a Consul, an etcd, a Kubernetes or a name server that each
+//! test starts for itself.
 
 mod consul;
 mod contract;
+mod dns;
 mod etcd;
 mod example;
 mod fixture;
+mod found;
 mod kubernetes;
 mod program;
 mod rollouts;
+mod slow_proxy;
+mod source_feed;
 mod suite;
 mod writer;

@@ -1,147 +1,168 @@
-//! Rollouts to nodes that were found only through a registry, with the real programs: the nodes
-//! register themselves, and the engine finds them there.
+//! Rollouts to nodes that were found only through a registry, with the real programs.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{Installation, RegistryKind, RegistryServer};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+
+use crate::fixture::Server;
+use crate::found::{Found, FoundIn};
 
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// One node may die without ending a rollout.
-const POLICY: &str = "[environments.production]\ntoleratedFailures = 1\nrevertPatience = \"2s\"\n";
+const FOUR: [&str; 4] = [
+    "production-1",
+    "production-2",
+    "production-3",
+    "production-4",
+];
 
-/// A registry, and an installation whose nodes are found there.
-struct Found {
-    server: RegistryServer,
-    kind: RegistryKind,
-    installation: Installation,
+async fn a_canary_over_found_nodes(place: FoundIn) -> Result<()> {
+    let mut found = Found::start(place, 4).await?;
+    for node in found.nodes().await? {
+        ensure!(node["source"] == "main", "{node:#}");
+    }
+    found.roll_out("1.0.0").await?;
+    found.until_they_run(&FOUR, "1.0.0").await?;
+    let id = found.begin_canary("2.0.0", "4s").await?;
+    found.start_node("new-1").await?;
+    found.start_node("new-2").await?;
+    found.kill_node("production-4").await?;
+    let state = found.installation.wait_for_end(&id).await?;
+    ensure!(state["status"] == "partial", "{state:#}");
+    let living = [
+        "production-1",
+        "production-2",
+        "production-3",
+        "new-1",
+        "new-2",
+    ];
+    found.until_they_run(&living, "2.0.0").await?;
+    // It comes back with the version before, at another port.
+    found.start_node("production-4").await?;
+    found.until_they_run(&FOUR, "2.0.0").await?;
+    for node in found.nodes().await? {
+        ensure!(node["source"] == "main", "{node:#}");
+    }
+    Ok(())
 }
 
-impl Found {
-    async fn start(kind: RegistryKind, nodes: usize) -> Result<Self> {
-        let server = RegistryServer::start(kind).await?;
-        let url = server.url();
-        let (backend, servers) = match kind {
-            RegistryKind::Consul => ("consul", "agents"),
-            RegistryKind::Etcd => ("etcd", "endpoints"),
-            _ => anyhow::bail!("no table for {kind:?}"),
-        };
-        let table = format!(
-            "[[discovery]]\nname = \"main\"\nbackend = \"{backend}\"\norigins = [\"{url}\"]\n\
-             networks = [\"127.0.0.0/8\"]\n[discovery.settings]\n{servers} = [\"{url}\"]\n"
-        );
-        let started = Installation::start_found("production", nodes, POLICY, &table);
-        Ok(Self {
-            installation: started.await?,
-            server,
-            kind,
-        })
-    }
+#[tokio::test]
+async fn a_canary_over_nodes_that_only_consul_knows_while_two_join_and_one_dies() -> Result<()> {
+    a_canary_over_found_nodes(FoundIn::Consul).await
+}
 
-    async fn nodes(&self) -> Result<Vec<Value>> {
-        let nodes = self.installation.get("/api/v1/nodes").await?;
-        Ok(nodes["nodes"].as_array().context("no nodes")?.clone())
-    }
+#[tokio::test]
+async fn a_canary_over_nodes_that_only_etcd_knows_while_two_join_and_one_dies() -> Result<()> {
+    a_canary_over_found_nodes(FoundIn::Etcd).await
+}
 
-    /// Waits until each of these nodes runs a version of `hello`.
-    async fn until_they_run(&self, ids: &[&str], version: &str) -> Result<()> {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let nodes = self.nodes().await?;
-            let runs = |id: &&str| {
-                let node = nodes.iter().find(|node| node["id"] == *id);
-                let actual = node.and_then(|node| node["modules"].as_array()?.first());
-                actual.is_some_and(|module| module["actual"] == version)
-            };
-            if ids.iter().all(runs) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "{ids:?} {version}: {nodes:#?}");
-            sleep(Duration::from_millis(100)).await;
-        }
-    }
+#[tokio::test]
+async fn a_canary_over_nodes_that_only_endpoint_slices_name_while_two_join_and_one_dies()
+-> Result<()> {
+    a_canary_over_found_nodes(FoundIn::Kubernetes).await
+}
 
-    async fn begin(&self, version: &str, strategy: &str, config: Value) -> Result<String> {
-        let id = self.installation.propose(version, strategy, config).await?;
-        self.installation.approve(&id).await?;
-        Ok(id)
-    }
+#[tokio::test]
+async fn a_canary_over_nodes_that_only_dns_knows_while_two_join_and_one_dies() -> Result<()> {
+    a_canary_over_found_nodes(FoundIn::Dns).await
+}
 
-    async fn roll_out(&self, version: &str) -> Result<()> {
-        let id = self.begin(version, "direct", json!({})).await?;
-        let state = self.installation.wait_for_end(&id).await?;
-        ensure!(state["status"] == "succeeded", "{state:#}");
-        Ok(())
-    }
+/// The registry is killed and comes back in the middle of a rollout. Returns once the engine sees
+/// the whole fleet there again.
+async fn a_rollout_does_not_need_the_registry(place: FoundIn) -> Result<Found> {
+    let mut found = Found::start(place, 4).await?;
+    found.roll_out("1.0.0").await?;
+    let mut source = found.source().await?;
+    let id = found.begin_canary("2.0.0", "10s").await?;
+    found.server.kill().await?;
+    let is_stale = |source: &Value| source["condition"] == "stale";
+    source.until("the registry is gone", is_stale).await?;
+    found.server.restart().await?;
+    let state = found
+        .installation
+        .get(&format!("/api/v1/deployments/{id}"))
+        .await?;
+    ensure!(state["endedAt"].is_null(), "it ended too early: {state:#}");
+    let state = found.installation.wait_for_end(&id).await?;
+    ensure!(state["status"] == "succeeded", "{state:#}");
+    found.until_they_run(&FOUR, "2.0.0").await?;
+    // A Consul without a disk has lost everything, and gets all registrations again.
+    source.until("all are there again", is_whole).await?;
+    Ok(found)
+}
 
-    /// Begins a canary whose soaks take some seconds, and waits until its first node has changed.
-    async fn begin_canary(&self, version: &str) -> Result<String> {
-        let config = json!({ "steps": [25, 50], "soak": "4s" });
-        let id = self.begin(version, "canary", config).await?;
-        let path = format!("/api/v1/deployments/{id}");
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let state = self.installation.get(&path).await?;
-            let nodes = state["nodes"].as_array().cloned().unwrap_or_default();
-            if nodes.iter().any(|node| node["phase"] == "active") {
-                return Ok(id);
-            }
-            ensure!(
-                Instant::now() < deadline && state["endedAt"].is_null(),
-                "{state:#}"
-            );
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
+fn is_whole(source: &Value) -> bool {
+    source["condition"] == "healthy" && source["instances"] == 4
+}
 
-    /// The source as the engine shows it, once it is as `is_met` wants it.
-    async fn until_source(&self, what: &str, is_met: impl Fn(&Value) -> bool) -> Result<Value> {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let found = self.installation.get("/api/v1/discovery/main").await?;
-            if is_met(&found) {
-                return Ok(found);
-            }
-            ensure!(Instant::now() < deadline, "{what}: {found:#}");
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
+#[tokio::test]
+async fn a_rollout_goes_on_while_consul_is_killed_and_comes_back_without_its_data() -> Result<()> {
+    a_rollout_does_not_need_the_registry(FoundIn::Consul)
+        .await
+        .map(drop)
+}
 
-    /// The ids of the instances of a service, as the registry itself says it.
-    async fn registered(&self, service: &str) -> Result<String> {
-        match self.kind {
-            RegistryKind::Consul => {
-                let path = format!("/v1/health/service/{service}");
-                self.server.request("GET", &path, "").await
-            }
-            _ => {
-                // The key in base64, up to the end of its range.
-                let body = json!({ "key": "AA==", "range_end": "AA==", "keys_only": true });
-                let body = body.to_string();
-                let keys = self.server.request("POST", "/v3/kv/range", &body);
-                let keys: Value = serde_json::from_str(&keys.await?)?;
-                let found = keys["kvs"].as_array().cloned().unwrap_or_default();
-                let of_service: Vec<_> = found
-                    .iter()
-                    .filter_map(|entry| decode(entry["key"].as_str()?))
-                    .filter(|key| key.contains(service))
-                    .collect();
-                Ok(format!("{of_service:?}"))
-            }
-        }
+#[tokio::test]
+async fn a_rollout_goes_on_while_etcd_is_killed_and_restarted_and_while_it_forgets_all()
+-> Result<()> {
+    let found = a_rollout_does_not_need_the_registry(FoundIn::Etcd).await?;
+    let mut source = found.source().await?;
+    forget_everything(&found.server).await?;
+    found.roll_out("3.0.0").await?;
+    for node in found.nodes().await? {
+        ensure!(node["health"] == "passing", "{node:#}");
     }
+    source.until("they register again", is_whole).await?;
+    found.until_they_run(&FOUR, "3.0.0").await
+}
 
-    /// Has etcd forget everything at once, while nodes and engine go on.
-    async fn forget_everything(&self) -> Result<()> {
-        let body = json!({ "key": "AA==", "range_end": "AA==" }).to_string();
-        let path = "/v3/kv/deleterange";
-        self.server.request("POST", path, &body).await?;
-        Ok(())
+#[tokio::test]
+async fn a_rollout_goes_on_while_the_api_server_of_kubernetes_is_killed_and_restarted() -> Result<()>
+{
+    a_rollout_does_not_need_the_registry(FoundIn::Kubernetes)
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
+async fn a_rollout_goes_on_while_the_name_server_is_killed_and_restarted() -> Result<()> {
+    a_rollout_does_not_need_the_registry(FoundIn::Dns)
+        .await
+        .map(drop)
+}
+
+/// The ids of the instances of a service, as the registry itself says it.
+async fn registered(server: &Server, place: FoundIn, service: &str) -> Result<String> {
+    if place == FoundIn::Consul {
+        let path = format!("/v1/health/service/{service}");
+        return server.request("GET", &path, "").await;
     }
+    let body = all_keys(json!({ "keys_only": true }));
+    let keys = server.request("POST", "/v3/kv/range", &body).await?;
+    let keys: Value = serde_json::from_str(&keys)?;
+    let found = keys["kvs"].as_array().cloned().unwrap_or_default();
+    let of_service: Vec<_> = found
+        .iter()
+        .filter_map(|entry| decode(entry["key"].as_str()?))
+        .filter(|key| key.contains(service))
+        .collect();
+    Ok(format!("{of_service:?}"))
+}
+
+/// Has etcd forget everything at once, while nodes and engine go on.
+async fn forget_everything(etcd: &Server) -> Result<()> {
+    let (path, body) = ("/v3/kv/deleterange", all_keys(json!({})));
+    etcd.request("POST", path, &body).await.map(drop)
+}
+
+/// A request of etcd for all keys: from the smallest, in base64, without an end.
+fn all_keys(mut request: Value) -> String {
+    request["key"] = "AA==".into();
+    request["range_end"] = "AA==".into();
+    request.to_string()
 }
 
 /// Base64 without a crate for it.
@@ -159,136 +180,73 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-const FOUR: [&str; 4] = [
-    "production-1",
-    "production-2",
-    "production-3",
-    "production-4",
-];
-
-async fn a_canary_over_found_nodes(kind: RegistryKind) -> Result<()> {
-    let mut found = Found::start(kind, 4).await?;
-    for node in found.nodes().await? {
-        ensure!(node["source"] == "main", "{node:#}");
-    }
-    found.roll_out("1.0.0").await?;
-    found.until_they_run(&FOUR, "1.0.0").await?;
-    let id = found.begin_canary("2.0.0").await?;
-    found.installation.start_node("new-1")?;
-    found.installation.start_node("new-2")?;
-    found.installation.kill_node("production-4").await?;
-    let state = found.installation.wait_for_end(&id).await?;
-    ensure!(state["status"] == "partial", "{state:#}");
-    let living = [
-        "production-1",
-        "production-2",
-        "production-3",
-        "new-1",
-        "new-2",
-    ];
-    found.until_they_run(&living, "2.0.0").await?;
-    // It comes back with the version before, at another port.
-    found.installation.start_node("production-4")?;
-    found.until_they_run(&FOUR, "2.0.0").await
-}
-
-#[tokio::test]
-async fn a_canary_over_nodes_that_only_consul_knows_while_two_join_and_one_dies() -> Result<()> {
-    a_canary_over_found_nodes(RegistryKind::Consul).await
-}
-
-#[tokio::test]
-async fn a_canary_over_nodes_that_only_etcd_knows_while_two_join_and_one_dies() -> Result<()> {
-    a_canary_over_found_nodes(RegistryKind::Etcd).await
-}
-
-/// The registry is killed and comes back in the middle of a rollout; later it forgets everything.
-async fn a_rollout_does_not_need_the_registry(kind: RegistryKind) -> Result<()> {
-    let mut found = Found::start(kind, 4).await?;
-    found.roll_out("1.0.0").await?;
-    let id = found.begin_canary("2.0.0").await?;
-    found.server.kill().await?;
-    let is =
-        |condition: &'static str| move |found: &Value| found["source"]["condition"] == condition;
-    found
-        .until_source("the registry is gone", is("stale"))
-        .await?;
-    found.server.restart().await?;
-    let state = found.installation.wait_for_end(&id).await?;
-    ensure!(state["status"] == "succeeded", "{state:#}");
-    found.until_they_run(&FOUR, "2.0.0").await?;
-    // This Consul has lost everything, and gets all registrations again.
-    let is_whole = |found: &Value| {
-        found["source"]["condition"] == "healthy" && found["source"]["instances"] == 4
-    };
-    found.until_source("all are there again", is_whole).await?;
-    if kind != RegistryKind::Etcd {
-        return Ok(());
-    }
-    found.forget_everything().await?;
-    found.roll_out("3.0.0").await?;
-    for node in found.nodes().await? {
-        ensure!(node["health"] == "passing", "{node:#}");
-    }
-    found.until_source("they register again", is_whole).await?;
-    found.until_they_run(&FOUR, "3.0.0").await
-}
-
-#[tokio::test]
-async fn a_rollout_goes_on_while_consul_is_killed_and_comes_back_without_its_data() -> Result<()> {
-    a_rollout_does_not_need_the_registry(RegistryKind::Consul).await
-}
-
-#[tokio::test]
-async fn a_rollout_goes_on_while_etcd_is_killed_and_restarted_and_while_it_forgets_all()
--> Result<()> {
-    a_rollout_does_not_need_the_registry(RegistryKind::Etcd).await
-}
-
 /// Nodes and engine register themselves, and are gone once they have stopped.
-async fn registrations_come_and_go(kind: RegistryKind) -> Result<()> {
-    let mut found = Found::start(kind, 2).await?;
+async fn registrations_come_and_go(place: FoundIn) -> Result<()> {
+    let mut found = Found::start(place, 2).await?;
     let (nodes, engine) = ("hotswap-node", "distributed-kernel-orchestrator");
     let deadline = Instant::now() + TIMEOUT;
-    while !found.registered(engine).await?.contains("127.0.0.1") {
+    // The engine sends no event when it has registered itself.
+    while !registered(&found.server, place, engine)
+        .await?
+        .contains("127.0.0.1")
+    {
         ensure!(Instant::now() < deadline, "the engine does not register");
         sleep(Duration::from_millis(50)).await;
     }
-    let registered = found.registered(nodes).await?;
-    ensure!(registered.contains("production-1") && registered.contains("production-2"));
+    let all = registered(&found.server, place, nodes).await?;
+    ensure!(all.contains("production-1") && all.contains("production-2"));
     let log = found.installation.terminate_node("production-1").await?;
-    let registered = found.registered(nodes).await?;
-    ensure!(!registered.contains("production-1"), "{registered} {log}");
-    let stopped = |found: &[Value]| {
+    let left = registered(&found.server, place, nodes).await?;
+    ensure!(!left.contains("production-1"), "{left} {log}");
+    let has_stopped = |found: &[Value]| {
         let mut nodes = found.iter();
         let node = nodes.find(|node| node["id"] == "production-1");
         node.is_some_and(|node| node["reason"] == "it has stopped")
     };
-    while !stopped(&found.nodes().await?) {
-        ensure!(Instant::now() < deadline, "{:#?}", found.nodes().await?);
-        sleep(Duration::from_millis(50)).await;
-    }
+    found.until_nodes("it has stopped", has_stopped).await?;
     // Neither hangs on a registry that does.
     found.installation.terminate_engine().await?;
-    let registered = found.registered(engine).await?;
-    ensure!(!registered.contains("127.0.0.1"), "{registered}");
+    let left = registered(&found.server, place, engine).await?;
+    ensure!(!left.contains("127.0.0.1"), "{left}");
     found.server.kill().await?;
     let started = Instant::now();
     found.installation.terminate_node("production-2").await?;
-    ensure!(
-        started.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        started.elapsed()
-    );
+    let took = started.elapsed();
+    ensure!(took < Duration::from_secs(15), "{took:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_is_critical_in_consul_until_an_engine_has_told_it_what_to_run() -> Result<()> {
+    let mut found = Found::start(FoundIn::Consul, 1).await?;
+    found.installation.terminate_engine().await?;
+    found.start_node("new-1").await?;
+    let deadline = Instant::now() + TIMEOUT;
+    let find = async |query: &str| {
+        let path = format!("/v1/health/service/hotswap-node{query}");
+        found.server.request("GET", &path, "").await
+    };
+    while !find("").await?.contains("new-1") {
+        ensure!(Instant::now() < deadline, "it does not register");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let ready = find("?passing").await?;
+    ensure!(!ready.contains("new-1"), "{ready}");
+    ensure!(ready.contains("production-1"), "{ready}");
+    found.installation.restart_engine().await?;
+    while !find("?passing").await?.contains("new-1") {
+        ensure!(Instant::now() < deadline, "it does not become ready");
+        sleep(Duration::from_millis(50)).await;
+    }
     Ok(())
 }
 
 #[tokio::test]
 async fn nodes_and_engine_register_in_consul_and_deregister_when_they_stop() -> Result<()> {
-    registrations_come_and_go(RegistryKind::Consul).await
+    registrations_come_and_go(FoundIn::Consul).await
 }
 
 #[tokio::test]
 async fn nodes_and_engine_register_in_etcd_and_deregister_when_they_stop() -> Result<()> {
-    registrations_come_and_go(RegistryKind::Etcd).await
+    registrations_come_and_go(FoundIn::Etcd).await
 }

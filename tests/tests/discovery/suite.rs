@@ -9,11 +9,15 @@ use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, Instance, Prober};
 use hotswap_plugins::discovery::{BackendError, InstanceHealth, RegistryError};
 
-use crate::fixture::{Fixture, SERVICE};
+use crate::fixture::{Fixture, SERVICE, registration};
+use crate::slow_proxy::SlowProxy;
 use crate::writer::Writer;
 
 /// A change must be seen so soon after the registry knows of it.
 const LATENCY: Duration = Duration::from_secs(1);
+
+/// How late each part of an answer of a slow registry comes.
+const DELAY: Duration = Duration::from_millis(700);
 
 /// Every node answers.
 struct AllAlive;
@@ -87,8 +91,51 @@ pub async fn an_instance_is_found_changes_its_health_and_is_gone(fixture: Fixtur
     Ok(())
 }
 
+/// Whoever asks the registry for healthy instances must not get one that has not said that it is
+/// ready.
+pub async fn a_registered_instance_is_critical_until_it_reports(fixture: Fixture) -> Result<()> {
+    let watched = fixture.watch(None);
+    let mut instance = fixture.instance().await?;
+    instance.register(registration("node-1")).await?;
+    watched.until_ids(&["node-1"]).await?;
+    let found = watched.get("node-1").context("it was found")?;
+    assert_eq!(found.health, Health::Critical);
+    let (service, id) = (SERVICE.to_owned(), "node-1".to_owned());
+    let passing = InstanceHealth::Passing;
+    instance.heartbeat(service, id, passing).await?;
+    let is_passing = |source: &hotswap_fleet::discovery::WatchedSource| source.state().passing == 1;
+    watched.until("it is passing", is_passing).await?;
+    Ok(())
+}
+
+/// Nothing gives up on a registry that answers late.
+pub async fn a_slow_registry_is_waited_for(mut fixture: Fixture) -> Result<()> {
+    let url = fixture.server.url();
+    let (_, addr) = url.split_once("://").context("no URL")?;
+    let proxy = SlowProxy::start(addr.parse()?, DELAY).await?;
+    fixture.go_through(proxy.addr)?;
+    let watched = fixture.watch(None);
+    let mut writer = fixture.writer().await?;
+    writer.register("node-1").await?;
+    watched.until_ids(&["node-1"]).await?;
+    writer.register("node-2").await?;
+    let took = watched.until_ids(&["node-1", "node-2"]).await?;
+    ensure!(
+        took < 4 * DELAY + LATENCY,
+        "a change was seen after {took:?}"
+    );
+    let state = watched.source.state();
+    assert_eq!(state.condition, Condition::Healthy);
+    assert_eq!(state.last_error, None);
+    writer.remove("node-1").await?;
+    watched.until_ids(&["node-2"]).await?;
+    Ok(())
+}
+
+/// With `loses_data` the registry comes back empty, and its index or revision has gone back.
 pub async fn the_view_outlives_the_registry_and_registrations_are_made_again(
     mut fixture: Fixture,
+    loses_data: bool,
 ) -> Result<()> {
     let watched = fixture.watch(None);
     let kept: Vec<_> = ["a", "b", "c"].map(|id| fixture.keep(id)).into();
@@ -102,7 +149,10 @@ pub async fn the_view_outlives_the_registry_and_registrations_are_made_again(
     assert_eq!(watched.ids(), ["a", "b", "c"]);
     let error = watched.source.state().last_error.context("it failed")?;
     assert_eq!(error.kind, ErrorKind::Unavailable, "{}", error.message);
-    fixture.server.restart().await?;
+    match loses_data {
+        true => fixture.server.restart_empty().await?,
+        false => fixture.server.restart().await?,
+    }
     watched
         .until("it is healthy", |source| {
             source.state().condition == Condition::Healthy && source.state().passing == 3

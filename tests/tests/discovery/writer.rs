@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 
 use crate::fixture::{SERVICE, registration};
 
-const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
-const PODS: &str = "/api/v1/namespaces/default/pods";
+/// Where the EndpointSlices are.
+pub const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+/// Where the pods are.
+pub const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// Changes a registry as nodes do, or as Kubernetes' controllers do for them.
 pub enum Writer<'a> {
@@ -17,12 +19,14 @@ pub enum Writer<'a> {
 impl Writer<'_> {
     pub async fn register(&mut self, id: &str) -> Result<()> {
         match self {
-            Self::Component(instance) => Ok(instance.register(registration(id)).await?),
+            Self::Component(instance) => {
+                instance.register(registration(id)).await?;
+                self.report(id, InstanceHealth::Passing).await
+            }
             Self::Kubernetes(server) => {
                 server.create(PODS, &pod(id)).await?;
-                server
-                    .create(SLICES, &slice(id, InstanceHealth::Passing))
-                    .await?;
+                let endpoint = Endpoint::registered(id, InstanceHealth::Passing);
+                server.create(SLICES, &slice(&endpoint)).await?;
                 Ok(())
             }
         }
@@ -35,7 +39,7 @@ impl Writer<'_> {
                 Ok(instance.heartbeat(service, id, health).await?)
             }
             Self::Kubernetes(server) => {
-                let slice = slice(id, health).to_string();
+                let slice = slice(&Endpoint::registered(id, health)).to_string();
                 let path = format!("{SLICES}/{id}");
                 server.request("PUT", &path, &slice).await.map(drop)
             }
@@ -58,9 +62,32 @@ impl Writer<'_> {
     }
 }
 
-/// A slice with one endpoint: the same as [`registration`] says.
-fn slice(id: &str, health: InstanceHealth) -> Value {
-    let (ready, serving) = match health {
+/// What Kubernetes says of one pod.
+pub struct Endpoint<'a> {
+    pub id: &'a str,
+    pub address: String,
+    pub control: u16,
+    pub data: u16,
+    pub health: InstanceHealth,
+}
+
+impl<'a> Endpoint<'a> {
+    /// The same as [`registration`] says.
+    fn registered(id: &'a str, health: InstanceHealth) -> Self {
+        Self {
+            id,
+            address: "10.0.0.1".to_owned(),
+            control: 5001,
+            data: 8080,
+            health,
+        }
+    }
+}
+
+/// A slice with one endpoint.
+pub fn slice(endpoint: &Endpoint<'_>) -> Value {
+    let id = endpoint.id;
+    let (ready, serving) = match endpoint.health {
         InstanceHealth::Passing => (true, true),
         InstanceHealth::Warning => (false, true),
         InstanceHealth::Critical | InstanceHealth::Unknown => (false, false),
@@ -68,16 +95,20 @@ fn slice(id: &str, health: InstanceHealth) -> Value {
     json!({
         "metadata": { "name": id, "labels": { "kubernetes.io/service-name": SERVICE } },
         "addressType": "IPv4",
-        "ports": [{ "name": "control", "port": 5001 }, { "name": "data", "port": 8080 }],
+        "ports": [
+            { "name": "control", "port": endpoint.control },
+            { "name": "data", "port": endpoint.data },
+        ],
         "endpoints": [{
-            "addresses": ["10.0.0.1"], "zone": "eu",
+            "addresses": [endpoint.address], "zone": "eu",
             "conditions": { "ready": ready, "serving": serving, "terminating": false },
             "targetRef": { "kind": "Pod", "name": id, "namespace": "default" },
         }],
     })
 }
 
-fn pod(id: &str) -> Value {
+/// A pod with the labels that [`registration`] has.
+pub fn pod(id: &str) -> Value {
     json!({
         "metadata": { "name": id, "labels": {
             "environment": "production",

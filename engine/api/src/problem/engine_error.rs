@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use hotswap_fleet::registry;
 use hotswap_runner::reconciler::RetireError;
-use hotswap_runner::{FenceError, deployments, modules, nodes, strategies};
+use hotswap_runner::{FenceError, deployments, discovery_backends, modules, nodes, strategies};
 use hotswap_store::ReadError;
 
 use super::{FieldError, Kind, Problem, error_chain};
@@ -179,6 +179,23 @@ impl From<strategies::Error> for Problem {
                 format!("{error}; upload the strategy again"),
             )
             .with_cause(&error),
+            E::Full => disk_full(),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<discovery_backends::Error> for Problem {
+    fn from(error: discovery_backends::Error) -> Self {
+        use discovery_backends::Error as E;
+        match error {
+            E::InvalidComponent(reason) => Self::new(Kind::NotABackend, error_chain(&reason)),
+            E::BuiltIn(_) => Self::new(Kind::BuiltInBackend, error.to_string()),
+            E::InUse { .. } => Self::new(
+                Kind::InUse,
+                format!("{error}; remove the source and restart the engine first"),
+            ),
+            E::NoRoom(source) => unavailable(&source),
             E::Full => disk_full(),
             E::Store(source) => unavailable(&*source),
         }

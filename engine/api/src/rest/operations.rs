@@ -1,6 +1,7 @@
 use poem_openapi::OpenApi;
 
 use super::artifacts::Artifacts;
+use super::backends::Backends;
 use super::clusters::Clusters;
 use super::deployments::Deployments;
 use super::discovery::Discovery;
@@ -25,6 +26,7 @@ pub(crate) fn operations() -> impl OpenApi {
         Clusters,
         Nodes,
         Discovery,
+        Backends,
         Artifacts,
         Health,
         Store,

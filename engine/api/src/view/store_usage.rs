@@ -16,7 +16,7 @@ pub(crate) struct StoreUsage {
     pub reusable_bytes: u64,
     /// The artifacts of modules.
     pub artifacts: FileUsage,
-    /// The components of strategies.
+    /// The components of strategies and of uploaded discovery backends.
     pub components: FileUsage,
     /// Files that no module and no strategy names. They are removed after a while, unless an open
     /// deployment needs them.

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,4 +99,19 @@ async fn a_list_in_a_file_is_shown_merged_with_its_contradictions_and_refreshed(
     }
     engine.stop().await;
     task.abort();
+}
+
+#[tokio::test]
+async fn the_guide_lists_every_metric_of_the_sources() {
+    let guide = include_str!("../../../../docs/SERVICE_DISCOVERY_GUIDE.md");
+    let names = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+        let ours = words.filter(|word| word.starts_with("hotswap_discovery_"));
+        ours.map(str::to_owned).collect()
+    };
+    let engine = Fixture::start().await;
+    let exposed = names(&engine.get("/metrics").await.text());
+    assert_eq!(exposed.len(), 4, "{exposed:?}");
+    assert_eq!(names(guide), exposed);
+    engine.stop().await;
 }

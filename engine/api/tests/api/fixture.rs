@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotswap_api::{Algorithm, Config, JwtVerifier, Limits, Role, Secret, Server, Signer, Tokens};
-use hotswap_core::{Clock, SystemClock, Timestamp};
+use hotswap_core::{Clock, Digest, SystemClock, Timestamp};
 use hotswap_fleet::Registry;
-use hotswap_guests::{DIRECT, ROLLING};
+use hotswap_guests::{DIRECT, DNS, ROLLING};
 use hotswap_plugins::Host;
 use hotswap_runner::metric_providers::MetricProviders;
-use hotswap_runner::{Engine, EngineConfig, Environments};
+use hotswap_runner::{DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Journal, Options, Sqlite};
 use hotswap_tests::{LeaselessJournal, UndecidedJournal};
 use reqwest::Method;
@@ -172,6 +172,11 @@ impl Fixture {
             limits: hotswap_runner::Limits::default(),
             metric_providers: MetricProviders::default(),
             built_in,
+            discovery_backends: DiscoveryBackendsConfig {
+                built_in: vec!["consul".to_owned()],
+                in_use: [("main".to_owned(), Digest::of(DNS))].into(),
+                ..DiscoveryBackendsConfig::default()
+            },
         })
         .await
         .unwrap();
@@ -232,6 +237,11 @@ impl Fixture {
     /// A client with the node token.
     pub fn node(&self) -> Client {
         self.client.with_token(Some(NODE_TOKEN))
+    }
+
+    /// Where the artifacts and components are kept.
+    pub fn blobs_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("blobs")
     }
 
     /// A client with a signed token of `subject` with this role.

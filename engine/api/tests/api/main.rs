@@ -4,6 +4,7 @@
 //! The client of these tests checks every response against the OpenAPI document, whatever
 //! the test is about.
 
+mod backends;
 mod busy_guests;
 mod client;
 mod connections;

@@ -23,7 +23,10 @@ fn expected_role(method: &Method, path: &str) -> Option<Role> {
         Some(Role::Admin)
     } else if method == Method::GET || path.ends_with("/deployments/plan") {
         Some(Role::Viewer)
-    } else if method == Method::DELETE || path.starts_with("/api/v1/strategies") {
+    } else if method == Method::DELETE
+        || path.starts_with("/api/v1/strategies")
+        || path.starts_with("/api/v1/backends")
+    {
         Some(Role::Admin)
     } else {
         Some(Role::Operator)

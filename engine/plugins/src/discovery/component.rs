@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotswap_core::Digest;
 use semver::Version;
@@ -79,6 +80,9 @@ pub struct BackendSettings {
     pub secrets: BTreeMap<String, SecretSource>,
     /// Finds the addresses of the servers' names, and what DNS says of the names.
     pub resolver: Arc<dyn Resolver>,
+    /// How long a call, and each part of an answer, may take, where that is less than the limits
+    /// of the host.
+    pub call_timeout: Option<Duration>,
     /// What answers in the place of the servers, for checks of the contract.
     pub stand_in: Option<Arc<dyn StandIn>>,
 }
@@ -94,6 +98,7 @@ impl BackendSettings {
             tls: TlsFiles::default(),
             secrets: BTreeMap::new(),
             resolver: Arc::new(SystemResolver),
+            call_timeout: None,
             stand_in: None,
         }
     }
@@ -133,7 +138,11 @@ impl BackendComponent {
         let inner = &self.inner;
         let config = self.configure(settings.config)?;
         let secrets = Secrets::new(&inner.descriptor.secrets, &settings.secrets)?;
-        let limits = inner.context.limits.clone();
+        let mut limits = inner.context.limits.clone();
+        if let Some(timeout) = settings.call_timeout {
+            limits.call_timeout = limits.call_timeout.min(timeout);
+            limits.read_timeout = limits.read_timeout.min(timeout);
+        }
         let outgoing = Arc::new(Outgoing {
             name: settings.name.into(),
             origins: settings.origins,

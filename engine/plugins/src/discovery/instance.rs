@@ -13,6 +13,7 @@ use super::bindings::hotswap::discovery::types::{
 use super::bindings::{Discovery, DiscoveryPre};
 use super::context::DiscoveryContext;
 use super::error::BackendError;
+use super::limits::BackendLimits;
 use super::outgoing::Outgoing;
 use super::state::{BackendState, begin_call, explain, new_store};
 
@@ -23,6 +24,7 @@ use super::state::{BackendState, begin_call, explain, new_store};
 /// cancelled has ended: every later call is [`BackendError::Ended`].
 pub struct BackendInstance {
     context: Arc<DiscoveryContext>,
+    limits: BackendLimits,
     /// `None` once it has ended.
     running: Option<Running>,
 }
@@ -41,16 +43,17 @@ impl BackendInstance {
         outgoing: Arc<Outgoing>,
     ) -> Result<Self, BackendError> {
         let no_room = |error: wasmtime::Error| BackendError::NoRoom(format!("{error:#}"));
+        let limits = outgoing.limits.clone();
         let mut store = new_store(&context.engine, outgoing).map_err(no_room)?;
-        let limits = context.limits.clone();
         begin_call(&mut store, &limits).map_err(no_room)?;
         let (program, within) = (program.clone(), limits.call_timeout);
+        let explained = limits.clone();
         let started = context.threads.run(async move {
             let started = timeout(within, program.instantiate_async(&mut store)).await;
             match started {
                 Ok(Ok(exports)) => Ok(Running { store, exports }),
                 Ok(Err(error)) => {
-                    let cause = explain(&error, store.data(), &limits);
+                    let cause = explain(&error, store.data(), &explained);
                     Err(BackendError::Crashed(cause))
                 }
                 Err(_) => Err(BackendError::TimedOut(within)),
@@ -60,6 +63,7 @@ impl BackendInstance {
         Ok(Self {
             running: Some(started?),
             context,
+            limits,
         })
     }
 
@@ -168,7 +172,7 @@ impl BackendInstance {
     ) -> Result<R, BackendError> {
         // It comes back only if the call returns.
         let mut running = self.running.take().ok_or(BackendError::Ended)?;
-        let limits = self.context.limits.clone();
+        let limits = self.limits.clone();
         let within = patience.saturating_add(limits.call_timeout);
         let called = self.context.threads.run(async move {
             if let Err(error) = begin_call(&mut running.store, &limits) {

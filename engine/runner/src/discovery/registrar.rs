@@ -182,9 +182,9 @@ impl Registrar {
         if is_lost || !self.is_registered || !is_kept_alive {
             self.is_registered = false;
             done = instance.register(self.registration.clone()).await;
-            // A registration says nothing of its health.
+            // Until then it is critical in the registry.
             let health = *self.health.borrow();
-            if done.is_ok() && is_kept_alive && health != InstanceHealth::Passing {
+            if done.is_ok() && is_kept_alive {
                 let (service, id) = self.names();
                 done = instance.heartbeat(service, id, health).await;
             }

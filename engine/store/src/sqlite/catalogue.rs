@@ -7,12 +7,16 @@ use semver::Version;
 
 use super::Sqlite;
 use super::row::{read_json, read_parsed, read_u64, to_json, to_text};
-use crate::catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
+use crate::catalogue::{
+    BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord,
+};
 
 const SELECT_MODULE: &str =
     "SELECT name, version, digest, size, uploaded_at, uploaded_by FROM module";
 const SELECT_STRATEGY: &str = "SELECT name, version, summary, config_schema, digest, wit, built_in,
     uploaded_at, uploaded_by FROM strategy";
+const SELECT_BACKEND: &str = "SELECT name, version, summary, config_schema, can_register, secrets,
+    digest, wit, uploaded_at, uploaded_by FROM discovery_backend";
 const SELECT_NODE: &str =
     "SELECT id, environment, zone, labels, control_url, data_url, registered_at, instance
     FROM node";
@@ -148,6 +152,52 @@ impl Catalogue for Sqlite {
         Ok(self.edit(delete).await?)
     }
 
+    async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {
+        let schema = to_json("the schema of a backend", &record.config_schema)?;
+        let secrets = to_json("the secrets of a backend", &record.secrets)?;
+        let put = move |connection: &Connection| {
+            let replace = "INSERT OR REPLACE INTO discovery_backend
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            connection
+                .prepare_cached(replace)?
+                .execute(params![
+                    record.name.as_str(),
+                    record.version,
+                    record.summary,
+                    schema,
+                    record.can_register,
+                    secrets,
+                    to_text(&record.digest),
+                    to_text(&record.wit),
+                    record.uploaded_at.millis().cast_signed(),
+                    record.uploaded_by,
+                ])
+                .map(drop)
+        };
+        Ok(self.edit(put).await?)
+    }
+
+    async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError> {
+        let find = |connection: &Connection| -> rusqlite::Result<Vec<BackendRecord>> {
+            connection
+                .prepare_cached(&format!("{SELECT_BACKEND} ORDER BY name"))?
+                .query_map([], read_backend)?
+                .collect()
+        };
+        Ok(self.read(find).await?)
+    }
+
+    async fn delete_backend(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
+        let name = name.clone();
+        let delete = move |connection: &Connection| {
+            connection
+                .prepare_cached("DELETE FROM discovery_backend WHERE name = ?1")?
+                .execute([name.as_str()])
+                .map(|count| count > 0)
+        };
+        Ok(self.edit(delete).await?)
+    }
+
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
         let labels = to_json("the labels of a node", &record.labels)?;
         let put = move |connection: &Connection| {
@@ -215,6 +265,21 @@ fn read_strategy(row: &Row<'_>) -> rusqlite::Result<StrategyRecord> {
         built_in: row.get(6)?,
         uploaded_at: Timestamp::from_millis(read_u64(row, 7)?),
         uploaded_by: row.get(8)?,
+    })
+}
+
+fn read_backend(row: &Row<'_>) -> rusqlite::Result<BackendRecord> {
+    Ok(BackendRecord {
+        name: read_parsed(row, 0)?,
+        version: row.get(1)?,
+        summary: row.get(2)?,
+        config_schema: read_json(row, 3)?,
+        can_register: row.get(4)?,
+        secrets: read_json(row, 5)?,
+        digest: read_parsed(row, 6)?,
+        wit: read_parsed(row, 7)?,
+        uploaded_at: Timestamp::from_millis(read_u64(row, 8)?),
+        uploaded_by: row.get(9)?,
     })
 }
 

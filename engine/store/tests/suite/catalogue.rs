@@ -1,7 +1,9 @@
-//! The catalogue of modules, strategies and nodes.
+//! The catalogue of modules, strategies, discovery backends and nodes.
 
 use hotswap_core::{Digest, ModuleVersion};
-use hotswap_store::{Catalogue, ModuleRecord, NodeRecord, StrategyRecord};
+use hotswap_store::{
+    BackendRecord, BackendSecret, Catalogue, ModuleRecord, NodeRecord, StrategyRecord,
+};
 use semver::Version;
 
 use super::{StoreFixture, at};
@@ -104,6 +106,43 @@ pub async fn strategies<S: StoreFixture>() {
     assert!(!store.delete_strategy(&newer.name).await.unwrap());
     assert_eq!(store.strategy(&newer.name).await.unwrap(), None);
     assert_eq!(store.strategies().await.unwrap(), [canary]);
+    fixture.close(store).await;
+}
+
+fn backend(name: &str, version: &str) -> BackendRecord {
+    BackendRecord {
+        name: name.parse().unwrap(),
+        version: version.to_owned(),
+        summary: "a list".to_owned(),
+        config_schema: serde_json::json!({ "type": "object", "properties": { "url": {} } }),
+        can_register: name == "list",
+        secrets: vec![BackendSecret {
+            name: "token".to_owned(),
+            summary: "The \"token\".".to_owned(),
+            place: "header authorization".to_owned(),
+        }],
+        digest: Digest::of(version.as_bytes()),
+        wit: Version::new(0, 1, 0),
+        uploaded_at: at(8),
+        uploaded_by: "ada".to_owned(),
+    }
+}
+
+pub async fn backends<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    store.put_backend(backend("list", "1")).await.unwrap();
+    store.put_backend(backend("a-list", "1")).await.unwrap();
+    store.put_backend(backend("list", "2")).await.unwrap();
+    fixture.close(store).await;
+
+    let store = fixture.open().await;
+    let both = [backend("a-list", "1"), backend("list", "2")];
+    assert_eq!(store.backends().await.unwrap(), both);
+    let name = &both[0].name;
+    assert!(store.delete_backend(name).await.unwrap());
+    assert!(!store.delete_backend(name).await.unwrap());
+    assert_eq!(store.backends().await.unwrap(), [backend("list", "2")]);
     fixture.close(store).await;
 }
 

@@ -83,7 +83,7 @@ macro_rules! suite {
             concurrent_journals_have_no_gaps,
             a_reader_that_follows_positions_misses_no_event,
             a_cancelled_append_happens_whole_or_not_at_all);
-        suite!($fixture, catalogue: modules, strategies, nodes);
+        suite!($fixture, catalogue: modules, strategies, backends, nodes);
 
         #[test]
         fn the_status_matches_the_fold_of_the_events() {

@@ -48,7 +48,8 @@ pub trait Backend: Sized + 'static {
         patience: Span,
     ) -> Result<Snapshot, Error>;
 
-    /// Registers an instance, or replaces the one with its id.
+    /// Registers an instance, or replaces the one with its id. One with a TTL check is critical until
+    /// its first [`heartbeat`](Self::heartbeat), which follows at once.
     ///
     /// # Errors
     /// Any. The engine tries again.

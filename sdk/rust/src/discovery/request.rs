@@ -81,6 +81,16 @@ impl Request {
         self
     }
 
+    /// Sets the time-outs for an answer that brings something for as long as `patience`, and perhaps
+    /// nothing. See [`follow`](super::follow).
+    #[must_use]
+    pub fn streams_for(self, patience: Span) -> Self {
+        let idle = patience
+            .as_millis()
+            .saturating_add(DEFAULT_IDLE.as_millis());
+        self.idle(Span::millis(idle))
+    }
+
     /// Sends the request and waits for the head of the answer. A redirect is an answer like
     /// others.
     ///

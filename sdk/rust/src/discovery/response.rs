@@ -43,21 +43,27 @@ impl Response {
     /// # Errors
     /// With the beginning of the body: [`Error::Denied`] for 401 and 403, [`Error::NotFound`] for
     /// 404, [`Error::Unavailable`] for 429 and 5xx, else [`Error::Protocol`].
-    pub fn ok(mut self) -> Result<Self, Error> {
-        let status = self.raw.status;
-        match status {
-            200..=299 => Ok(self),
+    pub fn ok(self) -> Result<Self, Error> {
+        match self.raw.status {
             404 => Err(Error::NotFound),
-            _ => {
-                let body = self.quote();
-                let text = format!("{} answered {status}: {body}", address(&self.url));
-                Err(match status {
-                    401 | 403 => Error::Denied(text),
-                    429 | 500..=599 => Error::Unavailable(text),
-                    _ => Error::Protocol(text),
-                })
-            }
+            _ => self.ok_or(|_| None),
         }
+    }
+
+    /// This answer, if its status is 2xx. For registries that say in a form of their own why they
+    /// refuse: `reason` finds that in the body.
+    ///
+    /// # Errors
+    /// [`error_of_status`], with the reason or the beginning of the body.
+    pub fn ok_or(mut self, reason: impl FnOnce(&[u8]) -> Option<String>) -> Result<Self, Error> {
+        let status = self.raw.status;
+        if (200..300).contains(&status) {
+            return Ok(self);
+        }
+        let body = self.read_all().unwrap_or_default();
+        let text = reason(&body).unwrap_or_else(|| quote(&body));
+        let text = format!("{} answered {status}: {text}", address(&self.url));
+        Err(error_of_status(status, text))
     }
 
     /// The whole body.
@@ -104,16 +110,26 @@ impl Response {
             }
         }
     }
+}
 
-    fn quote(&mut self) -> String {
-        let body = self.read_all().unwrap_or_default();
-        let text = String::from_utf8_lossy(&body);
-        let text: String = text.trim().chars().take(QUOTED).collect();
-        if text.is_empty() {
-            "no text".to_owned()
-        } else {
-            text
-        }
+/// The error that a status means: [`Error::Denied`] for 401 and 403, [`Error::Unavailable`] for 429
+/// and 5xx, else [`Error::Protocol`].
+#[must_use]
+pub fn error_of_status(status: u16, text: String) -> Error {
+    match status {
+        401 | 403 => Error::Denied(text),
+        429 | 500..=599 => Error::Unavailable(text),
+        _ => Error::Protocol(text),
+    }
+}
+
+/// The beginning of a body, for people.
+fn quote(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text: String = text.trim().chars().take(QUOTED).collect();
+    match text.is_empty() {
+        true => "no text".to_owned(),
+        false => text,
     }
 }
 

@@ -1,4 +1,4 @@
-use hotswap_guests::{HALVES, HELLO_V1};
+use hotswap_guests::{DISCOVERY_PROBE, HALVES, HELLO_V1};
 use reqwest::Method;
 use serde_json::json;
 
@@ -15,6 +15,8 @@ pub async fn answer(client: &Client, node: &Client, one: &str) {
         V1,
         "/api/v1/strategies",
         "/api/v1/strategies/direct",
+        "/api/v1/backends",
+        "/api/v1/backends/discovery-probe",
         "/api/v1/clusters/qa",
         "/api/v1/clusters/qa/events",
         "/api/v1/deployments",
@@ -57,6 +59,14 @@ pub async fn answer(client: &Client, node: &Client, one: &str) {
         .problem(503, "unavailable");
     client
         .wasm(Method::POST, "/api/v1/strategies", HALVES)
+        .await
+        .problem(503, "unavailable");
+    client
+        .wasm(Method::POST, "/api/v1/backends", DISCOVERY_PROBE)
+        .await
+        .problem(503, "unavailable");
+    client
+        .delete("/api/v1/backends/discovery-probe")
         .await
         .problem(503, "unavailable");
     client

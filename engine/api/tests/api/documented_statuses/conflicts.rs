@@ -1,4 +1,4 @@
-use hotswap_guests::{DIRECT, HELLO_V2};
+use hotswap_guests::{CONSUL, DIRECT, DNS, HELLO_V2};
 use reqwest::Method;
 use serde_json::json;
 
@@ -50,6 +50,18 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str, open: Strin
         .wasm(Method::POST, "/api/v1/strategies", DIRECT)
         .await;
     engine.delete("/api/v1/strategies/direct").await;
+    engine
+        .wasm(Method::POST, "/api/v1/backends", CONSUL)
+        .await
+        .problem(409, "built-in-backend");
+    engine
+        .wasm(Method::POST, "/api/v1/backends", DNS)
+        .await
+        .ok();
+    engine
+        .delete("/api/v1/backends/dns")
+        .await
+        .problem(409, "in-use");
     for verb in VERBS {
         engine.post(&path_of(finished, verb), json!({})).await;
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use hotswap_guests::{HALVES, HELLO_V1};
+use hotswap_guests::{DISCOVERY_PROBE, HALVES, HELLO_V1};
 use reqwest::Method;
 use serde_json::json;
 
@@ -17,6 +17,10 @@ pub async fn answer() -> BTreeSet<(String, String)> {
     assert!(detail.contains("free some room"), "{detail}");
     engine
         .wasm(Method::POST, "/api/v1/strategies", HALVES)
+        .await
+        .problem(507, "disk-full");
+    engine
+        .wasm(Method::POST, "/api/v1/backends", DISCOVERY_PROBE)
         .await
         .problem(507, "disk-full");
     for verb in ["cordon", "drain"] {

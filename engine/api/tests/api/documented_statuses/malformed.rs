@@ -12,6 +12,7 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         "/api/v1/modules/A",
         "/api/v1/modules/hello/versions/1",
         "/api/v1/strategies/A",
+        "/api/v1/backends/A",
         "/api/v1/clusters/A",
         "/api/v1/clusters/A/events",
         "/api/v1/clusters/A/modules/hello/history",
@@ -33,6 +34,7 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
     node.get("/api/v1/artifacts/1").await;
     engine.delete("/api/v1/nodes/-").await;
     engine.delete("/api/v1/strategies/A").await;
+    engine.delete("/api/v1/backends/A").await;
     engine.delete("/api/v1/modules/A/versions/1.0.0").await;
     engine.delete("/api/v1/deployments/1").await;
     engine.wasm(Method::PUT, V1, DIRECT).await;
@@ -42,6 +44,12 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         .await;
     engine
         .wasm(Method::POST, "/api/v1/strategies", vec![0; 17 << 20])
+        .await;
+    engine
+        .wasm(Method::POST, "/api/v1/backends", HELLO_V1)
+        .await;
+    engine
+        .wasm(Method::POST, "/api/v1/backends", vec![0; 17 << 20])
         .await;
     let node_verbs = NODE_VERBS.map(|verb| {
         let path = format!("/api/v1/nodes/node-1/{verb}");
@@ -128,9 +136,9 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         );
     }
     engine.send(Method::PUT, V1, |it| it.body("x")).await;
-    engine
-        .send(Method::POST, "/api/v1/strategies", |it| it.body("x"))
-        .await;
+    for path in ["/api/v1/strategies", "/api/v1/backends"] {
+        engine.send(Method::POST, path, |it| it.body("x")).await;
+    }
     let invalid_email = json!({"requesterEmail": "nobody"});
     for verb in VERBS {
         engine

@@ -1,4 +1,4 @@
-use hotswap_guests::{HALVES, HELLO_V1};
+use hotswap_guests::{DISCOVERY_PROBE, HALVES, HELLO_V1};
 use hotswap_store::Journal as _;
 use reqwest::Method;
 use serde_json::json;
@@ -16,6 +16,10 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
         .wasm(Method::POST, "/api/v1/strategies", HALVES)
         .await
         .ok();
+    engine
+        .wasm(Method::POST, "/api/v1/backends", DISCOVERY_PROBE)
+        .await
+        .ok();
     let finished = engine.deploy(json!({})).await;
     engine.ended(&finished).await;
     let open = engine.deploy(json!({"requireApproval": true})).await;
@@ -29,6 +33,8 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
         V1,
         "/api/v1/strategies",
         "/api/v1/strategies/halves",
+        "/api/v1/backends",
+        "/api/v1/backends/discovery-probe",
         "/api/v1/clusters",
         "/api/v1/clusters/qa",
         "/api/v1/clusters/qa/events",

@@ -10,6 +10,7 @@ pub async fn answer(engine: &Fixture, node: &Client) {
         "/api/v1/modules/bye",
         "/api/v1/modules/hello/versions/9.9.9",
         "/api/v1/strategies/bold",
+        "/api/v1/backends/bold",
         "/api/v1/clusters/mars",
         "/api/v1/nodes/nobody",
         "/api/v1/discovery/nowhere",
@@ -52,6 +53,7 @@ pub async fn answer(engine: &Fixture, node: &Client) {
             .problem(400, "bad-request");
     }
     engine.delete("/api/v1/strategies/bold").await;
+    engine.delete("/api/v1/backends/bold").await;
     engine.delete("/api/v1/modules/hello/versions/9.9.9").await;
     engine.delete(&path_to(UNKNOWN_DEPLOYMENT)).await;
     for verb in VERBS {

@@ -2,10 +2,11 @@ use std::time::{Duration, Instant};
 
 use super::{ContractCheck, Subject};
 use crate::discovery::bindings::hotswap::discovery::types::{
-    Error as RegistryError, Health, HealthCheck, Instance, Port, Registration,
+    Error as RegistryError, Health, HealthCheck, Instance, Registration,
 };
 use crate::discovery::error::BackendError;
 use crate::discovery::instance::BackendInstance;
+use crate::discovery::registration::registration;
 
 /// The time to live of the instance. Longer than the checks take.
 const TTL: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ impl Subject<'_> {
     async fn check_read_only(&self) -> Result<(), String> {
         let mut instance = self.start().await?;
         match instance
-            .register(registration("none", &self.options.service))
+            .register(trial_registration("none", &self.options.service))
             .await
         {
             Err(BackendError::Registry(RegistryError::Unsupported)) => Ok(()),
@@ -77,7 +78,7 @@ impl<'a> Trial<'a> {
             subject,
             writer: subject.start().await?,
             reader: subject.start().await?,
-            registration: registration("hotswap-contract-check", &service),
+            registration: trial_registration("hotswap-contract-check", &service),
             cursor: None,
         })
     }
@@ -193,18 +194,11 @@ impl<'a> Trial<'a> {
     }
 }
 
-fn registration(id: &str, service: &str) -> Registration {
-    let port = |name: &str, number| Port {
-        name: name.to_owned(),
-        number,
-    };
+/// An instance with something of everything.
+fn trial_registration(id: &str, service: &str) -> Registration {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let ports = [("control", 5001), ("data", 8080)];
     Registration {
-        id: id.to_owned(),
-        service: service.to_owned(),
-        // Of the addresses for documentation: nobody has it.
-        address: "192.0.2.1".to_owned(),
-        ports: vec![port("control", 5001), port("data", 8080)],
         version: Some("1.2.3".to_owned()),
         zone: Some("zone-1".to_owned()),
         metadata: vec![
@@ -215,5 +209,7 @@ fn registration(id: &str, service: &str) -> Registration {
             u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX),
         )),
         deregister_after: Some(600_000),
+        // Of the addresses for documentation: nobody has it.
+        ..registration(service, id, "192.0.2.1", &ports)
     }
 }

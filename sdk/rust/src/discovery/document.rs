@@ -1,14 +1,14 @@
-//! The value of an instance's key.
-
 use std::collections::BTreeMap;
 
-use hotswap_sdk::discovery::{Health, Instance, Port, Registration};
 use serde::{Deserialize, Serialize};
 
-/// An instance as etcd holds it. Others may write it, too, so all but the address may be absent.
+use super::{Health, HealthCheck, Instance, Port, Registration};
+
+/// An instance as a JSON document, for registries that hold documents under keys. Others may write
+/// it, too, so all but the address may be absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Value {
+pub struct Document {
     address: String,
     #[serde(default)]
     ports: BTreeMap<String, u16>,
@@ -38,14 +38,19 @@ fn one() -> u16 {
     1
 }
 
-impl Value {
+impl Document {
     /// An instance as it wants to be found.
+    #[must_use]
     pub fn of(registration: &Registration) -> Self {
         let ports = registration.ports.iter();
         Self {
             address: registration.address.clone(),
             ports: ports.map(|port| (port.name.clone(), port.number)).collect(),
-            health: StoredHealth::Passing,
+            // One that reports in may get no requests before it has reported that it is ready.
+            health: match registration.check {
+                Some(HealthCheck::Ttl(_)) => StoredHealth::Critical,
+                _ => StoredHealth::Passing,
+            },
             version: registration.version.clone(),
             zone: registration.zone.clone(),
             weight: 1,
@@ -54,6 +59,7 @@ impl Value {
     }
 
     /// The same with another health.
+    #[must_use]
     pub fn with_health(&self, health: Health) -> Self {
         Self {
             health: match health {
@@ -67,6 +73,7 @@ impl Value {
     }
 
     /// What it says of the instance.
+    #[must_use]
     pub fn instance(self, id: String) -> Instance {
         let ports = self.ports.into_iter();
         Instance {

@@ -1,0 +1,258 @@
+//! An installation whose nodes report in to nobody: the engine finds them in a registry.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hotswap_plugins::discovery::InstanceHealth;
+use hotswap_tests::{
+    Installation, KubeApiServer, NameServer, RegistryKind, RegistryServer, host_address,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::fixture::{SERVICE, Server, rules};
+use crate::source_feed::SourceFeed;
+use crate::writer::{Endpoint, PODS, SLICES, pod, slice};
+
+/// Time limit of each wait. Generous, because the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+const ENVIRONMENT: &str = "production";
+
+/// One node may die without ending a rollout.
+const POLICY: &str = "[environments.production]\ntoleratedFailures = 1\nrevertPatience = \"2s\"\n";
+
+/// Where the nodes of an installation are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundIn {
+    Consul,
+    Etcd,
+    /// The test registers pods, as Kubernetes' controllers do.
+    Kubernetes,
+    /// The test writes the zone.
+    Dns,
+}
+
+/// A registry, and an installation whose nodes are found there.
+pub struct Found {
+    pub server: Server,
+    pub installation: Installation,
+    /// Where the nodes listen.
+    ip: IpAddr,
+    /// The ports of the nodes that the test has registered: for orders, and for requests.
+    registered: BTreeMap<String, (u16, u16)>,
+    _folder: TempDir,
+}
+
+impl Found {
+    /// Starts a registry, an engine and nodes, and waits until the engine has found them.
+    pub async fn start(place: FoundIn, nodes: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut found = match place {
+            FoundIn::Consul => {
+                let server = RegistryServer::start(RegistryKind::Consul).await?;
+                Self::self_registering(server, "consul", "agents", nodes, folder).await?
+            }
+            FoundIn::Etcd => {
+                let server = RegistryServer::start(RegistryKind::Etcd).await?;
+                Self::self_registering(server, "etcd", "endpoints", nodes, folder).await?
+            }
+            FoundIn::Kubernetes => Self::kubernetes(folder).await?,
+            FoundIn::Dns => Self::dns(folder).await?,
+        };
+        if matches!(place, FoundIn::Kubernetes | FoundIn::Dns) {
+            for number in 1..=nodes {
+                found.start_node(&format!("{ENVIRONMENT}-{number}")).await?;
+            }
+            found.installation.wait_for_nodes(nodes).await?;
+        }
+        Ok(found)
+    }
+
+    async fn self_registering(
+        server: RegistryServer,
+        backend: &str,
+        servers: &str,
+        nodes: usize,
+        folder: TempDir,
+    ) -> Result<Self> {
+        let url = server.url();
+        let table = format!(
+            "[[discovery]]\nname = \"main\"\nbackend = \"{backend}\"\norigins = [\"{url}\"]\n\
+             networks = [\"127.0.0.0/8\"]\n[discovery.settings]\n{servers} = [\"{url}\"]\n"
+        );
+        Ok(Self {
+            installation: Installation::start_found(ENVIRONMENT, nodes, POLICY, &table).await?,
+            server: Server::Registry(Box::new(server)),
+            ip: "127.0.0.1".parse()?,
+            registered: BTreeMap::new(),
+            _folder: folder,
+        })
+    }
+
+    /// Without `networks`: nodes are where pods would be.
+    async fn kubernetes(folder: TempDir) -> Result<Self> {
+        let server = KubeApiServer::start().await?;
+        let token = folder.path().join("token");
+        std::fs::write(&token, server.account("engine", &rules()).await?)?;
+        let (url, authority, token) = (server.url(), server.authority(), token.display());
+        let table = format!(
+            "[[discovery]]\nname = \"main\"\nbackend = \"kubernetes\"\norigins = [\"{url}\"]\n\
+             caFile = \"{}\"\nsecrets = {{ token = \"{token}\" }}\n\
+             [discovery.settings]\napiServers = [\"{url}\"]\n",
+            authority.display()
+        );
+        let ip = host_address()?;
+        let started = Installation::start_discovered(ENVIRONMENT, ip, POLICY, &table);
+        Ok(Self {
+            installation: started.await?,
+            server: Server::Kubernetes(Box::new(server)),
+            ip,
+            registered: BTreeMap::new(),
+            _folder: folder,
+        })
+    }
+
+    async fn dns(folder: TempDir) -> Result<Self> {
+        let server = NameServer::start().await?;
+        let name = format!("_{SERVICE}._tcp.{}", NameServer::ZONE);
+        let addr = server.addr();
+        let table = format!(
+            "[[discovery]]\nname = \"main\"\nbackend = \"dns\"\nnames = [\"{name}\"]\n\
+             nameServer = \"{addr}\"\nnetworks = [\"127.0.0.0/8\"]\n\
+             [discovery.settings]\nname = \"{name}\"\ninterval = \"1s\"\n"
+        );
+        let ip: IpAddr = "127.0.0.1".parse()?;
+        let started = Installation::start_discovered(ENVIRONMENT, ip, POLICY, &table);
+        Ok(Self {
+            installation: started.await?,
+            server: Server::Dns(Box::new(server)),
+            ip,
+            registered: BTreeMap::new(),
+            _folder: folder,
+        })
+    }
+
+    /// Starts a node, and registers it where it does not do that itself.
+    pub async fn start_node(&mut self, id: &str) -> Result<()> {
+        self.installation.start_node(id)?;
+        if matches!(self.server, Server::Registry(_)) {
+            return Ok(());
+        }
+        let ports = self.installation.node_ports(id).await?;
+        let is_new = self.registered.insert(id.to_owned(), ports).is_none();
+        match &mut self.server {
+            Server::Kubernetes(server) if is_new => {
+                server.create(PODS, &pod(id)).await?;
+                let endpoint = endpoint(id, self.ip, ports, InstanceHealth::Passing);
+                server.create(SLICES, &slice(&endpoint)).await?;
+                Ok(())
+            }
+            Server::Kubernetes(server) => {
+                let endpoint = endpoint(id, self.ip, ports, InstanceHealth::Passing);
+                update_slice(server, &endpoint).await
+            }
+            Server::Dns(server) => {
+                let records = self.registered.iter().map(|(id, (control, _))| {
+                    let ip = self.ip;
+                    format!("_{SERVICE}._tcp SRV 0 1 {control} {id}\n{id} A {ip}\n")
+                });
+                server.publish(records.collect()).await
+            }
+            Server::Registry(_) => Ok(()),
+        }
+    }
+
+    /// Kills a node. Kubernetes notices that its pod has died.
+    pub async fn kill_node(&mut self, id: &str) -> Result<()> {
+        self.installation.kill_node(id).await?;
+        if let (Server::Kubernetes(server), Some(&ports)) = (&self.server, self.registered.get(id))
+        {
+            let endpoint = endpoint(id, self.ip, ports, InstanceHealth::Critical);
+            update_slice(server, &endpoint).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn nodes(&self) -> Result<Vec<Value>> {
+        let nodes = self.installation.get("/api/v1/nodes").await?;
+        Ok(nodes["nodes"].as_array().context("no nodes")?.clone())
+    }
+
+    /// Waits until the engine shows the nodes as `is_met` wants them. No event says when a node has
+    /// reported.
+    pub async fn until_nodes(&self, what: &str, is_met: impl Fn(&[Value]) -> bool) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let nodes = self.nodes().await?;
+            if is_met(&nodes) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{what}: {nodes:#?}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until each of these nodes runs a version of `hello`.
+    pub async fn until_they_run(&self, ids: &[&str], version: &str) -> Result<()> {
+        let runs = |nodes: &[Value], id: &str| {
+            let node = nodes.iter().find(|node| node["id"] == *id);
+            let actual = node.and_then(|node| node["modules"].as_array()?.first());
+            actual.is_some_and(|module| module["actual"] == version)
+        };
+        let what = format!("{ids:?} should run {version}");
+        let all_run = |nodes: &[Value]| ids.iter().all(|id| runs(nodes, id));
+        self.until_nodes(&what, all_run).await
+    }
+
+    async fn begin(&self, version: &str, strategy: &str, config: Value) -> Result<String> {
+        let id = self.installation.propose(version, strategy, config).await?;
+        self.installation.approve(&id).await?;
+        Ok(id)
+    }
+
+    pub async fn roll_out(&self, version: &str) -> Result<()> {
+        let id = self.begin(version, "direct", json!({})).await?;
+        let state = self.installation.wait_for_end(&id).await?;
+        ensure!(state["status"] == "succeeded", "{state:#}");
+        Ok(())
+    }
+
+    /// Begins a canary with two soaks, and waits until its first node has changed.
+    pub async fn begin_canary(&self, version: &str, soak: &str) -> Result<String> {
+        let config = json!({ "steps": [25, 50], "soak": soak });
+        let id = self.begin(version, "canary", config).await?;
+        let has_begun = |state: &Value| {
+            let mut nodes = state["nodes"].as_array().into_iter().flatten();
+            nodes.any(|node| node["phase"] == "active")
+        };
+        let state = self.installation.wait_for_state(&id, has_begun).await?;
+        ensure!(state["endedAt"].is_null(), "{state:#}");
+        Ok(id)
+    }
+
+    /// The source, as the engine sends its changes.
+    pub async fn source(&self) -> Result<SourceFeed> {
+        SourceFeed::follow(&self.installation, "main").await
+    }
+}
+
+fn endpoint(id: &str, ip: IpAddr, ports: (u16, u16), health: InstanceHealth) -> Endpoint<'_> {
+    let (control, data) = ports;
+    Endpoint {
+        id,
+        address: ip.to_string(),
+        control,
+        data,
+        health,
+    }
+}
+
+async fn update_slice(server: &KubeApiServer, endpoint: &Endpoint<'_>) -> Result<()> {
+    let path = format!("{SLICES}/{}", endpoint.id);
+    let slice = slice(endpoint).to_string();
+    server.request("PUT", &path, &slice).await.map(drop)
+}

@@ -1,0 +1,53 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A way to a server on which each part of an answer takes a while.
+pub struct SlowProxy {
+    pub addr: SocketAddr,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl SlowProxy {
+    /// Passes connections on to `server`.
+    pub async fn start(server: SocketAddr, delay: Duration) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr()?;
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if let Ok(server) = TcpStream::connect(server).await {
+                    tokio::spawn(pass_on(client, server, delay));
+                }
+            }
+        });
+        Ok(Self {
+            addr,
+            _task: AbortOnDropHandle::new(task),
+        })
+    }
+}
+
+/// Ends with the connection.
+async fn pass_on(client: TcpStream, server: TcpStream, delay: Duration) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let answers = async {
+        let mut part = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = from_server.read(&mut part).await {
+            // What is slow here is the point of the test.
+            sleep(delay).await;
+            if to_client.write_all(&part[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = answers => {}
+        _ = copy(&mut from_client, &mut to_server) => {}
+    }
+}
