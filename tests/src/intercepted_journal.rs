@@ -7,7 +7,7 @@ use hotswap_core::{
 };
 use hotswap_store::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
-    NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
+    LeaseError, NewSnapshot, Page, Query, ReadError, Session, Snapshot, Usage,
 };
 use tokio::sync::broadcast;
 
@@ -19,7 +19,7 @@ pub trait Interceptor: Send + Sync + 'static {
         &self,
         journal: &dyn Journal,
         deployment: DeploymentId,
-    ) -> Result<Lease, ReadError> {
+    ) -> Result<Lease, LeaseError> {
         journal.acquire_lease(deployment).await
     }
 
@@ -90,9 +90,13 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
         self.interceptor.create(journal, header, at).await
     }
 
-    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError> {
+    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, LeaseError> {
         let journal = self.journal.as_ref();
         self.interceptor.acquire_lease(journal, deployment).await
+    }
+
+    fn session(&self) -> Option<Arc<dyn Session>> {
+        self.journal.session()
     }
 
     async fn raise_fence(&self, fence: Fence) -> Result<bool, ReadError> {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::DeploymentId;
-use hotswap_store::{Journal, Lease, ReadError};
+use hotswap_store::{Journal, Lease, LeaseError};
 
 use crate::{InterceptedJournal, Interceptor};
 
@@ -21,7 +21,7 @@ impl LeaselessJournal {
 
 #[async_trait]
 impl Interceptor for Leaseless {
-    async fn acquire_lease(&self, _: &dyn Journal, _: DeploymentId) -> Result<Lease, ReadError> {
+    async fn acquire_lease(&self, _: &dyn Journal, _: DeploymentId) -> Result<Lease, LeaseError> {
         std::future::pending().await
     }
 }

@@ -11,6 +11,8 @@
 //! - [`NameServer`]: a real Knot DNS.
 //! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
+//! - [`RedisServer`]: a real Redis or Valkey.
+//! - [`Replicas`]: several engines on one of those, with real processes.
 //! - [`KubeApiServer`]: a real API server of Kubernetes.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
@@ -33,7 +35,9 @@ mod name_server;
 mod prometheus_server;
 mod racing_journal;
 mod reaper;
+mod redis_server;
 mod registry_server;
+mod replicas;
 mod requests;
 mod static_fleet;
 mod stepped_clock;
@@ -58,7 +62,9 @@ pub use load_generator::{LoadGenerator, LoadReport};
 pub use name_server::NameServer;
 pub use prometheus_server::PrometheusServer;
 pub use racing_journal::RacingJournal;
+pub use redis_server::{RedisKind, RedisServer};
 pub use registry_server::{RegistryKind, RegistryServer};
+pub use replicas::Replicas;
 pub use requests::{EMAIL, new_deployment, new_rollback, requester};
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;

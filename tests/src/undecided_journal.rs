@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use hotswap_core::{Environment, Fence, ModuleName, Timestamp};
 use hotswap_store::{
     AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
-    EnvironmentJournal, PastDecision, PastPlace, ReadError,
+    EnvironmentJournal, LeaseError, PastDecision, PastPlace, ReadError,
 };
 use tokio::sync::broadcast;
 
@@ -24,7 +24,7 @@ impl EnvironmentJournal for UndecidedJournal {
     async fn acquire_environment_lease(
         &self,
         environment: &Environment,
-    ) -> Result<Fence, ReadError> {
+    ) -> Result<Fence, LeaseError> {
         self.0.acquire_environment_lease(environment).await
     }
 

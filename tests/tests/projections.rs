@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Append, Call, Deployment, DeploymentId, Event, EventBody, Level, Status};
-use hotswap_store::{AppendError, Head, Journal, Lease, Query, ReadError};
+use hotswap_store::{AppendError, Head, Journal, Lease, LeaseError, Query, ReadError};
 use hotswap_tests::{
     Cluster, EMAIL, InterceptedJournal, Interceptor, StaticFleet, UndecidedJournal, sample_header,
 };
@@ -61,7 +61,7 @@ impl Interceptor for Counts {
         &self,
         journal: &dyn Journal,
         deployment: DeploymentId,
-    ) -> Result<Lease, ReadError> {
+    ) -> Result<Lease, LeaseError> {
         if self.is_manual.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }

@@ -10,6 +10,7 @@ mod membership;
 mod node_entry;
 mod report;
 mod reporting;
+mod shared;
 mod silence;
 mod validate;
 mod wire;
@@ -24,12 +25,13 @@ use std::time::Duration;
 
 use hotswap_common::Backoff;
 use hotswap_core::{Clock, Environment, Health, NodeId, Selector};
-use hotswap_store::{Catalogue, NodeRecord};
+use hotswap_store::{Catalogue, NodeRecord, NodeReports};
 use reqwest::Url;
 use tokio::sync::{broadcast, watch};
 
 use self::listening_time::ListeningTime;
 use self::node_entry::{Heard, Moment, NodeEntry, Unanswered};
+use self::shared::Outbox;
 pub(crate) use self::validate::check_node_url;
 use self::validate::parse_control_url;
 use crate::desired_versions::{DesiredVersions, Undecided};
@@ -79,6 +81,10 @@ struct RegistryInner {
     /// How often a node has registered, has changed its health or was removed.
     members_changed: watch::Sender<u64>,
     desired: RwLock<Arc<dyn DesiredVersions>>,
+    /// What the other engines that share the store are to be told.
+    outbox: Mutex<Outbox>,
+    /// How they are told. `None` where there are no other engines.
+    exchange: Option<Arc<dyn NodeReports>>,
     /// The environments that nodes belong to by their labels.
     selectors: RwLock<Arc<BTreeMap<Environment, Selector>>>,
 }
@@ -118,6 +124,8 @@ impl Registry {
         let inner = RegistryInner {
             nodes: RwLock::new(nodes.collect()),
             listening: Mutex::new(ListeningTime::start(clock.instant(), interval)),
+            exchange: catalogue.node_reports(),
+            outbox: Mutex::default(),
             catalogue,
             clock,
             heartbeat_interval: interval,
@@ -252,15 +260,22 @@ impl Registry {
     }
 
     /// Notifies subscribers of nodes whose heartbeats are overdue, every interval. Notices by
-    /// its own ticks when the engine was stalled. Never returns.
+    /// its own ticks when the engine was stalled. Never returns. Where other engines share the
+    /// store, also tells them of what nodes report here, and counts what nodes report there.
     ///
     /// Cancel safe: nothing is lost, because health is computed whenever it is read.
     pub async fn run(&self) {
         let _stop = StopTicking(&self.inner);
-        loop {
-            self.tick();
-            let next = self.inner.clock.instant() + self.inner.heartbeat_interval;
-            self.inner.clock.sleep_until(next).await;
+        let tick = async {
+            loop {
+                self.tick();
+                let next = self.inner.clock.instant() + self.inner.heartbeat_interval;
+                self.inner.clock.sleep_until(next).await;
+            }
+        };
+        match &self.inner.exchange {
+            Some(exchange) => drop(tokio::join!(tick, self.exchange(Arc::clone(exchange)))),
+            None => tick.await,
         }
     }
 

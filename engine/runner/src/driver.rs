@@ -69,12 +69,12 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 pub(crate) enum Driven {
     /// The deployment has ended.
     Ended,
-    /// Another engine has acquired the lease.
+    /// Another engine holds the lease.
     LeaseLost,
 }
 
 /// Drives a deployment to its end, retrying after errors and panics. Returns early only when
-/// another engine has acquired the lease. Notify `wake` after somebody has appended to the
+/// another engine holds the lease. Notify `wake` after somebody has appended to the
 /// journal.
 ///
 /// Cancel safe at any moment: the same as a crash.
@@ -95,7 +95,7 @@ pub(crate) async fn drive(
                 return Driven::Ended;
             }
             Ok(Err(Error::LeaseLost)) => {
-                tracing::info!(%deployment, "another engine has acquired the deployment");
+                tracing::info!(%deployment, "another engine drives the deployment");
                 context.retries.clear(deployment);
                 context.damaged.remove(deployment);
                 return Driven::LeaseLost;
@@ -151,7 +151,7 @@ async fn drive_once(
         deployment,
         wake,
         timers,
-        fence: lease.map_err(Error::Lease)?.fence,
+        fence: lease?.fence,
     };
     loop {
         // Boxed, so that a deployment that waits does not keep the memory of a run.
@@ -279,7 +279,7 @@ impl Driver<'_> {
             Ok(_) | Err(AppendError::Conflict(_)) => {}
             Err(error) => return Err(Error::Append(error)),
         }
-        if journal.raise_fence(fence).await.map_err(Error::Lease)? {
+        if journal.raise_fence(fence).await? {
             tracing::warn!(
                 fence = fence.0,
                 "the nodes have seen higher fences than this store has handed out: it is new, \

@@ -17,6 +17,7 @@ use crate::discovery::{PollConfig, Polling};
 use crate::discovery_backends::{DiscoveryBackends, DiscoveryBackendsConfig};
 use crate::driver::DriverContext;
 use crate::driver_threads::DriverThreads;
+use crate::environment_leases::EnvironmentLeases;
 use crate::environments::Environments;
 use crate::history::History;
 use crate::limits::Limits;
@@ -175,6 +176,9 @@ impl Engine {
         let repairs = Arc::<Repairs>::default();
         let cordoned = Arc::<CordonedNodes>::default();
         let arrived = Arc::<ArrivedNodes>::default();
+        let is_shared = config.journal.session().is_some();
+        let leases = EnvironmentLeases::new(Arc::clone(&config.environment_journal), is_shared);
+        let leases = Arc::new(leases);
         let nodes = Nodes::load(NodesConfig {
             journal: Arc::clone(&config.environment_journal),
             deployments: Arc::clone(&config.journal),
@@ -184,6 +188,7 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             cordoned: Arc::clone(&cordoned),
             arrived: Arc::clone(&arrived),
+            leases: Arc::clone(&leases),
             expiry: config.limits.expiry,
         });
         let nodes = nodes.await.map_err(Error::Cordons)?;
@@ -205,7 +210,7 @@ impl Engine {
             damaged: Arc::clone(&damaged),
             instances: Semaphore::new(config.limits.instances),
         });
-        let supervisor = Supervisor::new(context, threads);
+        let supervisor = Supervisor::new(context, Arc::clone(&leases), threads);
         let modules = Modules::new(
             Arc::clone(&config.catalogue),
             config.blobs.clone(),
@@ -235,6 +240,7 @@ impl Engine {
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
             arrived,
+            leases,
             fan_out: config.limits.fan_out,
             tasks: background.clone(),
         });
@@ -244,6 +250,9 @@ impl Engine {
         config.registry.set_environment_selectors(selectors.clone());
         background.spawn(reconciler.clone().run());
         background.spawn(nodes.clone().expire());
+        if is_shared {
+            background.spawn(nodes.clone().follow());
+        }
         let history = History::new(Arc::clone(&config.environment_journal), projections.clone());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
@@ -336,9 +345,19 @@ impl Engine {
         self.background.spawn(polling.run());
     }
 
-    /// Stops driving all deployments, wherever they are. The next engine resumes them.
+    /// Stops driving all deployments, wherever they are. The next engine resumes them; where
+    /// several share the store, another one does so at once.
     pub async fn shutdown(&self) {
         self.supervisor.shutdown().await;
         self.background.shutdown().await;
+        if let Some(session) = self.journal.session()
+            && let Err(error) = session.end().await
+        {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "the other engines take over once this one's session is over"
+            );
+        }
     }
 }

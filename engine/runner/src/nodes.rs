@@ -2,6 +2,7 @@
 
 mod error;
 mod expiry;
+mod follow;
 mod moves;
 mod unavailable;
 
@@ -15,6 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::arrived_nodes::ArrivedNodes;
 use crate::cordoned_nodes::CordonedNodes;
+use crate::environment_leases::EnvironmentLeases;
 use crate::environments::Environments;
 use crate::limits::ExpiryLimits;
 use crate::projections::Projections;
@@ -44,6 +46,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     cordoned: Arc<CordonedNodes>,
     arrived: Arc<ArrivedNodes>,
+    leases: Arc<EnvironmentLeases>,
     expiry: ExpiryLimits,
     /// One change at a time: two drains that are each allowed may not be allowed together.
     change: Arc<Mutex<()>>,
@@ -62,6 +65,7 @@ pub(crate) struct NodesConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cordoned: Arc<CordonedNodes>,
     pub(crate) arrived: Arc<ArrivedNodes>,
+    pub(crate) leases: Arc<EnvironmentLeases>,
     pub(crate) expiry: ExpiryLimits,
 }
 
@@ -80,12 +84,12 @@ impl Nodes {
             clock: config.clock,
             cordoned: config.cordoned,
             arrived: config.arrived,
+            leases: config.leases,
             expiry: config.expiry,
             change: Arc::default(),
         }));
         nodes.0.read_cordons().await?;
-        let arrivals = nodes.0.journal.arrivals().await;
-        nodes.0.arrived.replace(arrivals.map_err(Error::read)?);
+        nodes.0.read_arrivals().await?;
         Ok(nodes)
     }
 
@@ -284,6 +288,12 @@ impl Inner {
                 Err(error.into())
             }
         }
+    }
+
+    async fn read_arrivals(&self) -> Result<(), Error> {
+        let arrivals = self.journal.arrivals().await;
+        self.arrived.replace(arrivals.map_err(Error::read)?);
+        Ok(())
     }
 
     async fn read_cordons(&self) -> Result<(), Error> {

@@ -4,7 +4,6 @@ mod changes;
 mod desired;
 mod difference;
 mod events;
-mod lease;
 mod observed;
 mod open_deployment;
 mod placements;
@@ -27,7 +26,6 @@ use tokio::sync::Notify;
 use self::changes::Changes;
 use self::desired::DesiredState;
 use self::difference::{Actual, room};
-use self::lease::Leases;
 use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
 use self::repair::{PlannedRepair, RepairContext};
@@ -36,6 +34,7 @@ use self::rest::Rest;
 use crate::arrived_nodes::ArrivedNodes;
 use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
+use crate::environment_leases::EnvironmentLeases;
 use crate::environments::Environments;
 use crate::projections::{Error, Projections};
 
@@ -101,6 +100,7 @@ pub(crate) struct ReconcilerConfig {
     pub(crate) told: Arc<ToldVersions>,
     pub(crate) cordoned: Arc<CordonedNodes>,
     pub(crate) arrived: Arc<ArrivedNodes>,
+    pub(crate) leases: Arc<EnvironmentLeases>,
     pub(crate) fan_out: usize,
     /// Repairs run among them, and end with them.
     pub(crate) tasks: BackgroundTasks,
@@ -119,7 +119,7 @@ impl Reconciler {
             deployments: Arc::clone(&config.journal),
             fleet: Arc::clone(&config.fleet),
             clock: Arc::clone(&config.clock),
-            leases: Leases::new(Arc::clone(&config.environment_journal)),
+            leases: config.leases,
             repairs: config.repairs,
         });
         Self(Arc::new(Inner {
@@ -211,7 +211,7 @@ impl Reconciler {
         let inner = &self.0;
         let desired = inner.desired.read(environment).await?;
         inner.tell(environment, &desired).await?;
-        if desired.is_empty() {
+        if desired.is_empty() || !inner.holds_lease(environment).await? {
             return Ok(());
         }
         let nodes = inner.observe(environment, &desired).await;
@@ -300,6 +300,12 @@ impl Inner {
     ) -> Result<Option<OpenDeployment>, Error> {
         let (journal, projections) = (self.journal.as_ref(), &self.projections);
         OpenDeployment::read(journal, projections, environment, module).await
+    }
+
+    /// Whether this engine repairs the nodes of an environment.
+    async fn holds_lease(&self, environment: &Environment) -> Result<bool, Error> {
+        let held = self.context.leases.holds(environment).await;
+        held.map_err(|error| Error::Store(Box::new(error)))
     }
 
     /// The repair that a node needs, if it still needs one. What was seen of it before may be

@@ -3,15 +3,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hotswap_core::DeploymentId;
-use hotswap_store::Appended;
+use hotswap_store::{Appended, Session};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::driver::{self, Driven, DriverContext};
 use crate::driver_threads::DriverThreads;
+use crate::environment_leases::EnvironmentLeases;
+
+/// The error of a lease or of a list.
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How often the store is asked which deployments are open. Appends are noticed at once; this
 /// finds what was missed, and what an engine before left open.
@@ -24,9 +28,18 @@ const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 /// Every deployment that is open in the store has a driver within a second, whoever began it:
 /// a request whose client has left, an append whose answer was lost, or an engine before. A
 /// deployment that another engine has acquired is left to it.
+///
+/// Where several engines share the store, each takes the deployments that no living engine drives,
+/// in the environments in which it works. After a time in which the others may have taken its own,
+/// it drops all drivers and looks anew.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     context: Arc<DriverContext>,
+    leases: Arc<EnvironmentLeases>,
+    /// `None` where this engine alone has the store.
+    session: Option<Arc<dyn Session>>,
+    /// Cancelled when the leases of all drivers may have passed to others.
+    term: Arc<Mutex<CancellationToken>>,
     /// One for each driver that runs; notified to wake it.
     wakes: Arc<Mutex<HashMap<DeploymentId, Arc<Notify>>>>,
     tasks: TaskTracker,
@@ -36,9 +49,16 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Starts to supervise. Drivers run on `threads`.
-    pub(crate) fn new(context: Arc<DriverContext>, threads: DriverThreads) -> Self {
+    pub(crate) fn new(
+        context: Arc<DriverContext>,
+        leases: Arc<EnvironmentLeases>,
+        threads: DriverThreads,
+    ) -> Self {
         let supervisor = Self {
+            session: context.journal.session(),
             context,
+            leases,
+            term: Arc::default(),
             wakes: Arc::default(),
             tasks: TaskTracker::new(),
             threads: Arc::new(threads),
@@ -65,6 +85,7 @@ impl Supervisor {
             wakes.insert(deployment, Arc::clone(&wake));
         }
         let supervisor = self.clone();
+        let term = self.lock_term().clone();
         let drive = async move {
             // Boxed, because the task would hold the future twice: as an argument, and as
             // what runs.
@@ -73,11 +94,17 @@ impl Supervisor {
                 deployment,
                 wake,
             ));
-            match supervisor.shutdown.run_until_cancelled(driver).await {
+            let driver = term.run_until_cancelled(driver);
+            match supervisor
+                .shutdown
+                .run_until_cancelled(driver)
+                .await
+                .flatten()
+            {
                 // Without its entry the next scan would take the lease back, and the engines
                 // would do so in turn for ever.
-                Some(Driven::LeaseLost) => {}
-                Some(Driven::Ended) | None => drop(supervisor.lock_wakes().remove(&deployment)),
+                Some(Driven::LeaseLost) if supervisor.session.is_none() => {}
+                _ => drop(supervisor.lock_wakes().remove(&deployment)),
             }
         };
         self.tasks.spawn_on(drive, self.threads.handle());
@@ -92,11 +119,19 @@ impl Supervisor {
 
     /// Starts the drivers that are missing, and wakes those whose deployment has a request.
     async fn supervise(self, mut appended: broadcast::Receiver<Appended>) {
+        let mut lapses = match &self.session {
+            Some(session) => session.lapses(),
+            None => watch::Sender::new(0).subscribe(),
+        };
         let mut scans = interval(SCAN_INTERVAL);
         scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let appended = tokio::select! {
                 appended = appended.recv() => appended,
+                Ok(()) = lapses.changed() => {
+                    self.begin_term().await;
+                    continue;
+                }
                 _ = scans.tick() => {
                     self.start_missing().await;
                     continue;
@@ -106,8 +141,11 @@ impl Supervisor {
                 // The driver itself appended.
                 Ok(appended) if appended.fenced => {}
                 Ok(appended) => {
-                    if !appended.head.lifecycle.is_ended() {
+                    let is_open = !appended.head.lifecycle.is_ended();
+                    if is_open && self.session.is_none() {
                         self.start(appended.deployment);
+                    } else if is_open && appended.head.next_seq == 1 {
+                        self.start_missing().await;
                     }
                     self.wake(appended.deployment);
                 }
@@ -118,7 +156,22 @@ impl Supervisor {
         }
     }
 
+    /// Drops all drivers: what they drove may have passed to other engines.
+    async fn begin_term(&self) {
+        std::mem::take(&mut *self.lock_term()).cancel();
+        self.leases.renew_all().await;
+    }
+
     async fn start_missing(&self) {
+        if let Some(session) = &self.session {
+            if let Err(error) = self.start_undriven(session.as_ref()).await {
+                tracing::warn!(
+                    error = &*error,
+                    "cannot list the deployments that no engine drives, retrying"
+                );
+            }
+            return;
+        }
         match self.context.journal.open_deployments().await {
             Ok(open) => open
                 .into_iter()
@@ -128,6 +181,16 @@ impl Supervisor {
                 tracing::warn!(error, "cannot list the open deployments, retrying");
             }
         }
+    }
+
+    /// Starts drivers of what no living engine drives, where this engine works.
+    async fn start_undriven(&self, session: &dyn Session) -> Result<(), BoxedError> {
+        for undriven in session.undriven_deployments().await? {
+            if self.leases.holds(&undriven.environment).await? {
+                self.start(undriven.deployment);
+            }
+        }
+        Ok(())
     }
 
     fn wake(&self, deployment: DeploymentId) {
@@ -140,6 +203,10 @@ impl Supervisor {
         self.lock_wakes()
             .values()
             .for_each(|wake| wake.notify_one());
+    }
+
+    fn lock_term(&self) -> MutexGuard<'_, CancellationToken> {
+        self.term.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_wakes(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Notify>>> {

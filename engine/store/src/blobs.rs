@@ -2,10 +2,12 @@
 
 mod error;
 mod folder;
+mod shared;
 mod writer;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::Digest;
@@ -14,6 +16,7 @@ use tokio::fs::File;
 use self::folder::{Folder, run_blocking};
 
 pub use error::Error;
+pub use shared::{SharedBlobs, SharedError};
 pub use writer::Writer;
 
 /// A folder of files, each named by the SHA-256 of its content. A handle: clones share the
@@ -23,6 +26,9 @@ pub use writer::Writer;
 /// A blob is there whole or not at all, whatever happens: it is written under a temporary
 /// name, made durable, and then renamed.
 ///
+/// Where engines share a store, the folder is a cache of each: a blob is stored when it is in the
+/// [`SharedBlobs`], and is fetched from there at its first use.
+///
 /// # Assumptions
 /// Only one process uses the folder at a time. Open the [`crate::Sqlite`] store beside it
 /// first: its lock ensures that.
@@ -30,7 +36,12 @@ pub use writer::Writer;
 pub struct Blobs {
     folder: Folder,
     limit: u64,
+    shared: Option<Arc<dyn SharedBlobs>>,
 }
+
+/// Files of the cache that no shared blob has any more are kept for that long: a blob is in the
+/// cache before it is shared.
+const UNSHARED_AGE: Duration = Duration::from_secs(3600);
 
 /// A blob, open for reading.
 #[derive(Debug)]
@@ -60,7 +71,20 @@ impl Blobs {
     /// [`Error::Folder`] if the folder cannot be created, read or cleaned up.
     pub async fn open_folder(path: impl Into<PathBuf>, limit: u64) -> Result<Self, Error> {
         let folder = Folder::open(path.into()).await?;
-        Ok(Self { folder, limit })
+        Ok(Self {
+            folder,
+            limit,
+            shared: None,
+        })
+    }
+
+    /// Stores all blobs in `shared` from now on, with the folder as a cache.
+    #[must_use]
+    pub fn shared_in(self, shared: Arc<dyn SharedBlobs>) -> Self {
+        Self {
+            shared: Some(shared),
+            ..self
+        }
     }
 
     /// Starts writing a new blob.
@@ -68,14 +92,22 @@ impl Blobs {
     /// # Errors
     /// [`Error::Write`] if the file cannot be created.
     pub async fn writer(&self) -> Result<Writer, Error> {
-        Writer::create(self.folder.clone(), self.limit).await
+        Writer::create(self.folder.clone(), self.limit, self.shared.clone()).await
     }
 
     /// Opens a blob for reading in parts. `None` if there is no such blob.
     ///
     /// # Errors
-    /// [`Error::Read`] if the file exists and cannot be opened.
+    /// - [`Error::Read`] if the file exists and cannot be opened.
+    /// - Where blobs are shared, also the others.
     pub async fn open(&self, digest: Digest) -> Result<Option<Blob>, Error> {
+        match self.open_local(digest).await? {
+            None if self.fetch(digest).await? => self.open_local(digest).await,
+            found => Ok(found),
+        }
+    }
+
+    async fn open_local(&self, digest: Digest) -> Result<Option<Blob>, Error> {
         let path = self.folder.blob(digest);
         let open = move || {
             let file = std::fs::File::open(path)?;
@@ -92,11 +124,23 @@ impl Blobs {
     /// Lists all blobs, in no order. Leaves out files that are no blobs.
     ///
     /// # Errors
-    /// [`Error::Folder`] if the folder cannot be read.
+    /// - [`Error::Folder`] if the folder cannot be read.
+    /// - [`Error::Shared`] if the shared blobs cannot be listed.
     pub async fn list(&self) -> Result<Vec<StoredBlob>, Error> {
         let folder = self.folder.clone();
         let listed = run_blocking(move || folder.list()).await;
-        listed.map_err(|source| self.folder.error(source))
+        let local = listed.map_err(|source| self.folder.error(source))?;
+        let Some(shared) = &self.shared else {
+            return Ok(local);
+        };
+        let shared = shared.list().await.map_err(Error::Shared)?;
+        for blob in local {
+            let is_shared = shared.iter().any(|other| other.digest == blob.digest);
+            if !is_shared && blob.age > UNSHARED_AGE {
+                self.remove_local(blob.digest).await?;
+            }
+        }
+        Ok(shared)
     }
 
     /// Removes a blob. Returns whether there was one. The caller makes sure that nobody needs it
@@ -105,8 +149,17 @@ impl Blobs {
     /// Cancel safe: a cancelled call may have removed it. Repeat it to be sure.
     ///
     /// # Errors
-    /// [`Error::Folder`] if it cannot be removed.
+    /// - [`Error::Folder`] if it cannot be removed.
+    /// - [`Error::Shared`] if it cannot be removed from the shared blobs.
     pub async fn remove(&self, digest: Digest) -> Result<bool, Error> {
+        let was_shared = match &self.shared {
+            Some(shared) => shared.remove(digest).await.map_err(Error::Shared)?,
+            None => false,
+        };
+        Ok(self.remove_local(digest).await? || was_shared)
+    }
+
+    async fn remove_local(&self, digest: Digest) -> Result<bool, Error> {
         let folder = self.folder.clone();
         let removed = run_blocking(move || folder.remove(digest)).await;
         removed.map_err(|source| self.folder.error(source))
@@ -117,7 +170,19 @@ impl Blobs {
     /// # Errors
     /// - [`Error::Corrupt`] if the content does not match the digest.
     /// - [`Error::Read`] if the file exists and cannot be read.
+    /// - Where blobs are shared, also the others.
     pub async fn read(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
+        match self.read_local(digest).await {
+            Ok(None) if self.fetch(digest).await? => self.read_local(digest).await,
+            // The disk has corrupted the copy.
+            Err(Error::Corrupt { .. }) if self.fetch(digest).await? => {
+                self.read_local(digest).await
+            }
+            read => read,
+        }
+    }
+
+    async fn read_local(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
         let path = self.folder.blob(digest);
         let file = path.clone();
         let read = move || {
@@ -128,6 +193,31 @@ impl Blobs {
             Some((found, _)) if found != digest => Err(Error::Corrupt { path }),
             content => Ok(content.map(|(_, bytes)| bytes)),
         }
+    }
+}
+
+impl Blobs {
+    /// Copies a shared blob into the folder. Returns whether there is one.
+    async fn fetch(&self, digest: Digest) -> Result<bool, Error> {
+        let Some(shared) = &self.shared else {
+            return Ok(false);
+        };
+        let size = shared.size(digest).await.map_err(Error::Shared)?;
+        let Some(size) = size else {
+            return Ok(false);
+        };
+        // Not shared again.
+        let mut writer = Writer::create(self.folder.clone(), u64::MAX, None).await?;
+        for number in 0..size.div_ceil(shared.chunk_bytes()) {
+            let chunk = shared.chunk(digest, number).await.map_err(Error::Shared)?;
+            // It was removed meanwhile.
+            let Some(chunk) = chunk else {
+                return Ok(false);
+            };
+            writer.write(&chunk).await?;
+        }
+        writer.finish(Some(digest)).await?;
+        Ok(true)
     }
 }
 

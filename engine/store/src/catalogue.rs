@@ -1,6 +1,7 @@
 //! The [`Catalogue`] trait: the contract of every store, and its records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
@@ -8,6 +9,8 @@ use hotswap_core::{
 };
 use semver::Version;
 use serde::{Deserialize, Serialize};
+
+use crate::NodeReports;
 
 /// The error of the store below. Boxed because every store has its own error type.
 pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
@@ -77,6 +80,11 @@ pub trait Catalogue: Send + Sync + 'static {
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError>;
     /// Deletes a node. Returns whether it was recorded.
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError>;
+
+    /// Passes on what nodes report, where several engines share the store.
+    fn node_reports(&self) -> Option<Arc<dyn NodeReports>> {
+        None
+    }
 }
 
 /// A version of a module that was uploaded.

@@ -7,7 +7,7 @@ use hotswap_core::{
 };
 use tokio::sync::broadcast;
 
-use crate::ReadError;
+use crate::{LeaseError, ReadError};
 
 /// The error of the store below. Boxed because every store has its own error type.
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -24,12 +24,16 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// store's fence by one and binds it to the environment. From then on appends under an
     /// older fence are rejected.
     ///
+    /// Where several engines share the store, the lease is bound to this engine's
+    /// [`session`](crate::Journal::session).
+    ///
     /// # Errors
-    /// [`ReadError::Store`] if the store failed.
+    /// - [`LeaseError::Held`] if another engine holds it, whose session lives.
+    /// - [`LeaseError::Store`] if the store failed.
     async fn acquire_environment_lease(
         &self,
         environment: &Environment,
-    ) -> Result<Fence, ReadError>;
+    ) -> Result<Fence, LeaseError>;
 
     /// Appends events, all or none, and returns the position of the last one. An event that says
     /// that a node is gone also deletes its record.
@@ -124,7 +128,7 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError>;
 
-    /// Subscribes to every append from now on. A notification is sent once the events are
+    /// Subscribes to every append from now on, of every engine. A notification is sent once the events are
     /// durable and readable. A receiver that falls behind loses the oldest notifications and
     /// is told so.
     fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended>;

@@ -11,7 +11,9 @@ use hotswap_core::{
 };
 use tokio::sync::broadcast;
 
-pub use error::{AppendError, CreateError, DeleteError, ReadError};
+use crate::Session;
+
+pub use error::{AppendError, CreateError, DeleteError, LeaseError, ReadError};
 pub use record::{
     Appended, DeploymentRecord, Entry, Head, Lease, NewSnapshot, Page, Query, Snapshot, Usage,
 };
@@ -20,15 +22,21 @@ pub use record::{
 ///
 /// Every implementation passes the suite in `tests/suite`.
 ///
+/// One process or several may have a store open, see [`session`](Self::session). Whoever they
+/// are, what follows holds among all of their callers.
+///
 /// # Guarantees
 /// - **Durability.** When a write ([`create`](Self::create),
 ///   [`acquire_lease`](Self::acquire_lease), [`append`](Self::append)) returns `Ok`, it is on
-///   disk, together with every write that happened before it. A crash loses none of them.
+///   disk, together with every write that happened before it. A crash loses none of them. On a
+///   server the disk is the server's, as far as its configuration says so: see
+///   [`Durability`](crate::redis::Durability).
 /// - **Atomicity.** A write happens whole or not at all, whether it fails, is cancelled or is
 ///   cut off by a crash. After an error other than `Store` nothing was written. After a
 ///   `Store` error the outcome is unknown: read [`head`](Self::head) to learn it.
 /// - **Isolation.** Writes happen one after the other, whoever calls them at the same time.
-///   Reads see only what is durable, and everything that was acknowledged before they began.
+///   Reads see only what is durable, and everything that was acknowledged before they began, also
+///   to other engines.
 /// - **Cancel safety.** Every method may be cancelled. A cancelled write may still happen;
 ///   [`head`](Self::head) tells. A write that is issued later happens later.
 #[async_trait]
@@ -64,10 +72,20 @@ pub trait Journal: Send + Sync + 'static {
     /// appended, and subscribers are not notified. A cancelled call may have revoked the
     /// lease of the previous holder.
     ///
+    /// Where several engines share the store, the lease is bound to this engine's
+    /// [`session`](Self::session). It is held until that ends, or this engine acquires it again.
+    ///
     /// # Errors
-    /// - [`ReadError::Unknown`] if there is no such deployment.
-    /// - [`ReadError::Store`] if the store failed.
-    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError>;
+    /// - [`LeaseError::Unknown`] if there is no such deployment.
+    /// - [`LeaseError::Held`] if another engine holds it, whose session lives.
+    /// - [`LeaseError::Store`] if the store failed.
+    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, LeaseError>;
+
+    /// The life of this engine in a store that several engines share. `None` where one process
+    /// alone has the store open, because leases are then always its own.
+    fn session(&self) -> Option<Arc<dyn Session>> {
+        None
+    }
 
     /// Raises the store's fence to `fence`, so that every later lease has a higher one. Returns
     /// whether it was lower.
@@ -291,7 +309,7 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DeploymentId>, ReadError>;
 
-    /// Subscribes to every create and append from now on, in order of position. A
+    /// Subscribes to every create and append from now on, of every engine, in order of position. A
     /// notification is sent once the events are durable and readable, shortly after the write was
     /// acknowledged: so the last writes that were acknowledged before the subscription may be
     /// part of it.

@@ -1,7 +1,14 @@
 //! The engine's durable state: the journals of deployments ([`Journal`]), the catalogue of
 //! modules, strategies and nodes ([`Catalogue`]), and the bytes of artifacts ([`Blobs`]).
 //!
-//! [`Sqlite`] is the store of a single-process engine: one file, no server to run.
+//! [`Sqlite`] is the store of a single-process engine: one file, no server to run. [`Redis`] is
+//! the store of any number of engines, on a server of Redis or Valkey.
+//!
+//! # What is shared, and what is local
+//! Everything that [`Journal`], [`EnvironmentJournal`] and [`Catalogue`] return is shared by all
+//! engines on a store, in one order: whatever one engine was told is done, the others read from
+//! then on, and their subscribers are notified of it. Local are the handle itself, the queue of
+//! each subscriber, the [`Session`] of the engine, and the folder of [`Blobs`].
 //!
 //! ```
 //! # async fn example(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
@@ -31,7 +38,12 @@ pub mod blobs;
 mod catalogue;
 mod environment_journal;
 mod journal;
+mod lifecycle_memo;
+mod node_reports;
+pub mod redis;
+mod session;
 mod sqlite;
+mod stored_event;
 
 pub use blobs::{Blob, Blobs, StoredBlob};
 pub use catalogue::{
@@ -44,6 +56,9 @@ pub use environment_journal::{
 };
 pub use journal::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
-    NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
+    LeaseError, NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
+pub use node_reports::NodeReports;
+pub use redis::{Redis, RedisConfig};
+pub use session::{LivingEngine, Session, UndrivenDeployment};
 pub use sqlite::{Error, Options, Sqlite};

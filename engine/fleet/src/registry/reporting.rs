@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use hotswap_core::{Health, NodeId};
 use hotswap_protocol::{
-    Heartbeat, HeartbeatAnswer, NodeHealth, Readiness, Registered, Registration,
+    Heartbeat, HeartbeatAnswer, ModuleReport, NodeHealth, Readiness, Registered, Registration,
 };
 use hotswap_store::NodeRecord;
 
@@ -71,7 +71,8 @@ impl Registry {
         found_in: Option<Arc<str>>,
         record_move: impl AsyncFnOnce(Move) -> Result<(), E>,
     ) -> Result<Registered, E> {
-        let modules = registration.modules.take().map(parse_modules).transpose()?;
+        let reported = registration.modules.take();
+        let modules = reported.clone().map(parse_modules).transpose()?;
         let boot = registration.boot.clone();
         let selectors = self.environment_selectors();
         let now = self.inner.clock.now();
@@ -125,6 +126,9 @@ impl Registry {
             ..NodeEntry::unheard(record, control_url)
         };
         let record = Arc::clone(&entry.record);
+        if self.inner.exchange.is_some() && entry.found_in.is_none() {
+            self.share(&entry, first_heartbeat(reported));
+        }
         let mut nodes = self.write();
         let replaced = nodes.insert(id.clone(), entry);
         if replaced.is_none_or(|entry| entry.notified_health != Health::Passing) {
@@ -187,6 +191,18 @@ impl Registry {
         id: &NodeId,
         heartbeat: Heartbeat,
     ) -> Result<Option<HeartbeatAnswer>, Error> {
+        self.count_heartbeat(id, heartbeat, true)
+    }
+
+    /// As [`Self::heartbeat`]. `is_own`: it was sent to this engine.
+    pub(super) fn count_heartbeat(
+        &self,
+        id: &NodeId,
+        heartbeat: Heartbeat,
+        is_own: bool,
+    ) -> Result<Option<HeartbeatAnswer>, Error> {
+        let is_shared = is_own && self.inner.exchange.is_some();
+        let shared = is_shared.then(|| heartbeat.clone());
         let modules = heartbeat.modules.map(parse_modules).transpose()?;
         let heard = self.inner.heard_now();
         let moment = self.inner.moment();
@@ -231,6 +247,9 @@ impl Registry {
             self.inner.reports.send_modify(|count| *count += 1);
         }
         self.notify_if_changed(id, entry, moment);
+        if let Some(shared) = shared.filter(|_| entry.found_in.is_none()) {
+            self.share(entry, shared);
+        }
         let record = Arc::clone(&entry.record);
         drop(nodes);
         Ok(Some(self.told(&record)))
@@ -247,6 +266,21 @@ impl Registry {
             desired: provider.desired(node).map(to_wire_desired),
             cordon: cordon.as_ref().map(to_wire_cordon),
         }
+    }
+}
+
+/// The heartbeat that a registration counts as.
+fn first_heartbeat(modules: Option<Vec<ModuleReport>>) -> Heartbeat {
+    Heartbeat {
+        health: NodeHealth::Passing,
+        reason: None,
+        highest_fence: 0,
+        boot: None,
+        control_url: None,
+        data_url: None,
+        modules,
+        readiness: None,
+        traffic: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The error of a driver, in a file below all its parts.
 
 use hotswap_core::{Damage, Fence};
-use hotswap_store::{AppendError, ReadError};
+use hotswap_store::{AppendError, LeaseError, ReadError};
 
 use crate::strategies;
 
@@ -10,7 +10,7 @@ use crate::strategies;
 pub(super) enum Error {
     /// The store failed.
     #[error("the lease could not be acquired")]
-    Lease(#[source] ReadError),
+    Lease(#[source] LeaseError),
     /// Retry at once: a person's request came first, and changes what the driver is to append.
     #[error("a request came before the events could be appended")]
     Superseded,
@@ -36,6 +36,15 @@ pub(super) enum Error {
     /// Do not retry until somebody appends: this engine cannot read the journal.
     #[error("{0}")]
     Damaged(Damage),
+}
+
+impl From<LeaseError> for Error {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Held(_) => Self::LeaseLost,
+            LeaseError::Unknown(_) | LeaseError::Store(_) => Self::Lease(error),
+        }
+    }
 }
 
 impl From<ReadError> for Error {

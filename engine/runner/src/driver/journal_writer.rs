@@ -192,10 +192,10 @@ impl JournalWriter {
     /// way.
     ///
     /// # Errors
-    /// [`Error::Lease`].
+    /// [`Error::Lease`], [`Error::LeaseLost`].
     pub(super) async fn renew_lease(&mut self) -> Result<(), Error> {
         let lease = self.journal.acquire_lease(self.deployment).await;
-        self.fence = lease.map_err(Error::Lease)?.fence;
+        self.fence = lease?.fence;
         Ok(())
     }
 }

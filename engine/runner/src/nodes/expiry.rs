@@ -64,6 +64,10 @@ impl Nodes {
             if planned.iter().any(is_planned) {
                 continue;
             }
+            let held = inner.leases.holds(environment).await;
+            if !held.map_err(|error| Error::Store(Box::new(error)))? {
+                continue;
+            }
             let record = async |silence: Silence| {
                 let expired = EnvironmentEventBody::Expired {
                     node: id.clone(),

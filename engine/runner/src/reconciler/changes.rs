@@ -1,13 +1,16 @@
 //! What may make nodes differ from what they should run.
 
+use std::collections::HashSet;
+
+use hotswap_core::{DeploymentId, Step};
 use hotswap_fleet::{HealthChange, Registry};
 use hotswap_store::{Appended, EnvironmentAppended, EnvironmentJournal, Journal};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
 
-use super::lease::Leases;
 use super::repairs::Repairs;
+use crate::environment_leases::EnvironmentLeases;
 
 /// Changes that a look at the nodes has not seen yet.
 pub(super) struct Changes {
@@ -15,8 +18,11 @@ pub(super) struct Changes {
     health: Receiver<HealthChange>,
     /// A node has reported other modules than before.
     reports: watch::Receiver<u64>,
-    /// A deployment may have ended.
+    /// A deployment may have ended, or been planned by another engine.
     appended: Receiver<Appended>,
+    /// The open deployments that are known to have a plan: their nodes are told of it. `None` where
+    /// this engine makes all plans itself.
+    planned: Option<HashSet<DeploymentId>>,
     /// A person may have decided something.
     decided: Receiver<EnvironmentAppended>,
 }
@@ -32,14 +38,19 @@ impl Changes {
             health: registry.subscribe(),
             reports: registry.watch_reports(),
             appended: journal.subscribe(),
+            planned: journal.session().map(|_| HashSet::new()),
             decided: environment_journal.subscribe_to_environments(),
         }
     }
 
     /// Returns once something has changed. Cancel safe.
-    pub(super) async fn next(&mut self, repairs: &Repairs, leases: &Leases) {
+    pub(super) async fn next(&mut self, repairs: &Repairs, leases: &EnvironmentLeases) {
         tokio::select! {
-            () = has_ended(&mut self.appended) => leases.renew_all().await,
+            has_ended = next_of_plan(&mut self.appended, &mut self.planned) => {
+                if has_ended {
+                    leases.renew_all().await;
+                }
+            }
             () = was_decided(&mut self.decided) => {}
             // The registry lives as long as the reconciler.
             Ok(()) = self.reports.changed() => {}
@@ -53,11 +64,12 @@ impl Changes {
     }
 
     /// Takes everything that has changed meanwhile: the next look at the nodes sees it.
-    pub(super) async fn take_all(&mut self, repairs: &Repairs, leases: &Leases) {
+    pub(super) async fn take_all(&mut self, repairs: &Repairs, leases: &EnvironmentLeases) {
         self.reports.mark_unchanged();
         drain(&mut self.decided, |_| {});
         let mut has_ended = false;
         let is_complete = drain(&mut self.appended, |appended| {
+            note_plan(&mut self.planned, &appended);
             has_ended |= appended.head.lifecycle.is_ended();
         });
         drain(&mut self.health, |change| repairs.forgive(&change.node));
@@ -79,13 +91,40 @@ fn drain<T: Clone>(receiver: &mut Receiver<T>, mut receive: impl FnMut(T)) -> bo
     }
 }
 
-/// Returns once a deployment has ended.
-async fn has_ended(appended: &mut Receiver<Appended>) {
+/// Returns once a deployment has ended, or another engine may have planned one. Returns whether one
+/// may have ended.
+async fn next_of_plan(
+    appended: &mut Receiver<Appended>,
+    planned: &mut Option<HashSet<DeploymentId>>,
+) -> bool {
     loop {
         match appended.recv().await {
-            Ok(appended) if !appended.head.lifecycle.is_ended() => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Ok(appended) => {
+                let is_new = note_plan(planned, &appended);
+                let has_ended = appended.head.lifecycle.is_ended();
+                if is_new || has_ended {
+                    return has_ended;
+                }
+            }
+            Err(RecvError::Lagged(_)) => return true,
             Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Whether an append is the first after the plan of a deployment that is noticed.
+fn note_plan(planned: &mut Option<HashSet<DeploymentId>>, appended: &Appended) -> bool {
+    let Some(planned) = planned else {
+        return false;
+    };
+    match appended.head.lifecycle.step {
+        Step::Ended(_) => {
+            planned.remove(&appended.deployment);
+            false
+        }
+        Step::Requested | Step::Gated | Step::Approved => false,
+        Step::Running | Step::Asking | Step::Settling | Step::Reverting => {
+            planned.insert(appended.deployment)
         }
     }
 }

@@ -6,10 +6,10 @@ use hotswap_core::{
     Action, Clock, DeploymentId, EnvironmentEventBody, Fence, HttpProbe, NodeError, Order, Repair,
 };
 use hotswap_fleet::Fleet;
-use hotswap_store::{AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, ReadError};
+use hotswap_store::{AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, LeaseError};
 
-use super::lease::Leases;
 use super::repairs::{RepairGuard, Repairs};
+use crate::environment_leases::EnvironmentLeases;
 
 /// What repairs need.
 pub(super) struct RepairContext {
@@ -17,7 +17,7 @@ pub(super) struct RepairContext {
     pub(super) deployments: Arc<dyn hotswap_store::Journal>,
     pub(super) fleet: Arc<dyn Fleet>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) leases: Leases,
+    pub(super) leases: Arc<EnvironmentLeases>,
     pub(super) repairs: Arc<Repairs>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct PlannedRepair {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("the lease could not be acquired")]
-    Lease(#[source] ReadError),
+    Lease(#[source] LeaseError),
     #[error("the environment's journal could not be written")]
     Append(#[source] AppendToEnvironmentError),
 }

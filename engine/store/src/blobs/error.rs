@@ -62,6 +62,9 @@ pub enum Error {
         /// The digest of what arrived.
         found: Digest,
     },
+    /// The store of the shared blobs failed.
+    #[error("the store of the artifacts failed")]
+    Shared(#[source] super::SharedError),
     /// An earlier write was cancelled or failed, so that the blob would have a gap.
     #[error("an earlier part of the upload was not written; start over")]
     Incomplete,

@@ -1,14 +1,16 @@
 //! Writing a blob.
 
 use std::io;
+use std::sync::Arc;
 
 use hotswap_common::file;
 use hotswap_core::Digest;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
+use super::SharedBlobs;
 use super::error::Error;
 use super::folder::{Folder, run_blocking};
 
@@ -18,6 +20,7 @@ use super::folder::{Folder, run_blocking};
 pub struct Writer {
     folder: Folder,
     limit: u64,
+    shared: Option<Arc<dyn SharedBlobs>>,
     file: File,
     /// Removes the file when it is dropped.
     path: TempPath,
@@ -28,7 +31,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(super) async fn create(folder: Folder, limit: u64) -> Result<Self, Error> {
+    pub(super) async fn create(
+        folder: Folder,
+        limit: u64,
+        shared: Option<Arc<dyn SharedBlobs>>,
+    ) -> Result<Self, Error> {
         let incoming = folder.incoming();
         // One blocking call: if this future is cancelled, the file is created all the same,
         // and removed when the unused result is dropped.
@@ -39,6 +46,7 @@ impl Writer {
         Ok(Self {
             folder,
             limit,
+            shared,
             file: File::from_std(file),
             path,
             hasher: Sha256::new(),
@@ -97,6 +105,7 @@ impl Writer {
     /// - [`Error::Incomplete`] if an earlier write failed or was cancelled.
     /// - [`Error::Write`] if the disk failed. If only the folder's sync failed, the blob is
     ///   there, but a power loss may remove it.
+    /// - [`Error::Shared`] if the store of the shared blobs failed.
     ///
     /// After any other error nothing is stored.
     pub async fn finish(self, expected: Option<Digest>) -> Result<Digest, Error> {
@@ -106,11 +115,21 @@ impl Writer {
             mut file,
             path,
             hasher,
+            shared,
+            written,
             ..
         } = self;
         let found = Digest::from_bytes(hasher.finalize().into());
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(Error::Mismatch { expected, found });
+        }
+        if let Some(shared) = shared {
+            let flushed = file.flush().await;
+            flushed.map_err(|source| folder.write_error(source))?;
+            // A handle of its own: this one cannot read.
+            let opened = File::open(&path).await;
+            let content = opened.map_err(|source| folder.write_error(source))?;
+            share(shared.as_ref(), &folder, found, content, written).await?;
         }
         let destination = folder.blob(found);
         let store = async || -> io::Result<()> {
@@ -130,4 +149,29 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Copies the content of a file into the shared blobs.
+async fn share(
+    shared: &dyn SharedBlobs,
+    folder: &Folder,
+    digest: Digest,
+    mut content: File,
+    size: u64,
+) -> Result<(), Error> {
+    let upload = format!("{:032x}", fastrand::u128(..));
+    content
+        .rewind()
+        .await
+        .map_err(|source| folder.write_error(source))?;
+    for number in 0..size.div_ceil(shared.chunk_bytes()) {
+        let mut chunk = Vec::new();
+        let mut part = (&mut content).take(shared.chunk_bytes());
+        let read = part.read_to_end(&mut chunk).await;
+        read.map_err(|source| folder.write_error(source))?;
+        let put = shared.put_chunk(&upload, number, chunk).await;
+        put.map_err(Error::Shared)?;
+    }
+    let finished = shared.finish(&upload, digest, size).await;
+    finished.map_err(Error::Shared)
 }

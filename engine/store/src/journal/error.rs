@@ -48,6 +48,20 @@ pub enum AppendError {
     Store(#[source] Source),
 }
 
+/// Why a lease could not be acquired.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// There is no such deployment.
+    #[error("no deployment {0}")]
+    Unknown(DeploymentId),
+    /// The engine of this name holds it.
+    #[error("the engine {0} holds the lease")]
+    Held(String),
+    /// The store failed. Whether the lease was acquired is unknown.
+    #[error("the store could not hand out the lease")]
+    Store(#[source] Source),
+}
+
 /// Why [`Journal::delete`](super::Journal::delete) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {

@@ -4,7 +4,7 @@ use hotswap_core::{
     Damage, DeploymentId, Environment, Event, Fence, Lifecycle, ModuleName, Status, Timestamp,
 };
 
-/// The right to drive a deployment, until another engine acquires it.
+/// The right to drive a deployment, until it is acquired again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// Pass it with every append and every order to a node.

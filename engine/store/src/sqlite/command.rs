@@ -8,7 +8,7 @@ use super::encoded_events::EncodedEvents;
 use super::error::Error;
 use crate::{
     AppendError, AppendToEnvironmentError, CreateError, EnvironmentAppend, EnvironmentAppended,
-    Head, Lease, ReadError,
+    Head, Lease, LeaseError,
 };
 
 /// Where the result of a command goes. The caller may have gone away: the command is carried
@@ -25,7 +25,7 @@ pub(super) enum Command {
     },
     AcquireLease {
         deployment: DeploymentId,
-        reply: ReplySender<Result<Lease, ReadError>>,
+        reply: ReplySender<Result<Lease, LeaseError>>,
     },
     RaiseFence {
         fence: Fence,

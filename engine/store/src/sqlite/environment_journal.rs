@@ -9,7 +9,7 @@ use super::error::Error;
 use super::{Sqlite, environment_query, past_decisions};
 use crate::{
     AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
-    EnvironmentJournal, PastDecision, PastPlace, ReadError,
+    EnvironmentJournal, LeaseError, PastDecision, PastPlace, ReadError,
 };
 
 #[async_trait]
@@ -17,7 +17,7 @@ impl EnvironmentJournal for Sqlite {
     async fn acquire_environment_lease(
         &self,
         environment: &Environment,
-    ) -> Result<Fence, ReadError> {
+    ) -> Result<Fence, LeaseError> {
         let environment = environment.clone();
         let acquired =
             self.execute(|reply| Command::AcquireEnvironmentLease { environment, reply });

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use hotswap_common::file::Holder;
 
-use crate::{AppendError, AppendToEnvironmentError, CreateError, DeleteError, ReadError};
+use crate::{
+    AppendError, AppendToEnvironmentError, CreateError, DeleteError, LeaseError, ReadError,
+};
 
 /// Why an operation on a [`crate::Sqlite`] store failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,12 @@ impl From<Error> for CreateError {
 }
 
 impl From<Error> for AppendError {
+    fn from(error: Error) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<Error> for LeaseError {
     fn from(error: Error) -> Self {
         Self::Store(Box::new(error))
     }

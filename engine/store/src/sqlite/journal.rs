@@ -18,7 +18,7 @@ use super::error::Error;
 use super::{Sqlite, query, reserve, snapshot, usage};
 use crate::journal::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
-    NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
+    LeaseError, NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
 
 #[async_trait]
@@ -41,7 +41,7 @@ impl Journal for Sqlite {
         .await?
     }
 
-    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, ReadError> {
+    async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, LeaseError> {
         self.execute(|reply| Command::AcquireLease { deployment, reply })
             .await?
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::encoded_events::EncodedEvents;
 use super::query::{self, DeploymentRow};
 use super::row::{to_json, to_text};
-use crate::{AppendError, Appended, CreateError, Head, Lease, ReadError};
+use crate::{AppendError, Appended, CreateError, Head, Lease, LeaseError};
 
 /// Maximum number of cached deployments, about 100 bytes each. If more are open, the whole
 /// cache is cleared and filled again one by one: a few microseconds each, and no order of use
@@ -133,9 +133,9 @@ impl JournalExecutor {
         &mut self,
         connection: &Connection,
         id: DeploymentId,
-    ) -> ExecuteResult<Lease, ReadError> {
+    ) -> ExecuteResult<Lease, LeaseError> {
         let Some(mut deployment) = self.find(connection, id)? else {
-            return Ok(Err(ReadError::Unknown(id)));
+            return Ok(Err(LeaseError::Unknown(id)));
         };
         deployment.fence = self.raise_by_one(connection)?;
         connection

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::lifecycle_memo::read_lifecycle;
 use super::row::{read_deployment_id, read_parsed, read_u64};
-use super::stored_event::{StoredEvent, readable_events_of};
+use super::stored_event::{read_event, readable_events_of};
 use crate::{DeploymentRecord, Entry, Head, Page, Query};
 
 /// What the store knows of a deployment without reading its events.
@@ -105,7 +105,7 @@ pub(super) fn events(
     let mut events = Vec::new();
     let mut next_seq = from;
     while let Some(row) = rows.next()? {
-        match StoredEvent::read(row)?.decode_as(next_seq) {
+        match read_event(row)?.decode_as(next_seq) {
             Ok(event) => events.push(event),
             Err(damage) => return Ok(Some(Err(damage))),
         }
@@ -143,7 +143,7 @@ pub(super) fn events_after(
     connection
         .prepare_cached(query)?
         .query_map(params![clamp(position), clamp(limit)], |row| {
-            let stored = StoredEvent::read(row)?;
+            let stored = read_event(row)?;
             Ok(Entry {
                 deployment: read_deployment_id(row, 4)?,
                 position: stored.position,

@@ -1,54 +1,19 @@
 //! Rows of the table `event`.
 
-use hotswap_core::{Damage, Event, Timestamp, decode_event};
+use hotswap_core::{Event, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::row::read_u64;
+use crate::stored_event::StoredEvent;
 
-/// An event as the database has it.
-pub(super) struct StoredEvent<'a> {
-    pub(super) seq: u64,
-    pub(super) position: u64,
-    at: Timestamp,
-    body: &'a [u8],
-}
-
-impl<'a> StoredEvent<'a> {
-    /// Reads the columns seq, position, at and body. Fails only where the database does.
-    pub(super) fn read(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            seq: read_u64(row, 0)?,
-            position: read_u64(row, 1)?,
-            at: Timestamp::from_millis(read_u64(row, 2)?),
-            body: row.get_ref(3)?.as_bytes()?,
-        })
-    }
-
-    /// The event, or why it cannot be read.
-    pub(super) fn decode(&self) -> Result<Event, Damage> {
-        let body = decode_event(self.body).map_err(|error| Damage {
-            seq: self.seq,
-            position: Some(self.position),
-            reason: error.to_string(),
-            needs_upgrade: error.needs_upgrade(),
-            next_seq: self.seq + 1,
-        })?;
-        Ok(Event {
-            seq: self.seq,
-            position: self.position,
-            at: self.at,
-            body,
-        })
-    }
-
-    /// The event, which must have number `seq`: those before it are missing otherwise.
-    pub(super) fn decode_as(&self, seq: u64) -> Result<Event, Damage> {
-        if self.seq == seq {
-            self.decode()
-        } else {
-            Err(Damage::missing(seq, self.seq, Some(self.position)))
-        }
-    }
+/// Reads the columns seq, position, at and body. Fails only where the database does.
+pub(super) fn read_event<'a>(row: &'a Row<'_>) -> rusqlite::Result<StoredEvent<'a>> {
+    Ok(StoredEvent {
+        seq: read_u64(row, 0)?,
+        position: read_u64(row, 1)?,
+        at: Timestamp::from_millis(read_u64(row, 2)?),
+        body: row.get_ref(3)?.as_bytes()?,
+    })
 }
 
 /// The events of the deployment with this number that can be read.
@@ -63,7 +28,7 @@ pub(super) fn readable_events_of(
     let mut rows = statement.query(params![number, i64::try_from(from).unwrap_or(i64::MAX)])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        events.extend(StoredEvent::read(row)?.decode());
+        events.extend(read_event(row)?.decode());
     }
     Ok(events)
 }

@@ -16,7 +16,7 @@ use super::journal_executor::JournalExecutor;
 use super::reserve::Reserve;
 use crate::{
     AppendError, AppendToEnvironmentError, Appended, CreateError, EnvironmentAppended, Lease,
-    ReadError,
+    LeaseError,
 };
 
 /// Maximum number of commands in one transaction, and in the queue. The more commands share a
@@ -53,7 +53,7 @@ pub(super) struct Writer {
 /// What a command returned within a transaction.
 enum CommandResult {
     Create(Result<Vec<Appended>, CreateError>),
-    AcquireLease(Result<Lease, ReadError>),
+    AcquireLease(Result<Lease, LeaseError>),
     /// The new epoch, where the fence was lower.
     RaiseFence(Option<String>),
     Append(Result<Appended, AppendError>),

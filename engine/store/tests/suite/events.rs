@@ -1,11 +1,11 @@
 //! Reads of events, and notifications of appends.
 
 use hotswap_core::{DeploymentId, EventBody};
-use hotswap_store::{AppendError, Journal, Query, ReadError};
+use hotswap_store::{AppendError, Journal, LeaseError, Query, ReadError};
 
 use super::{
-    StoreFixture, all, append, append_at_end, conflict, create, failure, log, must_append, planned,
-    seq,
+    StoreFixture, all, append, append_at_end, conflict, create, failure, log, must_append,
+    notified, planned, seq,
 };
 
 pub async fn events_returns_the_requested_range<S: StoreFixture>() {
@@ -97,6 +97,7 @@ pub async fn subscribers_are_notified_of_every_append<S: StoreFixture>() {
     let fixture = S::new();
     let store = fixture.open().await;
     let before = create(&store, "search", "production").await;
+    let start = store.last_position().await.unwrap();
     let mut notifications = store.subscribe();
     let id = create(&store, "checkout", "production").await;
     let lease = store.acquire_lease(id).await.unwrap();
@@ -117,7 +118,7 @@ pub async fn subscribers_are_notified_of_every_append<S: StoreFixture>() {
     )
     .await;
 
-    let created = notifications.recv().await.unwrap();
+    let created = notified(&mut notifications, start).await;
     assert_eq!((created.deployment, created.head.next_seq), (id, 1));
     assert!(!created.fenced);
     let first = notifications.recv().await.unwrap();
@@ -143,7 +144,7 @@ pub async fn unknown_deployments_are_reported_as_such<S: StoreFixture>() {
     let id = DeploymentId::generate();
     let appended = store.append(append(id, 0, None, &[planned()])).await;
     assert!(matches!(appended, Err(AppendError::Unknown(of)) if of == id));
-    assert!(matches!(store.acquire_lease(id).await, Err(ReadError::Unknown(of)) if of == id));
+    assert!(matches!(store.acquire_lease(id).await, Err(LeaseError::Unknown(of)) if of == id));
     assert!(matches!(store.head(id).await, Err(ReadError::Unknown(of)) if of == id));
     assert!(matches!(store.events(id, 0, 9).await, Err(ReadError::Unknown(of)) if of == id));
     let query = Query {

@@ -5,7 +5,7 @@ use hotswap_store::{AppendError, CreateError, Journal};
 
 use super::{
     StoreFixture, all, append, append_at_end, at, conflict, create, failure, header, log,
-    must_append, planned, success,
+    must_append, notified, planned, success,
 };
 
 pub async fn create_appends_the_request_as_event_zero<S: StoreFixture>() {
@@ -245,12 +245,13 @@ pub async fn an_empty_append_only_compares<S: StoreFixture>() {
     let fixture = S::new();
     let store = fixture.open().await;
     let id = create(&store, "checkout", "production").await;
+    let start = store.last_position().await.unwrap();
     let mut notifications = store.subscribe();
     let head = store.head(id).await.unwrap();
     assert_eq!(must_append(&store, id, 1, &[]).await, head);
     conflict(store.append(append(id, 0, None, &[])).await.unwrap_err());
     must_append(&store, id, 1, &[planned()]).await;
-    assert_eq!(notifications.recv().await.unwrap().head.next_seq, 2);
+    assert_eq!(notified(&mut notifications, start).await.head.next_seq, 2);
     fixture.close(store).await;
 }
 

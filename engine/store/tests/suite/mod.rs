@@ -15,7 +15,7 @@ use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, Event, EventBody, Fence, Header, Level,
     ModuleVersion, Policy, Requester, StrategyLimits, StrategyRef, Timestamp,
 };
-use hotswap_store::{AppendError, Catalogue, Entry, EnvironmentJournal, Head, Journal};
+use hotswap_store::{AppendError, Appended, Catalogue, Entry, EnvironmentJournal, Head, Journal};
 use semver::Version;
 
 /// Opens and reopens one store, which is empty at first.
@@ -248,6 +248,20 @@ pub fn failure() -> [EventBody; 2] {
         not_updated: Vec::new(),
     };
     [EventBody::Reverting { cause }, ended]
+}
+
+/// The next notification of an append after a position. A subscription may begin with the last
+/// writes before it.
+pub async fn notified(
+    notifications: &mut tokio::sync::broadcast::Receiver<Appended>,
+    after: u64,
+) -> Appended {
+    loop {
+        let appended = notifications.recv().await.unwrap();
+        if appended.position > after {
+            return appended;
+        }
+    }
 }
 
 /// The number of an event that can be read.

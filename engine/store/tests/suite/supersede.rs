@@ -4,7 +4,8 @@ use hotswap_core::{Deployment, DeploymentId, Event, EventBody, Status};
 use hotswap_store::{CreateError, Journal};
 
 use super::{
-    StoreFixture, append_at_end, at, create, failure, header, must_append, planned, success,
+    StoreFixture, append_at_end, at, create, failure, header, must_append, notified, planned,
+    success,
 };
 
 async fn all(store: &impl Journal, deployment: DeploymentId) -> Vec<Event> {
@@ -23,13 +24,14 @@ pub async fn a_create_that_supersedes_aborts_the_open_one_in_the_same_write<S: S
     let store = fixture.open().await;
     let old = create(&store, "checkout", "production").await;
     must_append(&store, old, 1, &[planned()]).await;
+    let start = store.last_position().await.unwrap();
     let mut appended = store.subscribe();
     let new = superseding(old);
     store.create(new.clone(), at(5)).await.unwrap();
     // Subscribers learn of both, in order of position.
     let told = [
-        appended.recv().await.unwrap(),
-        appended.recv().await.unwrap(),
+        notified(&mut appended, start).await,
+        notified(&mut appended, start).await,
     ];
     assert_eq!(told.map(|append| append.deployment), [old, new.id]);
     assert!(told[0].position < told[1].position && told[0].head.lifecycle.aborting);

@@ -1,0 +1,213 @@
+//! What nodes report to other engines that share the store.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hotswap_core::NodeId;
+use hotswap_protocol::{Heartbeat, NodeHealth, PollAnswer, Registration};
+use hotswap_store::NodeReports;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Registry;
+use super::error::Error;
+use super::node_entry::{NodeEntry, Report};
+use super::report::parse_modules;
+use super::validate::validate_registration;
+
+/// How long reports are collected before they are passed on together.
+const COLLECT: Duration = Duration::from_millis(250);
+
+/// Reports in one message.
+const MAX_REPORTS: usize = 64;
+
+/// What nodes have reported here and other engines are not told yet: the last of each.
+pub(super) type Outbox = BTreeMap<NodeId, PollAnswer>;
+
+/// A message to the other engines.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    reports: Vec<SharedReport>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SharedReport {
+    node: NodeId,
+    #[serde(flatten)]
+    answer: PollAnswer,
+}
+
+impl Registry {
+    /// Exchanges reports with the other engines until it is dropped. Cancel safe.
+    pub(super) async fn exchange(&self, reports: Arc<dyn NodeReports>) {
+        let mut received = reports.subscribe();
+        let mut ticks = interval(COLLECT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = received.recv() => match message {
+                    Ok(message) => self.receive(&message),
+                    // The next reports tell the same.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
+                _ = ticks.tick() => self.pass_on(reports.as_ref()).await,
+            }
+        }
+    }
+
+    /// Remembers to tell the other engines of a heartbeat.
+    pub(super) fn share(&self, entry: &NodeEntry, heartbeat: Heartbeat) {
+        let record = &entry.record;
+        let registration = Registration {
+            environment: Some(record.environment.to_string()),
+            zone: record.zone.clone(),
+            labels: record.labels.clone(),
+            control_url: record.control_url.clone(),
+            data_url: record.data_url.clone(),
+            highest_fence: 0,
+            boot: entry.boot.clone(),
+            instance: record.instance.clone(),
+            modules: None,
+        };
+        let answer = PollAnswer {
+            registration,
+            heartbeat,
+        };
+        self.lock_outbox().insert(record.id.clone(), answer);
+    }
+
+    fn lock_outbox(&self) -> MutexGuard<'_, Outbox> {
+        let outbox = self.inner.outbox.lock();
+        outbox.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn pass_on(&self, reports: &dyn NodeReports) {
+        let outbox = std::mem::take(&mut *self.lock_outbox());
+        let collected: Vec<_> = outbox
+            .into_iter()
+            .map(|(node, answer)| SharedReport { node, answer })
+            .collect();
+        let mut collected = collected.into_iter();
+        loop {
+            let reports_of_message: Vec<_> = collected.by_ref().take(MAX_REPORTS).collect();
+            if reports_of_message.is_empty() {
+                return;
+            }
+            let message = Message {
+                reports: reports_of_message,
+            };
+            let Ok(message) = serde_json::to_vec(&message) else {
+                continue;
+            };
+            if let Err(error) = reports.publish(&message).await {
+                tracing::debug!(
+                    error = &*error,
+                    "cannot tell the other engines of the nodes"
+                );
+                return;
+            }
+        }
+    }
+
+    fn receive(&self, message: &[u8]) {
+        match serde_json::from_slice::<Message>(message) {
+            Ok(message) => {
+                for SharedReport { node, answer } in message.reports {
+                    if let Err(error) = self.heard_elsewhere(&node, answer) {
+                        tracing::debug!(%node, %error, "a report to another engine cannot be used");
+                    }
+                }
+            }
+            // A newer engine may have written it.
+            Err(error) => tracing::debug!(%error, "a message of another engine cannot be read"),
+        }
+    }
+
+    /// Counts what a node reported to another engine, as if it had reported it here. That engine
+    /// has stored its registration.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub(crate) fn heard_elsewhere(&self, id: &NodeId, answer: PollAnswer) -> Result<(), Error> {
+        let PollAnswer {
+            registration,
+            heartbeat,
+        } = answer;
+        let boot = registration.boot.clone();
+        let selectors = self.environment_selectors();
+        let now = self.inner.clock.now();
+        let (mut record, control_url) =
+            validate_registration(id.clone(), registration, &selectors, now)?;
+        let is_known = {
+            let mut nodes = self.write();
+            let known = nodes.get(id);
+            if let Some(known) = known {
+                record.registered_at = known.record.registered_at;
+            }
+            let is_old = |entry: &NodeEntry| {
+                let boot = boot.as_ref();
+                boot.is_some_and(|boot| entry.replaced_boots.contains(boot))
+            };
+            match known {
+                // It was sent before the node was restarted.
+                Some(entry) if is_old(entry) => return Ok(()),
+                Some(entry) if entry.boot == boot && *entry.record == record => true,
+                _ => {
+                    let replaced_boots = known
+                        .map(|entry| entry.replaced_by(boot.as_deref()))
+                        .unwrap_or_default();
+                    let modules = heartbeat.modules.clone();
+                    let entry = NodeEntry {
+                        last_heard: Some(self.inner.heard_now()),
+                        last_report: Some(Report {
+                            health: NodeHealth::Passing,
+                            reason: None,
+                        }),
+                        boot: boot.clone(),
+                        replaced_boots,
+                        modules: modules.map(parse_modules).transpose()?,
+                        ..NodeEntry::unheard(record, control_url)
+                    };
+                    nodes.insert(id.clone(), entry);
+                    false
+                }
+            }
+        };
+        if !is_known {
+            self.inner.members_changed.send_modify(|count| *count += 1);
+            self.inner.reports.send_modify(|count| *count += 1);
+        }
+        // Addresses and start are those of the record by now.
+        let heartbeat = Heartbeat {
+            boot,
+            control_url: None,
+            data_url: None,
+            ..heartbeat
+        };
+        self.count_heartbeat(id, heartbeat, false)?;
+        Ok(())
+    }
+
+    /// Forgets the nodes whose records another engine has deleted.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the store cannot be read.
+    pub async fn drop_deleted(&self) -> Result<(), Error> {
+        let stored = self.inner.catalogue.nodes().await.map_err(Error::Load)?;
+        let is_stored = |id: &NodeId| stored.iter().any(|record| record.id == *id);
+        let gone: Vec<_> = {
+            let nodes = self.read();
+            nodes.keys().filter(|id| !is_stored(id)).cloned().collect()
+        };
+        for id in gone {
+            if self.write().remove(&id).is_some() {
+                tracing::info!(node = %id, "node deregistered by another engine");
+                self.notify(id, None);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! Blobs that several engines share.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use hotswap_core::Digest;
+
+use super::StoredBlob;
+
+/// The error of the store below. Boxed because every store has its own error type.
+pub type SharedError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Blobs in a store that several engines share, in chunks of the same size but for the last one.
+///
+/// # Guarantees
+/// - A blob is there whole or not at all: it is once [`finish`](Self::finish) has returned, and
+///   then for all engines.
+/// - Every method may be cancelled, and repeated.
+///
+/// # Errors
+/// Every method fails only if the store fails.
+#[async_trait]
+pub trait SharedBlobs: Debug + Send + Sync + 'static {
+    /// The size of a chunk, in bytes.
+    fn chunk_bytes(&self) -> u64;
+
+    /// Stores a chunk of an upload, which is a random word. Chunks are numbered from 0.
+    async fn put_chunk(&self, upload: &str, number: u64, chunk: Vec<u8>)
+    -> Result<(), SharedError>;
+
+    /// Makes a blob of the chunks of an upload: all of them, `size` bytes together.
+    async fn finish(&self, upload: &str, digest: Digest, size: u64) -> Result<(), SharedError>;
+
+    /// The size of a blob, in bytes. `None` if there is none.
+    async fn size(&self, digest: Digest) -> Result<Option<u64>, SharedError>;
+
+    /// A chunk of a blob. `None` if there is none.
+    async fn chunk(&self, digest: Digest, number: u64) -> Result<Option<Vec<u8>>, SharedError>;
+
+    /// Lists all blobs, in no order.
+    async fn list(&self) -> Result<Vec<StoredBlob>, SharedError>;
+
+    /// Removes a blob. Returns whether there was one.
+    async fn remove(&self, digest: Digest) -> Result<bool, SharedError>;
+}

@@ -1,0 +1,229 @@
+//! The store of any number of engines: one server of Redis or Valkey.
+//!
+//! Every write is one Lua script, so that it happens whole or not at all, and in one order with
+//! all others. All keys begin with `{prefix}:`, a hash tag, so that a cluster keeps them on one
+//! server: the order of events is global.
+//!
+//! | Key behind `{prefix}:` | What it holds |
+//! |---|---|
+//! | `meta` | layout, epoch, last position, last fence, last number, highest deleted position |
+//! | `d:ID`, `e:ID`, `s:ID` | a deployment: its record, its events by number, its snapshot |
+//! | `log` | an entry for each append, by the position of its last event: what engines follow |
+//! | `i…` | lists of deployments by number, for each set of conditions |
+//! | `open`, `free`, `running`, `waiting` | the open deployments; of those the undriven ones; the running and the waiting one of each module |
+//! | `succeeded:…`, `snapped:…`, `requests` | successes, deployments by the format of their last snapshot, idempotency keys |
+//! | `environment_events`, `positions…`, `deciding` | the events of environments, their order, and those that are kept |
+//! | `environment:NAME`, `environments`, `modules:NAME`, `retired:NAME`, `retirements:…`, `cordons`, `arrivals` | what is known of an environment |
+//! | `sessions`, `engines`, `own:SESSION` | the engines, when their sessions end, what they drive |
+//! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
+//! | `blob:DIGEST`, `blobs` | artifacts, in chunks |
+
+mod blobs;
+mod catalogue;
+mod commands;
+mod config;
+mod durability;
+mod environment_journal;
+mod error;
+mod head_cache;
+mod journal;
+mod link;
+mod memory;
+mod node_reports;
+mod queries;
+mod reply;
+mod row;
+mod script;
+mod session;
+mod supersede;
+mod tail;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotswap_core::DeploymentId;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::commands::Commands;
+use self::head_cache::HeadCache;
+use self::link::Link;
+use self::memory::Memory;
+use self::node_reports::Channel;
+use self::reply::Args;
+use self::session::EngineSession;
+use self::tail::Tail;
+use self::writer::Writer;
+use crate::{Appended, EnvironmentAppended};
+
+pub use config::{RedisConfig, RequiredDurability, Tls};
+pub use durability::{Durability, Fsync, Loss};
+pub use error::Error;
+
+/// The layout of the keys that this release writes. It reads no other.
+const LAYOUT: u32 = 1;
+
+/// Notifications that a slow subscriber may be behind before it loses the oldest.
+const NOTIFICATION_CAPACITY: usize = 8192;
+
+/// Journals, catalogue and artifacts on a server of Redis or Valkey that any number of engines
+/// share. A handle: clones share its connections and are cheap.
+///
+/// One task writes: commands that arrive while it waits for the server share its next pipeline,
+/// and so the server's next write to its disk. Queries have a connection of their own, and so has
+/// the task that follows the log. Each reconnects with back-off.
+///
+/// A write whose connection is lost is sent again, and tells the server that it may have been
+/// carried out before: it takes effect once. It fails after
+/// [`patience`](RedisConfig::patience) at the latest, and then its outcome is unknown.
+#[derive(Clone)]
+pub struct Redis {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    commands: Commands,
+    durability: Durability,
+    heads: Arc<HeadCache>,
+    memory: Memory,
+    subscribers: broadcast::Sender<Appended>,
+    environment_subscribers: broadcast::Sender<EnvironmentAppended>,
+    epoch: watch::Receiver<Arc<str>>,
+    session: Arc<EngineSession>,
+    channel: Arc<Channel>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Redis {
+    /// Connects to the server, checks how durable it is, and begins a session.
+    ///
+    /// # Errors
+    /// - [`Error::Address`], [`Error::Certificate`] if the configuration is invalid.
+    /// - [`Error::Unavailable`] if the server cannot be reached, [`Error::Refused`] if it refuses
+    ///   the commands of a store.
+    /// - [`Error::Old`] if it is older than version 7.0.
+    /// - [`Error::NotDurable`] if it may lose what it acknowledges, and the configuration
+    ///   requires otherwise.
+    /// - [`Error::Layout`] if another release has written the keys.
+    pub async fn open(config: &RedisConfig) -> Result<Self, Error> {
+        let client = config.client()?;
+        let server = config.shown_url();
+        let link = |extra: Duration| {
+            let patience = config.patience;
+            Arc::new(Link::new(client.clone(), &server, patience, extra))
+        };
+        let reads = link(Duration::ZERO);
+        let durability = Durability::read(&reads, config).await?;
+        durability.check(config, &server)?;
+        let (epochs, epoch) = watch::channel(Arc::from(""));
+        let (subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
+        let (environment_subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let wait = durability.wait(config);
+        let wait_time = wait.as_ref().map_or(Duration::ZERO, |wait| wait.timeout);
+        let (writer, jobs) = Writer::new(link(wait_time), config, wait);
+        tasks.spawn(writer.run());
+        let commands = Commands::new(jobs, reads, config);
+        let opened = commands.open_store().await?;
+        epochs.send_replace(opened.epoch.into());
+        let heads = Arc::<HeadCache>::default();
+        let tail = Tail {
+            link: link(tail::BLOCK),
+            commands: commands.clone(),
+            last: opened.last_entry,
+            heads: Arc::clone(&heads),
+            subscribers: subscribers.clone(),
+            environment_subscribers: environment_subscribers.clone(),
+            epochs,
+        };
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(tail.run()).await });
+        let session = Arc::new(EngineSession::begin(commands.clone(), config).await?);
+        let (keeper, stopped) = (Arc::clone(&session), stop.clone());
+        tasks.spawn(async move { stopped.run_until_cancelled(keeper.keep()).await });
+        let channel = Arc::new(Channel::new(commands.clone(), client));
+        let (receiver, stopped) = (Arc::clone(&channel), stop.clone());
+        tasks.spawn(async move { stopped.run_until_cancelled(receiver.receive()).await });
+        tracing::debug!(%server, %durability, "store opened");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                commands,
+                durability,
+                heads,
+                memory: Memory::default(),
+                subscribers,
+                environment_subscribers,
+                epoch,
+                session,
+                channel,
+                tasks,
+                stop,
+            }),
+        })
+    }
+
+    /// Closes the store: finishes the writes that are queued, ends the session, and drops the
+    /// connections. All handles are closed with it; their later calls fail.
+    pub async fn close(&self) {
+        let inner = &self.inner;
+        inner.stop.cancel();
+        if let Err(error) = inner.session.end_now().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "the session ends by itself");
+        }
+        inner.commands.close().await;
+        inner.tasks.close();
+        inner.tasks.wait().await;
+    }
+
+    /// How durable the server is.
+    pub fn durability(&self) -> &Durability {
+        &self.inner.durability
+    }
+
+    /// Writes something of no meaning `count` times, one after the other, and returns how long each
+    /// took: as long as an append takes.
+    ///
+    /// # Errors
+    /// Those of any write.
+    pub async fn measure(&self, count: usize) -> Result<Vec<Duration>, Error> {
+        let commands = &self.inner.commands;
+        let field = self.inner.session.id();
+        let mut spans = Vec::with_capacity(count);
+        for number in 0..count {
+            let args = Args::new()
+                .text("checks")
+                .text(&field)
+                .number(number as u64);
+            let began = Instant::now();
+            commands.write(&script::PUT, args).await?;
+            spans.push(began.elapsed());
+        }
+        let args = Args::new().text("checks").text(&field);
+        commands.write(&script::REMOVE, args).await?;
+        Ok(spans)
+    }
+
+    /// Forgets what this handle knows of a deployment.
+    fn forget(&self, deployment: DeploymentId) {
+        self.inner.heads.remove(deployment);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,294 @@
+//! How a store on a server is configured.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hotswap_common::Secret;
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    ProtocolVersion, TlsCertificates,
+};
+
+use super::error::Error;
+
+/// How a store on a server of Redis or Valkey is configured.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// Where the server is: `redis://host:port`, or `rediss://host:port` for TLS, with the number
+    /// of the database as path where it is not 0. Without a password.
+    pub url: String,
+    /// The user of the server's access control list.
+    pub username: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// The certificates for `rediss://`.
+    pub tls: Tls,
+    /// What all keys begin with, in braces. Installations with different ones share a server.
+    pub key_prefix: String,
+    /// What the server must promise.
+    pub durability: RequiredDurability,
+    /// Whether an append waits until the server has it on its disk, where it does not before each
+    /// answer anyway. Takes up to a second on a server with `appendfsync everysec`.
+    pub wait_for_disk: bool,
+    /// How many replicas of the server must have an append on their disks before it counts as
+    /// done.
+    pub wait_for_replicas: u32,
+    /// How long a command is tried again while the server does not answer.
+    pub patience: Duration,
+    /// How long the leases of an engine are held that gives no sign of life.
+    pub lease_ttl: Duration,
+    /// The name of this engine, for people.
+    pub engine: String,
+}
+
+/// Certificates for a connection with TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate authority of the server. `None` for those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate by which this engine identifies itself, and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// What a server must promise before an engine stores anything on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RequiredDurability {
+    /// It survives a restart of the server: a server without an append-only file, or one that
+    /// evicts keys, is refused.
+    #[default]
+    Durable,
+    /// Nothing: for trials. What is missing is logged.
+    Anything,
+}
+
+impl RedisConfig {
+    /// The longest key prefix, in bytes.
+    const MAX_PREFIX: usize = 64;
+
+    /// A configuration with defaults for everything but the address.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            username: None,
+            password: None,
+            tls: Tls::default(),
+            key_prefix: "hotswap".to_owned(),
+            durability: RequiredDurability::default(),
+            wait_for_disk: false,
+            wait_for_replicas: 0,
+            patience: Duration::from_secs(5),
+            lease_ttl: Duration::from_secs(3),
+            engine: format!("engine-{}", std::process::id()),
+        }
+    }
+
+    /// Checks what can be checked without a server.
+    ///
+    /// # Errors
+    /// [`Error::Address`], with what to change.
+    pub fn check(&self) -> Result<(), Error> {
+        self.connection_info()?;
+        let invalid = |reason: String| Err(Error::Address(reason));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        if self.key_prefix.is_empty()
+            || self.key_prefix.len() > Self::MAX_PREFIX
+            || !self.key_prefix.bytes().all(is_plain)
+        {
+            return invalid(format!(
+                "the key prefix is invalid: use 1 to {} letters, digits and -_.:",
+                Self::MAX_PREFIX
+            ));
+        }
+        for (what, span, min, max) in [
+            ("the lease", self.lease_ttl, 1, 60),
+            ("the patience", self.patience, 1, 600),
+        ] {
+            let range = Duration::from_secs(min)..=Duration::from_secs(max);
+            if !range.contains(&span) {
+                return invalid(format!("{what} must be between {min}s and {max}s"));
+            }
+        }
+        if self.wait_for_replicas > 16 {
+            return invalid("at most 16 replicas can be waited for".to_owned());
+        }
+        if self.tls != Tls::default() && !self.has_tls() {
+            return invalid(
+                "certificates need an address that begins with rediss://, for TLS".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn has_tls(&self) -> bool {
+        self.url.starts_with("rediss://") || self.url.starts_with("valkeys://")
+    }
+
+    /// The address without anything secret.
+    pub fn shown_url(&self) -> String {
+        match self.connection_info() {
+            Ok(info) => {
+                let scheme = if self.has_tls() { "rediss" } else { "redis" };
+                let database = match info.redis_settings().db() {
+                    0 => String::new(),
+                    number => format!("/{number}"),
+                };
+                format!("{scheme}://{}{database}", info.addr())
+            }
+            Err(_) => "redis://…".to_owned(),
+        }
+    }
+
+    fn connection_info(&self) -> Result<ConnectionInfo, Error> {
+        let invalid = || {
+            // Not repeated: it may hold a password.
+            let rule = "the store's address is invalid: write it as redis://host:port, or \
+                        rediss://host:port for TLS";
+            Error::Address(rule.to_owned())
+        };
+        let has_scheme = ["redis://", "rediss://", "valkey://", "valkeys://"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme));
+        if !has_scheme {
+            return Err(invalid());
+        }
+        if self.url.contains('@') {
+            let rule = "the store's address must not hold a user or a password, because \
+                        addresses are shown and logged: name the user by itself, and the password \
+                        in a file or in the environment";
+            return Err(Error::Address(rule.to_owned()));
+        }
+        if self.url.contains(['#', '?']) {
+            return Err(invalid());
+        }
+        self.url
+            .as_str()
+            .into_connection_info()
+            .map_err(|_| invalid())
+    }
+
+    /// A client of the server. Connects to nothing yet.
+    pub(super) fn client(&self) -> Result<Client, Error> {
+        self.check()?;
+        let info = self.connection_info()?;
+        let mut settings = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_lib_name("hotswap", env!("CARGO_PKG_VERSION"));
+        if let Some(username) = &self.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password.expose());
+        }
+        let info = info.set_redis_settings(settings);
+        let unusable = |source| Error::Unavailable {
+            server: self.shown_url(),
+            source,
+        };
+        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Client::open(info).map_err(unusable);
+        }
+        let client_tls = match &self.tls.client {
+            Some((certificate, key)) => Some(ClientTlsConfig {
+                client_cert: read_file(certificate)?,
+                client_key: read_file(key)?,
+            }),
+            None => None,
+        };
+        let root_cert = self.tls.ca_file.as_deref().map(read_file).transpose()?;
+        let certificates = TlsCertificates {
+            client_tls,
+            root_cert,
+        };
+        Client::build_with_tls(info, certificates).map_err(unusable)
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Certificate {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl fmt::Display for RequiredDurability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Durable => "durable",
+            Self::Anything => "anything",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_could_hold_a_password_is_refused_without_being_shown() {
+        for url in [
+            "redis://ada:secret@localhost",
+            "rediss://:secret@localhost:1",
+            "http://localhost/secret",
+            "redis://localhost?password=secret",
+            "secret",
+        ] {
+            let config = RedisConfig::new(url);
+            let error = config.check().unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+            assert!(!config.shown_url().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn the_shown_address_has_no_password_and_neither_has_the_configuration() {
+        let config = RedisConfig {
+            username: Some("ada".to_owned()),
+            password: Some(Secret::new("secret")),
+            ..RedisConfig::new("redis://localhost:6379/3")
+        };
+        config.check().unwrap();
+        assert_eq!(config.shown_url(), "redis://localhost:6379/3");
+        assert!(!format!("{config:?}").contains("secret"));
+        let client = config.client().unwrap();
+        assert!(!format!("{client:?}").contains("secret"));
+    }
+
+    #[test]
+    fn values_outside_their_ranges_are_refused() {
+        let base = || RedisConfig::new("redis://localhost");
+        base().check().unwrap();
+        let prefix = |key_prefix: &str| RedisConfig {
+            key_prefix: key_prefix.to_owned(),
+            ..base()
+        };
+        for config in [
+            prefix(""),
+            prefix("{a}"),
+            prefix(&"a".repeat(65)),
+            RedisConfig {
+                lease_ttl: Duration::from_millis(999),
+                ..base()
+            },
+            RedisConfig {
+                patience: Duration::ZERO,
+                ..base()
+            },
+            RedisConfig {
+                wait_for_replicas: 17,
+                ..base()
+            },
+            RedisConfig {
+                tls: Tls {
+                    ca_file: Some("ca.pem".into()),
+                    client: None,
+                },
+                ..base()
+            },
+        ] {
+            assert!(config.check().is_err(), "{config:?}");
+        }
+    }
+}

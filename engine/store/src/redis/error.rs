@@ -1,0 +1,225 @@
+//! Errors of the store on a server.
+
+use std::io;
+use std::path::PathBuf;
+
+use hotswap_core::DeploymentId;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::{
+    AppendError, AppendToEnvironmentError, CreateError, DeleteError, LeaseError, ReadError,
+};
+
+/// Why an operation on a [`crate::Redis`] store failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is invalid.
+    #[error("{0}")]
+    Address(String),
+    /// A certificate or a key cannot be read.
+    #[error("could not read {}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The server is too old.
+    #[error("{server} has version {found}; the store needs Redis 7.0, Valkey 7.2 or newer")]
+    Old {
+        /// The server.
+        server: String,
+        /// Its version.
+        found: String,
+    },
+    /// The server may lose what it acknowledges.
+    #[error("{server} is not durable: {reason}")]
+    NotDurable {
+        /// The server.
+        server: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Another release has written the keys.
+    #[error(
+        "the store has layout {found}, and this release knows layout {known}; start the release \
+         that wrote it"
+    )]
+    Layout {
+        /// The layout.
+        found: String,
+        /// The one that this release knows.
+        known: u32,
+    },
+    /// The server does not answer.
+    #[error("{server} does not answer")]
+    Unavailable {
+        /// The server.
+        server: String,
+        /// The client's error.
+        #[source]
+        source: RedisError,
+    },
+    /// The server answers with an error.
+    #[error("{server} refuses: {advice}")]
+    Refused {
+        /// The server.
+        server: String,
+        /// What it means, and what to do.
+        advice: &'static str,
+        /// Its own words.
+        #[source]
+        source: RedisError,
+    },
+    /// The server has carried out a write that is not on as many disks as is required.
+    #[error(
+        "the write is not on as many disks as the configuration requires: {disks} of the server, \
+         {replicas} of its replicas; check the replicas, or wait for fewer"
+    )]
+    Unconfirmed {
+        /// 1 if it is on the server's disk, 0 otherwise.
+        disks: u64,
+        /// On how many replicas' disks it is.
+        replicas: u64,
+    },
+    /// The answer is not what the scripts of this release return.
+    #[error("the server's answer cannot be read: {0}")]
+    Answer(&'static str),
+    /// A deployment of this id has ended before.
+    #[error("there was a deployment {0} before")]
+    Exists(DeploymentId),
+    /// A value could not be encoded as JSON.
+    #[error("could not encode {what} as JSON")]
+    Encode {
+        /// What should have been encoded.
+        what: &'static str,
+        /// The encoder's error.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record cannot be read.
+    #[error("could not read {what}")]
+    Decode {
+        /// What should have been read.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// This engine was not heard of for too long, and has no session for a moment.
+    #[error("the engine's session with the store has ended; it begins a new one")]
+    Lapsed,
+    /// Others changed what is to be changed, again and again.
+    #[error("other engines changed the same at the same time; try again")]
+    Contended,
+    /// The store has been closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What an error of the server or the client means for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The connection is of no use any more. Whether the command was carried out is unknown.
+    Reconnect,
+    /// It was not carried out, and may be a moment later.
+    Later,
+    /// The server does not know the script. It was not carried out.
+    NoScript,
+    /// It was not carried out, and a person has to act.
+    Refused(&'static str),
+}
+
+pub(super) fn verdict(error: &RedisError) -> Verdict {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoScript) => return Verdict::NoScript,
+        ErrorKind::AuthenticationFailed => return Verdict::Refused(CREDENTIALS),
+        ErrorKind::Io | ErrorKind::Client | ErrorKind::Parse => return Verdict::Reconnect,
+        _ => {}
+    }
+    match error.code().unwrap_or_default() {
+        "LOADING" | "BUSY" | "TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" => Verdict::Later,
+        // The address may lead to another server after a failover.
+        "READONLY" => Verdict::Reconnect,
+        code => Verdict::Refused(advice(code)),
+    }
+}
+
+const CREDENTIALS: &str = "the user or the password is wrong";
+
+/// What to do about an error of the server.
+pub(super) fn advice(code: &str) -> &'static str {
+    match code {
+        "OOM" => {
+            "its memory is full (maxmemory); give it more, or keep less by the section [retention]"
+        }
+        "READONLY" => {
+            "it is a replica, which takes no writes; give the address of the primary, or of a \
+             proxy that leads to it"
+        }
+        "MISCONF" => {
+            "it cannot save to its disk; free some room there and look into the server's log"
+        }
+        "LOADING" => "it still loads its data; it takes commands once that is done",
+        "BUSY" => "a script of another program runs for too long; end it with SCRIPT KILL",
+        "MASTERDOWN" => "it is a replica that has lost its primary; wait for the failover",
+        "TRYAGAIN" => "the cluster moves keys; it takes the command in a moment",
+        "CLUSTERDOWN" => {
+            "the cluster is down or lacks the slots of the key prefix; check it with CLUSTER INFO"
+        }
+        "MOVED" | "ASK" => {
+            "it is one server of a cluster, and the keys are on another one; clusters are not \
+             supported yet: give the address of a single server"
+        }
+        "NOAUTH" | "WRONGPASS" => CREDENTIALS,
+        "NOPERM" => {
+            "the user lacks a permission: allow it the commands of the guide on scaling, and all \
+             keys of the prefix"
+        }
+        "NOREPLICAS" => "too few replicas are connected (min-replicas-to-write)",
+        _ => "it does not carry out the command",
+    }
+}
+
+macro_rules! into_store_errors {
+    ($($error:ident),*) => {$(
+        impl From<Error> for $error {
+            fn from(error: Error) -> Self {
+                Self::Store(Box::new(error))
+            }
+        }
+    )*};
+}
+
+into_store_errors!(
+    CreateError,
+    AppendError,
+    DeleteError,
+    LeaseError,
+    ReadError,
+    AppendToEnvironmentError
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_that_servers_are_known_for_says_what_to_do() {
+        for code in [
+            "OOM",
+            "READONLY",
+            "MISCONF",
+            "LOADING",
+            "CLUSTERDOWN",
+            "MOVED",
+            "NOAUTH",
+            "NOPERM",
+            "MASTERDOWN",
+        ] {
+            assert_ne!(advice(code), advice("?"), "{code}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+-- ARGV: is a retry, field.
+return call('HGET', META, ARGV[2])

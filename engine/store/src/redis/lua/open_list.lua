@@ -1,0 +1,2 @@
+-- ARGV: is a retry.
+return call('ZRANGE', P .. 'open', 0, -1)

@@ -1,0 +1,11 @@
+-- ARGV: is a retry, what to do, session, time to live in milliseconds, name of the engine.
+-- Begins a session, renews it, or ends it.
+local session, key = ARGV[3], P .. 'sessions'
+if ARGV[2] == 'end' then
+    end_session(session)
+    return { 'ended' }
+end
+if ARGV[2] == 'renew' and not is_alive(session) then return { 'lapsed' } end
+call('ZADD', key, now() + tonumber(ARGV[4]), session)
+if ARGV[2] == 'begin' then call('HSET', P .. 'engines', session, ARGV[5]) end
+return { 'alive' }

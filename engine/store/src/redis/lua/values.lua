@@ -1,0 +1,2 @@
+-- ARGV: is a retry, hash.
+return call('HVALS', P .. ARGV[2])

@@ -1,0 +1,188 @@
+//! The session of an engine: the sign of life that its leases hang on.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::commands::{Commands, random_word};
+use super::config::RedisConfig;
+use super::error::Error;
+use super::reply::Args;
+use super::script;
+use crate::{LivingEngine, ReadError, Session, UndrivenDeployment};
+
+/// A session is renewed this often in its time to live: two renewals may fail.
+const RENEWALS: u32 = 3;
+
+/// The session of this engine. Renewed as long as [`Self::keep`] runs.
+pub(super) struct EngineSession {
+    commands: Commands,
+    ttl: Duration,
+    engine: String,
+    state: Mutex<State>,
+    lapses: watch::Sender<u64>,
+}
+
+struct State {
+    /// The random id of the session.
+    id: Arc<str>,
+    /// It lives at least until then, whatever happens: counted from before it was renewed.
+    lives_until: Instant,
+    has_ended: bool,
+}
+
+impl EngineSession {
+    /// Begins a session.
+    pub(super) async fn begin(commands: Commands, config: &RedisConfig) -> Result<Self, Error> {
+        let session = Self {
+            commands,
+            ttl: config.lease_ttl,
+            engine: config.engine.clone(),
+            state: Mutex::new(State {
+                id: random_word().into(),
+                lives_until: Instant::now(),
+                has_ended: false,
+            }),
+            lapses: watch::Sender::new(0),
+        };
+        session.send("begin").await?;
+        Ok(session)
+    }
+
+    /// The id of the current session.
+    pub(super) fn id(&self) -> Arc<str> {
+        Arc::clone(&self.lock().id)
+    }
+
+    /// Renews the session until it is ended. Cancel safe.
+    pub(super) async fn keep(&self) {
+        let interval = self.ttl / RENEWALS;
+        loop {
+            let lives_until = self.lock().lives_until;
+            // Behind a process that was stopped, this comes late, and then it is over already.
+            tokio::time::sleep(interval).await;
+            if self.lock().has_ended {
+                return;
+            }
+            let lapsed = Instant::now() >= lives_until;
+            let renewed = tokio::select! {
+                renewed = self.send("renew") => renewed,
+                () = tokio::time::sleep_until(lives_until), if !lapsed => Ok(false),
+            };
+            match renewed {
+                Ok(true) if !lapsed => {}
+                // The server may still have counted it as alive, but nothing was done meanwhile
+                // that looked whether it is: what was driven begins anew.
+                Ok(_) => self.lapse().await,
+                Err(error) => {
+                    log_failure(&error, "renew");
+                    if Instant::now() >= lives_until {
+                        self.lapse().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the session that was not renewed in time, and begins another.
+    async fn lapse(&self) {
+        let old = self.id();
+        self.lock().id = random_word().into();
+        self.lapses.send_modify(|count| *count += 1);
+        tracing::warn!(
+            engine = self.engine,
+            "this engine was not heard of for too long: others may have taken what it drove"
+        );
+        let mut backoff = super::link::Link::backoff();
+        loop {
+            match self.send("begin").await {
+                Ok(_) => break,
+                Err(error) => {
+                    log_failure(&error, "begin");
+                    backoff.wait().await;
+                }
+            }
+        }
+        // What it drove is free at once. Without this, once its time is over.
+        let args = Args::new().text("end").text(&old).number(0).text("");
+        let _ = self.commands.write(&script::SESSION, args).await;
+    }
+
+    /// Begins or renews the session. Returns whether it lives.
+    async fn send(&self, what: &str) -> Result<bool, Error> {
+        let began = Instant::now();
+        let args = Args::new()
+            .text(what)
+            .text(self.id())
+            .number(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX))
+            .text(&self.engine);
+        let reply = self.commands.write(&script::SESSION, args).await?;
+        let is_alive = reply.word()? == "alive";
+        if is_alive {
+            self.lock().lives_until = began + self.ttl;
+        }
+        Ok(is_alive)
+    }
+
+    /// Ends the session for good.
+    pub(super) async fn end_now(&self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.lock().has_ended, true) {
+            return Ok(());
+        }
+        let args = Args::new().text("end").text(self.id()).number(0).text("");
+        self.commands.write(&script::SESSION, args).await?;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn log_failure(error: &Error, what: &str) {
+    let error: &dyn std::error::Error = error;
+    tracing::warn!(error, "cannot {what} the session with the store, retrying");
+}
+
+#[async_trait]
+impl Session for EngineSession {
+    fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    fn lapses(&self) -> watch::Receiver<u64> {
+        self.lapses.subscribe()
+    }
+
+    async fn undriven_deployments(&self) -> Result<Vec<UndrivenDeployment>, ReadError> {
+        // A write, because it takes over from engines that are gone. It is the server's disk that
+        // must know that, but nobody waits for it here.
+        let found = self.commands.write(&script::UNDRIVEN, Args::new()).await?;
+        let pairs = (0..found.len() / 2).map(|pair| {
+            Ok(UndrivenDeployment {
+                deployment: found.parse(2 * pair, "the id of a deployment")?,
+                environment: found.parse(2 * pair + 1, "an environment")?,
+            })
+        });
+        Ok(pairs.collect::<Result<_, Error>>()?)
+    }
+
+    async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError> {
+        let found = self.commands.read_list(&script::ENGINES, Args::new());
+        let found = found.await?;
+        let pairs = (0..found.len() / 2).map(|pair| {
+            Ok(LivingEngine {
+                name: found.text(2 * pair)?.to_owned(),
+                deployments: found.number(2 * pair + 1)?,
+            })
+        });
+        Ok(pairs.collect::<Result<_, Error>>()?)
+    }
+
+    async fn end(&self) -> Result<(), ReadError> {
+        Ok(self.end_now().await?)
+    }
+}

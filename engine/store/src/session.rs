@@ -1,0 +1,70 @@
+//! The [`Session`] trait: the life of one engine among several on one store.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hotswap_core::{DeploymentId, Environment};
+use tokio::sync::watch;
+
+use crate::ReadError;
+
+/// The life of one engine in a store that several engines share.
+///
+/// Every lease belongs to the session of the engine that acquired it, and is held as long as that
+/// session lives. The store renews it on its own, once for all leases; an engine that dies, or is
+/// cut off from the store, stops doing so, and after [`ttl`](Self::ttl) other engines may take
+/// its leases.
+///
+/// # Guarantees
+/// - **One clock.** When a session ends is decided by the clock of the store's server alone.
+/// - **Fences decide.** A lease may pass to another engine without its former holder noticing, as
+///   while that is paused. Nothing relies on its noticing: its appends carry an older fence and
+///   are rejected, and so are its orders at nodes that have seen the new one.
+#[async_trait]
+pub trait Session: Send + Sync + 'static {
+    /// How long leases are held without a sign of life.
+    fn ttl(&self) -> Duration;
+
+    /// Changes whenever this engine finds that it was not heard of for too long: from then on it
+    /// has a new session, and none of the leases that it acquired before. It may still be fenced
+    /// before it finds that.
+    fn lapses(&self) -> watch::Receiver<u64>;
+
+    /// Lists the open deployments that no living engine drives, oldest first. Takes from the
+    /// engines whose sessions have ended what they drove.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn undriven_deployments(&self) -> Result<Vec<UndrivenDeployment>, ReadError>;
+
+    /// Lists the engines whose sessions live, in no order.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError>;
+
+    /// Ends the session for good: all leases can be taken at once. Stop using them before.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed. The session then ends by itself after
+    /// [`ttl`](Self::ttl).
+    async fn end(&self) -> Result<(), ReadError>;
+}
+
+/// An open deployment that waits for an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndrivenDeployment {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Its environment.
+    pub environment: Environment,
+}
+
+/// An engine whose session lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LivingEngine {
+    /// Its name.
+    pub name: String,
+    /// How many deployments it drives.
+    pub deployments: u64,
+}

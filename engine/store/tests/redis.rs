@@ -1,0 +1,67 @@
+//! The store on a server: the suite of every store against Redis 7.0 and Valkey, and tests of
+//! what a server does.
+
+#[path = "redis/access.rs"]
+mod access;
+#[path = "redis/durability.rs"]
+mod durability;
+#[path = "redis/faults.rs"]
+mod faults;
+#[path = "redis/proxy.rs"]
+mod proxy;
+#[allow(dead_code)]
+#[path = "../../../tests/src/reaper.rs"]
+mod reaper;
+#[path = "../../../tests/src/redis_server.rs"]
+#[allow(dead_code)]
+mod redis_server;
+#[path = "redis/sharing.rs"]
+mod sharing;
+mod suite;
+#[allow(dead_code)]
+#[path = "../../../tests/src/venv.rs"]
+mod venv;
+
+use hotswap_store::{Redis, RedisConfig};
+
+use crate::redis_server::{RedisKind, RedisServer};
+use crate::suite::StoreFixture;
+
+struct RedisFixture<const IS_VALKEY: bool> {
+    server: RedisServer,
+}
+
+impl<const IS_VALKEY: bool> StoreFixture for RedisFixture<IS_VALKEY> {
+    type Store = Redis;
+
+    fn new() -> Self {
+        let kind = match IS_VALKEY {
+            true => RedisKind::Valkey,
+            false => RedisKind::Redis,
+        };
+        let server = RedisServer::start(kind).unwrap();
+        Self { server }
+    }
+
+    async fn open(&self) -> Redis {
+        Redis::open(&RedisConfig::new(self.server.url()))
+            .await
+            .unwrap()
+    }
+
+    async fn close(&self, store: Redis) {
+        store.close().await;
+    }
+}
+
+mod on_redis {
+    use crate::suite::suite;
+
+    suite!(crate::RedisFixture<false>);
+}
+
+mod on_valkey {
+    use crate::suite::suite;
+
+    suite!(crate::RedisFixture<true>);
+}

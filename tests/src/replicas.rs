@@ -1,0 +1,437 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::child_process::ChildProcess;
+use crate::redis_server::{RedisKind, RedisServer};
+use crate::{EMAIL, tools};
+
+/// Time limit of every wait and request. Generous, because the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The tokens of all engines.
+const TOKEN: &str = "token-of-the-replicas";
+
+/// Several engines on one server of Redis or Valkey, and the nodes of one environment, as an
+/// operator runs them: processes of the real program. The nodes reach the engines through a load
+/// balancer, which sends each connection to another one.
+pub struct Replicas {
+    /// The store.
+    pub server: RedisServer,
+    // Declared before the folder: fields drop in order, and processes must end before it goes.
+    engines: Vec<Option<Replica>>,
+    nodes: BTreeMap<String, ChildProcess>,
+    balancer: Balancer,
+    environment: &'static str,
+    client: reqwest::Client,
+    folder: TempDir,
+}
+
+struct Replica {
+    process: ChildProcess,
+    addr: SocketAddr,
+}
+
+impl Replicas {
+    /// Starts a server, engines and nodes. Returns once every engine knows that the nodes pass
+    /// their health checks, and the sample module `hello` is uploaded in versions 1.0.0, 2.0.0 and
+    /// 3.0.0.
+    ///
+    /// # Errors
+    /// If a process does not start.
+    pub async fn start(
+        kind: RedisKind,
+        engine_count: usize,
+        environment: &'static str,
+        node_count: usize,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("token"), TOKEN)?;
+        std::fs::write(folder.path().join("node-token"), format!("{TOKEN}-nodes"))?;
+        let mut replicas = Self {
+            server: RedisServer::start(kind)?,
+            engines: Vec::new(),
+            nodes: BTreeMap::new(),
+            balancer: Balancer::start().await?,
+            environment,
+            client: reqwest::Client::builder()
+                .pool_max_idle_per_host(0)
+                .build()?,
+            folder,
+        };
+        for engine in 0..engine_count {
+            replicas.engines.push(None);
+            replicas.start_engine(engine).await?;
+        }
+        for number in 1..=node_count {
+            replicas.start_node(&format!("{environment}-{number}"))?;
+        }
+        for engine in 0..engine_count {
+            replicas.wait_for_nodes(engine, node_count).await?;
+        }
+        for (number, (version, component)) in [
+            ("1.0.0", hotswap_guests::HELLO_V1),
+            ("2.0.0", hotswap_guests::HELLO_V2),
+            ("3.0.0", hotswap_guests::HELLO_V3),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            // To different engines: each has all of them.
+            let engine = number % engine_count;
+            replicas.upload(engine, version, component).await?;
+        }
+        Ok(replicas)
+    }
+
+    /// Starts an engine, or starts it again. Returns once it listens.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_engine(&mut self, engine: usize) -> Result<()> {
+        let name = engine_name(engine);
+        let config = format!(
+            "tokenFile = \"token\"\nnodeTokenFile = \"node-token\"\ndataDir = \"{name}\"\n\
+             [store]\nurl = \"{}\"\nengine = \"{name}\"\n",
+            self.server.url()
+        );
+        let file = format!("{name}.toml");
+        std::fs::write(self.folder.path().join(&file), config)?;
+        let mut command = tools::hotswap()?;
+        command
+            .current_dir(self.folder.path())
+            .args(["serve", "--config", &file, "--log-format", "json"])
+            .args(["--listen", "127.0.0.1:0"]);
+        let mut process = ChildProcess::start(command)?;
+        let addr = process
+            .find_in_stderr(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                let is_ready = line["message"] == "api listening";
+                is_ready.then(|| line["addr"].as_str().map(str::to_owned))?
+            })
+            .await?;
+        let addr = addr.parse()?;
+        self.engines[engine] = Some(Replica { process, addr });
+        self.balancer.add(engine, addr);
+        Ok(())
+    }
+
+    fn start_node(&mut self, id: &str) -> Result<()> {
+        let mut command = tools::hotswap()?;
+        let url = format!("http://{}", self.balancer.addr);
+        command
+            .current_dir(self.folder.path())
+            .args(["node", "--with-parent", "--environment", self.environment])
+            .args(["--engine", &url, "--id", id, "--dir", id])
+            .args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"])
+            .args(["--token-file", "node-token"]);
+        let node = ChildProcess::start(command)?;
+        self.nodes.insert(id.to_owned(), node);
+        Ok(())
+    }
+
+    /// Kills an engine with SIGKILL.
+    ///
+    /// # Errors
+    /// If it does not run, or does not exit in time.
+    pub async fn kill_engine(&mut self, engine: usize) -> Result<()> {
+        self.balancer.remove(engine);
+        let replica = self.engines[engine].take().context("no such engine runs")?;
+        replica.process.kill().await
+    }
+
+    /// Stops an engine with SIGTERM, and waits until it has exited. Returns its standard error.
+    ///
+    /// # Errors
+    /// If it does not run, or does not exit in time.
+    pub async fn terminate_engine(&mut self, engine: usize) -> Result<String> {
+        self.balancer.remove(engine);
+        let replica = self.engines[engine].take().context("no such engine runs")?;
+        replica.process.terminate()?;
+        Ok(replica.process.wait_for_exit().await?.stderr)
+    }
+
+    /// Stops an engine with SIGSTOP: its connections stay, and it does nothing. The load balancer
+    /// leaves it out.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pause_engine(&self, engine: usize) -> Result<()> {
+        self.balancer.remove(engine);
+        self.replica(engine)?.process.stop()
+    }
+
+    /// Continues an engine after [`Self::pause_engine`].
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn continue_engine(&self, engine: usize) -> Result<()> {
+        let replica = self.replica(engine)?;
+        replica.process.continue_running()?;
+        self.balancer.add(engine, replica.addr);
+        Ok(())
+    }
+
+    fn replica(&self, engine: usize) -> Result<&Replica> {
+        self.engines[engine].as_ref().context("no such engine runs")
+    }
+
+    /// The engines that run, by their numbers.
+    pub fn running(&self) -> Vec<usize> {
+        let running = self.engines.iter().enumerate();
+        running
+            .filter_map(|(number, engine)| engine.as_ref().map(|_| number))
+            .collect()
+    }
+
+    /// The base URL of an engine.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn url(&self, engine: usize) -> Result<String> {
+        Ok(format!("http://{}", self.replica(engine)?.addr))
+    }
+
+    /// The API token of all engines.
+    pub fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    /// The folder of all processes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The engine that drives a deployment, as the store says. `None` while it is nobody.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub fn driver_of(&self, deployment: &str) -> Result<Option<usize>> {
+        let key = format!("{{hotswap}}:d:{deployment}");
+        let Some(session) = self.lookup(&key, "owner")? else {
+            return Ok(None);
+        };
+        let name = self.lookup("{hotswap}:engines", &session)?;
+        let number = name.and_then(|name| name.strip_prefix("engine-")?.parse::<usize>().ok());
+        Ok(number.and_then(|number| number.checked_sub(1)))
+    }
+
+    /// Waits until an engine other than `not` drives a deployment.
+    ///
+    /// # Errors
+    /// If none does in time.
+    pub async fn wait_for_driver(&self, deployment: &str, not: Option<usize>) -> Result<usize> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            match self.driver_of(deployment)? {
+                Some(driver) if Some(driver) != not => return Ok(driver),
+                _ => {}
+            }
+            ensure!(Instant::now() < deadline, "no engine drives {deployment}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn lookup(&self, key: &str, field: &str) -> Result<Option<String>> {
+        let answer = self.server.command(&["HGET", key, field])?;
+        let text = answer.lines().nth(1).unwrap_or_default();
+        Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    async fn wait_for_nodes(&self, engine: usize, node_count: usize) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let nodes = self.get(engine, "/api/v1/nodes").await?;
+            let nodes = nodes["nodes"].as_array().context("no nodes")?;
+            let passing = nodes.iter().filter(|node| node["health"] == "passing");
+            if passing.count() == node_count {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not all nodes pass: {nodes:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn upload(&self, engine: usize, version: &str, component: &'static [u8]) -> Result<()> {
+        let url = self.url(engine)?;
+        let url = format!("{url}/api/v1/modules/hello/versions/{version}");
+        let request = self.client.put(url).bearer_auth(TOKEN);
+        let request = request.header("content-type", "application/wasm");
+        let answer = request.body(component).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        Ok(())
+    }
+
+    /// Requests a deployment of `hello` from an engine, and returns its id.
+    ///
+    /// # Errors
+    /// If the engine rejects it.
+    pub async fn deploy(
+        &self,
+        engine: usize,
+        version: &str,
+        strategy: (&str, Value),
+    ) -> Result<String> {
+        let request = json!({
+            "moduleName": "hello",
+            "version": version,
+            "targetEnvironment": self.environment,
+            "strategy": strategy.0,
+            "config": strategy.1,
+            "requesterEmail": EMAIL,
+        });
+        let accepted = self.post(engine, "/api/v1/deployments", request).await?;
+        let id = accepted["executionId"].as_str().context("no id")?;
+        Ok(id.to_owned())
+    }
+
+    /// Waits until a deployment has ended, by any engine that runs, and returns its state.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub async fn wait_for_end(&self, engine: usize, id: &str) -> Result<Value> {
+        let path = format!("/api/v1/deployments/{id}");
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let state = self.get(engine, &path).await?;
+            if !state["endedAt"].is_null() {
+                return Ok(state);
+            }
+            ensure!(Instant::now() < deadline, "not ended in time: {state}");
+            let after = &state["lastEvent"];
+            let wait = format!("{path}/events?after={after}&wait=5");
+            self.get(engine, &wait).await?;
+        }
+    }
+
+    /// The version of `hello` that each node serves, as the nodes themselves answer.
+    ///
+    /// # Errors
+    /// If a node does not answer.
+    pub async fn serving(&self, engine: usize) -> Result<Vec<String>> {
+        let nodes = self.get(engine, "/api/v1/nodes").await?;
+        let nodes = nodes["nodes"].as_array().context("no nodes")?;
+        let mut versions = Vec::new();
+        for node in nodes {
+            let url = node["dataUrl"].as_str().context("no URL")?;
+            let answer = self.client.get(format!("{url}/hello/")).send().await?;
+            let version = answer.headers().get("x-hotswap-version");
+            versions.push(version.context("no version")?.to_str()?.to_owned());
+        }
+        Ok(versions)
+    }
+
+    /// Sends a GET request to the API of an engine.
+    ///
+    /// # Errors
+    /// If the status is no success, or the body is not JSON.
+    pub async fn get(&self, engine: usize, path: &str) -> Result<Value> {
+        self.send(engine, Method::GET, path, None).await
+    }
+
+    /// Sends a POST request to the API of an engine.
+    ///
+    /// # Errors
+    /// If the status is no success, or the body is not JSON.
+    pub async fn post(&self, engine: usize, path: &str, body: Value) -> Result<Value> {
+        self.send(engine, Method::POST, path, Some(body)).await
+    }
+
+    async fn send(
+        &self,
+        engine: usize,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value> {
+        let url = format!("{}{path}", self.url(engine)?);
+        let mut request = self.client.request(method, url).bearer_auth(TOKEN);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.timeout(TIMEOUT).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            bail!("{path}: {status}: {text}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("{path}: no JSON: {text}"))
+    }
+}
+
+fn engine_name(engine: usize) -> String {
+    format!("engine-{}", engine + 1)
+}
+
+/// Sends each connection to the next engine that is up.
+struct Balancer {
+    addr: SocketAddr,
+    targets: Arc<Mutex<Targets>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Default)]
+struct Targets {
+    next: usize,
+    up: BTreeMap<usize, (SocketAddr, CancellationToken)>,
+}
+
+impl Balancer {
+    async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr()?;
+        let targets = Arc::<Mutex<Targets>>::default();
+        let shared = Arc::clone(&targets);
+        let accept = async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(forward(client, Arc::clone(&shared)));
+            }
+        };
+        Ok(Self {
+            addr,
+            targets,
+            _task: AbortOnDropHandle::new(tokio::spawn(accept)),
+        })
+    }
+
+    fn add(&self, engine: usize, addr: SocketAddr) {
+        let target = (addr, CancellationToken::new());
+        lock(&self.targets).up.insert(engine, target);
+    }
+
+    /// Closes the connections of an engine, and sends it no more.
+    fn remove(&self, engine: usize) {
+        if let Some((_, connections)) = lock(&self.targets).up.remove(&engine) {
+            connections.cancel();
+        }
+    }
+}
+
+fn lock(targets: &Mutex<Targets>) -> std::sync::MutexGuard<'_, Targets> {
+    targets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn forward(mut client: TcpStream, targets: Arc<Mutex<Targets>>) {
+    let target = {
+        let mut targets = lock(&targets);
+        targets.next += 1;
+        let up: Vec<_> = targets.up.values().cloned().collect();
+        up.get(targets.next % up.len().max(1)).cloned()
+    };
+    let Some((addr, closed)) = target else { return };
+    let Ok(mut engine) = TcpStream::connect(addr).await else {
+        return;
+    };
+    let copy = tokio::io::copy_bidirectional(&mut client, &mut engine);
+    closed.run_until_cancelled(copy).await;
+}
