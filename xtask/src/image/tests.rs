@@ -15,7 +15,7 @@ fn contents(folder: &Path, age: Duration) -> Contents {
     let program = folder.join("program");
     fs::copy(env::current_exe().unwrap(), &program).unwrap();
     let file = fs::File::options().write(true).open(&program).unwrap();
-    file.set_modified(SystemTime::now() - age).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + age).unwrap();
     Contents::gather(&workspace, &program).unwrap()
 }
 

@@ -15,7 +15,10 @@ use super::error::Error;
 use super::reply::{Args, Reply};
 use super::{Redis, script};
 use crate::NodeReports;
-use crate::catalogue::{Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord};
+use crate::catalogue::{
+    BackendRecord, BackendSecret, Catalogue, CatalogueError, ModuleRecord, NodeRecord,
+    StrategyRecord,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +58,21 @@ struct StoredNode {
     registered_at: Timestamp,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredBackend {
+    name: StrategyName,
+    version: String,
+    summary: String,
+    config_schema: serde_json::Value,
+    can_register: bool,
+    secrets: Vec<BackendSecret>,
+    digest: Digest,
+    wit: Version,
+    uploaded_at: Timestamp,
+    uploaded_by: String,
+}
+
 /// Two types with the same fields.
 macro_rules! same_fields {
     ($one:ident, $other:ident: $($field:ident),*) => {
@@ -75,6 +93,8 @@ macro_rules! same_fields {
 same_fields!(ModuleRecord, StoredModule: module, size, uploaded_at, uploaded_by);
 same_fields!(StrategyRecord, StoredStrategy: name, version, summary, config_schema, digest, wit,
     built_in, uploaded_at, uploaded_by);
+same_fields!(BackendRecord, StoredBackend: name, version, summary, config_schema, can_register,
+    secrets, digest, wit, uploaded_at, uploaded_by);
 same_fields!(NodeRecord, StoredNode: id, environment, zone, labels, control_url, data_url,
     instance, registered_at);
 
@@ -154,6 +174,23 @@ impl Catalogue for Redis {
 
     async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
         Ok(self.remove("strategies", name.as_str()).await?)
+    }
+
+    async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {
+        let name = record.name.clone();
+        let stored = encode("a backend", &StoredBackend::from(record))?;
+        Ok(self.put("backends", name.as_str(), stored).await?)
+    }
+
+    async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError> {
+        let found = self.values("backends").await?;
+        let mut found = decode_all::<StoredBackend, BackendRecord>("a backend", &found)?;
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
+    }
+
+    async fn delete_backend(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
+        Ok(self.remove("backends", name.as_str()).await?)
     }
 
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
