@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hotswap_core::{Clock, Digest};
+use hotswap_core::Clock;
 use hotswap_fleet::discovery::{
     Backend, Discovery, SourceRules, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
     BackendComponent, BackendSettings, DnsOptions, DnsResolver, Origin, SecretSource,
 };
+use hotswap_runner::BackendInUse;
 use hotswap_runner::discovery::{ComponentBackend, LazyDiscoveryHost};
 use hotswap_runner::discovery_backends::uploaded_component;
 use hotswap_store::{Blobs, Catalogue};
@@ -29,7 +30,7 @@ pub struct RunningSources {
     /// What the configuration says of the sources, by their names.
     pub rules: BTreeMap<String, SourceRules>,
     /// The components that run, by the names of the sources.
-    pub components: BTreeMap<String, Digest>,
+    pub components: BTreeMap<String, BackendInUse>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -58,7 +59,11 @@ impl RunningSources {
                 _ => {
                     let prepared = components.prepare(source).await;
                     let (component, settings) = prepared.with_context(context)?;
-                    running.insert(source.name.clone(), component.digest());
+                    let in_use = BackendInUse {
+                        backend: source.backend.clone(),
+                        digest: component.digest(),
+                    };
+                    running.insert(source.name.clone(), in_use);
                     let kind = component.descriptor().name.clone();
                     let backend = ComponentBackend::new(component, settings, &source.service);
                     (kind, AnyBackend::Component(Box::new(backend)))

@@ -31,7 +31,16 @@ pub struct DiscoveryBackendsConfig {
     pub built_in: Vec<String>,
     /// The components that sources of the configuration run, by the names of the sources. They are
     /// never deleted from the store.
-    pub in_use: BTreeMap<String, Digest>,
+    pub in_use: BTreeMap<String, BackendInUse>,
+}
+
+/// The component that a source runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendInUse {
+    /// How the configuration names it: by a name, a digest or a path.
+    pub backend: String,
+    /// Its digest.
+    pub digest: Digest,
 }
 
 /// Why a request concerning discovery backends failed.
@@ -165,7 +174,10 @@ impl DiscoveryBackends {
             return Ok(false);
         };
         let mut in_use = self.config.in_use.iter();
-        if let Some((source, _)) = in_use.find(|(_, digest)| **digest == record.digest) {
+        // By the name, too: without it the engine would not start again.
+        let uses =
+            |used: &BackendInUse| used.backend == name.as_str() || used.digest == record.digest;
+        if let Some((source, _)) = in_use.find(|(_, used)| uses(used)) {
             return Err(Error::InUse {
                 name: name.clone(),
                 source_name: source.clone(),

@@ -217,7 +217,8 @@ impl Engine {
             Arc::clone(&config.clock),
             references.clone(),
         );
-        let in_use = config.discovery_backends.in_use.values().copied().collect();
+        let in_use = config.discovery_backends.in_use.values();
+        let in_use = in_use.map(|used| used.digest).collect();
         let discovery_backends = DiscoveryBackends::new(
             Arc::clone(&config.catalogue),
             config.blobs.clone(),

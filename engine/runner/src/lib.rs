@@ -68,7 +68,7 @@ pub use deployments::{
     Deployments, NewDeployment, NewRetry, NewRollback, NewUndo, RequestDiff, RetriedDeployment,
     Rollback, UndoTarget,
 };
-pub use discovery_backends::{DiscoveryBackends, DiscoveryBackendsConfig};
+pub use discovery_backends::{BackendInUse, DiscoveryBackends, DiscoveryBackendsConfig};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::Environments;
 pub use history::{History, HistoryDecision, HistoryEntry};

@@ -11,7 +11,7 @@ use hotswap_fleet::Registry;
 use hotswap_guests::{DIRECT, DNS, ROLLING};
 use hotswap_plugins::Host;
 use hotswap_runner::metric_providers::MetricProviders;
-use hotswap_runner::{DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
+use hotswap_runner::{BackendInUse, DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
 use hotswap_store::{Blobs, Journal, Options, Sqlite};
 use hotswap_tests::{LeaselessJournal, UndecidedJournal};
 use reqwest::Method;
@@ -29,6 +29,14 @@ pub const LARGEST: u64 = 4 << 20;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "hotswap";
+
+/// What a source of the configuration would run.
+fn dns_in_use() -> BackendInUse {
+    BackendInUse {
+        backend: "dns".to_owned(),
+        digest: Digest::of(DNS),
+    }
+}
 
 /// A server with an engine and a store in a temporary folder, and a client of it.
 pub struct Fixture {
@@ -174,7 +182,7 @@ impl Fixture {
             built_in,
             discovery_backends: DiscoveryBackendsConfig {
                 built_in: vec!["consul".to_owned()],
-                in_use: [("main".to_owned(), Digest::of(DNS))].into(),
+                in_use: [("main".to_owned(), dns_in_use())].into(),
                 ..DiscoveryBackendsConfig::default()
             },
         })
