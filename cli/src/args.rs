@@ -116,7 +116,7 @@ pub enum Command {
     /// The registries that know of nodes: list, get, check
     #[command(subcommand)]
     Discovery(DiscoveryCommand),
-    /// The engine's store: usage
+    /// The engine's store: usage, check
     #[command(subcommand)]
     Store(StoreCommand),
     /// Sign a token that grants a role until it expires

@@ -28,6 +28,7 @@ mod nodes;
 mod policy;
 mod retention;
 mod span;
+mod store;
 
 pub use discovery::{DiscoverySource, STATIC};
 pub use jwt::Jwt;
@@ -37,6 +38,7 @@ pub use nodes::Nodes;
 pub use policy::PolicyOverrides;
 pub use retention::Retention;
 pub use span::Span;
+pub use store::{PASSWORD_VARIABLE, Store};
 
 /// The longest URL of an engine, in bytes: a host name has 253.
 const MAX_ADVERTISE: usize = 272;
@@ -72,6 +74,8 @@ pub struct Config {
     /// Web pages that may call the API from a browser, each as `"http://host:port"`.
     #[schemars(with = "Vec<String>")]
     pub cors_origins: Vec<Origin>,
+    /// Where the engine keeps its state: in `dataDir`, or on a server that engines share.
+    pub store: Store,
     /// How many resources deployments may use.
     pub limits: Limits,
     /// How long the engine waits for its nodes.
@@ -109,6 +113,7 @@ impl Default for Config {
             environments: BTreeMap::new(),
             discovery: Vec::new(),
             metric_providers: Vec::new(),
+            store: Store::default(),
             limits: Limits::default(),
             nodes: Nodes::default(),
             retention: Retention::default(),
@@ -117,13 +122,15 @@ impl Default for Config {
 }
 
 /// The environment variables that set a key of the configuration.
-pub const VARIABLES: [(&str, &str); 13] = [
+pub const VARIABLES: [(&str, &str); 15] = [
     ("HOTSWAP_LISTEN", "listen"),
     ("HOTSWAP_ADVERTISE", "advertise"),
     ("HOTSWAP_DATA_DIR", "dataDir"),
     ("HOTSWAP_LOG_FORMAT", "logFormat"),
     ("HOTSWAP_TOKEN_FILE", "tokenFile"),
     ("HOTSWAP_NODE_TOKEN_FILE", "nodeTokenFile"),
+    ("HOTSWAP_STORE_URL", "store.url"),
+    ("HOTSWAP_STORE_PASSWORD_FILE", "store.passwordFile"),
     ("HOTSWAP_NODES_CONNECT_TIMEOUT", "nodes.connectTimeout"),
     ("HOTSWAP_NODES_REQUEST_TIMEOUT", "nodes.requestTimeout"),
     ("HOTSWAP_NODES_PATIENCE", "nodes.patience"),
@@ -193,6 +200,7 @@ impl Config {
 
     /// Checks that every number is in its range, which its type alone does not say.
     fn check(&self) -> Result<()> {
+        self.store.check()?;
         let limits = hotswap_runner::Limits::from(self.limits);
         if let Err(error) = limits.check() {
             bail!("limits.{error}");

@@ -12,16 +12,15 @@ use hotswap_fleet::discovery::Polled;
 use hotswap_fleet::{HttpFleet, PollClient, Registry};
 use hotswap_plugins::Host;
 use hotswap_plugins::discovery::InstanceHealth;
-use hotswap_protocol::MAX_ARTIFACT_BYTES;
 use hotswap_runner::discovery::{EngineUrl, PollConfig};
 use hotswap_runner::{DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
-use hotswap_store::{Blobs, Options as StoreOptions, Sqlite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, Serve};
 use crate::config::{Config, Jwt, MetricProvider, STATIC};
 use crate::discovery::{Components, RunningSources};
+use crate::engine_store::EngineStore;
 use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{EngineRegistrant, Registrations};
@@ -32,7 +31,7 @@ use crate::{logging, secret_file, settings};
 pub struct RunningEngine {
     addr: SocketAddr,
     engine: Engine,
-    store: Arc<Sqlite>,
+    store: EngineStore,
     /// Stops the API from accepting requests.
     api_shutdown: CancellationToken,
     api: AbortOnDropHandle<()>,
@@ -139,20 +138,13 @@ impl RunningEngine {
     /// Where a key cannot be read, the data cannot be opened, or the port is taken.
     pub async fn start(config: &Config, tokens: &EngineTokens) -> Result<Self> {
         let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
-        let dir = &config.data_dir;
-        let options = StoreOptions {
-            reserve_bytes: config.retention.reserve_bytes,
-        };
-        let store = Sqlite::open_with(dir.join("engine.db"), options).await;
-        let store = Arc::new(store.context("cannot open the store")?);
-        let blobs = Blobs::open_folder(dir.join("blobs"), MAX_ARTIFACT_BYTES).await;
-        let blobs = blobs.context("cannot open the artifacts")?;
+        let store = EngineStore::open(config).await?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let components = Components::of_engine(store.clone(), blobs.clone());
+        let components = Components::of_engine(store.catalogue.clone(), store.blobs.clone());
         let sources = RunningSources::start(&config.discovery, &clock, &components).await?;
         let interval = Registry::DEFAULT_INTERVAL;
-        let registry = Registry::load(store.clone(), clock.clone(), interval).await?;
+        let registry = Registry::load(store.catalogue.clone(), clock.clone(), interval).await?;
         let registry_task = {
             let registry = registry.clone();
             AbortOnDropHandle::new(tokio::spawn(async move { registry.run().await }))
@@ -160,10 +152,10 @@ impl RunningEngine {
         let fleet = HttpFleet::new(registry.clone(), tokens.node.expose(), config.nodes.into())?;
         let built_in = hotswap_guests::strategies();
         let engine = Engine::start(EngineConfig {
-            journal: store.clone(),
-            environment_journal: store.clone(),
-            catalogue: store.clone(),
-            blobs,
+            journal: store.journal.clone(),
+            environment_journal: store.environment_journal.clone(),
+            catalogue: store.catalogue.clone(),
+            blobs: store.blobs.clone(),
             host,
             registry,
             fleet: Arc::new(fleet),

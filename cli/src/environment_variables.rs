@@ -1,5 +1,7 @@
 use hotswap_common::Secret;
 
+use crate::config::PASSWORD_VARIABLE;
+
 /// The environment variables that all commands read, read once at the start.
 #[derive(Debug, Clone, Default)]
 pub struct EnvironmentVariables {
@@ -17,7 +19,7 @@ pub struct EnvironmentVariables {
 
 /// Every environment variable of this program that is not a key of the configuration, with
 /// what it does. For the generated reference.
-pub const DESCRIPTIONS: [(&str, &str); 9] = [
+pub const DESCRIPTIONS: [(&str, &str); 10] = [
     (
         "HOTSWAP_SERVER",
         "The engine that client commands call. `--server` overrides it.",
@@ -31,6 +33,11 @@ pub const DESCRIPTIONS: [(&str, &str); 9] = [
         "HOTSWAP_NODE_TOKEN",
         "The token that nodes and the engine share. For `hotswap node run`, `--token` and \
          `--token-file` override it; for `hotswap serve`, `nodeTokenFile` does.",
+    ),
+    (
+        PASSWORD_VARIABLE,
+        "The password of the store, of `hotswap serve` and `hotswap store check`. \
+         `store.passwordFile` overrides it.",
     ),
     (
         "HOTSWAP_EMAIL",

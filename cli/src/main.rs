@@ -16,6 +16,7 @@ mod defaults;
 mod dev;
 mod discovery;
 mod engine;
+mod engine_store;
 mod environment_variables;
 mod exit;
 mod exit_report;

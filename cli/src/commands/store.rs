@@ -1,5 +1,7 @@
 //! `hotswap store …`.
 
+mod check;
+
 use anyhow::Result;
 use serde::Deserialize;
 
@@ -35,6 +37,7 @@ struct Files {
 pub async fn run(command: StoreCommand, context: &Context) -> Result<Exit> {
     match command {
         StoreCommand::Usage => usage(context).await,
+        StoreCommand::Check { config } => check::run(config, context).await,
     }
 }
 

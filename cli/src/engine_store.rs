@@ -1,0 +1,104 @@
+//! The store of an engine: a file of its own, or a server that engines share.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use hotswap_common::file::{Attempt, FileLock};
+use hotswap_protocol::MAX_ARTIFACT_BYTES;
+use hotswap_store::{
+    Blobs, Catalogue, EnvironmentJournal, Journal, Options, Redis, RedisConfig, Sqlite,
+};
+
+use crate::config::Config;
+use crate::environment_variables::read_variable;
+
+/// An open store.
+pub struct EngineStore {
+    /// The journals of the deployments.
+    pub journal: Arc<dyn Journal>,
+    /// The journals of the environments.
+    pub environment_journal: Arc<dyn EnvironmentJournal>,
+    /// Modules, strategies and nodes.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// Artifacts.
+    pub blobs: Blobs,
+    opened: Opened,
+}
+
+enum Opened {
+    Sqlite(Sqlite),
+    Redis {
+        store: Redis,
+        /// No other engine uses the data folder.
+        _lock: FileLock,
+    },
+}
+
+impl EngineStore {
+    /// Opens the store that the configuration names.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, or is in use.
+    pub async fn open(config: &Config) -> Result<Self> {
+        match config.store.resolve(read_variable)? {
+            Some(redis) => Self::open_redis(&config.data_dir, &redis).await,
+            None => Self::open_sqlite(config).await,
+        }
+        .context("cannot open the store")
+    }
+
+    async fn open_sqlite(config: &Config) -> Result<Self> {
+        let options = Options {
+            reserve_bytes: config.retention.reserve_bytes,
+        };
+        let dir = &config.data_dir;
+        let store = Sqlite::open_with(dir.join("engine.db"), options).await?;
+        let shared = Arc::new(store.clone());
+        Ok(Self {
+            journal: shared.clone(),
+            environment_journal: shared.clone(),
+            catalogue: shared,
+            blobs: open_blobs(dir).await?,
+            opened: Opened::Sqlite(store),
+        })
+    }
+
+    async fn open_redis(dir: &Path, config: &RedisConfig) -> Result<Self> {
+        let lock = match FileLock::try_acquire(&dir.join("engine.lock"))? {
+            Attempt::Acquired(lock) => lock,
+            Attempt::Held(holder) => bail!(
+                "{} is in use by {holder}; stop it, or give this engine a data folder of its own",
+                dir.display()
+            ),
+        };
+        let store = Redis::open(config).await?;
+        tracing::info!(
+            server = config.shown_url(),
+            durability = %store.durability(),
+            engine = config.engine,
+            "the store is shared"
+        );
+        let shared = Arc::new(store.clone());
+        Ok(Self {
+            journal: shared.clone(),
+            environment_journal: shared.clone(),
+            catalogue: shared.clone(),
+            blobs: open_blobs(dir).await?.shared_in(shared),
+            opened: Opened::Redis { store, _lock: lock },
+        })
+    }
+
+    /// Finishes what is queued, and closes the store.
+    pub async fn close(&self) {
+        match &self.opened {
+            Opened::Sqlite(store) => store.close().await,
+            Opened::Redis { store, .. } => store.close().await,
+        }
+    }
+}
+
+async fn open_blobs(dir: &Path) -> Result<Blobs> {
+    let blobs = Blobs::open_folder(dir.join("blobs"), MAX_ARTIFACT_BYTES).await;
+    blobs.context("cannot open the artifacts")
+}
