@@ -53,6 +53,16 @@ impl Commands {
         self.reads.query(command).await
     }
 
+    /// Runs a script that writes what need not outlive the server, and may run twice: beside the
+    /// queue of [`Self::write`], and without waiting for disks or replicas. So a sign of life does
+    /// not come late because one of them is slow.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) async fn touch(&self, script: &Script, args: Args) -> Result<Reply, Error> {
+        Reply::of(self.read(script, args).await?)
+    }
+
     /// As [`Self::read`], for a list of texts.
     pub(super) async fn read_list(&self, script: &Script, args: Args) -> Result<Reply, Error> {
         Reply::of(self.read(script, args).await?)

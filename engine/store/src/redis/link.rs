@@ -80,7 +80,7 @@ impl Link {
         sent
     }
 
-    /// Sends a command that changes nothing, again and again until it is answered.
+    /// Sends a command that may be carried out twice, again and again until it is answered.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where that takes too long, [`Error::Refused`].

@@ -105,7 +105,7 @@ impl Redis {
             None => args.number(1).number(0),
         };
         let rows = self.inner.commands.read(&script::EVENTS, args).await?;
-        Ok(Reply::optional(rows)?.ok_or(ReadError::Unknown(deployment))?)
+        Reply::optional(rows)?.ok_or(ReadError::Unknown(deployment))
     }
 
     pub(super) async fn meta(&self, field: &str) -> Result<u64, Error> {

@@ -108,7 +108,7 @@ impl EngineSession {
         }
         // What it drove is free at once. Without this, once its time is over.
         let args = Args::new().text("end").text(&old).number(0).text("");
-        let _ = self.commands.write(&script::SESSION, args).await;
+        let _ = self.commands.touch(&script::SESSION, args).await;
     }
 
     /// Begins or renews the session. Returns whether it lives.
@@ -119,7 +119,7 @@ impl EngineSession {
             .text(self.id())
             .number(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX))
             .text(&self.engine);
-        let reply = self.commands.write(&script::SESSION, args).await?;
+        let reply = self.commands.touch(&script::SESSION, args).await?;
         let is_alive = reply.word()? == "alive";
         if is_alive {
             self.lock().lives_until = began + self.ttl;
@@ -158,9 +158,9 @@ impl Session for EngineSession {
     }
 
     async fn undriven_deployments(&self) -> Result<Vec<UndrivenDeployment>, ReadError> {
-        // A write, because it takes over from engines that are gone. It is the server's disk that
-        // must know that, but nobody waits for it here.
-        let found = self.commands.write(&script::UNDRIVEN, Args::new()).await?;
+        // It frees what engines drove that are gone. Where the server forgets that, the next look
+        // does it again.
+        let found = self.commands.touch(&script::UNDRIVEN, Args::new()).await?;
         let pairs = (0..found.len() / 2).map(|pair| {
             Ok(UndrivenDeployment {
                 deployment: found.parse(2 * pair, "the id of a deployment")?,
