@@ -58,21 +58,12 @@ pub const HELM: GoProgram = GoProgram {
 
 /// What a node of Kubernetes consists of, besides its API server, and `kubectl`. Only
 /// `cargo xtask kubernetes` builds these.
-pub const KUBERNETES_NODE: [GoProgram; 9] = [
+pub const KUBERNETES_NODE: [GoProgram; 8] = [
     GoProgram {
         name: "metrics-server",
         module: "metrics-server",
         version: "0.7.2",
         package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
-        tags: "providerless",
-        linker_flags: "",
-        is_static: true,
-    },
-    GoProgram {
-        name: "kube-router",
-        module: "kube-router",
-        version: "2.1.0",
-        package: "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
         tags: "providerless",
         linker_flags: "",
         is_static: true,

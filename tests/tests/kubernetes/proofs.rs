@@ -220,43 +220,6 @@ node:
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a node: cargo xtask kubernetes"]
-async fn network_policies_let_in_who_is_named_and_nobody_else() -> Result<()> {
-    let values = "
-networkPolicy:
-  apiFrom: [{podSelector: {matchLabels: {role: friend}}}, {ipBlock: {cidr: 198.18.0.0/15}}]
-";
-    let release = Release::install("policies", values)?;
-    // Engine and nodes reach each other, and so does the pod of `helm test`.
-    release.deploy("1.0.0", "direct", &[])?;
-    release.helm(&["test", "hotswap"])?;
-    let pod = release.pods("node-nodes")?.remove(0);
-    let address = ["get", "pod", &pod, "--output", "jsonpath={.status.podIP}"];
-    let address = release.kubectl(&address)?;
-    let api = format!("http://{ENGINE}:5000");
-    let (control, data) = (
-        format!("http://{address}:8081"),
-        format!("http://{address}:8080"),
-    );
-    const NOT_AUTHORIZED: i64 = 7;
-    const UNREACHABLE: i64 = 8;
-    const WRONG_SERVER: i64 = 9;
-    for (name, role, server, code) in [
-        ("friend-api", "friend", &api, NOT_AUTHORIZED),
-        ("stranger-api", "stranger", &api, UNREACHABLE),
-        ("friend-control", "friend", &control, UNREACHABLE),
-        ("stranger-data", "stranger", &data, WRONG_SERVER),
-    ] {
-        assert_eq!(
-            release.exit_code_of_client(name, role, server)?,
-            code,
-            "{name}"
-        );
-    }
-    Ok(())
-}
-
 #[test]
 #[ignore = "needs a node: cargo xtask kubernetes"]
 fn the_guide_goes_from_an_empty_cluster_to_a_canary() -> Result<()> {

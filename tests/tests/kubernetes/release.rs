@@ -270,40 +270,6 @@ impl Release {
         Ok(versions)
     }
 
-    /// Runs `hotswap node list` in a pod with this label `role`, without a valid token, and returns
-    /// its exit code.
-    ///
-    /// # Errors
-    /// If it does not end.
-    pub fn exit_code_of_client(&self, name: &str, role: &str, server: &str) -> Result<i64> {
-        let image = concat!("--image=localhost/hotswap:", env!("CARGO_PKG_VERSION"));
-        let role = format!("--labels=role={role}");
-        let run = [
-            "run",
-            name,
-            image,
-            &role,
-            "--restart=Never",
-            "--image-pull-policy=Never",
-        ];
-        let client = [
-            "--",
-            "--server",
-            server,
-            "--token=0123456789abcdef",
-            "node",
-            "list",
-        ];
-        self.kubectl(&[&run[..], &client].concat())?;
-        let code = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}";
-        let mut text = String::new();
-        self.wait_until("the end of a client", || {
-            text = self.kubectl(&["get", "pod", name, "--output", code])?;
-            Ok(!text.is_empty())
-        })?;
-        Ok(text.parse()?)
-    }
-
     /// Uninstalls the release, and returns what of it stays in the namespace.
     ///
     /// # Errors
