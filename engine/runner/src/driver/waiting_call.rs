@@ -65,6 +65,10 @@ pub(super) async fn complete(
 }
 
 /// The soak of a call. No future, so that the boxes are gone once it begins.
+#[expect(
+    clippy::boxed_local,
+    reason = "the boxes are taken over, so that the future that waits does not keep them"
+)]
 fn begin_soak(
     call: Box<RecordedCall>,
     module: &ModuleVersion,

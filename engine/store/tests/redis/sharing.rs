@@ -53,7 +53,7 @@ async fn a_lease_is_held_while_its_engine_lives_and_free_at_once_when_that_leave
             deployment: id,
             environment,
         };
-        assert_eq!(undriven(&other).await, [expected.clone()]);
+        assert_eq!(undriven(&other).await, std::slice::from_ref(&expected));
         let first = one.acquire_lease(id).await.unwrap();
         let environment = &expected.environment;
         one.acquire_environment_lease(environment).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_lease_is_held_while_its_engine_lives_and_free_at_once_when_that_leave
         assert_eq!(driven, [("one", 1), ("other", 0)]);
 
         one.session().unwrap().end().await.unwrap();
-        assert_eq!(undriven(&other).await, [expected.clone()]);
+        assert_eq!(undriven(&other).await, std::slice::from_ref(&expected));
         let third = other.acquire_lease(id).await.unwrap();
         assert!(third.fence > second.fence);
         other.acquire_environment_lease(environment).await.unwrap();
