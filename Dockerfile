@@ -4,7 +4,7 @@
 #   docker build --tag hotswap .
 #
 # A machine without Docker makes the same image by `cargo xtask image`: the same program, user, paths,
-# labels and entry point. docs/adr/0025 says what differs.
+# labels and entry point. docs/adr/0033 says what differs.
 
 FROM rust:1.95-bookworm AS build
 # The one of this image, not the newest that rust-toolchain.toml asks for.

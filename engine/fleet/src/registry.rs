@@ -56,7 +56,7 @@ const MAX_UNANSWERED: Duration = Duration::from_secs(30);
 /// count: after it, a node has at least one heartbeat's time to be heard of.
 ///
 /// An id belongs to one node. While it reports in, only the same node, restarted, may register
-/// under it; see the record of decision 16.
+/// under it; see the record of decision 24.
 ///
 /// Registrations are durable, health is not: an engine that starts knows its nodes, and their
 /// health is unknown until they send a heartbeat.

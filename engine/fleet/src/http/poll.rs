@@ -1,7 +1,7 @@
 //! Asks nodes that only a registry knows.
 //!
 //! A registry can name any address, so the node token is sent only to who has proven that it holds
-//! the token already: see the record of decision 21.
+//! the token already: see the record of decision 29.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

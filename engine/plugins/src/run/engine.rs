@@ -77,7 +77,7 @@ pub(crate) fn config(max_memory: usize) -> Config {
         .concurrency_support(false)
         .gc_support(false)
         // Fuel is the same on every machine and in every run, unlike time: a replay must not
-        // end where the first run went on (docs/adr/0011).
+        // end where the first run went on (docs/adr/0019).
         .consume_fuel(true)
         // The same bits on every machine: a replay may happen on another one.
         .cranelift_nan_canonicalization(true)
