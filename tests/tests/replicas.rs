@@ -1,0 +1,315 @@
+//! Several engines on one server of Redis or Valkey, with real nodes: whichever of them dies or
+//! stands still, the rollout goes on, and everyone sees the same.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt as _;
+use hotswap_tests::{ChildProcess, RedisKind, Replicas, tools};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+const PRODUCTION: &str = "production";
+/// How long a wait may take on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+/// The leases last 3 seconds, the engines look twice a second, and a busy machine takes longer.
+const TAKE_OVER: Duration = Duration::from_secs(10);
+
+/// One node after the other, each with a wait in which an engine can be killed.
+fn slowly() -> (&'static str, Value) {
+    ("rolling", json!({ "batch": 1, "settle": "3s" }))
+}
+
+async fn wait_for_event(replicas: &Replicas, engine: usize, id: &str, seq: u64) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    let path = format!("/api/v1/deployments/{id}");
+    loop {
+        let state = replicas.get(engine, &path).await?;
+        let last = state["lastEvent"].as_u64().context("no last event")?;
+        if last >= seq {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "no event {seq}: {state}");
+        let wait = format!("{path}/events?after={last}&wait=5");
+        replicas.get(engine, &wait).await?;
+    }
+}
+
+async fn events(replicas: &Replicas, engine: usize, id: &str) -> Result<Vec<Value>> {
+    let path = format!("/api/v1/deployments/{id}/events?limit=1000");
+    let page = replicas.get(engine, &path).await?;
+    Ok(page["events"].as_array().context("no events")?.clone())
+}
+
+/// No call was answered twice, and the numbers have no gap.
+fn check_events(events: &[Value]) -> Result<()> {
+    let mut answers: BTreeMap<u64, u32> = BTreeMap::new();
+    for (number, event) in events.iter().enumerate() {
+        ensure!(event["seq"] == json!(number), "a gap at {number}: {event}");
+        let body = &event["body"];
+        if body["type"] == "answered"
+            && let Some(call) = body["data"]["call"].as_u64()
+        {
+            *answers.entry(call).or_default() += 1;
+        }
+    }
+    ensure!(answers.values().all(|count| *count == 1), "{answers:?}");
+    Ok(())
+}
+
+async fn check_success(replicas: &Replicas, engine: usize, id: &str, version: &str) -> Result<()> {
+    let state = replicas.wait_for_end(engine, id).await?;
+    ensure!(state["status"] == "succeeded", "{state}");
+    let serving = replicas.serving(engine).await?;
+    ensure!(serving.iter().all(|one| one == version), "{serving:?}");
+    check_events(&events(replicas, engine, id).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_ends_on_redis_and_on_valkey() -> Result<()> {
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let mut replicas = Replicas::start(kind, 1, PRODUCTION, 2).await?;
+        let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+        check_success(&replicas, 0, &id, "1.0.0").await?;
+        // All of it is in the store: another engine knows it.
+        replicas.terminate_engine(0).await?;
+        replicas.start_engine(0).await?;
+        let rolling = ("rolling", json!({ "batch": 1 }));
+        let id = replicas.deploy(0, "2.0.0", rolling).await?;
+        check_success(&replicas, 0, &id, "2.0.0").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_killed_is_replaced() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 3).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    check_success(&replicas, 0, &id, "1.0.0").await?;
+    let id = replicas.deploy(1, "2.0.0", slowly()).await?;
+    // Right after the request, while it is planned, and in each of the waits.
+    for seq in [0, 1, 5, 9] {
+        let driver = replicas.wait_for_driver(&id, None).await?;
+        let other = (driver + 1) % 3;
+        wait_for_event(&replicas, other, &id, seq).await?;
+        let driver = replicas.wait_for_driver(&id, None).await?;
+        replicas.kill_engine(driver).await?;
+        let killed = Instant::now();
+        let next = replicas.wait_for_driver(&id, Some(driver)).await?;
+        let took = killed.elapsed();
+        println!("engine {next} took over from engine {driver} after {took:?}");
+        ensure!(took < TAKE_OVER, "it took {took:?}");
+        replicas.start_engine(driver).await?;
+    }
+    let asked = replicas.running()[0];
+    check_success(&replicas, asked, &id, "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_stood_still_is_fenced_when_it_comes_back() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Valkey, 3, PRODUCTION, 3).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    check_success(&replicas, 0, &id, "1.0.0").await?;
+    let id = replicas.deploy(0, "2.0.0", slowly()).await?;
+    let paused = replicas.wait_for_driver(&id, None).await?;
+    let other = (paused + 1) % 3;
+    wait_for_event(&replicas, other, &id, 4).await?;
+    replicas.pause_engine(paused)?;
+    let next = replicas.wait_for_driver(&id, Some(paused)).await?;
+    // It comes back while the other one is at work.
+    let state = replicas
+        .get(next, &format!("/api/v1/deployments/{id}"))
+        .await?;
+    let last = state["lastEvent"].as_u64().context("no last event")?;
+    wait_for_event(&replicas, next, &id, last + 1).await?;
+    replicas.continue_engine(paused)?;
+    check_success(&replicas, next, &id, "2.0.0").await?;
+    // It serves requests as before, and drives what it gets from now on.
+    let state = replicas.wait_for_end(paused, &id).await?;
+    ensure!(state["status"] == "succeeded", "{state}");
+    let seen = events(&replicas, paused, &id).await?;
+    ensure!(seen == events(&replicas, next, &id).await?);
+    let log = replicas.terminate_engine(paused).await?;
+    ensure!(log.contains("was not heard of for too long"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_stops_hands_over_at_once() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
+    let id = replicas.deploy(0, "1.0.0", slowly()).await?;
+    let driver = replicas.wait_for_driver(&id, None).await?;
+    wait_for_event(&replicas, 1 - driver, &id, 3).await?;
+    replicas.terminate_engine(driver).await?;
+    let stopped = Instant::now();
+    let next = replicas.wait_for_driver(&id, Some(driver)).await?;
+    let took = stopped.elapsed();
+    println!("engine {next} took over after {took:?}");
+    ensure!(
+        took < Duration::from_secs(3),
+        "its lease was waited for: {took:?}"
+    );
+    check_success(&replicas, next, &id, "1.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_ask_of_one_engine_another_one_does() -> Result<()> {
+    let replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    check_success(&replicas, 0, &id, "1.0.0").await?;
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1h" }));
+    let id = replicas.deploy(0, "2.0.0", strategy).await?;
+    let driver = replicas.wait_for_driver(&id, None).await?;
+    let other = 1 - driver;
+    wait_for_event(&replicas, other, &id, 4).await?;
+    let path = format!("/api/v1/deployments/{id}/abort");
+    replicas.post(other, &path, json!({})).await?;
+    let state = replicas.wait_for_end(other, &id).await?;
+    ensure!(state["status"] == "rolledBack", "{state}");
+    let serving = replicas.serving(other).await?;
+    ensure!(serving.iter().all(|one| one == "1.0.0"), "{serving:?}");
+    // So is a node that is cordoned through one of them cordoned for both.
+    let cordon = format!("/api/v1/nodes/{PRODUCTION}-1/cordon");
+    replicas.post(other, &cordon, json!({})).await?;
+    let deadline = Instant::now() + SOON;
+    loop {
+        let node = replicas
+            .get(driver, &format!("/api/v1/nodes/{PRODUCTION}-1"))
+            .await?;
+        if !node["cordon"].is_null() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{node}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_check_says_what_each_failure_costs() -> Result<()> {
+    let replicas = Replicas::start(RedisKind::Valkey, 1, PRODUCTION, 0).await?;
+    let check = async |more: &[&str]| {
+        let mut command = tools::hotswap()?;
+        command
+            .current_dir(replicas.folder())
+            .args(["store", "check", "--config", "engine-1.toml"])
+            .args(more);
+        ChildProcess::start(command)?.wait_for_exit().await
+    };
+    let exit = check(&[]).await?;
+    ensure!(exit.code == Some(0), "{exit:?}");
+    let text = exit.stdout.join("\n");
+    for expected in [
+        "durable   yes",
+        "in the median of 50",
+        "engines   engine-1",
+        "the server's machine, which comes back        nothing",
+    ] {
+        ensure!(text.contains(expected), "{text}");
+    }
+    // What it may lose is told by the server, not by the configuration.
+    replicas
+        .server
+        .command(&["CONFIG", "SET", "appendonly", "no"])?;
+    let exit = check(&["--json"]).await?;
+    ensure!(exit.code == Some(1), "{exit:?}");
+    let report: Value = serde_json::from_str(&exit.stdout.join("\n"))?;
+    ensure!(report["durable"] == json!(false), "{report}");
+    ensure!(
+        report["faults"][0]
+            .as_str()
+            .is_some_and(|fault| fault.contains("appendonly"))
+    );
+    ensure!(report["losses"][2]["what"] == "everything", "{report}");
+    Ok(())
+}
+
+/// A stream of the events of a deployment.
+struct Stream {
+    bytes: futures_util::stream::BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    text: String,
+}
+
+impl Stream {
+    async fn open(
+        replicas: &Replicas,
+        engine: usize,
+        id: &str,
+        after: Option<&str>,
+    ) -> Result<Self> {
+        let url = format!("{}/api/v1/deployments/{id}/events", replicas.url(engine)?);
+        let request = reqwest::Client::new().get(url);
+        let mut request = request
+            .bearer_auth(replicas.token())
+            .header("accept", "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let answer = request.send().await?.error_for_status()?;
+        let bytes = answer.bytes_stream();
+        Ok(Self {
+            bytes: bytes.map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed(),
+            text: String::new(),
+        })
+    }
+
+    /// The next event that is no state of the stream: its cursor, and the event.
+    async fn next(&mut self) -> Result<Option<(String, Value)>> {
+        loop {
+            while let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                let field = |name: &str| {
+                    let line = block.lines().find_map(|line| line.strip_prefix(name));
+                    line.map(|value| value.trim_start_matches(':').trim().to_owned())
+                };
+                match (field("event"), field("id"), field("data")) {
+                    (Some(name), ..) if name == "end" => return Ok(None),
+                    (Some(name), ..) if name == "reset" => anyhow::bail!("it starts over"),
+                    (None, Some(id), Some(data)) => {
+                        return Ok(Some((id, serde_json::from_str(&data)?)));
+                    }
+                    _ => {}
+                }
+            }
+            let chunk = timeout(SOON, self.bytes.next()).await?;
+            let Some(chunk) = chunk else { return Ok(None) };
+            self.text += &String::from_utf8(chunk?)?;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_sees_every_event_once_on_whichever_engine_it_returns_to() -> Result<()> {
+    let replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 2).await?;
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1s" }));
+    let id = replicas.deploy(0, "1.0.0", strategy).await?;
+    let driver = replicas.wait_for_driver(&id, None).await?;
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    // After every two events to the next engine.
+    for engine in (driver + 1..).map(|number| number % 3) {
+        let mut stream = Stream::open(&replicas, engine, &id, cursor.as_deref()).await?;
+        let mut count = 0;
+        while count < 2
+            && let Some((id, event)) = stream.next().await?
+        {
+            cursor = Some(id);
+            seen.push(event);
+            count += 1;
+        }
+        if seen
+            .last()
+            .is_some_and(|event| event["body"]["type"] == "ended")
+        {
+            break;
+        }
+        ensure!(count == 2, "the stream ended early: {seen:?}");
+    }
+    let numbers: Vec<_> = seen
+        .iter()
+        .filter_map(|event| event["seq"].as_u64())
+        .collect();
+    let all = events(&replicas, driver, &id).await?;
+    let expected: Vec<u64> = (0..all.len() as u64).collect();
+    ensure!(numbers == expected, "{numbers:?} of {expected:?}");
+    Ok(())
+}
