@@ -183,7 +183,8 @@ impl Client {
         self.send(context, path, body, Span::ZERO)?.json()
     }
 
-    /// Sends a request whose answer may take this long, with a token, and once more with a new one if it is no longer valid.
+    /// Sends a request whose answer may take this long: with a token, and once more with a new one
+    /// if it is no longer valid.
     fn send(
         &mut self,
         context: &Context,

@@ -34,8 +34,11 @@ impl Pods {
         &self.labels
     }
 
-    /// Lists the pods at `path`, where one of the slices is not known or what is known is old.
-    /// Goes on without their labels where that is denied.
+    /// Lists the pods at `path`, if a pod of the slices is not known, or what is known is old. Where
+    /// that is denied, instances have no labels.
+    ///
+    /// # Errors
+    /// Those of the API server, but for a denial.
     pub fn update(
         &mut self,
         context: &Context,
