@@ -198,7 +198,8 @@ wait_for "the node" is_ready
 has_rules() { ./inside nft list ruleset | grep -q 10.96.0.1; }
 wait_for "the rules of kube-proxy" has_rules
 kubectl apply --filename "$here/cluster.yaml" > /dev/null
-for number in 1 2 3 4 5 6 7 8; do
+# A volume is used once: each release of the tests takes new ones.
+for number in $(seq 32); do
   mkdir -p "volumes/$number"
   cat <<END
 ---

@@ -73,6 +73,8 @@ async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() 
     assert_eq!(tokens(&release)?, before, "generated tokens survive");
     release.helm(&["rollback", "hotswap", "--wait", "--timeout=180s"])?;
     assert_no_loss(&clients.stop().await);
+    // Helm returns while the last of the other pods is still there.
+    release.wait_for_nodes(3)?;
     assert_eq!(release.versions()?, ["2.0.0"; 3]);
 
     assert_eq!(release.uninstall()?, "");
