@@ -181,7 +181,10 @@ nodeGroups:
     let source = release.json(&["discovery", "get", "nodes"])?;
     assert_eq!(source["source"]["condition"], "healthy", "{source}");
     release.deploy("1.0.0", "direct", &["-l", "tier=web"])?;
-    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    // The engine hears of it with its next question.
+    release.wait_until("what the nodes run", || {
+        Ok(release.versions()? == ["1.0.0"; 3])
+    })?;
     let nodes = release.json(&["node", "list", "--environment", "qa"])?;
     assert_eq!(nodes.as_array().unwrap().len(), 2, "{nodes}");
     // The pod of a StatefulSet comes back under its name, with its disk.

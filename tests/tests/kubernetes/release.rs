@@ -279,14 +279,14 @@ impl Release {
         let kinds = "all,configmap,secret,persistentvolumeclaim,serviceaccount,role,rolebinding,\
             networkpolicy,poddisruptionbudget,horizontalpodautoscaler,ingress,endpointslice";
         let mut left = String::new();
-        // The pods end in their own time.
-        self.wait_until("the pods to be gone", || {
+        // Pods and the volumes of a StatefulSet end in their own time.
+        self.wait_until("everything to be gone", || {
             let names = ["get", kinds, "--output", "name"];
             let all = self.kubectl(&names)?;
             let of_kubernetes = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
             let ours = all.lines().filter(|line| !of_kubernetes.contains(line));
             left = ours.collect::<Vec<_>>().join("\n");
-            Ok(!left.contains("pod/") && !left.contains("endpointslice"))
+            Ok(left.is_empty())
         })?;
         Ok(left)
     }
