@@ -100,7 +100,7 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "node drain" => owned(&[("<ID>", "gone"), ("--wait", "")]),
         "deployment create" => owned(&[("<MODULE[@VERSION]>", "hello"), ("--environment", "qa")]),
         "deployment list" | "node list" | "module list" | "strategy list" | "environment list"
-        | "discovery backends" | "token" => Vec::new(),
+        | "discovery backends" | "store check" | "token" => Vec::new(),
         "deployment events" => owned(&[("<ID>", id), ("--follow", "")]),
         command if command.starts_with("deployment ") => owned(&[("<ID>", id)]),
         "module upload" => owned(&[("<MODULE@VERSION>", "new@1.0.0"), ("<FILE>", "hello.wasm")]),

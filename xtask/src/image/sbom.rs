@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Commit;
@@ -11,7 +11,7 @@ use crate::shell::{self, Workspace};
 
 /// The packages of the workspace whose code is in the program: itself, and the components that it
 /// embeds.
-const ROOT: &str = "hotswap-cli";
+const ROOT: &str = "hotswap";
 const EMBEDDED: [&str; 2] = ["/strategies/", "/discovery/"];
 
 /// A crate whose code is in the program.
@@ -69,6 +69,10 @@ impl Sbom {
             is_member
                 && (package["name"] == ROOT || EMBEDDED.iter().any(|folder| path.contains(folder)))
         };
+        ensure!(
+            packages.values().any(|package| package["name"] == ROOT),
+            "there is no package {ROOT} in the workspace"
+        );
         let roots = packages.iter().filter(|(_, package)| is_root(package));
         let mut open: Vec<String> = roots.map(|(id, _)| id.clone()).collect();
         let mut seen = BTreeSet::new();
