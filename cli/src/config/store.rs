@@ -22,7 +22,7 @@ pub struct Store {
     /// database as path where it is not 0. Without it, the state is in `dataDir`, for this engine
     /// alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"redis://redis.example.org:6379")]
+    #[schemars(example = &"rediss://redis.example.org:6379")]
     pub url: Option<String>,
     /// The user of the server's access control list.
     #[serde(skip_serializing_if = "Option::is_none")]
