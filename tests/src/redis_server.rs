@@ -94,7 +94,14 @@ impl RedisServer {
         }
         stream.write_all(text.as_bytes())?;
         let mut answer = vec![0; 64 << 10];
-        let count = stream.read(&mut answer)?;
+        // A read with a time-out is not taken up again after a signal, and a child that stops
+        // or ends sends one.
+        let count = loop {
+            match stream.read(&mut answer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                count => break count?,
+            }
+        };
         Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
     }
 
