@@ -4,7 +4,10 @@
 mod api;
 mod context;
 mod error_response;
+mod identity;
 mod metrics;
+mod module_probe;
+mod module_status;
 mod modules;
 mod order_problem;
 mod registration;

@@ -8,6 +8,16 @@ pub(crate) fn problem(status: StatusCode, name: &str, title: &str, detail: Strin
     Problem::new(status.as_u16(), name, title, detail)
 }
 
+/// A request that is malformed.
+pub(crate) fn bad_request(detail: String) -> Problem {
+    problem(
+        StatusCode::BAD_REQUEST,
+        "bad-request",
+        "The request is malformed",
+        detail,
+    )
+}
+
 /// The HTTP response for a problem. A 503 asks the client to retry after a second.
 pub(crate) fn problem_response(problem: &Problem) -> http::Response<Bytes> {
     // An object of strings and a number always serialises.

@@ -1,15 +1,14 @@
+//! The routes of the control API.
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hotswap_core::{ModuleName, ParseError};
 use hotswap_protocol::{
     HeartbeatAnswer, Identity, ModuleStatus, NodeStatus, OrderProgress, OrderRequest, PollAnswer,
-    PollRequest, ProbeAnswer, ProbeRequest, Problem, SyntheticRequest, Version,
+    PollRequest, ProbeAnswer, ProbeRequest, Problem, SyntheticRequest,
 };
 use http::StatusCode;
-use http_body_util::{BodyExt as _, Empty};
 use poem::Request;
 use poem_openapi::auth::Bearer;
 use poem_openapi::param::{Header, Path, Query};
@@ -18,20 +17,12 @@ use poem_openapi::{ApiResponse, OpenApi, SecurityScheme};
 
 use super::ControlContext;
 use super::error_response::ErrorResponse;
+use super::module_status::module_status;
 use super::modules::{OrderState, check_version};
 use super::order_problem::order_problem;
-use crate::data::{LoadedVersion, ResponseBody, Route, VersionCounters};
-use crate::problem::problem;
+use super::{identity, module_probe};
+use crate::problem::{bad_request, problem};
 use crate::process;
-
-/// Longer paths are no health checks.
-const MAX_PROBE_PATH_BYTES: usize = 2048;
-
-/// How much of a probe's response body is returned, in bytes.
-const MAX_PROBE_BODY_BYTES: usize = 64 << 10;
-
-/// Longest time-out of a probe.
-const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longest time that an order waits for its outcome.
 const MAX_ORDER_WAIT: Duration = Duration::from_secs(60);
@@ -161,28 +152,7 @@ impl Api {
         let context = self.context()?;
         context.check_node(node.as_deref())?;
         let module = parse_module_name(&module)?;
-        // Before anything repeats them: they may be megabytes long.
-        check_version(&probe.version).map_err(|error| bad_request(error.to_string()))?;
-        let version = {
-            let table = context.modules.routing_table().load();
-            let route = table.get(module.as_str());
-            route.and_then(|route| find_probed(route, &probe.version))
-        };
-        let version = version.ok_or_else(|| not_staged(&module, &probe))?;
-        let request = check_probe_path(&module, &probe.path)?;
-
-        let timeout = Duration::from_millis(probe.timeout_millis).min(MAX_PROBE_TIMEOUT);
-        let answer = async {
-            let response = version.handle_uncounted(request).await;
-            let status = response.status().as_u16();
-            let body = read_beginning(response.into_body()).await;
-            ProbeAnswer { status, body }
-        };
-        let answer = tokio::time::timeout(timeout, answer).await;
-        Ok(Json(answer.unwrap_or_else(|_| ProbeAnswer {
-            status: StatusCode::GATEWAY_TIMEOUT.as_u16(),
-            body: format!("no response within {timeout:?}"),
-        })))
+        Ok(Json(module_probe::send(context, &module, &probe).await?))
     }
 
     /// Send requests of the node's own
@@ -205,7 +175,7 @@ impl Api {
         context.check_node(node.as_deref())?;
         let module = parse_module_name(&module)?;
         check_version(&request.version).map_err(|error| bad_request(error.to_string()))?;
-        check_probe_path(&module, &request.path)?;
+        module_probe::check_path(&module, &request.path)?;
         let routes = context.modules.routing_table();
         if routes.load().get(module.as_str()).is_none() {
             return Err(module_not_found(&module).into());
@@ -259,22 +229,7 @@ impl Api {
     ) -> Result<Json<Identity>, ErrorResponse> {
         let context = self.context()?;
         context.check_node(node.as_deref())?;
-        let challenge = challenge.0;
-        let is_visible = challenge.bytes().all(|byte| byte.is_ascii_graphic());
-        if !Identity::CHALLENGE_BYTES.contains(&challenge.len()) || !is_visible {
-            let detail = "challenge: send a random text of 16 to 128 visible ASCII characters";
-            return Err(bad_request(detail.to_owned()).into());
-        }
-        let local = local_addr(request);
-        let mut identity = Identity {
-            id: context.id.to_string(),
-            boot: context.boot.clone(),
-            address: SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(),
-            control_url: context.addresses.urls_at(local.ip()).control,
-            proof: String::new(),
-        };
-        let message = identity.message(&challenge);
-        identity.proof = context.token.prove(message.as_bytes());
+        let identity = identity::prove(context, local_addr(request), &challenge)?;
         Ok(Json(identity))
     }
 
@@ -366,106 +321,9 @@ fn local_addr(request: &Request) -> SocketAddr {
     local.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
 }
 
-fn module_status(context: &ControlContext, module: &str, route: &Route) -> ModuleStatus {
-    let record = &route.record;
-    let slots = record.slots.clone();
-    // In this order, so that versions never count more than was received since an earlier status.
-    let finished = route.traffic.finished();
-    let held: Vec<_> = record.slots.versions().collect();
-    let version = |counters: &Arc<VersionCounters>| {
-        let mut status = counters.status();
-        // The others are compared with nothing any more, and a status must not grow with them.
-        if !held.contains(&&status.version) {
-            status.metrics = Vec::new();
-        }
-        status
-    };
-    let versions = route.counters.iter().map(version).collect();
-    let received = route.traffic.received();
-    ModuleStatus {
-        module: module.to_owned(),
-        active: slots.active,
-        staged: slots.staged,
-        previous: slots.previous,
-        percent: slots.percent,
-        fence: record.fence,
-        boot: context.boot.clone(),
-        cpu_millis: process::cpu_millis(),
-        starts: Some(context.starts),
-        received: Some(received),
-        finished: Some(finished),
-        versions,
-        faults: context.modules.faults(module, route),
-    }
-}
-
-/// The version that a probe is for, if it is staged or active.
-fn find_probed(route: &Route, version: &Version) -> Option<Arc<LoadedVersion>> {
-    let loaded = [&route.staged, &route.active].into_iter().flatten();
-    loaded
-        .into_iter()
-        .find(|loaded| loaded.version() == version)
-        .cloned()
-}
-
-/// The first [`MAX_PROBE_BODY_BYTES`] of a body, or less if the body breaks off.
-async fn read_beginning(mut body: ResponseBody) -> String {
-    let mut bytes = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        if let Some(data) = frame.data_ref() {
-            let free = MAX_PROBE_BODY_BYTES - bytes.len();
-            bytes.extend_from_slice(&data[..data.len().min(free)]);
-        }
-        if bytes.len() == MAX_PROBE_BODY_BYTES {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A request for a path of a module.
-fn check_probe_path(
-    module: &ModuleName,
-    path: &str,
-) -> Result<http::Request<Empty<Bytes>>, Problem> {
-    let is_path = path.starts_with('/') && path.len() <= MAX_PROBE_PATH_BYTES;
-    let request = http::Request::get(format!("http://{module}{path}")).body(Empty::<Bytes>::new());
-    match request {
-        Ok(request) if is_path => Ok(request),
-        _ => {
-            let start: String = path.chars().take(80).collect();
-            Err(bad_request(format!(
-                "'{start}' is not a path: it must begin with '/', have no spaces, and at most \
-                 {MAX_PROBE_PATH_BYTES} bytes"
-            )))
-        }
-    }
-}
-
 fn parse_module_name(text: &str) -> Result<ModuleName, Problem> {
     text.parse()
         .map_err(|error: ParseError| bad_request(error.to_string()))
-}
-
-fn bad_request(detail: String) -> Problem {
-    problem(
-        StatusCode::BAD_REQUEST,
-        "bad-request",
-        "The request is malformed",
-        detail,
-    )
-}
-
-fn not_staged(module: &ModuleName, probe: &ProbeRequest) -> Problem {
-    problem(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "refused",
-        "The node rejects the probe",
-        format!(
-            "version {} of {module} is not staged on this node; stage it first",
-            probe.version.version
-        ),
-    )
 }
 
 fn module_not_found(module: &ModuleName) -> Problem {
