@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// The least rest after each look. Short for a node that waits for its repair, long for a
-/// thousand that register or are repaired at once.
-const MIN_REST: Duration = Duration::from_millis(5);
+/// The least rest after each look. A node that registers during a rest waits for its end, so this
+/// is as short as a look; changes that come one right after the other are still looked at together.
+const MIN_REST: Duration = Duration::from_millis(1);
 /// A look that took long because the machine is busy must not delay a node for longer.
 const MAX_REST: Duration = Duration::from_millis(250);
 /// A rest lasts so many times as long as the looks before took: with many nodes, they take a fifth
