@@ -75,6 +75,10 @@ impl EnvironmentJournal for UndecidedJournal {
         self.0.arrivals().await
     }
 
+    async fn policies(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        self.0.policies().await
+    }
+
     async fn past_decisions(
         &self,
         _: &ModuleName,
