@@ -292,6 +292,7 @@ fn every_input_with_absurd_values_is_refused_clearly_or_accepted() {
     let fleet = Fleet::start();
     let path = fleet.folder.path();
     fleet.upload("hello");
+    std::fs::write(path.join("policies.toml"), "[environments.qa]\n").unwrap();
     let deployment = fleet.json(&["deploy", "hello", "-e", "qa", "--wait"]);
     let id = deployment["executionId"].as_str().unwrap();
     let inputs = inputs(&run(path, &["reference", "cli"]).out);
