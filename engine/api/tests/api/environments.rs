@@ -26,7 +26,9 @@ async fn a_changed_policy_counts_for_what_is_requested_from_then_on() {
     let before = before.ok();
     assert_eq!(before["source"], "default");
     assert_eq!(before["policy"]["defaultStrategy"], "rolling");
-    let open = engine.deploy(json!({ "requireApproval": true })).await;
+    let open = engine
+        .deploy(json!({ "strategy": null, "requireApproval": true }))
+        .await;
     engine.asking(&open).await;
 
     let ada = engine.signed("ada", Role::Admin);
@@ -64,7 +66,7 @@ async fn a_changed_policy_counts_for_what_is_requested_from_then_on() {
         .await
         .ok();
     engine.ended(&open).await;
-    let id = engine.deploy(json!({})).await;
+    let id = engine.deploy(json!({ "strategy": null })).await;
     assert_eq!(engine.ended(&id).await["strategy"], "direct");
 
     let engine = engine.restart_after(|_| {}).await;

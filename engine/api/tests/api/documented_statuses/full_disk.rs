@@ -29,7 +29,10 @@ pub async fn answer() -> BTreeSet<(String, String)> {
         refused.problem(507, "disk-full");
     }
     engine
-        .put(ENVIRONMENT, json!({"policy": {}}))
+        .put(
+            ENVIRONMENT,
+            json!({"policy": {"defaultStrategy": "direct"}}),
+        )
         .await
         .problem(507, "disk-full");
     let node = engine.delete("/api/v1/nodes/node-1").await;
