@@ -37,7 +37,7 @@ struct Lent {
 }
 
 impl UnreadBody {
-    /// Keeps hold of a request's body. `None` where it has none.
+    /// Keeps hold of a request's body. `None` if it has none.
     pub(crate) fn of(request: &mut Request) -> Option<Self> {
         let body = RequestBody::from(request.take_body());
         if body.is_end_stream() {

@@ -128,7 +128,7 @@ pub(crate) enum Look {
     Final,
 }
 
-/// Both bounds of an interval. `None` where there is no bound.
+/// Both bounds of an interval. `None` if there is no bound.
 type Bounds = (Option<f64>, Option<f64>);
 
 impl Look {

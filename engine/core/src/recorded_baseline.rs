@@ -211,7 +211,7 @@ fn upper_rate(samples: u64, rate: f64) -> f64 {
     bisect(rate, 1.0, |upper| divergence(rate, upper) <= allowed)
 }
 
-/// The share of samples below which the true quantile lies, but for a small chance. `None` where
+/// The share of samples below which the true quantile lies, except for a small chance. `None` where
 /// there are too few samples.
 fn upper_share(samples: u64, quantile: f64) -> Option<f64> {
     if samples == 0 {

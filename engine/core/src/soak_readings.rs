@@ -49,7 +49,7 @@ pub struct InconsistentReading {
     pub reason: String,
 }
 
-/// Requests of a soak that came to nothing because of their clients. They are shown, not judged.
+/// Requests of a soak that failed because of their clients. They are shown, not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientFaults {
     /// To the new version.
@@ -148,7 +148,7 @@ impl SoakReadings {
         canary.map(|node| &node.id)
     }
 
-    /// The requests that came to nothing because of their clients, until now.
+    /// The requests that failed because of their clients, until now.
     pub fn client_faults(&self) -> ClientFaults {
         self.client_faults
     }

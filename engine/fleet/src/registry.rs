@@ -83,7 +83,7 @@ struct RegistryInner {
     desired: RwLock<Arc<dyn DesiredVersions>>,
     /// What the other engines that share the store are to be told.
     outbox: Mutex<Outbox>,
-    /// How they are told. `None` where there are no other engines.
+    /// How they are told. `None` if there are no other engines.
     exchange: Option<Arc<dyn NodeReports>>,
     /// The environments that nodes belong to by their labels.
     selectors: RwLock<Arc<BTreeMap<Environment, Selector>>>,

@@ -114,7 +114,7 @@ impl Limits {
     /// Up to the runs for which the WebAssembly host has memory mappings.
     pub const INSTANCES: RangeInclusive<usize> = 1..=4000;
 
-    /// Checks that every limit is in its range, but for [`ExpiryLimits::check`].
+    /// Checks that every limit is in its range, except for [`ExpiryLimits::check`].
     ///
     /// # Errors
     /// [`OutOfRange`] names the first one that is not, by its key in the configuration.

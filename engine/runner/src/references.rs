@@ -68,7 +68,7 @@ impl References {
     /// Hold [`Self::delete`] from before this until the deletion is done.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub(crate) async fn add_deployments(&self, needed: &mut Needed) -> Result<(), Error> {
         let open = self.0.journal.open_deployments().await?;
         for deployment in self.0.projections.summaries(&open).await? {

@@ -54,7 +54,7 @@ pub struct Swept {
     pub bytes: u64,
 }
 
-/// What takes room on the engine's disk.
+/// What uses space on the engine's disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// Journals and catalogue.
@@ -65,8 +65,8 @@ pub struct DiskUsage {
     pub artifacts: Files,
     /// Components of strategies and discovery backends.
     pub components: Files,
-    /// Files that no module, no strategy and no discovery backend names: leftovers, and components that open
-    /// deployments still need.
+    /// Files that no module, no strategy and no discovery backend names: leftovers, and components
+    /// that open deployments still need.
     pub others: Files,
 }
 
@@ -132,7 +132,7 @@ impl Retention {
     /// Cancel safe: what was deleted until then is gone, whole.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let deployments = self.sweep_deployments().await?;
         self.sweep_environments().await?;
@@ -242,10 +242,10 @@ impl Retention {
         Ok(removed)
     }
 
-    /// What takes room on the engine's disk.
+    /// What uses space on the engine's disk.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn usage(&self) -> Result<DiskUsage, Error> {
         let named = self.named_digests().await?;
         let mut usage = DiskUsage {

@@ -36,7 +36,7 @@ const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Supervisor {
     context: Arc<DriverContext>,
     leases: Arc<EnvironmentLeases>,
-    /// `None` where this engine alone has the store.
+    /// `None` if this engine alone has the store.
     session: Option<Arc<dyn Session>>,
     /// Cancelled when the leases of all drivers may have passed to others.
     term: Arc<Mutex<CancellationToken>>,

@@ -15,7 +15,7 @@ pub trait NodeReports: Send + Sync + 'static {
     /// Sends a message to the other engines that listen.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     async fn publish(&self, message: &[u8]) -> Result<(), CatalogueError>;
 
     /// Messages of the other engines from now on. A receiver that falls behind loses the oldest.

@@ -34,7 +34,7 @@ pub struct Preview {
     pub steps: Vec<PreviewedStep>,
     /// How many more there are.
     pub further_steps: usize,
-    /// The time that it takes at least. `None` where that cannot be told.
+    /// The time that it takes at least. `None` if that cannot be told.
     pub shortest: Option<std::time::Duration>,
     /// Why the deployment would be refused, or would not succeed, each in a sentence. Empty where
     /// nothing is known that speaks against it.

@@ -126,7 +126,7 @@ pub(super) async fn run(
 }
 
 impl Rehearsed {
-    /// The time that the rollout takes at least. `None` where that cannot be told.
+    /// The time that the rollout takes at least. `None` if that cannot be told.
     pub(super) fn shortest(&self) -> Option<Duration> {
         (self.end == End::Succeeded).then_some(self.waited)
     }

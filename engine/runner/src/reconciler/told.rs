@@ -60,7 +60,7 @@ impl OpenPlan {
         self.before(node).is_some()
     }
 
-    /// The version that a node of the plan ran before. `None` where it is not in the plan.
+    /// The version that a node of the plan ran before. `None` if it is not in the plan.
     fn before(&self, node: &NodeId) -> Option<Option<&ModuleVersion>> {
         let found = self.nodes.binary_search_by(|(id, _)| id.cmp(node)).ok()?;
         let (_, before) = self.nodes.get(found)?;
