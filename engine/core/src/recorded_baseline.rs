@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{Check, Finding, Histogram, ModuleMetric, ModuleVersion, NodeReading, VersionReading};
 
-/// The chance that a limit is derived too low, of each check: what was recorded is a sample, too.
+/// For each check, the chance that its limit is derived too low: the recorded values are a sample,
+/// too.
 const ALPHA: f64 = 0.001;
 
 /// The fewest requests from which an error rate is taken.

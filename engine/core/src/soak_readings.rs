@@ -17,9 +17,9 @@ pub use before_soak::{BeforeSoak, previous_version};
 
 /// The last reading of each node of a soak.
 ///
-/// Counters are keyed by node, start of the node, version and generation of the counters: never by
-/// the digest alone, which several versions can have. A reading that counts more requests than the
-/// node received is thrown away.
+/// Counters are keyed by node, start of the node, version and generation of the counters. The
+/// digest alone is not enough: several versions can have the same one. A reading that counts more
+/// requests than the node received is discarded.
 #[derive(Debug)]
 pub struct SoakReadings {
     module: ModuleVersion,

@@ -67,8 +67,8 @@ impl Default for ExpiryLimits {
     }
 }
 
-/// What is kept of what has ended and of what nobody uses. What runs, what should run, and what
-/// a rollback needs is kept in any case.
+/// How long ended deployments and unused versions are kept, and how many. Versions that run, that
+/// should run or that a rollback needs are kept in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// Deployments that have ended.

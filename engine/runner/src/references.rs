@@ -12,8 +12,8 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::projections::{Error, Projections};
 use crate::success_history::last_success_before;
 
-/// Knows what deployments and nodes need, and keeps those who begin to need something apart from
-/// those who delete. Cheap to clone.
+/// Knows what deployments and nodes need. Its lock keeps deletions apart from requests that begin
+/// to need something. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct References(Arc<Inner>);
 

@@ -1,4 +1,4 @@
-//! What is kept of what has ended, and what is deleted.
+//! Deletes ended deployments and unused versions and files, by age and number.
 
 mod plan;
 
@@ -14,14 +14,14 @@ use crate::deployments::{Deployments, Error};
 use crate::limits::RetentionLimits;
 use crate::references::{Needed, References};
 
-/// How often what is no longer kept is deleted.
+/// The time between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// The first time after the start, which has more urgent things to do.
+/// The time from the start to the first sweep. The start has more urgent things to do.
 const FIRST: Duration = Duration::from_secs(30);
 /// Deployments that are read at once.
 const PAGE: usize = 200;
 
-/// Deletes what is no longer kept. Cheap to clone.
+/// Deletes what the limits allow to delete. Cheap to clone.
 ///
 /// # Guarantees
 /// What runs, what should run and what a rollback needs is never deleted. A record is deleted

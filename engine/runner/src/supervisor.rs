@@ -17,8 +17,8 @@ use crate::environment_leases::EnvironmentLeases;
 /// The error of a lease or of a list.
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How often the store is asked which deployments are open. Appends are noticed at once; this
-/// finds what was missed, and what an engine before left open.
+/// How often the store is asked which deployments are open. The supervisor notices appends at once;
+/// the timer finds missed ones, and deployments that an earlier engine left open.
 const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs one driver for each deployment that has not ended, and wakes it when somebody

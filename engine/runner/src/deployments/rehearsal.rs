@@ -48,7 +48,7 @@ pub(super) enum End {
     Succeeded,
     /// The strategy failed although all went well.
     Failed(String),
-    /// That cannot be told: it made more calls than a deployment may, or computed for long.
+    /// Unknown: the strategy made more calls than a deployment may, or computed for too long.
     Unknown(&'static str),
 }
 

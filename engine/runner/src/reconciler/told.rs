@@ -1,4 +1,4 @@
-//! What nodes are told that they should run, from memory.
+//! The versions that nodes are told to run, from memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,8 +12,8 @@ use crate::cordoned_nodes::CordonedNodes;
 
 /// The versions that each node is told to run. A node that runs them is ready for clients.
 ///
-/// While a deployment changes a node, the version before and the new one are as good: nodes
-/// must not become unready because they are ahead of what is decided, or behind it.
+/// While a deployment changes a node, both the version before and the new one are accepted.
+/// Otherwise nodes would become unready because they are ahead of the decision, or behind it.
 #[derive(Debug, Default)]
 pub(crate) struct ToldVersions {
     inner: RwLock<Inner>,
