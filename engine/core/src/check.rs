@@ -93,7 +93,7 @@ pub struct Condition {
     /// The highest value that the test leaves possible. `None` if it refutes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
-    /// What this soak says against the condition.
+    /// The evidence of this soak against the condition.
     pub evidence: f64,
     /// The weight of this soak, with what earlier soaks of the deployment say.
     pub earlier: f64,

@@ -297,7 +297,7 @@ impl Signals {
                 answer: Answer::Decision(_),
                 ..
             } => self.decision.is_some(),
-            // What has failed beyond doubt has failed, whoever ends the soak.
+            // A check that has failed beyond doubt stays failed, even if a person ends the soak.
             EventBody::Answered {
                 answer: Answer::Verdict(verdict),
                 ..

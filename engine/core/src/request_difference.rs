@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::Header;
 
-/// What two requests differ in by nature: it says nothing of what they ask for.
+/// Fields in which two requests always differ. They say nothing about what the requests ask for.
 const IGNORED: [&str; 10] = [
     "id",
     "requester",

@@ -20,7 +20,7 @@ pub struct History {
 pub struct HistoryEntry {
     /// The place behind it, from which a list can continue.
     pub place: PastPlace,
-    /// Whether nothing was decided since: it is what should run.
+    /// Whether this is the last decision, so that its version should run.
     pub is_current: bool,
     /// What was decided.
     pub decision: HistoryDecision,

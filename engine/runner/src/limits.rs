@@ -24,7 +24,7 @@ pub struct Limits {
     pub fan_out: usize,
     /// Strategies that run at the same time. The others wait for their turn.
     pub instances: usize,
-    /// What is kept of what has ended.
+    /// How long and how much is kept of what has ended.
     pub retention: RetentionLimits,
     /// When nodes that are gone are removed.
     pub expiry: ExpiryLimits,

@@ -183,7 +183,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts drivers of what no living engine drives, where this engine works.
+    /// Starts drivers for deployments that no living engine drives, in the environments in which
+    /// this engine works.
     async fn start_undriven(&self, session: &dyn Session) -> Result<(), BoxedError> {
         for undriven in session.undriven_deployments().await? {
             if self.leases.holds(&undriven.environment).await? {

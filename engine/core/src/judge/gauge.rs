@@ -49,7 +49,7 @@ pub(super) struct GaugeTest {
     pub(super) baseline: Option<f64>,
     /// How many nodes there are on each side.
     pub(super) nodes: (u64, u64),
-    /// What is judged: a ratio to the baseline, or a value; and its limit.
+    /// The judged quantity, a ratio to the baseline or a value, and its limit.
     pub(super) estimate: f64,
     /// Whether the ratio is of what both sides use more than before the soak.
     pub(super) since_before: bool,

@@ -23,7 +23,7 @@ pub(super) struct Measured {
     pub(super) tested: Vec<Tested>,
 }
 
-/// What one condition came to, with one sentence that explains it.
+/// The outcome of one condition, with one sentence that explains it.
 #[derive(Debug)]
 pub(super) struct Tested {
     /// `None` if nothing could be tested at all.

@@ -178,7 +178,7 @@ impl<R> Guest<R> {
     /// Lets the guest compute until its next call, or for a slice of fuel. `was_replaying` holds
     /// up to its first call; later the ready answers tell.
     fn poll(&mut self, fuel: FuelLimits, was_replaying: bool) -> Polled<R> {
-        // Nothing wakes a guest: it waits for whoever polls it alone.
+        // A guest is never woken: it waits only to be polled.
         let returned = self.returned.as_mut();
         let polled = returned.poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(ended) = polled {
