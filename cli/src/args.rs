@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use hotswap_core::DeploymentId;
 
+mod apply;
 mod deployment;
 mod discovery;
 mod environment;
@@ -24,6 +25,7 @@ mod store;
 mod strategy;
 mod token;
 
+pub use apply::Apply;
 pub use deployment::{Create, Decide, DeploymentCommand, Events, ListDeployments, Patience};
 pub use deployment::{Retry, Rollback, Stay, Watch};
 pub use discovery::DiscoveryCommand;
@@ -113,6 +115,8 @@ pub enum Command {
     /// Environments: list, get, events
     #[command(subcommand, alias = "environments")]
     Environment(EnvironmentCommand),
+    /// Set the policies of environments from a file, for all engines on the store
+    Apply(Apply),
     /// The registries that know of nodes: list, get, check
     #[command(subcommand)]
     Discovery(DiscoveryCommand),

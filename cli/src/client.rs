@@ -35,8 +35,8 @@ pub use event_stream::StreamItem;
 pub use problem_response::ProblemResponse;
 pub use response::{
     Accepted, BackendRow, Damage, DeploymentRow, EnvironmentEventRow, EnvironmentRow,
-    EnvironmentState, HealthCounts, HistoryRow, Module, ModuleVersion, NodeCordon, NodeModule,
-    NodeRow, Page, RequestDiff, RequestDifference, StrategyRow,
+    EnvironmentSettings, EnvironmentState, HealthCounts, HistoryRow, Module, ModuleVersion,
+    NodeCordon, NodeModule, NodeRow, Page, RequestDiff, RequestDifference, StrategyRow,
 };
 pub use upload::file_body;
 

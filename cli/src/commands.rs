@@ -16,6 +16,7 @@ use crate::settings::Settings;
 use crate::shutdown::ShutdownSignal;
 use crate::{dev, engine, reference, run_node};
 
+mod apply;
 mod deployment;
 mod discovery;
 mod environment;
@@ -129,6 +130,10 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
             let context = context()?;
             let run = environment::run(command, &context);
             context.unless_stopped(run).await
+        }
+        Command::Apply(args) => {
+            let context = context()?;
+            context.unless_stopped(apply::run(&args, &context)).await
         }
         Command::Discovery(command) => {
             let context = context()?;

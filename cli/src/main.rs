@@ -39,6 +39,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     hotswap_common::memory::limit_pools();
+    hotswap_common::memory::release_regularly();
     let cli = match args::Cli::parse_line(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(rejection) => return report::report_rejection(&rejection).into(),

@@ -99,10 +99,18 @@ impl Replicas {
     /// # Errors
     /// If it does not start.
     pub async fn start_engine(&mut self, engine: usize) -> Result<()> {
+        self.start_engine_with(engine, "").await
+    }
+
+    /// Starts an engine with more in its configuration.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_engine_with(&mut self, engine: usize, more: &str) -> Result<()> {
         let name = engine_name(engine);
         let config = format!(
             "tokenFile = \"token\"\nnodeTokenFile = \"node-token\"\ndataDir = \"{name}\"\n\
-             [store]\nurl = \"{}\"\nengine = \"{name}\"\n",
+             [store]\nurl = \"{}\"\nengine = \"{name}\"\n{more}",
             self.server.url()
         );
         let file = format!("{name}.toml");
@@ -337,6 +345,14 @@ impl Replicas {
     /// If the status is no success, or the body is not JSON.
     pub async fn get(&self, engine: usize, path: &str) -> Result<Value> {
         self.send(engine, Method::GET, path, None).await
+    }
+
+    /// Puts to an engine.
+    ///
+    /// # Errors
+    /// If it does not run, or refuses.
+    pub async fn put(&self, engine: usize, path: &str, body: Value) -> Result<Value> {
+        self.send(engine, Method::PUT, path, Some(body)).await
     }
 
     /// Sends a POST request to the API of an engine.

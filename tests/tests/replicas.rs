@@ -186,6 +186,34 @@ async fn what_people_ask_of_one_engine_another_one_does() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_set_on_one_engine_counts_on_all() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
+    let path = format!("/api/v1/environments/{PRODUCTION}");
+    let policy = json!({ "policy": { "defaultStrategy": "direct", "maxUnavailable": "1" } });
+    let set = replicas.put(0, &path, policy).await?;
+    let deadline = Instant::now() + SOON;
+    loop {
+        let settings = replicas.get(1, &path).await?;
+        if settings["version"] == set["version"] {
+            ensure!(settings["policy"] == set["policy"], "{settings}");
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{settings}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    // A file that says something else is reported, and does not count.
+    replicas.terminate_engine(1).await?;
+    let file = format!("[environments.{PRODUCTION}]\nmaxUnavailable = 2\n");
+    replicas.start_engine_with(1, &file).await?;
+    let settings = replicas.get(1, &path).await?;
+    ensure!(settings["policy"] == set["policy"], "{settings}");
+    ensure!(settings["ignored"]["maxUnavailable"] == "2", "{settings}");
+    let log = replicas.terminate_engine(1).await?;
+    ensure!(log.contains("does not count"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn store_check_says_what_each_failure_costs() -> Result<()> {
     let replicas = Replicas::start(RedisKind::Valkey, 1, PRODUCTION, 0).await?;
     let check = async |more: &[&str]| {

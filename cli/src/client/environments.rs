@@ -2,12 +2,16 @@
 
 use hotswap_core::{Environment, ModuleName, NodeId};
 use reqwest::Method;
+use reqwest::header::IF_MATCH;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::error::Interruption;
 use super::event_stream::EventStream;
-use super::{Client, EnvironmentEventRow, EnvironmentState, Error, NodeRow, Page, REQUEST_TIMEOUT};
+use super::{
+    Client, EnvironmentEventRow, EnvironmentSettings, EnvironmentState, Error, NodeRow, Page,
+    REQUEST_TIMEOUT,
+};
 
 impl Client {
     /// All nodes.
@@ -78,6 +82,29 @@ impl Client {
         let request = self.request(Method::GET, &path).query(&Query { limit });
         let stream = self.open_stream(request, last_id).await?;
         stream.ok_or_else(|| self.stream_interrupted(Interruption::Closed))
+    }
+
+    /// The policy of an environment.
+    pub async fn environment_settings(
+        &self,
+        name: &Environment,
+    ) -> Result<EnvironmentSettings, Error> {
+        self.get(&format!("/environments/{name}"), &()).await
+    }
+
+    /// Sets the policy of an environment, where it still has this version.
+    pub async fn set_environment(
+        &self,
+        name: &Environment,
+        version: u64,
+        body: &Value,
+    ) -> Result<(), Error> {
+        let request = self.request(Method::PUT, &format!("/environments/{name}"));
+        let request = request
+            .header(IF_MATCH, format!("\"{version}\""))
+            .json(body);
+        let set = self.fetch_checked::<EnvironmentSettings>(request.timeout(REQUEST_TIMEOUT));
+        set.await.map(drop)
     }
 
     /// Retires a module in an environment.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use hotswap_core::{DeploymentId, Status, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A list, or a page of it. The API names each list after its items.
 #[derive(Debug, Deserialize)]
@@ -301,6 +301,18 @@ pub struct EnvironmentRow {
     pub policy: Policy,
     /// The health of its nodes.
     pub health: HealthCounts,
+}
+
+/// The policy of an environment, and where it comes from.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentSettings {
+    /// The policy.
+    pub policy: Map<String, Value>,
+    /// Where it comes from: `api`, `configuration` or `default`.
+    pub source: String,
+    /// Its version.
+    pub version: u64,
 }
 
 /// An environment with its nodes.

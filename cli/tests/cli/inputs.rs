@@ -114,6 +114,7 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
             owned(&[("<MODULE>", "hello"), ("--environment", "qa")])
         }
         "module retire" => owned(&[("<MODULE>", "hello"), ("--environment", "qa")]),
+        "apply" => owned(&[("--file", "policies.toml"), ("--dry-run", "")]),
         "environment get" | "environment events" => owned(&[("<ENV>", "qa")]),
         "completions" => owned(&[("<SHELL>", "bash")]),
         other => panic!("add valid arguments of `hotswap {other}`"),

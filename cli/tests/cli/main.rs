@@ -1,5 +1,6 @@
 //! The real program, from the outside.
 
+mod apply;
 mod desired_state;
 mod dev;
 mod discovery;

@@ -23,7 +23,8 @@ pub(crate) use body::FieldError;
 use body::ProblemBody;
 pub(crate) use failure::{
     AUTH, BAD_REQUEST, CONFLICT, DISK_FULL, Failure, NOT_FOUND, PAYLOAD_TOO_LARGE,
-    RANGE_NOT_SATISFIABLE, REQUEST_TIMEOUT, UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+    PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, REQUEST_TIMEOUT, UNAVAILABLE, UNPROCESSABLE,
+    UNSUPPORTED_MEDIA_TYPE,
 };
 pub(crate) use kind::Kind;
 pub(crate) use poem_error::from_poem;

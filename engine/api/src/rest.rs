@@ -8,6 +8,7 @@ mod clusters;
 mod cursor;
 mod deployments;
 mod discovery;
+mod environments;
 mod events;
 mod health;
 mod history;

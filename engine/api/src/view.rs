@@ -9,6 +9,7 @@ mod deployed_node;
 mod deployment;
 mod deployment_plan;
 mod discovery;
+mod environment;
 mod environment_event;
 mod event;
 mod finding;
@@ -33,6 +34,7 @@ pub(crate) use deployment_plan::DeploymentPlan;
 pub(crate) use discovery::{
     DiscoveredInstance, DiscoverySource, DiscoverySourceDetail, DiscoverySources,
 };
+pub(crate) use environment::EnvironmentSettings;
 pub(crate) use environment_event::{EnvironmentEvent, EnvironmentEvents};
 pub(crate) use event::{Events, StreamedDamage, StreamedEvent};
 pub(crate) use finding::{Finding, Judgement};

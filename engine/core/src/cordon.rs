@@ -76,7 +76,8 @@ impl Cordons {
             | Body::Repaired(_)
             | Body::RepairFailed { .. }
             | Body::Expired { .. }
-            | Body::Moved { .. } => {}
+            | Body::Moved { .. }
+            | Body::PolicyChanged { .. } => {}
         }
     }
 

@@ -2,7 +2,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::schema::check_envelope;
-use crate::{DecodeError, Environment, ModuleName, ModuleVersion, NodeError, NodeId, Timestamp};
+use crate::{
+    DecodeError, Environment, ModuleName, ModuleVersion, NodeError, NodeId, Policy, Timestamp,
+};
 
 /// One entry of an environment's journal: what happened there outside of deployments.
 ///
@@ -109,6 +111,18 @@ pub enum EnvironmentEventBody {
         /// The modules that ran on it.
         modules: Vec<ModuleName>,
     },
+    /// A person changed the policy. It counts before those in the configurations of engines.
+    PolicyChanged {
+        /// The policy from now on; `None` for that of each engine's configuration.
+        policy: Option<Box<Policy>>,
+        /// The position of the event whose policy it replaces; `None` where there is none.
+        replaces: Option<u64>,
+        /// The person.
+        by: String,
+        /// The person's reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
 }
 
 /// A change of one node, so that it runs what it should.
@@ -133,11 +147,12 @@ pub struct Repair {
 /// - 1: the first.
 /// - 2: nodes are cordoned, drained, uncordoned and forgotten, and expire.
 /// - 3: nodes move from one environment to another.
-const SCHEMA_VERSION: u32 = 3;
+/// - 4: people change policies.
+const SCHEMA_VERSION: u32 = 4;
 
 impl EnvironmentEventBody {
     /// The names of all types of events.
-    pub const NAMES: [&str; 10] = [
+    pub const NAMES: [&str; 11] = [
         "retired",
         "repairing",
         "repaired",
@@ -148,6 +163,7 @@ impl EnvironmentEventBody {
         "expired",
         "forgotten",
         "moved",
+        "policyChanged",
     ];
 
     /// The event's name in the API.
@@ -163,6 +179,7 @@ impl EnvironmentEventBody {
             Self::Expired { .. } => "expired",
             Self::Forgotten { .. } => "forgotten",
             Self::Moved { .. } => "moved",
+            Self::PolicyChanged { .. } => "policyChanged",
         }
     }
 
@@ -178,14 +195,15 @@ impl EnvironmentEventBody {
             | Self::Uncordoned { .. }
             | Self::Expired { .. }
             | Self::Forgotten { .. }
-            | Self::Moved { .. } => None,
+            | Self::Moved { .. }
+            | Self::PolicyChanged { .. } => None,
         }
     }
 
     /// The node that it is about, where it is about one.
     pub fn node(&self) -> Option<&NodeId> {
         match self {
-            Self::Retired { .. } => None,
+            Self::Retired { .. } | Self::PolicyChanged { .. } => None,
             Self::Repairing(repair)
             | Self::Repaired(repair)
             | Self::RepairFailed { repair, .. } => Some(&repair.node),
@@ -283,6 +301,12 @@ mod tests {
                 from: "qa".parse().unwrap(),
                 modules: vec!["hello".parse().unwrap()],
             },
+            EnvironmentEventBody::PolicyChanged {
+                policy: Some(Box::new(Policy::default_for(&"qa".parse().unwrap()))),
+                replaces: Some(17),
+                by: "ada".into(),
+                reason: None,
+            },
         ]
     }
 
@@ -317,7 +341,7 @@ mod tests {
 
     #[test]
     fn an_event_of_a_newer_engine_is_not_guessed_at() {
-        let newer = br#"{"schema":4,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
+        let newer = br#"{"schema":5,"type":"retired","data":{"module":"hello","by":"ada"}}"#;
         assert!(
             EnvironmentEventBody::decode(newer)
                 .unwrap_err()

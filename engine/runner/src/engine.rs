@@ -25,6 +25,7 @@ use crate::live_soaks::LiveSoaks;
 use crate::metric_providers::MetricProviders;
 use crate::modules::Modules;
 use crate::nodes::{self, Nodes, NodesConfig};
+use crate::policies::{self, Policies};
 use crate::projections::Projections;
 use crate::projector::Projector;
 use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs, ToldVersions};
@@ -89,6 +90,8 @@ pub struct Engine {
     pub fleet: Arc<dyn Fleet>,
     /// The policies.
     pub environments: Environments,
+    /// Changes the policies.
+    pub policies: Policies,
     /// The time, which the API shares with the engine.
     pub clock: Arc<dyn Clock>,
     supervisor: Supervisor,
@@ -127,6 +130,9 @@ pub enum Error {
     /// The store failed.
     #[error("which nodes are cordoned could not be read")]
     Cordons(#[source] nodes::Error),
+    /// The store failed.
+    #[error("the policies could not be read")]
+    Policies(#[source] policies::Error),
     /// A limit is outside its range.
     #[error("a limit is outside its range")]
     Limit(#[source] OutOfRange),
@@ -192,6 +198,13 @@ impl Engine {
             expiry: config.limits.expiry,
         });
         let nodes = nodes.await.map_err(Error::Cordons)?;
+        let policies = Policies::load(
+            Arc::clone(&config.environment_journal),
+            config.environments.clone(),
+            strategies.clone(),
+            Arc::clone(&config.clock),
+        );
+        let policies = policies.await.map_err(Error::Policies)?;
         let told = Arc::new(ToldVersions::new(Arc::clone(&cordoned)));
         let damaged = Arc::<DamagedDeployments>::default();
         let threads = DriverThreads::start().map_err(Error::Threads)?;
@@ -251,6 +264,7 @@ impl Engine {
         config.registry.set_environment_selectors(selectors.clone());
         background.spawn(reconciler.clone().run());
         background.spawn(nodes.clone().expire());
+        background.spawn(policies.clone().follow());
         if is_shared {
             background.spawn(nodes.clone().follow());
         }
@@ -296,6 +310,7 @@ impl Engine {
             registry: config.registry,
             fleet: config.fleet,
             environments: config.environments,
+            policies,
             clock: config.clock,
             supervisor,
             journal: config.journal,

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use hotswap_core::{Environment, Policy, Selector};
+use hotswap_core::{Environment, Policy, Selector, Timestamp};
 
 /// The policies of the environments, and which nodes belong to them by their labels. Cheap to
 /// clone.
@@ -9,6 +9,31 @@ use hotswap_core::{Environment, Policy, Selector};
 pub struct Environments {
     configured: Arc<BTreeMap<Environment, Policy>>,
     selectors: Arc<BTreeMap<Environment, Selector>>,
+    changed: Arc<RwLock<BTreeMap<Environment, Arc<ChangedPolicy>>>>,
+}
+
+/// A policy that a person gave an environment. It counts before those of configurations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedPolicy {
+    /// The policy.
+    pub policy: Policy,
+    /// The position of the event with the policy. Every change has a higher one.
+    pub version: u64,
+    /// When the person changed it.
+    pub at: Timestamp,
+    /// The person.
+    pub by: String,
+}
+
+/// Where the policy of an environment comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A person changed it.
+    Changed(Arc<ChangedPolicy>),
+    /// The configuration of this engine.
+    Configuration,
+    /// Neither: the default for the environment's name.
+    Default,
 }
 
 impl Environments {
@@ -16,7 +41,7 @@ impl Environments {
     pub fn new(configured: BTreeMap<Environment, Policy>) -> Self {
         Self {
             configured: Arc::new(configured),
-            selectors: Arc::default(),
+            ..Self::default()
         }
     }
 
@@ -34,17 +59,59 @@ impl Environments {
 
     /// The policy of an environment.
     pub fn policy(&self, environment: &Environment) -> Policy {
+        match self.changed(environment) {
+            Some(changed) => changed.policy.clone(),
+            None => self.own_policy(environment),
+        }
+    }
+
+    /// Where the policy of an environment comes from.
+    pub fn source(&self, environment: &Environment) -> PolicySource {
+        match self.changed(environment) {
+            Some(changed) => PolicySource::Changed(changed),
+            None if self.configured.contains_key(environment) => PolicySource::Configuration,
+            None => PolicySource::Default,
+        }
+    }
+
+    /// The policy of this engine's configuration, where a person gave the environment another
+    /// one: it does not count.
+    pub fn ignored(&self, environment: &Environment) -> Option<&Policy> {
+        let changed = self.changed(environment)?;
+        let configured = self.configured.get(environment)?;
+        (*configured != changed.policy).then_some(configured)
+    }
+
+    /// The environments that are configured or whose policies people changed, sorted.
+    pub fn configured(&self) -> BTreeSet<Environment> {
+        let changed = self.read();
+        let all = changed.keys().chain(self.configured.keys());
+        all.chain(self.selectors.keys()).cloned().collect()
+    }
+
+    /// What a person gave the environment.
+    pub(crate) fn changed(&self, environment: &Environment) -> Option<Arc<ChangedPolicy>> {
+        self.read().get(environment).cloned()
+    }
+
+    /// What people gave all environments, as the store has it now.
+    pub(crate) fn replace_changed(&self, changed: BTreeMap<Environment, Arc<ChangedPolicy>>) {
+        *self.write() = changed;
+    }
+
+    /// Without a change by a person.
+    fn own_policy(&self, environment: &Environment) -> Policy {
         let configured = self.configured.get(environment).cloned();
         configured.unwrap_or_else(|| Policy::default_for(environment))
     }
 
-    /// The configured environments.
-    pub fn configured(&self) -> impl Iterator<Item = &Environment> {
-        self.configured.keys().chain(
-            self.selectors
-                .keys()
-                .filter(|name| !self.configured.contains_key(*name)),
-        )
+    /// Ignores poisoning: no code that can panic runs under the lock.
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Environment, Arc<ChangedPolicy>>> {
+        self.changed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Environment, Arc<ChangedPolicy>>> {
+        self.changed.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,6 +131,34 @@ mod tests {
             environments.policy(&production),
             Policy::default_for(&production)
         );
-        assert!(environments.configured().eq([&qa]));
+        assert_eq!(environments.configured(), BTreeSet::from([qa]));
+    }
+
+    #[test]
+    fn what_a_person_changed_counts_before_the_configuration() {
+        let qa: Environment = "qa".parse().unwrap();
+        let configured = Policy::default_for(&qa);
+        let environments = Environments::new(BTreeMap::from([(qa.clone(), configured.clone())]));
+        assert_eq!(environments.source(&qa), PolicySource::Configuration);
+        let mut policy = configured.clone();
+        policy.pause_stops_deadline = !policy.pause_stops_deadline;
+        let change = |policy: &Policy| {
+            let changed = Arc::new(ChangedPolicy {
+                policy: policy.clone(),
+                version: 7,
+                at: Timestamp::from_millis(1),
+                by: "ada".to_owned(),
+            });
+            environments.replace_changed(BTreeMap::from([(qa.clone(), Arc::clone(&changed))]));
+            changed
+        };
+        let changed = change(&policy);
+        assert_eq!(environments.policy(&qa), policy);
+        assert_eq!(environments.source(&qa), PolicySource::Changed(changed));
+        assert_eq!(environments.ignored(&qa), Some(&configured));
+        change(&configured);
+        assert_eq!(environments.ignored(&qa), None, "they are the same");
+        environments.replace_changed(BTreeMap::new());
+        assert_eq!(environments.source(&qa), PolicySource::Configuration);
     }
 }

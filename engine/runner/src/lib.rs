@@ -10,7 +10,7 @@
 //! - [`Modules`]: uploads and lists the versions that can be rolled out;
 //! - [`Strategies`]: uploads and lists the strategies that can roll them out;
 //! - [`DiscoveryBackends`]: uploads and lists the components that find nodes in registries;
-//! - [`Environments`]: the policy of each environment;
+//! - [`Environments`]: the policy of each environment, which [`Policies`] changes;
 //! - [`Nodes`]: cordons, drains and forgets nodes, and removes those that are gone;
 //! - [`Retention`]: deletes what is no longer kept;
 //! - [`Reconciler`]: keeps the nodes at what was decided.
@@ -51,6 +51,7 @@ mod live_soaks;
 pub mod metric_providers;
 pub mod modules;
 pub mod nodes;
+pub mod policies;
 mod projections;
 mod projector;
 pub mod reconciler;
@@ -70,11 +71,12 @@ pub use deployments::{
 };
 pub use discovery_backends::{BackendInUse, DiscoveryBackends, DiscoveryBackendsConfig};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
-pub use environments::Environments;
+pub use environments::{ChangedPolicy, Environments, PolicySource};
 pub use history::{History, HistoryDecision, HistoryEntry};
 pub use limits::{ExpiryLimits, Limits, RetentionLimits};
 pub use modules::Modules;
 pub use nodes::Nodes;
+pub use policies::{Policies, PolicyChange};
 pub use projections::EventPage;
 pub use reconciler::Reconciler;
 pub use retention::{DiskUsage, Files, Retention, Swept};

@@ -43,6 +43,8 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// - [`AppendToEnvironmentError::Fenced`] if the fence is not the environment's.
     /// - [`AppendToEnvironmentError::Busy`] if a module is to be retired of which a deployment
     ///   in the environment is open.
+    /// - [`AppendToEnvironmentError::PolicyReplaced`] if an event changes the policy that another
+    ///   one has replaced, or that there is not.
     /// - [`AppendToEnvironmentError::Full`] if the disk is full: what is left is for
     ///   deployments.
     ///
@@ -108,6 +110,13 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// # Errors
     /// [`ReadError::Store`] if the store failed.
     async fn arrivals(&self) -> Result<Vec<EnvironmentEntry>, ReadError>;
+
+    /// The events with which people gave environments their policies, ordered by position: the
+    /// last one of each environment that has a policy of people now.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn policies(&self) -> Result<Vec<EnvironmentEntry>, ReadError>;
 
     /// What was decided for a module in an environment so far, newest first: deployments that
     /// succeeded and retirements. At most `limit`, and only what was decided before `before`.
@@ -234,6 +243,10 @@ pub enum AppendToEnvironmentError {
     /// A deployment of the module is open.
     #[error("deployment {0} of the module in the environment has not ended")]
     Busy(DeploymentId),
+    /// The policy of the environment is not the one that an event replaces, but that of the event
+    /// at this position; `None` where people have given it none.
+    #[error("another change of the policy came first")]
+    PolicyReplaced(Option<u64>),
     /// The disk is full. What is left is for the deployments that are under way.
     #[error("the disk is full")]
     Full,

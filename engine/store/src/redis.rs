@@ -13,7 +13,7 @@
 //! | `open`, `free`, `running`, `waiting` | the open deployments; of those the undriven ones; the running and the waiting one of each module |
 //! | `succeeded:…`, `snapped:…`, `requests` | successes, deployments by the format of their last snapshot, idempotency keys |
 //! | `environment_events`, `positions…`, `deciding` | the events of environments, their order, and those that are kept |
-//! | `environment:NAME`, `environments`, `modules:NAME`, `retired:NAME`, `retirements:…`, `cordons`, `arrivals` | what is known of an environment |
+//! | `environment:NAME`, `environments`, `modules:NAME`, `retired:NAME`, `retirements:…`, `cordons`, `arrivals`, `policies` | what is known of an environment |
 //! | `sessions`, `engines`, `own:SESSION` | the engines, when their sessions end, what they drive |
 //! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
 //! | `blob:DIGEST`, `blobs` | artifacts, in chunks |

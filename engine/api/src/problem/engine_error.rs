@@ -5,7 +5,9 @@ use std::fmt::Display;
 
 use hotswap_fleet::registry;
 use hotswap_runner::reconciler::RetireError;
-use hotswap_runner::{FenceError, deployments, discovery_backends, modules, nodes, strategies};
+use hotswap_runner::{
+    FenceError, deployments, discovery_backends, modules, nodes, policies, strategies,
+};
 use hotswap_store::ReadError;
 
 use super::{FieldError, Kind, Problem, error_chain};
@@ -237,6 +239,32 @@ impl From<RetireError> for Problem {
                 ),
             ),
             E::Busy(id) => deployments::Error::NotEnded(id).into(),
+            E::Full => disk_full(),
+            E::Store(source) => unavailable(&*source),
+        }
+    }
+}
+
+impl From<policies::Error> for Problem {
+    fn from(error: policies::Error) -> Self {
+        use policies::Error as E;
+        match error {
+            E::Changed {
+                ref environment, ..
+            } => Self::new(
+                Kind::PolicyChanged,
+                format!(
+                    "{error}; read it with GET /api/v1/environments/{environment}, and send its \
+                     ETag as If-Match"
+                ),
+            ),
+            E::OutOfRange(ref range) => {
+                invalid(&format!("/policy/{}", range.key), range.to_string())
+            }
+            E::UnknownStrategy { ref known, .. } => invalid(
+                "/policy/defaultStrategy",
+                format!("{error}; the strategies are: {}", listed(known)),
+            ),
             E::Full => disk_full(),
             E::Store(source) => unavailable(&*source),
         }

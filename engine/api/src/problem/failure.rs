@@ -15,6 +15,8 @@ pub(crate) const NOT_FOUND: u16 = 1 << 2;
 pub(crate) const REQUEST_TIMEOUT: u16 = 1 << 3;
 /// 409.
 pub(crate) const CONFLICT: u16 = 1 << 4;
+/// 412.
+pub(crate) const PRECONDITION_FAILED: u16 = 1 << 11;
 /// 413.
 pub(crate) const PAYLOAD_TOO_LARGE: u16 = 1 << 5;
 /// 415.
@@ -53,6 +55,11 @@ const STATUSES: &[(u16, u16, &str)] = &[
         CONFLICT,
         409,
         "The current state does not allow this. `detail` says why, and what to do.",
+    ),
+    (
+        PRECONDITION_FAILED,
+        412,
+        "It is not as `If-Match` says. Nothing was changed: read it again, and decide anew.",
     ),
     (
         PAYLOAD_TOO_LARGE,

@@ -214,7 +214,7 @@ fn environments(engine: &Engine) -> BTreeSet<Environment> {
     engine
         .environments
         .configured()
-        .cloned()
+        .into_iter()
         .chain(with_nodes)
         .collect()
 }

@@ -5,6 +5,7 @@ use super::backends::Backends;
 use super::clusters::Clusters;
 use super::deployments::Deployments;
 use super::discovery::Discovery;
+use super::environments::Environments;
 use super::events::Events;
 use super::health::Health;
 use super::history::History;
@@ -24,6 +25,7 @@ pub(crate) fn operations() -> impl OpenApi {
         Modules,
         Strategies,
         Clusters,
+        Environments,
         Nodes,
         Discovery,
         Backends,

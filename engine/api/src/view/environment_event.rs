@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use hotswap_core as core;
 use hotswap_store::EnvironmentEntry;
+use humantime::format_duration;
 use poem_openapi::{Enum, Object};
 
 /// Events of an environment, newest first.
@@ -68,6 +69,8 @@ pub(crate) enum EnvironmentEventType {
     /// The node belonged to another environment before. What it brought from there, and its new
     /// environment does not have, is removed from it.
     Moved,
+    /// A person changed the policy of the environment.
+    PolicyChanged,
     /// This engine cannot read the event.
     Unreadable,
 }
@@ -159,6 +162,15 @@ impl EnvironmentEvent {
                     ..this
                 }
             }
+            Body::PolicyChanged {
+                policy, by, reason, ..
+            } => {
+                let what = match policy {
+                    Some(policy) => format!("the policy was set to ({})", policy_text(&policy)),
+                    None => "the policy was given up".to_owned(),
+                };
+                this.with_person(EnvironmentEventType::PolicyChanged, &what, by, reason)
+            }
             Body::Repairing(repair) => {
                 let message = match &repair.to {
                     Some(to) => format!(
@@ -244,6 +256,24 @@ fn rounded(span: Duration) -> String {
         seconds @ 120..7200 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3600),
     }
+}
+
+/// The values of a policy.
+fn policy_text(policy: &core::Policy) -> String {
+    format!(
+        "{}, {} unavailable, {} failures tolerated, {} missing, {} in all{}, {} to revert",
+        policy.default_strategy,
+        policy.max_unavailable,
+        policy.tolerated_failures,
+        policy.max_missing,
+        format_duration(policy.deadline),
+        if policy.pause_stops_deadline {
+            " without pauses"
+        } else {
+            ""
+        },
+        format_duration(policy.revert_patience),
+    )
 }
 
 /// The module, with the version that the node ran before.
@@ -362,6 +392,27 @@ mod tests {
                     modules: vec!["hello".parse().unwrap(), "web".parse().unwrap()],
                 },
                 "production-04 came from qa with hello, web",
+            ),
+            (
+                EnvironmentEventBody::PolicyChanged {
+                    policy: Some(Box::new(core::Policy::default_for(
+                        &"production".parse().unwrap(),
+                    ))),
+                    replaces: None,
+                    by: "ada".into(),
+                    reason: Some("more care".into()),
+                },
+                "the policy was set to (canary, 50% unavailable, 0 failures tolerated, 100% \
+                 missing, 1day in all without pauses, 1m to revert) by ada: more care",
+            ),
+            (
+                EnvironmentEventBody::PolicyChanged {
+                    policy: None,
+                    replaces: Some(7),
+                    by: "ada".into(),
+                    reason: None,
+                },
+                "the policy was given up by ada",
             ),
         ] {
             assert_eq!(message(body), expected);

@@ -28,6 +28,7 @@ const VERBS: [&str; 7] = [
     "retry",
 ];
 const NODE_VERBS: [&str; 3] = ["cordon", "drain", "uncordon"];
+const ENVIRONMENT: &str = "/api/v1/environments/qa";
 const ALL_EVENTS: &str = "/api/v1/events/socket";
 const HEARTBEAT: &str = "/api/v1/nodes/node-1/heartbeat";
 const HISTORY: &str = "/api/v1/clusters/qa/modules/hello/history";
@@ -118,11 +119,13 @@ fn is_tested_elsewhere(name: &str, status: &str) -> bool {
         // It has no parameters, and its body is read as it is.
         || matches!((name, status), ("uploadStrategy" | "uploadDiscoveryBackend", "400"))
         // It fails like a create, and needs a deployment from before the disk was full.
-        // And a node that is to be uncordoned must have been cordoned before.
+        // And a node that is to be uncordoned must have been cordoned before, as a policy that
+        // is given up must have been set.
         || matches!(
             (name, status),
             (
-                "rollbackDeployment" | "retryDeployment" | "undoModule" | "retireModule" | "uncordonNode",
+                "rollbackDeployment" | "retryDeployment" | "undoModule" | "retireModule" | "uncordonNode"
+                    | "resetEnvironment",
                 "507"
             )
         )

@@ -189,7 +189,15 @@ fn sample_body(method: &str, path: &str) -> Option<Value> {
             json!({"approved": false, "requesterEmail": "a@b.c", "comment": "text"})
         }
         ("post", "/deployments/{id}/abort" | "/deployments/{id}/terminate") => reason,
-        ("delete", "/clusters/{environment}/modules/{name}") => reason,
+        ("delete", "/clusters/{environment}/modules/{name}" | "/environments/{name}") => reason,
+        ("put", "/environments/{name}") => json!({
+            "requesterEmail": "a@b.c", "reason": "text",
+            "policy": {
+                "defaultStrategy": "direct", "maxUnavailable": "50%", "toleratedFailures": "1",
+                "maxMissing": "1", "deadline": 60_000, "pauseStopsDeadline": true,
+                "revertPatience": 60_000,
+            },
+        }),
         ("post", "/deployments/{id}/retry") => by,
         ("post", "/deployments/{id}/rollback") => json!({
             "requesterEmail": "a@b.c", "to": "1.0.0", "strategy": "rolling",

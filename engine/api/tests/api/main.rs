@@ -14,6 +14,7 @@ mod deployments;
 mod desired_state;
 mod discovery;
 mod documented_statuses;
+mod environments;
 mod fixture;
 mod fleet;
 mod idempotency;

@@ -26,6 +26,7 @@ fn expected_role(method: &Method, path: &str) -> Option<Role> {
     } else if method == Method::DELETE
         || path.starts_with("/api/v1/strategies")
         || path.starts_with("/api/v1/backends")
+        || path.starts_with("/api/v1/environments")
     {
         Some(Role::Admin)
     } else {

@@ -1,5 +1,7 @@
 //! [`EnvironmentJournal`] for [`Redis`].
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use hotswap_core::{
     Environment, EnvironmentEvent, EnvironmentEventBody, Fence, ModuleName, Timestamp,
@@ -55,13 +57,20 @@ impl EnvironmentJournal for Redis {
                 what: "an event",
                 source,
             })?;
-            args = args.text(kind).text(about).bytes(encoded);
+            args = args.text(kind).text(&*about).bytes(encoded);
         }
         let script = &script::APPEND_TO_ENVIRONMENT;
         let reply = self.inner.commands.write(script, args).await?;
         match reply.word()? {
             "appended" => Ok(reply.number(1)?),
             "fenced" => Err(AppendToEnvironmentError::Fenced(Fence(reply.number(1)?))),
+            "replaced" => {
+                let current = match reply.text(1)? {
+                    "" => None,
+                    _ => Some(reply.number(1)?),
+                };
+                Err(AppendToEnvironmentError::PolicyReplaced(current))
+            }
             _ => {
                 let open = reply.parse(1, "the id of a deployment")?;
                 Err(AppendToEnvironmentError::Busy(open))
@@ -146,6 +155,11 @@ impl EnvironmentJournal for Redis {
         Ok(self.entries(&script::KEPT_EVENTS, args).await?)
     }
 
+    async fn policies(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        let args = Args::new().text("policies");
+        Ok(self.entries(&script::KEPT_EVENTS, args).await?)
+    }
+
     async fn past_decisions(
         &self,
         module: &ModuleName,
@@ -208,18 +222,30 @@ impl Redis {
     }
 }
 
-/// What is remembered of an event, and the module or node that it is about.
-fn memo(body: &EnvironmentEventBody) -> (&'static str, &str) {
+/// What is remembered of an event, and what it is about: a module, a node, or the position of the
+/// event that it replaces.
+fn memo(body: &EnvironmentEventBody) -> (&'static str, Cow<'_, str>) {
     use EnvironmentEventBody as Body;
-    match body {
+    let (kind, about) = match body {
         Body::Retired { module, .. } => ("retired", module.as_str()),
         Body::Cordoned { node, .. } | Body::Drained { node, .. } => ("cordoned", node.as_str()),
         Body::Uncordoned { node, .. } => ("uncordoned", node.as_str()),
         Body::Expired { node, .. } => ("expired", node.as_str()),
         Body::Forgotten { node, .. } => ("forgotten", node.as_str()),
         Body::Moved { node, .. } => ("arrived", node.as_str()),
+        Body::PolicyChanged {
+            policy, replaces, ..
+        } => {
+            let kind = match policy {
+                Some(_) => "policySet",
+                None => "policyUnset",
+            };
+            let replaces = replaces.map_or_else(String::new, |position| position.to_string());
+            return (kind, replaces.into());
+        }
         Body::Repairing(_) | Body::Repaired(_) | Body::RepairFailed { .. } => ("", ""),
-    }
+    };
+    (kind, about.into())
 }
 
 /// Successes, each with number, id and position, and retirements, each with nothing, position and

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::journal_executor::{ExecuteResult, JournalExecutor};
 use super::query::open_deployment;
+use super::row::read_u64;
 use crate::{AppendToEnvironmentError, EnvironmentAppend, EnvironmentAppended};
 
 impl JournalExecutor {
@@ -38,10 +39,19 @@ impl JournalExecutor {
             }
         }
         for body in &append.bodies {
-            if let EnvironmentEventBody::Retired { module, .. } = body
-                && let Some(open) = open_deployment(connection, module, &append.environment)?
-            {
-                return Ok(Err(AppendToEnvironmentError::Busy(open)));
+            match body {
+                EnvironmentEventBody::Retired { module, .. } => {
+                    if let Some(open) = open_deployment(connection, module, &append.environment)? {
+                        return Ok(Err(AppendToEnvironmentError::Busy(open)));
+                    }
+                }
+                EnvironmentEventBody::PolicyChanged { replaces, .. } => {
+                    let current = policy_position(connection, environment)?;
+                    if *replaces != current {
+                        return Ok(Err(AppendToEnvironmentError::PolicyReplaced(current)));
+                    }
+                }
+                _ => {}
             }
         }
         let insert =
@@ -54,7 +64,7 @@ impl JournalExecutor {
             let memo = Memo::of(body);
             let decides = matches!(
                 memo,
-                Memo::Retired(_) | Memo::Cordoned(_) | Memo::Arrived(_)
+                Memo::Retired(_) | Memo::Cordoned(_) | Memo::Arrived(_) | Memo::PolicySet
             );
             let retired = match memo {
                 Memo::Retired(module) => Some(module.as_str()),
@@ -91,6 +101,8 @@ enum Memo<'a> {
     Forgotten(&'a NodeId),
     /// The node came from another environment.
     Arrived(&'a NodeId),
+    PolicySet,
+    PolicyUnset,
 }
 
 impl<'a> Memo<'a> {
@@ -103,6 +115,10 @@ impl<'a> Memo<'a> {
             Body::Expired { node, .. } => Self::Expired(node),
             Body::Forgotten { node, .. } => Self::Forgotten(node),
             Body::Moved { node, .. } => Self::Arrived(node),
+            Body::PolicyChanged { policy, .. } => match policy {
+                Some(_) => Self::PolicySet,
+                None => Self::PolicyUnset,
+            },
             Body::Repairing(_) | Body::Repaired(_) | Body::RepairFailed { .. } => Self::Nothing,
         }
     }
@@ -139,8 +155,35 @@ impl<'a> Memo<'a> {
                     .execute(params![node.as_str(), position])
                     .map(drop)
             }
+            Self::PolicySet => {
+                unset_policy(connection, environment)?;
+                connection
+                    .prepare_cached("INSERT INTO policy (environment, position) VALUES (?1, ?2)")?
+                    .execute(params![environment, position])
+                    .map(drop)
+            }
+            Self::PolicyUnset => unset_policy(connection, environment),
         }
     }
+}
+
+/// The position of the event with which people gave the environment its policy.
+fn policy_position(connection: &Connection, environment: &str) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT position FROM policy WHERE environment = ?1")?
+        .query_row([environment], |row| read_u64(row, 0))
+        .optional()
+}
+
+/// From here on, the event with the policy decides nothing any more.
+fn unset_policy(connection: &Connection, environment: &str) -> rusqlite::Result<()> {
+    let release = "UPDATE environment_event SET decides = 0 WHERE position =
+        (SELECT position FROM policy WHERE environment = ?1)";
+    connection.prepare_cached(release)?.execute([environment])?;
+    connection
+        .prepare_cached("DELETE FROM policy WHERE environment = ?1")?
+        .execute([environment])
+        .map(drop)
 }
 
 /// From here on, the event that cordoned the node decides nothing any more.

@@ -94,6 +94,10 @@ impl EnvironmentJournal for Sqlite {
         Ok(self.read(environment_query::arrivals).await?)
     }
 
+    async fn policies(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        Ok(self.read(environment_query::policies).await?)
+    }
+
     async fn past_decisions(
         &self,
         module: &ModuleName,

@@ -77,6 +77,17 @@ pub(super) fn arrivals(connection: &Connection) -> rusqlite::Result<Vec<Environm
         .collect()
 }
 
+/// The events with which people gave environments their policies, ordered by position.
+pub(super) fn policies(connection: &Connection) -> rusqlite::Result<Vec<EnvironmentEntry>> {
+    let query = "SELECT event.environment, event.position, at, body
+        FROM policy JOIN environment_event AS event ON event.position = policy.position
+        ORDER BY event.position";
+    connection
+        .prepare_cached(query)?
+        .query_map([], read_entry)?
+        .collect()
+}
+
 fn read_entry(row: &Row<'_>) -> rusqlite::Result<EnvironmentEntry> {
     let (position, at) = (read_u64(row, 1)?, read_u64(row, 2)?);
     let body = EnvironmentEventBody::decode(row.get_ref(3)?.as_bytes()?);
@@ -188,7 +199,8 @@ fn last_unsuccessful(
 }
 
 /// Deletes what decides nothing. Retirements are kept: each module has few. So are cordons, until
-/// they end, and how a node came, until it moves again or is forgotten.
+/// they end, how a node came, until it moves again or is forgotten, and policies, until they are
+/// replaced.
 pub(super) fn delete_events(connection: &Connection, before: Timestamp) -> rusqlite::Result<usize> {
     let condition = "at < ?1 AND NOT decides";
     let before = before.millis().cast_signed();

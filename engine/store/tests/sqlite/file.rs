@@ -137,7 +137,8 @@ async fn a_file_of_the_first_schema_is_migrated() {
         let file = Connection::open(files.path()).unwrap();
         file.execute_batch(
             "DROP TABLE environment_event; DROP TABLE environment; DROP TABLE retirement;
-            DROP TABLE cordon; DROP TABLE arrival; DROP TABLE discovery_backend;
+            DROP TABLE cordon; DROP TABLE arrival; DROP TABLE policy;
+            DROP TABLE discovery_backend;
             DROP INDEX deployment_environment_module;
             DROP TABLE snapshot; DROP TABLE deleted;
             DROP INDEX deployment_module_environment; DROP INDEX deployment_module_status;

@@ -1,5 +1,5 @@
 use hotswap_core::{
-    Environment, EnvironmentEventBody, EventBody, Fence, ModuleName, NodeId, Repair,
+    Environment, EnvironmentEventBody, EventBody, Fence, ModuleName, NodeId, Policy, Repair,
 };
 use hotswap_store::{
     AppendToEnvironmentError, Catalogue, Decided, Decision, EnvironmentAppend, EnvironmentJournal,
@@ -252,6 +252,52 @@ pub async fn the_event_with_which_a_node_came_is_kept_until_it_moves_again<S: St
     let third = append(&production(), None, &[forgotten]);
     store.append_to_environment(third).await.unwrap();
     assert_eq!(arrivals().await, [a]);
+    fixture.close(store).await;
+}
+
+fn policy_changed(policy: Option<Policy>, replaces: Option<u64>) -> EnvironmentEventBody {
+    EnvironmentEventBody::PolicyChanged {
+        policy: policy.map(Box::new),
+        replaces,
+        by: "ada".into(),
+        reason: None,
+    }
+}
+
+pub async fn of_two_changes_of_a_policy_one_is_accepted<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let policy = || Some(Policy::default_for(&production()));
+    let change = async |policy, replaces| {
+        let change = append(&production(), None, &[policy_changed(policy, replaces)]);
+        store.append_to_environment(change).await
+    };
+    let positions = async || {
+        let policies = store.policies().await.unwrap();
+        policies
+            .iter()
+            .map(|entry| entry.position)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(change(policy(), None).await.unwrap(), 1);
+    let second = change(policy(), None).await;
+    let is_replaced = |result: &Result<u64, AppendToEnvironmentError>, current| matches!(result, Err(AppendToEnvironmentError::PolicyReplaced(found)) if *found == current);
+    assert!(is_replaced(&second, Some(1)), "{second:?}");
+    assert_eq!(change(policy(), Some(1)).await.unwrap(), 2);
+    let old = change(None, Some(1)).await;
+    assert!(is_replaced(&old, Some(2)), "{old:?}");
+    assert_eq!(positions().await, [2]);
+    let deleted = store.delete_environment_events(at(1001)).await;
+    assert_eq!(deleted.unwrap(), 1, "the one that was replaced");
+    let entry = &store.policies().await.unwrap()[0];
+    let kept = entry.event.as_ref().unwrap();
+    assert_eq!(kept.body, policy_changed(policy(), Some(1)));
+    assert_eq!(change(None, Some(2)).await.unwrap(), 3);
+    assert!(positions().await.is_empty());
+    let deleted = store.delete_environment_events(at(1001)).await;
+    assert_eq!(deleted.unwrap(), 2, "nothing decides any more");
+    let gone = change(policy(), Some(3)).await;
+    assert!(is_replaced(&gone, None), "{gone:?}");
     fixture.close(store).await;
 }
 

@@ -72,6 +72,7 @@ macro_rules! suite {
             the_last_success_or_retirement_decides,
             the_event_that_cordons_a_node_is_kept_until_the_cordon_ends,
             the_event_with_which_a_node_came_is_kept_until_it_moves_again,
+            of_two_changes_of_a_policy_one_is_accepted,
             a_node_that_is_gone_has_no_record,
             the_newest_decision_of_each_selector_counts,
             what_was_decided_is_listed_page_by_page,

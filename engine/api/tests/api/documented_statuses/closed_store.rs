@@ -2,7 +2,7 @@ use hotswap_guests::{DISCOVERY_PROBE, HALVES, HELLO_V1};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{HISTORY, PLAN, RETIRE, UNDO, V1, VERBS, upgrade_status};
+use super::{ENVIRONMENT, HISTORY, PLAN, RETIRE, UNDO, V1, VERBS, upgrade_status};
 use crate::client::Client;
 use crate::fixture::{deployment, registration};
 
@@ -73,7 +73,11 @@ pub async fn answer(client: &Client, node: &Client, one: &str) {
         .delete("/api/v1/strategies/halves")
         .await
         .problem(503, "unavailable");
-    for path in [one, V1, RETIRE] {
+    client
+        .put(ENVIRONMENT, json!({"policy": {"deadline": 5000}}))
+        .await
+        .problem(503, "unavailable");
+    for path in [one, V1, RETIRE, ENVIRONMENT] {
         client.delete(path).await.problem(503, "unavailable");
     }
     client

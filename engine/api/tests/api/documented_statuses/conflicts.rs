@@ -2,7 +2,7 @@ use hotswap_guests::{CONSUL, DIRECT, DNS, HELLO_V2};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{NODE_VERBS, PLAN, RETIRE, UNDO, V1, VERBS, path_of, path_to};
+use super::{ENVIRONMENT, NODE_VERBS, PLAN, RETIRE, UNDO, V1, VERBS, path_of, path_to};
 use crate::client::Client;
 use crate::fixture::{Fixture, deployment, registration};
 
@@ -25,6 +25,14 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str, open: Strin
     node.put("/api/v1/nodes/node-3", held).await;
     let other = json!({"health": "passing", "boot": "second"});
     node.post("/api/v1/nodes/node-3/heartbeat", other).await;
+    let old = engine.send(Method::PUT, ENVIRONMENT, |it| {
+        it.header("if-match", "\"0\"").json(&json!({"policy": {}}))
+    });
+    old.await.problem(412, "policy-changed");
+    let old = engine.send(Method::DELETE, ENVIRONMENT, |it| {
+        it.header("if-match", "\"0\"")
+    });
+    old.await.problem(412, "policy-changed");
     for verb in NODE_VERBS {
         let path = format!("/api/v1/nodes/node-3/{verb}");
         engine.post(&path, json!({})).await.ok();

@@ -4,7 +4,7 @@ use hotswap_guests::{DISCOVERY_PROBE, HALVES, HELLO_V1};
 use reqwest::Method;
 use serde_json::json;
 
-use super::V1;
+use super::{ENVIRONMENT, V1};
 use crate::fixture::{Fixture, deployment};
 
 /// What an engine with a full disk refuses. Returns the statuses that it answered.
@@ -28,6 +28,10 @@ pub async fn answer() -> BTreeSet<(String, String)> {
         let refused = engine.post(&path, json!({})).await;
         refused.problem(507, "disk-full");
     }
+    engine
+        .put(ENVIRONMENT, json!({"policy": {}}))
+        .await
+        .problem(507, "disk-full");
     let node = engine.delete("/api/v1/nodes/node-1").await;
     node.problem(507, "disk-full");
     // The module is in the catalogue from a time when the disk had room.

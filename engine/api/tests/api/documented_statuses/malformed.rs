@@ -2,7 +2,9 @@ use hotswap_guests::{DIRECT, HELLO_V1};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{ALL_EVENTS, HEARTBEAT, NODE_VERBS, PLAN, RETIRE, UNDO, V1, VERBS, path_of};
+use super::{
+    ALL_EVENTS, ENVIRONMENT, HEARTBEAT, NODE_VERBS, PLAN, RETIRE, UNDO, V1, VERBS, path_of,
+};
 use crate::client::Client;
 use crate::fixture::{Fixture, deployment, registration};
 
@@ -15,6 +17,7 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         "/api/v1/backends/A",
         "/api/v1/clusters/A",
         "/api/v1/clusters/A/events",
+        "/api/v1/environments/A",
         "/api/v1/clusters/A/modules/hello/history",
         "/api/v1/nodes/-",
         "/api/v1/deployments/1",
@@ -70,6 +73,12 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         (node.clone(), Method::PUT, "/api/v1/nodes/node-1".to_owned()),
         (node.clone(), Method::POST, HEARTBEAT.to_owned()),
         (engine.client.clone(), Method::DELETE, RETIRE.to_owned()),
+        (
+            engine.client.clone(),
+            Method::DELETE,
+            ENVIRONMENT.to_owned(),
+        ),
+        (engine.client.clone(), Method::PUT, ENVIRONMENT.to_owned()),
         (
             engine.client.clone(),
             Method::POST,
@@ -152,10 +161,14 @@ pub async fn answer(engine: &Fixture, node: &Client, finished: &str) {
         invalid.problem(422, "invalid-request");
     }
     engine
+        .put(ENVIRONMENT, json!({"policy": {"deadline": 0}}))
+        .await
+        .problem(422, "invalid-request");
+    engine
         .post(UNDO, invalid_email.clone())
         .await
         .problem(422, "invalid-request");
-    for path in [RETIRE, "/api/v1/nodes/node-1"] {
+    for path in [RETIRE, ENVIRONMENT, "/api/v1/nodes/node-1"] {
         let body = invalid_email.to_string();
         let invalid = engine.send(Method::DELETE, path, |it| {
             it.header("content-type", "application/json").body(body)

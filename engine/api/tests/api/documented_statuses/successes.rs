@@ -3,7 +3,7 @@ use hotswap_store::Journal as _;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{ALL_EVENTS, HEARTBEAT, HISTORY, PLAN, V1, path_of, upgrade_status};
+use super::{ALL_EVENTS, ENVIRONMENT, HEARTBEAT, HISTORY, PLAN, V1, path_of, upgrade_status};
 use crate::client::Client;
 use crate::fixture::{Fixture, deployment};
 
@@ -38,6 +38,7 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
         "/api/v1/clusters",
         "/api/v1/clusters/qa",
         "/api/v1/clusters/qa/events",
+        ENVIRONMENT,
         HISTORY,
         "/api/v1/nodes",
         "/api/v1/nodes/node-1",
@@ -72,6 +73,8 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
         .await;
     assert_eq!(ended.status, 204);
 
+    engine.delete(ENVIRONMENT).await.ok();
+    engine.put(ENVIRONMENT, json!({"policy": {}})).await.ok();
     engine.post(PLAN, deployment(json!({}))).await.ok();
     let refresh = "/api/v1/discovery/built-in/refresh";
     engine.post(refresh, json!({})).await.ok();

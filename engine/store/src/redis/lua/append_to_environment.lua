@@ -1,5 +1,6 @@
 -- ARGV: is a retry, environment, fence or '', at, token, then of each event: what it is, the
--- module or node that it is about, body.
+-- module or node that it is about, body. A change of a policy is about the position that it
+-- replaces.
 local environment, fence, at = ARGV[2], ARGV[3], ARGV[4]
 local token = P .. 'token:' .. ARGV[5]
 if ARGV[1] == '1' then
@@ -14,6 +15,9 @@ for i = 6, #ARGV, 3 do
     if ARGV[i] == 'retired' then
         local open = call('HGET', P .. 'running', place(ARGV[i + 1], environment))
         if open then return { 'busy', open } end
+    elseif ARGV[i] == 'policySet' or ARGV[i] == 'policyUnset' then
+        local current = call('HGET', P .. 'policies', environment) or ''
+        if ARGV[i + 1] ~= current then return { 'replaced', current } end
     end
 end
 
@@ -56,6 +60,12 @@ for i = 6, #ARGV, 3 do
         release('arrivals', about)
         call('HSET', P .. 'arrivals', about, position)
         call('SADD', P .. 'deciding', position)
+    elseif kind == 'policySet' then
+        release('policies', environment)
+        call('HSET', P .. 'policies', environment, position)
+        call('SADD', P .. 'deciding', position)
+    elseif kind == 'policyUnset' then
+        release('policies', environment)
     end
 end
 if position then

@@ -1,4 +1,4 @@
--- ARGV: is a retry, hash: 'cordons' or 'arrivals'. Of each event: position, row.
+-- ARGV: is a retry, hash: 'cordons', 'arrivals' or 'policies'. Of each event: position, row.
 local positions = call('HVALS', P .. ARGV[2])
 table.sort(positions, function(one, other) return tonumber(one) < tonumber(other) end)
 local found = {}

@@ -1,0 +1,189 @@
+//! `/api/v1/environments`.
+
+mod policy_request;
+
+use hotswap_core::{Environment, Policy};
+use hotswap_runner::PolicyChange;
+use poem::Request;
+use poem::http::header::IF_MATCH;
+use poem::web::Data;
+use poem_openapi::param::{Header, Path};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
+
+use self::policy_request::EnvironmentRequest;
+use super::deployments::ReasonRequest;
+use super::tag::Tag;
+use crate::context::Context;
+use crate::extract::{Admin, JsonBody, OptionalJsonBody, Parsed, Viewer, require_one_ascii_header};
+use crate::problem::{
+    AUTH, BAD_REQUEST, DISK_FULL, Failure, Kind, PAYLOAD_TOO_LARGE, PRECONDITION_FAILED, Problem,
+    UNAVAILABLE, UNPROCESSABLE, UNSUPPORTED_MEDIA_TYPE,
+};
+use crate::view;
+
+/// The failures of every operation that changes a policy.
+const CHANGE: u16 = BAD_REQUEST
+    | AUTH
+    | PRECONDITION_FAILED
+    | PAYLOAD_TOO_LARGE
+    | UNSUPPORTED_MEDIA_TYPE
+    | UNPROCESSABLE
+    | UNAVAILABLE
+    | DISK_FULL;
+
+/// Operations on the policies of environments.
+pub(super) struct Environments;
+
+#[derive(ApiResponse)]
+enum EnvironmentResponse {
+    /// What counts for the environment.
+    #[oai(status = 200)]
+    Found(
+        Json<view::EnvironmentSettings>,
+        /// The version of the policy, in quotes. `"0"`: none was set through the API.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Clusters")]
+impl Environments {
+    /// Get an environment's policy
+    ///
+    /// Returns the policy, and where it comes from. An environment need not have nodes yet.
+    #[oai(
+        path = "/environments/:name",
+        method = "get",
+        operation_id = "getEnvironment"
+    )]
+    async fn get(
+        &self,
+        _viewer: Viewer,
+        context: Data<&Context>,
+        /// The name of the environment.
+        name: Path<Parsed<Environment>>,
+    ) -> Result<EnvironmentResponse, Failure<{ BAD_REQUEST | AUTH }>> {
+        Ok(respond(&context, &name.0.0))
+    }
+
+    /// Set an environment's policy
+    ///
+    /// The policy replaces the one before as a whole, and counts on every engine of the store
+    /// before those of their configurations. Deployments that were requested before keep theirs.
+    /// A policy that is so already is not changed, and gets no new version.
+    #[oai(
+        path = "/environments/:name",
+        method = "put",
+        operation_id = "setEnvironment"
+    )]
+    async fn set(
+        &self,
+        admin: Admin,
+        context: Data<&Context>,
+        request: &Request,
+        /// The name of the environment.
+        name: Path<Parsed<Environment>>,
+        /// The `ETag` of the policy to replace, so that a change by somebody else is not
+        /// overwritten. Absent or `*`: whatever it is.
+        #[oai(name = "if-match")]
+        if_match: Header<Option<String>>,
+        body: JsonBody<EnvironmentRequest>,
+    ) -> Result<EnvironmentResponse, Failure<CHANGE>> {
+        require_one_ascii_header(request, IF_MATCH.as_str())?;
+        let EnvironmentRequest {
+            policy,
+            reason,
+            requester_email,
+        } = body.0;
+        let reason = ReasonRequest {
+            reason,
+            requester_email,
+        };
+        let policy = policy.validate(&name.0.0)?;
+        let change = change(
+            name.0.0,
+            Some(policy),
+            if_match.0.as_deref(),
+            reason,
+            &admin,
+        )?;
+        Ok(carry_out(&context, change).await?)
+    }
+
+    /// Give up an environment's policy
+    ///
+    /// From here on the policy in the configuration of each engine counts, or the default for the
+    /// environment's name.
+    #[oai(
+        path = "/environments/:name",
+        method = "delete",
+        operation_id = "resetEnvironment"
+    )]
+    async fn reset(
+        &self,
+        admin: Admin,
+        context: Data<&Context>,
+        request: &Request,
+        /// The name of the environment.
+        name: Path<Parsed<Environment>>,
+        /// The `ETag` of the policy to give up. Absent or `*`: whatever it is.
+        #[oai(name = "if-match")]
+        if_match: Header<Option<String>>,
+        body: OptionalJsonBody<ReasonRequest>,
+    ) -> Result<EnvironmentResponse, Failure<CHANGE>> {
+        require_one_ascii_header(request, IF_MATCH.as_str())?;
+        let change = change(name.0.0, None, if_match.0.as_deref(), body.0, &admin)?;
+        Ok(carry_out(&context, change).await?)
+    }
+}
+
+fn change(
+    environment: Environment,
+    policy: Option<Policy>,
+    if_match: Option<&str>,
+    reason: ReasonRequest,
+    admin: &Admin,
+) -> Result<PolicyChange, Problem> {
+    let (by, reason) = reason.validate(&admin.0)?;
+    Ok(PolicyChange {
+        environment,
+        policy,
+        expected: parse_version(if_match)?,
+        by,
+        reason,
+    })
+}
+
+/// The version that `If-Match` names; `None` for any.
+fn parse_version(if_match: Option<&str>) -> Result<Option<u64>, Problem> {
+    let Some(text) = if_match.map(str::trim).filter(|text| *text != "*") else {
+        return Ok(None);
+    };
+    let version = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    match version.and_then(|version| version.parse().ok()) {
+        Some(version) => Ok(Some(version)),
+        None => Err(Problem::new(
+            Kind::BadRequest,
+            "the header If-Match is no version of a policy; send the ETag of GET \
+             /api/v1/environments/{name} as it is, such as \"17\"",
+        )),
+    }
+}
+
+async fn carry_out(
+    context: &Context,
+    change: PolicyChange,
+) -> Result<EnvironmentResponse, Problem> {
+    let environment = change.environment.clone();
+    context.engine.policies.change(change).await?;
+    Ok(respond(context, &environment))
+}
+
+fn respond(context: &Context, environment: &Environment) -> EnvironmentResponse {
+    let settings = view::EnvironmentSettings::new(environment, &context.engine.environments);
+    let etag = format!("\"{}\"", settings.version);
+    EnvironmentResponse::Found(Json(settings), etag)
+}

@@ -1,0 +1,75 @@
+use hotswap_core as core;
+use hotswap_runner::{Environments, PolicySource};
+use poem_openapi::{Enum, Object};
+
+use super::Policy;
+
+/// The policy of an environment, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+#[oai(
+    rename = "Environment",
+    rename_all = "camelCase",
+    skip_serializing_if_is_none
+)]
+pub(crate) struct EnvironmentSettings {
+    /// The name of the environment.
+    pub environment: String,
+    /// The limits that no strategy may exceed in the environment.
+    pub policy: Policy,
+    /// Where the policy comes from.
+    pub source: EnvironmentSource,
+    /// The version of the policy, higher with each change through the API; 0 where there was none.
+    /// The `ETag` holds it.
+    pub version: u64,
+    /// When it was changed through the API.
+    pub changed_at: Option<u64>,
+    /// Who changed it through the API.
+    pub changed_by: Option<String>,
+    /// The policy in the configuration of the engine that answers, where it differs. It does not
+    /// count.
+    pub ignored: Option<Policy>,
+}
+
+/// Where the policy of an environment comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename = "EnvironmentSource", rename_all = "camelCase")]
+pub(crate) enum EnvironmentSource {
+    /// It was set through the API, for all engines on the store.
+    Api,
+    /// The configuration of the engine that answers.
+    Configuration,
+    /// The default for the environment's name.
+    Default,
+}
+
+impl EnvironmentSettings {
+    /// What counts for an environment.
+    pub fn new(environment: &core::Environment, known: &Environments) -> Self {
+        let source = known.source(environment);
+        let ignored = known.ignored(environment).cloned();
+        let settings = Self {
+            environment: environment.to_string(),
+            policy: known.policy(environment).into(),
+            source: EnvironmentSource::Default,
+            version: 0,
+            changed_at: None,
+            changed_by: None,
+            ignored: ignored.map(Into::into),
+        };
+        match source {
+            PolicySource::Changed(changed) => Self {
+                policy: changed.policy.clone().into(),
+                source: EnvironmentSource::Api,
+                version: changed.version,
+                changed_at: Some(changed.at.millis()),
+                changed_by: Some(changed.by.clone()),
+                ..settings
+            },
+            PolicySource::Configuration => Self {
+                source: EnvironmentSource::Configuration,
+                ..settings
+            },
+            PolicySource::Default => settings,
+        }
+    }
+}

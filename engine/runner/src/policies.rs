@@ -1,0 +1,288 @@
+//! Changes of policies by people.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hotswap_core::{Clock, Environment, EnvironmentEventBody, OutOfRange, Policy, StrategyName};
+use hotswap_store::{
+    AppendToEnvironmentError, EnvironmentAppend, EnvironmentEntry, EnvironmentJournal,
+};
+use tokio::sync::Mutex;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::environments::{ChangedPolicy, Environments};
+use crate::strategies::{self, Strategies};
+
+/// How often a change without a condition is tried where others change the policy, too.
+const ATTEMPTS: usize = 5;
+
+/// Changes the policies of environments. They are events of the environments' journals, so every
+/// engine on the store has the same ones, and people see who changed what. Cheap to clone.
+#[derive(Clone)]
+pub struct Policies(Arc<Inner>);
+
+struct Inner {
+    journal: Arc<dyn EnvironmentJournal>,
+    environments: Environments,
+    strategies: Strategies,
+    clock: Arc<dyn Clock>,
+    /// Held while the journal is read or written, so that memory does not go back to what was
+    /// read before a change.
+    change: Mutex<()>,
+}
+
+/// A change of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// The environment.
+    pub environment: Environment,
+    /// Its policy from now on; `None` for that of each engine's configuration.
+    pub policy: Option<Policy>,
+    /// The version that the policy must have now, 0 where no person has given it one. `None` for
+    /// any.
+    pub expected: Option<u64>,
+    /// Who changes it.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Why a policy was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It has another version than was expected.
+    #[error("the policy of {environment} has been changed since: its version is {version}")]
+    Changed {
+        /// The environment.
+        environment: Environment,
+        /// The version that it has.
+        version: u64,
+    },
+    /// A value is outside its range.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// The default strategy does not exist.
+    #[error("strategy '{name}' does not exist")]
+    UnknownStrategy {
+        /// The strategy.
+        name: StrategyName,
+        /// All strategies.
+        known: Vec<StrategyName>,
+    },
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
+    /// The store failed. Whether the policy was changed is unknown.
+    #[error("the store failed")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    fn store(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl Policies {
+    /// Reads what people gave environments so far.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(crate) async fn load(
+        journal: Arc<dyn EnvironmentJournal>,
+        environments: Environments,
+        strategies: Strategies,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let inner = Inner {
+            journal,
+            environments,
+            strategies,
+            clock,
+            change: Mutex::default(),
+        };
+        inner.read().await?;
+        inner.report_ignored();
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Changes the policy of an environment. Deployments that were requested before keep theirs.
+    /// Does nothing where the environment has this policy already, or none that a person gave it
+    /// where there is to be none.
+    ///
+    /// # Errors
+    /// [`Error`]. Nothing was changed, but for [`Error::Store`].
+    ///
+    /// # Guarantees
+    /// Durable once this returns, and then this engine goes by it. Other engines on the store
+    /// follow as soon as they hear of it. Of two changes that expect the same version, one is
+    /// accepted.
+    pub async fn change(&self, change: PolicyChange) -> Result<(), Error> {
+        if let Some(policy) = &change.policy {
+            policy.check()?;
+            self.check_strategy(&policy.default_strategy).await?;
+        }
+        let _turn = self.0.change.lock().await;
+        let mut is_current = false;
+        for _ in 0..ATTEMPTS {
+            match self.0.try_change(&change).await {
+                // Another engine may have changed it, and this one may not have heard of that yet.
+                Ok(Attempt::Unexpected) if !is_current => {
+                    self.0.read().await?;
+                    is_current = true;
+                }
+                Err(AppendToEnvironmentError::PolicyReplaced(_)) => self.0.read().await?,
+                Err(AppendToEnvironmentError::Full) => return Err(Error::Full),
+                Err(error) => return Err(Error::store(error)),
+                Ok(Attempt::Unexpected) => {
+                    let version = self.0.version(&change.environment);
+                    return Err(Error::Changed {
+                        environment: change.environment,
+                        version,
+                    });
+                }
+                Ok(Attempt::Unnecessary) => return Ok(()),
+                Ok(Attempt::Appended) => {
+                    let (environment, by) = (&change.environment, &change.by);
+                    tracing::info!(%environment, by, "a policy was changed");
+                    return self.0.read().await;
+                }
+            }
+        }
+        Err(Error::Changed {
+            version: self.0.version(&change.environment),
+            environment: change.environment,
+        })
+    }
+
+    /// Takes over changes, also those of other engines and those whose requests were cut off,
+    /// until it is dropped. Cancel safe.
+    pub(crate) async fn follow(self) {
+        let mut appended = self.0.journal.subscribe_to_environments();
+        loop {
+            {
+                // At first, too: something may have been changed before the subscription.
+                let _turn = self.0.change.lock().await;
+                if let Err(error) = self.0.read().await {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "cannot read the policies");
+                }
+            }
+            loop {
+                match appended.recv().await {
+                    // A repair changes no policy.
+                    Ok(appended) if appended.fenced => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        }
+    }
+
+    async fn check_strategy(&self, name: &StrategyName) -> Result<(), Error> {
+        let store = |error: strategies::Error| Error::store(error);
+        if self.0.strategies.get(name).await.map_err(store)?.is_some() {
+            return Ok(());
+        }
+        let known = self.0.strategies.list().await.map_err(store)?;
+        Err(Error::UnknownStrategy {
+            name: name.clone(),
+            known: known.into_iter().map(|record| record.name).collect(),
+        })
+    }
+}
+
+/// What came of an attempt to change a policy.
+enum Attempt {
+    /// It has another version than was expected.
+    Unexpected,
+    /// It is so already.
+    Unnecessary,
+    Appended,
+}
+
+impl Inner {
+    /// The version of the policy that a person gave the environment; 0 if none did.
+    fn version(&self, environment: &Environment) -> u64 {
+        let changed = self.environments.changed(environment);
+        changed.map_or(0, |changed| changed.version)
+    }
+
+    /// Appends the change to what memory holds. Call it in turn.
+    async fn try_change(&self, change: &PolicyChange) -> Result<Attempt, AppendToEnvironmentError> {
+        let current = self.environments.changed(&change.environment);
+        let version = current.as_ref().map_or(0, |current| current.version);
+        let is_same = change.policy.as_ref() == current.as_ref().map(|current| &current.policy);
+        let is_expected = change.expected.is_none_or(|expected| expected == version);
+        if is_expected && is_same {
+            return Ok(Attempt::Unnecessary);
+        }
+        if !is_expected {
+            return Ok(Attempt::Unexpected);
+        }
+        let body = EnvironmentEventBody::PolicyChanged {
+            policy: change.policy.clone().map(Box::new),
+            replaces: current.map(|current| current.version),
+            by: change.by.clone(),
+            reason: change.reason.clone(),
+        };
+        let append = EnvironmentAppend {
+            environment: change.environment.clone(),
+            fence: None,
+            at: self.clock.now(),
+            bodies: vec![body],
+        };
+        self.journal.append_to_environment(append).await?;
+        Ok(Attempt::Appended)
+    }
+
+    async fn read(&self) -> Result<(), Error> {
+        let entries = self.journal.policies().await.map_err(Error::store)?;
+        let changed: BTreeMap<_, _> = entries.into_iter().filter_map(changed).collect();
+        self.environments.replace_changed(changed);
+        Ok(())
+    }
+
+    /// People who read the configuration should know what does not count of it.
+    fn report_ignored(&self) {
+        for environment in self.environments.configured() {
+            if self.environments.ignored(&environment).is_some() {
+                tracing::warn!(
+                    %environment,
+                    "the policy in this engine's configuration does not count: it differs from \
+                     the one that was set through the API. Remove it from the configuration, or \
+                     apply it: hotswap apply -f FILE"
+                );
+            }
+        }
+    }
+}
+
+/// `None` where the event cannot be read: the environment then has the policy of each engine's
+/// configuration.
+fn changed(entry: EnvironmentEntry) -> Option<(Environment, Arc<ChangedPolicy>)> {
+    let (position, environment) = (entry.position, entry.environment);
+    let event = match entry.event {
+        Ok(event) => event,
+        Err(error) => {
+            tracing::error!(position, %environment, %error, "a policy cannot be read: the one in the configuration counts");
+            return None;
+        }
+    };
+    match event.body {
+        EnvironmentEventBody::PolicyChanged {
+            policy: Some(policy),
+            by,
+            ..
+        } => {
+            let changed = ChangedPolicy {
+                policy: *policy,
+                version: position,
+                at: event.at,
+                by,
+            };
+            Some((environment, Arc::new(changed)))
+        }
+        _ => None,
+    }
+}
