@@ -101,8 +101,8 @@ pub struct Readiness {
     pub in_flight: u64,
 }
 
-/// The requests that clients have sent to a node since it started, and those that failed because of
-/// the clients. No version is at fault for that.
+/// What clients sent to a node since it started, and what of it came to nothing because of them.
+/// No version is at fault for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
 #[oai(rename_all = "camelCase")]
 #[serde(rename_all = "camelCase")]
@@ -123,7 +123,7 @@ pub struct Traffic {
 pub struct DesiredVersion {
     /// The version that should be active.
     pub version: Version,
-    /// Other versions that are accepted for now: while a deployment changes the node, the one
+    /// Other versions that are as good for now: while a deployment changes the node, the one
     /// before and the new one.
     #[oai(default)]
     #[serde(default)]
