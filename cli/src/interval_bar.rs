@@ -6,7 +6,7 @@ use hotswap_core::{Condition, ConditionKind};
 const WIDTH: usize = 32;
 
 /// `···──●────┃··· 1.1 to 3.2, limit 1.5`: the interval that the test leaves possible, the estimate
-/// and the limit. `None` where nothing was measured.
+/// and the limit. `None` if nothing was measured.
 pub fn draw(condition: &Condition) -> Option<String> {
     let estimate = condition.estimate?;
     // Ratios are drawn by their logarithm, so that half and twice are equally far from 1.

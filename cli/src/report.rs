@@ -78,7 +78,7 @@ pub fn report_rejection(rejection: &Rejection) -> Exit {
             .next("hotswap --help");
         output::print_json(&report.to_json());
     }
-    // A closed output is no reason for another exit code.
+    // A closed output does not justify another exit code.
     let _ = error.print();
     if is_error { Exit::Usage } else { Exit::Success }
 }

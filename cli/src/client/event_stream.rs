@@ -32,7 +32,7 @@ pub struct EventStream {
 
 impl Client {
     /// Opens a stream of a deployment's events: from the first, or after the one with the id
-    /// `last_id`. Returns `None` where no event follows and none ever will.
+    /// `last_id`. Returns `None` if no event follows and none ever will.
     ///
     /// Has no time-out, and neither has the stream. Cancel safe.
     pub async fn stream(

@@ -70,7 +70,7 @@ struct Instance {
     conflicts: Vec<Conflict>,
 }
 
-/// What came of the engine's own question.
+/// The outcome of the engine's own question.
 #[derive(Debug, Deserialize)]
 struct Poll {
     ok: bool,

@@ -1,4 +1,4 @@
-//! `hotswap node …`, but for `hotswap node run`.
+//! `hotswap node …`, except for `hotswap node run`.
 
 mod control;
 mod drain;

@@ -12,7 +12,7 @@ use crate::output::print_message;
 
 const HEAD: [&str; 3] = ["WHAT", "COUNT", "SIZE"];
 
-/// What takes room on the engine's disk, as the API writes it.
+/// What uses space on the engine's disk, as the API writes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Usage {

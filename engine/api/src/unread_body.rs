@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 type RequestBody = BoxBody<Bytes, io::Error>;
 
-/// What is left of a request's body once the request was answered.
+/// The unread part of a request's body, after the request was answered.
 ///
 /// HTTP/1 has one way to the next request: the end of this one's body. Where that is not read, the
 /// server closes the connection after the answer, and must say so: else the client sends its next
@@ -37,7 +37,7 @@ struct Lent {
 }
 
 impl UnreadBody {
-    /// Keeps hold of a request's body. `None` where it has none.
+    /// Keeps hold of a request's body. `None` if it has none.
     pub(crate) fn of(request: &mut Request) -> Option<Self> {
         let body = RequestBody::from(request.take_body());
         if body.is_end_stream() {

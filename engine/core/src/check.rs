@@ -87,13 +87,13 @@ pub struct Condition {
     /// What was measured, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<f64>,
-    /// The lowest value that the test leaves possible. `None` where it refutes none.
+    /// The lowest value that the test leaves possible. `None` if it refutes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<f64>,
-    /// The highest value that the test leaves possible. `None` where it refutes none.
+    /// The highest value that the test leaves possible. `None` if it refutes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
-    /// What this soak says against the condition.
+    /// The evidence of this soak against the condition.
     pub evidence: f64,
     /// The weight of this soak, with what earlier soaks of the deployment say.
     pub earlier: f64,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EnvironmentEvent, EnvironmentEventBody, NodeId, Timestamp};
 
-/// A person has taken a node out of what the engine changes.
+/// A person's decision that the engine must not change a node.
 ///
 /// A cordoned node keeps serving what it runs. It is left out of new plans, and is not brought
 /// to what it should run. A *drained* node is cordoned, and also reports that it is not ready,

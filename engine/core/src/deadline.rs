@@ -90,7 +90,7 @@ impl Deadline {
         }
     }
 
-    /// What is left of the time while a pause stops it; else `None`.
+    /// The time that is left, while a pause stops it; else `None`.
     pub fn stopped_with(&self) -> Option<Duration> {
         match self.state {
             DeadlineState::Stopped { left } => Some(left),

@@ -48,7 +48,7 @@ pub struct Deployment {
     pub question: Option<String>,
     /// When the policy ends the deployment.
     pub deadline: Deadline,
-    /// Why the engine paused the deployment, and what to do. `None` where it is not paused, or
+    /// Why the engine paused the deployment, and what to do. `None` if it is not paused, or
     /// a person paused it.
     #[serde(default)]
     pub pause_reason: Option<String>,
@@ -166,7 +166,7 @@ impl Deployment {
     }
 
     /// When the current wait ends: when it is due, or when the deadline falls, if that is
-    /// earlier. `None` where nothing is waited for, or the end of a wait is not known.
+    /// earlier. `None` if nothing is waited for, or the end of a wait is not known.
     pub fn waiting_until(&self) -> Option<Timestamp> {
         let due = self.due?;
         Some(self.deadline.falls_at().map_or(due, |falls| falls.min(due)))

@@ -133,10 +133,10 @@ pub struct Repair {
     pub node: NodeId,
     /// The module.
     pub module: ModuleName,
-    /// The version that the node ran; `None` where it ran none.
+    /// The version that the node ran; `None` if it ran none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<ModuleVersion>,
-    /// The version that it should run; `None` where it should run none.
+    /// The version that it should run; `None` if it should run none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<ModuleVersion>,
 }

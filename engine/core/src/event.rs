@@ -82,7 +82,7 @@ pub enum EventBody {
     Paused {
         /// The person; `engine` where the engine paused it.
         by: String,
-        /// Why the engine paused it, and what to do. `None` where a person did.
+        /// Why the engine paused it, and what to do. `None` if a person did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -190,7 +190,7 @@ pub struct Header {
     /// The W3C `traceparent` of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// What makes a retry of the request safe; `None` where the client sent no key.
+    /// What makes a retry of the request safe; `None` if the client sent no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }

@@ -35,7 +35,7 @@ pub struct VersionInterval {
     pub latency: Histogram,
     /// CPU time of the version's instances, in microseconds.
     pub cpu_micros: u64,
-    /// Memory of one instance in bytes. `None` where the version is not loaded.
+    /// Memory of one instance in bytes. `None` if the version is not loaded.
     pub memory: Option<u64>,
     /// How often the node's process ended unexpectedly while the version was active.
     pub restarts: u64,

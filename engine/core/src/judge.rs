@@ -118,8 +118,8 @@ struct JudgedCheck {
 /// When one looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// While the soak runs, to find out whether it is over: without the intervals, which nobody
-    /// reads.
+    /// Judges while the soak runs, to find out whether it is over. Leaves out the intervals: nobody
+    /// reads them before the end.
     Quick,
     /// While the soak runs. Gauges do not fail: another reading of the same node says nothing new,
     /// so they may be tested only once.
@@ -128,7 +128,7 @@ pub(crate) enum Look {
     Final,
 }
 
-/// Both bounds of an interval. `None` where there is no bound.
+/// Both bounds of an interval. `None` if there is no bound.
 type Bounds = (Option<f64>, Option<f64>);
 
 impl Look {
@@ -268,8 +268,8 @@ impl Judge {
 
     /// Adds what providers of metrics answered at one reading.
     ///
-    /// Nobody knows what is behind such a number, so no probability is computed: a limit fails
-    /// where three answers in a row exceed it. An error is no answer, and never a pass.
+    /// The requests behind such a number are unknown, so no probability is computed: a limit fails
+    /// if three answers in a row exceed it. An error does not count as an answer, and never passes.
     pub fn observe_queries(&mut self, readings: Vec<QueryReading>) {
         for reading in readings {
             let mut queries = self.queries.iter_mut();

@@ -69,8 +69,8 @@ impl<'a> NodeLabels<'a> {
         label.or_else(|| self.zone.filter(|_| key == Self::ZONE))
     }
 
-    /// All labels, each once. Sorted by key, but for the zone, which comes last where no label
-    /// says it.
+    /// All labels, each once. Sorted by key, except for the zone, which comes last if no label says
+    /// it.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let is_said = self.labels.contains_key(Self::ZONE);
         let zone = self

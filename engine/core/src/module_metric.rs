@@ -74,7 +74,7 @@ impl ModuleMetric {
         }
     }
 
-    /// The mean of the values, in thousandths. `None` where there are none.
+    /// The mean of the values, in thousandths. `None` if there are none.
     pub fn mean(&self) -> Option<u64> {
         self.sum.checked_div(self.values.total())
     }

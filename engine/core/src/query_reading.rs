@@ -14,7 +14,7 @@ pub struct QueryReading {
     pub query: String,
     /// When it was asked, by the engine's clock.
     pub at: Timestamp,
-    /// The answer for the new version. `None` where there was none.
+    /// The answer for the new version. `None` if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<f64>,
     /// The answer for the previous version, where the query tells versions apart.

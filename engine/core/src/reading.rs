@@ -73,7 +73,7 @@ pub struct VersionReading {
     /// start of the node. 0 from nodes of older versions.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
-    /// Where the node holds it. `None` where it does not any more, and in older journals.
+    /// Where the node holds it. `None` if it does not any more, and in older journals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<ReadSlot>,
     /// Requests that the version answered or failed: a counter.

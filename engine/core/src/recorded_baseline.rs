@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{Check, Finding, Histogram, ModuleMetric, ModuleVersion, NodeReading, VersionReading};
 
-/// The chance that a limit is derived too low, of each check: what was recorded is a sample, too.
+/// For each check, the chance that its limit is derived too low: the recorded values are a sample,
+/// too.
 const ALPHA: f64 = 0.001;
 
 /// The fewest requests from which an error rate is taken.
@@ -211,7 +212,7 @@ fn upper_rate(samples: u64, rate: f64) -> f64 {
     bisect(rate, 1.0, |upper| divergence(rate, upper) <= allowed)
 }
 
-/// The share of samples below which the true quantile lies, but for a small chance. `None` where
+/// The share of samples below which the true quantile lies, except for a small chance. `None` where
 /// there are too few samples.
 fn upper_share(samples: u64, quantile: f64) -> Option<f64> {
     if samples == 0 {

@@ -52,7 +52,7 @@ pub struct RecordedCall {
     pub due: Option<Timestamp>,
     /// The counters of the nodes when it was made, for a soak.
     pub readings: Vec<NodeReading>,
-    /// The answer. `None` where the engine stopped before it was journaled.
+    /// The answer. `None` if the engine stopped before it was journaled.
     pub answer: Option<Answer>,
 }
 
@@ -287,7 +287,8 @@ impl Signals {
 
     /// Whether these requests, which were appended first, make the events that a driver was
     /// about to append wrong: a success after an abort, a question that timed out after its
-    /// decision, or the verdict of a soak that a person has ended. The driver must then decide anew, or a request that was accepted is lost.
+    /// decision, or the verdict of a soak that a person has ended. The driver must then decide
+    /// anew, or a request that was accepted is lost.
     pub fn supersede(&self, bodies: &[EventBody]) -> bool {
         bodies.iter().any(|body| match body {
             EventBody::Settling => self.abort.is_some(),
@@ -296,7 +297,7 @@ impl Signals {
                 answer: Answer::Decision(_),
                 ..
             } => self.decision.is_some(),
-            // What has failed beyond doubt has failed, whoever ends the soak.
+            // A check that has failed beyond doubt stays failed, even if a person ends the soak.
             EventBody::Answered {
                 answer: Answer::Verdict(verdict),
                 ..
@@ -333,7 +334,7 @@ impl CallReplay {
     /// Compares the next call of the strategy with the journal.
     ///
     /// # Errors
-    /// [`CauseKind::Mismatch`] where the journal holds another call at this place.
+    /// [`CauseKind::Mismatch`] if the journal holds another call at this place.
     pub fn next(&mut self, request: Call) -> Result<ReplayedCall, Cause> {
         let number = self.next_number;
         self.next_number += 1;
@@ -373,7 +374,7 @@ impl CallReplay {
     /// Checks that a strategy that has returned made every call in the journal.
     ///
     /// # Errors
-    /// [`CauseKind::Mismatch`] where it did not.
+    /// [`CauseKind::Mismatch`] if it did not.
     pub fn check_finished(&self) -> Result<(), Cause> {
         let Some(call) = self.recorded.front() else {
             return Ok(());

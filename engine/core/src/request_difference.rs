@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::Header;
 
-/// What two requests differ in by nature: it says nothing of what they ask for.
+/// Fields in which two requests always differ. They say nothing about what the requests ask for.
 const IGNORED: [&str; 10] = [
     "id",
     "requester",
@@ -26,9 +26,9 @@ const IGNORED: [&str; 10] = [
 pub struct RequestDifference {
     /// Where in the request, such as `module.version` or `config.steps`.
     pub path: String,
-    /// What the one asks for; `None` where it says nothing.
+    /// What the one asks for; `None` if it says nothing.
     pub before: Option<Value>,
-    /// What the other asks for; `None` where it says nothing.
+    /// What the other asks for; `None` if it says nothing.
     pub after: Option<Value>,
 }
 

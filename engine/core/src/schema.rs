@@ -118,7 +118,7 @@ pub fn decode_event(bytes: &[u8]) -> Result<EventBody, DecodeError> {
 /// Returns the schema version of a stored event.
 ///
 /// # Errors
-/// [`DecodeError`] where it is above `newest`, or its type is not one of `names`.
+/// [`DecodeError`] if it is above `newest`, or its type is not one of `names`.
 pub(crate) fn check_envelope(
     bytes: &[u8],
     newest: u32,

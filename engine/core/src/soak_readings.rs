@@ -17,9 +17,9 @@ pub use before_soak::{BeforeSoak, previous_version};
 
 /// The last reading of each node of a soak.
 ///
-/// Counters are keyed by node, start of the node, version and generation of the counters: never by
-/// the digest alone, which several versions can have. A reading that counts more requests than the
-/// node received is thrown away.
+/// Counters are keyed by node, start of the node, version and generation of the counters. The
+/// digest alone is not enough: several versions can have the same one. A reading that counts more
+/// requests than the node received is discarded.
 #[derive(Debug)]
 pub struct SoakReadings {
     module: ModuleVersion,
@@ -49,7 +49,7 @@ pub struct InconsistentReading {
     pub reason: String,
 }
 
-/// Requests of a soak that came to nothing because of their clients. They are shown, not judged.
+/// Requests of a soak that failed because of their clients. They are shown, not judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientFaults {
     /// To the new version.
@@ -148,7 +148,7 @@ impl SoakReadings {
         canary.map(|node| &node.id)
     }
 
-    /// The requests that came to nothing because of their clients, until now.
+    /// The requests that failed because of their clients, until now.
     pub fn client_faults(&self) -> ClientFaults {
         self.client_faults
     }

@@ -23,7 +23,7 @@ pub trait DesiredVersions: Send + Sync + 'static {
 pub struct DesiredVersion {
     /// The version that should be active.
     pub version: ModuleVersion,
-    /// Other versions that are as good for now: while a deployment changes the node, the one
+    /// Other versions that are accepted for now: while a deployment changes the node, the one
     /// before and the new one.
     pub accepted: Vec<ModuleVersion>,
 }

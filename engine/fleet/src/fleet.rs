@@ -35,7 +35,7 @@ pub struct SyntheticTraffic<'a> {
 /// The nodes of an engine, and the operations on them.
 ///
 /// # Guarantees
-/// - Every call is bounded in time, but for an order whose node goes on with it: that takes as
+/// - Every call is bounded in time, except for an order whose node goes on with it: that takes as
 ///   long as the node comes on.
 /// - Every call may be cancelled. The node may have received a cancelled order, and may carry
 ///   it out.

@@ -81,9 +81,9 @@ struct RegistryInner {
     /// How often a node has registered, has changed its health or was removed.
     members_changed: watch::Sender<u64>,
     desired: RwLock<Arc<dyn DesiredVersions>>,
-    /// What the other engines that share the store are to be told.
+    /// Reports to pass on to the other engines that share the store.
     outbox: Mutex<Outbox>,
-    /// How they are told. `None` where there are no other engines.
+    /// The channel to these engines. `None` if there are none.
     exchange: Option<Arc<dyn NodeReports>>,
     /// The environments that nodes belong to by their labels.
     selectors: RwLock<Arc<BTreeMap<Environment, Selector>>>,

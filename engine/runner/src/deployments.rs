@@ -79,7 +79,7 @@ impl Deployments {
     /// events before, with [`Deployment::damage`].
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::Unknown`] if there is no such deployment.
     pub async fn get(&self, id: DeploymentId) -> Result<Deployment, Error> {
         Ok(Arc::unwrap_or_clone(self.projections.get(id).await?))
     }
@@ -101,7 +101,7 @@ impl Deployments {
     /// The deployment that this one supersedes and whose end it waits for, if it does.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn waits_for(&self, state: &Deployment) -> Result<Option<DeploymentId>, Error> {
         let is_new = state.lifecycle.step == Step::Requested;
         let Some(predecessor) = state.header.supersedes.filter(|_| is_new) else {
@@ -119,7 +119,7 @@ impl Deployments {
     /// those before, with [`Deployment::damage`].
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment; [`Error::IllegalTransition`] for
+    /// [`Error::Unknown`] if there is no such deployment; [`Error::IllegalTransition`] for
     /// number 0, since there is no state before the first event.
     pub async fn at(&self, id: DeploymentId, next_seq: u64) -> Result<Deployment, Error> {
         Ok(Arc::unwrap_or_clone(
@@ -130,7 +130,7 @@ impl Deployments {
     /// Where the journal of a deployment ends. Reads no event.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::Unknown`] if there is no such deployment.
     pub async fn head(&self, id: DeploymentId) -> Result<Head, Error> {
         Ok(self.journal.head(id).await?)
     }
@@ -138,7 +138,7 @@ impl Deployments {
     /// Summaries of deployments, newest first, and whether there are more.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn list(&self, query: &Query) -> Result<(Vec<DeploymentSummary>, bool), Error> {
         let page = self.journal.list(query).await?;
         let summaries = self.projections.summaries(&page.deployments).await?;
@@ -149,7 +149,7 @@ impl Deployments {
     /// module, the newest first: for each node, the first of a module whose selector matches.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn current(
         &self,
         environment: &Environment,
@@ -161,7 +161,7 @@ impl Deployments {
     /// The deployments that have not ended, oldest first, and where they are in their life.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn open(&self) -> Result<Vec<(DeploymentId, Lifecycle)>, Error> {
         let mut open = Vec::new();
         for id in self.journal.open_deployments().await? {
@@ -180,7 +180,7 @@ impl Deployments {
     /// the events before cannot be read, or cannot follow.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::Unknown`] if there is no such deployment.
     pub async fn lifecycle_before(
         &self,
         id: DeploymentId,
@@ -196,7 +196,7 @@ impl Deployments {
     /// follow those before it, returns those before it at once, and says why.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::Unknown`] if there is no such deployment.
     pub async fn events(
         &self,
         id: DeploymentId,
@@ -232,10 +232,11 @@ impl Deployments {
     }
 
     /// At most `limit` events of all deployments after a position, in order; see
-    /// [`Journal::events_after`]. Does not wait: use [`Self::subscribe`] to learn when to read again.
+    /// [`Journal::events_after`]. Does not wait: use [`Self::subscribe`] to learn when to read
+    /// again.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn tail(&self, position: u64, limit: usize) -> Result<Vec<Entry>, Error> {
         Ok(self.journal.events_after(position, limit).await?)
     }
@@ -243,7 +244,7 @@ impl Deployments {
     /// The position of the last event of all deployments; 0 where there is none.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn position(&self) -> Result<u64, Error> {
         Ok(self.journal.last_position().await?)
     }
@@ -251,7 +252,7 @@ impl Deployments {
     /// The highest position of an event that was deleted; see [`Journal::deleted_through`].
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn deleted_through(&self) -> Result<u64, Error> {
         Ok(self.journal.deleted_through().await?)
     }

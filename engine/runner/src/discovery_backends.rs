@@ -101,7 +101,7 @@ impl DiscoveryBackends {
     /// that runs keeps the component that it began with until the engine starts again.
     ///
     /// # Errors
-    /// [`Error::InvalidComponent`]; [`Error::BuiltIn`] where the engine has a backend of the name.
+    /// [`Error::InvalidComponent`]; [`Error::BuiltIn`] if the engine has a backend of the name.
     pub async fn upload(&self, component: Vec<u8>, by: &str) -> Result<BackendRecord, Error> {
         let host = self.config.host.get().await.map_err(Error::NoRoom)?;
         let loaded = host.load(&component).await;
@@ -151,7 +151,7 @@ impl DiscoveryBackends {
     /// The backend that has a name now.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn get(&self, name: &StrategyName) -> Result<Option<BackendRecord>, Error> {
         let mut all = self.list().await?.into_iter();
         Ok(all.find(|record| record.name == *name))
@@ -160,7 +160,7 @@ impl DiscoveryBackends {
     /// All backends that were uploaded, sorted by name.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn list(&self) -> Result<Vec<BackendRecord>, Error> {
         self.catalogue.backends().await.map_err(Error::Store)
     }
@@ -168,7 +168,7 @@ impl DiscoveryBackends {
     /// Deletes the record of a backend. Returns whether there was one. `by` is for the log.
     ///
     /// # Errors
-    /// [`Error::InUse`] where a source of the configuration runs it.
+    /// [`Error::InUse`] if a source of the configuration runs it.
     pub async fn delete(&self, name: &StrategyName, by: &str) -> Result<bool, Error> {
         let Some(record) = self.get(name).await? else {
             return Ok(false);
@@ -197,7 +197,7 @@ impl DiscoveryBackends {
 /// this digest, whatever became of its record. `None` if there is none.
 ///
 /// # Errors
-/// Where the store fails.
+/// If the store fails.
 pub async fn uploaded_component(
     catalogue: &dyn Catalogue,
     blobs: &Blobs,

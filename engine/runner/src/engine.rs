@@ -78,7 +78,7 @@ pub struct Engine {
     pub discovery_backends: DiscoveryBackends,
     /// Keeps the nodes at what was decided.
     pub reconciler: Reconciler,
-    /// What people do to nodes, and what becomes of those that are gone.
+    /// What people do to nodes, and what happens to those that are gone.
     pub nodes: Nodes,
     /// Reads what was decided for modules so far.
     pub history: History,
@@ -145,7 +145,7 @@ impl Engine {
     /// Starts an engine. It drives every deployment that has not ended, whoever began it.
     ///
     /// # Errors
-    /// Where the store fails, a limit is outside its range, a built-in strategy does not load, or
+    /// If the store fails, a limit is outside its range, a built-in strategy does not load, or
     /// the system has no room for more threads.
     pub async fn start(config: EngineConfig) -> Result<Self, Error> {
         config.limits.check().map_err(Error::Limit)?;
@@ -324,7 +324,7 @@ impl Engine {
     /// then go on above it, and the store gets a new epoch.
     ///
     /// # Errors
-    /// [`FenceError::Absurd`] where no engine can have handed it out; [`FenceError::Store`]
+    /// [`FenceError::Absurd`] if no engine can have handed it out; [`FenceError::Store`]
     /// where the store failed.
     pub async fn observe_fence(&self, fence: Fence) -> Result<(), FenceError> {
         if fence > MAX_FENCE {

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 ///
 /// Where several engines share the store, the one that holds the lease of an environment does all
 /// that changes its nodes: it drives the deployments there, repairs, and removes nodes that are
-/// gone. So plans and repairs, and all that counts together, are kept apart in the memory of one
-/// engine.
+/// gone. So one engine's memory is enough to keep plans apart from repairs, and to count all nodes
+/// that are being changed.
 pub(crate) struct EnvironmentLeases {
     journal: Arc<dyn EnvironmentJournal>,
     /// Whether other engines may hold leases.

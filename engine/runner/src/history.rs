@@ -20,7 +20,7 @@ pub struct History {
 pub struct HistoryEntry {
     /// The place behind it, from which a list can continue.
     pub place: PastPlace,
-    /// Whether nothing was decided since: it is what should run.
+    /// Whether this is the last decision, so that its version should run.
     pub is_current: bool,
     /// What was decided.
     pub decision: HistoryDecision,
@@ -35,7 +35,7 @@ pub enum HistoryDecision {
     Retired {
         /// When.
         at: Timestamp,
-        /// Who retired it. `None` where the event cannot be read.
+        /// Who retired it. `None` if the event cannot be read.
         by: Option<String>,
         /// Why.
         reason: Option<String>,
@@ -54,7 +54,7 @@ impl History {
     /// before `before` on; and whether there is more. Cancel safe.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn list(
         &self,
         module: &ModuleName,

@@ -24,7 +24,7 @@ pub struct Limits {
     pub fan_out: usize,
     /// Strategies that run at the same time. The others wait for their turn.
     pub instances: usize,
-    /// What is kept of what has ended.
+    /// How long and how much is kept of what has ended.
     pub retention: RetentionLimits,
     /// When nodes that are gone are removed.
     pub expiry: ExpiryLimits,
@@ -67,8 +67,8 @@ impl Default for ExpiryLimits {
     }
 }
 
-/// What is kept of what has ended and of what nobody uses. What runs, what should run, and what
-/// a rollback needs is kept in any case.
+/// How long ended deployments and unused versions are kept, and how many. Versions that run, that
+/// should run or that a rollback needs are kept in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// Deployments that have ended.
@@ -114,7 +114,7 @@ impl Limits {
     /// Up to the runs for which the WebAssembly host has memory mappings.
     pub const INSTANCES: RangeInclusive<usize> = 1..=4000;
 
-    /// Checks that every limit is in its range, but for [`ExpiryLimits::check`].
+    /// Checks that every limit is in its range, except for [`ExpiryLimits::check`].
     ///
     /// # Errors
     /// [`OutOfRange`] names the first one that is not, by its key in the configuration.

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotswap_core::{DeploymentId, Finding};
 
-/// The findings so far of each soak that is under way. In memory only: what comes of a soak is in
-/// the journal.
+/// The findings so far of each soak that is under way. In memory only: the journal has the verdict.
 #[derive(Debug, Default)]
 pub(crate) struct LiveSoaks {
     by_deployment: Mutex<HashMap<DeploymentId, Arc<Vec<Finding>>>>,

@@ -73,7 +73,7 @@ impl Modules {
     /// Begins an upload.
     ///
     /// # Errors
-    /// [`Error::Full`]; others where the store fails.
+    /// [`Error::Full`]; others if the store fails.
     pub async fn upload(&self) -> Result<Upload, Error> {
         if self.references.is_full().await {
             return Err(Error::Full);
@@ -88,7 +88,7 @@ impl Modules {
     /// All versions of one module, or of all modules. Sorted by name, then newest first.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn list(&self, name: Option<&ModuleName>) -> Result<Vec<ModuleRecord>, Error> {
         self.catalogue.modules(name).await.map_err(Error::Store)
     }
@@ -96,7 +96,7 @@ impl Modules {
     /// One version of a module.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn get(
         &self,
         name: &ModuleName,
@@ -115,7 +115,7 @@ impl Modules {
     /// everything that nobody needs.
     ///
     /// # Errors
-    /// [`Error::InUse`] where a node runs it, it should run in an environment, a deployment of it
+    /// [`Error::InUse`] if a node runs it, it should run in an environment, a deployment of it
     /// has not ended, or a rollback would go back to it.
     pub async fn delete(&self, name: &ModuleName, version: &Version) -> Result<bool, Error> {
         let mut needed = Needed::default();
@@ -146,7 +146,7 @@ impl Modules {
     /// Opens an artifact by its digest.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn open(&self, digest: Digest) -> Result<Option<Blob>, Error> {
         Ok(self.blobs.open(digest).await?)
     }

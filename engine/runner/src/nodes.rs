@@ -1,4 +1,4 @@
-//! What people do to nodes, and what becomes of nodes that are gone.
+//! What people do to nodes, and what happens to nodes that are gone.
 
 mod error;
 mod expiry;
@@ -73,7 +73,7 @@ impl Nodes {
     /// Reads which nodes are cordoned, and which came from another environment.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub(crate) async fn load(config: NodesConfig) -> Result<Self, Error> {
         let nodes = Self(Arc::new(Inner {
             journal: config.journal,
@@ -102,7 +102,7 @@ impl Nodes {
     /// cordoned or drained stays as it is.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if it is not registered; others where the store fails.
+    /// [`Error::Unknown`] if it is not registered; others if the store fails.
     pub async fn cordon(
         &self,
         node: &NodeId,
@@ -147,7 +147,7 @@ impl Nodes {
     /// cordon stays as it is.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if it is not registered; others where the store fails.
+    /// [`Error::Unknown`] if it is not registered; others if the store fails.
     pub async fn uncordon(
         &self,
         node: &NodeId,
@@ -163,7 +163,7 @@ impl Nodes {
     /// Removes a node, and its cordon. If it still runs, it registers again, as a new node.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if it is not registered; others where the store fails.
+    /// [`Error::Unknown`] if it is not registered; others if the store fails.
     pub async fn forget(
         &self,
         node: &NodeId,

@@ -199,7 +199,7 @@ fn page_size(from: u64, next_seq: u64) -> usize {
     missing.map_or(PAGE, |missing| missing.min(PAGE))
 }
 
-/// `None` where the snapshot is of another format, or cannot be read.
+/// `None` if the snapshot is of another format, or cannot be read.
 fn parse<T: DeserializeOwned>(id: DeploymentId, snapshot: &Snapshot) -> Option<T> {
     if snapshot.format != Deployment::FORMAT {
         return None;

@@ -12,8 +12,8 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::projections::{Error, Projections};
 use crate::success_history::last_success_before;
 
-/// Knows what deployments and nodes need, and keeps those who begin to need something apart from
-/// those who delete. Cheap to clone.
+/// Knows what deployments and nodes need. Its lock keeps deletions apart from requests that begin
+/// to need something. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct References(Arc<Inner>);
 
@@ -68,7 +68,7 @@ impl References {
     /// Hold [`Self::delete`] from before this until the deletion is done.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub(crate) async fn add_deployments(&self, needed: &mut Needed) -> Result<(), Error> {
         let open = self.0.journal.open_deployments().await?;
         for deployment in self.0.projections.summaries(&open).await? {

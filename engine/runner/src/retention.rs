@@ -1,4 +1,4 @@
-//! What is kept of what has ended, and what is deleted.
+//! Deletes ended deployments and unused versions and files, by age and number.
 
 mod plan;
 
@@ -14,14 +14,14 @@ use crate::deployments::{Deployments, Error};
 use crate::limits::RetentionLimits;
 use crate::references::{Needed, References};
 
-/// How often what is no longer kept is deleted.
+/// The time between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// The first time after the start, which has more urgent things to do.
+/// The time from the start to the first sweep. The start has more urgent things to do.
 const FIRST: Duration = Duration::from_secs(30);
 /// Deployments that are read at once.
 const PAGE: usize = 200;
 
-/// Deletes what is no longer kept. Cheap to clone.
+/// Deletes what the limits allow to delete. Cheap to clone.
 ///
 /// # Guarantees
 /// What runs, what should run and what a rollback needs is never deleted. A record is deleted
@@ -54,7 +54,7 @@ pub struct Swept {
     pub bytes: u64,
 }
 
-/// What takes room on the engine's disk.
+/// What uses space on the engine's disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// Journals and catalogue.
@@ -65,8 +65,8 @@ pub struct DiskUsage {
     pub artifacts: Files,
     /// Components of strategies and discovery backends.
     pub components: Files,
-    /// Files that no module, no strategy and no discovery backend names: leftovers, and components that open
-    /// deployments still need.
+    /// Files that no module, no strategy and no discovery backend names: leftovers, and components
+    /// that open deployments still need.
     pub others: Files,
 }
 
@@ -132,7 +132,7 @@ impl Retention {
     /// Cancel safe: what was deleted until then is gone, whole.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let deployments = self.sweep_deployments().await?;
         self.sweep_environments().await?;
@@ -242,10 +242,10 @@ impl Retention {
         Ok(removed)
     }
 
-    /// What takes room on the engine's disk.
+    /// What uses space on the engine's disk.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn usage(&self) -> Result<DiskUsage, Error> {
         let named = self.named_digests().await?;
         let mut usage = DiskUsage {

@@ -19,7 +19,7 @@ pub(crate) struct SoakProbes {
     pub(crate) rate_per_second: f64,
 }
 
-/// The probes of a configuration. `None` where it has none, or they are not valid.
+/// The probes of a configuration. `None` if it has none, or they are not valid.
 pub(crate) fn of_config(config: &Value) -> Option<SoakProbes> {
     let probes = SoakProbes::deserialize(&config["probes"]).ok()?;
     check_one(&probes).ok().map(|()| probes)

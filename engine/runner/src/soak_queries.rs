@@ -71,7 +71,7 @@ fn escape(node: &NodeId) -> String {
     node.as_str().replace('.', "[.]")
 }
 
-/// The queries of a configuration. Empty where it has none, or none that can be read.
+/// The queries of a configuration. Empty if it has none, or none that can be read.
 pub(crate) fn of_config(config: &Value) -> Vec<SoakQuery> {
     Vec::deserialize(&config["queries"]).unwrap_or_default()
 }

@@ -91,7 +91,7 @@ impl Strategies {
     /// running deployments keep the component that they began with.
     ///
     /// # Errors
-    /// [`Error::InvalidComponent`]; [`Error::BuiltIn`] where a built-in strategy has the name.
+    /// [`Error::InvalidComponent`]; [`Error::BuiltIn`] if a built-in strategy has the name.
     pub async fn upload(&self, component: Vec<u8>, by: &str) -> Result<StrategyRecord, Error> {
         self.record(component, by, false).await
     }
@@ -143,7 +143,7 @@ impl Strategies {
     /// The strategy that has a name now.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn get(&self, name: &StrategyName) -> Result<Option<StrategyRecord>, Error> {
         self.catalogue.strategy(name).await.map_err(Error::Store)
     }
@@ -151,7 +151,7 @@ impl Strategies {
     /// All strategies, sorted by name.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn list(&self) -> Result<Vec<StrategyRecord>, Error> {
         self.catalogue.strategies().await.map_err(Error::Store)
     }
@@ -160,7 +160,7 @@ impl Strategies {
     /// whether there was one.
     ///
     /// # Errors
-    /// [`Error::BuiltIn`] where it is built in.
+    /// [`Error::BuiltIn`] if it is built in.
     pub async fn delete(&self, name: &StrategyName) -> Result<bool, Error> {
         if self.get(name).await?.is_some_and(|record| record.built_in) {
             return Err(Error::BuiltIn(name.clone()));

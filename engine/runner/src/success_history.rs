@@ -13,7 +13,7 @@ const MAX_LOOKED_AT: usize = 50;
 /// before this deployment, that was for all nodes or for those with the same selector.
 ///
 /// # Errors
-/// Where the store fails.
+/// If the store fails.
 pub(crate) async fn last_success_before(
     journal: &dyn Journal,
     projections: &Projections,

@@ -17,8 +17,8 @@ use crate::environment_leases::EnvironmentLeases;
 /// The error of a lease or of a list.
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// How often the store is asked which deployments are open. Appends are noticed at once; this
-/// finds what was missed, and what an engine before left open.
+/// How often the store is asked which deployments are open. The supervisor notices appends at once;
+/// the timer finds missed ones, and deployments that an earlier engine left open.
 const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Runs one driver for each deployment that has not ended, and wakes it when somebody
@@ -36,7 +36,7 @@ const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Supervisor {
     context: Arc<DriverContext>,
     leases: Arc<EnvironmentLeases>,
-    /// `None` where this engine alone has the store.
+    /// `None` if this engine alone has the store.
     session: Option<Arc<dyn Session>>,
     /// Cancelled when the leases of all drivers may have passed to others.
     term: Arc<Mutex<CancellationToken>>,
@@ -183,7 +183,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts drivers of what no living engine drives, where this engine works.
+    /// Starts drivers for deployments that no living engine drives, in the environments in which
+    /// this engine works.
     async fn start_undriven(&self, session: &dyn Session) -> Result<(), BoxedError> {
         for undriven in session.undriven_deployments().await? {
             if self.leases.holds(&undriven.environment).await? {

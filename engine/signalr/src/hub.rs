@@ -120,7 +120,7 @@ impl Invocation {
     /// Checks that there are at most `count` arguments.
     ///
     /// # Errors
-    /// [`HubError::Exception`] where there are more.
+    /// [`HubError::Exception`] if there are more.
     pub fn expect_at_most(&self, count: usize) -> Result<(), HubError> {
         let provided = self.arguments.len();
         if provided <= count {

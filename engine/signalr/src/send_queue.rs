@@ -23,7 +23,7 @@ pub struct QueueCapacity {
 /// The content of a Close message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
-    /// Why, for people to read. `None` where nothing went wrong.
+    /// Why, for people to read. `None` if nothing went wrong.
     pub error: Option<String>,
     /// Whether the client should reconnect, by its policy for lost connections. Without
     /// this, official clients stop for good.

@@ -106,7 +106,7 @@ impl<H: Hub> Session<H> {
         *lock(&self.transport_state)
     }
 
-    /// Attaches a transport, in place of the one before. `None` where that is not allowed:
+    /// Attaches a transport, in place of the one before. `None` if that is not allowed:
     /// the connection uses another transport, or this transport cannot reconnect.
     pub fn attach(&self, transport: Transport) -> Option<Attachment> {
         let mut state = lock(&self.transport_state);

@@ -72,7 +72,7 @@ impl<H: Hub> Sessions<H> {
     /// the session.
     ///
     /// # Errors
-    /// [`Rejection::UnknownConnection`] where there is none, or it belongs to another user.
+    /// [`Rejection::UnknownConnection`] if there is none, or it belongs to another user.
     pub fn find(
         &self,
         connection_token: &str,

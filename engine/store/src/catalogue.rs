@@ -174,8 +174,8 @@ pub struct NodeRecord {
     pub control_url: String,
     /// Address where it serves requests: `http://host:port` or `https://host:port`.
     pub data_url: String,
-    /// Key of its data folder, by which a restarted node is told from another one. `None` if
-    /// it has not reported one.
+    /// Key of its data folder. It distinguishes a restarted node from another one with its id.
+    /// `None` if it has not reported one.
     pub instance: Option<String>,
     /// When it registered first.
     pub registered_at: Timestamp,

@@ -137,9 +137,9 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError>;
 
-    /// Subscribes to every append from now on, of every engine. A notification is sent once the events are
-    /// durable and readable. A receiver that falls behind loses the oldest notifications and
-    /// is told so.
+    /// Subscribes to every append from now on, of every engine. A notification is sent once the
+    /// events are durable and readable. A receiver that falls behind loses the oldest notifications
+    /// and is told so.
     fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended>;
 }
 
@@ -192,7 +192,7 @@ pub enum Decided {
     Retired {
         /// When.
         at: Timestamp,
-        /// The person. `None` where the event cannot be read.
+        /// The person. `None` if the event cannot be read.
         by: Option<String>,
         /// The person's reason.
         reason: Option<String>,

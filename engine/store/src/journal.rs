@@ -288,7 +288,7 @@ pub trait Journal: Send + Sync + 'static {
     async fn snapshot(&self, deployment: DeploymentId) -> Result<Option<Snapshot>, ReadError>;
 
     /// Returns the summaries in the snapshots of some deployments, in the same order, by one
-    /// query. `None` where there is no snapshot, or no such deployment.
+    /// query. `None` if there is no snapshot, or no such deployment.
     ///
     /// # Errors
     /// [`ReadError::Store`] if the store failed.

@@ -6,8 +6,8 @@
 //!
 //! # What is shared, and what is local
 //! Everything that [`Journal`], [`EnvironmentJournal`] and [`Catalogue`] return is shared by all
-//! engines on a store, in one order: whatever one engine was told is done, the others read from
-//! then on, and their subscribers are notified of it. Local are the handle itself, the queue of
+//! engines on a store, in one order. Once the store has confirmed a write to one engine, the others
+//! read it, and their subscribers are notified of it. Local are the handle itself, the queue of
 //! each subscriber, the [`Session`] of the engine, and the folder of [`Blobs`].
 //!
 //! ```

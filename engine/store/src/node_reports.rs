@@ -9,13 +9,13 @@ use crate::CatalogueError;
 
 /// Passes on what nodes report among the engines on a store.
 ///
-/// Nothing is kept: what is lost comes again with the node's next report.
+/// Reports are not stored. The node's next report makes up for a lost one.
 #[async_trait]
 pub trait NodeReports: Send + Sync + 'static {
     /// Sends a message to the other engines that listen.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     async fn publish(&self, message: &[u8]) -> Result<(), CatalogueError>;
 
     /// Messages of the other engines from now on. A receiver that falls behind loses the oldest.

@@ -148,7 +148,7 @@ impl VersionCounters {
         self.streams.fetch_add(1, Relaxed);
     }
 
-    /// Counts a request that came to nothing because of its client.
+    /// Counts a request that failed because of its client.
     pub(super) fn count_client_fault(&self, fault: ClientFault) {
         let counter = match fault {
             ClientFault::Left => &self.left,
@@ -208,7 +208,7 @@ impl VersionCounters {
         self.in_flight.load(Relaxed)
     }
 
-    /// Requests that came to nothing because of their clients.
+    /// Requests that failed because of their clients.
     pub(crate) fn client_faults(&self) -> ClientFaults {
         ClientFaults {
             left: self.left.load(Acquire),

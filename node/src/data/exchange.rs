@@ -28,7 +28,7 @@ pub(super) type SharedExchange = Arc<Exchange>;
 #[derive(Debug)]
 pub(super) struct ClientWait {
     started: Instant,
-    /// Microseconds, but for the wait under way.
+    /// Microseconds, except for the wait under way.
     waited: AtomicU64,
     /// When the wait that is under way began, in microseconds after `started` and plus one. 0
     /// where there is none.

@@ -28,7 +28,7 @@ const SCALE: f64 = 1000.0;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Measurement {
     name: String,
-    /// In thousandths. `None` where it has no value.
+    /// In thousandths. `None` if it has no value.
     value: Option<u64>,
 }
 
@@ -93,7 +93,7 @@ impl Measurements {
 }
 
 impl Measurement {
-    /// `None` where the member of the dictionary cannot be read, `Some(None)` where it is false.
+    /// `None` if the member of the dictionary cannot be read, `Some(None)` where it is false.
     fn parse(member: &str) -> Option<Option<Self>> {
         let member = member.split(';').next()?.trim();
         let (name, value) = match member.split_once('=') {

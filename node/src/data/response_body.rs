@@ -26,8 +26,8 @@ pub(crate) enum ResponseBody {
 pub(crate) struct ModuleBody {
     inner: HyperOutgoingBody,
     exchange: SharedExchange,
-    /// Bytes that are still to come, where the head says how many there are: then nobody asks
-    /// for the end of the body.
+    /// Bytes that are still to come, if the head says how many there are. In that case the end of
+    /// the body is not polled.
     remaining: Option<u64>,
     /// Counts the request when it is dropped, at the end of the body.
     tracker: Option<RequestTracker>,

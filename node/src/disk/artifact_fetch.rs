@@ -33,7 +33,7 @@ pub(crate) struct FetchProgress {
 /// The fetch of one artifact. Whoever needs the artifact waits for the same one.
 #[derive(Debug, Default)]
 pub(super) struct FetchState {
-    /// Held by the one who fetches.
+    /// Held by the task that fetches.
     pub(super) lock: tokio::sync::Mutex<()>,
     progress: Mutex<Option<FetchProgress>>,
 }

@@ -132,7 +132,7 @@ impl ArtifactStore {
 
     fn fetch_state(&self, digest: Digest) -> Arc<FetchState> {
         let mut fetches = self.fetches();
-        // The map holds one reference; any other belongs to a fetch or to one who waits.
+        // The map holds one reference; any other belongs to a fetch or to a task that waits for it.
         fetches.retain(|_, state| Arc::strong_count(state) > 1);
         fetches.entry(digest).or_default().clone()
     }

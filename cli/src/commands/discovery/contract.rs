@@ -20,7 +20,7 @@ use crate::output::print_message;
 /// The service in which an instance is registered.
 const SCRATCH_SERVICE: &str = "hotswap-contract-check";
 
-/// How soon a change must be seen. Generous: a slow network is no fault of the backend.
+/// How soon a change must be seen. Generous: a slow network is not a fault of the backend.
 const LATENCY: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer. Less than in an engine: an answer without an end is sent whole.

@@ -31,7 +31,7 @@ pub(super) struct DamagedGauge(pub Deployments);
 /// The nodes by environment and health.
 pub(super) struct NodeGauges(pub Registry);
 
-/// What takes room on the engine's disk, as it was read last. Clones share it.
+/// What uses space on the engine's disk, as it was read last. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DiskGauges(Arc<Mutex<Option<DiskUsage>>>);
 

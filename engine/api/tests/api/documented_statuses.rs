@@ -17,7 +17,7 @@ use crate::fixture::Fixture;
 use crate::problems::{ProtectedOperation, protected_operations};
 
 const UNKNOWN_DEPLOYMENT: &str = "0199e1f3-5b5c-7d5e-9d52-6f1f3a3e8a10";
-/// What people ask of a deployment, but for a decision.
+/// What people ask of a deployment, except for a decision.
 const VERBS: [&str; 7] = [
     "abort",
     "terminate",

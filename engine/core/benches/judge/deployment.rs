@@ -12,7 +12,7 @@ use super::others::{Argo, Flagger, Kayenta, Sample};
 use super::random::Random;
 use super::scenario::Scenario;
 
-/// The canary's requests until the version was taken back. `None` where it was not.
+/// The canary's requests until the version was taken back. `None` if it was not.
 pub type Outcome = Option<u64>;
 
 const NODES: usize = 10;
@@ -67,7 +67,7 @@ pub fn checks() -> Vec<Check> {
     ]
 }
 
-/// What came of a deployment: by each rule, and the check that failed by ours.
+/// The outcome of a deployment: by each rule, and the check that failed by ours.
 pub fn deploy(
     random: &mut Random,
     scenario: &Scenario,

@@ -51,7 +51,7 @@ pub struct DeploymentSummary {
     pub waiting_until: Option<Timestamp>,
     /// When the policy ends the deployment.
     pub deadline: Option<Timestamp>,
-    /// What is left until then, where a pause has stopped the time.
+    /// The time that is left until then, if a pause has stopped it.
     pub deadline_left: Option<Duration>,
     /// Where the journal cannot be read.
     pub damage: Option<Damage>,

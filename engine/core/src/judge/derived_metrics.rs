@@ -33,7 +33,7 @@ pub(super) struct DerivedMetric {
 }
 
 impl Source {
-    /// What the metric `name` is read from. `None` where the judge reads it itself.
+    /// What the metric `name` is read from. `None` if the judge reads it itself.
     pub(super) fn of(metric: Metric, name: &str) -> Option<Self> {
         match metric {
             Metric::Refused => Some(Self::Refused),

@@ -81,7 +81,7 @@ mod tests {
         assert!((after(&few) - 1.7).abs() < 1e-12);
     }
 
-    /// What was assumed counts less and less.
+    /// The prior counts less with each error.
     #[test]
     fn errors_that_come_one_by_one_bring_it_down() {
         let dispersion = Dispersion::default();

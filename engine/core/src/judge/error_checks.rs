@@ -195,7 +195,7 @@ fn test_increase(
     tested
 }
 
-/// How many requests of the new version are needed; `None` where it cannot be told.
+/// How many requests of the new version are needed; `None` if it cannot be told.
 ///
 /// If the previous version has no error, the test finds k errors of the new version where their
 /// likelihood is above what the evidence needs. At a rate of [`NOTICEABLE`], k errors take

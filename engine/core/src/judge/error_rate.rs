@@ -304,7 +304,7 @@ impl ErrorRates {
     }
 
     /// The interval of the canary's rate over the baseline's that the test leaves at the evidence
-    /// `needed`. A bound is `None` where there is none.
+    /// `needed`. A bound is `None` if there is none.
     pub(super) fn ratio_interval(&self, needed: f64) -> (Option<f64>, Option<f64>) {
         let dispersion = self.both.value();
         if !dispersion.is_finite() {

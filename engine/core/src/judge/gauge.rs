@@ -49,7 +49,7 @@ pub(super) struct GaugeTest {
     pub(super) baseline: Option<f64>,
     /// How many nodes there are on each side.
     pub(super) nodes: (u64, u64),
-    /// What is judged: a ratio to the baseline, or a value; and its limit.
+    /// The judged quantity, a ratio to the baseline or a value, and its limit.
     pub(super) estimate: f64,
     /// Whether the ratio is of what both sides use more than before the soak.
     pub(super) since_before: bool,
@@ -97,7 +97,7 @@ impl Gauges {
         }
     }
 
-    /// The test of the canary against `max`, in the metric's unit. `None` where no node has a
+    /// The test of the canary against `max`, in the metric's unit. `None` if no node has a
     /// value.
     pub(super) fn absolute(&self, metric: Metric, max: f64) -> Option<GaugeTest> {
         let unit = self.unit(metric);
@@ -120,7 +120,7 @@ impl Gauges {
     }
 
     /// The test of the canary against the baseline. Where nodes run both versions, within these;
-    /// else between the nodes of both sides. `None` where a side has no value.
+    /// else between the nodes of both sides. `None` if a side has no value.
     pub(super) fn relative(
         &self,
         metric: Metric,
@@ -188,7 +188,7 @@ impl Gauges {
         })
     }
 
-    /// How much more each node of a side uses than before, as a logarithm. `None` where that is
+    /// How much more each node of a side uses than before, as a logarithm. `None` if that is
     /// not known of each.
     fn rises(&self, metric: Metric, side: usize) -> Option<Vec<f64>> {
         let nodes = self.nodes.iter();
@@ -245,7 +245,7 @@ impl Usage {
         }
     }
 
-    /// The logarithm of the node's mean. `None` where it is not known.
+    /// The logarithm of the node's mean. `None` if it is not known.
     fn log(self, metric: Metric) -> Option<f64> {
         let mean = match metric {
             Metric::Cpu | Metric::CpuPerRequest if self.requests < LEAST_REQUESTS => return None,

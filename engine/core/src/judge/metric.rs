@@ -146,8 +146,9 @@ impl Metric {
         )
     }
 
-    /// Whether only chance could make a version fail that keeps the limit `max`. How often a
-    /// process has ended is counted, not estimated; of a foreign number nobody knows.
+    /// Whether only chance could make a version fail that keeps the limit `max`. Not for the `max`
+    /// of restarts, which are counted and not estimated, and not for numbers of other servers,
+    /// whose error is unknown.
     pub(super) fn is_tested(self, is_max: bool) -> bool {
         match self {
             Self::Restarts => !is_max,

@@ -23,17 +23,17 @@ pub(super) struct Measured {
     pub(super) tested: Vec<Tested>,
 }
 
-/// What one condition came to, with one sentence that explains it.
+/// The outcome of one condition, with one sentence that explains it.
 #[derive(Debug)]
 pub(super) struct Tested {
-    /// `None` where nothing could be tested at all.
+    /// `None` if nothing could be tested at all.
     pub(super) condition: Option<Condition>,
     pub(super) judgement: Judgement,
     pub(super) reason: String,
 }
 
 impl Traffic {
-    /// How many seconds this many more requests take at the present rate. `None` where it is not
+    /// How many seconds this many more requests take at the present rate. `None` if it is not
     /// known.
     fn seconds_for(self, requests: f64) -> Option<f64> {
         let seconds = requests / self.requests * self.seconds;
@@ -132,7 +132,7 @@ impl Evidence {
 
     /// How many more requests of the new version it takes to decide: until a gross fault would
     /// have been found; or, where the estimate is above the limit, until that is beyond doubt at
-    /// the pace so far. `None` where it cannot be told.
+    /// the pace so far. `None` if it cannot be told.
     pub(super) fn missing(&self) -> Option<f64> {
         if self.is_violated() {
             return None;
@@ -184,8 +184,8 @@ impl Evidence {
         }
     }
 
-    /// `; between 0.4 and 2.1 times, as far as the test can tell (99.7 % sure)`: the interval, and how
-    /// sure it is. Empty where there is none.
+    /// `; between 0.4 and 2.1 times, as far as the test can tell (99.7 % sure)`: the interval, and
+    /// how sure it is. Empty where there is none.
     pub(super) fn describe_certainty(&self, value: impl Fn(f64) -> String) -> String {
         let interval = self.describe_interval(value);
         if interval.is_empty() {

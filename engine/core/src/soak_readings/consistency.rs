@@ -48,7 +48,7 @@ pub(super) fn check(now: &NodeReading, last: Option<&NodeReading>) -> Result<(),
         return Ok(());
     };
     let finished = match last.map(|last| last.traffic) {
-        // The whole of what it counts.
+        // Everything that it counts.
         None => 0,
         Some(Some(last)) => last.finished,
         Some(None) => return Ok(()),

@@ -3,12 +3,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use hotswap_core::{NodeId, Timestamp};
 
-/// What came of asking the instances that only registries know, by their ids. Apart from what the
+/// The outcome of asking the instances that only registries know, by their ids. Apart from what the
 /// registries say of their health. A handle: clones share everything.
 #[derive(Debug, Clone, Default)]
 pub struct Polled(Arc<RwLock<BTreeMap<NodeId, Poll>>>);
 
-/// What came of asking an instance.
+/// The outcome of asking an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
     /// The source that has named its address.
@@ -20,8 +20,8 @@ pub struct Poll {
 }
 
 impl Polled {
-    /// What came of asking an instance. `None` if it was not asked: it reports in by itself, or is
-    /// new.
+    /// The outcome of asking an instance. `None` if it was not asked: it reports in by itself, or
+    /// is new.
     pub fn get(&self, id: &NodeId) -> Option<Poll> {
         let polls = self.0.read().unwrap_or_else(PoisonError::into_inner);
         polls.get(id).cloned()

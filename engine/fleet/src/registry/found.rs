@@ -21,8 +21,8 @@ impl Registry {
         })
     }
 
-    /// What a node is told that the engine asks. `None` if this start of it has not registered with
-    /// this engine.
+    /// The engine's answer to a node that it polls. `None` if this start of the node has not
+    /// registered with this engine.
     pub fn told_to(&self, id: &NodeId, boot: &str) -> Option<HeartbeatAnswer> {
         let record = {
             let nodes = self.read();

@@ -23,7 +23,7 @@ const COLLECT: Duration = Duration::from_millis(250);
 /// Reports in one message.
 const MAX_REPORTS: usize = 64;
 
-/// What nodes have reported here and other engines are not told yet: the last of each.
+/// The last report of each node that this engine has not passed on to the others yet.
 pub(super) type Outbox = BTreeMap<NodeId, PollAnswer>;
 
 /// A message to the other engines.

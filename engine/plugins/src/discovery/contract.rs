@@ -30,11 +30,11 @@ pub struct ContractOptions {
 pub struct ContractCheck {
     /// The rule, in words.
     pub rule: &'static str,
-    /// What came of it.
+    /// The outcome of it.
     pub outcome: Outcome,
 }
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The backend keeps the rule.
@@ -48,7 +48,7 @@ pub enum Outcome {
 /// Checks a backend with its settings: first with servers that misbehave, which are made up, then
 /// with the registry itself.
 ///
-/// Cancel safe, but for an instance that stays registered until its time to live is over.
+/// Cancel safe, except for an instance that stays registered until its time to live is over.
 pub async fn check_contract(
     component: &BackendComponent,
     settings: &BackendSettings,

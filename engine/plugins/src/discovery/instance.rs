@@ -100,7 +100,7 @@ impl BackendInstance {
     /// Reports the health of a registered instance.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`] where the registry has lost it: register it again. Others as
+    /// [`RegistryError::NotFound`] if the registry has lost it: register it again. Others as
     /// for [`Self::register`].
     pub async fn heartbeat(
         &mut self,

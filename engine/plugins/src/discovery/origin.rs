@@ -32,7 +32,7 @@ pub enum OriginError {
 }
 
 impl Origin {
-    /// The origin of a request, as the component wrote it. `None` where it cannot be one: it has
+    /// The origin of a request, as the component wrote it. `None` if it cannot be one: it has
     /// another scheme, a user name, or no host.
     pub(super) fn of_request(uri: &http::Uri) -> Option<Self> {
         let is_tls = match uri.scheme_str()? {

@@ -48,7 +48,7 @@ impl SecretSource {
         self.file.is_some()
     }
 
-    /// Reads the file again. `None` where there is none, or one that can be read only once.
+    /// Reads the file again. `None` if there is none, or one that can be read only once.
     pub(super) fn read_again_blocking(&self) -> Option<Result<Secret, SecretFileError>> {
         let path = self.file.as_deref()?;
         let failed = |reason| SecretFileError {

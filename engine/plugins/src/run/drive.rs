@@ -51,7 +51,7 @@ enum GuestEvent<R> {
     OutOfTotalFuel(FuelLimits),
 }
 
-/// What came of one poll of a guest.
+/// The outcome of one poll of a guest.
 enum Polled<R> {
     Event(GuestEvent<R>),
     /// It made a call whose answer was ready.
@@ -61,7 +61,7 @@ enum Polled<R> {
 }
 
 /// Lets a guest compute to its end, passes its calls to `handler`, and returns what it returned.
-/// It computes on `threads`, but for the first slice of fuel after each call where the handler
+/// It computes on `threads`, except for the first slice of fuel after each call where the handler
 /// allows that: changing threads twice takes longer than what most strategies compute between two
 /// calls.
 ///
@@ -159,7 +159,7 @@ impl<R> Guest<R> {
         }
     }
 
-    /// As [`Self::next_event`], but `None` where the guest computes for longer than a slice of
+    /// As [`Self::next_event`], but `None` if the guest computes for longer than a slice of
     /// fuel.
     async fn event_within_slice(
         &mut self,
@@ -178,7 +178,7 @@ impl<R> Guest<R> {
     /// Lets the guest compute until its next call, or for a slice of fuel. `was_replaying` holds
     /// up to its first call; later the ready answers tell.
     fn poll(&mut self, fuel: FuelLimits, was_replaying: bool) -> Polled<R> {
-        // Nothing wakes a guest: it waits for whoever polls it alone.
+        // A guest is never woken: it waits only to be polled.
         let returned = self.returned.as_mut();
         let polled = returned.poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(ended) = polled {

@@ -39,7 +39,7 @@ pub async fn start(settings: BackendSettings) -> BackendInstance {
     probe().await.start(settings).await.expect("it starts")
 }
 
-/// Has the probe do something, and returns what came of it.
+/// Has the probe do something, and returns the outcome of it.
 pub async fn act(instance: &mut BackendInstance, act: &str) -> Result<String, BackendError> {
     let watched = instance.watch(act.to_owned(), None, Duration::from_millis(500));
     let snapshot = watched.await?;

@@ -1,4 +1,4 @@
-//! What a backend may reach, and what becomes of answers that make no sense.
+//! What a backend may reach, and what happens to answers that make no sense.
 
 use std::io;
 use std::net::IpAddr;

@@ -18,7 +18,7 @@ impl Deployments {
     /// returns; reverting the nodes follows.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where it has ended, or an abort was requested before.
+    /// [`Error::IllegalTransition`] if it has ended, or an abort was requested before.
     pub async fn abort(
         &self,
         id: DeploymentId,
@@ -35,7 +35,7 @@ impl Deployments {
     /// judged yet do not hold the deployment up. The request is durable once this returns.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where nothing waits, unless `full`; where a person has to
+    /// [`Error::IllegalTransition`] if nothing waits, unless `full`; where a person has to
     /// decide; and where it is paused, ends or has ended.
     pub async fn promote(
         &self,
@@ -76,7 +76,7 @@ impl Deployments {
     /// returned state tells when it falls.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where it has ended, or is paused.
+    /// [`Error::IllegalTransition`] if it has ended, or is paused.
     pub async fn pause(&self, id: DeploymentId, by: &str) -> Result<Deployment, Error> {
         let by = by.to_owned();
         let reason = None;
@@ -86,7 +86,7 @@ impl Deployments {
     /// Resumes a paused deployment.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where it is not paused.
+    /// [`Error::IllegalTransition`] if it is not paused.
     pub async fn resume(&self, id: DeploymentId, by: &str) -> Result<Deployment, Error> {
         let by = by.to_owned();
         self.append(id, EventBody::Resumed { by }).await
@@ -96,7 +96,7 @@ impl Deployments {
     /// deployment that needs an approval to start.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] where it asks nothing.
+    /// [`Error::IllegalTransition`] if it asks nothing.
     pub async fn decide(&self, id: DeploymentId, decision: Decision) -> Result<Deployment, Error> {
         let appended = self.journal.subscribe();
         if self.will_ask_to_start(id).await? {
@@ -133,7 +133,7 @@ impl Deployments {
     /// Appends an event, and returns the state after it.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where the journal cannot be read: no driver would act on the event.
+    /// [`Error::Damaged`] if the journal cannot be read: no driver would act on the event.
     async fn append(&self, id: DeploymentId, body: EventBody) -> Result<Deployment, Error> {
         match self.get(id).await?.damage {
             Some(damage) => Err(Error::Damaged(damage)),

@@ -9,8 +9,8 @@ impl Deployments {
     /// Deletes a deployment that has ended, with its journal. What it rolled out stays.
     ///
     /// # Errors
-    /// [`Error::InUse`] where it has not ended, or what it rolled out should run in its
-    /// environment: a rollback needs it. [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::InUse`] if it has not ended, or what it rolled out should run in its
+    /// environment: a rollback needs it. [`Error::Unknown`] if there is no such deployment.
     pub async fn delete(&self, id: DeploymentId) -> Result<(), Error> {
         if matches!(
             self.head(id).await?.lifecycle.status(),

@@ -179,7 +179,7 @@ pub enum Error {
         /// Those that there are.
         successes: Vec<Success>,
     },
-    /// What is to be gone back to is no success of the module in the environment.
+    /// The requested deployment is not a success of the module in the environment.
     #[error("{target} is no success of '{module}' in {environment}")]
     NotASuccess {
         /// The version or the deployment.

@@ -34,7 +34,7 @@ pub struct Preview {
     pub steps: Vec<PreviewedStep>,
     /// How many more there are.
     pub further_steps: usize,
-    /// The time that it takes at least. `None` where that cannot be told.
+    /// The time that it takes at least. `None` if that cannot be told.
     pub shortest: Option<std::time::Duration>,
     /// Why the deployment would be refused, or would not succeed, each in a sentence. Empty where
     /// nothing is known that speaks against it.
@@ -56,8 +56,8 @@ pub struct PreviewedNode {
 impl Deployments {
     /// What a deployment would do if it were created now. Changes nothing, and writes no journal.
     ///
-    /// What only some other state stands against is told in [`Preview::problems`]: another
-    /// deployment that has not ended, the policy, the deadline, a full disk.
+    /// [`Preview::problems`] lists obstacles that may go away: another deployment that has not
+    /// ended, the policy, the deadline, a full disk.
     ///
     /// Few previews run at the same time; others wait for their turn. Cancel safe.
     ///
@@ -125,7 +125,7 @@ impl Deployments {
         weak_soaks::warnings(&calls, &rates, options, probes.as_ref())
     }
 
-    /// What stands against any deployment of the module now.
+    /// The obstacles to any deployment of the module now.
     async fn obstacles(&self, header: &Header, supersede: bool) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
         let newest = Query {

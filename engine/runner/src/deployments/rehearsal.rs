@@ -48,7 +48,7 @@ pub(super) enum End {
     Succeeded,
     /// The strategy failed although all went well.
     Failed(String),
-    /// That cannot be told: it made more calls than a deployment may, or computed for long.
+    /// Unknown: the strategy made more calls than a deployment may, or computed for too long.
     Unknown(&'static str),
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn run(
 }
 
 impl Rehearsed {
-    /// The time that the rollout takes at least. `None` where that cannot be told.
+    /// The time that the rollout takes at least. `None` if that cannot be told.
     pub(super) fn shortest(&self) -> Option<Duration> {
         (self.end == End::Succeeded).then_some(self.waited)
     }

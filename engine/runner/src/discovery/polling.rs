@@ -35,7 +35,7 @@ pub struct PollConfig {
     pub engine_url: EngineUrl,
     /// How often each is asked: as often as others send heartbeats.
     pub interval: Duration,
-    /// Shows what came of it.
+    /// Shows the outcome of it.
     pub polled: Polled,
 }
 
@@ -159,8 +159,8 @@ impl Polling {
         targets
     }
 
-    /// Asks one instance again and again. Ends once no source lists it and it does not answer twice,
-    /// or need not be asked.
+    /// Asks one instance again and again. Ends once no source lists it and it does not answer
+    /// twice, or need not be asked.
     async fn follow(self: Arc<Self>, id: NodeId, mut target: watch::Receiver<Arc<Target>>) {
         let interval = self.config.interval;
         let mut backoff = Backoff::new(interval / 2, interval.saturating_mul(MAX_RETRY));

@@ -52,7 +52,7 @@ impl CallBudget {
     /// journal was within the budget when it was made.
     ///
     /// # Errors
-    /// [`CauseKind::Limit`] where it exceeds the budget.
+    /// [`CauseKind::Limit`] if it exceeds the budget.
     pub(super) fn check(&self) -> Result<(), Cause> {
         let exceeded = if self.calls > self.max_calls {
             format!("the strategy made more than {} calls", self.max_calls)

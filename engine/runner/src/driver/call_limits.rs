@@ -18,7 +18,7 @@ pub(super) struct CallLimits {
 }
 
 impl CallLimits {
-    /// Nothing is limited: for what makes nodes better, or does not change them.
+    /// No limit: for orders that revert nodes, or that do not change what they serve.
     pub(super) fn none() -> Self {
         Self {
             max_unavailable: usize::MAX,

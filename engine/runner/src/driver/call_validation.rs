@@ -8,7 +8,7 @@ use hotswap_core::{Call, Cause, CauseKind, Check, NodeId};
 /// plan.
 ///
 /// # Errors
-/// [`CauseKind::Violation`] where no deployment with this plan may make the call.
+/// [`CauseKind::Violation`] if no deployment with this plan may make the call.
 pub(crate) fn validate(call: &Call, plan: &HashSet<&NodeId>) -> Result<(), Cause> {
     let name = call.name();
     let violation = |what: String| {

@@ -22,7 +22,7 @@ pub(super) struct NodeOperations<'a> {
     pub(super) fence: Fence,
 }
 
-/// What came of an operation on several nodes.
+/// The outcome of an operation on several nodes.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Operated {
     /// The nodes that failed, in the order of the call.

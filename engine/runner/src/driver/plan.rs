@@ -124,7 +124,7 @@ impl FoundNodes {
     /// Checks that the policy allows a deployment without the nodes that are left out.
     ///
     /// # Errors
-    /// [`CauseKind::Unavailable`] where no node is left, [`CauseKind::Policy`] where the policy
+    /// [`CauseKind::Unavailable`] if no node is left, [`CauseKind::Policy`] if the policy
     /// does not allow it.
     pub(crate) fn check(
         &self,

@@ -16,7 +16,7 @@ pub(super) struct QueriedSoak(Vec<Question>);
 #[derive(Debug)]
 struct Question {
     name: String,
-    /// `None` where the configuration has no query of that name.
+    /// `None` if the configuration has no query of that name.
     query: Option<Queried>,
 }
 
@@ -30,7 +30,7 @@ struct Queried {
 }
 
 impl QueriedSoak {
-    /// The questions behind these checks. `None` where there are none. `start` are the readings at
+    /// The questions behind these checks. `None` if there are none. `start` are the readings at
     /// the beginning of the soak, which tell the previous version.
     pub(super) fn new(
         checks: &[Check],

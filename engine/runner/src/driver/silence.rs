@@ -86,8 +86,8 @@ impl SilenceWatch {
     }
 }
 
-/// What a soak came to whose nodes fell silent. A check of `restarts` fails: their processes have
-/// ended, or nobody can tell. Without one, the strategy has to notice.
+/// The verdict of a soak whose nodes fell silent. A check of `restarts` fails, because their
+/// processes may have ended. Without such a check, the strategy has to notice.
 pub(super) fn conclude(mut verdict: Verdict, silent: &[SilentNode]) -> Verdict {
     let names = name_nodes(silent.iter().map(|silent| &silent.node));
     let heard = silent.iter().find_map(|silent| silent.reason.as_deref());

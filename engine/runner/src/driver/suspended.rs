@@ -35,7 +35,7 @@ pub(super) enum StepOutcome {
 pub(super) struct Finishing {
     pub(super) writer: JournalWriter,
     pub(super) state: ReplayState,
-    /// After a success: the nodes that do not run the new version. `None` where they are not
+    /// After a success: the nodes that do not run the new version. `None` if they are not
     /// known, because another engine has asked.
     pub(super) not_updated: Option<Vec<NodeFailure>>,
 }

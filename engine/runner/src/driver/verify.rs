@@ -51,7 +51,7 @@ fn differs(new: &ModuleVersion, active: Option<&ModuleVersion>) -> Option<NodeEr
 /// Checks that a deployment may succeed although these nodes were not updated.
 ///
 /// # Errors
-/// [`CauseKind::Policy`] where they are more than the policy tolerates, or all of the plan.
+/// [`CauseKind::Policy`] if they are more than the policy tolerates, or all of the plan.
 pub(super) fn check(
     header: &Header,
     members: Members<'_>,

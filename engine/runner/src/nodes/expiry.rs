@@ -41,7 +41,7 @@ impl Nodes {
     /// open deployment stays.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn expire_once(&self) -> Result<usize, Error> {
         let inner = &self.0;
         let silent = inner.registry.silent_members().into_iter();

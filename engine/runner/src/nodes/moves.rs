@@ -14,7 +14,7 @@ impl Nodes {
     /// Safe to repeat, also after it was cancelled.
     ///
     /// # Errors
-    /// [`Error::Store`] where the store failed, or its disk is full.
+    /// [`Error::Store`] if the store failed, or its disk is full.
     pub async fn record_move(&self, moved: Move) -> Result<(), Error> {
         let inner = &self.0;
         let at = inner.clock.now();

@@ -11,7 +11,7 @@ impl Inner {
     /// serve anyway may always.
     ///
     /// # Errors
-    /// [`Error::TooManyUnavailable`]; others where the store fails.
+    /// [`Error::TooManyUnavailable`]; others if the store fails.
     pub(super) async fn check_available(
         &self,
         environment: &Environment,

@@ -22,7 +22,7 @@ pub struct EventPage {
 pub(crate) enum Fold {
     Whole(Box<Deployment>),
     Damaged {
-        /// The state before the damage. `None` where the first event cannot be read.
+        /// The state before the damage. `None` if the first event cannot be read.
         before: Option<Box<Deployment>>,
         damage: Damage,
     },
@@ -32,7 +32,7 @@ impl Projections {
     /// Folds the events below number `next_seq`.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment; [`Error::IllegalTransition`] for
+    /// [`Error::Unknown`] if there is no such deployment; [`Error::IllegalTransition`] for
     /// number 0.
     pub(crate) async fn fold(&self, id: DeploymentId, next_seq: u64) -> Result<Fold, Error> {
         let mut state: Option<Box<Deployment>> = None;
@@ -65,7 +65,7 @@ impl Projections {
     /// events below number `next_seq` tell of its end.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::Unknown`] if there is no such deployment.
     pub(crate) async fn state_with_damage(
         &self,
         id: DeploymentId,
@@ -103,7 +103,7 @@ impl Projections {
     /// those before them.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::Unknown`] if there is no such deployment.
     pub(crate) async fn legal_page(
         &self,
         id: DeploymentId,
@@ -127,7 +127,7 @@ impl Projections {
     /// At most `limit` events from number `from` on, as far as they can be read.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment.
+    /// [`Error::Unknown`] if there is no such deployment.
     pub(crate) async fn page(
         &self,
         id: DeploymentId,

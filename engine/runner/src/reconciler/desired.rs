@@ -30,7 +30,7 @@ pub struct ModuleDecision {
     pub selector: Option<Selector>,
     /// When that was decided.
     pub since: Timestamp,
-    /// The deployment that decided it; `None` where the module was retired.
+    /// The deployment that decided it; `None` if the module was retired.
     pub deployment: Option<DeploymentId>,
     /// How that deployment probed a new version before it let it serve.
     pub(crate) probe: Option<HttpProbe>,
@@ -52,7 +52,7 @@ pub enum Target {
 }
 
 impl DesiredModule {
-    /// What a node should run, `None` for no version, with the decision. `None` where nothing
+    /// What a node should run, `None` for no version, with the decision. `None` if nothing
     /// is decided about the node.
     pub fn on(&self, node: &NodeRecord) -> Option<(&ModuleDecision, Option<&ModuleVersion>)> {
         self.decisions.iter().find_map(|decision| {
@@ -107,7 +107,7 @@ impl DesiredState {
     /// What was decided for each module of an environment, sorted by module.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub(super) async fn read(
         &self,
         environment: &Environment,
@@ -193,7 +193,7 @@ impl DesiredState {
         }
     }
 
-    /// What was decided. `None` where the journal of the deployment does not tell, or it
+    /// What was decided. `None` if the journal of the deployment does not tell, or it
     /// was deleted just now.
     async fn resolve(&self, decision: Decision) -> Result<Option<ModuleDecision>, Error> {
         let id = match decision {
@@ -247,7 +247,7 @@ impl DesiredState {
     }
 }
 
-/// `None` where the journal does not tell.
+/// `None` if the journal does not tell.
 fn target(state: &Deployment, decision: Decision) -> Option<Target> {
     let is_request_lost = state.damage.as_ref().is_some_and(|damage| damage.seq == 0);
     if is_request_lost {

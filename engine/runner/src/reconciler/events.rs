@@ -10,7 +10,7 @@ impl Reconciler {
     /// At most `limit` events of an environment, or of all, after a position.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn events_after(
         &self,
         environment: Option<&Environment>,
@@ -26,7 +26,7 @@ impl Reconciler {
     /// At most `limit` events of an environment before a position, newest first.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn events_before(
         &self,
         environment: &Environment,

@@ -25,7 +25,7 @@ impl OpenDeployment {
     /// The open deployment of a module.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub(super) async fn read(
         journal: &dyn Journal,
         projections: &Projections,

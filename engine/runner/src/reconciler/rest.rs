@@ -14,7 +14,7 @@ const FACTOR: u32 = 4;
 /// are looked at at once.
 const BURST: Duration = Duration::from_millis(50);
 
-/// Keeps looks at the nodes to a fifth of a core, but for bursts.
+/// Keeps looks at the nodes to a fifth of a core, except for bursts.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     /// The time of looks that no rest has made up for yet.

@@ -1,4 +1,4 @@
-//! What nodes are told that they should run, from memory.
+//! The versions that nodes are told to run, from memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,8 +12,8 @@ use crate::cordoned_nodes::CordonedNodes;
 
 /// The versions that each node is told to run. A node that runs them is ready for clients.
 ///
-/// While a deployment changes a node, the version before and the new one are as good: nodes
-/// must not become unready because they are ahead of what is decided, or behind it.
+/// While a deployment changes a node, both the version before and the new one are accepted.
+/// Otherwise nodes would become unready because they are ahead of the decision, or behind it.
 #[derive(Debug, Default)]
 pub(crate) struct ToldVersions {
     inner: RwLock<Inner>,
@@ -60,7 +60,7 @@ impl OpenPlan {
         self.before(node).is_some()
     }
 
-    /// The version that a node of the plan ran before. `None` where it is not in the plan.
+    /// The version that a node of the plan ran before. `None` if it is not in the plan.
     fn before(&self, node: &NodeId) -> Option<Option<&ModuleVersion>> {
         let found = self.nodes.binary_search_by(|(id, _)| id.cmp(node)).ok()?;
         let (_, before) = self.nodes.get(found)?;

@@ -1,4 +1,4 @@
-//! What is outdated, by the limits alone.
+//! Chooses what is outdated, by the limits alone.
 
 use std::time::Duration;
 

@@ -60,7 +60,7 @@ impl ReceivedSequence {
         Ok(())
     }
 
-    /// The number to acknowledge to the client. `None` where there is nothing new.
+    /// The number to acknowledge to the client. `None` if there is nothing new.
     pub fn next_ack(&mut self) -> Option<u64> {
         let has_new = self.latest > self.acknowledged;
         self.acknowledged = self.latest;

@@ -51,7 +51,7 @@ impl WebSocketUpgrade {
             .finish()
     }
 
-    /// Waits until the response is sent and returns the WebSocket, or `None` where the
+    /// Waits until the response is sent and returns the WebSocket, or `None` if the
     /// client has disconnected. The WebSocket accepts messages of at most
     /// `max_message_size` bytes.
     pub async fn connect(self, max_message_size: usize) -> Option<WebSocket> {

@@ -125,7 +125,7 @@ fn normal_closure() -> Option<CloseFrame> {
     })
 }
 
-/// Waits for the task. `None` where it panicked.
+/// Waits for the task. `None` if it panicked.
 async fn join(task: &mut ReceiveTask) -> Option<()> {
     match task {
         Some(task) => task.await.ok().map(drop),

@@ -10,7 +10,7 @@ use super::StoredBlob;
 /// The error of the store below. Boxed because every store has its own error type.
 pub type SharedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Blobs in a store that several engines share, in chunks of the same size but for the last one.
+/// Blobs in a store that several engines share, in chunks of the same size except for the last one.
 ///
 /// # Guarantees
 /// - A blob is there whole or not at all: it is once [`finish`](Self::finish) has returned, and

@@ -3,7 +3,7 @@
 use hotswap_core::DeploymentId;
 use rusqlite::{Connection, OptionalExtension};
 
-/// What came of a deletion.
+/// The outcome of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deletion {
     Deleted,

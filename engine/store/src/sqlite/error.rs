@@ -79,7 +79,7 @@ pub enum Error {
         "could not write the database; check that the disk has room and is healthy, then retry"
     )]
     Write(#[source] rusqlite::Error),
-    /// What is left of the disk is for the deployments that are under way.
+    /// The rest of the disk is reserved for the deployments that are under way.
     #[error("the disk is full")]
     Full,
     /// A query failed.

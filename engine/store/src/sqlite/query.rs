@@ -180,7 +180,7 @@ pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT word FROM epoch", [], |row| row.get(0))
 }
 
-/// The open deployment of a module in an environment, but for one that waits for its end.
+/// The open deployment of a module in an environment, except for one that waits for its end.
 pub(super) fn open_deployment(
     connection: &Connection,
     module: &ModuleName,

@@ -379,7 +379,7 @@ impl FleetState {
         panic::resume_unwind(Box::new(Stopped(reason)));
     }
 
-    /// Checks that the nodes run the new version, but for those that the policy tolerates.
+    /// Checks that the nodes run the new version, except for those that the policy tolerates.
     fn verify(&self) -> Result {
         let not_updated = self.nodes.iter().filter(|node| !node.updated || node.dead);
         let names: Vec<_> = not_updated.map(|node| node.node.id.as_str()).collect();

@@ -57,7 +57,7 @@ impl Signer {
     /// second.
     ///
     /// # Errors
-    /// [`SignError::Subject`] where the engine would reject the subject.
+    /// [`SignError::Subject`] if the engine would reject the subject.
     pub fn sign(
         &self,
         subject: &str,

@@ -28,7 +28,7 @@ impl EnvironmentTail {
     /// last `count` events. Returns whether it was not possible.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn begin(
         engine: &Engine,
         (environment, count): (Environment, usize),
@@ -76,12 +76,12 @@ impl EnvironmentTail {
     }
 
     /// The next events, at most `limit`. Where there are none, waits for one, at most for `wait`.
-    /// `None` where some were deleted before they were read: the tail then begins anew.
+    /// `None` if some were deleted before they were read: the tail then begins anew.
     ///
     /// Cancel safe: the position advances only with what is returned.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn next(
         &mut self,
         limit: usize,

@@ -27,7 +27,7 @@ impl EventOrder {
     /// Cancel safe, where the same entries are checked again.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub(super) async fn check(
         &mut self,
         deployments: &Deployments,

@@ -95,7 +95,7 @@ impl Reader {
     /// `first_seq`.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+    /// [`Error::Unknown`] if there is no such deployment; others if the store fails.
     pub async fn for_deployment(
         deployments: &Deployments,
         id: DeploymentId,
@@ -118,7 +118,7 @@ impl Reader {
     /// Reads all deployments after the cursor, or without one from now on.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn for_all(
         deployments: &Deployments,
         cursor: Option<&EventCursor>,
@@ -146,7 +146,7 @@ impl Reader {
     /// named.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn for_environment(
         engine: &Engine,
         of: (Environment, usize),

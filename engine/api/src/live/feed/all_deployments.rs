@@ -57,7 +57,7 @@ impl AllDeployments {
     /// Adds a subscriber. It gets no notifications before [`Self::activate`].
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn subscribe(
         self: &Arc<Self>,
         (deployments, reconciler): (&Deployments, &Reconciler),
@@ -144,7 +144,7 @@ impl AllDeployments {
         }
     }
 
-    /// The state before an event. `None` where it is in memory, or this is the first event,
+    /// The state before an event. `None` if it is in memory, or this is the first event,
     /// and it can be read.
     async fn load_state(
         &self,

@@ -28,7 +28,7 @@ impl Channels {
     /// before it is used.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+    /// [`Error::Unknown`] if there is no such deployment; others if the store fails.
     pub async fn get_or_open(
         &self,
         id: DeploymentId,

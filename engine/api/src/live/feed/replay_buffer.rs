@@ -69,7 +69,7 @@ impl ReplayBuffer {
         self.end
     }
 
-    /// All notifications after this offset. `None` where some of them were discarded, or the
+    /// All notifications after this offset. `None` if some of them were discarded, or the
     /// offset is in the future.
     pub fn after(&self, offset: Offset) -> Option<impl Iterator<Item = &Notification>> {
         let is_complete = self.start <= offset && offset <= self.end;

@@ -49,7 +49,7 @@ impl Tail {
     /// The next events after a position, in order. Empty where there are none.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// If the store fails.
     pub async fn read(&self, position: u64) -> Result<Vec<TailEntry>, Error> {
         // Positions become visible in order, so both reads see everything up to this one.
         let mut end = self.deployments.position().await?;

@@ -114,7 +114,7 @@ impl Topic {
         self.last_offset.subscribe()
     }
 
-    /// At most `limit` notifications after this offset. `None` where some of them were
+    /// At most `limit` notifications after this offset. `None` if some of them were
     /// discarded.
     pub fn after(&self, offset: Offset, limit: usize) -> Option<Vec<Notification>> {
         let notifications = self.replay_buffer.after(offset)?;

@@ -32,7 +32,7 @@ struct DeploymentStream {
 /// notification of the deployment.
 ///
 /// # Errors
-/// [`Error::Unknown`] where there is no such deployment; others where the store fails.
+/// [`Error::Unknown`] if there is no such deployment; others if the store fails.
 pub(super) async fn stream_deployment(
     channels: Arc<Channels>,
     deployments: &Deployments,

@@ -38,7 +38,7 @@ impl SocketClient {
         Self(opened.unwrap().0)
     }
 
-    /// The next text message. The error is the code of the close frame, or `None` where the
+    /// The next text message. The error is the code of the close frame, or `None` if the
     /// connection was lost.
     pub async fn text(&mut self) -> Result<String, Option<u16>> {
         loop {

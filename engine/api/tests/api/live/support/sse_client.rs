@@ -37,7 +37,7 @@ impl SseClient {
         Self { response, text }
     }
 
-    /// The next event, without comments. `None` where the stream has ended.
+    /// The next event, without comments. `None` if the stream has ended.
     pub async fn event(&mut self) -> Option<SseEvent> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
