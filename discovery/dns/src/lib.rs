@@ -69,7 +69,7 @@ impl Default for Config {
             name: String::new(),
             records: Records::Srv,
             port_name: "control".to_owned(),
-            port: 5001,
+            port: 8081,
             ports: BTreeMap::new(),
             id: Id::Label,
             metadata: BTreeMap::new(),

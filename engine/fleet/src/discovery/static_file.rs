@@ -24,7 +24,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// { "nodes": [{
 ///     "id": "edge-1",
 ///     "environment": "production",
-///     "controlUrl": "http://10.0.0.1:5001",
+///     "controlUrl": "http://10.0.0.1:8081",
 ///     "dataUrl": "http://10.0.0.1:8080",
 ///     "zone": "eu",
 ///     "labels": { "tier": "edge" }
