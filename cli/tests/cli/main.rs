@@ -15,5 +15,6 @@ mod server;
 mod steering;
 mod support;
 mod terminal;
+mod tls;
 mod waits;
 mod wrong_servers;

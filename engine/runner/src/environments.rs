@@ -1,5 +1,5 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use hotswap_core::{Environment, Policy, Selector};
 
@@ -7,7 +7,8 @@ use hotswap_core::{Environment, Policy, Selector};
 /// clone.
 #[derive(Debug, Clone, Default)]
 pub struct Environments {
-    configured: Arc<BTreeMap<Environment, Policy>>,
+    /// Clones share it, so that all see policies that are replaced.
+    configured: Arc<RwLock<BTreeMap<Environment, Policy>>>,
     selectors: Arc<BTreeMap<Environment, Selector>>,
 }
 
@@ -15,7 +16,7 @@ impl Environments {
     /// The configured policies. Every other environment has [`Policy::default_for`] its name.
     pub fn new(configured: BTreeMap<Environment, Policy>) -> Self {
         Self {
-            configured: Arc::new(configured),
+            configured: Arc::new(RwLock::new(configured)),
             selectors: Arc::default(),
         }
     }
@@ -34,17 +35,31 @@ impl Environments {
 
     /// The policy of an environment.
     pub fn policy(&self, environment: &Environment) -> Policy {
-        let configured = self.configured.get(environment).cloned();
+        let configured = self.read().get(environment).cloned();
         configured.unwrap_or_else(|| Policy::default_for(environment))
     }
 
+    /// Replaces the policies. They hold for what is planned from now on: a deployment keeps the
+    /// policy with which it began.
+    pub fn replace_policies(&self, policies: BTreeMap<Environment, Policy>) {
+        let mut configured = self
+            .configured
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *configured = policies;
+    }
+
     /// The configured environments.
-    pub fn configured(&self) -> impl Iterator<Item = &Environment> {
-        self.configured.keys().chain(
-            self.selectors
-                .keys()
-                .filter(|name| !self.configured.contains_key(*name)),
-        )
+    pub fn configured(&self) -> BTreeSet<Environment> {
+        let configured = self.read();
+        let names = configured.keys().chain(self.selectors.keys());
+        names.cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Environment, Policy>> {
+        self.configured
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,6 +79,8 @@ mod tests {
             environments.policy(&production),
             Policy::default_for(&production)
         );
-        assert!(environments.configured().eq([&qa]));
+        assert_eq!(environments.configured(), [qa.clone()].into());
+        environments.clone().replace_policies(BTreeMap::new());
+        assert_eq!(environments.policy(&qa), Policy::default_for(&qa));
     }
 }

@@ -122,10 +122,7 @@ impl Inner {
     fn is_known(&self, environment: &Environment) -> bool {
         let engine = &self.engine;
         engine.registry.environments().contains(environment)
-            || engine
-                .environments
-                .configured()
-                .any(|configured| configured == environment)
+            || engine.environments.configured().contains(environment)
     }
 }
 
