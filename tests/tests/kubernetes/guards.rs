@@ -85,12 +85,12 @@ const REFUSED: &[(&str, &str)] = &[
         "is 60, and stopping may take 65",
     ),
     (
-        "tls: {nodeSecret: n, engineSecret: e}",
+        "tls: {nodeSecret: theirs, engineSecret: ours}",
         "since pods are reached",
     ),
     ("tls: {mutual: true}", "needs certificates of both sides"),
     (
-        "tls: {nodeSecret: n, engineSecret: e, nodeName: nodes}\ndiscovery: {mode: kubernetes}",
+        "tls: {nodeSecret: theirs, engineSecret: ours, nodeName: nodes}\ndiscovery: {mode: kubernetes}",
         "do not say that a port speaks HTTPS",
     ),
     (
