@@ -23,6 +23,7 @@ mod short_form;
 mod span;
 mod store;
 mod strategy;
+mod tls;
 mod token;
 
 pub use apply::Apply;
@@ -40,6 +41,7 @@ pub use setting::Setting;
 pub use short_form::ShortForm;
 pub use store::StoreCommand;
 pub use strategy::StrategyCommand;
+pub use tls::{ClientTlsArgs, pair};
 pub use token::SignToken;
 
 use crate::exit::Exit;
@@ -91,6 +93,9 @@ pub struct Global {
     /// Print no colours, as with NO_COLOR in the environment
     #[arg(long, global = true)]
     pub no_color: bool,
+    /// Connections with TLS.
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 /// A noun, or a program to run.

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use hotswap_common::tls::ClientTls;
 use hotswap_common::{Backoff, Secret};
 use hotswap_core::{DeploymentId, Environment, Event, ModuleName, Selector, Status, StrategyName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -143,13 +144,14 @@ impl Client {
     /// A client of the engine that the settings name. Opens no connection yet.
     ///
     /// # Errors
-    /// Where the system cannot provide an HTTP client.
+    /// Where a file for TLS cannot be used, or the system cannot provide an HTTP client.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
             // A redirect must not send the token elsewhere.
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_backend_preconfigured(ClientTls::open(settings.tls.clone())?.config()?);
         if settings.is_loopback() {
             // A proxy would resolve loopback to its own machine.
             http = http.no_proxy();

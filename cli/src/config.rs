@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use figment::Figment;
@@ -16,7 +17,7 @@ use hotswap_core::{Environment, Policy, Selector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Serve, shorten};
+use crate::args::{ClientTlsArgs, Serve, shorten};
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -29,6 +30,7 @@ mod policy;
 mod retention;
 mod span;
 mod store;
+mod tls;
 
 pub use discovery::{DiscoverySource, STATIC};
 pub use jwt::Jwt;
@@ -39,9 +41,26 @@ pub use policy::PolicyOverrides;
 pub use retention::Retention;
 pub use span::Span;
 pub use store::{PASSWORD_VARIABLE, Store};
+pub use tls::Tls;
 
 /// The longest URL of an engine, in bytes: a host name has 253.
 const MAX_ADVERTISE: usize = 272;
+
+/// The longest that each phase of stopping may last: more than any supervisor waits.
+const MAX_STOP: Duration = Duration::from_secs(3600);
+
+/// How long a server serves on after SIGTERM by default, where others can reach it: Kubernetes
+/// takes a second or two to take a pod that stops out of its services, cloud load balancers more.
+const LAME_DUCK: Duration = Duration::from_secs(5);
+
+/// How long a server that listens on these addresses serves on after SIGTERM by default. Nobody
+/// follows the readiness of one on loopback.
+pub fn default_lame_duck(addresses: &[SocketAddr]) -> Duration {
+    match addresses.iter().all(|addr| addr.ip().is_loopback()) {
+        true => Duration::ZERO,
+        false => LAME_DUCK,
+    }
+}
 
 /// An engine's configuration, as `hotswap.toml` spells it. Unknown keys are rejected: a
 /// policy with a misspelt key would silently not hold.
@@ -51,7 +70,8 @@ pub struct Config {
     /// The address that the API listens on. On any address but loopback, `tokenFile` and
     /// `nodeTokenFile` or their environment variables are required.
     pub listen: SocketAddr,
-    /// The URL by which nodes and registries reach the engine, as `http://host:port`. Without it,
+    /// The URL by which nodes and registries reach the engine, as `http://host:port` or
+    /// `https://host:port`. Without it,
     /// the address that the API listens on; if that is every address of the machine, the one from
     /// which the engine reaches the other side.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +94,17 @@ pub struct Config {
     /// Web pages that may call the API from a browser, each as `"http://host:port"`.
     #[schemars(with = "Vec<String>")]
     pub cors_origins: Vec<Origin>,
+    /// How long the engine goes on serving after SIGTERM, though it is not ready any more, before
+    /// it closes its port: longer than load balancers need to notice, at most `"1h"`. Without it,
+    /// `"0s"` on loopback, where none can be, else `"5s"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"5s", with = "Option<String>")]
+    pub lame_duck: Option<Span>,
+    /// How long requests under way may go on once the port is closed, from 1 s to 1 hour. A
+    /// supervisor must give the engine longer than `lameDuck` and this together.
+    pub drain: Span,
+    /// HTTPS.
+    pub tls: Tls,
     /// Where the engine keeps its state: in `dataDir`, or on a server that engines share.
     pub store: Store,
     /// How many resources deployments may use.
@@ -110,6 +141,9 @@ impl Default for Config {
             node_token_file: None,
             jwt: None,
             cors_origins: Vec::new(),
+            lame_duck: None,
+            drain: Span(hotswap_api::Limits::default().grace),
+            tls: Tls::default(),
             environments: BTreeMap::new(),
             discovery: Vec::new(),
             metric_providers: Vec::new(),
@@ -122,13 +156,22 @@ impl Default for Config {
 }
 
 /// The environment variables that set a key of the configuration.
-pub const VARIABLES: [(&str, &str); 15] = [
+pub const VARIABLES: [(&str, &str); 24] = [
     ("HOTSWAP_LISTEN", "listen"),
     ("HOTSWAP_ADVERTISE", "advertise"),
     ("HOTSWAP_DATA_DIR", "dataDir"),
     ("HOTSWAP_LOG_FORMAT", "logFormat"),
     ("HOTSWAP_TOKEN_FILE", "tokenFile"),
     ("HOTSWAP_NODE_TOKEN_FILE", "nodeTokenFile"),
+    ("HOTSWAP_LAME_DUCK", "lameDuck"),
+    ("HOTSWAP_DRAIN", "drain"),
+    ("HOTSWAP_TLS_CERT", "tls.cert"),
+    ("HOTSWAP_TLS_KEY", "tls.key"),
+    ("HOTSWAP_TLS_CLIENT_CA", "tls.clientCa"),
+    ("HOTSWAP_CA", "tls.ca"),
+    ("HOTSWAP_CLIENT_CERT", "tls.clientCert"),
+    ("HOTSWAP_CLIENT_KEY", "tls.clientKey"),
+    ("HOTSWAP_TLS_NODE_NAME", "tls.nodeName"),
     ("HOTSWAP_STORE_URL", "store.url"),
     ("HOTSWAP_STORE_PASSWORD_FILE", "store.passwordFile"),
     ("HOTSWAP_NODES_CONNECT_TIMEOUT", "nodes.connectTimeout"),
@@ -151,6 +194,18 @@ impl Config {
     /// Where a key is unknown or a value is invalid. The error names the key, the source, and
     /// what would be valid.
     pub fn read(args: &Serve, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        Self::read_with(args, &ClientTlsArgs::default(), variable)
+    }
+
+    /// As [`Self::read`], with the flags of all commands for connections to others.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with(
+        args: &Serve,
+        client_tls: &ClientTlsArgs,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         let default_file = Path::new(defaults::CONFIG_FILE);
         match &args.config {
@@ -187,6 +242,23 @@ impl Config {
         if let Some(format) = args.log_format {
             figment = figment.merge(("logFormat", format));
         }
+        for (key, span) in [("lameDuck", args.lame_duck), ("drain", args.drain)] {
+            if let Some(span) = span {
+                figment = figment.merge((key, Span(span)));
+            }
+        }
+        for (key, file) in [
+            ("tls.cert", &args.tls.tls_cert),
+            ("tls.key", &args.tls.tls_key),
+            ("tls.clientCa", &args.tls.tls_client_ca),
+            ("tls.ca", &client_tls.ca),
+            ("tls.clientCert", &client_tls.client_cert),
+            ("tls.clientKey", &client_tls.client_key),
+        ] {
+            if let Some(file) = file {
+                figment = figment.merge((key, file));
+            }
+        }
         let config: Self = figment.extract().map_err(|error| {
             // An error repeats the value, which may be megabytes long.
             let text = error.to_string();
@@ -201,6 +273,17 @@ impl Config {
     /// Checks that every number is in its range, which its type alone does not say.
     fn check(&self) -> Result<()> {
         self.store.check()?;
+        self.tls.check()?;
+        let lame_duck = self.lame_duck.map_or(Duration::ZERO, |span| span.0);
+        ensure!(
+            lame_duck <= MAX_STOP,
+            "lameDuck is {lame_duck:?}; choose a span from 0s to 1h"
+        );
+        ensure!(
+            (Duration::from_secs(1)..=MAX_STOP).contains(&self.drain.0),
+            "drain is {:?}; choose a span from 1s to 1h",
+            self.drain.0
+        );
         let limits = hotswap_runner::Limits::from(self.limits);
         if let Err(error) = limits.check() {
             bail!("limits.{error}");
@@ -229,11 +312,11 @@ impl Config {
         DiscoverySource::check_all(&self.discovery)?;
         MetricProvider::check_all(&self.metric_providers)?;
         if let Some(url) = &self.advertise {
-            let is_bare = url.parse::<Origin>().is_ok() && url.starts_with("http://");
+            let is_bare = url.parse::<Origin>().is_ok();
             ensure!(
                 is_bare && url.len() <= MAX_ADVERTISE,
                 "advertise is no URL by which others reach the engine; write it as \
-                 http://host:port, without a path"
+                 http://host:port or https://host:port, without a path"
             );
         }
         if let Some(jwt) = &self.jwt {

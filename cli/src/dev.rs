@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use hotswap_common::tls::ClientTls;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::args::Dev;
@@ -73,6 +74,7 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
     let engine = RunningEngine::start(&config, folder.tokens()).await?;
     let settings = Settings {
         server: format!("http://{}", engine.addr()),
+        tls: Default::default(),
         token: Some(folder.tokens().api.clone()),
         token_file: None,
         email: String::new(),
@@ -153,4 +155,12 @@ async fn sleep_until(end: Option<Instant>) {
         Some(end) => tokio::time::sleep_until(end).await,
         None => std::future::pending().await,
     }
+}
+
+/// A client for servers on this machine.
+fn local_client() -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .tls_backend_preconfigured(ClientTls::default().config()?);
+    builder.build().context("cannot set up an HTTP client")
 }

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use hotswap_api::{Server, Tokens};
-use hotswap_common::Secret;
+use hotswap_api::{Authenticator, Server, Tokens};
+use hotswap_common::tls::{ClientTls, Reload, ServerTls, follow};
+use hotswap_common::{CurrentSecret, Secret};
 use hotswap_core::{Clock, SystemClock};
 use hotswap_fleet::discovery::Polled;
 use hotswap_fleet::{HttpFleet, PollClient, Registry};
@@ -14,24 +16,37 @@ use hotswap_plugins::Host;
 use hotswap_plugins::discovery::InstanceHealth;
 use hotswap_runner::discovery::{EngineUrl, PollConfig};
 use hotswap_runner::{DiscoveryBackendsConfig, Engine, EngineConfig, Environments};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, Serve};
-use crate::config::{Config, Jwt, MetricProvider, STATIC};
+use crate::config::{Config, Jwt, MetricProvider, STATIC, default_lame_duck};
 use crate::discovery::{Components, RunningSources};
 use crate::engine_store::EngineStore;
 use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{EngineRegistrant, Registrations};
-use crate::shutdown::ShutdownSignal;
+use crate::shutdown::{ReloadSignal, ShutdownSignal};
 use crate::{logging, secret_file, settings};
+
+mod reload;
 
 /// A running engine with its API.
 pub struct RunningEngine {
     addr: SocketAddr,
     engine: Engine,
     store: EngineStore,
+    /// The one with which it has started.
+    config: Config,
+    authenticator: Authenticator,
+    node_token: CurrentSecret,
+    /// Has certificates read again at once.
+    reload_files: Arc<Notify>,
+    /// Reads certificates again when they change.
+    _files: AbortOnDropHandle<()>,
+    /// Makes the API not ready.
+    lame_duck: CancellationToken,
     /// Stops the API from accepting requests.
     api_shutdown: CancellationToken,
     api: AbortOnDropHandle<()>,
@@ -52,24 +67,40 @@ pub struct EngineTokens {
     pub node: Secret,
 }
 
-/// Runs an engine until SIGINT or SIGTERM. A second signal does not wait for a clean
-/// shutdown; the journal holds all progress.
+/// Runs an engine until SIGINT or SIGTERM, and after SIGTERM for its lame-duck time. A second signal
+/// waits neither for that nor for a clean shutdown; the journal holds all progress.
 ///
 /// # Errors
 /// Where the configuration is invalid, or the engine cannot start.
 pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables) -> Result<Exit> {
-    let config = Config::read(args, read_variable)?;
+    let config = Config::read_with(args, &global.tls, read_variable)?;
     logging::init(config.log_format)?;
-    let mut signal = ShutdownSignal::new()?;
+    let (mut signal, mut reload) = (ShutdownSignal::new()?, ReloadSignal::new()?);
     secret_file::create_private_folder(&config.data_dir)?;
     let tokens = EngineTokens::resolve(&config, global, variables)?;
     let running = RunningEngine::start(&config, &tokens).await?;
     let (addr, dir) = (running.addr(), config.data_dir.display());
     tracing::info!(%addr, %dir, "engine ready");
-    signal.received().await;
-    tracing::info!("engine stopping");
+    let stopped_by = loop {
+        tokio::select! {
+            signal = signal.next() => break signal,
+            () = reload.received() => {
+                let read = Config::read_with(args, &global.tls, read_variable);
+                let reloaded = read.and_then(|config| {
+                    let tokens = EngineTokens::resolve(&config, global, variables)?;
+                    running.reload(&config, &tokens)
+                });
+                if let Err(error) = reloaded {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "cannot reload; what was in use before stays so");
+                }
+            }
+        }
+    };
+    let lame_duck = config.lame_duck.map(|span| span.0);
+    let lame_duck = lame_duck.unwrap_or_else(|| default_lame_duck(&[config.listen]));
     tokio::select! {
-        () = running.shutdown() => {}
+        () = running.stop(stopped_by.lame_duck(lame_duck)) => {}
         () = signal.received() => {}
     }
     Ok(Exit::Success)
@@ -149,7 +180,18 @@ impl RunningEngine {
             let registry = registry.clone();
             AbortOnDropHandle::new(tokio::spawn(async move { registry.run().await }))
         };
-        let fleet = HttpFleet::new(registry.clone(), tokens.node.expose(), config.nodes.into())?;
+        let server_tls = config.tls.server_files()?;
+        let server_tls = server_tls
+            .map(|files| ServerTls::open(files, "the certificate of the API"))
+            .transpose()?;
+        let node_tls = ClientTls::open(config.tls.client_files()?)?;
+        let node_token = CurrentSecret::from(tokens.node.clone());
+        let fleet = HttpFleet::with_tls(
+            registry.clone(),
+            node_token.clone(),
+            config.nodes.into(),
+            &node_tls,
+        )?;
         let built_in = hotswap_guests::strategies();
         let engine = Engine::start(EngineConfig {
             journal: store.journal.clone(),
@@ -176,6 +218,7 @@ impl RunningEngine {
         })
         .await?;
         let mut api = api_config(config, tokens, jwt)?;
+        api.tls.clone_from(&server_tls);
         let polled = Polled::default();
         api.sources = sources.sources.clone();
         api.polled = polled.clone();
@@ -183,12 +226,13 @@ impl RunningEngine {
         let addr = server.local_addr();
         let engine_url = match &config.advertise {
             Some(url) => EngineUrl::Advertised(url.trim_end_matches('/').to_owned()),
+            None if server_tls.is_some() => EngineUrl::ListeningWithTls(addr),
             None => EngineUrl::Listening(addr),
         };
         engine.poll_nodes(PollConfig {
             sources: sources.sources.clone(),
             rules: sources.rules.clone(),
-            client: PollClient::new(tokens.node.clone(), &config.nodes.into())?,
+            client: PollClient::new(node_token.clone(), &config.nodes.into(), &node_tls)?,
             engine_url: engine_url.clone(),
             interval,
             polled,
@@ -197,12 +241,23 @@ impl RunningEngine {
         let passing = InstanceHealth::Passing;
         let registrations =
             Registrations::start(&config.discovery, passing, registrant, &components).await?;
+        let reload_files = Arc::new(Notify::new());
+        let mut files: Vec<Arc<dyn Reload>> = vec![Arc::new(node_tls)];
+        files.extend(server_tls.map(|tls| Arc::new(tls) as Arc<dyn Reload>));
+        let files = tokio::spawn(follow(files, Arc::clone(&reload_files)));
+        let (authenticator, lame_duck) = (server.authenticator(), server.lame_duck());
         let api_shutdown = CancellationToken::new();
         let api = tokio::spawn(server.run(api_shutdown.clone().cancelled_owned()));
         Ok(Self {
             addr,
             engine,
             store,
+            config: config.clone(),
+            authenticator,
+            node_token,
+            reload_files,
+            _files: AbortOnDropHandle::new(files),
+            lame_duck,
             api_shutdown,
             api: AbortOnDropHandle::new(api),
             registrations,
@@ -216,8 +271,27 @@ impl RunningEngine {
         self.addr
     }
 
+    /// Is not ready any more, deregisters, and goes on serving for `lame_duck`. Then shuts down as
+    /// [`Self::shutdown`] does.
+    pub async fn stop(mut self, lame_duck: Duration) {
+        self.lame_duck.cancel();
+        if lame_duck.is_zero() {
+            tracing::info!("engine stopping");
+            return self.shutdown().await;
+        }
+        tracing::info!(
+            ?lame_duck,
+            "engine stops soon and goes on serving until then"
+        );
+        let end = tokio::time::Instant::now() + lame_duck;
+        self.registrations.stop().await;
+        tokio::time::sleep_until(end).await;
+        tracing::info!("engine stopping");
+        self.shutdown().await;
+    }
+
     /// Deregisters, answers the requests in flight, suspends the deployments and stops.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.registrations.stop().await;
         self.api_shutdown.cancel();
         if let Err(error) = self.api.await {
@@ -240,16 +314,21 @@ fn api_config(
     tokens: &EngineTokens,
     jwt: Option<hotswap_api::JwtVerifier>,
 ) -> Result<hotswap_api::Config> {
+    let mut api = hotswap_api::Config::new(tokens_of_api(tokens)?);
+    api.addr = config.listen;
+    api.jwt = jwt;
+    api.cors_origins.clone_from(&config.cors_origins);
+    api.limits.grace = config.drain.0;
+    Ok(api)
+}
+
+fn tokens_of_api(tokens: &EngineTokens) -> Result<Tokens> {
     let secret = |token: &Secret, name| {
         hotswap_api::Secret::strong(token.expose())
             .with_context(|| format!("the {name} token cannot be used"))
     };
-    let mut api = hotswap_api::Config::new(Tokens {
+    Ok(Tokens {
         api: secret(&tokens.api, "API")?,
         node: secret(&tokens.node, "node")?,
-    });
-    api.addr = config.listen;
-    api.jwt = jwt;
-    api.cors_origins.clone_from(&config.cors_origins);
-    Ok(api)
+    })
 }

@@ -19,7 +19,7 @@ pub struct EnvironmentVariables {
 
 /// Every environment variable of this program that is not a key of the configuration, with
 /// what it does. For the generated reference.
-pub const DESCRIPTIONS: [(&str, &str); 10] = [
+pub const DESCRIPTIONS: [(&str, &str); 25] = [
     (
         "HOTSWAP_SERVER",
         "The engine that client commands call. `--server` overrides it.",
@@ -46,6 +46,69 @@ pub const DESCRIPTIONS: [(&str, &str); 10] = [
     (
         "HOTSWAP_CONFIG",
         "The engine's configuration file. `--config` overrides it.",
+    ),
+    (
+        "HOTSWAP_CA",
+        "A file with authorities to trust, of all commands. `--ca` overrides it.",
+    ),
+    (
+        "HOTSWAP_CLIENT_CERT",
+        "A file with the certificate to show to servers that ask for one. `--client-cert` \
+         overrides it.",
+    ),
+    (
+        "HOTSWAP_CLIENT_KEY",
+        "A file with the key of that certificate. `--client-key` overrides it.",
+    ),
+    (
+        "HOTSWAP_NODE_ENVIRONMENT",
+        "Of `hotswap node run`, as the other variables of nodes: the environment. \
+         `--environment` overrides it.",
+    ),
+    (
+        "HOTSWAP_NODE_ENGINE",
+        "The engine that the node reports in to. `--engine` overrides it.",
+    ),
+    ("HOTSWAP_NODE_ID", "The node's id. `--id` overrides it."),
+    (
+        "HOTSWAP_NODE_ADVERTISE",
+        "The host name or address that others use to reach the node. `--advertise` overrides it.",
+    ),
+    (
+        "HOTSWAP_NODE_ZONE",
+        "The node's zone. `--zone` overrides it.",
+    ),
+    (
+        "HOTSWAP_NODE_DATA",
+        "The address that serves requests. `--data` overrides it.",
+    ),
+    (
+        "HOTSWAP_NODE_CONTROL",
+        "The address that receives orders. `--control` overrides it.",
+    ),
+    (
+        "HOTSWAP_LAME_DUCK",
+        "How long a server goes on serving after SIGTERM, of nodes and the engine alike. \
+         `--lame-duck` overrides it.",
+    ),
+    (
+        "HOTSWAP_DRAIN",
+        "How long requests under way may go on then, of nodes and the engine alike. `--drain` \
+         overrides it.",
+    ),
+    (
+        "HOTSWAP_TLS_CERT",
+        "A file with the certificate of a server, of nodes and the engine alike. `--tls-cert` \
+         overrides it.",
+    ),
+    (
+        "HOTSWAP_TLS_KEY",
+        "A file with the key of that certificate. `--tls-key` overrides it.",
+    ),
+    (
+        "HOTSWAP_TLS_CLIENT_CA",
+        "A file with the authorities of client certificates, of nodes and the engine alike. \
+         `--tls-client-ca` overrides it.",
     ),
     ("NO_COLOR", "Where set, output has no colours."),
     ("TERM", "Where `dumb`, output has no colours."),

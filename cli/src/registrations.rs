@@ -125,10 +125,10 @@ impl Registrations {
     }
 
     /// Deregisters everywhere, and waits for that, some seconds at most. What a registry does not
-    /// hear of expires there.
-    pub async fn stop(self) {
+    /// hear of expires there. Does nothing the second time.
+    pub async fn stop(&mut self) {
         self.stop.cancel();
-        for task in self.tasks {
+        for task in self.tasks.drain(..) {
             // One that has panicked has said so.
             let _ = task.await;
         }
@@ -221,9 +221,13 @@ impl Registrant for NodeRegistrant {
         let (locator, control, data) = location.context("the node has not started")?;
         let host = locator.host_towards(peer).await?;
         let ports = [("control", *control), ("data", *data)];
+        let mut metadata = self.metadata.clone();
+        if locator.has_tls() {
+            metadata.insert("scheme".to_owned(), "https".to_owned());
+        }
         Ok(Registration {
             zone: self.zone.clone(),
-            metadata: self.metadata.clone().into_iter().collect(),
+            metadata: metadata.into_iter().collect(),
             ..reporting(service, &self.id, &host, &ports)
         })
     }

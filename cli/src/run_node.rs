@@ -6,61 +6,80 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use hotswap_common::tls::{ClientTls, Reload, ServerTls, follow};
 use hotswap_core::NodeId;
 use hotswap_node::Node;
 use hotswap_plugins::discovery::InstanceHealth;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, RunNode};
+use crate::config::default_lame_duck;
 use crate::discovery::Components;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{NodeRegistrant, Registrations, read_node_sources};
-use crate::shutdown::ShutdownSignal;
+use crate::shutdown::{ReloadSignal, ShutdownSignal, StopSignal};
 use crate::{logging, settings};
 
 /// How often the node is looked at, to report in registries whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Runs a node until SIGINT or SIGTERM, and then for its lame-duck time. A second signal waits
-/// neither for that nor for requests in flight.
+/// Runs a node until SIGINT or SIGTERM, and after SIGTERM for its lame-duck time. A second signal
+/// waits neither for that nor for requests in flight. SIGHUP has it read its token and its
+/// certificates again.
 ///
 /// # Errors
-/// Where the node has no token or no id, or cannot start.
+/// Where the node has no token or no id, a file cannot be used, or it cannot start.
 pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariables) -> Result<Exit> {
     logging::init(args.log_format)?;
-    let mut signal = ShutdownSignal::new()?;
+    let (mut signal, mut reload) = (ShutdownSignal::new()?, ReloadSignal::new()?);
     let orphaned = CancellationToken::new();
     if args.with_parent {
         watch_standard_input(orphaned.clone())?;
     }
     let sources = args.discovery.as_deref().map(read_node_sources);
     let sources = sources.transpose()?.unwrap_or_default();
-    let lame_duck = args.lame_duck;
+    let default = default_lame_duck(&[args.data, args.control]);
+    let lame_duck = args.lame_duck.unwrap_or(default);
     let config = config(args, global, variables)?;
+    let reload_now = Arc::new(Notify::new());
+    let _files = AbortOnDropHandle::new(tokio::spawn(follow(
+        files(&config),
+        Arc::clone(&reload_now),
+    )));
     let mut registrant = NodeRegistrant::of(&config);
     let node = Node::start(config).await?;
     registrant.listens_on(&node);
     let not_ready = InstanceHealth::Critical;
-    let registrations = Registrations::start(
+    let mut registrations = Registrations::start(
         &sources,
         not_ready,
         Arc::new(registrant),
         &Components::default(),
     )
     .await?;
-    tokio::select! {
-        () = signal.received() => {}
-        () = orphaned.cancelled() => {}
-        () = report_readiness(&node, &registrations) => {}
-    }
+    let stopped_by = loop {
+        tokio::select! {
+            signal = signal.next() => break signal,
+            () = orphaned.cancelled() => break StopSignal::Interrupt,
+            () = report_readiness(&node, &registrations) => {}
+            () = reload.received() => {
+                reload_now.notify_one();
+                reload_token(&node, global, variables);
+            }
+        }
+    };
+    let lame_duck = stopped_by.lame_duck(lame_duck);
     let stop = async {
         // First, so that nobody sends requests here any more when the port closes.
         node.begin_lame_duck();
+        let end = tokio::time::Instant::now() + lame_duck;
         registrations.stop().await;
         if !lame_duck.is_zero() {
             tracing::info!(?lame_duck, "node stops soon and goes on serving until then");
-            tokio::time::sleep(lame_duck).await;
+            tokio::time::sleep_until(end).await;
         }
         node.shutdown().await;
     };
@@ -69,6 +88,30 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
         () = signal.received() => {}
     }
     Ok(Exit::Success)
+}
+
+/// What is read again when it changes.
+fn files(config: &hotswap_node::Config) -> Vec<Arc<dyn Reload>> {
+    let mut files: Vec<Arc<dyn Reload>> = vec![Arc::new(config.engine_tls.clone())];
+    files.extend((config.tls.clone()).map(|tls| Arc::new(tls) as Arc<dyn Reload>));
+    files
+}
+
+/// Reads the token from its file again. The engine must have the same one.
+fn reload_token(node: &Node, global: &Global, variables: &EnvironmentVariables) {
+    match token(global, variables) {
+        Ok(token) => {
+            node.replace_token(token);
+            tracing::info!("reloaded the node token and certificates; flags need a restart");
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "cannot reload the node token; the one before stays in use"
+            );
+        }
+    }
 }
 
 /// Reports in the registries whether clients may be sent to the node. Never returns.
@@ -88,13 +131,8 @@ fn config(
     global: &Global,
     variables: &EnvironmentVariables,
 ) -> Result<hotswap_node::Config> {
-    let token = settings::token(global, variables.node_token.as_ref())?.ok_or_else(|| {
-        UsageError(
-            "a node needs the token that nodes share with the engine: give --token-file or \
-             HOTSWAP_NODE_TOKEN"
-                .to_owned(),
-        )
-    })?;
+    let server_tls = args.tls.files()?;
+    let server_tls = server_tls.map(|files| ServerTls::open(files, "the certificate of this node"));
     let engine_url = args.engine().map(str::to_owned);
     let id = match args.id {
         Some(id) => id,
@@ -110,10 +148,26 @@ fn config(
         advertise: args.advertise,
         engine_url,
         is_discovered: args.discovered || args.discovery.is_some(),
-        token: hotswap_node::Secret::new(token.expose()),
+        token: token(global, variables)?,
         data_dir: args.data_dir,
+        tls: server_tls.transpose()?,
+        engine_tls: ClientTls::open(global.tls.files()?)?,
+        drain: Some(args.drain),
         limits: hotswap_node::Limits::default(),
     })
+}
+
+/// The token that the node shares with its engine.
+fn token(global: &Global, variables: &EnvironmentVariables) -> Result<hotswap_node::Secret> {
+    let token = settings::token(global, variables.node_token.as_ref())?;
+    let missing = || {
+        UsageError(
+            "a node needs the token that nodes share with the engine: give --token-file or \
+             HOTSWAP_NODE_TOKEN"
+                .to_owned(),
+        )
+    };
+    Ok(token.ok_or_else(missing)?)
 }
 
 fn host_name() -> Result<NodeId> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use hotswap_common::Secret;
+use hotswap_common::tls::ClientFiles;
 
 use crate::args::{Global, shorten};
 use crate::defaults;
@@ -21,8 +22,10 @@ const MAX_SERVER: usize = 2048;
 /// What a client command needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The engine: `http://host:port`, without a slash at the end.
+    /// The engine: `http://host:port` or `https://host:port`, without a slash at the end.
     pub server: String,
+    /// Whom to trust, and which certificate to show.
+    pub tls: ClientFiles,
     /// The API token, if there is one.
     pub token: Option<Secret>,
     /// The file that the token comes from. It may hold a fresh one once the token expires.
@@ -76,6 +79,7 @@ impl Settings {
         }
         Ok(Self {
             server,
+            tls: global.tls.files()?,
             token,
             token_file,
             email: global.email.as_ref().unwrap_or(&variables.email).clone(),
@@ -169,13 +173,7 @@ fn parse_server(server: &str) -> Result<String, UsageError> {
         ))
     };
     let url = reqwest::Url::parse(server).map_err(|_| invalid())?;
-    if url.scheme() == "https" {
-        return Err(UsageError(format!(
-            "'{quote}' asks for HTTPS, and this client speaks plain HTTP: reach a distant \
-             engine through a tunnel"
-        )));
-    }
-    let is_valid = url.scheme() == "http"
+    let is_valid = matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.username().is_empty()
         && url.password().is_none()

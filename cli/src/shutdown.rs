@@ -1,4 +1,6 @@
-//! The signals that stop this program.
+//! The signals that stop this program, and the one by which servers read their files again.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +17,15 @@ pub enum StopSignal {
 }
 
 impl StopSignal {
+    /// How long a server goes on serving after this signal, where it would for `lame_duck` after
+    /// SIGTERM: who presses Ctrl-C does not wait for load balancers.
+    pub fn lame_duck(self, lame_duck: Duration) -> Duration {
+        match self {
+            Self::Interrupt => Duration::ZERO,
+            Self::Terminate => lame_duck,
+        }
+    }
+
     /// How a client command ends after this signal.
     pub fn exit(self) -> Exit {
         match self {
@@ -52,8 +63,27 @@ impl ShutdownSignal {
         }
     }
 
-    /// As [`Self::next`], for servers, which stop alike after both.
+    /// As [`Self::next`], where both signals mean the same.
     pub async fn received(&mut self) {
         self.next().await;
+    }
+}
+
+/// Listens for SIGHUP.
+pub struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    /// Catches the signal from now on; it no longer ends the process.
+    ///
+    /// # Errors
+    /// Where the system does not allow it.
+    pub fn new() -> Result<Self> {
+        let caught = signal(SignalKind::hangup()).context("cannot catch signals")?;
+        Ok(Self(caught))
+    }
+
+    /// Waits for the next signal. Cancel safe.
+    pub async fn received(&mut self) {
+        self.0.recv().await;
     }
 }

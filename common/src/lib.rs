@@ -1,6 +1,7 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
-//! values, [`mod@file`] operations that survive a crash, how programs use [`mod@memory`], and
-//! [`free_ports`] for servers that they start.
+//! values, [`mod@file`] operations that survive a crash, [`mod@tls`] of servers and clients,
+//! [`Stopping`] of servers, how programs use [`mod@memory`], and [`free_ports`] for servers that
+//! they start.
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
 //! every other crate may import it.
@@ -12,11 +13,16 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod backoff;
+mod current_secret;
 pub mod file;
 pub mod memory;
 mod ports;
 mod secret;
+mod stopping;
+pub mod tls;
 
 pub use backoff::Backoff;
+pub use current_secret::CurrentSecret;
 pub use ports::free_ports;
 pub use secret::{Secret, WeakSecret};
+pub use stopping::Stopping;

@@ -20,6 +20,12 @@ impl Locator {
     pub async fn host_towards(&self, peer: &str) -> Result<String, UnknownAddress> {
         self.0.host(self.0.control, peer).await
     }
+
+    /// Whether the node's ports have TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.0.has_tls
+    }
 }
 
 /// Where a node listens, and how others reach it.
@@ -31,6 +37,7 @@ pub(crate) struct Addresses {
     control: SocketAddr,
     /// `host:port` of the engine, where the node knows one from the start.
     engine: Option<String>,
+    has_tls: bool,
 }
 
 /// The URLs of a node's ports.
@@ -70,7 +77,13 @@ impl Addresses {
             data,
             control,
             engine,
+            has_tls: false,
         })
+    }
+
+    /// The same addresses, where both ports have TLS or not.
+    pub(crate) fn with_tls(self, has_tls: bool) -> Self {
+        Self { has_tls, ..self }
     }
 
     /// The URLs to register. A port that listens on all addresses gets the one by which this
@@ -80,22 +93,27 @@ impl Addresses {
             return Ok(self.urls_at(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         };
         Ok(NodeUrls {
-            control: url(&self.host(self.control, engine).await?, self.control),
-            data: url(&self.host(self.data, engine).await?, self.data),
+            control: self.url(&self.host(self.control, engine).await?, self.control),
+            data: self.url(&self.host(self.data, engine).await?, self.data),
         })
     }
 
     /// The URLs for a peer that has reached this machine at an address.
     pub(crate) fn urls_at(&self, local: IpAddr) -> NodeUrls {
         let url_of = |addr: SocketAddr| match &self.advertise {
-            Some(host) => url(host, addr),
-            None if addr.ip().is_unspecified() => url(&bracketed(local), addr),
-            None => url(&bracketed(addr.ip()), addr),
+            Some(host) => self.url(host, addr),
+            None if addr.ip().is_unspecified() => self.url(&bracketed(local), addr),
+            None => self.url(&bracketed(addr.ip()), addr),
         };
         NodeUrls {
             control: url_of(self.control),
             data: url_of(self.data),
         }
+    }
+
+    fn url(&self, host: &str, addr: SocketAddr) -> String {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        format!("{scheme}://{host}:{}", addr.port())
     }
 
     async fn host(&self, addr: SocketAddr, peer: &str) -> Result<String, UnknownAddress> {
@@ -111,10 +129,6 @@ impl Addresses {
             source,
         })
     }
-}
-
-fn url(host: &str, addr: SocketAddr) -> String {
-    format!("http://{host}:{}", addr.port())
 }
 
 /// As a URL has it.
@@ -195,6 +209,16 @@ mod tests {
             let urls = addresses(advertise, listen).unwrap().urls_at(local);
             assert_eq!((&*urls.control, &*urls.data), (url, url), "{listen}");
         }
+    }
+
+    #[test]
+    fn ports_with_tls_have_other_urls() {
+        let addresses = addresses(Some("node.example"), "0.0.0.0:80").unwrap();
+        let urls = addresses
+            .with_tls(true)
+            .urls_at("10.0.0.7".parse().unwrap());
+        assert_eq!(urls.control, "https://node.example:80");
+        assert_eq!(urls.data, "https://node.example:80");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hotswap_common::Secret;
+use hotswap_common::tls::{ClientTls, ServerTls};
 use hotswap_core::{Environment, NodeId};
 
 /// Configuration of a node.
@@ -27,7 +28,7 @@ pub struct Config {
     /// the node listens on: a name, or an IP address (version 6 in brackets). Without it, a
     /// node that listens on all addresses registers the one by which it reaches the engine.
     pub advertise: Option<String>,
-    /// URL of the engine: `http://host:port`. A node without an engine does not register. Until an
+    /// URL of the engine: `http://host:port` or `https://host:port`. A node without an engine does not register. Until an
     /// engine asks it, it runs only artifacts that are already on its disk.
     pub engine_url: Option<String>,
     /// Whether an engine will find the node in a registry. Such a node is not ready before an
@@ -38,6 +39,16 @@ pub struct Config {
     /// Directory for slots and artifacts, created if absent. Only one node at a time may
     /// use it.
     pub data_dir: PathBuf,
+    /// TLS of both ports. If it asks for certificates, orders need one; requests to modules and
+    /// health checks need none.
+    pub tls: Option<ServerTls>,
+    /// TLS of requests to the engine.
+    pub engine_tls: ClientTls,
+    /// How long requests and orders under way may take to end on [`Node::shutdown`], once the ports
+    /// are closed. `None` for two seconds more than a request may take.
+    ///
+    /// [`Node::shutdown`]: crate::Node::shutdown
+    pub drain: Option<Duration>,
     /// What one module may use.
     pub limits: Limits,
 }

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use hotswap_common::Secret;
+use hotswap_common::CurrentSecret;
+use hotswap_common::tls::ClientTls;
 
 use crate::Error;
 use crate::engine_client::EngineClient;
@@ -16,7 +17,8 @@ struct Inner {
     configured: Option<EngineClient>,
     /// The one that asked last.
     told: ArcSwapOption<EngineClient>,
-    token: Secret,
+    token: CurrentSecret,
+    tls: ClientTls,
 }
 
 impl CurrentEngine {
@@ -24,12 +26,17 @@ impl CurrentEngine {
     ///
     /// # Errors
     /// [`Error::EngineUrl`] if `url` is not an HTTP URL with a host.
-    pub(crate) fn new(url: Option<&str>, token: Secret) -> Result<Self, Error> {
-        let configured = url.map(|url| EngineClient::new(url, token.clone()));
+    pub(crate) fn new(
+        url: Option<&str>,
+        token: CurrentSecret,
+        tls: ClientTls,
+    ) -> Result<Self, Error> {
+        let configured = url.map(|url| EngineClient::new(url, token.clone(), &tls));
         Ok(Self(Arc::new(Inner {
             configured: configured.transpose()?,
             told: ArcSwapOption::empty(),
             token,
+            tls,
         })))
     }
 
@@ -51,7 +58,7 @@ impl CurrentEngine {
         if self.0.configured.is_some() || self.get().is_some_and(is_known) {
             return;
         }
-        match EngineClient::new(url, self.0.token.clone()) {
+        match EngineClient::new(url, self.0.token.clone(), &self.0.tls) {
             Ok(engine) => {
                 tracing::info!(engine = engine.url(), "an engine has found this node");
                 self.0.told.store(Some(Arc::new(engine)));

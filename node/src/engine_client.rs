@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use hotswap_common::Secret;
+use hotswap_common::CurrentSecret;
+use hotswap_common::tls::ClientTls;
 use reqwest::{Client, Method, RequestBuilder};
 
 use crate::Error;
@@ -10,19 +11,20 @@ use crate::Error;
 #[derive(Debug, Clone)]
 pub(crate) struct EngineClient {
     http: Client,
-    /// `http://host:port`, without a slash at the end.
+    /// `http://host:port` or `https://host:port`, without a slash at the end.
     url: String,
     /// `host:port`.
     host_and_port: String,
-    token: Secret,
+    token: CurrentSecret,
 }
 
 impl EngineClient {
     /// # Errors
     /// [`Error::EngineUrl`] if `url` is not an HTTP URL with a host.
-    pub(crate) fn new(url: &str, token: Secret) -> Result<Self, Error> {
+    pub(crate) fn new(url: &str, token: CurrentSecret, tls: &ClientTls) -> Result<Self, Error> {
         let parsed = reqwest::Url::parse(url).ok();
-        let host_and_port = parsed.filter(|url| url.scheme() == "http").and_then(|url| {
+        let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
+        let host_and_port = parsed.filter(is_http).and_then(|url| {
             let (host, port) = (url.host_str()?, url.port_or_known_default()?);
             Some(format!("{host}:{port}"))
         });
@@ -34,6 +36,7 @@ impl EngineClient {
             .read_timeout(Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .tls_backend_preconfigured(tls.config()?)
             .build()
             .map_err(Error::HttpClient)?;
         Ok(Self {
@@ -44,7 +47,7 @@ impl EngineClient {
         })
     }
 
-    /// `http://host:port` of the engine.
+    /// The engine's URL, without a slash at the end.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -58,6 +61,6 @@ impl EngineClient {
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}{path}", self.url))
-            .bearer_auth(self.token.expose())
+            .bearer_auth(self.token.get().expose())
     }
 }

@@ -33,13 +33,16 @@ pub enum Error {
         source: io::Error,
     },
     /// The engine's URL is not a valid HTTP URL.
-    #[error("'{0}' is not an engine URL: write it as http://host:5000")]
+    #[error("'{0}' is not an engine URL: write it as http://host:5000 or https://host:5000")]
     EngineUrl(String),
     /// Others cannot reach the node at the host that it should advertise.
     #[error(
         "'{0}' is not a host by which others reach this node: give a host name or an address to --advertise, without a port"
     )]
     Advertise(String),
+    /// There can be no TLS.
+    #[error("cannot set up TLS for requests to the engine")]
+    Tls(#[from] hotswap_common::tls::Error),
     /// The HTTP client for the engine cannot be created.
     #[error("cannot set up the HTTP client for the engine")]
     HttpClient(#[source] reqwest::Error),

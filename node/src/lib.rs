@@ -7,7 +7,7 @@
 //! code is unloaded when no slot names the version and its last request has ended.
 //!
 //! # The data port
-//! HTTP/1.1 and HTTP/2, without TLS. The first label of the host names the module
+//! HTTP/1.1 and HTTP/2, with TLS if the node has a certificate. The first label of the host names the module
 //! (`checkout.example.org`; the path stays as it is). If no module has that name, the
 //! first segment of the path names it (`/checkout/cart`; the module sees `/cart`). The
 //! response header `x-hotswap-version` holds the version that served the request. Each
@@ -19,7 +19,8 @@
 //! # The control port
 //! [`hotswap_protocol`] lists the routes, as do `/openapi.json` and `/swagger` of a
 //! running node; [`openapi`] returns the same document. `/health/live`, `/health/ready`
-//! and `/metrics` are open, all other routes need the node token.
+//! and `/metrics` are open, all other routes need the node token, and a client certificate if
+//! the node asks for one.
 //!
 //! # On disk
 //! Below the data directory:
@@ -50,6 +51,9 @@
 //!     is_discovered: false,
 //!     token: Secret::new("the token that engine and nodes share"),
 //!     data_dir: "/var/lib/hotswap".into(),
+//!     tls: None,
+//!     engine_tls: Default::default(),
+//!     drain: None,
 //!     limits: Limits::default(),
 //! })
 //! .await?;

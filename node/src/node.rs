@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hotswap_common::Backoff;
 use hotswap_common::file::{self, Attempt, FileLock};
+use hotswap_common::tls::ServerTls;
+use hotswap_common::{Backoff, CurrentSecret, Secret, Stopping};
 use hotswap_protocol::Registration;
 use http::header::CONNECTION;
 use http::{HeaderValue, Response, StatusCode, Version};
@@ -20,7 +21,7 @@ use crate::current_engine::CurrentEngine;
 use crate::data::ResponseBody;
 use crate::disk::{ArtifactStore, RecordStore, StartRecord, read_instance_key};
 use crate::problem::{problem, problem_response};
-use crate::server::{Shutdown, serve};
+use crate::server::{Port, serve};
 use crate::{Error, Runtime, data, process};
 
 /// How long the start waits for modules to load.
@@ -34,7 +35,8 @@ const MAX_RESTORE_DELAY: Duration = Duration::from_secs(30);
 /// a name like this, and none sees requests to it.
 const READY_PATH: &str = "/.hotswap/ready";
 
-/// How much longer than a request connections may take to end on shutdown.
+/// How much longer than a request connections may take to end on shutdown, and how long what is
+/// ended by force may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// A running node. Dropping it without [`Node::shutdown`] ends it at once.
@@ -43,13 +45,14 @@ pub struct Node {
     data_addr: SocketAddr,
     control_addr: SocketAddr,
     tasks: TaskTracker,
-    shutdown: Shutdown,
-    shutdown_timeout: Duration,
+    stopping: Stopping,
+    drain: Duration,
     /// `None` if the node has no engine.
     registration: Option<RegistrationClient>,
     addresses: Addresses,
     modules: Modules,
     starts: StartRecord,
+    token: CurrentSecret,
     /// Held until the node ends, then free for the next node with this data directory.
     _lock: FileLock,
     _end_on_drop: DropGuard,
@@ -77,7 +80,8 @@ impl Node {
     /// host is not valid.
     pub async fn start_with(runtime: Runtime, config: Config) -> Result<Self, Error> {
         let url = config.engine_url.as_deref();
-        let engine = CurrentEngine::new(url, config.token.clone())?;
+        let token = CurrentSecret::from(config.token.clone());
+        let engine = CurrentEngine::new(url, token.clone(), config.engine_tls.clone())?;
         let lock = lock_data_dir(&config)?;
         let data_listener = listen(config.data_addr).await?;
         let control_listener = listen(config.control_addr).await?;
@@ -92,15 +96,16 @@ impl Node {
         })?;
 
         let tasks = TaskTracker::new();
-        let shutdown = Shutdown::default();
-        let modules = open_modules(runtime, &config, engine.clone(), &tasks, &shutdown)?;
+        let stopping = Stopping::default();
+        let modules = open_modules(runtime, &config, engine.clone(), &tasks, &stopping)?;
         let configured = engine.configured().cloned();
         let addresses = Addresses::new(
             config.advertise.clone(),
             data_addr,
             control_addr,
             (configured.as_ref()).map(|engine| engine.host_and_port().to_owned()),
-        )?;
+        )?
+        .with_tls(config.tls.is_some());
         let reporter = Reporter {
             registration: registration(&config, &boot)?.into(),
             modules: modules.clone(),
@@ -114,7 +119,7 @@ impl Node {
             addresses: addresses.clone(),
             reporter: reporter.clone(),
         });
-        restore(&modules, &tasks, &shutdown).await;
+        restore(&modules, &tasks, &stopping).await;
 
         let data_service = {
             let (routing_table, modules) = (modules.routing_table().clone(), modules.clone());
@@ -142,7 +147,11 @@ impl Node {
                 id: config.id.clone(),
                 boot,
                 starts: starts.starts(),
-                token: config.token.clone(),
+                token: token.clone(),
+                wants_certificate: config
+                    .tls
+                    .as_ref()
+                    .is_some_and(ServerTls::asks_for_certificates),
                 modules: modules.clone(),
                 reporter,
                 addresses: addresses.clone(),
@@ -152,46 +161,53 @@ impl Node {
             move |request, local| service.clone().handle(request, local)
         };
         let limits = config.limits.clone();
+        let port = |listener| Port {
+            listener,
+            tls: config.tls.clone(),
+        };
         spawn_until_shutdown(
             &tasks,
-            &shutdown,
+            &stopping,
             serve(
-                data_listener,
+                port(data_listener),
                 data_service,
                 move || rejected.count_malformed(),
                 limits.clone(),
-                shutdown.clone(),
+                stopping.clone(),
                 tasks.clone(),
             ),
         );
         spawn_until_shutdown(
             &tasks,
-            &shutdown,
+            &stopping,
             serve(
-                control_listener,
+                port(control_listener),
                 control_service,
                 || {},
                 limits,
-                shutdown.clone(),
+                stopping.clone(),
                 tasks.clone(),
             ),
         );
         if let Some(client) = &registration {
-            spawn_until_shutdown(&tasks, &shutdown, client.clone().run());
+            spawn_until_shutdown(&tasks, &stopping, client.clone().run());
         }
         tracing::info!(node = %config.id, %data_addr, %control_addr, "node started");
         Ok(Self {
             data_addr,
             control_addr,
             tasks,
-            shutdown_timeout: config.limits.request_timeout + SHUTDOWN_GRACE,
+            drain: config
+                .drain
+                .unwrap_or(config.limits.request_timeout + SHUTDOWN_GRACE),
             registration,
             addresses,
             modules,
             starts,
+            token,
             _lock: lock,
-            _end_on_drop: shutdown.immediate.clone().drop_guard(),
-            shutdown,
+            _end_on_drop: stopping.immediate.clone().drop_guard(),
+            stopping,
         })
     }
 
@@ -213,11 +229,17 @@ impl Node {
         Locator(self.addresses.clone())
     }
 
+    /// Replaces the token that the node shares with its engine, for both directions.
+    pub fn replace_token(&self, token: Secret) {
+        self.token.replace(token);
+    }
+
     /// Makes the node not ready from now on, and goes on serving: until [`Node::shutdown`] those
     /// who follow its readiness have time to send requests elsewhere. Responses of HTTP/1 end their
-    /// connections.
+    /// connections, and clients of HTTP/2 are told to open others.
     pub fn begin_lame_duck(&self) {
         self.modules.tell_stopping();
+        self.stopping.lame_duck.cancel();
     }
 
     /// Checks that clients may be sent to the node: it runs what it should, is not drained, and
@@ -230,21 +252,22 @@ impl Node {
     }
 
     /// Shuts the node down: tells the engine, accepts no new connections, and waits for
-    /// requests and orders under way, at most as long as a request may take. An order that
+    /// requests and orders under way, for [`Config::drain`] at most. An order that
     /// loads a version ends; what has arrived of it is there after the next start. If this is
     /// cancelled, the node ends at once.
     pub async fn shutdown(self) {
-        self.shutdown.graceful.cancel();
+        self.begin_lame_duck();
+        self.stopping.graceful.cancel();
         self.tasks.close();
         if let Some(client) = &self.registration {
             client.report_stop().await;
         }
-        if tokio::time::timeout(self.shutdown_timeout, self.tasks.wait())
+        if tokio::time::timeout(self.drain, self.tasks.wait())
             .await
             .is_err()
         {
             tracing::warn!(tasks = self.tasks.len(), "aborting requests on shutdown");
-            self.shutdown.immediate.cancel();
+            self.stopping.immediate.cancel();
             // This ends connections. Modules end by their own time limit.
             let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.tasks.wait()).await;
         }
@@ -256,14 +279,14 @@ impl Node {
 /// Spawns `work`, which ends at its end or when the node begins to shut down.
 fn spawn_until_shutdown(
     tasks: &TaskTracker,
-    shutdown: &Shutdown,
+    stopping: &Stopping,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
-    let shutdown = shutdown.clone();
+    let stopping = stopping.clone();
     tasks.spawn(async move {
         tokio::select! {
-            () = shutdown.graceful.cancelled() => {}
-            () = shutdown.immediate.cancelled() => {}
+            () = stopping.graceful.cancelled() => {}
+            () = stopping.immediate.cancelled() => {}
             () = work => {}
         }
     });
@@ -274,7 +297,7 @@ fn open_modules(
     config: &Config,
     engine: CurrentEngine,
     tasks: &TaskTracker,
-    shutdown: &Shutdown,
+    stopping: &Stopping,
 ) -> Result<Modules, Error> {
     let folder_error = |path: PathBuf| move |source| Error::Folder { path, source };
     let path = config.data_dir.join("artifacts");
@@ -283,16 +306,16 @@ fn open_modules(
     let path = config.data_dir.join("modules");
     let records = RecordStore::open(path.clone()).map_err(folder_error(path.clone()))?;
     let (limits, tasks) = (config.limits.clone(), tasks.clone());
-    let shutdown = shutdown.graceful.clone();
-    Modules::open(runtime, artifacts, records, limits, tasks, shutdown).map_err(folder_error(path))
+    let stopping = stopping.graceful.clone();
+    Modules::open(runtime, artifacts, records, limits, tasks, stopping).map_err(folder_error(path))
 }
 
 /// Loads the modules that the node ran before, and retries in the background until all are
 /// loaded. Waits only for a while: an engine that is down must not delay the start.
-async fn restore(modules: &Modules, tasks: &TaskTracker, shutdown: &Shutdown) {
+async fn restore(modules: &Modules, tasks: &TaskTracker, stopping: &Stopping) {
     let (first_attempt, first_attempt_done) = tokio::sync::oneshot::channel();
     let modules = modules.clone();
-    spawn_until_shutdown(tasks, shutdown, async move {
+    spawn_until_shutdown(tasks, stopping, async move {
         let mut fully_loaded = modules.restore().await;
         // Fails if the start no longer waits.
         let _ = first_attempt.send(());

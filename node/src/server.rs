@@ -6,14 +6,15 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hotswap_common::Stopping;
+use hotswap_common::tls::{self, ServerTls};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
@@ -30,25 +31,22 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Delay before accepting again after an error, such as too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Signals for shutting down a node: first graceful, then immediate.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Shutdown {
-    /// Accept no new connections. Open connections end after their current request.
-    pub(crate) graceful: CancellationToken,
-    /// Close all connections and end all tasks.
-    pub(crate) immediate: CancellationToken,
+/// A port: where it listens, with TLS if it has a certificate.
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<ServerTls>,
 }
 
-/// Accepts connections and serves requests on them, HTTP/1.1 and HTTP/2 without TLS,
-/// until `shutdown` is signalled. Tracks connections in `tasks`. Calls `on_malformed` for each
+/// Accepts connections and serves requests on them, HTTP/1.1 and HTTP/2,
+/// until the node stops. Tracks connections in `tasks`. Calls `on_malformed` for each
 /// request that is not valid HTTP: it ends its connection, and `service` does not see it. `service`
 /// gets each request with the address of this machine at which it arrived.
 pub(crate) async fn serve<S, F, B>(
-    listener: TcpListener,
+    port: Port,
     service: S,
     on_malformed: impl Fn() + Clone + Send + 'static,
     limits: Limits,
-    shutdown: Shutdown,
+    stopping: Stopping,
     tasks: TaskTracker,
 ) where
     S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
@@ -60,8 +58,8 @@ pub(crate) async fn serve<S, F, B>(
     let free_connections = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = tokio::select! {
-            () = shutdown.graceful.cancelled() => return,
-            accepted = accept(&listener, &free_connections) => accepted,
+            () = stopping.graceful.cancelled() => return,
+            accepted = accept(&port.listener, &free_connections) => accepted,
         };
         let (stream, local, permit) = match accepted {
             Ok(accepted) => accepted,
@@ -71,28 +69,39 @@ pub(crate) async fn serve<S, F, B>(
                 continue;
             }
         };
-        let (builder, service, shutdown) = (builder.clone(), service.clone(), shutdown.clone());
-        let on_malformed = on_malformed.clone();
+        let (builder, service, stopping) = (builder.clone(), service.clone(), stopping.clone());
+        let (tls, on_malformed) = (port.tls.clone(), on_malformed.clone());
         let header_timeout = limits.header_timeout;
         tasks.spawn(async move {
-            let io = TokioIo::new(PrefaceTimeout::new(stream, header_timeout));
-            let service = service_fn(move |request| {
-                let response = service(request, local);
-                async move { Ok::<_, Infallible>(response.await) }
-            });
-            let mut connection = pin!(builder.serve_connection(io, service));
-            let result = tokio::select! {
-                result = connection.as_mut() => result,
-                () = shutdown.immediate.cancelled() => Ok(()),
-                () = shutdown.graceful.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        result = connection => result,
-                        () = shutdown.immediate.cancelled() => Ok(()),
-                    }
+            let stream = tokio::select! {
+                stream = tls::accept(tls.as_ref(), stream) => stream,
+                () = stopping.immediate.cancelled() => return,
+            };
+            let stream = match stream {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "a client did not complete the TLS handshake");
+                    return;
                 }
             };
-            if let Err(error) = result {
+            let certificate = stream.client_certificate();
+            let is_http2 = CancellationToken::new();
+            let service = {
+                let is_http2 = is_http2.clone();
+                service_fn(move |mut request: Request<Incoming>| {
+                    if request.version() == Version::HTTP_2 {
+                        is_http2.cancel();
+                    }
+                    if let Some(certificate) = certificate {
+                        request.extensions_mut().insert(certificate);
+                    }
+                    let response = service(request, local);
+                    async move { Ok::<_, Infallible>(response.await) }
+                })
+            };
+            let io = TokioIo::new(PrefaceTimeout::new(stream, header_timeout));
+            let connection = builder.serve_connection(io, service);
+            if let Err(error) = stopping.serve(connection, &is_http2).await {
                 if is_malformed_request(error.as_ref()) {
                     on_malformed();
                 }

@@ -210,6 +210,9 @@ impl Cluster {
             is_discovered: false,
             token: hotswap_node::Secret::new(NODE_TOKEN),
             data_dir: self.node_dir(&id),
+            tls: None,
+            engine_tls: Default::default(),
+            drain: None,
             limits: hotswap_node::Limits::default(),
         };
         change(&mut config);

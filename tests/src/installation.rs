@@ -184,6 +184,12 @@ impl Installation {
         Ok(())
     }
 
+    /// Gives nodes that are started from now on these further flags.
+    pub fn add_node_flags(&mut self, flags: &[&str]) {
+        self.node_args
+            .extend(flags.iter().map(|&flag| flag.to_owned()));
+    }
+
     /// Starts another node. If one of this id ran before, it starts with what is on its disk.
     ///
     /// # Errors

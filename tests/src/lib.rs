@@ -3,6 +3,7 @@
 //! - [`Cluster`]: a whole HotSwap in one process. Engine, API and nodes each have their own
 //!   sockets and disk.
 //! - [`Installation`]: the same as an operator runs it, with real processes.
+//! - [`Authority`]: issues certificates for TLS.
 //! - [`LoadGenerator`]: clients that send requests to the nodes without a pause.
 //! - [`InterceptedJournal`]: changes some operations of a journal.
 //! - [`CrashingJournal`]: stops the engine before or after any append.
@@ -16,6 +17,7 @@
 //! - [`KubeApiServer`]: a real API server of Kubernetes.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
+mod authority;
 /// What benches measure with, and the table that they print.
 pub mod bench;
 mod child_process;
@@ -48,6 +50,7 @@ mod undecided_journal;
 pub mod venv;
 mod yaml;
 
+pub use authority::Authority;
 pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};

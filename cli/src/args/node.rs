@@ -8,7 +8,8 @@ use hotswap_core::{Environment, LabelKey, LabelValue, NodeId, ParseError};
 
 use super::path::path_parser;
 use super::setting::parse_pair;
-use super::span::{parse_lame_duck, parse_wait};
+use super::span::{parse_drain, parse_lame_duck, parse_wait};
+use super::tls::ServerTlsArgs;
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -108,12 +109,13 @@ pub struct RunNode {
         long,
         short,
         value_name = "ENV",
+        env = "HOTSWAP_NODE_ENVIRONMENT",
         required_unless_present_any = ["labels", "zone"]
     )]
     pub environment: Option<Environment>,
     /// The engine that the node reports in to
     /// [default: http://127.0.0.1:5000, unless an engine finds the node in a registry]
-    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    #[arg(long, value_name = "URL", env = "HOTSWAP_NODE_ENGINE", value_parser = parse_url)]
     pub engine: Option<String>,
     /// Register the node in the registries of a file, which has the tables of the same name of the
     /// engine's configuration; an engine finds the node there
@@ -123,35 +125,58 @@ pub struct RunNode {
     #[arg(long, conflicts_with = "engine")]
     pub discovered: bool,
     /// The node's id, unique among the engine's nodes [default: the host's name]
-    #[arg(long)]
+    #[arg(long, env = "HOTSWAP_NODE_ID")]
     pub id: Option<NodeId>,
     /// The address that serves requests
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOTSWAP_NODE_DATA",
+        default_value = "127.0.0.1:8080"
+    )]
     pub data: SocketAddr,
     /// The address that receives the engine's orders
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HOTSWAP_NODE_CONTROL",
+        default_value = "127.0.0.1:8081"
+    )]
     pub control: SocketAddr,
     /// The host name or address that others use to reach the node
     /// [default: the addresses above; for 0.0.0.0 and ::, the one from which the node reaches
     /// the engine]
-    #[arg(long, value_name = "HOST", value_parser = parse_host)]
+    #[arg(long, value_name = "HOST", env = "HOTSWAP_NODE_ADVERTISE", value_parser = parse_host)]
     pub advertise: Option<String>,
     /// The node's zone, which selectors see as its label zone
-    #[arg(long)]
+    #[arg(long, env = "HOTSWAP_NODE_ZONE")]
     pub zone: Option<String>,
     /// A label of the node, as key=value; repeatable
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
     /// How long the node goes on serving after SIGTERM, though it is not ready any more, before it
     /// closes its ports; longer than load balancers need to notice. A second signal ends it
-    #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = parse_lame_duck)]
-    pub lame_duck: Duration,
+    /// [default: 0s on loopback, else 5s]
+    #[arg(long, value_name = "SPAN", env = "HOTSWAP_LAME_DUCK", value_parser = parse_lame_duck)]
+    pub lame_duck: Option<Duration>,
+    /// How long requests and orders under way may go on once the ports are closed
+    #[arg(
+        long,
+        value_name = "SPAN",
+        env = "HOTSWAP_DRAIN",
+        default_value = "32s",
+        value_parser = parse_drain
+    )]
+    pub drain: Duration,
     /// The folder for slots and artifacts
     #[arg(long, alias = "dir", value_name = "FOLDER", default_value = defaults::NODE_FOLDER, value_parser = path_parser())]
     pub data_dir: PathBuf,
     /// The format of the log
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// HTTPS of both ports.
+    #[command(flatten)]
+    pub tls: ServerTlsArgs,
     /// Stop when standard input closes, so that the node ends with the process that started it
     #[arg(long, hide = true)]
     pub with_parent: bool,

@@ -7,7 +7,8 @@ use hotswap_api::Origin;
 
 use super::path::path_parser;
 use super::quote::shorten;
-use super::span::parse_wait;
+use super::span::{parse_drain, parse_lame_duck, parse_wait};
+use super::tls::ServerTlsArgs;
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -65,9 +66,20 @@ pub struct Serve {
     /// A web page that may call the engine, such as http://localhost:3000; repeatable
     #[arg(long = "cors-origin", value_name = "ORIGIN", value_parser = parse_origin)]
     pub cors_origins: Vec<Origin>,
+    /// How long the engine goes on serving after SIGTERM, though it is not ready any more, before it
+    /// closes its port; longer than load balancers need to notice. A second signal ends it
+    /// [default: 0s on loopback, else 5s]
+    #[arg(long, value_name = "SPAN", value_parser = parse_lame_duck)]
+    pub lame_duck: Option<Duration>,
+    /// How long requests under way may go on once the port is closed [default: 10s]
+    #[arg(long, value_name = "SPAN", value_parser = parse_drain)]
+    pub drain: Option<Duration>,
     /// The format of the log [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// HTTPS.
+    #[command(flatten)]
+    pub tls: ServerTlsArgs,
 }
 
 /// Parses an origin. Refuses a text that no origin is as long as: the error of an origin

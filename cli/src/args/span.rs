@@ -20,6 +20,12 @@ pub fn parse_lame_duck(text: &str) -> Result<Duration, String> {
     parse(text, Duration::ZERO, Duration::from_secs(3600), "0s to 1h")
 }
 
+/// How long what is under way may go on once a server has closed its ports.
+pub fn parse_drain(text: &str) -> Result<Duration, String> {
+    let shortest = Duration::from_secs(1);
+    parse(text, shortest, Duration::from_secs(3600), "1s to 1h")
+}
+
 /// How long a token may be valid.
 pub fn parse_validity(text: &str) -> Result<Duration, String> {
     let shortest = Duration::from_secs(1);
@@ -83,6 +89,7 @@ mod tests {
             assert!(error.len() < 300, "{}", error.len());
         }
         assert!(parse_lame_duck("1h 1s").unwrap_err().contains("0s to 1h"));
+        assert!(parse_drain("0s").unwrap_err().contains("1s to 1h"));
         for text in ["999ms", "10years 1s", "500000000000y"] {
             assert!(
                 parse_validity(text).unwrap_err().contains("10years"),

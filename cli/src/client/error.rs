@@ -1,5 +1,7 @@
 use std::error::Error as _;
 
+use hotswap_common::tls::{self, SettingNames};
+
 use super::problem_response::ProblemResponse;
 use super::response::Damage;
 use crate::exit::Exit;
@@ -48,6 +50,14 @@ pub enum Error {
         /// How it answers.
         found: String,
     },
+    /// There is no secure connection to the server.
+    #[error("no secure connection to {server}: {reason}")]
+    Tls {
+        /// The server's address.
+        server: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
     /// The engine's response is not what this program expects.
     #[error("the response from {path} is not understood; is the server an engine of this version?")]
     UnexpectedResponse {
@@ -88,8 +98,11 @@ impl Error {
     /// Wraps an error of the network, without the URL: the message names the server already.
     pub(super) fn from_network(server: &str, source: reqwest::Error) -> Self {
         let (server, source) = (server.to_owned(), source.without_url());
+        if let Some(reason) = tls::explain(&source, &server, &SettingNames::FLAGS) {
+            return Self::Tls { server, reason };
+        }
         if is_not_http(&source) {
-            let found = "it does not speak HTTP; perhaps it speaks HTTPS".to_owned();
+            let found = "it does not speak HTTP; if it speaks HTTPS, write https://".to_owned();
             return Self::WrongServer { server, found };
         }
         if source.is_connect() {
@@ -126,7 +139,8 @@ impl Error {
                 _ => Exit::Failure,
             },
             Self::Damaged(_) => Exit::Failure,
-            Self::WrongServer { .. }
+            Self::Tls { .. }
+            | Self::WrongServer { .. }
             | Self::UnexpectedResponse { .. }
             | Self::NotAnEventStream { .. } => Exit::WrongServer,
         }
@@ -158,7 +172,7 @@ impl Error {
             Self::WrongServer { .. }
             | Self::UnexpectedResponse { .. }
             | Self::NotAnEventStream { .. } => Some("name the engine with --server"),
-            Self::StreamInterrupted { .. } => None,
+            Self::Tls { .. } | Self::StreamInterrupted { .. } => None,
         }
     }
 }

@@ -120,8 +120,7 @@ impl Registry {
     }
 
     async fn wait_until_ready(&self) {
-        let client = reqwest::Client::builder().no_proxy().build();
-        let Ok(client) = client else {
+        let Ok(client) = super::local_client() else {
             return;
         };
         let path = match self.kind {

@@ -128,11 +128,9 @@ async fn send_requests(
     targets: Arc<Mutex<Vec<String>>>,
     statistics: Arc<Mutex<Statistics>>,
 ) {
-    let http = reqwest::Client::builder()
-        .timeout(REQUEST_TIMEOUT)
-        .no_proxy()
-        .build();
-    let Ok(http) = http else { return };
+    let Ok(http) = super::local_client() else {
+        return;
+    };
     let slots = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let mut next = interval(Duration::from_secs(1) / rate);
     next.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -161,7 +159,8 @@ async fn send_requests(
 
 /// The version that responds, as its response says.
 async fn request_version(http: &reqwest::Client, target: &str) -> Option<String> {
-    let response = http.get(target).send().await.ok()?;
+    let response = http.get(target).timeout(REQUEST_TIMEOUT).send();
+    let response = response.await.ok()?;
     let body = response.error_for_status().ok()?.text().await.ok()?;
     Some(parse_version(&body).to_owned())
 }

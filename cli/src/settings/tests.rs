@@ -8,6 +8,7 @@ fn global() -> Global {
         email: None,
         json: false,
         no_color: false,
+        tls: Default::default(),
     }
 }
 
@@ -131,6 +132,7 @@ fn an_invalid_address_is_a_usage_error() {
 #[test]
 fn debug_does_not_show_the_token() {
     let settings = Settings {
+        tls: Default::default(),
         server: defaults::SERVER.to_owned(),
         token: Some(Secret::new("hush")),
         token_file: None,

@@ -16,5 +16,6 @@ mod server;
 mod steering;
 mod support;
 mod terminal;
+mod tls;
 mod waits;
 mod wrong_servers;

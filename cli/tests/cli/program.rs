@@ -16,7 +16,7 @@ fn usage_errors_end_with_2_and_name_the_reason() {
     for (args, word) in [
         (&["deploy", "hello"][..], "--environment"),
         (&["--server", "nowhere", "list"], "http://127.0.0.1:5000"),
-        (&["--server", "https://engine", "list"], "HTTPS"),
+        (&["--client-key", "key.pem", "list"], "--client-cert"),
         (&["node", "-e", "qa"], "HOTSWAP_NODE_TOKEN"),
         (&["node", "run", "-e", "qa"], "HOTSWAP_NODE_TOKEN"),
         (&["node", "run"], "--environment"),

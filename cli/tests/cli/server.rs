@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use crate::support::{Outcome, hotswap, run, signal, wait_for};
 pub struct Server {
     child: Child,
     pub addr: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -23,14 +25,37 @@ impl Server {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let all = Arc::new(Mutex::new(String::new()));
         let found = log.by_ref().map_while(Result::ok).find_map(|line| {
+            append(&all, &line);
             let line: Value = serde_json::from_str(&line).ok()?;
             (line["message"] == message).then(|| line[field].as_str().map(str::to_owned))?
         });
         // Reads on to the end: a full pipe would block the server.
-        std::thread::spawn(move || log.for_each(drop));
+        let rest = Arc::clone(&all);
+        std::thread::spawn(move || {
+            log.map_while(Result::ok)
+                .for_each(|line| append(&rest, &line));
+        });
         let addr = found.unwrap_or_else(|| panic!("'{message}' is not in the log"));
-        Self { child, addr }
+        Self {
+            child,
+            addr,
+            log: all,
+        }
+    }
+
+    /// What it has logged so far, in JSON.
+    pub fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, kind: Signal) {
+        signal(&self.child, kind);
     }
 
     /// Ends the server without a chance to clean up.
@@ -50,6 +75,12 @@ impl Server {
         let status = wait_for("the server ends", || self.child.try_wait().unwrap());
         assert!(status.success(), "{status}");
     }
+}
+
+fn append(log: &Mutex<String>, line: &str) {
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    log.push_str(line);
+    log.push('\n');
 }
 
 impl Drop for Server {

@@ -8,6 +8,9 @@ mod jwt;
 mod rejection;
 mod role;
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use hotswap_common::Secret;
 use hotswap_core::Timestamp;
 
@@ -26,17 +29,28 @@ pub struct Tokens {
     pub node: Secret,
 }
 
-/// Validates tokens.
+/// Validates tokens. Cheap to clone; clones accept the same.
+#[derive(Debug, Clone)]
+pub struct Authenticator(Arc<ArcSwap<Accepted>>);
+
+/// What is accepted.
 #[derive(Debug)]
-pub(crate) struct Authenticator {
+struct Accepted {
     tokens: Tokens,
     jwt: Option<JwtVerifier>,
 }
 
 impl Authenticator {
     /// Accepts these tokens, and the signed tokens that `jwt` accepts, if any.
-    pub fn new(tokens: Tokens, jwt: Option<JwtVerifier>) -> Self {
-        Self { tokens, jwt }
+    pub(crate) fn new(tokens: Tokens, jwt: Option<JwtVerifier>) -> Self {
+        let accepted = Accepted { tokens, jwt };
+        Self(Arc::new(ArcSwap::from_pointee(accepted)))
+    }
+
+    /// Accepts these instead from now on. Requests and streams that were authenticated before go
+    /// on.
+    pub fn replace(&self, tokens: Tokens, jwt: Option<JwtVerifier>) {
+        self.0.store(Arc::new(Accepted { tokens, jwt }));
     }
 
     /// The identity that a token stands for.
@@ -44,14 +58,15 @@ impl Authenticator {
     /// # Errors
     /// Where the token is unknown, invalid or expired; and [`Rejection::NodeToken`] for the
     /// node token, which stands for machines and no identity.
-    pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, Rejection> {
+    pub(crate) fn authenticate(&self, token: &str, now: Timestamp) -> Result<Identity, Rejection> {
         // Compare both in every case, so that the time taken reveals nothing.
-        let is_api = self.tokens.api.matches(token);
-        let is_node = self.tokens.node.matches(token);
+        let accepted = self.0.load();
+        let is_api = accepted.tokens.api.matches(token);
+        let is_node = accepted.tokens.node.matches(token);
         match (is_api, is_node) {
             (true, _) => Ok(Identity::api_token()),
             (false, true) => Err(Rejection::NodeToken),
-            (false, false) => match &self.jwt {
+            (false, false) => match &accepted.jwt {
                 Some(jwt) => jwt.verify(token, now),
                 None => Err(Rejection::Unknown),
             },
@@ -75,6 +90,23 @@ mod tests {
         let jwt = with_jwt
             .then(|| JwtVerifier::new(Algorithm::Hs256, SECRET, "issuer", "engine").unwrap());
         Authenticator::new(tokens, jwt)
+    }
+
+    #[test]
+    fn a_replaced_token_is_not_accepted_any_more() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let authenticator = authenticator(false);
+        let other = "other-token-0123456789";
+        let tokens = Tokens {
+            api: Secret::strong(other).unwrap(),
+            node: Secret::strong(NODE).unwrap(),
+        };
+        authenticator.clone().replace(tokens, None);
+        assert_eq!(
+            authenticator.authenticate(API, now),
+            Err(Rejection::Unknown)
+        );
+        assert!(authenticator.authenticate(other, now).is_ok());
     }
 
     #[test]

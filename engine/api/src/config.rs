@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hotswap_common::tls::ServerTls;
 use hotswap_fleet::discovery::{Polled, Sources};
 
 use crate::{JwtVerifier, Origin, Tokens};
@@ -8,9 +9,11 @@ use crate::{JwtVerifier, Origin, Tokens};
 /// How to serve the API.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The address to listen on. Port 0 takes a free port. Tokens are sent in clear text:
-    /// on any address but the loopback address, put a proxy with TLS in front.
+    /// The address to listen on. Port 0 takes a free port. Without `tls`, tokens are sent in clear
+    /// text: on any address but the loopback address, put a proxy with TLS in front.
     pub addr: SocketAddr,
+    /// TLS of the address. If it asks for certificates, nodes need one; people need none.
+    pub tls: Option<ServerTls>,
     /// The tokens that are accepted.
     pub tokens: Tokens,
     /// Verifies signed tokens. `None` rejects all signed tokens.
@@ -52,7 +55,7 @@ pub struct Limits {
     pub json_bytes: usize,
     /// The largest component of a strategy, in bytes. The store limits artifacts.
     pub strategy_bytes: usize,
-    /// How long open requests may go on once a shutdown has begun.
+    /// How long open requests may go on once the server accepts no connections any more.
     pub grace: Duration,
 }
 
@@ -62,6 +65,7 @@ impl Config {
     pub fn new(tokens: Tokens) -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 5000)),
+            tls: None,
             tokens,
             jwt: None,
             cors_origins: Vec::new(),

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
+use hotswap_common::Stopping;
 use hotswap_fleet::discovery::{Polled, Sources};
 use hotswap_runner::Engine;
 use poem::Request;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Limits;
@@ -21,13 +21,16 @@ pub(crate) struct Context {
     /// What came of asking the instances that only other registries know.
     pub polled: Polled,
     /// Validates tokens.
-    pub authenticator: Arc<Authenticator>,
+    pub authenticator: Authenticator,
+    /// Whether nodes need a client certificate.
+    pub wants_node_certificates: bool,
     /// What a client may use.
     pub limits: Limits,
     /// The metrics of this server.
     pub metrics: Arc<Metrics>,
-    /// Cancelled when the server begins to shut down. Requests that wait then answer at once.
-    pub closing: CancellationToken,
+    /// How far the server is in stopping. Requests that wait answer at once when it accepts no
+    /// connections any more.
+    pub stopping: Stopping,
     /// Tasks that outlive their request. The server waits for them, for a while, when it
     /// shuts down.
     pub tasks: TaskTracker,

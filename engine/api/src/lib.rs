@@ -37,7 +37,9 @@ mod server;
 mod unread_body;
 mod view;
 
-pub use auth::{Algorithm, JwtVerifier, KeyError, Role, SignError, Signer, Tokens, UnknownRole};
+pub use auth::{
+    Algorithm, Authenticator, JwtVerifier, KeyError, Role, SignError, Signer, Tokens, UnknownRole,
+};
 pub use config::{Config, Limits, LiveConfig};
 pub use hotswap_common::{Secret, WeakSecret};
 pub use openapi::openapi;

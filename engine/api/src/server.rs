@@ -5,15 +5,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotswap_common::Stopping;
+use hotswap_common::tls::{self, ServerTls};
 use hotswap_runner::Engine;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use poem::http::HeaderValue;
 use poem::http::header::CONNECTION;
 use poem::http::uri::Scheme;
+use poem::http::{HeaderValue, StatusCode, Version};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, IntoEndpoint};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,6 +41,13 @@ use crate::{Config, Origin};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(100);
 /// Maximum buffer of a connection in bytes: the request head and what has arrived of the body.
 const READ_BUFFER: usize = 64 << 10;
+/// Requests of one client with HTTP/2 at the same time.
+const MAX_HTTP2_STREAMS: u32 = 128;
+/// Size of the head of a request with HTTP/2.
+const MAX_HTTP2_HEAD: u32 = 64 << 10;
+/// How often clients with HTTP/2 are asked for a sign of life, and how long they may take: a client
+/// that is gone does not keep its slot.
+const HTTP2_PING: Duration = Duration::from_secs(30);
 /// In milliseconds: a connection whose client acknowledges nothing for so long is lost.
 /// Without it, a stream to a lost client would end a quarter of an hour later.
 #[cfg(target_os = "linux")]
@@ -52,6 +60,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Server {
     listener: TcpListener,
     addr: SocketAddr,
+    tls: Option<ServerTls>,
     context: Context,
     hubs: Hubs,
     origins: Vec<Origin>,
@@ -84,8 +93,8 @@ impl Server {
             io::Result::Ok((listener, addr))
         };
         let (listener, addr) = bound.await.map_err(|source| Error::Bind { addr, source })?;
-        if !addr.ip().is_loopback() {
-            tracing::warn!(%addr, "tokens are sent in clear text on this address; put a proxy with TLS in front");
+        if config.tls.is_none() && !addr.ip().is_loopback() {
+            tracing::warn!(%addr, "tokens are sent in clear text on this address; set tls.cert and tls.key, or put a proxy with TLS in front");
         }
         let sources = config.sources.after(Arc::new(engine.registry.clone()));
         let hubs = Hubs::new(&engine, sources.clone(), &config.live);
@@ -104,15 +113,20 @@ impl Server {
             polled: config.polled,
             metrics: Arc::new(metrics),
             engine,
-            authenticator: Arc::new(Authenticator::new(config.tokens, config.jwt)),
+            authenticator: Authenticator::new(config.tokens, config.jwt),
+            wants_node_certificates: config
+                .tls
+                .as_ref()
+                .is_some_and(ServerTls::asks_for_certificates),
             limits: config.limits,
-            closing: CancellationToken::new(),
+            stopping: Stopping::default(),
             tasks: TaskTracker::new(),
         };
         Ok(Self {
             hubs,
             listener,
             addr,
+            tls: config.tls,
             context,
             origins: config.cors_origins,
         })
@@ -123,26 +137,40 @@ impl Server {
         self.addr
     }
 
+    /// Validates the tokens of requests.
+    pub fn authenticator(&self) -> Authenticator {
+        self.context.authenticator.clone()
+    }
+
+    /// Cancelled, it makes the server not ready, which goes on serving otherwise: until
+    /// [`Self::run`] is told to shut down, those who follow its readiness have time to send
+    /// requests elsewhere. Responses of HTTP/1 end their connections, and clients of HTTP/2 are
+    /// told to open others.
+    pub fn lame_duck(&self) -> CancellationToken {
+        self.context.stopping.lame_duck.clone()
+    }
+
     /// Serves until `shutdown` completes. Then accepts no more connections, answers waiting
-    /// requests at once, and gives the others [`crate::Limits::grace`] to finish.
+    /// requests at once, asks those who follow events to connect again, and gives the others
+    /// [`crate::Limits::grace`] to finish.
     ///
     /// Not cancel safe: dropping the future closes all connections at once.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
             listener,
             addr,
+            tls,
             context,
             hubs,
             origins,
         } = self;
         let (limits, metrics) = (context.limits, Arc::clone(&context.metrics));
-        let (engine, closing) = (context.engine.clone(), context.closing.clone());
+        let (engine, stopping) = (context.engine.clone(), context.stopping.clone());
         // If this future is dropped, tasks that outlive their request end too.
-        let _cancel_on_drop = closing.clone().drop_guard();
+        let _cancel_on_drop = stopping.graceful.clone().drop_guard();
         let tasks = context.tasks.clone();
         let endpoint = Arc::new(endpoint(context, hubs.clone(), origins));
         let slots = Arc::new(Semaphore::new(limits.connections));
-        let graceful = GracefulShutdown::new();
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         let mut following = pin!(async {
@@ -160,24 +188,23 @@ impl Server {
                 _ = &mut following, if !following_ended => following_ended = true,
                 Some(_) = connections.join_next() => {}
                 (stream, peer, slot) = accept(&listener, &slots) => {
-                    let served = serve(stream, (addr, peer), Arc::clone(&endpoint), graceful.watcher());
+                    let (endpoint, stopping) = (Arc::clone(&endpoint), stopping.clone());
+                    let tls = tls.clone();
                     connections.spawn(async move {
-                        served.await;
+                        serve(stream, tls, (addr, peer), endpoint, stopping).await;
                         drop(slot);
                     });
                 }
             }
         }
         drop(listener);
-        closing.cancel();
-        tracing::info!(connections = graceful.count(), "api shutting down");
+        stopping.lame_duck.cancel();
+        stopping.graceful.cancel();
+        tracing::info!(connections = connections.len(), "api shutting down");
         tasks.close();
         let drained = async {
-            tokio::join!(
-                graceful.shutdown(),
-                hubs.shutdown(limits.grace),
-                tasks.wait()
-            )
+            let connections = async { while connections.join_next().await.is_some() {} };
+            tokio::join!(connections, hubs.shutdown(limits.grace), tasks.wait())
         };
         if tokio::time::timeout(limits.grace, drained).await.is_err() {
             tracing::warn!("requests did not finish in time; closing their connections");
@@ -225,46 +252,91 @@ fn without_query_token(request: hyper::Request<Incoming>) -> hyper::Request<Inco
     hyper::Request::from_parts(parts, body)
 }
 
-/// Answers the requests of one connection, one after the other, until it closes.
+/// Answers the requests of one connection until it closes.
 async fn serve(
     stream: TcpStream,
+    tls: Option<ServerTls>,
     (local, peer): (SocketAddr, SocketAddr),
     endpoint: Arc<impl Endpoint<Output = poem::Response> + 'static>,
-    watcher: Watcher,
+    stopping: Stopping,
 ) {
     // Responses are written whole: waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, TCP_USER_TIMEOUT);
-    let (local, peer) = (LocalAddr(local.into()), RemoteAddr(peer.into()));
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let request = without_query_token(request);
-        let endpoint = Arc::clone(&endpoint);
-        let mut request = (request, local.clone(), peer.clone(), Scheme::HTTP).into();
-        async move {
-            let unread = UnreadBody::of(&mut request);
-            let mut response = endpoint.get_response(request).await;
-            if let Some(unread) = unread
-                && !unread.drain().await
-            {
-                let headers = response.headers_mut();
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<hyper::Response<_>, Infallible>(response.into())
+    let stream = match tls::accept(tls.as_ref(), stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%error, %peer, "a client did not complete the TLS handshake");
+            return;
         }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    };
+    let (local, peer) = (LocalAddr(local.into()), RemoteAddr(peer.into()));
+    let certificate = stream.client_certificate();
+    let scheme = match stream.is_http2() {
+        Some(_) => Scheme::HTTPS,
+        None => Scheme::HTTP,
+    };
+    let builder = connection_builder(stream.is_http2().unwrap_or_default());
+    let is_http2 = CancellationToken::new();
+    let service = {
+        let (stopping, is_http2) = (stopping.clone(), is_http2.clone());
+        service_fn(move |mut request: hyper::Request<Incoming>| {
+            let is_http1 = request.version() <= Version::HTTP_11;
+            if !is_http1 {
+                is_http2.cancel();
+            }
+            if let Some(certificate) = certificate {
+                request.extensions_mut().insert(certificate);
+            }
+            let request = without_query_token(request);
+            let (endpoint, stopping) = (Arc::clone(&endpoint), stopping.clone());
+            let mut request = (request, local.clone(), peer.clone(), scheme.clone()).into();
+            async move {
+                let unread = UnreadBody::of(&mut request);
+                let mut response = endpoint.get_response(request).await;
+                let is_read = match unread {
+                    Some(unread) => unread.drain().await,
+                    None => true,
+                };
+                let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                // The client's next request goes to another engine, before the port closes.
+                if is_http1 && !is_upgrade && (!is_read || stopping.has_begun()) {
+                    let headers = response.headers_mut();
+                    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<hyper::Response<_>, Infallible>(response.into())
+            }
+        })
+    };
+    let connection = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .into_owned();
+    if let Err(error) = stopping.serve(connection, &is_http2).await {
+        // Debug, because clients go away all the time.
+        let error: &dyn std::error::Error = &*error;
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+/// HTTP/2 where both sides have agreed on it, else HTTP/1.
+fn connection_builder(is_http2: bool) -> auto::Builder<TokioExecutor> {
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = match is_http2 {
+        true => builder.http2_only(),
+        false => builder.http1_only(),
+    };
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(READ_BUFFER);
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        .into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        // Debug, because clients go away all the time.
-        let error: &dyn std::error::Error = &*error;
-        tracing::debug!(error, "connection ended");
-    }
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        .max_header_list_size(MAX_HTTP2_HEAD)
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
+    builder
 }

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use hotswap_common::tls::ClientTls;
+use hotswap_common::{CurrentSecret, Secret};
 use hotswap_core::{
     Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order, SteadyTime,
@@ -61,7 +63,21 @@ impl HttpFleet {
         token: impl AsRef<str>,
         options: Options,
     ) -> Result<Self, SetupError> {
-        let client = NodeClient::new(registry.clone(), token.as_ref(), &options)?;
+        let token = CurrentSecret::from(Secret::new(token.as_ref()));
+        Self::with_tls(registry, token, options, &ClientTls::default())
+    }
+
+    /// As [`Self::new`], with a token that may be replaced, and this TLS towards nodes that have it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_tls(
+        registry: Registry,
+        token: CurrentSecret,
+        options: Options,
+        tls: &ClientTls,
+    ) -> Result<Self, SetupError> {
+        let client = NodeClient::new(registry.clone(), token, &options, tls)?;
         Ok(Self {
             time: SteadyTime::start(registry.clock()),
             registry,

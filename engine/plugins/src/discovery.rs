@@ -33,7 +33,6 @@ mod secret_source;
 mod secrets;
 mod state;
 mod tls;
-mod tls_failure;
 
 pub use self::bindings::exports::hotswap::discovery::backend::{
     Secret as SecretDescriptor, SecretHeader, SecretPlace,

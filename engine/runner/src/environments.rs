@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use hotswap_core::{Environment, Policy, Selector, Timestamp};
 
@@ -7,7 +7,8 @@ use hotswap_core::{Environment, Policy, Selector, Timestamp};
 /// clone.
 #[derive(Debug, Clone, Default)]
 pub struct Environments {
-    configured: Arc<BTreeMap<Environment, Policy>>,
+    /// Clones share it, so that all see policies that are replaced.
+    configured: Arc<RwLock<BTreeMap<Environment, Policy>>>,
     selectors: Arc<BTreeMap<Environment, Selector>>,
     changed: Arc<RwLock<BTreeMap<Environment, Arc<ChangedPolicy>>>>,
 }
@@ -40,7 +41,7 @@ impl Environments {
     /// The configured policies. Every other environment has [`Policy::default_for`] its name.
     pub fn new(configured: BTreeMap<Environment, Policy>) -> Self {
         Self {
-            configured: Arc::new(configured),
+            configured: Arc::new(RwLock::new(configured)),
             ..Self::default()
         }
     }
@@ -69,50 +70,56 @@ impl Environments {
     pub fn source(&self, environment: &Environment) -> PolicySource {
         match self.changed(environment) {
             Some(changed) => PolicySource::Changed(changed),
-            None if self.configured.contains_key(environment) => PolicySource::Configuration,
+            None if read(&self.configured).contains_key(environment) => PolicySource::Configuration,
             None => PolicySource::Default,
         }
     }
 
     /// The policy of this engine's configuration, where a person gave the environment another
     /// one: it does not count.
-    pub fn ignored(&self, environment: &Environment) -> Option<&Policy> {
+    pub fn ignored(&self, environment: &Environment) -> Option<Policy> {
         let changed = self.changed(environment)?;
-        let configured = self.configured.get(environment)?;
-        (*configured != changed.policy).then_some(configured)
+        let configured = read(&self.configured).get(environment).cloned()?;
+        (configured != changed.policy).then_some(configured)
     }
 
     /// The environments that are configured or whose policies people changed, sorted.
     pub fn configured(&self) -> BTreeSet<Environment> {
-        let changed = self.read();
-        let all = changed.keys().chain(self.configured.keys());
+        let (changed, configured) = (read(&self.changed), read(&self.configured));
+        let all = changed.keys().chain(configured.keys());
         all.chain(self.selectors.keys()).cloned().collect()
+    }
+
+    /// Replaces the policies of the configuration. They hold for what is planned from now on: a
+    /// deployment keeps the policy with which it began.
+    pub fn replace_policies(&self, policies: BTreeMap<Environment, Policy>) {
+        replace(&self.configured, policies);
     }
 
     /// What a person gave the environment.
     pub(crate) fn changed(&self, environment: &Environment) -> Option<Arc<ChangedPolicy>> {
-        self.read().get(environment).cloned()
+        read(&self.changed).get(environment).cloned()
     }
 
     /// What people gave all environments, as the store has it now.
     pub(crate) fn replace_changed(&self, changed: BTreeMap<Environment, Arc<ChangedPolicy>>) {
-        *self.write() = changed;
+        replace(&self.changed, changed);
     }
 
     /// Without a change by a person.
     fn own_policy(&self, environment: &Environment) -> Policy {
-        let configured = self.configured.get(environment).cloned();
+        let configured = read(&self.configured).get(environment).cloned();
         configured.unwrap_or_else(|| Policy::default_for(environment))
     }
+}
 
-    /// Ignores poisoning: no code that can panic runs under the lock.
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Environment, Arc<ChangedPolicy>>> {
-        self.changed.read().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Ignores poisoning: no code that can panic runs under the locks.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Environment, Arc<ChangedPolicy>>> {
-        self.changed.write().unwrap_or_else(PoisonError::into_inner)
-    }
+fn replace<T>(lock: &RwLock<T>, value: T) {
+    *lock.write().unwrap_or_else(PoisonError::into_inner) = value;
 }
 
 #[cfg(test)]
@@ -131,7 +138,9 @@ mod tests {
             environments.policy(&production),
             Policy::default_for(&production)
         );
-        assert_eq!(environments.configured(), BTreeSet::from([qa]));
+        assert_eq!(environments.configured(), [qa.clone()].into());
+        environments.clone().replace_policies(BTreeMap::new());
+        assert_eq!(environments.policy(&qa), Policy::default_for(&qa));
     }
 
     #[test]
@@ -155,7 +164,7 @@ mod tests {
         let changed = change(&policy);
         assert_eq!(environments.policy(&qa), policy);
         assert_eq!(environments.source(&qa), PolicySource::Changed(changed));
-        assert_eq!(environments.ignored(&qa), Some(&configured));
+        assert_eq!(environments.ignored(&qa), Some(configured.clone()));
         change(&configured);
         assert_eq!(environments.ignored(&qa), None, "they are the same");
         environments.replace_changed(BTreeMap::new());

@@ -116,7 +116,7 @@ else new ones. Made once in each rendering, so that the secret and its checksum 
 
 {{/* The engine's URL in the cluster. */}}
 {{- define "hotswap.engine.url" -}}
-{{- printf "http://%s.%s.svc:%d" (include "hotswap.engine.fullname" .) .Release.Namespace (int .Values.engine.service.port) -}}
+{{- printf "%s://%s.%s.svc:%d" (ternary "https" "http" (not (empty .Values.tls.engineSecret))) (include "hotswap.engine.fullname" .) .Release.Namespace (int .Values.engine.service.port) -}}
 {{- end -}}
 
 {{- define "hotswap.engine.serviceAccountName" -}}
@@ -178,4 +178,24 @@ items:
   - key: {{ .key }}
     path: {{ .path }}
   {{- end }}
+{{- end -}}
+
+{{/* A probe as the values have it, over HTTPS where the port has a certificate. Context: a dict of probe
+and secure. */}}
+{{- define "hotswap.probe" -}}
+{{- $probe := deepCopy .probe -}}
+{{- if and .secure $probe.httpGet (not $probe.httpGet.scheme) -}}
+{{- $_ := set $probe.httpGet "scheme" "HTTPS" -}}
+{{- end -}}
+{{- toYaml $probe -}}
+{{- end -}}
+
+{{/* A volume with the authority of a TLS secret alone. Context: a dict of name and secret. */}}
+{{- define "hotswap.authorityVolume" -}}
+- name: {{ .name }}
+  secret:
+    secretName: {{ .secret }}
+    items:
+      - key: ca.crt
+        path: ca.crt
 {{- end -}}

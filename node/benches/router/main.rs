@@ -101,6 +101,9 @@ async fn start_node(folder: &std::path::Path) -> Node {
         is_discovered: false,
         token: Secret::new("token"),
         data_dir: folder.to_owned(),
+        tls: None,
+        engine_tls: Default::default(),
+        drain: None,
         limits: Limits::default(),
     };
     let runtime = Runtime::new(&folder.join("compiled")).expect("an engine");

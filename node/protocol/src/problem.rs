@@ -30,6 +30,9 @@ impl Problem {
     /// Media type of a problem in JSON.
     pub const MEDIA_TYPE: &str = "application/problem+json";
 
+    /// Name of the problem of a request that came without a client certificate.
+    pub const CLIENT_CERTIFICATE: &str = "client-certificate";
+
     /// Creates a problem of the type `urn:hotswap:problem:{name}`.
     pub fn new(status: u16, name: &str, title: &str, detail: String) -> Self {
         Self {

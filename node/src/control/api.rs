@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use hotswap_common::tls::ClientCertificate;
 use hotswap_core::{ModuleName, ParseError};
 use hotswap_protocol::{
     HeartbeatAnswer, Identity, ModuleStatus, NodeStatus, OrderProgress, OrderRequest, PollAnswer,
@@ -11,6 +12,7 @@ use hotswap_protocol::{
 use http::StatusCode;
 use poem::Request;
 use poem_openapi::auth::Bearer;
+use poem_openapi::error::AuthorizationError;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, OpenApi, SecurityScheme};
@@ -21,7 +23,7 @@ use super::module_status::module_status;
 use super::modules::{OrderState, check_version};
 use super::order_problem::order_problem;
 use super::{identity, module_probe};
-use crate::problem::{bad_request, problem};
+use crate::problem::{bad_request, problem, problem_response};
 use crate::process;
 
 /// Longest time that an order waits for its outcome.
@@ -41,9 +43,33 @@ pub(super) struct Api {
 #[oai(rename = "Engine", ty = "bearer", checker = "check_node_token")]
 struct NodeToken(());
 
-async fn check_node_token(request: &Request, bearer: Bearer) -> Option<()> {
-    let context = request.data::<ControlContext>()?;
-    context.token.matches(&bearer.token).then_some(())
+async fn check_node_token(request: &Request, bearer: Bearer) -> poem::Result<()> {
+    let context = request.data::<ControlContext>();
+    let context = context.ok_or_else(|| poem::Error::from_status(StatusCode::NOT_FOUND))?;
+    let certificate = request.extensions().get::<ClientCertificate>();
+    if context.wants_certificate && certificate.is_none() {
+        return Err(no_certificate());
+    }
+    match context.token.get().matches(&bearer.token) {
+        true => Ok(()),
+        false => Err(AuthorizationError.into()),
+    }
+}
+
+/// Says what a client without a certificate has to do.
+fn no_certificate() -> poem::Error {
+    let problem = problem(
+        StatusCode::FORBIDDEN,
+        Problem::CLIENT_CERTIFICATE,
+        "The request came without a client certificate",
+        "this node takes orders only over TLS and from clients that show a certificate of its \
+         --tls-client-ca: set tls.clientCert and tls.clientKey of the engine"
+            .to_owned(),
+    );
+    let (parts, body) = problem_response(&problem).into_parts();
+    let mut response = poem::Response::builder().status(parts.status).body(body);
+    *response.headers_mut() = parts.headers;
+    poem::Error::from_response(response)
 }
 
 /// What has become of the order, by this request or an earlier one.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hotswap_common::Secret;
+use hotswap_common::CurrentSecret;
 use hotswap_core::NodeId;
 use hotswap_protocol::{Problem, Starts};
 use http::StatusCode;
@@ -20,7 +20,9 @@ pub(crate) struct ControlContext {
     /// How often the node has started.
     pub(crate) starts: Starts,
     /// The token that requests must carry.
-    pub(crate) token: Secret,
+    pub(crate) token: CurrentSecret,
+    /// Whether requests with the token must also come with a client certificate.
+    pub(crate) wants_certificate: bool,
     pub(crate) modules: Modules,
     /// What the node says to an engine that asks.
     pub(crate) reporter: Reporter,

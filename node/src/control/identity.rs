@@ -30,6 +30,6 @@ pub(super) fn prove(
         proof: String::new(),
     };
     let message = identity.message(challenge);
-    identity.proof = context.token.prove(message.as_bytes());
+    identity.proof = context.token.get().prove(message.as_bytes());
     Ok(identity)
 }

@@ -2,6 +2,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use hotswap_common::Backoff;
+use hotswap_common::tls::{self, SettingNames};
 use hotswap_core::NodeId;
 use hotswap_protocol::{Heartbeat, HeartbeatAnswer, NodeHealth, Problem, Registered};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -139,7 +140,9 @@ impl RegistrationClient {
                     return value;
                 }
                 Err(error) => {
-                    let failure = error_chain(&error);
+                    let engine = self.engine.host_and_port();
+                    let failure = tls::explain(&error, engine, &SettingNames::FLAGS)
+                        .unwrap_or_else(|| error_chain(&error));
                     if last_failure.as_ref() != Some(&failure) {
                         tracing::warn!(
                             request,

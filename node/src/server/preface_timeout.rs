@@ -4,7 +4,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// Length of the connection preface, with which an HTTP/2 client begins. hyper knows the
@@ -13,16 +12,16 @@ const HTTP2_PREFACE_BYTES: usize = 24;
 
 /// A connection that fails if its client does not send the first bytes in time. hyper's
 /// own time-outs begin only when it knows the protocol.
-pub(super) struct PrefaceTimeout {
-    stream: TcpStream,
+pub(super) struct PrefaceTimeout<S> {
+    stream: S,
     bytes_read: usize,
     /// `None` once the client has sent enough.
     timeout: Option<Pin<Box<Sleep>>>,
 }
 
-impl PrefaceTimeout {
+impl<S> PrefaceTimeout<S> {
     /// Starts the time-out now.
-    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
+    pub(super) fn new(stream: S, timeout: Duration) -> Self {
         Self {
             stream,
             bytes_read: 0,
@@ -31,7 +30,7 @@ impl PrefaceTimeout {
     }
 }
 
-impl AsyncRead for PrefaceTimeout {
+impl<S: AsyncRead + Unpin> AsyncRead for PrefaceTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -53,7 +52,7 @@ impl AsyncRead for PrefaceTimeout {
     }
 }
 
-impl AsyncWrite for PrefaceTimeout {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PrefaceTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

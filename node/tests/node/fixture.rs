@@ -41,6 +41,9 @@ pub fn config(folder: &Path, engine: &FakeEngine) -> Config {
         is_discovered: false,
         token: Secret::new(TOKEN),
         data_dir: folder.to_owned(),
+        tls: None,
+        engine_tls: Default::default(),
+        drain: None,
         limits: Limits::default(),
     }
 }

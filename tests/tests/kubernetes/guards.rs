@@ -20,7 +20,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "engine: {terminationGracePeriodSeconds: 10}",
-        "is less than 15",
+        "is 10, and stopping may take 20",
     ),
     (
         "auth: {existingSecret: tokens, apiToken: 0123456789abcdef}",
@@ -83,6 +83,15 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "node: {lameDuckSeconds: 30}",
         "is 60, and stopping may take 65",
+    ),
+    (
+        "tls: {nodeSecret: theirs, engineSecret: ours}",
+        "since pods are reached",
+    ),
+    ("tls: {mutual: true}", "needs certificates of both sides"),
+    (
+        "tls: {nodeSecret: theirs, engineSecret: ours, nodeName: nodes}\ndiscovery: {mode: kubernetes}",
+        "do not say that a port speaks HTTPS",
     ),
     (
         "engine: {ingress: {enabled: true}}",
@@ -150,7 +159,7 @@ fn a_group_with_a_share_or_a_higher_count_is_accepted() {
         "nodeGroups: {nodes: {replicaCount: 1, podDisruptionBudget: {minAvailable: 50%}}}",
         "nodeGroups: {nodes: {kind: DaemonSet}}",
         "nodeGroups: {nodes: null}",
-        "node: {lameDuckSeconds: 0, terminationGracePeriodSeconds: 35}",
+        "node: {lameDuckSeconds: 0, drainSeconds: 30, terminationGracePeriodSeconds: 33}",
     ] {
         let rendered = render_values(values).unwrap();
         assert!(rendered.is_ok(), "{values}: {rendered:?}");

@@ -299,3 +299,40 @@ fn policies_open_the_control_port_to_the_engine_and_to_scrapers_only() {
     let ports = engine["egress"].to_string();
     assert!(ports.contains("6443") && ports.contains("9090"), "{ports}");
 }
+
+#[test]
+fn certificates_reach_both_sides_and_probes_use_https() {
+    let manifests = Manifests::of(&read("ci/tls-values.yaml")).unwrap();
+    let engine = manifests.arguments("Deployment", ENGINE);
+    for argument in [
+        "--tls-cert=/etc/hotswap-tls/tls.crt",
+        "--tls-client-ca=/etc/hotswap-node-ca/ca.crt",
+        "--ca=/etc/hotswap-node-ca/ca.crt",
+    ] {
+        assert!(engine.iter().any(|one| one == argument), "{argument}");
+    }
+    let nodes = manifests.arguments("Deployment", NODES);
+    let url = format!("--engine=https://{ENGINE}.ns.svc:5000");
+    for argument in [
+        &*url,
+        "--tls-key=/etc/hotswap-tls/tls.key",
+        "--ca=/etc/hotswap-engine-ca/ca.crt",
+        "--tls-client-ca=/etc/hotswap-engine-ca/ca.crt",
+    ] {
+        assert!(nodes.iter().any(|one| one == argument), "{argument}");
+    }
+    for name in [ENGINE, NODES] {
+        let workload = manifests.get("Deployment", name);
+        let container = &workload["spec"]["template"]["spec"]["containers"][0];
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS", "{probe}");
+        }
+    }
+    let plain = Manifests::of("{}").unwrap();
+    let workload = plain.get("Deployment", ENGINE);
+    let container = &workload["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        container["readinessProbe"]["httpGet"]["scheme"],
+        json!(null)
+    );
+}

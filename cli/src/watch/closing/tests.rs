@@ -7,6 +7,7 @@ use crate::watch::sample_journals;
 
 fn engine_client() -> Client {
     let settings = Settings {
+        tls: Default::default(),
         server: "http://127.0.0.1:1".to_owned(),
         token: None,
         token_file: Some("secrets/token".into()),

@@ -136,6 +136,7 @@ async fn check_request(stream: &mut TcpStream, last_id: Option<&str>) {
 
 fn client(server: String) -> Client {
     let settings = Settings {
+        tls: Default::default(),
         server,
         token: None,
         token_file: None,

@@ -1,6 +1,7 @@
 //! Extractors that say who may call an operation. In the OpenAPI document the three roles
 //! become one scheme, because all use the same header; see `openapi`.
 
+use hotswap_common::tls::ClientCertificate;
 use poem::Request;
 use poem::web::headers::{Authorization, HeaderMapExt, authorization};
 use poem_openapi::SecurityScheme;
@@ -63,7 +64,14 @@ fn check_role(request: &Request, bearer: &Bearer, needed: Role) -> poem::Result<
 }
 
 async fn check_node_token(request: &Request, bearer: Bearer) -> poem::Result<()> {
-    match Context::of(request)?.authenticate(&bearer.token) {
+    let context = Context::of(request)?;
+    let certificate = request.extensions().get::<ClientCertificate>();
+    match context.authenticate(&bearer.token) {
+        Err(Rejection::NodeToken) if context.wants_node_certificates && certificate.is_none() => {
+            let detail = "this engine wants a client certificate of its nodes, of an authority of \
+                          its tls.clientCa: start the node with --client-cert and --client-key";
+            Err(Problem::new(Kind::Forbidden, detail).into())
+        }
         Err(Rejection::NodeToken) => Ok(()),
         Ok(_) => {
             let detail = "only nodes may call this operation; use the node token";

@@ -211,12 +211,8 @@ impl Clusters {
 /// All environments that are configured or have nodes.
 fn environments(engine: &Engine) -> BTreeSet<Environment> {
     let with_nodes = engine.registry.environments();
-    engine
-        .environments
-        .configured()
-        .into_iter()
-        .chain(with_nodes)
-        .collect()
+    let configured = engine.environments.configured();
+    configured.into_iter().chain(with_nodes).collect()
 }
 
 fn unknown_cluster(environment: &Environment, known: &BTreeSet<Environment>) -> Problem {

@@ -117,7 +117,7 @@ impl Events {
         let wait = Duration::from_secs(wait.0.min(MAX_EVENT_WAIT));
         let page = tokio::select! {
             page = deployments.events(id.0.0, from, limit.0.into(), wait) => page?,
-            () = context.closing.cancelled() => EventPage::default(),
+            () = context.stopping.graceful.cancelled() => EventPage::default(),
         };
         let page = EventsContent::Page(Json(view::Events::new(page, after.0)));
         Ok(DeploymentEventsResponse::Events(page))
@@ -216,7 +216,7 @@ pub(super) fn stop_conditions(identity: &Identity, context: &Context) -> StopCon
     });
     StopConditions {
         expires_at,
-        shutdown: context.closing.clone(),
+        shutdown: context.stopping.graceful.clone(),
     }
 }
 

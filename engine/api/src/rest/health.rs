@@ -57,12 +57,12 @@ impl Health {
 
     /// Check readiness
     ///
-    /// Succeeds if the engine can read from its store. If this fails, send the engine no
-    /// requests until it succeeds again.
+    /// Succeeds if the engine can read from its store, and is not about to stop. If this fails, send
+    /// the engine no requests until it succeeds again.
     #[oai(path = "/health/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, context: Data<&Context>) -> Result<Json<Healthy>, Failure<UNAVAILABLE>> {
-        if context.closing.is_cancelled() {
-            return Err(Problem::new(Kind::Unavailable, "the engine is shutting down").into());
+        if context.stopping.has_begun() {
+            return Err(Problem::new(Kind::Unavailable, "the engine is about to stop").into());
         }
         let read = context.engine.deployments.position();
         match tokio::time::timeout(STORE_TIMEOUT, read).await {

@@ -46,7 +46,7 @@ impl EnvironmentSettings {
     /// What counts for an environment.
     pub fn new(environment: &core::Environment, known: &Environments) -> Self {
         let source = known.source(environment);
-        let ignored = known.ignored(environment).cloned();
+        let ignored = known.ignored(environment);
         let settings = Self {
             environment: environment.to_string(),
             policy: known.policy(environment).into(),

@@ -9,6 +9,9 @@ use crate::registry::check_node_url;
 /// The metadata that names an instance's environment.
 const ENVIRONMENT: &str = "environment";
 
+/// The metadata that says `https` where a node's ports have TLS.
+const SCHEME: &str = "scheme";
+
 /// The ports of a node, as registries name them.
 const CONTROL: &str = "control";
 const DATA: &str = "data";
@@ -66,11 +69,12 @@ pub struct InvalidInstance {
 }
 
 impl Found {
-    /// The node that it describes: its ports `control` and `data` become URLs, and the metadata
-    /// `environment` its environment.
+    /// The node that it describes: its ports `control` and `data` become URLs, of HTTPS if the
+    /// metadata `scheme` says so, and the metadata `environment` its environment.
     ///
     /// # Errors
-    /// [`InvalidInstance`] if the id, the environment or the address cannot be those of a node.
+    /// [`InvalidInstance`] if the id, the environment, the scheme or the address cannot be those
+    /// of a node.
     pub fn into_instance(mut self) -> Result<Instance, InvalidInstance> {
         let invalid = |reason: String| InvalidInstance {
             id: self.id.chars().take(QUOTED).collect(),
@@ -80,11 +84,20 @@ impl Found {
             Ok(id) => id,
             Err(error) => return Err(invalid(format!("its id: {error}"))),
         };
+        let scheme = match self.metadata.get(SCHEME).map(String::as_str) {
+            None | Some("http") => "http",
+            Some("https") => "https",
+            Some(_) => {
+                return Err(invalid(
+                    "its scheme: write http or https into its metadata".to_owned(),
+                ));
+            }
+        };
         let url = |port: &str| {
             let port = self.ports.get(port)?;
             let url = match self.address.parse::<Ipv6Addr>() {
-                Ok(address) => format!("http://[{address}]:{port}"),
-                Err(_) => format!("http://{}:{port}", self.address),
+                Ok(address) => format!("{scheme}://[{address}]:{port}"),
+                Err(_) => format!("{scheme}://{}:{port}", self.address),
             };
             Some(check_node_url(&url).map(|()| url))
         };
@@ -100,6 +113,7 @@ impl Found {
             Err(error) => return Err(invalid(format!("its environment: {error}"))),
         };
         self.metadata.remove(ENVIRONMENT);
+        self.metadata.remove(SCHEME);
         Ok(Instance {
             id,
             environment,
@@ -154,6 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_of_the_metadata_becomes_that_of_the_urls() {
+        let mut secure = found();
+        secure
+            .metadata
+            .insert("scheme".to_owned(), "https".to_owned());
+        let instance = secure.into_instance().expect("a node");
+        let control = instance.control_url.as_deref();
+        assert_eq!(control, Some("https://10.0.0.1:9001"));
+        assert_eq!(instance.data_url.as_deref(), Some("https://10.0.0.1:9000"));
+        assert!(instance.labels.is_empty());
+    }
+
+    #[test]
     fn what_cannot_be_a_node_is_rejected_with_a_reason() {
         for (instance, reason) in [
             (
@@ -183,6 +210,13 @@ mod tests {
                     ..found()
                 },
                 "its environment",
+            ),
+            (
+                Found {
+                    metadata: [("scheme".to_owned(), "ftp".to_owned())].into(),
+                    ..found()
+                },
+                "its scheme",
             ),
         ] {
             let invalid = instance.into_instance().expect_err(reason);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use hotswap_common::Backoff;
+use hotswap_common::tls::ClientTls;
+use hotswap_common::{Backoff, CurrentSecret, Secret};
 use hotswap_core::{NodeError, NodeId};
 use hotswap_protocol::{BOOT_HEADER, NODE_HEADER};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url, redirect};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -46,6 +47,9 @@ pub enum SetupStep {
     /// Putting the node token into an HTTP header.
     #[error("the node token cannot be sent in a header; use visible ASCII characters")]
     Token,
+    /// Setting TLS up.
+    #[error("TLS to the nodes could not be set up")]
+    Tls,
     /// Creating the HTTP client.
     #[error("the HTTP client for the nodes could not be created")]
     Client,
@@ -68,34 +72,35 @@ pub(super) struct Request<'a> {
 pub(super) struct NodeClient {
     registry: Registry,
     http: reqwest::Client,
+    token: CurrentSecret,
 }
 
 impl NodeClient {
     pub(super) fn new(
         registry: Registry,
-        token: &str,
+        token: CurrentSecret,
         options: &Options,
+        tls: &ClientTls,
     ) -> Result<Self, SetupError> {
-        let mut authorization =
-            HeaderValue::try_from(format!("Bearer {token}")).map_err(|source| SetupError {
-                step: SetupStep::Token,
-                source: source.into(),
-            })?;
-        authorization.set_sensitive(true);
+        check_token(&token.get())?;
         let http = reqwest::Client::builder()
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization)]))
             .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             // The token is for the node alone: send it nowhere else.
             .redirect(redirect::Policy::none())
             .no_proxy()
+            .tls_backend_preconfigured(tls_config(tls)?)
             .build()
             .map_err(|source| SetupError {
                 step: SetupStep::Client,
                 source: source.into(),
             })?;
-        Ok(Self { registry, http })
+        Ok(Self {
+            registry,
+            http,
+            token,
+        })
     }
 
     /// Sends a request. An answer of the node, whatever it says, shows the registry that the
@@ -144,10 +149,12 @@ impl NodeClient {
             node,
             boot: address.boot.as_deref(),
         };
+        let host = address.url.host_str().unwrap_or_default().to_owned();
         let mut builder = self
             .http
             .request(request.method.clone(), join(address.url, request.path))
             .header(NODE_HEADER, node.as_str())
+            .bearer_auth(self.token.get().expose())
             .timeout(request.timeout);
         if let Some(boot) = addressee.boot {
             builder = builder.header(BOOT_HEADER, boot);
@@ -157,7 +164,7 @@ impl NodeClient {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
-        let to_node_error = |error| SendError::new(error, request.timeout);
+        let to_node_error = |error| SendError::new(error, &host, request.timeout);
         let mut response = builder.send().await.map_err(to_node_error)?;
         let status = response.status();
         addressee.check(status, response.headers())?;
@@ -176,6 +183,23 @@ impl NodeClient {
     }
 }
 
+/// Checks that a header can carry the token.
+fn check_token(token: &Secret) -> Result<(), SetupError> {
+    let header = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+    header.map(drop).map_err(|source| SetupError {
+        step: SetupStep::Token,
+        source: source.into(),
+    })
+}
+
+/// The configuration of TLS for one HTTP client.
+pub(super) fn tls_config(tls: &ClientTls) -> Result<rustls::ClientConfig, SetupError> {
+    tls.config().map_err(|source| SetupError {
+        step: SetupStep::Tls,
+        source: source.into(),
+    })
+}
+
 /// Why one attempt failed.
 enum SendError {
     /// The node, or the way to it.
@@ -185,9 +209,9 @@ enum SendError {
 }
 
 impl SendError {
-    fn new(error: reqwest::Error, timeout: Duration) -> Self {
+    fn new(error: reqwest::Error, host: &str, timeout: Duration) -> Self {
         let is_local = is_local_fault(&error);
-        match unreachable(error, timeout) {
+        match unreachable(error, host, timeout) {
             NodeError::Unreachable(reason) if is_local => Self::Local(reason),
             error => Self::Node(error),
         }

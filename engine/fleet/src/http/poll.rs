@@ -6,14 +6,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hotswap_common::Secret;
+use hotswap_common::CurrentSecret;
+use hotswap_common::tls::ClientTls;
 use hotswap_core::NodeId;
 use hotswap_protocol::{BOOT_HEADER, Identity, NODE_HEADER, PollAnswer, PollRequest};
 use reqwest::{Method, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::client::{SetupError, SetupStep};
+use super::client::{SetupError, SetupStep, tls_config};
 use super::response::unreachable;
 use crate::Options;
 use crate::discovery::Networks;
@@ -30,7 +31,7 @@ const MAX_ADDRESSES: usize = 4;
 /// Asks nodes for their reports.
 pub struct PollClient {
     http: reqwest::Client,
-    token: Secret,
+    token: CurrentSecret,
     timeout: Duration,
 }
 
@@ -43,6 +44,8 @@ pub struct ProvenNode {
     pub boot: String,
     /// The address at which it has proven that.
     pub address: SocketAddr,
+    /// Whether it is reached over TLS.
+    pub has_tls: bool,
 }
 
 /// Why an instance is no node of this engine, or does not answer.
@@ -99,7 +102,11 @@ impl PollClient {
     ///
     /// # Errors
     /// [`SetupError`] if the HTTP client cannot be created.
-    pub fn new(token: Secret, options: &Options) -> Result<Self, SetupError> {
+    pub fn new(
+        token: CurrentSecret,
+        options: &Options,
+        tls: &ClientTls,
+    ) -> Result<Self, SetupError> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("hotswap/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
@@ -107,6 +114,7 @@ impl PollClient {
             // Nothing may lead elsewhere than where the address was checked.
             .redirect(redirect::Policy::none())
             .no_proxy()
+            .tls_backend_preconfigured(tls_config(tls)?)
             .build()
             .map_err(|source| SetupError {
                 step: SetupStep::Client,
@@ -158,9 +166,14 @@ impl PollClient {
         request: &PollRequest,
     ) -> Result<PollAnswer, PollError> {
         let request = self
-            .request(Method::POST, node.address, "/v1/poll", &node.id)
+            .request(
+                Method::POST,
+                (node.address, node.has_tls),
+                "/v1/poll",
+                &node.id,
+            )
             .header(BOOT_HEADER, &node.boot)
-            .bearer_auth(self.token.expose())
+            .bearer_auth(self.token.get().expose())
             .json(request);
         let (boot, answer) = self
             .send(request, (&node.id, node.address), MAX_BODY_BYTES)
@@ -197,14 +210,19 @@ impl PollClient {
         let challenge = random_challenge().ok_or_else(|| {
             PollError::Unreachable("this machine has no randomness for a challenge".to_owned())
         })?;
+        let has_tls = url.scheme() == "https";
         let request = self
-            .request(Method::GET, address, "/v1/identity", id)
+            .request(Method::GET, (address, has_tls), "/v1/identity", id)
             .query(&[("challenge", &challenge)]);
         let (boot, identity): (_, Identity) = self
             .send(request, (id, address), MAX_IDENTITY_BYTES)
             .await?;
         let message = identity.message(&challenge);
-        if !self.token.is_proven_by(&identity.proof, message.as_bytes()) {
+        if !self
+            .token
+            .get()
+            .is_proven_by(&identity.proof, message.as_bytes())
+        {
             return Err(PollError::NotProven);
         }
         // Both are part of the proof.
@@ -227,18 +245,20 @@ impl PollClient {
             id: id.clone(),
             boot,
             address,
+            has_tls,
         })
     }
 
     fn request(
         &self,
         method: Method,
-        address: SocketAddr,
+        (address, has_tls): (SocketAddr, bool),
         path: &str,
         id: &NodeId,
     ) -> reqwest::RequestBuilder {
+        let scheme = if has_tls { "https" } else { "http" };
         self.http
-            .request(method, format!("http://{address}{path}"))
+            .request(method, format!("{scheme}://{address}{path}"))
             .header(NODE_HEADER, id.as_str())
             .timeout(self.timeout)
     }
@@ -252,10 +272,12 @@ impl PollClient {
     ) -> Result<(String, T), PollError> {
         let timeout = self.timeout;
         let failed = |error| {
-            PollError::Unreachable(match unreachable(error, timeout) {
-                hotswap_core::NodeError::Unreachable(reason) => reason,
-                error => error.to_string(),
-            })
+            PollError::Unreachable(
+                match unreachable(error, &address.ip().to_string(), timeout) {
+                    hotswap_core::NodeError::Unreachable(reason) => reason,
+                    error => error.to_string(),
+                },
+            )
         };
         let mut response = request.send().await.map_err(failed)?;
         let header = |name| {

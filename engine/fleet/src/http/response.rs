@@ -4,7 +4,9 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
+use hotswap_common::tls::{self, SettingNames};
 use hotswap_core::NodeError;
+use hotswap_protocol::Problem;
 use reqwest::StatusCode;
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
@@ -42,6 +44,11 @@ impl Response {
         }
         let detail = self.problem_detail();
         Err(match self.status {
+            _ if self.wants_certificate() => NodeError::Refused(
+                "it takes orders only from clients that show a certificate: set tls.clientCert \
+                 and tls.clientKey of this engine to one of its --tls-client-ca"
+                    .to_owned(),
+            ),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => NodeError::Refused(
                 "it does not accept this engine's node token; start both with the same token"
                     .to_owned(),
@@ -61,6 +68,13 @@ impl Response {
         let problem: Value = serde_json::from_slice(&self.body).ok()?;
         let is_fenced = problem.get("type")? == "urn:hotswap:problem:fenced";
         is_fenced.then(|| problem.get("highestFence")?.as_u64())?
+    }
+
+    /// Whether the request came without a client certificate, and needs one.
+    fn wants_certificate(&self) -> bool {
+        let problem = serde_json::from_slice::<Value>(&self.body).unwrap_or_default();
+        let kind = problem["type"].as_str().unwrap_or_default();
+        kind.ends_with(Problem::CLIENT_CERTIFICATE)
     }
 
     /// The detail of an RFC 9457 problem, or else its title. Lenient, unlike parsing a
@@ -91,8 +105,11 @@ pub(super) fn is_local_fault(error: &reqwest::Error) -> bool {
     })
 }
 
-/// Explains a request without a response. Leaves the URL out: it adds nothing.
-pub(super) fn unreachable(error: reqwest::Error, timeout: Duration) -> NodeError {
+/// Explains a request to `host` without a response. Leaves the URL out: it adds nothing.
+pub(super) fn unreachable(error: reqwest::Error, host: &str, timeout: Duration) -> NodeError {
+    if let Some(reason) = tls::explain(&error, host, &SettingNames::ENGINE) {
+        return NodeError::Unreachable(reason);
+    }
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {
         cause = source;

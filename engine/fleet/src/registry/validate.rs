@@ -61,10 +61,9 @@ pub(super) fn validate_registration(
     Ok((record, control_url))
 }
 
-/// Parses the URL of a node's control API. Only plain HTTP: the engine's client is built
-/// without TLS.
+/// Parses the URL of a node's control API.
 pub(super) fn parse_control_url(text: &str) -> Result<Url, Error> {
-    parse_url("controlUrl", text, &["http"])
+    parse_url("controlUrl", text, &["http", "https"])
 }
 
 /// Checks a URL of a node that a registry or a file names.

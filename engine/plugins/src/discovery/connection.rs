@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hotswap_common::tls;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,8 +14,7 @@ use wasmtime_wasi_http::Error;
 
 use super::origin::Origin;
 use super::resolver::Resolver;
-use super::tls::Tls;
-use super::tls_failure;
+use super::tls::{SETTING_NAMES, Tls};
 
 /// A connection, plain or with TLS.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -57,9 +57,10 @@ pub(super) async fn connect(
 /// Why a request over a connection failed.
 pub(super) fn explain(error: hyper::Error, origin: &Origin) -> Error {
     // A server tells only after the handshake that it misses a certificate.
-    let cause = error.source().and_then(|cause| tls_failure::find(cause));
-    match cause {
-        Some(cause) => Error::InternalError(Some(tls_failure::explain(cause, origin))),
+    let cause = error.source();
+    let text = cause.and_then(|cause| tls::explain(cause, &origin.host(), &SETTING_NAMES));
+    match text {
+        Some(text) => Error::InternalError(Some(text)),
         None => error.into(),
     }
 }
@@ -78,10 +79,12 @@ async fn shake_hands(
     let name = name.ok_or_else(|| failed("no certificate can be for this host".to_owned()))?;
     match TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(failed(match tls_failure::find(&error) {
-            Some(cause) => tls_failure::explain(cause, origin),
-            None => format!("the TLS handshake failed: {error}"),
-        })),
+        Err(error) => {
+            let text = tls::explain(&error, &origin.host(), &SETTING_NAMES);
+            Err(failed(text.unwrap_or_else(|| {
+                format!("the TLS handshake failed: {error}")
+            })))
+        }
     }
 }
 

@@ -186,7 +186,7 @@ async fn files_for_tls_that_cannot_be_used_are_named() {
     let error = with_key(certificate.clone()).check().await;
     assert!(matches!(error, Err(TlsError::NoKey(_))), "{error:?}");
     let error = with_key(other_key.clone()).check().await;
-    assert!(matches!(error, Err(TlsError::Client(_))), "{error:?}");
+    assert!(matches!(error, Err(TlsError::Pair { .. })), "{error:?}");
     let no_authority = TlsFiles {
         authorities: Some(other_key),
         client: None,

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_common::Secret;
+use hotswap_common::tls::ClientTls;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 use serde_json::Value;
@@ -46,6 +47,9 @@ pub enum InvalidProvider {
     /// A header cannot be sent.
     #[error("the header '{0}' is not valid: its name or its value cannot be sent")]
     Header(String),
+    /// There can be no TLS.
+    #[error("TLS did not start")]
+    Tls(#[from] hotswap_common::tls::Error),
     /// There is no client.
     #[error("the HTTP client did not start")]
     Client(#[source] reqwest::Error),
@@ -91,6 +95,7 @@ impl HttpProvider {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(config.timeout)
+            .tls_backend_preconfigured(ClientTls::default().config()?)
             .build()
             .map_err(InvalidProvider::Client)?;
         Ok(Self {

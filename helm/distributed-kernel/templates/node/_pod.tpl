@@ -3,6 +3,7 @@ Context: a dict of root, name, component, fullname and values, see "hotswap.each
 {{- define "hotswap.node.template" -}}
 {{- $root := .root -}}
 {{- $node := .values -}}
+{{- $tls := $root.Values.tls -}}
 {{- $scope := . -}}
 metadata:
   labels:
@@ -62,6 +63,19 @@ spec:
         - {{ printf "--label=%s=%s" $key (toString $value) | quote }}
         {{- end }}
         - --lame-duck={{ $node.lameDuckSeconds }}s
+        - --drain={{ $node.drainSeconds }}s
+        {{- if $tls.engineSecret }}
+        - --ca=/etc/hotswap-engine-ca/ca.crt
+        {{- end }}
+        {{- if $tls.nodeSecret }}
+        - --tls-cert=/etc/hotswap-tls/tls.crt
+        - --tls-key=/etc/hotswap-tls/tls.key
+        {{- end }}
+        {{- if $tls.mutual }}
+        - --tls-client-ca=/etc/hotswap-engine-ca/ca.crt
+        - --client-cert=/etc/hotswap-tls/tls.crt
+        - --client-key=/etc/hotswap-tls/tls.key
+        {{- end }}
         - --log-format={{ $node.logFormat }}
         {{- with $node.extraArgs }}
         {{- toYaml . | nindent 8 }}
@@ -92,11 +106,11 @@ spec:
           containerPort: 8081
           protocol: TCP
       startupProbe:
-        {{- toYaml $node.startupProbe | nindent 8 }}
+        {{- include "hotswap.probe" (dict "probe" $node.startupProbe "secure" $tls.nodeSecret) | nindent 8 }}
       livenessProbe:
-        {{- toYaml $node.livenessProbe | nindent 8 }}
+        {{- include "hotswap.probe" (dict "probe" $node.livenessProbe "secure" $tls.nodeSecret) | nindent 8 }}
       readinessProbe:
-        {{- toYaml $node.readinessProbe | nindent 8 }}
+        {{- include "hotswap.probe" (dict "probe" $node.readinessProbe "secure" $tls.nodeSecret) | nindent 8 }}
       {{- with $node.resources }}
       resources:
         {{- toYaml . | nindent 8 }}
@@ -109,6 +123,16 @@ spec:
         - name: tokens
           mountPath: /etc/hotswap-tokens
           readOnly: true
+        {{- if $tls.engineSecret }}
+        - name: engine-ca
+          mountPath: /etc/hotswap-engine-ca
+          readOnly: true
+        {{- end }}
+        {{- if $tls.nodeSecret }}
+        - name: tls
+          mountPath: /etc/hotswap-tls
+          readOnly: true
+        {{- end }}
         - name: tmp
           mountPath: /tmp
         {{- with $node.extraVolumeMounts }}
@@ -127,6 +151,14 @@ spec:
       secret:
         {{- include "hotswap.tokenItems" (dict "root" $root "keys" (list
               (dict "key" $root.Values.auth.nodeTokenKey "path" "node-token"))) | nindent 8 }}
+    {{- with $tls.engineSecret }}
+    {{- include "hotswap.authorityVolume" (dict "name" "engine-ca" "secret" .) | nindent 4 }}
+    {{- end }}
+    {{- with $tls.nodeSecret }}
+    - name: tls
+      secret:
+        secretName: {{ . }}
+    {{- end }}
     - name: tmp
       emptyDir: {}
     {{- with $node.extraVolumes }}

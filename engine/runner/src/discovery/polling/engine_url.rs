@@ -10,6 +10,8 @@ pub enum EngineUrl {
     /// The address that the engine listens on; for all addresses, the one from which it reaches
     /// whom it tells it.
     Listening(SocketAddr),
+    /// As [`Self::Listening`], with TLS.
+    ListeningWithTls(SocketAddr),
 }
 
 impl EngineUrl {
@@ -18,12 +20,13 @@ impl EngineUrl {
     /// # Errors
     /// If this machine has no way there.
     pub fn towards(&self, peer: SocketAddr) -> io::Result<String> {
-        let listening = match self {
+        let (scheme, listening) = match self {
             Self::Advertised(url) => return Ok(url.clone()),
-            Self::Listening(listening) => listening,
+            Self::Listening(listening) => ("http", listening),
+            Self::ListeningWithTls(listening) => ("https", listening),
         };
         if !listening.ip().is_unspecified() {
-            return Ok(format!("http://{listening}"));
+            return Ok(format!("{scheme}://{listening}"));
         }
         let any = match peer {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -33,7 +36,7 @@ impl EngineUrl {
         socket.connect(peer)?;
         let local = socket.local_addr()?.ip().to_canonical();
         Ok(format!(
-            "http://{}",
+            "{scheme}://{}",
             SocketAddr::new(local, listening.port())
         ))
     }
@@ -50,6 +53,8 @@ mod tests {
         assert_eq!(url("0.0.0.0:5000").unwrap(), "http://127.0.0.1:5000");
         assert_eq!(url("[::]:5000").unwrap(), "http://127.0.0.1:5000");
         assert_eq!(url("10.0.0.1:5000").unwrap(), "http://10.0.0.1:5000");
+        let with_tls = EngineUrl::ListeningWithTls("10.0.0.1:5000".parse().unwrap());
+        assert_eq!(with_tls.towards(peer).unwrap(), "https://10.0.0.1:5000");
         let advertised = EngineUrl::Advertised("http://engine:80".to_owned());
         assert_eq!(advertised.towards(peer).unwrap(), "http://engine:80");
     }

@@ -1,0 +1,216 @@
+//! HTTPS between client, engine and nodes, as processes of the real program.
+
+use std::path::Path;
+
+use hotswap_tests::Authority;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::server::Server;
+use crate::support::{Outcome, run, wait_for};
+
+/// A folder with an authority's certificate `ca.crt`, and those of `engine` and `node`.
+fn certificates() -> (tempfile::TempDir, Authority) {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new().unwrap();
+    authority.write(folder.path(), "ca").unwrap();
+    for name in ["engine", "node"] {
+        let host = format!("{name}.hotswap.internal");
+        authority.issue(folder.path(), name, &host).unwrap();
+    }
+    (folder, authority)
+}
+
+const ENGINE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "engine"];
+const ENGINE_TLS: [&str; 4] = ["--tls-cert", "engine.crt", "--tls-key", "engine.key"];
+const NODE_TLS: [&str; 4] = ["--tls-cert", "node.crt", "--tls-key", "node.key"];
+const CA: [&str; 2] = ["--ca", "ca.crt"];
+
+fn start_node(folder: &Path, id: &str, server: &str, flags: &[&str]) -> Server {
+    let node = ["node", "run", "-e", "qa", "--id", id, "--engine", server];
+    let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let rest = ["--data-dir", id, "--token-file", "engine/node-token"];
+    let args = [&node[..], &ports, &rest, flags].concat();
+    Server::start(folder, &args, "node started", "data_addr")
+}
+
+/// A client command with the engine's own token.
+fn client(folder: &Path, server: &str, args: &[&str]) -> Outcome {
+    let client = ["--server", server, "--token-file", "engine/token"];
+    run(folder, &[&client, args].concat())
+}
+
+fn succeed(folder: &Path, server: &str, args: &[&str]) -> String {
+    let outcome = client(folder, server, &[&CA, args].concat());
+    assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
+    outcome.out
+}
+
+fn wait_for_node(folder: &Path, server: &str) {
+    wait_for("the node has joined", || {
+        let nodes = succeed(folder, server, &["node", "list", "--json"]);
+        let nodes: Value = serde_json::from_str(&nodes).unwrap();
+        (nodes[0]["health"] == "passing").then_some(())
+    });
+}
+
+#[test]
+fn client_engine_and_nodes_speak_https_and_show_each_other_certificates() {
+    let (folder, authority) = certificates();
+    let path = folder.path();
+    let mutual = ["--tls-client-ca", "ca.crt", "--ca", "ca.crt"];
+    let own = ["--client-cert", "engine.crt", "--client-key", "engine.key"];
+    let serve = [&ENGINE[..], &ENGINE_TLS, &mutual, &own].concat();
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("https://{}", engine.addr);
+
+    // A node without a certificate is refused, whatever its token.
+    let without = start_node(path, "n0", &server, &[&NODE_TLS[..], &CA].concat());
+    wait_for("the node is told why", || {
+        without.log().contains("--client-cert").then_some(())
+    });
+    without.stop();
+
+    let own = ["--client-cert", "node.crt", "--client-key", "node.key"];
+    let flags = [&NODE_TLS[..], &mutual, &own].concat();
+    let node = start_node(path, "n1", &server, &flags);
+    wait_for_node(path, &server);
+
+    // The client verifies the engine.
+    let outcome = client(path, &server, &["node", "list"]);
+    assert_eq!(outcome.code, Some(9), "{outcome:?}");
+    assert!(outcome.err.contains("set --ca"), "{outcome:?}");
+    let plain = format!("http://{}", engine.addr);
+    let outcome = client(path, &plain, &["node", "list"]);
+    assert_eq!(outcome.code, Some(9), "{outcome:?}");
+    assert!(outcome.err.contains("https://"), "{outcome:?}");
+
+    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
+    let upload = ["module", "upload", "hello@1.0.0", "hello.wasm"];
+    succeed(path, &server, &upload);
+    // Follows the events over TLS until the deployment has ended.
+    let deploy = [
+        "deploy",
+        "hello@1.0.0",
+        "-e",
+        "qa",
+        "-s",
+        "direct",
+        "--watch",
+    ];
+    succeed(path, &server, &deploy);
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let nodes = succeed(path, &server, &["node", "list", "--json"]);
+        let nodes: Value = serde_json::from_str(&nodes).unwrap();
+        let data = nodes[0]["dataUrl"].as_str().unwrap();
+        let control = nodes[0]["controlUrl"].as_str().unwrap();
+        assert!(data.starts_with("https://") && control.starts_with("https://"));
+        let people = authority.client(path, None).unwrap();
+        let get = |url: String| people.get(url).send();
+        let answer = get(format!("{data}/hello")).await.unwrap();
+        assert_eq!(
+            answer.status(),
+            200,
+            "requests to modules need no certificate"
+        );
+        let ready = get(format!("{control}/health/ready")).await.unwrap();
+        assert_eq!(ready.status(), 200, "probes need none");
+        // Orders do.
+        let token = std::fs::read_to_string(path.join("engine/node-token")).unwrap();
+        let status = async |client: &reqwest::Client| {
+            let request = client.get(format!("{control}/v1/status"));
+            request.bearer_auth(token.trim()).send().await.unwrap()
+        };
+        let refused = status(&people).await;
+        assert_eq!(refused.status(), 403);
+        let text = refused.text().await.unwrap();
+        assert!(text.contains("client-certificate"), "{text}");
+        let machine = authority.client(path, Some("engine")).unwrap();
+        assert_ne!(status(&machine).await.status(), 403);
+    });
+    node.stop();
+    engine.stop();
+}
+
+#[test]
+fn certificates_and_tokens_are_read_again_without_a_restart() {
+    let (folder, _) = certificates();
+    let path = folder.path();
+    std::fs::create_dir(path.join("engine")).unwrap();
+    let first = "first-token-0123456789";
+    std::fs::write(path.join("engine/token"), first).unwrap();
+    let serve = [&ENGINE[..], &ENGINE_TLS, &["--token-file", "engine/token"]].concat();
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("https://{}", engine.addr);
+    succeed(path, &server, &["node", "list"]);
+
+    // A certificate of another authority, and another token.
+    let other = Authority::new().unwrap();
+    other.write(path, "ca").unwrap();
+    other
+        .issue(path, "engine", "engine.hotswap.internal")
+        .unwrap();
+    let second = "second-token-0123456789";
+    std::fs::write(path.join("engine/token"), second).unwrap();
+    engine.signal(Signal::HUP);
+    wait_for("the new certificate and the new token are in use", || {
+        let outcome = client(path, &server, &[&CA[..], &["node", "list"]].concat());
+        (outcome.code == Some(0)).then_some(())
+    });
+    std::fs::write(path.join("old-token"), first).unwrap();
+    let old = ["--server", &server, "--token-file", "old-token", "list"];
+    let outcome = run(path, &[&old[..], &CA].concat());
+    assert_eq!(outcome.code, Some(7), "{outcome:?}");
+
+    // A broken file changes nothing, and is reported. No signal: the engine looks by itself.
+    std::fs::write(path.join("engine.crt"), "half a certif").unwrap();
+    wait_for("the file is reported", || {
+        engine.log().contains("engine.crt").then_some(())
+    });
+    succeed(path, &server, &["node", "list"]);
+    other
+        .issue(path, "engine", "engine.hotswap.internal")
+        .unwrap();
+
+    // A configuration that is invalid changes nothing either; keys that need a restart are named.
+    std::fs::write(path.join("hotswap.toml"), "no = \"key\"").unwrap();
+    engine.signal(Signal::HUP);
+    wait_for("the error is reported", || {
+        engine.log().contains("cannot reload").then_some(())
+    });
+    std::fs::write(path.join("hotswap.toml"), "advertise = \"https://a:1\"").unwrap();
+    engine.signal(Signal::HUP);
+    wait_for("the key is named", || {
+        engine.log().contains("need a restart").then_some(())
+    });
+    assert!(engine.log().contains("advertise"), "{}", engine.log());
+    engine.stop();
+}
+
+#[test]
+fn a_server_does_not_start_with_files_that_it_cannot_use() {
+    let (folder, _) = certificates();
+    let path = folder.path();
+    for (flags, part) in [
+        (
+            ["--tls-cert", "engine.crt", "--tls-key", "node.key"],
+            "engine.crt",
+        ),
+        (
+            ["--tls-cert", "missing.crt", "--tls-key", "node.key"],
+            "missing.crt",
+        ),
+        (
+            ["--tls-cert", "engine.key", "--tls-key", "engine.key"],
+            "no certificate",
+        ),
+    ] {
+        let outcome = run(path, &[&ENGINE[..], &flags].concat());
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        assert!(outcome.err.contains(part), "{outcome:?}");
+    }
+    let outcome = run(path, &[&ENGINE[..], &["--tls-cert", "engine.crt"]].concat());
+    assert!(outcome.err.contains("tls.key"), "{outcome:?}");
+}

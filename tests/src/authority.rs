@@ -1,0 +1,74 @@
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use hotswap_common::tls::{ClientFiles, ClientTls};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+
+/// An authority that issues certificates, and writes them to files as their owners need them.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    /// A new one. No two trust each other.
+    ///
+    /// # Errors
+    /// If there is no randomness for a key.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        Ok(Self(issuer))
+    }
+
+    /// Writes its own certificate as `{name}.crt`.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<PathBuf> {
+        let file = folder.join(format!("{name}.crt"));
+        std::fs::write(&file, self.0.pem())?;
+        Ok(file)
+    }
+
+    /// Issues a certificate for this machine's loopback address, and for `host`. Writes it and its
+    /// key as `{name}.crt` and `{name}.key`, in the place of earlier ones.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn issue(&self, folder: &Path, name: &str, host: &str) -> Result<()> {
+        let mut params = CertificateParams::new(vec![host.to_owned()])?;
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        params.subject_alt_names.push(SanType::IpAddress(loopback));
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.0)?;
+        std::fs::write(folder.join(format!("{name}.crt")), certificate.pem())?;
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
+        Ok(())
+    }
+
+    /// An HTTP client that trusts this authority alone, with the certificate `client`, if any.
+    ///
+    /// # Errors
+    /// If the files cannot be used.
+    pub fn client(&self, folder: &Path, client: Option<&str>) -> Result<reqwest::Client> {
+        let files = ClientFiles {
+            authorities: Some(self.write(folder, "trusted")?),
+            trusts_system: false,
+            client: client.map(|name| hotswap_common::tls::CertificateFiles {
+                certificate: folder.join(format!("{name}.crt")),
+                key: folder.join(format!("{name}.key")),
+            }),
+            ..ClientFiles::default()
+        };
+        let config = ClientTls::open(files)?.config()?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .timeout(Duration::from_secs(60))
+            .no_proxy();
+        Ok(client.build()?)
+    }
+}
