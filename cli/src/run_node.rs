@@ -12,12 +12,13 @@ use hotswap_plugins::discovery::InstanceHealth;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Global, RunNode};
+use crate::config::Telemetry;
 use crate::discovery::Components;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{NodeRegistrant, Registrations, read_node_sources};
 use crate::shutdown::ShutdownSignal;
-use crate::{logging, settings};
+use crate::{logging, settings, telemetry};
 
 /// How often the node is looked at, to report in registries whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -37,7 +38,13 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     let sources = args.discovery.as_deref().map(read_node_sources);
     let sources = sources.transpose()?.unwrap_or_default();
     let lame_duck = args.lame_duck;
+    let traces = args.telemetry.clone().into();
     let config = config(args, global, variables)?;
+    let service = telemetry::Service {
+        name: "hotswap-node",
+        instance: Some(config.id.to_string()),
+    };
+    let exporting = telemetry::start(&service, &traces, &Telemetry::default())?;
     let mut registrant = NodeRegistrant::of(&config);
     let node = Node::start(config).await?;
     registrant.listens_on(&node);
@@ -68,6 +75,7 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
         () = stop => {}
         () = signal.received() => {}
     }
+    telemetry::shutdown(exporting).await;
     Ok(Exit::Success)
 }
 

@@ -1,6 +1,6 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
-//! values, [`mod@file`] operations that survive a crash, how programs use [`mod@memory`], and
-//! [`free_ports`] for servers that they start.
+//! values, [`mod@file`] operations that survive a crash, how programs use [`mod@memory`],
+//! [`mod@metrics`] and [`mod@trace`]s of what they do, and [`free_ports`] for servers that they start.
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
 //! every other crate may import it.
@@ -14,8 +14,10 @@
 mod backoff;
 pub mod file;
 pub mod memory;
+pub mod metrics;
 mod ports;
 mod secret;
+pub mod trace;
 
 pub use backoff::Backoff;
 pub use ports::free_ports;

@@ -7,6 +7,7 @@ mod error_response;
 mod metrics;
 mod modules;
 mod order_problem;
+mod order_span;
 mod registration;
 mod reporter;
 mod service;

@@ -9,6 +9,7 @@ use hotswap_core::{Environment, LabelKey, LabelValue, NodeId, ParseError};
 use super::path::path_parser;
 use super::setting::parse_pair;
 use super::span::{parse_lame_duck, parse_wait};
+use crate::config::{OtlpProtocol, Telemetry};
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -152,9 +153,36 @@ pub struct RunNode {
     /// The format of the log
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// Where traces go.
+    #[command(flatten)]
+    pub telemetry: NodeTelemetry,
     /// Stop when standard input closes, so that the node ends with the process that started it
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+/// Where a node's traces go. The environment variables of OpenTelemetry say the same, and more.
+#[derive(Debug, Clone, Args)]
+pub struct NodeTelemetry {
+    /// The collector that gets the node's spans by OTLP; without one, none are recorded
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    pub otlp_endpoint: Option<String>,
+    /// The protocol of the collector [default: http/protobuf]
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub otlp_protocol: Option<OtlpProtocol>,
+    /// The share of the traces that are recorded, from 0 to 1 [default: 0.1]
+    #[arg(long, value_name = "RATIO")]
+    pub sampling_ratio: Option<f64>,
+}
+
+impl From<NodeTelemetry> for Telemetry {
+    fn from(args: NodeTelemetry) -> Self {
+        Self {
+            endpoint: args.otlp_endpoint,
+            protocol: args.otlp_protocol,
+            sampling_ratio: args.sampling_ratio,
+        }
+    }
 }
 
 impl RunNode {

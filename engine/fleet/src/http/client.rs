@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hotswap_common::Backoff;
+use hotswap_common::trace::{self, TRACEPARENT};
 use hotswap_core::{NodeError, NodeId};
 use hotswap_protocol::{BOOT_HEADER, NODE_HEADER};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -149,6 +150,9 @@ impl NodeClient {
             .request(request.method.clone(), join(address.url, request.path))
             .header(NODE_HEADER, node.as_str())
             .timeout(request.timeout);
+        if let Some(context) = trace::current() {
+            builder = builder.header(TRACEPARENT, context.to_string());
+        }
         if let Some(boot) = addressee.boot {
             builder = builder.header(BOOT_HEADER, boot);
         }
