@@ -27,7 +27,7 @@ fn blue_green() -> Value {
         "version": "2.0.0",
         "targetEnvironment": QA,
         "strategy": "blue-green",
-        "config": { "approvalTimeout": "1h", "soak": "0s" },
+        "config": { "approval": true, "approvalTimeout": "1h", "soak": "0s" },
         "requesterEmail": EMAIL,
     })
 }
@@ -188,13 +188,13 @@ async fn a_deployment_is_one_trace_though_its_engine_is_killed_and_restarted() -
     let id = deploy(&hotswap.url, &hotswap.token).await?;
     wait_until_asked(&receiver, 2).await?;
     hotswap
-        .wait_for_state(&id, |state| state["status"] == "AwaitingApproval")
+        .wait_for_state(&id, |state| state["status"] == "awaitingApproval")
         .await?;
     hotswap.kill_engine().await?;
     hotswap.restart_engine().await?;
     hotswap.approve(&id).await?;
     let ended = hotswap.wait_for_end(&id).await?;
-    ensure!(ended["status"] == "Succeeded", "{ended}");
+    ensure!(ended["status"] == "succeeded", "{ended}");
 
     let spans = wait_until_settled(&receiver, 2).await?;
     let spans = of_trace(&spans);
@@ -229,7 +229,7 @@ async fn a_deployment_is_one_trace_though_another_engine_takes_it_over() -> Resu
     let approval = json!({ "approved": true, "requesterEmail": EMAIL });
     replicas.post(other, &path, approval).await?;
     let ended = replicas.wait_for_end(other, &id).await?;
-    ensure!(ended["status"] == "Succeeded", "{ended}");
+    ensure!(ended["status"] == "succeeded", "{ended}");
 
     let spans = wait_until_settled(&receiver, 2).await?;
     let spans = of_trace(&spans);
@@ -258,6 +258,7 @@ async fn a_collector_that_hangs_costs_spans_and_nothing_else() -> Result<()> {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
         ("OTEL_TRACES_SAMPLER", "always_on"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
     ];
     let mut hotswap = Installation::start_with(QA, 1, &variables).await?;
     for data_url in hotswap.data_urls().await? {
@@ -266,11 +267,11 @@ async fn a_collector_that_hangs_costs_spans_and_nothing_else() -> Result<()> {
     }
     let id = deploy(&hotswap.url, &hotswap.token).await?;
     hotswap
-        .wait_for_state(&id, |state| state["status"] == "AwaitingApproval")
+        .wait_for_state(&id, |state| state["status"] == "awaitingApproval")
         .await?;
     hotswap.approve(&id).await?;
     let ended = hotswap.wait_for_end(&id).await?;
-    ensure!(ended["status"] == "Succeeded", "{ended}");
+    ensure!(ended["status"] == "succeeded", "{ended}");
     for _ in 0..64 {
         hotswap.get("/api/v1/nodes").await?;
     }

@@ -171,7 +171,7 @@ pub struct NodeTelemetry {
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     pub otlp_protocol: Option<OtlpProtocol>,
     /// The share of the traces that are recorded, from 0 to 1 [default: 0.1]
-    #[arg(long, value_name = "RATIO")]
+    #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
     pub sampling_ratio: Option<f64>,
 }
 
@@ -202,6 +202,12 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
         .parse()
         .map_err(|error: ParseError| error.to_string())?;
     Ok((key.into(), value.into()))
+}
+
+fn parse_ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok();
+    let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "use a number from 0 to 1".to_owned())
 }
 
 /// Refuses a text that no host name is as long as: errors about it quote it.

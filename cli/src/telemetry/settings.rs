@@ -21,7 +21,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const TRACES_PATH: &str = "v1/traces";
 
 /// The environment variables of OpenTelemetry that this program reads, with what they do.
-pub const VARIABLES: [(&str, &str); 15] = [
+pub const VARIABLES: [(&str, &str); 17] = [
     (
         "OTEL_SDK_DISABLED",
         "Where `true`, no spans are recorded, whatever else is set.",
@@ -59,6 +59,10 @@ pub const VARIABLES: [(&str, &str); 15] = [
         "How long the collector may take, in milliseconds. Default: 10000.",
     ),
     (
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "The same, for spans alone.",
+    ),
+    (
         "OTEL_TRACES_SAMPLER",
         "Which traces are recorded: `parentbased_traceidratio`, which is the default, \
          `traceidratio`, `always_on`, `always_off`, `parentbased_always_on` or \
@@ -79,6 +83,10 @@ pub const VARIABLES: [(&str, &str); 15] = [
     (
         "OTEL_BSP_MAX_QUEUE_SIZE",
         "How many spans wait for the collector, at most. Further ones are dropped. Default: 2048.",
+    ),
+    (
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "How many spans one request to the collector has, at most. Default: 512.",
     ),
     (
         "OTEL_BSP_SCHEDULE_DELAY",
