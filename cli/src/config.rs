@@ -30,6 +30,7 @@ mod policy;
 mod retention;
 mod span;
 mod store;
+mod telemetry;
 mod tls;
 
 pub use discovery::{DiscoverySource, STATIC};
@@ -41,6 +42,7 @@ pub use policy::PolicyOverrides;
 pub use retention::Retention;
 pub use span::Span;
 pub use store::{PASSWORD_VARIABLE, Store};
+pub use telemetry::{OtlpProtocol, Telemetry};
 pub use tls::Tls;
 
 /// The longest URL of an engine, in bytes: a host name has 253.
@@ -124,6 +126,8 @@ pub struct Config {
     /// Servers that soaks may ask for metrics: an array of tables. See docs/canary.md.
     #[schemars(with = "Vec<String>")]
     pub metric_providers: Vec<MetricProvider>,
+    /// Where traces go. See docs/OBSERVABILITY.md.
+    pub telemetry: Telemetry,
     /// How signed tokens (JWT) are validated. Without this section, signed tokens are
     /// rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,6 +155,7 @@ impl Default for Config {
             limits: Limits::default(),
             nodes: Nodes::default(),
             retention: Retention::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -71,6 +71,7 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
         "starting an engine and six nodes in {}",
         folder.path().display()
     ));
+    let exporting = crate::engine::start_telemetry(&config)?;
     let engine = RunningEngine::start(&config, folder.tokens()).await?;
     let settings = Settings {
         server: format!("http://{}", engine.addr()),
@@ -99,6 +100,7 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
     folder.remove_server_file();
     nodes.shutdown().await;
     engine.shutdown().await;
+    crate::telemetry::shutdown(exporting).await;
     if let Some(registry) = registry {
         registry.shutdown().await;
     }

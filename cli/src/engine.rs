@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, Serve};
-use crate::config::{Config, Jwt, MetricProvider, STATIC, default_lame_duck};
+use crate::config::{Config, Jwt, MetricProvider, STATIC, Telemetry, default_lame_duck};
 use crate::discovery::{Components, RunningSources};
 use crate::engine_store::EngineStore;
 use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{EngineRegistrant, Registrations};
 use crate::shutdown::{ReloadSignal, ShutdownSignal};
-use crate::{logging, secret_file, settings};
+use crate::{logging, secret_file, settings, telemetry};
 
 mod reload;
 
@@ -75,6 +75,7 @@ pub struct EngineTokens {
 pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables) -> Result<Exit> {
     let config = Config::read_with(args, &global.tls, read_variable)?;
     logging::init(config.log_format)?;
+    let exporting = start_telemetry(&config)?;
     let (mut signal, mut reload) = (ShutdownSignal::new()?, ReloadSignal::new()?);
     secret_file::create_private_folder(&config.data_dir)?;
     let tokens = EngineTokens::resolve(&config, global, variables)?;
@@ -103,7 +104,20 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
         () = running.stop(stopped_by.lame_duck(lame_duck)) => {}
         () = signal.received() => {}
     }
+    telemetry::shutdown(exporting).await;
     Ok(Exit::Success)
+}
+
+/// Begins to export the spans of an engine.
+///
+/// # Errors
+/// Where a setting is not valid.
+pub fn start_telemetry(config: &Config) -> Result<Option<telemetry::Exporting>> {
+    let service = telemetry::Service {
+        name: "hotswap-engine",
+        instance: config.store.engine.clone(),
+    };
+    telemetry::start(&service, &Telemetry::default(), &config.telemetry)
 }
 
 impl EngineTokens {

@@ -1,5 +1,7 @@
 //! Sets up the log.
 
+mod trace_ids;
+
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Mutex;
@@ -10,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use trace_ids::TraceIds;
 
 /// What is logged where `RUST_LOG` is not set.
 const DEFAULT_FILTER: &str = "info";
@@ -49,8 +53,18 @@ fn init_with(format: LogFormat, out: BoxMakeWriter) -> Result<()> {
         .with_env_filter(filter)
         .with_writer(out);
     let result = match format {
-        LogFormat::Text => log.with_ansi(false).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let is_json = false;
+            let log = log.with_ansi(false);
+            log.map_event_format(|format| TraceIds { format, is_json })
+                .try_init()
+        }
+        LogFormat::Json => {
+            let is_json = true;
+            let log = log.json().flatten_event(true);
+            log.map_event_format(|format| TraceIds { format, is_json })
+                .try_init()
+        }
     };
     result.map_err(|error| anyhow::anyhow!("cannot set up the log: {error}"))
 }

@@ -31,6 +31,7 @@ mod run_node;
 mod secret_file;
 mod settings;
 mod shutdown;
+mod telemetry;
 mod watch;
 mod wrap;
 

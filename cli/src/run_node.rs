@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::{Global, RunNode};
-use crate::config::default_lame_duck;
+use crate::config::{Telemetry, default_lame_duck};
 use crate::discovery::Components;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{NodeRegistrant, Registrations, read_node_sources};
 use crate::shutdown::{ReloadSignal, ShutdownSignal, StopSignal};
-use crate::{logging, settings};
+use crate::{logging, settings, telemetry};
 
 /// How often the node is looked at, to report in registries whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -43,7 +43,13 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     let sources = sources.transpose()?.unwrap_or_default();
     let default = default_lame_duck(&[args.data, args.control]);
     let lame_duck = args.lame_duck.unwrap_or(default);
+    let traces = args.telemetry.clone().into();
     let config = config(args, global, variables)?;
+    let service = telemetry::Service {
+        name: "hotswap-node",
+        instance: Some(config.id.to_string()),
+    };
+    let exporting = telemetry::start(&service, &traces, &Telemetry::default())?;
     let reload_now = Arc::new(Notify::new());
     let _files = AbortOnDropHandle::new(tokio::spawn(follow(
         files(&config),
@@ -87,6 +93,7 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
         () = stop => {}
         () = signal.received() => {}
     }
+    telemetry::shutdown(exporting).await;
     Ok(Exit::Success)
 }
 

@@ -1,7 +1,7 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
 //! values, [`mod@file`] operations that survive a crash, [`mod@tls`] of servers and clients,
-//! [`Stopping`] of servers, how programs use [`mod@memory`], and [`free_ports`] for servers that
-//! they start.
+//! [`Stopping`] of servers, how programs use [`mod@memory`], [`mod@metrics`] and [`mod@trace`]s of
+//! what they do, and [`free_ports`] for servers that they start.
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
 //! every other crate may import it.
@@ -16,10 +16,12 @@ mod backoff;
 mod current_secret;
 pub mod file;
 pub mod memory;
+pub mod metrics;
 mod ports;
 mod secret;
 mod stopping;
 pub mod tls;
+pub mod trace;
 
 pub use backoff::Backoff;
 pub use current_secret::CurrentSecret;

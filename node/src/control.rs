@@ -10,6 +10,7 @@ mod module_probe;
 mod module_status;
 mod modules;
 mod order_problem;
+mod order_span;
 mod registration;
 mod reporter;
 mod service;

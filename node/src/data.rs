@@ -16,6 +16,7 @@ mod instance_state;
 mod linked_component;
 mod loaded_version;
 mod module_metrics;
+mod module_span;
 mod rejected_requests;
 mod request_body;
 mod request_tracker;

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use hotswap_common::CurrentSecret;
 use hotswap_common::tls::ClientTls;
+use hotswap_common::trace::{self, TRACEPARENT};
 use reqwest::{Client, Method, RequestBuilder};
 
 use crate::Error;
@@ -59,8 +60,13 @@ impl EngineClient {
 
     /// Begins a request to a path of the engine's API, such as `/api/v1/nodes`.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
+        let request = self
+            .http
             .request(method, format!("{}{path}", self.url))
-            .bearer_auth(self.token.get().expose())
+            .bearer_auth(self.token.get().expose());
+        match trace::current() {
+            Some(context) => request.header(TRACEPARENT, context.to_string()),
+            None => request,
+        }
     }
 }

@@ -43,6 +43,8 @@ pub struct Installation {
     /// Where the nodes listen.
     node_ip: IpAddr,
     serve_args: Vec<String>,
+    /// Environment variables of all processes.
+    variables: Vec<(String, String)>,
     client: reqwest::Client,
     folder: TempDir,
 }
@@ -76,7 +78,20 @@ impl Installation {
         flags: &[&str],
     ) -> Result<Self> {
         let meeting = Meeting::ReportIn;
-        Self::start_configured(environment, node_count, flags, meeting).await
+        Self::start_configured(environment, node_count, flags, meeting, &[]).await
+    }
+
+    /// Like [`Self::start`], with these environment variables of all processes.
+    ///
+    /// # Errors
+    /// If a process does not start.
+    pub async fn start_with(
+        environment: &'static str,
+        node_count: usize,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
+        let meeting = Meeting::ReportIn;
+        Self::start_configured(environment, node_count, &[], meeting, variables).await
     }
 
     /// Like [`Self::start`], with nodes that report in to nobody: they register in a registry,
@@ -92,7 +107,7 @@ impl Installation {
         registry: &str,
     ) -> Result<Self> {
         let meeting = Meeting::Register { config, registry };
-        Self::start_configured(environment, node_count, &[], meeting).await
+        Self::start_configured(environment, node_count, &[], meeting, &[]).await
     }
 
     /// Like [`Self::start_found`], where others register the nodes: the engine starts without any,
@@ -111,7 +126,7 @@ impl Installation {
             registry,
             ip,
         };
-        Self::start_configured(environment, 0, &[], meeting).await
+        Self::start_configured(environment, 0, &[], meeting, &[]).await
     }
 
     async fn start_configured(
@@ -119,7 +134,12 @@ impl Installation {
         node_count: usize,
         flags: &[&str],
         meeting: Meeting<'_>,
+        variables: &[(&str, &str)],
     ) -> Result<Self> {
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let folder = tempfile::tempdir()?;
         let (more, table) = match meeting {
             Meeting::ReportIn => ("", ""),
@@ -134,7 +154,7 @@ impl Installation {
         std::fs::write(folder.path().join("secret"), "0123456789abcdef".repeat(2))?;
         let mut serve_args: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         serve_args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
-        let (engine, addr) = start_engine(folder.path(), &serve_args).await?;
+        let (engine, addr) = start_engine(folder.path(), &serve_args, &variables).await?;
         // Clients reconnect to this address: a restarted engine must listen there again.
         serve_args.pop();
         serve_args.push(addr.clone());
@@ -158,6 +178,7 @@ impl Installation {
             engine: Some(engine),
             nodes: BTreeMap::new(),
             serve_args,
+            variables,
             client: reqwest::Client::new(),
             folder,
         };
@@ -199,6 +220,7 @@ impl Installation {
         let mut command = tools::hotswap()?;
         command
             .current_dir(self.folder.path())
+            .envs(self.variables.iter().cloned())
             .args(["node", "--with-parent", "--environment", self.environment])
             .args(&self.node_args)
             .args(["--id", id, "--dir", id])
@@ -350,7 +372,8 @@ impl Installation {
     /// # Errors
     /// If it does not start.
     pub async fn restart_engine(&mut self) -> Result<()> {
-        let (engine, _) = start_engine(self.folder.path(), &self.serve_args).await?;
+        let (folder, variables) = (self.folder.path(), &self.variables);
+        let (engine, _) = start_engine(folder, &self.serve_args, variables).await?;
         self.engine = Some(engine);
         Ok(())
     }
@@ -475,10 +498,15 @@ impl Installation {
 }
 
 /// Starts an engine. Returns it and its `host:port` once it listens.
-async fn start_engine(folder: &Path, flags: &[String]) -> Result<(ChildProcess, String)> {
+async fn start_engine(
+    folder: &Path,
+    flags: &[String],
+    variables: &[(String, String)],
+) -> Result<(ChildProcess, String)> {
     let mut command = tools::hotswap()?;
     command
         .current_dir(folder)
+        .envs(variables.iter().cloned())
         .args(["serve", "--data-dir", "engine", "--log-format", "json"])
         .args(flags);
     let mut engine = ChildProcess::start(command)?;

@@ -10,6 +10,7 @@
 //! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
 //! - [`host_address`]: an address of this machine that is not its loopback address.
 //! - [`NameServer`]: a real Knot DNS.
+//! - [`OtlpReceiver`]: a collector that keeps the spans that it gets.
 //! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`RedisServer`]: a real Redis or Valkey.
@@ -34,6 +35,7 @@ mod kube_apiserver;
 mod leaseless_journal;
 mod load_generator;
 mod name_server;
+mod otlp_receiver;
 mod prometheus_server;
 mod racing_journal;
 mod reaper;
@@ -63,6 +65,7 @@ pub use kube_apiserver::KubeApiServer;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use name_server::NameServer;
+pub use otlp_receiver::{OtlpReceiver, ReceivedSpan};
 pub use prometheus_server::PrometheusServer;
 pub use racing_journal::RacingJournal;
 pub use redis_server::{RedisKind, RedisServer};

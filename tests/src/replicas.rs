@@ -33,6 +33,8 @@ pub struct Replicas {
     nodes: BTreeMap<String, ChildProcess>,
     balancer: Balancer,
     environment: &'static str,
+    /// Environment variables of all processes.
+    variables: Vec<(String, String)>,
     client: reqwest::Client,
     folder: TempDir,
 }
@@ -55,6 +57,20 @@ impl Replicas {
         environment: &'static str,
         node_count: usize,
     ) -> Result<Self> {
+        Self::start_with(kind, engine_count, environment, node_count, &[]).await
+    }
+
+    /// Like [`Self::start`], with these environment variables of all processes.
+    ///
+    /// # Errors
+    /// If a process does not start.
+    pub async fn start_with(
+        kind: RedisKind,
+        engine_count: usize,
+        environment: &'static str,
+        node_count: usize,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("token"), TOKEN)?;
         std::fs::write(folder.path().join("node-token"), format!("{TOKEN}-nodes"))?;
@@ -64,6 +80,7 @@ impl Replicas {
             nodes: BTreeMap::new(),
             balancer: Balancer::start().await?,
             environment,
+            variables: owned(variables),
             client: reqwest::Client::builder()
                 .pool_max_idle_per_host(0)
                 .build()?,
@@ -118,6 +135,7 @@ impl Replicas {
         let mut command = tools::hotswap()?;
         command
             .current_dir(self.folder.path())
+            .envs(self.variables.iter().cloned())
             .args(["serve", "--config", &file, "--log-format", "json"])
             .args(["--listen", "127.0.0.1:0"]);
         let mut process = ChildProcess::start(command)?;
@@ -139,6 +157,7 @@ impl Replicas {
         let url = format!("http://{}", self.balancer.addr);
         command
             .current_dir(self.folder.path())
+            .envs(self.variables.iter().cloned())
             .args(["node", "--with-parent", "--environment", self.environment])
             .args(["--engine", &url, "--id", id, "--dir", id])
             .args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"])
@@ -383,6 +402,13 @@ impl Replicas {
         }
         serde_json::from_str(&text).with_context(|| format!("{path}: no JSON: {text}"))
     }
+}
+
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let variables = variables.iter();
+    variables
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn engine_name(engine: usize) -> String {

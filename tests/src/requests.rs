@@ -38,7 +38,6 @@ pub fn new_deployment(
         metadata: BTreeMap::new(),
         require_approval: false,
         supersede: false,
-        trace: None,
         idempotency_key: None,
     })
 }

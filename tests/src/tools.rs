@@ -35,8 +35,9 @@ pub fn hotswap() -> Result<Command> {
         program.context("no hotswap beside the tests: run `cargo build --bin hotswap`")?;
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("HOTSWAP_") {
-            command.env_remove(name);
+        let name = name.to_string_lossy();
+        if name.starts_with("HOTSWAP_") || name.starts_with("OTEL_") {
+            command.env_remove(&*name);
         }
     }
     Ok(command)

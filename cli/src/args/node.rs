@@ -10,6 +10,7 @@ use super::path::path_parser;
 use super::setting::parse_pair;
 use super::span::{parse_drain, parse_lame_duck, parse_wait};
 use super::tls::ServerTlsArgs;
+use crate::config::{OtlpProtocol, Telemetry};
 use crate::defaults;
 use crate::logging::LogFormat;
 
@@ -177,9 +178,36 @@ pub struct RunNode {
     /// HTTPS of both ports.
     #[command(flatten)]
     pub tls: ServerTlsArgs,
+    /// Where traces go.
+    #[command(flatten)]
+    pub telemetry: NodeTelemetry,
     /// Stop when standard input closes, so that the node ends with the process that started it
     #[arg(long, hide = true)]
     pub with_parent: bool,
+}
+
+/// Where a node's traces go. The environment variables of OpenTelemetry say the same, and more.
+#[derive(Debug, Clone, Args)]
+pub struct NodeTelemetry {
+    /// The collector that gets the node's spans by OTLP; without one, none are recorded
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    pub otlp_endpoint: Option<String>,
+    /// The protocol of the collector [default: http/protobuf]
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    pub otlp_protocol: Option<OtlpProtocol>,
+    /// The share of the traces that are recorded, from 0 to 1 [default: 0.1]
+    #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
+    pub sampling_ratio: Option<f64>,
+}
+
+impl From<NodeTelemetry> for Telemetry {
+    fn from(args: NodeTelemetry) -> Self {
+        Self {
+            endpoint: args.otlp_endpoint,
+            protocol: args.otlp_protocol,
+            sampling_ratio: args.sampling_ratio,
+        }
+    }
 }
 
 impl RunNode {
@@ -199,6 +227,12 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
         .parse()
         .map_err(|error: ParseError| error.to_string())?;
     Ok((key.into(), value.into()))
+}
+
+fn parse_ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok();
+    let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "use a number from 0 to 1".to_owned())
 }
 
 /// Refuses a text that no host name is as long as: errors about it quote it.

@@ -9,6 +9,7 @@ use super::markdown::{code, heading, one_line, table};
 use crate::args::{Cli, ShortForm};
 use crate::environment_variables::DESCRIPTIONS;
 use crate::exit::Exit;
+use crate::telemetry;
 
 const INTRODUCTION: &str = "A command is a noun and a verb: `hotswap deployment create`, \
     `hotswap node list`. Data goes to standard output, messages to standard error.";
@@ -157,6 +158,14 @@ fn write_environment_variables(out: &mut String) {
         [CONFIGURATION.md](CONFIGURATION.md).";
     heading(out, 2, "Environment variables", text);
     let rows: Vec<_> = DESCRIPTIONS
+        .iter()
+        .map(|(name, description)| vec![code(name), (*description).to_owned()])
+        .collect();
+    table(out, &["Variable", "What it does"], &rows);
+    let text = "`hotswap serve`, `hotswap node run` and `hotswap dev` read these of \
+        [OpenTelemetry](OBSERVABILITY.md).";
+    heading(out, 3, "Traces", text);
+    let rows: Vec<_> = telemetry::VARIABLES
         .iter()
         .map(|(name, description)| vec![code(name), (*description).to_owned()])
         .collect();

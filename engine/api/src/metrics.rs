@@ -2,6 +2,7 @@
 //! environments of registered nodes, so clients cannot create metrics without limit.
 
 mod collectors;
+mod process_metrics;
 mod source_gauges;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
 use collectors::{DamagedGauge, DiskGauges, HubGauges, NodeGauges, OpenDeployments};
+use process_metrics::ProcessMetrics;
 use source_gauges::SourceGauges;
 
 /// In seconds: from a millisecond to a minute, the longest time that a request waits for
@@ -119,6 +121,7 @@ impl Metrics {
         registry.register_collector(Box::new(NodeGauges(nodes)));
         registry.register_collector(Box::new(SourceGauges { sources, polled }));
         registry.register_collector(Box::new(HubGauges(hub_connections)));
+        registry.register_collector(Box::new(ProcessMetrics));
         Self {
             registry,
             requests,

@@ -5,11 +5,13 @@ mod cors;
 mod query_token;
 mod request_id;
 mod request_log;
+mod request_span;
 mod response_headers;
 mod time_limit;
 
 use std::time::Instant;
 
+use hotswap_common::trace;
 use poem::http::Method;
 use poem::{Endpoint, PathPattern, Request, Response};
 use tracing::Instrument;
@@ -60,12 +62,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for WithMiddleware<E> {
         let time_limit = time_limit::of(&request, &self.context.limits);
         request.set_data(self.context.clone());
         let span = tracing::info_span!("request", id);
+        let mut traced = request_span::begin(&request);
         let grant = self.cors.grant(request.headers());
         let result = match grant.preflight(&request) {
             Some(preflight) => Ok(preflight),
             None => {
                 let call = time_limit::enforce(time_limit, self.inner.call(request));
-                call.instrument(span).await
+                traced.run(call).instrument(span).await
             }
         };
         let (result, route) = match result {
@@ -92,10 +95,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for WithMiddleware<E> {
         let route = route.map_or(UNMATCHED, Route::path);
         let status = response.status().as_u16();
         let duration = started.elapsed();
+        request_span::describe(&mut traced, (method, route, status), &id);
         self.context
             .metrics
             .record_request(method, route, status, duration);
-        request_log::log(method, route, status, duration, &id, cause.as_deref());
+        trace::within_sync(traced.context(), || {
+            request_log::log(method, route, status, duration, &id, cause.as_deref());
+        });
         Ok(response)
     }
 }

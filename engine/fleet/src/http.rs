@@ -2,6 +2,7 @@
 
 mod addressee;
 mod client;
+mod operation;
 mod poll;
 mod probe;
 mod reading_cache;
@@ -19,7 +20,7 @@ use futures_util::{StreamExt, stream};
 use hotswap_common::tls::ClientTls;
 use hotswap_common::{CurrentSecret, Secret};
 use hotswap_core::{
-    Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
+    Action, Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order, SteadyTime,
 };
 use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest, SyntheticRequest};
@@ -27,6 +28,7 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use self::client::{NodeClient, Request, to_json};
+use self::operation::Operation;
 use self::probe::Probe;
 use self::reading_cache::ReadingCache;
 use self::staging::Staging;
@@ -174,6 +176,37 @@ impl HttpFleet {
         })?;
         parse_reading(node, at, status)
     }
+
+    async fn send_order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
+        // Half of the time-out is left for the way there and back.
+        let wait = self.options.request_timeout / 2;
+        let body = to_json(&OrderRequest {
+            fence: order.fence.0,
+            deployment: order.deployment.to_string(),
+            action: to_wire_action(&order.action),
+            wait_millis: Some(to_millis(wait)),
+            stall_millis: Some(to_millis(self.options.stall_timeout)),
+        })?;
+        let (module, operation) = (order.module.as_str(), order.operation.as_str());
+        let path = ["v1", "modules", module, "operations", operation];
+        let mut staging = Staging::new(node, &self.options);
+        loop {
+            let request = Request {
+                method: Method::PUT,
+                path: &path,
+                body: Some(body.clone()),
+                timeout: self.options.request_timeout,
+                retry_for: self.options.patience,
+            };
+            let next_poll = Instant::now() + MIN_POLL_INTERVAL;
+            let response = self.client.send(node, request).await?;
+            if response.status != StatusCode::ACCEPTED {
+                return response.check_status();
+            }
+            staging.check(response.parse::<OrderProgress>()?)?;
+            tokio::time::sleep_until(next_poll).await;
+        }
+    }
 }
 
 #[async_trait]
@@ -205,34 +238,11 @@ impl Fleet for HttpFleet {
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
-        // Half of the time-out is left for the way there and back.
-        let wait = self.options.request_timeout / 2;
-        let body = to_json(&OrderRequest {
-            fence: order.fence.0,
-            deployment: order.deployment.to_string(),
-            action: to_wire_action(&order.action),
-            wait_millis: Some(to_millis(wait)),
-            stall_millis: Some(to_millis(self.options.stall_timeout)),
-        })?;
-        let (module, operation) = (order.module.as_str(), order.operation.as_str());
-        let path = ["v1", "modules", module, "operations", operation];
-        let mut staging = Staging::new(node, &self.options);
-        loop {
-            let request = Request {
-                method: Method::PUT,
-                path: &path,
-                body: Some(body.clone()),
-                timeout: self.options.request_timeout,
-                retry_for: self.options.patience,
-            };
-            let next_poll = Instant::now() + MIN_POLL_INTERVAL;
-            let response = self.client.send(node, request).await?;
-            if response.status != StatusCode::ACCEPTED {
-                return response.check_status();
-            }
-            staging.check(response.parse::<OrderProgress>()?)?;
-            tokio::time::sleep_until(next_poll).await;
-        }
+        let mut operation = Operation::begin(span_name(&order.action), node);
+        let span = &mut operation.span;
+        span.set_text("hotswap.module.name", &order.module);
+        span.set_text("hotswap.operation.id", &order.operation);
+        operation.run(self.send_order(node, order)).await
     }
 
     async fn probe(
@@ -248,7 +258,11 @@ impl Fleet for HttpFleet {
             expected: probe,
             request_timeout: self.options.request_timeout,
         };
-        probe.run().await
+        let mut operation = Operation::begin("node.probe", node);
+        let span = &mut operation.span;
+        span.set_text("hotswap.module.name", &version.name);
+        span.set_text("hotswap.module.version", &version.version);
+        operation.run(probe.run()).await
     }
 
     async fn read(&self, node: &NodeId, module: &ModuleName) -> Result<NodeReading, NodeError> {
@@ -295,6 +309,16 @@ impl Fleet for HttpFleet {
 
     fn has_stopped(&self, node: &NodeId) -> bool {
         self.registry.has_stopped(node)
+    }
+}
+
+fn span_name(action: &Action) -> &'static str {
+    match action {
+        Action::Stage(_) => "node.stage",
+        Action::Shift { .. } => "node.shift",
+        Action::Promote(_) => "node.promote",
+        Action::Revert(_) => "node.revert",
+        Action::Settle => "node.settle",
     }
 }
 

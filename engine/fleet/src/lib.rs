@@ -31,6 +31,7 @@ mod desired_versions;
 pub mod discovery;
 mod fleet;
 mod http;
+pub mod metrics;
 mod options;
 pub mod registry;
 mod wire;

@@ -6,6 +6,7 @@
 
 mod activity;
 mod append_wait;
+mod attempt_trace;
 mod call_budget;
 mod call_limits;
 mod call_validation;
@@ -17,6 +18,7 @@ mod failed_nodes;
 mod fixture;
 mod gate;
 mod journal_writer;
+mod measured_step;
 mod members;
 mod node_operations;
 mod plan;
@@ -47,14 +49,17 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hotswap_common::Backoff;
+use hotswap_common::trace;
 use hotswap_core::{Append, DeploymentId, Fence, ReplayState, Step, Timestamp};
 use hotswap_store::AppendError;
 use tokio::sync::Notify;
 
+use attempt_trace::AttemptTrace;
 pub(crate) use call_validation::validate;
 pub(crate) use context::DriverContext;
 use error::Error;
 use journal_writer::JournalWriter;
+use measured_step::measured;
 pub(crate) use members::Members;
 pub(crate) use plan::FoundNodes;
 pub(crate) use roll_call::is_reachable;
@@ -145,19 +150,25 @@ async fn drive_once(
     (wake, timers): (&Arc<Notify>, &Arc<Timers>),
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
-    let lease = context.journal.acquire_lease(deployment).await;
+    let lease = context.journal.acquire_lease(deployment).await?;
     let driver = Driver {
         context,
         deployment,
         wake,
         timers,
-        fence: lease?.fence,
+        fence: lease.fence,
+        trace: AttemptTrace::new(&lease),
     };
     loop {
         // Boxed, so that a deployment that waits does not keep the memory of a run.
         let outcome = match Box::pin(driver.step()).await {
-            Ok(StepOutcome::Suspended(suspended)) => suspended.wait(context).await,
-            Ok(StepOutcome::Finishing(finishing)) => Box::pin(driver.finish(*finishing)).await,
+            Ok(StepOutcome::Suspended(suspended)) => {
+                trace::within(driver.trace.context(), suspended.wait(context)).await
+            }
+            Ok(StepOutcome::Finishing(finishing)) => {
+                let finish = driver.finish(*finishing);
+                Box::pin(trace::within(driver.trace.context(), finish)).await
+            }
             outcome => outcome,
         };
         match outcome {
@@ -187,6 +198,7 @@ struct Driver<'a> {
     wake: &'a Arc<Notify>,
     timers: &'a Arc<Timers>,
     fence: Fence,
+    trace: AttemptTrace,
 }
 
 impl Driver<'_> {
@@ -206,6 +218,17 @@ impl Driver<'_> {
             }
             opened => opened?,
         };
+        let context = self.trace.begin(&state.header);
+        trace::within(context, self.advance(writer, state)).await
+    }
+
+    /// Does what comes after the journal's end.
+    async fn advance(
+        &self,
+        writer: JournalWriter,
+        state: ReplayState,
+    ) -> Result<StepOutcome, Error> {
+        let context = self.context;
         let scope = WaitScope::new(Arc::clone(self.wake), Arc::clone(self.timers));
         if let Some(predecessor) = self.open_predecessor(&state).await? {
             return Ok(StepOutcome::Suspended(Box::new(Suspended {
@@ -231,7 +254,8 @@ impl Driver<'_> {
                 })))
             }
             Step::Requested | Step::Approved => {
-                plan::plan(context, &scope, &state.header, writer).await?;
+                let plan = plan::plan(context, &scope, &state.header, writer);
+                measured("deployment.plan", plan).await?;
                 Ok(StepOutcome::Advanced)
             }
             Step::Running | Step::Asking => run::run(context, scope, writer, state).await,
@@ -293,10 +317,14 @@ impl Driver<'_> {
     async fn finish(&self, finishing: Finishing) -> Result<StepOutcome, Error> {
         let context = self.context;
         match finishing.state.tail.lifecycle.step {
-            Step::Settling => settle::settle(context, self.timers, finishing).await?,
+            Step::Settling => {
+                let settle = settle::settle(context, self.timers, finishing);
+                measured("deployment.settle", settle).await?;
+            }
             Step::Reverting => {
                 let Finishing { writer, state, .. } = finishing;
-                revert::revert(context, self.timers, writer, state).await?;
+                let revert = revert::revert(context, self.timers, writer, state);
+                measured("deployment.revert", revert).await?;
             }
             // The next step reads where the journal ends.
             _ => return Ok(StepOutcome::Advanced),

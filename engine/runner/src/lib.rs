@@ -49,6 +49,7 @@ mod history;
 mod limits;
 mod live_soaks;
 pub mod metric_providers;
+pub mod metrics;
 pub mod modules;
 pub mod nodes;
 pub mod policies;

@@ -4,6 +4,7 @@ mod changes;
 mod desired;
 mod difference;
 mod events;
+mod lag;
 mod observed;
 mod open_deployment;
 mod placements;
@@ -13,7 +14,7 @@ mod rest;
 mod retire;
 mod told;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use self::changes::Changes;
 use self::desired::DesiredState;
 use self::difference::{Actual, room};
+use self::lag::Lag;
 use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
 use self::repair::{PlannedRepair, RepairContext};
@@ -82,6 +84,7 @@ struct Inner {
     context: Arc<RepairContext>,
     told: Arc<ToldVersions>,
     cordoned: Arc<CordonedNodes>,
+    lag: Lag,
     /// A repair has ended.
     ended: Notify,
     tasks: BackgroundTasks,
@@ -135,6 +138,7 @@ impl Reconciler {
             context,
             told: config.told,
             cordoned: config.cordoned,
+            lag: Lag::default(),
             ended: Notify::new(),
             tasks: config.tasks,
         }))
@@ -212,11 +216,14 @@ impl Reconciler {
         let desired = inner.desired.read(environment).await?;
         inner.tell(environment, &desired).await?;
         if desired.is_empty() || !inner.holds_lease(environment).await? {
+            let now = inner.clock.instant();
+            inner.lag.update(environment, &HashSet::new(), now);
             return Ok(());
         }
         let nodes = inner.observe(environment, &desired).await;
         let policy = inner.environments.policy(environment);
         let max_unavailable = policy.max_unavailable.of(nodes.len()).max(1);
+        let mut differing = HashSet::new();
         for module in &desired {
             let is_other = |node: &&ObservedNode| match module.on(&node.record) {
                 Some((_, wanted)) => match node.actual(&module.module) {
@@ -235,7 +242,11 @@ impl Reconciler {
             let (mut changes, mut connections) =
                 room(max_unavailable, inner.fan_out, deploying, under_way);
             for node in nodes.iter().filter(is_other) {
-                if inner.next_step(environment, module, node, open.as_ref()) != NextStep::Queued {
+                let next = inner.next_step(environment, module, node, open.as_ref());
+                if next.is_due() {
+                    differing.insert(Place::new(environment, &module.module, &node.id));
+                }
+                if next != NextStep::Queued {
                     continue;
                 }
                 let is_serving = matches!(node.actual(&module.module), Actual::Known(Some(_)));
@@ -253,6 +264,9 @@ impl Reconciler {
                 }
             }
         }
+        inner
+            .lag
+            .update(environment, &differing, inner.clock.instant());
         Ok(())
     }
 
@@ -265,11 +279,7 @@ impl Reconciler {
         is_serving: bool,
     ) -> bool {
         let repairs = &self.0.context.repairs;
-        let place = Place {
-            environment: environment.clone(),
-            module: module.module.clone(),
-            node: node.id.clone(),
-        };
+        let place = Place::new(environment, &module.module, &node.id);
         let Some(guard) = repairs.begin(place, is_serving) else {
             return false;
         };

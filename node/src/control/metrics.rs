@@ -1,6 +1,7 @@
 use std::fmt::Error;
 use std::time::Duration;
 
+use hotswap_common::trace;
 use hotswap_core::Histogram;
 use hotswap_protocol::{ModuleMetric, Traffic, VersionStatus};
 use poem::http::header::CONTENT_TYPE;
@@ -164,6 +165,13 @@ impl Collector for MetricsSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let encoder = &mut encoder;
         self.encode_requests_without_version(encoder)?;
+        let help = "Recorded spans since this process started, by what became of them";
+        let mut family =
+            encoder.encode_descriptor("trace_spans", help, None, MetricType::Counter)?;
+        for (outcome, count) in trace::counts().by_outcome() {
+            let labels = [("outcome", outcome)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
         let cpu = ConstCounter::new(process::cpu_millis() as f64 / 1000.0);
         cpu.encode(encoder.encode_descriptor(
             "cpu",

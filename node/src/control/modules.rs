@@ -16,6 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotswap_common::trace::{self, Kind, Span};
 use hotswap_core::{Digest, ModuleName, ParseError, parse_version};
 use hotswap_protocol::{
     Action, Cordon, DesiredVersions, LoadPhase, OrderProgress, OrderRequest, Version,
@@ -189,6 +190,8 @@ impl Modules {
         let wait = order.wait_millis.map(Duration::from_millis);
         let this = self.clone();
         let work = async move { this.begin(&module, &operation, &order).await };
+        // A task does not inherit it.
+        let work = trace::within(trace::current(), work);
         let begun = match self.0.tasks.spawn(work).await {
             Ok(result) => result?,
             Err(_) => return Err(Error::ShuttingDown.into()),
@@ -271,14 +274,15 @@ impl Modules {
         );
         *running = Some(begun.clone());
         let (this, module, order) = (self.clone(), module.clone(), begun.clone());
-        self.0.tasks.spawn(async move {
+        let load = async move {
             let outcome = this.load_and_apply(&module, &order).await;
             if outcome.is_ok() {
                 log_carried_out(&module, &order.operation, &order.order, started);
                 this.0.changed.notify_one();
             }
             order.finish(outcome.map_err(Arc::new));
-        });
+        };
+        self.0.tasks.spawn(trace::within(trace::current(), load));
         Ok(Begun::Running(begun))
     }
 
@@ -331,7 +335,12 @@ impl Modules {
         let fence = fence.max(record.fence);
         let record = record.with_completed_operation(operation, action, fence, slots);
         let next = route.with_slots(record, new.as_ref().map(|new| &new.loaded));
-        self.0.store.save_and_publish(module, next).await?;
+        let mut span = Span::child(action_span(action), Kind::Internal);
+        span.set_text("hotswap.module.name", module);
+        let saved = span.run(self.0.store.save_and_publish(module, next)).await;
+        span.fail_on_error(&saved);
+        drop(span);
+        saved?;
         if let Some(new) = &new {
             let version = new.loaded.version();
             self.0.faults.clear(module.as_str(), version);
@@ -434,6 +443,17 @@ pub(super) fn check_version(version: &Version) -> Result<(), ParseError> {
     let _: Digest = version.digest.parse()?;
     parse_version(&version.version)?;
     Ok(())
+}
+
+/// The span of the moment at which an order takes effect.
+fn action_span(action: &Action) -> &'static str {
+    match action {
+        Action::Stage(_) => "slots.stage",
+        Action::Shift(_) => "slots.shift",
+        Action::Promote(_) => "slots.promote",
+        Action::Revert(_) => "slots.revert",
+        Action::Settle(_) => "slots.settle",
+    }
 }
 
 fn log_carried_out(module: &ModuleName, operation: &str, order: &OrderRequest, started: Instant) {

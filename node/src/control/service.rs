@@ -18,7 +18,7 @@ use poem::{Endpoint as _, EndpointExt as _, IntoResponse as _, Route};
 use poem_openapi::OpenApiService;
 
 use super::api::Api;
-use super::{ControlContext, metrics};
+use super::{ControlContext, metrics, order_span};
 use crate::problem::{problem, problem_response};
 
 /// Characters of an error that a problem repeats.
@@ -111,7 +111,14 @@ impl ControlService {
         request: hyper::Request<Incoming>,
         local: SocketAddr,
     ) -> hyper::Response<ControlBody> {
-        let mut response = self.respond(request, local).await;
+        let (method, path) = (request.method(), request.uri().path());
+        let mut span = order_span::begin(method, path, request.headers());
+        let mut response = span.run(self.respond(request, local)).await;
+        let status = response.status();
+        span.set("http.response.status_code", status.as_u16());
+        if status.is_client_error() || status.is_server_error() {
+            span.fail(&"the node has not carried it out; its log has the cause");
+        }
         let headers = response.headers_mut();
         headers.insert(NODE_HEADER, self.0.node.clone());
         headers.insert(BOOT_HEADER, self.0.boot.clone());

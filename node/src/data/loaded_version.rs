@@ -4,6 +4,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
+use hotswap_common::trace;
 use hotswap_protocol::Version;
 use http::{HeaderName, HeaderValue};
 use hyper::body::Body;
@@ -22,6 +23,7 @@ use super::instance::{Instance, ModuleResponse};
 use super::instance_state::InstanceState;
 use super::linked_component::LinkedComponent;
 use super::module_metrics::Measurements;
+use super::module_span;
 use super::request_body::RequestBody;
 use super::request_tracker::RequestTracker;
 use super::response_body::{ResponseBody, body_length};
@@ -36,6 +38,7 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-hotswap-version");
 /// request ends. The code is unloaded when no request and no slot holds the version.
 pub(crate) struct LoadedVersion {
     version: Version,
+    module: String,
     /// Module and version for messages, such as `checkout 1.2.3`.
     display_name: String,
     header: HeaderValue,
@@ -58,6 +61,7 @@ impl LoadedVersion {
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
+            module: module.to_owned(),
             display_name: format!("{module} {}", version.version),
             // A semantic version is ASCII.
             header: HeaderValue::from_str(&version.version)
@@ -138,14 +142,20 @@ impl LoadedVersion {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<HttpError>,
     {
-        let request = request.map(|body| RequestBody::new(body, exchange.clone()));
+        let mut request = request.map(|body| RequestBody::new(body, exchange.clone()));
+        let mut span = module_span::begin(&mut request);
+        if span.is_recorded() {
+            module_span::describe(&mut span, request.method(), &self.module, &self.version);
+        }
         let mut response = match self.run(request, exchange).await {
             Ok(response) => response,
             Err(failure) => {
-                self.log_failure(&failure);
+                span.fail(&failure);
+                trace::within_sync(span.context(), || self.log_failure(&failure));
                 problem_response(&failure.problem(&self.display_name)).map(ResponseBody::from_bytes)
             }
         };
+        span.set("http.response.status_code", response.status().as_u16());
         response
             .headers_mut()
             .insert(VERSION_HEADER, self.header.clone());

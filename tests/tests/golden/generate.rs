@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use hotswap_common::trace;
 use hotswap_core::{
     Decision, Deployment, DeploymentId, Environment, Policy, SCHEMA_VERSION, Status,
 };
@@ -75,10 +76,10 @@ async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
         description: Some(scenario.name.to_owned()),
         metadata: BTreeMap::from([("ticket".to_owned(), "OPS-7".to_owned())]),
         require_approval: scenario.require_approval,
-        trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         ..new_deployment(("hello", "2.0.0"), PRODUCTION, strategy)?
     };
-    let id = deployments.create(new).await?;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse()?;
+    let id = trace::within(Some(trace), deployments.create(new)).await?;
     for step in &scenario.steps {
         match *step {
             PersonStep::Decide(approved) => {

@@ -3,7 +3,6 @@
 mod action;
 mod create;
 mod page;
-mod trace;
 mod validation;
 
 use hotswap_core::{Deployment, DeploymentId, Environment, IdempotencyKey, ModuleName};
@@ -89,9 +88,9 @@ impl Deployments {
         &self,
         operator: Operator,
         context: Data<&Context>,
-        /// The W3C trace context of the caller. The deployment keeps it.
+        /// The W3C trace context of the caller. The deployment continues its trace.
         #[oai(name = "traceparent")]
-        trace_parent: Header<Option<String>>,
+        _trace_parent: Header<Option<String>>,
         /// Makes a retry safe: of all requests with the same key and body, one creates a
         /// deployment, and each gets its id. A key belongs to the token's subject, and is kept
         /// as long as the deployment.
@@ -100,10 +99,9 @@ impl Deployments {
         request: &Request,
         body: JsonBody<CreateDeployment>,
     ) -> Result<CreateResponse, Failure<{ CHANGE & !NOT_FOUND | DISK_FULL }>> {
-        let trace = trace_parent.0.filter(|text| trace::is_trace_parent(text));
         require_one_ascii_header(request, "Idempotency-Key")?;
         let key = idempotency_key.0.map(|key| key.0);
-        let deployment = body.0.validate(&operator.0, trace, key)?;
+        let deployment = body.0.validate(&operator.0, key)?;
         let id = context.engine.deployments.create(deployment).await?;
         Ok(CreateResponse::accepted(id, view::Accepted::new(id)))
     }
@@ -125,7 +123,7 @@ impl Deployments {
         context: Data<&Context>,
         body: JsonBody<CreateDeployment>,
     ) -> Result<Json<view::DeploymentPlan>, Failure<{ CHANGE & !NOT_FOUND }>> {
-        let deployment = body.0.validate(&viewer.0, None, None)?;
+        let deployment = body.0.validate(&viewer.0, None)?;
         let preview = context.engine.deployments.preview(deployment).await?;
         Ok(Json(preview.into()))
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hotswap_common::tls::ClientTls;
+use hotswap_common::trace::{self, TRACEPARENT};
 use hotswap_common::{Backoff, CurrentSecret, Secret};
 use hotswap_core::{NodeError, NodeId};
 use hotswap_protocol::{BOOT_HEADER, NODE_HEADER};
@@ -156,6 +157,9 @@ impl NodeClient {
             .header(NODE_HEADER, node.as_str())
             .bearer_auth(self.token.get().expose())
             .timeout(request.timeout);
+        if let Some(context) = trace::current() {
+            builder = builder.header(TRACEPARENT, context.to_string());
+        }
         if let Some(boot) = addressee.boot {
             builder = builder.header(BOOT_HEADER, boot);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use hotswap_common::trace;
 use hotswap_core::{
     Deployment, DeploymentId, Header, Health, Idempotency, ModuleName, ModuleVersion, Node,
     Requester, StrategyName, StrategyRef,
@@ -92,7 +93,7 @@ impl Deployments {
             retry_of: origin.retry_of,
             undo_to: origin.undo_to,
             supersedes: None,
-            trace: new.trace,
+            trace: trace::current().map(|context| context.to_string()),
             idempotency,
         };
         self.check_view(&header)?;

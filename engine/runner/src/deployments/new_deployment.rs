@@ -32,8 +32,6 @@ pub struct NewDeployment {
     /// Whether an open deployment of the module in the environment is aborted for this one,
     /// which then begins once that one has ended.
     pub supersede: bool,
-    /// W3C `traceparent` of the request.
-    pub trace: Option<String>,
     /// Makes a retry of the request safe: it returns the deployment that the first one created.
     pub idempotency_key: Option<IdempotencyKey>,
 }

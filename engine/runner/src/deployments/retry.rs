@@ -53,7 +53,6 @@ impl Deployments {
             require_approval: header.require_approval,
             selector: header.selector.clone(),
             supersede: false,
-            trace: None,
             idempotency_key: new.idempotency_key,
         };
         let origin = Origin {

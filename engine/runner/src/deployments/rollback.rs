@@ -61,7 +61,6 @@ impl Deployments {
             metadata: BTreeMap::new(),
             require_approval: false,
             supersede: false,
-            trace: None,
             idempotency_key: new.idempotency_key,
         };
         let origin = Origin {

@@ -69,7 +69,6 @@ impl Deployments {
             require_approval: false,
             selector,
             supersede: false,
-            trace: None,
             idempotency_key: new.idempotency_key,
         };
         let origin = Origin {

@@ -4,11 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hotswap_common::trace::{Kind, Span};
 use hotswap_core::{
     Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeError,
     NodeFailure, NodeId, RecordedCall, ReplayedCall,
 };
 use hotswap_plugins::{CallHandler, ReadyAnswers, Stop};
+use tokio::time::Instant;
 
 use super::activity::CallActivity;
 use super::call_budget::CallBudget;
@@ -28,6 +30,7 @@ use super::strategy_time::StrategyTime;
 use super::suspended::WaitReason;
 use super::wait_scope::{Interrupt, WaitScope};
 use super::waiting_call::{self, end_of};
+use crate::metrics::STEPS;
 
 /// Answers the calls of one run of a strategy: from the journal as far as it goes, then by
 /// executing them.
@@ -272,12 +275,24 @@ impl<'a> Execution<'a> {
         let operation = format!("{}.{number}", self.header.id);
         let operated = operations.execute(call, &operation, self.call_limits());
         let activity = CallActivity(call);
+        let mut span = Span::child("deployment.call", Kind::Internal);
+        span.set("hotswap.call.name", call.name());
+        span.set("hotswap.call.number", u64::from(number));
+        let started = Instant::now();
+        let operated = span.run(operated);
         let operated = self.scope.run(self.writer, &activity, operated);
         let Operated {
             mut failures,
             held_back,
             unavailable,
         } = operated.await?;
+        if let Some(first) = failures.first() {
+            span.fail(&first.error);
+        }
+        drop(span);
+        if let Some(durations) = STEPS.get("call") {
+            durations.observe(started.elapsed());
+        }
         check_fence(&failures)?;
         self.failed.record_all(&failures);
         let mut checked = self.failed.check(self.header, self.members.total());

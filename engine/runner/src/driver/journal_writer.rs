@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use hotswap_common::trace;
 use hotswap_core::{
     Append, Clock, Damage, Decision, DeploymentId, Event, EventBody, Fence, JournalTail, Promotion,
     ReplayState,
 };
 use hotswap_store::{AppendError, Journal};
+use tokio::time::Instant;
 
 use super::append_wait;
+use super::attempt_trace::drive_span;
 use super::error::Error;
+use crate::metrics::APPENDS;
 
 /// Events read from the store at once: enough that most journals take one read.
 const PAGE: usize = 4096;
@@ -147,7 +151,10 @@ impl JournalWriter {
         };
         loop {
             append.expected = self.tail.next_seq;
-            match append_wait::wait_for(self.journal.append(append.clone())).await {
+            let started = Instant::now();
+            let appended = append_wait::wait_for(self.journal.append(append.clone())).await;
+            APPENDS.observe(started.elapsed());
+            match appended {
                 Ok(head) => {
                     self.tail.next_seq = head.next_seq;
                     self.tail.lifecycle = head.lifecycle;
@@ -194,8 +201,9 @@ impl JournalWriter {
     /// # Errors
     /// [`Error::Lease`], [`Error::LeaseLost`].
     pub(super) async fn renew_lease(&mut self) -> Result<(), Error> {
-        let lease = self.journal.acquire_lease(self.deployment).await;
-        self.fence = lease?.fence;
+        let lease = self.journal.acquire_lease(self.deployment).await?;
+        self.fence = lease.fence;
+        drop(drive_span(trace::current(), lease.fence, lease.previous));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::node_operations::NodeOperations;
 use super::revert_queue::RevertQueue;
 use super::timers::Timers;
 use super::wait_scope::Interrupt;
+use crate::metrics::count_revert;
 
 /// Journals the result of a step: its event, where it has one, or that the deployment is
 /// being reverted, where the step was interrupted.
@@ -26,7 +27,10 @@ pub(super) async fn append_or_begin(
                 writer.tail().lifecycle.step,
                 Step::Reverting | Step::Ended(_)
             ) => {}
-        Err(Interrupt::Fail(cause)) => writer.push(EventBody::Reverting { cause }),
+        Err(Interrupt::Fail(cause)) => {
+            count_revert(cause.kind);
+            writer.push(EventBody::Reverting { cause });
+        }
         Err(Interrupt::Journal(error)) => return Err(error),
     }
     writer.flush().await

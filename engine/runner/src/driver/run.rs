@@ -1,5 +1,7 @@
 //! A run of the strategy, from its start to its end or to the next long wait.
 
+use std::convert::Infallible;
+
 use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, NodeFailure, ReplayState};
 use hotswap_plugins::{Exit, Plan, Stop};
 
@@ -8,6 +10,7 @@ use super::context::DriverContext;
 use super::error::Error;
 use super::execution::Execution;
 use super::journal_writer::JournalWriter;
+use super::measured_step::measured;
 use super::members::Members;
 use super::revert;
 use super::soak_context::SoakContext;
@@ -122,7 +125,9 @@ async fn verify_success(
 ) -> Result<Vec<NodeFailure>, Interrupt> {
     let (fleet, header) = (context.fleet.as_ref(), &state.header);
     let asked = verify::find_not_updated(fleet, &scope.timers, header, &state.nodes);
-    let not_updated = scope.run(writer, &VERIFY, asked).await?;
+    let asked = async { Ok::<_, Infallible>(asked.await) };
+    let asked = scope.run(writer, &VERIFY, measured("deployment.verify", asked));
+    let Ok(not_updated) = asked.await?;
     let members = Members {
         nodes: &state.nodes,
         missing: &state.missing,

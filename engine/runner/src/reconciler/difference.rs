@@ -36,6 +36,16 @@ pub enum NextStep {
     Loading(String),
 }
 
+impl NextStep {
+    /// Whether the engine is to change the node, now or later.
+    pub(super) fn is_due(&self) -> bool {
+        match self {
+            Self::Repairing | Self::Queued | Self::Retrying(_) | Self::Loading(_) => true,
+            Self::None | Self::Deployment(_) | Self::Cordoned(_) | Self::Unreachable => false,
+        }
+    }
+}
+
 /// What is known of a module on a node that was decided about.
 pub(super) struct Facts<'a> {
     pub(super) desired: Option<&'a ModuleVersion>,

@@ -78,11 +78,7 @@ impl Inner {
         let Some((_, desired)) = module.on(&node.record) else {
             return NextStep::None;
         };
-        let place = Place {
-            environment: environment.clone(),
-            module: module.module.clone(),
-            node: node.id.clone(),
-        };
+        let place = Place::new(environment, &module.module, &node.id);
         let repairs = &self.context.repairs;
         let deployment = open.filter(|open| open.has(&node.id));
         next_step(Facts {

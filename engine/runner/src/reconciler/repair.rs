@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hotswap_common::trace::{Kind, Span};
 use hotswap_core::{
     Action, Clock, DeploymentId, EnvironmentEventBody, Fence, HttpProbe, NodeError, Order, Repair,
 };
@@ -41,6 +42,15 @@ enum Error {
 impl RepairContext {
     /// Repairs a node, and journals what came of it.
     pub(super) async fn run(&self, planned: PlannedRepair, guard: RepairGuard) {
+        let mut span = Span::continuing(None, "node.repair", Kind::Internal);
+        let place = guard.place();
+        span.set_text("hotswap.node.id", &place.node);
+        span.set_text("hotswap.module.name", &place.module);
+        span.set_text("hotswap.environment", &place.environment);
+        span.run(self.repair(planned, guard)).await;
+    }
+
+    async fn repair(&self, planned: PlannedRepair, guard: RepairGuard) {
         let (place, repair) = (guard.place().clone(), &planned.repair);
         let to = repair.to.as_ref();
         let mut result = self.attempt(&planned, &guard).await;

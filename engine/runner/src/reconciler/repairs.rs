@@ -21,6 +21,16 @@ pub(crate) struct Place {
     pub(crate) node: NodeId,
 }
 
+impl Place {
+    pub(crate) fn new(environment: &Environment, module: &ModuleName, node: &NodeId) -> Self {
+        Self {
+            environment: environment.clone(),
+            module: module.clone(),
+            node: node.clone(),
+        }
+    }
+}
+
 /// Keeps the reconciler and the deployments apart, and counts failures.
 ///
 /// # Guarantees

@@ -9,6 +9,8 @@ use hotswap_core::{
 pub struct Lease {
     /// Pass it with every append and every order to a node.
     pub fence: Fence,
+    /// The fence of the lease before, of whichever engine. `None` for the first one.
+    pub previous: Option<Fence>,
     /// Where the journal ended when the lease was acquired.
     pub head: Head,
 }

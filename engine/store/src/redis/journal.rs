@@ -94,6 +94,7 @@ impl Journal for Redis {
                 self.inner.heads.put(deployment, head);
                 Ok(Lease {
                     fence: Fence(reply.number(1)?),
+                    previous: Some(Fence(reply.number(4)?)).filter(|fence| *fence != Fence(0)),
                     head,
                 })
             }

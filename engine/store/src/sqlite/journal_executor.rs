@@ -137,6 +137,7 @@ impl JournalExecutor {
         let Some(mut deployment) = self.find(connection, id)? else {
             return Ok(Err(LeaseError::Unknown(id)));
         };
+        let previous = Some(deployment.fence).filter(|fence| *fence != Fence(0));
         deployment.fence = self.raise_by_one(connection)?;
         connection
             .prepare_cached("UPDATE deployment SET fence = ?2 WHERE number = ?1")?
@@ -144,6 +145,7 @@ impl JournalExecutor {
         self.cache(id, deployment);
         Ok(Ok(Lease {
             fence: deployment.fence,
+            previous,
             head: deployment.head,
         }))
     }

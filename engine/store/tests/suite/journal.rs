@@ -150,12 +150,14 @@ pub async fn appends_under_an_older_lease_are_fenced<S: StoreFixture>() {
         .await;
     assert!(matches!(leaseless, Err(AppendError::Fenced(Fence(0)))));
     let old = store.acquire_lease(id).await.unwrap();
+    assert_eq!(old.previous, None);
     assert_eq!(old.head, store.head(id).await.unwrap());
     let head = store
         .append(append(id, 1, Some(old.fence), &[planned()]))
         .await;
     assert_eq!(head.unwrap().next_seq, 2);
     let new = store.acquire_lease(id).await.unwrap();
+    assert_eq!(new.previous, Some(old.fence));
     assert!(new.fence > old.fence);
     assert_eq!(new.head.next_seq, 2);
     // Even with a wrong sequence number: the engine must stop, not retry.

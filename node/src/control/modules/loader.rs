@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotswap_common::trace::{Kind, Span};
 use hotswap_core::{Digest, ModuleName};
 use hotswap_protocol::Version;
 use tokio_util::task::TaskTracker;
@@ -66,15 +67,24 @@ impl VersionLoader {
             let artifacts = self.artifacts.clone();
             self.runtime.load(digest, move || artifacts.read(digest))
         };
-        self.artifacts.ensure_present(digest, stall).await?;
+        let mut span = Span::child("module.fetch", Kind::Internal);
+        let present = span.run(self.artifacts.ensure_present(digest, stall)).await;
+        span.fail_on_error(&present);
+        drop(span);
+        present?;
+        let mut span = Span::child("module.compile", Kind::Internal);
         let component = match load_component().await {
             // Reading removes an artifact that is damaged on disk: fetch it again.
             Err(LoadError::Read(_)) => {
                 self.artifacts.ensure_present(digest, stall).await?;
                 load_component().await?
             }
-            result => result?,
+            result => {
+                span.fail_on_error(&result);
+                result?
+            }
         };
+        drop(span);
         let loaded = LoadedVersion::new(
             module.as_str(),
             version.clone(),
@@ -83,7 +93,11 @@ impl VersionLoader {
             self.limits.clone(),
             self.tasks.clone(),
         );
-        loaded.warm_up().await?;
+        let mut span = Span::child("module.warm_up", Kind::Internal);
+        let warm = loaded.warm_up().await;
+        span.fail_on_error(&warm);
+        drop(span);
+        warm?;
         Ok(NewVersion { loaded, _pin: pin })
     }
 }

@@ -65,7 +65,6 @@ impl CreateDeployment {
     pub fn validate(
         self,
         identity: &Identity,
-        trace: Option<String>,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<NewDeployment, Problem> {
         let mut errors = Vec::new();
@@ -102,7 +101,6 @@ impl CreateDeployment {
             metadata: self.metadata,
             require_approval: self.require_approval,
             supersede: self.supersede,
-            trace,
             idempotency_key,
         })
     }
@@ -141,9 +139,7 @@ mod tests {
 
     #[test]
     fn the_example_is_valid() {
-        let deployment = CreateDeployment::example()
-            .validate(&ada(), None, None)
-            .unwrap();
+        let deployment = CreateDeployment::example().validate(&ada(), None).unwrap();
         assert_eq!(deployment.module.as_str(), "checkout");
         assert_eq!(deployment.requester.email, "ada@example.org");
         assert_eq!(deployment.requester.subject, "ada");
@@ -164,7 +160,7 @@ mod tests {
             strategy: Some("../canary".to_owned()),
             config: Some(serde_json::json!([])),
         };
-        let problem = body.validate(&ada(), None, None).unwrap_err();
+        let problem = body.validate(&ada(), None).unwrap_err();
         let problem = format!("{problem:?}");
         for pointer in [
             "/moduleName",

@@ -14,4 +14,4 @@ if deployment.ended ~= '1' then
     call('SADD', P .. 'own:' .. session, id)
     call('ZREM', P .. 'free', id)
 end
-return { 'acquired', fence, deployment.seq, deployment.lifecycle }
+return { 'acquired', fence, deployment.seq, deployment.lifecycle, deployment.fence or '0' }

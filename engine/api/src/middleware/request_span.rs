@@ -1,0 +1,29 @@
+//! The span of a request.
+
+use hotswap_common::trace::{Kind, Span, TRACEPARENT, TraceContext};
+use poem::Request;
+
+/// Begins a span, which continues the trace of the client. Where the client has none, only a
+/// request of the API begins one: nobody looks for traces of probes, scrapes and heartbeats.
+pub(super) fn begin(request: &Request) -> Span {
+    let caller: Option<TraceContext> = request
+        .header(TRACEPARENT)
+        .and_then(|header| header.parse().ok());
+    let path = request.uri().path();
+    if caller.is_none() && (!path.starts_with("/api/") || path.ends_with("/heartbeat")) {
+        return Span::child("request", Kind::Server);
+    }
+    Span::continuing(caller, "request", Kind::Server)
+}
+
+/// Says what the request was, once that is known. Never the path itself or a query.
+pub(super) fn describe(span: &mut Span, (method, route, status): (&str, &str, u16), id: &str) {
+    span.set_name(|| format!("{method} {route}"));
+    span.set_text("http.request.method", &method);
+    span.set_text("http.route", &route);
+    span.set("http.response.status_code", status);
+    span.set_text("hotswap.request.id", &id);
+    if status >= 500 {
+        span.fail(&"the request failed; the log has the cause");
+    }
+}

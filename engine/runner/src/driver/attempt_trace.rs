@@ -1,0 +1,59 @@
+use std::sync::OnceLock;
+
+use hotswap_common::trace::{Span, TraceContext};
+use hotswap_core::{Fence, Header};
+use hotswap_store::Lease;
+
+/// The trace of what happens under one lease.
+///
+/// Its span covers only the beginning, from the lease to the end of the journal: a span is lost
+/// with the engine that holds it, and all others of the attempt name this one as their parent.
+#[derive(Debug)]
+pub(super) struct AttemptTrace {
+    fence: Fence,
+    previous: Option<Fence>,
+    context: OnceLock<Option<TraceContext>>,
+}
+
+impl AttemptTrace {
+    pub(super) fn new(lease: &Lease) -> Self {
+        Self {
+            fence: lease.fence,
+            previous: lease.previous,
+            context: OnceLock::new(),
+        }
+    }
+
+    /// Records the span, the first time. It continues the trace of the request, and links to the
+    /// span of the attempt before, whichever engine made that.
+    pub(super) fn begin(&self, header: &Header) -> Option<TraceContext> {
+        *self.context.get_or_init(|| {
+            let request = header.trace.as_deref()?.parse().ok();
+            let mut span = drive_span(request, self.fence, self.previous);
+            span.set_text("hotswap.deployment.id", &header.id);
+            span.set_text("hotswap.module.name", &header.module.name);
+            span.set_text("hotswap.module.version", &header.module.version);
+            span.set_text("hotswap.environment", &header.environment);
+            span.context()
+        })
+    }
+
+    /// The context of the attempt. `None` before its beginning.
+    pub(super) fn context(&self) -> Option<TraceContext> {
+        self.context.get().copied().flatten()
+    }
+}
+
+/// The span of a lease. Its id follows from the fence, so every engine can link to it.
+pub(super) fn drive_span(
+    parent: Option<TraceContext>,
+    fence: Fence,
+    previous: Option<Fence>,
+) -> Span {
+    let mut span = Span::numbered(parent, fence.0, "deployment.drive");
+    span.set("hotswap.fence", fence.0);
+    if let Some((context, previous)) = span.context().zip(previous) {
+        span.link(context.numbered(previous.0));
+    }
+    span
+}

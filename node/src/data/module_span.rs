@@ -1,0 +1,81 @@
+//! The span of a module's request.
+
+use hotswap_common::trace::{self, Kind, Span, TRACEPARENT, TraceContext};
+use hotswap_protocol::Version;
+use http::{HeaderName, HeaderValue, Method};
+use hyper::Request;
+
+const HEADER: HeaderName = HeaderName::from_static(TRACEPARENT);
+
+/// Begins the span of a request, and tells the module of it: what the module does is part of the
+/// same trace, or of none. A request of a client continues the client's trace; a probe continues
+/// that of the order to probe.
+///
+/// Where tracing is off, the module gets what the client has sent.
+pub(super) fn begin<B>(request: &mut Request<B>) -> Span {
+    let parent = match request.headers().get(HEADER) {
+        // A broken context begins a new trace.
+        Some(header) => header.to_str().ok().and_then(|text| text.parse().ok()),
+        None => trace::current(),
+    };
+    let span = Span::continuing(parent, "module", Kind::Server);
+    if let Some(context) = span.context() {
+        tell(request, context);
+    }
+    span
+}
+
+fn tell<B>(request: &mut Request<B>, context: TraceContext) {
+    if let Ok(header) = HeaderValue::try_from(context.to_string()) {
+        request.headers_mut().insert(HEADER, header);
+    }
+}
+
+/// Says which version of which module answers. Never the path or a query.
+pub(super) fn describe(span: &mut Span, method: &Method, module: &str, version: &Version) {
+    span.set_name(|| format!("{} {module}", method_name(method)));
+    span.set("http.request.method", method_name(method));
+    span.set_text("hotswap.module.name", &module);
+    span.set_text("hotswap.module.version", &version.version);
+}
+
+/// One name for all methods that HTTP does not know, as the conventions ask.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "TRACE" => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    /// The tracer of a test's process is never installed.
+    #[test]
+    fn without_a_tracer_the_module_gets_what_the_client_sent() {
+        let mut request = Request::get("/").header(HEADER, CALLER).body(()).unwrap();
+        drop(begin(&mut request));
+        assert_eq!(request.headers()[HEADER], CALLER);
+        let mut request = Request::get("/").body(()).unwrap();
+        drop(begin(&mut request));
+        assert!(request.headers().is_empty());
+    }
+
+    #[test]
+    fn a_probe_continues_the_trace_of_the_order() {
+        let context: TraceContext = CALLER.parse().unwrap();
+        let mut request = Request::get("/").body(()).unwrap();
+        trace::within_sync(Some(context), || drop(begin(&mut request)));
+        assert_eq!(request.headers()[HEADER], CALLER);
+    }
+}

@@ -1,0 +1,292 @@
+//! One deployment is one trace: from the request of a client over the engine's orders to the
+//! nodes and the requests to the module, whatever becomes of the engine meanwhile. Real processes
+//! send their spans to a real receiver.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hotswap_tests::{EMAIL, Installation, OtlpReceiver, ReceivedSpan, RedisKind, Replicas};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+
+const QA: &str = "qa";
+/// The client's part of the trace.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CLIENT_SPAN: &str = "00f067aa0ba902b7";
+
+fn trace_parent() -> String {
+    format!("00-{TRACE}-{CLIENT_SPAN}-01")
+}
+
+/// Stages, probes, and waits for a person before it switches.
+fn blue_green() -> Value {
+    json!({
+        "moduleName": "hello",
+        "version": "2.0.0",
+        "targetEnvironment": QA,
+        "strategy": "blue-green",
+        "config": { "approval": true, "approvalTimeout": "1h", "soak": "0s" },
+        "requesterEmail": EMAIL,
+    })
+}
+
+/// Requests a deployment with the client's trace, and returns its id.
+async fn deploy(url: &str, token: &str) -> Result<String> {
+    let request = reqwest::Client::new()
+        .post(format!("{url}/api/v1/deployments"))
+        .bearer_auth(token)
+        .header("traceparent", trace_parent())
+        .json(&blue_green());
+    let answer = request.send().await?;
+    let (status, accepted) = (answer.status(), answer.text().await?);
+    ensure!(status.is_success(), "{status}: {accepted}");
+    let accepted: Value = serde_json::from_str(&accepted)?;
+    Ok(accepted["executionId"]
+        .as_str()
+        .context("no id")?
+        .to_owned())
+}
+
+/// The spans of the client's trace.
+fn of_trace(spans: &[ReceivedSpan]) -> Vec<&ReceivedSpan> {
+    spans.iter().filter(|span| span.trace_id == TRACE).collect()
+}
+
+fn named<'a>(spans: &[&'a ReceivedSpan], name: &str) -> Vec<&'a ReceivedSpan> {
+    let named = spans.iter().filter(|span| span.name == name);
+    named.copied().collect()
+}
+
+/// Whether the trace has a span of that name from each of `nodes` nodes.
+fn has_from_nodes(spans: &[ReceivedSpan], name: &str, nodes: usize) -> bool {
+    let spans = named(&of_trace(spans), name);
+    let processes: BTreeSet<_> = spans.iter().map(|span| span.process()).collect();
+    processes.len() == nodes
+}
+
+/// Checks that the trace is whole: each span was caused by another one, up to the client. Only
+/// those whose parent was open in an engine that was killed may lack it; `lost` names their
+/// parents' children.
+fn check_tree(spans: &[&ReceivedSpan]) -> Result<()> {
+    let ids: BTreeSet<_> = spans.iter().map(|span| span.span_id.as_str()).collect();
+    for span in spans {
+        let parent = span.parent_id.as_str();
+        ensure!(
+            parent == CLIENT_SPAN || ids.contains(parent),
+            "{} has a parent that nobody sent: {span:#?}",
+            span.name
+        );
+    }
+    Ok(())
+}
+
+/// Checks that each order of the engine is followed by a node, that has loaded the version, and
+/// whose module was asked within the trace.
+fn check_orders(spans: &[&ReceivedSpan], nodes: usize) -> Result<()> {
+    let parent_of = |span: &ReceivedSpan| {
+        let parent = spans.iter().find(|other| other.span_id == span.parent_id);
+        parent.map_or("", |parent| parent.name.as_str())
+    };
+    for order in ["node.stage", "node.promote"] {
+        let orders = named(spans, order);
+        ensure!(orders.len() == nodes, "{order}: {orders:#?}");
+        ensure!(orders.iter().all(|span| span.service() == "hotswap-engine"));
+        ensure!(
+            orders
+                .iter()
+                .all(|span| parent_of(span) == "deployment.call")
+        );
+    }
+    let carried_out = named(spans, "PUT /v1/modules/:module/operations/:operation");
+    ensure!(carried_out.len() >= 2 * nodes, "{carried_out:#?}");
+    for span in carried_out {
+        ensure!(span.service() == "hotswap-node", "{span:#?}");
+        ensure!(parent_of(span).starts_with("node."), "{span:#?}");
+    }
+    for step in [
+        "module.fetch",
+        "module.compile",
+        "slots.stage",
+        "slots.promote",
+    ] {
+        let steps = named(spans, step);
+        ensure!(steps.len() == nodes, "{step}: {steps:#?}");
+        ensure!(steps.iter().all(|span| parent_of(span).starts_with("PUT ")));
+    }
+    let asked = named(spans, "GET hello");
+    ensure!(asked.len() >= nodes, "the probes: {asked:#?}");
+    for span in asked {
+        ensure!(
+            parent_of(span) == "POST /v1/modules/:module/probe",
+            "{span:#?}"
+        );
+        ensure!(span.attribute("hotswap.module.version") == "2.0.0");
+        ensure!(span.attribute("http.response.status_code") == "200");
+    }
+    Ok(())
+}
+
+/// Checks that each driver but the first names the one before it, and that all of them are
+/// children of the request.
+fn check_drivers(spans: &[&ReceivedSpan]) -> Result<()> {
+    let request = named(spans, "POST /api/v1/deployments");
+    let [request] = request.as_slice() else {
+        anyhow::bail!("not one request: {request:#?}");
+    };
+    ensure!(request.parent_id == CLIENT_SPAN, "{request:#?}");
+    let mut drivers = named(spans, "deployment.drive");
+    let fence = |span: &ReceivedSpan| span.attribute("hotswap.fence").parse::<u64>();
+    drivers.sort_by_key(|span| fence(span).unwrap_or_default());
+    ensure!(drivers[0].links.is_empty(), "{drivers:#?}");
+    for (before, after) in drivers.iter().zip(drivers.iter().skip(1)) {
+        ensure!(after.links == [before.span_id.as_str()], "{drivers:#?}");
+    }
+    let is_child = |span: &&ReceivedSpan| span.parent_id == request.span_id;
+    ensure!(drivers.iter().all(|span| is_child(span)), "{drivers:#?}");
+    let processes: BTreeSet<_> = drivers.iter().map(|span| span.process()).collect();
+    ensure!(
+        processes.len() == 2,
+        "two engines have driven: {drivers:#?}"
+    );
+    Ok(())
+}
+
+async fn wait_until_asked(receiver: &OtlpReceiver, nodes: usize) -> Result<()> {
+    let what = "the probes, and the driver";
+    let wait = receiver.wait_for(what, |spans| {
+        let has_driver = !named(&of_trace(spans), "deployment.drive").is_empty();
+        let has_calls = named(&of_trace(spans), "deployment.call").len() >= 2;
+        (has_driver && has_calls && has_from_nodes(spans, "GET hello", nodes)).then_some(())
+    });
+    wait.await
+}
+
+async fn wait_until_settled(receiver: &OtlpReceiver, nodes: usize) -> Result<Vec<ReceivedSpan>> {
+    let wait = receiver.wait_for("the end of the trace", |spans| {
+        let is_settled = !named(&of_trace(spans), "deployment.settle").is_empty();
+        (is_settled && has_from_nodes(spans, "slots.settle", nodes)).then(|| spans.to_vec())
+    });
+    wait.await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_is_one_trace_though_its_engine_is_killed_and_restarted() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "deployment.environment.name=test",
+        ),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let mut hotswap = Installation::start_with(QA, 2, &variables).await?;
+    let id = deploy(&hotswap.url, &hotswap.token).await?;
+    wait_until_asked(&receiver, 2).await?;
+    hotswap
+        .wait_for_state(&id, |state| state["status"] == "awaitingApproval")
+        .await?;
+    hotswap.kill_engine().await?;
+    hotswap.restart_engine().await?;
+    hotswap.approve(&id).await?;
+    let ended = hotswap.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+
+    let spans = wait_until_settled(&receiver, 2).await?;
+    let spans = of_trace(&spans);
+    check_tree(&spans)?;
+    check_drivers(&spans)?;
+    check_orders(&spans, 2)?;
+    for span in spans {
+        ensure!(span.protocol == "grpc");
+        ensure!(span.resource["deployment.environment.name"] == "test");
+        ensure!(!span.is_error, "{span:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_is_one_trace_though_another_engine_takes_it_over() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let mut replicas = Replicas::start_with(RedisKind::Valkey, 2, QA, 2, &variables).await?;
+    let id = deploy(&replicas.url(0)?, replicas.token()).await?;
+    wait_until_asked(&receiver, 2).await?;
+    let driver = replicas.wait_for_driver(&id, None).await?;
+    let other = 1 - driver;
+    replicas.kill_engine(driver).await?;
+    replicas.wait_for_driver(&id, Some(driver)).await?;
+    let path = format!("/api/v1/deployments/{id}/approval");
+    let approval = json!({ "approved": true, "requesterEmail": EMAIL });
+    replicas.post(other, &path, approval).await?;
+    let ended = replicas.wait_for_end(other, &id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+
+    let spans = wait_until_settled(&receiver, 2).await?;
+    let spans = of_trace(&spans);
+    check_tree(&spans)?;
+    check_drivers(&spans)?;
+    check_orders(&spans, 2)?;
+    ensure!(spans.iter().all(|span| span.protocol == "http/protobuf"));
+    Ok(())
+}
+
+/// A collector that takes connections, and never answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_hangs_costs_spans_and_nothing_else() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let hang = tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept().await {
+            connections.push(tokio::spawn(async move {
+                let mut bytes = [0; 4096];
+                while let Ok(1..) = connection.read(&mut bytes).await {}
+            }));
+        }
+    });
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
+    ];
+    let mut hotswap = Installation::start_with(QA, 1, &variables).await?;
+    for data_url in hotswap.data_urls().await? {
+        let url = format!("{data_url}no-module-yet");
+        reqwest::get(&url).await?;
+    }
+    let id = deploy(&hotswap.url, &hotswap.token).await?;
+    hotswap
+        .wait_for_state(&id, |state| state["status"] == "awaitingApproval")
+        .await?;
+    hotswap.approve(&id).await?;
+    let ended = hotswap.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    for _ in 0..64 {
+        hotswap.get("/api/v1/nodes").await?;
+    }
+    let metrics = reqwest::Client::new()
+        .get(format!("{}/metrics", hotswap.url))
+        .bearer_auth(&hotswap.token);
+    let metrics = metrics.send().await?.text().await?;
+    let dropped = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("hotswap_trace_spans_total{outcome=\"dropped\"} "));
+    let dropped: u64 = dropped.context("no such metric")?.parse()?;
+    ensure!(dropped > 0, "{metrics}");
+    // It does not wait for the collector for longer than a moment either.
+    let stopped = tokio::time::timeout(Duration::from_secs(60), hotswap.terminate_engine());
+    stopped.await??;
+    hang.abort();
+    Ok(())
+}
