@@ -69,6 +69,7 @@ impl Journal for Redis {
                         lifecycle: Lifecycle::INITIAL,
                     };
                     self.inner.heads.put(id, head);
+                    self.inner.witness.saw_position(reply.number(1)?);
                     Ok(())
                 }
                 "repeated" => Err(CreateError::Repeated(other()?)),
@@ -92,6 +93,7 @@ impl Journal for Redis {
                     .head_of(deployment, reply.text(2)?, reply.bytes(3)?)
                     .await?;
                 self.inner.heads.put(deployment, head);
+                self.inner.witness.saw_fence(reply.number(1)?);
                 Ok(Lease {
                     fence: Fence(reply.number(1)?),
                     head,
@@ -119,7 +121,8 @@ impl Journal for Redis {
         let raised = raised.await?;
         let is_raised = raised.word()? == "raised";
         if is_raised {
-            // The tail brings it too; the caller reads the new epoch at once.
+            self.inner.witness.saw_fence(fence);
+            // The log tells it; the caller reads the new epoch at once.
             let mut epoch = self.inner.epoch.clone();
             let new = raised.text(1)?;
             let arrived = epoch.wait_for(|epoch| **epoch == *new);
@@ -172,6 +175,7 @@ impl Journal for Redis {
                 lifecycle: after,
             };
             self.inner.heads.put(id, head);
+            self.inner.witness.saw_position(reply.number(1)?);
             return Ok(head);
         }
         Err(self.rejection(id, &reply).await?)
