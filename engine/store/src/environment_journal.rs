@@ -128,9 +128,9 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError>;
 
-    /// Subscribes to every append from now on, of every engine. A notification is sent once the events are
-    /// durable and readable. A receiver that falls behind loses the oldest notifications and
-    /// is told so.
+    /// Subscribes to every append from now on, of every engine. A notification is sent once the
+    /// events are readable, and as durable as what is read. A receiver that falls behind loses the
+    /// oldest notifications and is told so.
     fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended>;
 }
 

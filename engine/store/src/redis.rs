@@ -3,8 +3,8 @@
 //! Every write is one Lua script, so that it happens whole or not at all, and in one order with
 //! all others. All keys begin with `{prefix}:`, a hash tag, so that a cluster keeps them on one
 //! server: the order of events is global. So a cluster, like a primary that sentinels watch, is one
-//! server that has to be found anew after a failover ([`locator`]), and that may then lack what was
-//! acknowledged ([`witness`]).
+//! server that has to be found anew after a failover (`redis/locator.rs`), and that may then lack what was
+//! acknowledged (`redis/witness.rs`).
 //!
 //! | Key behind `{prefix}:` | What it holds |
 //! |---|---|
@@ -20,6 +20,7 @@
 //! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
 //! | `blob:DIGEST`, `blobs` | artifacts, in chunks |
 
+mod appends;
 mod blobs;
 mod catalogue;
 mod commands;
