@@ -33,6 +33,8 @@ pub struct RedisServer {
     port: u16,
     arguments: Vec<String>,
     data: TempDir,
+    /// Whether it watches servers rather than being one.
+    is_sentinel: bool,
     /// `None` while it is down.
     process: Option<(Child, ProcessGroup)>,
 }
@@ -54,21 +56,41 @@ impl RedisServer {
     /// # Errors
     /// If the program is not installed, or does not answer in time.
     pub fn start_with(kind: RedisKind, arguments: &[&str]) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let mut server = Self {
-            kind,
-            port: listener.local_addr()?.port(),
-            arguments: arguments
-                .iter()
-                .map(|&argument| argument.to_owned())
-                .collect(),
-            data: TempDir::new()?,
-            process: None,
-        };
-        // Another process may take the port before the server does; it then does not start.
-        drop(listener);
+        let mut server = Self::prepare(kind, false)?;
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        server.arguments = arguments.collect();
         server.restart()?;
         Ok(server)
+    }
+
+    /// Starts a sentinel with the lines of a configuration, and waits until it answers.
+    ///
+    /// # Errors
+    /// If the program is not installed, or does not answer in time.
+    pub fn start_sentinel(kind: RedisKind, lines: &[&str]) -> io::Result<Self> {
+        let mut server = Self::prepare(kind, true)?;
+        // It writes to this file what it learns.
+        let config = server.data.path().join("sentinel.conf");
+        fs::write(&config, lines.join("\n") + "\n")?;
+        server.arguments = vec!["--sentinel".to_owned()];
+        server.restart()?;
+        Ok(server)
+    }
+
+    fn prepare(kind: RedisKind, is_sentinel: bool) -> io::Result<Self> {
+        Ok(Self {
+            kind,
+            port: free_port()?,
+            arguments: Vec::new(),
+            data: TempDir::new()?,
+            is_sentinel,
+            process: None,
+        })
+    }
+
+    /// The folder of its data.
+    pub fn folder(&self) -> &Path {
+        self.data.path()
     }
 
     /// Where it answers: `redis://127.0.0.1:port`.
@@ -143,9 +165,13 @@ impl RedisServer {
     /// If it does not answer in time.
     pub fn restart(&mut self) -> io::Result<()> {
         let mut command = Command::new(self.program()?);
+        match self.is_sentinel {
+            true => command.arg(self.data.path().join("sentinel.conf")),
+            false => command.args(["--save", ""]),
+        };
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--dir"])
+            .arg("--dir")
             .arg(self.data.path())
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -196,6 +222,15 @@ impl RedisServer {
             .find(|program| program.is_file())
             .ok_or_else(missing)
     }
+}
+
+/// A port that is free. Another process may take it before the server does; that then does not
+/// start.
+///
+/// # Errors
+/// If there is none.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Drop for RedisServer {

@@ -18,9 +18,10 @@ pub const PASSWORD_VARIABLE: &str = "HOTSWAP_STORE_PASSWORD";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Store {
-    /// The server, as `redis://host:port`, or `rediss://host:port` for TLS, with the number of the
-    /// database as path where it is not 0. Without it, the state is in `dataDir`, for this engine
-    /// alone.
+    /// The server, as `redis://host:port`, with the number of the database as path where it is not
+    /// 0. `redis+sentinel://host:port,host:port/name` names sentinels and the primary that they
+    /// monitor, `redis+cluster://host:port,host:port` nodes of a cluster. With `rediss` in place of
+    /// `redis`, over TLS. Without it, the state is in `dataDir`, for this engine alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"rediss://redis.example.org:6379")]
     pub url: Option<String>,
@@ -32,6 +33,14 @@ pub struct Store {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/hotswap/store-password")]
     pub password_file: Option<PathBuf>,
+    /// The user of the sentinels' access control list, where they have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"hotswap")]
+    pub sentinel_username: Option<String>,
+    /// A file with the password of the sentinels, where they have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/hotswap/sentinel-password")]
+    pub sentinel_password_file: Option<PathBuf>,
     /// The certificate authority of the server, in PEM. Without it, those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/hotswap/store-ca.pem")]
@@ -74,6 +83,8 @@ impl Default for Store {
             url: None,
             username: None,
             password_file: None,
+            sentinel_username: None,
+            sentinel_password_file: None,
             ca_file: None,
             cert_file: None,
             key_file: None,
@@ -120,7 +131,12 @@ impl Store {
             Some(file) => Some(secret_file::read(file)?),
             None => variable(PASSWORD_VARIABLE).map(|text| Secret::new(text.trim())),
         };
-        Ok(Some(RedisConfig { password, ..config }))
+        let sentinel_password = self.sentinel_password_file.as_deref();
+        Ok(Some(RedisConfig {
+            password,
+            sentinel_password: sentinel_password.map(secret_file::read).transpose()?,
+            ..config
+        }))
     }
 
     fn without_secrets(&self) -> Result<Option<RedisConfig>> {
@@ -134,6 +150,7 @@ impl Store {
         let config = RedisConfig::new(url);
         Ok(Some(RedisConfig {
             username: self.username.clone(),
+            sentinel_username: self.sentinel_username.clone(),
             tls: Tls {
                 ca_file: self.ca_file.clone(),
                 client: self.cert_file.clone().zip(self.key_file.clone()),
@@ -189,6 +206,26 @@ mod tests {
         let error = format!("{:#}", store.check().unwrap_err());
         assert!(error.contains("password in a file"), "{error}");
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn sentinels_have_a_password_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, "of the sentinels\n").unwrap();
+        let store = Store {
+            url: Some("redis+sentinel://a,b/main".to_owned()),
+            sentinel_username: Some("ada".to_owned()),
+            sentinel_password_file: Some(file),
+            ..Store::default()
+        };
+        store.check().unwrap();
+        let config = store.resolve(|_| None).unwrap().unwrap();
+        config.check().unwrap();
+        assert_eq!(config.sentinel_username.as_deref(), Some("ada"));
+        let password = config.sentinel_password.unwrap();
+        assert_eq!(password.expose(), "of the sentinels");
+        assert!(config.password.is_none());
     }
 
     #[test]

@@ -20,11 +20,12 @@ pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
 /// Every implementation passes the suite in `tests/suite`.
 ///
 /// # Guarantees
-/// - A change is durable once its method returns `Ok`. A crash during the call leaves the old
-///   record or the new one, never a part.
+/// - A change is durable once its method returns `Ok`, as far as the store's medium is: see
+///   [`Journal`](crate::Journal). A crash during the call leaves the old record or the new one,
+///   never a part.
 /// - Every method may be cancelled. A cancelled change has happened whole or not at all; all
 ///   changes are safe to repeat.
-/// - Reads see only what is durable, and everything that was acknowledged before they began.
+/// - Reads see everything that was acknowledged before they began.
 ///
 /// # Errors
 /// Every method fails only if the store fails. Whether a change happened is then unknown.
@@ -179,6 +180,17 @@ pub struct NodeRecord {
     pub instance: Option<String>,
     /// When it registered first.
     pub registered_at: Timestamp,
+}
+
+impl ModuleRecord {
+    /// Sorts by name, then by version (SemVer precedence), newest first.
+    pub(crate) fn sort(records: &mut [Self]) {
+        records.sort_by(|one, other| {
+            let (one, other) = (&one.module, &other.module);
+            let by_name = one.name.cmp(&other.name);
+            by_name.then_with(|| other.version.cmp(&one.version))
+        });
+    }
 }
 
 impl NodeRecord {

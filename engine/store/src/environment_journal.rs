@@ -138,8 +138,8 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     async fn delete_environment_events(&self, before: Timestamp) -> Result<usize, ReadError>;
 
     /// Subscribes to every append from now on, of every engine. A notification is sent once the
-    /// events are durable and readable. A receiver that falls behind loses the oldest notifications
-    /// and is told so.
+    /// events are readable, and as durable as what is read. A receiver that falls behind loses the
+    /// oldest notifications and is told so.
     fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended>;
 }
 

@@ -28,15 +28,23 @@ pub use record::{
 /// # Guarantees
 /// - **Durability.** When a write ([`create`](Self::create),
 ///   [`acquire_lease`](Self::acquire_lease), [`append`](Self::append)) returns `Ok`, it is on
-///   disk, together with every write that happened before it. A crash loses none of them. On a
-///   server the disk is the server's, as far as its configuration says so: see
+///   disk, together with every write that happened before it. A crash loses none of them. This is
+///   as true as the store's medium: always of [`Sqlite`](crate::Sqlite), never of
+///   [`Memory`](crate::Memory), and of a server as far as its configuration says so, see
 ///   [`Durability`](crate::redis::Durability).
+/// - **Loss.** Where the medium loses what was acknowledged, the store goes on with what is left. As
+///   soon as this is noticed, it has a new [`epoch`](Self::epoch), and positions and fences go on
+///   above those that were seen: none has two meanings in an epoch.
 /// - **Atomicity.** A write happens whole or not at all, whether it fails, is cancelled or is
 ///   cut off by a crash. After an error other than `Store` nothing was written. After a
 ///   `Store` error the outcome is unknown: read [`head`](Self::head) to learn it.
 /// - **Isolation.** Writes happen one after the other, whoever calls them at the same time.
-///   Reads see only what is durable, and everything that was acknowledged before they began, also
-///   to other engines.
+///   Reads see everything that was acknowledged before they began, also to other engines. What is
+///   read is durable in [`Sqlite`](crate::Sqlite), and on a server that writes to its disk before
+///   it answers (`appendfsync always`). On a server that does so later, reads and subscribers may
+///   see what a crash still takes away, also where appends wait for its disk or for replicas: the
+///   wait delays what is acknowledged, not what others see. So may whoever reads what was written
+///   by an append that then failed for want of disks.
 /// - **Cancel safety.** Every method may be cancelled. A cancelled write may still happen;
 ///   [`head`](Self::head) tells. A write that is issued later happens later.
 #[async_trait]
@@ -157,7 +165,7 @@ pub trait Journal: Send + Sync + 'static {
     async fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Entry>, ReadError>;
 
     /// Returns the position of the last event, or 0 if there is none. Never lower than a
-    /// position that this store has returned or notified subscribers of before.
+    /// position that this store has returned or notified subscribers of in this epoch.
     ///
     /// # Errors
     /// [`ReadError::Store`] if the store failed.
@@ -165,7 +173,8 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Random id of the store. Positions of another epoch mean nothing in this store. A copy of
     /// a store keeps the epoch of the original until [`raise_fence`](Self::raise_fence) shows
-    /// that it is a copy.
+    /// that it is a copy. A store that several engines share gets another one also where one of them
+    /// has seen what is not there any more.
     fn epoch(&self) -> Arc<str>;
 
     /// Returns where a deployment's journal ends.
@@ -310,9 +319,9 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<Vec<DeploymentId>, ReadError>;
 
     /// Subscribes to every create and append from now on, of every engine, in order of position. A
-    /// notification is sent once the events are durable and readable, shortly after the write was
-    /// acknowledged: so the last writes that were acknowledged before the subscription may be
-    /// part of it.
+    /// notification is sent once the events are readable, and as durable as what is read. That may
+    /// be shortly after the write was acknowledged: so the last writes that were acknowledged before
+    /// the subscription may be part of it. In a new [`epoch`](Self::epoch) some may come again.
     ///
     /// A receiver that falls behind loses the oldest notifications and is told so
     /// ([`broadcast::error::RecvError::Lagged`]). The journal still has the events.

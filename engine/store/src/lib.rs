@@ -2,7 +2,8 @@
 //! modules, strategies and nodes ([`Catalogue`]), and the bytes of artifacts ([`Blobs`]).
 //!
 //! [`Sqlite`] is the store of a single-process engine: one file, no server to run. [`Redis`] is
-//! the store of any number of engines, on a server of Redis or Valkey.
+//! the store of any number of engines, on a server of Redis or Valkey. [`Memory`] is for tests: it
+//! keeps nothing.
 //!
 //! # What is shared, and what is local
 //! Everything that [`Journal`], [`EnvironmentJournal`] and [`Catalogue`] return is shared by all
@@ -39,11 +40,13 @@ mod catalogue;
 mod environment_journal;
 mod journal;
 mod lifecycle_memo;
+mod memory;
 mod node_reports;
 pub mod redis;
 mod session;
 mod sqlite;
 mod stored_event;
+mod supersede;
 
 pub use blobs::{Blob, Blobs, StoredBlob};
 pub use catalogue::{
@@ -58,6 +61,7 @@ pub use journal::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
     LeaseError, NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
+pub use memory::Memory;
 pub use node_reports::NodeReports;
 pub use redis::{Redis, RedisConfig};
 pub use session::{LivingEngine, Session, UndrivenDeployment};

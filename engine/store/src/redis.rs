@@ -2,11 +2,13 @@
 //!
 //! Every write is one Lua script, so that it happens whole or not at all, and in one order with
 //! all others. All keys begin with `{prefix}:`, a hash tag, so that a cluster keeps them on one
-//! server: the order of events is global.
+//! server: the order of events is global. So a cluster, like a primary that sentinels watch, is one
+//! server that has to be found anew after a failover (`redis/locator.rs`), and that may then lack what was
+//! acknowledged (`redis/witness.rs`).
 //!
 //! | Key behind `{prefix}:` | What it holds |
 //! |---|---|
-//! | `meta` | layout, epoch, last position, last fence, last number, highest deleted position |
+//! | `meta` | layout, epoch and its place in the log, last position, last fence, last number, highest deleted position |
 //! | `d:ID`, `e:ID`, `s:ID` | a deployment: its record, its events by number, its snapshot |
 //! | `log` | an entry for each append, by the position of its last event: what engines follow |
 //! | `i…` | lists of deployments by number, for each set of conditions |
@@ -18,18 +20,22 @@
 //! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
 //! | `blob:DIGEST`, `blobs` | artifacts, in chunks |
 
+mod appends;
 mod blobs;
 mod catalogue;
 mod commands;
 mod config;
 mod durability;
+mod endpoint;
 mod environment_journal;
 mod error;
 mod head_cache;
 mod journal;
 mod link;
+mod locator;
 mod memory;
 mod node_reports;
+mod place;
 mod queries;
 mod reply;
 mod row;
@@ -37,6 +43,7 @@ mod script;
 mod session;
 mod supersede;
 mod tail;
+mod witness;
 mod writer;
 
 use std::fmt;
@@ -49,7 +56,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::commands::Commands;
+use self::commands::{Commands, key_prefix};
 use self::head_cache::HeadCache;
 use self::link::Link;
 use self::memory::Memory;
@@ -57,6 +64,7 @@ use self::node_reports::Channel;
 use self::reply::Args;
 use self::session::EngineSession;
 use self::tail::Tail;
+use self::witness::Witness;
 use self::writer::Writer;
 use crate::{Appended, EnvironmentAppended};
 
@@ -92,6 +100,7 @@ struct Inner {
     memory: Memory,
     subscribers: broadcast::Sender<Appended>,
     environment_subscribers: broadcast::Sender<EnvironmentAppended>,
+    witness: Arc<Witness>,
     epoch: watch::Receiver<Arc<str>>,
     session: Arc<EngineSession>,
     channel: Arc<Channel>,
@@ -111,16 +120,19 @@ impl Redis {
     ///   requires otherwise.
     /// - [`Error::Layout`] if another release has written the keys.
     pub async fn open(config: &RedisConfig) -> Result<Self, Error> {
-        let client = config.client()?;
+        let locator = Arc::new(config.locator()?);
         let server = config.shown_url();
+        let heads = Arc::<HeadCache>::default();
+        let meta = format!("{}meta", key_prefix(config));
+        let witness = Arc::new(Witness::new(meta, Arc::clone(&heads)));
         let link = |extra: Duration| {
-            let patience = config.patience;
-            Arc::new(Link::new(client.clone(), &server, patience, extra))
+            let (locator, witness) = (Arc::clone(&locator), Arc::clone(&witness));
+            let link = Link::new(locator, witness, &server, config.patience, extra);
+            Arc::new(link)
         };
         let reads = link(Duration::ZERO);
         let durability = Durability::read(&reads, config).await?;
         durability.check(config, &server)?;
-        let (epochs, epoch) = watch::channel(Arc::from(""));
         let (subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
         let (environment_subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
         let tasks = TaskTracker::new();
@@ -131,23 +143,25 @@ impl Redis {
         tasks.spawn(writer.run());
         let commands = Commands::new(jobs, reads, config);
         let opened = commands.open_store().await?;
-        epochs.send_replace(opened.epoch.into());
-        let heads = Arc::<HeadCache>::default();
+        witness.saw_position(opened.position);
+        witness.saw_epoch(&opened.epoch);
         let tail = Tail {
             link: link(tail::BLOCK),
             commands: commands.clone(),
-            last: opened.last_entry,
+            last: opened.last,
+            config: config.clone(),
+            run_id: durability.run_id.clone(),
+            witness: Arc::clone(&witness),
             heads: Arc::clone(&heads),
             subscribers: subscribers.clone(),
             environment_subscribers: environment_subscribers.clone(),
-            epochs,
         };
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tail.run()).await });
         let session = Arc::new(EngineSession::begin(commands.clone(), config).await?);
         let (keeper, stopped) = (Arc::clone(&session), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(keeper.keep()).await });
-        let channel = Arc::new(Channel::new(commands.clone(), client));
+        let channel = Arc::new(Channel::new(commands.clone(), locator));
         let (receiver, stopped) = (Arc::clone(&channel), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(receiver.receive()).await });
         tracing::debug!(%server, %durability, "store opened");
@@ -159,7 +173,8 @@ impl Redis {
                 memory: Memory::default(),
                 subscribers,
                 environment_subscribers,
-                epoch,
+                epoch: witness.epoch(),
+                witness,
                 session,
                 channel,
                 tasks,

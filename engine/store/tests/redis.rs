@@ -1,8 +1,10 @@
-//! The store on a server: the suite of every store against Redis 7.0 and Valkey, and tests of
-//! what a server does.
+//! The store on a server: the suite of every store against Redis 7.0, Valkey and a
+//! cluster, and tests of what servers do.
 
 #[path = "redis/access.rs"]
 mod access;
+#[path = "redis/cluster.rs"]
+mod cluster;
 #[path = "redis/durability.rs"]
 mod durability;
 #[path = "redis/faults.rs"]
@@ -15,6 +17,8 @@ mod reaper;
 #[path = "../../../tests/src/redis_server.rs"]
 #[allow(dead_code)]
 mod redis_server;
+#[path = "redis/sentinel.rs"]
+mod sentinel;
 #[path = "redis/sharing.rs"]
 mod sharing;
 mod suite;
@@ -64,4 +68,10 @@ mod on_valkey {
     use crate::suite::suite;
 
     suite!(crate::RedisFixture<true>);
+}
+
+mod on_a_cluster {
+    use crate::suite::suite;
+
+    suite!(crate::cluster::ClusterFixture);
 }

@@ -131,10 +131,7 @@ impl Catalogue for Redis {
             .read_list(&script::MODULES, args)
             .await?;
         let mut found: Vec<ModuleRecord> = decode_all::<StoredModule, _>("a module", &found)?;
-        found.sort_by(|a, b| {
-            let (a, b) = (&a.module, &b.module);
-            a.name.cmp(&b.name).then_with(|| b.version.cmp(&a.version))
-        });
+        ModuleRecord::sort(&mut found);
         Ok(found)
     }
 

@@ -10,6 +10,7 @@ use super::config::RedisConfig;
 use super::durability;
 use super::error::Error;
 use super::link::Link;
+use super::place::Place;
 use super::reply::{Args, Reply};
 use super::script::{self, Script};
 use super::writer::Job;
@@ -25,8 +26,9 @@ pub(super) struct Commands {
 /// What the store was like when it was opened.
 pub(super) struct Opened {
     pub(super) epoch: String,
+    pub(super) position: u64,
     /// The last place in the log.
-    pub(super) last_entry: String,
+    pub(super) last: Place,
 }
 
 impl Commands {
@@ -130,7 +132,8 @@ impl Commands {
         }
         Ok(Opened {
             epoch: opened.text(1)?.to_owned(),
-            last_entry: opened.text(2)?.to_owned(),
+            last: opened.parse(2, "a place in the log")?,
+            position: opened.number(3)?,
         })
     }
 }

@@ -5,23 +5,29 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hotswap_common::Secret;
-use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    ProtocolVersion, TlsCertificates,
-};
+use redis::{ClientTlsConfig, ProtocolVersion, RedisConnectionInfo, TlsCertificates};
 
+use super::commands::key_prefix;
+use super::endpoint::{Endpoint, EndpointKind};
 use super::error::Error;
+use super::locator::Locator;
 
 /// How a store on a server of Redis or Valkey is configured.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// Where the server is: `redis://host:port`, or `rediss://host:port` for TLS, with the number
-    /// of the database as path where it is not 0. Without a password.
+    /// Where the server is: `redis://host:port`, with the number of the database as path where it is
+    /// not 0. `redis+sentinel://host:port,host:port/name` names sentinels and the primary that they
+    /// monitor, `redis+cluster://host:port,host:port` some nodes of a cluster. With `rediss` in place
+    /// of `redis` all of it is over TLS. Without a password.
     pub url: String,
     /// The user of the server's access control list.
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+    /// The user of the sentinels' access control list.
+    pub sentinel_username: Option<String>,
+    /// The password of the sentinels.
+    pub sentinel_password: Option<Secret>,
     /// The certificates for `rediss://`.
     pub tls: Tls,
     /// What all keys begin with, in braces. Installations with different ones share a server.
@@ -72,6 +78,8 @@ impl RedisConfig {
             url: url.into(),
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             tls: Tls::default(),
             key_prefix: "hotswap".to_owned(),
             durability: RequiredDurability::default(),
@@ -88,7 +96,7 @@ impl RedisConfig {
     /// # Errors
     /// [`Error::Address`], with what to change.
     pub fn check(&self) -> Result<(), Error> {
-        self.connection_info()?;
+        let endpoint = self.endpoint()?;
         let invalid = |reason: String| Err(Error::Address(reason));
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         if self.key_prefix.is_empty()
@@ -112,84 +120,48 @@ impl RedisConfig {
         if self.wait_for_replicas > 16 {
             return invalid("at most 16 replicas can be waited for".to_owned());
         }
-        if self.tls != Tls::default() && !self.has_tls() {
+        if self.tls != Tls::default() && !endpoint.has_tls {
             return invalid(
-                "certificates need an address that begins with rediss://, for TLS".to_owned(),
+                "certificates need an address that begins with rediss, for TLS".to_owned(),
+            );
+        }
+        let has_sentinels = matches!(endpoint.kind, EndpointKind::Sentinel(_));
+        if !has_sentinels && (self.sentinel_username.is_some() || self.sentinel_password.is_some())
+        {
+            return invalid(
+                "a user or a password of sentinels needs an address that begins with \
+                 redis+sentinel:// or rediss+sentinel://"
+                    .to_owned(),
             );
         }
         Ok(())
     }
 
-    fn has_tls(&self) -> bool {
-        self.url.starts_with("rediss://") || self.url.starts_with("valkeys://")
-    }
-
     /// The address without anything secret.
     pub fn shown_url(&self) -> String {
-        match self.connection_info() {
-            Ok(info) => {
-                let scheme = if self.has_tls() { "rediss" } else { "redis" };
-                let database = match info.redis_settings().db() {
-                    0 => String::new(),
-                    number => format!("/{number}"),
-                };
-                format!("{scheme}://{}{database}", info.addr())
-            }
+        match self.endpoint() {
+            Ok(endpoint) => endpoint.to_string(),
             Err(_) => "redis://…".to_owned(),
         }
     }
 
-    fn connection_info(&self) -> Result<ConnectionInfo, Error> {
-        let invalid = || {
-            // Not repeated: it may hold a password.
-            let rule = "the store's address is invalid: write it as redis://host:port, or \
-                        rediss://host:port for TLS";
-            Error::Address(rule.to_owned())
-        };
-        let has_scheme = ["redis://", "rediss://", "valkey://", "valkeys://"]
-            .iter()
-            .any(|scheme| self.url.starts_with(scheme));
-        if !has_scheme {
-            return Err(invalid());
-        }
+    fn endpoint(&self) -> Result<Endpoint, Error> {
         if self.url.contains('@') {
             let rule = "the store's address must not hold a user or a password, because \
                         addresses are shown and logged: name the user by itself, and the password \
                         in a file or in the environment";
             return Err(Error::Address(rule.to_owned()));
         }
-        if self.url.contains(['#', '?']) {
-            return Err(invalid());
-        }
-        self.url
-            .as_str()
-            .into_connection_info()
-            .map_err(|_| invalid())
+        // Not repeated: it may hold a password.
+        let rule = "the store's address is invalid: write it as redis://host:port, \
+                    redis+sentinel://host:port,host:port/name or \
+                    redis+cluster://host:port,host:port, with rediss in place of redis for TLS";
+        Endpoint::parse(&self.url).ok_or_else(|| Error::Address(rule.to_owned()))
     }
 
-    /// A client of the server. Connects to nothing yet.
-    pub(super) fn client(&self) -> Result<Client, Error> {
+    /// What finds the server. Connects to nothing yet.
+    pub(super) fn locator(&self) -> Result<Locator, Error> {
         self.check()?;
-        let info = self.connection_info()?;
-        let mut settings = info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_lib_name("hotswap", env!("CARGO_PKG_VERSION"));
-        if let Some(username) = &self.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &self.password {
-            settings = settings.set_password(password.expose());
-        }
-        let info = info.set_redis_settings(settings);
-        let unusable = |source| Error::Unavailable {
-            server: self.shown_url(),
-            source,
-        };
-        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            return Client::open(info).map_err(unusable);
-        }
         let client_tls = match &self.tls.client {
             Some((certificate, key)) => Some(ClientTlsConfig {
                 client_cert: read_file(certificate)?,
@@ -202,8 +174,30 @@ impl RedisConfig {
             client_tls,
             root_cert,
         };
-        Client::build_with_tls(info, certificates).map_err(unusable)
+        Ok(Locator::new(
+            self.endpoint()?,
+            settings(self.username.as_deref(), self.password.as_ref()),
+            settings(
+                self.sentinel_username.as_deref(),
+                self.sentinel_password.as_ref(),
+            ),
+            certificates,
+            format!("{}meta", key_prefix(self)),
+        ))
     }
+}
+
+fn settings(username: Option<&str>, password: Option<&Secret>) -> RedisConnectionInfo {
+    let mut settings = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_lib_name("hotswap", env!("CARGO_PKG_VERSION"));
+    if let Some(username) = username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(password.expose());
+    }
+    settings
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
@@ -252,8 +246,6 @@ mod tests {
         config.check().unwrap();
         assert_eq!(config.shown_url(), "redis://localhost:6379/3");
         assert!(!format!("{config:?}").contains("secret"));
-        let client = config.client().unwrap();
-        assert!(!format!("{client:?}").contains("secret"));
     }
 
     #[test]
@@ -278,6 +270,10 @@ mod tests {
             },
             RedisConfig {
                 wait_for_replicas: 17,
+                ..base()
+            },
+            RedisConfig {
+                sentinel_password: Some(Secret::new("secret")),
                 ..base()
             },
             RedisConfig {

@@ -27,6 +27,8 @@ pub struct Durability {
     pub eviction: String,
     /// The memory for its data, in bytes. 0 for all that there is.
     pub max_memory: u64,
+    /// What tells one process of the server from another one.
+    pub run_id: String,
     /// Whether the configuration was read, which some managed services do not allow.
     pub is_known: bool,
     /// Whether it can tell when a write is on a disk (`WAITAOF`).
@@ -110,6 +112,7 @@ impl Durability {
         Ok(Self {
             product: product.to_owned(),
             version: version.to_owned(),
+            run_id: field("run_id").unwrap_or_default().to_owned(),
             fsync,
             eviction: get("maxmemory-policy").unwrap_or_default().to_owned(),
             max_memory: max_memory.unwrap_or(0),

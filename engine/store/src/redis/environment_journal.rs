@@ -33,7 +33,11 @@ impl EnvironmentJournal for Redis {
             .write(&script::ACQUIRE_ENVIRONMENT_LEASE, args);
         let reply = reply.await?;
         match reply.word()? {
-            "acquired" => Ok(Fence(reply.number(1)?)),
+            "acquired" => {
+                let fence = reply.number(1)?;
+                self.inner.witness.saw_fence(fence);
+                Ok(Fence(fence))
+            }
             "held" => Err(LeaseError::Held(reply.text(1)?.to_owned())),
             _ => Err(Error::Lapsed.into()),
         }
@@ -62,7 +66,11 @@ impl EnvironmentJournal for Redis {
         let script = &script::APPEND_TO_ENVIRONMENT;
         let reply = self.inner.commands.write(script, args).await?;
         match reply.word()? {
-            "appended" => Ok(reply.number(1)?),
+            "appended" => {
+                let position = reply.number(1)?;
+                self.inner.witness.saw_position(position);
+                Ok(position)
+            }
             "fenced" => Err(AppendToEnvironmentError::Fenced(Fence(reply.number(1)?))),
             "replaced" => {
                 let current = match reply.text(1)? {

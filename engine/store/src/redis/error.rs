@@ -136,18 +136,23 @@ pub(super) fn verdict(error: &RedisError) -> Verdict {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::NoScript) => return Verdict::NoScript,
         ErrorKind::AuthenticationFailed => return Verdict::Refused(CREDENTIALS),
+        ErrorKind::MasterNameNotFoundBySentinel => return Verdict::Refused(NO_PRIMARY),
         ErrorKind::Io | ErrorKind::Client | ErrorKind::Parse => return Verdict::Reconnect,
         _ => {}
     }
     match error.code().unwrap_or_default() {
-        "LOADING" | "BUSY" | "TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" => Verdict::Later,
-        // The address may lead to another server after a failover.
-        "READONLY" => Verdict::Reconnect,
+        "LOADING" | "BUSY" | "TRYAGAIN" | "ASK" | "NOREPLICAS" => Verdict::Later,
+        // Another server has the keys, or will: the address may lead there.
+        "READONLY" | "MOVED" | "CLUSTERDOWN" | "MASTERDOWN" | "UNBLOCKED" => Verdict::Reconnect,
         code => Verdict::Refused(advice(code)),
     }
 }
 
-const CREDENTIALS: &str = "the user or the password is wrong";
+const CREDENTIALS: &str =
+    "the user or the password is wrong; sentinels have a user and a password of their own";
+
+const NO_PRIMARY: &str =
+    "the sentinels know no primary of this name; the address ends with the name that they monitor";
 
 /// What to do about an error of the server.
 pub(super) fn advice(code: &str) -> &'static str {
@@ -156,8 +161,8 @@ pub(super) fn advice(code: &str) -> &'static str {
             "its memory is full (maxmemory); give it more, or keep less by the section [retention]"
         }
         "READONLY" => {
-            "it is a replica, which takes no writes; give the address of the primary, or of a \
-             proxy that leads to it"
+            "it is a replica, which takes no writes; give the address of the primary, or of \
+             sentinels that know it"
         }
         "MISCONF" => {
             "it cannot save to its disk; free some room there and look into the server's log"
@@ -165,13 +170,15 @@ pub(super) fn advice(code: &str) -> &'static str {
         "LOADING" => "it still loads its data; it takes commands once that is done",
         "BUSY" => "a script of another program runs for too long; end it with SCRIPT KILL",
         "MASTERDOWN" => "it is a replica that has lost its primary; wait for the failover",
-        "TRYAGAIN" => "the cluster moves keys; it takes the command in a moment",
+        "TRYAGAIN" | "ASK" => {
+            "the cluster moves the keys to another node; it takes commands once that is done"
+        }
         "CLUSTERDOWN" => {
             "the cluster is down or lacks the slots of the key prefix; check it with CLUSTER INFO"
         }
-        "MOVED" | "ASK" => {
-            "it is one server of a cluster, and the keys are on another one; clusters are not \
-             supported yet: give the address of a single server"
+        "MOVED" => {
+            "it is a node of a cluster, and the keys are on another one; begin the address with \
+             redis+cluster:// or rediss+cluster://, which finds it"
         }
         "NOAUTH" | "WRONGPASS" => CREDENTIALS,
         "NOPERM" => {
@@ -215,6 +222,8 @@ mod tests {
             "LOADING",
             "CLUSTERDOWN",
             "MOVED",
+            "ASK",
+            "NOREPLICAS",
             "NOAUTH",
             "NOPERM",
             "MASTERDOWN",

@@ -39,6 +39,11 @@ impl HeadCache {
         self.lock().remove(&deployment);
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Head>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Append, Damage, DeploymentId, Environment, Event, EventBody, Fence, Header, IdempotencyKey,
-    Lifecycle, ModuleName, Timestamp,
+    Append, Damage, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName,
+    Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -13,7 +13,6 @@ use super::commands::random_word;
 use super::error::Error;
 use super::queries::{PAGE, list_of};
 use super::reply::{Args, Reply};
-use super::supersede::{NONE, encode, lifecycle_json};
 use super::{Redis, row, script};
 use crate::Session;
 use crate::journal::{
@@ -21,64 +20,13 @@ use crate::journal::{
     LeaseError, NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
 
-/// How often a create looks again where others change the same at the same time.
-const MAX_ATTEMPTS: u32 = 32;
-
 /// Positions and numbers are exact in the server's scripts below this.
 const MAX_NUMBER: u64 = 1 << 53;
 
 #[async_trait]
 impl Journal for Redis {
     async fn create(&self, header: Header, at: Timestamp) -> Result<(), CreateError> {
-        if self.is_full().await {
-            return Err(CreateError::Full);
-        }
-        let requested = EventBody::Requested(Box::new(header));
-        let body = encode(&requested)?;
-        let EventBody::Requested(header) = requested else {
-            return Err(Error::Closed.into());
-        };
-        let (id, token) = (header.id, random_word());
-        let key = header.idempotency.as_ref().map(|one| one.key.as_str());
-        let selector = header.selector.as_ref().map(ToString::to_string);
-        for _ in 0..MAX_ATTEMPTS {
-            let args = Args::new()
-                .text(id.to_string())
-                .text(header.module.name.as_str())
-                .text(header.environment.as_str())
-                .text(lifecycle_json(Lifecycle::INITIAL)?)
-                .text(Lifecycle::INITIAL.status().as_str())
-                .number(at.millis())
-                .text(&token)
-                .text(&header.requester.subject)
-                .optional(key)
-                .flag(selector.is_some())
-                .optional(selector.as_ref())
-                .optional(header.supersedes)
-                .bytes(&body);
-            let args = match header.supersedes {
-                Some(_) => self.supersede_args(args, &header).await?,
-                None => NONE.iter().fold(args, |args, text| args.text(text)),
-            };
-            let reply = self.inner.commands.write(&script::CREATE, args).await?;
-            let other = || reply.parse(1, "the id of a deployment");
-            return match reply.word()? {
-                "created" => {
-                    let head = Head {
-                        next_seq: 1,
-                        lifecycle: Lifecycle::INITIAL,
-                    };
-                    self.inner.heads.put(id, head);
-                    Ok(())
-                }
-                "repeated" => Err(CreateError::Repeated(other()?)),
-                "busy" => Err(CreateError::Busy(other()?)),
-                "nothing" => Err(CreateError::NothingToSupersede(other()?)),
-                "exists" => Err(Error::Exists(id).into()),
-                _ => continue,
-            };
-        }
-        Err(Error::Contended.into())
+        self.create_journal(header, at).await
     }
 
     async fn acquire_lease(&self, deployment: DeploymentId) -> Result<Lease, LeaseError> {
@@ -92,6 +40,7 @@ impl Journal for Redis {
                     .head_of(deployment, reply.text(2)?, reply.bytes(3)?)
                     .await?;
                 self.inner.heads.put(deployment, head);
+                self.inner.witness.saw_fence(reply.number(1)?);
                 Ok(Lease {
                     fence: Fence(reply.number(1)?),
                     previous: Some(Fence(reply.number(4)?)).filter(|fence| *fence != Fence(0)),
@@ -120,7 +69,8 @@ impl Journal for Redis {
         let raised = raised.await?;
         let is_raised = raised.word()? == "raised";
         if is_raised {
-            // The tail brings it too; the caller reads the new epoch at once.
+            self.inner.witness.saw_fence(fence);
+            // The log tells it; the caller reads the new epoch at once.
             let mut epoch = self.inner.epoch.clone();
             let new = raised.text(1)?;
             let arrived = epoch.wait_for(|epoch| **epoch == *new);
@@ -130,52 +80,7 @@ impl Journal for Redis {
     }
 
     async fn append(&self, append: Append) -> Result<Head, AppendError> {
-        let id = append.deployment;
-        let bodies = append.bodies.iter().map(encode);
-        let bodies = bodies.collect::<Result<Vec<_>, _>>()?;
-        if bodies.is_empty() {
-            return self.compare(&append).await;
-        }
-        let known = self.inner.heads.get(id);
-        let before = match known.filter(|head| head.next_seq == append.expected) {
-            Some(head) => head,
-            None => self.compare(&append).await?,
-        };
-        let after = append
-            .bodies
-            .iter()
-            .try_fold(before.lifecycle, Lifecycle::append);
-        let after = match after {
-            Ok(after) => after,
-            // The fence and the number are checked first.
-            Err(illegal) => {
-                self.compare(&append).await?;
-                return Err(AppendError::IllegalTransition(illegal));
-            }
-        };
-        let changed = after != before.lifecycle;
-        let mut args = Args::new()
-            .text(id.to_string())
-            .number(append.expected)
-            .optional(append.fence.map(|fence| fence.0))
-            .number(append.at.millis())
-            .text(random_word())
-            .optional(changed.then(|| lifecycle_json(after)).transpose()?)
-            .text(after.status().as_str())
-            .flag(after.is_ended());
-        for body in &bodies {
-            args = args.bytes(body);
-        }
-        let reply = self.inner.commands.write(&script::APPEND, args).await?;
-        if matches!(reply.word()?, "appended" | "repeated") {
-            let head = Head {
-                next_seq: append.expected + bodies.len() as u64,
-                lifecycle: after,
-            };
-            self.inner.heads.put(id, head);
-            return Ok(head);
-        }
-        Err(self.rejection(id, &reply).await?)
+        self.append_events(append).await
     }
 
     async fn events(

@@ -1,22 +1,27 @@
 //! A connection to the server that is made again when it breaks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_common::Backoff;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::error::{Error, Verdict, verdict};
+use super::locator::Locator;
+use super::witness::Witness;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MIN_DELAY: Duration = Duration::from_millis(20);
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// One connection, which any number of callers share.
+/// One connection, which any number of callers share. A new one is used only once it is certain
+/// that the server behind it has what this engine has seen.
 pub(super) struct Link {
-    client: Client,
+    locator: Arc<Locator>,
+    witness: Arc<Witness>,
     config: AsyncConnectionConfig,
     server: String,
     patience: Duration,
@@ -32,12 +37,19 @@ struct Current {
 
 impl Link {
     /// Connects at the first use. Commands on it may take `extra` time, because they wait.
-    pub(super) fn new(client: Client, server: &str, patience: Duration, extra: Duration) -> Self {
+    pub(super) fn new(
+        locator: Arc<Locator>,
+        witness: Arc<Witness>,
+        server: &str,
+        patience: Duration,
+        extra: Duration,
+    ) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT.min(patience)))
             .set_response_timeout(Some(patience + extra));
         Self {
-            client,
+            locator,
+            witness,
             config,
             server: server.to_owned(),
             patience,
@@ -80,6 +92,15 @@ impl Link {
         sent
     }
 
+    /// Compares what this engine has seen with what the server has. Cancel safe.
+    pub(super) async fn check(&self) -> Result<(), RedisError> {
+        let (generation, mut connection) = self.connection().await?;
+        let checked = self.witness.check(&mut connection).await;
+        self.discard_if_broken(generation, checked.as_ref().err())
+            .await;
+        checked
+    }
+
     /// Sends a command that may be carried out twice, again and again until it is answered.
     ///
     /// # Errors
@@ -117,10 +138,10 @@ impl Link {
             Verdict::Later | Verdict::NoScript => {
                 super::error::advice(source.code().unwrap_or_default())
             }
-            Verdict::Reconnect if source.code() == Some("READONLY") => {
-                super::error::advice("READONLY")
-            }
-            Verdict::Reconnect => return Error::Unavailable { server, source },
+            Verdict::Reconnect => match source.code() {
+                Some(code) => super::error::advice(code),
+                None => return Error::Unavailable { server, source },
+            },
         };
         Error::Refused {
             server,
@@ -134,10 +155,8 @@ impl Link {
         if let Some(connection) = &current.connection {
             return Ok((current.generation, connection.clone()));
         }
-        let connected = self
-            .client
-            .get_multiplexed_async_connection_with_config(&self.config);
-        let connection = connected.await?;
+        let (_, mut connection) = self.locator.connect(&self.config).await?;
+        self.witness.check(&mut connection).await?;
         if current.generation > 0 {
             tracing::info!(server = %self.server, "connected to the store again");
         }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use redis::{Client, RedisError};
+use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use super::commands::{Commands, random_word};
 use super::link::Link;
+use super::locator::Locator;
 use crate::{CatalogueError, NodeReports};
 
 /// Messages that a receiver may be behind.
@@ -23,7 +24,7 @@ const MAX_SILENCE: Duration = Duration::from_secs(10);
 /// The channel of an installation.
 pub(super) struct Channel {
     commands: Commands,
-    client: Client,
+    locator: Arc<Locator>,
     name: String,
     /// Tells the messages of this engine, which it does not receive.
     own: String,
@@ -31,11 +32,11 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(commands: Commands, client: Client) -> Self {
+    pub(super) fn new(commands: Commands, locator: Arc<Locator>) -> Self {
         Self {
             name: commands.key("reports"),
             commands,
-            client,
+            locator,
             own: random_word(),
             received: broadcast::Sender::new(CAPACITY),
         }
@@ -58,7 +59,9 @@ impl Channel {
     /// Receives until the connection breaks, or nothing arrives any more.
     async fn listen(&self) -> Result<(), RedisError> {
         let connect = async {
-            let mut connection = self.client.get_async_pubsub().await?;
+            let config = AsyncConnectionConfig::new().set_connection_timeout(Some(MAX_SILENCE));
+            let (client, _) = self.locator.connect(&config).await?;
+            let mut connection = client.get_async_pubsub().await?;
             connection.subscribe(&self.name).await?;
             Ok::<_, RedisError>(connection)
         };

@@ -1,59 +1,17 @@
 //! Parts of the queries on journals.
 
-use hotswap_core::{Append, DeploymentId, Environment, Fence, Status};
+use hotswap_core::{DeploymentId, Environment, Status};
 
 use super::error::Error;
 use super::reply::{Args, Reply};
 use super::{Redis, row, script};
 use crate::lifecycle_memo::fold_lifecycle;
-use crate::{AppendError, Head, Query, ReadError, Snapshot};
+use crate::{Head, Query, ReadError, Snapshot};
 
 /// Events or entries that one script reads: nothing else runs on the server meanwhile.
 pub(super) const PAGE: usize = 1024;
 
 impl Redis {
-    /// Compares number and fence, as an append of no events.
-    pub(super) async fn compare(&self, append: &Append) -> Result<Head, AppendError> {
-        let args = Args::new()
-            .text(append.deployment.to_string())
-            .number(append.expected)
-            .optional(append.fence.map(|fence| fence.0))
-            .number(append.at.millis())
-            .text("")
-            .text("")
-            .text("")
-            .text("");
-        let reply = self.inner.commands.write(&script::APPEND, args).await?;
-        if reply.word()? != "same" {
-            return Err(self.rejection(append.deployment, &reply).await?);
-        }
-        let head = self.head_of(append.deployment, reply.text(1)?, reply.bytes(2)?);
-        let head = head.await?;
-        self.inner.heads.put(append.deployment, head);
-        Ok(head)
-    }
-
-    /// Why an append was rejected.
-    pub(super) async fn rejection(
-        &self,
-        id: DeploymentId,
-        reply: &Reply,
-    ) -> Result<AppendError, Error> {
-        Ok(match reply.word()? {
-            "fenced" => AppendError::Fenced(Fence(reply.number(1)?)),
-            "conflict" => {
-                let head = self.head_of(id, reply.text(1)?, reply.bytes(2)?).await?;
-                self.inner.heads.put(id, head);
-                AppendError::Conflict(head)
-            }
-            "unknown" => {
-                self.forget(id);
-                AppendError::Unknown(id)
-            }
-            _ => Error::Answer("the rejection of an append is unknown").into(),
-        })
-    }
-
     /// Reads where a journal ends. Folds the lifecycle from the events where it cannot be read,
     /// because it is damaged or a newer engine wrote it.
     pub(super) async fn head_of(

@@ -55,7 +55,6 @@ scripts! {
     PUT_SNAPSHOT "put_snapshot";
     RAISE_FENCE "raise_fence";
     RECORD "record";
-    REGRESSED "regressed";
     REMOVE "remove";
     SESSION "session";
     SNAPSHOTS "snapshots";
@@ -63,6 +62,7 @@ scripts! {
     UNDRIVEN "undriven";
     USAGE "usage";
     VALUES "values";
+    WITNESS "witness";
     WITHOUT_SNAPSHOT "without_snapshot";
 }
 

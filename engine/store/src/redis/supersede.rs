@@ -1,12 +1,11 @@
 //! The part of a create that ends the deployments that the new one supersedes.
 
-use hotswap_core::{
-    Cause, CauseKind, DeploymentId, EventBody, Header, Lifecycle, Outcome, encode_event,
-};
+use hotswap_core::{DeploymentId, EventBody, Header, Lifecycle, encode_event};
 
 use super::error::Error;
 use super::reply::{Args, Reply};
 use super::{Redis, script};
+use crate::supersede::{Superseding, keep_legal};
 
 /// The deployments that a create ends, as arguments of its script.
 pub(super) const NONE: [&str; 12] = ["", "0", "", "", "0", "0", "", "0", "", "", "0", "0"];
@@ -20,25 +19,12 @@ impl Redis {
             .text(header.environment.as_str());
         let found = self.inner.commands.read_list(&script::SUPERSEDED, ask);
         let found = found.await?;
-        let by = header.requester.email.clone();
-        let reason = format!(
-            "superseded by deployment {} of {}",
-            header.id, header.module
-        );
-        let cause = Cause::new(CauseKind::Abort, format!("aborted by {by}: {reason}"));
-        let reason = Some(reason);
-        let abort = EventBody::AbortRequested { by, reason };
-        let ended = EventBody::Ended {
-            outcome: Outcome::Failed,
-            failures: Vec::new(),
-            not_updated: Vec::new(),
-        };
-        let end = vec![abort.clone(), EventBody::Reverting { cause }, ended];
-        let args = self.add_part(args, &found, 0, vec![abort]).await?;
-        self.add_part(args, &found, 3, end).await
+        let superseding = Superseding::by(header);
+        let args = self.add_part(args, &found, 0, superseding.open).await?;
+        self.add_part(args, &found, 3, superseding.waiting).await
     }
 
-    /// Adds those of the events that can follow: an abort may have been requested before.
+    /// Adds those of the events that can follow.
     async fn add_part(
         &self,
         mut args: Args,
@@ -53,14 +39,7 @@ impl Redis {
         let head = self
             .head_of(id, found.text(index + 1)?, found.bytes(index + 2)?)
             .await?;
-        let mut lifecycle = head.lifecycle;
-        bodies.retain(|body| {
-            let next = Lifecycle::append(lifecycle, body);
-            next.is_ok_and(|next| {
-                lifecycle = next;
-                true
-            })
-        });
+        let lifecycle = keep_legal(head.lifecycle, &mut bodies);
         args = args
             .text(id.to_string())
             .number(head.next_seq)

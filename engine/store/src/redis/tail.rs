@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Value, cmd};
-use tokio::sync::{broadcast, watch};
+use redis::{Cmd, RedisError, Value, cmd};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
 
-use super::commands::{Commands, random_word};
-use super::durability::text;
+use super::commands::Commands;
+use super::config::RedisConfig;
+use super::durability::{Durability, text};
 use super::error::Error;
 use super::head_cache::HeadCache;
 use super::link::Link;
-use super::reply::Args;
-use super::{LAYOUT, script};
+use super::place::Place;
+use super::witness::Witness;
 use crate::{Appended, EnvironmentAppended, Head};
 
 /// How long the server waits for an append before it answers that there was none. A connection
@@ -22,16 +24,23 @@ pub(super) const BLOCK: Duration = Duration::from_secs(2);
 /// Entries that are read at once.
 const PAGE: usize = 512;
 
+/// How often it is asked whether the server is still the same, and has what was seen. Behind a
+/// connection that does not break there may be another server too, or one that was emptied.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Reads the log from a place on, and notifies the subscribers of this engine.
 pub(super) struct Tail {
     pub(super) link: Arc<Link>,
     pub(super) commands: Commands,
     /// The place of the last entry that was read.
-    pub(super) last: String,
+    pub(super) last: Place,
+    pub(super) config: RedisConfig,
+    /// The server's process.
+    pub(super) run_id: String,
+    pub(super) witness: Arc<Witness>,
     pub(super) heads: Arc<HeadCache>,
     pub(super) subscribers: broadcast::Sender<Appended>,
     pub(super) environment_subscribers: broadcast::Sender<EnvironmentAppended>,
-    pub(super) epochs: watch::Sender<Arc<str>>,
 }
 
 /// What an entry of the log says.
@@ -48,53 +57,85 @@ impl Tail {
     /// the next one reads on from the same place.
     pub(super) async fn run(mut self) {
         let mut backoff = Link::backoff();
+        let mut checked_at = Instant::now();
         loop {
-            match self.link.send(&self.command()).await {
-                Ok(answer) => {
-                    backoff.reset();
-                    for (place, fields) in entries(answer) {
-                        match parse(&place, &fields) {
-                            Ok(entry) => self.publish(entry),
-                            Err(error) => {
-                                let error = &error as &dyn std::error::Error;
-                                tracing::error!(place, error, "cannot read the store's log");
-                            }
-                        }
-                        self.last = place;
-                    }
+            let read = match checked_at.elapsed() < CHECK_INTERVAL {
+                true => self.read().await,
+                false => {
+                    checked_at = Instant::now();
+                    self.check().await
                 }
+            };
+            match read {
+                Ok(()) => backoff.reset(),
                 Err(error) => {
                     tracing::debug!(%error, "cannot follow the store's log, retrying");
                     backoff.wait().await;
-                    self.check_end().await;
                 }
             }
         }
     }
 
-    /// Behind the connection there may be another server now, which lacks what this one had
-    /// acknowledged. Then what is read goes on at its end, under a new epoch.
-    async fn check_end(&mut self) {
-        let seen = self.last.split('-').next().unwrap_or_default();
-        let args = Args::new()
-            .text(seen)
-            .text(random_word())
-            .number(LAYOUT.into());
-        match self.commands.write(&script::REGRESSED, args).await {
-            Ok(reply) if reply.word().is_ok_and(|word| word == "shorter") => {
-                let position = reply.text(1).unwrap_or("0").to_owned();
-                tracing::error!(
-                    seen,
-                    position,
-                    "the store has lost writes that it had acknowledged: events up to the position \
-                     that was seen are gone. Positions go on above it, and clients of the live feeds \
-                     start over"
-                );
-                self.last = format!("{position}-0");
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "cannot read where the store's log ends"),
+    async fn read(&mut self) -> Result<(), RedisError> {
+        let answer = self.link.send(&self.command()).await?;
+        // What was read may be of a store that has lost writes.
+        if self.rewind() {
+            return Ok(());
         }
+        for (place, fields) in entries(answer) {
+            let read = place.parse::<Place>().map_err(|_| MISSING);
+            match read.and_then(|place| Ok((place, parse(place, &fields)?))) {
+                Ok((place, entry)) => {
+                    self.witness.saw_entry(place, &fields);
+                    self.publish(entry);
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(place, error, "cannot read the store's log");
+                }
+            }
+            self.last = place.parse().unwrap_or(self.last);
+        }
+        Ok(())
+    }
+
+    /// Asks whether the server is still the same, and has what was seen.
+    async fn check(&mut self) -> Result<(), RedisError> {
+        self.link.check().await?;
+        self.rewind();
+        let mut command = cmd("INFO");
+        command.arg("server");
+        let info = text(self.link.send(&command).await?);
+        let run_id = run_id(&info);
+        if run_id == self.run_id {
+            return Ok(());
+        }
+        let server = self.config.shown_url();
+        tracing::info!(server, "the server was started again, or is another one");
+        match Durability::read(&self.link, &self.config).await {
+            Ok(durability) => {
+                if let Err(error) = durability.check(&self.config, &server) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "the store may lose what it acknowledges from now on");
+                }
+                self.run_id = run_id.to_owned();
+            }
+            // The next check asks again.
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "cannot read what the store promises");
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back in the log, where what was read there may be other entries now.
+    fn rewind(&mut self) -> bool {
+        let Some(place) = self.witness.take_rewind() else {
+            return false;
+        };
+        self.last = self.last.min(place);
+        true
     }
 
     fn command(&self) -> Cmd {
@@ -102,7 +143,9 @@ impl Tail {
         command.arg("COUNT").arg(PAGE);
         command.arg("BLOCK").arg(BLOCK.as_secs() * 1000);
         command.arg("STREAMS");
-        command.arg(self.commands.key("log")).arg(&self.last);
+        command
+            .arg(self.commands.key("log"))
+            .arg(self.last.to_string());
         command
     }
 
@@ -117,7 +160,7 @@ impl Tail {
                 let _ = self.environment_subscribers.send(appended);
             }
             Entry::Epoch(epoch) => {
-                self.epochs.send_replace(epoch.into());
+                self.witness.saw_epoch(&epoch);
             }
             Entry::Unknown => {}
         }
@@ -153,8 +196,15 @@ fn entries(answer: Value) -> Vec<(String, Vec<(String, String)>)> {
     entries.into_iter().filter_map(entry).collect()
 }
 
-fn parse(place: &str, fields: &[(String, String)]) -> Result<Entry, Error> {
-    const MISSING: Error = Error::Answer("an entry of the log lacks a field");
+const MISSING: Error = Error::Answer("an entry of the log lacks a field");
+
+/// What tells one process of a server from another one.
+pub(super) fn run_id(info: &str) -> &str {
+    let line = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+    line.unwrap_or_default().trim()
+}
+
+fn parse(place: Place, fields: &[(String, String)]) -> Result<Entry, Error> {
     let get = |name: &str| {
         let field = fields.iter().find(|(field, _)| field == name);
         field.map(|(_, value)| value.as_str())
@@ -163,7 +213,7 @@ fn parse(place: &str, fields: &[(String, String)]) -> Result<Entry, Error> {
         text.and_then(|text| text.parse::<u64>().ok())
             .ok_or(MISSING)
     };
-    let position = number(place.split('-').next())?;
+    let position = place.position;
     let fenced = get("f") == Some("1");
     if let Some(id) = get("d") {
         let lifecycle = serde_json::from_str(get("l").ok_or(MISSING)?);

@@ -72,10 +72,7 @@ impl Catalogue for Sqlite {
         };
         let mut found = self.read(find).await?;
         // SQL cannot order by SemVer precedence.
-        found.sort_by(|a, b| {
-            let (a, b) = (&a.module, &b.module);
-            a.name.cmp(&b.name).then_with(|| b.version.cmp(&a.version))
-        });
+        ModuleRecord::sort(&mut found);
         Ok(found)
     }
 

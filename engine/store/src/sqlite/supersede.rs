@@ -1,8 +1,6 @@
 //! The part of a create that ends the deployments that the new one supersedes.
 
-use hotswap_core::{
-    Cause, CauseKind, DeploymentId, EventBody, Header, Lifecycle, Outcome, Timestamp,
-};
+use hotswap_core::{DeploymentId, EventBody, Header, Timestamp};
 use rusqlite::Connection;
 
 use super::encoded_events::EncodedEvents;
@@ -11,6 +9,7 @@ use super::journal_executor::{JournalExecutor, set_lifecycle};
 use super::query;
 use super::row::to_json;
 use crate::Appended;
+use crate::supersede::{Superseding, keep_legal};
 
 impl JournalExecutor {
     /// Appends an abort to the deployment `open`, and ends the one that waits for it, which has
@@ -22,31 +21,19 @@ impl JournalExecutor {
         header: &Header,
         at: Timestamp,
     ) -> rusqlite::Result<Vec<Appended>> {
-        let by = header.requester.email.clone();
-        let reason = format!(
-            "superseded by deployment {} of {}",
-            header.id, header.module
-        );
-        let cause = Cause::new(CauseKind::Abort, format!("aborted by {by}: {reason}"));
-        let reason = Some(reason);
-        let abort = EventBody::AbortRequested { by, reason };
-        let ended = EventBody::Ended {
-            outcome: Outcome::Failed,
-            failures: Vec::new(),
-            not_updated: Vec::new(),
-        };
+        let superseding = Superseding::by(header);
         let (module, environment) = (&header.module.name, &header.environment);
         let waiting = query::waiting_deployment(connection, module, environment)?;
-        let aborted = self.append_legal(connection, open, vec![abort.clone()], at)?;
+        let aborted = self.append_legal(connection, open, superseding.open, at)?;
         let mut appended = Vec::from_iter(aborted);
         if let Some(waiting) = waiting {
-            let end = vec![abort, EventBody::Reverting { cause }, ended];
-            appended.extend(self.append_legal(connection, waiting, end, at)?);
+            let end = self.append_legal(connection, waiting, superseding.waiting, at)?;
+            appended.extend(end);
         }
         Ok(appended)
     }
 
-    /// Appends those of the events that can follow: an abort may have been requested before.
+    /// Appends those of the events that can follow.
     fn append_legal(
         &mut self,
         connection: &Connection,
@@ -57,14 +44,7 @@ impl JournalExecutor {
         let Some(mut deployment) = self.find(connection, id)? else {
             return Ok(None);
         };
-        let mut lifecycle = deployment.head.lifecycle;
-        bodies.retain(|body| {
-            let next = Lifecycle::append(lifecycle, body);
-            next.is_ok_and(|next| {
-                lifecycle = next;
-                true
-            })
-        });
+        let lifecycle = keep_legal(deployment.head.lifecycle, &mut bodies);
         if bodies.is_empty() {
             return Ok(None);
         }

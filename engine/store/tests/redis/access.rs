@@ -98,8 +98,8 @@ async fn a_user_that_may_not_read_the_configuration_is_refused_unless_that_is_wa
     store.close().await;
 }
 
-/// Writes a certificate authority, and a certificate of it for `localhost` with its key.
-fn write_certificates(folder: &Path) {
+/// Writes a certificate authority, and certificates of it for this machine with their keys.
+pub fn write_certificates(folder: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params
         .distinguished_name
@@ -109,9 +109,11 @@ fn write_certificates(folder: &Path) {
     let authority = params.self_signed(&key).unwrap();
     let issuer = Issuer::new(params, key);
     std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    // Sentinels name servers by their addresses.
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     for name in ["server", "client"] {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(names.clone()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &issuer).unwrap();
         std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use hotswap_core::{Deployment, EventBody};
 use hotswap_store::redis::Error;
-use hotswap_store::{AppendError, Journal, Redis, RedisConfig};
+use hotswap_store::{AppendError, Journal, LeaseError, Redis, RedisConfig};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use crate::proxy::Proxy;
 use crate::redis_server::{RedisKind, RedisServer};
@@ -108,8 +109,48 @@ async fn a_killed_server_has_everything_it_acknowledged() {
     }
 }
 
+async fn until_another_epoch(store: &Redis, before: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while *store.epoch() == *before {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_is_shorter_than_what_was_seen_gets_a_new_epoch() {
+    // Also where no connection breaks: behind it may be another server.
+    for breaks in [true, false] {
+        let server = RedisServer::start(RedisKind::Redis).unwrap();
+        let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+        let mut appended = store.subscribe();
+        for module in ["a", "b", "c"] {
+            create(&store, module, "production").await;
+        }
+        while appended.recv().await.unwrap().position < 3 {}
+        let before = store.epoch();
+        // As after a failover to a replica that had only the first event.
+        let position = ["HSET", "{hotswap}:meta", "position", "1"];
+        server.command(&position).unwrap();
+        server.command(&["DEL", "{hotswap}:log"]).unwrap();
+        if breaks {
+            let kill = ["CLIENT", "KILL", "TYPE", "normal"];
+            server.command(&kill).unwrap();
+        }
+        until_another_epoch(&store, &before).await;
+        let id = create(&store, "d", "production").await;
+        let next = appended.recv().await.unwrap();
+        assert_eq!(
+            (next.deployment, next.position),
+            (id, 4),
+            "no position has two meanings"
+        );
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_others_wrote_in_place_of_lost_writes_is_noticed() {
     let server = RedisServer::start(RedisKind::Redis).unwrap();
     let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
     let mut appended = store.subscribe();
@@ -118,26 +159,49 @@ async fn a_store_that_is_shorter_than_what_was_seen_gets_a_new_epoch() {
     }
     while appended.recv().await.unwrap().position < 3 {}
     let before = store.epoch();
-    // As after a failover to a replica that had only the first event.
+    // As if the third event was lost, and an engine that never saw it had appended two others.
+    let log = "{hotswap}:log";
     for command in [
-        &["HSET", "{hotswap}:meta", "position", "1"][..],
-        &["DEL", "{hotswap}:log"],
-        &["CLIENT", "KILL", "TYPE", "normal"],
+        &["XDEL", log, "3-0"][..],
+        &["XSETID", log, "2-0"],
+        &["XADD", log, "3-0", "v", "production", "f", "0"],
+        &["XADD", log, "4-0", "v", "production", "f", "0"],
+        &["HSET", "{hotswap}:meta", "position", "4"],
     ] {
-        server.command(command).unwrap();
+        let answer = server.command(command).unwrap();
+        assert!(!answer.starts_with('-'), "{command:?}: {answer}");
     }
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    while store.epoch() == before {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let id = create(&store, "d", "production").await;
-    let next = appended.recv().await.unwrap();
-    assert_eq!(
-        (next.deployment, next.position),
-        (id, 4),
-        "no position has two meanings"
-    );
+    until_another_epoch(&store, &before).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_emptied_is_no_store_that_goes_on() {
+    let server = RedisServer::start(RedisKind::Valkey).unwrap();
+    let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    let fence = loop {
+        match store.acquire_lease(id).await {
+            Ok(lease) => break lease.fence,
+            Err(LeaseError::Store(_)) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    let before = store.epoch();
+    server.command(&["FLUSHALL"]).unwrap();
+    until_another_epoch(&store, &before).await;
+    let id = create(&store, "checkout", "production").await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let again = loop {
+        match store.acquire_lease(id).await {
+            Ok(lease) => break lease.fence,
+            // Its session is gone too, and it begins another.
+            Err(LeaseError::Store(_)) => assert!(Instant::now() < deadline),
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert!(again > fence, "no fence has two meanings");
+    assert_eq!(store.last_position().await.unwrap(), 2);
     store.close().await;
 }
 
@@ -156,44 +220,151 @@ async fn scripts_that_the_server_has_forgotten_are_sent_again() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn a_full_memory_is_told_in_words_and_nothing_is_written() {
-    let server = RedisServer::start(RedisKind::Redis).unwrap();
-    let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
-    let id = create(&store, "checkout", "production").await;
-    server
-        .command(&["CONFIG", "SET", "maxmemory", "1"])
-        .unwrap();
-    let error = store.append(append(id, 1, None, &[planned()])).await;
-    let error = message(&error.unwrap_err());
-    assert!(
-        error.contains("maxmemory") && error.contains("[retention]"),
-        "{error}"
-    );
-    server
-        .command(&["CONFIG", "SET", "maxmemory", "0"])
-        .unwrap();
-    assert_eq!(store.head(id).await.unwrap().next_seq, 1);
-    must_append(&store, id, 1, &[planned()]).await;
-    store.close().await;
-}
-
-#[tokio::test]
-async fn a_replica_refuses_writes_in_words() {
-    let server = RedisServer::start(RedisKind::Redis).unwrap();
+/// Tries to append while the server is as `spoil` leaves it, and then again. Returns why the first
+/// attempt failed.
+async fn append_while(
+    server: &RedisServer,
+    spoil: impl AsyncFnOnce(),
+    repair: impl AsyncFnOnce(),
+) -> String {
     let config = RedisConfig {
         patience: Duration::from_secs(1),
         ..RedisConfig::new(server.url())
     };
     let store = Redis::open(&config).await.unwrap();
     let id = create(&store, "checkout", "production").await;
-    server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    spoil().await;
     let error = store.append(append(id, 1, None, &[planned()])).await;
-    let error = message(&error.unwrap_err());
-    assert!(error.contains("it is a replica"), "{error}");
-    server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    repair().await;
+    assert_eq!(store.head(id).await.unwrap().next_seq, 1);
     must_append(&store, id, 1, &[planned()]).await;
     store.close().await;
+    message(&error.unwrap_err())
+}
+
+fn must(server: &RedisServer, command: &[&str]) {
+    let answer = server.command(command).unwrap();
+    assert!(!answer.starts_with('-'), "{command:?}: {answer}");
+}
+
+#[tokio::test]
+async fn a_full_memory_is_told_in_words_and_nothing_is_written() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let limit = |bytes: &'static str| {
+        let server = &server;
+        async move || must(server, &["CONFIG", "SET", "maxmemory", bytes])
+    };
+    let error = append_while(&server, limit("1"), limit("0")).await;
+    assert!(
+        error.contains("maxmemory") && error.contains("[retention]"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_replica_refuses_writes_in_words() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let follow = |host: &'static str, port: &'static str| {
+        let server = &server;
+        async move || must(server, &["REPLICAOF", host, port])
+    };
+    let error = append_while(&server, follow("127.0.0.1", "1"), follow("NO", "ONE")).await;
+    assert!(error.contains("it is a replica"), "{error}");
+}
+
+#[tokio::test]
+async fn a_primary_that_lacks_replicas_is_told_in_words() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let require = |count: &'static str| {
+        let server = &server;
+        async move || must(server, &["CONFIG", "SET", "min-replicas-to-write", count])
+    };
+    let error = append_while(&server, require("1"), require("0")).await;
+    assert!(error.contains("min-replicas-to-write"), "{error}");
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_written_is_told_in_words() {
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let server = RedisServer::start(kind).unwrap();
+        let save = async |result: &str| {
+            must(&server, &["BGSAVE"]);
+            let deadline = Instant::now() + Duration::from_secs(30);
+            loop {
+                let info = server.command(&["INFO", "persistence"]).unwrap();
+                if info.contains(&format!("rdb_last_bgsave_status:{result}"))
+                    && info.contains("rdb_bgsave_in_progress:0")
+                {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{info}");
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // No file can take the place of a folder.
+        let snapshot = server.folder().join("dump.rdb");
+        let spoil = async || {
+            std::fs::create_dir_all(snapshot.join("a")).unwrap();
+            must(&server, &["CONFIG", "SET", "save", "3600 1000000"]);
+            save("err").await;
+        };
+        let repair = async || {
+            std::fs::remove_dir_all(&snapshot).unwrap();
+            save("ok").await;
+        };
+        let error = append_while(&server, spoil, repair).await;
+        assert!(error.contains("cannot save to its disk"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_loads_its_data_is_waited_for() {
+    // It takes its time for each key, and answers meanwhile.
+    let arguments = [
+        &RedisServer::DURABLE[..],
+        &["--key-load-delay", "1000"],
+        &["--loading-process-events-interval-bytes", "1024"],
+    ];
+    let mut server = RedisServer::start_with(RedisKind::Redis, &arguments.concat()).unwrap();
+    let config = RedisConfig::new(server.url());
+    let patient = RedisConfig {
+        patience: Duration::from_secs(60),
+        ..config.clone()
+    };
+    let store = Redis::open(&patient).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    let fill = "for i = 1, 5000 do redis.call('SET', 'key' .. i, string.rep('x', 100)) end";
+    must(&server, &["EVAL", fill, "0"]);
+    must(&server, &["BGREWRITEAOF"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let info = server.command(&["INFO", "persistence"]).unwrap()
+        && !(info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrites:1"))
+    {
+        assert!(Instant::now() < deadline, "{info}");
+        sleep(Duration::from_millis(10)).await;
+    }
+    server.kill();
+    let restarting = tokio::task::spawn_blocking(move || {
+        server.restart().unwrap();
+        server
+    });
+    let impatient = RedisConfig {
+        patience: Duration::from_secs(1),
+        ..config
+    };
+    // Until it has begun to load, it does not answer at all.
+    let error = loop {
+        assert!(Instant::now() < deadline);
+        match Redis::open(&impatient).await.unwrap_err() {
+            Error::Unavailable { .. } => {}
+            error => break error.to_string(),
+        }
+    };
+    assert!(error.contains("still loads its data"), "{error}");
+    must_append(&store, id, 1, &[planned()]).await;
+    let server = restarting.await.unwrap();
+    store.close().await;
+    drop(server);
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ local deployment = read_hash(deployment_key(id))
 if not deployment.seq then return { 'unknown' } end
 if ARGV[1] == '1' and #bodies > 0 then
     local row = call('LINDEX', events_key(id), expected)
-    if row and string.match(row, '^%d+ %d+ (%S*)\n') == ARGV[6] then return { 'repeated' } end
+    if row and string.match(row, '^%d+ %d+ (%S*)\n') == ARGV[6] then
+        return { 'repeated', call('HGET', META, 'position') }
+    end
 end
 if fence ~= '' and fence ~= deployment.fence then return { 'fenced', deployment.fence } end
 if expected ~= deployment.seq then return { 'conflict', deployment.seq, deployment.lifecycle } end
@@ -16,5 +18,5 @@ if ARGV[7] ~= '' then
     lifecycle = ARGV[7]
     set_lifecycle(id, deployment, lifecycle, ARGV[8], ARGV[9])
 end
-push(id, tonumber(expected), ARGV[5], ARGV[6], lifecycle, fence == '' and '0' or '1', bodies)
-return { 'appended' }
+local position = push(id, tonumber(expected), ARGV[5], ARGV[6], lifecycle, fence == '' and '0' or '1', bodies)
+return { 'appended', text(position) }

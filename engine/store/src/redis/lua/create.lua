@@ -6,7 +6,7 @@ local id, module, environment = ARGV[2], ARGV[3], ARGV[4]
 local at, token, supersedes = ARGV[7], ARGV[8], ARGV[13]
 local here = place(module, environment)
 if ARGV[1] == '1' and call('HGET', deployment_key(id), 'token') == token then
-    return { 'created' }
+    return { 'created', call('HGET', META, 'position') }
 end
 local request = ARGV[9] .. '\n' .. ARGV[10]
 if ARGV[10] ~= '' then
@@ -66,4 +66,4 @@ call('SADD', P .. 'modules:' .. environment, module)
 call('SADD', P .. 'environments', environment)
 local position = push(id, 0, at, token, ARGV[5], '0', { ARGV[14] })
 call('HSET', deployment_key(id), 'first', text(position))
-return { 'created' }
+return { 'created', text(position) }

@@ -4,6 +4,13 @@ local META = KEYS[1]
 local P = string.sub(META, 1, -5)
 local call = redis.call
 
+-- While a cluster moves the keys to another node, those that are missing here may be there, and a
+-- script would take them for missing. The server says so of any key that is missing.
+local probe = redis.pcall('EXISTS', P .. 'never')
+if type(probe) == 'table' and probe.err then
+    return redis.error_reply('TRYAGAIN the cluster moves the keys of the store: ' .. probe.err)
+end
+
 -- Lua's own conversion writes large numbers as 1e+15.
 local function text(number)
     return string.format('%.0f', number)
@@ -105,6 +112,13 @@ local function push(id, seq, at, token, lifecycle, fenced, bodies)
     call('XADD', P .. 'log', text(last) .. '-0',
         'd', id, 's', seq, 'n', count, 'f', fenced, 'l', lifecycle)
     return last
+end
+
+-- Gives the store a new epoch. The other engines learn of it from a place behind the last position,
+-- which no event has.
+local function begin_epoch(position, epoch)
+    local entry = call('XADD', P .. 'log', position .. '-*', 'x', epoch)
+    call('HSET', META, 'epoch', epoch, 'epoch_place', entry)
 end
 
 -- Sets the lifecycle of a deployment. Where it ends, the one that waits for it may begin.
