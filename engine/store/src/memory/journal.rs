@@ -145,10 +145,15 @@ impl Journal for Memory {
         let fence = Fence(state.fence + 1);
         let found = state.find_mut(deployment);
         let found = found.ok_or(LeaseError::Unknown(deployment))?;
+        let previous = Some(found.fence).filter(|fence| *fence != Fence(0));
         found.fence = fence;
         let head = found.head();
         state.fence = fence.0;
-        Ok(Lease { fence, head })
+        Ok(Lease {
+            fence,
+            previous,
+            head,
+        })
     }
 
     async fn raise_fence(&self, fence: Fence) -> Result<bool, ReadError> {
