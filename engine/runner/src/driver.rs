@@ -218,7 +218,7 @@ impl Driver<'_> {
             }
             opened => opened?,
         };
-        let context = self.trace.begin(&state.header);
+        let context = self.trace.begin(self.fence, &state.header);
         trace::within(context, self.advance(writer, state)).await
     }
 

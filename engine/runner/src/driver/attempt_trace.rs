@@ -10,26 +10,26 @@ use hotswap_store::Lease;
 /// with the engine that holds it, and all others of the attempt name this one as their parent.
 #[derive(Debug)]
 pub(super) struct AttemptTrace {
-    fence: Fence,
-    previous: Option<Fence>,
+    /// Zero where there is none: thousands of deployments that wait keep this in memory.
+    previous: Fence,
     context: OnceLock<Option<TraceContext>>,
 }
 
 impl AttemptTrace {
     pub(super) fn new(lease: &Lease) -> Self {
         Self {
-            fence: lease.fence,
-            previous: lease.previous,
+            previous: lease.previous.unwrap_or_default(),
             context: OnceLock::new(),
         }
     }
 
     /// Records the span, the first time. It continues the trace of the request, and links to the
     /// span of the attempt before, whichever engine made that.
-    pub(super) fn begin(&self, header: &Header) -> Option<TraceContext> {
+    pub(super) fn begin(&self, fence: Fence, header: &Header) -> Option<TraceContext> {
         *self.context.get_or_init(|| {
             let request = header.trace.as_deref()?.parse().ok();
-            let mut span = drive_span(request, self.fence, self.previous);
+            let previous = Some(self.previous).filter(|fence| *fence != Fence(0));
+            let mut span = drive_span(request, fence, previous);
             span.set_text("hotswap.deployment.id", &header.id);
             span.set_text("hotswap.module.name", &header.module.name);
             span.set_text("hotswap.module.version", &header.module.version);
