@@ -1,4 +1,5 @@
-//! The [`Catalogue`] trait: the contract of every store, and its records.
+//! The [`Catalogue`] trait: the contract of every store, and its records. As JSON, the records are
+//! what lies on a server of Redis.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ pub trait Catalogue: Send + Sync + 'static {
 }
 
 /// A version of a module that was uploaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ModuleRecord {
     /// Name, version and digest.
     pub module: ModuleVersion,
@@ -102,7 +104,8 @@ pub struct ModuleRecord {
 }
 
 /// A strategy that was uploaded, or is built in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StrategyRecord {
     /// The name that deployments use.
     pub name: StrategyName,
@@ -125,7 +128,8 @@ pub struct StrategyRecord {
 }
 
 /// A discovery backend that was uploaded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BackendRecord {
     /// The name that it declares, which sources can use. The rules are those for strategies.
     pub name: StrategyName,
@@ -161,13 +165,15 @@ pub struct BackendSecret {
 }
 
 /// A node that has registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct NodeRecord {
     /// The node's name.
     pub id: NodeId,
     /// The environment that the node belongs to.
     pub environment: Environment,
     /// Where the node stands, if its operator configured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// Labels that its operator configured.
     pub labels: BTreeMap<String, String>,
@@ -177,6 +183,7 @@ pub struct NodeRecord {
     pub data_url: String,
     /// Key of its data folder. It distinguishes a restarted node from another one with its id.
     /// `None` if it has not reported one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// When it registered first.
     pub registered_at: Timestamp,

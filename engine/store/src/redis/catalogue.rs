@@ -1,102 +1,20 @@
 //! [`Catalogue`] for [`Redis`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hotswap_core::{
-    Digest, Environment, ModuleName, ModuleVersion, NodeId, StrategyName, Timestamp,
-};
+use hotswap_core::{ModuleName, NodeId, StrategyName};
 use semver::Version;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::reply::{Args, Reply};
 use super::{Redis, script};
 use crate::NodeReports;
 use crate::catalogue::{
-    BackendRecord, BackendSecret, Catalogue, CatalogueError, ModuleRecord, NodeRecord,
-    StrategyRecord,
+    BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord,
 };
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredModule {
-    module: ModuleVersion,
-    size: u64,
-    uploaded_at: Timestamp,
-    uploaded_by: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredStrategy {
-    name: StrategyName,
-    version: String,
-    summary: String,
-    config_schema: serde_json::Value,
-    digest: Digest,
-    wit: Version,
-    built_in: bool,
-    uploaded_at: Timestamp,
-    uploaded_by: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredNode {
-    id: NodeId,
-    environment: Environment,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    zone: Option<String>,
-    labels: BTreeMap<String, String>,
-    control_url: String,
-    data_url: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-    registered_at: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredBackend {
-    name: StrategyName,
-    version: String,
-    summary: String,
-    config_schema: serde_json::Value,
-    can_register: bool,
-    secrets: Vec<BackendSecret>,
-    digest: Digest,
-    wit: Version,
-    uploaded_at: Timestamp,
-    uploaded_by: String,
-}
-
-/// Two types with the same fields.
-macro_rules! same_fields {
-    ($one:ident, $other:ident: $($field:ident),*) => {
-        impl From<$one> for $other {
-            fn from(from: $one) -> Self {
-                Self { $($field: from.$field),* }
-            }
-        }
-
-        impl From<$other> for $one {
-            fn from(from: $other) -> Self {
-                Self { $($field: from.$field),* }
-            }
-        }
-    };
-}
-
-same_fields!(ModuleRecord, StoredModule: module, size, uploaded_at, uploaded_by);
-same_fields!(StrategyRecord, StoredStrategy: name, version, summary, config_schema, digest, wit,
-    built_in, uploaded_at, uploaded_by);
-same_fields!(BackendRecord, StoredBackend: name, version, summary, config_schema, can_register,
-    secrets, digest, wit, uploaded_at, uploaded_by);
-same_fields!(NodeRecord, StoredNode: id, environment, zone, labels, control_url, data_url,
-    instance, registered_at);
 
 #[async_trait]
 impl Catalogue for Redis {
@@ -105,9 +23,9 @@ impl Catalogue for Redis {
             .text("put")
             .text(record.module.name.as_str())
             .text(record.module.version.to_string());
-        let args = args.bytes(encode("a module", &StoredModule::from(record))?);
+        let args = args.bytes(encode("a module", &record)?);
         let stored = self.inner.commands.write(&script::MODULES, args).await?;
-        Ok(decode::<StoredModule>("a module", stored.bytes(0)?)?.into())
+        Ok(decode("a module", stored.bytes(0)?)?)
     }
 
     async fn module(
@@ -116,8 +34,7 @@ impl Catalogue for Redis {
         version: &Version,
     ) -> Result<Option<ModuleRecord>, CatalogueError> {
         let (hash, field) = (format!("module:{name}"), version.to_string());
-        let found: Option<StoredModule> = self.find(&hash, &field).await?;
-        Ok(found.map(ModuleRecord::from))
+        Ok(self.find(&hash, &field).await?)
     }
 
     async fn modules(
@@ -130,7 +47,7 @@ impl Catalogue for Redis {
             .commands
             .read_list(&script::MODULES, args)
             .await?;
-        let mut found: Vec<ModuleRecord> = decode_all::<StoredModule, _>("a module", &found)?;
+        let mut found: Vec<ModuleRecord> = decode_all("a module", &found)?;
         ModuleRecord::sort(&mut found);
         Ok(found)
     }
@@ -149,22 +66,20 @@ impl Catalogue for Redis {
     }
 
     async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
-        let name = record.name.clone();
-        let stored = encode("a strategy", &StoredStrategy::from(record))?;
-        Ok(self.put("strategies", name.as_str(), stored).await?)
+        let stored = encode("a strategy", &record)?;
+        Ok(self.put("strategies", record.name.as_str(), stored).await?)
     }
 
     async fn strategy(
         &self,
         name: &StrategyName,
     ) -> Result<Option<StrategyRecord>, CatalogueError> {
-        let found: Option<StoredStrategy> = self.find("strategies", name.as_str()).await?;
-        Ok(found.map(StrategyRecord::from))
+        Ok(self.find("strategies", name.as_str()).await?)
     }
 
     async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError> {
         let found = self.values("strategies").await?;
-        let mut found = decode_all::<StoredStrategy, StrategyRecord>("a strategy", &found)?;
+        let mut found = decode_all::<StrategyRecord>("a strategy", &found)?;
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }
@@ -174,14 +89,13 @@ impl Catalogue for Redis {
     }
 
     async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {
-        let name = record.name.clone();
-        let stored = encode("a backend", &StoredBackend::from(record))?;
-        Ok(self.put("backends", name.as_str(), stored).await?)
+        let stored = encode("a backend", &record)?;
+        Ok(self.put("backends", record.name.as_str(), stored).await?)
     }
 
     async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError> {
         let found = self.values("backends").await?;
-        let mut found = decode_all::<StoredBackend, BackendRecord>("a backend", &found)?;
+        let mut found = decode_all::<BackendRecord>("a backend", &found)?;
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }
@@ -191,14 +105,13 @@ impl Catalogue for Redis {
     }
 
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
-        let id = record.id.clone();
-        let stored = encode("a node", &StoredNode::from(record))?;
-        Ok(self.put("nodes", id.as_str(), stored).await?)
+        let stored = encode("a node", &record)?;
+        Ok(self.put("nodes", record.id.as_str(), stored).await?)
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {
         let found = self.values("nodes").await?;
-        let mut found = decode_all::<StoredNode, NodeRecord>("a node", &found)?;
+        let mut found = decode_all::<NodeRecord>("a node", &found)?;
         found.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(found)
     }
@@ -249,10 +162,7 @@ fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Er
     })
 }
 
-fn decode_all<T: DeserializeOwned, U: From<T>>(
-    what: &'static str,
-    found: &Reply,
-) -> Result<Vec<U>, Error> {
-    let records = (0..found.len()).map(|index| decode::<T>(what, found.bytes(index)?));
-    records.map(|record| record.map(U::from)).collect()
+fn decode_all<T: DeserializeOwned>(what: &'static str, found: &Reply) -> Result<Vec<T>, Error> {
+    let records = (0..found.len()).map(|index| decode(what, found.bytes(index)?));
+    records.collect()
 }
