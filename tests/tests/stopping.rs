@@ -116,7 +116,7 @@ impl Engine {
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
             .await?;
-        ensure!(stream.get_ref().1.alpn_protocol() == Some(b"h2"));
+        ensure!(stream.get_ref().1.alpn_protocol() == Some(&b"h2"[..]));
         Http2::open(stream, &self.url).await
     }
 

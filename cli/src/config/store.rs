@@ -23,7 +23,7 @@ pub struct Store {
     /// monitor, `redis+cluster://host:port,host:port` nodes of a cluster. With `rediss` in place of
     /// `redis`, over TLS. Without it, the state is in `dataDir`, for this engine alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"rediss://redis.example.org:6379")]
+    #[schemars(example = &"rediss+sentinel://sentinel.example.org:26379/main")]
     pub url: Option<String>,
     /// The user of the server's access control list.
     #[serde(skip_serializing_if = "Option::is_none")]
