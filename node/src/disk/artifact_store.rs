@@ -201,7 +201,8 @@ mod tests {
     use super::*;
 
     fn no_engine() -> CurrentEngine {
-        CurrentEngine::new(None, hotswap_common::Secret::new("token")).unwrap()
+        let token = hotswap_common::Secret::new("token").into();
+        CurrentEngine::new(None, token, Default::default()).unwrap()
     }
 
     #[test]
