@@ -144,7 +144,7 @@ fn check_drivers(spans: &[&ReceivedSpan]) -> Result<()> {
         ensure!(after.links == [before.span_id.as_str()], "{drivers:#?}");
     }
     let is_child = |span: &&ReceivedSpan| span.parent_id == request.span_id;
-    ensure!(drivers.iter().all(|span| is_child(span)), "{drivers:#?}");
+    ensure!(drivers.iter().all(is_child), "{drivers:#?}");
     let processes: BTreeSet<_> = drivers.iter().map(|span| span.process()).collect();
     ensure!(
         processes.len() == 2,

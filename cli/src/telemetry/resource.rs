@@ -30,7 +30,8 @@ pub(super) fn resource(service: &Service, variable: impl Fn(&str) -> Option<Stri
     ];
     let own = own.into_iter().filter(|attribute| {
         let key = attribute.key.as_str();
-        !given.contains(&key) && !(has_name && key == "service.name")
+        let is_given = given.contains(&key) || (has_name && key == "service.name");
+        !is_given
     });
     // The builder reads the variables itself.
     Resource::builder().with_attributes(own).build()
