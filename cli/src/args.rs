@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use hotswap_core::DeploymentId;
 
 mod apply;
+mod context;
 mod deployment;
 mod discovery;
 mod environment;
@@ -27,6 +28,7 @@ mod tls;
 mod token;
 
 pub use apply::Apply;
+pub use context::ContextCommand;
 pub use deployment::{Create, Decide, DeploymentCommand, Events, ListDeployments, Patience};
 pub use deployment::{Retry, Rollback, Stay, Watch};
 pub use discovery::DiscoveryCommand;
@@ -44,6 +46,7 @@ pub use strategy::StrategyCommand;
 pub use tls::{ClientTlsArgs, pair};
 pub use token::SignToken;
 
+use crate::contexts::ContextName;
 use crate::exit::Exit;
 
 /// Rolls out new versions of modules to fleets of nodes, by strategies that you can write.
@@ -68,9 +71,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub struct Global {
-    /// The engine [default: the one of `./.hotswap/dev`, else http://127.0.0.1:5000]
+    /// The engine [default: the one of `./.hotswap/dev`, else of the context in use, else
+    /// http://127.0.0.1:5000]
     #[arg(long, global = true, env = "HOTSWAP_SERVER", value_name = "URL")]
     pub server: Option<String>,
+    /// The engine that was saved under this name by `hotswap context add`
+    #[arg(long, global = true, env = "HOTSWAP_CONTEXT", value_name = "NAME")]
+    pub context: Option<ContextName>,
     /// API token. Prefer --token-file: other users can see command lines
     /// [env: HOTSWAP_TOKEN; for a node HOTSWAP_NODE_TOKEN]
     // Not clap's `env`: a variable would then conflict with --token-file.
@@ -128,6 +135,9 @@ pub enum Command {
     /// The engine's store: usage, check
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Engines by name, with their tokens and certificates: add, use, list, delete
+    #[command(subcommand, alias = "contexts")]
+    Context(ContextCommand),
     /// Sign a token that grants a role until it expires
     Token(SignToken),
     /// Print a completion script for a shell

@@ -17,6 +17,7 @@ use crate::shutdown::ShutdownSignal;
 use crate::{dev, engine, reference, run_node};
 
 mod apply;
+mod context;
 mod deployment;
 mod discovery;
 mod environment;
@@ -47,7 +48,7 @@ impl Context {
     pub fn new(settings: &Settings) -> Result<Self> {
         Ok(Self {
             client: Client::new(settings)?,
-            out: Output::new(settings),
+            out: Output::new(settings.json, settings.no_color, settings.ci),
             email: settings.email.clone(),
             signal: Mutex::new(ShutdownSignal::new()?),
         })
@@ -145,6 +146,7 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
             let run = store::run(command, &context);
             context.unless_stopped(run).await
         }
+        Command::Context(command) => context::run(command, &global, variables, &current_folder()?),
         Command::Token(args) => token::run(&args, &global, variables, &current_folder()?),
         Command::Completions { shell } => {
             let mut script = Vec::new();

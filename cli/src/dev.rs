@@ -83,7 +83,7 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
         no_color,
         ci: false,
     };
-    let out = Output::new(&settings);
+    let out = Output::new(settings.json, settings.no_color, settings.ci);
     let node_file = registry.as_ref().map(Registry::node_file);
     let mut nodes = NodeProcesses::start(&folder, &settings.server, node_file)?;
     let result = {

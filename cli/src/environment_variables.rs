@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use hotswap_common::Secret;
 
 use crate::config::PASSWORD_VARIABLE;
@@ -11,6 +13,9 @@ pub struct EnvironmentVariables {
     pub node_token: Option<Secret>,
     /// `HOTSWAP_EMAIL`, else `user@host`.
     pub email: String,
+    /// The folder of this program under `XDG_CONFIG_HOME`, else under `.config` of the user's
+    /// home folder. `None` if neither is known.
+    pub config_folder: Option<PathBuf>,
     /// Whether `NO_COLOR` is set, or `TERM` is `dumb`.
     pub no_color: bool,
     /// Whether this is a job of a CI service: `CI` is set, and not to `false` or `0`.
@@ -19,10 +24,15 @@ pub struct EnvironmentVariables {
 
 /// Every environment variable of this program that is not a key of the configuration, with
 /// what it does. For the generated reference.
-pub const DESCRIPTIONS: [(&str, &str); 25] = [
+pub const DESCRIPTIONS: [(&str, &str); 27] = [
     (
         "HOTSWAP_SERVER",
         "The engine that client commands call. `--server` overrides it.",
+    ),
+    (
+        "HOTSWAP_CONTEXT",
+        "The context that client commands use: an engine that was saved under this name. \
+         `--context` overrides it.",
     ),
     (
         "HOTSWAP_TOKEN",
@@ -110,6 +120,10 @@ pub const DESCRIPTIONS: [(&str, &str); 25] = [
         "A file with the authorities of client certificates, of nodes and the engine alike. \
          `--tls-client-ca` overrides it.",
     ),
+    (
+        "XDG_CONFIG_HOME",
+        "The folder with `hotswap/contexts.json`, the user's contexts. Default: `~/.config`.",
+    ),
     ("NO_COLOR", "Where set, output has no colours."),
     ("TERM", "Where `dumb`, output has no colours."),
     (
@@ -130,6 +144,7 @@ impl EnvironmentVariables {
             token: secret("HOTSWAP_TOKEN"),
             node_token: secret("HOTSWAP_NODE_TOKEN"),
             email: read_variable("HOTSWAP_EMAIL").unwrap_or_else(user_at_host),
+            config_folder: config_folder(),
             no_color: read_variable("NO_COLOR").is_some()
                 || read_variable("TERM").is_some_and(|term| term == "dumb"),
             ci: read_variable("CI").is_some_and(|value| value != "false" && value != "0"),
@@ -140,6 +155,17 @@ impl EnvironmentVariables {
 /// The value of an environment variable. An empty one counts as not set.
 pub fn read_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The folder of this program among those of the user's configuration, as the XDG Base Directory
+/// Specification places it: a relative path is ignored.
+fn config_folder() -> Option<PathBuf> {
+    let named = read_variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let folder = named.filter(|folder| folder.is_absolute()).or_else(|| {
+        let home = std::env::home_dir().filter(|home| home.is_absolute());
+        home.map(|home| home.join(".config"))
+    });
+    folder.map(|folder| folder.join("hotswap"))
 }
 
 /// `user@host`, as far as the system tells.

@@ -12,6 +12,7 @@ mod args;
 mod client;
 mod commands;
 mod config;
+mod contexts;
 mod defaults;
 mod dev;
 mod discovery;

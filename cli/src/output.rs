@@ -7,8 +7,6 @@ use console::Style;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::settings::Settings;
-
 /// How standard output is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
@@ -21,14 +19,15 @@ pub struct Output {
 }
 
 impl Output {
-    /// Follows the settings and standard output.
-    pub fn new(settings: &Settings) -> Self {
+    /// Follows these settings and standard output. `ci` is whether this is a job of a CI
+    /// service.
+    pub fn new(json: bool, no_color: bool, ci: bool) -> Self {
         // Some CI services give their jobs a terminal, at which nobody looks.
-        let terminal = io::stdout().is_terminal() && !settings.ci;
+        let terminal = io::stdout().is_terminal() && !ci;
         Self {
-            json: settings.json,
+            json,
             terminal,
-            colours: terminal && !settings.no_color,
+            colours: terminal && !no_color,
         }
     }
 

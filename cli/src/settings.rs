@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use hotswap_common::Secret;
 use hotswap_common::tls::ClientFiles;
 
 use crate::args::{Global, shorten};
+use crate::contexts::{ContextFile, EngineContext};
 use crate::defaults;
 use crate::environment_variables::EnvironmentVariables;
 use crate::exit::UsageError;
@@ -41,29 +42,36 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Resolves flags, then environment variables, then the folder of `hotswap dev` under
-    /// `current_folder`.
+    /// Resolves flags, then environment variables, then the context that they name, then the
+    /// folder of `hotswap dev` under `current_folder`, then the context in use.
     ///
     /// # Guarantees
-    /// The token of the folder is sent only to the folder's engine, and only on loopback: a
-    /// folder that came with somebody's files cannot lead elsewhere.
+    /// - The token of the folder is sent only to the folder's engine, and only on loopback: a
+    ///   folder that came with somebody's files cannot lead elsewhere.
+    /// - The token of a context is sent only to the context's engine.
     ///
     /// # Errors
-    /// Where the address is not a URL, or a named file cannot be read.
+    /// Where the address is not a URL, a named file cannot be read, or there is no such context.
     pub fn resolve(
         global: &Global,
         variables: &EnvironmentVariables,
         current_folder: &Path,
     ) -> Result<Self> {
         let dev = DevFolder::find(&current_folder.join(defaults::DEV_FOLDER));
-        let server = match &global.server {
-            Some(server) => parse_server(server)?,
-            None => dev
+        let context = context(global, variables, dev.is_some())?;
+        let server = match (&global.server, &context) {
+            (Some(server), _) => parse_server(server)?,
+            (None, Some(context)) => parse_server(&context.server)?,
+            (None, None) => dev
                 .as_ref()
                 .map_or(defaults::SERVER, |dev| &dev.server)
                 .to_owned(),
         };
-        let (token, token_file) = match token(global, variables.token.as_ref())? {
+        let mut global = global.clone();
+        if let Some(context) = context {
+            add_context(&mut global, context, variables.token.is_some());
+        }
+        let (token, token_file) = match token(&global, variables.token.as_ref())? {
             Some(token) => (Some(token), global.token_file.clone()),
             None => {
                 let dev = dev.filter(|dev| dev.server == server);
@@ -93,6 +101,55 @@ impl Settings {
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.server)
     }
+}
+
+/// The file with the user's contexts.
+///
+/// # Errors
+/// Where the user has no home folder.
+pub fn context_file(variables: &EnvironmentVariables) -> Result<ContextFile> {
+    let folder = variables.config_folder.as_deref();
+    let folder = folder.context("there is no home folder for contexts: set XDG_CONFIG_HOME")?;
+    Ok(ContextFile::in_folder(folder))
+}
+
+/// The context that is named, else the one in use where nothing else names an engine.
+fn context(
+    global: &Global,
+    variables: &EnvironmentVariables,
+    has_dev_folder: bool,
+) -> Result<Option<EngineContext>> {
+    match (&global.context, &global.server) {
+        (Some(name), Some(_)) => Err(UsageError(format!(
+            "two engines are named: the context '{name}' by --context or HOTSWAP_CONTEXT, and an \
+             address by --server or HOTSWAP_SERVER; leave one away"
+        ))
+        .into()),
+        (Some(name), None) => {
+            let contexts = context_file(variables)?.read()?;
+            Ok(Some(contexts.get(name)?.clone()))
+        }
+        (None, None) if !has_dev_folder && variables.config_folder.is_some() => {
+            let mut contexts = context_file(variables)?.read()?;
+            let current = contexts.current.take();
+            Ok(current.and_then(|name| contexts.contexts.remove(&name)))
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Adds to the options what the context has and they leave open.
+fn add_context(global: &mut Global, context: EngineContext, has_token: bool) {
+    if !has_token && global.token.is_none() && global.token_file.is_none() {
+        global.token = context.token.map(|token| token.expose().to_owned());
+        global.token_file = context.token_file;
+    }
+    global.tls.ca = global.tls.ca.take().or(context.ca);
+    if global.tls.client_cert.is_none() && global.tls.client_key.is_none() {
+        global.tls.client_cert = context.client_cert;
+        global.tls.client_key = context.client_key;
+    }
+    global.email = global.email.take().or(context.email);
 }
 
 /// The token of the flags, else that of the environment.
@@ -159,7 +216,10 @@ fn is_loopback(server: &str) -> bool {
 
 /// Checks an engine's address. Returns it without a slash at the end, so that two addresses
 /// can be compared.
-fn parse_server(server: &str) -> Result<String, UsageError> {
+///
+/// # Errors
+/// Where it is none.
+pub fn parse_server(server: &str) -> Result<String, UsageError> {
     let quote = shorten(server);
     if server.len() > MAX_SERVER {
         return Err(UsageError(format!(

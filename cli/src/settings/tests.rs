@@ -3,6 +3,7 @@ use super::*;
 fn global() -> Global {
     Global {
         server: None,
+        context: None,
         token: None,
         token_file: None,
         email: None,
@@ -142,4 +143,90 @@ fn debug_does_not_show_the_token() {
         ci: false,
     };
     assert!(!format!("{settings:?}").contains("hush"));
+}
+
+/// A file of contexts with `prod`, and with `test`, which is in use.
+fn contexts(folder: &Path) -> EnvironmentVariables {
+    let variables = EnvironmentVariables {
+        config_folder: Some(folder.join("config")),
+        ..EnvironmentVariables::default()
+    };
+    let context = |server: &str, token: &str| EngineContext {
+        server: server.to_owned(),
+        token: Some(Secret::new(token)),
+        token_file: None,
+        ca: Some(folder.join("ca.pem")),
+        client_cert: None,
+        client_key: None,
+        email: Some("ada@example.org".to_owned()),
+    };
+    let file = context_file(&variables).unwrap();
+    file.change(|contexts| {
+        contexts.current = Some("test".parse().unwrap());
+        let test = context("http://test:5000", "of-test");
+        contexts.contexts.insert("test".parse().unwrap(), test);
+        let prod = context("https://prod", "of-prod");
+        contexts.contexts.insert("prod".parse().unwrap(), prod);
+        Ok(())
+    })
+    .unwrap();
+    variables
+}
+
+#[test]
+fn the_context_in_use_stands_where_nothing_else_names_an_engine() {
+    let current = tempfile::tempdir().unwrap();
+    let mut variables = contexts(current.path());
+    let expected = |server: &str, token: &str| (server.to_owned(), Some(token.to_owned()));
+    let in_use = resolve(&global(), &variables, current.path());
+    assert_eq!(in_use, expected("http://test:5000", "of-test"));
+    let settings = Settings::resolve(&global(), &variables, current.path()).unwrap();
+    assert_eq!(settings.email, "ada@example.org");
+    assert_eq!(
+        settings.tls.authorities,
+        Some(current.path().join("ca.pem"))
+    );
+
+    let mut named = global();
+    named.context = Some("prod".parse().unwrap());
+    let prod = resolve(&named, &variables, current.path());
+    assert_eq!(prod, expected("https://prod", "of-prod"));
+
+    variables.token = Some(Secret::new("of-env"));
+    let prod = resolve(&named, &variables, current.path());
+    assert_eq!(prod, expected("https://prod", "of-env"));
+}
+
+#[test]
+fn the_token_of_a_context_is_sent_to_no_other_engine() {
+    let current = tempfile::tempdir().unwrap();
+    let variables = contexts(current.path());
+    let mut named = global();
+    named.server = Some("http://elsewhere".to_owned());
+    let elsewhere = resolve(&named, &variables, current.path());
+    assert_eq!(elsewhere, ("http://elsewhere".to_owned(), None));
+
+    named.context = Some("prod".parse().unwrap());
+    let error = Settings::resolve(&named, &variables, current.path()).unwrap_err();
+    assert!(error.to_string().contains("--context"), "{error}");
+}
+
+#[test]
+fn a_running_dev_in_the_folder_comes_before_the_context_in_use() {
+    let current = folder("http://127.0.0.1:4000");
+    let variables = contexts(current.path());
+    let resolved = resolve(&global(), &variables, current.path());
+    let expected = (
+        "http://127.0.0.1:4000".to_owned(),
+        Some("of-dev".to_owned()),
+    );
+    assert_eq!(resolved, expected);
+
+    let mut named = global();
+    named.context = Some("none".parse().unwrap());
+    let error = Settings::resolve(&named, &variables, current.path()).unwrap_err();
+    assert!(
+        error.to_string().contains("hotswap context list"),
+        "{error}"
+    );
 }

@@ -116,6 +116,9 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "module retire" => owned(&[("<MODULE>", "hello"), ("--environment", "qa")]),
         "apply" => owned(&[("--file", "policies.toml"), ("--dry-run", "")]),
         "environment get" | "environment events" => owned(&[("<ENV>", "qa")]),
+        "context add" => owned(&[("<NAME>", "mine"), ("--replace", "")]),
+        "context list" => Vec::new(),
+        "context use" | "context delete" => owned(&[("<NAME>", "gone")]),
         "completions" => owned(&[("<SHELL>", "bash")]),
         other => panic!("add valid arguments of `hotswap {other}`"),
     }

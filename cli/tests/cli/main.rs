@@ -1,6 +1,7 @@
 //! The real program, from the outside.
 
 mod apply;
+mod contexts;
 mod desired_state;
 mod dev;
 mod discovery;
