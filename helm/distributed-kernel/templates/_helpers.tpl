@@ -146,6 +146,99 @@ else new ones. Made once in each rendering, so that the secret and its checksum 
 {{- default (ternary (include "hotswap.group.fullname" .) "default" $account.create) $account.name -}}
 {{- end -}}
 
+{{/* Not empty where engines share a store. */}}
+{{- define "hotswap.isShared" -}}
+{{- if or .Values.redis.enabled .Values.externalRedis.url -}}true{{- end -}}
+{{- end -}}
+
+{{/* How many engines there are without an autoscaler. */}}
+{{- define "hotswap.engine.replicas" -}}
+{{- if not (kindIs "invalid" .Values.engine.replicaCount) -}}
+{{- .Values.engine.replicaCount -}}
+{{- else -}}
+{{- ternary 3 1 (not (empty (include "hotswap.isShared" .))) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The budget of the engines as YAML. Where the values name no number: one engine may be gone of one or
+of several. */}}
+{{- define "hotswap.engine.budget" -}}
+{{- $budget := deepCopy .Values.engine.podDisruptionBudget -}}
+{{- if and (kindIs "invalid" $budget.minAvailable) (kindIs "invalid" $budget.maxUnavailable) -}}
+{{- $several := or .Values.engine.autoscaling.enabled (gt (int (include "hotswap.engine.replicas" .)) 2) -}}
+{{- $_ := set $budget (ternary "minAvailable" "maxUnavailable" $several) (ternary 2 1 $several) -}}
+{{- end -}}
+{{- toYaml $budget -}}
+{{- end -}}
+
+{{/* The store's address, the secret with its password, and the key of that: what the subchart makes, or
+what is there already. */}}
+{{- define "hotswap.store" -}}
+{{- $redis := .Values.redis -}}
+{{- $external := .Values.externalRedis -}}
+{{- $name := printf "%s-redis" (.Release.Name | trunc 40 | trimSuffix "-") -}}
+{{- if $redis.enabled -}}
+url: {{ printf "redis://%s.%s.svc:6379" $name .Release.Namespace }}
+username: ""
+secret: {{ default $name $redis.auth.existingSecret }}
+key: {{ $redis.auth.passwordKey }}
+caSecret: ""
+{{- else -}}
+url: {{ $external.url | quote }}
+username: {{ $external.username | quote }}
+secret: {{ $external.existingSecret | quote }}
+key: {{ $external.passwordKey | quote }}
+caSecret: {{ $external.caSecret | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* The list of topologySpreadConstraints, each with a selector. Context: a dict of constraints and scope. */}}
+{{- define "hotswap.spread" -}}
+{{- $scope := .scope -}}
+topologySpreadConstraints:
+{{- range .constraints }}
+{{- $constraint := deepCopy . }}
+{{- if not (hasKey $constraint "labelSelector") }}
+{{- $_ := set $constraint "labelSelector" (dict "matchLabels" (include "hotswap.selectorLabels" $scope | fromYaml)) }}
+{{- end }}
+  - {{ toYaml $constraint | nindent 4 | trim }}
+{{- end }}
+{{- end -}}
+
+{{/* The spec of an HPA. Context: a dict of kind, name and scaling. */}}
+{{- define "hotswap.autoscaler" -}}
+scaleTargetRef:
+  apiVersion: apps/v1
+  kind: {{ .kind }}
+  name: {{ .name }}
+minReplicas: {{ .scaling.minReplicas }}
+maxReplicas: {{ .scaling.maxReplicas }}
+metrics:
+  {{- with .scaling.targetCPUUtilizationPercentage }}
+  - type: Resource
+    resource:
+      name: cpu
+      target:
+        type: Utilization
+        averageUtilization: {{ . }}
+  {{- end }}
+  {{- with .scaling.targetMemoryUtilizationPercentage }}
+  - type: Resource
+    resource:
+      name: memory
+      target:
+        type: Utilization
+        averageUtilization: {{ . }}
+  {{- end }}
+  {{- with .scaling.metrics }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .scaling.behavior }}
+behavior:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* The spec of a persistent volume claim. Context: the values of a persistence. */}}
 {{- define "hotswap.claimSpec" -}}
 accessModes:

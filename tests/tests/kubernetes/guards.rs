@@ -9,6 +9,30 @@ const REFUSED: &[(&str, &str)] = &[
         "engine: {replicaCount: 2}",
         "which two engines cannot share",
     ),
+    (
+        "engine: {autoscaling: {enabled: true}}",
+        "without a store that engines share",
+    ),
+    (
+        "redis: {enabled: true}\nexternalRedis: {url: 'redis://a:6379'}",
+        "engines have one store",
+    ),
+    (
+        "redis: {enabled: true, persistence: {enabled: false}}",
+        "is lost with the pod of the store",
+    ),
+    (
+        "externalRedis: {url: 'redis://me:secret@a:6379'}",
+        "addresses are shown and logged",
+    ),
+    (
+        "externalRedis: {existingSecret: password}",
+        "the engines would not use it",
+    ),
+    (
+        "redis: {enabled: true}\nengine: {podDisruptionBudget: {enabled: true, minAvailable: 3}}",
+        "engine.podDisruptionBudget.minAvailable is 3 of 3 pods",
+    ),
     ("engine: {replicaCount: 0}", "nobody would drive rollouts"),
     (
         "engine: {persistence: {enabled: false}}",

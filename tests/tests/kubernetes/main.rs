@@ -10,3 +10,4 @@ mod release;
 mod renderer;
 mod schema;
 mod series;
+mod store;

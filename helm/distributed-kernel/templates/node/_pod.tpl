@@ -177,14 +177,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $node.topologySpreadConstraints }}
-  topologySpreadConstraints:
-    {{- range . }}
-    {{- $constraint := deepCopy . }}
-    {{- if not (hasKey $constraint "labelSelector") }}
-    {{- $_ := set $constraint "labelSelector" (dict "matchLabels" (include "hotswap.selectorLabels" $scope | fromYaml)) }}
-    {{- end }}
-    - {{ toYaml $constraint | nindent 6 | trim }}
-    {{- end }}
+  {{- include "hotswap.spread" (dict "constraints" . "scope" $scope) | nindent 2 }}
   {{- end }}
 {{- end -}}
 
