@@ -1,11 +1,12 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use hotswap_common::tls::{ClientFiles, ClientTls};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 
 /// An authority that issues certificates, and writes them to files as their owners need them.
@@ -18,6 +19,9 @@ impl Authority {
     /// If there is no randomness for a key.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority of tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -41,6 +45,8 @@ impl Authority {
     /// If the folder cannot be written.
     pub fn issue(&self, folder: &Path, name: &str, host: &str) -> Result<()> {
         let mut params = CertificateParams::new(vec![host.to_owned()])?;
+        // OpenSSL takes a certificate for its own issuer's where both have one name.
+        params.distinguished_name.push(DnType::CommonName, name);
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         params.subject_alt_names.push(SanType::IpAddress(loopback));
         let key = KeyPair::generate()?;
@@ -55,6 +61,30 @@ impl Authority {
     /// # Errors
     /// If the files cannot be used.
     pub fn client(&self, folder: &Path, client: Option<&str>) -> Result<reqwest::Client> {
+        Ok(self.client_builder(folder, client)?.build()?)
+    }
+
+    /// As [`Self::client`], where `host` is at `addr`.
+    ///
+    /// # Errors
+    /// If the files cannot be used.
+    pub fn client_of(
+        &self,
+        folder: &Path,
+        host: &str,
+        addr: SocketAddr,
+    ) -> Result<reqwest::Client> {
+        Ok(self
+            .client_builder(folder, None)?
+            .resolve(host, addr)
+            .build()?)
+    }
+
+    fn client_builder(
+        &self,
+        folder: &Path,
+        client: Option<&str>,
+    ) -> Result<reqwest::ClientBuilder> {
         let files = ClientFiles {
             authorities: Some(self.write(folder, "trusted")?),
             trusts_system: false,
@@ -65,10 +95,9 @@ impl Authority {
             ..ClientFiles::default()
         };
         let config = ClientTls::open(files)?.config()?;
-        let client = reqwest::Client::builder()
+        Ok(reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .timeout(Duration::from_secs(60))
-            .no_proxy();
-        Ok(client.build()?)
+            .no_proxy())
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::EMAIL;
+use crate::authority::Authority;
 use crate::child_process::ChildProcess;
 use crate::tools;
 
@@ -25,10 +26,13 @@ issuer = "tests"
 audience = "hotswap"
 "#;
 
+/// What [`Authority::client`] writes.
+const AUTHORITY_FILE: &str = "trusted.crt";
+
 /// An engine and its nodes as an operator runs them: processes of the real program. Their
 /// folder is removed with this value. The engine can be killed and restarted.
 pub struct Installation {
-    /// Base URL of the engine: `http://host:port`.
+    /// Base URL of the engine: `http://host:port`, or with `https`.
     pub url: String,
     /// The API token.
     pub token: String,
@@ -55,6 +59,8 @@ pub struct Installation {
 enum Meeting<'a> {
     /// Nodes report in to the engine.
     ReportIn,
+    /// Nodes report in to the engine, which speaks HTTPS.
+    ReportInOverHttps,
     /// Nodes register in the registry, where the engine finds them.
     Register { config: &'a str, registry: &'a str },
     /// Others register the nodes, which listen at `ip`.
@@ -110,6 +116,16 @@ impl Installation {
         Self::start_configured(environment, node_count, &[], meeting, &[]).await
     }
 
+    /// Like [`Self::start`], with an engine that speaks HTTPS. See [`Self::authority_file`].
+    ///
+    /// # Errors
+    /// If a process does not start.
+    pub async fn start_over_https(environment: &'static str, node_count: usize) -> Result<Self> {
+        let meeting = Meeting::ReportInOverHttps;
+        let flags = ["--tls-cert", "engine.crt", "--tls-key", "engine.key"];
+        Self::start_configured(environment, node_count, &flags, meeting, &[]).await
+    }
+
     /// Like [`Self::start_found`], where others register the nodes: the engine starts without any,
     /// and nodes listen at `ip` and wait for an engine that finds them.
     ///
@@ -142,7 +158,7 @@ impl Installation {
             .collect();
         let folder = tempfile::tempdir()?;
         let (more, table) = match meeting {
-            Meeting::ReportIn => ("", ""),
+            Meeting::ReportIn | Meeting::ReportInOverHttps => ("", ""),
             Meeting::Register { config, registry }
             | Meeting::Wait {
                 config, registry, ..
@@ -152,6 +168,14 @@ impl Installation {
         std::fs::write(folder.path().join("hotswap.toml"), config)?;
         std::fs::write(folder.path().join("node.toml"), table)?;
         std::fs::write(folder.path().join("secret"), "0123456789abcdef".repeat(2))?;
+        let is_https = matches!(meeting, Meeting::ReportInOverHttps);
+        let client = if is_https {
+            let authority = Authority::new()?;
+            authority.issue(folder.path(), "engine", "localhost")?;
+            authority.client(folder.path(), None)?
+        } else {
+            reqwest::Client::new()
+        };
         let mut serve_args: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         serve_args.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
         let (engine, addr) = start_engine(folder.path(), &serve_args, &variables).await?;
@@ -159,15 +183,18 @@ impl Installation {
         serve_args.pop();
         serve_args.push(addr.clone());
         let token = std::fs::read_to_string(folder.path().join("engine/token"))?;
-        let url = format!("http://{addr}");
+        let url = format!("http{}://{addr}", if is_https { "s" } else { "" });
         let node_args: &[&str] = match meeting {
             Meeting::ReportIn => &["--engine", &url],
+            Meeting::ReportInOverHttps => &["--engine", &url, "--ca", AUTHORITY_FILE],
             Meeting::Register { .. } => &["--discovery", "node.toml"],
             Meeting::Wait { .. } => &["--discovered", "--log-format", "json"],
         };
         let node_ip = match meeting {
             Meeting::Wait { ip, .. } => ip,
-            Meeting::ReportIn | Meeting::Register { .. } => Ipv4Addr::LOCALHOST.into(),
+            Meeting::ReportIn | Meeting::ReportInOverHttps | Meeting::Register { .. } => {
+                Ipv4Addr::LOCALHOST.into()
+            }
         };
         let mut installation = Self {
             node_args: node_args.iter().map(|&arg| arg.to_owned()).collect(),
@@ -179,7 +206,7 @@ impl Installation {
             nodes: BTreeMap::new(),
             serve_args,
             variables,
-            client: reqwest::Client::new(),
+            client,
             folder,
         };
         for number in 1..=node_count {
@@ -322,6 +349,11 @@ impl Installation {
             .map(url)
             .collect::<Option<_>>()
             .context("a node without a data URL")
+    }
+
+    /// The certificate of the authority that clients over HTTPS have to trust.
+    pub fn authority_file(&self) -> PathBuf {
+        self.folder.path().join(AUTHORITY_FILE)
     }
 
     /// The installation's folder, also for files of the test.

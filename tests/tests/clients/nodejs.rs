@@ -16,12 +16,23 @@ pub fn script(installation: &Installation, name: &str) -> Result<Command> {
     command.arg(name);
     command.env("HOTSWAP_URL", &installation.url);
     command.env("HOTSWAP_TOKEN", &installation.token);
+    if installation.url.starts_with("https:") {
+        command.env("NODE_EXTRA_CA_CERTS", installation.authority_file());
+    }
     Ok(command)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_transport_and_protocol_delivers_all_events() -> Result<()> {
-    let installation = Installation::start("qa", 2, &[]).await?;
+    deliver_all_events(&Installation::start("qa", 2, &[]).await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_transport_and_protocol_delivers_all_events_over_https() -> Result<()> {
+    deliver_all_events(&Installation::start_over_https("qa", 2).await?).await
+}
+
+async fn deliver_all_events(installation: &Installation) -> Result<()> {
     let viewer = installation.sign_token("viewer", "15m").await?;
     let canary = json!({ "steps": [50, 100], "soak": "1s" });
     let id = installation.propose("1.0.0", "canary", canary).await?;
@@ -33,7 +44,7 @@ async fn every_transport_and_protocol_delivers_all_events() -> Result<()> {
         ("longpolling", "json"),
         ("longpolling", "messagepack"),
     ] {
-        let mut command = script(&installation, "transport.mjs")?;
+        let mut command = script(installation, "transport.mjs")?;
         command.args([&id, installation.environment, transport, protocol]);
         command.env("HOTSWAP_VIEWER", &viewer);
         clients.push((
@@ -57,7 +68,7 @@ async fn every_transport_and_protocol_delivers_all_events() -> Result<()> {
         anyhow::Ok((name, report))
     });
     let reports = try_join_all(reports).await?;
-    let expected = notifications::expected_notifications(&installation, &id).await?;
+    let expected = notifications::expected_notifications(installation, &id).await?;
     for (name, report) in &reports {
         check_report(report, &id, &expected).with_context(|| format!("{name}: {report:#}"))?;
     }

@@ -2,11 +2,18 @@
 //! have received.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
+use hotswap_common::tls::{ClientFiles, ClientTls};
 use hotswap_tests::Installation;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -70,6 +77,28 @@ pub async fn expected_notifications(
     parse_events(&items)
 }
 
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
+/// Connects to the engine, with TLS where it speaks HTTPS.
+async fn connect(installation: &Installation) -> Result<Box<dyn Connection>> {
+    let (scheme, addr) = installation.url.split_once("://").context("no URL")?;
+    let addr: SocketAddr = addr.parse()?;
+    let stream = TcpStream::connect(addr).await?;
+    if scheme == "http" {
+        return Ok(Box::new(stream));
+    }
+    let config = ClientTls::open(ClientFiles {
+        authorities: Some(installation.authority_file()),
+        trusts_system: false,
+        ..ClientFiles::default()
+    })?;
+    let connector = TlsConnector::from(Arc::new(config.config()?));
+    let name = ServerName::from(addr.ip());
+    Ok(Box::new(connector.connect(name, stream).await?))
+}
+
 /// The items of `StreamDeployment`, to its end. Speaks the protocol itself: this is the
 /// reference for the clients under test.
 async fn stream_deployment(installation: &Installation, arguments: Value) -> Result<Vec<Value>> {
@@ -80,7 +109,8 @@ async fn stream_deployment(installation: &Installation, arguments: Value) -> Res
     let mut request = url.into_client_request()?;
     let token = format!("Bearer {}", installation.token).parse()?;
     request.headers_mut().insert("authorization", token);
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await?;
+    let stream = connect(installation).await?;
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await?;
     let call = json!({
         "type": 4,
         "invocationId": "1",
