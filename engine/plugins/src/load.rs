@@ -15,7 +15,6 @@ use hotswap_core::StrategyName;
 use semver::Version;
 use serde_json::Value;
 use tokio::task;
-use wasmtime::component::Component;
 
 pub(crate) use self::config_schema::ConfigSchema;
 pub use self::config_schema::{ConfigError, ConfigProblem, SchemaError};
@@ -23,7 +22,7 @@ use self::contract::{ContractExport, ExportedFunctions, STRATEGY};
 pub use self::error::LoadError;
 use crate::bindings::StrategyPre;
 use crate::bindings::exports::hotswap::strategy::guest::{self, Plan};
-use crate::run::{HostContext, InstanceState, Program, RunError, Stop};
+use crate::run::{HostContext, InstanceState, Program, RunError, Stop, engine};
 
 /// How a strategy describes itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +91,7 @@ fn compile_blocking(
 ) -> Result<StrategyPre<InstanceState>, LoadError> {
     let target = &context.pooled;
     let compile_error = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
-    let component = Component::from_binary(&target.engine, bytes).map_err(compile_error)?;
+    let component = engine::compile(&target.engine, bytes).map_err(compile_error)?;
     contract::check_imported_functions(&STRATEGY, &component)?;
     let linked = target.linker.instantiate_pre(&component);
     let linked = linked.map_err(|error| LoadError::ImportTypeMismatch {

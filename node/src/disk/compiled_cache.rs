@@ -75,8 +75,10 @@ impl CompiledCache {
         if !artifact.starts_with(COMPONENT_HEADER) {
             return Err(LoadError::NotWasm);
         }
-        let code = pooled
-            .precompile_component(&artifact)
+        // An engine that compiles keeps the buffers of its compiler as long as it lives: some
+        // megabytes for each thread. So one compiles that is dropped right after.
+        let code = Engine::new(on_demand.config())
+            .and_then(|compiler| compiler.precompile_component(&artifact))
             .map_err(LoadError::Compile)?;
         let mut content = Sha256::digest(&code).to_vec();
         content.extend_from_slice(&code);

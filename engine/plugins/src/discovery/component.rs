@@ -8,7 +8,6 @@ use semver::Version;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task;
-use wasmtime::component::Component;
 
 use super::bindings::DiscoveryPre;
 use super::bindings::exports::hotswap::discovery::backend::{
@@ -30,6 +29,7 @@ use super::state::BackendState;
 use super::tls::{Tls, TlsFiles};
 use crate::load::contract::{self, ContractExport, DISCOVERY, ExportedFunctions};
 use crate::load::{ConfigError, ConfigSchema, LoadError, check_own_version, inspect};
+use crate::run::engine;
 
 /// A loaded discovery backend. Cheap to clone.
 #[derive(Clone)]
@@ -200,7 +200,7 @@ fn compile_blocking(
     export: &ContractExport,
 ) -> Result<DiscoveryPre<BackendState>, LoadError> {
     let compile_error = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
-    let component = Component::from_binary(&context.engine, bytes).map_err(compile_error)?;
+    let component = engine::compile(&context.engine, bytes).map_err(compile_error)?;
     contract::check_imported_functions(&DISCOVERY, &component)?;
     let linked = context.linker.instantiate_pre(&component);
     let linked = linked.map_err(|error| LoadError::ImportTypeMismatch {

@@ -1,4 +1,4 @@
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::state::InstanceState;
@@ -64,6 +64,18 @@ impl LinkedEngine {
         bindings::Strategy::add_to_linker::<_, HasSelf<InstanceState>>(&mut linker, |state| state)?;
         Ok(Self { engine, linker })
     }
+}
+
+/// Compiles a component for `engine`.
+///
+/// An engine that compiles keeps the buffers of its compiler, some megabytes for each thread, as
+/// long as it lives. So another one compiles, which is dropped right after.
+pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+    let mut config = engine.config().clone();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    let code = Engine::new(&config)?.precompile_component(bytes)?;
+    // SAFETY: the line above made the code, with the same wasmtime, and nothing has modified it.
+    unsafe { Component::deserialize(engine, code) }
 }
 
 /// What all engines of this crate have in common. No instance uses more than `max_memory` bytes,
