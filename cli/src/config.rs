@@ -43,6 +43,7 @@ pub use retention::Retention;
 pub use span::Span;
 pub use store::{PASSWORD_VARIABLE, Store};
 pub use telemetry::{OtlpProtocol, Telemetry};
+use tls::Certificate;
 pub use tls::Tls;
 
 /// The longest URL of an engine, in bytes: a host name has 253.
@@ -161,7 +162,7 @@ impl Default for Config {
 }
 
 /// The environment variables that set a key of the configuration.
-pub const VARIABLES: [(&str, &str); 24] = [
+pub const VARIABLES: [(&str, &str); 26] = [
     ("HOTSWAP_LISTEN", "listen"),
     ("HOTSWAP_ADVERTISE", "advertise"),
     ("HOTSWAP_DATA_DIR", "dataDir"),
@@ -178,7 +179,9 @@ pub const VARIABLES: [(&str, &str); 24] = [
     ("HOTSWAP_CLIENT_KEY", "tls.clientKey"),
     ("HOTSWAP_TLS_NODE_NAME", "tls.nodeName"),
     ("HOTSWAP_STORE_URL", "store.url"),
+    ("HOTSWAP_STORE_USERNAME", "store.username"),
     ("HOTSWAP_STORE_PASSWORD_FILE", "store.passwordFile"),
+    ("HOTSWAP_STORE_CA_FILE", "store.caFile"),
     ("HOTSWAP_NODES_CONNECT_TIMEOUT", "nodes.connectTimeout"),
     ("HOTSWAP_NODES_REQUEST_TIMEOUT", "nodes.requestTimeout"),
     ("HOTSWAP_NODES_PATIENCE", "nodes.patience"),
@@ -253,8 +256,8 @@ impl Config {
             }
         }
         for (key, file) in [
-            ("tls.cert", &args.tls.tls_cert),
-            ("tls.key", &args.tls.tls_key),
+            ("tls.cert", &args.tls.tls_cert.first().cloned()),
+            ("tls.key", &args.tls.tls_key.first().cloned()),
             ("tls.clientCa", &args.tls.tls_client_ca),
             ("tls.ca", &client_tls.ca),
             ("tls.clientCert", &client_tls.client_cert),
@@ -263,6 +266,11 @@ impl Config {
             if let Some(file) = file {
                 figment = figment.merge((key, file));
             }
+        }
+        let further = args.tls.further()?.into_iter().map(Certificate::from);
+        let further: Vec<_> = further.collect();
+        if !further.is_empty() {
+            figment = figment.merge(("tls.certificates", further));
         }
         let config: Self = figment.extract().map_err(|error| {
             // An error repeats the value, which may be megabytes long.

@@ -2,6 +2,7 @@
 //! are read again when they change: [`ServerTls`], [`ClientTls`] and [`follow`]. [`explain`] says
 //! what a failure means and what to do about it.
 
+mod certificates_by_name;
 mod client;
 mod error;
 mod failure;

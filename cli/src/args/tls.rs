@@ -10,12 +10,13 @@ use crate::exit::UsageError;
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServerTlsArgs {
     /// Speak HTTPS, with the certificate in this file in PEM form, and with those between it and
-    /// its authority; read again when it changes
+    /// its authority; read again when it changes. Given several times, each with its --tls-key, a
+    /// client gets the certificate of the host that it names, else the first
     #[arg(long, value_name = "FILE", env = "HOTSWAP_TLS_CERT", value_parser = path_parser())]
-    pub tls_cert: Option<PathBuf>,
+    pub tls_cert: Vec<PathBuf>,
     /// The key of that certificate
     #[arg(long, value_name = "FILE", env = "HOTSWAP_TLS_KEY", value_parser = path_parser())]
-    pub tls_key: Option<PathBuf>,
+    pub tls_key: Vec<PathBuf>,
     /// The authorities of client certificates: of nodes to the engine, of the engine to nodes, who
     /// then need one. People and health checks need none
     #[arg(long, value_name = "FILE", env = "HOTSWAP_TLS_CLIENT_CA", value_parser = path_parser())]
@@ -56,15 +57,40 @@ pub struct ClientTlsArgs {
 }
 
 impl ServerTlsArgs {
+    /// The certificates after the first one, each with its key.
+    ///
+    /// # Errors
+    /// Where there are not as many keys as certificates.
+    pub fn further(&self) -> Result<Vec<CertificateFiles>, UsageError> {
+        let (certificates, keys) = (self.tls_cert.iter().skip(1), self.tls_key.iter().skip(1));
+        if certificates.len() != keys.len() {
+            return Err(UsageError(format!(
+                "--tls-cert is given {} times and --tls-key {} times: give each certificate with \
+                 its key, in the same order",
+                self.tls_cert.len(),
+                self.tls_key.len()
+            )));
+        }
+        let pairs = certificates
+            .zip(keys)
+            .map(|(certificate, key)| CertificateFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            });
+        Ok(pairs.collect())
+    }
+
     /// The files, if there is a certificate.
     ///
     /// # Errors
     /// Where a file is named without another that it needs.
     pub fn files(&self) -> Result<Option<ServerFiles>, UsageError> {
-        let pair = pair((&self.tls_cert, "--tls-cert"), (&self.tls_key, "--tls-key"))?;
+        let certificate = (self.tls_cert.first(), "--tls-cert");
+        let pair = pair(certificate, (self.tls_key.first(), "--tls-key"))?;
         match (pair, &self.tls_client_ca) {
             (Some(certificate), client_authorities) => Ok(Some(ServerFiles {
                 certificate,
+                further: self.further()?,
                 client_authorities: client_authorities.clone(),
             })),
             (None, None) => Ok(None),
@@ -85,8 +111,8 @@ impl ClientTlsArgs {
         Ok(ClientFiles {
             authorities: self.ca.clone(),
             client: pair(
-                (&self.client_cert, "--client-cert"),
-                (&self.client_key, "--client-key"),
+                (self.client_cert.as_ref(), "--client-cert"),
+                (self.client_key.as_ref(), "--client-key"),
             )?,
             ..ClientFiles::default()
         })
@@ -98,8 +124,8 @@ impl ClientTlsArgs {
 /// # Errors
 /// Where one is named without the other.
 pub fn pair(
-    (certificate, certificate_name): (&Option<PathBuf>, &str),
-    (key, key_name): (&Option<PathBuf>, &str),
+    (certificate, certificate_name): (Option<&PathBuf>, &str),
+    (key, key_name): (Option<&PathBuf>, &str),
 ) -> Result<Option<CertificateFiles>, UsageError> {
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some(CertificateFiles {

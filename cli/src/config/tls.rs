@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use hotswap_common::tls::{ClientFiles, ServerFiles};
+use hotswap_common::tls::{CertificateFiles, ClientFiles, ServerFiles};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,10 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/hotswap/tls.key")]
     pub key: Option<PathBuf>,
+    /// Further certificates. A client that names a host gets the first certificate that is for it,
+    /// else `cert`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
     /// The authorities of the nodes' certificates. With it, a node needs one besides its token.
     /// People need none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +49,27 @@ pub struct Tls {
     pub node_name: Option<String>,
 }
 
+/// A certificate of the API, with its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The certificate, with those between it and its authority.
+    #[schemars(example = &"/etc/hotswap/internal.crt")]
+    pub cert: PathBuf,
+    /// The key of that certificate.
+    #[schemars(example = &"/etc/hotswap/internal.key")]
+    pub key: PathBuf,
+}
+
+impl From<CertificateFiles> for Certificate {
+    fn from(files: CertificateFiles) -> Self {
+        Self {
+            cert: files.certificate,
+            key: files.key,
+        }
+    }
+}
+
 impl Tls {
     /// Checks that no file misses another one.
     ///
@@ -61,13 +86,25 @@ impl Tls {
     /// # Errors
     /// As [`Self::check`].
     pub fn server_files(&self) -> Result<Option<ServerFiles>> {
-        let pair = pair((&self.cert, "tls.cert"), (&self.key, "tls.key"))?;
+        let pair = pair(
+            (self.cert.as_ref(), "tls.cert"),
+            (self.key.as_ref(), "tls.key"),
+        )?;
         ensure!(
             pair.is_some() || self.client_ca.is_none(),
             "tls.clientCa asks for certificates over TLS: set tls.cert and tls.key, too"
         );
+        ensure!(
+            pair.is_some() || self.certificates.is_empty(),
+            "tls.certificates are further ones: set tls.cert and tls.key, too"
+        );
+        let further = self.certificates.iter().map(|pair| CertificateFiles {
+            certificate: pair.cert.clone(),
+            key: pair.key.clone(),
+        });
         Ok(pair.map(|certificate| ServerFiles {
             certificate,
+            further: further.collect(),
             client_authorities: self.client_ca.clone(),
         }))
     }
@@ -77,11 +114,11 @@ impl Tls {
     /// # Errors
     /// As [`Self::check`].
     pub fn client_files(&self) -> Result<ClientFiles> {
-        let certificate = (&self.client_cert, "tls.clientCert");
+        let certificate = (self.client_cert.as_ref(), "tls.clientCert");
         Ok(ClientFiles {
             authorities: self.ca.clone(),
             trusts_system: true,
-            client: pair(certificate, (&self.client_key, "tls.clientKey"))?,
+            client: pair(certificate, (self.client_key.as_ref(), "tls.clientKey"))?,
             server_name: self.node_name.clone(),
         })
     }

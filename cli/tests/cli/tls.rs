@@ -135,6 +135,58 @@ fn client_engine_and_nodes_speak_https_and_show_each_other_certificates() {
 }
 
 #[test]
+fn servers_show_the_certificate_of_the_host_that_a_client_names() {
+    let (folder, authority) = certificates();
+    let path = folder.path();
+    for (file, host) in [("api", "api.example"), ("shop", "shop.example")] {
+        authority.issue(path, file, host).unwrap();
+    }
+    let second = |file: &str| {
+        let files = [format!("{file}.crt"), format!("{file}.key")];
+        ["--tls-cert", &files[0], "--tls-key", &files[1]].map(str::to_owned)
+    };
+    let (api, shop) = (second("api"), second("shop"));
+    let serve = ENGINE
+        .into_iter()
+        .chain(ENGINE_TLS)
+        .chain(api.iter().map(|arg| &**arg));
+    let serve: Vec<_> = serve.collect();
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("https://{}", engine.addr);
+    let flags = NODE_TLS
+        .into_iter()
+        .chain(CA)
+        .chain(shop.iter().map(|arg| &**arg));
+    let flags: Vec<_> = flags.collect();
+    let node = start_node(path, "n1", &server, &flags);
+    // The first certificates are for the address.
+    wait_for_node(path, &server);
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        for (server, own, second) in [
+            (&engine, "engine.hotswap.internal", "api.example"),
+            (&node, "node.hotswap.internal", "shop.example"),
+        ] {
+            let addr = server.addr.parse().unwrap();
+            for host in [own, second] {
+                let client = authority.client_of(path, host, addr).unwrap();
+                let url = format!(
+                    "https://{host}:{}/",
+                    server.addr.rsplit(':').next().unwrap()
+                );
+                client.get(url).send().await.unwrap();
+            }
+        }
+    });
+
+    let unpaired = [&ENGINE[..], &ENGINE_TLS, &["--tls-cert", "api.crt"]].concat();
+    let outcome = run(path, &unpaired);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(outcome.err.contains("in the same order"), "{outcome:?}");
+}
+
+#[test]
 fn certificates_and_tokens_are_read_again_without_a_restart() {
     let (folder, _) = certificates();
     let path = folder.path();

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::certificates_by_name::CertificatesByName;
 use super::files::{Fingerprint, Pair, certificates, provider, read};
 use super::{CertificateFiles, Error, Reload, Stream};
 
@@ -22,6 +22,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct ServerFiles {
     /// The certificate that the server shows.
     pub certificate: CertificateFiles,
+    /// Further certificates. A client that names a host gets the first of all certificates that is
+    /// for it (Server Name Indication, RFC 6066), else [`Self::certificate`].
+    pub further: Vec<CertificateFiles>,
     /// The certificates of the authorities that clients' certificates must be of. Without it, the
     /// server asks for none.
     pub client_authorities: Option<PathBuf>,
@@ -44,8 +47,15 @@ struct Current {
 
 /// What the files hold.
 struct Contents {
-    certificate: Pair,
+    /// One at least.
+    certificates: Vec<Pair>,
     client_authorities: Option<Vec<u8>>,
+}
+
+impl ServerFiles {
+    fn certificates(&self) -> impl Iterator<Item = &CertificateFiles> {
+        [&self.certificate].into_iter().chain(&self.further)
+    }
 }
 
 impl ServerTls {
@@ -112,24 +122,26 @@ pub async fn accept(tls: Option<&ServerTls>, stream: TcpStream) -> io::Result<St
 }
 
 fn read_all(files: &ServerFiles) -> Result<Contents, Error> {
+    let certificates = files.certificates().map(CertificateFiles::read);
     Ok(Contents {
-        certificate: files.certificate.read()?,
+        certificates: certificates.collect::<Result<_, _>>()?,
         client_authorities: files.client_authorities.as_deref().map(read).transpose()?,
     })
 }
 
 impl Contents {
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&[
-            Some(&self.certificate.0),
-            Some(&self.certificate.1),
-            self.client_authorities.as_deref(),
-        ])
+        let pairs = self.certificates.iter();
+        let files = pairs.flat_map(|(certificate, key)| [Some(&**certificate), Some(&**key)]);
+        let files = files.chain([self.client_authorities.as_deref()]);
+        Fingerprint::of(&files.collect::<Vec<_>>())
     }
 }
 
 fn build(files: &ServerFiles, contents: &Contents) -> Result<ServerConfig, Error> {
-    let pair = files.certificate.parse(&contents.certificate)?;
+    let pairs = files.certificates().zip(&contents.certificates);
+    let pairs = pairs.map(|(files, pair)| files.parse(pair));
+    let resolver = CertificatesByName(pairs.collect::<Result<_, _>>()?);
     let verifier = match (&contents.client_authorities, &files.client_authorities) {
         (Some(content), Some(path)) => {
             let mut roots = RootCertStore::empty();
@@ -149,7 +161,7 @@ fn build(files: &ServerFiles, contents: &Contents) -> Result<ServerConfig, Error
         .with_safe_default_protocol_versions()
         .map_err(Error::Provider)?
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+        .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

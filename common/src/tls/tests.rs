@@ -107,6 +107,7 @@ async fn a_new_certificate_is_used_and_open_connections_go_on() {
     let certificate = authority.issue(folder.path(), "server", "localhost");
     let files = ServerFiles {
         certificate: certificate.clone(),
+        further: Vec::new(),
         client_authorities: None,
     };
     let tls = ServerTls::open(files, "the certificate").unwrap();
@@ -141,6 +142,7 @@ async fn a_certificate_of_a_client_counts_only_if_its_authority_is_trusted() {
     let tls = ServerTls::open(
         ServerFiles {
             certificate: authority.issue(folder.path(), "server", "localhost"),
+            further: Vec::new(),
             client_authorities: Some(authority.write(folder.path())),
         },
         "the certificate",
@@ -180,6 +182,7 @@ async fn what_is_wrong_is_said_with_the_setting_to_change() {
     let (folder, authority) = (tempdir().unwrap(), Authority::new());
     let files = ServerFiles {
         certificate: authority.issue(folder.path(), "server", "nodes.internal"),
+        further: Vec::new(),
         client_authorities: None,
     };
     let addr = start(&ServerTls::open(files, "the certificate").unwrap()).await;
@@ -218,4 +221,35 @@ async fn what_is_wrong_is_said_with_the_setting_to_change() {
         ..ClientFiles::default()
     };
     assert!(matches!(ClientTls::open(invalid), Err(Error::Name(_))));
+}
+
+#[tokio::test]
+async fn a_client_gets_the_certificate_of_the_host_that_it_names() {
+    let (folder, authority) = (tempdir().unwrap(), Authority::new());
+    let issue = |file: &str, name: &str| authority.issue(folder.path(), file, name);
+    let files = ServerFiles {
+        certificate: issue("default", "localhost"),
+        further: vec![issue("shop", "shop.example"), issue("all", "*.example")],
+        client_authorities: None,
+    };
+    let tls = ServerTls::open(files, "the certificates").unwrap();
+    let addr = start(&tls).await;
+    let client = ClientTls::open(authority.client(folder.path())).unwrap();
+    let mut shown_to = Vec::new();
+    for host in ["localhost", "shop.example", "other.example"] {
+        shown_to.push(shown(&connect(addr, &client, host).await.unwrap()));
+    }
+    assert_ne!(shown_to[0], shown_to[1]);
+    assert_ne!(shown_to[1], shown_to[2]);
+    // No certificate is for this host: the first one is shown, and the client refuses it.
+    let error = connect(addr, &client, "elsewhere.test").await.unwrap_err();
+    let text = explain(&error, "elsewhere.test", &SettingNames::FLAGS).unwrap();
+    assert!(text.contains("not for elsewhere.test"), "{text}");
+
+    authority.issue(folder.path(), "shop", "shop.example");
+    assert!(tls.reload().unwrap());
+    let renewed = shown(&connect(addr, &client, "shop.example").await.unwrap());
+    assert_ne!(renewed, shown_to[1]);
+    let same = shown(&connect(addr, &client, "localhost").await.unwrap());
+    assert_eq!(same, shown_to[0]);
 }
