@@ -7,7 +7,7 @@ use poem_openapi::{Enum, Object};
 
 use super::node::Health;
 
-/// The sources that know of nodes, in the order in which they count.
+/// The sources that know of nodes. Where two disagree about a node, the first one counts.
 #[derive(Debug, Clone, Object)]
 pub(crate) struct DiscoverySources {
     /// The sources.
@@ -33,26 +33,27 @@ pub(crate) struct DiscoverySource {
     pub kind: String,
     /// The service whose instances it finds. Absent: it has no services.
     pub service: Option<String>,
-    /// How the source is.
+    /// Whether the source answers, and whether its answer is used.
     pub condition: SourceCondition,
-    /// How long ago the registry last said what the view shows, in milliseconds. Absent: it has
-    /// not answered since the engine started.
+    /// The age of the view: how long ago the registry last confirmed it, in milliseconds. Absent:
+    /// it has not answered since the engine started.
     pub age_millis: Option<u64>,
     /// The number of instances in the view.
     pub instances: u64,
     /// How many of them the registry says are passing.
     pub passing: u64,
-    /// How many instances of the registry's last answer cannot be nodes.
+    /// How many instances of the registry's last answer are invalid, and were ignored: an address is
+    /// missing, for example.
     pub invalid: u64,
     /// One of those, with the reason.
     pub invalid_example: Option<String>,
-    /// An answer that is not believed yet, because it has lost most of the instances.
+    /// An answer that has no effect yet, because most of the instances are missing in it.
     pub held: Option<HeldAnswer>,
-    /// Why the registry last failed, also if it has answered since.
+    /// The last failure of the registry. It stays here after the registry answers again.
     pub last_error: Option<SourceError>,
 }
 
-/// How a source is.
+/// Whether a source answers, and whether its answer is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "camelCase", remote = "Condition")]
 pub(crate) enum SourceCondition {
@@ -66,16 +67,16 @@ pub(crate) enum SourceCondition {
     Held,
 }
 
-/// An answer that is not believed yet: it needs a second one that says the same, and the lost
-/// instances must not answer the engine.
+/// An answer that has no effect yet. It takes effect once a second answer says the same, and the
+/// missing instances do not answer the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct HeldAnswer {
     /// The number of instances that it has.
     pub instances: u64,
-    /// The number of instances of the view that it has lost.
+    /// The number of instances that are in the view, and missing in the answer.
     pub lost: u64,
-    /// How many of those answer the engine. Absent: they have not been asked.
+    /// How many of the missing ones answer the engine. Absent: the engine has not asked them yet.
     pub alive: Option<u64>,
 }
 
@@ -114,7 +115,7 @@ pub(crate) struct DiscoveredInstance {
     pub id: String,
     /// The environment that the registry names, if it does.
     pub environment: Option<String>,
-    /// Where the node stands, if the registry says so.
+    /// The zone of the node, if the registry says so.
     pub zone: Option<String>,
     /// The version of its software, if the registry says so.
     pub version: Option<String>,
@@ -126,16 +127,16 @@ pub(crate) struct DiscoveredInstance {
     pub data_url: Option<String>,
     /// What the registry says of its health.
     pub health: Health,
-    /// What came of the engine's own question. Absent: it was not asked, because it reports in by
-    /// itself, or was just found.
+    /// The outcome of the engine's own request to the node. Absent: the engine has sent none, because
+    /// the node reports in by itself, or was found just now.
     pub poll: Option<InstancePoll>,
-    /// The names of all sources that have found it. What is shown here is what the first says.
+    /// The names of all sources that have found it. The fields here are from the first.
     pub sources: Vec<String>,
-    /// Where another source says something else.
+    /// The fields in which another source differs.
     pub conflicts: Vec<SourceConflict>,
 }
 
-/// What came of asking an instance that only a registry knows.
+/// The outcome of the engine's request to an instance that it knows from a registry alone.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct InstancePoll {
@@ -143,9 +144,9 @@ pub(crate) struct InstancePoll {
     pub ok: bool,
     /// Why not, in one sentence.
     pub reason: Option<String>,
-    /// When it was asked last.
+    /// When the request was sent.
     pub at: u64,
-    /// The source that has named its address.
+    /// The source that its address is from.
     pub source: String,
 }
 
@@ -154,9 +155,9 @@ pub(crate) struct InstancePoll {
 pub(crate) struct SourceConflict {
     /// The field.
     pub field: String,
-    /// The source that is not believed.
+    /// The source whose value is not used.
     pub source: String,
-    /// What it says.
+    /// Its value.
     pub says: String,
 }
 

@@ -4,45 +4,46 @@ use poem_openapi::{Enum, Object};
 
 use super::Status;
 
-/// What was decided for a module in an environment, newest first.
+/// The history of a module in an environment: every decision about what should run, newest first.
 #[derive(Debug, Clone, PartialEq, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct ModuleHistory {
-    /// What was decided.
+    /// The decisions.
     pub entries: Vec<HistoryEntry>,
     /// The `cursor` of the next page. Absent on the last.
     pub next_cursor: Option<String>,
 }
 
-/// Something that was decided for a module in an environment.
+/// A decision about which version of a module should run in an environment.
 #[derive(Debug, Clone, PartialEq, Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct HistoryEntry {
-    /// How it came.
+    /// What led to the decision.
     pub kind: HistoryKind,
-    /// Whether nothing was decided since: it is what should run.
+    /// Whether it is the latest decision, which says what should run now.
     pub current: bool,
-    /// When it was decided: the end of the deployment.
+    /// When the decision was made: when the deployment ended, or a person retired the module.
     pub at: u64,
-    /// Who decided it. Absent if that cannot be read.
+    /// Who made the decision. Absent if the journal of the deployment is damaged.
     pub by: Option<String>,
     /// The execution id of the deployment. Absent if the module was retired.
     pub execution_id: Option<String>,
     /// `succeeded` or `partial`. Absent if the module was retired.
     pub status: Option<Status>,
-    /// The version that should run since. Absent if the module was retired.
+    /// The version that should run from then on. Absent if the module was retired.
     pub version: Option<String>,
     /// The SHA-256 digest of the version's artifact. Absent if the module was retired.
     pub digest: Option<String>,
     /// The name of the strategy. Absent if the module was retired.
     pub strategy: Option<String>,
-    /// The execution id of the deployment that was rolled back, tried again, or gone back to.
+    /// The execution id of the earlier deployment that this one rolled back, tried again or went
+    /// back to.
     pub of: Option<String>,
     /// The description of the deployment, or the reason of the person who retired the module.
     pub description: Option<String>,
 }
 
-/// How something was decided.
+/// What led to a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[oai(rename_all = "camelCase")]
 pub(crate) enum HistoryKind {
