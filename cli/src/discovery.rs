@@ -9,8 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail, ensure};
 use hotswap_core::Clock;
 use hotswap_fleet::discovery::{
-    Backend, Discovery, SourceRules, Sources, StaticFile, TcpProber, WatchOptions, WatchedSource,
+    Backend, Discovery, SourceRules, Sources, StaticFile, WatchOptions, WatchedSource,
 };
+use hotswap_fleet::{NodeProber, PollClient, Registry};
 use hotswap_plugins::discovery::{
     BackendComponent, BackendSettings, DnsOptions, DnsResolver, Origin, SecretSource,
 };
@@ -35,7 +36,8 @@ pub struct RunningSources {
 }
 
 impl RunningSources {
-    /// Starts the sources. Waits for no registry.
+    /// Starts the sources. Waits for no registry. `client` asks instances that a source has lost
+    /// whether they stop; those that report in have said it to `registry`.
     ///
     /// # Errors
     /// If a component does not load, its settings are invalid, or a secret cannot be read.
@@ -43,6 +45,8 @@ impl RunningSources {
         config: &[DiscoverySource],
         clock: &Arc<dyn Clock>,
         components: &Components,
+        client: &Arc<PollClient>,
+        registry: &Registry,
     ) -> Result<Self> {
         let mut sources: Vec<Arc<dyn Discovery>> = Vec::new();
         let mut tasks = Vec::new();
@@ -69,6 +73,8 @@ impl RunningSources {
                     (kind, AnyBackend::Component(Box::new(backend)))
                 }
             };
+            let networks = source.rules()?.networks;
+            let prober = NodeProber::new(Arc::clone(client), networks, registry.clone());
             let watched = WatchedSource::new(
                 &source.name,
                 kind,
@@ -79,7 +85,7 @@ impl RunningSources {
                     environment: source.environment.clone(),
                     ..WatchOptions::default()
                 },
-                Some(Arc::new(TcpProber::default())),
+                Some(Arc::new(prober)),
             );
             sources.push(Arc::new(watched.clone()));
             let task = tokio::spawn(async move {

@@ -187,7 +187,6 @@ impl RunningEngine {
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let components = Components::of_engine(store.catalogue.clone(), store.blobs.clone());
-        let sources = RunningSources::start(&config.discovery, &clock, &components).await?;
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(store.catalogue.clone(), clock.clone(), interval).await?;
         let registry_task = {
@@ -200,6 +199,16 @@ impl RunningEngine {
             .transpose()?;
         let node_tls = ClientTls::open(config.tls.client_files()?)?;
         let node_token = CurrentSecret::from(tokens.node.clone());
+        let poll_client = PollClient::new(node_token.clone(), &config.nodes.into(), &node_tls)?;
+        let poll_client = Arc::new(poll_client);
+        let sources = RunningSources::start(
+            &config.discovery,
+            &clock,
+            &components,
+            &poll_client,
+            &registry,
+        )
+        .await?;
         let fleet = HttpFleet::with_tls(
             registry.clone(),
             node_token.clone(),
@@ -246,7 +255,7 @@ impl RunningEngine {
         engine.poll_nodes(PollConfig {
             sources: sources.sources.clone(),
             rules: sources.rules.clone(),
-            client: PollClient::new(node_token.clone(), &config.nodes.into(), &node_tls)?,
+            client: poll_client,
             engine_url: engine_url.clone(),
             interval,
             polled,

@@ -58,7 +58,8 @@ await page.evaluate(() => {
   const text = (id) => document.getElementById(id).textContent;
   let last = "";
   const sendChange = () => {
-    const shows = { connection: text("connection"), status: text("status"), stage: text("stage") };
+    const names = ["connection", "status", "stage", "sources"];
+    const shows = Object.fromEntries(names.map((name) => [name, text(name)]));
     const current = JSON.stringify(shows);
     if (current !== last) window.shows(shows);
     last = current;

@@ -285,6 +285,15 @@ impl Installation {
         node.kill().await
     }
 
+    /// Sends SIGTERM to a node, which runs on for its lame-duck time.
+    ///
+    /// # Errors
+    /// If no such node runs.
+    pub fn ask_node_to_stop(&self, id: &str) -> Result<()> {
+        let node = self.nodes.get(id).context("no such node runs")?;
+        node.terminate()
+    }
+
     /// Stops a node with SIGTERM, and waits until it has exited. Returns its standard error.
     ///
     /// # Errors

@@ -136,7 +136,7 @@ impl Fixture {
         cluster.engine.poll_nodes(PollConfig {
             sources: Sources::new(vec![Arc::clone(&list) as Arc<dyn Discovery>]),
             rules: BTreeMap::from([("list".to_owned(), rules)]),
-            client: PollClient::new(token.into(), &Options::default(), &Default::default())?,
+            client: PollClient::new(token.into(), &Options::default(), &Default::default())?.into(),
             engine_url: EngineUrl::Advertised(cluster.url.clone()),
             interval: Duration::from_millis(500),
             polled: polled.clone(),

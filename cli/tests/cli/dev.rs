@@ -1,9 +1,11 @@
 //! `hotswap dev` and client commands, as in the README: real processes, real traffic.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::Stdio;
 
 use crate::support::{Dev, Outcome, hotswap, run, signal, wait_for};
+use hotswap_tests::tools;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -371,14 +373,14 @@ fn after_a_kill_the_nodes_end_and_a_restart_continues() {
     assert!(second.err.contains("--data-dir"), "{second:?}");
 }
 
-#[test]
-fn dev_finds_its_nodes_in_a_registry_that_it_starts() {
-    let dev = Dev::start(&["--rate", "20", "--discovery", "etcd"]);
+/// The nodes of `dev` are found in this registry, and roll-outs reach them.
+fn finds_its_nodes(registry: &str, program: &Path) {
+    let dev = Dev::start_with(program, &["--rate", "20", "--discovery", registry]);
     let nodes = dev.json(&["nodes"]);
     let nodes = nodes.as_array().unwrap();
     assert_eq!(nodes.len(), 6);
     for node in nodes {
-        assert_eq!(node["source"], "etcd", "{node}");
+        assert_eq!(node["source"], registry, "{node}");
     }
     let direct = ["--strategy", "direct", "--watch"];
     let deployed = dev.run(&deploy("hello@2.0.0", "development", &direct));
@@ -386,6 +388,18 @@ fn dev_finds_its_nodes_in_a_registry_that_it_starts() {
     for response in dev.responses("development") {
         assert!(response.contains("hello from v2"), "{response}");
     }
+}
+
+#[test]
+fn dev_finds_its_nodes_in_an_etcd_that_it_starts() {
+    let program = tools::etcd().expect("etcd is installed");
+    finds_its_nodes("etcd", Path::new(program.as_std().get_program()));
+}
+
+#[test]
+fn dev_finds_its_nodes_in_a_consul_that_it_starts() {
+    let program = tools::consul().expect("Consul was built");
+    finds_its_nodes("consul", Path::new(program.as_std().get_program()));
 }
 
 #[test]

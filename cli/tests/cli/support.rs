@@ -113,8 +113,27 @@ impl Dev {
 
     /// Starts it in this folder, on this port, and waits until it is ready.
     pub fn start_in(folder: tempfile::TempDir, port: &str, args: &[&str]) -> Self {
-        let all = [&["dev", "--port", port, "--json"], args].concat();
-        let mut child = hotswap(folder.path(), &all)
+        let command = hotswap(folder.path(), &[&Self::args(port)[..], args].concat());
+        Self::start_as(command, folder)
+    }
+
+    /// Starts it in a new folder, with the folder of this program in front of the PATH.
+    pub fn start_with(program: &Path, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = hotswap(folder.path(), &[&Self::args("0")[..], args].concat());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let first = program.parent().map(Path::to_owned);
+        let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&path)));
+        command.env("PATH", path.expect("folders"));
+        Self::start_as(command, folder)
+    }
+
+    fn args(port: &str) -> [&str; 4] {
+        ["dev", "--port", port, "--json"]
+    }
+
+    fn start_as(mut command: Command, folder: tempfile::TempDir) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()

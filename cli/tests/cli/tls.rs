@@ -1,5 +1,6 @@
 //! HTTPS between client, engine and nodes, as processes of the real program.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use hotswap_tests::Authority;
@@ -184,6 +185,46 @@ fn servers_show_the_certificate_of_the_host_that_a_client_names() {
     let outcome = run(path, &unpaired);
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
     assert!(outcome.err.contains("in the same order"), "{outcome:?}");
+}
+
+#[test]
+fn a_node_that_only_a_registry_knows_takes_orders_over_https() {
+    let (folder, _) = certificates();
+    let path = folder.path();
+    // Both have the token before either starts.
+    std::fs::create_dir(path.join("engine")).unwrap();
+    let token = path.join("engine/node-token");
+    std::fs::write(&token, "0123456789abcdef".repeat(2)).unwrap();
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let node = ["node", "run", "-e", "qa", "--id", "n1", "--discovered"];
+    let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let rest = ["--data-dir", "n1", "--token-file", "engine/node-token"];
+    let args = [&node[..], &ports, &rest, &NODE_TLS, &CA].concat();
+    let node = Server::start(path, &args, "node started", "control_addr");
+    let list = serde_json::json!({ "nodes": [{
+        "id": "n1", "environment": "qa", "controlUrl": format!("https://{}", node.addr),
+    }] });
+    std::fs::write(path.join("nodes.json"), list.to_string()).unwrap();
+    let source = "[[discovery]]\nname = \"list\"\nbackend = \"static\"\nfile = \"nodes.json\"\n\
+                  networks = [\"127.0.0.0/8\"]\n";
+    std::fs::write(path.join("hotswap.toml"), source).unwrap();
+    let serve = [&ENGINE[..], &ENGINE_TLS, &CA].concat();
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("https://{}", engine.addr);
+    wait_for_node(path, &server);
+    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
+    let upload = ["module", "upload", "hello@1.0.0", "hello.wasm"];
+    succeed(path, &server, &upload);
+    let deploy = ["deploy", "hello@1.0.0", "-e", "qa"];
+    let deploy = [&deploy[..], &["-s", "direct", "--watch"]].concat();
+    succeed(path, &server, &deploy);
+    let nodes = succeed(path, &server, &["node", "list", "--json"]);
+    let nodes: Value = serde_json::from_str(&nodes).unwrap();
+    assert_eq!(nodes[0]["source"], "list");
+    let control = nodes[0]["controlUrl"].as_str().unwrap();
+    assert_eq!(control, format!("https://{}", node.addr));
+    node.stop();
+    engine.stop();
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod tests;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Endpoints, Error, Health, Method, Registration, Secret, SecretPlace,
+    Backend, Context, Endpoints, Error, Health, Method, Path, Registration, Secret, SecretPlace,
     Snapshot, encode,
 };
 use schemars::JsonSchema;
@@ -82,21 +82,21 @@ impl Backend for Consul {
     ) -> Result<Snapshot, Error> {
         // An index is positive. After 0 a query would not wait, and a loop of them would spin.
         let index: u64 = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
-        let mut path = format!("/v1/health/service/{}?", encode(service));
-        if !self.datacenter.is_empty() {
-            path += &format!("dc={}&", encode(&self.datacenter));
-        }
-        if !self.filter.is_empty() {
-            path += &format!("filter={}&", encode(&self.filter));
-        }
+        let mut path = Path::new("/v1/health/service")
+            .segment(service)
+            .query_if_set("dc", &self.datacenter)
+            .query_if_set("filter", &self.filter);
         let mut within = Span::secs(5);
         if index > 0 && !patience.is_zero() {
             // Consul adds up to a sixteenth of the wait.
             let wait = patience.as_millis() / 17 * 16;
-            path += &format!("index={index}&wait={wait}ms");
+            path = path
+                .query("index", index)
+                .query("wait", format!("{wait}ms"));
             within = Span::millis(patience.as_millis() + within.as_millis());
         }
-        let answer = self.agents.ask(context, Method::Get, &path, |request| {
+        let agents = &mut self.agents;
+        let answer = agents.ask(context, Method::Get, &path.to_string(), |request| {
             request.patience(within)
         })?;
         let answer = answer.ok()?;

@@ -47,8 +47,23 @@ fn an_entry_becomes_an_instance() {
     assert_eq!(instance.metadata, [("tier".to_owned(), "edge".to_owned())]);
     assert_eq!(
         registry.requests(),
-        ["GET 127.0.0.1:8500/v1/health/service/node?"]
+        ["GET 127.0.0.1:8500/v1/health/service/node"]
     );
+}
+
+#[test]
+fn the_worst_check_of_an_instance_counts() {
+    for (status, health) in [
+        ("maintenance", Health::Critical),
+        ("critical", Health::Critical),
+        ("new", Health::Unknown),
+        ("passing", Health::Passing),
+    ] {
+        let registry = ScriptedRegistry::new().answer(WATCH, answer(7, &[entry("a", status)]));
+        let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+        let found = consul.watch("node", None, MINUTE).unwrap();
+        assert_eq!(found.instances[0].health, health, "{status}");
+    }
 }
 
 #[test]
@@ -65,7 +80,10 @@ fn an_index_that_goes_back_begins_anew_and_none_is_ever_zero() {
         assert_eq!(found.cursor, expected);
         cursor = Some(found.cursor);
     }
-    let query = |request: &String| request.split_once('?').unwrap().1.to_owned();
+    let query = |request: &String| {
+        let query = request.split_once('?').map(|(_, query)| query.to_owned());
+        query.unwrap_or_default()
+    };
     let queries: Vec<_> = registry.requests().iter().map(query).collect();
     assert_eq!(
         queries,
@@ -88,7 +106,7 @@ fn the_next_agent_is_asked_where_one_does_not_answer() {
         panic!("{error:?}")
     };
     assert_eq!(text, "a:8500 does not answer; b:8500 does not answer");
-    let query = "/v1/health/service/node?dc=eu%201&filter=Service.Meta.tier%20%3D%3D%20%22edge%22&";
+    let query = "/v1/health/service/node?dc=eu%201&filter=Service.Meta.tier%20%3D%3D%20%22edge%22";
     assert_eq!(registry.requests()[1], format!("GET b:8500{query}"));
 }
 

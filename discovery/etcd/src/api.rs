@@ -1,10 +1,9 @@
 //! The client of etcd's JSON gateway.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Context, Endpoints, Error, Method, Response, Waited, error_of_status, follow,
+    Base64, Context, Endpoints, Error, Int64, Method, Response, Session, Waited, error_of_status,
+    follow,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,8 +27,7 @@ const UNAUTHENTICATED: i64 = 16;
 pub struct Client {
     endpoints: Endpoints,
     username: String,
-    /// Of this session. It is valid for some minutes.
-    token: Option<String>,
+    session: Session,
 }
 
 /// The keys with a prefix.
@@ -45,13 +43,13 @@ impl Client {
         Self {
             endpoints,
             username,
-            token: None,
+            session: Session::default(),
         }
     }
 
     /// The keys with a prefix.
     pub fn list(&mut self, context: &Context, prefix: &str) -> Result<List, Error> {
-        let body = json!({ "key": encode(prefix), "range_end": encode_end(prefix) });
+        let body = json!({ "key": Base64::of(prefix), "range_end": Base64::end_of(prefix) });
         let answer: RangeAnswer = self.ask(context, "/v3/kv/range", &body)?;
         let text = |entry: KeyValue| match String::from_utf8(entry.key.0) {
             Ok(key) if key.starts_with(prefix) => Ok((key, entry.value.0)),
@@ -75,9 +73,9 @@ impl Client {
         patience: Span,
     ) -> Result<Waited, Error> {
         let body = json!({ "create_request": {
-            "key": encode(prefix),
-            "range_end": encode_end(prefix),
-            "start_revision": revision.saturating_add(1).to_string(),
+            "key": Base64::of(prefix),
+            "range_end": Base64::end_of(prefix),
+            "start_revision": Int64(revision.saturating_add(1)),
         } });
         let answer = self.send(context, "/v3/watch", &body, patience)?;
         let waited = follow(
@@ -86,7 +84,7 @@ impl Client {
             patience,
             |line: StreamLine<WatchAnswer>| {
                 if let Some(failure) = line.error {
-                    return Err(self.explain(&failure));
+                    return Err(explain(&failure, &self.username));
                 }
                 let Some(answer) = line.result else {
                     return Err(Error::Protocol("a line of the watch is empty".to_owned()));
@@ -111,7 +109,7 @@ impl Client {
         );
         if waited.is_err() {
             // It may be the token that is no longer valid.
-            self.token = None;
+            self.session.forget();
         }
         waited
     }
@@ -125,10 +123,10 @@ impl Client {
 
     /// Begins the time of a lease anew.
     pub fn keep_alive(&mut self, context: &Context, lease: i64) -> Result<(), Error> {
-        let body = json!({ "ID": lease.to_string() });
+        let body = json!({ "ID": Int64(lease) });
         let line: StreamLine<LeaseAnswer> = self.ask(context, "/v3/lease/keepalive", &body)?;
         if let Some(failure) = line.error {
-            return Err(self.explain(&failure));
+            return Err(explain(&failure, &self.username));
         }
         // A lease that has expired is answered, too, without a time.
         match line.result {
@@ -139,7 +137,7 @@ impl Client {
 
     /// Ends a lease, and removes its keys.
     pub fn revoke(&mut self, context: &Context, lease: i64) -> Result<(), Error> {
-        let body = json!({ "ID": lease.to_string() });
+        let body = json!({ "ID": Int64(lease) });
         self.ask::<Json>(context, "/v3/lease/revoke", &body)
             .map(drop)
     }
@@ -153,23 +151,23 @@ impl Client {
         lease: i64,
     ) -> Result<(), Error> {
         let value = serde_json::to_string(value).unwrap_or_default();
-        let mut body = json!({ "key": encode(key), "value": encode(&value) });
+        let mut body = json!({ "key": Base64::of(key), "value": Base64::of(&value) });
         if lease != 0 {
-            body["lease"] = json!(lease.to_string());
+            body["lease"] = json!(Int64(lease));
         }
         self.ask::<Json>(context, "/v3/kv/put", &body).map(drop)
     }
 
     /// Whether a key is there.
     pub fn has(&mut self, context: &Context, key: &str) -> Result<bool, Error> {
-        let body = json!({ "key": encode(key), "keys_only": true });
+        let body = json!({ "key": Base64::of(key), "keys_only": true });
         let answer: RangeAnswer = self.ask(context, "/v3/kv/range", &body)?;
         Ok(!answer.kvs.is_empty())
     }
 
     /// Removes a key. Succeeds if it is not there.
     pub fn delete(&mut self, context: &Context, key: &str) -> Result<(), Error> {
-        let body = json!({ "key": encode(key) });
+        let body = json!({ "key": Base64::of(key) });
         self.ask::<Json>(context, "/v3/kv/deleterange", &body)
             .map(drop)
     }
@@ -183,8 +181,7 @@ impl Client {
         self.send(context, path, body, Span::ZERO)?.json()
     }
 
-    /// Sends a request whose answer may take this long: with a token, and once more with a new one
-    /// if it is no longer valid.
+    /// Sends a request whose answer may take this long, with a token where there is a user.
     fn send(
         &mut self,
         context: &Context,
@@ -192,91 +189,68 @@ impl Client {
         body: &Json,
         patience: Span,
     ) -> Result<Response, Error> {
-        for is_last in [false, true] {
-            self.authenticate(context)?;
-            let answer = self.post(context, path, body, patience)?;
-            if (200..300).contains(&answer.status()) {
-                return Ok(answer);
-            }
-            let status = answer.status();
-            let text = String::from_utf8_lossy(&answer.bytes()?).into_owned();
-            let error = match serde_json::from_str(&text) {
-                Ok(failure) => self.explain(&failure),
-                // Of a proxy, or of something else.
-                Err(_) => error_of_status(status, format!("etcd answered with status {status}")),
-            };
-            if is_last || self.username.is_empty() || !matches!(error, Error::Denied(_)) {
-                return Err(error);
-            }
-            self.token = None;
+        let username = &*self.username;
+        let send = |endpoints: &mut Endpoints, token: Option<&str>| {
+            let answer = endpoints.ask(context, Method::Post, path, |request| {
+                let request = request.json(body).streams_for(patience);
+                match token {
+                    // Without `Bearer`, which 3.4 does not understand.
+                    Some(token) => request.header("authorization", token),
+                    None => request,
+                }
+            })?;
+            checked(answer, username)
+        };
+        if username.is_empty() {
+            return send(&mut self.endpoints, None);
         }
-        unreachable!("the last turn returns")
-    }
-
-    fn authenticate(&mut self, context: &Context) -> Result<(), Error> {
-        if self.username.is_empty() || self.token.is_some() {
-            return Ok(());
-        }
-        // The engine puts the password in.
-        let body = json!({ "name": self.username, "password": "${secret.password}" });
-        let answer = self.post(context, AUTHENTICATE, &body, Span::ZERO)?;
-        if answer.status() == 200 {
-            let answer: TokenAnswer = answer.json()?;
-            self.token = Some(answer.token);
-            return Ok(());
-        }
-        let text = String::from_utf8_lossy(&answer.bytes()?).into_owned();
-        let failure: Option<Failure> = serde_json::from_str(&text).ok();
-        let text = failure.map_or_else(String::new, |failure| failure.text().to_owned());
-        let username = &self.username;
-        Err(Error::Denied(format!(
-            "etcd does not accept the user '{username}': {text}"
-        )))
-    }
-
-    fn post(
-        &mut self,
-        context: &Context,
-        path: &str,
-        body: &Json,
-        patience: Span,
-    ) -> Result<Response, Error> {
-        let token = self.token.as_ref();
-        self.endpoints.ask(context, Method::Post, path, |request| {
-            let request = request.json(body).streams_for(patience);
-            match token {
-                // Without `Bearer`, which 3.4 does not understand.
-                Some(token) => request.header("authorization", token),
-                None => request,
-            }
-        })
-    }
-
-    fn explain(&self, failure: &Failure) -> Error {
-        let text = format!("etcd answered: {}", failure.text());
-        match failure.code {
-            NOT_FOUND => Error::NotFound,
-            PERMISSION_DENIED | UNAUTHENTICATED => Error::Denied(text),
-            // "user name is empty": it wants one.
-            FAILED_PRECONDITION | 3 if self.username.is_empty() && text.contains("user name") => {
-                Error::Denied(format!("{text}; set username and the secret password"))
-            }
-            UNAVAILABLE => Error::Unavailable(text),
-            0 => Error::Unavailable(text),
-            _ => Error::Protocol(text),
-        }
+        self.session.call(
+            &mut self.endpoints,
+            |endpoints| log_in(endpoints, context, username),
+            |endpoints, token| send(endpoints, Some(token)),
+        )
     }
 }
 
-fn encode(text: &str) -> String {
-    STANDARD.encode(text)
+/// A token for a user.
+fn log_in(endpoints: &mut Endpoints, context: &Context, username: &str) -> Result<String, Error> {
+    // The engine puts the password in.
+    let body = json!({ "name": username, "password": "${secret.password}" });
+    let answer = endpoints.ask(context, Method::Post, AUTHENTICATE, |it| it.json(&body))?;
+    if answer.status() == 200 {
+        return Ok(answer.json::<TokenAnswer>()?.token);
+    }
+    let failure: Option<Failure> = serde_json::from_slice(&answer.bytes()?).ok();
+    let text = failure.map_or_else(String::new, |failure| failure.text().to_owned());
+    Err(Error::Denied(format!(
+        "etcd does not accept the user '{username}': {text}"
+    )))
 }
 
-/// The first key after all that begin with a prefix. It ends with a slash, so this is it.
-fn encode_end(prefix: &str) -> String {
-    let mut end = prefix.as_bytes().to_vec();
-    if let Some(last) = end.last_mut() {
-        *last += 1;
+/// An answer with status 2xx, or what etcd says instead.
+fn checked(answer: Response, username: &str) -> Result<Response, Error> {
+    let status = answer.status();
+    if (200..300).contains(&status) {
+        return Ok(answer);
     }
-    STANDARD.encode(end)
+    Err(match serde_json::from_slice(&answer.bytes()?) {
+        Ok(failure) => explain(&failure, username),
+        // Of a proxy, or of something else.
+        Err(_) => error_of_status(status, format!("etcd answered with status {status}")),
+    })
+}
+
+fn explain(failure: &Failure, username: &str) -> Error {
+    let text = format!("etcd answered: {}", failure.text());
+    match failure.code {
+        NOT_FOUND => Error::NotFound,
+        PERMISSION_DENIED | UNAUTHENTICATED => Error::Denied(text),
+        // "user name is empty": it wants one.
+        FAILED_PRECONDITION | 3 if username.is_empty() && text.contains("user name") => {
+            Error::Denied(format!("{text}; set username and the secret password"))
+        }
+        UNAVAILABLE => Error::Unavailable(text),
+        0 => Error::Unavailable(text),
+        _ => Error::Protocol(text),
+    }
 }

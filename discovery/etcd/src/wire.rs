@@ -1,17 +1,13 @@
 //! What etcd's JSON gateway answers. Bytes are base64, and 64-bit integers are strings.
 
-use std::fmt;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer};
+use hotswap_sdk::discovery::{Base64, Int64};
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 #[derive(Deserialize)]
 pub struct Header {
     #[serde(default)]
-    pub revision: Int,
+    pub revision: Int64,
 }
 
 #[derive(Deserialize)]
@@ -23,9 +19,9 @@ pub struct RangeAnswer {
 
 #[derive(Deserialize)]
 pub struct KeyValue {
-    pub key: Bytes,
+    pub key: Base64,
     #[serde(default)]
-    pub value: Bytes,
+    pub value: Base64,
 }
 
 /// A line of a stream.
@@ -43,7 +39,7 @@ pub struct WatchAnswer {
     #[serde(default)]
     pub canceled: bool,
     #[serde(default)]
-    pub compact_revision: Int,
+    pub compact_revision: Int64,
     #[serde(default)]
     pub cancel_reason: String,
     #[serde(default)]
@@ -53,9 +49,9 @@ pub struct WatchAnswer {
 #[derive(Deserialize)]
 pub struct LeaseAnswer {
     #[serde(rename = "ID", default)]
-    pub id: Int,
+    pub id: Int64,
     #[serde(rename = "TTL", default)]
-    pub ttl: Int,
+    pub ttl: Int64,
 }
 
 #[derive(Deserialize)]
@@ -82,48 +78,5 @@ impl Failure {
             true => &self.error,
             false => &self.message,
         }
-    }
-}
-
-/// A 64-bit integer, as a string or a number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Int(pub i64);
-
-impl<'de> Deserialize<'de> for Int {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IntVisitor;
-
-        impl Visitor<'_> for IntVisitor {
-            type Value = Int;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a 64-bit integer")
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Int, E> {
-                Ok(Int(value))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Int, E> {
-                i64::try_from(value).map(Int).map_err(E::custom)
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Int, E> {
-                value.parse().map(Int).map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_any(IntVisitor)
-    }
-}
-
-/// Bytes in base64.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Self).map_err(de::Error::custom)
     }
 }

@@ -4,23 +4,23 @@
 //! backend registers nothing.
 
 mod pods;
+mod slices;
 #[cfg(test)]
 mod tests;
-mod unite;
 mod wire;
 
 use std::collections::BTreeMap;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Endpoints, Error, ListAndWatch, Method, Response, Secret, SecretPlace,
-    Snapshot, Waited, encode, error_of_status, follow, list_and_watch,
+    Backend, Context, Endpoints, Error, ListAndWatch, Method, Path, Response, Secret, SecretPlace,
+    Snapshot, Waited, error_of_status, follow, list_and_watch,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use pods::Pods;
-use unite::unite;
+use slices::instances;
 use wire::{SliceList, Status, WatchEvent, WatchObject};
 
 hotswap_sdk::register_backend!(Kubernetes);
@@ -103,17 +103,18 @@ impl Backend for Kubernetes {
 
 impl ListAndWatch for Kubernetes {
     fn list(&mut self, context: &Context, service: &str) -> Result<Snapshot, Error> {
-        let path = self.slices_path(service);
+        let path = self.slices_path(service).to_string();
         let servers = &mut self.api_servers;
         let answer = servers.ask(context, Method::Get, &path, |request| request)?;
         let slices: SliceList = checked(answer)?.json()?;
         let items = slices.items.unwrap_or_default();
         if self.pod_labels {
-            let path = format!("/api/v1/namespaces/{}/pods", encode(&self.namespace));
+            let path = Path::new("/api/v1/namespaces").segment(&self.namespace);
+            let path = path.segment("pods").to_string();
             self.pods.update(context, servers, &path, &items)?;
         }
         Ok(Snapshot {
-            instances: unite(items, self.pods.labels(), &self.metadata)?,
+            instances: instances(items, self.pods.labels(), &self.metadata)?,
             cursor: slices.metadata.resource_version,
         })
     }
@@ -129,12 +130,14 @@ impl ListAndWatch for Kubernetes {
             // Of another backend. The API server would answer it with status 500.
             return Ok(Waited::Changed);
         }
-        let path = format!(
-            "{}&watch=1&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
-            self.slices_path(service),
-            encode(cursor),
-            patience.as_millis().div_ceil(1000).max(1),
-        );
+        let seconds = patience.as_millis().div_ceil(1000).max(1);
+        let path = self
+            .slices_path(service)
+            .query("watch", 1)
+            .query("allowWatchBookmarks", true)
+            .query("resourceVersion", cursor)
+            .query("timeoutSeconds", seconds)
+            .to_string();
         let servers = &mut self.api_servers;
         let answer = servers.ask(context, Method::Get, &path, |request| {
             request.streams_for(patience)
@@ -176,12 +179,12 @@ impl ListAndWatch for Kubernetes {
 
 impl Kubernetes {
     /// The slices of a service.
-    fn slices_path(&self, service: &str) -> String {
+    fn slices_path(&self, service: &str) -> Path {
         let selector = format!("kubernetes.io/service-name={service}");
-        let (namespace, selector) = (encode(&self.namespace), encode(&selector));
-        format!(
-            "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector={selector}"
-        )
+        Path::new("/apis/discovery.k8s.io/v1/namespaces")
+            .segment(&self.namespace)
+            .segment("endpointslices")
+            .query("labelSelector", selector)
     }
 }
 

@@ -7,7 +7,8 @@
 //! When a registry fails, its last view stays, and its [`SourceState`] says how old that is. An
 //! answer that is empty, or that loses more than half of the instances, is held until a second
 //! answer confirms it and a [`Prober`] finds that the lost instances do not answer either: a
-//! registry that forgets is more likely than that all nodes are gone.
+//! registry that forgets is more likely than that all nodes are gone. An instance that says that it
+//! stops has deregistered: its loss is believed at once.
 
 mod backend;
 mod instance;
@@ -34,7 +35,7 @@ pub use self::backend::{Backend, Error, ErrorKind, Snapshot};
 pub use self::instance::{Found, Instance, InvalidInstance};
 pub use self::networks::{Network, NetworkError, Networks};
 pub use self::polled::{Poll, Polled};
-pub use self::probe::{Prober, TcpProber};
+pub use self::probe::{Liveness, Prober, TcpProber};
 pub use self::rules::{FleetView, SourceRules, StaleSource};
 pub use self::sources::{Conflict, MergedInstance, Sources};
 pub use self::state::{Condition, Held, LastError, SourceState};
@@ -77,7 +78,8 @@ pub trait Discovery: Send + Sync + 'static {
     /// How the source is.
     fn state(&self) -> SourceState;
 
-    /// Changes whenever the instances or the condition of the source change.
+    /// Changes whenever the instances or the condition of the source change. Where only its last
+    /// error, or what it counts, is another one, it changes once a second at most.
     fn changes(&self) -> watch::Receiver<u64>;
 
     /// Asks the registry anew, and waits until it has answered or failed.

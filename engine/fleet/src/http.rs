@@ -5,6 +5,7 @@ mod client;
 mod operation;
 mod poll;
 mod probe;
+mod prober;
 mod reading_cache;
 mod response;
 mod staging;
@@ -38,6 +39,7 @@ use crate::{Error, Fleet, HealthReport, Member, Options, Registry, SyntheticTraf
 
 pub use client::{SetupError, SetupStep};
 pub use poll::{PollClient, PollError, ProvenNode};
+pub use prober::NodeProber;
 
 /// The shortest time between two requests for the progress of an order, should a node not wait
 /// before it answers.

@@ -42,6 +42,6 @@ mod fixture;
 pub use desired_versions::{DesiredVersion, DesiredVersions, Undecided};
 pub use fleet::{Error, Fleet, HealthReport, SyntheticTraffic};
 pub use hotswap_protocol::Readiness;
-pub use http::{HttpFleet, PollClient, PollError, ProvenNode, SetupError, SetupStep};
+pub use http::{HttpFleet, NodeProber, PollClient, PollError, ProvenNode, SetupError, SetupStep};
 pub use options::{Options, OptionsError};
 pub use registry::{HealthChange, Member, ModuleState, ModuleStates, Move, Registry, Silence};

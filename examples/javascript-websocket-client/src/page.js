@@ -1,10 +1,11 @@
 import { applyEvent, describeEvent, INITIAL_STATE, phaseText, STATUSES } from "./deployment.js";
+import { conditionText, sourceDetails, watchSources } from "./sources.js";
 import { watch } from "./watch.js";
 
 const $ = (id) => document.getElementById(id);
 const fields = { url: $("url"), token: $("token"), id: $("id") };
 
-let watcher;
+let watchers = [];
 let state = INITIAL_STATE;
 
 readFragment();
@@ -12,16 +13,17 @@ addEventListener("hashchange", readFragment);
 
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  watcher?.stop();
+  stop();
   $("log").replaceChildren();
   showState(INITIAL_STATE);
+  showSources([]);
   showConnection("reconnecting", "");
   const target = {
     url: fields.url.value.trim().replace(/\/+$/, ""),
     token: fields.token.value.trim(),
     id: fields.id.value.trim(),
   };
-  watcher = watch(target, {
+  const watcher = watch(target, {
     connection: showConnection,
     subscribed(subscription, isReconnect) {
       if (subscription.snapshot) showState(subscription.snapshot);
@@ -32,9 +34,14 @@ $("form").addEventListener("submit", (event) => {
       log(event, argument, describeEvent(event, argument));
     },
   });
+  watchers = [watcher, watchSources(target, showSources)];
 });
 
-$("disconnect").addEventListener("click", () => watcher?.stop());
+$("disconnect").addEventListener("click", stop);
+
+function stop() {
+  for (const watcher of watchers) watcher.stop();
+}
 
 /** Fills in the fields from the fragment, which browsers do not send to servers. The fragment
  * may contain a token, so it is removed from the address bar and the history first. */
@@ -86,6 +93,21 @@ function nodeItem(node) {
   item.children[1].className = "phase";
   for (const detail of [node.before && `before: ${node.before}`, node.error?.reason]) {
     if (detail) item.append(Object.assign(element("span", detail), { className: "quiet" }));
+  }
+  return item;
+}
+
+function showSources(sources) {
+  $("sources").replaceChildren(...sources.map(sourceItem));
+}
+
+function sourceItem(source) {
+  const item = element("li", "", element("strong", source.name), element("span", conditionText(source)));
+  item.dataset.source = source.name;
+  item.dataset.condition = source.condition;
+  item.children[1].className = "phase";
+  for (const detail of sourceDetails(source)) {
+    item.append(Object.assign(element("span", detail), { className: "quiet" }));
   }
   return item;
 }

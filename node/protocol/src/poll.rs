@@ -17,6 +17,10 @@ pub struct Identity {
     pub address: String,
     /// As [`Registration::control_url`].
     pub control_url: String,
+    /// Whether it has been told to stop: it serves on for a while, and is deregistered already.
+    #[oai(default)]
+    #[serde(default)]
+    pub stopping: bool,
     /// HMAC-SHA256 of [`Identity::message`] under the node token, in hexadecimal.
     pub proof: String,
 }
@@ -32,9 +36,12 @@ impl Identity {
             boot,
             address,
             control_url,
+            stopping,
             proof: _,
         } = self;
-        format!("hotswap node identity 1\n{challenge}\n{id}\n{boot}\n{address}\n{control_url}")
+        format!(
+            "hotswap node identity 2\n{challenge}\n{id}\n{boot}\n{address}\n{control_url}\n{stopping}"
+        )
     }
 }
 

@@ -428,6 +428,7 @@ fn polls_have_the_same_json() {
         boot: "b".to_owned(),
         address: "10.0.0.1:1".to_owned(),
         control_url: "http://a:1".to_owned(),
+        stopping: false,
         proof: "00".to_owned(),
     };
     let wire = json!({
@@ -435,10 +436,11 @@ fn polls_have_the_same_json() {
         "boot": "b",
         "address": "10.0.0.1:1",
         "controlUrl": "http://a:1",
+        "stopping": false,
         "proof": "00",
     });
     assert_same_json(&identity, &wire);
-    let message = "hotswap node identity 1\nc\na\nb\n10.0.0.1:1\nhttp://a:1";
+    let message = "hotswap node identity 2\nc\na\nb\n10.0.0.1:1\nhttp://a:1\nfalse";
     assert_eq!(identity.message("c"), message);
     let nothing = PollRequest {
         engine_url: None,

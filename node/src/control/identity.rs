@@ -27,6 +27,7 @@ pub(super) fn prove(
         boot: context.boot.clone(),
         address: SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(),
         control_url: context.addresses.urls_at(local.ip()).control,
+        stopping: context.modules.is_stopping(),
         proof: String::new(),
     };
     let message = identity.message(challenge);

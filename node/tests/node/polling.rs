@@ -56,6 +56,12 @@ async fn a_node_proves_who_and_where_it_is_without_a_token() {
     };
     assert!(is_proven(&identity, CHALLENGE));
     assert!(!is_proven(&identity, "fedcba9876543210"));
+    assert!(!identity.stopping);
+    let stopping = Identity {
+        stopping: true,
+        ..identity.clone()
+    };
+    assert!(!is_proven(&stopping, CHALLENGE));
     let elsewhere = Identity {
         address: "10.0.0.1:1".to_owned(),
         ..identity

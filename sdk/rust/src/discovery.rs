@@ -83,16 +83,21 @@ pub mod bindings;
 mod context;
 mod document;
 mod endpoints;
+mod flat;
 mod follow;
+mod gateway;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
 mod host;
 mod lines;
+mod path;
 mod request;
 mod response;
+mod session;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod unite;
 mod watching;
 
 pub use backend::{Backend, Registered, Secret, SecretPlace, describe, instance};
@@ -105,9 +110,14 @@ pub use bindings::hotswap::discovery::types::{
 pub use context::Context;
 pub use document::Document;
 pub use endpoints::Endpoints;
+pub use flat::{flat_metadata, read_metadata};
 pub use follow::follow;
+pub use gateway::{Base64, Int64};
 pub use host::{Body, Chunk, Host, RawRequest, RawResponse};
 pub use lines::{Line, Lines};
+pub use path::Path;
 pub use request::{Method, Request, encode};
 pub use response::{Response, error_of_status};
+pub use session::Session;
+pub use unite::{unite, worst};
 pub use watching::{ListAndWatch, Waited, list_and_watch, poll};

@@ -40,6 +40,9 @@ async fn the_page_shows_a_rollout_live_while_the_engine_is_killed_and_restarted(
     installation.pause_and_resume(&id).await?;
     wait_until_page_shows(&mut page, "connection", "live").await?;
     wait_until_page_shows(&mut page, "status", "✔ succeeded").await?;
+    installation.start_node("qa-5")?;
+    let five = "built-in● healthy5 instances, 5 passing";
+    wait_until_page_shows(&mut page, "sources", five).await?;
 
     page.write_line("report").await?;
     let (report, _) = page.read_until_field("report").await?;

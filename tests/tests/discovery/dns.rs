@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::Health;
-use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, Instance, Prober};
+use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, Instance, Liveness, Prober};
 use hotswap_tests::NameServer;
 use serde_json::json;
 use tokio::net::UdpSocket;
@@ -26,8 +26,8 @@ struct AllAlive;
 
 #[async_trait]
 impl Prober for AllAlive {
-    async fn is_alive(&self, _: &Instance) -> bool {
-        true
+    async fn probe(&self, _: &Instance) -> Liveness {
+        Liveness::Alive
     }
 }
 

@@ -173,12 +173,7 @@ impl Fixture {
         let source = WatchedSource::new("test", "component", clock, options, prober);
         let component = self.component.clone();
         let backend = ComponentBackend::new(component, self.settings.clone(), SERVICE);
-        let running = source.clone();
-        let task = tokio::spawn(async move { running.run(backend).await });
-        Watched {
-            source,
-            _task: AbortOnDropHandle::new(task),
-        }
+        Watched::run(source, backend)
     }
 
     /// Keeps an instance registered.
@@ -253,6 +248,16 @@ impl Server {
 }
 
 impl Watched {
+    /// Has a source watch until this is dropped.
+    pub fn run(source: WatchedSource, backend: ComponentBackend) -> Self {
+        let running = source.clone();
+        let task = tokio::spawn(async move { running.run(backend).await });
+        Self {
+            source,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+
     /// Waits until the source is as `is_met` wants it. Returns how long that took.
     pub async fn until(
         &self,

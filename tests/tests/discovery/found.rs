@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use hotswap_plugins::discovery::InstanceHealth;
 use hotswap_tests::{
     Installation, KubeApiServer, NameServer, RegistryKind, RegistryServer, host_address,
@@ -175,6 +175,26 @@ impl Found {
             update_slice(server, &endpoint).await?;
         }
         Ok(())
+    }
+
+    /// Tells a node to stop, and deregisters it where it does not do that itself. It serves on for
+    /// its lame-duck time.
+    pub async fn ask_node_to_stop(&mut self, id: &str) -> Result<()> {
+        self.installation.ask_node_to_stop(id)?;
+        match &mut self.server {
+            Server::Kubernetes(server) => {
+                let path = format!("{SLICES}/{id}");
+                server.request("DELETE", &path, "").await?;
+            }
+            Server::Registry(_) => {}
+            Server::Dns(_) => bail!("who owns the zone would remove its records"),
+        }
+        Ok(())
+    }
+
+    /// Gives nodes that are started from now on this lame-duck time.
+    pub fn set_lame_duck(&mut self, time: &str) {
+        self.installation.add_node_flags(&["--lame-duck", time]);
     }
 
     pub async fn nodes(&self) -> Result<Vec<Value>> {

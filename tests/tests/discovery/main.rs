@@ -3,6 +3,7 @@
 
 mod consul;
 mod contract;
+mod crashes;
 mod dns;
 mod etcd;
 mod example;

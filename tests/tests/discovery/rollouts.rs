@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -214,6 +214,55 @@ async fn registrations_come_and_go(place: FoundIn) -> Result<()> {
     let took = started.elapsed();
     ensure!(took < Duration::from_secs(15), "{took:?}");
     Ok(())
+}
+
+/// How soon the engine must believe that the last node has deregistered. Shorter than the time after
+/// which it would ask the registry again, if it took this for a loss.
+const BELIEVED: Duration = Duration::from_secs(4);
+
+/// The node serves on for longer than the test takes: the engine does not wait for its end.
+async fn the_last_node_is_gone_as_soon_as_it_deregisters(place: FoundIn) -> Result<()> {
+    let mut found = Found::start(place, 0).await?;
+    found.set_lame_duck("10m");
+    for id in ["last-1", "last-2"] {
+        found.start_node(id).await?;
+    }
+    found.installation.wait_for_nodes(2).await?;
+    let mut source = found.source().await?;
+    for (id, left) in [("last-1", 1), ("last-2", 0)] {
+        found.ask_node_to_stop(id).await?;
+        // A node deregisters itself some time after the signal; others have been deregistered.
+        while matches!(place, FoundIn::Consul | FoundIn::Etcd)
+            && registered(&found.server, place, "hotswap-node")
+                .await?
+                .contains(id)
+        {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let known = Instant::now();
+        let is_gone =
+            |source: &Value| source["condition"] == "healthy" && source["instances"] == left;
+        source.until("it is gone", is_gone).await?;
+        let took = known.elapsed();
+        ensure!(took < BELIEVED, "{id} was gone after {took:?}");
+    }
+    let live = found.installation.kill_node("last-2").await;
+    live.context("the node ended by itself")
+}
+
+#[tokio::test]
+async fn the_last_node_that_deregisters_from_consul_is_gone_at_once() -> Result<()> {
+    the_last_node_is_gone_as_soon_as_it_deregisters(FoundIn::Consul).await
+}
+
+#[tokio::test]
+async fn the_last_node_that_deregisters_from_etcd_is_gone_at_once() -> Result<()> {
+    the_last_node_is_gone_as_soon_as_it_deregisters(FoundIn::Etcd).await
+}
+
+#[tokio::test]
+async fn the_last_pod_that_stops_is_gone_at_once() -> Result<()> {
+    the_last_node_is_gone_as_soon_as_it_deregisters(FoundIn::Kubernetes).await
 }
 
 #[tokio::test]

@@ -7,14 +7,25 @@ use tokio::time::timeout;
 
 use super::instance::Instance;
 
-/// Finds out whether an instance is alive that its registry has lost.
+/// Finds out what has become of an instance that its registry has lost.
 #[async_trait]
 pub trait Prober: Send + Sync + 'static {
-    /// Whether it answers.
-    async fn is_alive(&self, instance: &Instance) -> bool;
+    /// Asks it.
+    async fn probe(&self, instance: &Instance) -> Liveness;
 }
 
-/// Connects to an instance.
+/// What has become of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// It does not answer.
+    Silent,
+    /// It answers, and knows of no stop: its registry has forgotten it.
+    Alive,
+    /// It says that it stops: it has deregistered.
+    Stopping,
+}
+
+/// Connects to an instance. Never learns that one stops.
 #[derive(Debug, Clone, Copy)]
 pub struct TcpProber {
     /// How long that may take.
@@ -31,16 +42,19 @@ impl Default for TcpProber {
 
 #[async_trait]
 impl Prober for TcpProber {
-    async fn is_alive(&self, instance: &Instance) -> bool {
+    async fn probe(&self, instance: &Instance) -> Liveness {
         let url = instance.control_url.as_ref().or(instance.data_url.as_ref());
         let Some(url) = url.and_then(|url| Url::parse(url).ok()) else {
-            return false;
+            return Liveness::Silent;
         };
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-            return false;
+            return Liveness::Silent;
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let connected = timeout(self.timeout, TcpStream::connect((host, port))).await;
-        connected.is_ok_and(|connected| connected.is_ok())
+        match connected {
+            Ok(Ok(_)) => Liveness::Alive,
+            Ok(Err(_)) | Err(_) => Liveness::Silent,
+        }
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ struct Fixture {
     _run: tokio::task::JoinHandle<()>,
 }
 
-/// Finds these ids alive.
-struct Alive(Mutex<BTreeSet<NodeId>>);
+/// Finds these ids alive, or stopping.
+struct Said(Mutex<BTreeMap<NodeId, Liveness>>);
 
 #[async_trait]
 impl Backend for Scripted {
@@ -39,9 +39,10 @@ impl Backend for Scripted {
 }
 
 #[async_trait]
-impl Prober for Alive {
-    async fn is_alive(&self, instance: &Instance) -> bool {
-        self.0.lock().expect("not poisoned").contains(&instance.id)
+impl Prober for Said {
+    async fn probe(&self, instance: &Instance) -> Liveness {
+        let said = self.0.lock().expect("not poisoned");
+        said.get(&instance.id).copied().unwrap_or(Liveness::Silent)
     }
 }
 
@@ -73,8 +74,21 @@ fn ids(instances: &[Arc<Instance>]) -> Vec<&str> {
         .collect()
 }
 
-fn alive(ids: &[&str]) -> BTreeSet<NodeId> {
-    ids.iter().map(|id| id.parse().expect("an id")).collect()
+fn say(ids: &[&str], said: Liveness) -> BTreeMap<NodeId, Liveness> {
+    let ids = ids.iter().map(|id| id.parse().expect("an id"));
+    ids.map(|id| (id, said)).collect()
+}
+
+fn alive(ids: &[&str]) -> BTreeMap<NodeId, Liveness> {
+    say(ids, Liveness::Alive)
+}
+
+fn stopping(ids: &[&str]) -> BTreeMap<NodeId, Liveness> {
+    say(ids, Liveness::Stopping)
+}
+
+fn is_held(applied: &Applied) -> bool {
+    matches!(applied, Applied::Held(_))
 }
 
 fn unavailable() -> Error {
@@ -139,7 +153,7 @@ fn an_answer_that_loses_more_than_half_is_held_until_a_second_one_says_the_same(
     view.apply(snapshot("1", &["a", "b", "c", "d"]), now);
     // Half is not more than half.
     assert_eq!(view.apply(snapshot("2", &["a", "b"]), now), Applied::Shown);
-    assert_eq!(view.apply(snapshot("3", &[]), now), Applied::Held);
+    assert!(is_held(&view.apply(snapshot("3", &[]), now)));
     assert_eq!(ids(&view.instances()), ["a", "b"]);
     let state = view.state(now);
     assert_eq!(state.condition, Condition::Held);
@@ -147,7 +161,7 @@ fn an_answer_that_loses_more_than_half_is_held_until_a_second_one_says_the_same(
     assert_eq!((held.instances, held.lost, held.alive), (0, 2, None));
     // Another loss is not the same loss.
     assert_eq!(view.apply(snapshot("4", &["a", "b"]), now), Applied::Shown);
-    assert_eq!(view.apply(snapshot("5", &[]), now), Applied::Held);
+    assert!(is_held(&view.apply(snapshot("5", &[]), now)));
     let Applied::Confirmed(lost) = view.apply(snapshot("6", &[]), now) else {
         panic!("it was confirmed");
     };
@@ -178,6 +192,154 @@ fn instances_that_a_registry_has_lost_stay_while_they_answer() {
     assert_eq!(ids(&view.instances()), ["a"]);
     assert_eq!(view.apply(snapshot("3", &["a", "b"]), now), Applied::Shown);
     assert_eq!(view.state(now).condition, Condition::Healthy);
+}
+
+#[test]
+fn the_last_instance_is_gone_at_once_if_it_says_that_it_stops() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    view.apply(snapshot("1", &["a"]), now);
+    let Applied::Held(asked) = view.apply(snapshot("2", &[]), now) else {
+        panic!("it was held");
+    };
+    assert_eq!(ids(&asked), ["a"]);
+    view.settle(&stopping(&["a"]), now);
+    assert!(view.instances().is_empty());
+    assert_eq!(view.condition(), Condition::Healthy);
+}
+
+#[test]
+fn an_instance_that_answers_or_is_silent_is_held_after_one_answer() {
+    for said in [Liveness::Alive, Liveness::Silent] {
+        let mut view = View::default();
+        let now = std::time::Instant::now();
+        view.apply(snapshot("1", &["a"]), now);
+        view.apply(snapshot("2", &[]), now);
+        view.settle(&say(&["a"], said), now);
+        assert_eq!(ids(&view.instances()), ["a"], "{said:?}");
+        assert_eq!(view.condition(), Condition::Held);
+        let asked = view.apply(snapshot("2", &[]), now);
+        assert!(matches!(asked, Applied::Confirmed(_)), "{said:?}");
+    }
+}
+
+#[test]
+fn more_than_half_may_deregister_at_once_and_are_no_part_of_a_loss() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    let all = ["a", "b", "c", "d", "e", "f", "g"];
+    view.apply(snapshot("1", &all), now);
+    // Three deregister. One of the others is lost, which is no loss of most.
+    assert!(is_held(&view.apply(snapshot("2", &["a", "b", "c"]), now)));
+    view.settle(&stopping(&["e", "f", "g"]), now);
+    assert_eq!(ids(&view.instances()), ["a", "b", "c"]);
+    assert_eq!(view.condition(), Condition::Healthy);
+    // One deregisters, and two are forgotten.
+    assert!(is_held(&view.apply(snapshot("3", &[]), now)));
+    view.settle(&stopping(&["a"]), now);
+    assert_eq!(ids(&view.instances()), ["b", "c"]);
+    let held = view.state(now).held.expect("held");
+    assert_eq!((held.lost, held.alive), (2, None));
+    // The second answer confirms it; one more has begun to stop, and one answers.
+    let asked = view.apply(snapshot("4", &[]), now);
+    assert!(matches!(asked, Applied::Confirmed(lost) if ids(&lost) == ["b", "c"]));
+    let mut said = stopping(&["b"]);
+    said.extend(alive(&["c"]));
+    view.settle(&said, now);
+    assert_eq!(ids(&view.instances()), ["c"]);
+    assert_eq!(view.condition(), Condition::Held);
+    view.apply(snapshot("5", &[]), now);
+    view.settle(&stopping(&["c"]), now);
+    assert!(view.instances().is_empty());
+    assert_eq!(view.condition(), Condition::Healthy);
+}
+
+#[test]
+fn what_is_still_missing_of_a_held_answer_stays_doubtful_though_others_deregister() {
+    let mut view = View::default();
+    let now = std::time::Instant::now();
+    view.apply(snapshot("1", &["a", "b", "c", "d"]), now);
+    view.apply(snapshot("2", &[]), now);
+    view.settle(&alive(&["a", "b", "c", "d"]), now);
+    // Two are back and one stops: the fourth is one of three, and was lost with all.
+    assert!(is_held(&view.apply(snapshot("3", &["a", "b"]), now)));
+    view.settle(&stopping(&["d"]), now);
+    assert_eq!(ids(&view.instances()), ["a", "b", "c"]);
+    assert_eq!(view.condition(), Condition::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deregistration_of_the_last_instance_is_one_change_and_no_wait() {
+    let prober = Arc::new(Said(Mutex::new(stopping(&["a"]))));
+    let fixture = start(Some(prober));
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    let lost_at = Instant::now();
+    fixture.changed_by(Ok(snapshot("2", &[]))).await;
+    assert!(lost_at.elapsed() < Duration::from_secs(1));
+    assert_eq!(fixture.condition(), Condition::Healthy);
+    assert!(fixture.ids().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_last_error_or_of_a_count_is_announced() {
+    let fixture = start(None);
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    let mut denied = unavailable();
+    denied.kind = ErrorKind::Denied;
+    for error in [unavailable(), denied] {
+        fixture.changed_by(Err(error.clone())).await;
+        let last = fixture.source.state().last_error.expect("it failed");
+        assert_eq!(last.kind, error.kind);
+    }
+    fixture.changed_by(Ok(snapshot("2", &["a"]))).await;
+    let mut invalid = snapshot("3", &["a"]);
+    for reason in ["its id", "its address"] {
+        invalid.invalid = vec![InvalidInstance {
+            id: "b".to_owned(),
+            reason: reason.to_owned(),
+        }];
+        fixture.changed_by(Ok(invalid.clone())).await;
+        let example = fixture.source.state().invalid_example.expect("one");
+        assert!(example.contains(reason), "{example}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_without_an_end_are_announced_once_a_second_at_most_and_the_last_one_is() {
+    let fixture = start(None);
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    let mut changes = fixture.source.changes();
+    for number in 0..1000 {
+        let mut found = snapshot(&number.to_string(), &["a"]);
+        found.invalid = vec![InvalidInstance {
+            id: "b".to_owned(),
+            reason: format!("reason {number}"),
+        }];
+        fixture.answer(Ok(found));
+    }
+    let (mut count, started) = (0, Instant::now());
+    while let Ok(changed) = timeout(Duration::from_secs(5), changes.changed()).await {
+        changed.expect("the source lives");
+        count += 1;
+    }
+    // A thousand answers take a hundred seconds.
+    assert!((90..=105).contains(&count), "{count}");
+    assert!(started.elapsed() > Duration::from_secs(90));
+    let example = fixture.source.state().invalid_example.expect("one");
+    assert!(example.contains("reason 999"), "{example}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_error_again_is_no_change() {
+    let fixture = start(None);
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    fixture.changed_by(Err(unavailable())).await;
+    let mut changes = fixture.source.changes();
+    for _ in 0..10 {
+        fixture.answer(Err(unavailable()));
+    }
+    let changed = timeout(Duration::from_secs(600), changes.changed()).await;
+    assert!(changed.is_err(), "it has changed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +403,7 @@ async fn changes_without_an_end_are_taken_ten_times_a_second_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_fleet_is_asked_for_again_and_probed_before_it_is_believed() {
-    let prober = Arc::new(Alive(Mutex::new(alive(&["a", "b", "c"]))));
+    let prober = Arc::new(Said(Mutex::new(alive(&["a", "b", "c"]))));
     let fixture = start(Some(prober.clone()));
     fixture
         .changed_by(Ok(snapshot("1", &["a", "b", "c"])))
@@ -427,9 +589,9 @@ fn what_a_held_answer_has_lost_stays_while_the_others_come_back_one_by_one() {
     let now = std::time::Instant::now();
     let all = ["a", "b", "c", "d"];
     view.apply(snapshot("1", &all), now);
-    assert_eq!(view.apply(snapshot("2", &[]), now), Applied::Held);
+    assert!(is_held(&view.apply(snapshot("2", &[]), now)));
     for (cursor, back) in [("3", &all[..1]), ("4", &all[..2]), ("5", &all[..3])] {
-        assert_eq!(view.apply(snapshot(cursor, back), now), Applied::Held);
+        assert!(is_held(&view.apply(snapshot(cursor, back), now)));
         assert_eq!(ids(&view.instances()), all, "{back:?}");
     }
     let asked = view.apply(snapshot("6", &all[..3]), now);

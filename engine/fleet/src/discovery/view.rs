@@ -8,6 +8,7 @@ use hotswap_core::{Health, NodeId};
 
 use super::backend::Snapshot;
 use super::instance::Instance;
+use super::probe::Liveness;
 use super::state::{Condition, Held, LastError, SourceState};
 
 type Instances = BTreeMap<NodeId, Arc<Instance>>;
@@ -29,6 +30,9 @@ pub(super) struct View {
 struct HeldAnswer {
     instances: Instances,
     lost: BTreeSet<NodeId>,
+    /// Whether an earlier answer was held, too, for what this one has lost.
+    is_further: bool,
+    is_confirmed: bool,
     alive: Option<usize>,
 }
 
@@ -37,8 +41,9 @@ struct HeldAnswer {
 pub(super) enum Applied {
     /// The view shows it.
     Shown,
-    /// It loses so much that it must be confirmed. Ask again.
-    Held,
+    /// It loses so much that it must be confirmed. Probe these instances, which may have
+    /// deregistered, and call [`View::settle`]. If it is still held then, ask again.
+    Held(Vec<Arc<Instance>>),
     /// A second answer has confirmed it. Probe these instances, and call [`View::settle`].
     Confirmed(Vec<Arc<Instance>>),
 }
@@ -63,9 +68,8 @@ impl View {
         // Registrations that were lost come back one by one: what is still missing of them is as
         // doubtful as it was.
         let is_still_missing = |held: &HeldAnswer| !held.lost.is_disjoint(&lost);
-        let is_doubtful = lost.len() * 2 > self.instances.len()
-            || self.held.as_ref().is_some_and(is_still_missing);
-        if !is_doubtful {
+        let is_further = self.held.as_ref().is_some_and(is_still_missing);
+        if !is_further && !is_most(lost.len(), &self.instances) {
             self.held = None;
             self.show(found, now);
             return Applied::Shown;
@@ -78,24 +82,40 @@ impl View {
         self.held = Some(HeldAnswer {
             instances: found,
             lost,
+            is_further,
+            is_confirmed: is_second,
             alive,
         });
         match is_second {
             true => Applied::Confirmed(asked),
-            false => Applied::Held,
+            false => Applied::Held(asked),
         }
     }
 
-    /// Shows the held answer, unless instances that it has lost are alive. Then it stays held,
-    /// and only those are gone that do not answer.
-    pub(super) fn settle(&mut self, alive: &BTreeSet<NodeId>, now: Instant) {
+    /// Takes what the lost instances have said; one that is not named was not asked.
+    ///
+    /// Those that stop are gone. So are those that do not answer, once a second answer has confirmed
+    /// that. What is left of the loss stays held, unless it is none of most any more.
+    pub(super) fn settle(&mut self, said: &BTreeMap<NodeId, Liveness>, now: Instant) {
         let Some(mut held) = self.held.take() else {
             return;
         };
-        let still_there = held.lost.intersection(alive).cloned().collect();
-        held.lost = still_there;
-        if held.lost.is_empty() {
+        let is_confirmed = held.is_confirmed;
+        held.lost.retain(|id| match said.get(id) {
+            Some(Liveness::Stopping) => {
+                self.instances.remove(id);
+                false
+            }
+            Some(Liveness::Alive) => true,
+            Some(Liveness::Silent) | None => !is_confirmed,
+        });
+        let is_doubtful = is_confirmed || held.is_further;
+        if held.lost.is_empty() || !(is_doubtful || is_most(held.lost.len(), &self.instances)) {
             self.show(held.instances, now);
+            return;
+        }
+        if !is_confirmed {
+            self.held = Some(held);
             return;
         }
         let mut shown = held.instances.clone();
@@ -163,4 +183,9 @@ impl View {
         self.instances = instances;
         self.confirmed_at = Some(now);
     }
+}
+
+/// Whether a loss of so many instances is not believed at once.
+fn is_most(lost: usize, of: &Instances) -> bool {
+    lost * 2 > of.len()
 }

@@ -1,17 +1,17 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use hotswap_common::Backoff;
 use hotswap_core::{Clock, Environment, NodeId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Discovery;
 use super::backend::{Backend, Error, ErrorKind, Snapshot};
 use super::instance::Instance;
-use super::probe::Prober;
+use super::probe::{Liveness, Prober};
 use super::state::{Condition, LastError, SourceState};
 use super::view::{Applied, View};
 
@@ -64,9 +64,20 @@ struct Inner {
     prober: Option<Arc<dyn Prober>>,
     view: Mutex<View>,
     changes: watch::Sender<u64>,
+    /// What is not worth a change of its own has changed.
+    detail_changed: Notify,
     refreshes: mpsc::Sender<Refresh>,
     /// For [`WatchedSource::run`].
     refresh_requests: tokio::sync::Mutex<mpsc::Receiver<Refresh>>,
+}
+
+/// A source as those who follow it know it.
+#[derive(PartialEq)]
+struct Look {
+    instances: Vec<Arc<Instance>>,
+    error: Option<(ErrorKind, String)>,
+    /// Without what changes all the time.
+    state: SourceState,
 }
 
 /// Where the outcome of a refresh goes.
@@ -74,6 +85,14 @@ type Refresh = oneshot::Sender<Result<(), Error>>;
 
 /// Refreshes that may wait. They are all answered by the next answer of the registry.
 const MAX_REFRESHES: usize = 64;
+
+/// Instances that are probed at the same time: a registry can lose more than this process may have
+/// connections, and what cannot be asked would count as gone.
+const PROBED: usize = 128;
+
+/// The shortest time between two changes of nothing but details: a registry can fail with another
+/// text each time, and each change is sent to everybody who follows the source.
+const DETAIL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl WatchedSource {
     /// A source without a view, until [`Self::run`] runs.
@@ -94,6 +113,7 @@ impl WatchedSource {
                 prober,
                 view: Mutex::default(),
                 changes: watch::Sender::new(0),
+                detail_changed: Notify::new(),
                 refreshes,
                 refresh_requests: tokio::sync::Mutex::new(refresh_requests),
             }),
@@ -103,7 +123,23 @@ impl WatchedSource {
     /// Watches the registry. Never returns. After a failure it tries again, with back-off.
     ///
     /// Cancel safe: the view stays.
-    pub async fn run(&self, mut backend: impl Backend) {
+    pub async fn run(&self, backend: impl Backend) {
+        tokio::join!(self.watch(backend), self.announce_details());
+    }
+
+    /// Never returns.
+    async fn announce_details(&self) {
+        let clock = &self.inner.clock;
+        loop {
+            // One that comes while this sleeps is announced after it.
+            self.inner.detail_changed.notified().await;
+            self.announce();
+            clock.sleep_until(clock.instant() + DETAIL_INTERVAL).await;
+        }
+    }
+
+    /// Never returns.
+    async fn watch(&self, mut backend: impl Backend) {
         let mut requests = self.inner.refresh_requests.lock().await;
         let options = &self.inner.options;
         let mut retry = Backoff::new(options.min_retry, options.max_retry);
@@ -167,43 +203,70 @@ impl WatchedSource {
         if let Some(environment) = &self.inner.options.environment {
             snapshot.limit_to(environment);
         }
-        let before = (self.instances(), self.view().condition());
+        let before = self.look();
         let now = self.inner.clock.instant();
         let applied = self.view().apply(snapshot, now);
-        if let Applied::Confirmed(lost) = applied {
-            let alive = self.alive_of(&lost).await;
+        if let Applied::Held(lost) | Applied::Confirmed(lost) = applied {
+            let said = self.ask(lost).await;
             let now = self.inner.clock.instant();
-            self.view().settle(&alive, now);
+            self.view().settle(&said, now);
         }
+        self.announce_change(&before);
         let condition = self.view().condition();
-        if before != (self.instances(), condition) {
-            self.inner.changes.send_modify(|count| *count += 1);
-        }
-        self.log_change(before.1, condition);
+        self.log_change(before.state.condition, condition);
     }
 
-    async fn alive_of(&self, lost: &[Arc<Instance>]) -> BTreeSet<NodeId> {
+    async fn ask(&self, lost: Vec<Arc<Instance>>) -> BTreeMap<NodeId, Liveness> {
         let Some(prober) = &self.inner.prober else {
-            return BTreeSet::new();
+            return BTreeMap::new();
         };
-        let probes = lost.iter().map(async |instance| {
-            let is_alive = prober.is_alive(instance).await;
-            is_alive.then(|| instance.id.clone())
+        let probes = lost.into_iter().map(|instance| {
+            let prober = Arc::clone(prober);
+            async move { (instance.id.clone(), prober.probe(&instance).await) }
         });
-        join_all(probes).await.into_iter().flatten().collect()
+        stream::iter(probes)
+            .buffer_unordered(PROBED)
+            .collect()
+            .await
+    }
+
+    /// What those who follow the source know of it.
+    fn look(&self) -> Look {
+        let view = self.view();
+        // The age of a view and the time of an error are no changes.
+        let mut state = view.state(self.inner.clock.instant());
+        state.age = None;
+        let error = state.last_error.take();
+        Look {
+            instances: view.instances(),
+            error: error.map(|error| (error.kind, error.message)),
+            state,
+        }
+    }
+
+    fn announce_change(&self, before: &Look) {
+        let now = self.look();
+        if before.instances != now.instances || before.state.condition != now.state.condition {
+            self.announce();
+        } else if *before != now {
+            self.inner.detail_changed.notify_one();
+        }
+    }
+
+    fn announce(&self) {
+        self.inner.changes.send_modify(|count| *count += 1);
     }
 
     fn note_failure(&self, error: &Error) {
-        let before = self.view().condition();
+        let look = self.look();
+        let before = look.state.condition;
         self.view().fail(LastError {
             kind: error.kind,
             message: error.message.clone(),
             at: self.inner.clock.now(),
         });
+        self.announce_change(&look);
         let condition = self.view().condition();
-        if before != condition {
-            self.inner.changes.send_modify(|count| *count += 1);
-        }
         if before != condition || condition == Condition::Starting {
             let (source, kind) = (&*self.inner.name, error.kind);
             tracing::warn!(source, %kind, %error, "the registry does not answer; what it said last stays");

@@ -46,6 +46,16 @@ pub struct ProvenNode {
     pub address: SocketAddr,
     /// Whether it is reached over TLS.
     pub has_tls: bool,
+    /// Whether it had been told to stop when it proved that.
+    pub is_stopping: bool,
+}
+
+impl ProvenNode {
+    /// The URL of its control API: where it has proven to be, whatever a name leads to later.
+    pub fn control_url(&self) -> String {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
 }
 
 /// Why an instance is no node of this engine, or does not answer.
@@ -246,6 +256,7 @@ impl PollClient {
             boot,
             address,
             has_tls,
+            is_stopping: identity.stopping,
         })
     }
 

@@ -1,6 +1,7 @@
 mod fake_node;
 mod faults;
 mod identity;
+mod prober;
 mod protocol;
 mod slow_orders;
 

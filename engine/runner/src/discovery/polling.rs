@@ -30,7 +30,7 @@ pub struct PollConfig {
     /// What was decided about them, by their names.
     pub rules: BTreeMap<String, SourceRules>,
     /// Asks them.
-    pub client: PollClient,
+    pub client: Arc<PollClient>,
     /// What they are told as the URL of this engine.
     pub engine_url: EngineUrl,
     /// How often each is asked: as often as others send heartbeats.

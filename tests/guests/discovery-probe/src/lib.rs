@@ -97,6 +97,14 @@ impl Backend for Probe {
                     .ok()?
                     .bytes()?,
             ),
+            // Says how many watches there were before it, and does what it is told.
+            "obey" => {
+                let url = format!("{argument}?watches={}", self.0);
+                match text(context.get(&url).send()?.ok()?.bytes()?) {
+                    order if order == "crash" => panic!("told to crash"),
+                    id => id,
+                }
+            }
             "set-header" => {
                 let request = context.get(argument).header("authorization", "Bearer mine");
                 text(request.send()?.ok()?.bytes()?)

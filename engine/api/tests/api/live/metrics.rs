@@ -142,6 +142,13 @@ async fn every_change_of_a_source_is_sent_with_its_state() {
     assert_eq!(stale.argument["condition"], "stale");
     assert_eq!(stale.argument["instances"], 1);
     assert_eq!(stale.argument["lastError"]["kind"], "unavailable");
+    // It stays stale, and for another reason.
+    let damaged = folder.path().join("damaged.json");
+    std::fs::write(&damaged, "{").unwrap();
+    std::fs::rename(&damaged, &path).unwrap();
+    let other = hub.event().await;
+    assert_eq!(other.argument["condition"], "stale");
+    assert_eq!(other.argument["lastError"]["kind"], "protocol");
     engine.node_in("qa", "node-1").await;
     let built_in = hub.event().await.argument;
     assert_eq!(built_in["name"], "built-in");

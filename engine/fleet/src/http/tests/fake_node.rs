@@ -16,6 +16,8 @@ pub(super) struct ReceivedRequest {
     /// `PUT /path`.
     pub(super) line: String,
     pub(super) authorization: String,
+    /// Where the client believes that it is.
+    pub(super) host: String,
     /// Who the request is for.
     pub(super) node: String,
     pub(super) boot: String,
@@ -161,6 +163,7 @@ async fn receive(stream: &mut TcpStream) -> std::io::Result<Option<ReceivedReque
     Ok(Some(ReceivedRequest {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
         authorization: header("authorization"),
+        host: header("host"),
         node: header("hotswap-node"),
         boot: header("hotswap-boot"),
         body: serde_json::from_slice(&bytes[head..head + length]).unwrap_or(Value::Null),

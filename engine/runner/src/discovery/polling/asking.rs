@@ -106,8 +106,7 @@ impl Polling {
         };
         let mut answer = self.config.client.poll(node, &request).await?;
         let registration = &mut answer.registration;
-        // Where it has proven to be, whatever a name leads to later.
-        registration.control_url = format!("http://{}", node.address);
+        registration.control_url = node.control_url();
         registration.boot = Some(node.boot.clone());
         target.complete(registration);
         let named = registration.environment.as_deref();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hotswap_sdk::discovery::{Error, Health, Instance, Port};
+use hotswap_sdk::discovery::{Error, Health, Instance, Port, unite};
 
 use crate::pods::Labels;
 use crate::wire::{Conditions, Endpoint, EndpointSlice, SlicePort};
@@ -16,28 +16,25 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 ///
 /// # Errors
 /// [`Error::Protocol`] if an endpoint has no address.
-pub fn unite(
+pub fn instances(
     mut slices: Vec<EndpointSlice>,
     labels: &Labels,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<Instance>, Error> {
     // Of a pod with two addresses the one of IPv4 counts.
     slices.sort_by(|a, b| a.address_type.cmp(&b.address_type));
-    let mut instances: BTreeMap<String, Instance> = BTreeMap::new();
+    let mut instances = Vec::new();
     for slice in slices {
         let ports = ports(slice.ports.unwrap_or_default());
         for endpoint in slice.endpoints.unwrap_or_default() {
-            let mut found = instance(endpoint, labels, metadata)?;
-            found.ports.clone_from(&ports);
-            match instances.get_mut(&found.id) {
-                Some(known) => merge(known, found),
-                None => {
-                    instances.insert(found.id.clone(), found);
-                }
-            }
+            let found = instance(endpoint, labels, metadata)?;
+            let ports = ports.clone();
+            instances.push(Instance { ports, ..found });
         }
     }
-    Ok(instances.into_values().collect())
+    // Of two slices that say different things of one pod, the worse is the older one: the better
+    // health counts, as for Kubernetes' own proxies.
+    Ok(unite(instances))
 }
 
 fn ports(ports: Vec<SlicePort>) -> Vec<Port> {
@@ -94,24 +91,5 @@ fn health(conditions: &Conditions) -> Health {
         // It ends, and still serves; or it serves, and should get no new requests.
         (_, _, true) => Health::Warning,
         (_, _, false) => Health::Critical,
-    }
-}
-
-/// Adds what another slice says of an instance. The better health counts, as for Kubernetes' own
-/// proxies: the slice that says worse is the older one.
-fn merge(known: &mut Instance, found: Instance) {
-    let rank = |health: Health| match health {
-        Health::Passing => 0,
-        Health::Warning => 1,
-        Health::Critical => 2,
-        Health::Unknown => 3,
-    };
-    if rank(found.health) < rank(known.health) {
-        known.health = found.health;
-    }
-    for port in found.ports {
-        if known.ports.iter().all(|own| own.name != port.name) {
-            known.ports.push(port);
-        }
     }
 }
