@@ -215,6 +215,8 @@ impl RunningEngine {
             config.nodes.into(),
             &node_tls,
         )?;
+        let (metric_providers, provider_files) =
+            MetricProvider::open_all(&config.metric_providers, read_variable)?;
         let built_in = hotswap_guests::strategies();
         let engine = Engine::start(EngineConfig {
             journal: store.journal.clone(),
@@ -231,7 +233,7 @@ impl RunningEngine {
                 expiry: config.nodes.into(),
                 ..config.limits.into()
             },
-            metric_providers: MetricProvider::open_all(&config.metric_providers, read_variable)?,
+            metric_providers,
             built_in: built_in.iter().map(|guest| guest.component).collect(),
             discovery_backends: DiscoveryBackendsConfig {
                 host: components.host(),
@@ -267,6 +269,7 @@ impl RunningEngine {
         let reload_files = Arc::new(Notify::new());
         let mut files: Vec<Arc<dyn Reload>> = vec![Arc::new(node_tls)];
         files.extend(server_tls.map(|tls| Arc::new(tls) as Arc<dyn Reload>));
+        files.extend(provider_files);
         let files = tokio::spawn(follow(files, Arc::clone(&reload_files)));
         let (authenticator, lame_duck) = (server.authenticator(), server.lame_duck());
         let api_shutdown = CancellationToken::new();

@@ -33,3 +33,4 @@ pub(crate) use response_body::ResponseBody;
 pub(crate) use route::Route;
 pub(crate) use routing_table::{RoutingTable, SharedRoutingTable};
 pub use runtime::Runtime;
+pub(crate) use runtime::Source;

@@ -1,4 +1,4 @@
-use hotswap_protocol::{Action, Promote, Revert, Shift, Stage, Version};
+use hotswap_protocol::{Action, Promote, Restart, Revert, Shift, Stage, Version};
 use serde::{Deserialize, Serialize};
 
 /// The versions of a module that a node holds, and the share of requests for `staged`.
@@ -16,22 +16,30 @@ pub(crate) struct Slots {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     /// The order needs a version in the slot `staged` that is not there.
-    #[error("version {} ({}) is not staged on this node: {}; stage it first", wanted.version, wanted.digest, describe_staged(staged))]
+    #[error("version {} ({}) is not staged on this node: {}; stage it first", wanted.version, wanted.digest, describe(staged.as_ref(), "staged"))]
     NotStaged {
         /// The version that the order needs.
         wanted: Version,
         /// The version that is staged.
         staged: Option<Version>,
     },
+    /// The order is for the active version, and another one is, or none.
+    #[error("version {} ({}) is not active on this node: {}", wanted.version, wanted.digest, describe(active.as_ref(), "active"))]
+    NotActive {
+        /// The version that the order is for.
+        wanted: Version,
+        /// The version that is active.
+        active: Option<Version>,
+    },
     /// The percentage is above 100.
     #[error("{0} is not a percentage: use 0 to 100")]
     Percent(u8),
 }
 
-fn describe_staged(staged: &Option<Version>) -> String {
-    match staged {
-        Some(version) => format!("version {} ({}) is staged", version.version, version.digest),
-        None => "no version is staged".to_owned(),
+fn describe(held: Option<&Version>, slot: &str) -> String {
+    match held {
+        Some(version) => format!("version {} ({}) is {slot}", version.version, version.digest),
+        None => format!("no version is {slot}"),
     }
 }
 
@@ -80,6 +88,14 @@ impl Slots {
                     active: to.clone(),
                     ..Self::default()
                 };
+            }
+            Action::Restart(Restart { version }) => {
+                if self.active.as_ref() != Some(version) {
+                    return Err(Error::NotActive {
+                        wanted: version.clone(),
+                        active: self.active.clone(),
+                    });
+                }
             }
             Action::Settle(_) => {
                 next = Self {
@@ -137,6 +153,12 @@ mod tests {
     fn revert(number: Option<u8>) -> Action {
         Action::Revert(Revert {
             to: number.map(version),
+        })
+    }
+
+    fn restart(number: u8) -> Action {
+        Action::Restart(Restart {
+            version: version(number),
         })
     }
 
@@ -205,9 +227,23 @@ mod tests {
     #[test]
     fn orders_for_the_active_version_change_nothing() {
         let slots = apply_all(&[stage(1), promote(1)]);
-        for action in [stage(1), shift(1, 30), promote(1)] {
+        for action in [stage(1), shift(1, 30), promote(1), restart(1)] {
             assert_eq!(slots.next(&action).unwrap(), slots);
         }
+    }
+
+    #[test]
+    fn only_the_active_version_can_be_restarted() {
+        let slots = apply_all(&[stage(1), promote(1), stage(2)]);
+        assert_eq!(slots.next(&restart(1)).unwrap(), slots, "the rest stays");
+        let error = slots.next(&restart(2)).unwrap_err().to_string();
+        assert!(error.contains("2.0.0 ("), "{error}");
+        assert!(
+            error.contains("is not active on this node: version 1.0.0"),
+            "{error}"
+        );
+        let error = Slots::default().next(&restart(1)).unwrap_err().to_string();
+        assert!(error.ends_with("no version is active"), "{error}");
     }
 
     #[test]

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hotswap_common::Secret;
+use hotswap_common::tls::{
+    CertificateFiles, ClientFiles, ClientTls, ServerFiles, ServerTls, accept,
+};
 use hotswap_core::{
     Answer, Deployment, DeploymentId, EventBody, Finding, Judgement, NodeId, Status, Verdict,
 };
 use hotswap_runner::metric_providers::{
     HttpProvider, HttpProviderConfig, MetricProvider, MetricProviders, ProviderKind,
 };
-use hotswap_tests::{Cluster, LoadGenerator, PrometheusServer};
+use hotswap_tests::{Authority, Cluster, LoadGenerator, PrometheusServer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -182,11 +185,21 @@ async fn every_metric_of_a_node_is_judged_through_real_nodes() -> Result<()> {
 
 /// Lets soaks ask a provider at this address.
 async fn allow(cluster: &mut Cluster, kind: ProviderKind, url: &str) -> Result<()> {
+    allow_with(cluster, kind, url, ClientTls::default()).await
+}
+
+async fn allow_with(
+    cluster: &mut Cluster,
+    kind: ProviderKind,
+    url: &str,
+    tls: ClientTls,
+) -> Result<()> {
     let provider: Arc<dyn MetricProvider> = Arc::new(HttpProvider::new(HttpProviderConfig {
         kind,
         url: url.to_owned(),
         headers: vec![("Authorization".to_owned(), Secret::new(SECRET))],
         timeout: Duration::from_secs(5),
+        tls,
     })?);
     cluster.resources.metric_providers = MetricProviders::new([("shop".to_owned(), provider)]);
     let journal = Arc::new(cluster.resources.store.clone());
@@ -196,12 +209,27 @@ async fn allow(cluster: &mut Cluster, kind: ProviderKind, url: &str) -> Result<(
 /// A server of JSON that knows how much each version sells, and keeps what it was asked. `None`
 /// where it answers nothing but errors.
 async fn sales(sold: fn(&str) -> Option<f64>) -> Result<(String, Arc<Mutex<Vec<String>>>)> {
+    sales_over(sold, None).await
+}
+
+/// The same over TLS, if any.
+async fn sales_over(
+    sold: fn(&str) -> Option<f64>,
+    tls: Option<ServerTls>,
+) -> Result<(String, Arc<Mutex<Vec<String>>>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let seen = Arc::clone(&asked);
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = accept(tls.as_ref(), stream).await else {
+                continue;
+            };
+            if tls.is_some() && stream.client_certificate().is_none() {
+                continue;
+            }
             let mut request = vec![0; 16 << 10];
             let Ok(length) = stream.read(&mut request).await else {
                 continue;
@@ -221,6 +249,7 @@ async fn sales(sold: fn(&str) -> Option<f64>) -> Result<(String, Arc<Mutex<Vec<S
             let _ = stream
                 .write_all(format!("{head}\r\n\r\n{body}").as_bytes())
                 .await;
+            let _ = stream.shutdown().await;
         }
     });
     Ok((url, asked))
@@ -266,6 +295,66 @@ async fn what_a_provider_answers_takes_a_version_back_and_is_journaled() -> Resu
     assert_eq!(asked, 6);
     let journal = format!("{:?}", cluster.events(state.header.id).await?);
     assert!(!journal.contains("of-a-secret"));
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// A provider that wants a certificate of its clients. One of an authority that is not trusted is
+/// an error that says so, and no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_asked_over_https_with_an_authority_and_a_certificate() -> Result<()> {
+    let mut cluster = cluster(2, |_| {}).await?;
+    let (folder, authority) = (tempfile::tempdir()?, Authority::new()?);
+    let files = |name: &str| CertificateFiles {
+        certificate: folder.path().join(format!("{name}.crt")),
+        key: folder.path().join(format!("{name}.key")),
+    };
+    for name in ["server", "client"] {
+        authority.issue(folder.path(), name, "localhost")?;
+    }
+    let trusted = authority.write(folder.path(), "ca")?;
+    let server = ServerFiles {
+        certificate: files("server"),
+        client_authorities: Some(trusted.clone()),
+    };
+    let server = ServerTls::open(server, "the certificate")?;
+    let (url, asked) = sales_over(|_| Some(4.0), Some(server)).await?;
+    let stranger = Authority::new()?.write(folder.path(), "stranger")?;
+    let tls = |authorities, client| {
+        ClientTls::open(ClientFiles {
+            authorities: Some(authorities),
+            client,
+            ..ClientFiles::default()
+        })
+    };
+    for (tls, judgement, says) in [
+        (
+            tls(stranger, None)?,
+            Judgement::Inconclusive,
+            "its certificate is of an authority that is not trusted here: set ca of the provider",
+        ),
+        (
+            tls(trusted.clone(), None)?,
+            Judgement::Inconclusive,
+            "the last error: the connection broke",
+        ),
+        (
+            tls(trusted, Some(files("client")))?,
+            Judgement::Pass,
+            "sales is 4",
+        ),
+    ] {
+        allow_with(&mut cluster, ProviderKind::Json, &url, tls).await?;
+        let checks = json!([{ "metric": "query:sales", "max": 100.0 }]);
+        let (state, verdict) = canary(&cluster, checks, sales_query()).await?;
+        let sales = finding(&verdict, "query:sales")?;
+        assert_eq!(sales.judgement, judgement, "{sales:?} {:?}", state.cause);
+        assert!(sales.reason.contains(says), "{}", sales.reason);
+        let rolled_back = state.status() == Status::RolledBack;
+        assert_eq!(rolled_back, judgement != Judgement::Pass);
+    }
+    let asked = asked.lock().map_or(0, |asked| asked.len());
+    assert!(asked > 0, "it was asked with the certificate alone");
     cluster.shutdown().await;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hotswap_common::Secret;
+use hotswap_common::tls::{ClientFiles, ClientTls, Reload};
 use hotswap_core::StrategyName;
 use hotswap_runner::metric_providers::{
     HttpProvider, HttpProviderConfig, MetricProvider as Provider, MetricProviders, ProviderKind,
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
+use crate::args::pair;
 use crate::secret_file;
 
 /// Less is no time for an answer; more would hold up the readings of a soak.
@@ -27,8 +29,19 @@ pub struct MetricProvider {
     pub name: String,
     /// `prometheus`, or `json` for any JSON over HTTP.
     pub kind: Kind,
-    /// Its address, as `http://host:port`, with a path before all others if it has one.
+    /// Its address, as `http://host:port` or `https://host:port`, with a path before all others if
+    /// it has one.
     pub url: String,
+    /// Authorities to trust at an `https://` address, besides those of the system: a file in PEM
+    /// form. This and the other files are read again when they change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// The certificate that the engine shows there, a file in PEM form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<PathBuf>,
+    /// The key of that certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<PathBuf>,
     /// Headers of each request, whose values are secrets, by their names.
     #[serde(default)]
     pub headers: BTreeMap<String, HeaderValue>,
@@ -87,6 +100,13 @@ impl MetricProvider {
                  {max:?}",
                 provider.timeout.0
             );
+            let files = provider.client_files();
+            let files = files.with_context(|| format!("metricProviders: '{name}'"))?;
+            ensure!(
+                files == ClientFiles::default() || provider.url.starts_with("https://"),
+                "metricProviders: the files of '{name}' are for https, and its url is not: write \
+                 https://"
+            );
             let has_one_source = |value: &HeaderValue| value.file.is_some() != value.env.is_some();
             ensure!(
                 provider.headers.values().all(has_one_source),
@@ -96,25 +116,42 @@ impl MetricProvider {
         Ok(())
     }
 
-    /// The providers, with the secrets of their headers. `variable` returns the value of an
-    /// environment variable.
+    /// The providers, with the secrets of their headers, and their files for TLS, to be followed.
+    /// `variable` returns the value of an environment variable.
     ///
     /// # Errors
-    /// If a secret cannot be read, or an address or a header is not valid.
+    /// If a secret or a file cannot be read, or an address or a header is not valid.
     pub fn open_all(
         providers: &[Self],
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<MetricProviders> {
-        let open = |provider: &Self| -> Result<_> {
-            let opened = provider.open(&variable);
-            let opened = opened.with_context(|| format!("metric provider '{}'", provider.name))?;
-            Ok((provider.name.clone(), opened))
-        };
-        let opened: Result<Vec<_>> = providers.iter().map(open).collect();
-        Ok(MetricProviders::new(opened?))
+    ) -> Result<(MetricProviders, Vec<Arc<dyn Reload>>)> {
+        let mut files: Vec<Arc<dyn Reload>> = Vec::new();
+        let mut opened = Vec::with_capacity(providers.len());
+        for provider in providers {
+            let context = || format!("metric provider '{}'", provider.name);
+            let tls = provider.client_files().with_context(context)?;
+            let tls = ClientTls::open(tls).with_context(context)?;
+            let open = provider.open(tls.clone(), &variable);
+            opened.push((provider.name.clone(), open.with_context(context)?));
+            files.push(Arc::new(tls));
+        }
+        Ok((MetricProviders::new(opened), files))
     }
 
-    fn open(&self, variable: &impl Fn(&str) -> Option<String>) -> Result<Arc<dyn Provider>> {
+    fn client_files(&self) -> Result<ClientFiles> {
+        let certificate = (&self.client_cert, "clientCert");
+        Ok(ClientFiles {
+            authorities: self.ca.clone(),
+            client: pair(certificate, (&self.client_key, "clientKey"))?,
+            ..ClientFiles::default()
+        })
+    }
+
+    fn open(
+        &self,
+        tls: ClientTls,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Result<Arc<dyn Provider>> {
         let value = |source: &HeaderValue| match (&source.file, &source.env) {
             (Some(file), _) => secret_file::read(file),
             (None, Some(name)) => {
@@ -136,6 +173,7 @@ impl MetricProvider {
             url: self.url.clone(),
             headers: headers?,
             timeout: self.timeout.0,
+            tls,
         })?))
     }
 }
@@ -149,6 +187,9 @@ mod tests {
             name: name.to_owned(),
             kind: Kind::Prometheus,
             url: "http://127.0.0.1:9090".to_owned(),
+            ca: None,
+            client_cert: None,
+            client_key: None,
             headers: BTreeMap::new(),
             timeout: default_timeout(),
         }
@@ -165,6 +206,18 @@ mod tests {
         let mut slow = provider("a");
         slow.timeout = Span(Duration::from_secs(31));
         assert!(check(&[slow]).unwrap_err().contains("from 100ms to 30s"));
+        let mut files = provider("a");
+        files.client_cert = Some("client.crt".into());
+        let error = format!(
+            "{:#}",
+            MetricProvider::check_all(&[files.clone()]).unwrap_err()
+        );
+        assert!(error.contains("'a': clientCert needs"), "{error}");
+        files.client_key = Some("client.key".into());
+        let error = check(&[files.clone()]).unwrap_err();
+        assert!(error.contains("write https://"), "{error}");
+        files.url = "https://127.0.0.1:9090".to_owned();
+        assert_eq!(check(&[files]), Ok(()));
         let mut nothing = provider("a");
         let value = HeaderValue {
             file: None,
@@ -188,7 +241,8 @@ mod tests {
         provider.headers.insert("Authorization".to_owned(), value);
         let open = |token: Option<&str>| {
             let token = token.map(ToOwned::to_owned);
-            MetricProvider::open_all(&[provider.clone()], |_| token.clone())
+            let opened = MetricProvider::open_all(&[provider.clone()], |_| token.clone());
+            opened.map(|(providers, _)| providers)
         };
         let opened = open(Some("Bearer tell-nobody")).unwrap();
         assert!(!format!("{opened:?}").contains("tell-nobody"));

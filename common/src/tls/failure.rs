@@ -23,6 +23,12 @@ impl SettingNames {
         certificate: "--client-cert and --client-key",
         server: "the address of the server",
     };
+    /// Those of a provider of metrics, in the engine's configuration.
+    pub const METRIC_PROVIDER: Self = Self {
+        authorities: "ca of the provider",
+        certificate: "clientCert and clientKey of the provider",
+        server: "its url",
+    };
     /// Those of the engine's connections to nodes, in its configuration.
     pub const ENGINE: Self = Self {
         authorities: "tls.ca",

@@ -80,7 +80,8 @@ pub struct VersionReading {
     pub requests: u64,
     /// Of these, requests answered with a status of 500 or more, or not completely: a counter.
     pub errors: u64,
-    /// Requests in progress: a gauge.
+    /// Requests in progress that are not counted yet: a gauge. If the process ends now, they are
+    /// lost.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub in_flight: u64,
     /// Requests that came to nothing because their clients left or were too slow: a counter. No

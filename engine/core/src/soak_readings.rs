@@ -122,7 +122,9 @@ impl SoakReadings {
     ///
     /// # Guarantees
     /// The requests of all intervals of a node are at most those that it received in them, where
-    /// the node tells how many it received.
+    /// the node tells how many it received. Those that were lost with a process that crashed are
+    /// among them: no request is counted and lost. What a process has answered after its last
+    /// reading and before its crash, nobody knows: it is no evidence for either side.
     pub fn observe(&mut self, readings: Vec<NodeReading>) -> Observation {
         let mut observation = Observation::default();
         for reading in readings {
@@ -135,6 +137,13 @@ impl SoakReadings {
             }
         }
         observation
+    }
+
+    /// Compares with a node of the baseline no more. One that is on the canary's side stays.
+    pub fn leave_out(&mut self, id: &NodeId) {
+        let nodes = std::mem::take(&mut self.nodes).into_iter();
+        let nodes = nodes.filter(|node| node.is_canary || node.id != *id);
+        self.nodes = nodes.collect();
     }
 
     /// The nodes of the soak, each once, sorted.

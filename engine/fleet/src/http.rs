@@ -320,6 +320,7 @@ fn span_name(action: &Action) -> &'static str {
         Action::Shift { .. } => "node.shift",
         Action::Promote(_) => "node.promote",
         Action::Revert(_) => "node.revert",
+        Action::Restart(_) => "node.restart",
         Action::Settle => "node.settle",
     }
 }

@@ -16,6 +16,7 @@ mod execution;
 mod failed_nodes;
 #[cfg(test)]
 mod fixture;
+mod fresh_baseline;
 mod gate;
 mod journal_writer;
 mod measured_step;

@@ -42,7 +42,8 @@ use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 
 pub use order::{
-    Action, LoadPhase, OrderProgress, OrderRequest, Promote, Revert, Settle, Shift, Stage, Version,
+    Action, LoadPhase, OrderProgress, OrderRequest, Promote, Restart, Revert, Settle, Shift, Stage,
+    Version,
 };
 pub use poll::{Identity, PollAnswer, PollRequest};
 pub use problem::Problem;
@@ -130,6 +131,11 @@ pub struct VersionStatus {
     #[oai(default)]
     #[serde(default)]
     pub generation: u64,
+    /// How often it was loaded since these counters began: once, and once more for each restart.
+    /// 0 from nodes of older versions.
+    #[oai(default)]
+    #[serde(default)]
+    pub loads: u64,
     /// Requests that the version answered or failed, long streams included. Not those that came
     /// to nothing because of their clients.
     pub requests: u64,
@@ -137,6 +143,12 @@ pub struct VersionStatus {
     pub errors: u64,
     /// Requests in progress.
     pub in_flight: u64,
+    /// Requests that were routed to the version since these counters began, whatever became of
+    /// them. What is neither in `requests` nor in `client` is lost if the process ends now. 0 from
+    /// nodes of older versions.
+    #[oai(default)]
+    #[serde(default)]
+    pub received: u64,
     /// Of `requests`, responses whose body the version has written for more than 5 seconds.
     #[oai(default)]
     #[serde(default)]

@@ -70,6 +70,10 @@ pub enum Action {
     #[oai(mapping = "revert")]
     #[serde(rename = "revert")]
     Revert(Revert),
+    /// Load the active version anew.
+    #[oai(mapping = "restart")]
+    #[serde(rename = "restart")]
+    Restart(Restart),
     /// End a deployment: empty the slots `staged` and `previous`.
     #[oai(mapping = "settle")]
     #[serde(rename = "settle")]
@@ -111,6 +115,15 @@ pub struct Revert {
     /// The version to make active. Absent if no version was active before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Version>,
+}
+
+/// Load the active version anew, and send it the requests from then on. Those in flight end where
+/// they began. The slots and the counters stay.
+#[derive(Debug, Clone, PartialEq, Eq, Object, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// The version. The node rejects the order if another one is active.
+    pub version: Version,
 }
 
 /// Empty the slots `staged` and `previous`.

@@ -7,8 +7,8 @@ use hotswap_protocol::{
     Action, Bucket, ClientFaults, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, Identity,
     LoadPhase, ModuleMetric, ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress,
     OrderRequest, PollAnswer, PollRequest, ProbeAnswer, ProbeRequest, Promote, Readiness,
-    Registered, Registration, Revert, Settle, Shift, Slot, SlotFault, Stage, Starts, Traffic,
-    Version, VersionStatus,
+    Registered, Registration, Restart, Revert, Settle, Shift, Slot, SlotFault, Stage, Starts,
+    Traffic, Version, VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use serde::Serialize;
@@ -58,9 +58,11 @@ fn module() -> ModuleStatus {
         versions: vec![VersionStatus {
             version: version(),
             generation: 5,
+            loads: 2,
             requests: 3,
             errors: 2,
             in_flight: 1,
+            received: 10,
             streams: 1,
             client: ClientFaults {
                 left: 4,
@@ -121,9 +123,11 @@ fn wire_module() -> Value {
         "versions": [{
             "version": wire_version(),
             "generation": 5,
+            "loads": 2,
             "requests": 3,
             "errors": 2,
             "inFlight": 1,
+            "received": 10,
             "streams": 1,
             "client": { "left": 4, "slowUploads": 1, "slowReaders": 0 },
             "refused": 1,
@@ -179,6 +183,12 @@ fn orders_have_the_same_json() {
         (
             Action::Revert(Revert { to: None }),
             json!({ "type": "revert" }),
+        ),
+        (
+            Action::Restart(Restart {
+                version: version.clone(),
+            }),
+            json!({ "type": "restart", "version": wire_version() }),
         ),
         (Action::Settle(Settle {}), json!({ "type": "settle" })),
     ] {

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Runtime;
 use crate::config::Limits;
-use crate::data::{RejectedRequests, Route, SharedRoutingTable};
+use crate::data::{RejectedRequests, Route, SharedRoutingTable, Source};
 use crate::disk::{ArtifactStore, OperationLookup, RecordStore};
 use crate::slots::Slots;
 use desired::Desired;
@@ -295,7 +295,11 @@ impl Modules {
     ) -> Result<(), Error> {
         let counters = self.0.store.route(module).counters_for(&running.version);
         let loader = &self.0.loader;
-        let load = loader.load(module, &running.version, counters, running.stall);
+        let source = match running.order.action {
+            Action::Restart(_) => Source::Disk,
+            _ => Source::Memory,
+        };
+        let load = loader.load(module, &running.version, counters, running.stall, source);
         let loaded = tokio::select! {
             loaded = load => loaded,
             () = running.cancel.cancelled() => Err(self.cancelled()),
@@ -424,6 +428,7 @@ fn needed_version(action: &Action, route: &Route) -> Result<Option<Version>, Err
         Action::Shift(shift) => Some(&shift.version),
         Action::Promote(promote) => Some(&promote.version),
         Action::Revert(revert) => revert.to.as_ref(),
+        Action::Restart(restart) => Some(&restart.version),
         Action::Settle(_) => None,
     };
     if let Some(version) = version {
@@ -434,7 +439,9 @@ fn needed_version(action: &Action, route: &Route) -> Result<Option<Version>, Err
     // A revert to the active version changes nothing that serves: where that version cannot
     // be loaded, it was so before the deployment.
     let stays = matches!(action, Action::Revert(_)) && slots.active.as_ref() == version;
-    let needed = version.filter(|version| !stays && route.find_loaded(version).is_none());
+    let loads_anew = matches!(action, Action::Restart(_));
+    let is_needed = |version: &&Version| loads_anew || route.find_loaded(version).is_none();
+    let needed = version.filter(|version| !stays && is_needed(version));
     Ok(needed.cloned())
 }
 
@@ -452,6 +459,7 @@ fn action_span(action: &Action) -> &'static str {
         Action::Shift(_) => "slots.shift",
         Action::Promote(_) => "slots.promote",
         Action::Revert(_) => "slots.revert",
+        Action::Restart(_) => "slots.restart",
         Action::Settle(_) => "slots.settle",
     }
 }

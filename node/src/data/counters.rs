@@ -20,7 +20,9 @@ pub(crate) struct VersionCounters {
     version: Version,
     /// Tells these counters from others of the same version, which began at zero, too.
     generation: u64,
+    loads: AtomicU64,
     traffic: Arc<ModuleTraffic>,
+    received: AtomicU64,
     requests: AtomicU64,
     errors: AtomicU64,
     in_flight: AtomicU64,
@@ -83,7 +85,9 @@ impl VersionCounters {
         Arc::new(Self {
             version,
             generation: NEXT_GENERATION.fetch_add(1, Relaxed),
+            loads: AtomicU64::new(0),
             traffic,
+            received: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
@@ -109,9 +113,15 @@ impl VersionCounters {
         &self.version
     }
 
+    /// Counts that the version was loaded.
+    pub(crate) fn count_load(&self) {
+        self.loads.fetch_add(1, Relaxed);
+    }
+
     /// Counts a request that begins.
     pub(super) fn count_received(&self) {
         self.traffic.received.fetch_add(1, AcqRel);
+        self.received.fetch_add(1, AcqRel);
         self.in_flight.fetch_add(1, Relaxed);
     }
 
@@ -225,6 +235,7 @@ impl VersionCounters {
         VersionStatus {
             version: self.version.clone(),
             generation: self.generation,
+            loads: self.loads.load(Relaxed),
             // Read before the requests, so that they never exceed them.
             metrics: self.metrics.status(),
             ignored_metrics: self.metrics.ignored(),
@@ -234,6 +245,8 @@ impl VersionCounters {
             in_flight: self.in_flight.load(Relaxed),
             streams: self.streams.load(Relaxed),
             client: self.client_faults(),
+            // Read after both, so that they never exceed it.
+            received: self.received.load(Acquire),
             refused: self.refused.load(Relaxed),
             queued: self.queued.load(Relaxed),
             cpu_micros: self.cpu_nanos.load(Relaxed) / 1000,

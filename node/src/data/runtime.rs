@@ -37,6 +37,15 @@ struct RuntimeInner {
     _ticker: EpochTicker,
 }
 
+/// Where compiled code comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From memory, if it is loaded.
+    Memory,
+    /// From disk, even if it is loaded: the version is to start as a new one does.
+    Disk,
+}
+
 /// Locked while the artifact is being loaded, so that nodes that need the same artifact
 /// load it once.
 type ComponentEntry = Arc<tokio::sync::Mutex<Weak<LinkedComponent>>>;
@@ -76,13 +85,14 @@ impl Runtime {
         })))
     }
 
-    /// Loads an artifact: from memory if a node has it loaded, else from compiled code on
-    /// disk, else by compiling what `read` returns.
+    /// Loads an artifact: from memory if `source` says so and a node has it loaded, else from
+    /// compiled code on disk, else by compiling what `read` returns.
     ///
     /// Cancel safe: the compilation continues and its result is kept on disk.
     pub(crate) async fn load<R>(
         &self,
         digest: Digest,
+        source: Source,
         read: R,
     ) -> Result<Arc<LinkedComponent>, LoadError>
     where
@@ -90,7 +100,9 @@ impl Runtime {
     {
         let entry = self.entry(digest);
         let mut entry = entry.lock().await;
-        if let Some(component) = entry.upgrade() {
+        if source == Source::Memory
+            && let Some(component) = entry.upgrade()
+        {
             return Ok(component);
         }
         let runtime = self.0.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hotswap_node::{Config, Limits, Node, Runtime, Secret};
 use hotswap_protocol::{
-    Action, ModuleStatus, OrderRequest, Promote, Revert, Settle, Shift, Stage, Version,
+    Action, ModuleStatus, OrderRequest, Promote, Restart, Revert, Settle, Shift, Stage, Version,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -288,6 +288,11 @@ pub fn promote(version: &Version) -> Action {
 pub fn revert(to: Option<&Version>) -> Action {
     let to = to.cloned();
     Action::Revert(Revert { to })
+}
+
+pub fn restart(version: &Version) -> Action {
+    let version = version.clone();
+    Action::Restart(Restart { version })
 }
 
 pub fn settle() -> Action {

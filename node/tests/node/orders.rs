@@ -1,4 +1,4 @@
-use hotswap_guests::{CANARY, HELLO_V1, HELLO_V2};
+use hotswap_guests::{CANARY, HELLO_V1, HELLO_V2, MODULE_PROBE};
 use hotswap_protocol::Version;
 
 use crate::fixture::*;
@@ -210,4 +210,46 @@ async fn a_probe_reaches_the_staged_or_the_active_version_and_is_not_counted() {
         (200, &200.into()),
         "it is active already"
     );
+}
+
+/// A version that is active can be loaded anew, to start as a new one does. Nobody notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_active_version_is_restarted_without_losing_a_request() {
+    let node = TestNode::start().await;
+    let v1 = node.activate("1.0.0", MODULE_PROBE).await;
+    let v2 = node.engine.push("2.0.0", HELLO_V2);
+    node.apply(&stage(&v2)).await;
+    let counted = async || {
+        let versions = node.status().await.versions.into_iter();
+        let mut versions = versions.filter(|counted| counted.version == v1);
+        versions.next().unwrap()
+    };
+    let before = (node.status().await, counted().await);
+    let (client, url) = (client(), node.data_url("/sleep/1500"));
+    let in_flight = tokio::spawn(async move { client.get(url).send().await.unwrap().status() });
+    wait_until("the request to be in flight", || async {
+        counted().await.in_flight == 1
+    })
+    .await;
+
+    assert_eq!(node.send_order("restart", 1, &restart(&v1)).await.0, 204);
+    let now = counted().await;
+    assert_eq!((now.loads, now.in_flight), (2, 1), "it goes on");
+    assert_eq!(node.get("/x").await.0, 200);
+    assert_eq!(in_flight.await.unwrap(), 200);
+    wait_until("both to be counted", || async {
+        counted().await.in_flight == 0
+    })
+    .await;
+    let (status, now) = (node.status().await, counted().await);
+    assert_eq!(status.active, before.0.active);
+    assert_eq!(status.staged, before.0.staged);
+    assert_eq!(now.generation, before.1.generation);
+    assert_eq!((now.requests, now.errors, now.received), (2, 0, 2));
+
+    assert_eq!(node.send_order("restart", 1, &restart(&v1)).await.0, 204);
+    assert_eq!(counted().await.loads, 2, "once");
+    let says = node.apply_rejected(422, "refused", &restart(&v2)).await;
+    assert!(says.contains("version 1.0.0"), "{says}");
+    node.shutdown().await;
 }

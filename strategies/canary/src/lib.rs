@@ -125,12 +125,23 @@ impl Rollout<'_> {
                 let batch: Vec<_> = old.drain(..old.len().min(count - new.len())).collect();
                 new.extend(self.fleet.update(&batch));
             }
-            let compared = old.iter().filter(|node| self.previous.runs_on(node));
-            let compared: Vec<_> = compared.cloned().collect();
+            let compared = self.baseline(&old);
             self.soak(&stage, &new, &compared)?;
             new = (self.fleet).still_alive(&new, |gone| self.fleet.promote(gone));
         }
         Ok(())
+    }
+
+    /// The nodes of `old` that the new version is compared with: those that run the previous one.
+    /// Of baselines that start anew, the last, which keep it longest.
+    fn baseline(&self, old: &[String]) -> Vec<String> {
+        let compared = old.iter().filter(|node| self.previous.runs_on(node));
+        let mut compared: Vec<_> = compared.cloned().collect();
+        let wanted = self.plan.config.baseline_nodes as usize;
+        if wanted > 0 {
+            compared.drain(..compared.len().saturating_sub(wanted));
+        }
+        compared
     }
 
     fn by_requests(&self, steps: &[u8]) -> Result {

@@ -37,6 +37,49 @@ fn by_nodes_each_step_is_compared_with_the_other_nodes() {
 }
 
 #[test]
+fn a_baseline_of_its_own_is_as_many_nodes_as_asked_for() {
+    let baselines = |baseline_nodes| {
+        let fleet = ScriptedFleet::new(6);
+        let config = Config {
+            steps: vec![10, 50],
+            baseline_nodes,
+            ..Config::default()
+        };
+        fleet.run::<Canary>(config).unwrap();
+        let soaks = fleet.calls().into_iter().filter_map(|call| match call {
+            Call::Soak { baseline, .. } => Some(baseline.join(" ")),
+            _ => None,
+        });
+        soaks.collect::<Vec<_>>()
+    };
+    assert_eq!(baselines(2), ["node-5 node-6", "node-5 node-6", ""]);
+    let all = [
+        "node-2 node-3 node-4 node-5 node-6",
+        "node-4 node-5 node-6",
+        "",
+    ];
+    assert_eq!(baselines(0), all);
+    assert_eq!(baselines(9), all, "as many as there are");
+}
+
+/// What the previous version did before the last step, it did warm.
+#[test]
+fn with_a_baseline_of_its_own_the_last_step_compares_what_no_cache_changes() {
+    let fleet = ScriptedFleet::new(4);
+    let config = Config {
+        baseline_nodes: 1,
+        ..Config::default()
+    };
+    fleet.run::<Canary>(config).unwrap();
+    let judged = judged_checks(&fleet);
+    let metrics =
+        |checks: &[Check]| -> Vec<_> { checks.iter().map(|check| check.metric.clone()).collect() };
+    assert!(metrics(&judged[0]).contains(&Metric::LatencyP95));
+    let last = [Metric::ErrorRate, Metric::Memory, Metric::Restarts];
+    assert_eq!(metrics(judged.last().unwrap()), last);
+}
+
+#[test]
 fn thousand_nodes_take_four_soaks() {
     let fleet = ScriptedFleet::new(1000);
     fleet.run::<Canary>(Config::default()).unwrap();

@@ -212,6 +212,12 @@ impl FakeNode {
                 self.active.clone_from(before);
                 self.staged = None;
             }
+            Action::Restart(version) => {
+                if self.active.as_ref() != Some(version) {
+                    let reason = "it is not active here".to_owned();
+                    return Err(NodeError::Refused(reason));
+                }
+            }
             Action::Settle => self.staged = None,
         }
         Ok(())

@@ -73,7 +73,7 @@ impl Fleet for ObedientFleet {
                 active.insert(key, version.clone());
             }
             Action::Revert(None) => drop(active.remove(&key)),
-            Action::Stage(_) | Action::Shift { .. } | Action::Settle => {}
+            Action::Stage(_) | Action::Shift { .. } | Action::Restart(_) | Action::Settle => {}
         }
         Ok(())
     }

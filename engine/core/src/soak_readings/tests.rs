@@ -1,3 +1,5 @@
+mod sent_requests;
+
 use super::*;
 use crate::{Digest, ModuleTraffic, NodeStarts, Timestamp};
 

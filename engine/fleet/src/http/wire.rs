@@ -23,6 +23,9 @@ pub(super) fn to_wire_action(action: &Action) -> protocol::Action {
         Action::Revert(to) => protocol::Action::Revert(protocol::Revert {
             to: to.as_ref().map(to_wire_version),
         }),
+        Action::Restart(version) => protocol::Action::Restart(protocol::Restart {
+            version: to_wire_version(version),
+        }),
         Action::Settle => protocol::Action::Settle(protocol::Settle {}),
     }
 }
@@ -98,6 +101,9 @@ fn parse_version_reading(
     })?;
     let client = status.client;
     let client_faults = [client.left, client.slow_uploads, client.slow_readers];
+    // Numbers off the wire may be absurd; an overflow must not panic.
+    let client_faults = client_faults.into_iter().fold(0, u64::saturating_add);
+    let counted = status.requests.saturating_add(client_faults);
     Ok(VersionReading {
         digest: parse_digest(&status.version)?,
         version: Some(parse_version_number(&status.version)?.to_string()),
@@ -105,9 +111,12 @@ fn parse_version_reading(
         slot,
         requests: status.requests,
         errors: status.errors,
-        in_flight: status.in_flight,
-        // Numbers off the wire may be absurd; an overflow must not panic.
-        client_faults: client_faults.into_iter().fold(0, u64::saturating_add),
+        // A stream counts while it goes on. Nodes of older versions do not tell what is counted.
+        in_flight: match status.received {
+            0 => status.in_flight,
+            received => received.saturating_sub(counted),
+        },
+        client_faults,
         cpu_micros: status.cpu_micros,
         latency,
         memory: status.memory_bytes,

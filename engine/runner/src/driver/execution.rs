@@ -78,7 +78,7 @@ impl<'a> Execution<'a> {
             replay: Arc::new(ReplayAnswers::new(replay)),
             budget: CallBudget::new(&header.limits, members.nodes.len()),
             failed: FailedNodes::default(),
-            soaks: SoakContext::new(header, members.total(), []),
+            soaks: SoakContext::new(header, members, []),
             time: StrategyTime::default(),
             touched,
             suspended: None,
@@ -405,7 +405,8 @@ impl<T: Into<Interrupt>> From<T> for NoAnswer {
     }
 }
 
-fn held_back_failure(node: NodeId) -> NodeFailure {
+/// Why a node got no order.
+pub(super) fn held_back_failure(node: NodeId) -> NodeFailure {
     let reason = "it got no order: the policy allows no further node to be changed";
     let error = NodeError::Refused(reason.to_owned());
     NodeFailure { node, error }

@@ -1,12 +1,15 @@
 //! Operations on nodes: orders and probes, on several nodes at the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hotswap_core::{
     Action, Call, DeploymentId, Fence, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Order,
 };
 use hotswap_fleet::Fleet;
+use humantime::format_duration;
+use tokio::time::timeout;
 
 use super::call_limits::CallLimits;
 use super::error::Error;
@@ -93,6 +96,39 @@ impl NodeOperations<'_> {
         let unlimited = CallLimits::none();
         let operated = self.order_within(unlimited, nodes, operation, action);
         operated.await.failures
+    }
+
+    /// Has nodes load the version anew that they run, `versions`. A node that takes longer than
+    /// `within` has failed.
+    pub(super) async fn restart(
+        &self,
+        versions: &BTreeMap<NodeId, ModuleVersion>,
+        operation: &str,
+        limits: CallLimits,
+        within: Duration,
+    ) -> Operated {
+        let nodes: Vec<NodeId> = versions.keys().cloned().collect();
+        let restart = |node: &NodeId| {
+            let order = versions.get(node).map(|version| Order {
+                operation: operation.to_owned(),
+                fence: self.fence,
+                deployment: self.deployment,
+                module: self.module.name.clone(),
+                action: Action::Restart(version.clone()),
+            });
+            let node = node.clone();
+            async move {
+                let Some(order) = order else {
+                    return Ok(());
+                };
+                let ordered = timeout(within, self.fleet.order(&node, &order)).await;
+                ordered.unwrap_or_else(|_| {
+                    let reason = format!("it took longer than {}", format_duration(within));
+                    Err(NodeError::Unreachable(reason))
+                })
+            }
+        };
+        on_each(&nodes, self.concurrency, limits, restart).await
     }
 
     async fn order_within(

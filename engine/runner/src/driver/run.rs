@@ -43,7 +43,7 @@ pub(super) async fn run(
             missing: &state.missing,
             cordoned: &state.cordoned,
         };
-        let soaks = SoakContext::new(&state.header, members.total(), &state.calls);
+        let soaks = SoakContext::new(&state.header, members, &state.calls);
         let soaks = Box::new(soaks);
         let reason = WaitReason::Call {
             number,

@@ -11,6 +11,7 @@ use hotswap_core::{
 };
 use hotswap_fleet::Fleet;
 
+use super::fresh_baseline::RestartedBaseline;
 use super::probed_soak::ProbedSoak;
 use super::queried_soak::QueriedSoak;
 use super::silence::{self, SilenceWatch, SilentNode};
@@ -50,6 +51,8 @@ pub(super) struct Soak {
     needs_readings: bool,
     /// What providers of metrics are asked at each reading, where a check judges their answers.
     queried: Option<Box<QueriedSoak>>,
+    /// The nodes of the baseline that started anew beside the canary.
+    restarted: Option<Box<RestartedBaseline>>,
     /// The requests that the nodes send themselves.
     probed: Option<Box<ProbedSoak>>,
     live: LiveSoak,
@@ -109,9 +112,18 @@ impl Soak {
             inconsistent: (0, None),
             needs_readings,
             queried: queried.map(Box::new),
+            restarted: None,
             probed: probed.map(Box::new),
             live,
         })
+    }
+
+    /// Compares only with those nodes of the baseline that have started anew.
+    pub(super) fn compare_with(&mut self, restarted: RestartedBaseline) {
+        for node in restarted.left_out() {
+            self.readings.leave_out(node);
+        }
+        self.restarted = Some(Box::new(restarted));
     }
 
     /// Reads the nodes until the window is over, a check has certainly failed, or all have passed
@@ -243,6 +255,9 @@ impl Soak {
     fn explain(&self, findings: &mut [Finding]) {
         if let Some(derived) = &self.derived {
             derived.explain(findings);
+        }
+        if let Some(restarted) = &self.restarted {
+            restarted.explain(findings);
         }
         let notes = [
             describe_client_faults(self.readings.client_faults()),
@@ -401,7 +416,12 @@ mod tests {
     #[test]
     fn only_a_soak_resumes_as_one() {
         let module = super::super::fixture::module("2.0.0");
-        let context = SoakContext::new(&super::super::fixture::header(), 1, []);
+        let members = super::super::members::Members {
+            nodes: &[],
+            missing: &[],
+            cordoned: &[],
+        };
+        let context = SoakContext::new(&super::super::fixture::header(), members, []);
         let live =
             std::sync::Arc::<crate::live_soaks::LiveSoaks>::default().begin(context.deployment);
         assert!(Soak::resume(Call::Now, &module, End::NEVER, Vec::new(), context, live).is_none());

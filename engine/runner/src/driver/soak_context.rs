@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use hotswap_core::{Answer, DeploymentId, Header, RecordedCall, SoakHistory, SoakOptions};
 
+use super::fresh_baseline::FreshBaseline;
+use super::members::Members;
 use crate::soak_options;
 use crate::soak_probes::{self, SoakProbes};
 use crate::soak_queries::{self, SoakQuery};
@@ -19,15 +21,17 @@ pub(super) struct SoakContext {
     pub(super) probes: Option<Arc<SoakProbes>>,
     /// The queries that checks may name.
     pub(super) queries: Arc<[SoakQuery]>,
+    /// The baselines that start anew with each soak.
+    pub(super) fresh_baseline: Option<Arc<FreshBaseline>>,
     /// How many nodes may fail.
     pub(super) tolerated: usize,
 }
 
 impl SoakContext {
-    /// Of a deployment to `total` nodes that has made these calls.
+    /// Of a deployment to these nodes that has made these calls.
     pub(super) fn new<'a>(
         header: &Header,
-        total: usize,
+        members: Members<'_>,
         calls: impl IntoIterator<Item = &'a RecordedCall>,
     ) -> Self {
         let mut context = Self {
@@ -36,7 +40,8 @@ impl SoakContext {
             options: soak_options::of_config(&header.config),
             probes: soak_probes::of_config(&header.config).map(Arc::new),
             queries: soak_queries::of_config(&header.config).into(),
-            tolerated: header.policy.tolerated_failures.of(total),
+            fresh_baseline: FreshBaseline::of(header, members).map(Arc::new),
+            tolerated: header.policy.tolerated_failures.of(members.total()),
         };
         for answer in calls.into_iter().filter_map(|call| call.answer.as_ref()) {
             context.record(answer);

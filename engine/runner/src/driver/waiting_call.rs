@@ -37,9 +37,19 @@ pub(super) async fn complete(
         }
         Call::Soak { .. } => {
             let live = context.live_soaks.begin(soaks.deployment);
+            let mut restarted = None;
+            if let Some(fresh) = &soaks.fresh_baseline {
+                let fence = writer.fence();
+                let restart = fresh.restart(context, fence, module, (number, &call));
+                let restart = Box::pin(scope.run(writer, &activity, restart));
+                restarted = Some(restart.await??);
+            }
             let Some(mut soak) = begin_soak(call, module, end, soaks, live) else {
                 return Ok(Answer::Done);
             };
+            if let Some(restarted) = restarted {
+                soak.compare_with(restarted);
+            }
             let sources = Sources {
                 fleet: context.fleet.as_ref(),
                 providers: &context.metric_providers,

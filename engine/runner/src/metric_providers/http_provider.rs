@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_common::Secret;
-use hotswap_common::tls::ClientTls;
+use hotswap_common::tls::{self, ClientTls, SettingNames};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 use serde_json::Value;
@@ -28,12 +28,14 @@ pub enum ProviderKind {
 pub struct HttpProviderConfig {
     /// What it speaks.
     pub kind: ProviderKind,
-    /// Its address, `http://host:port`, with a path before all others if it has one.
+    /// Its address, `http://host:port` or `https://host:port`, with a path before all others if it has one.
     pub url: String,
     /// Headers of each request. Their values are secrets.
     pub headers: Vec<(String, Secret)>,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// Whom to trust at an `https://` address, and the certificate to show there.
+    pub tls: ClientTls,
 }
 
 /// Why a provider cannot be used. Never repeats a secret.
@@ -41,7 +43,8 @@ pub struct HttpProviderConfig {
 pub enum InvalidProvider {
     /// The address is not one.
     #[error(
-        "url is not an address: use http://host:port, without user, password, query or fragment"
+        "url is not an address: use http://host:port or https://host:port, without user, password, \
+         query or fragment"
     )]
     Url,
     /// A header cannot be sent.
@@ -80,7 +83,7 @@ impl HttpProvider {
             || url.password().is_some()
             || url.query().is_some()
             || url.fragment().is_some();
-        if url.scheme() != "http" || url.host().is_none() || has_extras {
+        if !["http", "https"].contains(&url.scheme()) || url.host().is_none() || has_extras {
             return Err(InvalidProvider::Url);
         }
         let mut headers = HeaderMap::new();
@@ -95,7 +98,7 @@ impl HttpProvider {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(config.timeout)
-            .tls_backend_preconfigured(ClientTls::default().config()?)
+            .tls_backend_preconfigured(config.tls.config()?)
             .build()
             .map_err(InvalidProvider::Client)?;
         Ok(Self {
@@ -129,10 +132,31 @@ impl HttpProvider {
         url
     }
 
+    /// What went wrong, without the address: its path may say more than it should.
+    fn describe(&self, error: reqwest::Error) -> String {
+        let error = error.without_url();
+        let host = self.url.host_str().unwrap_or_default();
+        if let Some(reason) = tls::explain(&error, host, &SettingNames::METRIC_PROVIDER) {
+            return reason;
+        }
+        let what = if error.is_connect() {
+            "it cannot be reached"
+        } else if error.is_timeout() {
+            "it did not answer in time"
+        } else {
+            "the connection broke"
+        };
+        what.to_owned()
+    }
+
     async fn read(&self, mut response: Response) -> Result<Value, String> {
         let status = response.status();
         let mut bytes = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(describe)? {
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|error| self.describe(error))?
+        {
             if bytes.len() + piece.len() > MAX_ANSWER_BYTES {
                 return Err(format!("the answer has more than {MAX_ANSWER_BYTES} bytes"));
             }
@@ -163,7 +187,9 @@ impl MetricProvider for HttpProvider {
             ProviderKind::Json => self.client.get(self.below(query)),
         };
         let response = request.headers(self.headers.clone()).send().await;
-        let answer = self.read(response.map_err(describe)?).await?;
+        let answer = self
+            .read(response.map_err(|error| self.describe(error))?)
+            .await?;
         match self.kind {
             ProviderKind::Prometheus => prometheus_number(&answer),
             ProviderKind::Json => {
@@ -245,19 +271,6 @@ fn number(value: &Value) -> Option<f64> {
         Value::String(text) => text.parse().ok(),
         _ => None,
     }
-}
-
-/// What went wrong, without the address: its path may say more than it should.
-fn describe(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let what = if error.is_connect() {
-        "it cannot be reached"
-    } else if error.is_timeout() {
-        "it did not answer in time"
-    } else {
-        "the connection broke"
-    };
-    what.to_owned()
 }
 
 fn form_encode(text: &str) -> String {

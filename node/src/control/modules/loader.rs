@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::error::{Error, VersionError};
 use crate::Runtime;
 use crate::config::Limits;
-use crate::data::{LoadedVersion, VersionCounters};
+use crate::data::{LoadedVersion, Source, VersionCounters};
 use crate::disk::{ArtifactPin, ArtifactStore};
 use crate::load_error::LoadError;
 
@@ -32,7 +32,8 @@ pub(super) struct NewVersion {
 
 impl VersionLoader {
     /// Loads a version that counts its requests in `counters`. Fetches its artifact if that is
-    /// not on disk, and tries for `stall` while no byte of it arrives.
+    /// not on disk, and tries for `stall` while no byte of it arrives. `source` says whether the
+    /// code of another node of this process will do.
     ///
     /// Cancel safe: what has arrived or is compiled is there for the next time.
     ///
@@ -44,8 +45,9 @@ impl VersionLoader {
         version: &Version,
         counters: Arc<VersionCounters>,
         stall: Duration,
+        source: Source,
     ) -> Result<NewVersion, Error> {
-        self.try_load(module, version, counters, stall)
+        self.try_load(module, version, counters, stall, source)
             .await
             .map_err(|source| Error::Version {
                 module: module.to_string(),
@@ -60,12 +62,14 @@ impl VersionLoader {
         version: &Version,
         counters: Arc<VersionCounters>,
         stall: Duration,
+        source: Source,
     ) -> Result<NewVersion, VersionError> {
         let digest: Digest = version.digest.parse()?;
         let pin = self.artifacts.pin(digest);
         let load_component = || {
             let artifacts = self.artifacts.clone();
-            self.runtime.load(digest, move || artifacts.read(digest))
+            self.runtime
+                .load(digest, source, move || artifacts.read(digest))
         };
         let mut span = Span::child("module.fetch", Kind::Internal);
         let present = span.run(self.artifacts.ensure_present(digest, stall)).await;
@@ -98,6 +102,7 @@ impl VersionLoader {
         span.fail_on_error(&warm);
         drop(span);
         warm?;
+        loaded.counters().count_load();
         Ok(NewVersion { loaded, _pin: pin })
     }
 }

@@ -6,6 +6,7 @@ use hotswap_protocol::{Slot, Version};
 
 use super::error::Error;
 use super::{DEFAULT_STALL, Modules};
+use crate::data::Source;
 use crate::error::error_chain;
 
 /// Versions that are loaded at the same time. A fetch that hangs must not delay the others.
@@ -47,7 +48,8 @@ impl Modules {
     async fn load_into_slots(&self, module: &ModuleName, version: &Version) {
         let counters = self.0.store.route(module).counters_for(version);
         let loader = &self.0.loader;
-        match loader.load(module, version, counters, DEFAULT_STALL).await {
+        let (stall, source) = (DEFAULT_STALL, Source::Memory);
+        match loader.load(module, version, counters, stall, source).await {
             Ok(new) => {
                 let _guard = self.0.locks.lock(module).await;
                 let route = self.0.store.route(module);

@@ -36,6 +36,10 @@ async fn orders_follow_the_protocol() {
             json!({"type": "revert", "to": wire_version}),
         ),
         (Action::Revert(None), json!({"type": "revert"})),
+        (
+            Action::Restart(version()),
+            json!({"type": "restart", "version": wire_version}),
+        ),
         (Action::Settle, json!({"type": "settle"})),
     ] {
         fleet

@@ -53,6 +53,7 @@ fn provider(kind: ProviderKind, addr: SocketAddr) -> HttpProvider {
         url: format!("http://{addr}/base/"),
         headers: vec![("Authorization".to_owned(), Secret::new(SECRET))],
         timeout: Duration::from_secs(5),
+        tls: ClientTls::default(),
     })
     .unwrap()
 }
@@ -198,12 +199,14 @@ fn an_address_has_no_secret_in_it() {
             url: url.to_owned(),
             headers: Vec::new(),
             timeout: Duration::from_secs(1),
+            tls: ClientTls::default(),
         })
     };
     assert!(at("http://prometheus:9090").is_ok());
+    assert!(at("https://prometheus").is_ok());
     for url in [
-        "https://a",
         "a:80",
+        "https://user:pass@a",
         "http://user:pass@a",
         "http://a?b",
         "http://a#b",
