@@ -315,6 +315,7 @@ async fn a_provider_is_asked_over_https_with_an_authority_and_a_certificate() ->
     let trusted = authority.write(folder.path(), "ca")?;
     let server = ServerFiles {
         certificate: files("server"),
+        further: Vec::new(),
         client_authorities: Some(trusted.clone()),
     };
     let server = ServerTls::open(server, "the certificate")?;

@@ -122,7 +122,12 @@ impl Deployments {
         let rates = weak_soaks::rates(&before, &after, elapsed);
         let options = soak_options::of_config(&preview.header.config);
         let probes = soak_probes::of_config(&preview.header.config);
-        weak_soaks::warnings(&calls, &rates, options, probes.as_ref())
+        let present = weak_soaks::PresentTraffic {
+            readings: &after,
+            rates: &rates,
+        };
+        let module = &preview.header.module;
+        weak_soaks::warnings(&calls, module, present, options, probes.as_ref())
     }
 
     /// The obstacles to any deployment of the module now.

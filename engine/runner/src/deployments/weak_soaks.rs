@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Finding, Judge, Judgement, ModuleName, NodeId, NodeReading, NodeTraffic, SoakOptions,
+    Call, Finding, Judge, Judgement, ModuleName, ModuleVersion, NodeId, NodeReading, NodeTraffic,
+    RecordedBaseline, SoakOptions,
 };
 use hotswap_fleet::Fleet;
 use humantime::format_duration;
@@ -77,11 +78,20 @@ pub(super) fn rates(
     after.iter().filter_map(rate).collect()
 }
 
-/// A sentence for each soak that cannot decide at these rates, where the new version does as well
-/// as the previous one.
+/// What the nodes do now.
+pub(super) struct PresentTraffic<'a> {
+    /// Their last readings.
+    pub(super) readings: &'a HashMap<NodeId, NodeReading>,
+    /// Their requests in a second.
+    pub(super) rates: &'a HashMap<NodeId, f64>,
+}
+
+/// A sentence for each soak of `module` that cannot decide at this traffic, where the new version
+/// does as well as the previous one.
 pub(super) fn warnings(
     calls: &[&Call],
-    rates: &HashMap<NodeId, f64>,
+    module: &ModuleVersion,
+    PresentTraffic { readings, rates }: PresentTraffic<'_>,
     options: SoakOptions,
     probes: Option<&SoakProbes>,
 ) -> Vec<String> {
@@ -120,7 +130,16 @@ pub(super) fn warnings(
                     })
                     .collect();
                 let window = Duration::from_millis(*window);
-                let findings = Judge::forecast(checks.clone(), options, window, &traffic);
+                let mut checks = checks.clone();
+                if baseline.is_empty() {
+                    // The soak will be judged by what the previous version did on these nodes.
+                    let recorded = canary.iter().filter_map(|node| readings.get(node));
+                    let recorded: Vec<_> = recorded.cloned().collect();
+                    checks = RecordedBaseline::new(module, &recorded)
+                        .derive(checks)
+                        .checks;
+                }
+                let findings = Judge::forecast(checks, options, window, &traffic);
                 let undecided = findings
                     .iter()
                     .filter(|finding| finding.judgement == Judgement::Inconclusive);
@@ -204,6 +223,26 @@ mod tests {
         (node(id), reading)
     }
 
+    fn module() -> ModuleVersion {
+        ModuleVersion {
+            name: "hello".parse().unwrap(),
+            version: "2.0.0".parse().unwrap(),
+            digest: Digest::of(b"v2"),
+        }
+    }
+
+    fn forecast(
+        calls: &[&Call],
+        rates: &HashMap<NodeId, f64>,
+        probes: Option<&SoakProbes>,
+    ) -> Vec<String> {
+        let present = PresentTraffic {
+            readings: &HashMap::new(),
+            rates,
+        };
+        warnings(calls, &module(), present, SoakOptions::default(), probes)
+    }
+
     #[test]
     fn rates_are_counted_between_two_readings_of_one_start() {
         let before = HashMap::from([reading("a", "1", 100), reading("b", "1", 100)]);
@@ -218,12 +257,8 @@ mod tests {
         let steps = [&soak];
         assert_eq!(soaked_nodes(&steps), [node("a"), node("b"), node("c")]);
         let rates = |rate| HashMap::from([(node("a"), rate), (node("b"), rate)]);
-        let options = SoakOptions::default();
-        assert_eq!(
-            warnings(&steps, &rates(50.0), options, None),
-            Vec::<String>::new()
-        );
-        let found = warnings(&steps, &rates(0.5), options, None);
+        assert_eq!(forecast(&steps, &rates(50.0), None), Vec::<String>::new());
+        let found = forecast(&steps, &rates(0.5), None);
         assert_eq!(found.len(), 1);
         let start = "at the present traffic the soak of 1m on 1 node cannot decide: error-rate: the \
                      new version answered 30 requests";
@@ -234,7 +269,7 @@ mod tests {
         );
         // Nothing is said where nothing is known.
         assert_eq!(
-            warnings(&steps, &HashMap::new(), options, None),
+            forecast(&steps, &HashMap::new(), None),
             Vec::<String>::new()
         );
     }
@@ -246,17 +281,38 @@ mod tests {
             percent: 1,
         };
         let rates = HashMap::from([(node("a"), 20.0)]);
-        let options = SoakOptions::default();
         let (shared, split) = (soak(&["a"], &["a"]), soak(&["a"], &["b"]));
-        assert_eq!(warnings(&[&shift, &shared], &rates, options, None).len(), 1);
-        assert_eq!(warnings(&[&split], &rates, options, None).len(), 0);
+        assert_eq!(forecast(&[&shift, &shared], &rates, None).len(), 1);
+        assert_eq!(forecast(&[&split], &rates, None).len(), 0);
         // What the nodes send themselves counts, too.
         let probes = SoakProbes {
             path: "/".to_owned(),
             rate_per_second: 20.0,
         };
         let rates = HashMap::from([(node("a"), 0.0)]);
-        assert_eq!(warnings(&[&split], &rates, options, None).len(), 1);
-        assert_eq!(warnings(&[&split], &rates, options, Some(&probes)).len(), 0);
+        assert_eq!(forecast(&[&split], &rates, None).len(), 1);
+        assert_eq!(forecast(&[&split], &rates, Some(&probes)).len(), 0);
+    }
+
+    #[test]
+    fn the_last_step_is_judged_by_what_the_previous_version_did() {
+        let soak = soak(&["a", "b"], &[]);
+        let rates = HashMap::from([(node("a"), 50.0), (node("b"), 50.0)]);
+        let of = |requests| {
+            let held = |id: &str| {
+                let (node, mut reading) = reading(id, "1", requests);
+                reading.versions[0].slot = Some(hotswap_core::ReadSlot::Active);
+                (node, reading)
+            };
+            let readings = HashMap::from([held("a"), held("b")]);
+            let present = PresentTraffic {
+                readings: &readings,
+                rates: &rates,
+            };
+            warnings(&[&soak], &module(), present, SoakOptions::default(), None)
+        };
+        assert_eq!(of(100_000), Vec::<String>::new());
+        // Too few to tell what is usual.
+        assert_eq!(of(3).len(), 1);
     }
 }
