@@ -36,7 +36,7 @@ pub const DESCRIPTIONS: [(&str, &str); 25] = [
     ),
     (
         PASSWORD_VARIABLE,
-        "The password of the store, of `hotswap serve` and `hotswap store check`. \
+        "The password of the store, of `hotswap serve` and `hotswap store`. \
          `store.passwordFile` overrides it.",
     ),
     (
