@@ -27,6 +27,12 @@ pub async fn export(file: &Path, config: Option<PathBuf>, context: &Context) -> 
         "{} exists; name a file that does not",
         file.display()
     );
+    let database = config.data_dir.join("engine.db");
+    ensure!(
+        config.store.url.is_some() || database.exists(),
+        "there is no store: {} does not exist; name the engine's configuration with --config",
+        database.display()
+    );
     let store = EngineStore::open(&config).await?;
     let exported = match is_stream {
         true => write(&store, io::BufWriter::new(io::stdout())).await,
@@ -67,9 +73,7 @@ pub async fn import(file: &Path, config: Option<PathBuf>, context: &Context) -> 
         false => import_file(file, &config).await,
         true => {
             // It is read twice: once before anything is written.
-            let folder = &config.data_dir;
-            file::create_private_folder(folder)?;
-            let mut copy = file::temporary(folder)?;
+            let mut copy = file::temporary(&config.data_dir)?;
             io::copy(&mut io::stdin().lock(), &mut copy).context("cannot read standard input")?;
             import_file(copy.path(), &config).await
         }
@@ -90,7 +94,12 @@ fn read_config(file: Option<PathBuf>) -> Result<Config> {
         config: file,
         ..Serve::default()
     };
-    Config::read(&serve, read_variable)
+    let config = Config::read(&serve, read_variable)?;
+    // On a machine where no engine ran yet there is none. The lock of an engine is in it.
+    let folder = &config.data_dir;
+    file::create_private_folder(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(config)
 }
 
 fn report(what: &str, summary: &Summary, context: &Context, is_free: bool) -> Result<()> {
