@@ -400,6 +400,21 @@ pub async fn the_newest_decision_of_each_selector_counts<S: StoreFixture>() {
     fixture.close(store).await;
 }
 
+pub async fn a_retired_module_runs_again_although_its_deployment_was_deleted<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let old = create(&store, "hello", "production").await;
+    append_at_end(&store, old, &success()).await;
+    let retire = append(&production(), None, &[retired("hello")]);
+    store.append_to_environment(retire).await.unwrap();
+    store.delete(old).await.unwrap();
+    let new = create(&store, "hello", "production").await;
+    append_at_end(&store, new, &success()).await;
+    let decided = ("hello".to_owned(), Decision::Succeeded(new));
+    assert_eq!(decisions(&store).await, [decided]);
+    fixture.close(store).await;
+}
+
 pub async fn only_events_that_decide_nothing_are_deleted<S: StoreFixture>() {
     let fixture = S::new();
     let store = fixture.open().await;
