@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use hotswap_common::file::{Attempt, FileLock};
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
+use hotswap_store::transfer::{Archive, Contents};
 use hotswap_store::{
     Blobs, Catalogue, EnvironmentJournal, Journal, Options, Redis, RedisConfig, Sqlite,
 };
@@ -87,6 +88,31 @@ impl EngineStore {
             blobs: open_blobs(dir).await?.shared_in(shared),
             opened: Opened::Redis { store, _lock: lock },
         })
+    }
+
+    /// Writes an archive into the store that the configuration names, which must be empty.
+    ///
+    /// # Errors
+    /// Where it is not empty, is in use, or fails.
+    pub async fn import(config: &Config, archive: &Archive) -> Result<()> {
+        if let Some(redis) = config.store.resolve(read_variable)? {
+            return Ok(Redis::import(&redis, archive).await?);
+        }
+        let store = Self::open_sqlite(config).await?;
+        let imported = match &store.opened {
+            Opened::Sqlite(sqlite) => sqlite.import(archive, &store.blobs).await,
+            Opened::Redis { .. } => Ok(()),
+        };
+        store.close().await;
+        Ok(imported?)
+    }
+
+    /// What an export reads.
+    pub fn contents(&self) -> Arc<dyn Contents> {
+        match &self.opened {
+            Opened::Sqlite(store) => Arc::new(store.clone()),
+            Opened::Redis { store, .. } => Arc::new(store.clone()),
+        }
     }
 
     /// Finishes what is queued, and closes the store.

@@ -46,7 +46,7 @@ pub const DESCRIPTIONS: [(&str, &str); 27] = [
     ),
     (
         PASSWORD_VARIABLE,
-        "The password of the store, of `hotswap serve` and `hotswap store check`. \
+        "The password of the store, of `hotswap serve` and `hotswap store`. \
          `store.passwordFile` overrides it.",
     ),
     (

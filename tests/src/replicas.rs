@@ -124,14 +124,39 @@ impl Replicas {
     /// # Errors
     /// If it does not start.
     pub async fn start_engine_with(&mut self, engine: usize, more: &str) -> Result<()> {
+        let url = self.server.url();
+        let store = format!(
+            "[store]\nurl = \"{url}\"\nengine = \"{}\"\n{more}",
+            engine_name(engine)
+        );
+        self.write_config(engine, &store)?;
+        self.run_engine(engine).await
+    }
+
+    /// Writes the configuration of an engine, and returns the name of its file in
+    /// [`Self::folder`]. Without `store`, its state is in its own folder.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_config(&self, engine: usize, store: &str) -> Result<String> {
         let name = engine_name(engine);
         let config = format!(
-            "tokenFile = \"token\"\nnodeTokenFile = \"node-token\"\ndataDir = \"{name}\"\n\
-             [store]\nurl = \"{}\"\nengine = \"{name}\"\n{more}",
-            self.server.url()
+            "tokenFile = \"token\"\nnodeTokenFile = \"node-token\"\ndataDir = \"{name}\"\n{store}"
         );
         let file = format!("{name}.toml");
         std::fs::write(self.folder.path().join(&file), config)?;
+        Ok(file)
+    }
+
+    /// Starts an engine by the configuration that [`Self::write_config`] has written.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn run_engine(&mut self, engine: usize) -> Result<()> {
+        if engine == self.engines.len() {
+            self.engines.push(None);
+        }
+        let file = format!("{}.toml", engine_name(engine));
         let mut command = tools::hotswap()?;
         command
             .current_dir(self.folder.path())
@@ -232,6 +257,11 @@ impl Replicas {
     /// The API token of all engines.
     pub fn token(&self) -> &'static str {
         TOKEN
+    }
+
+    /// The ids of the nodes. Each has its state in a folder of this name in [`Self::folder`].
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
     }
 
     /// The folder of all processes.

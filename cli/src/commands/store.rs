@@ -1,6 +1,7 @@
 //! `hotswap store …`.
 
 mod check;
+mod transfer;
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -38,6 +39,8 @@ pub async fn run(command: StoreCommand, context: &Context) -> Result<Exit> {
     match command {
         StoreCommand::Usage => usage(context).await,
         StoreCommand::Check { config } => check::run(config, context).await,
+        StoreCommand::Export { file, config } => transfer::export(&file, config, context).await,
+        StoreCommand::Import { file, config } => transfer::import(&file, config, context).await,
     }
 }
 

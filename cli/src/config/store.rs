@@ -147,6 +147,12 @@ impl Store {
             self.cert_file.is_some() == self.key_file.is_some(),
             "store.certFile and store.keyFile belong together: set both, or neither"
         );
+        // The password itself is read later, when the configuration has been checked.
+        ensure!(
+            self.sentinel_password_file.is_none() || url.contains("+sentinel://"),
+            "store.sentinelPasswordFile needs an address that begins with redis+sentinel:// or \
+             rediss+sentinel://"
+        );
         let config = RedisConfig::new(url);
         Ok(Some(RedisConfig {
             username: self.username.clone(),
@@ -185,6 +191,18 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_of_sentinels_without_sentinels_is_refused() {
+        let store = |url: &str| Store {
+            url: Some(url.to_owned()),
+            sentinel_password_file: Some("no-such-file".into()),
+            ..Store::default()
+        };
+        store("redis+sentinel://localhost/main").check().unwrap();
+        let error = store("redis://localhost").check().unwrap_err().to_string();
+        assert!(error.contains("store.sentinelPasswordFile"), "{error}");
+    }
 
     #[test]
     fn keys_without_a_server_are_refused() {

@@ -101,6 +101,7 @@ fn valid_arguments(command: &str, id: &str) -> Vec<(&'static str, String)> {
         "deployment create" => owned(&[("<MODULE[@VERSION]>", "hello"), ("--environment", "qa")]),
         "deployment list" | "node list" | "module list" | "strategy list" | "environment list"
         | "discovery backends" | "store check" | "token" => Vec::new(),
+        "store export" | "store import" => owned(&[("<FILE>", "archive")]),
         "deployment events" => owned(&[("<ID>", id), ("--follow", "")]),
         command if command.starts_with("deployment ") => owned(&[("<ID>", id)]),
         "module upload" => owned(&[("<MODULE@VERSION>", "new@1.0.0"), ("<FILE>", "hello.wasm")]),

@@ -47,6 +47,7 @@ mod session;
 mod sqlite;
 mod stored_event;
 mod supersede;
+pub mod transfer;
 
 pub use blobs::{Blob, Blobs, StoredBlob};
 pub use catalogue::{

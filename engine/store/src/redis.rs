@@ -19,17 +19,22 @@
 //! | `sessions`, `engines`, `own:SESSION` | the engines, when their sessions end, what they drive |
 //! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
 //! | `blob:DIGEST`, `blobs` | artifacts, in chunks |
+//!
+//! While an import is under way, the layout in `meta` is one that no engine opens
+//! (`redis/import.rs`).
 
 mod appends;
 mod blobs;
 mod catalogue;
 mod commands;
 mod config;
+mod contents;
 mod durability;
 mod endpoint;
 mod environment_journal;
 mod error;
 mod head_cache;
+mod import;
 mod journal;
 mod link;
 mod locator;

@@ -26,6 +26,7 @@ mod stored_event;
 mod supersede;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod usage;
 mod wal;
 mod writer;

@@ -22,6 +22,8 @@ mod sentinel;
 #[path = "redis/sharing.rs"]
 mod sharing;
 mod suite;
+#[path = "redis/transfer.rs"]
+mod transfer;
 #[allow(dead_code)]
 #[path = "../../../tests/src/venv.rs"]
 mod venv;

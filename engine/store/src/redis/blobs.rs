@@ -12,7 +12,7 @@ use crate::StoredBlob;
 use crate::blobs::{SharedBlobs, SharedError};
 
 /// Small enough that no other command waits for it.
-const CHUNK: u64 = 256 << 10;
+pub(super) const CHUNK: u64 = 256 << 10;
 
 #[async_trait]
 impl SharedBlobs for Redis {

@@ -15,6 +15,12 @@ use super::reply::{Args, Reply};
 use super::script::{self, Script};
 use super::writer::Job;
 
+/// The layout of a store into which an import is under way.
+const IMPORTING: &str = "importing";
+
+/// How many keys the server looks at in one step of a scan.
+const SCAN_COUNT: u64 = 1000;
+
 /// Runs scripts. A handle: clones share its connections.
 #[derive(Clone)]
 pub(super) struct Commands {
@@ -83,6 +89,35 @@ impl Commands {
         Ok(durability::text(self.reads.query(command).await?))
     }
 
+    /// Some of the keys that match a pattern, from a cursor on, which is "0" at first. Returns the
+    /// next cursor, none at the end. A key may come twice.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) async fn scan(
+        &self,
+        pattern: &str,
+        cursor: &str,
+    ) -> Result<(Vec<String>, Option<String>), Error> {
+        let mut command = cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(pattern);
+        command.arg("COUNT").arg(SCAN_COUNT);
+        let Value::Array(mut parts) = self.query(&command).await? else {
+            return Err(Error::Answer("a scan returns no list"));
+        };
+        let keys = Reply::of(parts.pop().unwrap_or(Value::Nil))?.parse_all("a key")?;
+        let next = parts.pop().map(durability::text).unwrap_or_default();
+        Ok((keys, (next != "0").then_some(next)))
+    }
+
+    /// Runs a command of the server that may run twice.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) async fn query(&self, command: &Cmd) -> Result<Value, Error> {
+        self.reads.query(|_| command.clone()).await
+    }
+
     /// Sends a message on a channel.
     ///
     /// # Errors
@@ -124,6 +159,9 @@ impl Commands {
         let args = Args::new().number(LAYOUT.into()).text(random_word());
         let opened = self.write(&script::OPEN_STORE, args).await?;
         let layout = opened.text(0)?;
+        if layout == IMPORTING {
+            return Err(Error::Importing);
+        }
         if layout != LAYOUT.to_string() {
             return Err(Error::Layout {
                 found: layout.to_owned(),

@@ -53,6 +53,11 @@ pub enum Error {
         /// The one that this release knows.
         known: u32,
     },
+    /// An import has begun, and has not ended.
+    #[error(
+        "an import into the store is under way, or was cut off; wait for its end, or import again"
+    )]
+    Importing,
     /// The server does not answer.
     #[error("{server} does not answer")]
     Unavailable {

@@ -35,6 +35,10 @@ impl Args {
         self
     }
 
+    pub(super) fn into_fields(self) -> Vec<Vec<u8>> {
+        self.0
+    }
+
     pub(super) fn as_slice(&self) -> &[Vec<u8>] {
         &self.0
     }

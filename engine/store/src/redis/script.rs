@@ -34,6 +34,7 @@ scripts! {
     APPEND "append";
     APPEND_TO_ENVIRONMENT "append_to_environment";
     BLOB "blob";
+    CONTENTS "contents";
     CREATE "create";
     DECIDED_ENVIRONMENTS "decided_environments";
     DECISIONS "decisions";
@@ -43,6 +44,7 @@ scripts! {
     ENVIRONMENT_EVENTS "environment_events";
     EVENTS "events";
     EVENTS_AFTER "events_after";
+    IMPORT "import";
     KEPT_EVENTS "kept_events";
     LIST "list";
     LOOKUP "lookup";

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use hotswap_core::{ModuleName, ModuleVersion, NodeId, StrategyName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use semver::Version;
+use serde::Serialize;
 
 use super::Sqlite;
 use super::row::{read_json, read_parsed, read_u64, to_json, to_text};
@@ -25,17 +26,8 @@ const SELECT_NODE: &str =
 impl Catalogue for Sqlite {
     async fn put_module(&self, record: ModuleRecord) -> Result<ModuleRecord, CatalogueError> {
         let put = move |connection: &Connection| {
-            let insert =
-                "INSERT INTO module VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+            insert_module(connection, &record)?;
             let (name, version) = (record.module.name.as_str(), to_text(&record.module.version));
-            connection.prepare_cached(insert)?.execute(params![
-                name,
-                version,
-                to_text(&record.module.digest),
-                record.size.cast_signed(),
-                record.uploaded_at.millis().cast_signed(),
-                record.uploaded_by,
-            ])?;
             connection
                 .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 AND version = ?2"))?
                 .query_row([name, version.as_str()], read_module)
@@ -92,25 +84,7 @@ impl Catalogue for Sqlite {
     }
 
     async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
-        let schema = to_json("the schema of a strategy", &record.config_schema)?;
-        let put = move |connection: &Connection| {
-            let replace =
-                "INSERT OR REPLACE INTO strategy VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-            connection
-                .prepare_cached(replace)?
-                .execute(params![
-                    record.name.as_str(),
-                    record.version,
-                    record.summary,
-                    schema,
-                    to_text(&record.digest),
-                    to_text(&record.wit),
-                    record.built_in,
-                    record.uploaded_at.millis().cast_signed(),
-                    record.uploaded_by,
-                ])
-                .map(drop)
-        };
+        let put = move |connection: &Connection| insert_strategy(connection, &record);
         Ok(self.edit(put).await?)
     }
 
@@ -150,27 +124,7 @@ impl Catalogue for Sqlite {
     }
 
     async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {
-        let schema = to_json("the schema of a backend", &record.config_schema)?;
-        let secrets = to_json("the secrets of a backend", &record.secrets)?;
-        let put = move |connection: &Connection| {
-            let replace = "INSERT OR REPLACE INTO discovery_backend
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-            connection
-                .prepare_cached(replace)?
-                .execute(params![
-                    record.name.as_str(),
-                    record.version,
-                    record.summary,
-                    schema,
-                    record.can_register,
-                    secrets,
-                    to_text(&record.digest),
-                    to_text(&record.wit),
-                    record.uploaded_at.millis().cast_signed(),
-                    record.uploaded_by,
-                ])
-                .map(drop)
-        };
+        let put = move |connection: &Connection| insert_backend(connection, &record);
         Ok(self.edit(put).await?)
     }
 
@@ -196,23 +150,7 @@ impl Catalogue for Sqlite {
     }
 
     async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
-        let labels = to_json("the labels of a node", &record.labels)?;
-        let put = move |connection: &Connection| {
-            let replace = "INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-            connection
-                .prepare_cached(replace)?
-                .execute(params![
-                    record.id.as_str(),
-                    record.environment.as_str(),
-                    record.zone,
-                    labels,
-                    record.control_url,
-                    record.data_url,
-                    record.registered_at.millis().cast_signed(),
-                    record.instance,
-                ])
-                .map(drop)
-        };
+        let put = move |connection: &Connection| insert_node(connection, &record);
         Ok(self.edit(put).await?)
     }
 
@@ -236,6 +174,91 @@ impl Catalogue for Sqlite {
         };
         Ok(self.edit(delete).await?)
     }
+}
+
+/// Does nothing where there is a record of this name and version.
+pub(super) fn insert_module(
+    connection: &Connection,
+    record: &ModuleRecord,
+) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO module VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    connection
+        .prepare_cached(insert)?
+        .execute(params![
+            record.module.name.as_str(),
+            to_text(&record.module.version),
+            to_text(&record.module.digest),
+            record.size.cast_signed(),
+            record.uploaded_at.millis().cast_signed(),
+            record.uploaded_by,
+        ])
+        .map(drop)
+}
+
+pub(super) fn insert_strategy(
+    connection: &Connection,
+    record: &StrategyRecord,
+) -> rusqlite::Result<()> {
+    let replace = "INSERT OR REPLACE INTO strategy VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    connection
+        .prepare_cached(replace)?
+        .execute(params![
+            record.name.as_str(),
+            record.version,
+            record.summary,
+            json_column("the schema of a strategy", &record.config_schema)?,
+            to_text(&record.digest),
+            to_text(&record.wit),
+            record.built_in,
+            record.uploaded_at.millis().cast_signed(),
+            record.uploaded_by,
+        ])
+        .map(drop)
+}
+
+pub(super) fn insert_backend(
+    connection: &Connection,
+    record: &BackendRecord,
+) -> rusqlite::Result<()> {
+    let replace = "INSERT OR REPLACE INTO discovery_backend
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    connection
+        .prepare_cached(replace)?
+        .execute(params![
+            record.name.as_str(),
+            record.version,
+            record.summary,
+            json_column("the schema of a backend", &record.config_schema)?,
+            record.can_register,
+            json_column("the secrets of a backend", &record.secrets)?,
+            to_text(&record.digest),
+            to_text(&record.wit),
+            record.uploaded_at.millis().cast_signed(),
+            record.uploaded_by,
+        ])
+        .map(drop)
+}
+
+pub(super) fn insert_node(connection: &Connection, record: &NodeRecord) -> rusqlite::Result<()> {
+    let replace = "INSERT OR REPLACE INTO node VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    connection
+        .prepare_cached(replace)?
+        .execute(params![
+            record.id.as_str(),
+            record.environment.as_str(),
+            record.zone,
+            json_column("the labels of a node", &record.labels)?,
+            record.control_url,
+            record.data_url,
+            record.registered_at.millis().cast_signed(),
+            record.instance,
+        ])
+        .map(drop)
+}
+
+fn json_column(what: &'static str, value: &impl Serialize) -> rusqlite::Result<String> {
+    let json = to_json(what, value);
+    json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 fn read_module(row: &Row<'_>) -> rusqlite::Result<ModuleRecord> {

@@ -82,10 +82,15 @@ impl JournalExecutor {
             Some(open) => self.supersede(connection, open, header, at)?,
             None => Vec::new(),
         };
+        // A retirement remembers the last number of its time, also once that deployment is deleted:
+        // a new one with the same number would count as retired.
         let insert = "INSERT INTO deployment
-            (id, module, environment, fence, lifecycle, status, ended, created_at,
+            (number, id, module, environment, fence, lifecycle, status, ended, created_at,
                 requester, idempotency_key, selector, waits)
-            VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10)";
+            VALUES (
+                1 + max((SELECT coalesce(max(number), 0) FROM deployment),
+                    (SELECT coalesce(max(number), 0) FROM retirement)),
+                ?1, ?2, ?3, 0, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10)";
         let number = connection.prepare_cached(insert)?.insert(params![
             header.id.as_bytes(),
             module.as_str(),

@@ -8,7 +8,7 @@ use semver::Version;
 
 use super::{StoreFixture, at};
 
-fn module(name: &str, version: &str) -> ModuleRecord {
+pub fn module(name: &str, version: &str) -> ModuleRecord {
     ModuleRecord {
         module: ModuleVersion {
             name: name.parse().unwrap(),
@@ -69,7 +69,7 @@ pub async fn modules<S: StoreFixture>() {
     fixture.close(store).await;
 }
 
-fn strategy(name: &str, version: &str) -> StrategyRecord {
+pub fn strategy(name: &str, version: &str) -> StrategyRecord {
     StrategyRecord {
         name: name.parse().unwrap(),
         version: version.to_owned(),
@@ -109,7 +109,7 @@ pub async fn strategies<S: StoreFixture>() {
     fixture.close(store).await;
 }
 
-fn backend(name: &str, version: &str) -> BackendRecord {
+pub fn backend(name: &str, version: &str) -> BackendRecord {
     BackendRecord {
         name: name.parse().unwrap(),
         version: version.to_owned(),
@@ -146,7 +146,7 @@ pub async fn backends<S: StoreFixture>() {
     fixture.close(store).await;
 }
 
-fn node(id: &str, zone: Option<&str>) -> NodeRecord {
+pub fn node(id: &str, zone: Option<&str>) -> NodeRecord {
     NodeRecord {
         id: id.parse().unwrap(),
         environment: "production".parse().unwrap(),

@@ -14,7 +14,7 @@ fn production() -> Environment {
     "production".parse().unwrap()
 }
 
-fn retired(module: &str) -> EnvironmentEventBody {
+pub fn retired(module: &str) -> EnvironmentEventBody {
     EnvironmentEventBody::Retired {
         module: module.parse().unwrap(),
         by: "ada".into(),
@@ -22,7 +22,7 @@ fn retired(module: &str) -> EnvironmentEventBody {
     }
 }
 
-fn repairing(node: &str) -> EnvironmentEventBody {
+pub fn repairing(node: &str) -> EnvironmentEventBody {
     let node: NodeId = node.parse().unwrap();
     EnvironmentEventBody::Repairing(Repair {
         node,
@@ -165,7 +165,7 @@ fn node(name: &str) -> NodeId {
     name.parse().unwrap()
 }
 
-fn cordoned(name: &str) -> EnvironmentEventBody {
+pub fn cordoned(name: &str) -> EnvironmentEventBody {
     EnvironmentEventBody::Cordoned {
         node: node(name),
         by: "ada".into(),
@@ -173,7 +173,7 @@ fn cordoned(name: &str) -> EnvironmentEventBody {
     }
 }
 
-fn drained(name: &str) -> EnvironmentEventBody {
+pub fn drained(name: &str) -> EnvironmentEventBody {
     EnvironmentEventBody::Drained {
         node: node(name),
         by: "ada".into(),
@@ -214,7 +214,7 @@ pub async fn the_event_that_cordons_a_node_is_kept_until_the_cordon_ends<S: Stor
     fixture.close(store).await;
 }
 
-fn moved(name: &str) -> EnvironmentEventBody {
+pub fn moved(name: &str) -> EnvironmentEventBody {
     EnvironmentEventBody::Moved {
         node: node(name),
         from: "development".parse().unwrap(),
@@ -255,7 +255,7 @@ pub async fn the_event_with_which_a_node_came_is_kept_until_it_moves_again<S: St
     fixture.close(store).await;
 }
 
-fn policy_changed(policy: Option<Policy>, replaces: Option<u64>) -> EnvironmentEventBody {
+pub fn policy_changed(policy: Option<Policy>, replaces: Option<u64>) -> EnvironmentEventBody {
     EnvironmentEventBody::PolicyChanged {
         policy: policy.map(Box::new),
         replaces,
@@ -397,6 +397,21 @@ pub async fn the_newest_decision_of_each_selector_counts<S: StoreFixture>() {
     assert_eq!(decided(&store).await, expected);
     let current = store.current_deployments(None).await;
     assert_eq!(current.unwrap(), [eu]);
+    fixture.close(store).await;
+}
+
+pub async fn a_retired_module_runs_again_although_its_deployment_was_deleted<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let old = create(&store, "hello", "production").await;
+    append_at_end(&store, old, &success()).await;
+    let retire = append(&production(), None, &[retired("hello")]);
+    store.append_to_environment(retire).await.unwrap();
+    store.delete(old).await.unwrap();
+    let new = create(&store, "hello", "production").await;
+    append_at_end(&store, new, &success()).await;
+    let decided = ("hello".to_owned(), Decision::Succeeded(new));
+    assert_eq!(decisions(&store).await, [decided]);
     fixture.close(store).await;
 }
 

@@ -77,6 +77,7 @@ macro_rules! suite {
             the_newest_decision_of_each_selector_counts,
             what_was_decided_is_listed_page_by_page,
             a_deployment_that_ended_before_it_began_decides_nothing,
+            a_retired_module_runs_again_although_its_deployment_was_deleted,
             only_events_that_decide_nothing_are_deleted);
         suite!($fixture, concurrency:
             one_of_many_concurrent_creates_succeeds,

@@ -7,5 +7,9 @@ if ARGV[2] == 'end' then
 end
 if ARGV[2] == 'renew' and not is_alive(session) then return { 'lapsed' } end
 call('ZADD', key, now() + tonumber(ARGV[4]), session)
-if ARGV[2] == 'begin' then call('HSET', P .. 'engines', session, ARGV[5]) end
+if ARGV[2] == 'begin' then
+    call('HSET', P .. 'engines', session, ARGV[5])
+    -- By this, an export knows that nobody has used the store meanwhile.
+    call('HINCRBY', META, 'begun', 1)
+end
 return { 'alive' }

@@ -1,0 +1,151 @@
+//! Random clients against three engines on one server, while engines are killed and stopped and the
+//! server is killed. At the end every journal is legal, no acknowledged request is missing, none
+//! took effect twice, and every subscriber saw every event once and in order.
+//!
+//! `HOTSWAP_HISTORY_SECONDS` is how long the clients work, `HOTSWAP_HISTORY_SEED` the seed of what
+//! they and the disturbances choose. The seed is printed. What happens also depends on times, so
+//! that a seed repeats what was tried, not when it met.
+
+mod checks;
+mod clients;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fastrand::Rng;
+use hotswap_tests::{RedisKind, Replicas};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::clients::{Client, Operation};
+
+const PRODUCTION: &str = "production";
+const ENGINES: usize = 3;
+const CLIENTS: u64 = 4;
+/// The modules that clients deploy: at most so many deployments are open at a time.
+const MODULES: usize = 4;
+
+/// What the clients and the disturbances share.
+#[derive(Default)]
+struct History {
+    /// Where the engines that run can be reached.
+    urls: Mutex<BTreeMap<usize, String>>,
+    /// What was requested, and how that was answered.
+    operations: Mutex<Vec<Operation>>,
+    /// The deployments that were accepted, and how many of their streams have ended well.
+    deployments: Mutex<BTreeMap<String, usize>>,
+}
+
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl History {
+    /// The address of an engine that may run.
+    fn url(&self, rng: &mut Rng) -> Option<String> {
+        let urls = lock(&self.urls);
+        let index = rng.usize(..urls.len().max(1));
+        urls.values().nth(index).cloned()
+    }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn histories_under_kills_and_pauses_are_whole() -> Result<()> {
+    let seed = variable("HOTSWAP_HISTORY_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let span = Duration::from_secs(variable("HOTSWAP_HISTORY_SECONDS").unwrap_or(45));
+    println!("seed {seed}: repeat it with HOTSWAP_HISTORY_SEED={seed}");
+    let checked = run(seed, span).await;
+    checked.with_context(|| format!("HOTSWAP_HISTORY_SEED={seed}"))
+}
+
+async fn run(seed: u64, span: Duration) -> Result<()> {
+    let mut rng = Rng::with_seed(seed);
+    let mut replicas = Replicas::start(RedisKind::Redis, ENGINES, PRODUCTION, 3).await?;
+    let history = Arc::<History>::default();
+    publish(&replicas, &history)?;
+    clients::upload_modules(&replicas, MODULES).await?;
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let client = Client::new(rng.fork(), Arc::clone(&history), replicas.token());
+        tasks.spawn(client.run(stop.clone()));
+    }
+    let watcher = stream::watch_all(Arc::clone(&history), rng.fork(), replicas.token());
+    let watcher = tokio::spawn(watcher);
+    disturb(&mut replicas, &history, &mut rng, span).await?;
+    stop.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    clients::end_all(&replicas, &history).await?;
+    let seen = watcher.await??;
+    checks::check(&replicas, &history, &seen).await
+}
+
+/// Kills and stops engines and the server, and mends that again.
+async fn disturb(
+    replicas: &mut Replicas,
+    history: &History,
+    rng: &mut Rng,
+    span: Duration,
+) -> Result<()> {
+    let end = Instant::now() + span;
+    let mut counts = BTreeMap::<&str, u32>::new();
+    while Instant::now() < end {
+        sleep(Duration::from_millis(rng.u64(500..4000))).await;
+        let engine = rng.usize(..ENGINES);
+        let what = match rng.u8(..8) {
+            0..3 => {
+                lock(&history.urls).remove(&engine);
+                replicas.kill_engine(engine).await?;
+                sleep(Duration::from_millis(rng.u64(..5000))).await;
+                replicas.start_engine(engine).await?;
+                "an engine was killed"
+            }
+            3 => {
+                lock(&history.urls).remove(&engine);
+                replicas.terminate_engine(engine).await?;
+                replicas.start_engine(engine).await?;
+                "an engine was replaced"
+            }
+            // Clients still reach it: what they ask of it waits, and is done late.
+            4..6 => {
+                replicas.pause_engine(engine)?;
+                sleep(Duration::from_millis(rng.u64(100..6000))).await;
+                replicas.continue_engine(engine)?;
+                "an engine stood still"
+            }
+            6 => {
+                replicas.server.pause()?;
+                sleep(Duration::from_millis(rng.u64(100..4000))).await;
+                replicas.server.resume()?;
+                "the server stood still"
+            }
+            _ => {
+                replicas.server.kill();
+                sleep(Duration::from_millis(rng.u64(..2000))).await;
+                replicas.server.restart()?;
+                "the server was killed"
+            }
+        };
+        *counts.entry(what).or_default() += 1;
+        publish(replicas, history)?;
+    }
+    println!("{counts:?}");
+    Ok(())
+}
+
+fn publish(replicas: &Replicas, history: &History) -> Result<()> {
+    let running = replicas.running().into_iter();
+    let urls = running.map(|engine| Ok((engine, replicas.url(engine)?)));
+    *lock(&history.urls) = urls.collect::<Result<_>>()?;
+    Ok(())
+}
