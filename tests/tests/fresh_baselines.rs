@@ -205,7 +205,7 @@ async fn nodes_that_start_the_previous_version_anew_are_a_fair_baseline() -> Res
     let id = deploy(&cluster, config(1)).await?;
     let baseline = baseline(&cluster, id).await?;
     let last: NodeId = format!("{PRODUCTION}-4").parse()?;
-    assert_eq!(baseline, [last.clone()]);
+    assert_eq!(baseline, std::slice::from_ref(&last));
     let deadline = Instant::now() + TIMEOUT;
     while loads_of_old(&cluster, &last).await? < 2 {
         ensure!(Instant::now() < deadline, "it was not restarted in time");

@@ -139,10 +139,10 @@ impl MetricProvider {
     }
 
     fn client_files(&self) -> Result<ClientFiles> {
-        let certificate = (&self.client_cert, "clientCert");
+        let certificate = (self.client_cert.as_ref(), "clientCert");
         Ok(ClientFiles {
             authorities: self.ca.clone(),
-            client: pair(certificate, (&self.client_key, "clientKey"))?,
+            client: pair(certificate, (self.client_key.as_ref(), "clientKey"))?,
             ..ClientFiles::default()
         })
     }

@@ -16,11 +16,8 @@ use crate::{History, lock};
 pub async fn check(replicas: &Replicas, history: &History, seen: &Seen) -> Result<()> {
     let store = Redis::open(&RedisConfig::new(replicas.server.url())).await?;
     let mut journals = BTreeMap::new();
-    for id in lock(&history.deployments)
-        .keys()
-        .cloned()
-        .collect::<Vec<_>>()
-    {
+    let known: Vec<_> = lock(&history.deployments).keys().cloned().collect();
+    for id in known {
         let number: DeploymentId = id.parse()?;
         let events = store.events(number, 0, usize::MAX).await;
         let events = events.with_context(|| format!("{id} was acknowledged"))?;
