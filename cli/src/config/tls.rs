@@ -24,6 +24,7 @@ pub struct Tls {
     /// Further certificates. A client that names a host gets the first certificate that is for it,
     /// else `cert`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = [Certificate::example()])]
     pub certificates: Vec<Certificate>,
     /// The authorities of the nodes' certificates. With it, a node needs one besides its token.
     /// People need none.
@@ -59,6 +60,16 @@ pub struct Certificate {
     /// The key of that certificate.
     #[schemars(example = &"/etc/hotswap/internal.key")]
     pub key: PathBuf,
+}
+
+impl Certificate {
+    /// One for the example of a configuration.
+    fn example() -> Self {
+        Self {
+            cert: PathBuf::from("/etc/hotswap/internal.crt"),
+            key: PathBuf::from("/etc/hotswap/internal.key"),
+        }
+    }
 }
 
 impl From<CertificateFiles> for Certificate {

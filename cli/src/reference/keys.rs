@@ -119,6 +119,13 @@ fn description(schema: &Value) -> String {
 pub(super) fn toml(value: &Value) -> String {
     // JSON's strings, numbers, booleans and arrays of them are TOML's, too.
     match value {
+        Value::Object(members) => {
+            let members = members.iter();
+            let members: Vec<_> = members
+                .map(|(name, value)| format!("{name} = {}", toml(value)))
+                .collect();
+            format!("{{ {} }}", members.join(", "))
+        }
         Value::Array(items) => {
             let items: Vec<_> = items.iter().map(toml).collect();
             format!("[{}]", items.join(", "))

@@ -16,7 +16,7 @@ export function connect({ url, token, hub }, events, client) {
   let stopped = false;
 
   const connection = new HubConnectionBuilder()
-    .withUrl(`${url}/hubs/${hub}`, {
+    .withUrl(`${url}${hub}`, {
       accessTokenFactory: () => token,
       // The token is enough. Without cookies, the engine can allow any origin.
       withCredentials: false,

@@ -7,7 +7,7 @@ import { connect } from "./connection.js";
 /** Calls `show` with all sources, in their order, whenever one has changed, until it is stopped. */
 export function watchSources({ url, token }, show) {
   let sources = new Map();
-  return connect({ url, token, hub: "metrics" }, ["SourceChanged"], {
+  return connect({ url, token, hub: "/hubs/metrics" }, ["SourceChanged"], {
     // The connection that watches the deployment shows how the engine is.
     connection() {},
     subscribe: (invoke) => invoke("SubscribeToSources"),

@@ -10,7 +10,7 @@ import { EVENTS } from "./deployment.js";
 export function watch({ url, token, id }, listener) {
   // {epoch, offset} of the last event seen. Opaque: send it back, never compare it.
   let position = null;
-  return connect({ url, token, hub: "deployments" }, EVENTS, {
+  return connect({ url, token, hub: "/hubs/deployments" }, EVENTS, {
     connection: listener.connection,
     subscribe: (invoke) => invoke("SubscribeToDeployment", id, position),
     subscribed(subscription) {
