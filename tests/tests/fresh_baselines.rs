@@ -182,21 +182,6 @@ async fn loads_of_old(cluster: &Cluster, node: &NodeId) -> Result<u64> {
     loads.get("1.0.0").copied().context("it has not run 1.0.0")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cold_cache_counts_against_a_good_version_that_is_compared_with_warm_nodes() -> Result<()>
-{
-    let cluster = cluster().await?;
-    let clients = Clients::start(&cluster).await?;
-    let id = deploy(&cluster, config(0)).await?;
-    let (state, latency) = end(&cluster, id).await?;
-    let report = clients.stop().await;
-    assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
-    assert_eq!(latency.judgement, Judgement::Fail, "{latency:?}");
-    assert_eq!(report.failed, 0, "{report:?}");
-    cluster.shutdown().await;
-    Ok(())
-}
-
 /// The engine ends in the middle of the soak, and the next one goes on with the same baseline.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_start_the_previous_version_anew_are_a_fair_baseline() -> Result<()> {

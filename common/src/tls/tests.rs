@@ -229,14 +229,17 @@ async fn a_client_gets_the_certificate_of_the_host_that_it_names() {
     let issue = |file: &str, name: &str| authority.issue(folder.path(), file, name);
     let files = ServerFiles {
         certificate: issue("default", "localhost"),
-        further: vec![issue("shop", "shop.example"), issue("all", "*.example")],
+        further: vec![
+            issue("shop", "shop.example.org"),
+            issue("all", "*.example.org"),
+        ],
         client_authorities: None,
     };
     let tls = ServerTls::open(files, "the certificates").unwrap();
     let addr = start(&tls).await;
     let client = ClientTls::open(authority.client(folder.path())).unwrap();
     let mut shown_to = Vec::new();
-    for host in ["localhost", "shop.example", "other.example"] {
+    for host in ["localhost", "shop.example.org", "other.example.org"] {
         shown_to.push(shown(&connect(addr, &client, host).await.unwrap()));
     }
     assert_ne!(shown_to[0], shown_to[1]);
@@ -246,9 +249,9 @@ async fn a_client_gets_the_certificate_of_the_host_that_it_names() {
     let text = explain(&error, "elsewhere.test", &SettingNames::FLAGS).unwrap();
     assert!(text.contains("not for elsewhere.test"), "{text}");
 
-    authority.issue(folder.path(), "shop", "shop.example");
+    authority.issue(folder.path(), "shop", "shop.example.org");
     assert!(tls.reload().unwrap());
-    let renewed = shown(&connect(addr, &client, "shop.example").await.unwrap());
+    let renewed = shown(&connect(addr, &client, "shop.example.org").await.unwrap());
     assert_ne!(renewed, shown_to[1]);
     let same = shown(&connect(addr, &client, "localhost").await.unwrap());
     assert_eq!(same, shown_to[0]);
