@@ -36,20 +36,27 @@ pub(super) async fn complete(
             Ok(Answer::Decision(decision.await?.unwrap_or_else(timed_out)))
         }
         Call::Soak { .. } => {
-            let live = context.live_soaks.begin(soaks.deployment);
-            let mut restarted = None;
-            if let Some(fresh) = &soaks.fresh_baseline {
-                let fence = writer.fence();
-                let restart = fresh.restart(context, fence, module, (number, &call));
-                let restart = Box::pin(scope.run(writer, &activity, restart));
-                restarted = Some(restart.await??);
-            }
-            let Some(mut soak) = begin_soak(call, module, end, soaks, live) else {
+            // Boxed with all that only the beginning needs, so that the wait after it keeps none.
+            let begun = {
+                let (writer, activity) = (&mut *writer, &activity);
+                Box::pin(async move {
+                    let mut restarted = None;
+                    if let Some(fresh) = &soaks.fresh_baseline {
+                        let fence = writer.fence();
+                        let restart = fresh.restart(context, fence, module, (number, &call));
+                        restarted = Some(scope.run(writer, activity, restart).await??);
+                    }
+                    let live = context.live_soaks.begin(soaks.deployment);
+                    let mut soak = begin_soak(call, module, end, soaks, live);
+                    if let (Some(soak), Some(restarted)) = (&mut soak, restarted) {
+                        soak.compare_with(restarted);
+                    }
+                    Ok::<_, Interrupt>(soak)
+                })
+            };
+            let Some(mut soak) = begun.await? else {
                 return Ok(Answer::Done);
             };
-            if let Some(restarted) = restarted {
-                soak.compare_with(restarted);
-            }
             let sources = Sources {
                 fleet: context.fleet.as_ref(),
                 providers: &context.metric_providers,
