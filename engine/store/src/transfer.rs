@@ -1,7 +1,7 @@
 //! Moving the whole state between stores, of the same kind or of different ones, while no engine
 //! runs.
 //!
-//! An [archive](archive) is a file of records, in an order and a form that are the same for every
+//! An archive is a file of records, in an order and a form that are the same for every
 //! store. So two stores hold the same exactly if their archives have the same digest.
 //!
 //! # What is not in an archive
