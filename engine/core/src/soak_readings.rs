@@ -123,8 +123,8 @@ impl SoakReadings {
     /// # Guarantees
     /// The requests of all intervals of a node are at most those that it received in them, where
     /// the node tells how many it received. Those that were lost with a process that crashed are
-    /// among them: no request is counted and lost. What a process has answered after its last
-    /// reading and before its crash, nobody knows: it is no evidence for either side.
+    /// among them, and a request that was counted is never also counted as lost. Answers between
+    /// the last reading and a crash are unknown, and count for neither side.
     pub fn observe(&mut self, readings: Vec<NodeReading>) -> Observation {
         let mut observation = Observation::default();
         for reading in readings {

@@ -46,7 +46,7 @@ pub struct ProvenNode {
     pub address: SocketAddr,
     /// Whether it is reached over TLS.
     pub has_tls: bool,
-    /// Whether it had been told to stop when it proved that.
+    /// Whether it was shutting down when it gave the proof.
     pub is_stopping: bool,
 }
 

@@ -13,8 +13,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the nodes that a registry has lost whether they stop.
 ///
-/// A node that has been told to stop deregisters first, and serves on for its lame-duck time. What
-/// says so has proven that it holds the node token: no other program can talk a node out of a fleet.
+/// A node that shuts down deregisters first, and then goes on serving for its lame-duck time. It
+/// proves that it holds the node token, so that no other program can remove a node from the view.
 pub struct NodeProber {
     client: Arc<PollClient>,
     networks: Networks,

@@ -86,7 +86,7 @@ impl ModelNode {
             }
             Happening::LoadedAgain(new) => {
                 let held = &mut self.versions[version(new)];
-                // What is in flight ends on the old one, whose counters nobody reads any more.
+                // Requests in flight end on the replaced instance. Its counters are not read any more.
                 self.traffic.finished += held.waiting + held.streaming;
                 *held = ModelVersion {
                     generation: held.generation + 1,
