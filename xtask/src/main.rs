@@ -178,5 +178,7 @@ fn run_tests(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     // Tests of other packages start `hotswap` too, but cargo builds it only for the tests of its
     // own package.
     workspace.build_hotswap()?;
-    shell::run(workspace.cargo(&["test", "--workspace"]).args(arguments))
+    // One run tells all that fails.
+    let test = ["test", "--workspace", "--no-fail-fast"];
+    shell::run(workspace.cargo(&test).args(arguments))
 }
