@@ -33,7 +33,7 @@ mod store;
 mod telemetry;
 mod tls;
 
-pub use discovery::{DiscoverySource, STATIC};
+pub use discovery::{CheckKind, DiscoverySource, STATIC};
 pub use jwt::Jwt;
 pub use limits::Limits;
 pub use metric_provider::MetricProvider;

@@ -23,6 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const CLIENTS: usize = 12;
 const WARM: &str = "sleep/60";
 const COLD: &str = "sleep/240";
+/// So slow that a busy machine does not make what is warm look alike.
+const VERY_COLD: &str = "sleep/1500";
 
 /// A component with the same code and other bytes.
 fn with_section(component: &[u8], name: &str) -> Vec<u8> {
@@ -61,7 +63,8 @@ struct Report {
 }
 
 impl Clients {
-    async fn start(cluster: &Cluster) -> Result<Self> {
+    /// Clients that ask for `cold_path` of a node whose cache is cold.
+    async fn start(cluster: &Cluster, cold_path: &'static str) -> Result<Self> {
         let (mut tasks, report) = (JoinSet::new(), Arc::<Mutex<Report>>::default());
         for (id, node) in &cluster.nodes {
             let status = format!("http://{}/v1/modules/hello", node.control_addr());
@@ -85,7 +88,7 @@ impl Clients {
                     let locked = || report.lock().unwrap_or_else(PoisonError::into_inner);
                     loop {
                         let path = if locked().cold.contains(&id) {
-                            COLD
+                            cold_path
                         } else {
                             WARM
                         };
@@ -182,11 +185,26 @@ async fn loads_of_old(cluster: &Cluster, node: &NodeId) -> Result<u64> {
     loads.get("1.0.0").copied().context("it has not run 1.0.0")
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_cache_counts_against_a_good_version_that_is_compared_with_warm_nodes() -> Result<()>
+{
+    let cluster = cluster().await?;
+    let clients = Clients::start(&cluster, VERY_COLD).await?;
+    let id = deploy(&cluster, config(0)).await?;
+    let (state, latency) = end(&cluster, id).await?;
+    let report = clients.stop().await;
+    assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
+    assert_eq!(latency.judgement, Judgement::Fail, "{latency:?}");
+    assert_eq!(report.failed, 0, "{report:?}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
 /// The engine ends in the middle of the soak, and the next one goes on with the same baseline.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_start_the_previous_version_anew_are_a_fair_baseline() -> Result<()> {
     let mut cluster = cluster().await?;
-    let clients = Clients::start(&cluster).await?;
+    let clients = Clients::start(&cluster, COLD).await?;
     let id = deploy(&cluster, config(1)).await?;
     let baseline = baseline(&cluster, id).await?;
     let last: NodeId = format!("{PRODUCTION}-4").parse()?;
@@ -220,7 +238,7 @@ async fn nodes_that_start_the_previous_version_anew_are_a_fair_baseline() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_in_the_soak_leaves_all_nodes_at_the_previous_version() -> Result<()> {
     let cluster = cluster().await?;
-    let clients = Clients::start(&cluster).await?;
+    let clients = Clients::start(&cluster, COLD).await?;
     let id = deploy(&cluster, config(2)).await?;
     let baseline = baseline(&cluster, id).await?;
     assert_eq!(baseline.len(), 2);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use hotswap_core::{
     Answer, Call, Condition, Deployment, DeploymentId, Event, EventBody, Finding, Judgement,
     NodeId, Status, Verdict,
@@ -299,6 +299,41 @@ async fn requests_that_a_crash_took_along_are_evidence() -> Result<()> {
         .with_context(|| restarts.reason.clone())?;
     // One more may have been under way.
     assert!((3..=4).contains(&lost), "{}", restarts.reason);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// The plan says before it begins that a soak cannot decide, and with enough traffic it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_says_which_soaks_have_too_little_traffic() -> Result<()> {
+    let (cluster, load) = start().await?;
+    let warnings = |config: Value| {
+        let url = format!("{}/api/v1/deployments/plan", cluster.url);
+        let request = json!({
+            "moduleName": "hello", "version": "2.0.0", "targetEnvironment": PRODUCTION,
+            "requesterEmail": "ada@example.com", "strategy": "canary", "config": config,
+        });
+        let request = reqwest::Client::new().post(url).json(&request);
+        let request = request.bearer_auth(cluster.token).send();
+        async {
+            let plan: Value = request.await?.error_for_status()?.json().await?;
+            let warnings = plan["warnings"].as_array().context("no warnings")?;
+            let texts = warnings.iter().filter_map(Value::as_str);
+            anyhow::Ok(texts.map(str::to_owned).collect::<Vec<_>>())
+        }
+    };
+    let steps = |soak: &str| config(&json!({ "steps": [25], "soak": soak }));
+    let of_the_first_step = |warnings: Vec<String>| {
+        let says = "at the present traffic the soak of 10m on 1 node cannot decide: ";
+        warnings.iter().any(|text| text.starts_with(says))
+    };
+    assert!(!of_the_first_step(warnings(steps("10m")).await?));
+    load.stop().await;
+    // A node may still count the last requests, and one in a moment would be enough for ten minutes.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !of_the_first_step(warnings(steps("10m")).await?) {
+        ensure!(Instant::now() < deadline, "no warning without traffic");
+    }
     cluster.shutdown().await;
     Ok(())
 }

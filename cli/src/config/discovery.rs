@@ -17,9 +17,16 @@ use super::Span;
 /// The backend that reads a file.
 pub const STATIC: &str = "static";
 
+/// Backends whose registries ask no instance for its health, or take no registrations.
+const NEVER_ASK: [&str; 4] = ["etcd", "kubernetes", "dns", STATIC];
+
 /// A poll more often would be a burden to a registry, one less often would miss what a broken
 /// watch does.
 const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// A registry that asks more often would be a burden to the instances, and one that asks less often
+/// would forget an instance after its first bad answer.
+const CHECK_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// Less would refuse deployments for each restart of a registry.
 const MAX_AGES: RangeInclusive<Duration> =
@@ -83,10 +90,27 @@ pub struct DiscoverySource {
     /// itself, where the backend can register.
     #[serde(default = "yes")]
     pub register: bool,
+    /// How the registry learns whether what is registered is healthy.
+    #[serde(default)]
+    pub check: CheckKind,
+    /// How often the registry asks what is registered with the check `http`; from 1 s to 10 minutes.
+    #[serde(default = "default_check_interval")]
+    pub check_interval: Span,
     /// How long a watch waits for a change before the registry is asked for everything again;
     /// from 1 s to 1 hour.
     #[serde(default = "default_poll_interval")]
     pub poll_interval: Span,
+}
+
+/// How a registry learns whether an instance is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckKind {
+    /// The instance reports in, and is critical when it has been silent for 30 seconds.
+    #[default]
+    Ttl,
+    /// The registry asks the instance for its readiness by HTTP.
+    Http,
 }
 
 fn default_service() -> String {
@@ -101,6 +125,10 @@ fn yes() -> bool {
 /// fleet may have changed.
 fn default_max_age() -> Span {
     Span(Duration::from_secs(3600))
+}
+
+fn default_check_interval() -> Span {
+    Span(Duration::from_secs(30))
 }
 
 fn default_poll_interval() -> Span {
@@ -144,6 +172,18 @@ impl DiscoverySource {
             POLL_INTERVALS.contains(&self.poll_interval.0),
             "pollInterval is {:?}; choose a span from {min:?} to {max:?}",
             self.poll_interval.0
+        );
+        let (min, max) = (CHECK_INTERVALS.start(), CHECK_INTERVALS.end());
+        ensure!(
+            CHECK_INTERVALS.contains(&self.check_interval.0),
+            "checkInterval is {:?}; choose a span from {min:?} to {max:?}",
+            self.check_interval.0
+        );
+        ensure!(
+            self.check == CheckKind::Ttl || !NEVER_ASK.contains(&self.backend.as_str()),
+            "check is http, and the backend {} does not let its registry ask instances for their \
+             health; remove check",
+            self.backend
         );
         if self.backend == STATIC {
             ensure!(

@@ -419,6 +419,17 @@ fn a_source_of_nodes_has_a_name_of_its_own_and_what_its_backend_needs() {
             "write it as host:port, such as 10.0.0.2:53",
         ),
         (
+            source("a", &format!("{consul}\ncheckInterval = \"11m\"")),
+            "checkInterval is 660s; choose a span from 1s to 600s",
+        ),
+        (
+            source(
+                "a",
+                "backend = \"etcd\"\norigins = [\"http://e:2379\"]\ncheck = \"http\"",
+            ),
+            "the backend etcd does not let its registry ask",
+        ),
+        (
             source("a", &format!("{consul}\npollInterval = \"2h\"")),
             "pollInterval is 7200s; choose a span from 1s to 3600s",
         ),

@@ -38,7 +38,7 @@ pub use self::polled::{Poll, Polled};
 pub use self::probe::{Liveness, Prober, TcpProber};
 pub use self::rules::{FleetView, SourceRules, StaleSource};
 pub use self::sources::{Conflict, MergedInstance, Sources};
-pub use self::state::{Condition, Held, LastError, SourceState};
+pub use self::state::{Condition, Held, LastError, Outcomes, SourceState};
 pub use self::static_file::StaticFile;
 pub use self::watched::{WatchOptions, WatchedSource};
 

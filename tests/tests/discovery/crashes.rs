@@ -124,6 +124,8 @@ async fn a_backend_that_crashes_is_restarted_with_back_off_while_its_last_view_s
     let error = state.last_error.context("it has crashed")?;
     assert_eq!(error.kind, ErrorKind::Crashed);
     ensure!(error.message.contains("told to crash"), "{}", error.message);
+    let crashes = state.outcomes.failed.get(&ErrorKind::Crashed).copied();
+    ensure!(crashes >= Some(CRASHES as u64), "{:?}", state.outcomes);
 
     let requests = commander.requests();
     // Each crash ends its instance: the next one begins to count anew.

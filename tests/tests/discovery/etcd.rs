@@ -8,43 +8,54 @@ use serde_json::json;
 use crate::fixture::{Fixture, registration};
 use crate::suite;
 
-#[tokio::test]
-async fn etcd_finds_an_instance_with_its_health_until_it_is_gone() -> Result<()> {
-    suite::an_instance_is_found_changes_its_health_and_is_gone(
-        Fixture::start(RegistryKind::Etcd).await?,
-    )
-    .await
+/// Runs each of these with the system's etcd, and with etcd 3.5.
+macro_rules! with_each_version {
+    ($($name:ident),* $(,)?) => {
+        with_each_version!(@ systems RegistryKind::Etcd, $($name),*);
+        with_each_version!(@ version_3_5 RegistryKind::Etcd35, $($name),*);
+    };
+    (@ $version:ident $kind:expr, $($name:ident),*) => {
+        mod $version {
+            use anyhow::Result;
+            use hotswap_tests::RegistryKind;
+
+            $(
+                #[tokio::test]
+                async fn $name() -> Result<()> {
+                    super::$name($kind).await
+                }
+            )*
+        }
+    };
 }
 
-#[tokio::test]
-async fn etcd_may_be_killed_and_restarted() -> Result<()> {
-    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+with_each_version![
+    an_instance_is_found_with_its_health_until_it_is_gone,
+    it_may_be_killed_and_restarted,
+    one_that_loses_living_nodes_is_not_believed,
+    a_watch_continues_after_what_it_waits_for_was_compacted,
+    users_take_the_right_password_and_a_wrong_one_is_told,
+    an_instance_is_critical_until_it_reports,
+    a_slow_one_is_waited_for,
+    one_that_comes_back_without_its_data_gets_all_registrations_again,
+    a_thousand_instances_are_found,
+];
+
+async fn an_instance_is_found_with_its_health_until_it_is_gone(kind: RegistryKind) -> Result<()> {
+    suite::an_instance_is_found_changes_its_health_and_is_gone(Fixture::start(kind).await?).await
+}
+
+async fn it_may_be_killed_and_restarted(kind: RegistryKind) -> Result<()> {
+    let fixture = Fixture::start(kind).await?;
     suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, false).await
 }
 
-#[tokio::test]
-async fn an_etcd_that_loses_living_nodes_is_not_believed() -> Result<()> {
-    suite::a_registry_that_loses_living_nodes_is_not_believed(
-        Fixture::start(RegistryKind::Etcd).await?,
-    )
-    .await
+async fn one_that_loses_living_nodes_is_not_believed(kind: RegistryKind) -> Result<()> {
+    suite::a_registry_that_loses_living_nodes_is_not_believed(Fixture::start(kind).await?).await
 }
 
-#[tokio::test]
-async fn etcd_3_5_finds_an_instance_with_its_health_until_it_is_gone() -> Result<()> {
-    let fixture = Fixture::start(RegistryKind::Etcd35).await?;
-    suite::an_instance_is_found_changes_its_health_and_is_gone(fixture).await
-}
-
-#[tokio::test]
-async fn etcd_3_5_may_be_killed_and_restarted() -> Result<()> {
-    let fixture = Fixture::start(RegistryKind::Etcd35).await?;
-    suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, false).await
-}
-
-#[tokio::test]
-async fn a_watch_continues_after_etcd_has_compacted_what_it_waits_for() -> Result<()> {
-    let mut fixture = Fixture::start(RegistryKind::Etcd).await?;
+async fn a_watch_continues_after_what_it_waits_for_was_compacted(kind: RegistryKind) -> Result<()> {
+    let mut fixture = Fixture::start(kind).await?;
     let watched = fixture.watch(None);
     let mut instance = fixture.instance().await?;
     // Without a lease: nothing keeps them alive here.
@@ -91,17 +102,7 @@ async fn a_watch_continues_after_etcd_has_compacted_what_it_waits_for() -> Resul
     Ok(())
 }
 
-#[tokio::test]
-async fn etcd_with_users_takes_the_right_password_and_tells_of_a_wrong_one() -> Result<()> {
-    users_are_told_apart(RegistryKind::Etcd).await
-}
-
-#[tokio::test]
-async fn etcd_3_5_with_users_takes_the_right_password_and_tells_of_a_wrong_one() -> Result<()> {
-    users_are_told_apart(RegistryKind::Etcd35).await
-}
-
-async fn users_are_told_apart(kind: RegistryKind) -> Result<()> {
+async fn users_take_the_right_password_and_a_wrong_one_is_told(kind: RegistryKind) -> Result<()> {
     let mut fixture = Fixture::start(kind).await?;
     let password = "a \"quoted\" password";
     let user = json!({ "name": "root", "password": password }).to_string();
@@ -144,27 +145,25 @@ async fn users_are_told_apart(kind: RegistryKind) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn etcd_has_an_instance_as_critical_until_it_reports() -> Result<()> {
-    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+async fn an_instance_is_critical_until_it_reports(kind: RegistryKind) -> Result<()> {
+    let fixture = Fixture::start(kind).await?;
     suite::a_registered_instance_is_critical_until_it_reports(fixture).await
 }
 
-#[tokio::test]
-async fn a_slow_etcd_is_waited_for() -> Result<()> {
-    suite::a_slow_registry_is_waited_for(Fixture::start(RegistryKind::Etcd).await?).await
+async fn a_slow_one_is_waited_for(kind: RegistryKind) -> Result<()> {
+    suite::a_slow_registry_is_waited_for(Fixture::start(kind).await?).await
 }
 
 /// Its revisions begin anew.
-#[tokio::test]
-async fn an_etcd_that_comes_back_without_its_data_gets_all_registrations_again() -> Result<()> {
-    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+async fn one_that_comes_back_without_its_data_gets_all_registrations_again(
+    kind: RegistryKind,
+) -> Result<()> {
+    let fixture = Fixture::start(kind).await?;
     suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, true).await
 }
 
-#[tokio::test]
-async fn a_thousand_instances_of_etcd_are_found() -> Result<()> {
-    let fixture = Fixture::start(RegistryKind::Etcd).await?;
+async fn a_thousand_instances_are_found(kind: RegistryKind) -> Result<()> {
+    let fixture = Fixture::start(kind).await?;
     let mut instance = fixture.instance().await?;
     for number in 0..1000 {
         // Without a lease: nothing keeps them alive here.

@@ -9,6 +9,7 @@ mod etcd;
 mod example;
 mod fixture;
 mod found;
+mod http_checks;
 mod kubernetes;
 mod program;
 mod rollouts;

@@ -6,6 +6,7 @@ mod documentation;
 mod guards;
 mod manifests;
 mod proofs;
+mod redis;
 mod release;
 mod renderer;
 mod schema;

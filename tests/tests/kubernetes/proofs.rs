@@ -6,6 +6,7 @@ use anyhow::Result;
 use hotswap_tests::{LoadGenerator, LoadReport, tools};
 use serde_json::Value;
 
+use crate::redis::Redis;
 use crate::release::{ENGINE, NODES, Release};
 
 /// Little memory: what a pod needs is written in the README of the chart.
@@ -112,6 +113,40 @@ async fn a_rollout_survives_the_loss_of_its_engine_and_of_a_node() -> Result<()>
     );
     release.wait_for_nodes(3)?;
     assert_eq!(release.versions()?, ["2.0.0"; 3]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
+    let redis = Redis::start()?;
+    let values = format!("externalRedis: {{url: \"{}\"}}", redis.url());
+    let release = Release::install("engines", &values)?;
+    let engines = release.pods("engine")?;
+    assert_eq!(engines.len(), 3);
+    release.deploy("1.0.0", "direct", &[])?;
+    let clients = load(&release)?;
+    let id = release.begin("2.0.0", "canary", &["--set", "soak=20s"])?;
+    release.wait_until("the first node", || {
+        Ok(release.versions()?.contains(&"2.0.0".to_owned()))
+    })?;
+    // One of the two may be the one that drives, or the third; without a word of farewell.
+    for engine in &engines[..2] {
+        release.kubectl(&["delete", "pod", engine, "--force", "--grace-period=0"])?;
+    }
+    let report = release.wait_for_end(&id)?;
+    assert_eq!(report["state"], "succeeded", "{report}");
+    assert_eq!(release.versions()?, ["2.0.0"; 3]);
+    let engines = format!("deployment/{ENGINE}");
+    release.kubectl(&["rollout", "status", &engines, "--timeout=120s"])?;
+    // Each engine is replaced while others serve, in the middle of a rollout.
+    let id = release.begin("3.0.0", "canary", &["--set", "soak=20s"])?;
+    release.upgrade(&["--set=image.tag=next"])?;
+    let report = release.wait_for_end(&id)?;
+    assert_eq!(report["state"], "succeeded", "{report}");
+    assert_no_loss(&clients.stop().await);
+    assert_eq!(release.versions()?, ["3.0.0"; 3]);
+    assert_eq!(release.uninstall()?, "");
     Ok(())
 }
 

@@ -47,19 +47,15 @@ impl Release {
     /// # Errors
     /// If there is no node, or the release does not become ready.
     pub fn install(namespace: &str, values: &str) -> Result<Self> {
-        let kubernetes = std::env::var(FOLDER);
-        let kubernetes = kubernetes.context("there is no node: run `cargo xtask kubernetes`")?;
         let mut release = Self {
             namespace: namespace.to_owned(),
-            kubeconfig: PathBuf::from(kubernetes).join("kubeconfig"),
-            address: String::new(),
+            kubeconfig: kubernetes()?.join("kubeconfig"),
+            address: node_address()?,
             server: String::new(),
             token: String::new(),
             folder: tempfile::tempdir()?,
         };
         fs::write(release.folder.path().join("values.yaml"), values)?;
-        let address = "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
-        release.address = release.kubectl(&["get", "nodes", "--output", address])?;
         release.upgrade(&["--install", "--create-namespace"])?;
         release.server = release.url(ENGINE)?;
         let secret = [
@@ -304,6 +300,29 @@ impl Drop for Release {
         ];
         let _ = self.kubectl(&delete);
     }
+}
+
+/// The folder of the node.
+///
+/// # Errors
+/// If there is no node.
+pub fn kubernetes() -> Result<PathBuf> {
+    let folder = std::env::var(FOLDER);
+    let folder = folder.context("there is no node: run `cargo xtask kubernetes`")?;
+    Ok(PathBuf::from(folder))
+}
+
+/// The address of the node.
+///
+/// # Errors
+/// If there is no node.
+pub fn node_address() -> Result<String> {
+    let address = "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
+    let mut kubectl = tools::kubectl()?.into_std();
+    kubectl
+        .arg("--kubeconfig")
+        .arg(kubernetes()?.join("kubeconfig"));
+    run(kubectl.args(["get", "nodes", "--output", address]))
 }
 
 fn run(command: &mut Command) -> Result<String> {

@@ -1,9 +1,10 @@
 use std::fmt;
 
-use hotswap_fleet::discovery::{Condition, Polled, Sources};
+use hotswap_fleet::discovery::{Condition, ErrorKind, Polled, Sources};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 const CONDITIONS: [(Condition, &str); 4] = [
@@ -68,6 +69,23 @@ impl Collector for SourceGauges {
                 let gauge = family.encode_family(&labels)?;
                 let count = i64::try_from(count).unwrap_or(i64::MAX);
                 ConstGauge::<i64>::new(count).encode(gauge)?;
+            }
+        }
+        let help = "Answers of the registry of a source, and what it was asked in vain, by outcome";
+        let name = "discovery_source_answers";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (source, state) in &states {
+            let failed = ErrorKind::ALL.map(|kind| {
+                let count = state.outcomes.failed.get(&kind).copied();
+                (kind.as_str(), count.unwrap_or_default())
+            });
+            for (outcome, count) in [("answered", state.outcomes.answered)]
+                .into_iter()
+                .chain(failed)
+            {
+                let labels = [("source", *source), ("outcome", outcome)];
+                let counter = family.encode_family(&labels)?;
+                ConstCounter::<u64>::new(count).encode(counter)?;
             }
         }
         Ok(())

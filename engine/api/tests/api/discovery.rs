@@ -94,6 +94,7 @@ async fn a_list_in_a_file_is_shown_merged_with_its_contradictions_and_refreshed(
         "hotswap_discovery_source_condition{source=\"list\",condition=\"stale\"} 1",
         "hotswap_discovery_source_condition{source=\"built-in\",condition=\"healthy\"} 1",
         "hotswap_discovery_source_instances{source=\"list\"} 2",
+        "hotswap_discovery_source_answers_total{source=\"list\",outcome=\"unavailable\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
@@ -111,7 +112,7 @@ async fn the_guide_lists_every_metric_of_the_sources() {
     };
     let engine = Fixture::start().await;
     let exposed = names(&engine.get("/metrics").await.text());
-    assert_eq!(exposed.len(), 4, "{exposed:?}");
+    assert_eq!(exposed.len(), 5, "{exposed:?}");
     assert_eq!(names(guide), exposed);
     engine.stop().await;
 }

@@ -65,7 +65,7 @@ pub struct Error {
 }
 
 /// The kinds of reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
     /// It could not be reached, or did not answer in time.
     Unavailable,
@@ -89,14 +89,30 @@ impl Error {
     }
 }
 
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl ErrorKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Unavailable,
+        Self::Denied,
+        Self::Protocol,
+        Self::Config,
+        Self::Crashed,
+    ];
+
+    /// The kind in one word, as metrics and the API name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Unavailable => "unavailable",
             Self::Denied => "denied",
             Self::Protocol => "protocol",
             Self::Config => "config",
             Self::Crashed => "crashed",
-        })
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hotswap_core::Timestamp;
@@ -23,6 +24,17 @@ pub struct SourceState {
     pub invalid_example: Option<String>,
     /// An answer that waits to be confirmed.
     pub held: Option<Held>,
+    /// How often the registry was asked since the engine started.
+    pub outcomes: Outcomes,
+}
+
+/// How often a registry was asked, by how that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcomes {
+    /// It answered.
+    pub answered: u64,
+    /// It failed. After each crash the backend is started anew.
+    pub failed: BTreeMap<ErrorKind, u64>,
 }
 
 /// The condition of a source.

@@ -9,7 +9,7 @@ use hotswap_core::{Health, NodeId};
 use super::backend::Snapshot;
 use super::instance::Instance;
 use super::probe::Liveness;
-use super::state::{Condition, Held, LastError, SourceState};
+use super::state::{Condition, Held, LastError, Outcomes, SourceState};
 
 type Instances = BTreeMap<NodeId, Arc<Instance>>;
 
@@ -24,6 +24,7 @@ pub(super) struct View {
     invalid: usize,
     invalid_example: Option<String>,
     held: Option<HeldAnswer>,
+    outcomes: Outcomes,
 }
 
 #[derive(Debug)]
@@ -53,6 +54,7 @@ impl View {
     /// could lose.
     pub(super) fn apply(&mut self, snapshot: Snapshot, now: Instant) -> Applied {
         self.has_failed = false;
+        self.outcomes.answered += 1;
         self.invalid = snapshot.invalid.len();
         self.invalid_example = snapshot.invalid.first().map(ToString::to_string);
         let found = snapshot.instances.into_iter();
@@ -135,6 +137,7 @@ impl View {
     /// The registry has failed. The view stays.
     pub(super) fn fail(&mut self, error: LastError) {
         self.has_failed = true;
+        *self.outcomes.failed.entry(error.kind).or_default() += 1;
         self.last_error = Some(error);
     }
 
@@ -167,6 +170,7 @@ impl View {
                 lost: held.lost.len(),
                 alive: held.alive,
             }),
+            outcomes: self.outcomes.clone(),
         }
     }
 

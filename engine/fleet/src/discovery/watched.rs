@@ -12,7 +12,7 @@ use super::Discovery;
 use super::backend::{Backend, Error, ErrorKind, Snapshot};
 use super::instance::Instance;
 use super::probe::{Liveness, Prober};
-use super::state::{Condition, LastError, SourceState};
+use super::state::{Condition, LastError, Outcomes, SourceState};
 use super::view::{Applied, View};
 
 /// How a registry is watched.
@@ -233,9 +233,10 @@ impl WatchedSource {
     /// What those who follow the source know of it.
     fn look(&self) -> Look {
         let view = self.view();
-        // The age of a view and the time of an error are no changes.
+        // The age of a view, the time of an error and the counts are no changes.
         let mut state = view.state(self.inner.clock.instant());
         state.age = None;
+        state.outcomes = Outcomes::default();
         let error = state.last_error.take();
         Look {
             instances: view.instances(),

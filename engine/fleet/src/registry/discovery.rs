@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Registry;
 use super::member::Member;
-use crate::discovery::{Condition, Discovery, Error, Instance, SourceState};
+use crate::discovery::{Condition, Discovery, Error, Instance, Outcomes, SourceState};
 
 impl Registry {
     /// The registry's name as a source.
@@ -52,6 +52,7 @@ impl Discovery for Registry {
             invalid: 0,
             invalid_example: None,
             held: None,
+            outcomes: Outcomes::default(),
         }
     }
 

@@ -34,7 +34,8 @@ pub struct Registrar {
 /// When a [`Registrar`] acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrarOptions {
-    /// How often the health is reported. Less than a third of the registration's TTL.
+    /// How often the health is reported: less than a third of the registration's TTL. Without a TTL,
+    /// how often the instance is registered again.
     pub interval: Duration,
     /// The shortest wait after a failure.
     pub min_retry: Duration,
@@ -56,6 +57,17 @@ impl RegistrarOptions {
             max_retry: ttl / 8,
             timeout: Duration::from_secs(5),
             stop_timeout: Duration::from_secs(2),
+        }
+    }
+
+    /// Suits a registration that the registry asks for its health this often. It is made again at
+    /// twice the interval: each time a registry may begin to wait anew before it asks.
+    pub fn for_http(interval: Duration) -> Self {
+        Self {
+            interval: interval * 2,
+            min_retry: Duration::from_millis(500),
+            max_retry: Duration::from_secs(5),
+            ..Self::for_ttl(Duration::from_secs(30))
         }
     }
 }
@@ -131,7 +143,7 @@ impl Registrar {
             tokio::select! {
                 () = self.clock.sleep_until(until) => {}
                 // After a failure the wait is short, and the registry must not be asked faster.
-                () = changed(&mut self.health), if is_done => {}
+                () = changed(&mut self.health), if is_done && self.is_kept_alive() => {}
                 () = &mut stop => break,
             }
         }
@@ -170,7 +182,7 @@ impl Registrar {
     /// Registers the instance, or reports that it is alive.
     async fn step(&mut self) -> Result<(), Error> {
         let mut instance = self.take_instance().await?;
-        let is_kept_alive = matches!(self.registration.check, Some(HealthCheck::Ttl(_)));
+        let is_kept_alive = self.is_kept_alive();
         let mut done = Ok(());
         if self.is_registered && is_kept_alive {
             let (service, id) = self.names();
@@ -193,6 +205,11 @@ impl Registrar {
         done.map_err(|error| to_error(&error))?;
         self.is_registered = true;
         Ok(())
+    }
+
+    /// Whether the instance reports its health itself.
+    fn is_kept_alive(&self) -> bool {
+        matches!(self.registration.check, Some(HealthCheck::Ttl(_)))
     }
 
     async fn deregister(mut self) -> Result<(), Error> {

@@ -1,0 +1,64 @@
+//! A Redis beside the cluster.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::release;
+
+const PORT: u16 = 6399;
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A durable Redis in the network of the node, where pods reach it.
+pub struct Redis {
+    addr: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Redis {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If it does not listen in time.
+    pub fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let address = release::node_address()?;
+        let addr = SocketAddr::new(address.parse()?, PORT);
+        let mut redis = Command::new(release::kubernetes()?.join("inside"));
+        redis.args(["redis-server", "--bind", &address]);
+        redis.args(["--port", &PORT.to_string(), "--protected-mode", "no"]);
+        redis.args(["--appendonly", "yes", "--appendfsync", "always"]);
+        redis.arg("--dir").arg(folder.path());
+        redis.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut redis = redis.spawn()?;
+        let deadline = Instant::now() + TIMEOUT;
+        while TcpStream::connect(addr).is_err() {
+            ensure!(redis.try_wait()?.is_none(), "redis-server has ended");
+            ensure!(Instant::now() < deadline, "redis-server does not listen");
+            sleep(Duration::from_millis(50));
+        }
+        Ok(Self {
+            addr,
+            _folder: folder,
+        })
+    }
+
+    /// Where pods reach it.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // The process is one of the node's: a signal to what started it would not reach it.
+        if let Ok(mut connection) = TcpStream::connect(self.addr) {
+            let _ = connection.write_all(b"SHUTDOWN NOSAVE\r\n");
+        }
+    }
+}
