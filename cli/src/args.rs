@@ -9,6 +9,7 @@ use hotswap_core::DeploymentId;
 
 mod apply;
 mod context;
+mod debug;
 mod deployment;
 mod discovery;
 mod environment;
@@ -29,6 +30,7 @@ mod token;
 
 pub use apply::Apply;
 pub use context::ContextCommand;
+pub use debug::{Bundle, DebugCommand};
 pub use deployment::{Create, Decide, DeploymentCommand, Events, ListDeployments, Patience};
 pub use deployment::{Retry, Rollback, Stay, Watch};
 pub use discovery::DiscoveryCommand;
@@ -135,6 +137,9 @@ pub enum Command {
     /// The engine's store: usage, check
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Reports of faults: bundle
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Engines by name, with their tokens and certificates: add, use, list, delete
     #[command(subcommand, alias = "contexts")]
     Context(ContextCommand),

@@ -18,6 +18,7 @@ use crate::{dev, engine, reference, run_node};
 
 mod apply;
 mod context;
+mod debug;
 mod deployment;
 mod discovery;
 mod environment;
@@ -144,6 +145,11 @@ pub async fn run(cli: Cli, variables: &EnvironmentVariables) -> Result<Exit> {
         Command::Store(command) => {
             let context = context()?;
             let run = store::run(command, &context);
+            context.unless_stopped(run).await
+        }
+        Command::Debug(command) => {
+            let context = context()?;
+            let run = debug::run(command, &context);
             context.unless_stopped(run).await
         }
         Command::Context(command) => context::run(command, &global, variables, &current_folder()?),

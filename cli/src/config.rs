@@ -32,6 +32,7 @@ mod span;
 mod store;
 mod telemetry;
 mod tls;
+mod without_secrets;
 
 pub use discovery::{CheckKind, DiscoverySource, STATIC};
 pub use jwt::Jwt;

@@ -345,6 +345,8 @@ fn api_config(
     api.jwt = jwt;
     api.cors_origins.clone_from(&config.cors_origins);
     api.limits.grace = config.drain.0;
+    api.diagnostics.configuration = config.without_secrets();
+    api.diagnostics.log = logging::recent();
     Ok(api)
 }
 

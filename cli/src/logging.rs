@@ -4,19 +4,28 @@ mod trace_ids;
 
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use hotswap_api::RecentLog;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
 
 use trace_ids::TraceIds;
 
 /// What is logged where `RUST_LOG` is not set.
 const DEFAULT_FILTER: &str = "info";
+
+/// One for the process, as the log is.
+static RECENT: LazyLock<RecentLog> = LazyLock::new(RecentLog::default);
+
+/// The end of the log, in memory, since [`init`] or [`init_to_file`].
+pub fn recent() -> RecentLog {
+    RECENT.clone()
+}
 
 /// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
@@ -51,7 +60,7 @@ fn init_with(format: LogFormat, out: BoxMakeWriter) -> Result<()> {
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(out);
+        .with_writer(out.and(recent));
     let result = match format {
         LogFormat::Text => {
             let is_json = false;

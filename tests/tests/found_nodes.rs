@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use hotswap_core::{Health, NodeId, Status};
 use hotswap_fleet::discovery::{
-    Condition, Discovery, Error, Instance, Networks, Polled, SourceRules, SourceState, Sources,
+    Condition, Discovery, Error, Instance, Networks, Outcomes, Polled, SourceRules, SourceState,
+    Sources,
 };
 use hotswap_fleet::{Options, PollClient};
 use hotswap_runner::discovery::{EngineUrl, PollConfig};
@@ -64,6 +65,7 @@ impl Discovery for List {
             invalid: 0,
             invalid_example: None,
             held: None,
+            outcomes: Outcomes::default(),
         }
     }
 

@@ -4,6 +4,7 @@ mod book;
 mod check;
 mod image;
 mod kubernetes;
+mod log_events;
 mod openapi;
 mod picture;
 mod records;

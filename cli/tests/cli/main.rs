@@ -2,6 +2,7 @@
 
 mod apply;
 mod contexts;
+mod debug;
 mod desired_state;
 mod dev;
 mod discovery;

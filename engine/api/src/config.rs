@@ -4,7 +4,7 @@ use std::time::Duration;
 use hotswap_common::tls::ServerTls;
 use hotswap_fleet::discovery::{Polled, Sources};
 
-use crate::{JwtVerifier, Origin, Tokens};
+use crate::{Diagnostics, JwtVerifier, Origin, Tokens};
 
 /// How to serve the API.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub sources: Sources,
     /// What came of asking the instances that only those know.
     pub polled: Polled,
+    /// What admins may ask of the engine itself.
+    pub diagnostics: Diagnostics,
 }
 
 /// Configures live updates.
@@ -73,6 +75,7 @@ impl Config {
             live: LiveConfig::default(),
             sources: Sources::default(),
             polled: Polled::default(),
+            diagnostics: Diagnostics::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use hotswap_runner::Engine;
 use poem::Request;
 use tokio_util::task::TaskTracker;
 
+use crate::Diagnostics;
 use crate::Limits;
 use crate::auth::{Authenticator, Identity, Rejection};
 use crate::metrics::Metrics;
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub sources: Sources,
     /// What came of asking the instances that only other registries know.
     pub polled: Polled,
+    /// What admins may ask of the engine itself.
+    pub diagnostics: Diagnostics,
     /// Validates tokens.
     pub authenticator: Authenticator,
     /// Whether nodes need a client certificate.

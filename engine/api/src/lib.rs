@@ -23,6 +23,7 @@
 mod auth;
 mod config;
 mod context;
+mod diagnostics;
 mod extract;
 mod live;
 mod metrics;
@@ -41,6 +42,7 @@ pub use auth::{
     Algorithm, Authenticator, JwtVerifier, KeyError, Role, SignError, Signer, Tokens, UnknownRole,
 };
 pub use config::{Config, Limits, LiveConfig};
+pub use diagnostics::{Diagnostics, RecentLog};
 pub use hotswap_common::{Secret, WeakSecret};
 pub use openapi::openapi;
 pub use origin::{InvalidOrigin, Origin};

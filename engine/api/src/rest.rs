@@ -6,6 +6,7 @@ mod artifacts;
 mod backends;
 mod clusters;
 mod cursor;
+mod debug;
 mod deployments;
 mod discovery;
 mod environments;

@@ -111,6 +111,7 @@ impl Server {
         let context = Context {
             sources,
             polled: config.polled,
+            diagnostics: config.diagnostics,
             metrics: Arc::new(metrics),
             engine,
             authenticator: Authenticator::new(config.tokens, config.jwt),

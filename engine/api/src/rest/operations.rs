@@ -3,6 +3,7 @@ use poem_openapi::OpenApi;
 use super::artifacts::Artifacts;
 use super::backends::Backends;
 use super::clusters::Clusters;
+use super::debug::Debug;
 use super::deployments::Deployments;
 use super::discovery::Discovery;
 use super::environments::Environments;
@@ -32,5 +33,6 @@ pub(crate) fn operations() -> impl OpenApi {
         Artifacts,
         Health,
         Store,
+        Debug,
     )
 }

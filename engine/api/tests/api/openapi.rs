@@ -89,6 +89,7 @@ fn the_document_lists_every_operation() {
         "DELETE /api/v1/deployments/{id}",
         "DELETE /api/v1/modules/{name}/versions/{version}",
         "GET /api/v1/store/usage",
+        "GET /api/v1/debug",
     ];
     let mut listed: Vec<_> = listed.iter().map(String::as_str).collect();
     listed.sort_unstable();

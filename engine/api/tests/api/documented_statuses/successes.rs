@@ -44,6 +44,7 @@ pub async fn answer(engine: &Fixture, node: &Client) -> (String, String) {
         "/api/v1/nodes/node-1",
         "/api/v1/deployments",
         "/api/v1/store/usage",
+        "/api/v1/debug",
         "/api/v1/discovery",
         "/api/v1/discovery/built-in",
         &path_of(&open, "events"),

@@ -1,0 +1,124 @@
+//! `hotswap debug …`.
+
+mod archive;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use hotswap_common::file;
+use hotswap_core::{Clock as _, DeploymentId, SystemClock};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::args::{Bundle, DebugCommand};
+use crate::client::{Client, Error};
+use crate::exit::Exit;
+use crate::output::print_message;
+use archive::Archive;
+
+/// What every report has, by the name of its file and its path on the engine.
+const PARTS: [(&str, &str); 10] = [
+    ("health.json", "/health/ready"),
+    ("metrics.txt", "/metrics"),
+    ("nodes.json", "/api/v1/nodes"),
+    ("environments.json", "/api/v1/environments"),
+    ("modules.json", "/api/v1/modules"),
+    ("strategies.json", "/api/v1/strategies"),
+    ("backends.json", "/api/v1/backends"),
+    ("discovery.json", "/api/v1/discovery"),
+    ("store.json", "/api/v1/store/usage"),
+    ("deployments.json", "/api/v1/deployments?limit=200"),
+];
+
+/// Runs a `debug` command.
+pub async fn run(command: DebugCommand, context: &Context) -> Result<Exit> {
+    match command {
+        DebugCommand::Bundle(bundle) => collect(bundle, context).await,
+    }
+}
+
+async fn collect(Bundle { deployment, output }: Bundle, context: &Context) -> Result<Exit> {
+    let now = UNIX_EPOCH + Duration::from_millis(SystemClock.now().millis());
+    let file = output.unwrap_or_else(|| default_file(now));
+    ensure!(
+        !file.exists(),
+        "{} exists already; choose another file with --output",
+        file.display()
+    );
+    let client = &context.client;
+    let mut archive = Archive::new(now);
+    // An engine that does not answer this answers nothing, or to another user.
+    add_report(&mut archive, &client.debug_report().await?)?;
+    for (name, path) in PARTS {
+        archive.add(name, client.raw(path).await)?;
+    }
+    if let Some(id) = deployment {
+        let path = format!("/api/v1/deployments/{id}");
+        archive.add("deployment.json", client.raw(&path).await)?;
+        archive.add("journal.jsonl", journal(client, id).await)?;
+    }
+    let (bytes, manifest) = archive.finish(json!({
+        "server": client.server(),
+        "deployment": deployment,
+    }))?;
+    file::write_atomic(&file, &bytes)?;
+    let shown = file.display().to_string();
+    if context.out.json {
+        let mut manifest = manifest;
+        manifest["file"] = shown.into();
+        context.out.json(&manifest)?;
+        return Ok(Exit::Success);
+    }
+    for missing in manifest["missing"].as_array().into_iter().flatten() {
+        let text = |key: &str| missing[key].as_str().unwrap_or_default();
+        print_message(&format!("without {}: {}", text("name"), text("reason")));
+    }
+    context.out.line(&shown)?;
+    print_message(
+        "it names nodes, modules and people, and repeats the log: read it before you pass it on",
+    );
+    Ok(Exit::Success)
+}
+
+/// The log becomes a file of its own, to be read with the usual tools.
+fn add_report(archive: &mut Archive, report: &Value) -> Result<()> {
+    let mut report = report.clone();
+    let log = report
+        .as_object_mut()
+        .and_then(|report| report.remove("log"));
+    let lines = log.as_ref().and_then(Value::as_array);
+    let lines: Vec<_> = lines
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    archive.add("engine.log", Ok((lines.join("\n") + "\n").into_bytes()))?;
+    archive.add("engine.json", Ok(format!("{report:#}\n").into_bytes()))
+}
+
+/// All events of a deployment, one a line. What can be read of a damaged journal, then the damage.
+async fn journal(client: &Client, id: DeploymentId) -> Result<Vec<u8>, Error> {
+    let (mut lines, mut after) = (Vec::new(), None);
+    loop {
+        let events = match client.events(id, after).await {
+            Err(Error::Damaged(damage)) => {
+                lines.extend(format!("{}\n", json!({ "damage": damage.to_string() })).into_bytes());
+                return Ok(lines);
+            }
+            events => events?,
+        };
+        let Some(last) = events.last() else {
+            return Ok(lines);
+        };
+        after = Some(last.event.seq);
+        for event in events {
+            lines.extend(format!("{}\n", event.json).into_bytes());
+        }
+    }
+}
+
+fn default_file(now: SystemTime) -> PathBuf {
+    let time = humantime::format_rfc3339_seconds(now).to_string();
+    format!("hotswap-debug-{}.tar.gz", time.replace([':', '-'], "")).into()
+}
