@@ -33,7 +33,7 @@ fn unpack(bundle: &Path) -> BTreeMap<String, String> {
 #[test]
 fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
     let dev = Dev::start(&["--rate", "0"]);
-    let deploy = ["deploy", "hello@2.0.0", "-e", "qa", "--wait", "--json"];
+    let deploy = ["deploy", "hello@2.0.0", "-e", "qa", "--wait"];
     let id = dev.json(&deploy)["id"].as_str().unwrap().to_owned();
     let bundle = ["debug", "bundle", "--output", "report.tar.gz"];
     let with_deployment = [&bundle[..], &["--deployment", &id]].concat();
