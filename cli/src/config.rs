@@ -128,7 +128,7 @@ pub struct Config {
     /// Servers that soaks may ask for metrics: an array of tables. See docs/canary.md.
     #[schemars(with = "Vec<String>")]
     pub metric_providers: Vec<MetricProvider>,
-    /// Where traces go. See docs/OBSERVABILITY.md.
+    /// Where traces and metrics go. See docs/OBSERVABILITY.md.
     pub telemetry: Telemetry,
     /// How signed tokens (JWT) are validated. Without this section, signed tokens are
     /// rejected.

@@ -71,8 +71,11 @@ pub async fn run(args: Dev, json: bool, no_color: bool) -> Result<Exit> {
         "starting an engine and six nodes in {}",
         folder.path().display()
     ));
-    let exporting = crate::engine::start_telemetry(&config)?;
+    let mut exporting = crate::engine::start_telemetry(&config)?;
     let engine = RunningEngine::start(&config, folder.tokens()).await?;
+    if let Some(exporting) = &mut exporting {
+        exporting.export_metrics(engine.metrics());
+    }
     let settings = Settings {
         server: format!("http://{}", engine.addr()),
         tls: Default::default(),

@@ -45,6 +45,8 @@ pub struct RunningEngine {
     reload_files: Arc<Notify>,
     /// Reads certificates again when they change.
     _files: AbortOnDropHandle<()>,
+    /// Reads the metrics of the API.
+    metrics: telemetry::ReadMetrics,
     /// Makes the API not ready.
     lame_duck: CancellationToken,
     /// Stops the API from accepting requests.
@@ -75,11 +77,14 @@ pub struct EngineTokens {
 pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables) -> Result<Exit> {
     let config = Config::read_with(args, &global.tls, read_variable)?;
     logging::init(config.log_format)?;
-    let exporting = start_telemetry(&config)?;
+    let mut exporting = start_telemetry(&config)?;
     let (mut signal, mut reload) = (ShutdownSignal::new()?, ReloadSignal::new()?);
     secret_file::create_private_folder(&config.data_dir)?;
     let tokens = EngineTokens::resolve(&config, global, variables)?;
     let running = RunningEngine::start(&config, &tokens).await?;
+    if let Some(exporting) = &mut exporting {
+        exporting.export_metrics(running.metrics());
+    }
     let (addr, dir) = (running.addr(), config.data_dir.display());
     tracing::info!(%addr, %dir, "engine ready");
     let stopped_by = loop {
@@ -108,7 +113,7 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
     Ok(Exit::Success)
 }
 
-/// Begins to export the spans of an engine.
+/// Begins to export what an engine tells of itself.
 ///
 /// # Errors
 /// Where a setting is not valid.
@@ -117,7 +122,8 @@ pub fn start_telemetry(config: &Config) -> Result<Option<telemetry::Exporting>> 
         name: "hotswap-engine",
         instance: config.store.engine.clone(),
     };
-    telemetry::start(&service, &Telemetry::default(), &config.telemetry)
+    let settings = (&Telemetry::default(), &config.telemetry);
+    telemetry::start(&service, settings, &config.tls.client_files()?)
 }
 
 impl EngineTokens {
@@ -272,6 +278,7 @@ impl RunningEngine {
         files.extend(provider_files);
         let files = tokio::spawn(follow(files, Arc::clone(&reload_files)));
         let (authenticator, lame_duck) = (server.authenticator(), server.lame_duck());
+        let metrics: telemetry::ReadMetrics = Arc::new(server.metrics());
         let api_shutdown = CancellationToken::new();
         let api = tokio::spawn(server.run(api_shutdown.clone().cancelled_owned()));
         Ok(Self {
@@ -283,6 +290,7 @@ impl RunningEngine {
             node_token,
             reload_files,
             _files: AbortOnDropHandle::new(files),
+            metrics,
             lame_duck,
             api_shutdown,
             api: AbortOnDropHandle::new(api),
@@ -295,6 +303,11 @@ impl RunningEngine {
     /// The address that the API listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Reads the metrics of the engine, as `/metrics` shows them.
+    pub fn metrics(&self) -> telemetry::ReadMetrics {
+        Arc::clone(&self.metrics)
     }
 
     /// Is not ready any more, deregisters, and goes on serving for `lame_duck`. Then shuts down as

@@ -43,13 +43,15 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     let sources = sources.transpose()?.unwrap_or_default();
     let default = default_lame_duck(&[args.data, args.control]);
     let lame_duck = args.lame_duck.unwrap_or(default);
-    let traces = args.telemetry.clone().into();
+    let args_telemetry: Telemetry = args.telemetry.clone().into();
+    let client_tls = global.tls.files()?;
     let config = config(args, global, variables)?;
     let service = telemetry::Service {
         name: "hotswap-node",
         instance: Some(config.id.to_string()),
     };
-    let exporting = telemetry::start(&service, &traces, &Telemetry::default())?;
+    let settings = (&args_telemetry, &Telemetry::default());
+    let mut exporting = telemetry::start(&service, settings, &client_tls)?;
     let reload_now = Arc::new(Notify::new());
     let _files = AbortOnDropHandle::new(tokio::spawn(follow(
         files(&config),
@@ -58,6 +60,9 @@ pub async fn run(args: RunNode, global: &Global, variables: &EnvironmentVariable
     let mut registrant = NodeRegistrant::of(&config);
     let node = Node::start(config).await?;
     registrant.listens_on(&node);
+    if let Some(exporting) = &mut exporting {
+        exporting.export_metrics(Arc::new(node.metrics()));
+    }
     let not_ready = InstanceHealth::Critical;
     let mut registrations = Registrations::start(
         &sources,

@@ -1,15 +1,23 @@
-//! Sends the spans of this process to a collector of OpenTelemetry. The only place of the program
-//! that knows OpenTelemetry: everything else uses [`hotswap_common::trace`].
+//! Sends the spans and the metrics of this process to a collector of OpenTelemetry. The only place
+//! of the program that knows OpenTelemetry: everything else uses [`hotswap_common::trace`], and
+//! shows its metrics as text.
 
 mod batch;
-mod exporter;
+mod connection;
+mod failures;
+mod metrics;
 mod resource;
 mod settings;
+mod spans;
+mod trust;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use hotswap_common::tls::{ClientFiles, follow};
 use hotswap_common::trace;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,53 +27,92 @@ use crate::environment_variables::read_variable;
 pub use resource::Service;
 use settings::Settings;
 pub use settings::VARIABLES;
+use trust::Trust;
 
-/// How long the last spans may delay the end of the process.
+/// How long the last spans and metrics may delay the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Exports spans until it is shut down.
+/// Reads all metrics of a server, in the text format of OpenMetrics.
+pub type ReadMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Exports until it is shut down.
 pub struct Exporting {
     shutdown: CancellationToken,
-    task: AbortOnDropHandle<()>,
+    tasks: Vec<AbortOnDropHandle<()>>,
+    /// Taken once there are metrics to read.
+    metrics: Option<metrics::Exporter>,
+    /// Reads certificates again when they change.
+    _files: AbortOnDropHandle<()>,
 }
 
 /// Begins to record and to export spans, where a collector is named: by `flags`, by the
-/// environment variables of OpenTelemetry, or by `config`. Needs a runtime.
+/// environment variables of OpenTelemetry, or by `config`. Metrics follow with
+/// [`Exporting::export_metrics`]. `tls` says whom the program trusts. Needs a runtime.
 ///
 /// # Errors
-/// Where a setting is not valid, or the exporter cannot be created. No error if the collector
-/// does not answer: that costs spans, and nothing else.
+/// Where a setting is not valid, or an exporter cannot be created. No error if the collector
+/// does not answer: that costs what it does not take, and nothing else.
 pub fn start(
     service: &Service,
-    flags: &Telemetry,
-    config: &Telemetry,
+    (flags, config): (&Telemetry, &Telemetry),
+    tls: &ClientFiles,
 ) -> Result<Option<Exporting>> {
-    let Some(settings) = Settings::resolve(flags, config, read_variable)? else {
-        return Ok(None);
-    };
-    let exporter = exporter::build(&settings, resource::resource(service, read_variable))?;
-    let Some(spans) = trace::install(settings.sampler, settings.queue_size) else {
-        return Ok(None);
-    };
-    let (endpoint, protocol) = (&settings.endpoint, settings.protocol);
-    tracing::info!(endpoint, ?protocol, "recording traces");
+    let settings = Settings::resolve(flags, config, read_variable)?;
+    let resource = resource::resource(service, read_variable);
     let shutdown = CancellationToken::new();
-    let export = batch::export(spans, exporter, settings, shutdown.clone());
-    Ok(Some(Exporting {
-        shutdown,
-        task: AbortOnDropHandle::new(tokio::spawn(export)),
-    }))
+    let mut trust = Trust::new(tls);
+    let spans = settings.traces.map(|settings| {
+        let tls = trust.tls_to(&settings.collector)?;
+        let exporter = spans::exporter(&settings.collector, &tls, &resource)?;
+        Ok::<_, anyhow::Error>((exporter, settings))
+    });
+    let spans = spans.transpose()?;
+    let metrics = settings.metrics.map(|settings| {
+        let tls = trust.tls_to(&settings.collector)?;
+        metrics::Exporter::new(settings, &tls, &resource)
+    });
+    let metrics = metrics.transpose()?;
+    if spans.is_none() && metrics.is_none() {
+        return Ok(None);
+    }
+    let files = follow(trust.reloadable(), Arc::new(Notify::new()));
+    let mut exporting = Exporting {
+        shutdown: shutdown.clone(),
+        tasks: Vec::new(),
+        metrics,
+        _files: AbortOnDropHandle::new(tokio::spawn(files)),
+    };
+    if let Some((exporter, settings)) = spans
+        && let Some(spans) = trace::install(settings.sampler, settings.queue_size)
+    {
+        let (endpoint, protocol) = (&settings.collector.endpoint, settings.collector.protocol);
+        tracing::info!(endpoint, ?protocol, "recording traces");
+        exporting.spawn(batch::export(spans, exporter, settings, shutdown));
+    }
+    Ok(Some(exporting))
 }
 
 impl Exporting {
+    /// Sends what `read` returns at an interval from now on, where a collector is named for
+    /// metrics.
+    pub fn export_metrics(&mut self, read: ReadMetrics) {
+        if let Some(exporter) = self.metrics.take() {
+            let shutdown = self.shutdown.clone();
+            self.spawn(async move { exporter.run(read, shutdown).await });
+        }
+    }
+
+    fn spawn(&mut self, export: impl Future<Output = ()> + Send + 'static) {
+        self.tasks
+            .push(AbortOnDropHandle::new(tokio::spawn(export)));
+    }
+
     /// Sends what waits, for a limited time.
     pub async fn shutdown(self) {
         self.shutdown.cancel();
-        if tokio::time::timeout(FLUSH_TIMEOUT, self.task)
-            .await
-            .is_err()
-        {
-            tracing::warn!("the collector has not taken the last spans in time");
+        let ended = futures_util::future::join_all(self.tasks);
+        if tokio::time::timeout(FLUSH_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("the collector has not taken the last spans and metrics in time");
         }
     }
 }

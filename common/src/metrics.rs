@@ -1,4 +1,4 @@
-//! What crates measure and the engine shows: counters and histograms with fixed label values, so
+//! What crates measure and servers show: counters and histograms with fixed label values, so
 //! that nothing that clients send adds series. Cheap enough to be always on.
 //!
 //! They are those of the process: engines in one process, as in tests, share them.
@@ -13,6 +13,10 @@ pub const BOUNDS: [f64; 15] = [
 ];
 
 const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// Points of metrics that were sent to a collector, by what became of them.
+pub static METRIC_POINTS: Family<Counter, 2> =
+    Family::new([("exported", Counter::new()), ("failed", Counter::new())]);
 
 /// How long something took, each time it happened.
 #[derive(Debug)]
@@ -92,7 +96,12 @@ impl Counter {
 
     /// Adds one.
     pub fn count(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add(1);
+    }
+
+    /// Adds several at once.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Relaxed);
     }
 
     /// The count so far.

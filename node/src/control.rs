@@ -17,6 +17,7 @@ mod service;
 mod synthetic_traffic;
 
 pub(crate) use context::ControlContext;
+pub(crate) use metrics::metrics_text;
 pub(crate) use modules::Modules;
 pub(crate) use registration::RegistrationClient;
 pub(crate) use reporter::Reporter;

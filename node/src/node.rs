@@ -16,7 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::addresses::{Addresses, Locator};
 use crate::config::Config;
-use crate::control::{ControlContext, ControlService, Modules, RegistrationClient, Reporter};
+use crate::control::{
+    ControlContext, ControlService, Modules, RegistrationClient, Reporter, metrics_text,
+};
 use crate::current_engine::CurrentEngine;
 use crate::data::ResponseBody;
 use crate::disk::{ArtifactStore, RecordStore, StartRecord, read_instance_key};
@@ -221,6 +223,12 @@ impl Node {
     #[must_use]
     pub fn control_addr(&self) -> SocketAddr {
         self.control_addr
+    }
+
+    /// Reads all metrics of this node, as `/metrics` shows them.
+    pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let modules = self.modules.clone();
+        move || metrics_text(&modules)
     }
 
     /// Finds out where others reach this node.

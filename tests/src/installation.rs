@@ -304,15 +304,14 @@ impl Installation {
         Ok(node.wait_for_exit().await?.stderr)
     }
 
-    /// Stops the engine with SIGTERM, and waits until it has exited.
+    /// Stops the engine with SIGTERM, and waits until it has exited. Returns its standard error.
     ///
     /// # Errors
     /// If no engine runs, or it does not exit in time.
-    pub async fn terminate_engine(&mut self) -> Result<()> {
+    pub async fn terminate_engine(&mut self) -> Result<String> {
         let engine = self.engine.take().context("no engine runs")?;
         engine.terminate()?;
-        engine.wait_for_exit().await?;
-        Ok(())
+        Ok(engine.wait_for_exit().await?.stderr)
     }
 
     /// Waits until this many nodes pass their health checks.

@@ -10,7 +10,8 @@
 //! - [`SteppedClock`]: the machine's clock, whose wall-clock tests can set.
 //! - [`host_address`]: an address of this machine that is not its loopback address.
 //! - [`NameServer`]: a real Knot DNS.
-//! - [`OtlpReceiver`]: a collector that keeps the spans that it gets.
+//! - [`OtlpReceiver`]: a collector that keeps the spans and the metrics that it gets.
+//! - [`SilentServer`]: a server that never answers.
 //! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`RedisServer`]: a real Redis or Valkey.
@@ -43,6 +44,7 @@ mod redis_server;
 mod registry_server;
 mod replicas;
 mod requests;
+mod silent_server;
 mod static_fleet;
 mod stepped_clock;
 /// The programs that tests run.
@@ -65,13 +67,16 @@ pub use kube_apiserver::KubeApiServer;
 pub use leaseless_journal::LeaselessJournal;
 pub use load_generator::{LoadGenerator, LoadReport};
 pub use name_server::NameServer;
-pub use otlp_receiver::{OtlpReceiver, ReceivedSpan};
+pub use otlp_receiver::{
+    MetricsAnswer, OtlpReceiver, ReceivedMetric, ReceivedMetrics, ReceivedPoint, ReceivedSpan,
+};
 pub use prometheus_server::PrometheusServer;
 pub use racing_journal::RacingJournal;
 pub use redis_server::{RedisKind, RedisServer};
 pub use registry_server::{RegistryKind, RegistryServer};
 pub use replicas::Replicas;
 pub use requests::{EMAIL, new_deployment, new_rollback, requester};
+pub use silent_server::SilentServer;
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
 pub use undecided_journal::UndecidedJournal;

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{EMAIL, Installation, OtlpReceiver, ReceivedSpan, RedisKind, Replicas};
+use hotswap_tests::{
+    EMAIL, Installation, OtlpReceiver, ReceivedSpan, RedisKind, Replicas, SilentServer,
+};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
 
 const QA: &str = "qa";
 /// The client's part of the trace.
@@ -243,17 +243,8 @@ async fn a_deployment_is_one_trace_though_another_engine_takes_it_over() -> Resu
 /// A collector that takes connections, and never answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_hangs_costs_spans_and_nothing_else() -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let hang = tokio::spawn(async move {
-        let mut connections = Vec::new();
-        while let Ok((mut connection, _)) = listener.accept().await {
-            connections.push(tokio::spawn(async move {
-                let mut bytes = [0; 4096];
-                while let Ok(1..) = connection.read(&mut bytes).await {}
-            }));
-        }
-    });
+    let silent = SilentServer::start().await?;
+    let url = silent.url();
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
         ("OTEL_TRACES_SAMPLER", "always_on"),
@@ -287,6 +278,5 @@ async fn a_collector_that_hangs_costs_spans_and_nothing_else() -> Result<()> {
     // It does not wait for the collector for longer than a moment either.
     let stopped = tokio::time::timeout(Duration::from_secs(60), hotswap.terminate_engine());
     stopped.await??;
-    hang.abort();
     Ok(())
 }

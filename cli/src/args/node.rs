@@ -178,7 +178,7 @@ pub struct RunNode {
     /// HTTPS of both ports.
     #[command(flatten)]
     pub tls: ServerTlsArgs,
-    /// Where traces go.
+    /// Where traces and metrics go.
     #[command(flatten)]
     pub telemetry: NodeTelemetry,
     /// Stop when standard input closes, so that the node ends with the process that started it
@@ -186,10 +186,11 @@ pub struct RunNode {
     pub with_parent: bool,
 }
 
-/// Where a node's traces go. The environment variables of OpenTelemetry say the same, and more.
+/// Where a node's traces and metrics go. The environment variables of OpenTelemetry say the same, and more.
 #[derive(Debug, Clone, Args)]
 pub struct NodeTelemetry {
-    /// The collector that gets the node's spans by OTLP; without one, none are recorded
+    /// The collector that gets the node's spans and metrics by OTLP; without one, no spans are
+    /// recorded
     #[arg(long, value_name = "URL", value_parser = parse_url)]
     pub otlp_endpoint: Option<String>,
     /// The protocol of the collector [default: http/protobuf]

@@ -2,14 +2,16 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where traces go. Without an endpoint, none are recorded. The environment variables of
+/// Where traces and metrics go. Without an endpoint, no traces are recorded, and metrics are only
+/// shown. The environment variables of
 /// OpenTelemetry, such as `OTEL_EXPORTER_OTLP_ENDPOINT`, override these keys. See
 /// docs/OBSERVABILITY.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Telemetry {
-    /// The collector that gets the spans by OTLP, as `http://host:4318` for the protocol
-    /// `http/protobuf`, or `http://host:4317` or `https://host:4317` for `grpc`.
+    /// The collector that gets spans and metrics by OTLP, as `http://host:4318` for the protocol
+    /// `http/protobuf`, or `http://host:4317` for `grpc`; with `https`, over TLS, where `tls.ca` is
+    /// trusted, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"http://collector.example.org:4318")]
     pub endpoint: Option<String>,

@@ -164,7 +164,7 @@ fn write_environment_variables(out: &mut String) {
     table(out, &["Variable", "What it does"], &rows);
     let text = "`hotswap serve`, `hotswap node run` and `hotswap dev` read these of \
         [OpenTelemetry](OBSERVABILITY.md).";
-    heading(out, 3, "Traces", text);
+    heading(out, 3, "Traces and metrics", text);
     let rows: Vec<_> = telemetry::VARIABLES
         .iter()
         .map(|(name, description)| vec![code(name), (*description).to_owned()])

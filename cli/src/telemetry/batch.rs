@@ -7,8 +7,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::exporter::{scope, span_data};
-use super::settings::Settings;
+use super::failures::Failures;
+use super::settings::TraceSettings;
+use super::spans::{scope, span_data};
 
 /// Between the time-out of the exporter and that of the whole attempt, which also bounds what the
 /// exporter does besides waiting.
@@ -20,10 +21,10 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) async fn export(
     mut spans: mpsc::Receiver<FinishedSpan>,
     exporter: SpanExporter,
-    settings: Settings,
+    settings: TraceSettings,
     shutdown: CancellationToken,
 ) {
-    let mut failures = Failures::default();
+    let mut failures = Failures::of("spans");
     loop {
         let batch = next_batch(&mut spans, &settings, &shutdown).await;
         if batch.is_empty() {
@@ -32,10 +33,10 @@ pub(super) async fn export(
         let (count, scope) = (batch.len(), scope());
         let batch = batch.into_iter().map(|span| span_data(span, scope.clone()));
         let attempt = exporter.export(batch.collect());
-        let failure = match timeout(settings.timeout + GRACE, attempt).await {
+        let failure = match timeout(settings.collector.timeout + GRACE, attempt).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("no answer within {:?}", settings.timeout)),
+            Err(_) => Some(format!("no answer within {:?}", settings.collector.timeout)),
         };
         match failure {
             None => {
@@ -44,7 +45,7 @@ pub(super) async fn export(
             }
             Some(reason) => {
                 trace::count_failed(count);
-                failures.log(&reason, count);
+                failures.add(&reason, count as u64);
             }
         }
     }
@@ -53,7 +54,7 @@ pub(super) async fn export(
 /// The next spans. Empty once `shutdown` has begun and none is left.
 async fn next_batch(
     spans: &mut mpsc::Receiver<FinishedSpan>,
-    settings: &Settings,
+    settings: &TraceSettings,
     shutdown: &CancellationToken,
 ) -> Vec<FinishedSpan> {
     let mut batch = Vec::new();
@@ -76,25 +77,4 @@ async fn next_batch(
         batch.push(span);
     }
     batch
-}
-
-/// Logs the first failure of a row, the second, the fourth, and so on.
-#[derive(Default)]
-struct Failures(u64);
-
-impl Failures {
-    fn log(&mut self, reason: &str, spans: usize) {
-        self.0 += 1;
-        if self.0.is_power_of_two() {
-            let failures = self.0;
-            tracing::warn!(reason, spans, failures, "the collector does not take spans");
-        }
-    }
-
-    fn end(&mut self) {
-        if self.0 > 0 {
-            tracing::info!("the collector takes spans again");
-        }
-        self.0 = 0;
-    }
 }

@@ -143,6 +143,12 @@ impl Server {
         self.context.authenticator.clone()
     }
 
+    /// Reads all metrics of this server, as `/metrics` shows them.
+    pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let metrics = Arc::clone(&self.context.metrics);
+        move || metrics.encode()
+    }
+
     /// Cancelled, it makes the server not ready, which goes on serving otherwise: until
     /// [`Self::run`] is told to shut down, those who follow its readiness have time to send
     /// requests elsewhere. Responses of HTTP/1 end their connections, and clients of HTTP/2 are

@@ -292,3 +292,62 @@ and secure. */}}
       - key: ca.crt
         path: ca.crt
 {{- end -}}
+
+{{/* Environment variables that name the collector. Pods must have POD_NAME before. */}}
+{{- define "hotswap.otlpVariables" -}}
+{{- $otlp := .Values.otlp -}}
+{{- if $otlp.endpoint -}}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ $otlp.endpoint | quote }}
+- name: OTEL_EXPORTER_OTLP_PROTOCOL
+  value: {{ $otlp.protocol }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ printf "k8s.namespace.name=%s,k8s.pod.name=$(POD_NAME)" .Release.Namespace }}
+{{- if not $otlp.traces }}
+- name: OTEL_TRACES_EXPORTER
+  value: none
+{{- end }}
+{{- if not (kindIs "invalid" $otlp.samplingRatio) }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ $otlp.samplingRatio | quote }}
+{{- end }}
+{{- if not $otlp.metrics }}
+- name: OTEL_METRICS_EXPORTER
+  value: none
+{{- end }}
+{{- with $otlp.metricsInterval }}
+- name: OTEL_METRIC_EXPORT_INTERVAL
+  value: {{ mul . 1000 | quote }}
+{{- end }}
+{{- with $otlp.headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $otlp.headersKey }}
+{{- end }}
+{{- if $otlp.caSecret }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/hotswap-otlp-ca/ca.crt
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The rule by which pods may reach the collector. */}}
+{{- define "hotswap.otlpEgress" -}}
+{{- $otlp := .Values.otlp -}}
+{{- if $otlp.endpoint -}}
+{{- $url := urlParse $otlp.endpoint -}}
+{{- $named := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- $port := default (ternary "443" "80" (eq $url.scheme "https")) $named -}}
+- ports:
+    {{- range default (list (int $port)) $otlp.ports }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+  {{- with $otlp.peers }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}

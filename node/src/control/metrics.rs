@@ -1,6 +1,7 @@
 use std::fmt::Error;
 use std::time::Duration;
 
+use hotswap_common::metrics::METRIC_POINTS;
 use hotswap_common::trace;
 use hotswap_core::Histogram;
 use hotswap_protocol::{ModuleMetric, Traffic, VersionStatus};
@@ -15,7 +16,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::ControlContext;
+use super::{ControlContext, Modules};
 use crate::process;
 
 /// Upper bounds of the buckets in the exposed latency histogram, in milliseconds.
@@ -24,12 +25,18 @@ const LATENCY_BOUNDS_MILLIS: [u64; 14] = [
 ];
 
 /// All metrics of a node, in the text format of OpenMetrics.
-pub(super) fn metrics_response(context: &ControlContext) -> Response {
+pub(crate) fn metrics_text(modules: &Modules) -> String {
     let mut registry = Registry::with_prefix("hotswap_node");
-    registry.register_collector(Box::new(MetricsSnapshot::take(context)));
+    registry.register_collector(Box::new(MetricsSnapshot::take(modules)));
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = text::encode(&mut text, &registry);
+    text
+}
+
+/// The same, to those who ask.
+pub(super) fn metrics_response(context: &ControlContext) -> Response {
+    let text = metrics_text(&context.modules);
     text.with_header(
         CONTENT_TYPE,
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -50,8 +57,8 @@ type Labels<'a> = [(&'static str, &'a str); 2];
 type ModuleValue = fn(&ModuleMetric) -> f64;
 
 impl MetricsSnapshot {
-    fn take(context: &ControlContext) -> Self {
-        let table = context.modules.routing_table().load();
+    fn take(modules: &Modules) -> Self {
+        let table = modules.routing_table().load();
         let mut versions: Vec<_> = table
             .iter()
             .flat_map(|(module, route)| {
@@ -62,7 +69,7 @@ impl MetricsSnapshot {
         versions.sort_by(|(module_a, a), (module_b, b)| {
             (module_a, &a.version.version).cmp(&(module_b, &b.version.version))
         });
-        let traffic = context.modules.traffic();
+        let traffic = modules.traffic();
         Self { traffic, versions }
     }
 
@@ -161,17 +168,39 @@ impl MetricsSnapshot {
     }
 }
 
+/// Encodes a counter for each outcome of what the process sends.
+fn encode_outcomes(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (outcome, count) in counts {
+        let labels = [("outcome", outcome)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 impl Collector for MetricsSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let encoder = &mut encoder;
         self.encode_requests_without_version(encoder)?;
-        let help = "Recorded spans since this process started, by what became of them";
-        let mut family =
-            encoder.encode_descriptor("trace_spans", help, None, MetricType::Counter)?;
-        for (outcome, count) in trace::counts().by_outcome() {
-            let labels = [("outcome", outcome)];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
+        encode_outcomes(
+            encoder,
+            "trace_spans",
+            "Recorded spans since this process started, by what became of them",
+            trace::counts().by_outcome(),
+        )?;
+        encode_outcomes(
+            encoder,
+            "metric_points",
+            "Points of metrics sent by OTLP since this process started, by what became of them",
+            METRIC_POINTS
+                .iter()
+                .map(|(outcome, count)| (outcome, count.get())),
+        )?;
         let cpu = ConstCounter::new(process::cpu_millis() as f64 / 1000.0);
         cpu.encode(encoder.encode_descriptor(
             "cpu",

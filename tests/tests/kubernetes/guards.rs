@@ -59,6 +59,22 @@ const REFUSED: &[(&str, &str)] = &[
         "auth.apiTokenKey and auth.nodeTokenKey are",
     ),
     (
+        "otlp: {endpoint: 'https://me:secret@collector:4318'}",
+        "set otlp.headersSecret",
+    ),
+    (
+        "otlp: {endpoint: 'http://collector:4317', traces: false, metrics: false}",
+        "are both false",
+    ),
+    (
+        "otlp: {headersSecret: headers}",
+        "no endpoint: nothing would be sent",
+    ),
+    (
+        "otlp: {endpoint: 'http://collector:4317', caSecret: authority}",
+        "no certificate would be checked",
+    ),
+    (
         "engine: {existingConfigMap: mine}\ndiscovery: {mode: kubernetes}",
         "cannot add the sources of nodes",
     ),

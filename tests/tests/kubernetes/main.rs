@@ -2,6 +2,7 @@
 //!
 //! What needs the node is ignored here: `cargo xtask kubernetes` builds it and runs the rest.
 
+mod collector;
 mod documentation;
 mod guards;
 mod manifests;

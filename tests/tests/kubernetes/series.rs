@@ -47,7 +47,7 @@ fn expressions() -> Vec<(String, String)> {
         .iter()
         .map(|rule| (text(&rule["alert"]), text(&rule["expr"])))
         .collect();
-    for file in ["engine", "fleet", "modules", "node"] {
+    for file in ["deployment", "engine", "fleet", "modules", "node"] {
         let dashboard: Value =
             serde_json::from_str(&read(format!("dashboards/{file}.json"))).unwrap();
         for panel in dashboard["panels"].as_array().unwrap() {

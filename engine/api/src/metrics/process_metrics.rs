@@ -1,6 +1,6 @@
 use std::fmt;
 
-use hotswap_common::metrics::{Counter, Durations, DurationsSnapshot, Family};
+use hotswap_common::metrics::{Counter, Durations, DurationsSnapshot, Family, METRIC_POINTS};
 use hotswap_common::trace;
 use hotswap_fleet::metrics::{NODE_FAILURES, NODE_OPERATIONS};
 use hotswap_runner::metrics::{APPENDS, DIFFERING, RECONCILER_LAG, REVERTS, STEPS};
@@ -89,6 +89,15 @@ impl Collector for ProcessMetrics {
             "Recorded spans since this process started, by what became of them",
             "outcome",
             spans.by_outcome().into_iter(),
+        )?;
+        counters(
+            encoder,
+            "metric_points",
+            "Points of metrics sent by OTLP since this process started, by what became of them",
+            "outcome",
+            METRIC_POINTS
+                .iter()
+                .map(|(outcome, count)| (outcome, count.get())),
         )
     }
 }

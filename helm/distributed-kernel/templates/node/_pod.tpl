@@ -91,6 +91,9 @@ spec:
               fieldPath: status.podIP
         - name: RUST_LOG
           value: {{ $node.logLevel | quote }}
+        {{- with include "hotswap.otlpVariables" $root }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- with $node.extraEnv }}
         {{- tpl (toYaml .) $root | nindent 8 }}
         {{- end }}
@@ -133,6 +136,11 @@ spec:
           mountPath: /etc/hotswap-tls
           readOnly: true
         {{- end }}
+        {{- if $root.Values.otlp.caSecret }}
+        - name: otlp-ca
+          mountPath: /etc/hotswap-otlp-ca
+          readOnly: true
+        {{- end }}
         - name: tmp
           mountPath: /tmp
         {{- with $node.extraVolumeMounts }}
@@ -158,6 +166,9 @@ spec:
     - name: tls
       secret:
         secretName: {{ . }}
+    {{- end }}
+    {{- with $root.Values.otlp.caSecret }}
+    {{- include "hotswap.authorityVolume" (dict "name" "otlp-ca" "secret" .) | nindent 4 }}
     {{- end }}
     - name: tmp
       emptyDir: {}

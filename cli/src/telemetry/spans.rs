@@ -1,55 +1,45 @@
 use anyhow::{Context as _, Result};
+use hotswap_common::tls::ClientTls;
 use hotswap_common::trace::{FinishedSpan, Kind, TraceContext, Value};
 use opentelemetry::trace::{
     Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{
     SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 
-use super::settings::Settings;
+use super::connection;
+use super::settings::Collector;
 use crate::config::OtlpProtocol;
 
 /// Creates the exporter. It connects with the first batch.
 ///
 /// # Errors
 /// Where it cannot be created.
-pub(super) fn build(settings: &Settings, resource: Resource) -> Result<SpanExporter> {
-    let exporter = match settings.protocol {
-        OtlpProtocol::Grpc => {
-            let builder = SpanExporter::builder()
-                .with_tonic()
-                .with_endpoint(&settings.endpoint)
-                .with_timeout(settings.timeout);
-            if settings.endpoint.starts_with("https:") {
-                let tls = ClientTlsConfig::new().with_enabled_roots();
-                builder.with_tls_config(tls).build()
-            } else {
-                builder.build()
-            }
-        }
-        OtlpProtocol::HttpProtobuf => {
-            let client = reqwest::Client::builder()
-                .timeout(settings.timeout)
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .build()
-                .context("cannot create the HTTP client for the collector")?;
-            SpanExporter::builder()
-                .with_http()
-                .with_http_client(client)
-                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-                .with_endpoint(&settings.endpoint)
-                .with_timeout(settings.timeout)
-                .build()
-        }
+pub(super) fn exporter(
+    collector: &Collector,
+    tls: &ClientTls,
+    resource: &Resource,
+) -> Result<SpanExporter> {
+    let exporter = match collector.protocol {
+        OtlpProtocol::Grpc => SpanExporter::builder()
+            .with_tonic()
+            .with_channel(connection::channel(collector, tls)?)
+            .with_timeout(collector.timeout)
+            .build(),
+        OtlpProtocol::HttpProtobuf => SpanExporter::builder()
+            .with_http()
+            .with_http_client(connection::http_client(collector, tls)?)
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_endpoint(&collector.endpoint)
+            .with_timeout(collector.timeout)
+            .build(),
     };
     let mut exporter = exporter.context("cannot export spans")?;
-    exporter.set_resource(&resource);
+    exporter.set_resource(resource);
     Ok(exporter)
 }
 

@@ -1,0 +1,133 @@
+use super::*;
+use crate::config::OtlpProtocol;
+
+fn resolve_all(config: &Telemetry, variables: &[(&str, &str)]) -> Result<Settings> {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    Settings::resolve(&Telemetry::default(), config, variable)
+}
+
+fn traces(config: &Telemetry, variables: &[(&str, &str)]) -> TraceSettings {
+    resolve_all(config, variables).unwrap().traces.unwrap()
+}
+
+fn metrics(variables: &[(&str, &str)]) -> MetricSettings {
+    let settings = resolve_all(&Telemetry::default(), variables);
+    settings.unwrap().metrics.unwrap()
+}
+
+const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/");
+
+#[test]
+fn nothing_is_exported_unless_a_collector_is_named() {
+    let none = Telemetry::default();
+    let nothing = Settings::default();
+    assert_eq!(resolve_all(&none, &[]).unwrap(), nothing);
+    let off = [ENDPOINT, ("OTEL_SDK_DISABLED", "TRUE")];
+    assert_eq!(resolve_all(&none, &off).unwrap(), nothing);
+    let off = [ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")];
+    let settings = resolve_all(&none, &off).unwrap();
+    assert!(settings.traces.is_none() && settings.metrics.is_some());
+    let off = [ENDPOINT, ("OTEL_METRICS_EXPORTER", "none")];
+    let settings = resolve_all(&none, &off).unwrap();
+    assert!(settings.traces.is_some() && settings.metrics.is_none());
+}
+
+#[test]
+fn the_environment_overrides_the_configuration() {
+    let config = Telemetry {
+        endpoint: Some("http://file:4317".to_owned()),
+        protocol: Some(OtlpProtocol::Grpc),
+        sampling_ratio: Some(0.5),
+    };
+    let settings = traces(&config, &[]);
+    assert_eq!(settings.collector.endpoint, "http://file:4317/");
+    assert_eq!(settings.sampler, Sampler::new(0.5, true));
+    let variables = [
+        ENDPOINT,
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "7"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+    ];
+    let settings = traces(&config, &variables);
+    assert_eq!(settings.collector.endpoint, "http://c:4318/v1/traces");
+    assert_eq!(settings.collector.protocol, OtlpProtocol::HttpProtobuf);
+    assert_eq!(settings.sampler, Sampler::new(1.0, false));
+    assert_eq!(settings.queue_size, 7);
+    assert_eq!(settings.collector.timeout, Duration::from_millis(250));
+    let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c:1/spans");
+    let settings = traces(&Telemetry::default(), &[whole]);
+    assert_eq!(settings.collector.endpoint, "https://c:1/spans");
+    assert!(settings.collector.has_tls());
+    assert_eq!(settings.sampler, Sampler::new(0.1, true));
+}
+
+#[test]
+fn metrics_have_settings_of_their_own() {
+    let settings = metrics(&[ENDPOINT]);
+    assert_eq!(settings.collector.endpoint, "http://c:4318/v1/metrics");
+    assert_eq!(settings.interval, Duration::from_secs(60));
+    assert_eq!(settings.timeout, Duration::from_secs(10));
+    let settings = metrics(&[
+        ENDPOINT,
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.crt"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "400"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=never"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+            "api-key=a%20b, x = y=z",
+        ),
+    ]);
+    assert_eq!(settings.collector.endpoint, "http://m:1/");
+    assert_eq!(settings.collector.protocol, OtlpProtocol::Grpc);
+    assert_eq!(settings.collector.authorities, Some("ca.crt".into()));
+    assert_eq!(settings.interval, Duration::from_millis(500));
+    assert_eq!(settings.timeout, Duration::from_millis(400));
+    assert_eq!(settings.headers["api-key"], "a b");
+    assert_eq!(settings.headers["x"], "y=z");
+    assert!(!format!("{settings:?}").contains("a b"));
+}
+
+#[test]
+fn an_invalid_setting_is_named_and_no_secret_is_repeated() {
+    for (name, value, word) in [
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "http/json",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+        ),
+        (
+            "OTEL_TRACES_SAMPLER",
+            "jaeger_remote",
+            "OTEL_TRACES_SAMPLER",
+        ),
+        ("OTEL_TRACES_SAMPLER_ARG", "2", "0 to 1"),
+        ("OTEL_TRACES_SAMPLER_ARG", "x", "OTEL_TRACES_SAMPLER_ARG"),
+        ("OTEL_METRICS_EXPORTER", "prometheus", "otlp or none"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1s", "no number"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "secret", "key=value"),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://ada:secret@c",
+            "HEADERS",
+        ),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://c", "https://"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "https://c/v1/metrics?key=secret",
+            "HEADERS",
+        ),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "secret", "URL"),
+    ] {
+        let error = resolve_all(&Telemetry::default(), &[ENDPOINT, (name, value)]);
+        let error = format!("{:#}", error.unwrap_err());
+        assert!(error.contains(word), "{name}={value}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

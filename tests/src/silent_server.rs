@@ -1,0 +1,38 @@
+use anyhow::Result;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A server that takes connections, reads what comes, and never answers.
+pub struct SilentServer {
+    url: String,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl SilentServer {
+    /// Starts to listen on a free port.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let read_all = async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(1..) = connection.read(&mut bytes).await {}
+                });
+            }
+        };
+        Ok(Self {
+            url,
+            _task: AbortOnDropHandle::new(tokio::spawn(read_all)),
+        })
+    }
+
+    /// `http://host:port`.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+}
