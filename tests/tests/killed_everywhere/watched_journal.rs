@@ -77,19 +77,20 @@ impl RolloutUnderTest {
     }
 
     /// Counts an append, and tells whether the fault begins with it.
-    fn count(&self, deployment: DeploymentId, engine: u64) -> Option<Case> {
+    fn count(&self, deployment: DeploymentId) -> Option<Case> {
         let mut state = lock(&self.state);
         if state.deployment != Some(deployment) {
             return None;
         }
         let number = state.appends;
         state.appends += 1;
-        let case = state.case.filter(|case| case.point.append == number);
-        if case.is_some() && state.victim.is_none() {
-            state.victim = Some(engine);
-            return case;
-        }
-        None
+        state.case.filter(|case| case.point.append == number)
+    }
+
+    /// The fault has begun. Not told before: it would end before it begins.
+    fn has_begun(&self, engine: u64) {
+        lock(&self.state).victim = Some(engine);
+        self.tell();
     }
 
     fn created(&self, header: &Header) {
@@ -153,7 +154,7 @@ impl Interceptor for Watch {
 
     async fn append(&self, journal: &dyn Journal, append: Append) -> Result<Head, AppendError> {
         let case = match append.fence {
-            Some(_) => self.rollout.count(append.deployment, self.engine),
+            Some(_) => self.rollout.count(append.deployment),
             None => None,
         };
         let Some(Case { fault, point }) = case else {
@@ -162,21 +163,21 @@ impl Interceptor for Watch {
         let appended = match (point.timing, fault) {
             (CrashTiming::BeforeAppend, _) => {
                 self.links.begin(fault);
-                self.rollout.tell();
+                self.rollout.has_begun(self.engine);
                 self.links.runs().await;
                 journal.append(append).await
             }
             // Redis carries it out, and the engine does not learn that.
             (CrashTiming::AfterAppend, Fault::CutOffFromRedis | Fault::CutOffFromBoth) => {
                 self.links.begin_at_answer(fault);
-                self.rollout.tell();
+                self.rollout.has_begun(self.engine);
                 journal.append(append).await
             }
             // The engine has the answer, and the fault hits it right then.
             (CrashTiming::AfterAppend, _) => {
                 let appended = journal.append(append).await;
                 self.links.begin(fault);
-                self.rollout.tell();
+                self.rollout.has_begun(self.engine);
                 appended
             }
         };
