@@ -127,6 +127,13 @@ impl Gauge {
         self.0.store(value.to_bits(), Relaxed);
     }
 
+    /// Raises the value, or lowers it by a negative change.
+    pub fn add(&self, change: f64) {
+        let changed = |bits| Some((f64::from_bits(bits) + change).to_bits());
+        // It never fails: the closure always returns a value.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, changed);
+    }
+
     /// The value.
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Relaxed))

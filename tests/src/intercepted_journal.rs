@@ -23,6 +23,11 @@ pub trait Interceptor: Send + Sync + 'static {
         journal.acquire_lease(deployment).await
     }
 
+    /// Called in place of [`Journal::session`].
+    fn session(&self, journal: &dyn Journal) -> Option<Arc<dyn Session>> {
+        journal.session()
+    }
+
     /// Called in place of [`Journal::append`].
     async fn append(&self, journal: &dyn Journal, append: Append) -> Result<Head, AppendError> {
         journal.append(append).await
@@ -96,7 +101,7 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
     }
 
     fn session(&self) -> Option<Arc<dyn Session>> {
-        self.journal.session()
+        self.interceptor.session(self.journal.as_ref())
     }
 
     async fn raise_fence(&self, fence: Fence) -> Result<bool, ReadError> {

@@ -15,11 +15,14 @@
 //! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`RedisServer`]: a real Redis or Valkey.
+//! - [`RedisProxy`]: a connection to one of those that a test can cut.
+//! - [`Balancer`]: spreads connections over engines.
 //! - [`Replicas`]: several engines on one of those, with real processes.
 //! - [`KubeApiServer`]: a real API server of Kubernetes.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
 mod authority;
+mod balancer;
 /// What benches measure with, and the table that they print.
 pub mod bench;
 mod child_process;
@@ -40,6 +43,7 @@ mod otlp_receiver;
 mod prometheus_server;
 mod racing_journal;
 mod reaper;
+mod redis_proxy;
 mod redis_server;
 mod registry_server;
 mod replicas;
@@ -55,6 +59,7 @@ pub mod venv;
 mod yaml;
 
 pub use authority::Authority;
+pub use balancer::Balancer;
 pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
@@ -72,6 +77,7 @@ pub use otlp_receiver::{
 };
 pub use prometheus_server::PrometheusServer;
 pub use racing_journal::RacingJournal;
+pub use redis_proxy::RedisProxy;
 pub use redis_server::{RedisKind, RedisServer};
 pub use registry_server::{RegistryKind, RegistryServer};
 pub use replicas::Replicas;

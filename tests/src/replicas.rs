@@ -1,18 +1,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
+use crate::balancer::Balancer;
 use crate::child_process::ChildProcess;
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::{EMAIL, tools};
@@ -125,6 +122,14 @@ impl Replicas {
     /// If it does not start.
     pub async fn start_engine_with(&mut self, engine: usize, more: &str) -> Result<()> {
         let url = self.server.url();
+        self.start_engine_at(engine, &url, more).await
+    }
+
+    /// As [`Self::start_engine_with`], with another address that leads to the server.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_engine_at(&mut self, engine: usize, url: &str, more: &str) -> Result<()> {
         let store = format!(
             "[store]\nurl = \"{url}\"\nengine = \"{}\"\n{more}",
             engine_name(engine)
@@ -179,7 +184,7 @@ impl Replicas {
 
     fn start_node(&mut self, id: &str) -> Result<()> {
         let mut command = tools::hotswap()?;
-        let url = format!("http://{}", self.balancer.addr);
+        let url = self.balancer.url();
         command
             .current_dir(self.folder.path())
             .envs(self.variables.iter().cloned())
@@ -412,6 +417,21 @@ impl Replicas {
         self.send(engine, Method::POST, path, Some(body)).await
     }
 
+    /// The value of a series in the metrics of an engine. `series` is its name, with its labels
+    /// where it has some.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or has no such series.
+    pub async fn metric(&self, engine: usize, series: &str) -> Result<f64> {
+        let url = format!("{}/metrics", self.url(engine)?);
+        let answer = self.client.get(url).timeout(TIMEOUT).send().await?;
+        let text = answer.error_for_status()?.text().await?;
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = value.with_context(|| format!("no series {series}"))?;
+        Ok(value.parse()?)
+    }
+
     async fn send(
         &self,
         engine: usize,
@@ -443,67 +463,4 @@ fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn engine_name(engine: usize) -> String {
     format!("engine-{}", engine + 1)
-}
-
-/// Sends each connection to the next engine that is up.
-struct Balancer {
-    addr: SocketAddr,
-    targets: Arc<Mutex<Targets>>,
-    _task: AbortOnDropHandle<()>,
-}
-
-#[derive(Default)]
-struct Targets {
-    next: usize,
-    up: BTreeMap<usize, (SocketAddr, CancellationToken)>,
-}
-
-impl Balancer {
-    async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let addr = listener.local_addr()?;
-        let targets = Arc::<Mutex<Targets>>::default();
-        let shared = Arc::clone(&targets);
-        let accept = async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, Arc::clone(&shared)));
-            }
-        };
-        Ok(Self {
-            addr,
-            targets,
-            _task: AbortOnDropHandle::new(tokio::spawn(accept)),
-        })
-    }
-
-    fn add(&self, engine: usize, addr: SocketAddr) {
-        let target = (addr, CancellationToken::new());
-        lock(&self.targets).up.insert(engine, target);
-    }
-
-    /// Closes the connections of an engine, and sends it no more.
-    fn remove(&self, engine: usize) {
-        if let Some((_, connections)) = lock(&self.targets).up.remove(&engine) {
-            connections.cancel();
-        }
-    }
-}
-
-fn lock(targets: &Mutex<Targets>) -> std::sync::MutexGuard<'_, Targets> {
-    targets.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn forward(mut client: TcpStream, targets: Arc<Mutex<Targets>>) {
-    let target = {
-        let mut targets = lock(&targets);
-        targets.next += 1;
-        let up: Vec<_> = targets.up.values().cloned().collect();
-        up.get(targets.next % up.len().max(1)).cloned()
-    };
-    let Some((addr, closed)) = target else { return };
-    let Ok(mut engine) = TcpStream::connect(addr).await else {
-        return;
-    };
-    let copy = tokio::io::copy_bidirectional(&mut client, &mut engine);
-    closed.run_until_cancelled(copy).await;
 }

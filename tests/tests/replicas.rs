@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt as _;
-use hotswap_tests::{ChildProcess, RedisKind, Replicas, tools};
+use hotswap_tests::{ChildProcess, RedisKind, RedisProxy, Replicas, tools};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -249,6 +249,73 @@ async fn store_check_says_what_each_failure_costs() -> Result<()> {
             .is_some_and(|fault| fault.contains("appendonly"))
     );
     ensure!(report["losses"][2]["what"] == "everything", "{report}");
+    Ok(())
+}
+
+/// Waits until a series of an engine is as expected, and returns its value.
+async fn wait_for_metric(
+    replicas: &Replicas,
+    engine: usize,
+    series: &str,
+    is_expected: impl Fn(f64) -> bool,
+) -> Result<f64> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let value = replicas.metric(engine, series).await?;
+        if is_expected(value) {
+            return Ok(value);
+        }
+        ensure!(Instant::now() < deadline, "{series} is {value}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_of_leases_take_overs_and_the_connection_to_the_store() -> Result<()> {
+    const DRIVEN: &str = "hotswap_store_leases{kind=\"deployment\"}";
+    const WORKED_IN: &str = "hotswap_store_leases{kind=\"environment\"}";
+    const TAKE_OVERS: &str = "hotswap_store_take_overs_total";
+    const RECONNECTS: &str = "hotswap_store_reconnects_total";
+    const LAG: &str = "hotswap_store_tail_lag_seconds";
+    let mut replicas = Replicas::start(RedisKind::Redis, 1, PRODUCTION, 2).await?;
+    let proxy = RedisProxy::start(replicas.server.port()).await?;
+    replicas.start_engine_at(1, &proxy.url(), "").await?;
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1h" }));
+    let id = replicas.deploy(1, "1.0.0", strategy).await?;
+    // The first engine has had the environment since before the other one was started.
+    ensure!(replicas.wait_for_driver(&id, None).await? == 0);
+    wait_for_event(&replicas, 1, &id, 4).await?;
+    for (engine, leases) in [(0, 1.0), (1, 0.0)] {
+        for series in [DRIVEN, WORKED_IN] {
+            wait_for_metric(&replicas, engine, series, |held| held == leases).await?;
+        }
+        ensure!(replicas.metric(engine, TAKE_OVERS).await? == 0.0);
+        ensure!(replicas.metric(engine, RECONNECTS).await? == 0.0);
+        wait_for_metric(&replicas, engine, LAG, |lag| lag == 0.0).await?;
+    }
+
+    proxy.disconnect();
+    // The one that follows the log, and the one by which the engine gives its signs of life.
+    wait_for_metric(&replicas, 1, RECONNECTS, |count| count >= 2.0).await?;
+    ensure!(replicas.metric(0, RECONNECTS).await? == 0.0);
+
+    proxy.stall(true);
+    let lag = wait_for_metric(&replicas, 1, LAG, |lag| lag > 0.0).await?;
+    wait_for_metric(&replicas, 1, LAG, |later| later > lag + 1.0).await?;
+    ensure!(replicas.metric(0, LAG).await? == 0.0);
+    proxy.stall(false);
+    wait_for_metric(&replicas, 1, LAG, |lag| lag == 0.0).await?;
+
+    replicas.kill_engine(0).await?;
+    ensure!(replicas.wait_for_driver(&id, Some(0)).await? == 1);
+    for series in [TAKE_OVERS, DRIVEN, WORKED_IN] {
+        wait_for_metric(&replicas, 1, series, |value| value == 1.0).await?;
+    }
+    let path = format!("/api/v1/deployments/{id}/abort");
+    replicas.post(1, &path, json!({})).await?;
+    replicas.wait_for_end(1, &id).await?;
+    wait_for_metric(&replicas, 1, DRIVEN, |held| held == 0.0).await?;
+    ensure!(replicas.metric(1, TAKE_OVERS).await? == 1.0);
     Ok(())
 }
 

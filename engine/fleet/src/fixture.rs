@@ -1,15 +1,16 @@
 //! Fixtures of this crate's tests: a clock that tests advance, and a catalogue in memory.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hotswap_core::{Clock, ModuleName, NodeId, StrategyName, Timestamp};
 use hotswap_protocol::Registration;
 use hotswap_store::{
-    BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord,
+    BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, NodeReports, StrategyRecord,
 };
 use semver::Version;
 
@@ -67,9 +68,15 @@ pub(crate) struct MemoryCatalogue {
     nodes: Mutex<BTreeMap<NodeId, NodeRecord>>,
     pub(crate) fails: AtomicBool,
     pub(crate) writes: AtomicUsize,
+    reports: Mutex<Option<Arc<dyn NodeReports>>>,
 }
 
 impl MemoryCatalogue {
+    /// Registries that are loaded from now on share what nodes report.
+    pub(crate) fn share_reports(&self, reports: Arc<dyn NodeReports>) {
+        *self.reports.lock().expect("not poisoned") = Some(reports);
+    }
+
     fn check(&self) -> Result<(), CatalogueError> {
         if self.fails.load(Ordering::Relaxed) {
             return Err("the disk is full".into());
@@ -146,6 +153,10 @@ impl Catalogue for MemoryCatalogue {
         self.check()?;
         let mut nodes = self.nodes.lock().expect("not poisoned");
         Ok(nodes.remove(id).is_some())
+    }
+
+    fn node_reports(&self) -> Option<Arc<dyn NodeReports>> {
+        self.reports.lock().expect("not poisoned").clone()
     }
 }
 

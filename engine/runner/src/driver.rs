@@ -68,6 +68,8 @@ use suspended::{Finishing, StepOutcome, Suspended, WaitReason};
 use timers::Timers;
 use wait_scope::WaitScope;
 
+use crate::metrics::HeldLease;
+
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
@@ -91,9 +93,11 @@ pub(crate) async fn drive(
 ) -> Driven {
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     let timers = Arc::new(Timers::new(Arc::clone(&context.clock)));
+    // Kept in the pauses between attempts: the store still knows the lease.
+    let held = HeldLease::default();
     let mut known_damage = None;
     loop {
-        let attempt = drive_once(&context, deployment, (&wake, &timers), &mut backoff);
+        let attempt = drive_once(&context, deployment, (&wake, &timers), &held, &mut backoff);
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(())) => {
                 context.retries.clear(deployment);
@@ -149,9 +153,11 @@ async fn drive_once(
     context: &DriverContext,
     deployment: DeploymentId,
     (wake, timers): (&Arc<Notify>, &Arc<Timers>),
+    held: &HeldLease,
     backoff: &mut Backoff,
 ) -> Result<(), Error> {
     let lease = context.journal.acquire_lease(deployment).await?;
+    held.acquired(lease.previous.is_some());
     let driver = Driver {
         context,
         deployment,
@@ -175,7 +181,14 @@ async fn drive_once(
         match outcome {
             Ok(StepOutcome::Ended) => return Ok(()),
             Ok(StepOutcome::NewLease) => {
-                return Box::pin(drive_once(context, deployment, (wake, timers), backoff)).await;
+                return Box::pin(drive_once(
+                    context,
+                    deployment,
+                    (wake, timers),
+                    held,
+                    backoff,
+                ))
+                .await;
             }
             // The next step reads the request from the journal, and decides anew.
             Ok(_) | Err(Error::Superseded) => {
@@ -185,7 +198,14 @@ async fn drive_once(
             Err(Error::StaleFence(fence)) => {
                 Box::pin(driver.raise_fence(fence)).await?;
                 // A new lease, above the node's fence.
-                return Box::pin(drive_once(context, deployment, (wake, timers), backoff)).await;
+                return Box::pin(drive_once(
+                    context,
+                    deployment,
+                    (wake, timers),
+                    held,
+                    backoff,
+                ))
+                .await;
             }
             Err(error) => return Err(error),
         }

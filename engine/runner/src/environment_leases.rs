@@ -1,11 +1,13 @@
 //! Which environments this engine works in, and the fences under which it repairs their nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hotswap_core::{Environment, Fence};
 use hotswap_store::{EnvironmentJournal, LeaseError};
 use tokio::sync::Mutex;
+
+use crate::metrics::add_environment_leases;
 
 /// The lease of each environment. Nodes take an order only under a fence that is not lower than
 /// that of the last deployment there, so the lease is acquired anew after each.
@@ -18,7 +20,14 @@ pub(crate) struct EnvironmentLeases {
     journal: Arc<dyn EnvironmentJournal>,
     /// Whether other engines may hold leases.
     is_shared: bool,
-    fences: Mutex<HashMap<Environment, Fence>>,
+    leases: Mutex<Leases>,
+}
+
+#[derive(Default)]
+struct Leases {
+    fences: HashMap<Environment, Fence>,
+    /// The environments whose leases are this engine's, also while it has to acquire them anew.
+    held: HashSet<Environment>,
 }
 
 impl EnvironmentLeases {
@@ -26,7 +35,7 @@ impl EnvironmentLeases {
         Self {
             journal,
             is_shared,
-            fences: Mutex::default(),
+            leases: Mutex::default(),
         }
     }
 
@@ -51,22 +60,48 @@ impl EnvironmentLeases {
     /// # Errors
     /// Where another engine holds it, or the store fails.
     pub(crate) async fn fence(&self, environment: &Environment) -> Result<Fence, LeaseError> {
-        let mut fences = self.fences.lock().await;
-        if let Some(fence) = fences.get(environment) {
+        let mut leases = self.leases.lock().await;
+        if let Some(fence) = leases.fences.get(environment) {
             return Ok(*fence);
         }
-        let fence = self.journal.acquire_environment_lease(environment).await?;
-        fences.insert(environment.clone(), fence);
-        Ok(fence)
+        let acquired = self.journal.acquire_environment_lease(environment).await;
+        match &acquired {
+            Ok(fence) => {
+                leases.fences.insert(environment.clone(), *fence);
+                if leases.held.insert(environment.clone()) {
+                    add_environment_leases(1.0);
+                }
+            }
+            Err(LeaseError::Held(_)) if leases.held.remove(environment) => {
+                add_environment_leases(-1.0);
+            }
+            Err(_) => {}
+        }
+        acquired
     }
 
     /// The next caller acquires a new lease, with a higher fence.
     pub(crate) async fn renew(&self, environment: &Environment) {
-        self.fences.lock().await.remove(environment);
+        self.leases.lock().await.fences.remove(environment);
     }
 
-    /// As [`Self::renew`], for all environments.
+    /// As [`Self::renew`], for all environments: their leases may have passed to other engines.
     pub(crate) async fn renew_all(&self) {
-        self.fences.lock().await.clear();
+        let mut leases = self.leases.lock().await;
+        leases.fences.clear();
+        leases.forget_held();
+    }
+}
+
+impl Leases {
+    fn forget_held(&mut self) {
+        add_environment_leases(-(self.held.len() as f64));
+        self.held.clear();
+    }
+}
+
+impl Drop for Leases {
+    fn drop(&mut self) {
+        self.forget_held();
     }
 }

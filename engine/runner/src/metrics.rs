@@ -1,5 +1,7 @@
 //! What the engine shows of the deployments that it drives and of the nodes that it repairs.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use hotswap_common::metrics::{Counter, Durations, Family, Gauge};
 use hotswap_core::CauseKind;
 
@@ -34,6 +36,53 @@ pub static DIFFERING: Gauge = Gauge::new();
 
 /// For how long the one that has waited longest has differed, in seconds.
 pub static RECONCILER_LAG: Gauge = Gauge::new();
+
+/// Leases of this engine: the deployments that it drives, and the environments in which it works.
+pub static LEASES: Family<Gauge, 2> =
+    Family::new([(DEPLOYMENT, Gauge::new()), (ENVIRONMENT, Gauge::new())]);
+
+/// Deployments that this engine began to drive and that had been driven before: by another engine,
+/// or by this one before it was started again or cut off.
+pub static TAKE_OVERS: Counter = Counter::new();
+
+const DEPLOYMENT: &str = "deployment";
+const ENVIRONMENT: &str = "environment";
+
+/// Counts the lease of a deployment from [`Self::acquired`] until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct HeldLease(AtomicBool);
+
+impl HeldLease {
+    /// The lease was acquired, perhaps anew. `was_driven`: there was one before.
+    pub(crate) fn acquired(&self, was_driven: bool) {
+        if self.0.swap(true, Relaxed) {
+            return;
+        }
+        add_leases(DEPLOYMENT, 1.0);
+        if was_driven {
+            TAKE_OVERS.count();
+        }
+    }
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        if self.0.load(Relaxed) {
+            add_leases(DEPLOYMENT, -1.0);
+        }
+    }
+}
+
+/// The number of environments in which this engine works has changed.
+pub(crate) fn add_environment_leases(change: f64) {
+    add_leases(ENVIRONMENT, change);
+}
+
+fn add_leases(kind: &str, change: f64) {
+    if let Some(leases) = LEASES.get(kind) {
+        leases.add(change);
+    }
+}
 
 pub(crate) fn count_revert(kind: CauseKind) {
     let label = match kind {

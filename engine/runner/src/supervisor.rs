@@ -186,9 +186,26 @@ impl Supervisor {
     /// Starts drivers for deployments that no living engine drives, in the environments in which
     /// this engine works.
     async fn start_undriven(&self, session: &dyn Session) -> Result<(), BoxedError> {
+        self.release_idle(session).await?;
         for undriven in session.undriven_deployments().await? {
             if self.leases.holds(&undriven.environment).await? {
                 self.start(undriven.deployment);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back the leases of this engine that no driver uses. Drivers are dropped when leases may
+    /// have passed to others, and one of them may just then acquire its lease anew. Nobody would
+    /// drive its deployment, here or elsewhere, as long as this engine lives.
+    async fn release_idle(&self, session: &dyn Session) -> Result<(), BoxedError> {
+        let driver_count = self.lock_wakes().len();
+        for deployment in session.own_leases(driver_count).await? {
+            // Only this task starts drivers.
+            let is_driven = self.lock_wakes().contains_key(&deployment);
+            if !is_driven {
+                tracing::info!(%deployment, "gives back a lease that no driver uses");
+                session.release(deployment).await?;
             }
         }
         Ok(())

@@ -41,6 +41,7 @@ mod environment_journal;
 mod journal;
 mod lifecycle_memo;
 mod memory;
+pub mod metrics;
 mod node_reports;
 pub mod redis;
 mod session;

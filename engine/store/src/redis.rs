@@ -40,6 +40,7 @@ mod link;
 mod locator;
 mod memory;
 mod node_reports;
+mod opening;
 mod place;
 mod queries;
 mod reply;
@@ -61,16 +62,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::commands::{Commands, key_prefix};
+use self::commands::Commands;
 use self::head_cache::HeadCache;
-use self::link::Link;
 use self::memory::Memory;
 use self::node_reports::Channel;
+use self::opening::Opening;
 use self::reply::Args;
 use self::session::EngineSession;
 use self::tail::Tail;
 use self::witness::Witness;
-use self::writer::Writer;
 use crate::{Appended, EnvironmentAppended};
 
 pub use config::{RedisConfig, RequiredDurability, Tls};
@@ -125,33 +125,24 @@ impl Redis {
     ///   requires otherwise.
     /// - [`Error::Layout`] if another release has written the keys.
     pub async fn open(config: &RedisConfig) -> Result<Self, Error> {
-        let locator = Arc::new(config.locator()?);
-        let server = config.shown_url();
-        let heads = Arc::<HeadCache>::default();
-        let meta = format!("{}meta", key_prefix(config));
-        let witness = Arc::new(Witness::new(meta, Arc::clone(&heads)));
-        let link = |extra: Duration| {
-            let (locator, witness) = (Arc::clone(&locator), Arc::clone(&witness));
-            let link = Link::new(locator, witness, &server, config.patience, extra);
-            Arc::new(link)
-        };
-        let reads = link(Duration::ZERO);
-        let durability = Durability::read(&reads, config).await?;
-        durability.check(config, &server)?;
+        let (opening, writer) = Opening::begin(config).await?;
+        let Opening {
+            commands,
+            durability,
+            heads,
+            to,
+        } = opening;
         let (subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
         let (environment_subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
-        let wait = durability.wait(config);
-        let wait_time = wait.as_ref().map_or(Duration::ZERO, |wait| wait.timeout);
-        let (writer, jobs) = Writer::new(link(wait_time), config, wait);
         tasks.spawn(writer.run());
-        let commands = Commands::new(jobs, reads, config);
         let opened = commands.open_store().await?;
+        let witness = Arc::clone(&to.witness);
         witness.saw_position(opened.position);
         witness.saw_epoch(&opened.epoch);
         let tail = Tail {
-            link: link(tail::BLOCK),
+            link: to.link(tail::BLOCK),
             commands: commands.clone(),
             last: opened.last,
             config: config.clone(),
@@ -166,10 +157,10 @@ impl Redis {
         let session = Arc::new(EngineSession::begin(commands.clone(), config).await?);
         let (keeper, stopped) = (Arc::clone(&session), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(keeper.keep()).await });
-        let channel = Arc::new(Channel::new(commands.clone(), locator));
+        let channel = Arc::new(Channel::new(commands.clone(), to.locator));
         let (receiver, stopped) = (Arc::clone(&channel), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(receiver.receive()).await });
-        tracing::debug!(%server, %durability, "store opened");
+        tracing::debug!(server = to.server, %durability, "store opened");
         Ok(Self {
             inner: Arc::new(Inner {
                 commands,

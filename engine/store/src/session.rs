@@ -37,6 +37,21 @@ pub trait Session: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn undriven_deployments(&self) -> Result<Vec<UndrivenDeployment>, ReadError>;
 
+    /// Lists the open deployments whose leases are this session's, if they are more than `drivers`.
+    /// Then nobody drives some of them: a driver was dropped just as it acquired its lease, or a
+    /// request for one that was given up was carried out late.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn own_leases(&self, drivers: usize) -> Result<Vec<DeploymentId>, ReadError>;
+
+    /// Gives the lease of an open deployment back, so that any engine can acquire it. Does nothing
+    /// where it is not this session's.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed.
+    async fn release(&self, deployment: DeploymentId) -> Result<(), ReadError>;
+
     /// Lists the engines whose sessions live, in no order.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::{Catalogue, CatalogueError};
 pub use archive::{Archive, ArchiveReader, FORMAT};
 pub use error::Error;
 pub use export::export;
-pub use record::{Entry, Record, RequestKey};
+pub use record::{Entry, Record, RequestKey, StoredDeployment};
 
 /// What an archive holds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -9,11 +9,12 @@ mod cluster;
 mod durability;
 #[path = "redis/faults.rs"]
 mod faults;
-#[path = "redis/proxy.rs"]
-mod proxy;
 #[allow(dead_code)]
 #[path = "../../../tests/src/reaper.rs"]
 mod reaper;
+#[path = "../../../tests/src/redis_proxy.rs"]
+#[allow(dead_code)]
+mod redis_proxy;
 #[path = "../../../tests/src/redis_server.rs"]
 #[allow(dead_code)]
 mod redis_server;

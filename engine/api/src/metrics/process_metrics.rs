@@ -3,7 +3,10 @@ use std::fmt;
 use hotswap_common::metrics::{Counter, Durations, DurationsSnapshot, Family, METRIC_POINTS};
 use hotswap_common::trace;
 use hotswap_fleet::metrics::{NODE_FAILURES, NODE_OPERATIONS};
-use hotswap_runner::metrics::{APPENDS, DIFFERING, RECONCILER_LAG, REVERTS, STEPS};
+use hotswap_runner::metrics::{
+    APPENDS, DIFFERING, LEASES, RECONCILER_LAG, REVERTS, STEPS, TAKE_OVERS,
+};
+use hotswap_store::metrics::{RECONNECTS, TAIL};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -82,6 +85,7 @@ impl Collector for ProcessMetrics {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::<f64>::new(gauge.get()).encode(family)?;
         }
+        shared_store(encoder)?;
         let spans = trace::counts();
         counters(
             encoder,
@@ -100,6 +104,38 @@ impl Collector for ProcessMetrics {
                 .map(|(outcome, count)| (outcome, count.get())),
         )
     }
+}
+
+/// What several engines on one store are watched by.
+fn shared_store(encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let help = "Leases that this engine holds: deployments that it drives, environments in which \
+                it works";
+    let mut family = encoder.encode_descriptor("store_leases", help, None, MetricType::Gauge)?;
+    for (kind, leases) in LEASES.iter() {
+        let labels = [("kind", kind)];
+        ConstGauge::<f64>::new(leases.get()).encode(family.encode_family(&labels)?)?;
+    }
+    for (name, help, counter) in [
+        (
+            "store_take_overs",
+            "Deployments that this engine took over: another one drove them before, or this one \
+             before it was started again or cut off",
+            &TAKE_OVERS,
+        ),
+        (
+            "store_reconnects",
+            "Connections to the store that broke and were made again",
+            &RECONNECTS,
+        ),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(counter.get()).encode(family)?;
+    }
+    let help = "For how long this engine has not seen all appends of the other engines, 0 while \
+                it follows them";
+    let name = "store_tail_lag_seconds";
+    let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::<f64>::new(TAIL.get().as_secs_f64()).encode(family)
 }
 
 fn durations<const N: usize>(

@@ -17,6 +17,9 @@ use super::node_entry::{NodeEntry, Report};
 use super::report::parse_modules;
 use super::validate::validate_registration;
 
+#[cfg(test)]
+mod tests;
+
 /// How long reports are collected before they are passed on together.
 const COLLECT: Duration = Duration::from_millis(250);
 

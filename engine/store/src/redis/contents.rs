@@ -7,7 +7,9 @@ use super::error::Error;
 use super::reply::{Args, Reply};
 use super::{Redis, row, script};
 use crate::CatalogueError;
-use crate::transfer::{Contents, Entry, Error as TransferError, Record, RequestKey};
+use crate::transfer::{
+    Contents, Entry, Error as TransferError, Record, RequestKey, StoredDeployment,
+};
 
 /// How many fields of a deployment the script returns.
 const FIELDS: usize = 11;
@@ -182,7 +184,7 @@ impl Redis {
         };
         let (next_seq, lifecycle) = (found.text(index + 10)?, found.bytes(index + 5)?);
         let head = self.head_of(id, next_seq, lifecycle).await?;
-        Ok(Record::Deployment {
+        Ok(Record::Deployment(StoredDeployment {
             number: found.number(index + 1)?,
             id,
             module: found.parse(index + 2, "the name of a module")?,
@@ -200,7 +202,7 @@ impl Redis {
             },
             waits: found.text(index + 9)? == "1",
             next_seq: head.next_seq,
-        })
+        }))
     }
 }
 

@@ -1,23 +1,16 @@
 //! Writing an archive into an empty store.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use hotswap_core::Digest;
 use redis::cmd;
 use serde::Serialize;
 
-use super::commands::{Commands, key_prefix, random_word};
+use super::commands::{Commands, random_word};
 use super::config::RedisConfig;
-use super::durability::Durability;
-use super::head_cache::HeadCache;
-use super::link::Link;
+use super::opening::Opening;
 use super::reply::Args;
 use super::supersede::lifecycle_json;
-use super::witness::Witness;
-use super::writer::Writer;
 use super::{LAYOUT, Redis, error, script};
-use crate::transfer::{Archive, Entry, Error, Record};
+use crate::transfer::{Archive, Entry, Error, Record, StoredDeployment};
 
 /// Records and bytes that one script writes: nothing else runs on the server meanwhile.
 const MAX_RECORDS: usize = 200;
@@ -54,25 +47,11 @@ struct Import {
 
 impl Import {
     async fn begin(config: &RedisConfig) -> Result<Self, Error> {
-        let locator = Arc::new(config.locator()?);
-        let server = config.shown_url();
         // It has seen nothing of a store, and so misses nothing.
-        let meta = format!("{}meta", key_prefix(config));
-        let witness = Arc::new(Witness::new(meta, Arc::<HeadCache>::default()));
-        let link = |extra: Duration| {
-            let (locator, witness) = (Arc::clone(&locator), Arc::clone(&witness));
-            let link = Link::new(locator, witness, &server, config.patience, extra);
-            Arc::new(link)
-        };
-        let reads = link(Duration::ZERO);
-        let durability = Durability::read(&reads, config).await?;
-        durability.check(config, &server)?;
-        let wait = durability.wait(config);
-        let extra = wait.as_ref().map_or(Duration::ZERO, |wait| wait.timeout);
-        let (writer, jobs) = Writer::new(link(extra), config, wait);
+        let (opening, writer) = Opening::begin(config).await?;
         tokio::spawn(writer.run());
         Ok(Self {
-            commands: Commands::new(jobs, reads, config),
+            commands: opening.commands,
             word: random_word(),
         })
     }
@@ -208,7 +187,8 @@ impl Counts {
             } => {
                 (self.position, self.deleted, self.fence) = (*position, *deleted, *fence);
             }
-            Record::Deployment { number, .. } | Record::Retirement { number, .. } => {
+            Record::Deployment(StoredDeployment { number, .. })
+            | Record::Retirement { number, .. } => {
                 self.number = self.number.max(*number);
             }
             _ => {}
@@ -274,7 +254,7 @@ fn encode(entry: &Entry) -> Result<(&'static str, Vec<Vec<u8>>), Error> {
             environment.to_string(),
             number(position),
         ),
-        Record::Deployment { .. } => Ok(("deployments", deployment_fields(&entry.record)?)),
+        Record::Deployment(deployment) => Ok(("deployments", deployment_fields(deployment)?)),
         Record::Event { .. } | Record::EnvironmentEvent { .. } => {
             Ok(("events", event_fields(entry)))
         }
@@ -282,40 +262,25 @@ fn encode(entry: &Entry) -> Result<(&'static str, Vec<Vec<u8>>), Error> {
     }
 }
 
-fn deployment_fields(record: &Record) -> Result<Vec<Vec<u8>>, Error> {
-    let Record::Deployment {
-        number,
-        id,
-        module,
-        environment,
-        fence,
-        lifecycle,
-        created_at,
-        request,
-        selector,
-        waits,
-        next_seq,
-    } = record
-    else {
-        return Ok(Vec::new());
-    };
-    let request = request.as_ref();
+fn deployment_fields(deployment: &StoredDeployment) -> Result<Vec<Vec<u8>>, Error> {
+    let lifecycle = deployment.lifecycle;
+    let request = deployment.request.as_ref();
     let request = request.map(|one| format!("{}\n{}", one.requester, one.key));
     let args = Args::new()
-        .text(id.to_string())
-        .number(*number)
-        .text(module.as_str())
-        .text(environment.as_str())
-        .number(*fence)
-        .text(lifecycle_json(*lifecycle)?)
+        .text(deployment.id.to_string())
+        .number(deployment.number)
+        .text(deployment.module.as_str())
+        .text(deployment.environment.as_str())
+        .number(deployment.fence)
+        .text(lifecycle_json(lifecycle)?)
         .text(lifecycle.status().as_str())
         .flag(lifecycle.is_ended())
-        .number(created_at.millis())
+        .number(deployment.created_at.millis())
         .optional(request)
-        .flag(selector.is_some())
-        .optional(selector.as_ref())
-        .flag(*waits)
-        .number(*next_seq);
+        .flag(deployment.selector.is_some())
+        .optional(deployment.selector.as_ref())
+        .flag(deployment.waits)
+        .number(deployment.next_seq);
     Ok(args.into_fields())
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::error::{Error, Verdict, verdict};
 use super::locator::Locator;
 use super::witness::Witness;
+use crate::metrics::RECONNECTS;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MIN_DELAY: Duration = Duration::from_millis(20);
@@ -158,6 +159,7 @@ impl Link {
         let (_, mut connection) = self.locator.connect(&self.config).await?;
         self.witness.check(&mut connection).await?;
         if current.generation > 0 {
+            RECONNECTS.count();
             tracing::info!(server = %self.server, "connected to the store again");
         }
         current.generation += 1;

@@ -52,11 +52,13 @@ scripts! {
     MODULES "modules";
     OPEN_LIST "open_list";
     OPEN_STORE "open_store";
+    OWN_LEASES "own_leases";
     PAST_DECISIONS "past_decisions";
     PUT "put";
     PUT_SNAPSHOT "put_snapshot";
     RAISE_FENCE "raise_fence";
     RECORD "record";
+    RELEASE_LEASE "release_lease";
     REMOVE "remove";
     SESSION "session";
     SNAPSHOTS "snapshots";

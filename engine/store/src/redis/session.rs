@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hotswap_core::DeploymentId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -168,6 +169,19 @@ impl Session for EngineSession {
             })
         });
         Ok(pairs.collect::<Result<_, Error>>()?)
+    }
+
+    async fn own_leases(&self, drivers: usize) -> Result<Vec<DeploymentId>, ReadError> {
+        let args = Args::new().text(self.id()).number(drivers as u64);
+        let found = self.commands.read_list(&script::OWN_LEASES, args).await?;
+        Ok(found.parse_all("the id of a deployment")?)
+    }
+
+    async fn release(&self, deployment: DeploymentId) -> Result<(), ReadError> {
+        let args = Args::new().text(deployment.to_string()).text(self.id());
+        // Behind whatever is queued for the deployment.
+        self.commands.write(&script::RELEASE_LEASE, args).await?;
+        Ok(())
     }
 
     async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError> {

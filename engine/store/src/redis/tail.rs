@@ -15,11 +15,16 @@ use super::head_cache::HeadCache;
 use super::link::Link;
 use super::place::Place;
 use super::witness::Witness;
+use crate::metrics::TAIL;
 use crate::{Appended, EnvironmentAppended, Head};
 
 /// How long the server waits for an append before it answers that there was none. A connection
 /// that is dead without a word is noticed that much later.
 pub(super) const BLOCK: Duration = Duration::from_secs(2);
+
+/// How long a reading may take in which nothing is wrong: the server waits, and then a machine may
+/// be busy. A lag is shown only from here on.
+const READ_PATIENCE: Duration = Duration::from_secs(BLOCK.as_secs() + 1);
 
 /// Entries that are read at once.
 const PAGE: usize = 512;
@@ -52,12 +57,29 @@ enum Entry {
     Unknown,
 }
 
+/// The lag counts while this lives.
+struct Follows;
+
+impl Follows {
+    fn begin() -> Self {
+        TAIL.is_at_end(READ_PATIENCE);
+        Self
+    }
+}
+
+impl Drop for Follows {
+    fn drop(&mut self) {
+        TAIL.ended();
+    }
+}
+
 impl Tail {
     /// Follows the log until it is dropped. Cancel safe. A connection that breaks loses nothing:
     /// the next one reads on from the same place.
     pub(super) async fn run(mut self) {
         let mut backoff = Link::backoff();
         let mut checked_at = Instant::now();
+        let _follows = Follows::begin();
         loop {
             let read = match checked_at.elapsed() < CHECK_INTERVAL {
                 true => self.read().await,
@@ -82,7 +104,9 @@ impl Tail {
         if self.rewind() {
             return Ok(());
         }
-        for (place, fields) in entries(answer) {
+        let entries = entries(answer);
+        let is_at_end = entries.len() < PAGE;
+        for (place, fields) in entries {
             let read = place.parse::<Place>().map_err(|_| MISSING);
             match read.and_then(|place| Ok((place, parse(place, &fields)?))) {
                 Ok((place, entry)) => {
@@ -95,6 +119,9 @@ impl Tail {
                 }
             }
             self.last = place.parse().unwrap_or(self.last);
+        }
+        if is_at_end {
+            TAIL.is_at_end(READ_PATIENCE);
         }
         Ok(())
     }

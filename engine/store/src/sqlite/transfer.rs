@@ -10,7 +10,7 @@ use super::Sqlite;
 use super::lifecycle_memo::read_lifecycle;
 use super::query::{self, clamp};
 use super::row::{read_deployment_id, read_parsed, read_u64, to_json, to_text};
-use crate::transfer::{Archive, Contents, Entry, Error, Record, RequestKey};
+use crate::transfer::{Archive, Contents, Entry, Error, Record, RequestKey, StoredDeployment};
 use crate::{Blobs, CatalogueError};
 
 #[async_trait]
@@ -203,7 +203,7 @@ fn deployments_after(
         .query_map(params![clamp(number), clamp(limit)], |row| {
             let key: Option<String> = row.get(10)?;
             let requester: Option<String> = row.get(9)?;
-            Ok(Record::Deployment {
+            Ok(Record::Deployment(StoredDeployment {
                 number: read_u64(row, 0)?,
                 id: read_deployment_id(row, 1)?,
                 module: read_parsed(row, 2)?,
@@ -218,7 +218,7 @@ fn deployments_after(
                 selector: row.get(11)?,
                 waits: row.get(12)?,
                 next_seq: read_u64(row, 13)?,
-            })
+            }))
         })?
         .collect()
 }
@@ -304,7 +304,7 @@ impl Import<'_> {
                 "INSERT INTO policy VALUES (?1, ?2)",
                 params![environment.as_str(), position.cast_signed()],
             ),
-            Record::Deployment { .. } => self.insert_deployment(&entry.record),
+            Record::Deployment(deployment) => self.insert_deployment(deployment),
             Record::Event {
                 position,
                 deployment,
@@ -350,44 +350,30 @@ impl Import<'_> {
         }
     }
 
-    fn insert_deployment(&mut self, record: &Record) -> rusqlite::Result<()> {
-        let Record::Deployment {
-            number,
-            id,
-            module,
-            environment,
-            fence,
-            lifecycle,
-            created_at,
-            request,
-            selector,
-            waits,
-            ..
-        } = record
-        else {
-            return Ok(());
-        };
-        self.numbers.insert(*id, *number);
-        let json = to_json("a lifecycle", lifecycle)
+    fn insert_deployment(&mut self, deployment: &StoredDeployment) -> rusqlite::Result<()> {
+        self.numbers.insert(deployment.id, deployment.number);
+        let lifecycle = deployment.lifecycle;
+        let json = to_json("a lifecycle", &lifecycle)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let request = deployment.request.as_ref();
         self.execute(
             "INSERT INTO deployment (number, id, module, environment, fence, lifecycle, status,
                     ended, created_at, requester, idempotency_key, selector, waits)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
-                number.cast_signed(),
-                id.as_bytes(),
-                to_text(module),
-                environment.as_str(),
-                fence.cast_signed(),
+                deployment.number.cast_signed(),
+                deployment.id.as_bytes(),
+                to_text(&deployment.module),
+                deployment.environment.as_str(),
+                deployment.fence.cast_signed(),
                 json,
                 query::status_column(lifecycle.status()),
                 lifecycle.is_ended(),
-                created_at.millis().cast_signed(),
-                request.as_ref().map(|request| &request.requester),
-                request.as_ref().map(|request| &request.key),
-                selector,
-                waits
+                deployment.created_at.millis().cast_signed(),
+                request.map(|request| &request.requester),
+                request.map(|request| &request.key),
+                deployment.selector,
+                deployment.waits
             ],
         )
     }

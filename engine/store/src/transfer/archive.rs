@@ -61,7 +61,7 @@ impl Tally {
     fn count(&mut self, record: &Record) {
         self.records += 1;
         match record {
-            Record::Deployment { .. } => self.summary.deployments += 1,
+            Record::Deployment(_) => self.summary.deployments += 1,
             Record::Event { .. } | Record::EnvironmentEvent { .. } => self.summary.events += 1,
             Record::Blob { .. } => self.summary.artifacts += 1,
             _ => {}

@@ -102,10 +102,10 @@ async fn write_deployments<W: Write>(
     loop {
         let page = store.deployments_after(after, PAGE).await;
         let page = page.map_err(Error::Store)?;
-        let Some(Record::Deployment { number, .. }) = page.last() else {
+        let Some(Record::Deployment(last)) = page.last() else {
             return Ok(());
         };
-        after = *number;
+        after = last.number;
         for record in page {
             writer.write(&record.into())?;
         }

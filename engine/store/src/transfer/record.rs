@@ -63,33 +63,7 @@ pub enum Record {
         position: u64,
     },
     /// A deployment without its events.
-    Deployment {
-        /// Its place in the order of creation.
-        number: u64,
-        /// Its id.
-        id: DeploymentId,
-        /// Its module.
-        module: ModuleName,
-        /// Its environment.
-        environment: Environment,
-        /// The fence of the engine that drives it, 0 for none yet.
-        fence: u64,
-        /// What its events add up to.
-        lifecycle: Lifecycle,
-        /// When it was requested.
-        created_at: Timestamp,
-        /// The idempotency key of the request.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        request: Option<RequestKey>,
-        /// The part of its environment that it is for, as its selector is written.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        selector: Option<String>,
-        /// Whether it waits for the end of another one.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        waits: bool,
-        /// The number of its next event.
-        next_seq: u64,
-    },
+    Deployment(StoredDeployment),
     /// An event of a deployment. Its body follows.
     Event {
         /// Its place among all events.
@@ -130,6 +104,37 @@ pub enum Record {
         /// Its digest.
         digest: Digest,
     },
+}
+
+/// A deployment without its events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredDeployment {
+    /// Its place in the order of creation.
+    pub number: u64,
+    /// Its id.
+    pub id: DeploymentId,
+    /// Its module.
+    pub module: ModuleName,
+    /// Its environment.
+    pub environment: Environment,
+    /// The fence of the engine that drives it, 0 for none yet.
+    pub fence: u64,
+    /// What its events add up to.
+    pub lifecycle: Lifecycle,
+    /// When it was requested.
+    pub created_at: Timestamp,
+    /// The idempotency key of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestKey>,
+    /// The part of its environment that it is for, as its selector is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Whether it waits for the end of another one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
+    /// The number of its next event.
+    pub next_seq: u64,
 }
 
 /// Who may repeat a request, and by which key.

@@ -9,7 +9,7 @@ use hotswap_store::{AppendError, Journal, LeaseError, Redis, RedisConfig};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::proxy::Proxy;
+use crate::redis_proxy::RedisProxy;
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::suite::{all, append, create, log, must_append, planned};
 
@@ -20,7 +20,7 @@ fn message(error: &AppendError) -> String {
 #[tokio::test]
 async fn an_append_whose_answer_is_lost_takes_effect_once() {
     let server = RedisServer::start(RedisKind::Redis).unwrap();
-    let proxy = Proxy::start(server.port()).await;
+    let proxy = RedisProxy::start(server.port()).await.unwrap();
     let store = Redis::open(&RedisConfig::new(proxy.url())).await.unwrap();
     let id = create(&store, "checkout", "production").await;
     let mut next = must_append(&store, id, 1, &[planned()]).await.next_seq;
@@ -40,7 +40,7 @@ async fn an_append_whose_answer_is_lost_takes_effect_once() {
 #[tokio::test]
 async fn an_append_that_others_have_continued_is_still_known_as_its_own() {
     let server = RedisServer::start(RedisKind::Redis).unwrap();
-    let proxy = Proxy::start(server.port()).await;
+    let proxy = RedisProxy::start(server.port()).await.unwrap();
     let store = Redis::open(&RedisConfig::new(proxy.url())).await.unwrap();
     let other = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
     // The server knows the script from here on, and carries out the next append at once.

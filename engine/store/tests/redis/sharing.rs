@@ -96,6 +96,38 @@ async fn a_lease_is_held_while_its_engine_lives_and_free_at_once_when_that_leave
     }
 }
 
+#[tokio::test]
+async fn a_lease_that_no_driver_uses_can_be_given_back() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let (one, other) = (open(&server, "one").await, open(&server, "other").await);
+        let session = one.session().unwrap();
+        let (used, idle) = (
+            create(&one, "checkout", "production").await,
+            create(&one, "search", "production").await,
+        );
+        let fence = one.acquire_lease(used).await.unwrap().fence;
+        one.acquire_lease(idle).await.unwrap();
+        assert_eq!(session.own_leases(2).await.unwrap(), []);
+        assert_eq!(session.own_leases(1).await.unwrap().len(), 2);
+        assert_eq!(undriven(&other).await, []);
+        session.release(idle).await.unwrap();
+        assert_eq!(session.own_leases(0).await.unwrap(), [used]);
+        let free: Vec<_> = undriven(&other).await;
+        assert_eq!(free.len(), 1);
+        assert_eq!(free[0].deployment, idle);
+        other.acquire_lease(idle).await.unwrap();
+        // What is another engine's stays with it.
+        session.release(idle).await.unwrap();
+        assert_eq!(undriven(&other).await, []);
+        one.append(append(used, 1, Some(fence), &[planned()]))
+            .await
+            .unwrap();
+        one.close().await;
+        other.close().await;
+    }
+}
+
 #[test]
 fn what_a_killed_engine_drove_is_free_once_its_session_is_over() {
     for kind in KINDS {

@@ -1,0 +1,252 @@
+//! Two engines that share a store, and tell each other what nodes report.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use hotswap_core::Health;
+use hotswap_protocol::Registered;
+use hotswap_store::{Catalogue as _, CatalogueError};
+use tokio::sync::broadcast;
+
+use super::*;
+use crate::HealthChange;
+use crate::fixture::{ManualClock, MemoryCatalogue, node, registration};
+
+/// Keeps what one engine has sent, until a test passes it on.
+#[derive(Default)]
+struct Sent {
+    messages: Mutex<Vec<Vec<u8>>>,
+    is_broken: bool,
+}
+
+#[async_trait]
+impl NodeReports for Sent {
+    async fn publish(&self, message: &[u8]) -> Result<(), CatalogueError> {
+        if self.is_broken {
+            return Err("the connection is broken".into());
+        }
+        self.messages.lock().unwrap().push(message.to_owned());
+        Ok(())
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>> {
+        broadcast::Sender::new(1).subscribe()
+    }
+}
+
+struct Engines {
+    catalogue: Arc<MemoryCatalogue>,
+    clock: Arc<ManualClock>,
+    one: Registry,
+    other: Registry,
+}
+
+impl Engines {
+    async fn start() -> Self {
+        let catalogue = Arc::<MemoryCatalogue>::default();
+        catalogue.share_reports(Arc::<Sent>::default());
+        let clock = Arc::<ManualClock>::default();
+        let load = async || {
+            let (catalogue, clock) = (Arc::clone(&catalogue), Arc::clone(&clock));
+            let loaded = Registry::load(catalogue, clock, Registry::DEFAULT_INTERVAL).await;
+            loaded.unwrap()
+        };
+        Self {
+            one: load().await,
+            other: load().await,
+            catalogue,
+            clock,
+        }
+    }
+
+    /// Registers the start `boot` of a node with one engine.
+    async fn register(&self, engine: &Registry, id: &str, boot: &str, port: u16) -> Registered {
+        let registration = Registration {
+            boot: Some(boot.to_owned()),
+            instance: Some("the folder of its data".to_owned()),
+            ..registration("production", &format!("http://127.0.0.1:{port}"))
+        };
+        engine.register(node(id), registration).await.unwrap()
+    }
+
+    fn beat(&self, engine: &Registry, boot: &str, health: NodeHealth, reason: Option<&str>) {
+        let heartbeat = Heartbeat {
+            health,
+            reason: reason.map(str::to_owned),
+            highest_fence: 0,
+            boot: Some(boot.to_owned()),
+            control_url: None,
+            data_url: None,
+            modules: None,
+            readiness: None,
+            traffic: None,
+        };
+        assert!(engine.heartbeat(&node("a"), heartbeat).unwrap().is_some());
+    }
+}
+
+/// The messages in which an engine passes on what it has collected.
+async fn messages(engine: &Registry) -> Vec<Vec<u8>> {
+    let sent = Sent::default();
+    engine.pass_on(&sent).await;
+    sent.messages.into_inner().unwrap()
+}
+
+async fn pass_on(from: &Registry, to: &Registry) {
+    for message in messages(from).await {
+        to.receive(&message);
+    }
+}
+
+fn seen(engine: &Registry, id: &str) -> Option<(Health, String, String)> {
+    let member = engine.member(&node(id))?;
+    let url = member.record.control_url.clone();
+    Some((member.health, member.reason.unwrap_or_default(), url))
+}
+
+#[tokio::test]
+async fn what_a_node_reports_to_one_engine_the_other_one_knows() {
+    let engines = Engines::start().await;
+    let Engines {
+        one, other, clock, ..
+    } = &engines;
+    let mut changes = other.subscribe();
+    engines.register(one, "a", "first", 1).await;
+    assert_eq!(seen(other, "a"), None);
+    pass_on(one, other).await;
+    assert_eq!(seen(other, "a"), seen(one, "a"));
+    assert_eq!(seen(other, "a").unwrap().0, Health::Passing);
+
+    engines.beat(
+        one,
+        "first",
+        NodeHealth::Warning,
+        Some("the disk is nearly full"),
+    );
+    pass_on(one, other).await;
+    assert_eq!(seen(other, "a"), seen(one, "a"));
+    assert_eq!(seen(other, "a").unwrap().1, "the disk is nearly full");
+    let change = changes.try_recv().unwrap();
+    assert_eq!(change.node, node("a"));
+
+    // The reports that come from there keep it alive here.
+    for _ in 0..4 {
+        clock.advance(Registry::DEFAULT_INTERVAL * 2);
+        engines.beat(one, "first", NodeHealth::Passing, None);
+        pass_on(one, other).await;
+    }
+    assert_eq!(seen(other, "a").unwrap().0, Health::Passing);
+    clock.advance(Registry::DEFAULT_INTERVAL * 6);
+    assert_eq!(seen(other, "a").unwrap().0, Health::Critical);
+}
+
+#[tokio::test]
+async fn of_each_node_the_last_report_is_passed_on_and_once() {
+    let engines = Engines::start().await;
+    let Engines { one, other, .. } = &engines;
+    engines.register(one, "a", "first", 1).await;
+    for reason in ["one thing", "another thing"] {
+        engines.beat(one, "first", NodeHealth::Warning, Some(reason));
+    }
+    let sent = messages(one).await;
+    let [message] = sent.as_slice() else {
+        panic!("{} messages", sent.len())
+    };
+    let message: Message = serde_json::from_slice(message).unwrap();
+    let [report] = message.reports.as_slice() else {
+        panic!("{} reports", message.reports.len())
+    };
+    let reason = report.answer.heartbeat.reason.as_deref();
+    assert_eq!(reason, Some("another thing"));
+    assert!(messages(one).await.is_empty());
+    // What another engine has passed on does not go round.
+    engines.beat(one, "first", NodeHealth::Passing, None);
+    pass_on(one, other).await;
+    assert!(messages(other).await.is_empty());
+}
+
+#[tokio::test]
+async fn many_reports_take_several_messages() {
+    let engines = Engines::start().await;
+    let Engines { one, other, .. } = &engines;
+    for number in 0..=MAX_REPORTS {
+        let id = format!("node-{number}");
+        engines.register(one, &id, "first", 1 + number as u16).await;
+    }
+    let sent = messages(one).await;
+    assert_eq!(sent.len(), 2);
+    for message in &sent {
+        other.receive(message);
+    }
+    assert_eq!(other.members().len(), MAX_REPORTS + 1);
+}
+
+#[tokio::test]
+async fn a_report_that_was_lost_is_made_up_for_by_the_next_one() {
+    let engines = Engines::start().await;
+    let Engines { one, other, .. } = &engines;
+    engines.register(one, "a", "first", 1).await;
+    let broken = Sent {
+        is_broken: true,
+        ..Sent::default()
+    };
+    one.pass_on(&broken).await;
+    // A message of a newer engine.
+    other.receive(b"{\"reports\": 7}");
+    assert_eq!(seen(other, "a"), None);
+    engines.beat(one, "first", NodeHealth::Passing, None);
+    pass_on(one, other).await;
+    assert_eq!(seen(other, "a"), seen(one, "a"));
+}
+
+#[tokio::test]
+async fn a_report_of_an_earlier_start_of_a_node_counts_nothing() {
+    let engines = Engines::start().await;
+    let Engines { one, other, .. } = &engines;
+    engines.register(one, "a", "first", 1).await;
+    pass_on(one, other).await;
+    engines.beat(one, "first", NodeHealth::Warning, Some("it stops"));
+    let late = messages(one).await;
+    // The node comes back, and another engine gets to know that first.
+    engines.register(other, "a", "second", 2).await;
+    let before = seen(other, "a");
+    for message in late {
+        other.receive(&message);
+    }
+    assert_eq!(seen(other, "a"), before);
+    // The first engine learns of the new start.
+    pass_on(other, one).await;
+    assert_eq!(seen(one, "a"), before);
+}
+
+#[tokio::test]
+async fn what_another_engine_has_deleted_is_forgotten() {
+    let engines = Engines::start().await;
+    let Engines {
+        one,
+        other,
+        catalogue,
+        ..
+    } = &engines;
+    for (id, port) in [("a", 1), ("b", 2)] {
+        engines.register(one, id, "first", port).await;
+    }
+    pass_on(one, other).await;
+    let mut changes = other.subscribe();
+    assert!(one.deregister(&node("a")).await.unwrap());
+    other.drop_deleted().await.unwrap();
+    assert_eq!(seen(other, "a"), None);
+    assert!(seen(other, "b").is_some());
+    let gone = HealthChange {
+        node: node("a"),
+        health: None,
+    };
+    assert_eq!(changes.try_recv(), Ok(gone));
+    assert_eq!(catalogue.nodes().await.unwrap().len(), 1);
+    // A store that cannot be read takes nothing away.
+    catalogue
+        .fails
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(other.drop_deleted().await.is_err());
+    assert!(seen(other, "b").is_some());
+}

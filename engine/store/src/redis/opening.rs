@@ -1,0 +1,77 @@
+//! What an engine and an import begin with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::commands::{Commands, key_prefix};
+use super::config::RedisConfig;
+use super::durability::Durability;
+use super::error::Error;
+use super::head_cache::HeadCache;
+use super::link::Link;
+use super::locator::Locator;
+use super::witness::Witness;
+use super::writer::Writer;
+
+/// A server that was reached, and whose durability was checked.
+pub(super) struct Opening {
+    pub(super) commands: Commands,
+    pub(super) durability: Durability,
+    pub(super) heads: Arc<HeadCache>,
+    pub(super) to: Destination,
+}
+
+/// Where connections lead, and what each has to show before it is used.
+pub(super) struct Destination {
+    pub(super) locator: Arc<Locator>,
+    pub(super) witness: Arc<Witness>,
+    pub(super) server: String,
+    patience: Duration,
+}
+
+impl Opening {
+    /// Connects. Nothing is written before the writer runs.
+    ///
+    /// # Errors
+    /// Those of [`super::Redis::open`], but for what the store holds.
+    pub(super) async fn begin(config: &RedisConfig) -> Result<(Self, Writer), Error> {
+        let locator = Arc::new(config.locator()?);
+        let server = config.shown_url();
+        let heads = Arc::<HeadCache>::default();
+        let meta = format!("{}meta", key_prefix(config));
+        let witness = Arc::new(Witness::new(meta, Arc::clone(&heads)));
+        let to = Destination {
+            locator,
+            witness,
+            server,
+            patience: config.patience,
+        };
+        let reads = to.link(Duration::ZERO);
+        let durability = Durability::read(&reads, config).await?;
+        durability.check(config, &to.server)?;
+        let wait = durability.wait(config);
+        let wait_time = wait.as_ref().map_or(Duration::ZERO, |wait| wait.timeout);
+        let (writer, jobs) = Writer::new(to.link(wait_time), config, wait);
+        let opening = Self {
+            commands: Commands::new(jobs, reads, config),
+            durability,
+            heads,
+            to,
+        };
+        Ok((opening, writer))
+    }
+}
+
+impl Destination {
+    /// A connection to the server. Commands on it may take `extra` time, because they wait.
+    pub(super) fn link(&self, extra: Duration) -> Arc<Link> {
+        let (locator, witness) = (Arc::clone(&self.locator), Arc::clone(&self.witness));
+        Arc::new(Link::new(
+            locator,
+            witness,
+            &self.server,
+            self.patience,
+            extra,
+        ))
+    }
+}

@@ -1,0 +1,321 @@
+//! Three engines and three nodes that try one case after the other.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use hotswap_core::{DeploymentId, Status};
+use hotswap_node::Node;
+use hotswap_store::{Journal as _, Redis};
+use hotswap_tests::{Balancer, EMAIL, NODE_TOKEN, journal_outline, new_deployment};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::Rollout;
+use crate::case::{Case, Fault};
+use crate::checks::{self, RunResult};
+use crate::gated_fleet::Log;
+use crate::replica::{Replica, Shared};
+use crate::watched_journal::RolloutUnderTest;
+
+const PRODUCTION: &str = "production";
+const ENGINES: u64 = 3;
+const NODES: usize = 3;
+/// Time limit of every wait. Generous, because the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+pub struct Group {
+    shared: Arc<Shared>,
+    number: usize,
+    /// In the places of the load balancer.
+    replicas: BTreeMap<usize, Replica>,
+    nodes: Vec<(String, Node)>,
+    balancer: Balancer,
+    rollout: Arc<RolloutUnderTest>,
+    log: Log,
+    /// Reads what happens, past all links.
+    observer: Redis,
+    started: u64,
+    cases: u64,
+    /// Engines that are dead and not cleared away yet.
+    dead: JoinSet<()>,
+}
+
+impl Group {
+    pub async fn start(shared: Arc<Shared>, number: usize) -> Result<Self> {
+        let config = shared.redis_config(shared.redis_url.clone(), number, "observer");
+        let mut group = Self {
+            observer: Redis::open(&config).await?,
+            shared,
+            number,
+            replicas: BTreeMap::new(),
+            nodes: Vec::new(),
+            balancer: Balancer::start().await?,
+            rollout: Arc::default(),
+            log: Log::default(),
+            started: 0,
+            cases: 0,
+            dead: JoinSet::new(),
+        };
+        group.start_missing().await?;
+        for number in 1..=NODES {
+            group.start_node(format!("{PRODUCTION}-{number}")).await?;
+        }
+        group.wait_for_nodes().await?;
+        Ok(group)
+    }
+
+    /// Starts the engines that are missing.
+    async fn start_missing(&mut self) -> Result<()> {
+        for place in 0..ENGINES as usize {
+            if self.replicas.contains_key(&place) {
+                continue;
+            }
+            self.started += 1;
+            let (rollout, log) = (&self.rollout, &self.log);
+            let replica = Replica::start(&self.shared, self.number, self.started, rollout, log);
+            let replica = replica.await?;
+            self.balancer.add(place, replica.addr);
+            self.replicas.insert(place, replica);
+        }
+        Ok(())
+    }
+
+    async fn start_node(&mut self, id: String) -> Result<()> {
+        let config = hotswap_node::Config {
+            id: id.parse()?,
+            environment: Some(PRODUCTION.parse()?),
+            zone: None,
+            labels: BTreeMap::new(),
+            data_addr: "127.0.0.1:0".parse()?,
+            control_addr: "127.0.0.1:0".parse()?,
+            advertise: None,
+            engine_url: Some(self.balancer.url()),
+            is_discovered: false,
+            token: hotswap_node::Secret::new(NODE_TOKEN),
+            data_dir: self.node_dir(&id),
+            tls: None,
+            engine_tls: Default::default(),
+            drain: None,
+            limits: hotswap_node::Limits::default(),
+        };
+        let node = Node::start_with(self.shared.runtime.clone(), config).await?;
+        self.nodes.push((id, node));
+        Ok(())
+    }
+
+    fn node_dir(&self, id: &str) -> PathBuf {
+        let folder = self.shared.folder.path();
+        folder.join(format!("group-{}-{id}", self.number))
+    }
+
+    /// Waits until every engine has heard of every node.
+    async fn wait_for_nodes(&self) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        for replica in self.replicas.values() {
+            while replica.engine.registry.members().len() < NODES {
+                ensure!(
+                    Instant::now() < deadline,
+                    "an engine does not know the nodes"
+                );
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// An engine that runs.
+    fn any(&self) -> Result<&Replica> {
+        self.replicas.values().next().context("no engine runs")
+    }
+
+    /// Rolls out without a fault. Returns how often the engine appended, and what came of it.
+    pub async fn undisturbed(&mut self, rollout: &Rollout) -> Result<(u64, RunResult)> {
+        let module = self.prepare(None).await?;
+        let id = self.deploy(&module, rollout).await?;
+        self.wait_for_end(id).await?;
+        let result = self.result(id, &module).await?;
+        let is_whole = matches!(result.status, Status::Succeeded | Status::RolledBack);
+        ensure!(is_whole, "{result:?}");
+        checks::check_orders(&self.log)?;
+        Ok((self.rollout.append_count(), result))
+    }
+
+    /// Rolls out while the fault happens to the engine that drives. Returns whether it happened: a
+    /// rollout may take fewer appends than another one.
+    pub async fn try_case(
+        &mut self,
+        rollout: &Rollout,
+        case: Case,
+        expected: &RunResult,
+    ) -> Result<bool> {
+        let module = self.prepare(Some(case)).await?;
+        let id = self.deploy(&module, rollout).await?;
+        let victim = tokio::select! {
+            biased;
+            victim = self.rollout.victim() => Some(victim),
+            ended = self.wait_for_end(id) => ended.map(|_| None)?,
+        };
+        if let Some(victim) = victim {
+            self.wait_for_successor(id, victim, case).await?;
+            self.mend(victim, case.fault)?;
+            self.wait_for_end(id).await?;
+        }
+        let result = self.result(id, &module).await?;
+        checks::check(case, &result, expected)?;
+        self.wait_for_versions(&module, &result).await?;
+        checks::check_orders(&self.log)?;
+        Ok(victim.is_some())
+    }
+
+    /// Uploads two versions of a new module, and rolls the first one out.
+    async fn prepare(&mut self, case: Option<Case>) -> Result<String> {
+        self.start_missing().await?;
+        self.wait_for_nodes().await?;
+        self.cases += 1;
+        let module = format!("module-{}", self.cases);
+        for (version, component) in [
+            ("1.0.0", hotswap_guests::HELLO_V1),
+            ("2.0.0", hotswap_guests::HELLO_V2),
+        ] {
+            let mut upload = self.any()?.engine.modules.upload().await?;
+            upload.write(component).await?;
+            upload
+                .finish(module.parse()?, version.parse()?, EMAIL)
+                .await?;
+        }
+        let new = new_deployment((&module, "1.0.0"), PRODUCTION, ("direct", json!({})))?;
+        let id = self.any()?.engine.deployments.create(new).await?;
+        let status = self.wait_for_end(id).await?;
+        if status != Status::Succeeded {
+            bail!("the first version:\n{}", self.outline(id).await?);
+        }
+        self.rollout.begin(module.parse()?, case);
+        Ok(module)
+    }
+
+    async fn deploy(&self, module: &str, rollout: &Rollout) -> Result<DeploymentId> {
+        let strategy = (rollout.strategy, rollout.config.clone());
+        let new = new_deployment((module, "2.0.0"), PRODUCTION, strategy)?;
+        Ok(self.any()?.engine.deployments.create(new).await?)
+    }
+
+    /// Waits until another engine drives, the rollout has ended, or the nodes were cut off for long
+    /// enough.
+    async fn wait_for_successor(&self, id: DeploymentId, victim: u64, case: Case) -> Result<()> {
+        // A load balancer sends nobody to an engine that does not say that it is ready.
+        if case.fault != Fault::CutOffFromNodes
+            && let Some(place) = self.place_of(victim)
+        {
+            self.balancer.remove(place);
+        }
+        if case.fault == Fault::CutOffFromNodes {
+            sleep(case.cut()).await;
+            return Ok(());
+        }
+        tokio::select! {
+            other = timeout(TIMEOUT, self.rollout.other_driver(victim)) => {
+                other.context("no other engine has taken over")?;
+            }
+            ended = self.wait_for_end(id) => drop(ended?),
+        }
+        if case.lasts() {
+            self.wait_for_end(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the fault. A dead engine is replaced before the next case.
+    fn mend(&mut self, victim: u64, fault: Fault) -> Result<()> {
+        let place = self.place_of(victim).context("no such engine")?;
+        if fault == Fault::Killed {
+            if let Some(replica) = self.replicas.remove(&place) {
+                self.dead.spawn(replica.end());
+            }
+        } else if let Some(replica) = self.replicas.get(&place) {
+            replica.links.mend();
+            self.balancer.add(place, replica.addr);
+        }
+        Ok(())
+    }
+
+    fn place_of(&self, engine: u64) -> Option<usize> {
+        let mut replicas = self.replicas.iter();
+        replicas
+            .find(|(_, replica)| replica.number == engine)
+            .map(|(place, _)| *place)
+    }
+
+    async fn wait_for_end(&self, id: DeploymentId) -> Result<Status> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let status = self.observer.head(id).await?.lifecycle.status();
+            if status.is_final() {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("it did not end in time:\n{}", self.outline(id).await?);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn outline(&self, id: DeploymentId) -> Result<String> {
+        let events = self.observer.events(id, 0, usize::MAX).await?;
+        Ok(journal_outline(&events).join("\n"))
+    }
+
+    async fn result(&self, id: DeploymentId, module: &str) -> Result<RunResult> {
+        let events = self.observer.events(id, 0, usize::MAX).await?;
+        let mut calls = Vec::new();
+        for (node, _) in &self.nodes {
+            let record = self.node_record(node, module)?;
+            calls.push(checks::carried_out_calls(&record, id)?);
+        }
+        RunResult::new(&events, module, calls)
+    }
+
+    fn node_record(&self, node: &str, module: &str) -> Result<Value> {
+        let file = self.node_dir(node).join(format!("modules/{module}.json"));
+        Ok(serde_json::from_slice(&std::fs::read(file)?)?)
+    }
+
+    /// Waits until every node runs what the end of the rollout says. The reconciler brings nodes
+    /// there that a revert did not reach.
+    async fn wait_for_versions(&self, module: &str, result: &RunResult) -> Result<()> {
+        let expected = match result.status {
+            Status::Succeeded => "2.0.0",
+            _ => "1.0.0",
+        };
+        let deadline = Instant::now() + TIMEOUT;
+        for (node, _) in &self.nodes {
+            loop {
+                let record = self.node_record(node, module)?;
+                let active = &record["slots"]["active"]["version"];
+                if active == expected && record["slots"]["staged"].is_null() {
+                    break;
+                }
+                ensure!(
+                    Instant::now() < deadline,
+                    "{node} runs {record}, not {expected}"
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn end(mut self) {
+        for (_, replica) in std::mem::take(&mut self.replicas) {
+            replica.end().await;
+        }
+        for (_, node) in self.nodes {
+            node.shutdown().await;
+        }
+        while self.dead.join_next().await.is_some() {}
+        self.observer.close().await;
+    }
+}
