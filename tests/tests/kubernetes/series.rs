@@ -149,6 +149,18 @@ fn alerts_fire_when_they_should() {
             "0+1x30",
         ),
         (
+            "HotSwapEngineFallsBehind",
+            "hotswap_store_tail_lag_seconds",
+            "",
+            "60x30",
+        ),
+        (
+            "HotSwapMetricPointsLost",
+            "hotswap_metric_points_total",
+            ",outcome=\"failed\"",
+            "0+9x30",
+        ),
+        (
             "HotSwapSpansLost",
             "hotswap_trace_spans_total",
             ",outcome=\"dropped\"",
