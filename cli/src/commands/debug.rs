@@ -22,7 +22,7 @@ const PARTS: [(&str, &str); 10] = [
     ("health.json", "/health/ready"),
     ("metrics.txt", "/metrics"),
     ("nodes.json", "/api/v1/nodes"),
-    ("environments.json", "/api/v1/environments"),
+    ("clusters.json", "/api/v1/clusters"),
     ("modules.json", "/api/v1/modules"),
     ("strategies.json", "/api/v1/strategies"),
     ("backends.json", "/api/v1/backends"),

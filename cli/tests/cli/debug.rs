@@ -33,7 +33,15 @@ fn unpack(bundle: &Path) -> BTreeMap<String, String> {
 #[test]
 fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
     let dev = Dev::start(&["--rate", "0"]);
-    let deploy = ["deploy", "hello@2.0.0", "-e", "qa", "--wait"];
+    let deploy = [
+        "deploy",
+        "hello@2.0.0",
+        "-e",
+        "production",
+        "-s",
+        "direct",
+        "--wait",
+    ];
     let id = dev.json(&deploy)["id"].as_str().unwrap().to_owned();
     let bundle = ["debug", "bundle", "--output", "report.tar.gz"];
     let with_deployment = [&bundle[..], &["--deployment", &id]].concat();
@@ -68,8 +76,8 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(journal[0]["type"], "created");
-    assert_eq!(journal[journal.len() - 1]["type"], "ended");
+    assert_eq!(journal[0]["body"]["type"], "created");
+    assert_eq!(journal[journal.len() - 1]["body"]["type"], "ended");
 
     for token in ["token", "node-token"] {
         let token = fs::read_to_string(dev.folder.path().join(".hotswap/dev").join(token)).unwrap();
