@@ -76,7 +76,7 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(journal[0]["body"]["type"], "created");
+    assert_eq!(journal[0]["body"]["type"], "requested");
     assert_eq!(journal[journal.len() - 1]["body"]["type"], "ended");
 
     for token in ["token", "node-token"] {
