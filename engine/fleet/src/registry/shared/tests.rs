@@ -63,7 +63,7 @@ impl Engines {
     async fn register(&self, engine: &Registry, id: &str, boot: &str, port: u16) -> Registered {
         let registration = Registration {
             boot: Some(boot.to_owned()),
-            instance: Some("the folder of its data".to_owned()),
+            instance: Some("the-folder-of-its-data".to_owned()),
             ..registration("production", &format!("http://127.0.0.1:{port}"))
         };
         engine.register(node(id), registration).await.unwrap()
