@@ -143,14 +143,15 @@ async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
     let engines = format!("deployment/{ENGINE}");
     let all_are_back = ["rollout", "status", &engines, "--timeout=170s"];
     release.kubectl(&all_are_back)?;
-    // Each engine is replaced while others serve, in the middle of a rollout.
-    let id = release.begin("3.0.0", "canary", &["--set", "soak=20s"])?;
+    // Each engine is replaced while others serve, in the middle of a rollout. Back to the version
+    // before: the third sample fails a tenth of its requests.
+    let id = release.begin("1.0.0", "canary", &["--set", "soak=20s"])?;
     release.kubectl(&["rollout", "restart", &engines])?;
     release.kubectl(&all_are_back)?;
     let report = release.wait_for_end(&id)?;
     assert_eq!(report["state"], "succeeded", "{report}");
     assert_no_loss(&clients.stop().await);
-    assert_eq!(release.versions()?, ["3.0.0"; 3]);
+    assert_eq!(release.versions()?, ["1.0.0"; 3]);
     assert_eq!(release.uninstall()?, "");
     Ok(())
 }
