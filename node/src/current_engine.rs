@@ -63,7 +63,7 @@ impl CurrentEngine {
                 tracing::info!(engine = engine.url(), "an engine has found this node");
                 self.0.told.store(Some(Arc::new(engine)));
             }
-            Err(error) => tracing::warn!(%error, "an engine has told a URL that is none"),
+            Err(error) => tracing::warn!(%error, "an engine has given an invalid URL"),
         }
     }
 }

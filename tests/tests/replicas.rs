@@ -131,7 +131,7 @@ async fn an_engine_that_stood_still_is_fenced_when_it_comes_back() -> Result<()>
     let seen = events(&replicas, paused, &id).await?;
     ensure!(seen == events(&replicas, next, &id).await?);
     let log = replicas.terminate_engine(paused).await?;
-    ensure!(log.contains("was not heard of for too long"), "{log}");
+    ensure!(log.contains("session with the store has expired"), "{log}");
     Ok(())
 }
 

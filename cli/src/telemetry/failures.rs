@@ -6,7 +6,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// None so far. `signal` is what is sent.
+    /// Starts without a failure. `signal` is what is sent: spans or metrics.
     pub(super) fn of(signal: &'static str) -> Self {
         Self { signal, count: 0 }
     }

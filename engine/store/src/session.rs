@@ -37,9 +37,10 @@ pub trait Session: Send + Sync + 'static {
     /// [`ReadError::Store`] if the store failed.
     async fn undriven_deployments(&self) -> Result<Vec<UndrivenDeployment>, ReadError>;
 
-    /// Lists the open deployments whose leases are this session's, if they are more than `drivers`.
-    /// Then nobody drives some of them: a driver was dropped just as it acquired its lease, or a
-    /// request for one that was given up was carried out late.
+    /// Lists the open deployments whose leases this session holds, if there are more of them than
+    /// `drivers`, the number of this engine's drivers. Some leases then have no driver. That happens
+    /// when a driver is dropped just as it acquires its lease, or when the store carries out a
+    /// request for a lease late, after the driver has given up.
     ///
     /// # Errors
     /// [`ReadError::Store`] if the store failed.

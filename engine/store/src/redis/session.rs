@@ -95,7 +95,7 @@ impl EngineSession {
         self.lapses.send_modify(|count| *count += 1);
         tracing::warn!(
             engine = self.engine,
-            "this engine was not heard of for too long: others may have taken what it drove"
+            "this engine's session with the store has expired: other engines may have taken over what it drove"
         );
         let mut backoff = super::link::Link::backoff();
         loop {
