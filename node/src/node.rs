@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use hotswap_common::file::{self, Attempt, FileLock};
 use hotswap_common::tls::ServerTls;
 use hotswap_common::{Backoff, CurrentSecret, Secret, Stopping};
@@ -80,7 +81,12 @@ impl Node {
     /// # Errors
     /// If a port or the data directory cannot be used, or the engine's URL or the advertised
     /// host is not valid.
-    pub async fn start_with(runtime: Runtime, config: Config) -> Result<Self, Error> {
+    // Boxed, and so compiled in this crate, not again in every program that starts a node.
+    pub fn start_with(runtime: Runtime, config: Config) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(Self::assemble(runtime, config))
+    }
+
+    async fn assemble(runtime: Runtime, config: Config) -> Result<Self, Error> {
         let url = config.engine_url.as_deref();
         let token = CurrentSecret::from(config.token.clone());
         let engine = CurrentEngine::new(url, token.clone(), config.engine_tls.clone())?;

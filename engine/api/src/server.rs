@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hotswap_common::Stopping;
 use hotswap_common::tls::{self, ServerTls};
 use hotswap_runner::Engine;
@@ -162,7 +163,19 @@ impl Server {
     /// [`crate::Limits::grace`] to finish.
     ///
     /// Not cancel safe: dropping the future closes all connections at once.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    // Boxed, and so compiled in this crate, not again in every program that runs a server.
+    pub fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> BoxFuture<'static, ()> {
+        self.run_until(Box::pin(shutdown))
+    }
+
+    fn run_until(self, shutdown: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+        Box::pin(self.accept_until(shutdown))
+    }
+
+    async fn accept_until(self, mut shutdown: BoxFuture<'static, ()>) {
         let Self {
             listener,
             addr,
@@ -179,7 +192,6 @@ impl Server {
         let endpoint = Arc::new(endpoint(context, hubs.clone(), origins));
         let slots = Arc::new(Semaphore::new(limits.connections));
         let mut connections = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
         let mut following = pin!(async {
             tokio::join!(
                 metrics.follow(&engine),

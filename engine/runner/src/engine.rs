@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::BoxFuture;
 use hotswap_core::{Clock, Fence, OutOfRange, StrategyLimits};
 use hotswap_fleet::discovery::FleetView;
 use hotswap_fleet::{Fleet, Registry};
@@ -147,7 +148,12 @@ impl Engine {
     /// # Errors
     /// If the store fails, a limit is outside its range, a built-in strategy does not load, or
     /// the system has no room for more threads.
-    pub async fn start(config: EngineConfig) -> Result<Self, Error> {
+    // Boxed, and so compiled in this crate, not again in every program that starts an engine.
+    pub fn start(config: EngineConfig) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(Self::assemble(config))
+    }
+
+    async fn assemble(config: EngineConfig) -> Result<Self, Error> {
         config.limits.check().map_err(Error::Limit)?;
         config.limits.expiry.check().map_err(Error::Limit)?;
         let host_limits = config.host.limits();

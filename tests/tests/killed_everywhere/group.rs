@@ -157,7 +157,11 @@ impl Group {
         let victim = tokio::select! {
             biased;
             victim = self.rollout.victim() => Some(victim),
-            ended = self.wait_for_end(id) => ended.map(|_| None)?,
+            ended = self.wait_for_end(id) => {
+                ended?;
+                let victim = timeout(TIMEOUT, self.rollout.victim_at_end()).await;
+                victim.context("an append that began the fault has not returned")?
+            }
         };
         if let Some(victim) = victim {
             self.wait_for_successor(id, victim, case).await?;

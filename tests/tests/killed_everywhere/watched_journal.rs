@@ -64,6 +64,22 @@ impl RolloutUnderTest {
         }
     }
 
+    /// As [`Self::victim`], once the rollout has ended: none where the rollout took fewer appends
+    /// than the case needs. Whoever sees the end may do so before the last append has returned, and
+    /// a fault after it begins only then.
+    pub async fn victim_at_end(&self) -> Option<u64> {
+        let is_reached = {
+            let state = lock(&self.state);
+            let case = state.case;
+            case.is_some_and(|case| state.appends > case.point.append)
+        };
+        if is_reached {
+            Some(self.victim().await)
+        } else {
+            None
+        }
+    }
+
     /// Waits until another engine has acquired the lease.
     pub async fn other_driver(&self, than: u64) -> u64 {
         let mut changed = self.changed.subscribe();
