@@ -1,6 +1,6 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
 //! values, [`mod@file`] operations that survive a crash, [`mod@tls`] of servers and clients,
-//! [`Stopping`] of servers, how programs use [`mod@memory`], [`mod@metrics`] and [`mod@trace`]s of
+//! [`Stopping`] of servers, [`mod@addresses`] that are special, how programs use [`mod@memory`], [`mod@metrics`] and [`mod@trace`]s of
 //! what they do, and [`free_ports`] for servers that they start.
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
@@ -12,6 +12,7 @@
 )]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod addresses;
 mod backoff;
 mod current_secret;
 pub mod file;

@@ -384,6 +384,26 @@ async fn thief() -> Result<(Arc<Mutex<String>>, std::net::SocketAddr)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_node_can_be_used_a_deployment_says_what_is_wrong_with_the_source() -> Result<()> {
+    let fixture = Fixture::start(&[]).await?;
+    fixture.list.add("a", "http://169.254.169.254:80")?;
+    fixture.failure("a").await?;
+    let direct = ("direct", json!({}));
+    let refused = fixture
+        .cluster
+        .deploy(("hello", "1.0.0"), "qa", direct)
+        .await;
+    let refused = refused.err().context("it is refused")?.to_string();
+    ensure!(
+        refused.contains("no nodes: source 'list' has an instance that cannot be used, such as a:")
+            && refused.contains("name the network"),
+        "{refused}"
+    );
+    fixture.cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_registry_fails_for_too_long_only_rollbacks_begin() -> Result<()> {
     let mut fixture = Fixture::start(LOOPBACK).await?;
     let node = fixture.add_node("a").await?;

@@ -45,9 +45,9 @@ impl Default for Config {
 /// The backend.
 pub struct Consul {
     agents: Endpoints,
-    datacenter: String,
-    filter: String,
-    tags: Vec<String>,
+    config: Config,
+    /// Whether it was said that the token may not read all.
+    has_warned: bool,
 }
 
 impl Backend for Consul {
@@ -66,10 +66,9 @@ impl Backend for Consul {
 
     fn new(config: Config) -> Result<Self, Error> {
         Ok(Self {
-            agents: Endpoints::new("agents", config.agents)?,
-            datacenter: config.datacenter,
-            filter: config.filter,
-            tags: config.tags,
+            agents: Endpoints::new("agents", config.agents.clone())?,
+            config,
+            has_warned: false,
         })
     }
 
@@ -84,8 +83,8 @@ impl Backend for Consul {
         let index: u64 = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
         let mut path = Path::new("/v1/health/service")
             .segment(service)
-            .query_if_set("dc", &self.datacenter)
-            .query_if_set("filter", &self.filter);
+            .query_if_set("dc", &self.config.datacenter)
+            .query_if_set("filter", &self.config.filter);
         let mut within = Span::secs(5);
         if index > 0 && !patience.is_zero() {
             // Consul adds up to a sixteenth of the wait.
@@ -102,7 +101,11 @@ impl Backend for Consul {
         let answer = answer.ok()?;
         let latest = answer.header("x-consul-index");
         let latest: u64 = latest.and_then(|index| index.parse().ok()).unwrap_or(0);
+        let is_filtered = answer.header("x-consul-results-filtered-by-acls") == Some("true");
         let entries: Vec<ServiceEntry> = answer.json()?;
+        if is_filtered {
+            self.check_filtered(context, &entries)?;
+        }
         // One that went back belongs to another history: begin anew, without waiting.
         let cursor = if latest < index { 0 } else { latest.max(1) };
         Ok(Snapshot {
@@ -112,7 +115,7 @@ impl Backend for Consul {
     }
 
     fn register(&mut self, context: &Context, registration: &Registration) -> Result<(), Error> {
-        let body = agent_registration(registration, &self.tags);
+        let body = agent_registration(registration, &self.config.tags);
         let path = "/v1/agent/service/register?replace-existing-checks=true";
         let agents = &mut self.agents;
         let answer = agents.ask(context, Method::Put, path, |request| request.json(&body))?;
@@ -151,5 +154,21 @@ impl Backend for Consul {
             Err(Error::NotFound) => Ok(()),
             other => other.map(drop),
         }
+    }
+}
+
+impl Consul {
+    /// Consul answers as if what the token may not read were not there.
+    fn check_filtered(&mut self, context: &Context, left: &[ServiceEntry]) -> Result<(), Error> {
+        let text = "Consul leaves out instances that the token may not read: it needs \
+                    `service:read` for the service, and `node:read` for the machines";
+        if left.is_empty() {
+            return Err(Error::Denied(text.to_owned()));
+        }
+        if !self.has_warned {
+            context.warn(text);
+            self.has_warned = true;
+        }
+        Ok(())
     }
 }

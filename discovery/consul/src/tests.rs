@@ -165,6 +165,37 @@ fn answers_that_make_no_sense_are_told_from_refusals_and_outages() {
 }
 
 #[test]
+fn a_token_that_may_not_read_is_told_from_a_service_without_instances() {
+    let filtered =
+        |entries: &[Value]| answer(7, entries).header("X-Consul-Results-Filtered-By-ACLs", "true");
+    let registry = ScriptedRegistry::new()
+        .answer(WATCH, answer(7, &[]))
+        .answer(WATCH, filtered(&[]))
+        .answer(WATCH, filtered(&[entry("a", "passing")]))
+        .answer(WATCH, filtered(&[entry("a", "passing")]));
+    let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+    assert!(
+        consul
+            .watch("node", None, MINUTE)
+            .unwrap()
+            .instances
+            .is_empty()
+    );
+    let denied = consul.watch("node", None, MINUTE).unwrap_err();
+    assert!(
+        matches!(&denied, Error::Denied(text) if text.contains("node:read")),
+        "{denied:?}"
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            consul.watch("node", None, MINUTE).unwrap().instances.len(),
+            1
+        );
+    }
+    assert_eq!(registry.logged().len(), 1, "said once");
+}
+
+#[test]
 fn a_registration_has_its_check_and_its_metadata() {
     let route = "PUT /v1/agent/service/register";
     let registry = ScriptedRegistry::new().answer(route, Answer::status(200));

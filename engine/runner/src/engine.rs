@@ -359,6 +359,7 @@ impl Engine {
         let view = FleetView {
             sources: config.sources.clone(),
             rules: config.rules.clone(),
+            polled: config.polled.clone(),
             since: self.clock.instant(),
         };
         // Only the first counts.

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hotswap_common::Secret;
 use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
 use hotswap_plugins::discovery::{HealthCheck, HttpCheck, Registration};
 use hotswap_tests::{RegistryKind, RegistryServer};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -62,6 +62,57 @@ async fn a_wrong_token_of_consul_is_told_and_never_shown() -> Result<()> {
     let watched = fixture.watch(None);
     let kept = fixture.keep("a");
     watched.until_ids(&["a"]).await?;
+    kept.stop().await?;
+    Ok(())
+}
+
+/// The least rights to watch, as the guide has them.
+fn rights_of_the_guide() -> Result<&'static str> {
+    let guide = include_str!("../../../docs/SERVICE_DISCOVERY_GUIDE.md");
+    let (_, block) = guide.split_once("```hcl\n").context("no policy")?;
+    let (policy, _) = block.split_once("```").context("no end")?;
+    Ok(policy)
+}
+
+/// Makes a token with these rights.
+async fn token(fixture: &Fixture, name: &str, rights: &str) -> Result<Secret> {
+    let server = &fixture.server;
+    let policy = json!({ "Name": name, "Rules": rights }).to_string();
+    server.request("PUT", "/v1/acl/policy", &policy).await?;
+    let token = json!({ "Policies": [{ "Name": name }] }).to_string();
+    let made = server.request("PUT", "/v1/acl/token", &token).await?;
+    let made: Value = serde_json::from_str(&made)?;
+    Ok(Secret::new(made["SecretID"].as_str().context("no token")?))
+}
+
+#[tokio::test]
+async fn the_rights_of_the_guide_suffice_and_fewer_are_told() -> Result<()> {
+    let mut fixture = Fixture::start(RegistryKind::ConsulWithAcls).await?;
+    let guide = rights_of_the_guide()?;
+    let full = token(&fixture, "guide", guide).await?;
+    let writing = guide.replacen("\"read\"", "\"write\"", 1);
+    let writing = token(&fixture, "writing", &writing).await?;
+    let only_service = guide.lines().next().context("no rights")?;
+    let only_service = token(&fixture, "service", only_service).await?;
+    let none = token(&fixture, "none", "").await?;
+    let set_token = |fixture: &mut Fixture, token: Secret| {
+        let secrets = &mut fixture.settings().secrets;
+        secrets.insert("token".to_owned(), token.into());
+    };
+    set_token(&mut fixture, writing);
+    let kept = fixture.keep("a");
+    set_token(&mut fixture, full);
+    fixture.watch(None).until_ids(&["a"]).await?;
+    for powerless in [only_service, none] {
+        set_token(&mut fixture, powerless);
+        let watched = fixture.watch(None);
+        watched
+            .until("it is denied", |source| source.state().last_error.is_some())
+            .await?;
+        let error = watched.source.state().last_error.expect("it failed");
+        assert_eq!(error.kind, ErrorKind::Denied, "{}", error.message);
+        ensure!(error.message.contains("node:read"), "{}", error.message);
+    }
     kept.stop().await?;
     Ok(())
 }

@@ -35,6 +35,7 @@ with_each_version![
     one_that_loses_living_nodes_is_not_believed,
     a_watch_continues_after_what_it_waits_for_was_compacted,
     users_take_the_right_password_and_a_wrong_one_is_told,
+    the_rights_of_the_guide_suffice_and_fewer_are_told,
     an_instance_is_critical_until_it_reports,
     a_slow_one_is_waited_for,
     one_that_comes_back_without_its_data_gets_all_registrations_again,
@@ -141,6 +142,61 @@ async fn users_take_the_right_password_and_a_wrong_one_is_told(kind: RegistryKin
     let watched = fixture.watch(None);
     let kept = fixture.keep("a");
     watched.until_ids(&["a"]).await?;
+    kept.stop().await?;
+    Ok(())
+}
+
+/// A role that may read, and one that may write, too, the prefix of the guide.
+async fn the_rights_of_the_guide_suffice_and_fewer_are_told(kind: RegistryKind) -> Result<()> {
+    let mut fixture = Fixture::start(kind).await?;
+    // "/hotswap/" and "/hotswap0", the first key after all that begin so.
+    let prefix = json!({ "key": "L2hvdHN3YXAv", "range_end": "L2hvdHN3YXAw" });
+    for (name, rights) in [
+        ("root", None),
+        ("reads", Some("READ")),
+        ("writes", Some("READWRITE")),
+        ("powerless", None),
+    ] {
+        let user = json!({ "name": name, "password": name }).to_string();
+        let role = json!({ "name": name }).to_string();
+        let granted = json!({ "user": name, "role": name }).to_string();
+        for (path, body) in [
+            ("/v3/auth/user/add", &user),
+            ("/v3/auth/role/add", &role),
+            ("/v3/auth/user/grant", &granted),
+        ] {
+            fixture.server.request("POST", path, body).await?;
+        }
+        if let Some(rights) = rights {
+            let mut permission = prefix.clone();
+            permission["permType"] = json!(rights);
+            let body = json!({ "name": name, "perm": permission }).to_string();
+            let path = "/v3/auth/role/grant";
+            fixture.server.request("POST", path, &body).await?;
+        }
+    }
+    fixture
+        .server
+        .request("POST", "/v3/auth/enable", "{}")
+        .await?;
+    let endpoint = fixture.server.url();
+    let act_as = |fixture: &mut Fixture, name: &str| {
+        let settings = fixture.settings();
+        settings.config = Some(json!({ "endpoints": [endpoint], "username": name }));
+        let password = Secret::new(name).into();
+        settings.secrets.insert("password".to_owned(), password);
+    };
+    act_as(&mut fixture, "writes");
+    let kept = fixture.keep("a");
+    act_as(&mut fixture, "reads");
+    fixture.watch(None).until_ids(&["a"]).await?;
+    act_as(&mut fixture, "powerless");
+    let watched = fixture.watch(None);
+    watched
+        .until("it is denied", |source| source.state().last_error.is_some())
+        .await?;
+    let error = watched.source.state().last_error.expect("it failed");
+    assert_eq!(error.kind, ErrorKind::Denied, "{}", error.message);
     kept.stop().await?;
     Ok(())
 }

@@ -53,12 +53,11 @@ impl Found {
         let folder = tempfile::tempdir()?;
         let mut found = match place {
             FoundIn::Consul => {
-                let server = RegistryServer::start(RegistryKind::Consul).await?;
-                Self::self_registering(server, "consul", "agents", nodes, folder).await?
+                return Self::consul(nodes, "").await;
             }
             FoundIn::Etcd => {
                 let server = RegistryServer::start(RegistryKind::Etcd).await?;
-                Self::self_registering(server, "etcd", "endpoints", nodes, folder).await?
+                Self::self_registering(server, ("etcd", "endpoints"), nodes, "", folder).await?
             }
             FoundIn::Kubernetes => Self::kubernetes(folder).await?,
             FoundIn::Dns => Self::dns(folder).await?,
@@ -72,17 +71,30 @@ impl Found {
         Ok(found)
     }
 
+    /// As [`Self::start`] with Consul, and with these keys of the source.
+    pub async fn consul(nodes: usize, keys: &str) -> Result<Self> {
+        let server = RegistryServer::start(RegistryKind::Consul).await?;
+        Self::self_registering(
+            server,
+            ("consul", "agents"),
+            nodes,
+            keys,
+            tempfile::tempdir()?,
+        )
+        .await
+    }
+
     async fn self_registering(
         server: RegistryServer,
-        backend: &str,
-        servers: &str,
+        (backend, servers): (&str, &str),
         nodes: usize,
+        keys: &str,
         folder: TempDir,
     ) -> Result<Self> {
         let url = server.url();
         let table = format!(
             "[[discovery]]\nname = \"main\"\nbackend = \"{backend}\"\norigins = [\"{url}\"]\n\
-             networks = [\"127.0.0.0/8\"]\n[discovery.settings]\n{servers} = [\"{url}\"]\n"
+             networks = [\"127.0.0.0/8\"]\n{keys}[discovery.settings]\n{servers} = [\"{url}\"]\n"
         );
         Ok(Self {
             installation: Installation::start_found(ENVIRONMENT, nodes, POLICY, &table).await?,

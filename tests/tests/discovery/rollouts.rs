@@ -134,6 +134,41 @@ async fn a_rollout_goes_on_while_the_name_server_is_killed_and_restarted() -> Re
         .map(drop)
 }
 
+#[tokio::test]
+async fn while_consul_is_gone_for_too_long_new_deployments_are_refused_and_a_running_one_goes_on()
+-> Result<()> {
+    let mut found = Found::consul(4, "maxAge = \"1s\"\n").await?;
+    found.roll_out("1.0.0").await?;
+    let id = found.begin_canary("2.0.0", "10s").await?;
+    found.server.kill().await?;
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let refused = found
+            .installation
+            .propose("3.0.0", "direct", json!({}))
+            .await;
+        let refused = refused
+            .err()
+            .context("another deployment runs")?
+            .to_string();
+        if refused.contains("stale-view") {
+            ensure!(
+                refused.contains("'main'") && refused.contains("maxAge"),
+                "{refused}"
+            );
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{refused}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let state = found.installation.wait_for_end(&id).await?;
+    ensure!(state["status"] == "succeeded", "{state:#}");
+    found.until_they_run(&FOUR, "2.0.0").await?;
+    found.server.restart().await?;
+    found.source().await?.until("it is back", is_whole).await?;
+    found.roll_out("3.0.0").await
+}
+
 /// The ids of the instances of a service, as the registry itself says it.
 async fn registered(server: &Server, place: FoundIn, service: &str) -> Result<String> {
     if place == FoundIn::Consul {

@@ -113,12 +113,18 @@ impl From<deployments::Error> for Problem {
                     stale.name
                 ),
             ),
-            E::NoNodes(environment) => Self::new(
-                Kind::NoNodes,
-                format!(
-                    "environment '{environment}' has no nodes; start one: hotswap node --environment {environment}"
-                ),
-            ),
+            E::NoNodes {
+                ref environment,
+                ref problems,
+            } => {
+                let advice = match problems.first() {
+                    Some(first) => {
+                        format!("to see all of it, run: hotswap discovery get {}", first.source)
+                    }
+                    None => format!("start one: hotswap node --environment {environment}"),
+                };
+                Self::new(Kind::NoNodes, format!("{error}; {advice}"))
+            }
             E::NoneSelected { ref labels, .. } => Self::new(
                 Kind::NoneSelected,
                 format!(

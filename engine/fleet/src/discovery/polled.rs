@@ -37,6 +37,13 @@ impl Polled {
         })
     }
 
+    /// The first instance of a source, by its id, that has not answered, and why.
+    pub fn first_failure(&self, source: &str) -> Option<(NodeId, Arc<str>)> {
+        let polls = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut of_source = polls.iter().filter(|(_, poll)| &*poll.source == source);
+        of_source.find_map(|(id, poll)| Some((id.clone(), poll.failure.clone()?)))
+    }
+
     /// Records a poll. Returns the one before.
     pub fn record(&self, id: &NodeId, poll: Poll) -> Option<Poll> {
         let mut polls = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 use hotswap_core::Environment;
 
 use super::networks::Networks;
+use super::polled::Polled;
+use super::source_problem::SourceProblem;
 use super::sources::Sources;
 use super::state::{Condition, SourceState};
 
@@ -25,6 +27,8 @@ pub struct FleetView {
     pub sources: Sources,
     /// Their rules, by their names.
     pub rules: BTreeMap<String, SourceRules>,
+    /// Whether their instances have answered this engine.
+    pub polled: Polled,
     /// Before it, nothing can have answered.
     pub since: Instant,
 }
@@ -42,14 +46,20 @@ pub struct StaleSource {
     pub reason: Option<String>,
 }
 
+impl SourceRules {
+    fn allow(&self, environment: &Environment) -> bool {
+        let only = self.environment.as_ref();
+        only.is_none_or(|only| only == environment)
+    }
+}
+
 impl FleetView {
     /// The first source for an environment whose view is too old. `None` if there is none.
     pub fn stale_source(&self, environment: &Environment, now: Instant) -> Option<StaleSource> {
         self.sources.iter().find_map(|source| {
             let rules = self.rules.get(source.name())?;
             let max_age = rules.max_age?;
-            let is_other = (rules.environment.as_ref()).is_some_and(|only| only != environment);
-            if is_other {
+            if !rules.allow(environment) {
                 return None;
             }
             let state = source.state();
@@ -61,6 +71,16 @@ impl FleetView {
                 reason: state.last_error.map(|error| error.message),
             })
         })
+    }
+
+    /// What is wrong with the sources that may have nodes for an environment.
+    pub fn problems(&self, environment: &Environment) -> Vec<SourceProblem> {
+        let problem = |source: &std::sync::Arc<dyn super::Discovery>| {
+            let rules = self.rules.get(source.name())?;
+            let is_relevant = rules.allow(environment);
+            is_relevant.then(|| SourceProblem::of(source.name(), &source.state(), &self.polled))?
+        };
+        self.sources.iter().filter_map(problem).collect()
     }
 
     fn failing_for(&self, state: &SourceState, now: Instant) -> Option<Duration> {

@@ -561,6 +561,7 @@ async fn a_view_is_too_old_for_its_environment_once_its_registry_has_failed_for_
             },
         )]
         .into(),
+        polled: Polled::default(),
         since: now(),
     };
     let minute = Duration::from_secs(60);
@@ -581,6 +582,46 @@ async fn a_view_is_too_old_for_its_environment_once_its_registry_has_failed_for_
     let none = view(Some(Duration::ZERO)).stale_source(&qa, late);
     let stale = none.expect("it fails");
     assert_eq!(stale.reason.as_deref(), Some("no answer"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_the_sources_of_an_environment_is_told() {
+    let fixture = start(None);
+    let polled = Polled::default();
+    let rules = SourceRules {
+        environment: Some("qa".parse().expect("a name")),
+        ..SourceRules::default()
+    };
+    let view = FleetView {
+        sources: Sources::new(vec![Arc::new(fixture.source.clone())]),
+        rules: [("main".to_owned(), rules)].into(),
+        polled: polled.clone(),
+        since: std::time::Instant::now(),
+    };
+    let told = |environment: &str| {
+        let problems = view.problems(&environment.parse().expect("a name"));
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ")
+    };
+    assert_eq!(told("qa"), "source 'main' has not answered yet");
+    assert_eq!(told("production"), "", "it has no nodes for it");
+    fixture.changed_by(Err(unavailable())).await;
+    assert_eq!(told("qa"), "source 'main' cannot be read: no answer");
+    fixture.changed_by(Ok(snapshot("1", &["a", "b"]))).await;
+    assert_eq!(told("qa"), "");
+    for id in ["b", "a"] {
+        let poll = Poll {
+            source: "main".into(),
+            at: hotswap_core::Timestamp::from_millis(0),
+            failure: Some("it answers with another token".into()),
+        };
+        polled.record(&id.parse().expect("an id"), poll);
+    }
+    assert_eq!(
+        told("qa"),
+        "source 'main' has 2 instances that cannot be used, such as a: it answers with another \
+         token"
+    );
 }
 
 #[test]

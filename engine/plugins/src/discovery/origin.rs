@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use hotswap_common::addresses::{is_no_host, is_special};
 use rustls::pki_types::{DnsName, ServerName};
 
 /// A server that a backend may reach: scheme, host and port.
@@ -90,16 +91,7 @@ impl Origin {
             Host::Name(name) if name == "localhost" || name.ends_with(".localhost") => {
                 address.is_loopback()
             }
-            Host::Name(_) => {
-                let is_link_local = match address {
-                    IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-                    IpAddr::V6(address) => address.is_unicast_link_local(),
-                };
-                !(address.is_loopback()
-                    || address.is_unspecified()
-                    || address.is_multicast()
-                    || is_link_local)
-            }
+            Host::Name(_) => !(is_no_host(address) || is_special(address)),
         }
     }
 
@@ -252,6 +244,9 @@ mod tests {
             "fe80::1",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
+            "0.1.2.3",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
         ] {
             assert!(
                 !name.may_lead_to(address.parse().expect(address)),

@@ -67,3 +67,25 @@ async fn a_module_is_no_backend() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn a_backend_reaches_nothing_but_servers_names_and_the_clock() {
+    let host = DiscoveryHost::new(BackendLimits::default()).expect("it starts");
+    for import in [
+        "wasi:sockets/tcp@0.2.0",
+        "wasi:filesystem/types@0.2.0",
+        "wasi:random/random@0.2.0",
+        "wasi:http/incoming-handler@0.2.0",
+        "hotswap:strategy/fleet@0.1.0",
+    ] {
+        let text = format!("(component (import \"{import}\" (instance)))");
+        let component = wat::parse_str(text).expect("a component");
+        let error = host.load(&component).await.expect_err(import).to_string();
+        assert!(
+            error.contains(&format!(
+                "imports {import}, which a discovery backend cannot use"
+            )),
+            "{error}"
+        );
+    }
+}

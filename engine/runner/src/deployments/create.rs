@@ -124,7 +124,11 @@ impl Deployments {
         let environment = &header.environment;
         let members = self.registry.members_of(environment);
         if members.is_empty() {
-            return Err(Error::NoNodes(environment.clone()));
+            let view = self.fleet_view.get();
+            return Err(Error::NoNodes {
+                environment: environment.clone(),
+                problems: view.map_or_else(Vec::new, |view| view.problems(environment)),
+            });
         }
         let mut labels = members.iter().map(|member| member.record.labels());
         match &header.selector {

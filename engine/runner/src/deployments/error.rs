@@ -5,7 +5,7 @@ use hotswap_core::{
     Damage, DeploymentId, Environment, IllegalTransition, ModuleName, ModuleVersion, Selector,
     StrategyName,
 };
-use hotswap_fleet::discovery::StaleSource;
+use hotswap_fleet::discovery::{SourceProblem, StaleSource};
 use hotswap_plugins::ConfigError;
 use hotswap_store::{AppendError, ReadError};
 use humantime::format_duration;
@@ -142,8 +142,13 @@ pub enum Error {
         stale: StaleSource,
     },
     /// The environment has no nodes.
-    #[error("environment '{0}' has no nodes")]
-    NoNodes(Environment),
+    #[error("environment '{environment}' has no nodes{}", listed(problems))]
+    NoNodes {
+        /// The environment.
+        environment: Environment,
+        /// What is wrong with the sources that may have some.
+        problems: Vec<SourceProblem>,
+    },
     /// The selector matches no node of the environment.
     #[error("no node of environment '{environment}' matches {selector}")]
     NoneSelected {
@@ -211,6 +216,16 @@ pub enum Error {
     /// The store failed. It is unknown whether the request had an effect.
     #[error("the store failed")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// `: source 'main' cannot be read: …; source …`, or nothing.
+fn listed(problems: &[SourceProblem]) -> String {
+    let mut text = String::new();
+    for (number, problem) in problems.iter().enumerate() {
+        text.push_str(if number == 0 { ": " } else { "; " });
+        text.push_str(&problem.to_string());
+    }
+    text
 }
 
 fn whole_seconds(span: Duration) -> Duration {
