@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EMAIL, new_deployment};
+use crate::{EMAIL, new_deployment, shared_host};
 
 const API_TOKEN: &str = "api-token-of-the-tests";
 /// The token by which engine and nodes authenticate to each other.
@@ -94,7 +94,7 @@ impl EngineResources {
             environment_journal: Arc::new(store.clone()),
             store,
             blobs,
-            host: Host::new(hotswap_plugins::Limits::default())?,
+            host: shared_host()?,
             registry,
             fleet: Arc::new(fleet),
             environments: Environments::new(policies),

@@ -56,6 +56,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hotswap_core::DeploymentId;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
@@ -124,7 +125,12 @@ impl Redis {
     /// - [`Error::NotDurable`] if it may lose what it acknowledges, and the configuration
     ///   requires otherwise.
     /// - [`Error::Layout`] if another release has written the keys.
-    pub async fn open(config: &RedisConfig) -> Result<Self, Error> {
+    // Boxed, and so compiled in this crate, not again in every program that opens a store.
+    pub fn open(config: &RedisConfig) -> BoxFuture<'_, Result<Self, Error>> {
+        Box::pin(Self::connect(config))
+    }
+
+    async fn connect(config: &RedisConfig) -> Result<Self, Error> {
         let (opening, writer) = Opening::begin(config).await?;
         let Opening {
             commands,

@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use hotswap_common::Secret;
 use hotswap_plugins::discovery::{
-    BackendLimits, BackendSettings, ContractCheck, ContractOptions, DiscoveryHost, Outcome,
-    check_contract,
+    BackendSettings, ContractCheck, ContractOptions, Outcome, check_contract,
 };
-use hotswap_tests::{RegistryKind, RegistryServer};
+use hotswap_tests::{RegistryKind, RegistryServer, shared_discovery_host};
 
 use crate::fixture::{Fixture, SERVICE, Server};
 
@@ -80,7 +79,7 @@ async fn dns_keeps_the_contract() -> Result<()> {
 
 #[tokio::test]
 async fn a_backend_that_makes_instances_up_is_found_out() -> Result<()> {
-    let host = DiscoveryHost::new(BackendLimits::default())?;
+    let host = shared_discovery_host()?;
     let component = host.load(hotswap_guests::DISCOVERY_PROBE).await?;
     let settings = BackendSettings {
         origins: vec!["http://127.0.0.1:1".parse()?],

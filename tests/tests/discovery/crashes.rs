@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use hotswap_core::SystemClock;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, WatchOptions, WatchedSource};
-use hotswap_plugins::discovery::{BackendLimits, BackendSettings, DiscoveryHost};
+use hotswap_plugins::discovery::BackendSettings;
 use hotswap_runner::discovery::ComponentBackend;
+use hotswap_tests::shared_discovery_host;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -81,7 +82,7 @@ fn watches(request: &str) -> Option<u32> {
 }
 
 async fn watch(commander: &Commander) -> Result<Watched> {
-    let host = DiscoveryHost::new(BackendLimits::default())?;
+    let host = shared_discovery_host()?;
     let component = host.load(hotswap_guests::DISCOVERY_PROBE).await?;
     let settings = BackendSettings {
         origins: vec![commander.url.parse()?],

@@ -9,11 +9,13 @@ use hotswap_fleet::discovery::{
     Discovery as _, Error, Instance, Prober, WatchOptions, WatchedSource,
 };
 use hotswap_plugins::discovery::{
-    BackendComponent, BackendInstance, BackendLimits, BackendSettings, DiscoveryHost, DnsOptions,
-    DnsResolver, HealthCheck, Registration, TlsFiles,
+    BackendComponent, BackendInstance, BackendSettings, DnsOptions, DnsResolver, HealthCheck,
+    Registration, TlsFiles,
 };
 use hotswap_runner::discovery::{ComponentBackend, Registrar, RegistrarOptions};
-use hotswap_tests::{KubeApiServer, NameServer, RegistryKind, RegistryServer};
+use hotswap_tests::{
+    KubeApiServer, NameServer, RegistryKind, RegistryServer, shared_discovery_host,
+};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -116,9 +118,8 @@ impl Fixture {
     }
 
     async fn new(server: Server, component: &[u8], settings: BackendSettings) -> Result<Self> {
-        let host = DiscoveryHost::new(BackendLimits::default())?;
         Ok(Self {
-            component: host.load(component).await?,
+            component: shared_discovery_host()?.load(component).await?,
             server,
             settings,
         })
