@@ -209,3 +209,38 @@ fn registration(service: &str, id: &str, host: &str, ports: &[(&str, u16)]) -> R
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Interval 30 s, time limit 5 s, forgotten after 10 minutes, unless the configuration says
+    /// otherwise.
+    #[test]
+    fn a_registration_has_a_check_with_the_usual_times() {
+        let table = serde_json::json!({ "name": "main", "backend": "consul" });
+        let source: DiscoverySource = serde_json::from_value(table).unwrap();
+        let checked = |kind, interval| {
+            let located = Located {
+                registration: registration("node", "a", "10.0.0.1", &[("control", 1)]),
+                health: "http://10.0.0.1:1/health/ready".to_owned(),
+            };
+            located.checked(kind, interval)
+        };
+        let usual = checked(CheckKind::Ttl, source.check_interval.0);
+        assert_eq!(usual.deregister_after, Some(600_000));
+        assert!(matches!(usual.check, Some(HealthCheck::Ttl(30_000))));
+        for (interval, timeout) in [
+            (source.check_interval.0, 5000),
+            (Duration::from_secs(2), 2000),
+        ] {
+            let http = checked(CheckKind::Http, interval).check;
+            let Some(HealthCheck::Http(http)) = http else {
+                panic!("{http:?}")
+            };
+            assert_eq!(http.url, "http://10.0.0.1:1/health/ready");
+            assert_eq!((http.interval, http.timeout), (millis(interval), timeout));
+        }
+        assert_eq!(source.check_interval.0, Duration::from_secs(30));
+    }
+}

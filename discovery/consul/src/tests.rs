@@ -1,6 +1,6 @@
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry, damage, registration};
-use hotswap_sdk::discovery::{Error, Health, Registration};
+use hotswap_sdk::discovery::{Error, Health, HealthCheck, HttpCheck, Registration};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -230,6 +230,35 @@ fn a_registration_has_its_check_and_its_metadata() {
                 "CheckID": "service:node-1", "TTL": "15000ms", "Status": "critical",
                 "DeregisterCriticalServiceAfter": "60000ms",
             },
+        })
+    );
+}
+
+#[test]
+fn consul_itself_asks_an_instance_with_an_http_check() {
+    let route = "PUT /v1/agent/service/register";
+    let registry = ScriptedRegistry::new().answer(route, Answer::status(200));
+    let mut consul = registry.backend::<Consul>(Config::default()).unwrap();
+    let check = HttpCheck {
+        url: "http://10.0.0.1:9001/health/ready".to_owned(),
+        interval: 30_000,
+        timeout: 5000,
+    };
+    let registration = Registration {
+        check: Some(HealthCheck::Http(check)),
+        deregister_after: Some(600_000),
+        ..registration("node-1")
+    };
+    consul.register(&registration).unwrap();
+    let request = registry.requests().remove(0);
+    let (_, body) = request.split_once(" {").unwrap();
+    let body: Value = serde_json::from_str(&format!("{{{body}")).unwrap();
+    assert_eq!(
+        body["Check"],
+        json!({
+            "CheckID": "service:node-1", "HTTP": "http://10.0.0.1:9001/health/ready",
+            "Interval": "30000ms", "Timeout": "5000ms",
+            "DeregisterCriticalServiceAfter": "600000ms",
         })
     );
 }

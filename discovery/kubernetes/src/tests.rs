@@ -230,6 +230,22 @@ fn a_watch_that_the_server_closes_goes_on_from_the_last_bookmark() {
 }
 
 #[test]
+fn a_server_that_closes_each_watch_is_asked_more_and_more_seldom() {
+    let bookmark =
+        json!({ "type": "BOOKMARK", "object": { "metadata": { "resourceVersion": "8" } } });
+    let closed = || Answer::text(200, format!("{bookmark}\n"));
+    let registry = (0..60).fold(ScriptedRegistry::new(), |registry, _| {
+        registry.answer(SLICES, closed())
+    });
+    let mut backend = backend(&registry, without_labels());
+    // In the end it lists, and the script has no list.
+    backend.watch("node", Some("7"), MINUTE).unwrap_err();
+    assert_eq!(registry.waited(), MINUTE);
+    let count = registry.requests().len();
+    assert!((6..=10).contains(&count), "{count} requests in a minute");
+}
+
+#[test]
 fn versions_that_are_gone_or_go_back_mean_to_list_again() {
     let gone = json!({ "type": "ERROR", "object": { "kind": "Status", "code": 410 } });
     let back = json!({ "type": "BOOKMARK", "object": { "metadata": { "resourceVersion": "3" } } });

@@ -78,6 +78,7 @@
 //! ```
 
 mod backend;
+mod backoff;
 #[doc(hidden)]
 pub mod bindings;
 mod context;
@@ -101,6 +102,7 @@ mod unite;
 mod watching;
 
 pub use backend::{Backend, Registered, Secret, SecretPlace, describe, instance};
+pub use backoff::Backoff;
 pub use bindings::exports::hotswap::discovery::backend::Descriptor;
 pub use bindings::hotswap::discovery::dns::SrvRecord;
 pub use bindings::hotswap::discovery::log::Level;

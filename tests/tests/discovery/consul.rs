@@ -30,6 +30,12 @@ async fn consul_may_be_killed_and_restarted() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_watch_of_consul_from_before_a_loss_is_answered_with_what_is_there() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Consul).await?;
+    suite::a_watch_from_before_a_loss_is_answered_with_what_is_there(fixture).await
+}
+
+#[tokio::test]
 async fn a_consul_that_loses_living_nodes_is_not_believed() -> Result<()> {
     suite::a_registry_that_loses_living_nodes_is_not_believed(
         Fixture::start(RegistryKind::Consul).await?,

@@ -40,6 +40,7 @@ with_each_version![
     a_slow_one_is_waited_for,
     one_that_comes_back_without_its_data_gets_all_registrations_again,
     a_thousand_instances_are_found,
+    a_watch_from_before_a_loss_is_answered_with_what_is_there,
 ];
 
 async fn an_instance_is_found_with_its_health_until_it_is_gone(kind: RegistryKind) -> Result<()> {
@@ -216,6 +217,13 @@ async fn one_that_comes_back_without_its_data_gets_all_registrations_again(
 ) -> Result<()> {
     let fixture = Fixture::start(kind).await?;
     suite::the_view_outlives_the_registry_and_registrations_are_made_again(fixture, true).await
+}
+
+async fn a_watch_from_before_a_loss_is_answered_with_what_is_there(
+    kind: RegistryKind,
+) -> Result<()> {
+    let fixture = Fixture::start(kind).await?;
+    suite::a_watch_from_before_a_loss_is_answered_with_what_is_there(fixture).await
 }
 
 async fn a_thousand_instances_are_found(kind: RegistryKind) -> Result<()> {

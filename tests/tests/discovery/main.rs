@@ -11,6 +11,7 @@ mod fixture;
 mod found;
 mod http_checks;
 mod kubernetes;
+mod logged;
 mod program;
 mod rollouts;
 mod slow_proxy;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use hotswap_tests::tools;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -132,6 +133,71 @@ async fn a_rollout_goes_on_while_the_name_server_is_killed_and_restarted() -> Re
     a_rollout_does_not_need_the_registry(FoundIn::Dns)
         .await
         .map(drop)
+}
+
+#[tokio::test]
+async fn the_health_that_consul_says_and_what_the_engine_sees_itself_are_both_shown() -> Result<()>
+{
+    let mut found = Found::consul(2, "").await?;
+    found.kill_node("production-2").await?;
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let source = found.installation.get("/api/v1/discovery/main").await?;
+        let instances = source["instances"].as_array().context("no instances")?;
+        let dead = instances.iter().find(|it| it["id"] == "production-2");
+        let dead = dead.context("Consul still has it")?;
+        // Consul believes in it until it has not reported in for 30 s.
+        if dead["health"] == "passing" && dead["poll"]["ok"] == false {
+            let reason = dead["poll"]["reason"].as_str().unwrap_or_default();
+            ensure!(!reason.is_empty(), "{dead:#}");
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{dead:#}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut get = tools::hotswap()?;
+    let output = get
+        .current_dir(found.installation.folder())
+        .args(["--server", &found.installation.url])
+        .args(["--token-file", "engine/token", "discovery", "get", "main"])
+        .output()
+        .await?;
+    let table = String::from_utf8(output.stdout)?;
+    let row = table.lines().find(|line| line.starts_with("production-2"));
+    let row = row.with_context(|| table.clone())?;
+    ensure!(row.contains("passing") && !row.contains(" ok "), "{table}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_registers_with_its_place_and_its_version() -> Result<()> {
+    let mut found = Found::consul(1, "").await?;
+    let flags = ["--zone", "eu", "--label", "tier=edge"];
+    found.installation.add_node_flags(&flags);
+    found.start_node("labelled").await?;
+    found.installation.wait_for_nodes(2).await?;
+    let path = "/v1/health/service/hotswap-node";
+    let entries = found.server.request("GET", path, "").await?;
+    let entries: Value = serde_json::from_str(&entries)?;
+    let mut services = entries
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|it| &it["Service"]);
+    let service = services.find(|service| service["ID"] == "labelled");
+    let service = service.with_context(|| entries.to_string())?;
+    let meta = &service["Meta"];
+    ensure!(
+        meta["zone"] == "eu" && meta["tier"] == "edge",
+        "{service:#}"
+    );
+    ensure!(meta["environment"] == "production", "{service:#}");
+    ensure!(meta["version"] == env!("CARGO_PKG_VERSION"), "{service:#}");
+    let (control, data) = found.installation.node_ports("labelled").await?;
+    ensure!(meta["port-control"] == control.to_string(), "{service:#}");
+    ensure!(meta["port-data"] == data.to_string(), "{service:#}");
+    ensure!(service["Address"] == "127.0.0.1", "{service:#}");
+    Ok(())
 }
 
 #[tokio::test]

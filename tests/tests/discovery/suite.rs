@@ -173,6 +173,44 @@ pub async fn the_view_outlives_the_registry_and_registrations_are_made_again(
     Ok(())
 }
 
+/// The registry comes back without its data: its index or revision is lower than the one from which
+/// a watch goes on.
+pub async fn a_watch_from_before_a_loss_is_answered_with_what_is_there(
+    mut fixture: Fixture,
+) -> Result<()> {
+    let mut instance = fixture.instance().await?;
+    for number in 0..20 {
+        instance
+            .register(registration(&format!("old-{number}")))
+            .await?;
+    }
+    let service = || SERVICE.to_owned();
+    let before = instance.watch(service(), None, Duration::ZERO).await?;
+    assert_eq!(before.instances.len(), 20);
+    fixture.server.kill().await?;
+    fixture.server.restart_empty().await?;
+    instance.register(registration("new")).await?;
+    // Consul answers only when this is over.
+    let patience = Duration::from_secs(10);
+    let cursor = Some(before.cursor.clone());
+    let after = instance.watch(service(), cursor, patience).await?;
+    let ids: Vec<_> = after.instances.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["new"]);
+    // From here on a change is seen at once.
+    let again = instance
+        .watch(service(), Some(after.cursor), Duration::ZERO)
+        .await?;
+    let mut other = fixture.instance().await?;
+    let long = Duration::from_secs(120);
+    let (changed, registered) = tokio::join!(
+        instance.watch(service(), Some(again.cursor), long),
+        other.register(registration("newer"))
+    );
+    registered?;
+    assert_eq!(changed?.instances.len(), 2);
+    Ok(())
+}
+
 pub async fn a_registry_that_loses_living_nodes_is_not_believed(fixture: Fixture) -> Result<()> {
     let watched = fixture.watch(Some(Arc::new(AllAlive)));
     let mut writer = fixture.writer().await?;

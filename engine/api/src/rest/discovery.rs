@@ -28,7 +28,8 @@ impl Discovery {
     ///
     /// Returns the sources that know of nodes: the built-in registry, where nodes report in, and
     /// the registries that the configuration names. The engine asks the nodes that only those know
-    /// for their reports, and deployments act on all of them.
+    /// for their reports, and deployments act on all of them. With `service`, also the instances of
+    /// that service.
     #[oai(
         path = "/discovery",
         method = "get",
@@ -38,7 +39,7 @@ impl Discovery {
         &self,
         _viewer: Viewer,
         context: Data<&Context>,
-        /// Only the sources that find the instances of this service.
+        /// Only the sources that find the instances of this service, and those instances.
         #[oai(validator(max_length = "256"))]
         service: Query<Option<String>>,
     ) -> Result<Json<view::DiscoverySources>, Failure<{ BAD_REQUEST | AUTH }>> {
@@ -46,9 +47,14 @@ impl Discovery {
         let sources = context.sources.iter();
         let sources =
             sources.filter(|it| service.is_none_or(|service| it.service() == Some(service)));
-        let sources = sources.map(|source| view::DiscoverySource::of(source.as_ref()));
+        let (mut names, mut views) = (Vec::new(), Vec::new());
+        for source in sources {
+            names.push(source.name());
+            views.push(view::DiscoverySource::of(source.as_ref()));
+        }
         Ok(Json(view::DiscoverySources {
-            sources: sources.collect(),
+            instances: service.map(|_| instances(&context, &names)),
+            sources: views,
         }))
     }
 
@@ -105,16 +111,20 @@ fn find<'a>(context: &'a Context, name: &str) -> Result<&'a Arc<dyn Source>, Pro
 }
 
 fn detail(context: &Context, source: &dyn Source) -> view::DiscoverySourceDetail {
-    let name = source.name();
+    view::DiscoverySourceDetail {
+        source: view::DiscoverySource::of(source),
+        instances: instances(context, &[source.name()]),
+    }
+}
+
+/// The instances that at least one of these sources has found.
+fn instances(context: &Context, sources: &[&str]) -> Vec<view::DiscoveredInstance> {
     let found = context.sources.instances().into_iter();
     let instances = found
-        .filter(|merged| merged.sources.iter().any(|source| source == name))
+        .filter(|merged| merged.sources.iter().any(|name| sources.contains(&&**name)))
         .map(|merged| {
             let poll = context.polled.get(&merged.instance.id);
             view::DiscoveredInstance::new(merged, poll)
         });
-    view::DiscoverySourceDetail {
-        source: view::DiscoverySource::of(source),
-        instances: instances.collect(),
-    }
+    instances.collect()
 }

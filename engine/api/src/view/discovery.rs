@@ -9,9 +9,13 @@ use super::node::Health;
 
 /// The sources that know of nodes. Where two disagree about a node, the first one counts.
 #[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub(crate) struct DiscoverySources {
     /// The sources.
     pub sources: Vec<DiscoverySource>,
+    /// The instances of the service that was asked for, in all of these sources, sorted by id.
+    /// Absent: the request names no service.
+    pub instances: Option<Vec<DiscoveredInstance>>,
 }
 
 /// A source with what it has found.

@@ -60,9 +60,13 @@ async fn a_list_in_a_file_is_shown_merged_with_its_contradictions_and_refreshed(
     let of_service = async |service: &str| {
         let path = format!("/api/v1/discovery?service={service}");
         let found = engine.get(&path).await.ok();
-        found["sources"].as_array().unwrap().len()
+        let count = |list: &str| found[list].as_array().unwrap().len();
+        (count("sources"), count("instances"))
     };
-    assert_eq!((of_service("web").await, of_service("other").await), (1, 0));
+    assert_eq!(of_service("web").await, (1, 2));
+    assert_eq!(of_service("other").await, (0, 0));
+    let all = engine.get("/api/v1/discovery").await.ok();
+    assert!(all["instances"].is_null(), "{all}");
     let found = engine.get("/api/v1/discovery/list").await.ok();
     assert_eq!(found["source"]["service"], "web");
     assert_eq!(found["source"]["kind"], "static");

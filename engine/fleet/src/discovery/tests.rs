@@ -641,3 +641,38 @@ fn what_a_held_answer_has_lost_stays_while_the_others_come_back_one_by_one() {
     assert_eq!(ids(&view.instances()), all[..3]);
     assert_eq!(view.condition(), Condition::Healthy);
 }
+
+/// A registry that never says that something has changed.
+struct Deaf(Arc<Mutex<Vec<&'static str>>>);
+
+#[async_trait]
+impl Backend for Deaf {
+    async fn watch(
+        &mut self,
+        cursor: Option<String>,
+        patience: Duration,
+    ) -> Result<Snapshot, Error> {
+        if cursor.is_some() {
+            sleep(patience).await;
+        }
+        let listed = self.0.lock().expect("not poisoned").clone();
+        Ok(snapshot("1", &listed))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_no_watch_tells_is_seen_by_the_next_poll_after_five_minutes() {
+    let listed = Arc::new(Mutex::new(vec!["a"]));
+    let clock = Arc::new(SystemClock);
+    let source = WatchedSource::new("main", "deaf", clock, WatchOptions::default(), None);
+    let (running, backend) = (source.clone(), Deaf(Arc::clone(&listed)));
+    let _run = tokio::spawn(async move { running.run(backend).await });
+    let mut changes = source.changes();
+    changes.changed().await.expect("the source lives");
+    listed.lock().expect("not poisoned").push("b");
+    let began = Instant::now();
+    while source.state().instances != 2 {
+        changes.changed().await.expect("the source lives");
+    }
+    assert_eq!(began.elapsed(), Duration::from_secs(300));
+}

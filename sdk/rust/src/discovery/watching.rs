@@ -1,10 +1,13 @@
 //! The two ways to watch a registry: list it and wait for changes, or list it again and again.
 
-use super::{Context, Error, Instance, Snapshot};
+use super::{Backoff, Context, Error, Instance, Snapshot};
 use crate::Span;
 
-/// The pause after a registry has closed a watch, so that one that closes each does not spin.
+/// The shortest pause after a registry has closed a watch, and between two lists.
 const PAUSE: Span = Span::secs(1);
+
+/// The longest pause after a registry has closed a watch.
+const MAX_PAUSE: Span = Span::secs(30);
 
 /// Lists in one call of [`poll`]. A call has a limited number of instructions.
 const MAX_LISTS: u32 = 100;
@@ -57,9 +60,10 @@ pub fn list_and_watch(
     let until = context.now().saturating_add(patience.as_millis());
     let left = || Span::millis(until.saturating_sub(context.now()));
     let mut cursor = cursor.map(str::to_owned);
+    let mut backoff = Backoff::new(PAUSE, MAX_PAUSE);
     while let Some(from) = cursor.take() {
         if let Waited::Closed(reached) = registry.wait(context, service, &from, left())? {
-            context.sleep(PAUSE.min(left()));
+            backoff.wait(context, left());
             cursor = reached.filter(|_| !left().is_zero());
         }
     }

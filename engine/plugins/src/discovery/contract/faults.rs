@@ -5,6 +5,7 @@ use super::stand_ins::{Fault, SilentNameServers};
 use super::{ContractCheck, Subject, kind_of};
 use crate::discovery::component::BackendSettings;
 use crate::discovery::error::BackendError;
+use crate::discovery::instance::BackendInstance;
 
 /// A rule, the fault that shows whether it is kept, and the errors that keep it. Without errors,
 /// any outcome keeps it but the end of the instance.
@@ -90,23 +91,31 @@ const CASES: [Case; 12] = [
     ),
 ];
 
+/// How long a watch of a faulty server waits.
+const WATCH_PATIENCE: Duration = Duration::from_millis(500);
+
 const SHAPES_RULE: &str = "JSON of any shape crashes nothing";
 const DNS_RULE: &str = "name servers that do not answer are unavailable";
 
 impl Subject<'_> {
     pub(super) async fn check_faults(&self) -> Vec<ContractCheck> {
         let mut checks = Vec::new();
+        // Faults of the watch, not only of the list. Without an answer other checks have failed.
+        let cursor = self.cursor().await;
+        let cursor = cursor.as_deref();
         let has_origins = !self.settings.origins.is_empty();
         for (rule, fault, expected) in CASES {
             checks.push(match has_origins {
-                true => ContractCheck::new(rule, self.check_fault(fault, expected).await),
+                true => ContractCheck::new(rule, self.check_fault(fault, cursor, expected).await),
                 false => ContractCheck::skipped(rule, "the backend sends no requests"),
             });
         }
         if has_origins {
             let mut shapes = Ok(());
             for shape in SHAPES {
-                let kept = self.check_fault(Fault::Answers(200, shape), &[]).await;
+                let kept = self
+                    .check_fault(Fault::Answers(200, shape), cursor, &[])
+                    .await;
                 shapes = shapes.and(kept.map_err(|reason| format!("{shape}: {reason}")));
             }
             checks.push(ContractCheck::new(SHAPES_RULE, shapes));
@@ -116,29 +125,59 @@ impl Subject<'_> {
                 resolver: Arc::new(SilentNameServers),
                 ..self.settings.clone()
             };
-            let kept = self.check_error(settings, UNAVAILABLE).await;
+            let kept = self.check_error(settings, cursor, UNAVAILABLE).await;
             checks.push(ContractCheck::new(DNS_RULE, kept));
         }
         checks
     }
 
-    async fn check_fault(&self, fault: Fault, expected: &[&str]) -> Result<(), String> {
+    /// Where the registry itself is now.
+    async fn cursor(&self) -> Option<String> {
+        let mut instance = self.start_with(self.settings.clone()).await.ok()?;
+        let service = &*self.options.service;
+        let listed = self.watch(&mut instance, service, None, Duration::ZERO);
+        Some(listed.await.ok()?.cursor)
+    }
+
+    async fn check_fault(
+        &self,
+        fault: Fault,
+        cursor: Option<&str>,
+        expected: &[&str],
+    ) -> Result<(), String> {
         let settings = BackendSettings {
             stand_in: Some(Arc::new(fault)),
             ..self.settings.clone()
         };
-        self.check_error(settings, expected).await
+        self.check_error(settings, cursor, expected).await
     }
 
+    /// What comes of a list, and of a watch.
     async fn check_error(
         &self,
         settings: BackendSettings,
+        cursor: Option<&str>,
         expected: &[&str],
     ) -> Result<(), String> {
+        let mut instance = self.start_with(settings.clone()).await?;
+        self.check_outcome(&mut instance, None, Duration::ZERO, expected)
+            .await?;
+        let Some(cursor) = cursor else { return Ok(()) };
         let mut instance = self.start_with(settings).await?;
+        self.check_outcome(&mut instance, Some(cursor), WATCH_PATIENCE, expected)
+            .await
+            .map_err(|reason| format!("while it watches: {reason}"))
+    }
+
+    async fn check_outcome(
+        &self,
+        instance: &mut BackendInstance,
+        cursor: Option<&str>,
+        patience: Duration,
+        expected: &[&str],
+    ) -> Result<(), String> {
         let service = &*self.options.service;
-        let watched = self.watch(&mut instance, service, None, Duration::ZERO);
-        match watched.await {
+        match self.watch(instance, service, cursor, patience).await {
             Ok(_) if expected.is_empty() => Ok(()),
             Ok(found) => Err(format!(
                 "it answered {} instances; answer with the error {}",
