@@ -46,6 +46,7 @@ mod engine;
 mod environment_leases;
 mod environments;
 mod history;
+mod known_fence;
 mod limits;
 mod live_soaks;
 pub mod metric_providers;
