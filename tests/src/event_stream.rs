@@ -50,6 +50,19 @@ impl EventStream {
     /// If the engine refuses.
     pub async fn open_at(base: &str, id: &str, after: Option<&str>) -> Result<Self> {
         let url = format!("{base}/api/v1/deployments/{id}/events");
+        Self::open_url(url, after).await
+    }
+
+    /// Opens a stream of the events of all deployments on an engine.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn open_all(replicas: &Replicas, engine: usize, after: Option<&str>) -> Result<Self> {
+        let url = format!("{}/api/v1/events", replicas.url(engine)?);
+        Self::open_url(url, after).await
+    }
+
+    async fn open_url(url: String, after: Option<&str>) -> Result<Self> {
         let request = reqwest::Client::new().get(url);
         let mut request = request
             .bearer_auth(TOKEN)

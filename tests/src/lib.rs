@@ -19,7 +19,7 @@
 //! - [`RedisProxy`]: a connection to one of those that a test can cut.
 //! - [`Balancer`]: spreads connections over engines.
 //! - [`Replicas`]: several engines on one of those, with real processes.
-//! - [`EventStream`]: what a client of those sees of a deployment.
+//! - [`EventStream`], [`HubClient`]: clients of those that watch deployments.
 //! - [`KubeApiServer`]: a real API server of Kubernetes.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
@@ -35,6 +35,7 @@ mod event_stream;
 pub mod go_program;
 mod header;
 mod host_address;
+mod hub_client;
 mod installation;
 mod intercepted_journal;
 mod journal_outline;
@@ -70,6 +71,7 @@ pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
 pub use event_stream::{EventStream, StreamedItem};
 pub use header::sample_header;
 pub use host_address::host_address;
+pub use hub_client::HubClient;
 pub use installation::Installation;
 pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hotswap_tests::{
-    ChildProcess, EventStream, RedisKind, RedisProxy, Replicas, StreamedItem, tools,
+    ChildProcess, EventStream, HubClient, RedisKind, RedisProxy, Replicas, StreamedItem, tools,
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -359,5 +359,82 @@ async fn a_watcher_sees_every_event_once_on_whichever_engine_it_returns_to() -> 
     let all = events(&replicas, driver, &id).await?;
     let expected: Vec<u64> = (0..all.len() as u64).collect();
     ensure!(numbers == expected, "{numbers:?} of {expected:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_client_misses_nothing_on_whichever_engine_it_returns_to() -> Result<()> {
+    let replicas = Replicas::start(RedisKind::Valkey, 3, PRODUCTION, 2).await?;
+    let mut stays = HubClient::connect(&replicas, 0).await?;
+    let mut position = stays.subscribe_to_all(&Value::Null).await?;
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1s" }));
+    replicas.deploy(0, "1.0.0", strategy).await?;
+    let is_end = |(target, _): &(String, Value)| target == "DeploymentCompleted";
+    let mut seen = Vec::new();
+    // After every two messages to the next engine.
+    for engine in (1..).map(|number| number % 3) {
+        let mut client = HubClient::connect(&replicas, engine).await?;
+        let resume = json!({ "epoch": position["epoch"], "offset": position["offset"] });
+        let answer = client.subscribe_to_all(&resume).await?;
+        ensure!(answer["recovered"] == true, "{answer}");
+        for _ in 0..2 {
+            let message = client.next().await?;
+            position = message.1.clone();
+            seen.push(message);
+            if seen.last().is_some_and(is_end) {
+                break;
+            }
+        }
+        if seen.last().is_some_and(is_end) {
+            break;
+        }
+    }
+    let mut expected = Vec::new();
+    while !expected.last().is_some_and(is_end) {
+        expected.push(stays.next().await?);
+    }
+    ensure!(seen == expected, "{seen:?} instead of {expected:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_all_events_goes_on_on_whichever_engine_a_client_returns_to() -> Result<()> {
+    let replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 2).await?;
+    let mut stays = EventStream::open_all(&replicas, 0, None).await?;
+    // Where it begins.
+    let first = stays.next().await?;
+    ensure!(
+        first == StreamedItem::Marker("live".to_owned()),
+        "{first:?}"
+    );
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1s" }));
+    replicas.deploy(0, "1.0.0", strategy).await?;
+    let is_end = |item: Option<&(String, Value)>| {
+        item.is_some_and(|(_, event)| event["body"]["type"] == "ended")
+    };
+    let mut expected = Vec::new();
+    while !is_end(expected.last()) {
+        if let StreamedItem::Event(cursor, event) = stays.next().await? {
+            expected.push((cursor, event));
+        }
+    }
+    let mut seen = vec![expected[0].clone()];
+    for engine in (1..).map(|number| number % 3) {
+        let cursor = seen.last().map(|(cursor, _)| cursor.clone());
+        let mut stream = EventStream::open_all(&replicas, engine, cursor.as_deref()).await?;
+        let end = seen.len() + 2;
+        while seen.len() < end && !is_end(seen.last()) {
+            match stream.next().await? {
+                StreamedItem::Event(cursor, event) => seen.push((cursor, event)),
+                StreamedItem::Marker(name) if name == "live" => {}
+                StreamedItem::Heartbeat => {}
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        if is_end(seen.last()) {
+            break;
+        }
+    }
+    ensure!(seen == expected, "{seen:?} instead of {expected:?}");
     Ok(())
 }
