@@ -33,6 +33,7 @@ use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs, ToldVersions};
 use crate::references::References;
 use crate::retention::Retention;
 use crate::retries::Retries;
+use crate::store_clock::StoreClock;
 use crate::strategies::{self, Strategies};
 use crate::supervisor::Supervisor;
 
@@ -54,7 +55,7 @@ pub struct EngineConfig {
     pub fleet: Arc<dyn Fleet>,
     /// The policies.
     pub environments: Environments,
-    /// The time.
+    /// The time. Where several engines share the store, dates come from its server.
     pub clock: Arc<dyn Clock>,
     /// Limits of the engine and of each deployment.
     pub limits: Limits,
@@ -152,7 +153,10 @@ impl Engine {
         Box::pin(Self::assemble(config))
     }
 
-    async fn assemble(config: EngineConfig) -> Result<Self, Error> {
+    async fn assemble(mut config: EngineConfig) -> Result<Self, Error> {
+        if let Some(session) = config.journal.session() {
+            config.clock = Arc::new(StoreClock::new(config.clock, session));
+        }
         config.limits.check().map_err(Error::Limit)?;
         config.limits.expiry.check().map_err(Error::Limit)?;
         let host_limits = config.host.limits();
