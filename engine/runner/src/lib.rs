@@ -63,8 +63,8 @@ mod retries;
 mod soak_options;
 mod soak_probes;
 mod soak_queries;
-pub mod store_clock;
-mod strategies;
+mod store_clock;
+pub mod strategies;
 mod success_history;
 mod supervisor;
 
