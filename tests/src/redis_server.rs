@@ -127,11 +127,22 @@ impl RedisServer {
         Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
     }
 
-    /// The length of the file to which it appends its writes.
+    /// The length of the file to which it appends its writes, once all of them are in it.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is none, or it does not write in time.
     pub fn log_length(&self) -> io::Result<u64> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        // While it waits for its disk, it may hold back what comes.
+        while !self
+            .command(&["INFO", "persistence"])?
+            .contains("aof_buffer_length:0\r")
+        {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("the server does not write"));
+            }
+            sleep(Duration::from_millis(5));
+        }
         Ok(fs::metadata(self.log()?)?.len())
     }
 

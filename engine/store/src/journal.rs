@@ -286,7 +286,7 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Stores what a deployment's events add up to, in place of an earlier snapshot. Does
     /// nothing if the stored snapshot has the same format and is newer, or if there is no such
-    /// deployment.
+    /// deployment. A store that may lose writes also takes no snapshot of an end that it has lost.
     ///
     /// A snapshot is no truth of its own: it may be missing, late or of another format, and can
     /// always be made again from the events. The store does not look into it.
