@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use hotswap_tests::{EventStream, RedisKind, RedisServer, Replicas, StreamedItem, WatchedServers};
+use hotswap_tests::{
+    EventStream, HubClient, RedisKind, RedisServer, Replicas, StreamedItem, WatchedServers,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -158,6 +160,20 @@ async fn decide(replicas: &Replicas) -> Result<()> {
     Ok(())
 }
 
+/// A client of a hub is disconnected, and gets a snapshot where it comes back.
+async fn check_hub(replicas: &Replicas, mut hub: HubClient, before: &Value) -> Result<()> {
+    let closed = async { while hub.next().await.is_ok() {} };
+    let closed = tokio::time::timeout(TIMEOUT, closed).await;
+    closed.context("it is still connected")?;
+    let mut hub = HubClient::connect(replicas, 1).await?;
+    let resume = json!({ "epoch": before["epoch"], "offset": before["offset"] });
+    let answer = hub.subscribe_to_all(&resume).await?;
+    ensure!(answer["recovered"] == false, "{answer}");
+    ensure!(answer["epoch"] != before["epoch"], "{answer}");
+    ensure!(answer["snapshot"].is_object(), "{answer}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_of_the_server_takes_is_noticed_in_the_middle_of_a_rollout() -> Result<()> {
     const EVERY_SECOND: [&str; 6] = [
@@ -178,6 +194,8 @@ async fn what_a_crash_of_the_server_takes_is_noticed_in_the_middle_of_a_rollout(
         // The nodes that come next have not changed yet.
         wait_for_event(&replicas, 0, &id, 4).await?;
         let watchers = (0..2).map(|engine| watch(&replicas, engine, &id)).collect();
+        let mut hub = HubClient::connect(&replicas, 1).await?;
+        let before = hub.subscribe_to_all(&Value::Null).await?;
         let length = replicas.server.log_length()?;
         decide(&replicas).await?;
         let state = replicas
@@ -190,6 +208,7 @@ async fn what_a_crash_of_the_server_takes_is_noticed_in_the_middle_of_a_rollout(
         replicas.server.restart()?;
         check_end(&replicas, &id, watchers, true).await?;
         check_decisions(&replicas).await?;
+        check_hub(&replicas, hub, &before).await?;
     }
     Ok(())
 }
