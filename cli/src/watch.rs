@@ -177,6 +177,10 @@ fn apply(update: Option<FollowUpdate>, session: &mut Session, view: &View) -> Re
             session.set_live();
             Ok(())
         }
+        Some(FollowUpdate::StartedOver) => {
+            session.start_over(view.is_tree());
+            Ok(())
+        }
         Some(FollowUpdate::Disconnected(error)) => {
             session.set_disconnected(&error.to_string(), view.is_tree());
             Ok(())
@@ -196,6 +200,7 @@ pub async fn wait_until_ended(client: &Client, id: DeploymentId) -> Result<Watch
     loop {
         match follower.next().await {
             Some(FollowUpdate::Events(events)) => session.apply(&events, |_, _| Ok(()))?,
+            Some(FollowUpdate::StartedOver) => session.start_over(true),
             Some(FollowUpdate::UpToDate | FollowUpdate::Disconnected(_)) => {}
             Some(FollowUpdate::Failed(error)) => return Err(error.into()),
             None => return session.state.with_context(|| no_events(id)),

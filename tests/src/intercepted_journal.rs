@@ -9,7 +9,7 @@ use hotswap_store::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
     LeaseError, NewSnapshot, Page, Query, ReadError, Session, Snapshot, Usage,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Changes some operations of a journal, and leaves the others as they are.
 #[async_trait]
@@ -143,6 +143,10 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
 
     fn epoch(&self) -> Arc<str> {
         self.journal.epoch()
+    }
+
+    fn epochs(&self) -> watch::Receiver<Arc<str>> {
+        self.journal.epochs()
     }
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {

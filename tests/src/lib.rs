@@ -15,9 +15,11 @@
 //! - [`PrometheusServer`]: a real Prometheus.
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`RedisServer`]: a real Redis or Valkey.
+//! - [`WatchedServers`]: some of those, and the sentinels that watch them.
 //! - [`RedisProxy`]: a connection to one of those that a test can cut.
 //! - [`Balancer`]: spreads connections over engines.
 //! - [`Replicas`]: several engines on one of those, with real processes.
+//! - [`EventStream`], [`HubClient`]: clients of those that watch deployments.
 //! - [`KubeApiServer`]: a real API server of Kubernetes.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
 
@@ -28,10 +30,12 @@ pub mod bench;
 mod child_process;
 mod cluster;
 mod crashing_journal;
+mod event_stream;
 /// The servers that Go builds.
 pub mod go_program;
 mod header;
 mod host_address;
+mod hub_client;
 mod installation;
 mod intercepted_journal;
 mod journal_outline;
@@ -57,6 +61,7 @@ pub mod tools;
 mod undecided_journal;
 /// The Python environments of tests.
 pub mod venv;
+mod watched_servers;
 mod yaml;
 
 pub use authority::Authority;
@@ -64,8 +69,10 @@ pub use balancer::Balancer;
 pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};
+pub use event_stream::{EventStream, StreamedItem};
 pub use header::sample_header;
 pub use host_address::host_address;
+pub use hub_client::HubClient;
 pub use installation::Installation;
 pub use intercepted_journal::{InterceptedJournal, Interceptor};
 pub use journal_outline::journal_outline;
@@ -88,4 +95,5 @@ pub use silent_server::SilentServer;
 pub use static_fleet::StaticFleet;
 pub use stepped_clock::SteppedClock;
 pub use undecided_journal::UndecidedJournal;
+pub use watched_servers::WatchedServers;
 pub use yaml::read_yaml;

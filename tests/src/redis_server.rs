@@ -127,6 +127,47 @@ impl RedisServer {
         Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
     }
 
+    /// The length of the file to which it appends its writes, once all of them are in it.
+    ///
+    /// # Errors
+    /// If there is none, or it does not write in time.
+    pub fn log_length(&self) -> io::Result<u64> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        // While it waits for its disk, it may hold back what comes.
+        while !self
+            .command(&["INFO", "persistence"])?
+            .contains("aof_buffer_length:0\r")
+        {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("the server does not write"));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(fs::metadata(self.log()?)?.len())
+    }
+
+    /// Cuts that file, as a crash of the machine does that had not written all of it to its disk.
+    /// Call it while the server is down.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn cut_log(&self, length: u64) -> io::Result<()> {
+        fs::File::options()
+            .write(true)
+            .open(self.log()?)?
+            .set_len(length)
+    }
+
+    fn log(&self) -> io::Result<PathBuf> {
+        for file in fs::read_dir(self.data.path().join("appendonlydir"))? {
+            let path = file?.path();
+            if path.to_string_lossy().ends_with(".incr.aof") {
+                return Ok(path);
+            }
+        }
+        Err(io::Error::other("it appends its writes to no file"))
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         if let Some((mut child, mut group)) = self.process.take() {

@@ -15,9 +15,9 @@ use crate::redis_server::{RedisKind, RedisServer};
 use crate::{EMAIL, tools};
 
 /// Time limit of every wait and request. Generous, because the machine may be busy.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// The tokens of all engines.
-const TOKEN: &str = "token-of-the-replicas";
+pub(crate) const TOKEN: &str = "token-of-the-replicas";
 
 /// Several engines on one server of Redis or Valkey, and the nodes of one environment, as an
 /// operator runs them: processes of the real program. The nodes reach the engines through a load
@@ -30,6 +30,8 @@ pub struct Replicas {
     nodes: BTreeMap<String, ChildProcess>,
     balancer: Balancer,
     environment: &'static str,
+    /// The address of the store, and more lines of the configuration of all engines.
+    store: (String, String),
     /// Environment variables of all processes.
     variables: Vec<(String, String)>,
     client: reqwest::Client,
@@ -68,11 +70,29 @@ impl Replicas {
         node_count: usize,
         variables: &[(&str, &str)],
     ) -> Result<Self> {
+        let server = RedisServer::start(kind)?;
+        let store = (server.url(), String::new());
+        let counts = (engine_count, node_count);
+        Self::start_on((server, store), environment, counts, variables).await
+    }
+
+    /// Like [`Self::start_with`], on a server that runs. `store` is the address that leads to it,
+    /// and more lines of the configuration of all engines; `counts` those of engines and nodes.
+    ///
+    /// # Errors
+    /// If a process does not start.
+    pub async fn start_on(
+        (server, store): (RedisServer, (String, String)),
+        environment: &'static str,
+        (engine_count, node_count): (usize, usize),
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("token"), TOKEN)?;
         std::fs::write(folder.path().join("node-token"), format!("{TOKEN}-nodes"))?;
         let mut replicas = Self {
-            server: RedisServer::start(kind)?,
+            server,
+            store,
             engines: Vec::new(),
             nodes: BTreeMap::new(),
             balancer: Balancer::start().await?,
@@ -113,7 +133,8 @@ impl Replicas {
     /// # Errors
     /// If it does not start.
     pub async fn start_engine(&mut self, engine: usize) -> Result<()> {
-        self.start_engine_with(engine, "").await
+        let more = self.store.1.clone();
+        self.start_engine_with(engine, &more).await
     }
 
     /// Starts an engine with more in its configuration.
@@ -121,7 +142,7 @@ impl Replicas {
     /// # Errors
     /// If it does not start.
     pub async fn start_engine_with(&mut self, engine: usize, more: &str) -> Result<()> {
-        let url = self.server.url();
+        let url = self.store.0.clone();
         self.start_engine_at(engine, &url, more).await
     }
 

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use futures_util::StreamExt as _;
-use hotswap_tests::{ChildProcess, RedisKind, RedisProxy, Replicas, tools};
+use hotswap_tests::{
+    ChildProcess, EventStream, HubClient, RedisKind, RedisProxy, Replicas, StreamedItem, tools,
+};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 const PRODUCTION: &str = "production";
 /// How long a wait may take on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 /// The leases last 3 seconds, the engines look twice a second, and a busy machine takes longer.
-const TAKE_OVER: Duration = Duration::from_secs(10);
+const TAKE_OVER: Duration = Duration::from_secs(6);
 
 /// One node after the other, each with a wait in which an engine can be killed.
 fn slowly() -> (&'static str, Value) {
@@ -319,60 +320,6 @@ async fn metrics_tell_of_leases_take_overs_and_the_connection_to_the_store() -> 
     Ok(())
 }
 
-/// A stream of the events of a deployment.
-struct Stream {
-    bytes: futures_util::stream::BoxStream<'static, reqwest::Result<Vec<u8>>>,
-    text: String,
-}
-
-impl Stream {
-    async fn open(
-        replicas: &Replicas,
-        engine: usize,
-        id: &str,
-        after: Option<&str>,
-    ) -> Result<Self> {
-        let url = format!("{}/api/v1/deployments/{id}/events", replicas.url(engine)?);
-        let request = reqwest::Client::new().get(url);
-        let mut request = request
-            .bearer_auth(replicas.token())
-            .header("accept", "text/event-stream");
-        if let Some(after) = after {
-            request = request.header("last-event-id", after);
-        }
-        let answer = request.send().await?.error_for_status()?;
-        let bytes = answer.bytes_stream();
-        Ok(Self {
-            bytes: bytes.map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed(),
-            text: String::new(),
-        })
-    }
-
-    /// The next event that is no state of the stream: its cursor, and the event.
-    async fn next(&mut self) -> Result<Option<(String, Value)>> {
-        loop {
-            while let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
-                let field = |name: &str| {
-                    let line = block.lines().find_map(|line| line.strip_prefix(name));
-                    line.map(|value| value.trim_start_matches(':').trim().to_owned())
-                };
-                match (field("event"), field("id"), field("data")) {
-                    (Some(name), ..) if name == "end" => return Ok(None),
-                    (Some(name), ..) if name == "reset" => anyhow::bail!("it starts over"),
-                    (None, Some(id), Some(data)) => {
-                        return Ok(Some((id, serde_json::from_str(&data)?)));
-                    }
-                    _ => {}
-                }
-            }
-            let chunk = timeout(SOON, self.bytes.next()).await?;
-            let Some(chunk) = chunk else { return Ok(None) };
-            self.text += &String::from_utf8(chunk?)?;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_sees_every_event_once_on_whichever_engine_it_returns_to() -> Result<()> {
     let replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 2).await?;
@@ -382,14 +329,20 @@ async fn a_watcher_sees_every_event_once_on_whichever_engine_it_returns_to() -> 
     let (mut seen, mut cursor) = (Vec::new(), None);
     // After every two events to the next engine.
     for engine in (driver + 1..).map(|number| number % 3) {
-        let mut stream = Stream::open(&replicas, engine, &id, cursor.as_deref()).await?;
+        let mut stream = EventStream::open(&replicas, engine, &id, cursor.as_deref()).await?;
         let mut count = 0;
-        while count < 2
-            && let Some((id, event)) = stream.next().await?
-        {
-            cursor = Some(id);
-            seen.push(event);
-            count += 1;
+        while count < 2 {
+            match stream.next().await? {
+                StreamedItem::Event(id, event) => {
+                    cursor = Some(id);
+                    seen.push(event);
+                    count += 1;
+                }
+                StreamedItem::Marker(name) if name == "end" => break,
+                StreamedItem::Marker(name) if name == "reset" => anyhow::bail!("it starts over"),
+                StreamedItem::Closed => break,
+                StreamedItem::Marker(_) | StreamedItem::Heartbeat => {}
+            }
         }
         if seen
             .last()
@@ -406,5 +359,82 @@ async fn a_watcher_sees_every_event_once_on_whichever_engine_it_returns_to() -> 
     let all = events(&replicas, driver, &id).await?;
     let expected: Vec<u64> = (0..all.len() as u64).collect();
     ensure!(numbers == expected, "{numbers:?} of {expected:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_client_misses_nothing_on_whichever_engine_it_returns_to() -> Result<()> {
+    let replicas = Replicas::start(RedisKind::Valkey, 3, PRODUCTION, 2).await?;
+    let mut stays = HubClient::connect(&replicas, 0).await?;
+    let mut position = stays.subscribe_to_all(&Value::Null).await?;
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1s" }));
+    replicas.deploy(0, "1.0.0", strategy).await?;
+    let is_end = |(target, _): &(String, Value)| target == "DeploymentCompleted";
+    let mut seen = Vec::new();
+    // After every two messages to the next engine.
+    for engine in (1..).map(|number| number % 3) {
+        let mut client = HubClient::connect(&replicas, engine).await?;
+        let resume = json!({ "epoch": position["epoch"], "offset": position["offset"] });
+        let answer = client.subscribe_to_all(&resume).await?;
+        ensure!(answer["recovered"] == true, "{answer}");
+        for _ in 0..2 {
+            let message = client.next().await?;
+            position = message.1.clone();
+            seen.push(message);
+            if seen.last().is_some_and(is_end) {
+                break;
+            }
+        }
+        if seen.last().is_some_and(is_end) {
+            break;
+        }
+    }
+    let mut expected = Vec::new();
+    while !expected.last().is_some_and(is_end) {
+        expected.push(stays.next().await?);
+    }
+    ensure!(seen == expected, "{seen:?} instead of {expected:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_all_events_goes_on_on_whichever_engine_a_client_returns_to() -> Result<()> {
+    let replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 2).await?;
+    let mut stays = EventStream::open_all(&replicas, 0, None).await?;
+    // Where it begins.
+    let first = stays.next().await?;
+    ensure!(
+        first == StreamedItem::Marker("live".to_owned()),
+        "{first:?}"
+    );
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1s" }));
+    replicas.deploy(0, "1.0.0", strategy).await?;
+    let is_end = |item: Option<&(String, Value)>| {
+        item.is_some_and(|(_, event)| event["body"]["type"] == "ended")
+    };
+    let mut expected = Vec::new();
+    while !is_end(expected.last()) {
+        if let StreamedItem::Event(cursor, event) = stays.next().await? {
+            expected.push((cursor, event));
+        }
+    }
+    let mut seen = vec![expected[0].clone()];
+    for engine in (1..).map(|number| number % 3) {
+        let cursor = seen.last().map(|(cursor, _)| cursor.clone());
+        let mut stream = EventStream::open_all(&replicas, engine, cursor.as_deref()).await?;
+        let end = seen.len() + 2;
+        while seen.len() < end && !is_end(seen.last()) {
+            match stream.next().await? {
+                StreamedItem::Event(cursor, event) => seen.push((cursor, event)),
+                StreamedItem::Marker(name) if name == "live" => {}
+                StreamedItem::Heartbeat => {}
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        if is_end(seen.last()) {
+            break;
+        }
+    }
+    ensure!(seen == expected, "{seen:?} instead of {expected:?}");
     Ok(())
 }

@@ -20,6 +20,8 @@ pub enum StreamItem {
     Live,
     /// The deployment has ended, and this was its last event.
     End,
+    /// The store is another one, or has lost events: the events come again from the first.
+    Reset,
 }
 
 /// The events of a deployment as they happen, over one connection.
@@ -150,6 +152,7 @@ impl EventStream {
             }
             "live" => Some(Ok(StreamItem::Live)),
             "end" => Some(Ok(StreamItem::End)),
+            "reset" => Some(Ok(StreamItem::Reset)),
             _ => None,
         }
     }

@@ -25,6 +25,7 @@ impl RunningEngine {
         self.authenticator.replace(tokens_of_api(tokens)?, jwt);
         self.node_token.replace(tokens.node.clone());
         self.engine.environments.replace_policies(config.policies());
+        self.engine.policies.report_ignored();
         let needs_restart = changed_keys(&self.config, config);
         tracing::info!(
             "reloaded tokens, keys of signed tokens, policies of environments and certificates"

@@ -32,6 +32,8 @@ pub enum FollowUpdate {
     /// All past events are delivered. Until the next interruption, events that follow have
     /// just happened.
     UpToDate,
+    /// The store is another one, or has lost events: the events come again from the first.
+    StartedOver,
     /// The connection failed for this reason. The follower reconnects.
     Disconnected(Error),
     /// The connection failed, and a retry would not help, or retries have not helped. Nothing
@@ -213,6 +215,10 @@ impl EventCursor {
                 StreamItem::Damaged(damage) => return Err(Error::Damaged(damage)),
                 StreamItem::Live => updates.push(FollowUpdate::UpToDate),
                 StreamItem::End => return Err(self.start_over(client)),
+                StreamItem::Reset => {
+                    *self = Self::default();
+                    updates.push(FollowUpdate::StartedOver);
+                }
             }
         }
         Ok(false)

@@ -87,6 +87,7 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
                 .map_or_else(String::new, |reason| format!(": {reason}"));
             one(format!("✘ terminated by {by}{reason}"))
         }
+        EventBody::WritesLost { message } => one(format!("! {message}")),
         EventBody::Settling => one("removing the previous version".to_owned()),
         EventBody::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
         EventBody::Ended {

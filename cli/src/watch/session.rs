@@ -104,6 +104,20 @@ impl Session {
         self.live = false;
     }
 
+    /// Forgets the deployment: its events come again from the first. Says so, unless the view
+    /// shows it.
+    pub(super) fn start_over(&mut self, view_shows_it: bool) {
+        if self.state.take().is_some() && !view_shows_it {
+            print_message(
+                "the store is another one, or has lost events: this is the deployment from its \
+                 beginning",
+            );
+        }
+        self.last_lines.clear();
+        self.paused_since = None;
+        self.live = false;
+    }
+
     /// The time on the engine's clock.
     pub(super) fn now(&self) -> Timestamp {
         let now = SystemClock.now().millis();

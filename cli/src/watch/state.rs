@@ -68,6 +68,7 @@ impl WatchState {
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
+            | EventBody::WritesLost { .. }
             | EventBody::Ended { .. } => {}
         }
         Ok(())

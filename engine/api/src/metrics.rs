@@ -165,9 +165,15 @@ impl Metrics {
     /// Counts deployments until the engine ends. Drop the future to stop earlier.
     pub async fn follow(&self, engine: &Engine) {
         let mut appends = engine.deployments.subscribe();
+        let mut epochs = engine.deployments.epochs();
         self.reload(engine).await;
         loop {
-            match appends.recv().await {
+            let appended = tokio::select! {
+                appended = appends.recv() => appended,
+                // What was counted may be lost.
+                Ok(()) = epochs.changed() => Err(RecvError::Lagged(0)),
+            };
+            match appended {
                 Ok(appended) => self.apply(&appended),
                 Err(RecvError::Lagged(missed)) => {
                     self.journal_appends.inc_by(missed);

@@ -61,7 +61,8 @@ impl Deadline {
             | EventBody::Answered { .. }
             | EventBody::Decided { .. }
             | EventBody::AbortRequested { .. }
-            | EventBody::PromoteRequested { .. } => {}
+            | EventBody::PromoteRequested { .. }
+            | EventBody::WritesLost { .. } => {}
         }
         let is_stopped = self.is_paused && self.stops_in_pause;
         self.state = match self.state {

@@ -42,7 +42,7 @@ pub struct Deployment {
     pub nodes: BTreeMap<NodeId, NodeState>,
     /// The findings of the last soak.
     pub findings: Vec<Finding>,
-    /// The last log lines of the strategy, oldest first.
+    /// The last log lines of the strategy, and what the engine says of losses, oldest first.
     pub log: Vec<LogLine>,
     /// The question to a person, until it is decided.
     pub question: Option<String>,
@@ -223,6 +223,9 @@ impl Deployment {
                 self.cordoned.clone_from(cordoned);
                 self.apply_planned(nodes, event);
             }
+            EventBody::WritesLost { message } => {
+                self.push_log(event.at, Level::Warn, message.clone());
+            }
             EventBody::Called {
                 call, request, due, ..
             } => self.apply_called(*call, request, *due, event.at),
@@ -258,14 +261,7 @@ impl Deployment {
                 }
             }
             Call::Log { level, message } => {
-                if self.log.len() == LOG_LINES {
-                    self.log.remove(0);
-                }
-                self.log.push(LogLine {
-                    at,
-                    level: *level,
-                    message: message.clone(),
-                });
+                self.push_log(at, *level, message.clone());
             }
             Call::Nodes | Call::Now => {}
             write => {
@@ -276,6 +272,13 @@ impl Deployment {
                 self.open = Some((call, write.clone()));
             }
         }
+    }
+
+    fn push_log(&mut self, at: Timestamp, level: Level, message: String) {
+        if self.log.len() == LOG_LINES {
+            self.log.remove(0);
+        }
+        self.log.push(LogLine { at, level, message });
     }
 
     fn end_stage(&mut self, at: Timestamp) {

@@ -119,6 +119,13 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// The store has lost writes that it had acknowledged. Events of this journal may be missing
+    /// before this one, and nodes may have carried out what they asked for: from here on every node
+    /// of the plan counts as changed.
+    WritesLost {
+        /// What the engine found on the nodes, in a sentence.
+        message: String,
+    },
     /// The strategy succeeded. The nodes drop the previous version.
     Settling,
     /// The deployment did not succeed. The nodes that it changed are being reverted.
@@ -265,7 +272,7 @@ pub struct Append {
 
 impl EventBody {
     /// The names of all types of events.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 15] = [
         "requested",
         "gated",
         "planned",
@@ -277,6 +284,7 @@ impl EventBody {
         "abortRequested",
         "promoteRequested",
         "terminationRequested",
+        "writesLost",
         "settling",
         "reverting",
         "ended",
@@ -296,6 +304,7 @@ impl EventBody {
             Self::AbortRequested { .. } => "abortRequested",
             Self::PromoteRequested { .. } => "promoteRequested",
             Self::TerminationRequested { .. } => "terminationRequested",
+            Self::WritesLost { .. } => "writesLost",
             Self::Settling => "settling",
             Self::Reverting { .. } => "reverting",
             Self::Ended { .. } => "ended",

@@ -155,7 +155,7 @@ impl Lifecycle {
     }
 
     /// Whether the strategy may still run: not settling, not reverting, not ended.
-    fn is_strategy_active(self) -> bool {
+    pub fn is_strategy_active(self) -> bool {
         !matches!(self.step, Step::Settling | Step::Reverting | Step::Ended(_))
     }
 
@@ -209,7 +209,8 @@ impl Lifecycle {
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
-            | EventBody::TerminationRequested { .. } => self,
+            | EventBody::TerminationRequested { .. }
+            | EventBody::WritesLost { .. } => self,
         })
     }
 
@@ -257,6 +258,7 @@ impl Lifecycle {
                     "the deployment has ended: {status}"
                 )))
             }
+            (EventBody::WritesLost { .. }, _) => Ok(self),
             (EventBody::Gated { .. }, Step::Requested) => to(Step::Gated),
             (EventBody::Planned { .. }, Step::Requested | Step::Approved) => to(Step::Running),
             (

@@ -37,8 +37,11 @@ pub struct ReplayState {
     pub reverting_since: Option<Timestamp>,
     /// The calls of the strategy, in order.
     pub calls: VecDeque<RecordedCall>,
-    /// Nodes that some call changed, or may have: an intent counts even without an answer.
+    /// Nodes that some call changed, or may have: an intent counts even without an answer. After
+    /// a loss, all of the plan.
     pub touched: BTreeSet<NodeId>,
+    /// The positions of the request, and of the last event that says that writes were lost.
+    pub(crate) positions: (u64, u64),
 }
 
 /// A call in the journal.
@@ -67,6 +70,8 @@ pub struct JournalTail {
     pub deadline: Deadline,
     /// What people requested and the driver has not acted on yet.
     pub signals: Signals,
+    /// How often the journal says that writes were lost.
+    pub losses: u32,
 }
 
 /// What people requested of a deployment and its driver has not acted on yet.
@@ -138,6 +143,7 @@ impl ReplayState {
                 lifecycle: Lifecycle::INITIAL,
                 deadline: Deadline::new(&header.policy),
                 signals: Signals::default(),
+                losses: 0,
             },
             header,
             gate_due: None,
@@ -147,6 +153,7 @@ impl ReplayState {
             reverting_since: None,
             calls: VecDeque::new(),
             touched: BTreeSet::new(),
+            positions: (first.position, 0),
         };
         events.try_for_each(|event| state.apply(event))?;
         Ok(state)
@@ -193,6 +200,11 @@ impl ReplayState {
                     recorded.answer = Some(answer);
                 }
             }
+            EventBody::WritesLost { .. } => {
+                self.touched
+                    .extend(self.nodes.iter().map(|node| node.id.clone()));
+                self.positions.1 = event.position;
+            }
             EventBody::Requested(_)
             | EventBody::Reverting { .. }
             | EventBody::Decided { .. }
@@ -205,6 +217,13 @@ impl ReplayState {
             | EventBody::Ended { .. } => {}
         }
         Ok(())
+    }
+
+    /// Whether the journal may lack events, and does not say so yet, where the store has lost writes
+    /// up to position `lost_at`.
+    pub fn may_lack_events(&self, lost_at: u64) -> bool {
+        let (requested_at, noted_at) = self.positions;
+        lost_at > 0 && requested_at <= lost_at && noted_at <= lost_at
     }
 
     /// Removes and returns the last call, with its number, where it still waits and `is_long`.
@@ -244,6 +263,7 @@ impl JournalTail {
         self.next_seq += 1;
         self.deadline.apply(event.at, &event.body);
         self.signals.apply(&event.body);
+        self.losses += u32::from(matches!(event.body, EventBody::WritesLost { .. }));
         Ok(())
     }
 }
@@ -279,6 +299,7 @@ impl Signals {
             | EventBody::Called { .. }
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
+            | EventBody::WritesLost { .. }
             | EventBody::Settling
             | EventBody::Reverting { .. }
             | EventBody::Ended { .. } => {}
@@ -317,6 +338,7 @@ impl Signals {
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
             | EventBody::TerminationRequested { .. }
+            | EventBody::WritesLost { .. }
             | EventBody::Ended { .. } => false,
         })
     }

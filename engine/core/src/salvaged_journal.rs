@@ -37,6 +37,10 @@ impl SalvagedJournal {
             EventBody::Called { request, .. } => {
                 self.touched.extend(request.changed_nodes().iter().cloned());
             }
+            EventBody::WritesLost { .. } => {
+                self.touched
+                    .extend(self.nodes.iter().map(|node| node.id.clone()));
+            }
             EventBody::Settling => self.has_succeeded = true,
             EventBody::TerminationRequested { .. } => self.is_terminated = true,
             EventBody::Requested(_)

@@ -26,7 +26,9 @@ use crate::EventBody;
 ///   be terminated.
 /// - 3: a deployment may be for a part of its environment, may supersede another one, and a
 ///   person can end its waits. An engine that does not know the header's `selector` would plan
-///   all nodes, and one that does not know `supersedes` would not wait.
+///   all nodes, and one that does not know `supersedes` would not wait. A journal says where the
+///   store has lost some of it (`writesLost`): an engine that does not know this type refuses the
+///   journal.
 pub const SCHEMA_VERSION: u32 = 3;
 
 /// Why a stored event cannot be read. Its `Display` follows "event 7 cannot be read: ".

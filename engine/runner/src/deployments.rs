@@ -11,7 +11,7 @@ use hotswap_fleet::discovery::FleetView;
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_store::{Appended, Catalogue, Entry, Head, Journal, Query};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
@@ -206,6 +206,7 @@ impl Deployments {
     ) -> Result<EventPage, Error> {
         // Subscribe before the first read, so that no event in between is missed.
         let mut appended = self.journal.subscribe();
+        let mut epochs = self.journal.epochs();
         let deadline = tokio::time::Instant::now() + wait;
         loop {
             let page = self.projections.legal_page(id, from, limit).await?;
@@ -215,7 +216,11 @@ impl Deployments {
             }
             let next = async {
                 loop {
-                    match appended.recv().await {
+                    let appended = tokio::select! {
+                        appended = appended.recv() => appended,
+                        Ok(()) = epochs.changed() => return,
+                    };
+                    match appended {
                         Ok(append) if append.deployment == id && append.head.next_seq > from => {
                             return;
                         }
@@ -260,6 +265,11 @@ impl Deployments {
     /// The id of the store, within which positions are comparable; see [`Journal::epoch`].
     pub fn epoch(&self) -> Arc<str> {
         self.journal.epoch()
+    }
+
+    /// Tells of each new epoch; see [`Journal::epochs`].
+    pub fn epochs(&self) -> watch::Receiver<Arc<str>> {
+        self.journal.epochs()
     }
 
     /// Receives every append from now on; see [`Journal::subscribe`].

@@ -19,6 +19,7 @@ mod fixture;
 mod fresh_baseline;
 mod gate;
 mod journal_writer;
+mod losses;
 mod measured_step;
 mod members;
 mod node_operations;
@@ -164,6 +165,7 @@ async fn drive_once(
         wake,
         timers,
         fence: lease.fence,
+        lost_at: lease.lost_at,
         trace: AttemptTrace::new(&lease),
     };
     loop {
@@ -219,6 +221,8 @@ struct Driver<'a> {
     wake: &'a Arc<Notify>,
     timers: &'a Arc<Timers>,
     fence: Fence,
+    /// Up to this position the store may have lost events.
+    lost_at: u64,
     trace: AttemptTrace,
 }
 
@@ -240,6 +244,12 @@ impl Driver<'_> {
             opened => opened?,
         };
         let context = self.trace.begin(self.fence, &state.header);
+        let has_ended = state.tail.lifecycle.is_ended();
+        if state.may_lack_events(self.lost_at) && !has_ended {
+            let note = losses::note(self.context, self.timers, writer, &state);
+            Box::pin(trace::within(context, note)).await?;
+            return Ok(StepOutcome::Advanced);
+        }
         trace::within(context, self.advance(writer, state)).await
     }
 
@@ -368,6 +378,6 @@ mod tests {
     #[test]
     fn a_deployment_that_waits_takes_little_memory() {
         let bytes = size_of_future(drive);
-        assert!(bytes <= 1808, "{bytes} bytes");
+        assert!(bytes <= 1824, "{bytes} bytes");
     }
 }

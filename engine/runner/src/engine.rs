@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use hotswap_core::{Clock, Fence, OutOfRange, StrategyLimits};
@@ -21,6 +20,7 @@ use crate::driver_threads::DriverThreads;
 use crate::environment_leases::EnvironmentLeases;
 use crate::environments::Environments;
 use crate::history::History;
+use crate::known_fence::KnownFence;
 use crate::limits::Limits;
 use crate::live_soaks::LiveSoaks;
 use crate::metric_providers::MetricProviders;
@@ -33,6 +33,7 @@ use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs, ToldVersions};
 use crate::references::References;
 use crate::retention::Retention;
 use crate::retries::Retries;
+use crate::store_clock::StoreClock;
 use crate::strategies::{self, Strategies};
 use crate::supervisor::Supervisor;
 
@@ -54,7 +55,7 @@ pub struct EngineConfig {
     pub fleet: Arc<dyn Fleet>,
     /// The policies.
     pub environments: Environments,
-    /// The time.
+    /// The time. Where several engines share the store, dates come from its server.
     pub clock: Arc<dyn Clock>,
     /// Limits of the engine and of each deployment.
     pub limits: Limits,
@@ -98,8 +99,7 @@ pub struct Engine {
     supervisor: Supervisor,
     background: BackgroundTasks,
     journal: Arc<dyn Journal>,
-    /// The store has handed out this fence or a higher one. Saves asking it at each heartbeat.
-    known_fence: Arc<AtomicU64>,
+    known_fence: Arc<KnownFence>,
 }
 
 /// Previews that are made at the same time. Each takes a second of compute at most.
@@ -153,7 +153,10 @@ impl Engine {
         Box::pin(Self::assemble(config))
     }
 
-    async fn assemble(config: EngineConfig) -> Result<Self, Error> {
+    async fn assemble(mut config: EngineConfig) -> Result<Self, Error> {
+        if let Some(session) = config.journal.session() {
+            config.clock = Arc::new(StoreClock::new(config.clock, session));
+        }
         config.limits.check().map_err(Error::Limit)?;
         config.limits.expiry.check().map_err(Error::Limit)?;
         let host_limits = config.host.limits();
@@ -270,9 +273,9 @@ impl Engine {
         config.registry.set_environment_selectors(selectors.clone());
         background.spawn(reconciler.clone().run());
         background.spawn(nodes.clone().expire());
-        background.spawn(policies.clone().follow());
+        background.spawn(policies.clone().follow(config.journal.epochs()));
         if is_shared {
-            background.spawn(nodes.clone().follow());
+            background.spawn(nodes.clone().follow(config.journal.epochs()));
         }
         let history = History::new(Arc::clone(&config.environment_journal), projections.clone());
         let deployments = Deployments {
@@ -336,7 +339,8 @@ impl Engine {
         if fence > MAX_FENCE {
             return Err(FenceError::Absurd(fence));
         }
-        if fence.0 <= self.known_fence.load(Ordering::Relaxed) {
+        let epoch = self.journal.epoch();
+        if self.known_fence.is_known(&epoch, fence) {
             return Ok(());
         }
         let is_raised = self.journal.raise_fence(fence).await;
@@ -348,7 +352,7 @@ impl Engine {
                  live feeds start over"
             );
         }
-        self.known_fence.fetch_max(fence.0, Ordering::Relaxed);
+        self.known_fence.put(epoch, fence);
         Ok(())
     }
 

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotswap_core::{Clock, Environment, EnvironmentEventBody, OutOfRange, Policy, StrategyName};
 use hotswap_store::{
     AppendToEnvironmentError, EnvironmentAppend, EnvironmentEntry, EnvironmentJournal,
 };
-use tokio::sync::Mutex;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, watch};
 
 use crate::environments::{ChangedPolicy, Environments};
 use crate::strategies::{self, Strategies};
 
 /// How often a change without a condition is tried where others change the policy, too.
 const ATTEMPTS: usize = 5;
+
+/// How long to wait where the store cannot be read.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Changes the policies of environments. They are events of the environments' journals, so every
 /// engine on the store has the same ones, and people see who changed what. Cheap to clone.
@@ -155,21 +159,36 @@ impl Policies {
         })
     }
 
+    /// People who read the configuration should know what does not count of it: logs the policies
+    /// of this engine's configuration that were replaced through the API.
+    pub fn report_ignored(&self) {
+        self.0.report_ignored();
+    }
+
     /// Takes over changes, also those of other engines and those whose requests were cut off,
-    /// until it is dropped. Cancel safe.
-    pub(crate) async fn follow(self) {
+    /// until it is dropped. Reads all of them again in a new epoch of the store. Cancel safe.
+    pub(crate) async fn follow(self, mut epochs: watch::Receiver<Arc<str>>) {
         let mut appended = self.0.journal.subscribe_to_environments();
         loop {
-            {
-                // At first, too: something may have been changed before the subscription.
-                let _turn = self.0.change.lock().await;
-                if let Err(error) = self.0.read().await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "cannot read the policies");
-                }
+            // At first, too: something may have been changed before the subscription.
+            let turn = self.0.change.lock().await;
+            let read = self.0.read().await;
+            drop(turn);
+            if let Err(error) = read {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot read the policies, retrying"
+                );
+                tokio::time::sleep(RETRY_INTERVAL).await;
+                continue;
             }
             loop {
-                match appended.recv().await {
+                let appended = tokio::select! {
+                    appended = appended.recv() => appended,
+                    // What was read may be lost.
+                    Ok(()) = epochs.changed() => break,
+                };
+                match appended {
                     // A repair changes no policy.
                     Ok(appended) if appended.fenced => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
@@ -243,7 +262,6 @@ impl Inner {
         Ok(())
     }
 
-    /// People who read the configuration should know what does not count of it.
     fn report_ignored(&self) {
         for environment in self.environments.configured() {
             if self.environments.ignored(&environment).is_some() {

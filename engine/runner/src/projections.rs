@@ -6,7 +6,7 @@ mod state_cache;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hotswap_core::{Deployment, DeploymentId, DeploymentSummary};
+use hotswap_core::{Deployment, DeploymentId, DeploymentSummary, Event};
 use hotswap_store::{Journal, NewSnapshot, Snapshot};
 use serde::de::DeserializeOwned;
 
@@ -165,7 +165,9 @@ impl Projections {
         let limit = page_size(last, next_seq);
         let mut events = self.0.journal.events(id, last, limit).await?;
         let mut is_full = events.len() == PAGE;
-        if events.first().is_none_or(|event| event.seq != last) {
+        // After a loss another event may have its number.
+        let is_same = |event: &Event| event.seq == last && event.at == state.updated_at;
+        if !events.first().is_some_and(is_same) {
             return Ok(None);
         }
         events.remove(0);

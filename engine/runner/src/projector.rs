@@ -56,6 +56,7 @@ impl Projector {
     /// Writes snapshots until the store is closed. Cancel safe.
     pub(crate) async fn run(mut self) {
         let mut appended = self.journal.subscribe();
+        let mut epochs = self.journal.epochs();
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -65,6 +66,11 @@ impl Projector {
                     Err(RecvError::Lagged(_)) => self.must_scan = true,
                     Err(RecvError::Closed) => return,
                 },
+                // Of what was written, something may be lost.
+                Ok(()) = epochs.changed() => {
+                    self.open.clear();
+                    self.must_scan = true;
+                }
                 _ = ticks.tick(), if self.must_scan || !self.pending.is_empty() => {
                     self.catch_up(&mut appended).await;
                 }

@@ -31,7 +31,7 @@ const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 ///
 /// Where several engines share the store, each takes the deployments that no living engine drives,
 /// in the environments in which it works. After a time in which the others may have taken its own,
-/// it drops all drivers and looks anew.
+/// it drops all drivers and looks anew. So it does in a new epoch of the store.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     context: Arc<DriverContext>,
@@ -123,12 +123,18 @@ impl Supervisor {
             Some(session) => session.lapses(),
             None => watch::Sender::new(0).subscribe(),
         };
+        let mut epochs = self.context.journal.epochs();
         let mut scans = interval(SCAN_INTERVAL);
         scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let appended = tokio::select! {
                 appended = appended.recv() => appended,
                 Ok(()) = lapses.changed() => {
+                    self.begin_term().await;
+                    continue;
+                }
+                // What drivers know may not be in the store any more.
+                Ok(()) = epochs.changed() => {
                     self.begin_term().await;
                     continue;
                 }
@@ -156,7 +162,7 @@ impl Supervisor {
         }
     }
 
-    /// Drops all drivers: what they drove may have passed to other engines.
+    /// Drops all drivers: what they drove may have passed to other engines, or have changed.
     async fn begin_term(&self) {
         std::mem::take(&mut *self.lock_term()).cancel();
         self.leases.renew_all().await;

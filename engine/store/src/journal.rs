@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use hotswap_core::{
     Append, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName, Timestamp,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::Session;
 
@@ -34,7 +34,9 @@ pub use record::{
 ///   [`Durability`](crate::redis::Durability).
 /// - **Loss.** Where the medium loses what was acknowledged, the store goes on with what is left. As
 ///   soon as this is noticed, it has a new [`epoch`](Self::epoch), and positions and fences go on
-///   above those that were seen: none has two meanings in an epoch.
+///   above those that were seen: none has two meanings in an epoch. Leases of deployments are void
+///   where several engines share the store, and each later one says
+///   [up to which position](Lease::lost_at) something may be missing.
 /// - **Atomicity.** A write happens whole or not at all, whether it fails, is cancelled or is
 ///   cut off by a crash. After an error other than `Store` nothing was written. After a
 ///   `Store` error the outcome is unknown: read [`head`](Self::head) to learn it.
@@ -177,6 +179,10 @@ pub trait Journal: Send + Sync + 'static {
     /// has seen what is not there any more.
     fn epoch(&self) -> Arc<str>;
 
+    /// The epoch, to learn when there is a new one. What was read before may then not be there any
+    /// more: forget it, and read again.
+    fn epochs(&self) -> watch::Receiver<Arc<str>>;
+
     /// Returns where a deployment's journal ends.
     ///
     /// # Errors
@@ -280,7 +286,7 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Stores what a deployment's events add up to, in place of an earlier snapshot. Does
     /// nothing if the stored snapshot has the same format and is newer, or if there is no such
-    /// deployment.
+    /// deployment. A store that may lose writes also takes no snapshot of an end that it has lost.
     ///
     /// A snapshot is no truth of its own: it may be missing, late or of another format, and can
     /// always be made again from the events. The store does not look into it.

@@ -8,7 +8,7 @@
 //!
 //! | Key behind `{prefix}:` | What it holds |
 //! |---|---|
-//! | `meta` | layout, epoch and its place in the log, last position, last fence, last number, highest deleted position |
+//! | `meta` | layout, epoch and its place in the log, last position, last fence, last number, highest deleted position, position up to which something may be lost |
 //! | `d:ID`, `e:ID`, `s:ID` | a deployment: its record, its events by number, its snapshot |
 //! | `log` | an entry for each append, by the position of its last event: what engines follow |
 //! | `i…` | lists of deployments by number, for each set of conditions |

@@ -1,9 +1,9 @@
 //! The [`Session`] trait: the life of one engine among several on one store.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hotswap_core::{DeploymentId, Environment};
+use hotswap_core::{DeploymentId, Environment, Timestamp};
 use tokio::sync::watch;
 
 use crate::ReadError;
@@ -24,6 +24,10 @@ use crate::ReadError;
 pub trait Session: Send + Sync + 'static {
     /// How long leases are held without a sign of life.
     fn ttl(&self) -> Duration;
+
+    /// What the server's clock showed at a moment of this machine's monotonic clock, as it was heard
+    /// last: a third of [`ttl`](Self::ttl) ago, or longer while the server does not answer.
+    fn server_time(&self) -> (Timestamp, Instant);
 
     /// Changes whenever this engine finds that it was not heard of for too long: from then on it
     /// has a new session, and none of the leases that it acquired before. It may still be fenced

@@ -29,6 +29,9 @@ mod transfer;
 #[path = "../../../tests/src/venv.rs"]
 mod venv;
 
+#[path = "../../../tests/src/watched_servers.rs"]
+mod watched_servers;
+
 use hotswap_store::{Redis, RedisConfig};
 
 use crate::redis_server::{RedisKind, RedisServer};

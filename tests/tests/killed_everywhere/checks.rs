@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use hotswap_core::{DeploymentId, Event, EventBody, Fence, Lifecycle, Status};
+use hotswap_core::{
+    Clock as _, DeploymentId, Event, EventBody, Fence, Lifecycle, Status, SystemClock,
+};
 use hotswap_tests::{CrashPoint, CrashTiming, journal_outline};
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
@@ -39,6 +41,13 @@ impl RunResult {
         let mut end_count = 0;
         for (number, event) in events.iter().enumerate() {
             ensure!(event.seq == number as u64, "a gap at {number}:\n{shown}");
+            // The engines' own clocks differ by an hour.
+            let apart = event.at.millis().abs_diff(SystemClock.now().millis());
+            ensure!(
+                apart < 1_000_000,
+                "another date at {number}: {}",
+                event.at.millis()
+            );
             match &event.body {
                 EventBody::Answered { call, .. } => *answers.entry(*call).or_default() += 1,
                 EventBody::Called {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hotswap_api::{Secret, Tokens};
-use hotswap_core::{Clock, SystemClock};
+use hotswap_core::Clock;
 use hotswap_fleet::{HttpFleet, Options, Registry};
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
 use hotswap_store::{Blobs, Journal, Redis, RedisConfig};
-use hotswap_tests::{InterceptedJournal, NODE_TOKEN, RedisProxy, RedisServer};
+use hotswap_tests::{InterceptedJournal, NODE_TOKEN, RedisProxy, RedisServer, SteppedClock};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -114,7 +114,10 @@ impl Replica {
         let folder = shared.folder.path();
         let folder = folder.join(format!("group-{group}-engine-{number}"));
         let blobs = Blobs::open_folder(folder, 64 << 20).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // Each engine's machine has another date. Only that of the server counts.
+        let clock = SteppedClock::default();
+        clock.step([0, 3600, -3600][usize::try_from(number % 3)?]);
+        let clock: Arc<dyn Clock> = Arc::new(clock);
         let catalogue = Arc::clone(&shared_store);
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(catalogue, Arc::clone(&clock), interval).await?;

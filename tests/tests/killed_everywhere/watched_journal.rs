@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hotswap_core::{Append, DeploymentId, Header, ModuleName, Timestamp};
@@ -236,6 +236,10 @@ impl LateSession {
 impl Session for LateSession {
     fn ttl(&self) -> Duration {
         self.session.ttl()
+    }
+
+    fn server_time(&self) -> (Timestamp, Instant) {
+        self.session.server_time()
     }
 
     fn lapses(&self) -> watch::Receiver<u64> {

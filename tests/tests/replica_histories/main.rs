@@ -3,7 +3,8 @@
 //! took effect twice, and every subscriber saw every event once and in order.
 //!
 //! `HOTSWAP_HISTORY_SECONDS` is how long the clients work, `HOTSWAP_HISTORY_SEED` the seed of what
-//! they and the disturbances choose. The seed is printed. What happens also depends on times, so
+//! they and the disturbances choose, and of the server: Redis if it is even, Valkey otherwise. The
+//! seed is printed. What happens also depends on times, so
 //! that a seed repeats what was tried, not when it met.
 
 mod checks;
@@ -60,7 +61,7 @@ fn variable(name: &str) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_under_kills_and_pauses_are_whole() -> Result<()> {
     let seed = variable("HOTSWAP_HISTORY_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let span = Duration::from_secs(variable("HOTSWAP_HISTORY_SECONDS").unwrap_or(45));
+    let span = Duration::from_secs(variable("HOTSWAP_HISTORY_SECONDS").unwrap_or(60));
     println!("seed {seed}: repeat it with HOTSWAP_HISTORY_SEED={seed}");
     let checked = run(seed, span).await;
     checked.with_context(|| format!("HOTSWAP_HISTORY_SEED={seed}"))
@@ -68,7 +69,12 @@ async fn histories_under_kills_and_pauses_are_whole() -> Result<()> {
 
 async fn run(seed: u64, span: Duration) -> Result<()> {
     let mut rng = Rng::with_seed(seed);
-    let mut replicas = Replicas::start(RedisKind::Redis, ENGINES, PRODUCTION, 3).await?;
+    let kind = match seed % 2 {
+        0 => RedisKind::Redis,
+        _ => RedisKind::Valkey,
+    };
+    println!("{kind:?}");
+    let mut replicas = Replicas::start(kind, ENGINES, PRODUCTION, 3).await?;
     let history = Arc::<History>::default();
     publish(&replicas, &history)?;
     clients::upload_modules(&replicas, MODULES).await?;

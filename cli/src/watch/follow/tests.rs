@@ -197,6 +197,7 @@ async fn updates(mut follower: Follower) -> Vec<String> {
                 continue;
             }
             FollowUpdate::UpToDate => "up to date".to_owned(),
+            FollowUpdate::StartedOver => "started over".to_owned(),
             FollowUpdate::Disconnected(Error::StreamInterrupted { interruption, .. }) => {
                 format!("disconnected: {interruption}")
             }

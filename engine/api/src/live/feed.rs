@@ -19,4 +19,4 @@ pub(super) use channel::Channel;
 pub(super) use channels::Channels;
 pub(super) use offset::{Offset, ResumePosition};
 pub(super) use replay_buffer::Retention;
-pub(super) use topic::subscription_response;
+pub(super) use topic::Subscription;

@@ -83,6 +83,7 @@ impl Deployment {
             | EventBody::Resumed { .. }
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
+            | EventBody::WritesLost { .. }
             | EventBody::Settling => {}
         }
     }

@@ -459,3 +459,28 @@ fn a_promotion_supersedes_the_verdict_of_a_soak_unless_a_check_has_failed() {
     assert!(!supersedes(&signals, verdict(Judgement::Fail)));
     assert!(!signals.supersede(&[answered(0, Answer::Done)]));
 }
+
+#[test]
+fn after_a_loss_every_node_of_the_plan_counts_as_changed_and_the_journal_says_so_once() {
+    let lost = || EventBody::WritesLost {
+        message: "some".to_owned(),
+    };
+    let state = fold(vec![planned()]);
+    assert!(state.touched.is_empty());
+    // The request has position 1, the plan 2.
+    assert!(!state.may_lack_events(0), "the store has lost nothing");
+    assert!(state.may_lack_events(1));
+    assert!(state.may_lack_events(7));
+    let mut state = fold(vec![planned(), lost()]);
+    assert_eq!(state.touched, BTreeSet::from_iter(ids(&["a", "b"])));
+    assert_eq!(state.tail.losses, 1);
+    assert!(!state.may_lack_events(2));
+    assert!(state.may_lack_events(3), "it was lost again");
+    state.apply(event(3, lost())).unwrap();
+    assert_eq!(state.tail.losses, 2);
+    // A deployment that was requested after the loss lacks nothing.
+    let mut requested = event(0, EventBody::Requested(Box::new(header())));
+    requested.position = 9;
+    let state = ReplayState::fold([requested]).unwrap();
+    assert!(!state.may_lack_events(7));
+}

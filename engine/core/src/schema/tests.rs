@@ -49,6 +49,9 @@ fn bodies() -> Vec<EventBody> {
             by: "ada".into(),
             reason: None,
         },
+        EventBody::WritesLost {
+            message: "some".into(),
+        },
         EventBody::Reverting {
             cause: Cause::new(CauseKind::Abort, "enough"),
         },

@@ -118,8 +118,13 @@ impl Deployments {
         id: DeploymentId,
         mut appended: broadcast::Receiver<Appended>,
     ) -> Result<(), Error> {
+        let mut epochs = self.journal.epochs();
         loop {
-            match appended.recv().await {
+            let appended = tokio::select! {
+                appended = appended.recv() => appended,
+                Ok(()) = epochs.changed() => Err(RecvError::Lagged(0)),
+            };
+            match appended {
                 Ok(append) if append.deployment != id => continue,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return Ok(()),

@@ -272,7 +272,12 @@ impl<'a> Execution<'a> {
     /// all the same, so that people see what happened to each node.
     async fn operate(&mut self, number: u32, call: &Call) -> Result<Answer, NoAnswer> {
         let operations = self.node_operations();
-        let operation = format!("{}.{number}", self.header.id);
+        // After a loss, calls of the same number may have been others. What nodes did for those does
+        // not count.
+        let operation = match self.writer.tail().losses {
+            0 => format!("{}.{number}", self.header.id),
+            losses => format!("{}.{number}.{losses}", self.header.id),
+        };
         let operated = operations.execute(call, &operation, self.call_limits());
         let activity = CallActivity(call);
         let mut span = Span::child("deployment.call", Kind::Internal);

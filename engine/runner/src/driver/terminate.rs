@@ -58,6 +58,7 @@ pub(super) async fn terminate(
         lifecycle: record.head.lifecycle,
         signals: Signals::default(),
         deadline: Deadline::new(&policy),
+        losses: 0,
     };
     let mut writer = JournalWriter::at_end(journal, clock, deployment, fence, tail);
     // With a new fence, nodes ignore orders of the strategy that are still under way.

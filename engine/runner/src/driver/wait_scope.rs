@@ -189,6 +189,7 @@ mod tests {
                 decision: None,
                 promotion: None,
             },
+            losses: 0,
         };
         let timers = Arc::new(Timers::new(Arc::clone(clock) as Arc<_>));
         (WaitScope::new(Arc::default(), timers), tail)

@@ -1,24 +1,39 @@
 //! What other engines decide about nodes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::{Error, Nodes};
 
+/// How long to wait where the store cannot be read.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Nodes {
     /// Takes over what is decided about nodes on other engines that share the store, until it is
-    /// dropped. Cancel safe.
-    pub(crate) async fn follow(self) {
+    /// dropped. Reads all of it again in a new epoch of the store. Cancel safe.
+    pub(crate) async fn follow(self, mut epochs: watch::Receiver<Arc<str>>) {
         let mut appended = self.0.journal.subscribe_to_environments();
         loop {
-            match appended.recv().await {
+            let appended = tokio::select! {
+                appended = appended.recv() => appended,
+                // What was read may be lost.
+                Ok(()) = epochs.changed() => Err(RecvError::Lagged(0)),
+            };
+            match appended {
                 // A repair decides nothing.
                 Ok(appended) if appended.fenced => continue,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             }
-            if let Err(error) = self.read_again().await {
-                let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "cannot read what was decided about nodes elsewhere");
+            while let Err(error) = self.read_again().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot read what was decided about nodes elsewhere, retrying"
+                );
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What may make nodes differ from what they should run.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use hotswap_core::{DeploymentId, Step};
 use hotswap_fleet::{HealthChange, Registry};
@@ -25,6 +26,8 @@ pub(super) struct Changes {
     planned: Option<HashSet<DeploymentId>>,
     /// A person may have decided something.
     decided: Receiver<EnvironmentAppended>,
+    /// What was decided may be lost.
+    epochs: watch::Receiver<Arc<str>>,
 }
 
 impl Changes {
@@ -40,6 +43,7 @@ impl Changes {
             appended: journal.subscribe(),
             planned: journal.session().map(|_| HashSet::new()),
             decided: environment_journal.subscribe_to_environments(),
+            epochs: journal.epochs(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Changes {
                 }
             }
             () = was_decided(&mut self.decided) => {}
+            Ok(()) = self.epochs.changed() => self.forget(leases).await,
             // The registry lives as long as the reconciler.
             Ok(()) = self.reports.changed() => {}
             change = self.health.recv() => {
@@ -63,9 +68,21 @@ impl Changes {
         }
     }
 
+    /// The store has lost writes.
+    async fn forget(&mut self, leases: &EnvironmentLeases) {
+        if let Some(planned) = &mut self.planned {
+            planned.clear();
+        }
+        leases.renew_all().await;
+    }
+
     /// Takes everything that has changed meanwhile: the next look at the nodes sees it.
     pub(super) async fn take_all(&mut self, repairs: &Repairs, leases: &EnvironmentLeases) {
         self.reports.mark_unchanged();
+        if self.epochs.has_changed().unwrap_or(false) {
+            self.epochs.mark_unchanged();
+            self.forget(leases).await;
+        }
         drain(&mut self.decided, |_| {});
         let mut has_ended = false;
         let is_complete = drain(&mut self.appended, |appended| {

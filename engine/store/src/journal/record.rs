@@ -13,6 +13,8 @@ pub struct Lease {
     pub previous: Option<Fence>,
     /// Where the journal ended when the lease was acquired.
     pub head: Head,
+    /// The store has lost writes up to this position, or may have. 0 if it never did.
+    pub lost_at: u64,
 }
 
 /// Where a journal ends.

@@ -7,7 +7,7 @@ use hotswap_core::{
     Append, DeploymentId, Environment, Event, EventBody, Fence, Header, IdempotencyKey, Lifecycle,
     ModuleName, Status, Timestamp,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::Memory;
 use super::state::{Deployment, State};
@@ -149,10 +149,12 @@ impl Journal for Memory {
         found.fence = fence;
         let head = found.head();
         state.fence = fence.0;
+        let lost_at = state.lost_at;
         Ok(Lease {
             fence,
             previous,
             head,
+            lost_at,
         })
     }
 
@@ -215,7 +217,11 @@ impl Journal for Memory {
     }
 
     fn epoch(&self) -> Arc<str> {
-        Arc::clone(&self.state().epoch)
+        Arc::clone(&self.state().epoch.borrow())
+    }
+
+    fn epochs(&self) -> watch::Receiver<Arc<str>> {
+        self.state().epoch.subscribe()
     }
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {

@@ -8,15 +8,18 @@ use hotswap_core::{
     Lifecycle, ModuleName, NodeId, StrategyName, Timestamp,
 };
 use semver::Version;
+use tokio::sync::watch;
 
 use crate::{Appended, BackendRecord, Head, ModuleRecord, NewSnapshot, NodeRecord, StrategyRecord};
 
 /// Everything.
 pub(super) struct State {
     id: u64,
-    pub(super) epoch: Arc<str>,
+    pub(super) epoch: watch::Sender<Arc<str>>,
     /// How often the epoch has changed.
     epochs: u64,
+    /// Up to this position events may be missing.
+    pub(super) lost_at: u64,
     /// Of the last event, of deployments and environments.
     pub(super) position: u64,
     /// The highest one that was deleted.
@@ -81,8 +84,9 @@ impl State {
     pub(super) fn new(id: u64) -> Self {
         Self {
             id,
-            epoch: format!("{id:016x}").into(),
+            epoch: watch::Sender::new(format!("{id:016x}").into()),
             epochs: 0,
+            lost_at: 0,
             position: 0,
             deleted: 0,
             fence: 0,
@@ -113,7 +117,9 @@ impl State {
 
     pub(super) fn begin_epoch(&mut self) {
         self.epochs += 1;
-        self.epoch = format!("{:016x}-{}", self.id, self.epochs).into();
+        self.lost_at = self.position;
+        let epoch = format!("{:016x}-{}", self.id, self.epochs);
+        self.epoch.send_replace(epoch.into());
     }
 
     /// Hands out the next fence.

@@ -11,6 +11,15 @@ use super::config::{RedisConfig, RequiredDurability};
 use super::error::Error;
 use super::link::Link;
 
+/// What is read of its configuration.
+const SETTINGS: [&str; 5] = [
+    "appendonly",
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "maxmemory-policy",
+    "maxmemory",
+];
+
 /// How long the server may wait for its disk and its replicas.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -23,6 +32,9 @@ pub struct Durability {
     pub version: String,
     /// When it makes writes durable. `None` where it keeps them in memory alone.
     pub fsync: Option<Fsync>,
+    /// Whether it does not do so while it rewrites its file, which takes seconds to minutes
+    /// (`no-appendfsync-on-rewrite`).
+    pub skips_fsync: bool,
     /// What it does once its memory is full. Only `noeviction` keeps everything.
     pub eviction: String,
     /// The memory for its data, in bytes. 0 for all that there is.
@@ -91,7 +103,7 @@ impl Durability {
         let found = link.query(|_| {
             let mut command = cmd("CONFIG");
             command.arg("GET");
-            for name in ["appendonly", "appendfsync", "maxmemory-policy", "maxmemory"] {
+            for name in SETTINGS {
                 command.arg(name);
             }
             command
@@ -114,6 +126,7 @@ impl Durability {
             version: version.to_owned(),
             run_id: field("run_id").unwrap_or_default().to_owned(),
             fsync,
+            skips_fsync: get("no-appendfsync-on-rewrite") == Some("yes"),
             eviction: get("maxmemory-policy").unwrap_or_default().to_owned(),
             max_memory: max_memory.unwrap_or(0),
             is_known,
@@ -155,6 +168,13 @@ impl Durability {
     /// required. `None` if nothing is.
     pub fn warning(&self, config: &RedisConfig) -> Option<&'static str> {
         let waits = config.wait_for_disk && self.has_waitaof;
+        if self.fsync.is_some_and(|fsync| fsync != Fsync::No) && self.skips_fsync && !waits {
+            return Some(
+                "the server does not wait for its disk while it rewrites its file: a crash of its \
+                 machine then loses what it has acknowledged since, half a minute or more; set \
+                 no-appendfsync-on-rewrite to no",
+            );
+        }
         (self.fsync == Some(Fsync::EverySecond) && !waits).then_some(
             "the server writes to its disk every second: a crash of its machine loses up to two \
              seconds of what it has acknowledged, also of deployments that go on; set appendfsync \
@@ -164,7 +184,7 @@ impl Durability {
 
     /// What is lost of what was acknowledged, failure by failure.
     pub fn losses(&self, config: &RedisConfig) -> Vec<Loss> {
-        let waits_for_disk = self.fsync == Some(Fsync::Always)
+        let waits_for_disk = self.is_always_on_disk()
             || (config.wait_for_disk && self.has_waitaof && self.fsync.is_some());
         let restart = match self.fsync {
             Some(_) => "nothing",
@@ -173,6 +193,9 @@ impl Durability {
         };
         let crash = match self.fsync {
             _ if waits_for_disk => "nothing",
+            Some(Fsync::Always | Fsync::EverySecond) if self.skips_fsync => {
+                "what came since it began to rewrite its file, half a minute or more"
+            }
             Some(Fsync::EverySecond) => "up to two seconds",
             Some(_) => "what the operating system has not written, half a minute or more",
             None if self.is_known => "everything",
@@ -205,7 +228,7 @@ impl Durability {
             server: server.to_owned(),
             reason,
         };
-        if config.wait_for_disk && self.fsync != Some(Fsync::Always) && !self.has_waitaof {
+        if config.wait_for_disk && !self.is_always_on_disk() && !self.has_waitaof {
             let reason = format!(
                 "appends are to wait for the disk, which {} {} cannot tell of; set appendfsync to \
                  always, or use Valkey or Redis 7.2 or newer",
@@ -227,10 +250,15 @@ impl Durability {
         Ok(())
     }
 
+    /// Whether each write is on the disk before it is answered.
+    fn is_always_on_disk(&self) -> bool {
+        self.fsync == Some(Fsync::Always) && !self.skips_fsync
+    }
+
     /// What writes wait for.
     pub(super) fn wait(&self, config: &RedisConfig) -> Option<Wait> {
         let replicas = config.wait_for_replicas;
-        let has_disk = self.fsync == Some(Fsync::Always) || !config.wait_for_disk;
+        let has_disk = self.is_always_on_disk() || !config.wait_for_disk;
         if has_disk && replicas == 0 {
             return None;
         }

@@ -7,7 +7,7 @@ use hotswap_core::{
     Append, Damage, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName,
     Timestamp,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::commands::random_word;
 use super::error::Error;
@@ -45,6 +45,7 @@ impl Journal for Redis {
                     fence: Fence(reply.number(1)?),
                     previous: Some(Fence(reply.number(4)?)).filter(|fence| *fence != Fence(0)),
                     head,
+                    lost_at: reply.number(5)?,
                 })
             }
             "held" => Err(LeaseError::Held(reply.text(1)?.to_owned())),
@@ -61,7 +62,10 @@ impl Journal for Redis {
         let fence = fence.0.min(MAX_NUMBER);
         let last = Args::new().text("fence");
         let last = self.inner.commands.read_list(&script::META, last);
-        if fence <= last.await?.number(0)? {
+        let last = last.await?.number(0)?;
+        if fence <= last {
+            // Also if no lease of this engine has it: the store may lose it.
+            self.inner.witness.saw_fence(last);
             return Ok(false);
         }
         let args = Args::new().number(fence).text(random_word());
@@ -159,6 +163,10 @@ impl Journal for Redis {
 
     fn epoch(&self) -> Arc<str> {
         Arc::clone(&self.inner.epoch.borrow())
+    }
+
+    fn epochs(&self) -> watch::Receiver<Arc<str>> {
+        self.inner.epoch.clone()
     }
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hotswap_core::DeploymentId;
+use hotswap_core::{Clock as _, DeploymentId, SystemClock, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -33,6 +33,8 @@ struct State {
     /// It lives at least until then, whatever happens: counted from before it was renewed.
     lives_until: Instant,
     has_ended: bool,
+    /// What the server's clock showed, and when.
+    heard: (Timestamp, Instant),
 }
 
 impl EngineSession {
@@ -46,6 +48,7 @@ impl EngineSession {
                 id: random_word().into(),
                 lives_until: Instant::now(),
                 has_ended: false,
+                heard: (SystemClock.now(), Instant::now()),
             }),
             lapses: watch::Sender::new(0),
         };
@@ -123,7 +126,11 @@ impl EngineSession {
         let reply = self.commands.touch(&script::SESSION, args).await?;
         let is_alive = reply.word()? == "alive";
         if is_alive {
-            self.lock().lives_until = began + self.ttl;
+            let time = Timestamp::from_millis(reply.number(1)?);
+            let mut state = self.lock();
+            state.lives_until = began + self.ttl;
+            // It was read somewhere on the way.
+            state.heard = (time, began + began.elapsed() / 2);
         }
         Ok(is_alive)
     }
@@ -152,6 +159,11 @@ fn log_failure(error: &Error, what: &str) {
 impl Session for EngineSession {
     fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    fn server_time(&self) -> (Timestamp, std::time::Instant) {
+        let (time, moment) = self.lock().heard;
+        (time, moment.into_std())
     }
 
     fn lapses(&self) -> watch::Receiver<u64> {

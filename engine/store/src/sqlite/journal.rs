@@ -9,7 +9,7 @@ use hotswap_core::{
     Timestamp,
 };
 use rusqlite::Connection;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::command::Command;
 use super::deletion::{self, Deletion};
@@ -98,6 +98,10 @@ impl Journal for Sqlite {
 
     fn epoch(&self) -> Arc<str> {
         Arc::clone(&self.inner.epoch.borrow())
+    }
+
+    fn epochs(&self) -> watch::Receiver<Arc<str>> {
+        self.inner.epoch.clone()
     }
 
     async fn head(&self, deployment: DeploymentId) -> Result<Head, ReadError> {

@@ -129,7 +129,10 @@ impl JournalExecutor {
         connection
             .prepare_cached(SET_FENCE)?
             .execute([fence.0.cast_signed()])?;
-        connection.execute("UPDATE epoch SET word = lower(hex(randomblob(8)))", [])?;
+        connection.execute(
+            "UPDATE epoch SET word = lower(hex(randomblob(8))), lost_at = ?1",
+            [self.position.cast_signed()],
+        )?;
         self.fence = fence.0;
         query::epoch(connection).map(Some)
     }
@@ -152,6 +155,7 @@ impl JournalExecutor {
             fence: deployment.fence,
             previous,
             head: deployment.head,
+            lost_at: query::lost_at(connection)?,
         }))
     }
 

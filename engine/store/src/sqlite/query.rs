@@ -176,6 +176,13 @@ pub(super) fn last_fence(connection: &Connection) -> rusqlite::Result<Fence> {
     connection.query_row(query, [], |row| read_u64(row, 0).map(Fence))
 }
 
+/// Up to which position events may be missing.
+pub(super) fn lost_at(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT lost_at FROM epoch")?
+        .query_row([], |row| read_u64(row, 0))
+}
+
 pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT word FROM epoch", [], |row| row.get(0))
 }

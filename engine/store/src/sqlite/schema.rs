@@ -11,7 +11,7 @@ const APPLICATION_ID: i64 = 0x486f_7453;
 
 /// Each one migrates a database from the version that is its index to the next version.
 /// Never change a released statement: add another migration.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("schema/9.sql"),
     include_str!("schema/10.sql"),
     include_str!("schema/11.sql"),
+    include_str!("schema/12.sql"),
 ];
 
 /// Migrates the database to the newest schema, in one transaction.

@@ -1,7 +1,10 @@
 //! What the server promises is read at the start.
 
+use std::time::Duration;
+
 use hotswap_store::redis::{Error, Fsync, RequiredDurability};
-use hotswap_store::{Journal, Redis, RedisConfig};
+use hotswap_store::{Journal, LeaseError, Redis, RedisConfig};
+use tokio::time::sleep;
 
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::suite::{create, must_append, planned};
@@ -54,6 +57,25 @@ async fn a_server_that_writes_every_second_is_accepted_with_a_warning() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_write_while_it_rewrites_its_file_is_accepted_with_a_warning() {
+    let skips = ["--no-appendfsync-on-rewrite", "yes"];
+    let arguments = [&RedisServer::DURABLE[..], &skips].concat();
+    let server = RedisServer::start_with(RedisKind::Valkey, &arguments).unwrap();
+    let mut config = RedisConfig::new(server.url());
+    let store = Redis::open(&config).await.unwrap();
+    let durability = store.durability();
+    let warning = durability.warning(&config).unwrap();
+    assert!(warning.contains("no-appendfsync-on-rewrite"), "{warning}");
+    let crash = |config: &RedisConfig| durability.losses(config)[3].what;
+    assert!(crash(&config).contains("rewrite"), "{}", crash(&config));
+    // The server tells what is on its disk.
+    config.wait_for_disk = true;
+    assert_eq!(durability.warning(&config), None);
+    assert_eq!(crash(&config), "nothing");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn appends_wait_for_the_disk_where_the_server_can_tell() {
     let config = |server: &RedisServer| RedisConfig {
         wait_for_disk: true,
@@ -76,6 +98,43 @@ async fn appends_wait_for_the_disk_where_the_server_can_tell() {
     server.restart().unwrap();
     assert_eq!(store.head(id).await.unwrap().next_seq, 2);
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_a_crash_takes_from_a_server_that_writes_every_second_is_noticed() {
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let mut server = RedisServer::start_with(kind, &EVERY_SECOND).unwrap();
+        let config = RedisConfig {
+            patience: Duration::from_secs(60),
+            ..RedisConfig::new(server.url())
+        };
+        let store = Redis::open(&config).await.unwrap();
+        let id = create(&store, "checkout", "production").await;
+        let length = server.log_length().unwrap();
+        must_append(&store, id, 1, &[planned()]).await;
+        let lease = store.acquire_lease(id).await.unwrap();
+        let before = store.epoch();
+        // What the machine had not written to its disk yet is gone.
+        server.kill();
+        server.cut_log(length).unwrap();
+        server.restart().unwrap();
+        assert_eq!(store.head(id).await.unwrap().next_seq, 1);
+        assert_ne!(store.epoch(), before);
+        must_append(&store, id, 1, &[planned()]).await;
+        let last = store.last_position().await.unwrap();
+        assert_eq!(last, 3, "no position has two meanings");
+        let again = loop {
+            match store.acquire_lease(id).await {
+                Ok(lease) => break lease,
+                // Its session is gone too, and it begins another.
+                Err(LeaseError::Store(_)) => sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("{error:?}"),
+            }
+        };
+        assert!(again.fence > lease.fence, "no fence has two meanings");
+        assert_eq!(again.lost_at, 2);
+        store.close().await;
+    }
 }
 
 #[tokio::test]

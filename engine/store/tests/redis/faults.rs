@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use hotswap_core::{Deployment, EventBody};
 use hotswap_store::redis::Error;
-use hotswap_store::{AppendError, Journal, LeaseError, Redis, RedisConfig};
+use hotswap_store::{AppendError, Journal, LeaseError, NewSnapshot, Redis, RedisConfig};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::redis_proxy::RedisProxy;
 use crate::redis_server::{RedisKind, RedisServer};
-use crate::suite::{all, append, create, log, must_append, planned};
+use crate::suite::{all, append, append_at_end, create, failure, log, must_append, planned};
 
 fn message(error: &AppendError) -> String {
     error.source().unwrap().to_string()
@@ -172,6 +172,103 @@ async fn what_others_wrote_in_place_of_lost_writes_is_noticed() {
         assert!(!answer.starts_with('-'), "{command:?}: {answer}");
     }
     until_another_epoch(&store, &before).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn after_a_loss_leases_from_before_are_void_and_later_ones_say_so() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+    let mut appended = store.subscribe();
+    let id = create(&store, "checkout", "production").await;
+    must_append(&store, id, 1, &[planned()]).await;
+    let lease = store.acquire_lease(id).await.unwrap();
+    assert_eq!(lease.lost_at, 0);
+    while appended.recv().await.unwrap().position < 2 {}
+    let before = store.epoch();
+    let mut epochs = store.epochs();
+    // As if the plan was lost, and a person's request then came in its place: the journal has the
+    // length that the driver expects.
+    for command in [
+        &["RPOP", &format!("{{hotswap}}:e:{id}")][..],
+        &["HSET", &format!("{{hotswap}}:d:{id}"), "seq", "1"],
+        &["HSET", "{hotswap}:meta", "position", "1"],
+        &["DEL", "{hotswap}:log"],
+    ] {
+        let answer = server.command(command).unwrap();
+        assert!(!answer.starts_with('-'), "{command:?}: {answer}");
+    }
+    epochs.changed().await.unwrap();
+    assert_ne!(*epochs.borrow(), before);
+    let paused = EventBody::Paused {
+        by: "ada".to_owned(),
+        reason: None,
+    };
+    must_append(&store, id, 1, &[paused]).await;
+    let late = append(id, 2, Some(lease.fence), &[log(0, "late")]);
+    let error = store.append(late).await.unwrap_err();
+    assert!(matches!(error, AppendError::Fenced(_)), "{error:?}");
+    let session = store.session().unwrap();
+    let undriven = session.undriven_deployments().await.unwrap();
+    assert_eq!(undriven[0].deployment, id);
+    let again = store.acquire_lease(id).await.unwrap();
+    assert!(again.fence > lease.fence);
+    assert_eq!(again.lost_at, 2);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_fence_that_a_node_told_of_is_not_handed_out_twice() {
+    let server = RedisServer::start(RedisKind::Valkey).unwrap();
+    let open = async || Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+    let (store, other) = (open().await, open().await);
+    let id = create(&other, "checkout", "production").await;
+    let mut highest = other.acquire_lease(id).await.unwrap().fence;
+    for _ in 0..5 {
+        highest = other.acquire_lease(id).await.unwrap().fence;
+    }
+    // The engine that had these leases is gone. Of the last one a node tells.
+    assert!(!store.raise_fence(highest).await.unwrap());
+    other.close().await;
+    let before = store.epoch();
+    server
+        .command(&["HSET", "{hotswap}:meta", "fence", "1"])
+        .unwrap();
+    server
+        .command(&["CLIENT", "KILL", "TYPE", "normal"])
+        .unwrap();
+    until_another_epoch(&store, &before).await;
+    let lease = loop {
+        match store.acquire_lease(id).await {
+            Ok(lease) => break lease,
+            Err(LeaseError::Store(_)) => sleep(Duration::from_millis(10)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert!(lease.fence > highest, "{:?} {highest:?}", lease.fence);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_an_end_that_is_lost_is_not_taken() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    let snapshot = |next_seq, ended| NewSnapshot {
+        deployment: id,
+        format: 1,
+        next_seq,
+        ended,
+        summary: b"{}".to_vec(),
+        state: b"{}".to_vec(),
+    };
+    store.put_snapshot(snapshot(7, true)).await.unwrap();
+    assert_eq!(store.snapshot(id).await.unwrap(), None);
+    // One of events that are lost gives way to that of the end.
+    store.put_snapshot(snapshot(7, false)).await.unwrap();
+    append_at_end(&store, id, &failure()).await;
+    store.put_snapshot(snapshot(3, true)).await.unwrap();
+    assert_eq!(store.snapshot(id).await.unwrap().unwrap().next_seq, 3);
     store.close().await;
 }
 

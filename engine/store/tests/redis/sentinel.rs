@@ -12,80 +12,10 @@ use tokio::time::{Instant, sleep};
 use crate::access::write_certificates;
 use crate::redis_server::{RedisKind, RedisServer, free_port};
 use crate::suite::{all, append, create, log, must_append, planned};
+use crate::watched_servers::WatchedServers;
 
 /// How long a failover may take. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(90);
-
-/// A primary and its replicas, and three sentinels.
-struct Watched {
-    /// The first is the primary at first.
-    servers: Vec<RedisServer>,
-    sentinels: Vec<RedisServer>,
-}
-
-impl Watched {
-    async fn start(kind: RedisKind, replicas: usize) -> Self {
-        let start = || RedisServer::start(kind).unwrap();
-        let servers: Vec<_> = (0..=replicas).map(|_| start()).collect();
-        let port = servers[0].port().to_string();
-        for replica in &servers[1..] {
-            replica.command(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
-        }
-        for replica in &servers[1..] {
-            until(
-                || replica.command(&["INFO", "replication"]),
-                |info| info.contains("master_link_status:up"),
-            )
-            .await;
-        }
-        let monitor = format!("sentinel monitor main 127.0.0.1 {port} 2");
-        let lines = [
-            monitor.as_str(),
-            "sentinel down-after-milliseconds main 1000",
-            "sentinel failover-timeout main 3000",
-        ];
-        let sentinel = || RedisServer::start_sentinel(kind, &lines).unwrap();
-        let sentinels: Vec<_> = (0..3).map(|_| sentinel()).collect();
-        for sentinel in &sentinels {
-            until(
-                || sentinel.command(&["INFO", "sentinel"]),
-                |info| info.contains(&format!("slaves={replicas},sentinels=3")),
-            )
-            .await;
-        }
-        Self { servers, sentinels }
-    }
-
-    fn url(&self) -> String {
-        let hosts = self.sentinels.iter().map(RedisServer::port);
-        // The first one is down.
-        let hosts = std::iter::once(free_port().unwrap()).chain(hosts);
-        let hosts: Vec<_> = hosts.map(|port| format!("127.0.0.1:{port}")).collect();
-        format!("redis+sentinel://{}/main", hosts.join(","))
-    }
-
-    /// Waits until the sentinels have made another server the primary.
-    async fn failover(&self) {
-        let port = self.servers[0].port().to_string();
-        let ask = || {
-            let command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"];
-            self.sentinels[0].command(&command)
-        };
-        until(ask, |answer| !answer.contains(&port)).await;
-    }
-}
-
-async fn until(ask: impl Fn() -> std::io::Result<String>, is_right: impl Fn(&str) -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        let answer = ask().unwrap();
-        if is_right(&answer) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{answer}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// Appends `count` messages, whatever fails meanwhile. Returns those that were acknowledged.
 async fn append_messages(store: &Redis, id: DeploymentId, count: u32) -> Vec<String> {
@@ -137,11 +67,11 @@ fn messages(events: &[hotswap_core::Event]) -> Vec<String> {
 async fn nothing_that_a_replica_has_is_lost_in_a_failover() {
     const MESSAGES: u32 = 30;
     for kind in [RedisKind::Redis, RedisKind::Valkey] {
-        let mut watched = Watched::start(kind, 2).await;
+        let mut watched = WatchedServers::start(kind, 2).await.unwrap();
         let config = RedisConfig {
             patience: TIMEOUT,
             wait_for_replicas: 1,
-            ..RedisConfig::new(watched.url())
+            ..RedisConfig::new(watched.url().unwrap())
         };
         let store = Redis::open(&config).await.unwrap();
         let mut tasks = JoinSet::new();
@@ -174,31 +104,20 @@ async fn nothing_that_a_replica_has_is_lost_in_a_failover() {
 
 #[tokio::test]
 async fn what_a_failover_loses_is_noticed_and_no_position_or_fence_has_two_meanings() {
-    let mut watched = Watched::start(RedisKind::Redis, 1).await;
+    let mut watched = WatchedServers::start(RedisKind::Redis, 1).await.unwrap();
     let config = |engine: &str| RedisConfig {
         patience: TIMEOUT,
         engine: engine.to_owned(),
-        ..RedisConfig::new(watched.url())
+        ..RedisConfig::new(watched.url().unwrap())
     };
     let store = Redis::open(&config("one")).await.unwrap();
     let other = Redis::open(&config("other")).await.unwrap();
     let id = create(&store, "checkout", "production").await;
     let mut next = must_append(&store, id, 1, &[planned()]).await.next_seq;
     let port = watched.servers[0].port();
-    let info = || watched.servers[0].command(&["INFO", "replication"]);
-    until(info, |info| {
-        // The replica has everything so far.
-        let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.split_once(name));
-            line.and_then(|(_, rest)| rest.split(',').next()?.trim().parse::<u64>().ok())
-        };
-        field("offset=").is_some() && field("offset=") == field("master_repl_offset:")
-    })
-    .await;
-    watched.servers[1].pause().unwrap();
-    // Nothing reaches it any more, not even by what its connection holds.
-    let kill = ["CLIENT", "KILL", "TYPE", "replica"];
-    watched.servers[0].command(&kill).unwrap();
+    WatchedServers::isolate(&watched.servers[0], &watched.servers[1])
+        .await
+        .unwrap();
     let mut last = 0;
     let mut appended = other.subscribe();
     for call in 0..5 {
@@ -212,7 +131,7 @@ async fn what_a_failover_loses_is_noticed_and_no_position_or_fence_has_two_meani
     let epochs = (store.epoch(), other.epoch());
     watched.servers[0].kill();
     watched.servers[1].resume().unwrap();
-    watched.failover().await;
+    watched.failover(port).await.unwrap();
     assert_ne!(watched.servers[1].port(), port);
 
     // Whichever engine writes first: nothing is appended as if nothing had happened.

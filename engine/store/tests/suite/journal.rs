@@ -271,3 +271,25 @@ pub async fn the_epoch_is_fixed_for_the_life_of_a_store<S: StoreFixture>() {
     assert_eq!(store.epoch(), epoch);
     fixture.close(store).await;
 }
+
+pub async fn a_store_that_is_older_than_its_nodes_has_a_new_epoch_and_says_so<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let id = create(&store, "checkout", "production").await;
+    assert_eq!(store.acquire_lease(id).await.unwrap().lost_at, 0);
+    let (before, epochs) = (store.epoch(), store.epochs());
+    assert!(store.raise_fence(Fence(1000)).await.unwrap());
+    assert!(!store.raise_fence(Fence(1000)).await.unwrap());
+    assert_ne!(store.epoch(), before);
+    assert_eq!(*epochs.borrow(), store.epoch());
+    let lost_at = store.last_position().await.unwrap();
+    fixture.close(store).await;
+    let store = fixture.open().await;
+    let later = create(&store, "search", "production").await;
+    for id in [id, later] {
+        let lease = store.acquire_lease(id).await.unwrap();
+        assert!(lease.fence > Fence(1000));
+        assert_eq!(lease.lost_at, lost_at);
+    }
+    fixture.close(store).await;
+}

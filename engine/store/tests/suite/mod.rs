@@ -43,7 +43,8 @@ macro_rules! suite {
             fences_rise_over_all_deployments_and_restarts,
             everything_is_there_after_a_restart,
             an_empty_append_only_compares,
-            the_epoch_is_fixed_for_the_life_of_a_store);
+            the_epoch_is_fixed_for_the_life_of_a_store,
+            a_store_that_is_older_than_its_nodes_has_a_new_epoch_and_says_so);
         suite!($fixture, events:
             events_returns_the_requested_range,
             events_after_merges_all_journals_by_position,

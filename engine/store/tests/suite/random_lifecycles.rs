@@ -59,6 +59,7 @@ fn any_event() -> impl Strategy<Value = EventBody> {
         }),
         3 => Just(sleep),
         1 => Just(EventBody::TerminationRequested { by: by(), reason: None }),
+        1 => Just(EventBody::WritesLost { message: "some".to_owned() }),
         1 => Just(EventBody::Settling),
         1 => Just(EventBody::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),
         2 => Just(ended(Outcome::Succeeded)),

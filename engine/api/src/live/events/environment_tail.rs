@@ -60,7 +60,7 @@ impl EnvironmentTail {
     }
 
     /// Begins anew, with the last events.
-    async fn rewind(&mut self) -> Result<(), Error> {
+    pub async fn rewind(&mut self) -> Result<(), Error> {
         // First: nothing that is deleted from here on may be missed.
         let deleted = self.deployments.deleted_through().await?;
         let now = self.deployments.position().await?;

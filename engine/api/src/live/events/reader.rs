@@ -1,14 +1,15 @@
 //! Reads events from the journal at the client's own pace: none can be missed, and none
 //! waits in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{Damage, DeploymentId, Environment, Event, EventBody};
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Deployments, Engine, EventPage};
 use hotswap_store::Appended;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -33,11 +34,15 @@ pub(crate) struct Reader {
     /// [`ReaderItem::Reset`] is still due.
     is_reset: bool,
     stop: StopConditions,
+    /// The epoch of all that was read.
+    epoch: Arc<str>,
 }
 
 enum Scope {
     Deployment {
         id: DeploymentId,
+        /// The sequence number of the first event that the client wants.
+        first_seq: u64,
         /// The sequence number of the next event.
         next_seq: u64,
         has_ended: bool,
@@ -103,16 +108,20 @@ impl Reader {
         cursor: Option<&EventCursor>,
         stop: StopConditions,
     ) -> Result<Self, Error> {
+        let epoch = deployments.epoch();
         let head = deployments.head(id).await?;
-        let valid_cursor = cursor.filter(|cursor| cursor.is_of_epoch(&deployments.epoch()));
+        // A journal that ends before the cursor has lost the events up to it.
+        let valid_cursor =
+            cursor.filter(|cursor| cursor.is_of_epoch(&epoch) && cursor.number < head.next_seq);
         let next_seq = valid_cursor.map_or(first_seq, |cursor| cursor.number.saturating_add(1));
         let scope = Scope::Deployment {
             id,
+            first_seq,
             next_seq,
             has_ended: head.lifecycle.is_ended() && next_seq >= head.next_seq,
         };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
-        Ok(Self::new(deployments, scope, is_reset, stop))
+        Ok(Self::new(deployments, epoch, scope, is_reset, stop))
     }
 
     /// Reads all deployments after the cursor, or without one from now on.
@@ -124,13 +133,14 @@ impl Reader {
         cursor: Option<&EventCursor>,
         stop: StopConditions,
     ) -> Result<Self, Error> {
+        let epoch = deployments.epoch();
         let appended = deployments.subscribe();
         let now = deployments.position().await?;
         // Some of the events after the cursor may be gone.
         let complete_from = deployments.deleted_through().await?;
         let valid_cursor = cursor.filter(|cursor| {
             let number = cursor.number;
-            cursor.is_of_epoch(&deployments.epoch()) && (complete_from..=now).contains(&number)
+            cursor.is_of_epoch(&epoch) && (complete_from..=now).contains(&number)
         });
         let position = valid_cursor.map_or(now, |cursor| cursor.number);
         let scope = Scope::All {
@@ -139,7 +149,7 @@ impl Reader {
             order: EventOrder::default(),
         };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
-        Ok(Self::new(deployments, scope, is_reset, stop))
+        Ok(Self::new(deployments, epoch, scope, is_reset, stop))
     }
 
     /// Reads one environment after the cursor, or without one from its last events on, as many as
@@ -153,18 +163,26 @@ impl Reader {
         cursor: Option<&EventCursor>,
         stop: StopConditions,
     ) -> Result<Self, Error> {
+        let epoch = engine.deployments.epoch();
         let (tail, is_reset) = EnvironmentTail::begin(engine, of, cursor).await?;
         let scope = Scope::Environment(Box::new(tail));
-        Ok(Self::new(&engine.deployments, scope, is_reset, stop))
+        Ok(Self::new(&engine.deployments, epoch, scope, is_reset, stop))
     }
 
-    fn new(deployments: &Deployments, scope: Scope, is_reset: bool, stop: StopConditions) -> Self {
+    fn new(
+        deployments: &Deployments,
+        epoch: Arc<str>,
+        scope: Scope,
+        is_reset: bool,
+        stop: StopConditions,
+    ) -> Self {
         Self {
             deployments: deployments.clone(),
             scope,
             is_live: false,
             is_reset,
             stop,
+            epoch,
         }
     }
 
@@ -195,17 +213,49 @@ impl Reader {
                 None => std::future::pending().await,
             }
         };
+        let new_epoch = new_epoch(self.deployments.epochs(), Arc::clone(&self.epoch));
         let items = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Err(ReaderStopped::ShuttingDown),
             () = expired => return Err(ReaderStopped::TokenExpired),
-            items = self.read() => items,
+            () = new_epoch => self.start_over().await,
+            items = self.read() => match items {
+                // Some of them may be of the new epoch.
+                Ok(_) if self.deployments.epoch() != self.epoch => self.start_over().await,
+                items => items,
+            }
         };
         items.map_err(|error| {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, "reading events for a stream failed");
             ReaderStopped::StoreFailed
         })
+    }
+
+    /// The store has lost what it had: what the client has may not be there any more.
+    async fn start_over(&mut self) -> Result<Vec<ReaderItem>, Error> {
+        let epoch = self.deployments.epoch();
+        match &mut self.scope {
+            Scope::Deployment {
+                first_seq,
+                next_seq,
+                has_ended,
+                ..
+            } => {
+                *next_seq = *first_seq;
+                *has_ended = false;
+            }
+            Scope::All {
+                position, order, ..
+            } => {
+                *position = self.deployments.position().await?;
+                *order = EventOrder::default();
+            }
+            Scope::Environment(tail) => tail.rewind().await?,
+        }
+        self.epoch = epoch;
+        self.is_live = false;
+        Ok(vec![ReaderItem::Reset])
     }
 
     /// Cancel safe: the scope advances only with what is returned.
@@ -215,7 +265,7 @@ impl Reader {
         } else {
             Duration::ZERO
         };
-        let epoch = self.deployments.epoch();
+        let epoch = Arc::clone(&self.epoch);
         // What follows the damage of a journal takes another read.
         let mut has_more = false;
         let mut items: Vec<_> = match &mut self.scope {
@@ -223,6 +273,7 @@ impl Reader {
                 id,
                 next_seq,
                 has_ended,
+                ..
             } => {
                 let page = if *has_ended {
                     EventPage::default()
@@ -230,6 +281,11 @@ impl Reader {
                     let page = self.deployments.events(*id, *next_seq, PAGE_SIZE, wait);
                     page.await?
                 };
+                // It may have ended below what the client asked for: no event will come.
+                if page.events.is_empty() && page.damage.is_none() && self.is_live {
+                    let head = self.deployments.head(*id).await?;
+                    *has_ended |= head.lifecycle.is_ended() && *next_seq >= head.next_seq;
+                }
                 let items = page.events.into_iter().map(|event| {
                     *next_seq = event.seq + 1;
                     *has_ended |= matches!(event.body, EventBody::Ended { .. });
@@ -308,7 +364,7 @@ impl Reader {
             Scope::All { position, .. } => *position,
             Scope::Environment(tail) => tail.position,
         };
-        EventCursor::new(&self.deployments.epoch(), number)
+        EventCursor::new(&self.epoch, number)
     }
 }
 
@@ -318,6 +374,13 @@ fn event_item(id: DeploymentId, event: Event, cursor: EventCursor) -> ReaderItem
 
 fn damage_item(id: DeploymentId, damage: Damage, cursor: EventCursor) -> ReaderItem {
     ReaderItem::Damage(Box::new(view::StreamedDamage::new(id, damage)), cursor)
+}
+
+/// Returns once the epoch is another one than this.
+async fn new_epoch(mut epochs: watch::Receiver<Arc<str>>, epoch: Arc<str>) {
+    if epochs.wait_for(|now| *now != epoch).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Waits until something is appended after this position.

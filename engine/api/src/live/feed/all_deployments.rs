@@ -31,6 +31,8 @@ pub(crate) struct AllDeployments {
 
 #[derive(Debug)]
 struct Inner {
+    /// The epoch of what is published.
+    epoch: Arc<str>,
     /// The notifications of all events up to this position are published.
     position: u64,
     /// The states of deployments that have had events here and have not ended.
@@ -46,6 +48,7 @@ impl AllDeployments {
             retention,
             loaded: OnceCell::new(),
             inner: Mutex::new(Inner {
+                epoch: "".into(),
                 position: 0,
                 states: HashMap::new(),
                 known_damage: HashSet::new(),
@@ -54,7 +57,8 @@ impl AllDeployments {
         }
     }
 
-    /// Adds a subscriber. It gets no notifications before [`Self::activate`].
+    /// Adds a subscriber. It gets no notifications before [`Self::activate`]. Returns the epoch and
+    /// where the subscription starts.
     ///
     /// # Errors
     /// If the store fails.
@@ -63,7 +67,7 @@ impl AllDeployments {
         (deployments, reconciler): (&Deployments, &Reconciler),
         connection: &ConnectionHandle,
         resume: Option<&ResumePosition>,
-    ) -> Result<StartPoint, Error> {
+    ) -> Result<(Arc<str>, StartPoint), Error> {
         let load = || async {
             // Subscribed before the read, so that no event in between is missed.
             let tail = Tail {
@@ -71,13 +75,6 @@ impl AllDeployments {
                 reconciler: reconciler.clone(),
             };
             let appends = tail.subscribe();
-            let position = deployments.position().await?;
-            let lookback = EVENTS_PER_NOTIFICATION * self.retention.notifications;
-            let lookback = u64::try_from(lookback).unwrap_or(u64::MAX);
-            // A subscriber from before a deletion may have missed what is gone.
-            let complete_from = deployments.deleted_through().await?;
-            let start = position.saturating_sub(lookback).max(complete_from);
-            self.lock().start(self.retention, start);
             self.catch_up(&tail).await?;
             let all_deployments = Arc::clone(self);
             tokio::spawn(async move { all_deployments.run(&tail, appends).await });
@@ -85,9 +82,9 @@ impl AllDeployments {
         };
         self.loaded.get_or_try_init(load).await?;
         let mut inner = self.lock();
-        let start = inner.topic.start_point(&deployments.epoch(), resume);
+        let start = inner.topic.start_point(&inner.epoch, resume);
         inner.topic.subscribe(connection, start);
-        Ok(start)
+        Ok((Arc::clone(&inner.epoch), start))
     }
 
     /// The answer to the subscription is sent: starts sending notifications.
@@ -122,8 +119,16 @@ impl AllDeployments {
     async fn catch_up(&self, tail: &Tail) -> Result<(), Error> {
         let deployments = &tail.deployments;
         loop {
+            let epoch = deployments.epoch();
+            if self.lock().epoch != epoch {
+                self.start_over(deployments, &epoch).await?;
+            }
             let position = self.lock().position;
             let entries = tail.read(position).await?;
+            // Some of them may be of another epoch.
+            if deployments.epoch() != epoch {
+                continue;
+            }
             if entries.is_empty() {
                 return Ok(());
             }
@@ -131,17 +136,29 @@ impl AllDeployments {
                 match entry {
                     TailEntry::Deployment(entry) => {
                         let state = self.load_state(deployments, &entry).await?;
-                        self.lock().apply(&deployments.epoch(), &entry, state);
+                        self.lock().apply(&epoch, &entry, state);
                     }
                     TailEntry::Environment(entry) => {
                         let mut inner = self.lock();
                         inner.position = entry.position;
-                        let changed = environment_changed(&deployments.epoch(), entry);
+                        let changed = environment_changed(&epoch, entry);
                         inner.topic.publish(changed);
                     }
                 }
             }
         }
+    }
+
+    /// Begins some way before the end of what the store has in this epoch.
+    async fn start_over(&self, deployments: &Deployments, epoch: &Arc<str>) -> Result<(), Error> {
+        let position = deployments.position().await?;
+        let lookback = EVENTS_PER_NOTIFICATION * self.retention.notifications;
+        let lookback = u64::try_from(lookback).unwrap_or(u64::MAX);
+        // A subscriber from before a deletion may have missed what is gone.
+        let complete_from = deployments.deleted_through().await?;
+        let start = position.saturating_sub(lookback).max(complete_from);
+        self.lock().start(self.retention, epoch, start);
+        Ok(())
     }
 
     /// The state before an event. `None` if it is in memory, or this is the first event,
@@ -169,11 +186,12 @@ impl AllDeployments {
 }
 
 impl Inner {
-    fn start(&mut self, retention: Retention, position: u64) {
+    fn start(&mut self, retention: Retention, epoch: &Arc<str>, position: u64) {
+        self.epoch = Arc::clone(epoch);
         self.position = position;
         self.states.clear();
         self.known_damage.clear();
-        self.topic = Topic::new(retention, Offset::after(position));
+        self.topic.restart(retention, Offset::after(position));
     }
 
     fn apply(&mut self, epoch: &str, entry: &Entry, loaded_state: Option<Deployment>) {

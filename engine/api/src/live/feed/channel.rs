@@ -13,7 +13,7 @@ use super::notification::{Notification, damaged, notifications};
 use super::offset::{Offset, ResumePosition};
 use super::replay_buffer::Retention;
 use super::retry::{journal_backoff, log_retry};
-use super::topic::{StartPoint, Topic};
+use super::topic::{StartPoint, Subscription, Topic};
 use crate::view;
 
 /// The maximum number of events per read.
@@ -27,25 +27,31 @@ pub(crate) struct Channel {
     /// Events were appended.
     appended: Notify,
     loaded: OnceCell<()>,
+    retention: Retention,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
+    /// The epoch of the events that were applied.
+    epoch: Arc<str>,
     /// `None` until event 0 is read.
     state: Option<Deployment>,
     topic: Topic,
-    /// There are no subscribers left. New ones have to open another channel.
+    /// There are no subscribers left, or the deployment is gone. New ones have to open another
+    /// channel.
     is_closed: bool,
 }
 
-/// The channel was closed because its last subscriber left. Open another one.
+/// The channel was closed because its last subscriber left, or the deployment is gone. Open another
+/// one.
 #[derive(Debug)]
 pub(crate) struct ChannelClosed;
 
 impl Channel {
     pub fn new(id: DeploymentId, retention: Retention) -> Self {
         let inner = Inner {
+            epoch: "".into(),
             state: None,
             topic: Topic::new(retention, Offset::after(0)),
             is_closed: false,
@@ -54,6 +60,7 @@ impl Channel {
             id,
             appended: Notify::new(),
             loaded: OnceCell::new(),
+            retention,
             inner: Mutex::new(inner),
         }
     }
@@ -88,8 +95,12 @@ impl Channel {
                     backoff.reset();
                     self.appended.notified().await;
                 }
-                // It was deleted after its end, which subscribers have seen.
-                Ok(false) | Err(Error::Unknown(_)) => return,
+                Ok(false) => return,
+                // It was deleted after its end, which subscribers have seen, or the store has lost it.
+                Err(Error::Unknown(_)) => {
+                    self.abandon(&deployments.epoch());
+                    return;
+                }
                 Err(error) => {
                     log_retry(&error);
                     backoff.wait().await;
@@ -101,12 +112,14 @@ impl Channel {
     /// Reads events up to the journal's end. Returns false where the channel is closed.
     async fn catch_up(&self, deployments: &Deployments) -> Result<bool, Error> {
         loop {
+            let epoch = deployments.epoch();
             let next_seq = {
                 let inner = self.lock();
                 if inner.is_closed {
                     return Ok(false);
                 }
-                inner.state.as_ref().map_or(0, |state| state.next_seq)
+                let known = inner.state.as_ref().filter(|_| inner.epoch == epoch);
+                known.map_or(0, |state| state.next_seq)
             };
             let page = deployments
                 .events(self.id, next_seq, PAGE_SIZE, Duration::ZERO)
@@ -116,15 +129,22 @@ impl Channel {
                 Some(damage) if damage.seq == 0 => Some(deployments.at(self.id, 1).await?),
                 _ => None,
             };
+            // Some of this may be of another epoch.
+            if deployments.epoch() != epoch {
+                continue;
+            }
             let mut inner = self.lock();
+            if inner.epoch != epoch {
+                inner.restart(&epoch, self.retention);
+            }
             for event in &page.events {
-                inner.apply(&deployments.epoch(), event);
+                inner.apply(&epoch, event);
             }
             if let Some(state) = without_request {
                 inner.state.get_or_insert(state).damage = None;
             }
             match page.damage {
-                Some(damage) => inner.mark_damaged(&deployments.epoch(), damage),
+                Some(damage) => inner.mark_damaged(&epoch, damage),
                 None if page.events.len() < PAGE_SIZE => return Ok(true),
                 None => {}
             }
@@ -135,14 +155,13 @@ impl Channel {
     /// the subscription starts, and a snapshot where the subscriber needs one.
     pub fn subscribe(
         &self,
-        epoch: &str,
         connection: &ConnectionHandle,
         resume: Option<&ResumePosition>,
-    ) -> Result<(StartPoint, Option<Value>), ChannelClosed> {
+    ) -> Result<Subscription, ChannelClosed> {
         let mut inner = self.lock_open()?;
-        let start = inner.topic.start_point(epoch, resume);
-        inner.topic.subscribe(connection, start);
-        Ok((start, inner.snapshot(start)))
+        let subscription = inner.subscription(resume);
+        inner.topic.subscribe(connection, subscription.start);
+        Ok(subscription)
     }
 
     /// The answer to the subscription is sent: starts sending notifications.
@@ -160,22 +179,24 @@ impl Channel {
     /// channel stays open while the receiver lives.
     pub fn watch(
         &self,
-        epoch: &str,
         resume: Option<&ResumePosition>,
-    ) -> Result<(StartPoint, Option<Value>, watch::Receiver<Offset>), ChannelClosed> {
+    ) -> Result<(Subscription, watch::Receiver<Offset>), ChannelClosed> {
         let inner = self.lock_open()?;
-        let start = inner.topic.start_point(epoch, resume);
-        Ok((start, inner.snapshot(start), inner.topic.watch()))
+        Ok((inner.subscription(resume), inner.topic.watch()))
     }
 
     /// At most `limit` notifications after this offset, and whether there will be no more
-    /// after these. `None` where some of them were discarded.
+    /// after these. `None` where some of them were discarded, or the offset is of another epoch.
     pub fn notifications_after(
         &self,
+        epoch: &str,
         offset: Offset,
         limit: usize,
     ) -> Option<(Vec<Notification>, bool)> {
         let inner = self.lock();
+        if *inner.epoch != *epoch {
+            return None;
+        }
         let notifications = inner.topic.after(offset, limit)?;
         let has_ended = inner
             .state
@@ -198,6 +219,15 @@ impl Channel {
         is_closed
     }
 
+    /// The deployment is gone: nobody can subscribe any more.
+    fn abandon(&self, epoch: &Arc<str>) {
+        let mut inner = self.lock();
+        inner.is_closed = true;
+        if inner.epoch != *epoch {
+            inner.restart(epoch, self.retention);
+        }
+    }
+
     fn lock_open(&self) -> Result<MutexGuard<'_, Inner>, ChannelClosed> {
         let inner = self.lock();
         if inner.is_closed {
@@ -213,6 +243,25 @@ impl Channel {
 }
 
 impl Inner {
+    /// Forgets everything: the store has lost events.
+    fn restart(&mut self, epoch: &Arc<str>, retention: Retention) {
+        let is_first = self.state.is_none();
+        self.epoch = Arc::clone(epoch);
+        self.state = None;
+        if !is_first {
+            self.topic.restart(retention, Offset::after(0));
+        }
+    }
+
+    fn subscription(&self, resume: Option<&ResumePosition>) -> Subscription {
+        let start = self.topic.start_point(&self.epoch, resume);
+        Subscription {
+            epoch: Arc::clone(&self.epoch),
+            start,
+            snapshot: self.snapshot(start),
+        }
+    }
+
     /// Ignores events that were applied before.
     fn apply(&mut self, epoch: &str, event: &Event) {
         let status_before = self.state.as_ref().map(Deployment::status);

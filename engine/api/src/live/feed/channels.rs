@@ -30,7 +30,7 @@ impl Channels {
     /// # Errors
     /// [`Error::Unknown`] if there is no such deployment; others if the store fails.
     pub async fn get_or_open(
-        &self,
+        self: &Arc<Self>,
         id: DeploymentId,
         deployments: &Deployments,
     ) -> Result<Arc<Channel>, Error> {
@@ -42,7 +42,12 @@ impl Channels {
         match channel.load(deployments).await {
             Ok(loaded_here) => {
                 if loaded_here {
-                    tokio::spawn(Arc::clone(&channel).run(deployments.clone()));
+                    let follow = Arc::clone(&channel).run(deployments.clone());
+                    let (channels, channel) = (Arc::clone(self), Arc::clone(&channel));
+                    tokio::spawn(async move {
+                        follow.await;
+                        channels.remove(id, &channel);
+                    });
                 }
                 Ok(channel)
             }
@@ -56,13 +61,14 @@ impl Channels {
     /// Closes and removes a channel without subscribers and streams.
     pub fn close_if_unused(&self, id: DeploymentId, channel: &Arc<Channel>) {
         let mut channels = self.lock();
-        if channel.close_if_unused()
-            && channels
-                .get(&id)
-                .is_some_and(|current| Arc::ptr_eq(current, channel))
-        {
-            channels.remove(&id);
+        if channel.close_if_unused() {
+            remove(&mut channels, id, channel);
         }
+    }
+
+    /// Removes a channel that is closed.
+    fn remove(&self, id: DeploymentId, channel: &Arc<Channel>) {
+        remove(&mut self.lock(), id, channel);
     }
 
     /// Unsubscribes a connection from a deployment.
@@ -80,8 +86,14 @@ impl Channels {
     /// engine ends.
     pub async fn follow(&self, deployments: &Deployments) {
         let mut appended = deployments.subscribe();
+        let mut epochs = deployments.epochs();
         loop {
-            match appended.recv().await {
+            let appended = tokio::select! {
+                appended = appended.recv() => appended,
+                // All of them start over.
+                Ok(()) = epochs.changed() => Err(RecvError::Lagged(0)),
+            };
+            match appended {
                 Ok(append) => {
                     if let Some(channel) = self.lock().get(&append.deployment) {
                         channel.wake();
@@ -98,5 +110,17 @@ impl Channels {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Channel>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Another channel of the deployment may have been opened meanwhile.
+fn remove(
+    channels: &mut HashMap<DeploymentId, Arc<Channel>>,
+    id: DeploymentId,
+    channel: &Arc<Channel>,
+) {
+    let current = channels.get(&id);
+    if current.is_some_and(|current| Arc::ptr_eq(current, channel)) {
+        channels.remove(&id);
     }
 }

@@ -224,6 +224,7 @@ fn details(event: &Event, state: &Deployment) -> String {
             let cause = state.cause.as_ref();
             cause.map_or_else(String::new, |cause| cause.message.clone())
         }
+        EventBody::WritesLost { message } => message.clone(),
         EventBody::Planned { .. }
         | EventBody::Called { .. }
         | EventBody::Answered { .. }

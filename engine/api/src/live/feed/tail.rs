@@ -1,10 +1,13 @@
 //! The tail of all journals, of deployments and of environments, in order of position.
 
+use std::sync::Arc;
+
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Deployments, Reconciler};
 use hotswap_store::{Appended, Entry, EnvironmentAppended, EnvironmentEntry};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 /// The maximum number of events per read, of each kind of journal.
 const PAGE_SIZE: usize = 256;
@@ -26,6 +29,7 @@ pub(super) enum TailEntry {
 pub(super) struct Appends {
     deployments: Receiver<Appended>,
     environments: Receiver<EnvironmentAppended>,
+    epochs: watch::Receiver<Arc<str>>,
 }
 
 impl TailEntry {
@@ -43,6 +47,7 @@ impl Tail {
         Appends {
             deployments: self.deployments.subscribe(),
             environments: self.reconciler.subscribe(),
+            epochs: self.deployments.epochs(),
         }
     }
 
@@ -77,13 +82,14 @@ impl Tail {
 }
 
 impl Appends {
-    /// Returns once there may be events after `position`. Returns false where there will be
+    /// Returns once there may be events after `position`, or the epoch is a new one. Returns false where there will be
     /// none any more.
     pub async fn wait(&mut self, position: u64) -> bool {
         loop {
             let appended = tokio::select! {
                 appended = self.deployments.recv() => appended.map(|append| append.position),
                 appended = self.environments.recv() => appended.map(|append| append.position),
+                Ok(()) = self.epochs.changed() => return true,
             };
             match appended {
                 Ok(appended) if appended <= position => {}

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hotswap_signalr::{Close, ConnectionHandle};
 use serde_json::{Value, json};
@@ -44,6 +45,19 @@ impl Topic {
             subscribers: HashMap::new(),
             last_offset: watch::Sender::new(start),
         }
+    }
+
+    /// Starts over after `start`, because what was sent may not be true any more. Subscribers are
+    /// disconnected: those that connect again with their position get a snapshot.
+    pub fn restart(&mut self, retention: Retention, start: Offset) {
+        for subscriber in std::mem::take(&mut self.subscribers).into_values() {
+            subscriber.connection.close(Close {
+                error: Some("The store has lost events; connect again and resume.".to_owned()),
+                allow_reconnect: true,
+            });
+        }
+        self.replay_buffer = ReplayBuffer::new(retention, start);
+        self.last_offset.send_replace(start);
     }
 
     /// Sends a notification to all subscribers and adds it to the replay buffer. Removes
@@ -122,19 +136,27 @@ impl Topic {
     }
 }
 
-/// The answer to a subscription.
-pub(crate) fn subscription_response(
-    epoch: &str,
-    start: StartPoint,
-    snapshot: Option<Value>,
-) -> Value {
-    let mut response = json!({
-        "epoch": epoch,
-        "offset": start.offset.to_string(),
-        "recovered": start.recovered,
-    });
-    if let Some(snapshot) = snapshot {
-        response["snapshot"] = snapshot;
+/// A new subscription.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    /// The epoch of what is sent.
+    pub epoch: Arc<str>,
+    pub start: StartPoint,
+    /// What the subscriber needs where it does not get everything that it missed.
+    pub snapshot: Option<Value>,
+}
+
+impl Subscription {
+    /// The answer to it.
+    pub fn into_response(self) -> Value {
+        let mut response = json!({
+            "epoch": &*self.epoch,
+            "offset": self.start.offset.to_string(),
+            "recovered": self.start.recovered,
+        });
+        if let Some(snapshot) = self.snapshot {
+            response["snapshot"] = snapshot;
+        }
+        response
     }
-    response
 }

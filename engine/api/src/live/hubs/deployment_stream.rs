@@ -11,7 +11,7 @@ use hotswap_signalr::HubError;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::live::feed::{Channel, Channels, Offset, ResumePosition, subscription_response};
+use crate::live::feed::{Channel, Channels, Offset, ResumePosition};
 
 /// The maximum number of items per read.
 const PAGE_SIZE: usize = 64;
@@ -39,25 +39,23 @@ pub(super) async fn stream_deployment(
     id: DeploymentId,
     resume: Option<ResumePosition>,
 ) -> Result<impl Stream<Item = Result<Value, HubError>> + Send + use<>, Error> {
-    let epoch = deployments.epoch();
-    let (channel, start, snapshot, last_offset) = loop {
+    let (channel, subscription, last_offset) = loop {
         let channel = channels.get_or_open(id, deployments).await?;
         // Its last subscriber may have left just now.
-        if let Ok((start, snapshot, last_offset)) = channel.watch(&epoch, resume.as_ref()) {
-            break (channel, start, snapshot, last_offset);
+        if let Ok((subscription, last_offset)) = channel.watch(resume.as_ref()) {
+            break (channel, subscription, last_offset);
         }
         tokio::task::yield_now().await;
     };
-    let response = subscription_response(&epoch, start, snapshot);
-    let first = to_item("Subscribed", response);
     let state = DeploymentStream {
         channels,
         id,
         channel,
-        epoch,
-        offset: start.offset,
+        epoch: Arc::clone(&subscription.epoch),
+        offset: subscription.start.offset,
         last_offset: Some(last_offset),
     };
+    let first = to_item("Subscribed", subscription.into_response());
     let rest = stream::unfold(Some(state), |state| async move {
         let mut state = state?;
         let (items, is_last) = state.next().await;
@@ -75,9 +73,13 @@ impl DeploymentStream {
                 // Marked before the read, so that `changed` sees what comes after it.
                 last_offset.mark_unchanged();
             }
-            let notifications = self.channel.notifications_after(self.offset, PAGE_SIZE);
+            let notifications =
+                self.channel
+                    .notifications_after(&self.epoch, self.offset, PAGE_SIZE);
             let Some((notifications, is_last)) = notifications else {
-                return (vec![self.restart()], false);
+                let first = self.restart();
+                let is_gone = first.is_none();
+                return (Vec::from_iter(first), is_gone);
             };
             if let Some(newest) = notifications.last() {
                 self.offset = newest.offset;
@@ -103,18 +105,13 @@ impl DeploymentStream {
     }
 
     /// Starts over with a snapshot: the client reads so slowly that notifications it missed
-    /// were discarded.
-    fn restart(&mut self) -> Value {
-        match self.channel.watch(&self.epoch, None) {
-            Ok((start, snapshot, last_offset)) => {
-                self.offset = start.offset;
-                self.last_offset = Some(last_offset);
-                let response = subscription_response(&self.epoch, start, snapshot);
-                to_item("Subscribed", response)
-            }
-            // Unreachable: the receiver keeps the channel open.
-            Err(_) => Value::Null,
-        }
+    /// were discarded, or the store has lost events. `None` if it has lost the deployment.
+    fn restart(&mut self) -> Option<Value> {
+        let (subscription, last_offset) = self.channel.watch(None).ok()?;
+        self.epoch = Arc::clone(&subscription.epoch);
+        self.offset = subscription.start.offset;
+        self.last_offset = Some(last_offset);
+        Some(to_item("Subscribed", subscription.into_response()))
     }
 }
 

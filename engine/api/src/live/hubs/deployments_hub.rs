@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::deployment_stream::stream_deployment;
 use crate::auth::{Identity, Role};
 use crate::live::feed::{
-    AllDeployments, Channel, Channels, ResumePosition, Retention, subscription_response,
+    AllDeployments, Channel, Channels, ResumePosition, Retention, Subscription,
 };
 use crate::view;
 
@@ -89,14 +89,12 @@ impl DeploymentsHub {
         resume: Option<&ResumePosition>,
     ) -> Result<(Arc<Channel>, Value), HubError> {
         let deployments = &self.0.deployments;
-        let epoch = deployments.epoch();
         loop {
             let channel = self.0.channels.get_or_open(id, deployments).await;
             let channel = channel.map_err(to_hub_error)?;
             // Its last subscriber may have left just now.
-            if let Ok((start, snapshot)) = channel.subscribe(&epoch, connection, resume) {
-                let response = subscription_response(&epoch, start, snapshot);
-                return Ok((channel, response));
+            if let Ok(subscription) = channel.subscribe(connection, resume) {
+                return Ok((channel, subscription.into_response()));
             }
             tokio::task::yield_now().await;
         }
@@ -112,7 +110,7 @@ impl DeploymentsHub {
         }
         let inner = &self.0;
         let (deployments, all_deployments) = (&inner.deployments, &inner.all_deployments);
-        let start = all_deployments
+        let (epoch, start) = all_deployments
             .subscribe(
                 (deployments, &inner.reconciler),
                 &caller.connection,
@@ -133,7 +131,12 @@ impl DeploymentsHub {
         if caller.connection.is_closed() {
             all_deployments.unsubscribe(connection_id);
         }
-        let response = subscription_response(&deployments.epoch(), start, snapshot);
+        let subscription = Subscription {
+            epoch,
+            start,
+            snapshot,
+        };
+        let response = subscription.into_response();
         let all_deployments = Arc::clone(all_deployments);
         Ok(Reply::with_follow_up(response, move || {
             all_deployments.activate(connection_id);

@@ -14,4 +14,5 @@ if deployment.ended ~= '1' then
     call('SADD', P .. 'own:' .. session, id)
     call('ZREM', P .. 'free', id)
 end
-return { 'acquired', fence, deployment.seq, deployment.lifecycle, deployment.fence or '0' }
+return { 'acquired', fence, deployment.seq, deployment.lifecycle, deployment.fence or '0',
+    call('HGET', META, 'lost') or '0' }

@@ -121,6 +121,22 @@ local function begin_epoch(position, epoch)
     call('HSET', META, 'epoch', epoch, 'epoch_place', entry)
 end
 
+-- Events up to this position may be missing. Whoever drives a deployment begins anew: a journal that
+-- is shorter may have grown to the length that its driver expects.
+local function note_loss(position)
+    call('HSET', META, 'lost', position)
+    local open = call('ZRANGE', P .. 'open', 0, -1, 'WITHSCORES')
+    if #open == 0 then return end
+    local fence = text(call('HINCRBY', META, 'fence', 1))
+    for i = 1, #open, 2 do
+        local key = deployment_key(open[i])
+        local owner = call('HGET', key, 'owner')
+        if owner and owner ~= '' then call('SREM', P .. 'own:' .. owner, open[i]) end
+        call('HSET', key, 'fence', fence, 'owner', '')
+        call('ZADD', P .. 'free', open[i + 1], open[i])
+    end
+end
+
 -- Sets the lifecycle of a deployment. Where it ends, the one that waits for it may begin.
 local function set_lifecycle(id, deployment, lifecycle, status, ended)
     local module, environment = deployment.module, deployment.environment

@@ -12,4 +12,4 @@ if ARGV[2] == 'begin' then
     -- By this, an export knows that nobody has used the store meanwhile.
     call('HINCRBY', META, 'begun', 1)
 end
-return { 'alive' }
+return { 'alive', text(now()) }

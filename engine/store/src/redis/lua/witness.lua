@@ -28,5 +28,6 @@ call('HSET', META, 'position', last, 'fence', text(math.max(fence, tonumber(ARGV
 for field, value in pairs({ layout = ARGV[7], number = '0', deleted = '0' }) do
     call('HSETNX', META, field, value)
 end
+note_loss(last)
 begin_epoch(last, ARGV[6])
 return { 'repaired', ARGV[6], text(position) }

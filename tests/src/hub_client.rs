@@ -1,0 +1,117 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+use crate::replicas::{Replicas, TOKEN};
+
+/// How long a message may take. Generous, because the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Ends each record of the SignalR protocol.
+const RECORD_SEPARATOR: char = '\u{1e}';
+
+/// A connection to the hub of deployments of an engine, by the SignalR protocol in JSON.
+pub struct HubClient {
+    socket: WebSocketStream<TcpStream>,
+    records: VecDeque<Value>,
+}
+
+impl HubClient {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If the engine does not accept.
+    pub async fn connect(replicas: &Replicas, engine: usize) -> Result<Self> {
+        let url = replicas.url(engine)?;
+        let addr = url.trim_start_matches("http://");
+        let mut request = format!("ws://{addr}/hubs/deployments").into_client_request()?;
+        let bearer = HeaderValue::from_str(&format!("Bearer {TOKEN}"))?;
+        request.headers_mut().insert("authorization", bearer);
+        let stream = TcpStream::connect(addr).await?;
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        let mut client = Self {
+            socket,
+            records: VecDeque::new(),
+        };
+        client
+            .send(&json!({ "protocol": "json", "version": 1 }))
+            .await?;
+        // The answer to the handshake is empty.
+        client.record().await?;
+        Ok(client)
+    }
+
+    /// Subscribes to all deployments, from a position of before (`{epoch, offset}`) where there is
+    /// one, and returns the answer.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn subscribe_to_all(&mut self, resume: &Value) -> Result<Value> {
+        let call = json!({
+            "type": 1,
+            "invocationId": "1",
+            "target": "SubscribeToAllDeployments",
+            "arguments": [resume],
+        });
+        self.send(&call).await?;
+        loop {
+            let mut record = self.record().await?;
+            match record["type"].as_u64() {
+                Some(3) if record["error"].is_null() => return Ok(record["result"].take()),
+                Some(6) => {}
+                _ => bail!("unexpected: {record}"),
+            }
+        }
+    }
+
+    /// The next message: its target, and its argument.
+    ///
+    /// # Errors
+    /// If none comes in time, or the connection is closed.
+    pub async fn next(&mut self) -> Result<(String, Value)> {
+        loop {
+            let mut record = self.record().await?;
+            match record["type"].as_u64() {
+                Some(1) => {
+                    let target = record["target"].as_str().context("no target")?.to_owned();
+                    return Ok((target, record["arguments"][0].take()));
+                }
+                Some(6) => {}
+                _ => bail!("unexpected: {record}"),
+            }
+        }
+    }
+
+    async fn send(&mut self, record: &Value) -> Result<()> {
+        let text = format!("{record}{RECORD_SEPARATOR}");
+        Ok(self.socket.send(Message::text(text)).await?)
+    }
+
+    async fn record(&mut self) -> Result<Value> {
+        loop {
+            if let Some(record) = self.records.pop_front() {
+                return Ok(record);
+            }
+            let message = timeout(TIMEOUT, self.socket.next()).await;
+            let message = message.context("the hub sends nothing")?;
+            match message.context("the connection is closed")?? {
+                Message::Text(text) => {
+                    let records = text.split_terminator(RECORD_SEPARATOR);
+                    let records = records.map(serde_json::from_str);
+                    self.records.extend(records.collect::<Result<Vec<_>, _>>()?);
+                }
+                Message::Close(_) => bail!("the connection is closed"),
+                _ => {}
+            }
+        }
+    }
+}
