@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use hotswap_tests::{KubeApiServer, tools};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::guards::CLAIM_GOES;
 use crate::release::documented_upgrade;
@@ -20,19 +21,26 @@ const CLAIM: &str = "hotswap-distributed-kernel-engine";
 struct Cluster {
     server: KubeApiServer,
     kubeconfig: PathBuf,
+    /// Where Helm keeps what it has learned of the server.
+    home: TempDir,
 }
 
 impl Cluster {
     async fn start() -> Result<Self> {
         let server = KubeApiServer::start().await?;
         let kubeconfig = server.kubeconfig()?;
-        Ok(Self { server, kubeconfig })
+        Ok(Self {
+            server,
+            kubeconfig,
+            home: tempfile::tempdir()?,
+        })
     }
 
     /// Runs Helm in the namespace. The inner result is what it prints, or its error.
     async fn helm(&self, arguments: &[&str]) -> Result<Result<String, String>> {
         let mut helm = tools::helm()?;
         helm.env_clear().env("KUBECONFIG", &self.kubeconfig);
+        helm.env("HOME", self.home.path());
         helm.args(["--namespace", NAMESPACE]).args(arguments);
         let output = helm.output().await?;
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
