@@ -271,10 +271,10 @@ fn documented() -> Result<Vec<(String, String)>> {
 fn check_documented(spans: &[ReceivedSpan]) -> Result<()> {
     let documented = documented()?;
     for span in spans {
-        let path = span.name.split_once(' ').map(|(_, path)| path);
-        let example = match (span.service(), path) {
-            ("hotswap-engine", Some(path)) if path.starts_with('/') => "POST /api/v1/deployments",
-            ("hotswap-node", Some(path)) if !path.starts_with('/') => "GET hello",
+        let has = |attribute: &str| span.attributes.contains_key(attribute);
+        let example = match span.service() {
+            "hotswap-engine" if has("http.route") => "POST /api/v1/deployments",
+            "hotswap-node" if has("http.request.method") && !has("http.route") => "GET hello",
             _ => span.name.as_str(),
         };
         let row = documented.iter().find(|(name, _)| name == example);

@@ -109,13 +109,21 @@ fn matchers(text: &str) -> Option<(Vec<(String, String)>, &str)> {
     }
 }
 
-/// The labels in `by (…)`.
-fn grouped_by(expression: &str) -> Vec<String> {
-    let groups = expression.split("by (").skip(1);
-    let groups = groups.filter_map(|group| group.split(')').next());
-    groups
-        .flat_map(|group| group.split(", ").map(str::to_owned))
-        .collect()
+/// The series of an expression, each with the labels by which it is grouped: those of the last
+/// `by (…)` before it.
+fn grouped(expression: &str) -> Vec<(Selected, Vec<String>)> {
+    let mut all = Vec::new();
+    for (number, part) in expression.split("by (").enumerate() {
+        let (labels, rest) = match (number, part.split_once(')')) {
+            (1.., Some((labels, rest))) => (labels, rest),
+            _ => ("", part),
+        };
+        let labels = labels.split(", ").filter(|label| !label.is_empty());
+        let labels: Vec<_> = labels.map(str::to_owned).collect();
+        let series = selected(rest).into_iter();
+        all.extend(series.map(|series| (series, labels.clone())));
+    }
+    all
 }
 
 fn text(value: &Value) -> String {
@@ -232,11 +240,10 @@ async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expo
     let all = expressions();
     assert!(all.len() > 50, "{}", all.len());
     for (title, expression) in &all {
-        let selected = selected(expression);
-        assert!(!selected.is_empty(), "{title}: {expression}");
-        let labels = grouped_by(expression);
-        for selected in &selected {
-            check(title, selected, &labels);
+        let grouped = grouped(expression);
+        assert!(!grouped.is_empty(), "{title}: {expression}");
+        for (selected, labels) in &grouped {
+            check(title, selected, labels);
         }
     }
     let variables = variables();
