@@ -165,7 +165,10 @@ fn config(
         tls: server_tls.transpose()?,
         engine_tls: ClientTls::open(global.tls.files()?)?,
         drain: Some(args.drain),
-        limits: hotswap_node::Limits::default(),
+        limits: hotswap_node::Limits {
+            total_memory_bytes: hotswap_node::instance_memory(),
+            ..hotswap_node::Limits::default()
+        },
     })
 }
 

@@ -58,6 +58,10 @@ pub struct Config {
 pub struct Limits {
     /// Linear memory of one instance, in bytes, over all its memories. Default 128 MiB.
     pub memory_bytes: usize,
+    /// Linear memory of all instances of the node together, in bytes. A request for which it is not
+    /// left waits for [`Limits::queue_timeout`], then gets a 503. `None`, the default, for no limit;
+    /// see [`instance_memory`](crate::instance_memory).
+    pub total_memory_bytes: Option<usize>,
     /// Time from the head of a request to the end of the response body. Default 30 s.
     pub request_timeout: Duration,
     /// Requests that one version handles at the same time. Further requests wait for
@@ -78,6 +82,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 128 << 20,
+            total_memory_bytes: None,
             request_timeout: Duration::from_secs(30),
             concurrency: 1000,
             queue_timeout: Duration::from_millis(250),

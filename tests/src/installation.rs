@@ -335,7 +335,11 @@ impl Installation {
         }
     }
 
-    async fn upload(&self, version: &str, component: &'static [u8]) -> Result<()> {
+    /// Uploads a version of the sample module `hello`.
+    ///
+    /// # Errors
+    /// If the engine rejects it.
+    pub async fn upload(&self, version: &str, component: &'static [u8]) -> Result<()> {
         let url = format!("{}/api/v1/modules/hello/versions/{version}", self.url);
         let request = self.client.put(url).bearer_auth(&self.token);
         let request = request.header("content-type", "application/wasm");

@@ -84,6 +84,24 @@ impl KubeApiServer {
         self.data.path().join("ca.pem")
     }
 
+    /// Writes a configuration of the administrator, for `kubectl` and Helm, and returns its path.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn kubeconfig(&self) -> Result<PathBuf> {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "admin",
+            "clusters": [{ "name": "admin", "cluster": {
+                "server": self.url(), "certificate-authority": self.authority(),
+            } }],
+            "users": [{ "name": "admin", "user": { "token": ADMIN } }],
+            "contexts": [{ "name": "admin", "context": { "cluster": "admin", "user": "admin" } }],
+        });
+        let path = self.data.path().join("kubeconfig");
+        std::fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+
     /// The etcd in which it keeps its objects.
     pub fn etcd(&self) -> &RegistryServer {
         &self.etcd

@@ -1,10 +1,11 @@
 //! `docs/OBSERVABILITY.md` lists what a running engine and a running node expose, and nothing
-//! else.
+//! else; and what happens moves the series that tell of it.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{Installation, tools};
+use hotswap_tests::{EMAIL, Installation, tools};
+use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
 /// The series that the tables of the guide list, each with its type.
@@ -66,4 +67,128 @@ async fn the_guide_lists_exactly_what_engine_and_nodes_expose() -> Result<()> {
         );
     }
     Ok(())
+}
+
+const QA: &str = "qa";
+
+/// The samples of the engine whose line begins like this, added up.
+async fn sum(hotswap: &Installation, start: &str) -> Result<f64> {
+    let text = reqwest::get(format!("{}/metrics", hotswap.url)).await?;
+    let text = text.text().await?;
+    let samples = text.lines().filter(|line| line.starts_with(start));
+    let values = samples.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+    Ok(values.sum())
+}
+
+/// Polls until all of these are more than nothing.
+async fn wait_for_more_than_nothing(hotswap: &Installation, starts: &[&str]) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut still = Vec::new();
+        for start in starts {
+            if sum(hotswap, start).await? <= 0.0 {
+                still.push(start);
+            }
+        }
+        if still.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "nothing counted: {still:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Deploys by a person's approval before the strategy begins.
+async fn deploy(hotswap: &Installation, version: &str) -> Result<Value> {
+    let id = hotswap.propose(version, "direct", json!({})).await?;
+    let waits = |state: &Value| state["status"] == "awaitingApproval";
+    hotswap.wait_for_state(&id, waits).await?;
+    hotswap.approve(&id).await?;
+    let ended = hotswap.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    Ok(ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_counted_by_its_steps_its_cause_and_its_orders() -> Result<()> {
+    let hotswap = Installation::start(QA, 1, &[]).await?;
+    deploy(&hotswap, "1.0.0").await?;
+    let reverts = "hotswap_deployments_reverted_total{";
+    ensure!(
+        sum(&hotswap, reverts).await? == 0.0,
+        "nothing is reverted yet"
+    );
+    let ended = "hotswap_deployments_ended_total{outcome=\"rolledBack\"}";
+    ensure!(
+        sum(&hotswap, ended).await? == 0.0,
+        "nothing is rolled back yet"
+    );
+
+    // It has changed a node when it asks.
+    let request = json!({
+        "moduleName": "hello", "version": "2.0.0", "targetEnvironment": QA,
+        "strategy": "blue-green", "requesterEmail": EMAIL,
+        "config": { "approval": true, "approvalTimeout": "1h", "soak": "0s" },
+    });
+    let accepted = hotswap.post("/api/v1/deployments", request).await?;
+    let id = accepted["executionId"].as_str().context("no id")?;
+    let waits = |state: &Value| state["status"] == "awaitingApproval";
+    hotswap.wait_for_state(id, waits).await?;
+    let no = json!({ "approved": false, "requesterEmail": EMAIL });
+    let path = format!("/api/v1/deployments/{id}/approval");
+    hotswap.post(&path, no).await?;
+    let state = hotswap.wait_for_end(id).await?;
+    ensure!(state["status"] == "rolledBack", "{state}");
+
+    let counted = [
+        "hotswap_deployments_reverted_total{cause=\"rejected\"}",
+        ended,
+        "hotswap_deployment_step_duration_seconds_count{step=\"plan\"}",
+        "hotswap_deployment_step_duration_seconds_count{step=\"call\"}",
+        "hotswap_deployment_step_duration_seconds_count{step=\"revert\"}",
+        "hotswap_deployment_step_duration_seconds_sum{step=\"revert\"}",
+        "hotswap_node_operation_duration_seconds_count{operation=\"stage\"}",
+        "hotswap_node_operation_duration_seconds_count{operation=\"revert\"}",
+        "hotswap_journal_append_duration_seconds_count",
+        "hotswap_journal_append_duration_seconds_sum",
+    ];
+    wait_for_more_than_nothing(&hotswap, &counted).await?;
+    ensure!(sum(&hotswap, reverts).await? == 1.0, "one cause, once");
+    Ok(())
+}
+
+/// A node that a person has put back, and that hangs from then on: it should run what the others do,
+/// and the engine's orders come to nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_be_repaired_is_shown_as_differing_and_for_how_long() -> Result<()> {
+    let hotswap = Installation::start(QA, 2, &[]).await?;
+    deploy(&hotswap, "1.0.0").await?;
+    let person = json!({ "requesterEmail": EMAIL });
+    let left_out = "/api/v1/nodes/qa-2";
+    hotswap
+        .post(&format!("{left_out}/cordon"), person.clone())
+        .await?;
+    deploy(&hotswap, "2.0.0").await?;
+    ensure!(
+        sum(&hotswap, "hotswap_reconciler_differing").await? == 0.0,
+        "it is cordoned"
+    );
+    let failures = "hotswap_node_operation_failures_total{";
+    let before = sum(&hotswap, failures).await?;
+    hotswap.stop()?;
+    hotswap.continue_engine()?;
+    hotswap
+        .post(&format!("{left_out}/uncordon"), person)
+        .await?;
+    let shown = [
+        "hotswap_reconciler_differing",
+        "hotswap_reconciler_lag_seconds",
+    ];
+    wait_for_more_than_nothing(&hotswap, &shown).await?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while sum(&hotswap, failures).await? <= before {
+        ensure!(Instant::now() < deadline, "no order has failed");
+        sleep(Duration::from_millis(50)).await;
+    }
+    hotswap.continue_nodes()
 }

@@ -18,11 +18,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -103,19 +104,24 @@ impl Engine {
         })
     }
 
-    async fn http2(&self) -> Result<Http2> {
+    /// A connection that speaks one of these protocols.
+    async fn connect(&self, protocols: &[&str]) -> Result<TlsStream<TcpStream>> {
         let mut config = ClientTls::open(ClientFiles {
             authorities: Some(trusted(self.folder.path())),
             trusts_system: false,
             ..ClientFiles::default()
         })?
         .config()?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let names = protocols.iter().map(|name| name.as_bytes().to_vec());
+        config.alpn_protocols = names.collect();
         let stream = TcpStream::connect(self.addr).await?;
         let name = ServerName::from(self.addr.ip());
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await?;
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(connector.connect(name, stream).await?)
+    }
+
+    async fn http2(&self) -> Result<Http2> {
+        let stream = self.connect(&["h2", "http/1.1"]).await?;
         ensure!(stream.get_ref().1.alpn_protocol() == Some(&b"h2"[..]));
         Http2::open(stream, &self.url).await
     }
@@ -125,6 +131,40 @@ impl Engine {
         Ok(request.bearer_auth(&self.token).send().await?)
     }
 
+    /// Begins to upload a version: the engine has asked for the body, and has half of it.
+    async fn begin_upload(&self) -> Result<Upload> {
+        let mut stream = self.connect(&["http/1.1"]).await?;
+        let component = hotswap_guests::HELLO_V1;
+        let head = format!(
+            "PUT /api/v1/modules/hello/versions/1.0.0 HTTP/1.1\r\nhost: localhost\r\n\
+             authorization: Bearer {}\r\ncontent-type: application/wasm\r\n\
+             content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            self.token,
+            component.len(),
+        );
+        stream.write_all(head.as_bytes()).await?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let byte = timeout(TIMEOUT, stream.read_u8()).await?;
+            answer.push(byte.context("the engine does not ask for the body")?);
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        ensure!(answer.starts_with("HTTP/1.1 100 "), "{answer}");
+        let (half, rest) = component.split_at(component.len() / 2);
+        stream.write_all(half).await?;
+        stream.flush().await?;
+        Ok(Upload { stream, rest })
+    }
+
+    async fn wait_until_closed(&self) -> Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        while TcpStream::connect(self.addr).await.is_ok() {
+            ensure!(Instant::now() < deadline, "the port stays open");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     async fn wait_until_not_ready(&self) -> Result<()> {
         let deadline = Instant::now() + TIMEOUT;
         while self.get("/health/ready").await?.status() != StatusCode::SERVICE_UNAVAILABLE {
@@ -132,6 +172,28 @@ impl Engine {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+}
+
+/// A request that is under way.
+struct Upload {
+    stream: TlsStream<TcpStream>,
+    rest: &'static [u8],
+}
+
+impl Upload {
+    /// Sends the rest, and returns what the engine answers.
+    async fn finish(mut self) -> Result<String> {
+        self.stream.write_all(self.rest).await?;
+        self.stream.flush().await?;
+        self.answer().await
+    }
+
+    /// All that the engine sends until it closes the connection.
+    async fn answer(&mut self) -> Result<String> {
+        let mut answer = Vec::new();
+        timeout(TIMEOUT, self.stream.read_to_end(&mut answer)).await??;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 }
 
@@ -193,6 +255,36 @@ async fn streams_of_an_engine_that_stops_end_in_order() -> Result<()> {
     let exit = engine.process.wait_for_exit().await?;
     ensure!(exit.code == Some(0), "{exit:?}");
     ensure!(!exit.stderr.contains("did not finish in time"), "{exit:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_finishes_after_the_port_is_closed() -> Result<()> {
+    let engine = Engine::start(&["--lame-duck", "0s", "--drain", "60s"]).await?;
+    let upload = engine.begin_upload().await?;
+    engine.process.terminate()?;
+    engine.wait_until_closed().await?;
+    let answer = upload.finish().await?;
+    ensure!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    let exit = engine.process.wait_for_exit().await?;
+    ensure!(exit.code == Some(0), "{exit:?}");
+    ensure!(!exit.stderr.contains("did not finish in time"), "{exit:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_longer_than_the_drain_is_cut_off() -> Result<()> {
+    let engine = Engine::start(&["--lame-duck", "0s", "--drain", "1s"]).await?;
+    let mut upload = engine.begin_upload().await?;
+    let asked = Instant::now();
+    engine.process.terminate()?;
+    let exit = engine.process.wait_for_exit().await?;
+    ensure!(exit.code == Some(0), "{exit:?}");
+    ensure!(exit.stderr.contains("did not finish in time"), "{exit:?}");
+    ensure!(asked.elapsed() >= Duration::from_secs(1), "it had a second");
+    // No answer: the connection has ended, in order or not.
+    let answer = upload.answer().await.unwrap_or_default();
+    ensure!(!answer.contains("HTTP/1.1 20"), "{answer}");
     Ok(())
 }
 

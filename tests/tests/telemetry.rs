@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hotswap_tests::{
-    EMAIL, Installation, OtlpReceiver, ReceivedSpan, RedisKind, Replicas, SilentServer,
+    EMAIL, Installation, OtlpReceiver, ReceivedSpan, RedisKind, Replicas, SilentServer, tools,
 };
 use serde_json::{Value, json};
 
@@ -197,6 +197,7 @@ async fn a_deployment_is_one_trace_though_its_engine_is_killed_and_restarted() -
     ensure!(ended["status"] == "succeeded", "{ended}");
 
     let spans = wait_until_settled(&receiver, 2).await?;
+    check_documented(&spans)?;
     let spans = of_trace(&spans);
     check_tree(&spans)?;
     check_drivers(&spans)?;
@@ -232,11 +233,173 @@ async fn a_deployment_is_one_trace_though_another_engine_takes_it_over() -> Resu
     ensure!(ended["status"] == "succeeded", "{ended}");
 
     let spans = wait_until_settled(&receiver, 2).await?;
+    check_documented(&spans)?;
     let spans = of_trace(&spans);
     check_tree(&spans)?;
     check_drivers(&spans)?;
     check_orders(&spans, 2)?;
     ensure!(spans.iter().all(|span| span.protocol == "http/protobuf"));
+    Ok(())
+}
+
+/// The spans that the table of `docs/OBSERVABILITY.md` lists, each with the cell of its attributes.
+fn documented() -> Result<Vec<(String, String)>> {
+    let path = tools::repository_root().join("docs/OBSERVABILITY.md");
+    let text = std::fs::read_to_string(path)?;
+    let table = text.split("\n### Spans\n").nth(1).context("no table")?;
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let mut all: Vec<(String, String)> = Vec::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, names, _, _, _, attributes, _] = cells.as_slice() else {
+            anyhow::bail!("not five cells: {row}");
+        };
+        let attributes = match (*attributes, all.last()) {
+            ("the same", Some((_, above))) => above.clone(),
+            (attributes, _) => attributes.to_owned(),
+        };
+        for name in names.split(", ").filter(|name| *name != "…") {
+            all.push((name.trim_matches('`').to_owned(), attributes.clone()));
+        }
+    }
+    ensure!(all.len() > 20, "{all:#?}");
+    Ok(all)
+}
+
+/// Checks that the table has each span, with its attributes. Two rows stand for any: one for the
+/// requests of the API, and one for those of modules.
+fn check_documented(spans: &[ReceivedSpan]) -> Result<()> {
+    let documented = documented()?;
+    for span in spans {
+        let has = |attribute: &str| span.attributes.contains_key(attribute);
+        let example = match span.service() {
+            "hotswap-engine" if has("http.route") => "POST /api/v1/deployments",
+            "hotswap-node" if has("http.request.method") && !has("http.route") => "GET hello",
+            _ => span.name.as_str(),
+        };
+        let row = documented.iter().find(|(name, _)| name == example);
+        let (_, attributes) = row.with_context(|| format!("not in the guide: {span:#?}"))?;
+        for attribute in span.attributes.keys() {
+            let is_listed = attributes.contains(&format!("`{attribute}`"));
+            ensure!(
+                is_listed,
+                "the guide does not say that {example} has {attribute}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a log that belong to the client's trace, each with its span.
+fn log_of_trace(log: &str) -> Result<Vec<Value>> {
+    let mut lines = Vec::new();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        if line["trace_id"] == TRACE {
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_the_log_name_the_trace_and_a_span_of_it() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ("RUST_LOG", "info"),
+    ];
+    let mut hotswap = Installation::start_with(QA, 0, &variables).await?;
+    hotswap.add_node_flags(&["--log-format", "json"]);
+    hotswap.start_node("qa-1")?;
+    hotswap.wait_for_nodes(1).await?;
+    let id = deploy(&hotswap.url, &hotswap.token).await?;
+    hotswap
+        .wait_for_state(&id, |state| state["status"] == "awaitingApproval")
+        .await?;
+    hotswap.approve(&id).await?;
+    let ended = hotswap.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    wait_until_settled(&receiver, 1).await?;
+    let node = log_of_trace(&hotswap.terminate_node("qa-1").await?)?;
+    let engine = log_of_trace(&hotswap.terminate_engine().await?)?;
+    // A process sends what it has before it ends.
+    let spans = receiver
+        .wait_for("the spans", |spans| Some(spans.to_vec()))
+        .await?;
+    let spans = of_trace(&spans);
+    for (service, lines) in [("hotswap-engine", engine), ("hotswap-node", node)] {
+        ensure!(
+            !lines.is_empty(),
+            "{service} has logged nothing of the trace"
+        );
+        for line in &lines {
+            let span = spans.iter().find(|span| line["span_id"] == *span.span_id);
+            let span = span.with_context(|| format!("nobody has sent the span: {line}"))?;
+            ensure!(span.service() == service, "{line}: {span:#?}");
+        }
+    }
+    Ok(())
+}
+
+/// What a module reads of the header `traceparent` of a request that has the client's.
+async fn header_of_module(hotswap: &Installation) -> Result<String> {
+    hotswap
+        .upload("4.0.0", hotswap_guests::MODULE_PROBE)
+        .await?;
+    let request = json!({
+        "moduleName": "hello", "version": "4.0.0", "targetEnvironment": QA,
+        "strategy": "direct", "requesterEmail": EMAIL,
+    });
+    let accepted = hotswap.post("/api/v1/deployments", request).await?;
+    let id = accepted["executionId"].as_str().context("no id")?;
+    let ended = hotswap.wait_for_end(id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    let url = hotswap.data_urls().await?.remove(0);
+    let request = reqwest::Client::new()
+        .get(format!("{url}header/traceparent"))
+        .header("traceparent", trace_parent());
+    Ok(request.send().await?.error_for_status()?.text().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_is_told_of_the_span_that_its_request_is() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let hotswap = Installation::start_with(QA, 1, &variables).await?;
+    let header = header_of_module(&hotswap).await?;
+    let span = header
+        .strip_prefix(&format!("00-{TRACE}-"))
+        .and_then(|rest| rest.strip_suffix("-01"))
+        .with_context(|| header.clone())?;
+    ensure!(span != CLIENT_SPAN, "{header}");
+    let wait = receiver.wait_for("the span of the request", |spans| {
+        let spans = of_trace(spans);
+        let found = spans.into_iter().find(|found| found.span_id == span);
+        found.cloned()
+    });
+    let found = wait.await?;
+    ensure!(
+        found.name == "GET hello" && found.parent_id == CLIENT_SPAN,
+        "{found:#?}"
+    );
+    ensure!(found.service() == "hotswap-node", "{found:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_collector_a_module_gets_the_header_of_its_client() -> Result<()> {
+    let hotswap = Installation::start(QA, 1, &[]).await?;
+    let header = header_of_module(&hotswap).await?;
+    ensure!(header == trace_parent(), "{header}");
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! Checks the architecture decision records in `docs/adr`: their names, their headings, the
-//! index, and every relative link of the documentation.
+//! index, the benches that they name, and every relative link of the documentation.
 
+mod benches;
 mod links;
 #[cfg(test)]
 mod tests;
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +19,10 @@ const INDEX: &str = "README.md";
 /// What each alternative says.
 const VERDICTS: [&str; 3] = ["- **Pros:** ", "- **Cons:** ", "- **Why not:** "];
 const ALTERNATIVES: &str = "## Alternatives considered";
+/// The records that everything stands on, and how many lines each has: shorter ones leave out what was
+/// weighed, and nobody reads longer ones.
+const FOUNDATIONS: RangeInclusive<u32> = 1..=8;
+const FOUNDATION_LINES: RangeInclusive<usize> = 100..=300;
 
 /// Checks all records, and the links of all pages.
 ///
@@ -26,6 +32,7 @@ pub fn check(root: &Path) -> Result<()> {
     let folder = root.join(FOLDER);
     let template = read(&folder.join(TEMPLATE))?;
     let index = read(&folder.join(INDEX))?;
+    let benches = benches::of_workspace(root)?;
     let mut problems = Vec::new();
     let mut numbers = Vec::new();
     for path in pages(&folder)? {
@@ -45,7 +52,9 @@ pub fn check(root: &Path) -> Result<()> {
     }
     for page in documentation(root)? {
         let name = page.strip_prefix(root).unwrap_or(&page).display();
-        let found = links::find_broken(&page, &read(&page)?);
+        let text = read(&page)?;
+        let mut found = links::find_broken(&page, &text);
+        found.extend(benches::find_missing(&text, &benches));
         problems.extend(found.iter().map(|text| format!("{name}: {text}")));
     }
     ensure!(
@@ -76,6 +85,13 @@ fn find_problems(name: &str, text: &str, template: &str) -> Vec<String> {
         if section.body.trim().is_empty() {
             problems.push(format!("has nothing below `{}`", section.heading));
         }
+    }
+    let lines = text.lines().count();
+    let is_foundation = number(name).is_some_and(|number| FOUNDATIONS.contains(&number));
+    if is_foundation && !FOUNDATION_LINES.contains(&lines) {
+        problems.push(format!(
+            "has {lines} lines; the first eight have {FOUNDATION_LINES:?}"
+        ));
     }
     let alternatives = alternatives(text);
     if alternatives.is_empty() {
@@ -189,6 +205,20 @@ fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
     let paths = entries.map(|entry| Ok(entry?.path()));
     let mut paths = paths.collect::<Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// The folders in a folder, but for hidden ones and what is built.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder);
+    let entries = entries.with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path()));
+    let mut paths = paths.collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&&*name)
+    });
     paths.sort();
     Ok(paths)
 }

@@ -3,12 +3,14 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use hotswap_common::tls::{CertificateFiles, ServerFiles, ServerTls, accept};
 use hotswap_tests::Authority;
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::server::Server;
-use crate::support::{Outcome, run, wait_for};
+use crate::support::{Outcome, hotswap, run, wait_for};
 
 /// A folder with an authority's certificate `ca.crt`, and those of `engine` and `node`.
 fn certificates() -> (tempfile::TempDir, Authority) {
@@ -279,6 +281,178 @@ fn certificates_and_tokens_are_read_again_without_a_restart() {
         engine.log().contains("need a restart").then_some(())
     });
     assert!(engine.log().contains("advertise"), "{}", engine.log());
+    engine.stop();
+}
+
+/// A configuration with a key for signed tokens and a policy.
+fn configuration(max_unavailable: u32) -> String {
+    format!(
+        "[jwt]\nalgorithm = \"HS256\"\nsecretFile = \"secret\"\nissuer = \"tests\"\n\
+         audience = \"hotswap\"\n[environments.qa]\nmaxUnavailable = {max_unavailable}\n"
+    )
+}
+
+/// Signs a token with the key as it is now, into a file.
+fn sign(folder: &Path, file: &str) {
+    let token = ["token", "--subject", "ada@example.org", "--role", "viewer"];
+    let outcome = run(folder, &[&token[..], &["--expires", "15m"]].concat());
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    std::fs::write(folder.join(file), outcome.out.trim()).unwrap();
+}
+
+#[test]
+fn policies_keys_of_signed_tokens_and_the_node_token_are_read_again_on_sighup() {
+    let (folder, authority) = certificates();
+    let path = folder.path();
+    std::fs::write(path.join("secret"), "0123456789abcdef".repeat(2)).unwrap();
+    std::fs::write(path.join("hotswap.toml"), configuration(1)).unwrap();
+    std::fs::create_dir(path.join("engine")).unwrap();
+    let first = "first-node-token-0123456789";
+    std::fs::write(path.join("node-token"), first).unwrap();
+    let tokens = ["--node-token-file", "node-token"];
+    let serve = [&ENGINE[..], &ENGINE_TLS, &CA, &tokens].concat();
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("https://{}", engine.addr);
+    let node = ["node", "run", "-e", "qa", "--id", "n1", "--engine", &server];
+    let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let rest = ["--data-dir", "n1", "--token-file", "node-token"];
+    let args = [&node[..], &ports, &rest, &NODE_TLS, &CA].concat();
+    let node = Server::start(path, &args, "node started", "control_addr");
+    wait_for_node(path, &server);
+    let get = |token: &str| {
+        let flags = ["--server", &server, "--token-file", token];
+        let get = ["environment", "get", "qa", "--json"];
+        run(path, &[&flags[..], &CA, &get].concat())
+    };
+    let max_unavailable = |outcome: &Outcome| {
+        let environment: Value = serde_json::from_str(&outcome.out).unwrap();
+        environment["policy"]["maxUnavailable"].clone()
+    };
+    sign(path, "old-token");
+    let before = get("old-token");
+    assert_eq!(before.code, Some(0), "{before:?}");
+    assert_eq!(max_unavailable(&before), "1");
+
+    std::fs::write(path.join("secret"), "fedcba9876543210".repeat(2)).unwrap();
+    std::fs::write(path.join("hotswap.toml"), configuration(2)).unwrap();
+    let second = "second-node-token-0123456789";
+    std::fs::write(path.join("node-token"), second).unwrap();
+    sign(path, "new-token");
+    assert_eq!(
+        get("new-token").code,
+        Some(7),
+        "nothing is read before the signal"
+    );
+    engine.signal(Signal::HUP);
+    let after = wait_for("the new key and the new policy are in use", || {
+        Some(get("new-token")).filter(|outcome| outcome.code == Some(0))
+    });
+    assert_eq!(max_unavailable(&after), "2");
+    assert_eq!(get("old-token").code, Some(7), "the key before is void");
+
+    // The node has its token until it is told, too.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = authority.client(path, None).unwrap();
+    let status = |token: &str| {
+        let request = client.get(format!("https://{}/v1/status", node.addr));
+        let answer = runtime.block_on(request.bearer_auth(token).send());
+        answer.unwrap().status().as_u16()
+    };
+    assert_eq!((status(first), status(second)), (200, 401));
+    node.signal(Signal::HUP);
+    wait_for("the node has the new token", || {
+        (status(second) == 200).then_some(())
+    });
+    assert_eq!(status(first), 401);
+    // Both have the same again: the engine's orders are carried out.
+    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
+    succeed(
+        path,
+        &server,
+        &["module", "upload", "hello@1.0.0", "hello.wasm"],
+    );
+    wait_for_node(path, &server);
+    let deploy = [
+        "deploy",
+        "hello@1.0.0",
+        "-e",
+        "qa",
+        "-s",
+        "direct",
+        "--watch",
+    ];
+    succeed(path, &server, &deploy);
+    node.stop();
+    engine.stop();
+}
+
+/// Where an Ingress asks for a certificate, the client shows its own.
+#[test]
+fn the_client_shows_its_certificate_to_a_server_that_asks_for_one() {
+    let (folder, authority) = certificates();
+    let path = folder.path();
+    authority.issue(path, "ada", "ada.example").unwrap();
+    let files = ServerFiles {
+        certificate: CertificateFiles {
+            certificate: path.join("engine.crt"),
+            key: path.join("engine.key"),
+        },
+        further: Vec::new(),
+        client_authorities: Some(path.join("ca.crt")),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listen = tokio::net::TcpListener::bind("127.0.0.1:0");
+    let listener = runtime.block_on(listen).unwrap();
+    let server = format!("https://{}", listener.local_addr().unwrap());
+    // Answers that there are no nodes, to those who have shown a certificate.
+    runtime.spawn(async move {
+        let tls = ServerTls::open(files, "the certificate").unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = accept(Some(&tls), stream).await else {
+                continue;
+            };
+            let status = match stream.client_certificate() {
+                Some(_) => "200 OK",
+                None => "403 Forbidden",
+            };
+            let _ = stream.read(&mut [0; 4096]).await;
+            let body = r#"{"nodes":[]}"#;
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n\
+                 content-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    std::fs::write(path.join("token"), "0123456789abcdef").unwrap();
+    let base = ["--server", &server, "--token-file", "token", "node", "list"];
+    let list = |more: &[&str]| run(path, &[&base[..], &["--json"], &CA, more].concat());
+    let without = list(&[]);
+    assert_ne!(without.code, Some(0), "{without:?}");
+    let with = list(&["--client-cert", "ada.crt", "--client-key", "ada.key"]);
+    assert_eq!(with.code, Some(0), "{with:?}");
+    assert_eq!(with.out.trim(), "[]");
+}
+
+#[test]
+fn the_client_trusts_the_authorities_of_the_system() {
+    let (folder, _) = certificates();
+    let path = folder.path();
+    let serve = [&ENGINE[..], &ENGINE_TLS].concat();
+    let engine = Server::start(path, &serve, "engine ready", "addr");
+    let server = format!("https://{}", engine.addr);
+    let list = ["--server", &server, "--token-file", "engine/token"];
+    let list = [&list[..], &["node", "list"]].concat();
+    Authority::new().unwrap().write(path, "stranger").unwrap();
+    for (authorities, code) in [("ca.crt", 0), ("stranger.crt", 9)] {
+        let mut client = hotswap(path, &list);
+        client.env_remove("SSL_CERT_DIR");
+        client.env("SSL_CERT_FILE", path.join(authorities));
+        let outcome = Outcome::from(client.output().unwrap());
+        assert_eq!(outcome.code, Some(code), "{authorities}: {outcome:?}");
+    }
     engine.stop();
 }
 

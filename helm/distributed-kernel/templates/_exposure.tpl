@@ -24,7 +24,7 @@ spec:
       port: {{ $service.port }}
       targetPort: {{ .port }}
       protocol: TCP
-      appProtocol: http
+      appProtocol: {{ ternary "https" "http" (not (empty (ternary .root.Values.tls.engineSecret .root.Values.tls.nodeSecret (eq .component "engine")))) }}
       {{- if and $service.nodePort (ne $service.type "ClusterIP") }}
       nodePort: {{ $service.nodePort }}
       {{- end }}

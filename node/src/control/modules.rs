@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Runtime;
 use crate::config::Limits;
-use crate::data::{RejectedRequests, SharedRoutingTable};
+use crate::data::{MemoryBudget, RejectedRequests, SharedRoutingTable};
 use crate::disk::{ArtifactStore, RecordStore};
 use desired::Desired;
 use faults::Faults;
@@ -80,6 +80,7 @@ impl Modules {
             loader: VersionLoader {
                 runtime,
                 artifacts: artifacts.clone(),
+                memory: MemoryBudget::new(limits.total_memory_bytes),
                 limits,
                 tasks: tasks.clone(),
             },

@@ -213,6 +213,11 @@ impl VersionCounters {
         self.memory_bytes.store(new, Relaxed);
     }
 
+    /// Linear memory of one instance, in bytes: a moving average. 0 before one has ended.
+    pub(super) fn instance_memory(&self) -> usize {
+        usize::try_from(self.memory_bytes.load(Relaxed)).unwrap_or(usize::MAX)
+    }
+
     /// Requests in progress.
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.load(Relaxed)

@@ -10,6 +10,8 @@ use crate::problem::problem;
 pub(super) enum ModuleFailure {
     #[error("too many requests at the same time")]
     Overloaded,
+    #[error("too little memory is left of the node's")]
+    NodeOutOfMemory,
     #[error("exceeded the time limit")]
     TimedOut,
     #[error("got its request too slowly, or the client read its response too slowly")]
@@ -43,6 +45,11 @@ impl ModuleFailure {
                 "module-busy",
                 "The module has too many requests",
             ),
+            Self::NodeOutOfMemory => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "node-busy",
+                "The node has too many requests",
+            ),
             Self::TimedOut => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "module-time",
@@ -61,6 +68,9 @@ impl ModuleFailure {
         };
         let detail = match self {
             Self::Overloaded => format!("{version} has too many requests; retry later"),
+            Self::NodeOutOfMemory => {
+                format!("the node has too little memory left for {version}; retry later")
+            }
             Self::TimedOut => format!("{version} exceeded its time limit"),
             Self::SlowClient => {
                 format!(

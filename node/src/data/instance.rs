@@ -66,6 +66,11 @@ impl Instance {
         self.store.data().memory.used_bytes
     }
 
+    /// Whether the instance asked for more memory than its node had left.
+    pub(super) fn exceeded_memory_budget(&self) -> bool {
+        self.store.data().memory.budget_exceeded
+    }
+
     /// Whether the instance asked for more memory than its limit.
     pub(super) fn exceeded_memory_limit(&self) -> bool {
         self.store.data().memory.limit_exceeded

@@ -8,6 +8,8 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use super::memory_budget::MemoryGrant;
+
 /// Far above what a real module needs; bounds what the host allocates for tables.
 const MAX_TABLE_ELEMENTS: usize = 1 << 20;
 
@@ -28,14 +30,19 @@ pub(super) struct MemoryLimiter {
     pub(super) used_bytes: usize,
     /// Whether the instance asked for more than the limit.
     pub(super) limit_exceeded: bool,
+    /// What it has of the node's memory.
+    grant: MemoryGrant,
+    /// Whether the instance asked for more than the node has left.
+    pub(super) budget_exceeded: bool,
 }
 
 /// Rejects HTTP requests that a module sends: modules have no network.
 struct DenyOutgoingRequests;
 
 impl InstanceState {
-    /// State of an instance that may use `memory_bytes` and run until `deadline`.
-    pub(super) fn new(memory_bytes: usize, deadline: Instant) -> Self {
+    /// State of an instance that may use `memory_bytes`, as far as the node has them beyond `grant`,
+    /// and run until `deadline`.
+    pub(super) fn new(memory_bytes: usize, grant: MemoryGrant, deadline: Instant) -> Self {
         Self {
             table: ResourceTable::new(),
             wasi: WasiCtx::builder().build(),
@@ -45,6 +52,8 @@ impl InstanceState {
                 limit_bytes: memory_bytes,
                 used_bytes: 0,
                 limit_exceeded: false,
+                grant,
+                budget_exceeded: false,
             },
             deadline,
         }
@@ -117,13 +126,16 @@ impl ResourceLimiter for MemoryLimiter {
         let used = self
             .used_bytes
             .saturating_add(desired.saturating_sub(current));
-        let allowed = used <= self.limit_bytes;
-        if allowed {
-            self.used_bytes = used;
-        } else {
+        if used > self.limit_bytes {
             self.limit_exceeded = true;
+            return Ok(false);
         }
-        Ok(allowed)
+        if !self.grant.grow_to(used) {
+            self.budget_exceeded = true;
+            return Ok(false);
+        }
+        self.used_bytes = used;
+        Ok(true)
     }
 
     fn table_growing(

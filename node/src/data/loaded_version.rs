@@ -1,5 +1,6 @@
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ use super::failure::ModuleFailure;
 use super::instance::{Instance, ModuleResponse};
 use super::instance_state::InstanceState;
 use super::linked_component::LinkedComponent;
+use super::memory_budget::{MemoryBudget, MemoryGrant};
 use super::module_metrics::Measurements;
 use super::module_span;
 use super::request_body::RequestBody;
@@ -45,6 +47,9 @@ pub(crate) struct LoadedVersion {
     component: Arc<LinkedComponent>,
     counters: Arc<VersionCounters>,
     concurrency: Arc<ConcurrencyLimit>,
+    memory: Arc<MemoryBudget>,
+    /// Linear memory of an instance that has just started, in bytes. 0 before one has.
+    memory_at_start: AtomicUsize,
     limits: Limits,
     /// Tracks modules that are still writing a body after the head was sent.
     tasks: TaskTracker,
@@ -58,6 +63,7 @@ impl LoadedVersion {
         component: Arc<LinkedComponent>,
         counters: Arc<VersionCounters>,
         limits: Limits,
+        memory: Arc<MemoryBudget>,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -71,6 +77,8 @@ impl LoadedVersion {
             counters,
             concurrency: ConcurrencyLimit::new(limits.concurrency),
             limits,
+            memory,
+            memory_at_start: AtomicUsize::new(0),
             tasks,
         })
     }
@@ -89,11 +97,17 @@ impl LoadedVersion {
     /// gets requests, and maps memory so that its first request does not wait for that.
     pub(crate) async fn warm_up(&self) -> Result<(), LoadError> {
         let deadline = Instant::now() + self.limits.request_timeout;
-        let state = InstanceState::new(self.limits.memory_bytes, deadline);
+        // Not of the node's budget: a version is not refused because the node is busy.
+        let memory = MemoryGrant::uncounted();
+        let state = InstanceState::new(self.limits.memory_bytes, memory, deadline);
         let instance =
             tokio::time::timeout_at(deadline.into(), Instance::new(&self.component, state));
         match instance.await {
-            Ok(instance) => instance.map(drop).map_err(LoadError::Start),
+            Ok(instance) => {
+                let instance = instance.map_err(LoadError::Start)?;
+                self.memory_at_start.store(instance.memory_bytes(), Relaxed);
+                Ok(())
+            }
             Err(_) => Err(LoadError::Start(wasmtime::Error::msg(
                 "its initialisation exceeds the time limit",
             ))),
@@ -172,11 +186,13 @@ impl LoadedVersion {
         B::Error: Into<HttpError>,
     {
         let permit = self.permit().await.ok_or(ModuleFailure::Overloaded)?;
+        let memory = self.memory().await;
+        let memory = memory.ok_or(ModuleFailure::NodeOutOfMemory)?;
         let method = request.method().clone();
         let (sender, mut receiver) = oneshot::channel();
         let run = self
             .clone()
-            .run_instance(permit, request, sender, exchange.clone());
+            .run_instance((permit, memory), request, sender, exchange.clone());
         let mut module = CpuMetered::new(self.counters.clone(), run);
 
         // Most modules end together with their response, in one poll. Only those that are
@@ -217,11 +233,27 @@ impl LoadedVersion {
         permit
     }
 
+    /// Memory for an instance, as much as one has needed so far. `None` if the node has none left.
+    async fn memory(&self) -> Option<MemoryGrant> {
+        let at_start = self.memory_at_start.load(Relaxed);
+        let expected = self.counters.instance_memory().max(at_start);
+        if let Some(memory) = self.memory.grant_now(expected) {
+            return Some(memory);
+        }
+        self.counters.count_queued();
+        let memory = self.memory.grant(expected, self.limits.queue_timeout);
+        let memory = memory.await;
+        if memory.is_none() {
+            self.counters.count_refused();
+        }
+        memory
+    }
+
     /// Runs an instance for one request, to its end. Tells `exchange` of a failed instance
     /// before its streams are closed.
     async fn run_instance<B>(
         self: Arc<Self>,
-        permit: Permit,
+        (permit, memory): (Permit, MemoryGrant),
         request: Request<RequestBody<B>>,
         response: oneshot::Sender<ModuleResponse>,
         exchange: SharedExchange,
@@ -231,7 +263,7 @@ impl LoadedVersion {
         B::Error: Into<HttpError>,
     {
         let deadline = Instant::now() + self.limits.request_timeout;
-        let state = InstanceState::new(self.limits.memory_bytes, deadline);
+        let state = InstanceState::new(self.limits.memory_bytes, memory, deadline);
         let instance = with_deadline(deadline, Instance::new(&self.component, state));
         let mut instance = instance
             .await
@@ -240,6 +272,10 @@ impl LoadedVersion {
         let result = with_deadline(deadline, instance.handle(request, response)).await;
         let result = match result {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) if instance.exceeded_memory_budget() => {
+                self.counters.count_refused();
+                Err(ModuleFailure::NodeOutOfMemory)
+            }
             Ok(Err(_)) if instance.exceeded_memory_limit() => Err(ModuleFailure::OutOfMemory),
             Ok(Err(error)) => Err(ModuleFailure::from_wasm(&error)),
             Err(_) => Err(ModuleFailure::TimedOut),

@@ -120,6 +120,41 @@ async fn memory_is_limited() {
     assert!(detail.contains("does not start"), "{detail}");
 }
 
+/// Two instances would be more than the node may have: one waits, and is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_of_all_instances_is_limited() {
+    let node = TestNode::start_with(Limits::default()).await;
+    node.activate("1.0.0", MODULE_PROBE).await;
+    assert_eq!(node.get("/fine").await.0, 200);
+    let one = usize::try_from(node.counters().await.memory_bytes).unwrap();
+    let node = TestNode::start_with(Limits {
+        total_memory_bytes: Some(one + one / 2),
+        queue_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    })
+    .await;
+    node.activate("1.0.0", MODULE_PROBE).await;
+    let get = |path: &str| node.client.get(node.data_url(path)).send();
+    // Its head has arrived, so its instance is running.
+    let first = get("/drip/40").await.unwrap();
+    let busy = get("/fine").await.unwrap();
+    assert_eq!(busy.status(), 503);
+    assert_eq!(busy.headers()["retry-after"], "1");
+    let body: serde_json::Value = busy.json().await.unwrap();
+    assert_eq!(body["type"], "urn:hotswap:problem:node-busy");
+    let counters = node.counters().await;
+    assert_eq!((counters.refused, counters.queued), (1, 1));
+    first.text().await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(node.get("/fine").await.0, 200, "the memory is free again");
+    }
+    // More than the node has: the instance fails, the node does not.
+    let (status, body) = node.get("/memory/64").await;
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("urn:hotswap:problem:node-busy"), "{body}");
+    assert_eq!(node.get("/fine").await.0, 200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrency_is_limited() {
     let node = TestNode::start_with(Limits {

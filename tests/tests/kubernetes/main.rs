@@ -2,6 +2,7 @@
 //!
 //! What needs the node is ignored here: `cargo xtask kubernetes` builds it and runs the rest.
 
+mod alerts;
 mod collector;
 mod documentation;
 mod guards;
@@ -13,3 +14,4 @@ mod renderer;
 mod schema;
 mod series;
 mod store;
+mod upgrades;

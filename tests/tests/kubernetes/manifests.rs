@@ -328,11 +328,62 @@ fn certificates_reach_both_sides_and_probes_use_https() {
             assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS", "{probe}");
         }
     }
+    for name in [ENGINE, NODES] {
+        let port = &manifests.get("Service", name)["spec"]["ports"][0];
+        assert_eq!(port["appProtocol"], "https", "{name}");
+    }
     let plain = Manifests::of("{}").unwrap();
+    for name in [ENGINE, NODES] {
+        let port = &plain.get("Service", name)["spec"]["ports"][0];
+        assert_eq!(port["appProtocol"], "http", "{name}");
+    }
     let workload = plain.get("Deployment", ENGINE);
     let container = &workload["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(
         container["readinessProbe"]["httpGet"]["scheme"],
         json!(null)
     );
+}
+
+/// What users add is there, with templates in it rendered.
+#[test]
+fn environment_variables_volumes_and_objects_of_users_are_in_the_rendering() {
+    let manifests = Manifests::of(&read("ci/extras-values.yaml")).unwrap();
+    let has = |list: &serde_json::Value, wanted: serde_json::Value| {
+        let all = list.as_array().unwrap();
+        assert!(all.contains(&wanted), "{wanted}: {list}");
+    };
+    let pod = |name: &str| manifests.get("Deployment", name)["spec"]["template"]["spec"].clone();
+    let (engine, node) = (pod("hs-engine"), pod("hs-nodes"));
+    let variable = json!({ "name": "RELEASE", "value": "rel" });
+    for pod in [&engine, &node] {
+        has(&pod["containers"][0]["env"], variable.clone());
+    }
+    let container = &engine["containers"][0];
+    has(
+        &container["args"],
+        json!("--cors-origin=https://other.example.org"),
+    );
+    has(
+        &container["envFrom"],
+        json!({ "configMapRef": { "name": "more" } }),
+    );
+    let secret = json!({ "secretName": "rel-jwt" });
+    has(
+        &engine["volumes"],
+        json!({ "name": "jwt", "secret": secret }),
+    );
+    let mount = json!({ "name": "jwt", "mountPath": "/etc/jwt", "readOnly": true });
+    has(&container["volumeMounts"], mount);
+    assert_eq!(engine["initContainers"][0]["name"], "wait");
+    assert_eq!(engine["containers"][1]["name"], "shipper");
+    assert_eq!(engine["priorityClassName"], "high");
+    has(&node["volumes"], json!({ "name": "more", "emptyDir": {} }));
+    let mount = json!({ "name": "more", "mountPath": "/more" });
+    has(&node["containers"][0]["volumeMounts"], mount);
+    assert_eq!(
+        manifests.get("ConfigMap", "rel-more")["data"]["key"],
+        "value"
+    );
+    assert!(manifests.find("ConfigMap", "hs-text").is_some());
 }

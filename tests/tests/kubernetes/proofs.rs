@@ -2,12 +2,12 @@
 
 use std::os::unix::fs::symlink;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use hotswap_tests::{LoadGenerator, LoadReport, tools};
 use serde_json::Value;
 
 use crate::redis::Redis;
-use crate::release::{ENGINE, NODES, Release};
+use crate::release::{ENGINE, NODES, Release, kubernetes};
 
 /// Little memory: what a pod needs is written in the README of the chart.
 const SMALL: &str = "
@@ -25,6 +25,9 @@ engine:
     toleratedFailures = \"100%\"
 ";
 
+/// Where a node keeps the random name of its data folder.
+const INSTANCE_KEY: &str = "instance";
+
 /// Clients that send requests to the module through the service of the nodes.
 fn load(release: &Release) -> Result<LoadGenerator> {
     let url = format!("{}/hello/", release.url(NODES)?);
@@ -40,6 +43,13 @@ fn assert_no_loss(report: &LoadReport) {
 fn tokens(release: &Release) -> Result<String> {
     let secret = "hotswap-distributed-kernel-tokens";
     release.kubectl(&["get", "secret", secret, "--output", "jsonpath={.data}"])
+}
+
+/// The images of the engine's workload and of the nodes'.
+fn images(release: &Release) -> Result<Vec<String>> {
+    let image = "jsonpath={.spec.template.spec.containers[0].image}";
+    let of = |name| release.kubectl(&["get", "deployment", name, "--output", image]);
+    [ENGINE, NODES].into_iter().map(of).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,12 +80,23 @@ async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() 
     }
 
     let (clients, before) = (load(&release)?, tokens(&release)?);
-    release.upgrade(&["--set=image.tag=next"])?;
+    let image = images(&release)?;
+    release.upgrade_as_documented("next")?;
     assert_eq!(tokens(&release)?, before, "generated tokens survive");
+    assert_eq!(images(&release)?, ["localhost/hotswap:next"; 2]);
     release.helm(&["rollback", "hotswap", "--wait", "--timeout=180s"])?;
     assert_no_loss(&clients.stop().await);
     // Helm returns while the last of the other pods is still there.
     release.wait_for_nodes(3)?;
+    assert_eq!(images(&release)?, image, "back to the image before");
+    for component in ["engine", "node-nodes"] {
+        let selector = format!("app.kubernetes.io/component={component}");
+        let running = "jsonpath={.items[*].spec.containers[0].image}";
+        let pods = ["get", "pods", "--selector", &selector, "--output", running];
+        let running = release.kubectl(&pods)?;
+        let mut running = running.split_whitespace();
+        assert!(running.all(|one| one == image[0]), "{component}");
+    }
     assert_eq!(release.versions()?, ["2.0.0"; 3]);
 
     assert_eq!(release.uninstall()?, "");
@@ -184,6 +205,41 @@ async fn nodes_may_be_scaled_up_and_down_in_the_middle_of_a_rollout() -> Result<
     Ok(())
 }
 
+/// With the policy as it is by default no node of a plan may go. The rollout then ends as it began: no
+/// node is left with the new version, and no request is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn by_default_a_rollout_is_rolled_back_when_a_node_of_its_plan_is_scaled_away() -> Result<()>
+{
+    // A budget of two of three, which an eviction would heed and a scaling does not.
+    let release = Release::install("default-policy", "")?;
+    release.deploy("1.0.0", "direct", &[])?;
+    let clients = load(&release)?;
+    let id = release.begin("2.0.0", "canary", &["--set", "soak=30s"])?;
+    release.wait_until("the first node", || {
+        Ok(release.versions()?.contains(&"2.0.0".to_owned()))
+    })?;
+    // One that the rollout has not reached: what it would have to be put back to is not the question.
+    let versions = release.versions()?;
+    let pods = release.pods("node-nodes")?;
+    let untouched = pods.iter().zip(&versions).find(|(_, one)| *one == "1.0.0");
+    let (untouched, _) = untouched.context("the canary changes one node at first")?;
+    let cheapest = "controller.kubernetes.io/pod-deletion-cost=-1000";
+    release.kubectl(&["annotate", "pod", untouched, cheapest])?;
+    release.kubectl(&["scale", "deployment", NODES, "--replicas=2"])?;
+    let mut state = Value::Null;
+    release.wait_until("the end of the rollout", || {
+        state = release.json(&["deployment", "get", &id])?;
+        Ok(!state["endedAt"].is_null())
+    })?;
+    assert_eq!(state["status"], "rolledBack", "{state}");
+    assert!(state.to_string().contains("tolerates 0"), "{state}");
+    release.wait_for_nodes(2)?;
+    assert_eq!(release.versions()?, ["1.0.0"; 2]);
+    assert_no_loss(&clients.stop().await);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a node: cargo xtask kubernetes"]
 async fn machines_are_drained_as_slowly_as_the_budget_says() -> Result<()> {
@@ -230,9 +286,24 @@ nodeGroups:
     assert_eq!(nodes.as_array().unwrap().len(), 2, "{nodes}");
     // The pod of a StatefulSet comes back under its name, with its disk.
     let pod = "hotswap-distributed-kernel-state-0";
+    let volume = "jsonpath={.spec.volumeName}";
+    let claim = format!("data-{pod}");
+    let volume = release.kubectl(&["get", "persistentvolumeclaim", &claim, "--output", volume])?;
+    let number = volume.strip_prefix("volume-").context("another class")?;
+    // The key is a random name of the folder: a node with an empty one would write another.
+    let key = kubernetes()?
+        .join("volumes")
+        .join(number)
+        .join(INSTANCE_KEY);
+    let before = std::fs::read_to_string(&key)?;
     release.kubectl(&["delete", "pod", pod])?;
     let stateful = "statefulset/hotswap-distributed-kernel-state";
     release.kubectl(&["rollout", "status", stateful, "--timeout=120s"])?;
+    assert_eq!(std::fs::read_to_string(&key)?, before);
+    release.wait_until("the node", || {
+        let node = release.json(&["node", "get", pod])?;
+        Ok(node["health"] == "passing")
+    })?;
     assert_eq!(release.uninstall()?, "");
     Ok(())
 }
@@ -285,10 +356,12 @@ fn the_guide_goes_from_an_empty_cluster_to_a_canary() -> Result<()> {
     ] {
         symlink(program.as_std().get_program(), programs.join(name))?;
     }
-    symlink(
-        tools::repository_root().join("helm"),
-        folder.path().join("helm"),
-    )?;
+    for part in ["helm", "examples"] {
+        symlink(
+            tools::repository_root().join(part),
+            folder.path().join(part),
+        )?;
+    }
     for (name, component) in [
         ("hello-v1.wasm", hotswap_guests::HELLO_V1),
         ("hello-v2.wasm", hotswap_guests::HELLO_V2),
@@ -316,13 +389,21 @@ fn the_guide_goes_from_an_empty_cluster_to_a_canary() -> Result<()> {
     Ok(())
 }
 
-/// A line of the guide, and after port-forwarding a wait for the port: a person is slower.
+/// What a browser asks the engine before the page of the guide may call it.
+const PREFLIGHT: &str = "curl --silent --fail --include --request OPTIONS \
+    --header 'Origin: http://127.0.0.1:3000' --header 'Access-Control-Request-Method: GET' \
+    --header 'Access-Control-Request-Headers: authorization' $HOTSWAP_SERVER/api/v1/nodes \
+    | grep --ignore-case 'access-control-allow-origin: http://127.0.0.1:3000'";
+
+/// A line of the guide, and after port-forwarding a wait for the port: a person is slower. After the
+/// link to the page, the page's right to call the engine.
 fn awaited(line: &str) -> String {
     let ports = line
         .strip_suffix(" &")
         .and_then(|line| line.rsplit(' ').next());
     let port = ports.and_then(|ports| ports.split_once(':'));
     match port {
+        _ if line.contains("#url=") => format!("{line}\n{PREFLIGHT}\n"),
         Some((port, _)) => format!(
             "{line}\nfor _ in $(seq 100); do curl -s -o /dev/null http://127.0.0.1:{port}/ && break; \
              sleep 0.1; done\n"

@@ -11,7 +11,7 @@ use hotswap_tests::tools;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::renderer::chart;
+use crate::renderer::{chart, read};
 
 /// Where `cargo xtask kubernetes` has started the node.
 const FOLDER: &str = "HOTSWAP_KUBERNETES";
@@ -93,6 +93,23 @@ impl Release {
             "upgrade", NAME, &chart, "--values", &values, image, "--wait",
         ];
         self.helm(&[&base[..], &["--timeout=180s"], more].concat())
+    }
+
+    /// Upgrades the release to an image by the command in the README of the chart, and waits until it
+    /// is ready.
+    ///
+    /// # Errors
+    /// If the README has no such command, or the release does not become ready.
+    pub fn upgrade_as_documented(&self, tag: &str) -> Result<String> {
+        let (command, chart) = (documented_upgrade()?, chart());
+        let chart = &*chart.to_string_lossy();
+        let tag = format!("image.tag={tag}");
+        let arguments = command.iter().map(|word| match word.as_str() {
+            "helm/distributed-kernel" => chart,
+            word if word.starts_with("image.tag=") => tag.as_str(),
+            word => word,
+        });
+        self.helm(&arguments.chain(["--timeout=180s"]).collect::<Vec<_>>())
     }
 
     /// Runs Helm in the namespace, and returns what it prints.
@@ -300,6 +317,19 @@ impl Drop for Release {
         ];
         let _ = self.kubectl(&delete);
     }
+}
+
+/// The arguments of the command in the part "Upgrade" of the chart's README, without the namespace.
+///
+/// # Errors
+/// If there is no such command.
+pub fn documented_upgrade() -> Result<Vec<String>> {
+    let readme = read("README.md");
+    let section = readme.split("\n## Upgrade\n").nth(1);
+    let block = section.and_then(|section| section.split("```").nth(1));
+    let command = block.and_then(|block| block.strip_prefix("sh\nhelm --namespace hotswap "));
+    let command = command.context("no command")?.replace('\\', " ");
+    Ok(command.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The folder of the node.

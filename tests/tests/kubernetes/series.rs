@@ -1,56 +1,144 @@
-//! Alerts and dashboards ask for series that exist.
+//! Alerts and dashboards ask for series that exist, with labels that they have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result, ensure};
 use hotswap_tests::{Installation, tools};
 use serde_json::{Value, json};
 
 use crate::renderer::{Manifests, read};
 
-/// The names of series that a text of metrics announces.
-fn announced(text: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+const DASHBOARDS: [&str; 5] = ["deployment", "engine", "fleet", "modules", "node"];
+
+/// Labels that a scrape adds.
+const OF_TARGETS: [&str; 2] = ["namespace", "pod"];
+
+/// Series that have samples only while something is there that this installation lacks: a registry
+/// of others, and a module with metrics of its own.
+const WITHOUT_SAMPLES: [&str; 2] = ["hotswap_discovery_", "hotswap_node_module_metric_"];
+
+/// Values of labels that appear when the thing happens: a critical node, and answers with an error.
+const APPEAR_LATER: [(&str, &str); 2] = [("health", "critical"), ("status", "5..")];
+
+/// Series of which each of several engines exposes what it sees of the whole store, of all nodes or
+/// of every journal. Added up, three engines would show three times as much.
+const OF_THE_STORE: [&str; 7] = [
+    "hotswap_deployments_damaged",
+    "hotswap_deployments_ended_total",
+    "hotswap_deployments_open",
+    "hotswap_discovery_source_condition",
+    "hotswap_disk_bytes",
+    "hotswap_journal_appends_total",
+    "hotswap_nodes",
+];
+
+/// The samples of each series that a server announces: the values of its labels. None where it has
+/// announced the series and nothing has happened.
+type Exposed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// A series in an expression, with the labels and values that it selects by.
+#[derive(Debug)]
+struct Selected {
+    name: String,
+    labels: Vec<(String, String)>,
+}
+
+/// Reads a text of metrics.
+fn read_metrics(text: &str, exposed: &mut Exposed) {
     for line in text.lines() {
-        let Some(rest) = line.strip_prefix("# TYPE ") else {
-            continue;
-        };
-        let (name, kind) = rest.split_once(' ').unwrap();
-        let suffixes: &[&str] = match kind {
-            "counter" => &["_total"],
-            "histogram" => &["_bucket", "_sum", "_count"],
-            _ => &[""],
-        };
-        names.extend(suffixes.iter().map(|suffix| format!("{name}{suffix}")));
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            let suffixes: &[&str] = match kind {
+                "counter" => &["_total"],
+                "histogram" => &["_bucket", "_sum", "_count"],
+                _ => &[""],
+            };
+            for suffix in suffixes {
+                exposed.entry(format!("{name}{suffix}")).or_default();
+            }
+        } else if !line.starts_with('#') {
+            for selected in selected(line) {
+                let series = exposed.entry(selected.name).or_default();
+                // So that one without labels is known to have a sample, too.
+                series.entry(String::new()).or_default();
+                for (label, value) in selected.labels {
+                    series.entry(label).or_default().insert(value);
+                }
+            }
+        }
     }
-    names
 }
 
-/// The names of our series in an expression.
-fn named(expression: &str) -> Vec<String> {
+/// Our series in an expression, or in a line of metrics.
+fn selected(text: &str) -> Vec<Selected> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words = expression.split(|c| !is_part(c));
-    words
-        .filter(|word| word.starts_with("hotswap_"))
-        .map(str::to_owned)
-        .collect()
+    let mut all = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("hotswap_") {
+        rest = &rest[start..];
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let name = rest[..end].to_owned();
+        rest = &rest[end..];
+        let (labels, after) = matchers(rest).unwrap_or_default();
+        if !labels.is_empty() {
+            rest = after;
+        }
+        all.push(Selected { name, labels });
+    }
+    all
 }
 
-/// Every expression of the alerts and of the dashboards, by a name.
-fn expressions() -> Vec<(String, String)> {
-    let manifests = Manifests::of("metrics: {prometheusRule: {enabled: true}}").unwrap();
-    let rule = manifests.get("PrometheusRule", "rel-distributed-kernel");
-    let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut all: Vec<_> = rules
-        .iter()
-        .map(|rule| (text(&rule["alert"]), text(&rule["expr"])))
-        .collect();
-    for file in ["deployment", "engine", "fleet", "modules", "node"] {
-        let dashboard: Value =
-            serde_json::from_str(&read(format!("dashboards/{file}.json"))).unwrap();
-        for panel in dashboard["panels"].as_array().unwrap() {
+/// The labels and values between braces, and what follows. Values hold no quotes.
+fn matchers(text: &str) -> Option<(Vec<(String, String)>, &str)> {
+    let mut labels = Vec::new();
+    let mut rest = text.strip_prefix('{')?;
+    loop {
+        rest = rest.trim_start_matches(',');
+        if let Some(after) = rest.strip_prefix('}') {
+            return Some((labels, after));
+        }
+        let (label, after) = rest.split_once('=')?;
+        // Past the `~` of a regular expression.
+        let (_, after) = after.split_once('"')?;
+        let (value, after) = after.split_once('"')?;
+        labels.push((label.trim_end_matches('!').to_owned(), value.to_owned()));
+        rest = after;
+    }
+}
+
+/// The series of an expression, each with the labels by which it is grouped: those of the last
+/// `by (…)` before it.
+fn grouped(expression: &str) -> Vec<(Selected, Vec<String>)> {
+    let mut all = Vec::new();
+    for (number, part) in expression.split("by (").enumerate() {
+        let (labels, rest) = match (number, part.split_once(')')) {
+            (1.., Some((labels, rest))) => (labels, rest),
+            _ => ("", part),
+        };
+        let labels = labels.split(", ").filter(|label| !label.is_empty());
+        let labels: Vec<_> = labels.map(str::to_owned).collect();
+        let series = selected(rest).into_iter();
+        all.extend(series.map(|series| (series, labels.clone())));
+    }
+    all
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn dashboard(file: &str) -> Value {
+    serde_json::from_str(&read(format!("dashboards/{file}.json"))).unwrap()
+}
+
+/// Every expression of the dashboards, by the title of its panel.
+fn panels() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for file in DASHBOARDS {
+        for panel in dashboard(file)["panels"].as_array().unwrap() {
             for target in panel["targets"].as_array().unwrap() {
                 all.push((text(&panel["title"]), text(&target["expr"])));
             }
@@ -59,25 +147,110 @@ fn expressions() -> Vec<(String, String)> {
     all
 }
 
-#[tokio::test]
-async fn alerts_and_dashboards_name_series_that_engine_and_nodes_expose() {
-    let installation = Installation::start("production", 1, &[]).await.unwrap();
-    let nodes = installation.get("/api/v1/nodes").await.unwrap();
-    let control = nodes["nodes"][0]["controlUrl"].as_str().unwrap();
-    let mut exposed = BTreeSet::new();
-    for url in [&installation.url, control] {
-        let text = reqwest::get(format!("{url}/metrics")).await.unwrap();
-        exposed.extend(announced(&text.text().await.unwrap()));
+/// Every expression of the alerts and of the dashboards, by a name.
+fn expressions() -> Vec<(String, String)> {
+    let manifests = Manifests::of("metrics: {prometheusRule: {enabled: true}}").unwrap();
+    let rule = manifests.get("PrometheusRule", "rel-distributed-kernel");
+    let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+    let mut all: Vec<_> = rules
+        .iter()
+        .map(|rule| (text(&rule["alert"]), text(&rule["expr"])))
+        .collect();
+    all.extend(panels());
+    all
+}
+
+/// The queries of the dashboards' variables, by their names: a series, and a label of it.
+fn variables() -> Vec<(String, String, String)> {
+    let mut all = Vec::new();
+    for file in DASHBOARDS {
+        for variable in dashboard(file)["templating"]["list"].as_array().unwrap() {
+            let Some(query) = variable["query"]["query"].as_str() else {
+                continue;
+            };
+            let inner = query.strip_prefix("label_values(").unwrap();
+            let (series, label) = inner.trim_end_matches(')').rsplit_once(", ").unwrap();
+            let name = format!("{file} {}", variable["name"]);
+            all.push((name, series.to_owned(), label.to_owned()));
+        }
     }
-    // Announced with the next reading of the disk.
-    exposed.extend(["hotswap_disk_bytes", "hotswap_disk_full"].map(str::to_owned));
+    all
+}
+
+/// What an engine and a node expose once a version has been deployed and asked.
+async fn exposed() -> Result<Exposed> {
+    let hotswap = Installation::start("production", 1, &[]).await?;
+    let id = hotswap.propose("1.0.0", "direct", json!({})).await?;
+    let waits = |state: &Value| state["status"] == "awaitingApproval";
+    hotswap.wait_for_state(&id, waits).await?;
+    hotswap.approve(&id).await?;
+    let ended = hotswap.wait_for_end(&id).await?;
+    ensure!(ended["status"] == "succeeded", "{ended}");
+    for url in hotswap.data_urls().await? {
+        reqwest::get(&url).await?.error_for_status()?;
+    }
+    let nodes = hotswap.get("/api/v1/nodes").await?;
+    let control = nodes["nodes"][0]["controlUrl"].as_str().context("no URL")?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut exposed = Exposed::new();
+        for url in [hotswap.url.as_str(), control] {
+            let text = reqwest::get(format!("{url}/metrics")).await?;
+            read_metrics(&text.text().await?, &mut exposed);
+        }
+        // Announced with the first reading of the disk.
+        if exposed.contains_key("hotswap_disk_full") || Instant::now() > deadline {
+            return Ok(exposed);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expose() {
+    let exposed = exposed().await.unwrap();
+    let check = |title: &str, selected: &Selected, labels: &[String]| {
+        let name = &selected.name;
+        let series = exposed.get(name);
+        let series = series.unwrap_or_else(|| panic!("{title}: nobody exposes {name}"));
+        if WITHOUT_SAMPLES.iter().any(|start| name.starts_with(start)) {
+            return;
+        }
+        assert!(!series.is_empty(), "{title}: {name} has no sample");
+        let own = |label: &&str| !OF_TARGETS.contains(label);
+        for label in labels.iter().map(String::as_str).filter(own) {
+            let is_there = series.contains_key(label);
+            assert!(is_there, "{title}: {name} has no label {label}: {series:?}");
+        }
+        for (label, value) in &selected.labels {
+            if !own(&label.as_str()) {
+                continue;
+            }
+            let values = series.get(label);
+            let values = values.unwrap_or_else(|| panic!("{title}: {name} has no {label}"));
+            let is_variable = value.starts_with('$');
+            for value in value.split('|') {
+                let is_known = is_variable
+                    || values.contains(value)
+                    || APPEAR_LATER.contains(&(label.as_str(), value));
+                assert!(is_known, "{title}: {name} never has {label}={value}");
+            }
+        }
+    };
     let all = expressions();
-    assert!(all.len() > 25, "{}", all.len());
-    for (title, expression) in all {
-        let names = named(&expression);
-        assert!(!names.is_empty(), "{title}: {expression}");
-        for name in names {
-            assert!(exposed.contains(&name), "{title}: nobody exposes {name}");
+    assert!(all.len() > 50, "{}", all.len());
+    for (title, expression) in &all {
+        let grouped = grouped(expression);
+        assert!(!grouped.is_empty(), "{title}: {expression}");
+        for (selected, labels) in &grouped {
+            check(title, selected, labels);
+        }
+    }
+    let variables = variables();
+    assert!(variables.len() >= 8, "{variables:?}");
+    for (title, series, label) in &variables {
+        for selected in &selected(series) {
+            check(title, selected, std::slice::from_ref(label));
         }
     }
 }
@@ -99,138 +272,59 @@ fn prometheus_accepts_every_alert_and_every_expression_of_the_dashboards() {
         // JSON is YAML.
         let path = folder.path().join(format!("{name}.yaml"));
         fs::write(&path, rules.to_string()).unwrap();
-        let mut check: Command = tools::promtool().unwrap().into_std();
-        let output = check.args(["check", "rules"]).arg(&path).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&said)
-        );
+        promtool(&["check", "rules", path.to_str().unwrap()]);
     }
     let alerts = alerts["groups"][0]["rules"].as_array().unwrap();
     let is_there = |name: &str| alerts.iter().any(|rule| rule["alert"] == name);
     assert!(is_there("HotSwapDiskFull") && !is_there("HotSwapDeploymentRolledBack"));
 }
 
-/// What fires when: series as they would be, and the alerts after twenty minutes of them.
+/// Three engines on one store expose the same of it. A panel over all of them shows what it shows
+/// over one.
 #[test]
-fn alerts_fire_when_they_should() {
-    let folder = tempfile::tempdir().unwrap();
-    let manifests = Manifests::of("metrics: {prometheusRule: {enabled: true}}").unwrap();
-    let rule = manifests.get("PrometheusRule", "rel-distributed-kernel");
-    let namespace = rule["metadata"]["namespace"].as_str().unwrap();
-    let path = folder.path().join("alerts.yaml");
-    fs::write(&path, rule["spec"].to_string()).unwrap();
-    let cases = [
-        (
-            "HotSwapReconcilerLags",
-            "hotswap_reconciler_lag_seconds",
-            "",
-            "700x30",
-        ),
-        ("HotSwapDiskFull", "hotswap_disk_full", "", "1x30"),
-        (
-            "HotSwapDeploymentDamaged",
-            "hotswap_deployments_damaged",
-            "",
-            "2x30",
-        ),
-        (
-            "HotSwapNodesCritical",
-            "hotswap_nodes",
-            ",health=\"critical\"",
-            "1x30",
-        ),
-        (
-            "HotSwapNodeOperationsFail",
-            "hotswap_node_operation_failures_total",
-            "",
-            "0+1x30",
-        ),
-        (
-            "HotSwapEngineFallsBehind",
-            "hotswap_store_tail_lag_seconds",
-            "",
-            "60x30",
-        ),
-        (
-            "HotSwapMetricPointsLost",
-            "hotswap_metric_points_total",
-            ",outcome=\"failed\"",
-            "0+9x30",
-        ),
-        (
-            "HotSwapSpansLost",
-            "hotswap_trace_spans_total",
-            ",outcome=\"dropped\"",
-            "0+9x30",
-        ),
-    ];
-    // How many of an alert fire is a query, so that the texts stand in one place.
-    let test = |(alert, series, labels, values): (&str, &str, &str, &str), count: usize| {
-        let count = if count == 0 {
-            json!([])
-        } else {
-            json!([{ "value": count, "labels": "{}" }])
+fn panels_show_what_one_of_several_engines_sees() {
+    let mut tests = Vec::new();
+    for (title, expression) in panels() {
+        let selected = selected(&expression);
+        let of_the_store = |one: &&Selected| OF_THE_STORE.contains(&one.name.as_str());
+        let Some(selected) = selected.iter().find(of_the_store) else {
+            continue;
         };
-        json!({
+        let name = &selected.name;
+        let values = match name.ends_with("_total") {
+            true => "0+3x120",
+            false => "1x120",
+        };
+        let series = ["engine-0", "engine-1", "engine-2"].map(|pod| {
+            let labels = format!("namespace=\"ns\",environment=\"qa\",pod=\"{pod}\"");
+            json!({ "series": format!("{name}{{{labels}}}"), "values": values })
+        });
+        let all = expression
+            .replace("$namespace", "ns")
+            .replace("$environment", "qa");
+        let one = all.replace("namespace=\"ns\"", "namespace=\"ns\",pod=\"engine-0\"");
+        tests.push(json!({
+            "name": title,
             "interval": "1m",
-            "input_series": [{
-                "series": format!("{series}{{namespace=\"{namespace}\"{labels}}}"),
-                "values": values,
-            }],
+            "input_series": series,
             "promql_expr_test": [{
-                "expr": format!("count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})"),
-                "eval_time": "20m",
-                "exp_samples": count,
+                "expr": format!("scalar({all}) == bool scalar({one})"),
+                "eval_time": "100m",
+                "exp_samples": [{ "value": 1, "labels": "{}" }],
             }],
-        })
-    };
-    let firing = cases.map(|case| test(case, 1));
-    let quiet = cases.map(|(alert, series, labels, _)| test((alert, series, labels, "0x30"), 0));
-    let tests = [firing, quiet].concat();
+        }));
+    }
+    assert!(tests.len() >= 10, "{}", tests.len());
+    let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tests.yaml");
-    let content = json!({ "rule_files": [path], "evaluation_interval": "1m", "tests": tests });
-    fs::write(&file, content.to_string()).unwrap();
-    let mut check: Command = tools::promtool().unwrap().into_std();
-    let output = check.args(["test", "rules"]).arg(&file).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&said)
-    );
+    fs::write(&file, json!({ "tests": tests }).to_string()).unwrap();
+    promtool(&["test", "rules", file.to_str().unwrap()]);
 }
 
-/// Each alert leads to its part of the runbook, and no part is about an alert that is gone.
-#[test]
-fn the_runbook_has_a_part_for_each_alert() {
-    let values =
-        "metrics: {prometheusRule: {enabled: true, runbookUrl: 'https://docs/RUNBOOK.md'}}";
-    let manifests = Manifests::of(values).unwrap();
-    let rule = manifests.get("PrometheusRule", "rel-distributed-kernel");
-    let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
-    let alerts: BTreeSet<_> = rules
-        .iter()
-        .map(|rule| rule["alert"].as_str().unwrap())
-        .collect();
-    for rule in rules {
-        let name = rule["alert"].as_str().unwrap();
-        let url = format!("https://docs/RUNBOOK.md#{}", name.to_lowercase());
-        assert_eq!(rule["annotations"]["runbook_url"], url.as_str());
-    }
-    let path = tools::repository_root().join("docs/RUNBOOK.md");
-    let text = fs::read_to_string(path).unwrap();
-    let parts: Vec<_> = text.split("\n## ").skip(1).collect();
-    let headings: BTreeSet<_> = parts
-        .iter()
-        .filter_map(|part| part.lines().next())
-        .collect();
-    assert_eq!(headings, alerts);
-    for part in parts {
-        for what in ["**It means.**", "**Look at.**", "**Do.**"] {
-            assert!(part.contains(what), "{what}: {part}");
-        }
-    }
+fn promtool(arguments: &[&str]) {
+    let mut check: Command = tools::promtool().unwrap().into_std();
+    let output = check.args(arguments).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
 }

@@ -33,6 +33,25 @@ fn each_heading_of_the_template_is_required_in_its_place() {
 }
 
 #[test]
+fn one_of_the_first_eight_is_neither_short_nor_long() {
+    let short = TEMPLATE_TEXT.replacen("# N. ", "# 3. ", 1);
+    assert!(short.lines().count() < 100);
+    assert_eq!(problems("0003-a-decision.md", &short).len(), 1);
+    let filled = |lines| {
+        short.replacen(
+            "## Decision",
+            &("word\n\n".repeat(lines) + "## Decision"),
+            1,
+        )
+    };
+    assert_eq!(
+        problems("0003-a-decision.md", &filled(60)),
+        Vec::<String>::new()
+    );
+    assert_eq!(problems("0003-a-decision.md", &filled(200)).len(), 1);
+}
+
+#[test]
 fn a_name_fits_the_number_in_the_title() {
     for name in [
         "0015-a-decision.md",

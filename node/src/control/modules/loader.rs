@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::error::{Error, VersionError};
 use crate::Runtime;
 use crate::config::Limits;
-use crate::data::{LoadedVersion, Source, VersionCounters};
+use crate::data::{LoadedVersion, MemoryBudget, Source, VersionCounters};
 use crate::disk::{ArtifactPin, ArtifactStore};
 use crate::load_error::LoadError;
 
@@ -19,6 +19,8 @@ pub(super) struct VersionLoader {
     pub(super) runtime: Runtime,
     pub(super) artifacts: Arc<ArtifactStore>,
     pub(super) limits: Limits,
+    /// Of all versions together.
+    pub(super) memory: Arc<MemoryBudget>,
     pub(super) tasks: TaskTracker,
 }
 
@@ -95,6 +97,7 @@ impl VersionLoader {
             component,
             counters,
             self.limits.clone(),
+            Arc::clone(&self.memory),
             self.tasks.clone(),
         );
         let mut span = Span::child("module.warm_up", Kind::Internal);

@@ -14,6 +14,7 @@
 //! | `/count` | reads the whole body of the request, then responds with its length |
 //! | `/flood/8` | responds with this many MiB, as fast as the client reads |
 //! | `/metrics/5` | responds with the metrics `served`, and `rows` with this value |
+//! | `/header/traceparent` | responds with this header of the request |
 //! | `/drip/5` | responds in this many pieces, 20 ms apart |
 //!
 //! It responds to any other path with status 200 and the path.
@@ -73,6 +74,13 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
                 let length = read_all(&request);
                 respond(response_out, 200, |stream| {
                     let _ = write!(stream, "{length}");
+                });
+            }
+            "header" => {
+                let name = path.trim_start_matches("/header/").to_owned();
+                let value = request.headers().get(&name).into_iter().next();
+                respond(response_out, 200, |stream| {
+                    let _ = stream.write_all(&value.unwrap_or_default());
                 });
             }
             "flood" => respond(response_out, 200, |stream| {
