@@ -197,6 +197,7 @@ async fn updates(mut follower: Follower) -> Vec<String> {
                 continue;
             }
             FollowUpdate::UpToDate => "up to date".to_owned(),
+            FollowUpdate::Soak(findings) => format!("{} findings", findings.len()),
             FollowUpdate::Disconnected(Error::StreamInterrupted { interruption, .. }) => {
                 format!("disconnected: {interruption}")
             }

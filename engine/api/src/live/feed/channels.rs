@@ -76,12 +76,20 @@ impl Channels {
         }
     }
 
-    /// Wakes the channels of deployments to which events are appended. Returns only when the
-    /// engine ends.
+    /// Wakes the channels of deployments to which events are appended, or whose soaks make
+    /// progress. Returns only when the engine ends.
     pub async fn follow(&self, deployments: &Deployments) {
         let mut appended = deployments.subscribe();
+        let mut soaks = deployments.subscribe_to_soaks();
         loop {
-            match appended.recv().await {
+            let appended = tokio::select! {
+                appended = appended.recv() => appended,
+                deployment = soaks.next() => {
+                    self.show_soak(deployment, deployments);
+                    continue;
+                }
+            };
+            match appended {
                 Ok(append) => {
                     if let Some(channel) = self.lock().get(&append.deployment) {
                         channel.wake();
@@ -93,6 +101,17 @@ impl Channels {
                 }
                 Err(RecvError::Closed) => return,
             }
+        }
+    }
+
+    /// `None`: of every deployment.
+    fn show_soak(&self, deployment: Option<DeploymentId>, deployments: &Deployments) {
+        let channels: Vec<_> = match deployment {
+            Some(id) => self.lock().get(&id).into_iter().cloned().collect(),
+            None => self.lock().values().cloned().collect(),
+        };
+        for channel in channels {
+            channel.show_soak(deployments);
         }
     }
 
