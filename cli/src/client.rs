@@ -26,6 +26,7 @@ mod environments;
 mod error;
 mod event_decoder;
 mod event_stream;
+mod findings;
 mod problem_response;
 mod reruns;
 mod response;
@@ -35,6 +36,7 @@ pub use deployment_plan::{DeploymentPlan, PlanStep};
 pub use deployments::{DeploymentFilter, NewDeployment, RecordedEvent};
 pub use error::{Error, Interruption};
 pub use event_stream::StreamItem;
+pub use findings::read_findings;
 pub use problem_response::ProblemResponse;
 pub use response::{
     Accepted, BackendRow, Damage, DeploymentRow, EnvironmentEventRow, EnvironmentRow,

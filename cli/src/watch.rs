@@ -18,9 +18,9 @@ use crate::shutdown::ShutdownSignal;
 mod closing;
 mod follow;
 pub mod lines;
-mod live_findings;
 mod screen;
 mod session;
+mod soak_lines;
 mod state;
 mod tree;
 mod view;
@@ -84,16 +84,7 @@ pub async fn watch(
     let mut session = Session::default();
     let mut follower = Follower::new(client.clone(), id, wait.is_known);
     let limits = Limits::new(wait.patience, &view, out);
-    let asked = (client, id);
-    let end = follow(
-        &mut follower,
-        &mut session,
-        &mut view,
-        limits,
-        signal,
-        asked,
-    )
-    .await?;
+    let end = follow(&mut follower, &mut session, &mut view, limits, signal).await?;
     view.finish(&session)?;
     let closing = Closing::new(end, id, &session, wait.is_known, client);
     print_outcome(&closing, &session, id, wait.show, client, out).await?;
@@ -131,10 +122,8 @@ async fn follow(
     view: &mut View,
     limits: Limits,
     signal: &mut ShutdownSignal,
-    (client, id): (&Client, DeploymentId),
 ) -> Result<WaitEnd> {
     let start = Instant::now();
-    let mut live_findings = std::pin::pin!(live_findings::next(client, id));
     let mut redraw = tokio::time::interval(REDRAW_INTERVAL);
     loop {
         let paused_since = session.paused_since.filter(|_| session.live);
@@ -149,11 +138,6 @@ async fn follow(
                     return Ok(WaitEnd::Exit(exit));
                 }
             },
-            findings = &mut live_findings, if view.is_tree() && session.is_soaking() => {
-                session.set_live_findings(findings);
-                view.redraw(session)?;
-                live_findings.set(live_findings::next(client, id));
-            }
             _ = redraw.tick(), if view.is_tree() => view.redraw(session)?,
             limit = sleep_for(Some(start), limits.time) => return Ok(WaitEnd::TimeLimit(limit)),
             limit = sleep_for(paused_since, limits.pause) => {
@@ -172,6 +156,10 @@ fn apply(update: Option<FollowUpdate>, session: &mut Session, view: &View) -> Re
     match update {
         Some(FollowUpdate::Events(events)) => {
             session.apply(&events, |event, lines| view.show_event(event, lines))
+        }
+        Some(FollowUpdate::Soak(findings)) => {
+            let lines = session.set_live_findings(findings);
+            view.show_lines(&lines)
         }
         Some(FollowUpdate::UpToDate) => {
             session.set_live();
@@ -201,7 +189,9 @@ pub async fn wait_until_ended(client: &Client, id: DeploymentId) -> Result<Watch
         match follower.next().await {
             Some(FollowUpdate::Events(events)) => session.apply(&events, |_, _| Ok(()))?,
             Some(FollowUpdate::StartedOver) => session.start_over(true),
-            Some(FollowUpdate::UpToDate | FollowUpdate::Disconnected(_)) => {}
+            Some(
+                FollowUpdate::UpToDate | FollowUpdate::Soak(_) | FollowUpdate::Disconnected(_),
+            ) => {}
             Some(FollowUpdate::Failed(error)) => return Err(error.into()),
             None => return session.state.with_context(|| no_events(id)),
         }

@@ -64,7 +64,8 @@ async fn a_soak_is_shown_live_and_passes_early_where_that_is_asked_for() -> Resu
         loop {
             let state: Deployment = deployments.get(id).await?;
             // The first look may come before the first request.
-            let findings = deployments.live_findings(&state).unwrap_or_default();
+            let progress = deployments.soak_progress(&state);
+            let findings = progress.map_or_else(Vec::new, |it| it.findings.clone());
             if findings.iter().any(|finding| finding.canary_samples > 0) {
                 return anyhow::Ok(findings);
             }
@@ -76,7 +77,7 @@ async fn a_soak_is_shown_live_and_passes_early_where_that_is_asked_for() -> Resu
     let state = cluster.wait_for_end(id).await?;
     assert!(began.elapsed() < Duration::from_secs(50));
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
-    assert_eq!(deployments.live_findings(&state), None);
+    assert_eq!(deployments.soak_progress(&state), None);
     let events = cluster.events(id).await?;
     let verdicts = verdicts(&events);
     assert_eq!(verdicts[0].judgement, Judgement::Pass, "{verdicts:?}");
@@ -266,12 +267,10 @@ async fn requests_that_a_crash_took_along_are_evidence() -> Result<()> {
     let load = ask(&cluster, &canary, &["count"], 1)?;
     let samples = || async {
         let state = cluster.engine.deployments.get(id).await?;
-        let findings = cluster.engine.deployments.live_findings(&state);
-        let findings = findings.unwrap_or_default();
-        let of_errors = findings
-            .iter()
-            .find(|found| found.check.metric == "error-rate");
-        anyhow::Ok(of_errors.map_or(0, |found| found.canary_samples))
+        let progress = cluster.engine.deployments.soak_progress(&state);
+        let findings = progress.iter().flat_map(|progress| &progress.findings);
+        let mut of_errors = findings.filter(|found| found.check.metric == "error-rate");
+        anyhow::Ok(of_errors.next().map_or(0, |found| found.canary_samples))
     };
     // Two readings after the requests have begun.
     let read = timeout(Duration::from_secs(40), async {

@@ -1,10 +1,10 @@
-use hotswap_core::DeploymentId;
+use hotswap_core::{DeploymentId, Finding};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
 use super::error::{Error, Interruption};
 use super::event_decoder::{EventDecoder, MAX_BYTES, ServerSentEvent};
-use super::{Client, Damage, RecordedEvent};
+use super::{Client, Damage, RecordedEvent, read_findings};
 
 const EVENT_STREAM: &str = "text/event-stream";
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -16,6 +16,8 @@ pub enum StreamItem {
     Event(Box<RecordedEvent>, Option<String>),
     /// An event that cannot be read.
     Damaged(Damage),
+    /// What each check of the soak that is under way would come to now.
+    Soak(Vec<Finding>),
     /// The past is complete: the events that follow happen now.
     Live,
     /// The deployment has ended, and this was its last event.
@@ -151,6 +153,11 @@ impl EventStream {
                 Some(damage.map(StreamItem::Damaged))
             }
             "live" => Some(Ok(StreamItem::Live)),
+            // It comes again, so one of a newer engine that cannot be read is left out.
+            "soak" => {
+                let progress = serde_json::from_slice::<serde_json::Value>(&event.data).ok()?;
+                Some(Ok(StreamItem::Soak(read_findings(&progress["findings"]))))
+            }
             "end" => Some(Ok(StreamItem::End)),
             "reset" => Some(Ok(StreamItem::Reset)),
             _ => None,

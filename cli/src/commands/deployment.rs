@@ -5,7 +5,7 @@ use hotswap_core::DeploymentId;
 
 use super::Context;
 use crate::args::{DeploymentCommand, Events, Patience, Watch};
-use crate::client::DeploymentRow;
+use crate::client::{DeploymentRow, read_findings};
 use crate::exit::Exit;
 use crate::format;
 use crate::watch::{self, Show, Wait, WatchState, lines};
@@ -63,7 +63,10 @@ async fn get(id: DeploymentId, context: &Context) -> Result<Exit> {
     } else if !presented["damage"].is_null() {
         damaged(&serde_json::from_value(presented)?, context)?;
     } else {
-        let state = watch::load(&context.client, id).await?;
+        let mut state = watch::load(&context.client, id).await?;
+        if state.is_soaking() {
+            state.live_findings = read_findings(&presented["liveFindings"]);
+        }
         let lines = watch::render(&state, context.out);
         lines.iter().try_for_each(|line| context.out.line(line))?;
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use hotswap_common::Backoff;
-use hotswap_core::{DeploymentId, EventBody};
+use hotswap_core::{DeploymentId, EventBody, Finding};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,6 +29,8 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 pub enum FollowUpdate {
     /// The next events.
     Events(Vec<RecordedEvent>),
+    /// What each check of the soak that is under way would come to now.
+    Soak(Vec<Finding>),
     /// All past events are delivered. Until the next interruption, events that follow have
     /// just happened.
     UpToDate,
@@ -213,6 +215,7 @@ impl EventCursor {
                     }
                 }
                 StreamItem::Damaged(damage) => return Err(Error::Damaged(damage)),
+                StreamItem::Soak(findings) => updates.push(FollowUpdate::Soak(findings)),
                 StreamItem::Live => updates.push(FollowUpdate::UpToDate),
                 StreamItem::End => return Err(self.start_over(client)),
                 StreamItem::Reset => {

@@ -1,8 +1,9 @@
 use anyhow::{Context as _, Result};
-use hotswap_core::{Call, Clock as _, Event, Finding, Status, SystemClock, Timestamp};
+use hotswap_core::{Clock as _, Event, Finding, Status, SystemClock, Timestamp};
 use tokio::time::Instant;
 
 use super::lines;
+use super::soak_lines::SoakLines;
 use super::state::WatchState;
 use crate::client::RecordedEvent;
 use crate::exit::Exit;
@@ -22,6 +23,8 @@ pub(super) struct Session {
     pub(super) live: bool,
     /// Since when the deployment is paused, as far as this session has seen.
     pub(super) paused_since: Option<Instant>,
+    /// What the lines said of the soak that is under way.
+    soak_lines: SoakLines,
     /// How far the engine's clock is ahead of ours, in milliseconds.
     clock_offset: i64,
 }
@@ -45,18 +48,16 @@ impl Session {
         }
     }
 
-    /// Whether a soak is under way.
-    pub(super) fn is_soaking(&self) -> bool {
-        let state = self.state.as_ref();
-        state.is_some_and(|state| matches!(state.open_call, Some(Call::Soak { .. })))
-    }
-
-    /// Notes what the judge thinks of the soak that is under way.
-    pub(super) fn set_live_findings(&mut self, findings: Vec<Finding>) {
-        let is_soaking = self.is_soaking();
-        if let Some(state) = self.state.as_mut().filter(|_| is_soaking) {
-            state.live_findings = findings;
-        }
+    /// Notes what the judge thinks of the soak that is under way. Returns the lines that say so,
+    /// where lines are due.
+    pub(super) fn set_live_findings(&mut self, findings: Vec<Finding>) -> Vec<String> {
+        let time = format::time_of_day(self.now());
+        let state = self.state.as_mut();
+        let Some(state) = state.filter(|state| state.is_soaking()) else {
+            return Vec::new();
+        };
+        state.live_findings = findings;
+        self.soak_lines.describe(&time, &state.live_findings)
     }
 
     /// Applies the next events. Calls `show` with each event and the lines that describe it.
@@ -71,6 +72,9 @@ impl Session {
         for recorded in events {
             let lines = lines::describe(self.state.as_ref(), &recorded.event);
             self.apply_event(&recorded.event)?;
+            if !self.state.as_ref().is_some_and(WatchState::is_soaking) {
+                self.soak_lines.reset();
+            }
             show(recorded, &lines)?;
             if !lines.is_empty() {
                 self.last_lines = lines;

@@ -14,7 +14,7 @@ pub struct WatchState {
     /// For each node that was changed, the index of the stage that changed it first. `None`
     /// where the strategy had not reported a stage by then.
     pub first_stages: BTreeMap<NodeId, Option<usize>>,
-    /// What the judge thinks of the soak that is under way, where that was asked for.
+    /// What the judge thinks of the soak that is under way, where the engine has told.
     pub live_findings: Vec<Finding>,
 }
 
@@ -72,6 +72,11 @@ impl WatchState {
             | EventBody::Ended { .. } => {}
         }
         Ok(())
+    }
+
+    /// Whether a soak is under way.
+    pub fn is_soaking(&self) -> bool {
+        matches!(self.open_call, Some(Call::Soak { .. }))
     }
 
     /// What is happening to a node at this moment.

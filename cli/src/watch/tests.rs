@@ -226,6 +226,92 @@ checks of the last soak
     );
 }
 
+/// What the engine tells of a soak that is under way.
+fn findings(of: &[(&str, &str, &str)]) -> Vec<hotswap_core::Finding> {
+    let finding = |(metric, judgement, reason): &(&str, &str, &str)| {
+        let mut finding = sample_journals::finding(metric, judgement, reason);
+        finding["check"]["maxIncrease"] = 0.5.into();
+        finding["conditions"] = serde_json::json!([{ "kind": "increase", "limit": 1.5,
+            "estimate": 1.2, "low": 0.7, "high": 2.9,
+            "evidence": 0.2, "earlier": -0.7, "threshold": 4.6 }]);
+        serde_json::from_value(finding).unwrap()
+    };
+    of.iter().map(finding).collect()
+}
+
+#[test]
+fn the_tree_shows_what_the_checks_came_to_so_far() {
+    let (mut state, _) = play(&sample_journals::soaking());
+    state.live_findings = findings(&[
+        ("error-rate", "inconclusive", "too few failed to tell"),
+        ("latency-p95", "pass", "3 ms against 3 ms"),
+    ]);
+    let picture = draw(&state, &frame(4000));
+    let (_, shown) = picture.split_once("\nchecks so far\n").unwrap();
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(
+        lines[0],
+        "  ~ inconclusive: error-rate: too few failed to tell"
+    );
+    assert!(
+        lines[1].contains('●') && lines[1].ends_with("limit 1.5"),
+        "{}",
+        lines[1]
+    );
+    assert_eq!(lines[2], "  ✔ pass: latency-p95: 3 ms against 3 ms");
+    // The verdict takes their place.
+    let verdict = serde_json::json!({"answer": "verdict", "value": {"judgement": "pass",
+        "findings": [sample_journals::finding("error-rate", "pass", "none failed")]}});
+    let mut bodies = sample_journals::soaking();
+    bodies.push((6000, sample_journals::answered(3, verdict)));
+    let answered = sample_journals::journal(&bodies).pop().unwrap();
+    state.apply(&answered).unwrap();
+    let picture = draw(&state, &frame(7000));
+    assert!(!picture.contains("checks so far"), "{picture}");
+    assert!(
+        picture.contains("checks of the last soak\n  ✔ pass: error-rate: none failed"),
+        "{picture}"
+    );
+}
+
+fn progress(judgement: &str, reason: &str) -> Vec<hotswap_core::Finding> {
+    findings(&[("error-rate", judgement, reason)])
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_tell_of_a_soak_when_a_judgement_changes_and_once_a_minute() {
+    let mut session = Session::default();
+    assert!(
+        session
+            .set_live_findings(progress("pass", "early"))
+            .is_empty()
+    );
+    for event in sample_journals::journal(&sample_journals::soaking()) {
+        let json = serde_json::to_value(&event).unwrap();
+        let recorded = RecordedEvent { json, event };
+        session.apply(&[recorded], |_, _| Ok(())).unwrap();
+    }
+    let mut told = Vec::new();
+    for second in 0..=70 {
+        let judgement = if second < 5 { "inconclusive" } else { "pass" };
+        let reason = format!("after {second}s");
+        let findings = progress(judgement, &reason);
+        for line in session.set_live_findings(findings) {
+            let (_, text) = line.split_once("  ").unwrap();
+            told.push(text.to_owned());
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(
+        told,
+        [
+            "so far ~ inconclusive: error-rate: after 0s",
+            "so far ✔ pass: error-rate: after 5s",
+            "so far ✔ pass: error-rate: after 65s",
+        ]
+    );
+}
+
 #[test]
 fn no_line_of_the_tree_is_wider_than_the_terminal() {
     for bodies in [

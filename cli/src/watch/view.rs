@@ -61,6 +61,17 @@ impl View {
         }
     }
 
+    /// Prints lines that belong to no event, where lines are printed.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
+    pub(super) fn show_lines(&self, lines: &[String]) -> Result<()> {
+        match self {
+            Self::Lines(out) => lines.iter().try_for_each(|line| out.line(line)),
+            Self::Tree { .. } | Self::Events { .. } | Self::Nothing => Ok(()),
+        }
+    }
+
     /// Draws the tree as it is now.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Live updates. Their only source is the tail of the journal.
+//! Live updates. Their source is the tail of the journal, and for soaks that are under way what
+//! the engine knows of them.
 //!
 //! - [`hubs`] sends notifications to SignalR clients. They come from [`feed`], which folds
 //!   the events of the journal and derives notifications from them.
@@ -7,7 +8,8 @@
 //!
 //! The offset of a notification and the id of an event follow from the journal alone. A
 //! client that reconnects, even after a restart of the engine, can be sent exactly what it
-//! missed.
+//! missed. What is known of a soak that is under way is a state without an offset of its own: the
+//! last one is sent to whoever comes late.
 
 mod events;
 mod feed;

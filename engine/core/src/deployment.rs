@@ -184,6 +184,11 @@ impl Deployment {
         }
     }
 
+    /// Whether a soak is under way.
+    pub fn is_soaking(&self) -> bool {
+        matches!(self.open, Some((_, Call::Soak { .. })))
+    }
+
     /// Applies one more event.
     ///
     /// # Errors

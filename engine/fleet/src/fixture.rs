@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use hotswap_core::{Clock, ModuleName, NodeId, StrategyName, Timestamp};
 use hotswap_protocol::Registration;
 use hotswap_store::{
-    BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, NodeReports, StrategyRecord,
+    BackendRecord, Catalogue, CatalogueError, EngineMessages, ModuleRecord, NodeRecord,
+    StrategyRecord,
 };
 use semver::Version;
 
@@ -68,12 +69,12 @@ pub(crate) struct MemoryCatalogue {
     nodes: Mutex<BTreeMap<NodeId, NodeRecord>>,
     pub(crate) fails: AtomicBool,
     pub(crate) writes: AtomicUsize,
-    reports: Mutex<Option<Arc<dyn NodeReports>>>,
+    reports: Mutex<Option<Arc<dyn EngineMessages>>>,
 }
 
 impl MemoryCatalogue {
     /// Registries that are loaded from now on share what nodes report.
-    pub(crate) fn share_reports(&self, reports: Arc<dyn NodeReports>) {
+    pub(crate) fn share_reports(&self, reports: Arc<dyn EngineMessages>) {
         *self.reports.lock().expect("not poisoned") = Some(reports);
     }
 
@@ -155,7 +156,7 @@ impl Catalogue for MemoryCatalogue {
         Ok(nodes.remove(id).is_some())
     }
 
-    fn node_reports(&self) -> Option<Arc<dyn NodeReports>> {
+    fn node_reports(&self) -> Option<Arc<dyn EngineMessages>> {
         self.reports.lock().expect("not poisoned").clone()
     }
 }

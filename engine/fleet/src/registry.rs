@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use hotswap_common::Backoff;
 use hotswap_core::{Clock, Environment, Health, NodeId, Selector};
-use hotswap_store::{Catalogue, NodeRecord, NodeReports};
+use hotswap_store::{Catalogue, EngineMessages, NodeRecord};
 use reqwest::Url;
 use tokio::sync::{broadcast, watch};
 
@@ -84,7 +84,7 @@ struct RegistryInner {
     /// Reports to pass on to the other engines that share the store.
     outbox: Mutex<Outbox>,
     /// The channel to these engines. `None` if there are none.
-    exchange: Option<Arc<dyn NodeReports>>,
+    exchange: Option<Arc<dyn EngineMessages>>,
     /// The environments that nodes belong to by their labels.
     selectors: RwLock<Arc<BTreeMap<Environment, Selector>>>,
 }

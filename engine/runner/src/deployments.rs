@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hotswap_core::{
-    Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Finding, Lifecycle, Step,
+    Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Lifecycle, Step,
     StrategyLimits,
 };
 use hotswap_fleet::discovery::FleetView;
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
 use crate::environments::Environments;
-use crate::live_soaks::LiveSoaks;
+use crate::live_soaks::{LiveSoaks, SoakChanges, SoakProgress};
 use crate::metric_providers::MetricProviders;
 use crate::projections::{EventPage, Projections};
 use crate::references::References;
@@ -92,10 +92,23 @@ impl Deployments {
         self.retries.get(state.header.id).filter(|_| !has_ended)
     }
 
-    /// What the judge thinks now of the soak that this engine runs for a deployment. `None` where
-    /// none is under way, or nothing was read yet.
-    pub fn live_findings(&self, state: &Deployment) -> Option<Arc<Vec<Finding>>> {
-        self.live_soaks.get(state.header.id)
+    /// What the judge thinks now of the soak of a deployment, whichever engine runs it. `None`
+    /// where none is under way, or nothing was read yet.
+    pub fn soak_progress(&self, state: &Deployment) -> Option<Arc<SoakProgress>> {
+        // Another engine may not have said yet that it is over.
+        let progress = self.live_soaks.get(state.header.id);
+        progress.filter(|_| state.is_soaking())
+    }
+
+    /// The same where the state of the deployment is not at hand: a soak that ended a moment ago
+    /// may still be shown.
+    pub fn last_soak_progress(&self, id: DeploymentId) -> Option<Arc<SoakProgress>> {
+        self.live_soaks.get(id)
+    }
+
+    /// Receives which soaks have made progress, from now on: of each at most once in a second.
+    pub fn subscribe_to_soaks(&self) -> SoakChanges {
+        self.live_soaks.changes()
     }
 
     /// The deployment that this one supersedes and whose end it waits for, if it does.

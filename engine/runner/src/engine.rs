@@ -251,6 +251,9 @@ impl Engine {
         let projector = Projector::new(projections.clone(), Arc::clone(&config.journal));
         let background = BackgroundTasks::default();
         background.spawn(projector.run());
+        if let Some(engines) = config.catalogue.soak_progress() {
+            background.spawn(Arc::clone(&live_soaks).exchange(engines));
+        }
         let reconciler = Reconciler::new(ReconcilerConfig {
             journal: Arc::clone(&config.journal),
             environment_journal: Arc::clone(&config.environment_journal),

@@ -77,6 +77,7 @@ pub use engine::{Engine, EngineConfig, Error, FenceError};
 pub use environments::{ChangedPolicy, Environments, PolicySource};
 pub use history::{History, HistoryDecision, HistoryEntry};
 pub use limits::{ExpiryLimits, Limits, RetentionLimits};
+pub use live_soaks::{SoakChanges, SoakProgress};
 pub use modules::Modules;
 pub use nodes::Nodes;
 pub use policies::{Policies, PolicyChange};

@@ -1,17 +1,74 @@
-//! What the judge thinks of the soaks that are under way.
+//! What the judge thinks of the soaks that are under way. In memory only: the journal has the
+//! verdict.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use hotswap_core::{DeploymentId, Finding};
+use hotswap_core::{DeploymentId, Finding, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
 
-/// The findings so far of each soak that is under way. In memory only: the journal has the verdict.
-#[derive(Debug, Default)]
-pub(crate) struct LiveSoaks {
-    by_deployment: Mutex<HashMap<DeploymentId, Arc<Vec<Finding>>>>,
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+/// The time between two changes of one soak that subscribers are told of. A soak may be read four
+/// times a second, and nobody reads so fast.
+const MIN_TELL: Duration = Duration::from_secs(1);
+
+/// Changes that a subscriber may be behind.
+const CAPACITY: usize = 1024;
+
+/// What the judge thinks of a soak that is under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SoakProgress {
+    /// When the nodes were read.
+    pub at: Timestamp,
+    /// What each check would come to now.
+    pub findings: Vec<Finding>,
 }
 
-/// A soak that is under way. Its findings are forgotten when this is dropped.
+/// The soaks that are under way: those of this engine, and those that other engines on the store
+/// tell of.
+#[derive(Debug)]
+pub(crate) struct LiveSoaks {
+    by_deployment: Mutex<HashMap<DeploymentId, Shown>>,
+    changes: broadcast::Sender<Change>,
+}
+
+/// What is shown of a soak.
+#[derive(Debug)]
+struct Shown {
+    progress: Arc<SoakProgress>,
+    source: Source,
+    /// What subscribers were told last, and when.
+    told: (Instant, Arc<SoakProgress>),
+}
+
+/// Who runs a soak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// This engine.
+    Own,
+    /// Another engine, last heard of then.
+    Other(Instant),
+}
+
+/// Another progress of a soak is shown, or none any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Change {
+    deployment: DeploymentId,
+    is_own: bool,
+}
+
+/// Tells which soaks have changed.
+#[derive(Debug)]
+pub struct SoakChanges(broadcast::Receiver<Change>);
+
+/// A soak that this engine runs. It is not shown any more when this is dropped.
 #[derive(Debug)]
 pub(crate) struct LiveSoak {
     soaks: Arc<LiveSoaks>,
@@ -19,10 +76,11 @@ pub(crate) struct LiveSoak {
 }
 
 impl LiveSoaks {
-    /// The findings so far of the soak of a deployment. `None` where none is under way, or nothing
-    /// was read yet.
-    pub(crate) fn get(&self, deployment: DeploymentId) -> Option<Arc<Vec<Finding>>> {
-        self.lock().get(&deployment).cloned()
+    /// What is known of the soak of a deployment. `None` where none is under way, or nothing was
+    /// read yet.
+    pub(crate) fn get(&self, deployment: DeploymentId) -> Option<Arc<SoakProgress>> {
+        let soaks = self.lock();
+        Some(Arc::clone(&soaks.get(&deployment)?.progress))
     }
 
     /// Begins to show the soak of a deployment.
@@ -33,40 +91,104 @@ impl LiveSoaks {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Vec<Finding>>>> {
+    /// The changes from now on.
+    pub(crate) fn changes(&self) -> SoakChanges {
+        SoakChanges(self.changes.subscribe())
+    }
+
+    /// Shows this progress from now on, unless it is another engine's and this one runs the soak:
+    /// the other one has lost the deployment, and does not know it yet. Returns whether subscribers
+    /// should be told.
+    fn insert(
+        &self,
+        deployment: DeploymentId,
+        progress: Arc<SoakProgress>,
+        source: Source,
+    ) -> bool {
+        let now = Instant::now();
+        let mut soaks = self.lock();
+        let before = soaks.get(&deployment);
+        if source != Source::Own && before.is_some_and(|shown| shown.source == Source::Own) {
+            return false;
+        }
+        let is_known = before.is_some_and(|shown| {
+            let (at, told) = &shown.told;
+            now.duration_since(*at) < MIN_TELL || told.findings == progress.findings
+        });
+        let known = soaks.remove(&deployment).filter(|_| is_known);
+        let told = known.map_or_else(|| (now, Arc::clone(&progress)), |shown| shown.told);
+        let shown = Shown {
+            progress,
+            source,
+            told,
+        };
+        soaks.insert(deployment, shown);
+        !is_known
+    }
+
+    /// Shows nothing of a soak any more, where its source is such. Returns whether it was shown.
+    fn remove(&self, deployment: DeploymentId, is_such: impl Fn(Source) -> bool) -> bool {
+        let mut soaks = self.lock();
+        let is_shown = soaks
+            .get(&deployment)
+            .is_some_and(|shown| is_such(shown.source));
+        if is_shown {
+            soaks.remove(&deployment);
+        }
+        is_shown
+    }
+
+    fn tell(&self, deployment: DeploymentId, is_own: bool) {
+        // Fails where nobody has subscribed.
+        let _ = self.changes.send(Change { deployment, is_own });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Shown>> {
         self.by_deployment
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Default for LiveSoaks {
+    fn default() -> Self {
+        Self {
+            by_deployment: Mutex::default(),
+            changes: broadcast::Sender::new(CAPACITY),
+        }
+    }
+}
+
+impl SoakChanges {
+    /// The next deployment of whose soak something else is shown. `None`: it is not known of
+    /// which, since too many have changed. Never returns once the engine has ended. Cancel safe.
+    pub async fn next(&mut self) -> Option<DeploymentId> {
+        match self.0.recv().await {
+            Ok(change) => Some(change.deployment),
+            Err(broadcast::error::RecvError::Lagged(_)) => None,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
 impl LiveSoak {
-    /// Shows these findings until the next ones.
-    pub(crate) fn show(&self, findings: Vec<Finding>) {
-        let mut soaks = self.soaks.lock();
-        soaks.insert(self.deployment, Arc::new(findings));
+    /// Shows this progress until the next one. Subscribers are told of it if its findings are
+    /// others than those they know, at most once in [`MIN_TELL`].
+    pub(crate) fn show(&self, progress: SoakProgress) {
+        if self
+            .soaks
+            .insert(self.deployment, Arc::new(progress), Source::Own)
+        {
+            self.soaks.tell(self.deployment, true);
+        }
     }
 }
 
 impl Drop for LiveSoak {
     fn drop(&mut self) {
-        self.soaks.lock().remove(&self.deployment);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn findings_are_shown_until_the_soak_is_over() {
-        let soaks = Arc::<LiveSoaks>::default();
-        let deployment = DeploymentId::generate();
-        let soak = soaks.begin(deployment);
-        assert_eq!(soaks.get(deployment), None);
-        soak.show(Vec::new());
-        assert_eq!(soaks.get(deployment), Some(Arc::default()));
-        drop(soak);
-        assert_eq!(soaks.get(deployment), None);
+        let is_own = |source| source == Source::Own;
+        if self.soaks.remove(self.deployment, is_own) {
+            self.soaks.tell(self.deployment, true);
+        }
     }
 }

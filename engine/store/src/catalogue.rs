@@ -11,7 +11,7 @@ use hotswap_core::{
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::NodeReports;
+use crate::EngineMessages;
 
 /// The error of the store below. Boxed because every store has its own error type.
 pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
@@ -84,7 +84,13 @@ pub trait Catalogue: Send + Sync + 'static {
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError>;
 
     /// Passes on what nodes report, where several engines share the store.
-    fn node_reports(&self) -> Option<Arc<dyn NodeReports>> {
+    fn node_reports(&self) -> Option<Arc<dyn EngineMessages>> {
+        None
+    }
+
+    /// Passes on what the judge thinks of soaks that are under way, where several engines share
+    /// the store.
+    fn soak_progress(&self) -> Option<Arc<dyn EngineMessages>> {
         None
     }
 }

@@ -37,12 +37,12 @@
 
 pub mod blobs;
 mod catalogue;
+mod engine_messages;
 mod environment_journal;
 mod journal;
 mod lifecycle_memo;
 mod memory;
 pub mod metrics;
-mod node_reports;
 pub mod redis;
 mod session;
 mod sqlite;
@@ -55,6 +55,7 @@ pub use catalogue::{
     BackendRecord, BackendSecret, Catalogue, CatalogueError, ModuleRecord, NodeRecord,
     StrategyRecord,
 };
+pub use engine_messages::EngineMessages;
 pub use environment_journal::{
     AppendToEnvironmentError, Decided, Decision, EnvironmentAppend, EnvironmentAppended,
     EnvironmentEntry, EnvironmentJournal, PastDecision, PastPlace,
@@ -64,7 +65,6 @@ pub use journal::{
     LeaseError, NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
 };
 pub use memory::Memory;
-pub use node_reports::NodeReports;
 pub use redis::{Redis, RedisConfig};
 pub use session::{LivingEngine, Session, UndrivenDeployment};
 pub use sqlite::{Error, Options, Sqlite};

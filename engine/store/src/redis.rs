@@ -26,6 +26,7 @@
 mod appends;
 mod blobs;
 mod catalogue;
+mod channels;
 mod commands;
 mod config;
 mod contents;
@@ -39,7 +40,6 @@ mod journal;
 mod link;
 mod locator;
 mod memory;
-mod node_reports;
 mod opening;
 mod place;
 mod queries;
@@ -63,10 +63,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::channels::Channels;
 use self::commands::Commands;
 use self::head_cache::HeadCache;
 use self::memory::Memory;
-use self::node_reports::Channel;
 use self::opening::Opening;
 use self::reply::Args;
 use self::session::EngineSession;
@@ -109,7 +109,7 @@ struct Inner {
     witness: Arc<Witness>,
     epoch: watch::Receiver<Arc<str>>,
     session: Arc<EngineSession>,
-    channel: Arc<Channel>,
+    channels: Arc<Channels>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -163,8 +163,8 @@ impl Redis {
         let session = Arc::new(EngineSession::begin(commands.clone(), config).await?);
         let (keeper, stopped) = (Arc::clone(&session), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(keeper.keep()).await });
-        let channel = Arc::new(Channel::new(commands.clone(), to.locator));
-        let (receiver, stopped) = (Arc::clone(&channel), stop.clone());
+        let channels = Arc::new(Channels::new(&commands, to.locator));
+        let (receiver, stopped) = (Arc::clone(&channels), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(receiver.receive()).await });
         tracing::debug!(server = to.server, %durability, "store opened");
         Ok(Self {
@@ -178,7 +178,7 @@ impl Redis {
                 epoch: witness.epoch(),
                 witness,
                 session,
-                channel,
+                channels,
                 tasks,
                 stop,
             }),

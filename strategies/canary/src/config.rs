@@ -130,6 +130,14 @@ impl Config {
         Ok(())
     }
 
+    /// The metrics of checks that compare node by node.
+    pub(crate) fn compared_by_node(&self) -> Vec<&str> {
+        let checks = self.checks.iter();
+        let compared =
+            checks.filter(|it| it.max_increase.is_some() && is_compared_by_node(&it.metric));
+        compared.map(|check| check.metric.name()).collect()
+    }
+
     /// The checks that can be judged against `baseline`.
     pub(crate) fn judgeable_checks(&self, baseline: Baseline) -> Vec<Check> {
         let checks = self.checks.iter();
@@ -158,6 +166,22 @@ impl Config {
             }
         }
     }
+}
+
+/// Leaves out what compares node by node: it takes more nodes than there may be, and of identical
+/// bytes it can only tell that nodes differ. Limits that need no comparison stay.
+pub(crate) fn without_comparisons_by_node(checks: Vec<Check>) -> Vec<Check> {
+    let keep = |check: Check| match is_compared_by_node(&check.metric) {
+        true => check.absolute(),
+        false => Some(check),
+    };
+    checks.into_iter().filter_map(keep).collect()
+}
+
+/// Whether a metric has one value for a node, and not one for a request.
+fn is_compared_by_node(metric: &Metric) -> bool {
+    let is_mean = metric.name().starts_with("module:") && metric.name().ends_with(":mean");
+    matches!(metric, Metric::Cpu | Metric::CpuPerRequest | Metric::Memory) || is_mean
 }
 
 /// Whether a metric does not depend on how long a version has run.

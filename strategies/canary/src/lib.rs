@@ -42,6 +42,8 @@ struct Previous<'a> {
     nodes: Vec<&'a str>,
     /// One of these versions has the same bytes as the new one.
     identical: Option<&'a ModuleVersion>,
+    /// All of these versions have.
+    is_identical: bool,
     /// How many nodes run the new version already.
     already: usize,
 }
@@ -56,6 +58,8 @@ impl<'a> Previous<'a> {
             nodes: others().map(|(id, _)| *id).collect(),
             identical: (others().map(|(_, version)| *version))
                 .find(|version| version.digest == new.digest),
+            is_identical: others().next().is_some()
+                && others().all(|(_, version)| version.digest == new.digest),
             already: active.len() - others().count(),
         }
     }
@@ -78,9 +82,17 @@ impl Rollout<'_> {
         let (new, total) = (&self.plan.module, self.plan.nodes.len());
         let previous = &self.previous;
         if let Some(identical) = previous.identical {
+            let left_out = match previous.is_identical {
+                true => self.plan.config.compared_by_node(),
+                false => Vec::new(),
+            };
+            let left_out = match &left_out[..] {
+                [] => String::new(),
+                metrics => format!("; not compared: {}", metrics.join(", ")),
+            };
             self.control.info(format!(
                 "{new} and {identical} are identical, byte for byte: whatever differs is not the \
-                 version"
+                 version{left_out}"
             ));
         } else if previous.already > 0 && previous.nodes.is_empty() {
             self.control.info(format!(
@@ -183,7 +195,10 @@ impl Rollout<'_> {
         } else {
             Baseline::Recorded
         };
-        let checks = config.judgeable_checks(baseline);
+        let mut checks = config.judgeable_checks(baseline);
+        if self.previous.is_identical {
+            checks = config::without_comparisons_by_node(checks);
+        }
         let has_nothing_to_judge = new.is_empty() || (old.is_empty() && checks.is_empty());
         if config.soak.is_zero() || has_nothing_to_judge {
             return Ok(());

@@ -205,13 +205,49 @@ fn identical_artifacts_are_said_to_be_identical() {
         .with_node("node-2", same_bytes);
     fleet.run::<Canary>(Config::default()).unwrap();
     let said = "checkout 2.0.0 and checkout 1.0.0 are identical, byte for byte: whatever differs \
-                is not the version";
+                is not the version; not compared: cpu, memory";
     assert_eq!(fleet.logs(), [(Level::Info, said.to_owned())]);
     assert_eq!(
         fleet.transcript()[2],
         "soak 15m: node-1 against node-2",
         "they are compared all the same"
     );
+    let requests = [Metric::ErrorRate, Metric::LatencyP95, Metric::Restarts];
+    for checks in judged_checks(&fleet) {
+        let metrics: Vec<_> = checks.iter().map(|check| check.metric.clone()).collect();
+        assert_eq!(metrics, requests);
+    }
+}
+
+#[test]
+fn only_comparisons_by_node_are_left_out_for_identical_artifacts() {
+    let same_bytes = |node: &mut Node| {
+        let version = node.active.as_mut().unwrap();
+        version.digest = format!("sha256:{}", "2".repeat(64));
+    };
+    let checks = vec![
+        Check::memory().max_increase(0.3).max(1e9),
+        Check::cpu().max_increase(0.3),
+        Check::error_rate().max_increase(0.5),
+    ];
+    let config = || Config {
+        checks: checks.clone(),
+        ..Config::default()
+    };
+    let fleet = ScriptedFleet::new(2)
+        .with_node("node-1", same_bytes)
+        .with_node("node-2", same_bytes);
+    fleet.run::<Canary>(config()).unwrap();
+    let left = [
+        Check::memory().max(1e9),
+        Check::error_rate().max_increase(0.5),
+    ];
+    assert_eq!(judged_checks(&fleet)[0], left);
+    // Where another node runs other bytes, everything is compared.
+    let fleet = ScriptedFleet::new(2).with_node("node-1", same_bytes);
+    fleet.run::<Canary>(config()).unwrap();
+    assert_eq!(judged_checks(&fleet)[0], checks);
+    assert!(fleet.logs()[0].1.ends_with("is not the version"));
 }
 
 #[test]

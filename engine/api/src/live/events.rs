@@ -6,6 +6,7 @@ mod event_order;
 mod event_socket;
 mod event_stream;
 mod reader;
+mod soak_watch;
 
 pub(crate) use event_cursor::EventCursor;
 pub(crate) use event_socket::EventSocket;

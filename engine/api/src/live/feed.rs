@@ -11,6 +11,7 @@ mod notification;
 mod offset;
 mod replay_buffer;
 mod retry;
+mod soak_message;
 mod tail;
 mod topic;
 
@@ -19,4 +20,5 @@ pub(super) use channel::Channel;
 pub(super) use channels::Channels;
 pub(super) use offset::{Offset, ResumePosition};
 pub(super) use replay_buffer::Retention;
+pub(super) use soak_message::SOAK_PROGRESS;
 pub(super) use topic::Subscription;

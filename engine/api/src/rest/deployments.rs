@@ -364,12 +364,10 @@ impl Deployments {
 async fn present(context: &Context, state: Deployment) -> Result<Json<view::Deployment>, Error> {
     let deployments = &context.engine.deployments;
     let retry = deployments.retry(&state);
-    let live_findings = deployments.live_findings(&state);
+    let progress = deployments.soak_progress(&state);
     let waits_for = deployments.waits_for(&state).await?;
     let deployment = view::Deployment::new(state, retry, waits_for);
-    Ok(Json(
-        deployment.with_live_findings(live_findings.as_deref()),
-    ))
+    Ok(Json(deployment.with_soak_progress(progress.as_deref())))
 }
 
 impl CreateResponse {

@@ -148,9 +148,9 @@ pub(crate) struct Deployment {
     pub nodes: Vec<DeployedNode>,
     /// The results of the checks in the last soak.
     pub findings: Vec<Finding>,
-    /// What each check of the soak that is under way would come to now. Absent where this engine
-    /// runs none, or has not read the nodes yet. In journals and notifications a soak has findings
-    /// only at its end.
+    /// What each check of the soak that is under way would come to now, whichever engine runs it.
+    /// Absent where there is none, or the nodes were not read yet. The journal has the findings of
+    /// a soak only at its end.
     pub live_findings: Option<Vec<Finding>>,
     /// The last 200 lines that the strategy logged, oldest first.
     pub log: Vec<LogLine>,
@@ -326,9 +326,9 @@ impl Deployment {
     }
 
     /// The same with what is known of the soak that is under way.
-    pub fn with_live_findings(mut self, findings: Option<&Vec<core::Finding>>) -> Self {
-        self.live_findings =
-            findings.map(|findings| findings.iter().cloned().map(Finding::from).collect());
+    pub fn with_soak_progress(mut self, progress: Option<&hotswap_runner::SoakProgress>) -> Self {
+        let findings = progress.map(|progress| progress.findings.iter().cloned());
+        self.live_findings = findings.map(|findings| findings.map(Finding::from).collect());
         self
     }
 }

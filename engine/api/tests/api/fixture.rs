@@ -68,8 +68,15 @@ impl Fixture {
 
     /// Starts with a changed configuration.
     pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
-        let options = Options::default();
-        Self::of(options, vec![DIRECT, ROLLING], |store| store, change).await
+        Self::with_strategies(vec![DIRECT, ROLLING], change).await
+    }
+
+    /// Starts with these strategies and a changed configuration.
+    pub async fn with_strategies(
+        built_in: Vec<&'static [u8]>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        Self::of(Options::default(), built_in, |store| store, change).await
     }
 
     /// Starts with a disk that has no room for the reserve, and so counts as full.

@@ -20,6 +20,7 @@ mod metrics;
 mod notifications;
 mod resuming;
 mod slow_clients;
+mod soaks;
 mod subscriptions;
 
 /// An engine without strategies. Its grace period is short, so that it ends without waiting

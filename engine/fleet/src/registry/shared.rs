@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hotswap_core::NodeId;
 use hotswap_protocol::{Heartbeat, NodeHealth, PollAnswer, Registration};
-use hotswap_store::NodeReports;
+use hotswap_store::EngineMessages;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -44,7 +44,7 @@ struct SharedReport {
 
 impl Registry {
     /// Exchanges reports with the other engines until it is dropped. Cancel safe.
-    pub(super) async fn exchange(&self, reports: Arc<dyn NodeReports>) {
+    pub(super) async fn exchange(&self, reports: Arc<dyn EngineMessages>) {
         let mut received = reports.subscribe();
         let mut ticks = interval(COLLECT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,7 +87,7 @@ impl Registry {
         outbox.unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn pass_on(&self, reports: &dyn NodeReports) {
+    async fn pass_on(&self, reports: &dyn EngineMessages) {
         let outbox = std::mem::take(&mut *self.lock_outbox());
         let collected: Vec<_> = outbox
             .into_iter()

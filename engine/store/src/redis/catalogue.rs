@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::error::Error;
 use super::reply::{Args, Reply};
 use super::{Redis, script};
-use crate::NodeReports;
+use crate::EngineMessages;
 use crate::catalogue::{
     BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord,
 };
@@ -120,8 +120,12 @@ impl Catalogue for Redis {
         Ok(self.remove("nodes", id.as_str()).await?)
     }
 
-    fn node_reports(&self) -> Option<Arc<dyn NodeReports>> {
-        Some(Arc::clone(&self.inner.channel) as Arc<dyn NodeReports>)
+    fn node_reports(&self) -> Option<Arc<dyn EngineMessages>> {
+        Some(Arc::clone(&self.inner.channels.node_reports) as Arc<dyn EngineMessages>)
+    }
+
+    fn soak_progress(&self) -> Option<Arc<dyn EngineMessages>> {
+        Some(Arc::clone(&self.inner.channels.soaks) as Arc<dyn EngineMessages>)
     }
 }
 

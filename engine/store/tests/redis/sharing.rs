@@ -333,6 +333,15 @@ async fn what_nodes_report_is_passed_on_to_the_other_engines() {
     let arrived = tokio::time::timeout(Duration::from_secs(30), arrived).await;
     assert_eq!(&arrived.unwrap()[..], b"hello");
     assert!(own.try_recv().is_err(), "its own message came back");
+    // Each subject has its own channel.
+    let mut of_soaks = other.soak_progress().unwrap().subscribe();
+    let soaks = one.soak_progress().unwrap();
+    soaks.publish(b"of soaks").await.unwrap();
+    let arrived = tokio::time::timeout(Duration::from_secs(30), of_soaks.recv()).await;
+    assert_eq!(&arrived.unwrap().unwrap()[..], b"of soaks");
+    while let Ok(message) = received.try_recv() {
+        assert_eq!(&message[..], b"hello");
+    }
     one.close().await;
     other.close().await;
 }

@@ -94,6 +94,10 @@ fn to_message(item: &ReaderItem) -> Message {
             let damage = damage.to_json().unwrap_or_default();
             json!({ "damaged": damage, "id": cursor.to_string() })
         }
+        ReaderItem::Soak(progress) => {
+            let progress = progress.to_json().unwrap_or_default();
+            json!({ "soak": progress })
+        }
         ReaderItem::Reset => json!({ "reset": true }),
         ReaderItem::Live(cursor) => json!({ "live": true, "id": cursor.to_string() }),
         ReaderItem::Heartbeat => return Message::Ping(Bytes::new()),
@@ -139,7 +143,7 @@ impl ApiResponse for EventSocket {
     fn meta() -> MetaResponses {
         MetaResponses {
             responses: vec![MetaResponse {
-                description: "A WebSocket. Each text message is an event as JSON, or a marker: `live` after the events that existed at the start, `reset` where the given id is of another store, `end` after the last event.",
+                description: "A WebSocket. Each text message is an event as JSON, or a marker: `live` after the events that existed at the start, `reset` where the given id is of another store, `soak` with what each check of a soak that is under way would come to, `end` after the last event.",
                 status: Some(101),
                 status_range: None,
                 content: Vec::new(),

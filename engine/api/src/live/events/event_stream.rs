@@ -88,6 +88,10 @@ fn to_server_sent_event(item: &ReaderItem) -> String {
             let data = damage.to_json_string();
             format!("id: {cursor}\nevent: damaged\ndata: {data}\n\n")
         }
+        ReaderItem::Soak(progress) => {
+            let data = progress.to_json_string();
+            format!("event: soak\ndata: {data}\n\n")
+        }
         ReaderItem::Reset => "event: reset\ndata: {}\n\n".to_owned(),
         ReaderItem::Live(cursor) => format!("id: {cursor}\nevent: live\ndata: {{}}\n\n"),
         ReaderItem::Heartbeat => ":\n\n".to_owned(),

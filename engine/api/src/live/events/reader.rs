@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::environment_tail::EnvironmentTail;
 use super::event_cursor::EventCursor;
 use super::event_order::EventOrder;
+use super::soak_watch::{SoakWatch, is_over_after};
 use crate::view;
 
 /// The maximum number of events per read.
@@ -26,16 +27,23 @@ pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Reads the events after a cursor, and waits for new ones.
 pub(crate) struct Reader {
-    deployments: Deployments,
-    scope: Scope,
-    /// Whether all events that existed at the start have been returned.
-    is_live: bool,
+    events: EventReader,
+    /// The soaks that are shown. None for an environment.
+    soaks: Option<Box<SoakWatch>>,
     /// The client's cursor is of another store, or events after it were deleted, and
     /// [`ReaderItem::Reset`] is still due.
     is_reset: bool,
     stop: StopConditions,
+}
+
+/// The events alone.
+struct EventReader {
+    deployments: Deployments,
+    scope: Scope,
     /// The epoch of all that was read.
     epoch: Arc<str>,
+    /// Whether all events that existed at the start have been returned.
+    is_live: bool,
 }
 
 enum Scope {
@@ -46,6 +54,8 @@ enum Scope {
         /// The sequence number of the next event.
         next_seq: u64,
         has_ended: bool,
+        /// The end of a soak was returned, and not the begin of another.
+        is_soak_over: bool,
     },
     All {
         /// The position of the last event.
@@ -65,6 +75,8 @@ pub(crate) enum ReaderItem {
     /// An event that cannot be read, is missing or cannot follow those before it, and the cursor
     /// behind it.
     Damage(Box<view::StreamedDamage>, EventCursor),
+    /// What is known of a soak that is under way. No event: it has no cursor.
+    Soak(Box<view::SoakProgress>),
     /// The client's cursor is of another store, or events after it were deleted: the stream
     /// starts over.
     Reset,
@@ -119,9 +131,11 @@ impl Reader {
             first_seq,
             next_seq,
             has_ended: head.lifecycle.is_ended() && next_seq >= head.next_seq,
+            is_soak_over: false,
         };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
-        Ok(Self::new(deployments, epoch, scope, is_reset, stop))
+        let soaks = SoakWatch::new(deployments, Some(id));
+        Ok(Self::new(deployments, epoch, scope, is_reset, stop).with_soaks(soaks))
     }
 
     /// Reads all deployments after the cursor, or without one from now on.
@@ -149,7 +163,8 @@ impl Reader {
             order: EventOrder::default(),
         };
         let is_reset = cursor.is_some() && valid_cursor.is_none();
-        Ok(Self::new(deployments, epoch, scope, is_reset, stop))
+        let soaks = SoakWatch::new(deployments, None);
+        Ok(Self::new(deployments, epoch, scope, is_reset, stop).with_soaks(soaks))
     }
 
     /// Reads one environment after the cursor, or without one from its last events on, as many as
@@ -176,20 +191,31 @@ impl Reader {
         is_reset: bool,
         stop: StopConditions,
     ) -> Self {
-        Self {
+        let events = EventReader {
             deployments: deployments.clone(),
             scope,
+            epoch,
             is_live: false,
+        };
+        Self {
+            events,
+            soaks: None,
             is_reset,
             stop,
-            epoch,
+        }
+    }
+
+    fn with_soaks(self, soaks: SoakWatch) -> Self {
+        Self {
+            soaks: Some(Box::new(soaks)),
+            ..self
         }
     }
 
     /// Whether the deployment has ended and all its events were read before.
     pub fn is_at_end(&self) -> bool {
         matches!(
-            self.scope,
+            self.events.scope,
             Scope::Deployment {
                 has_ended: true,
                 ..
@@ -213,16 +239,28 @@ impl Reader {
                 None => std::future::pending().await,
             }
         };
-        let new_epoch = new_epoch(self.deployments.epochs(), Arc::clone(&self.epoch));
+        let (epochs, epoch) = (self.events.deployments.epochs(), &self.events.epoch);
+        let new_epoch = new_epoch(epochs, Arc::clone(epoch));
+        let shows_soaks = self.events.shows_soaks();
+        let soak = async {
+            match &mut self.soaks {
+                Some(soaks) if shows_soaks => soaks.next().await,
+                _ => std::future::pending().await,
+            }
+        };
         let items = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Err(ReaderStopped::ShuttingDown),
             () = expired => return Err(ReaderStopped::TokenExpired),
-            () = new_epoch => self.start_over().await,
-            items = self.read() => match items {
+            () = new_epoch => self.events.start_over().await,
+            items = self.events.read() => match items {
                 // Some of them may be of the new epoch.
-                Ok(_) if self.deployments.epoch() != self.epoch => self.start_over().await,
+                Ok(_) if self.events.is_of_old_epoch() => self.events.start_over().await,
                 items => items,
+            },
+            (id, progress) = soak => {
+                let progress = view::SoakProgress::new(id, &progress);
+                Ok(vec![ReaderItem::Soak(Box::new(progress))])
             }
         };
         items.map_err(|error| {
@@ -230,6 +268,25 @@ impl Reader {
             tracing::error!(error, "reading events for a stream failed");
             ReaderStopped::StoreFailed
         })
+    }
+}
+
+impl EventReader {
+    /// Whether soaks may be shown: after the events that began them, and not after those that
+    /// ended them.
+    fn shows_soaks(&self) -> bool {
+        let is_over = matches!(
+            self.scope,
+            Scope::Deployment {
+                is_soak_over: true,
+                ..
+            }
+        );
+        self.is_live && !is_over
+    }
+
+    fn is_of_old_epoch(&self) -> bool {
+        self.deployments.epoch() != self.epoch
     }
 
     /// The store has lost what it had: what the client has may not be there any more.
@@ -240,10 +297,12 @@ impl Reader {
                 first_seq,
                 next_seq,
                 has_ended,
+                is_soak_over,
                 ..
             } => {
                 *next_seq = *first_seq;
                 *has_ended = false;
+                *is_soak_over = false;
             }
             Scope::All {
                 position, order, ..
@@ -273,6 +332,7 @@ impl Reader {
                 id,
                 next_seq,
                 has_ended,
+                is_soak_over,
                 ..
             } => {
                 let page = if *has_ended {
@@ -289,6 +349,7 @@ impl Reader {
                 let items = page.events.into_iter().map(|event| {
                     *next_seq = event.seq + 1;
                     *has_ended |= matches!(event.body, EventBody::Ended { .. });
+                    *is_soak_over = is_over_after(&event).unwrap_or(*is_soak_over);
                     let cursor = EventCursor::new(&epoch, event.seq);
                     event_item(*id, event, cursor)
                 });

@@ -12,6 +12,7 @@ use super::notification::{damaged, environment_changed, notifications};
 use super::offset::{Offset, ResumePosition};
 use super::replay_buffer::Retention;
 use super::retry::{journal_backoff, log_retry};
+use super::soak_message::soak_message;
 use super::tail::{Appends, Tail, TailEntry};
 use super::topic::{StartPoint, Topic};
 
@@ -89,7 +90,7 @@ impl AllDeployments {
 
     /// The answer to the subscription is sent: starts sending notifications.
     pub fn activate(&self, connection_id: u64) {
-        self.lock().topic.activate(connection_id);
+        self.lock().topic.activate(connection_id, None);
     }
 
     pub fn unsubscribe(&self, connection_id: u64) {
@@ -100,6 +101,7 @@ impl AllDeployments {
     /// that reconnect need the replay buffer.
     async fn run(&self, tail: &Tail, mut appends: Appends) {
         let mut backoff = journal_backoff();
+        let mut soaks = tail.deployments.subscribe_to_soaks();
         loop {
             match self.catch_up(tail).await {
                 Ok(()) => backoff.reset(),
@@ -110,8 +112,17 @@ impl AllDeployments {
                 }
             }
             let position = self.lock().position;
-            if !appends.wait(position).await {
-                return;
+            loop {
+                tokio::select! {
+                    has_more = appends.wait(position) => match has_more {
+                        true => break,
+                        false => return,
+                    },
+                    // Where too many have changed, their next progress is sent.
+                    deployment = soaks.next() => if let Some(id) = deployment {
+                        self.lock().show_soak(&tail.deployments, id);
+                    },
+                }
             }
         }
     }
@@ -192,6 +203,21 @@ impl Inner {
         self.states.clear();
         self.known_damage.clear();
         self.topic.restart(retention, Offset::after(position));
+    }
+
+    /// Sends what is known of a soak, unless subscribers know that it is over.
+    fn show_soak(&mut self, deployments: &Deployments, id: DeploymentId) {
+        if self.topic.is_unused() {
+            return;
+        }
+        let progress = match self.states.get(&id) {
+            Some(state) => deployments.soak_progress(state),
+            None => deployments.last_soak_progress(id),
+        };
+        if let Some(progress) = progress {
+            let message = soak_message(&self.epoch, id, &progress, self.topic.end());
+            self.topic.send(&message);
+        }
     }
 
     fn apply(&mut self, epoch: &str, entry: &Entry, loaded_state: Option<Deployment>) {

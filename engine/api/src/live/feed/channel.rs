@@ -2,9 +2,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hotswap_core::{Damage, Deployment, DeploymentId, Event};
-use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
-use hotswap_signalr::ConnectionHandle;
+use hotswap_runner::{Deployments, SoakProgress};
+use hotswap_signalr::{ConnectionHandle, OutboundMessage};
 use poem_openapi::types::ToJSON;
 use serde_json::Value;
 use tokio::sync::{Notify, OnceCell, watch};
@@ -13,6 +13,7 @@ use super::notification::{Notification, damaged, notifications};
 use super::offset::{Offset, ResumePosition};
 use super::replay_buffer::Retention;
 use super::retry::{journal_backoff, log_retry};
+use super::soak_message::{soak_argument, soak_message};
 use super::topic::{StartPoint, Subscription, Topic};
 use crate::view;
 
@@ -38,6 +39,8 @@ struct Inner {
     /// `None` until event 0 is read.
     state: Option<Deployment>,
     topic: Topic,
+    /// What subscribers know of the soak that is under way.
+    soak: Option<Arc<SoakProgress>>,
     /// There are no subscribers left, or the deployment is gone. New ones have to open another
     /// channel.
     is_closed: bool,
@@ -54,6 +57,7 @@ impl Channel {
             epoch: "".into(),
             state: None,
             topic: Topic::new(retention, Offset::after(0)),
+            soak: None,
             is_closed: false,
         };
         Self {
@@ -83,6 +87,11 @@ impl Channel {
     /// Wakes [`Self::run`]: events were appended.
     pub fn wake(&self) {
         self.appended.notify_one();
+    }
+
+    /// Sends what is known of the soak that is under way, where that is news.
+    pub fn show_soak(&self, deployments: &Deployments) {
+        self.lock().show_soak(deployments);
     }
 
     /// Publishes the notifications of appended events until the channel is closed. Retries
@@ -145,7 +154,10 @@ impl Channel {
             }
             match page.damage {
                 Some(damage) => inner.mark_damaged(&epoch, damage),
-                None if page.events.len() < PAGE_SIZE => return Ok(true),
+                None if page.events.len() < PAGE_SIZE => {
+                    inner.show_soak(deployments);
+                    return Ok(true);
+                }
                 None => {}
             }
         }
@@ -165,8 +177,10 @@ impl Channel {
     }
 
     /// The answer to the subscription is sent: starts sending notifications.
-    pub fn activate(&self, connection_id: u64) {
-        self.lock().topic.activate(connection_id);
+    pub fn activate(&self, epoch: &str, connection_id: u64) {
+        let mut inner = self.lock();
+        let soak = inner.soak_message(epoch);
+        inner.topic.activate(connection_id, soak.as_ref());
     }
 
     /// Returns true where this was the last subscriber: the channel is then closed.
@@ -204,6 +218,22 @@ impl Channel {
             .is_some_and(|state| state.status().is_final());
         let is_last = has_ended && notifications.len() < limit;
         Some((notifications, is_last))
+    }
+
+    /// What is known of the soak that is under way, unless that is `last`, and the argument of its
+    /// message to a stream whose last notification has this offset.
+    pub fn soak_after(
+        &self,
+        (epoch, offset): (&str, Offset),
+        last: Option<&Arc<SoakProgress>>,
+    ) -> Option<(Arc<SoakProgress>, Value)> {
+        let inner = self.lock();
+        let soak = inner.soak.as_ref()?;
+        if last.is_some_and(|last| Arc::ptr_eq(last, soak)) {
+            return None;
+        }
+        let argument = soak_argument(epoch, self.id, soak, offset);
+        Some((Arc::clone(soak), argument))
     }
 
     /// Closes the channel where it has no subscribers and no streams. Returns whether it is
@@ -248,6 +278,7 @@ impl Inner {
         let is_first = self.state.is_none();
         self.epoch = Arc::clone(epoch);
         self.state = None;
+        self.soak = None;
         if !is_first {
             self.topic.restart(retention, Offset::after(0));
         }
@@ -300,11 +331,36 @@ impl Inner {
         self.topic.publish(notification);
     }
 
+    /// Sends what is known of the soak that is under way, where that is news. Not before its
+    /// subscribers know that it has begun, nor after they know that it is over.
+    fn show_soak(&mut self, deployments: &Deployments) {
+        let Some(state) = &self.state else {
+            return;
+        };
+        let soak = deployments.soak_progress(state);
+        let known = self.soak.as_ref().map(|known| &known.findings);
+        if known == soak.as_ref().map(|soak| &soak.findings) {
+            return;
+        }
+        self.soak = soak;
+        if let Some(message) = self.soak_message(&self.epoch) {
+            self.topic.send(&message);
+        }
+    }
+
+    fn soak_message(&self, epoch: &str) -> Option<OutboundMessage> {
+        let (state, soak) = (self.state.as_ref()?, self.soak.as_ref()?);
+        Some(soak_message(epoch, state.header.id, soak, self.topic.end()))
+    }
+
     fn snapshot(&self, start: StartPoint) -> Option<Value> {
         if start.recovered {
             return None;
         }
         let state = self.state.clone()?;
-        view::Deployment::new(state, None, None).to_json()
+        let deployment = view::Deployment::new(state, None, None);
+        deployment
+            .with_soak_progress(self.soak.as_deref())
+            .to_json()
     }
 }

@@ -82,16 +82,21 @@ impl Channels {
         }
     }
 
-    /// Wakes the channels of deployments to which events are appended. Returns only when the
-    /// engine ends.
+    /// Wakes the channels of deployments to which events are appended, or whose soaks make
+    /// progress. Returns only when the engine ends.
     pub async fn follow(&self, deployments: &Deployments) {
         let mut appended = deployments.subscribe();
         let mut epochs = deployments.epochs();
+        let mut soaks = deployments.subscribe_to_soaks();
         loop {
             let appended = tokio::select! {
                 appended = appended.recv() => appended,
                 // All of them start over.
                 Ok(()) = epochs.changed() => Err(RecvError::Lagged(0)),
+                deployment = soaks.next() => {
+                    self.show_soak(deployment, deployments);
+                    continue;
+                }
             };
             match appended {
                 Ok(append) => {
@@ -105,6 +110,17 @@ impl Channels {
                 }
                 Err(RecvError::Closed) => return,
             }
+        }
+    }
+
+    /// `None`: of every deployment.
+    fn show_soak(&self, deployment: Option<DeploymentId>, deployments: &Deployments) {
+        let channels: Vec<_> = match deployment {
+            Some(id) => self.lock().get(&id).into_iter().cloned().collect(),
+            None => self.lock().values().cloned().collect(),
+        };
+        for channel in channels {
+            channel.show_soak(deployments);
         }
     }
 

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hotswap_signalr::{Close, ConnectionHandle};
+use hotswap_signalr::{Close, ConnectionHandle, OutboundMessage};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -71,6 +71,20 @@ impl Topic {
         self.last_offset.send_replace(offset);
     }
 
+    /// Sends the present state of something, which is no notification, to all subscribers. It is
+    /// not kept. Wakes streams.
+    pub fn send(&mut self, message: &OutboundMessage) {
+        self.subscribers.retain(|_, subscriber| {
+            subscriber.pending_from.is_some() || subscriber.connection.send(message)
+        });
+        self.last_offset.send_modify(|_| {});
+    }
+
+    /// The offset of the last notification.
+    pub fn end(&self) -> Offset {
+        self.replay_buffer.end()
+    }
+
     /// Where a subscriber with this position starts.
     pub fn start_point(&self, epoch: &str, resume: Option<&ResumePosition>) -> StartPoint {
         let resumed = resume
@@ -92,9 +106,9 @@ impl Topic {
         self.subscribers.insert(connection.id(), subscriber);
     }
 
-    /// The answer to the subscription is sent: sends what came since its start point, and
-    /// from now on each notification.
-    pub fn activate(&mut self, connection_id: u64) {
+    /// The answer to the subscription is sent: sends what came since its start point, then `last`,
+    /// and from now on each notification.
+    pub fn activate(&mut self, connection_id: u64, last: Option<&OutboundMessage>) {
         let Some(subscriber) = self.subscribers.get_mut(&connection_id) else {
             return;
         };
@@ -102,9 +116,12 @@ impl Topic {
             return;
         };
         match self.replay_buffer.after(from) {
-            Some(missed) => missed.for_each(|notification| {
-                subscriber.connection.send(&notification.message);
-            }),
+            Some(missed) => {
+                let missed = missed.map(|notification| &notification.message);
+                for message in missed.chain(last) {
+                    subscriber.connection.send(message);
+                }
+            }
             // More came since the answer than the replay buffer keeps. Sending a part of it
             // would break the promise to the client.
             None => subscriber.connection.close(Close {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use hotswap_core::DeploymentId;
-use hotswap_runner::Deployments;
 use hotswap_runner::deployments::Error;
+use hotswap_runner::{Deployments, SoakProgress};
 use hotswap_signalr::HubError;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::live::feed::{Channel, Channels, Offset, ResumePosition};
+use crate::live::feed::{Channel, Channels, Offset, ResumePosition, SOAK_PROGRESS};
 
 /// The maximum number of items per read.
 const PAGE_SIZE: usize = 64;
@@ -24,6 +24,8 @@ struct DeploymentStream {
     epoch: Arc<str>,
     /// The offset of the last item.
     offset: Offset,
+    /// The last progress of a soak that was sent.
+    soak: Option<Arc<SoakProgress>>,
     /// `None` only while this is dropped.
     last_offset: Option<watch::Receiver<Offset>>,
 }
@@ -53,6 +55,7 @@ pub(super) async fn stream_deployment(
         channel,
         epoch: Arc::clone(&subscription.epoch),
         offset: subscription.start.offset,
+        soak: None,
         last_offset: Some(last_offset),
     };
     let first = to_item("Subscribed", subscription.into_response());
@@ -84,13 +87,21 @@ impl DeploymentStream {
             if let Some(newest) = notifications.last() {
                 self.offset = newest.offset;
             }
-            let items: Vec<_> = notifications
+            let mut items: Vec<_> = notifications
                 .iter()
                 .map(|notification| {
                     let argument = notification.message.argument();
                     to_item(notification.target, argument.cloned().unwrap_or_default())
                 })
                 .collect();
+            // Its place is behind the last notification.
+            if notifications.len() < PAGE_SIZE
+                && let Some((soak, argument)) =
+                    (self.channel).soak_after((&self.epoch, self.offset), self.soak.as_ref())
+            {
+                self.soak = Some(soak);
+                items.push(to_item(SOAK_PROGRESS, argument));
+            }
             if is_last || !items.is_empty() {
                 return (items, is_last);
             }

@@ -77,8 +77,9 @@ impl DeploymentsHub {
             self.remove_connection(connection.id());
         }
         let connection_id = connection.id();
+        let epoch = self.0.deployments.epoch();
         Ok(Reply::with_follow_up(response, move || {
-            channel.activate(connection_id);
+            channel.activate(&epoch, connection_id);
         }))
     }
 

@@ -20,7 +20,7 @@ struct Sent {
 }
 
 #[async_trait]
-impl NodeReports for Sent {
+impl EngineMessages for Sent {
     async fn publish(&self, message: &[u8]) -> Result<(), CatalogueError> {
         if self.is_broken {
             return Err("the connection is broken".into());

@@ -1,4 +1,4 @@
-//! The [`NodeReports`] trait: what nodes report to one engine, for the others.
+//! The [`EngineMessages`] trait: what one engine tells the others on its store.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use tokio::sync::broadcast;
 
 use crate::CatalogueError;
 
-/// Passes on what nodes report among the engines on a store.
+/// Passes on messages of one subject among the engines on a store.
 ///
-/// Reports are not stored. The node's next report makes up for a lost one.
+/// Messages are not stored, and one may be lost. So send what a later message makes up for.
 #[async_trait]
-pub trait NodeReports: Send + Sync + 'static {
+pub trait EngineMessages: Send + Sync + 'static {
     /// Sends a message to the other engines that listen.
     ///
     /// # Errors

@@ -1,18 +1,18 @@
-//! [`NodeReports`] for [`super::Redis`]: a channel that nothing is stored of.
+//! [`EngineMessages`] for [`super::Redis`]: channels that nothing is stored of.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use redis::{AsyncConnectionConfig, RedisError};
+use redis::{AsyncConnectionConfig, Msg, RedisError};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use super::commands::{Commands, random_word};
 use super::link::Link;
 use super::locator::Locator;
-use crate::{CatalogueError, NodeReports};
+use crate::{CatalogueError, EngineMessages};
 
 /// Messages that a receiver may be behind.
 const CAPACITY: usize = 256;
@@ -21,24 +21,29 @@ const CAPACITY: usize = 256;
 /// Every engine sends more often while it has nodes.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
 
-/// The channel of an installation.
+/// The channels of an installation, received over one connection.
+pub(super) struct Channels {
+    locator: Arc<Locator>,
+    pub(super) node_reports: Arc<Channel>,
+    pub(super) soaks: Arc<Channel>,
+}
+
+/// One channel.
 pub(super) struct Channel {
     commands: Commands,
-    locator: Arc<Locator>,
     name: String,
     /// Tells the messages of this engine, which it does not receive.
     own: String,
     received: broadcast::Sender<Arc<[u8]>>,
 }
 
-impl Channel {
-    pub(super) fn new(commands: Commands, locator: Arc<Locator>) -> Self {
+impl Channels {
+    pub(super) fn new(commands: &Commands, locator: Arc<Locator>) -> Self {
+        let channel = |name| Arc::new(Channel::new(commands.clone(), name));
         Self {
-            name: commands.key("reports"),
-            commands,
             locator,
-            own: random_word(),
-            received: broadcast::Sender::new(CAPACITY),
+            node_reports: channel("reports"),
+            soaks: channel("soaks"),
         }
     }
 
@@ -49,7 +54,7 @@ impl Channel {
             match self.listen().await {
                 Ok(()) => backoff.reset(),
                 Err(error) => {
-                    tracing::debug!(%error, "cannot hear of the nodes of other engines, retrying");
+                    tracing::debug!(%error, "cannot hear of the other engines, retrying");
                     backoff.wait().await;
                 }
             }
@@ -62,7 +67,9 @@ impl Channel {
             let config = AsyncConnectionConfig::new().set_connection_timeout(Some(MAX_SILENCE));
             let (client, _) = self.locator.connect(&config).await?;
             let mut connection = client.get_async_pubsub().await?;
-            connection.subscribe(&self.name).await?;
+            for channel in self.all() {
+                connection.subscribe(&channel.name).await?;
+            }
             Ok::<_, RedisError>(connection)
         };
         let Ok(connected) = timeout(MAX_SILENCE, connect).await else {
@@ -71,21 +78,44 @@ impl Channel {
         let mut connection = connected?;
         let mut messages = connection.on_message();
         while let Ok(Some(message)) = timeout(MAX_SILENCE, messages.next()).await {
-            let bytes = message.get_payload_bytes();
-            let Some((from, message)) = bytes.split_at_checked(self.own.len()) else {
-                continue;
-            };
-            if from != self.own.as_bytes() {
-                // Fails where nobody has subscribed.
-                let _ = self.received.send(message.into());
+            let name = message.get_channel_name();
+            let channel = self.all().into_iter().find(|channel| channel.name == name);
+            if let Some(channel) = channel {
+                channel.take(&message);
             }
         }
         Ok(())
     }
+
+    fn all(&self) -> [&Channel; 2] {
+        [&self.node_reports, &self.soaks]
+    }
+}
+
+impl Channel {
+    fn new(commands: Commands, name: &str) -> Self {
+        Self {
+            name: commands.key(name),
+            commands,
+            own: random_word(),
+            received: broadcast::Sender::new(CAPACITY),
+        }
+    }
+
+    fn take(&self, message: &Msg) {
+        let bytes = message.get_payload_bytes();
+        let Some((from, message)) = bytes.split_at_checked(self.own.len()) else {
+            return;
+        };
+        if from != self.own.as_bytes() {
+            // Fails where nobody has subscribed.
+            let _ = self.received.send(message.into());
+        }
+    }
 }
 
 #[async_trait]
-impl NodeReports for Channel {
+impl EngineMessages for Channel {
     async fn publish(&self, message: &[u8]) -> Result<(), CatalogueError> {
         let message = [self.own.as_bytes(), message].concat();
         Ok(self.commands.publish(&self.name, &message).await?)

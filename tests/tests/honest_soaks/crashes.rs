@@ -1,0 +1,138 @@
+//! A version answers for its crashes, and for its silence.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hotswap_core::{DeploymentId, Judgement, NodeId, Status};
+use hotswap_tests::Cluster;
+use serde_json::{Value, json};
+
+use super::{PRODUCTION, TIMEOUT, cluster, direct, finding, load, shown_nodes, soaking, verdicts};
+
+/// Two nodes that run version 1.0.0, and a deployment of 2.0.0 that soaks on the first of them.
+async fn canary_on_one_of_two(soak: &str) -> Result<(Cluster, DeploymentId, NodeId)> {
+    canary_with(json!({ "steps": [50], "soak": soak })).await
+}
+
+async fn canary_with(config: Value) -> Result<(Cluster, DeploymentId, NodeId)> {
+    let (old, new) = (hotswap_guests::HELLO_V1, hotswap_guests::HELLO_V2);
+    let cluster = cluster(2, &[("1.0.0", old), ("2.0.0", new)]).await?;
+    direct(&cluster, "1.0.0").await?;
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, ("canary", config))
+        .await?;
+    let nodes = soaking(&cluster, id).await?;
+    assert_eq!(nodes.len(), 1);
+    let node = nodes.into_iter().next().context("no node")?;
+    Ok((cluster, id, node))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_node_that_is_killed_fails_the_check_of_restarts() -> Result<()> {
+    let (mut cluster, id, node) = canary_on_one_of_two("1m").await?;
+    let load = load(&cluster);
+    // Dropped, not shut down: as if it were killed.
+    drop(cluster.nodes.remove(&node));
+    cluster
+        .start_node(node.clone(), PRODUCTION.parse()?)
+        .await?;
+    let state = cluster.wait_for_end(id).await?;
+    load.stop().await;
+    assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
+    let cause = state.cause.context("no cause")?.message;
+    assert!(cause.contains("check restarts failed"), "{cause}");
+    let verdicts = verdicts(&cluster, id).await?;
+    let restarts = finding(&verdicts[0], "restarts")?;
+    assert_eq!(restarts.canary, Some(1.0), "{restarts:?}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_node_that_is_restarted_on_purpose_fails_nothing() -> Result<()> {
+    let (mut cluster, id, node) = canary_on_one_of_two("5s").await?;
+    let stopped = cluster.nodes.remove(&node).context("no such node")?;
+    stopped.shutdown().await;
+    cluster
+        .start_node(node.clone(), PRODUCTION.parse()?)
+        .await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    let verdicts = verdicts(&cluster, id).await?;
+    let restarts = finding(&verdicts[0], "restarts")?;
+    assert_eq!(restarts.judgement, Judgement::Pass, "{restarts:?}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_canary_node_ends_the_soak_once_it_is_critical() -> Result<()> {
+    let (mut cluster, id, node) = canary_on_one_of_two("1h").await?;
+    drop(cluster.nodes.remove(&node));
+    let silent = Instant::now();
+    let mut critical = None;
+    let verdict = loop {
+        if let Some(verdict) = verdicts(&cluster, id).await?.into_iter().next() {
+            break verdict;
+        }
+        ensure!(
+            silent.elapsed() < TIMEOUT,
+            "the soak goes on without its node"
+        );
+        for shown in shown_nodes(&cluster).await? {
+            if shown["id"] == node.as_str() && shown["health"] == "critical" {
+                critical.get_or_insert_with(Instant::now);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    // Not later than the people who look at the nodes. The machine may be busy.
+    let after = critical.map(|critical| critical.elapsed());
+    assert!(
+        after.is_none_or(|after| after < Duration::from_secs(3)),
+        "the node was shown to be critical {after:?} before the verdict"
+    );
+    assert_eq!(verdict.judgement, Judgement::Fail);
+    let restarts = finding(&verdict, "restarts")?;
+    let expected = format!("node {node} does not report in any more (it was last heard of");
+    assert!(
+        restarts.reason.starts_with(&expected),
+        "{}",
+        restarts.reason
+    );
+    // Its revert waits for it.
+    cluster.start_node(node, PRODUCTION.parse()?).await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::RolledBack, "{:?}", state.cause);
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// A person may allow some restarts, and then reads how many there were.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_kills_of_a_canary_node_are_told_as_three_restarts() -> Result<()> {
+    let checks = json!([{ "metric": "restarts", "max": 3.0 }]);
+    let config = json!({ "steps": [50], "soak": "20s", "checks": checks });
+    let (mut cluster, id, node) = canary_with(config).await?;
+    for _ in 0..3 {
+        // Dropped, not shut down: as if it were killed.
+        drop(cluster.nodes.remove(&node));
+        cluster
+            .start_node(node.clone(), PRODUCTION.parse()?)
+            .await?;
+    }
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    let verdicts = verdicts(&cluster, id).await?;
+    let restarts = finding(&verdicts[0], "restarts")?;
+    assert_eq!(restarts.canary, Some(3.0), "{restarts:?}");
+    assert!(
+        restarts
+            .reason
+            .contains("nodes of the new version restarted 3 times"),
+        "{}",
+        restarts.reason
+    );
+    cluster.shutdown().await;
+    Ok(())
+}
