@@ -355,7 +355,8 @@ fn policies_keys_of_signed_tokens_and_the_node_token_are_read_again_on_sighup() 
     let client = authority.client(path, None).unwrap();
     let status = |token: &str| {
         let request = client.get(format!("https://{}/v1/status", node.addr));
-        let answer = runtime.block_on(request.bearer_auth(token).send());
+        let request = request.bearer_auth(token);
+        let answer = runtime.block_on(async { request.send().await });
         answer.unwrap().status().as_u16()
     };
     assert_eq!((status(first), status(second)), (200, 401));
