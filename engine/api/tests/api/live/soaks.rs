@@ -22,7 +22,7 @@ async fn soaking() -> (Fixture, HubClient, String, Value) {
     let mut all = HubClient::connect(&engine, DEPLOYMENTS).await;
     all.invoke(SUBSCRIBE_TO_ALL, json!([])).await.unwrap();
     let config = json!({
-        "steps": [50], "soak": "2m",
+        "steps": [100], "soak": "2m",
         "checks": [{ "metric": "error-rate", "max": 0.1 }],
     });
     let more = json!({ "strategy": "canary", "config": config });
