@@ -78,6 +78,7 @@ mod tests {
             evidence: 1.0,
             earlier: -0.7,
             threshold: 6.0,
+            bursts: None,
             missing_requests: None,
             missing_millis: None,
         }

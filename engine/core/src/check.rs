@@ -99,12 +99,26 @@ pub struct Condition {
     pub earlier: f64,
     /// What fails the check.
     pub threshold: f64,
+    /// By how much errors came in bursts, which later soaks of the deployment then know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bursts: Option<Bursts>,
     /// How many more requests of the new version it takes to decide, where that can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_requests: Option<u64>,
     /// How long that takes at the present rate, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_millis: Option<u64>,
+}
+
+/// The squared differences of the errors of neighbouring readings of a soak, and what their sum is
+/// where errors come one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bursts {
+    /// The sum of the squares.
+    pub squares: f64,
+    /// What it is where errors are independent.
+    pub expected: f64,
 }
 
 /// The result of a soak.

@@ -1,9 +1,10 @@
 //! Judges the new version by its metrics, with tests that are valid at any moment.
 //!
 //! A false alarm is a failed check of a version that keeps its limits. All conditions of all soaks
-//! of a deployment together have a false alarm with a probability of at most [`Judge::LEVEL`],
-//! however often one looks: error rates and latencies are judged by e-processes ([`mixture`]),
-//! gauges once at the end of a soak. What earlier soaks say counts on ([`SoakHistory`]).
+//! of a deployment together have a false alarm with a probability of at most
+//! [`SoakOptions::false_alarms`], however often one looks: error rates and latencies are judged by
+//! e-processes ([`mixture`]), gauges once at the end of a soak. What earlier soaks say counts on
+//! ([`SoakHistory`]).
 //!
 //! A check can fail on any number of samples from the third reading on. It passes only where a
 //! gross fault would have been found; otherwise it is inconclusive, and says what was missing.
@@ -26,15 +27,15 @@ mod mixture;
 mod outcome;
 mod query_checks;
 mod restart_checks;
+mod soak_plan;
 
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::{
-    BeforeSoak, Check, ConditionKind, Finding, Judgement, NodeInterval, QueryReading, Verdict,
-};
+use crate::{Check, ConditionKind, Finding, Judgement, NodeInterval, QueryReading, Verdict};
 
 use budget::Budget;
 use derived_metrics::{DerivedMetric, Source};
@@ -50,34 +51,7 @@ use restart_checks::Restarts;
 
 pub use budget::SoakHistory;
 pub use forecast::NodeTraffic;
-
-/// What a judge knows of a soak before its first reading.
-#[derive(Debug, Clone, Default)]
-pub struct SoakPlan {
-    /// The conditions that must hold.
-    pub checks: Vec<Check>,
-    /// Whether any node runs the previous version. Without, only [`Check::max`] is judged.
-    pub has_baseline: bool,
-    /// Whether both versions run on the same nodes, and all of them. Then errors are compared node
-    /// by node.
-    pub by_node: bool,
-    /// What the previous version did before the soak.
-    pub before: BeforeSoak,
-    /// The evidence of the earlier soaks of the deployment.
-    pub history: SoakHistory,
-    /// What the deployment asks of its soaks.
-    pub options: SoakOptions,
-}
-
-/// What a deployment asks of its soaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SoakOptions {
-    /// Ends a soak as soon as every check has passed. Else it passes only at its end, since a
-    /// fault may show late.
-    pub pass_early: bool,
-    /// The fewest requests of the new version with which a check passes.
-    pub min_samples: u64,
-}
+pub use soak_plan::{SoakOptions, SoakPlan};
 
 /// Judges the checks of one soak.
 ///
@@ -154,8 +128,13 @@ impl JudgedCheck {
 }
 
 impl Judge {
-    /// The highest probability that a deployment fails a check whose limits its version keeps.
+    /// The highest probability that a deployment fails a check whose limits its version keeps,
+    /// where the deployment does not ask for another.
     pub const LEVEL: f64 = 0.01;
+
+    /// What a deployment may ask for: at less, nothing is ever found; at more, every fifth good
+    /// version is taken back.
+    pub const LEVELS: RangeInclusive<f64> = 0.0001..=0.2;
 
     /// Starts judging a soak.
     pub fn new(plan: SoakPlan) -> Self {
@@ -209,16 +188,17 @@ impl Judge {
                     Source::of(judged.metric, name).as_ref() == Some(&source)
                 });
                 let same = same.map(|(_, judged)| (judged.metric, &judged.limits));
-                derived.push(DerivedMetric::new(source.clone(), same, by_node));
+                let bursts = history.bursts_of(&source.name());
+                derived.push(DerivedMetric::new(source.clone(), same, by_node, bursts));
             }
         }
         let queries = query_checks::answers_of(named().map(|(name, judged)| (judged.metric, name)));
         Self {
             derived,
             queries,
-            level: Self::LEVEL / sharing as f64,
-            errors: ErrorRates::new(factors, by_node),
-            latencies: Latencies::new(quantiles, before.canary, before.baseline),
+            level: options.level() / sharing as f64,
+            errors: ErrorRates::new(factors, by_node, history.bursts_of("error-rate")),
+            latencies: Latencies::new(quantiles, &before.canary, &before.baseline),
             gauges,
             restarts: Restarts::default(),
             elapsed: Duration::ZERO,
@@ -381,7 +361,7 @@ impl Judge {
             (Metric::Cpu | Metric::CpuPerRequest | Metric::Memory, _) => {
                 gauge_checks::test(&self.gauges, (metric, name), limits, budget, look)
             }
-            (Metric::Restarts, _) => self.restarts.test(limits, budget),
+            (Metric::Restarts, _) => self.restarts.test(limits, budget, traffic, look),
             (Metric::Refused | Metric::Queued | Metric::Share, Some(derived)) => {
                 error_checks::test(&derived.shares, &counted, limits, budget, traffic, look)
             }

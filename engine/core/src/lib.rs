@@ -54,7 +54,7 @@ pub use amount::Amount;
 pub use answer::{Answer, Decision};
 pub use call::{Call, CallKind, HttpProbe, Level};
 pub use cause::{Cause, CauseKind, Outcome};
-pub use check::{Check, Condition, ConditionKind, Finding, Judgement, Verdict};
+pub use check::{Bursts, Check, Condition, ConditionKind, Finding, Judgement, Verdict};
 pub use cordon::{Cordon, CordonedNode, Cordons};
 pub use damage::Damage;
 pub use deadline::Deadline;

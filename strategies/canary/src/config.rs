@@ -42,6 +42,10 @@ pub struct Config {
     /// The fewest requests of the new version with which a check passes. The judge knows how many
     /// a check needs at least; this asks for more.
     pub min_samples: u32,
+    /// The highest probability that a good version is rolled back, over all steps and checks
+    /// together: 0.01 is one in a hundred. More finds smaller faults, and sooner.
+    #[schemars(range(min = 0.0001, max = 0.2))]
+    pub false_alarms: f64,
     /// Queries to other servers of metrics, which checks can judge as `query:NAME`. At most 8.
     #[schemars(length(max = 8))]
     pub queries: Vec<Query>,
@@ -91,6 +95,7 @@ impl Default for Config {
             when_inconclusive: WhenInconclusive::Proceed,
             pass_early: false,
             min_samples: 0,
+            false_alarms: 0.01,
             queries: Vec::new(),
             probes: None,
         }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use hotswap_core::{
-    Answer, BeforeSoak, Check, Histogram, Judge, Judgement, NodeId, NodeInterval, SoakHistory,
-    SoakPlan, Verdict, VersionInterval,
+    Answer, BeforeSoak, Check, Histogram, Judge, Judgement, NodeInterval, NodeReading,
+    RecordedBaseline, SoakHistory, SoakPlan, Verdict, VersionInterval,
 };
 
 use super::RULES;
+use super::node::{Reading, SimulatedNode, new_version};
 use super::others::{Argo, Flagger, Kayenta, Sample};
 use super::random::Random;
 use super::scenario::Scenario;
@@ -16,37 +17,11 @@ use super::scenario::Scenario;
 pub type Outcome = Option<u64>;
 
 const NODES: usize = 10;
-const STEPS: [usize; 3] = [1, 3, 5];
-const READINGS: u32 = 40;
-/// The 95th percentile of the old version in milliseconds.
-const P95_MILLIS: f64 = 65.535;
-/// What the old version uses: CPU for each request, and memory in bytes.
-const CPU_MICROS: f64 = 5000.0;
-const MEMORY: f64 = 5e7;
+const STEPS: [usize; 4] = [1, 3, 5, NODES];
+pub const READINGS: u32 = 40;
 const READING: Duration = Duration::from_secs(15);
 
-/// A node, with what makes it differ from the others.
-struct SimulatedNode {
-    id: NodeId,
-    errors: f64,
-    latency: f64,
-    cpu: f64,
-    memory: f64,
-    before: Histogram,
-    /// What the old version used on it before the deployment.
-    used: VersionInterval,
-    common: f64,
-    drift: [f64; 2],
-}
-
-/// What one node did between two readings, for all rules.
-struct Reading {
-    interval: VersionInterval,
-    latencies: Vec<f64>,
-    cpu: f64,
-    memory: f64,
-}
-
+/// The default checks of `canary`.
 pub fn checks() -> Vec<Check> {
     let increase = |metric: &str, max_increase| Check {
         metric: metric.to_owned(),
@@ -60,7 +35,7 @@ pub fn checks() -> Vec<Check> {
         increase("cpu", 0.3),
         increase("memory", 0.3),
         Check {
-            max: Some(2.0),
+            max: Some(0.0),
             max_increase: None,
             ..increase("restarts", 0.0)
         },
@@ -80,22 +55,22 @@ pub fn deploy(
     let mut history = SoakHistory::default();
     let mut requests = 0;
     for (step, canary) in STEPS.into_iter().enumerate() {
-        if outcomes.iter().all(Option::is_some) {
+        if outcomes.iter().all(Option::is_some) || (canary == NODES && outcomes[0].is_some()) {
             break;
         }
-        let before =
-            |nodes: &[SimulatedNode]| Histogram::sum(nodes.iter().map(|node| &node.before));
+        let is_last = canary == NODES;
+        let (judged, before) = if is_last {
+            (
+                last_checks(scenario, &nodes, &history),
+                BeforeSoak::default(),
+            )
+        } else {
+            (scenario.checks(), before_soak(&nodes, canary))
+        };
         let mut judge = Judge::new(SoakPlan {
-            checks: checks(),
-            has_baseline: true,
-            before: BeforeSoak {
-                canary: before(&nodes[..canary]),
-                baseline: before(&nodes[canary..]),
-                usage: nodes
-                    .iter()
-                    .map(|node| (node.id.clone(), node.used.clone()))
-                    .collect(),
-            },
+            checks: judged,
+            has_baseline: !is_last,
+            before,
             history: history.clone(),
             ..SoakPlan::default()
         });
@@ -109,16 +84,19 @@ pub fn deploy(
                 .map(|(number, node)| node.run(random, scenario, number < canary, at))
                 .collect();
             let new = Sample::new(&readings[..canary], measure);
-            let old = Sample::new(&readings[canary..], measure);
             requests += new.requests;
             let mut found = |rule: usize, has_failed: bool| {
                 if has_failed {
                     outcomes[rule].get_or_insert(requests);
                 }
             };
-            found(2, argo.observe(&new));
-            found(3, flagger.observe(&new));
-            kayenta.observe(new, old);
+            // The others look at a canary beside the old version only.
+            if !is_last {
+                let old = Sample::new(&readings[canary..], measure);
+                found(2, argo.observe(&new));
+                found(3, flagger.observe(&new));
+                kayenta.observe(new, old);
+            }
             let intervals: Vec<_> = readings
                 .into_iter()
                 .zip(&nodes)
@@ -155,6 +133,29 @@ pub fn deploy(
     (outcomes, failed)
 }
 
+/// What each side did before the soak of a step to so many nodes.
+fn before_soak(nodes: &[SimulatedNode], canary: usize) -> BeforeSoak {
+    let sum = |nodes: &[SimulatedNode]| Histogram::sum(nodes.iter().map(|node| &node.before));
+    BeforeSoak {
+        canary: sum(&nodes[..canary]),
+        baseline: sum(&nodes[canary..]),
+        usage: nodes
+            .iter()
+            .map(|node| (node.id.clone(), node.used.clone()))
+            .collect(),
+    }
+}
+
+/// The checks of the last step, where no node runs the old version any more. `canary` leaves out
+/// CPU there, which follows the load.
+fn last_checks(scenario: &Scenario, nodes: &[SimulatedNode], history: &SoakHistory) -> Vec<Check> {
+    let checks = scenario.checks().into_iter();
+    let checks = checks.filter(|check| check.metric != "cpu").collect();
+    let start: Vec<NodeReading> = nodes.iter().map(SimulatedNode::reading).collect();
+    let recorded = RecordedBaseline::new(&new_version(), &start);
+    recorded.derive(checks, history).checks
+}
+
 fn failed_check(verdict: &Verdict) -> Option<String> {
     let mut findings = verdict.findings.iter();
     let failed = findings.find(|finding| finding.judgement == Judgement::Fail);
@@ -173,108 +174,4 @@ fn measure(reading: &Reading) -> (u64, u64, &[f64], f64, f64) {
         reading.cpu,
         reading.memory,
     )
-}
-
-impl SimulatedNode {
-    fn new(random: &mut Random, scenario: &Scenario, number: usize) -> Self {
-        let [errors, latency, cpu, memory] = scenario
-            .nodes
-            .map(|spread| (spread * random.normal()).exp());
-        let mut node = Self {
-            id: format!("node-{number}").parse().expect("a node id"),
-            errors,
-            latency,
-            cpu,
-            memory,
-            before: Histogram::default(),
-            used: VersionInterval {
-                requests: 800,
-                cpu_micros: (800.0 * CPU_MICROS * cpu * (0.02 * random.normal()).exp()) as u64,
-                memory: Some((MEMORY * memory * (0.05 * random.normal()).exp()) as u64),
-                ..VersionInterval::default()
-            },
-            common: random.normal(),
-            drift: [random.normal(), random.normal()],
-        };
-        let mut counts = vec![0; Histogram::BUCKETS];
-        for at in 0..READINGS {
-            for value in node.latencies(random, scenario, false, at, scenario.requests) {
-                counts[bucket(value)] += 1;
-            }
-        }
-        node.before = Histogram::from_counts(counts);
-        node
-    }
-
-    fn latencies(
-        &mut self,
-        random: &mut Random,
-        scenario: &Scenario,
-        is_new: bool,
-        at: u32,
-        requests: u64,
-    ) -> Vec<f64> {
-        let rho = scenario.correlation;
-        self.common = rho * self.common + (1.0 - rho * rho).sqrt() * random.normal();
-        let factor = if is_new { scenario.latency_factor } else { 1.0 };
-        let place = P95_MILLIS * self.latency * factor * wave(scenario, at, 0.5);
-        let shape = scenario.shapes[usize::from(is_new)];
-        (0..requests)
-            .map(|_| place * shape.draw(random, scenario.common, self.common))
-            .collect()
-    }
-
-    fn run(&mut self, random: &mut Random, scenario: &Scenario, is_new: bool, at: u32) -> Reading {
-        let requests = (scenario.requests as f64 * wave(scenario, at, 0.5)).round() as u64;
-        // A rate below 0 is the new version's own, where the old one has no errors.
-        let rate = match (scenario.errors < 0.0, is_new) {
-            (true, true) => -scenario.errors,
-            (true, false) => 0.0,
-            (false, true) => scenario.errors * scenario.error_factor,
-            (false, false) => scenario.errors,
-        };
-        let rate = (rate * self.errors * wave(scenario, at, 0.9)).min(1.0);
-        let errors = random.bursts(requests, rate, scenario.burst);
-        let latencies = self.latencies(random, scenario, is_new, at, requests);
-        let mut counts = vec![0; Histogram::BUCKETS];
-        for &value in &latencies {
-            counts[bucket(value)] += 1;
-        }
-        let factor = if is_new { scenario.usage_factor } else { 1.0 };
-        let [cpu, memory] = &mut self.drift;
-        for drift in [&mut *cpu, &mut *memory] {
-            *drift = 0.9 * *drift + (1.0 - 0.81_f64).sqrt() * random.normal();
-        }
-        let cpu = CPU_MICROS * factor * self.cpu * (0.05 * *cpu).exp();
-        let memory = MEMORY * factor * self.memory * (0.05 * *memory).exp();
-        let crashed = is_new && random.share() < scenario.crashes;
-        Reading {
-            interval: VersionInterval {
-                requests,
-                errors,
-                latency: Histogram::from_counts(counts),
-                cpu_micros: (cpu * requests as f64) as u64,
-                memory: Some(memory as u64),
-                restarts: u64::from(crashed),
-                lost: u64::from(crashed),
-                ..VersionInterval::default()
-            },
-            latencies,
-            cpu,
-            memory,
-        }
-    }
-}
-
-/// What all nodes have in common at a time: between 1 - `depth` and 1 + `depth`.
-fn wave(scenario: &Scenario, at: u32, depth: f64) -> f64 {
-    if scenario.varies {
-        1.0 + depth * (f64::from(at) / 10.0 * std::f64::consts::PI).sin()
-    } else {
-        1.0
-    }
-}
-
-fn bucket(millis: f64) -> usize {
-    Histogram::bucket_of_micros((1000.0 * millis) as u64)
 }

@@ -8,11 +8,15 @@
 
 mod cost;
 mod deployment;
+mod node;
 mod others;
 mod random;
 mod scenario;
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use statrs::distribution::{Binomial, DiscreteCDF};
 
 use deployment::{Outcome, deploy};
 use random::Random;
@@ -21,28 +25,41 @@ use scenario::{Kind, scenarios};
 /// The names of the rules that are compared.
 const RULES: [&str; 4] = ["HotSwap", "Kayenta", "Argo Rollouts", "Flagger"];
 
-fn main() {
+/// The share of good versions that may be taken back.
+const PROMISE: f64 = 0.01;
+/// More are a miss where chance would do that less often than this.
+const CHANCE: f64 = 0.01;
+
+fn main() -> ExitCode {
     let number = |name: &str, default: u64| {
         let text = std::env::var(name).ok();
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
-    let (deployments, seed) = (number("DEPLOYMENTS", 100), number("SEED", 1));
+    let (deployments, seed) = (number("DEPLOYMENTS", 1000), number("SEED", 1));
     let only = std::env::var("ONLY").unwrap_or_default();
-    cost::print();
+    let mut missed = u32::from(!cost::is_met());
     println!(
-        "\nShare of {deployments} deployments that are taken back, and the median of the canary's \
-         requests until then"
+        "\nShare of {deployments} deployments of good and {} of bad versions that are taken back, \
+         and the median of the canary's requests until then; seed {seed}",
+        of_bad(deployments)
     );
-    println!("| scenario | {} | HotSwap, by check |", RULES.join(" | "));
-    println!("|---|{}", "---|".repeat(RULES.len() + 1));
+    println!(
+        "| scenario | {} | at most 1 % | HotSwap, by check |",
+        RULES.join(" | ")
+    );
+    println!("|---|{}", "---|".repeat(RULES.len() + 2));
     for (index, scenario) in scenarios().into_iter().enumerate() {
         if !scenario.name.contains(&only) {
             continue;
         }
-        let mut random = Random::new(seed.wrapping_add(index as u64));
+        let mut random = Random::new(seed.wrapping_mul(1000).wrapping_add(index as u64));
         let mut outcomes: [Vec<Outcome>; RULES.len()] = Default::default();
         let mut by_check: BTreeMap<String, u64> = BTreeMap::new();
-        for _ in 0..deployments {
+        let count = match scenario.kind {
+            Kind::Bad => of_bad(deployments),
+            Kind::Good | Kind::Outside => deployments,
+        };
+        for _ in 0..count {
             let (found, failed) = deploy(&mut random, &scenario);
             if let Some(failed) = failed {
                 *by_check.entry(failed).or_default() += 1;
@@ -51,6 +68,16 @@ fn main() {
                 all.push(one);
             }
         }
+        let taken_back = outcomes[0].iter().flatten().count() as u64;
+        let promise = match scenario.kind {
+            Kind::Good if is_beyond_chance(taken_back, count) => {
+                missed += 1;
+                "MISSED"
+            }
+            Kind::Good => "met",
+            Kind::Outside => "outside",
+            Kind::Bad => "",
+        };
         let told: Vec<_> = outcomes
             .into_iter()
             .map(|outcomes| describe(outcomes, scenario.kind))
@@ -60,12 +87,30 @@ fn main() {
             .map(|(check, count)| format!("{check} {count}"))
             .collect();
         println!(
-            "| {} | {} | {} |",
+            "| {} | {} | {promise} | {} |",
             scenario.name,
             told.join(" | "),
             by_check.join(", ")
         );
     }
+    if missed > 0 {
+        println!("\nMISSED: {missed}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Bad versions are found often, so fewer deployments tell how often.
+fn of_bad(deployments: u64) -> u64 {
+    (deployments * 3 / 10).max(1)
+}
+
+/// Whether so many of so many are more than [`PROMISE`], which chance does not explain.
+fn is_beyond_chance(taken_back: u64, deployments: u64) -> bool {
+    let Some(fewer) = taken_back.checked_sub(1) else {
+        return false;
+    };
+    Binomial::new(PROMISE, deployments).is_ok_and(|kept| kept.sf(fewer) < CHANCE)
 }
 
 /// `0.2 %`, `100 %, 450`.

@@ -1,5 +1,8 @@
 //! What versions, nodes and traffic are like.
 
+use hotswap_core::Check;
+
+use super::deployment::{self, READINGS};
 use super::random::Random;
 
 /// What a scenario is for.
@@ -7,6 +10,9 @@ use super::random::Random;
 pub enum Kind {
     /// The version is good: it must not be taken back.
     Good,
+    /// The version is good, and a limit that the user sets takes it back all the same: outside of
+    /// the promise.
+    Outside,
     /// The version is bad: it should be taken back soon.
     Bad,
 }
@@ -47,10 +53,39 @@ pub struct Scenario {
     pub shapes: [Shape; 2],
     /// Traffic, errors and latencies go up and down together for all nodes.
     pub varies: bool,
+    /// By how much errors and latencies of all nodes have changed since what is recorded: in the
+    /// whole deployment, and once more in its last step.
+    pub since: [f64; 2],
+    pub last: [f64; 2],
     /// The share of readings of a node of the new version in which its process ends.
     pub crashes: f64,
+    /// The same of every node, whatever it runs.
+    pub fleet_crashes: f64,
+    /// Compares restarts with those of the old version, instead of allowing none.
+    pub compares_restarts: bool,
     /// Requests of a node in a reading.
     pub requests: u64,
+}
+
+impl Scenario {
+    /// The checks of the deployment.
+    pub fn checks(&self) -> Vec<Check> {
+        let mut checks = deployment::checks();
+        for check in &mut checks {
+            if self.compares_restarts && check.metric == "restarts" {
+                check.max = None;
+                check.max_increase = Some(0.5);
+            }
+        }
+        checks
+    }
+
+    /// By how much errors and latencies of all nodes differ from the recorded ones, at a reading.
+    pub fn change(&self, at: u32) -> [f64; 2] {
+        let is_last = at >= 3 * READINGS;
+        let last = if is_last { self.last } else { [1.0; 2] };
+        [self.since[0] * last[0], self.since[1] * last[1]]
+    }
 }
 
 impl Shape {
@@ -97,7 +132,11 @@ fn independent(name: &str, kind: Kind) -> Scenario {
         correlation: 0.0,
         shapes: [Shape::Usual; 2],
         varies: false,
+        since: [1.0; 2],
+        last: [1.0; 2],
         crashes: 0.0,
+        fleet_crashes: 0.0,
+        compares_restarts: false,
         requests: 20,
     }
 }
@@ -153,6 +192,7 @@ pub fn scenarios() -> Vec<Scenario> {
     }
     for (before, after, kind) in [
         (0.0, 0.0, Kind::Good),
+        (0.0, 0.005, Kind::Bad),
         (0.0, 0.02, Kind::Bad),
         (0.001, 0.001, Kind::Good),
         (0.001, 0.0015, Kind::Good),
@@ -181,11 +221,14 @@ pub fn scenarios() -> Vec<Scenario> {
         ("bimodal → usual", Shape::Bimodal, Shape::Usual),
         ("usual → bimodal", Shape::Usual, Shape::Bimodal),
     ] {
-        all.push(Scenario {
-            latency_factor: 2.0,
-            shapes: [old, new],
-            ..independent(&format!("shapes: {name}, p95 at the limit"), Kind::Good)
-        });
+        for (world, of_world) in worlds {
+            let name = format!("shapes, {world}: {name}, p95 at the limit");
+            all.push(Scenario {
+                latency_factor: 2.0,
+                shapes: [old, new],
+                ..of_world(&name, Kind::Good)
+            });
+        }
     }
     for shape in [Shape::Narrow, Shape::Wide, Shape::Bimodal, Shape::Heavy] {
         all.push(Scenario {
@@ -209,15 +252,94 @@ pub fn scenarios() -> Vec<Scenario> {
         crashes,
         ..usual(name, Kind::Bad)
     };
+    let all_crash = |name: &str, kind, compares_restarts| Scenario {
+        fleet_crashes: 0.0025,
+        compares_restarts,
+        ..usual(name, kind)
+    };
     all.extend([
         correlated("autocorrelated: identical", Kind::Good, 1.0),
         correlated("autocorrelated: p95 ×1.8", Kind::Good, 1.8),
+        correlated("autocorrelated: p95 ×2, at the limit", Kind::Good, 2.0),
         correlated("autocorrelated: p95 ×4", Kind::Bad, 4.0),
         varies("varying: identical", Kind::Good, 1.0),
         varies("varying: errors at the limit", Kind::Good, 1.5),
         varies("varying: errors ×20", Kind::Bad, 20.0),
         crashes("crashes: one reading in 40", 0.025),
         crashes("crashes: one reading in 8", 0.125),
+        all_crash(
+            "all nodes crash, one reading in 400: identical, none allowed",
+            Kind::Outside,
+            false,
+        ),
+        all_crash(
+            "all nodes crash, one reading in 400: identical, compared",
+            Kind::Good,
+            true,
+        ),
+        Scenario {
+            crashes: 0.125,
+            ..all_crash(
+                "all nodes crash, the new one in 8: compared",
+                Kind::Bad,
+                true,
+            )
+        },
     ]);
+    all.extend(changes());
     all
+}
+
+/// What was recorded before is not what the nodes do now.
+fn changes() -> Vec<Scenario> {
+    let worlds: [(&str, World); 2] = [("usual", usual), ("harsh", harsh)];
+    let of_world = |(name, world): (&str, World)| {
+        let change = |change: &str, kind, since, last, factor: f64| Scenario {
+            since,
+            last,
+            error_factor: 1.0 + 0.5 * factor,
+            latency_factor: 1.0 + factor,
+            usage_factor: 1.0 + 0.3 * factor,
+            ..world(&format!("changes, {name}: {change}"), kind)
+        };
+        let (same, drift) = ([1.0; 2], [3.0, 2.0]);
+        vec![
+            change(
+                "errors ×5 and latencies ×3 since the recording",
+                Kind::Good,
+                [5.0, 3.0],
+                same,
+                0.0,
+            ),
+            change(
+                "errors ×3 and latencies ×2 in the last step",
+                Kind::Good,
+                same,
+                drift,
+                0.0,
+            ),
+            change(
+                "the same, exactly at each limit",
+                Kind::Good,
+                same,
+                drift,
+                1.0,
+            ),
+            change(
+                "errors ×20 in the last step",
+                Kind::Bad,
+                same,
+                [20.0, 1.0],
+                0.0,
+            ),
+            change(
+                "latencies ×8 in the last step",
+                Kind::Bad,
+                same,
+                [1.0, 8.0],
+                0.0,
+            ),
+        ]
+    };
+    worlds.into_iter().flat_map(of_world).collect()
 }

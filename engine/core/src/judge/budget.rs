@@ -1,10 +1,13 @@
 //! One budget of false alarms for a whole deployment.
 
-use crate::{Answer, ConditionKind, Finding};
+use crate::{Answer, Bursts, Check, ConditionKind, Finding};
 
 use super::limits::CheckLimits;
 use super::metric::Metric;
 use super::mixture::{MOST, log_add};
+
+/// From fewer requests a baseline says little.
+const LEAST_SHOWN: u64 = 500;
 
 /// The evidence of the earlier soaks of a deployment, which later ones carry on: a fold over their
 /// verdicts in the journal.
@@ -17,6 +20,10 @@ use super::mixture::{MOST, log_add};
 pub struct SoakHistory {
     soaks: u32,
     conditions: Vec<(ConditionId, f64)>,
+    /// For each metric, by how much errors came in bursts.
+    bursts: Vec<(String, Bursts)>,
+    /// For each metric, the most that the baseline of a soak showed.
+    baselines: Vec<(String, f64)>,
 }
 
 /// A condition, the same in each soak of a deployment.
@@ -60,6 +67,28 @@ impl SoakHistory {
         }
     }
 
+    /// The history of so many soaks with these checks in which the version was clearly good: what
+    /// is left is the share of the next soak alone.
+    pub(super) fn of_good_soaks(soaks: u32, checks: &[Check]) -> Self {
+        let mut history = Self {
+            soaks,
+            ..Self::default()
+        };
+        if soaks == 0 {
+            return history;
+        }
+        let valid = checks.iter().filter_map(|check| {
+            let metric = Metric::parse(&check.metric).ok()?;
+            Some((metric, check, CheckLimits::validate(check, true).ok()?))
+        });
+        let ids = valid.flat_map(|(metric, check, limits)| {
+            ids(metric, &check.metric, &limits).collect::<Vec<_>>()
+        });
+        let weight = history.own_weight();
+        history.conditions = ids.map(|id| (id, weight)).collect();
+        history
+    }
+
     fn record_findings(&mut self, findings: &[Finding]) {
         let tested: Vec<_> = findings.iter().flat_map(tested_conditions).collect();
         for (id, _) in &tested {
@@ -68,6 +97,10 @@ impl SoakHistory {
                 self.conditions.push((id.clone(), weight));
             }
         }
+        for finding in findings {
+            self.record_baseline(finding);
+            self.record_bursts(finding);
+        }
         self.soaks = self.soaks.saturating_add(1);
         let next = self.own_weight();
         for (id, weight) in &mut self.conditions {
@@ -75,6 +108,53 @@ impl SoakHistory {
             let evidence = found.map_or(0.0, |(_, evidence)| *evidence);
             *weight = log_add(next, *weight + evidence).clamp(-MOST, MOST);
         }
+    }
+
+    fn record_bursts(&mut self, finding: &Finding) {
+        let metric = &finding.check.metric;
+        let mut conditions = finding.conditions.iter();
+        let Some(seen) = conditions.find_map(|condition| condition.bursts) else {
+            return;
+        };
+        match self.bursts.iter_mut().find(|(known, _)| known == metric) {
+            Some((_, bursts)) => {
+                bursts.squares += seen.squares;
+                bursts.expected += seen.expected;
+            }
+            None => self.bursts.push((metric.clone(), seen)),
+        }
+    }
+
+    /// By how much errors of a metric came in bursts in earlier soaks.
+    pub(super) fn bursts_of(&self, metric: &str) -> Bursts {
+        let mut bursts = self.bursts.iter();
+        let found = bursts.find(|(known, _)| known == metric);
+        found.map_or_else(Bursts::default, |(_, bursts)| *bursts)
+    }
+
+    fn record_baseline(&mut self, finding: &Finding) {
+        let Some(value) = finding.baseline.filter(|value| value.is_finite()) else {
+            return;
+        };
+        let is_gauge =
+            Metric::parse(&finding.check.metric).is_ok_and(|metric| !metric.is_sequential());
+        // A gauge has one sample for each node.
+        if !is_gauge && finding.baseline_samples < LEAST_SHOWN {
+            return;
+        }
+        let metric = &finding.check.metric;
+        match self.baselines.iter_mut().find(|(known, _)| known == metric) {
+            Some((_, highest)) => *highest = highest.max(value),
+            None => self.baselines.push((metric.clone(), value)),
+        }
+    }
+
+    /// The most of a metric that the baseline showed in an earlier soak: what the service did at
+    /// the time of the deployment, whatever the new version does.
+    pub fn highest_baseline(&self, metric: &str) -> Option<f64> {
+        let mut baselines = self.baselines.iter();
+        let (_, highest) = baselines.find(|(known, _)| known == metric)?;
+        Some(*highest)
     }
 
     /// The number of the next soak, from 1.
@@ -174,7 +254,7 @@ fn tested_conditions(finding: &Finding) -> Vec<(ConditionId, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Check, Condition, Judgement, Verdict};
+    use crate::{Condition, Judgement, Verdict};
 
     fn limits(check: &Check) -> CheckLimits {
         CheckLimits::validate(check, true).unwrap()
@@ -199,6 +279,7 @@ mod tests {
             evidence,
             earlier: 0.0,
             threshold: 6.0,
+            bursts: None,
             missing_requests: None,
             missing_millis: None,
         };
@@ -271,5 +352,29 @@ mod tests {
         assert_eq!(history.sharing(&[entry]), 2, "both share the budget");
         let entry = (Metric::ErrorRate, check().metric, limits(&check()));
         assert_eq!(history.sharing(&[entry]), 1);
+    }
+
+    /// A finding of an earlier release has none.
+    #[test]
+    fn bursts_of_earlier_soaks_are_added_up() {
+        let mut history = SoakHistory::default();
+        history.record(&verdict(0.0));
+        assert_eq!(history.bursts_of("error-rate"), Bursts::default());
+        let Answer::Verdict(mut seen) = verdict(0.0) else {
+            panic!("a verdict");
+        };
+        seen.findings[0].conditions[0].bursts = Some(Bursts {
+            squares: 50.0,
+            expected: 10.0,
+        });
+        for _ in 0..2 {
+            history.record(&Answer::Verdict(seen.clone()));
+        }
+        let sum = Bursts {
+            squares: 100.0,
+            expected: 20.0,
+        };
+        assert_eq!(history.bursts_of("error-rate"), sum);
+        assert_eq!(history.bursts_of("refused"), Bursts::default());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Histogram, ModuleMetric, NodeInterval, VersionInterval};
+use crate::{Bursts, Histogram, ModuleMetric, NodeInterval, VersionInterval};
 
 use super::error_rate::ErrorRates;
 use super::gauge::Gauges;
@@ -44,14 +44,24 @@ impl Source {
             _ => None,
         }
     }
+
+    /// The metric of the requests that it counts, as a check names it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Refused => "refused".to_owned(),
+            Self::Queued => "queued".to_owned(),
+            Self::Module(name) => format!("module:{name}"),
+        }
+    }
 }
 
 impl DerivedMetric {
-    /// A source that these checks judge.
+    /// A source that these checks judge, whose counts came in such bursts in earlier soaks.
     pub(super) fn new<'a>(
         source: Source,
         checks: impl Iterator<Item = (Metric, &'a CheckLimits)> + Clone,
         by_node: bool,
+        earlier: Bursts,
     ) -> Self {
         let factors = checks.clone().filter_map(|(metric, limits)| {
             let is_share = matches!(metric, Metric::Refused | Metric::Queued | Metric::Share);
@@ -63,8 +73,8 @@ impl DerivedMetric {
         });
         Self {
             source,
-            shares: ErrorRates::new(factors, by_node),
-            values: Latencies::new(quantiles, Histogram::default(), Histogram::default()),
+            shares: ErrorRates::new(factors, by_node, earlier),
+            values: Latencies::new(quantiles, &Histogram::default(), &Histogram::default()),
             means: Gauges::new(&HashMap::new()),
         }
     }

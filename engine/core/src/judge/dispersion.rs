@@ -1,5 +1,7 @@
 //! By how much errors come in bursts.
 
+use crate::Bursts;
+
 /// So many errors of a dispersion of [`PRIOR`] count as seen before any reading.
 pub(super) const PRIOR_WEIGHT: f64 = 5.0;
 /// The dispersion that is assumed before anything is known.
@@ -14,6 +16,8 @@ pub(super) const LEAST_READINGS: u32 = 3;
 #[derive(Debug, Default, Clone)]
 pub(super) struct Dispersion {
     readings: u32,
+    /// What earlier soaks saw.
+    earlier: Bursts,
     squares: f64,
     expected: f64,
     /// Errors and requests of each side in the last reading.
@@ -21,6 +25,22 @@ pub(super) struct Dispersion {
 }
 
 impl Dispersion {
+    /// Of a deployment whose earlier soaks saw this.
+    pub(super) fn after_soaks(earlier: Bursts) -> Self {
+        Self {
+            earlier,
+            ..Self::default()
+        }
+    }
+
+    /// What was seen in this soak.
+    pub(super) fn seen(&self) -> Bursts {
+        Bursts {
+            squares: self.squares,
+            expected: self.expected,
+        }
+    }
+
     /// Adds a reading: errors and requests of each side. Readings need not have equally many
     /// requests.
     pub(super) fn add(&mut self, sides: &[(f64, f64)]) {
@@ -54,8 +74,9 @@ impl Dispersion {
     pub(super) fn after(&self, errors: f64) -> f64 {
         // Each is in two differences.
         let more = 2.0 * errors;
-        let top = PRIOR_WEIGHT * PRIOR + self.squares + more;
-        (top / (PRIOR_WEIGHT + self.expected + more)).max(1.0)
+        let top = PRIOR_WEIGHT * PRIOR + self.earlier.squares + self.squares + more;
+        let expected = PRIOR_WEIGHT + self.earlier.expected + self.expected + more;
+        (top / expected).max(1.0)
     }
 }
 
@@ -100,5 +121,22 @@ mod tests {
             reading(700.0),
         ]);
         assert_eq!(steady, 1.0);
+    }
+
+    /// Each earlier error counts as one of this soak.
+    #[test]
+    fn what_earlier_soaks_saw_is_known_from_the_start() {
+        let earlier = Bursts {
+            squares: 990.0,
+            expected: 195.0,
+        };
+        let dispersion = Dispersion::after_soaks(earlier);
+        assert_eq!(dispersion.after(0.0), 5.0);
+        assert_eq!(
+            dispersion.value(),
+            f64::INFINITY,
+            "one burst must not condemn"
+        );
+        assert_eq!(dispersion.seen(), Bursts::default());
     }
 }

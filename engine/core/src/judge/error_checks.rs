@@ -33,14 +33,12 @@ pub(super) fn test(
     });
     let relative = limits.max_increase.map(|increase| {
         let budget = budget(ConditionKind::Increase);
-        test_increase(
-            rates,
-            counted,
-            (increase, limits.min_increase),
-            budget,
-            traffic,
-            look,
-        )
+        let limits = (increase, limits.min_increase);
+        let mut tested = test_increase(rates, counted, limits, budget, traffic, look);
+        if let Some(condition) = &mut tested.condition {
+            condition.bursts = Some(rates.bursts());
+        }
+        tested
     });
     Measured {
         canary: total.rate(CANARY),
@@ -82,8 +80,10 @@ fn test_max(
     let description = describe(&rates.total, counted, CANARY);
     let allowed = format::percent(max);
     if evidence.is_violated() {
+        let evidence = evidence.failed();
         let reason = format!(
-            "{description}: more than the allowed {allowed}; {}",
+            "{description}: {}, more than the allowed {allowed}; {}",
+            evidence.describe_interval(format::percent),
             evidence.describe_chance()
         );
         return evidence.tested(Judgement::Fail, reason, traffic);
@@ -94,10 +94,11 @@ fn test_max(
     }
     if requests < evidence.needed {
         let reason = format!(
-            "the new version answered {}; {} are needed for a verdict{}",
+            "the new version answered {}; {} are needed for a verdict{}{}",
             format::requests(requests as u64),
             format::count(evidence.needed.ceil() as u64),
-            traffic.describe(evidence.needed - requests)
+            traffic.describe(evidence.needed - requests),
+            evidence.describe_certainty(format::percent)
         );
         return evidence.tested(Judgement::Inconclusive, reason, traffic);
     }
@@ -139,7 +140,7 @@ fn test_increase(
     let evidence = Evidence {
         kind: ConditionKind::Increase,
         limit: 1.0 + increase,
-        estimate: ratio.filter(|ratio| ratio.is_finite()),
+        estimate: ratio.filter(|ratio| !ratio.is_nan()),
         interval: look.shown(|| rates.ratio_interval(budget.shown())),
         evidence: rates.relative_evidence(1.0 + increase),
         needed: needed.unwrap_or(LEAST_REQUESTS),
@@ -157,14 +158,10 @@ fn test_increase(
     let rise = canary.unwrap_or(0.0) - baseline.unwrap_or(0.0);
     let is_violated = evidence.is_violated();
     if is_violated && rise >= min_increase {
-        let interval = evidence.describe_interval(format::times);
-        let interval = if interval.is_empty() {
-            interval
-        } else {
-            format!("{interval} its rate, ")
-        };
+        let evidence = evidence.failed();
         let reason = format!(
-            "{description}: {interval}more than the allowed increase of {allowed}; {}",
+            "{description}: {} its rate, more than the allowed increase of {allowed}; {}",
+            evidence.describe_interval(format::times),
             evidence.describe_chance()
         );
         return evidence.tested(Judgement::Fail, reason, traffic);
@@ -173,7 +170,9 @@ fn test_increase(
     if let Some(reason) = too_few_readings(readings, total, true) {
         return evidence.tested(Judgement::Inconclusive, reason, traffic);
     }
+    let times = |ratio| format!("{} the previous rate", format::times(ratio));
     if let Some(reason) = too_few(total, needed, traffic) {
+        let reason = format!("{reason}{}", evidence.describe_certainty(times));
         return evidence.tested(Judgement::Inconclusive, reason, traffic);
     }
     let reason = if is_violated {
@@ -183,7 +182,6 @@ fn test_increase(
         )
     } else {
         let allowed = format!("the allowed increase of {allowed}");
-        let times = |ratio| format!("{} the previous rate", format::times(ratio));
         let description = format!("{description}{}", evidence.describe_certainty(times));
         passed(&evidence, &description, &allowed, traffic)
     };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Check, Finding, Histogram, NodeId, NodeInterval, QueryReading, SoakOptions, Timestamp,
-    VersionInterval,
+    Check, Finding, Histogram, NodeId, NodeInterval, QueryReading, SoakHistory, SoakOptions,
+    Timestamp, VersionInterval,
 };
 
 use super::{Judge, SoakPlan, derived_metrics};
@@ -24,9 +24,12 @@ pub struct NodeTraffic {
 }
 
 impl Judge {
-    /// What a first soak of this length would come to at this traffic, if the new version did just
-    /// as well as the previous one. A check that is inconclusive then cannot be decided.
+    /// What the soak with this number, from 1, would come to at this traffic in a window of this
+    /// length, if the new version did just as well as the previous one. A check that is
+    /// inconclusive then cannot be decided. A later soak has a smaller share of the budget, so it
+    /// takes more requests.
     pub fn forecast(
+        soak: u32,
         checks: Vec<Check>,
         options: SoakOptions,
         window: Duration,
@@ -34,6 +37,7 @@ impl Judge {
     ) -> Vec<Finding> {
         let mut judge = Self::new(SoakPlan {
             has_baseline: traffic.iter().any(|node| node.baseline.is_some()),
+            history: SoakHistory::of_good_soaks(soak.saturating_sub(1), &checks),
             checks,
             options,
             ..SoakPlan::default()
@@ -92,7 +96,7 @@ mod tests {
     use super::*;
     use crate::Judgement;
 
-    fn forecast(rate: f64, window: u64) -> Vec<Judgement> {
+    fn forecast(soak: u32, rate: f64, window: u64) -> Vec<Judgement> {
         let check = |metric: &str| Check {
             metric: metric.to_owned(),
             max: None,
@@ -108,7 +112,7 @@ mod tests {
             })
             .collect();
         let window = Duration::from_secs(window);
-        let findings = Judge::forecast(checks, SoakOptions::default(), window, &traffic);
+        let findings = Judge::forecast(soak, checks, SoakOptions::default(), window, &traffic);
         findings
             .into_iter()
             .map(|finding| finding.judgement)
@@ -118,9 +122,22 @@ mod tests {
     #[test]
     fn weak_traffic_is_known_before_the_soak() {
         use Judgement::{Inconclusive, Pass};
-        assert_eq!(forecast(5.0, 900), [Pass, Pass, Pass]);
-        assert_eq!(forecast(0.01, 900), [Inconclusive, Inconclusive, Pass]);
-        assert_eq!(forecast(5.0, 4), [Inconclusive, Inconclusive, Pass]);
-        assert_eq!(forecast(0.0, 900), [Inconclusive, Inconclusive, Pass]);
+        assert_eq!(forecast(1, 5.0, 900), [Pass, Pass, Pass]);
+        assert_eq!(forecast(1, 0.01, 900), [Inconclusive, Inconclusive, Pass]);
+        assert_eq!(forecast(1, 5.0, 4), [Inconclusive, Inconclusive, Pass]);
+        assert_eq!(forecast(1, 0.0, 900), [Inconclusive, Inconclusive, Pass]);
+    }
+
+    /// What is just enough for the first soak is too little for the fourth.
+    #[test]
+    fn a_later_soak_needs_more_requests() {
+        let errors = |soak, rate| forecast(soak, rate, 100)[0];
+        let enough = (1..200).map(|tenth| f64::from(tenth) / 10.0);
+        let enough = enough
+            .into_iter()
+            .find(|&rate| errors(1, rate) == Judgement::Pass);
+        let enough = enough.expect("some rate is enough");
+        assert_eq!(errors(4, enough), Judgement::Inconclusive);
+        assert_eq!(errors(4, 3.0 * enough), Judgement::Pass);
     }
 }

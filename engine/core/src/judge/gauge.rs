@@ -54,8 +54,10 @@ pub(super) struct GaugeTest {
     /// Whether the ratio is of what both sides use more than before the soak.
     pub(super) since_before: bool,
     pub(super) limit: f64,
-    /// The standard error of the estimate's logarithm.
-    error: f64,
+    /// By how much nodes differ, as a standard deviation of logarithms.
+    spread: f64,
+    /// The nodes of the canary that the estimate is of, and of the baseline where those are others.
+    of_nodes: (f64, Option<f64>),
     freedom: f64,
 }
 
@@ -114,7 +116,8 @@ impl Gauges {
             estimate: canary,
             since_before: false,
             limit: max,
-            error: spread / nodes.sqrt(),
+            spread,
+            of_nodes: (nodes, None),
             freedom,
         })
     }
@@ -150,7 +153,8 @@ impl Gauges {
             estimate: difference.exp(),
             since_before: false,
             limit: ratio_limit(max_increase, min_increase, canary / difference.exp()),
-            error: spread(within, freedom) / m.sqrt(),
+            spread: spread(within, freedom),
+            of_nodes: (m, None),
             freedom,
         })
     }
@@ -183,7 +187,8 @@ impl Gauges {
             estimate,
             since_before,
             limit: ratio_limit(max_increase, min_increase, shown / estimate),
-            error: spread(within, freedom) * (1.0 / m + 1.0 / n).sqrt(),
+            spread: spread(within, freedom),
+            of_nodes: (m, Some(n)),
             freedom,
         })
     }
@@ -258,26 +263,75 @@ impl Usage {
 }
 
 impl GaugeTest {
+    /// The standard error of the estimate's logarithm, with so many more nodes of the canary.
+    fn error(&self, more: f64) -> f64 {
+        let (canary, baseline) = self.of_nodes;
+        let of_baseline = baseline.map_or(0.0, |nodes| 1.0 / nodes);
+        self.spread * (1.0 / (canary + more) + of_baseline).sqrt()
+    }
+
     /// The probability that nodes differ so much by chance although the limit is kept.
     pub(super) fn chance(&self) -> f64 {
-        let distance = (self.estimate / self.limit).ln() / self.error;
+        let distance = (self.estimate / self.limit).ln() / self.error(0.0);
         upper_tail(distance, self.freedom)
     }
 
-    /// Whether three times as much, or twice the limit where that is more, would be found at the
-    /// level `level`.
-    pub(super) fn finds_gross_fault(&self, level: f64, is_relative: bool) -> bool {
+    /// How far above the limit three times as much is, or twice the limit where that is more.
+    fn gross_margin(&self, is_relative: bool) -> f64 {
         let margin = if is_relative {
             GROSS.max(2.0 * self.limit) / self.limit
         } else {
             GROSS
         };
-        margin.ln() >= critical(level, self.freedom) * self.error
+        margin.ln()
+    }
+
+    /// Whether a gross fault would be found at the level `level`.
+    pub(super) fn finds_gross_fault(&self, level: f64, is_relative: bool) -> bool {
+        upper_tail(
+            self.gross_margin(is_relative) / self.error(0.0),
+            self.freedom,
+        ) <= level
+    }
+
+    /// How many more nodes of the canary, alike to these, would find a gross fault. `None` where
+    /// that takes more of the baseline, too.
+    pub(super) fn nodes_for_gross_fault(&self, level: f64, is_relative: bool) -> Option<u64> {
+        self.nodes_for(level, self.gross_margin(is_relative))
+    }
+
+    /// How many more nodes of the canary, alike to these, would show that it is above its limit.
+    /// `None` where it is not, or no number would.
+    pub(super) fn nodes_to_fail(&self, level: f64) -> Option<u64> {
+        let distance = (self.estimate / self.limit).ln();
+        (distance > 0.0).then(|| self.nodes_for(level, distance))?
+    }
+
+    fn nodes_for(&self, level: f64, distance: f64) -> Option<u64> {
+        /// No fleet of a soak is larger.
+        const MOST: u64 = 4096;
+        let is_enough = |more: u64| {
+            let more = more as f64;
+            upper_tail(distance / self.error(more), self.freedom + more) <= level
+        };
+        if !is_enough(MOST) {
+            return None;
+        }
+        let (mut low, mut high) = (0, MOST);
+        while high - low > 1 {
+            let middle = u64::midpoint(low, high);
+            if is_enough(middle) {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        Some(high)
     }
 
     /// The interval of the estimate at the level `level` on each side.
     pub(super) fn interval(&self, level: f64) -> (f64, f64) {
-        let width = critical(level, self.freedom) * self.error;
+        let width = critical(level, self.freedom) * self.error(0.0);
         (self.estimate * (-width).exp(), self.estimate * width.exp())
     }
 }

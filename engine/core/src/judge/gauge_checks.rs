@@ -60,22 +60,21 @@ fn judge(
 ) -> Tested {
     // The level of this soak, which gauges do not carry on.
     let level = (-budget.needed()).exp();
-    let (low, high) = test.interval(level);
+    let interval = look.shown(|| {
+        let (low, high) = test.interval(level);
+        (Some(low), Some(high))
+    });
     let evidence = Evidence {
         kind,
         limit: test.limit,
         estimate: Some(test.estimate),
-        interval: (Some(low), Some(high)),
+        interval,
         evidence: -test.chance().ln(),
         needed: 0.0,
         samples: 0.0,
         budget,
     };
     let is_relative = kind == ConditionKind::Increase;
-    let nodes = |count: u64| {
-        let plural = if count == 1 { "" } else { "s" };
-        format!("{} node{plural}", format::count(count))
-    };
     let (canary_nodes, baseline_nodes) = test.nodes;
     let on = match test.baseline {
         Some(baseline) => format!(
@@ -100,31 +99,64 @@ fn judge(
     } else {
         format!("the allowed {}", metric.format(test.limit))
     };
-    if evidence.is_violated() && look == Look::Final {
-        let reason = format!(
-            "{description}: more than {allowed}; {}",
-            evidence.describe_chance()
-        );
-        return evidence.tested(Judgement::Fail, reason, NO_TRAFFIC);
-    }
-    if !test.finds_gross_fault(level, is_relative) {
-        let reason = format!(
-            "{description}; that is too few nodes, or they differ too much, to find three times \
-             as much"
-        );
-        return evidence.tested(Judgement::Inconclusive, reason, NO_TRAFFIC);
-    }
-    if evidence.is_violated() {
-        let reason = format!("{description}: more than {allowed} so far; judged at the end");
-        return evidence.tested(Judgement::Inconclusive, reason, NO_TRAFFIC);
-    }
     let value = |value| match kind {
         ConditionKind::Max => metric.format(value),
         ConditionKind::Increase => format!("{} as high", format::times(value)),
     };
+    if evidence.is_violated() && look == Look::Final {
+        let evidence = evidence.failed();
+        let reason = format!(
+            "{description}: {}, more than {allowed}; {}",
+            evidence.describe_interval(value),
+            evidence.describe_chance()
+        );
+        return evidence.tested(Judgement::Fail, reason, NO_TRAFFIC);
+    }
+    // Nobody reads the rest of a quick look.
+    if look == Look::Quick {
+        let judgement = if test.finds_gross_fault(level, is_relative) && !evidence.is_violated() {
+            Judgement::Pass
+        } else {
+            Judgement::Inconclusive
+        };
+        return evidence.tested(judgement, String::new(), NO_TRAFFIC);
+    }
     let certainty = evidence.describe_certainty(value);
-    let reason = format!("{description}{certainty}: no evidence of more than {allowed}");
+    if !test.finds_gross_fault(level, is_relative) {
+        let more = match test.nodes_for_gross_fault(level, is_relative) {
+            Some(more) => format!("; another {} would be enough", of_new_version(more)),
+            None => "; more nodes of the previous version are needed, too".to_owned(),
+        };
+        let reason = format!(
+            "{description}{certainty}; that is too few nodes, or they differ too much, to find \
+             three times as much{more}"
+        );
+        return evidence.tested(Judgement::Inconclusive, reason, NO_TRAFFIC);
+    }
+    if evidence.is_violated() {
+        let reason =
+            format!("{description}{certainty}: more than {allowed} so far; judged at the end");
+        return evidence.tested(Judgement::Inconclusive, reason, NO_TRAFFIC);
+    }
+    let reason = match test.nodes_to_fail(level) {
+        Some(more) => format!(
+            "{description}{certainty}: more than {allowed}, but not beyond doubt; another {} like \
+             these would decide",
+            of_new_version(more)
+        ),
+        None => format!("{description}{certainty}: no evidence of more than {allowed}"),
+    };
     evidence.tested(Judgement::Pass, reason, NO_TRAFFIC)
+}
+
+/// `3 nodes`.
+fn nodes(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} node{plural}", format::count(count))
+}
+
+fn of_new_version(count: u64) -> String {
+    format!("{} of the new version", nodes(count))
 }
 
 fn no_value(metric: Metric, kind: ConditionKind, canary: u64, baseline: u64) -> Tested {

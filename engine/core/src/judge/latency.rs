@@ -26,14 +26,14 @@ pub(super) struct Latencies {
     /// Σ c²/b over readings, for the size of the weighted sample (Kish).
     squares: f64,
     effects: Vec<Effects>,
-    /// The latencies before the soak of the canary's nodes, and of the baseline's.
-    before: (Histogram, Histogram),
 }
 
 /// The design effects of both sides at one quantile.
 #[derive(Debug, Clone)]
 struct Effects {
     quantile: f64,
+    /// By how much the canary's nodes were slower before the rollout: 1 or more.
+    before: f64,
     canary: DesignEffect,
     baseline: DesignEffect,
 }
@@ -51,14 +51,15 @@ impl Latencies {
     /// Compares at these quantiles, 0 to 1, on nodes whose latencies before the soak were these.
     pub(super) fn new(
         quantiles: impl IntoIterator<Item = f64>,
-        canary_before: Histogram,
-        baseline_before: Histogram,
+        canary_before: &Histogram,
+        baseline_before: &Histogram,
     ) -> Self {
         let mut effects: Vec<Effects> = Vec::new();
         for quantile in quantiles {
             if effects.iter().all(|effects| effects.quantile != quantile) {
                 effects.push(Effects {
                     quantile,
+                    before: ratio_before(quantile, canary_before, baseline_before),
                     canary: DesignEffect::new(quantile),
                     baseline: DesignEffect::new(quantile),
                 });
@@ -72,7 +73,6 @@ impl Latencies {
             weighted_total: 0.0,
             squares: 0.0,
             effects,
-            before: (canary_before, baseline_before),
         }
     }
 
@@ -143,21 +143,7 @@ impl Latencies {
 
     /// By how much the canary's nodes were slower before the rollout: 1 or more.
     pub(super) fn before(&self, quantile: f64) -> f64 {
-        let (canary, baseline) = &self.before;
-        let needed = (LEAST_BEYOND / (1.0 - quantile)).round() as u64;
-        if canary.total() < needed || baseline.total() < needed {
-            return 1.0;
-        }
-        let micros = |side: &Histogram| {
-            side.quantile(quantile)
-                .map(|value| value.as_micros() as f64)
-        };
-        match (micros(canary), micros(baseline)) {
-            (Some(canary), Some(baseline)) if baseline > 0.0 => {
-                (canary / baseline).clamp(1.0, HIGHEST_BEFORE)
-            }
-            _ => 1.0,
-        }
+        self.effects(quantile).map_or(1.0, |effects| effects.before)
     }
 
     /// The highest latency in milliseconds that is allowed where the baseline's is `baseline`.
@@ -269,6 +255,24 @@ impl Latencies {
         } else {
             0.0
         }
+    }
+}
+
+/// By how much the canary's nodes were slower than those of the baseline: 1 or more.
+fn ratio_before(quantile: f64, canary: &Histogram, baseline: &Histogram) -> f64 {
+    let needed = (LEAST_BEYOND / (1.0 - quantile)).round() as u64;
+    if canary.total() < needed || baseline.total() < needed {
+        return 1.0;
+    }
+    let micros = |side: &Histogram| {
+        side.quantile(quantile)
+            .map(|value| value.as_micros() as f64)
+    };
+    match (micros(canary), micros(baseline)) {
+        (Some(canary), Some(baseline)) if baseline > 0.0 => {
+            (canary / baseline).clamp(1.0, HIGHEST_BEFORE)
+        }
+        _ => 1.0,
     }
 }
 

@@ -111,14 +111,18 @@ impl LatencyTest<'_> {
         };
         let description = format!("{} is {}", self.name(), self.format(value));
         if evidence.is_violated() {
+            let evidence = evidence.failed();
+            let interval = evidence.describe_interval(|value| self.format(value));
+            let description = format!("{description}, {interval}");
             return self.violated(evidence, samples, max, &description);
         }
+        let certainty = evidence.describe_certainty(|value| self.format(value));
         if size <= 0.0 || (samples as f64) < needed {
             let reason = Self::too_few(samples, None, needed, None, self.traffic);
+            let reason = format!("{reason}{certainty}");
             return evidence.tested(Judgement::Inconclusive, reason, self.traffic);
         }
         let allowed = format!("the allowed {}", self.format(max));
-        let certainty = evidence.describe_certainty(|value| self.format(value));
         let description = format!("{description}{certainty}");
         let reason = passed(&evidence, &description, &allowed, self.traffic);
         evidence.tested(Judgement::Pass, reason, self.traffic)
@@ -161,27 +165,21 @@ impl LatencyTest<'_> {
             let reason = Self::too_few(samples, of_baseline, needed, None, self.traffic);
             return evidence.tested(Judgement::Inconclusive, reason, self.traffic);
         };
-        let mut description = format!(
+        let description = format!(
             "{} is {}, against {} on the previous version",
             self.name(),
             self.format(new),
             self.format(old)
         );
-        if let (Some(low), Some(base_high)) = (low, base_high)
-            && low > base_high
-        {
-            let least = self.format(low - base_high);
-            description += &match (high, base_low) {
-                (Some(high), Some(base_low)) => {
-                    let most = self.format(high - base_low);
-                    format!(", which is {least} to {most} more")
-                }
-                _ => format!(", which is at least {least} more"),
-            };
-        }
+        let times = |ratio| format!("{} as high", format::times(ratio));
         if evidence.is_violated() {
+            let evidence = evidence.failed();
+            let more = self.describe_more(&evidence, old);
+            let interval = evidence.describe_interval(times);
+            let description = format!("{description}, which is {more}, {interval}");
             return self.violated(evidence, samples, allowed, &description);
         }
+        let certainty = evidence.describe_certainty(times);
         if size <= 0.0
             || baseline_size <= 0.0
             || (samples as f64) < needed
@@ -190,6 +188,7 @@ impl LatencyTest<'_> {
             let of_baseline = Some((baseline_samples, needed_of_baseline));
             let missing = evidence.missing();
             let reason = Self::too_few(samples, of_baseline, needed, missing, self.traffic);
+            let reason = format!("{reason}{certainty}");
             return evidence.tested(Judgement::Inconclusive, reason, self.traffic);
         }
         let mut allowed = format!("the allowed {}", self.format(allowed));
@@ -200,10 +199,18 @@ impl LatencyTest<'_> {
                 format::times(before)
             );
         }
-        let times = |ratio| format!("{} as high", format::times(ratio));
-        let description = format!("{description}{}", evidence.describe_certainty(times));
+        let description = format!("{description}{certainty}");
         let reason = passed(&evidence, &description, &allowed, self.traffic);
         evidence.tested(Judgement::Pass, reason, self.traffic)
+    }
+
+    /// `22 ms to 106 ms more`: the interval of the ratio, by what the previous version takes.
+    fn describe_more(&self, evidence: &Evidence, old: f64) -> String {
+        let more = |ratio: f64| self.format((old * (ratio - 1.0)).max(0.0));
+        match evidence.interval {
+            (Some(low), Some(high)) => format!("{} to {} more", more(low), more(high)),
+            (low, _) => format!("at least {} more", more(low.unwrap_or(1.0))),
+        }
     }
 
     fn violated(

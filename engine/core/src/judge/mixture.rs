@@ -142,6 +142,24 @@ pub(super) fn least_total(share: f64, p: f64, needed: f64) -> f64 {
     high
 }
 
+/// The highest ratio that `evidence`, which falls with the ratio, refutes: by bisection of its
+/// logarithm. `None` where it refutes none.
+pub(super) fn highest_refuted(needed: f64, evidence: impl Fn(f64) -> f64) -> Option<f64> {
+    let (mut low, mut high) = (-14.0_f64, 14.0_f64);
+    if evidence(low.exp()) < needed {
+        return None;
+    }
+    for _ in 0..16 {
+        let middle = f64::midpoint(low, high);
+        if evidence(middle.exp()) < needed {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    Some(low.exp())
+}
+
 /// ln(eᵃ + eᵇ).
 pub(super) fn log_add(a: f64, b: f64) -> f64 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };

@@ -3,8 +3,8 @@
 use crate::{Check, Condition, ConditionKind, Finding, Judgement};
 
 use super::budget::Budget;
-use super::format;
 use super::mixture::MOST;
+use super::{Bounds, format};
 
 /// The requests of the new version so far, and the time that they took.
 #[derive(Debug, Clone, Copy)]
@@ -115,8 +115,9 @@ pub(super) struct Evidence {
     pub(super) kind: ConditionKind,
     pub(super) budget: Budget,
     pub(super) limit: f64,
+    /// Infinite where the previous version has none at all.
     pub(super) estimate: Option<f64>,
-    pub(super) interval: (Option<f64>, Option<f64>),
+    pub(super) interval: Bounds,
     pub(super) evidence: f64,
     /// Requests of the new version that the test needs.
     pub(super) needed: f64,
@@ -154,26 +155,31 @@ impl Evidence {
         )
     }
 
+    /// Of a condition that fails: the interval lies above the limit. It is wider than the test
+    /// where both sides are estimated apart, and it does not know of earlier soaks.
+    pub(super) fn failed(mut self) -> Self {
+        let (low, high) = self.interval;
+        let low = low.map_or(self.limit, |low| low.max(self.limit));
+        self.interval = (Some(low), high.map(|high| high.max(low)));
+        self
+    }
+
     pub(super) fn tested(self, judgement: Judgement, reason: String, traffic: Traffic) -> Tested {
         let missing = self.missing();
         let finite = |value: f64| if value.is_finite() { value } else { f64::MAX };
-        let (mut low, high) = self.interval;
-        if judgement == Judgement::Fail {
-            // The interval is wider than the test where both sides are estimated apart, and it
-            // does not know of earlier soaks.
-            low = Some(low.map_or(self.limit, |low| low.max(self.limit)));
-        }
+        let (low, high) = self.interval;
         let whole = |value: f64| value.clamp(0.0, 1e15) as u64;
         Tested {
             condition: Some(Condition {
                 kind: self.kind,
                 limit: finite(self.limit),
-                estimate: self.estimate.map(finite),
+                estimate: self.estimate.filter(|estimate| estimate.is_finite()),
                 low: low.map(finite),
                 high: high.map(finite),
                 evidence: self.evidence.clamp(-MOST, MOST),
                 earlier: self.budget.earlier,
                 threshold: self.budget.threshold,
+                bursts: None,
                 missing_requests: missing.map(whole),
                 missing_millis: missing
                     .and_then(|missing| traffic.seconds_for(missing))
@@ -184,8 +190,8 @@ impl Evidence {
         }
     }
 
-    /// `; between 0.4 and 2.1 times, as far as the test can tell (99.7 % sure)`: the interval, and
-    /// how sure it is. Empty where there is none.
+    /// `; it is between 0.4 and 2.1 times (99.7 % sure)`: the interval, and how sure it is. Empty
+    /// where there is none.
     pub(super) fn describe_certainty(&self, value: impl Fn(f64) -> String) -> String {
         let interval = self.describe_interval(value);
         if interval.is_empty() {

@@ -3,15 +3,12 @@
 use crate::{ConditionKind, Judgement, NodeInterval, VersionInterval};
 
 use super::budget::Budget;
+use super::error_checks::passed;
 use super::format;
 use super::limits::CheckLimits;
-use super::mixture::{self, ODDS};
+use super::mixture::{self, MOST, ODDS};
 use super::outcome::{Evidence, Measured, Tested, Traffic};
-
-const NO_TRAFFIC: Traffic = Traffic {
-    requests: 0.0,
-    seconds: 0.0,
-};
+use super::{Bounds, Look};
 
 /// How often the processes of each side ended unexpectedly, and how long they ran.
 #[derive(Debug, Clone, Default)]
@@ -53,27 +50,17 @@ impl Restarts {
         &self,
         limits: &CheckLimits,
         budget: impl Fn(ConditionKind) -> Budget,
+        traffic: Traffic,
+        look: Look,
     ) -> Measured {
         let count = self.canary.restarts;
-        let absolute = limits.max.map(|max| {
-            let description = self.describe();
-            let allowed = format::count(max as u64);
-            let (judgement, reason) = if count as f64 > max {
-                let reason = format!("{description}: more than the allowed {allowed}");
-                (Judgement::Fail, reason)
-            } else {
-                let reason = format!("{description}: not more than the allowed {allowed}");
-                (Judgement::Pass, reason)
-            };
-            Tested {
-                condition: None,
-                judgement,
-                reason,
-            }
-        });
+        let absolute = limits
+            .max
+            .map(|max| self.count_max(max, budget(ConditionKind::Max), traffic));
         let relative = limits.max_increase.map(|increase| {
             let budget = budget(ConditionKind::Increase);
-            self.test_increase(increase, limits.min_increase, budget)
+            let limits = (increase, limits.min_increase);
+            self.test_increase(limits, budget, traffic, look)
         });
         Measured {
             canary: Some(count as f64),
@@ -84,28 +71,73 @@ impl Restarts {
         }
     }
 
-    /// Two Poisson rates.
-    fn test_increase(&self, increase: f64, min_increase: f64, budget: Budget) -> Tested {
-        let (new, old) = (self.canary.restarts as f64, self.baseline.restarts as f64);
-        let odds = (1.0 + increase) * self.canary.seconds / self.baseline.seconds;
-        let evidence = if new > 0.0 && odds.is_finite() {
-            let base = odds.ln_1p();
-            mixture::mix(
-                ODDS.map(|ratio| new * ratio.ln() + (new + old) * (base - (ratio * odds).ln_1p())),
-            )
-        } else {
-            0.0
+    /// The count is certain: its interval is itself.
+    fn count_max(&self, max: f64, budget: Budget, traffic: Traffic) -> Tested {
+        let count = self.canary.restarts as f64;
+        let is_violated = count > max;
+        let evidence = Evidence {
+            kind: ConditionKind::Max,
+            limit: max,
+            estimate: Some(count),
+            interval: (Some(count), Some(count)),
+            evidence: if is_violated { MOST } else { -MOST },
+            needed: 0.0,
+            samples: 0.0,
+            budget,
         };
-        let rates = (new / self.canary.seconds, old / self.baseline.seconds);
-        let ratio = rates.0 / rates.1;
+        let (description, allowed) = (self.describe(), format::count(max as u64));
+        if is_violated {
+            let reason = format!("{description}: more than the allowed {allowed}");
+            return evidence.tested(Judgement::Fail, reason, traffic);
+        }
+        let reason = format!("{description}: not more than the allowed {allowed}");
+        evidence.tested(Judgement::Pass, reason, traffic)
+    }
+
+    /// The evidence against "the rate of `of` is at most `factor` times that of `other`": two
+    /// Poisson rates.
+    fn evidence(of: Side, other: Side, factor: f64) -> f64 {
+        let (counted, all) = (
+            of.restarts as f64,
+            of.restarts as f64 + other.restarts as f64,
+        );
+        let odds = factor * of.seconds / other.seconds;
+        if counted <= 0.0 || !odds.is_finite() {
+            return 0.0;
+        }
+        let base = odds.ln_1p();
+        mixture::mix(ODDS.map(|ratio| counted * ratio.ln() + all * (base - (ratio * odds).ln_1p())))
+    }
+
+    /// The interval of the ratio of both rates at the evidence `needed`.
+    fn interval(&self, needed: f64) -> Bounds {
+        let (canary, baseline) = (self.canary, self.baseline);
+        let low =
+            mixture::highest_refuted(needed, |factor| Self::evidence(canary, baseline, factor));
+        let high =
+            mixture::highest_refuted(needed, |factor| Self::evidence(baseline, canary, factor));
+        (low, high.map(|factor| 1.0 / factor))
+    }
+
+    fn test_increase(
+        &self,
+        (increase, min_increase): (f64, f64),
+        budget: Budget,
+        traffic: Traffic,
+        look: Look,
+    ) -> Tested {
+        let (canary, baseline) = (self.canary, self.baseline);
+        let (new, old) = (canary.restarts as f64, baseline.restarts as f64);
+        let ratio = (new / canary.seconds) / (old / baseline.seconds);
         let evidence = Evidence {
             kind: ConditionKind::Increase,
             limit: 1.0 + increase,
-            estimate: Some(ratio).filter(|ratio| ratio.is_finite()),
-            interval: (None, None),
-            evidence,
+            estimate: Some(ratio).filter(|ratio| !ratio.is_nan()),
+            interval: look.shown(|| self.interval(budget.shown())),
+            evidence: Self::evidence(canary, baseline, 1.0 + increase),
             needed: 0.0,
-            samples: 0.0,
+            // It takes time, and requests are the measure of that.
+            samples: traffic.requests,
             budget,
         };
         let description = format!(
@@ -114,16 +146,27 @@ impl Restarts {
             format::count(self.baseline.restarts)
         );
         let allowed = format::percent(increase);
+        let times = |ratio| format!("{} as often", format::times(ratio));
         if evidence.is_violated() && new - old >= min_increase {
+            let evidence = evidence.failed();
             let reason = format!(
-                "{description}: more than the allowed increase of {allowed}; {}",
+                "{description}: {}, more than the allowed increase of {allowed}; {}",
+                evidence.describe_interval(times),
                 evidence.describe_chance()
             );
-            return evidence.tested(Judgement::Fail, reason, NO_TRAFFIC);
+            return evidence.tested(Judgement::Fail, reason, traffic);
         }
-        let reason =
-            format!("{description}: no evidence of more than the allowed increase of {allowed}");
-        evidence.tested(Judgement::Pass, reason, NO_TRAFFIC)
+        let allowed = format!("the allowed increase of {allowed}");
+        let description = format!("{description}{}", evidence.describe_certainty(times));
+        let reason = passed(&evidence, &description, &allowed, traffic);
+        let mut tested = evidence.tested(Judgement::Pass, reason, traffic);
+        if let Some(condition) = &mut tested.condition
+            && new - old < min_increase
+        {
+            // What is never a failure must not become one in a later soak.
+            condition.evidence = condition.evidence.min(0.0);
+        }
+        tested
     }
 
     fn describe(&self) -> String {

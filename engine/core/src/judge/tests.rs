@@ -1,9 +1,12 @@
 mod budget;
+mod detection;
 mod error_rate;
+mod explanations;
 mod false_alarms;
 mod fixture;
 mod gauge;
 mod latency;
 mod other_metrics;
 mod random_input;
+mod simulation;
 mod soak;

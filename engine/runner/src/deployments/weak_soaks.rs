@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
     Call, Finding, Judge, Judgement, ModuleName, ModuleVersion, NodeId, NodeReading, NodeTraffic,
-    RecordedBaseline, SoakOptions,
+    RecordedBaseline, SoakHistory, SoakOptions,
 };
 use hotswap_fleet::Fleet;
 use humantime::format_duration;
@@ -102,6 +102,7 @@ pub(super) fn warnings(
     // Each version gets as many of the node's own.
     let own = probes.map_or(0.0, |probes| probes.rate_per_second);
     let mut percent = 100.0;
+    let mut soak = 0;
     let mut warnings = Vec::new();
     for call in calls {
         match call {
@@ -136,10 +137,12 @@ pub(super) fn warnings(
                     let recorded = canary.iter().filter_map(|node| readings.get(node));
                     let recorded: Vec<_> = recorded.cloned().collect();
                     checks = RecordedBaseline::new(module, &recorded)
-                        .derive(checks)
+                        .derive(checks, &SoakHistory::default())
                         .checks;
                 }
-                let findings = Judge::forecast(checks, options, window, &traffic);
+                // A soak without checks leaves the budget as it is.
+                soak += u32::from(!checks.is_empty());
+                let findings = Judge::forecast(soak, checks, options, window, &traffic);
                 let undecided = findings
                     .iter()
                     .filter(|finding| finding.judgement == Judgement::Inconclusive);

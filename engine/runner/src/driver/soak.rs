@@ -87,7 +87,7 @@ impl Soak {
             probes.map(|probes| ProbedSoak::new(probes.clone(), module, &canary, &baseline));
         let queried = QueriedSoak::new(&checks, module, sides, &readings, &context);
         let (checks, derived) = if baseline.is_empty() {
-            let derived = RecordedBaseline::new(module, &readings).derive(checks);
+            let derived = RecordedBaseline::new(module, &readings).derive(checks, &context.history);
             (derived.checks.clone(), Some(derived))
         } else {
             (checks, None)

@@ -82,6 +82,7 @@ pub(super) fn is_over_after(event: &Event) -> Option<bool> {
         | EventBody::Paused { .. }
         | EventBody::Resumed { .. }
         | EventBody::AbortRequested { .. }
-        | EventBody::PromoteRequested { .. } => None,
+        | EventBody::PromoteRequested { .. }
+        | EventBody::WritesLost { .. } => None,
     }
 }

@@ -136,6 +136,7 @@ fn random_input_never_panics() {
                 options: SoakOptions {
                     pass_early: random.below(2) > 0,
                     min_samples: random.below(2) * any_number(&mut random),
+                    false_alarms: any_limit(&mut random).unwrap_or(Judge::LEVEL),
                 },
             });
             for _ in 0..random.below(12) {

@@ -1,5 +1,8 @@
 use super::fixture::*;
-use crate::{Check, Judge, NodeInterval, SoakOptions, SoakPlan, VersionInterval};
+use crate::{
+    Check, Judge, ModuleMetric, NodeInterval, QueryReading, SoakOptions, SoakPlan, Timestamp,
+    VersionInterval,
+};
 
 use crate::Judgement::{Fail, Inconclusive, Pass};
 
@@ -94,6 +97,7 @@ fn a_soak_passes_early_only_where_that_is_asked_for_and_a_gross_fault_would_have
             options: SoakOptions {
                 pass_early,
                 min_samples,
+                ..SoakOptions::default()
             },
             ..SoakPlan::default()
         });
@@ -161,6 +165,64 @@ fn restarts_are_counted_and_compared() {
     assert_eq!(judge(relative(), 5, 20).judgement, Pass);
 }
 
+/// Requests that a process lost with itself failed, whatever number of restarts is allowed.
+#[test]
+fn requests_that_were_lost_with_a_process_are_errors() {
+    let judge = |lost: u64| {
+        let mut judge = start_judge(vec![max("restarts", 9.0), max("error-rate", 0.05)]);
+        for _ in 0..8 {
+            let canary = VersionInterval {
+                restarts: 1,
+                lost,
+                ..requests(50, 0)
+            };
+            judge.observe(&reading(canary, requests(450, 0)));
+        }
+        judge.verdict().findings
+    };
+    let findings = judge(10);
+    assert_eq!(findings[0].judgement, Pass, "{}", findings[0].reason);
+    assert_eq!(findings[1].judgement, Fail, "{}", findings[1].reason);
+    let start = "80 of 480 requests failed (16.7 %)";
+    assert!(
+        findings[1].reason.starts_with(start),
+        "{}",
+        findings[1].reason
+    );
+    assert_eq!(judge(0)[1].judgement, Pass);
+}
+
+/// A deployment that asks for fewer false alarms needs more evidence.
+#[test]
+fn a_deployment_chooses_its_probability_of_a_false_alarm() {
+    let threshold = |false_alarms| {
+        let mut judge = Judge::new(SoakPlan {
+            checks: vec![max_increase("error-rate", 0.5)],
+            has_baseline: true,
+            options: SoakOptions {
+                false_alarms,
+                ..SoakOptions::default()
+            },
+            ..SoakPlan::default()
+        });
+        for _ in 0..3 {
+            judge.observe(&reading(requests(50, 0), requests(450, 0)));
+        }
+        only_finding(&judge).conditions[0].threshold.exp()
+    };
+    for (asked, expected) in [
+        (0.01, 100.0),
+        (0.0001, 10_000.0),
+        (0.2, 5.0),
+        (0.0, 10_000.0),
+        (7.0, 5.0),
+        (f64::NAN, 100.0),
+    ] {
+        let actual = threshold(asked);
+        assert!((actual / expected - 1.0).abs() < 1e-9, "{asked}: {actual}");
+    }
+}
+
 /// Everything that a judge holds is in its debug text.
 #[test]
 fn the_memory_of_a_soak_is_bounded() {
@@ -168,17 +230,39 @@ fn the_memory_of_a_soak_is_bounded() {
         max_increase("error-rate", 0.5),
         max_increase("latency-p95", 1.0),
         max_increase("memory", 0.3),
+        max_increase("module:rows", 0.5),
+        max_increase("module:rows:p95", 0.5),
+        max_increase("module:rows:mean", 0.5),
+        max("query:orders", 5.0),
     ]);
     let mut random = Random(3);
+    let mut second = 0;
     let mut size_after = |readings: u32| {
         for _ in 0..readings {
-            let mut side = |n: u64| VersionInterval {
-                errors: random.below(3),
-                memory: Some(1000),
-                ..latencies((0..n).map(|_| 10.0 * random.normal().exp()))
+            let mut side = |n: u64| {
+                let values: Vec<f64> = (0..n).map(|_| 10.0 * random.normal().exp()).collect();
+                VersionInterval {
+                    errors: random.below(3),
+                    memory: Some(1000),
+                    module_metrics: vec![ModuleMetric {
+                        name: "rows".to_owned(),
+                        requests: n,
+                        sum: 10_000 * n,
+                        values: histogram(values.clone()),
+                    }],
+                    ..latencies(values)
+                }
             };
             let canary = side(20);
             judge.observe(&reading(canary, side(180)));
+            second += 1;
+            judge.observe_queries(vec![QueryReading {
+                query: "orders".to_owned(),
+                at: Timestamp::from_millis(1000 * second),
+                canary: Some(1.0),
+                baseline: None,
+                error: None,
+            }]);
         }
         format!("{judge:?}").len()
     };
