@@ -194,8 +194,8 @@ async fn a_node_registers_with_its_place_and_its_version() -> Result<()> {
     ensure!(meta["environment"] == "production", "{service:#}");
     ensure!(meta["version"] == env!("CARGO_PKG_VERSION"), "{service:#}");
     let (control, data) = found.installation.node_ports("labelled").await?;
-    ensure!(meta["port-control"] == control.to_string(), "{service:#}");
-    ensure!(meta["port-data"] == data.to_string(), "{service:#}");
+    ensure!(meta["port-control"] == *control.to_string(), "{service:#}");
+    ensure!(meta["port-data"] == *data.to_string(), "{service:#}");
     ensure!(service["Address"] == "127.0.0.1", "{service:#}");
     Ok(())
 }
