@@ -13,6 +13,7 @@ string[] deploymentEvents =
     "NodeChanged",
     "ApprovalRequested",
     "DeploymentPromoted",
+    "SoakProgress",
     "SoakJudged",
     "DeploymentDamaged",
     "EnvironmentChanged",

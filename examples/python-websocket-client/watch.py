@@ -31,6 +31,7 @@ DEPLOYMENT_EVENTS = (
     "NodeChanged",
     "ApprovalRequested",
     "DeploymentPromoted",
+    "SoakProgress",
     "SoakJudged",
     "DeploymentDamaged",
     "EnvironmentChanged",

@@ -49,6 +49,7 @@ export function describeEvent(event, argument) {
       return argument.prompt;
     case "DeploymentPromoted":
       return `${argument.full ? "all waits" : "the wait"} ended by ${argument.by}${argument.reason ? `: ${argument.reason}` : ""}`;
+    case "SoakProgress":
     case "SoakJudged":
       return argument.findings.map((finding) => `${finding.check.metric} ${finding.judgement}: ${finding.reason}`).join("; ");
     case "DeploymentDamaged":
@@ -71,6 +72,7 @@ export const EVENTS = [
   "NodeChanged",
   "ApprovalRequested",
   "DeploymentPromoted",
+  "SoakProgress",
   "SoakJudged",
   "DeploymentDamaged",
   "EnvironmentChanged",

@@ -34,6 +34,7 @@ const DEPLOYMENT_EVENTS = [
   "NodeChanged",
   "ApprovalRequested",
   "DeploymentPromoted",
+  "SoakProgress",
   "SoakJudged",
   "DeploymentDamaged",
   "EnvironmentChanged",

@@ -40,9 +40,10 @@ impl Notification {
         })
     }
 
-    /// Whether it is an event, and not the answer to a subscription.
+    /// Whether it is an event, and neither the answer to a subscription nor the state of a soak
+    /// that is under way, which a client may miss.
     pub fn is_event(&self) -> bool {
-        self.event != "Subscribed"
+        self.event != "Subscribed" && self.event != "SoakProgress"
     }
 }
 

@@ -193,9 +193,14 @@ async fn a_node_registers_with_its_place_and_its_version() -> Result<()> {
     );
     ensure!(meta["environment"] == "production", "{service:#}");
     ensure!(meta["version"] == env!("CARGO_PKG_VERSION"), "{service:#}");
-    let (control, data) = found.installation.node_ports("labelled").await?;
-    ensure!(meta["port-control"] == *control.to_string(), "{service:#}");
-    ensure!(meta["port-data"] == *data.to_string(), "{service:#}");
+    let nodes = found.nodes().await?;
+    let node = nodes.iter().find(|node| node["id"] == "labelled");
+    let node = node.context("it has reported")?;
+    // As the node itself says it.
+    for (port, url) in [("port-control", "controlUrl"), ("port-data", "dataUrl")] {
+        let own = node[url].as_str().and_then(|url| url.rsplit(':').next());
+        ensure!(meta[port].as_str() == own, "{service:#} {node:#}");
+    }
     ensure!(service["Address"] == "127.0.0.1", "{service:#}");
     Ok(())
 }
