@@ -22,20 +22,13 @@ mod go_program;
 mod venv;
 mod wit;
 
-use std::env;
 use std::ffi::OsString;
-use std::num::NonZero;
 use std::process::{Command, ExitCode};
-use std::thread::available_parallelism;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::shell::Workspace;
-
-/// How many tests of a program run at the same time. Most of a test is waiting for others, so there
-/// are more of them than processors.
-const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
@@ -187,10 +180,6 @@ fn run_tests(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     // own package.
     workspace.build_hotswap()?;
     // One run tells all that fails.
-    let mut test = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
-    if env::var_os(TEST_THREADS).is_none() {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        test.env(TEST_THREADS, (2 * processors).to_string());
-    }
-    shell::run(test.args(arguments))
+    let test = ["test", "--workspace", "--no-fail-fast"];
+    shell::run(workspace.cargo(&test).args(arguments))
 }

@@ -674,5 +674,7 @@ async fn a_change_that_no_watch_tells_is_seen_by_the_next_poll_after_five_minute
     while source.state().instances != 2 {
         changes.changed().await.expect("the source lives");
     }
-    assert_eq!(began.elapsed(), Duration::from_secs(300));
+    // Two watches are a moment apart.
+    let took = began.elapsed().as_secs();
+    assert_eq!(took, 300);
 }
