@@ -3,6 +3,7 @@
 mod environment_tail;
 mod event_cursor;
 mod event_order;
+mod event_reader;
 mod event_socket;
 mod event_stream;
 mod reader;

@@ -1,4 +1,4 @@
-//! What the judge thinks of a soak that is under way: a state, not an event.
+//! The provisional findings of a running soak: a state, not an event.
 
 use std::sync::Arc;
 
