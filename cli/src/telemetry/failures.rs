@@ -6,7 +6,7 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Starts without a failure. `signal` is what is sent: spans or metrics.
+    /// No failures yet to send `signal`: `spans` or `metrics`.
     pub(super) fn of(signal: &'static str) -> Self {
         Self { signal, count: 0 }
     }

@@ -29,7 +29,7 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 pub enum FollowUpdate {
     /// The next events.
     Events(Vec<RecordedEvent>),
-    /// What each check of the soak that is under way would come to now.
+    /// The provisional findings of the running soak.
     Soak(Vec<Finding>),
     /// All past events are delivered. Until the next interruption, events that follow have
     /// just happened.

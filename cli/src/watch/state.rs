@@ -14,7 +14,7 @@ pub struct WatchState {
     /// For each node that was changed, the index of the stage that changed it first. `None`
     /// where the strategy had not reported a stage by then.
     pub first_stages: BTreeMap<NodeId, Option<usize>>,
-    /// What the judge thinks of the soak that is under way, where the engine has told.
+    /// The provisional findings of the running soak, if the engine has sent any.
     pub live_findings: Vec<Finding>,
 }
 

@@ -1,4 +1,4 @@
-//! What the judge thinks of the soaks that are under way. In memory only: the journal has the
+//! The provisional findings of the running soaks. In memory only: the journal has the
 //! verdict.
 
 use std::collections::HashMap;
@@ -21,13 +21,13 @@ const MIN_TELL: Duration = Duration::from_secs(1);
 /// Changes that a subscriber may be behind.
 const CAPACITY: usize = 1024;
 
-/// What the judge thinks of a soak that is under way.
+/// The provisional findings of a running soak.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SoakProgress {
     /// When the nodes were read.
     pub at: Timestamp,
-    /// What each check would come to now.
+    /// What the finding of each check would be if the soak ended now.
     pub findings: Vec<Finding>,
 }
 

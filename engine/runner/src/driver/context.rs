@@ -25,7 +25,7 @@ pub(crate) struct DriverContext {
     pub(crate) limits: Limits,
     /// What keeps deployments from being driven.
     pub(crate) retries: Arc<Retries>,
-    /// What the judge thinks of the soaks that are under way.
+    /// The provisional findings of the running soaks.
     pub(crate) live_soaks: Arc<LiveSoaks>,
     /// The servers that soaks may ask for metrics.
     pub(crate) metric_providers: MetricProviders,
