@@ -62,6 +62,11 @@ pub trait Interceptor: Send + Sync + 'static {
     ) -> Result<(), DeleteError> {
         journal.delete(deployment).await
     }
+
+    /// Called in place of [`Journal::subscribe`].
+    fn subscribe(&self, journal: &dyn Journal) -> broadcast::Receiver<Appended> {
+        journal.subscribe()
+    }
 }
 
 /// A journal some operations of which are intercepted.
@@ -243,6 +248,6 @@ impl<I: Interceptor> Journal for InterceptedJournal<I> {
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Appended> {
-        self.journal.subscribe()
+        self.interceptor.subscribe(self.journal.as_ref())
     }
 }

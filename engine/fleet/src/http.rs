@@ -117,8 +117,12 @@ impl HttpFleet {
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
-        // No retries: lists are for people and for plans, and both can ask again.
-        let status = self.status(node, module, Duration::ZERO).await;
+        let mut status = self.status(node, module, Duration::ZERO).await;
+        if let Err(NodeError::Unreachable(_)) = &status {
+            // A connection that breaks, or an answer that is late, does not show that the node is
+            // gone. No more retries: lists and plans wait for this.
+            status = self.status(node, module, Duration::ZERO).await;
+        }
         if let Err(NodeError::Unreachable(_)) = &status {
             self.registry.did_not_answer(node);
         }

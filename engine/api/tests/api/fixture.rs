@@ -109,6 +109,12 @@ impl Fixture {
         Self::of(Options::default(), Vec::new(), wrap, change).await
     }
 
+    /// As [`Self::bare`], with a journal of the test's own.
+    pub async fn journaled<J: Journal>(wrap: impl FnOnce(Arc<dyn Journal>) -> Arc<J>) -> Self {
+        let wrap = |store| -> Arc<dyn Journal> { wrap(store) };
+        Self::of(Options::default(), Vec::new(), wrap, |_| {}).await
+    }
+
     async fn of(
         options: Options,
         built_in: Vec<&'static [u8]>,

@@ -27,6 +27,8 @@ const EVENTS_PER_NOTIFICATION: usize = 4;
 pub(crate) struct AllDeployments {
     retention: Retention,
     loaded: OnceCell<()>,
+    /// Held while events are read and published: in order, each once.
+    catching_up: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
 }
 
@@ -48,6 +50,7 @@ impl AllDeployments {
         Self {
             retention,
             loaded: OnceCell::new(),
+            catching_up: tokio::sync::Mutex::default(),
             inner: Mutex::new(Inner {
                 epoch: "".into(),
                 position: 0,
@@ -69,19 +72,27 @@ impl AllDeployments {
         connection: &ConnectionHandle,
         resume: Option<&ResumePosition>,
     ) -> Result<(Arc<str>, StartPoint), Error> {
+        let tail = Tail {
+            deployments: deployments.clone(),
+            reconciler: reconciler.clone(),
+        };
         let load = || async {
             // Subscribed before the read, so that no event in between is missed.
-            let tail = Tail {
-                deployments: deployments.clone(),
-                reconciler: reconciler.clone(),
-            };
             let appends = tail.subscribe();
             self.catch_up(&tail).await?;
+            let tail = tail.clone();
             let all_deployments = Arc::clone(self);
             tokio::spawn(async move { all_deployments.run(&tail, appends).await });
             Ok::<(), Error>(())
         };
         self.loaded.get_or_try_init(load).await?;
+        let is_behind = {
+            let inner = self.lock();
+            inner.topic.may_be_behind(&inner.epoch, resume)
+        };
+        if is_behind {
+            self.catch_up(&tail).await?;
+        }
         let mut inner = self.lock();
         let start = inner.topic.start_point(&inner.epoch, resume);
         inner.topic.subscribe(connection, start);
@@ -129,6 +140,7 @@ impl AllDeployments {
 
     async fn catch_up(&self, tail: &Tail) -> Result<(), Error> {
         let deployments = &tail.deployments;
+        let _catching_up = self.catching_up.lock().await;
         loop {
             let epoch = deployments.epoch();
             if self.lock().epoch != epoch {

@@ -84,6 +84,25 @@ impl Channel {
         Ok(loaded_here)
     }
 
+    /// Reads on where a subscriber with this position may have seen more than was published here.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn reach(
+        &self,
+        deployments: &Deployments,
+        resume: Option<&ResumePosition>,
+    ) -> Result<(), Error> {
+        let is_behind = {
+            let inner = self.lock();
+            inner.topic.may_be_behind(&inner.epoch, resume)
+        };
+        if is_behind {
+            self.catch_up(deployments).await?;
+        }
+        Ok(())
+    }
+
     /// Wakes [`Self::run`]: events were appended.
     pub fn wake(&self) {
         self.appended.notify_one();
@@ -322,7 +341,7 @@ impl Inner {
             return;
         };
         if state.damage.is_some() {
-            state.next_seq = damage.next_seq;
+            state.next_seq = state.next_seq.max(damage.next_seq);
             return;
         }
         state.mark_damaged(damage.clone());

@@ -7,6 +7,7 @@ use hotswap_runner::deployments::Error;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::channel::Channel;
+use super::offset::ResumePosition;
 use super::replay_buffer::Retention;
 
 /// The channels of all deployments that have subscribers or streams.
@@ -24,8 +25,8 @@ impl Channels {
     }
 
     /// Returns the channel of a deployment. Opens it where there is none: reads the journal
-    /// and spawns a task that follows it. Another caller may close the channel at any time
-    /// before it is used.
+    /// and spawns a task that follows it. The channel has published everything up to `resume`.
+    /// Another caller may close it at any time before it is used.
     ///
     /// # Errors
     /// [`Error::Unknown`] if there is no such deployment; others if the store fails.
@@ -33,29 +34,30 @@ impl Channels {
         self: &Arc<Self>,
         id: DeploymentId,
         deployments: &Deployments,
+        resume: Option<&ResumePosition>,
     ) -> Result<Arc<Channel>, Error> {
         let channel = {
             let mut channels = self.lock();
             let channel = channels.entry(id);
             Arc::clone(channel.or_insert_with(|| Arc::new(Channel::new(id, self.retention))))
         };
-        match channel.load(deployments).await {
-            Ok(loaded_here) => {
-                if loaded_here {
-                    let follow = Arc::clone(&channel).run(deployments.clone());
-                    let (channels, channel) = (Arc::clone(self), Arc::clone(&channel));
-                    tokio::spawn(async move {
-                        follow.await;
-                        channels.remove(id, &channel);
-                    });
-                }
-                Ok(channel)
-            }
-            Err(error) => {
-                self.close_if_unused(id, &channel);
-                Err(error)
-            }
+        let loaded = channel.load(deployments).await;
+        if let Ok(true) = loaded {
+            let follow = Arc::clone(&channel).run(deployments.clone());
+            let (channels, channel) = (Arc::clone(self), Arc::clone(&channel));
+            tokio::spawn(async move {
+                follow.await;
+                channels.remove(id, &channel);
+            });
         }
+        let reached = match loaded {
+            Ok(_) => channel.reach(deployments, resume).await,
+            Err(error) => Err(error),
+        };
+        if reached.is_err() {
+            self.close_if_unused(id, &channel);
+        }
+        reached.map(|()| channel)
     }
 
     /// Closes and removes a channel without subscribers and streams.

@@ -85,6 +85,15 @@ impl Topic {
         self.replay_buffer.end()
     }
 
+    /// Whether a subscriber with this position may have seen what is not published here yet: it
+    /// comes from another engine, which was faster.
+    pub fn may_be_behind(&self, epoch: &str, resume: Option<&ResumePosition>) -> bool {
+        resume.is_some_and(|resume| {
+            let offset = resume.offset.parse();
+            resume.epoch != epoch || offset.is_ok_and(|offset: Offset| offset > self.end())
+        })
+    }
+
     /// Where a subscriber with this position starts.
     pub fn start_point(&self, epoch: &str, resume: Option<&ResumePosition>) -> StartPoint {
         let resumed = resume

@@ -42,7 +42,9 @@ pub(super) async fn stream_deployment(
     resume: Option<ResumePosition>,
 ) -> Result<impl Stream<Item = Result<Value, HubError>> + Send + use<>, Error> {
     let (channel, subscription, last_offset) = loop {
-        let channel = channels.get_or_open(id, deployments).await?;
+        let channel = channels
+            .get_or_open(id, deployments, resume.as_ref())
+            .await?;
         // Its last subscriber may have left just now.
         if let Ok((subscription, last_offset)) = channel.watch(resume.as_ref()) {
             break (channel, subscription, last_offset);

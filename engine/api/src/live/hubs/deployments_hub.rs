@@ -91,7 +91,7 @@ impl DeploymentsHub {
     ) -> Result<(Arc<Channel>, Value), HubError> {
         let deployments = &self.0.deployments;
         loop {
-            let channel = self.0.channels.get_or_open(id, deployments).await;
+            let channel = self.0.channels.get_or_open(id, deployments, resume).await;
             let channel = channel.map_err(to_hub_error)?;
             // Its last subscriber may have left just now.
             if let Ok(subscription) = channel.subscribe(connection, resume) {

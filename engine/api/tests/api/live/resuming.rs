@@ -1,14 +1,21 @@
 //! Resuming: clients get exactly what they missed, or a snapshot where that is too much.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hotswap_core::DeploymentId;
 use hotswap_signalr::QueueCapacity;
-use hotswap_store::Journal;
+use hotswap_store::{Appended, Journal, Lease, LeaseError};
+use hotswap_tests::{InterceptedJournal, Interceptor};
 use serde_json::json;
+use tokio::sync::broadcast;
 
 use super::support::{
     DEPLOYMENTS, FAILED, HubClient, HubEvent, ManualDeployment, NODES, STARTED, STATUS, STREAM,
     SUBSCRIBE, SUBSCRIBE_TO_ALL, assert_recovered, assert_snapshot, log, planned, position,
 };
 use super::{start, start_with};
+use crate::fixture::Fixture;
 
 fn offsets(events: &[HubEvent]) -> Vec<&str> {
     events.iter().map(HubEvent::offset).collect()
@@ -223,5 +230,52 @@ async fn resuming_all_before_a_deleted_event_sends_a_snapshot() {
     let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
     let answer = hub.invoke(SUBSCRIBE_TO_ALL, json!([before])).await.unwrap();
     assert_snapshot(&answer);
+    engine.stop().await;
+}
+
+/// The journal of an engine that does not hear of appends: those of other engines reach it late.
+struct Unheard(broadcast::Sender<Appended>);
+
+#[async_trait]
+impl Interceptor for Unheard {
+    async fn acquire_lease(&self, _: &dyn Journal, _: DeploymentId) -> Result<Lease, LeaseError> {
+        std::future::pending().await
+    }
+
+    fn subscribe(&self, _: &dyn Journal) -> broadcast::Receiver<Appended> {
+        self.0.subscribe()
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_behind_reads_on_for_a_client_that_comes_from_a_faster_one() {
+    let engine = Fixture::journaled(|journal| {
+        InterceptedJournal::new(journal, Unheard(broadcast::Sender::new(1)))
+    })
+    .await;
+    let mut deployment = ManualDeployment::start(&engine).await;
+    let mut hub = HubClient::connect(&engine, DEPLOYMENTS).await;
+    hub.invoke(SUBSCRIBE_TO_ALL, json!([])).await.unwrap();
+    hub.invoke(SUBSCRIBE, deployment.arguments()).await.unwrap();
+    // What a client has seen elsewhere.
+    let newest = async || {
+        let offset = engine.store.last_position().await.unwrap().to_string();
+        json!({"epoch": &*engine.store.epoch(), "offset": offset})
+    };
+    deployment.toggle(1).await;
+    hub.assert_no_events().await;
+    let mut again = HubClient::connect(&engine, DEPLOYMENTS).await;
+    let seen = newest().await;
+    let all = again.invoke(SUBSCRIBE_TO_ALL, json!([seen])).await.unwrap();
+    assert_recovered(&all, &seen);
+    let of_one = deployment.arguments_after(&seen);
+    let one = again.invoke(SUBSCRIBE, of_one).await.unwrap();
+    assert_recovered(&one, &seen);
+    deployment.toggle(1).await;
+    let seen = newest().await;
+    let of_one = deployment.arguments_after(&seen);
+    let stream = hub.stream(STREAM, of_one).await;
+    let subscribed = hub.item(&stream).await.unwrap();
+    assert_recovered(&subscribed.argument, &seen);
     engine.stop().await;
 }

@@ -127,9 +127,9 @@ async fn a_node_that_answers_is_listed_as_passing_however_old_its_heartbeat_is()
 /// What every plan asks first must not wait for each dead node again and again.
 #[tokio::test]
 async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_a_while() {
-    // It leaves two requests without an answer.
+    // It leaves two questions without an answer: each is asked twice.
     let fake = FakeNode::start(|number, _| match number {
-        0 | 2 => FakeResponse::Reset,
+        0 | 1 | 3 | 4 => FakeResponse::Reset,
         _ => FakeResponse::Json(200, module_status(0)),
     })
     .await;
@@ -141,7 +141,7 @@ async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_
     for _ in 0..3 {
         assert_eq!(health().await, Health::Critical);
     }
-    assert_eq!(fake.requests().len(), 1, "it is asked once");
+    assert_eq!(fake.requests().len(), 2, "it is asked once");
     let passing = Heartbeat {
         health: NodeHealth::Passing,
         reason: None,
@@ -156,14 +156,30 @@ async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_
     let heard = registry.heartbeat(&node("node-0"), passing);
     assert!(heard.expect("a valid heartbeat").is_some());
     assert_eq!(health().await, Health::Passing);
-    assert_eq!(fake.requests().len(), 2, "it was heard of");
+    assert_eq!(fake.requests().len(), 3, "it was heard of");
     assert_eq!(health().await, Health::Critical);
     assert_eq!(health().await, Health::Critical);
-    assert_eq!(fake.requests().len(), 3);
+    assert_eq!(fake.requests().len(), 5);
     // Longer than the first delay with its jitter.
     clock.advance(Duration::from_secs(2));
     assert_eq!(health().await, Health::Passing);
-    assert_eq!(fake.requests().len(), 4);
+    assert_eq!(fake.requests().len(), 6);
+}
+
+#[tokio::test]
+async fn a_node_is_not_gone_because_one_request_is_not_answered() {
+    let fake = FakeNode::start(|number, _| match number {
+        0 => FakeResponse::Reset,
+        _ => FakeResponse::Json(200, module_status(0)),
+    })
+    .await;
+    let (fleet, _) = fleet(&[&fake.url]).await;
+    let nodes = fleet.nodes(&production(), &shop()).await.expect("one node");
+    assert_eq!(
+        (nodes[0].health, nodes[0].active.clone()),
+        (Health::Passing, Some(version()))
+    );
+    assert_eq!(fake.requests().len(), 2);
 }
 
 #[tokio::test]
