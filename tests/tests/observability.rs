@@ -156,3 +156,39 @@ async fn a_rollback_is_counted_by_its_steps_its_cause_and_its_orders() -> Result
     ensure!(sum(&hotswap, reverts).await? == 1.0, "one cause, once");
     Ok(())
 }
+
+/// A node cannot get what it should run while the engine's artifacts are away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_differs_is_counted_with_its_lag_and_its_failed_orders() -> Result<()> {
+    let mut hotswap = Installation::start(QA, 1, &[]).await?;
+    deploy(&hotswap, "1.0.0").await?;
+    let differing = [
+        "hotswap_reconciler_differing",
+        "hotswap_reconciler_lag_seconds",
+    ];
+    let failures = "hotswap_node_operation_failures_total{operation=\"stage\"}";
+    for series in differing.into_iter().chain([failures]) {
+        ensure!(sum(&hotswap, series).await? == 0.0, "{series} at the start");
+    }
+    let artifacts = hotswap.folder().join("engine/blobs");
+    let away = hotswap.folder().join("away");
+    std::fs::rename(&artifacts, &away)?;
+    hotswap.start_node("qa-2")?;
+    let counted = [differing[0], differing[1], failures];
+    wait_for_more_than_nothing(&hotswap, &counted).await?;
+    ensure!(
+        sum(&hotswap, differing[0]).await? == 1.0,
+        "one module on one node"
+    );
+
+    if artifacts.exists() {
+        std::fs::remove_dir_all(&artifacts)?;
+    }
+    std::fs::rename(&away, &artifacts)?;
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while sum(&hotswap, differing[0]).await? > 0.0 || sum(&hotswap, differing[1]).await? > 0.0 {
+        ensure!(Instant::now() < deadline, "it is never repaired");
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
