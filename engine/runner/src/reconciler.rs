@@ -355,6 +355,7 @@ impl Inner {
         };
         if from.as_ref() == to {
             repairs.record_success(place);
+            self.lag.forget(place, self.clock.instant());
             return Ok(None);
         }
         Ok(Some(PlannedRepair {

@@ -29,6 +29,13 @@ impl Lag {
         show(&since, now);
     }
 
+    /// Forgets a difference: the node itself was asked, and runs what it should.
+    pub(super) fn forget(&self, place: &Place, now: Instant) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.remove(place);
+        show(&since, now);
+    }
+
     /// Forgets what differed in environments that have no nodes any more.
     pub(super) fn keep(&self, environments: &[Environment], now: Instant) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,6 +85,10 @@ mod tests {
         assert_eq!(longest_at(7), 7);
         lag.update(&qa, &HashSet::new(), at(8));
         assert_eq!(longest_at(9), 6, "the one of production is left");
+        lag.update(&qa, &both, at(9));
+        lag.forget(&place("qa", "a"), at(9));
+        assert_eq!(lag.0.lock().unwrap().len(), 2);
+        lag.forget(&place("qa", "b"), at(9));
         lag.keep(&[qa], at(10));
         assert_eq!(longest_at(11), 0, "production has no nodes any more");
     }
