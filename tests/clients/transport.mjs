@@ -90,7 +90,12 @@ const failures = {
 
 const adminConnection = await connect("/hubs/deployments", admin);
 const overseen = [];
-onEvents(adminConnection, (event, argument) => overseen.push({ event, argument }));
+// The hub publishes the events of one and of all deployments apart.
+const overseenEnd = once(ended, "overseen");
+onEvents(adminConnection, (event, argument) => {
+  overseen.push({ event, argument });
+  if (event === "DeploymentCompleted") ended.dispatchEvent(new Event("overseen"));
+});
 const all = await adminConnection.invoke("SubscribeToAllDeployments");
 
 const metricsConnection = await connect("/hubs/metrics", viewer);
@@ -100,6 +105,7 @@ failures.environment = await errorOf(metricsConnection.invoke("SubscribeToMetric
 
 sendToTest({ ready: true });
 await end;
+await overseenEnd;
 const streamed = await stream;
 const measured = await metrics;
 // These answers arrive after all events on their connections.
