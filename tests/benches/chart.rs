@@ -48,9 +48,9 @@ impl Helm {
         Ok(())
     }
 
-    /// Installs a chart as a release that was never there, and removes it: claims stay, for nobody
-    /// here deletes them. Returns milliseconds of the installation, and the bytes that its release
-    /// has.
+    /// Installs a chart and removes it. Each time under a new name, because the claims of earlier
+    /// releases stay: an API server alone deletes none. Returns the milliseconds of the
+    /// installation, and the size of the release in bytes.
     async fn install(&mut self, chart: &Path, values: Option<&Path>) -> Result<(f64, f64)> {
         self.releases += 1;
         let release = format!("bench-{}", self.releases);

@@ -141,7 +141,7 @@ async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_
     for _ in 0..3 {
         assert_eq!(health().await, Health::Critical);
     }
-    assert_eq!(fake.requests().len(), 2, "it is asked once");
+    assert_eq!(fake.requests().len(), 2, "one question, two requests");
     let passing = Heartbeat {
         health: NodeHealth::Passing,
         reason: None,
@@ -156,7 +156,11 @@ async fn a_node_that_did_not_answer_is_asked_again_once_it_is_heard_of_or_after_
     let heard = registry.heartbeat(&node("node-0"), passing);
     assert!(heard.expect("a valid heartbeat").is_some());
     assert_eq!(health().await, Health::Passing);
-    assert_eq!(fake.requests().len(), 3, "it was heard of");
+    assert_eq!(
+        fake.requests().len(),
+        3,
+        "a heartbeat came, so it is asked again"
+    );
     assert_eq!(health().await, Health::Critical);
     assert_eq!(health().await, Health::Critical);
     assert_eq!(fake.requests().len(), 5);
