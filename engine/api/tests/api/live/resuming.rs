@@ -1,7 +1,5 @@
 //! Resuming: clients get exactly what they missed, or a snapshot where that is too much.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use hotswap_core::DeploymentId;
 use hotswap_signalr::QueueCapacity;
