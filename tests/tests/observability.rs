@@ -156,3 +156,48 @@ async fn a_rollback_is_counted_by_its_steps_its_cause_and_its_orders() -> Result
     ensure!(sum(&hotswap, reverts).await? == 1.0, "one cause, once");
     Ok(())
 }
+
+/// Polls until none of these is more than nothing.
+async fn wait_for_nothing(hotswap: &Installation, starts: &[&str]) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for start in starts {
+        while sum(hotswap, start).await? > 0.0 {
+            ensure!(
+                Instant::now() < deadline,
+                "{start} is still more than nothing"
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    Ok(())
+}
+
+/// A node cannot get what it should run while the engine's artifacts are away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_differs_is_counted_with_its_lag_and_its_failed_orders() -> Result<()> {
+    let mut hotswap = Installation::start(QA, 1, &[]).await?;
+    deploy(&hotswap, "1.0.0").await?;
+    let differing = [
+        "hotswap_reconciler_differing",
+        "hotswap_reconciler_lag_seconds",
+    ];
+    let failures = "hotswap_node_operation_failures_total{operation=\"stage\"}";
+    wait_for_nothing(&hotswap, &differing).await?;
+    ensure!(sum(&hotswap, failures).await? == 0.0, "nothing failed yet");
+    let artifacts = hotswap.folder().join("engine/blobs");
+    let away = hotswap.folder().join("away");
+    std::fs::rename(&artifacts, &away)?;
+    hotswap.start_node("qa-2")?;
+    let counted = [differing[0], differing[1], failures];
+    wait_for_more_than_nothing(&hotswap, &counted).await?;
+    ensure!(
+        sum(&hotswap, differing[0]).await? == 1.0,
+        "one module on one node"
+    );
+
+    if artifacts.exists() {
+        std::fs::remove_dir_all(&artifacts)?;
+    }
+    std::fs::rename(&away, &artifacts)?;
+    wait_for_nothing(&hotswap, &differing).await
+}

@@ -16,7 +16,7 @@ pub enum StreamItem {
     Event(Box<RecordedEvent>, Option<String>),
     /// An event that cannot be read.
     Damaged(Damage),
-    /// What each check of the soak that is under way would come to now.
+    /// The provisional findings of the soak that is under way.
     Soak(Vec<Finding>),
     /// The past is complete: the events that follow happen now.
     Live,

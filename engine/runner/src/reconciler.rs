@@ -202,7 +202,9 @@ impl Reconciler {
     }
 
     async fn compare_all(&self) {
-        for environment in self.0.registry.environments() {
+        let environments = self.0.registry.environments();
+        self.0.lag.keep(&environments, self.0.clock.instant());
+        for environment in environments {
             if let Err(error) = self.compare(&environment).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(%environment, error, "cannot compare the nodes with what they should run, retrying");
@@ -353,6 +355,7 @@ impl Inner {
         };
         if from.as_ref() == to {
             repairs.record_success(place);
+            self.lag.forget(place, self.clock.instant());
             return Ok(None);
         }
         Ok(Some(PlannedRepair {

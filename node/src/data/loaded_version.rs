@@ -197,26 +197,27 @@ impl LoadedVersion {
 
         // Most modules end together with their response, in one poll. Only those that are
         // still writing the body need a task of their own.
-        let response = tokio::select! {
+        let (response, writer) = tokio::select! {
             biased;
             result = &mut module => {
                 result?;
-                receiver.try_recv().map_err(|_| ModuleFailure::NoResponse)?
+                let response = receiver.try_recv();
+                (response.map_err(|_| ModuleFailure::NoResponse)?, None)
             }
             response = &mut receiver => {
                 let response = response.map_err(|_| ModuleFailure::NoResponse)?;
                 let version = self.clone();
-                self.tasks.spawn(async move {
+                let writer = self.tasks.spawn(async move {
                     if let Err(failure) = module.await {
                         version.log_failure(&failure);
                     }
                 });
-                response
+                (response, Some(writer.abort_handle()))
             }
         };
         let (head, body) = response.map_err(ModuleFailure::ErrorCode)?.into_parts();
         let length = body_length(&method, &head);
-        let body = ResponseBody::from_module(body, exchange, length);
+        let body = ResponseBody::from_module(body, exchange, length, writer);
         Ok(Response::from_parts(head, body))
     }
 

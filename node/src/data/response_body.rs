@@ -6,6 +6,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::task::AbortHandle;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
@@ -31,6 +32,9 @@ pub(crate) struct ModuleBody {
     remaining: Option<u64>,
     /// Counts the request when it is dropped, at the end of the body.
     tracker: Option<RequestTracker>,
+    /// The module, where it still writes the body.
+    writer: Option<AbortHandle>,
+    has_ended: bool,
 }
 
 impl ResponseBody {
@@ -40,17 +44,21 @@ impl ResponseBody {
     }
 
     /// A body of a module. `length` is what the head of the response says of it: 0 where no
-    /// body is sent.
+    /// body is sent. `writer` is the module, where it still writes: it is ended if the body is
+    /// dropped before its end.
     pub(super) fn from_module(
         inner: HyperOutgoingBody,
         exchange: SharedExchange,
         length: Option<u64>,
+        writer: Option<AbortHandle>,
     ) -> Self {
         Self::Module(ModuleBody {
             inner,
             exchange,
             remaining: length,
             tracker: None,
+            writer,
+            has_ended: length == Some(0),
         })
     }
 
@@ -58,7 +66,7 @@ impl ResponseBody {
     pub(super) fn set_tracker(&mut self, mut request: RequestTracker) {
         match self {
             Self::Module(body) => {
-                if body.remaining == Some(0) {
+                if body.has_ended {
                     request.set_complete();
                 }
                 body.tracker = Some(request);
@@ -82,27 +90,45 @@ impl ModuleBody {
             None if self.exchange.has_failed() => Some(Err(Error::HttpResponseIncomplete)),
             frame => frame,
         };
-        let Some(tracker) = &mut self.tracker else {
-            return Poll::Ready(frame);
-        };
         match &frame {
             Some(Ok(piece)) => {
-                tracker.body_goes_on();
                 if let (Some(remaining), Some(data)) = (&mut self.remaining, piece.data_ref()) {
                     *remaining = remaining.saturating_sub(data.len() as u64);
-                    if *remaining == 0 {
-                        tracker.set_complete();
-                    }
+                    self.has_ended = *remaining == 0;
                 }
                 self.exchange.download.begin();
             }
-            Some(Err(_)) => tracker.set_broken(),
-            None => {
-                tracker.set_complete();
-                self.tracker = None;
+            Some(Err(_)) | None => self.has_ended = true,
+        }
+        if let Some(tracker) = &mut self.tracker {
+            match &frame {
+                Some(Ok(_)) => {
+                    tracker.body_goes_on();
+                    if self.has_ended {
+                        tracker.set_complete();
+                    }
+                }
+                Some(Err(_)) => tracker.set_broken(),
+                None => {
+                    tracker.set_complete();
+                    self.tracker = None;
+                }
             }
         }
         Poll::Ready(frame)
+    }
+}
+
+impl Drop for ModuleBody {
+    /// A client that left reads no more. A module that went on writing would hold its place, and
+    /// its memory, until its time is over: other requests would be refused for that.
+    fn drop(&mut self) {
+        if !self.has_ended
+            && !self.inner.is_end_stream()
+            && let Some(writer) = &self.writer
+        {
+            writer.abort();
+        }
     }
 }
 

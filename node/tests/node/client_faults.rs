@@ -157,6 +157,26 @@ async fn a_client_that_leaves_is_counted_by_itself() {
     assert!(metrics.contains(left), "{metrics}");
 }
 
+/// Their places are free at once, so that no other request is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_whose_client_left_a_long_stream_is_ended() {
+    let node = TestNode::start_with(Limits {
+        concurrency: 1,
+        ..Limits::default()
+    })
+    .await;
+    node.activate("1.0.0", MODULE_PROBE).await;
+    for left in 1..=20 {
+        // It would take 20 s.
+        let head = node.client.get(node.data_url("/drip/1000")).send().await;
+        assert_eq!(head.unwrap().status(), 200);
+        counted(&node, |counters| counters.client.left == left).await;
+        assert_eq!(node.get("/fine").await.0, 200);
+    }
+    let counters = node.counters().await;
+    assert_eq!((counters.requests, counters.errors), (20, 0));
+}
+
 /// A version that hangs must not go unseen because its clients give up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wait_of_a_client_that_gave_up_after_a_second_is_a_latency() {

@@ -98,7 +98,7 @@ fn depend_on_their_clients(cluster: &Cluster, node: &NodeId) -> Result<JoinSet<(
         });
     }
     for _ in 0..2 {
-        let url = format!("{url}/drip/350");
+        let url = format!("{url}/drip/280");
         clients.spawn(async move {
             let client = reqwest::Client::new();
             loop {
@@ -120,8 +120,9 @@ async fn slow_and_leaving_clients_and_long_streams_roll_no_version_back() -> Res
     let mut cluster = Cluster::start(&[(PRODUCTION, 0)]).await?;
     for id in ["production-1", "production-2"] {
         let limits = Limits {
-            // Longer than a stream, and short enough for uploads to be given up in a soak.
-            request_timeout: Duration::from_secs(9),
+            // Much longer than a stream, also on a busy machine, and short enough for uploads to be
+            // given up in a soak.
+            request_timeout: Duration::from_secs(15),
             ..Limits::default()
         };
         cluster

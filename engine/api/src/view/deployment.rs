@@ -148,7 +148,7 @@ pub(crate) struct Deployment {
     pub nodes: Vec<DeployedNode>,
     /// The results of the checks in the last soak.
     pub findings: Vec<Finding>,
-    /// What each check of the soak that is under way would come to now, whichever engine runs it.
+    /// The provisional findings of the soak that is under way, whichever engine runs it.
     /// Absent where there is none, or the nodes were not read yet. The journal has the findings of
     /// a soak only at its end.
     pub live_findings: Option<Vec<Finding>>,

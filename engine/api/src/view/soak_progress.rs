@@ -3,14 +3,14 @@ use poem_openapi::Object;
 
 use super::Finding;
 
-/// What each check of a soak that is under way would come to now. No event of the journal, so it is
-/// neither numbered nor sent again.
+/// The provisional findings of a soak that is under way. No event of the journal, so it is neither
+/// numbered nor sent again.
 #[derive(Debug, Clone, PartialEq, Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct SoakProgress {
     /// The execution id of the deployment.
     pub execution_id: String,
-    /// What each check would come to, as in `liveFindings` of the deployment.
+    /// One for each check, as in `liveFindings` of the deployment.
     pub findings: Vec<Finding>,
     /// When the nodes were read.
     pub timestamp: u64,

@@ -26,9 +26,27 @@ impl Lag {
         for place in differing {
             since.entry(place.clone()).or_insert(now);
         }
-        DIFFERING.set(since.len() as f64);
-        RECONCILER_LAG.set(longest(&since, now).as_secs_f64());
+        show(&since, now);
     }
+
+    /// Forgets a difference: the node itself was asked, and runs what it should.
+    pub(super) fn forget(&self, place: &Place, now: Instant) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.remove(place);
+        show(&since, now);
+    }
+
+    /// Forgets what differed in environments that have no nodes any more.
+    pub(super) fn keep(&self, environments: &[Environment], now: Instant) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.retain(|place, _| environments.contains(&place.environment));
+        show(&since, now);
+    }
+}
+
+fn show(since: &HashMap<Place, Instant>, now: Instant) {
+    DIFFERING.set(since.len() as f64);
+    RECONCILER_LAG.set(longest(since, now).as_secs_f64());
 }
 
 fn longest(since: &HashMap<Place, Instant>, now: Instant) -> Duration {
@@ -67,5 +85,11 @@ mod tests {
         assert_eq!(longest_at(7), 7);
         lag.update(&qa, &HashSet::new(), at(8));
         assert_eq!(longest_at(9), 6, "the one of production is left");
+        lag.update(&qa, &both, at(9));
+        lag.forget(&place("qa", "a"), at(9));
+        assert_eq!(lag.0.lock().unwrap().len(), 2);
+        lag.forget(&place("qa", "b"), at(9));
+        lag.keep(&[qa], at(10));
+        assert_eq!(longest_at(11), 0, "production has no nodes any more");
     }
 }
