@@ -1,8 +1,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
+
+/// The unit of times in `/proc`: the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Prints the head of the table. A row meets its goal if its ratio is at most the goal.
 pub fn print_header() {
@@ -77,6 +81,41 @@ fn read_memory(process: &str, field: &str) -> Result<u64> {
         .and_then(|value| value.split_whitespace().next())
         .with_context(|| format!("no {field}"))?;
     Ok(kilobytes.parse::<u64>()? * 1024)
+}
+
+/// Raises the limit of open files for this process, and for those that it starts, which inherit it.
+///
+/// # Errors
+/// If the system does not allow so many.
+pub fn raise_open_files(needed: u64) -> Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
+    ensure!(
+        enough(maximum),
+        "a process may open {} files, but this bench needs {needed}: raise `ulimit -Hn`",
+        maximum.unwrap_or_default()
+    );
+    if !enough(current) {
+        let current = maximum;
+        setrlimit(Resource::Nofile, Rlimit { current, maximum })?;
+    }
+    Ok(())
+}
+
+/// The CPU time that another process has used so far, of all its threads, in seconds.
+///
+/// # Errors
+/// If the system does not report it.
+pub fn cpu_seconds_of(process: &str) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name in parentheses may hold any character, so parse after it. Field 3 is the state;
+    // utime and stime are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<f64>);
+    match (times.next(), times.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => Ok((user + system) / TICKS_PER_SECOND),
+        _ => bail!("no times in {stat}"),
+    }
 }
 
 /// The CPU time that this process has used so far, of all its threads.

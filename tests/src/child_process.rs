@@ -76,6 +76,16 @@ impl ChildProcess {
         })
     }
 
+    /// The id of the process.
+    ///
+    /// # Errors
+    /// If it has exited.
+    pub fn id(&self) -> Result<u32> {
+        self.child
+            .id()
+            .with_context(|| format!("{self} has exited"))
+    }
+
     /// Writes a line to standard input.
     ///
     /// # Errors

@@ -123,7 +123,9 @@ impl Replicas {
         {
             // To different engines: each has all of them.
             let engine = number % engine_count;
-            replicas.upload(engine, version, component).await?;
+            replicas
+                .upload(engine, ("hello", version), component)
+                .await?;
         }
         Ok(replicas)
     }
@@ -280,6 +282,14 @@ impl Replicas {
         Ok(format!("http://{}", self.replica(engine)?.addr))
     }
 
+    /// The id of the process of an engine.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn process_id(&self, engine: usize) -> Result<u32> {
+        self.replica(engine)?.process.id()
+    }
+
     /// The API token of all engines.
     pub fn token(&self) -> &'static str {
         TOKEN
@@ -345,12 +355,41 @@ impl Replicas {
         }
     }
 
-    async fn upload(&self, engine: usize, version: &str, component: &'static [u8]) -> Result<()> {
-        let url = self.url(engine)?;
-        let url = format!("{url}/api/v1/modules/hello/versions/{version}");
-        let request = self.client.put(url).bearer_auth(TOKEN);
+    /// Uploads a version of a module to an engine.
+    ///
+    /// # Errors
+    /// If the engine rejects it.
+    pub async fn upload(
+        &self,
+        engine: usize,
+        (module, version): (&str, &str),
+        component: &'static [u8],
+    ) -> Result<()> {
+        let path = format!("/api/v1/modules/{module}/versions/{version}");
+        self.send_component(engine, Method::PUT, &path, component)
+            .await
+    }
+
+    /// Uploads a strategy to an engine.
+    ///
+    /// # Errors
+    /// If the engine rejects it.
+    pub async fn upload_strategy(&self, engine: usize, component: &'static [u8]) -> Result<()> {
+        self.send_component(engine, Method::POST, "/api/v1/strategies", component)
+            .await
+    }
+
+    async fn send_component(
+        &self,
+        engine: usize,
+        method: Method,
+        path: &str,
+        component: &'static [u8],
+    ) -> Result<()> {
+        let url = format!("{}{path}", self.url(engine)?);
+        let request = self.client.request(method, url).bearer_auth(TOKEN);
         let request = request.header("content-type", "application/wasm");
-        let answer = request.body(component).send().await?;
+        let answer = request.body(component).timeout(TIMEOUT).send().await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);
         Ok(())
     }
@@ -365,8 +404,22 @@ impl Replicas {
         version: &str,
         strategy: (&str, Value),
     ) -> Result<String> {
+        self.deploy_module(engine, ("hello", version), strategy)
+            .await
+    }
+
+    /// Requests a deployment of any module from an engine, and returns its id.
+    ///
+    /// # Errors
+    /// If the engine rejects it.
+    pub async fn deploy_module(
+        &self,
+        engine: usize,
+        (module, version): (&str, &str),
+        strategy: (&str, Value),
+    ) -> Result<String> {
         let request = json!({
-            "moduleName": "hello",
+            "moduleName": module,
             "version": version,
             "targetEnvironment": self.environment,
             "strategy": strategy.0,

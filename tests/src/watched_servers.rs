@@ -23,6 +23,19 @@ impl WatchedServers {
     /// # Errors
     /// If a program is not installed, or does not answer in time.
     pub async fn start(kind: RedisKind, replicas: usize) -> io::Result<Self> {
+        Self::start_with(kind, replicas, Duration::from_secs(2)).await
+    }
+
+    /// As [`Self::start`]. Another server becomes the primary once it has not answered for
+    /// `down_after`.
+    ///
+    /// # Errors
+    /// If a program is not installed, or does not answer in time.
+    pub async fn start_with(
+        kind: RedisKind,
+        replicas: usize,
+        down_after: Duration,
+    ) -> io::Result<Self> {
         let start = || RedisServer::start(kind);
         let servers: Vec<_> = (0..=replicas).map(|_| start()).collect::<Result<_, _>>()?;
         let port = servers[0].port().to_string();
@@ -36,9 +49,11 @@ impl WatchedServers {
             .await?;
         }
         let monitor = format!("sentinel monitor main 127.0.0.1 {port} 2");
+        let down_after = down_after.as_millis();
+        let down_after = format!("sentinel down-after-milliseconds main {down_after}");
         let lines = [
             monitor.as_str(),
-            "sentinel down-after-milliseconds main 2000",
+            &down_after,
             "sentinel failover-timeout main 3000",
         ];
         let sentinel = || RedisServer::start_sentinel(kind, &lines);

@@ -115,8 +115,12 @@ impl Catalogue for KilledCatalogue {
         deleted
     }
 
-    async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
-        self.store.put_strategy(record).await
+    async fn put_strategy(
+        &self,
+        record: StrategyRecord,
+        replaces: Option<&StrategyRecord>,
+    ) -> Result<bool, CatalogueError> {
+        self.store.put_strategy(record, replaces).await
     }
 
     async fn strategy(
@@ -131,9 +135,9 @@ impl Catalogue for KilledCatalogue {
         self.store.strategies().await
     }
 
-    async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
+    async fn delete_strategy(&self, record: &StrategyRecord) -> Result<bool, CatalogueError> {
         self.killer.pass();
-        let deleted = self.store.delete_strategy(name).await;
+        let deleted = self.store.delete_strategy(record).await;
         self.killer.pass();
         deleted
     }

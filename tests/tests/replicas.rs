@@ -320,6 +320,85 @@ async fn metrics_tell_of_leases_take_overs_and_the_connection_to_the_store() -> 
     Ok(())
 }
 
+/// Waits until an engine's answer to a probe of readiness is as expected, and returns the problem
+/// where it is not ready.
+async fn wait_for_readiness(
+    replicas: &Replicas,
+    engine: usize,
+    is_expected: impl Fn(Option<&str>) -> bool,
+) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let answer = replicas.get(engine, "/health/ready").await;
+        let problem = answer.err().map(|error| error.to_string());
+        if is_expected(problem.as_deref()) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{problem:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_whose_store_refuses_writes_is_not_ready_and_says_why() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 1, PRODUCTION, 0).await?;
+    let set = |replicas: &Replicas, command: &[&str]| -> Result<()> {
+        let answer = replicas.server.command(command)?;
+        ensure!(!answer.starts_with('-'), "{command:?}: {answer}");
+        Ok(())
+    };
+    wait_for_readiness(&replicas, 0, |problem| problem.is_none()).await?;
+    // All of them answer reads as before.
+    for (spoil, repair, reason) in [
+        (
+            &["CONFIG", "SET", "maxmemory", "1"][..],
+            &["CONFIG", "SET", "maxmemory", "0"][..],
+            "its memory is full",
+        ),
+        (
+            &["REPLICAOF", "127.0.0.1", "1"],
+            &["REPLICAOF", "NO", "ONE"],
+            "it is a replica",
+        ),
+        (
+            &["CONFIG", "SET", "min-replicas-to-write", "1"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+            "too few replicas",
+        ),
+    ] {
+        set(&replicas, spoil)?;
+        let says_why = |problem: Option<&str>| {
+            problem.is_some_and(|problem| problem.contains("503") && problem.contains(reason))
+        };
+        wait_for_readiness(&replicas, 0, says_why).await?;
+        set(&replicas, repair)?;
+        wait_for_readiness(&replicas, 0, |problem| problem.is_none()).await?;
+    }
+    // No file can take the place of a folder, so the server cannot save.
+    let snapshot = replicas.server.folder().join("dump.rdb");
+    std::fs::create_dir_all(snapshot.join("a"))?;
+    set(&replicas, &["CONFIG", "SET", "save", "3600 1000000"])?;
+    set(&replicas, &["BGSAVE"])?;
+    let says_why = |problem: Option<&str>| {
+        problem.is_some_and(|problem| problem.contains("cannot save to its disk"))
+    };
+    wait_for_readiness(&replicas, 0, says_why).await?;
+    std::fs::remove_dir_all(&snapshot)?;
+    set(&replicas, &["BGSAVE"])?;
+    wait_for_readiness(&replicas, 0, |problem| problem.is_none()).await?;
+    // A server that stands still is noticed by its silence, too.
+    replicas.server.pause()?;
+    wait_for_readiness(&replicas, 0, |problem| {
+        problem.is_some_and(|problem| problem.contains("no sign of life"))
+    })
+    .await?;
+    replicas.server.resume()?;
+    wait_for_readiness(&replicas, 0, |problem| problem.is_none()).await?;
+    let log = replicas.terminate_engine(0).await?;
+    ensure!(log.contains("cannot renew the session"), "{log}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_sees_every_event_once_on_whichever_engine_it_returns_to() -> Result<()> {
     let replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 2).await?;

@@ -74,7 +74,10 @@ enum Task {
     /// Regenerate docs/CLI.md, docs/CONFIGURATION.md and hotswap.example.toml
     References,
     /// Write the golden journals of this release into `tests/golden`, from real runs
-    Golden,
+    Golden {
+        /// Scenarios to write. All if none is named
+        names: Vec<String>,
+    },
     /// Pack `hotswap` as an image of OCI, without a container engine, and print its digest
     Image(image::ImageArgs),
     /// Start a real Kubernetes of one node, and run the tests of the Helm chart that need it
@@ -142,9 +145,9 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Openapi => openapi::write(&workspace),
         Task::References => references::write(&workspace),
-        Task::Golden => {
+        Task::Golden { names } => {
             setup::run(&workspace)?;
-            shell::run(&mut Command::new(workspace.build("golden-journals")?))
+            shell::run(Command::new(workspace.build("golden-journals")?).args(names))
         }
         Task::Image(arguments) => {
             setup::run(&workspace)?;

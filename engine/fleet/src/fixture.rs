@@ -108,8 +108,12 @@ impl Catalogue for MemoryCatalogue {
         Ok(false)
     }
 
-    async fn put_strategy(&self, _: StrategyRecord) -> Result<(), CatalogueError> {
-        Ok(())
+    async fn put_strategy(
+        &self,
+        _: StrategyRecord,
+        _: Option<&StrategyRecord>,
+    ) -> Result<bool, CatalogueError> {
+        Ok(true)
     }
 
     async fn strategy(&self, _: &StrategyName) -> Result<Option<StrategyRecord>, CatalogueError> {
@@ -120,7 +124,7 @@ impl Catalogue for MemoryCatalogue {
         Ok(Vec::new())
     }
 
-    async fn delete_strategy(&self, _: &StrategyName) -> Result<bool, CatalogueError> {
+    async fn delete_strategy(&self, _: &StrategyRecord) -> Result<bool, CatalogueError> {
         Ok(false)
     }
 

@@ -267,6 +267,12 @@ impl Deployments {
         Ok(self.journal.last_position().await?)
     }
 
+    /// Why the store takes no writes of this engine, as far as that is known without writing; see
+    /// [`Session::write_failure`](hotswap_store::Session::write_failure).
+    pub fn write_failure(&self) -> Option<String> {
+        self.journal.session()?.write_failure()
+    }
+
     /// The highest position of an event that was deleted; see [`Journal::deleted_through`].
     ///
     /// # Errors

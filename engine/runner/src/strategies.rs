@@ -5,11 +5,16 @@ use std::sync::Arc;
 use hotswap_core::{Clock, Digest, StrategyName, StrategyRef};
 use hotswap_plugins::{Host, LoadError, Strategy};
 use hotswap_store::{Blobs, Catalogue, CatalogueError, StrategyRecord, blobs};
+use semver::Version;
 
 use crate::references::References;
 
 /// The uploader of the built-in strategies.
 const ENGINE: &str = "hotswap";
+
+/// How often a change is tried while others change the same strategy. Each attempt that fails is a
+/// change of theirs that succeeded.
+const ATTEMPTS: usize = 100;
 
 /// Uploads, lists and loads strategies. Requests name them; deployments pin them by digest.
 /// Cheap to clone.
@@ -34,6 +39,9 @@ pub enum Error {
     /// The component of a recorded strategy is gone.
     #[error("the component {0} is not in the store")]
     MissingComponent(Digest),
+    /// Others changed the strategy, again and again.
+    #[error("strategy '{0}' is being changed by others; try again")]
+    Contended(StrategyName),
     /// The disk is full. What is left is for the deployments that are under way.
     #[error("the engine's disk is full")]
     Full,
@@ -68,8 +76,9 @@ impl Strategies {
         }
     }
 
-    /// Records the built-in strategies. They replace those of another engine version. On a full
-    /// disk, those of the other version stay.
+    /// Records the built-in strategies. They replace uploads of their names, and the built-in ones of
+    /// another release. Newer ones stay, if this engine knows the contract that they need. On a full
+    /// disk, those of the other release stay.
     ///
     /// # Errors
     /// As [`Self::upload`].
@@ -103,16 +112,10 @@ impl Strategies {
         built_in: bool,
     ) -> Result<StrategyRecord, Error> {
         let strategy = self.compile(&component).await?;
-        let descriptor = strategy.descriptor();
-        let existing = self.get(&descriptor.name).await?;
-        if !built_in && existing.as_ref().is_some_and(|existing| existing.built_in) {
-            return Err(Error::BuiltIn(descriptor.name.clone()));
-        }
-        if let Some(existing) = existing
-            && existing.digest == strategy.digest()
-            && existing.built_in == built_in
-        {
-            return Ok(existing);
+        let record = self.record_of(&strategy, by, built_in);
+        let mut existing = self.get(&record.name).await?;
+        if stays(existing.as_ref(), &record)? {
+            return Ok(existing.unwrap_or(record));
         }
         if !built_in && self.references.is_full().await {
             return Err(Error::Full);
@@ -121,8 +124,25 @@ impl Strategies {
         blob.write(&component).await?;
         // From here until the record names it, nothing else protects the blob.
         let _references = self.references.add().await;
-        blob.finish(Some(strategy.digest())).await?;
-        let record = StrategyRecord {
+        blob.finish(Some(record.digest)).await?;
+        for _ in 0..ATTEMPTS {
+            let replaces = existing.as_ref();
+            let put = self.catalogue.put_strategy(record.clone(), replaces).await;
+            if put.map_err(Error::Store)? {
+                return Ok(record);
+            }
+            // Another upload, or another engine, was faster.
+            existing = self.get(&record.name).await?;
+            if stays(existing.as_ref(), &record)? {
+                return Ok(existing.unwrap_or(record));
+            }
+        }
+        Err(Error::Contended(record.name))
+    }
+
+    fn record_of(&self, strategy: &Strategy, by: &str, built_in: bool) -> StrategyRecord {
+        let descriptor = strategy.descriptor();
+        StrategyRecord {
             name: descriptor.name.clone(),
             version: descriptor.version.clone(),
             summary: descriptor.summary.clone(),
@@ -132,12 +152,7 @@ impl Strategies {
             built_in,
             uploaded_at: self.clock.now(),
             uploaded_by: by.to_owned(),
-        };
-        self.catalogue
-            .put_strategy(record.clone())
-            .await
-            .map_err(Error::Store)?;
-        Ok(record)
+        }
     }
 
     /// The strategy that has a name now.
@@ -162,13 +177,19 @@ impl Strategies {
     /// # Errors
     /// [`Error::BuiltIn`] if it is built in.
     pub async fn delete(&self, name: &StrategyName) -> Result<bool, Error> {
-        if self.get(name).await?.is_some_and(|record| record.built_in) {
-            return Err(Error::BuiltIn(name.clone()));
+        for _ in 0..ATTEMPTS {
+            let Some(record) = self.get(name).await? else {
+                return Ok(false);
+            };
+            if record.built_in {
+                return Err(Error::BuiltIn(name.clone()));
+            }
+            let deleted = self.catalogue.delete_strategy(&record).await;
+            if deleted.map_err(Error::Store)? {
+                return Ok(true);
+            }
         }
-        self.catalogue
-            .delete_strategy(name)
-            .await
-            .map_err(Error::Store)
+        Err(Error::Contended(name.clone()))
     }
 
     /// Loads the component that a deployment pinned.
@@ -196,6 +217,30 @@ impl Strategies {
     }
 }
 
+/// Whether the record of a name stays as it is, although `new` is to be recorded: because it is the
+/// same component, or because `new` is built in and so is a newer one. Engines of two releases
+/// share a store during an upgrade, and an older one that starts again must not bring the old
+/// strategies back. Only if the newer one needs a newer contract, which this engine does not know,
+/// does its own take the place: each of the engines can run it.
+///
+/// # Errors
+/// [`Error::BuiltIn`] if the record is built in and `new` is not.
+fn stays(existing: Option<&StrategyRecord>, new: &StrategyRecord) -> Result<bool, Error> {
+    let Some(existing) = existing else {
+        return Ok(false);
+    };
+    match (existing.built_in, new.built_in) {
+        (true, false) => Err(Error::BuiltIn(new.name.clone())),
+        (false, true) => Ok(false),
+        (false, false) => Ok(existing.digest == new.digest),
+        (true, true) => {
+            let version = |record: &StrategyRecord| record.version.parse::<Version>().ok();
+            let is_newer = version(existing) > version(new) && existing.wit <= new.wit;
+            Ok(existing.digest == new.digest || is_newer)
+        }
+    }
+}
+
 /// Why the component that a deployment pinned was not loaded.
 #[derive(Debug)]
 pub(crate) enum PinError {
@@ -218,7 +263,7 @@ impl PinError {
                 return Self::Passing(error);
             }
             Error::MissingComponent(_) => "upload it again, then resume the deployment",
-            Error::InvalidComponent(_) | Error::BuiltIn(_) => {
+            Error::InvalidComponent(_) | Error::BuiltIn(_) | Error::Contended(_) => {
                 "run an engine that accepts it, then resume the deployment"
             }
         };
@@ -233,6 +278,48 @@ impl PinError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn record(version: &str, wit: u64, built_in: bool) -> StrategyRecord {
+        StrategyRecord {
+            name: "canary".parse().unwrap(),
+            version: version.to_owned(),
+            summary: String::new(),
+            config_schema: serde_json::json!({}),
+            digest: Digest::of(version.as_bytes()),
+            wit: Version::new(0, wit, 0),
+            built_in,
+            uploaded_at: hotswap_core::Timestamp::from_millis(1),
+            uploaded_by: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_newest_built_in_strategy_stays_if_this_engine_can_run_it() {
+        let own = record("1.4.0", 2, true);
+        let stays = |existing: StrategyRecord| stays(Some(&existing), &own).unwrap();
+        assert!(stays(own.clone()));
+        assert!(stays(record("1.5.0", 2, true)));
+        assert!(stays(record("1.10.0", 1, true)));
+        assert!(!stays(record("1.3.0", 1, true)));
+        assert!(!stays(record("1.4.0-rc.1", 2, true)));
+        assert!(
+            !stays(record("1.5.0", 3, true)),
+            "it needs a newer contract"
+        );
+        // A name that people had, and the same bytes as an upload.
+        assert!(!stays(record("9.0.0", 1, false)));
+        assert!(!stays(record("1.4.0", 2, false)));
+    }
+
+    #[test]
+    fn an_upload_replaces_uploads_and_nothing_else() {
+        let new = record("1.0.0", 1, false);
+        assert!(!stays(None, &new).unwrap());
+        assert!(!stays(Some(&record("2.0.0", 1, false)), &new).unwrap());
+        assert!(stays(Some(&new), &new).unwrap());
+        let refused = stays(Some(&record("1.0.0", 1, true)), &new);
+        assert!(matches!(refused, Err(Error::BuiltIn(_))), "{refused:?}");
+    }
 
     fn refusal(error: Error) -> Option<String> {
         match PinError::new(&"canary".parse().unwrap(), error) {

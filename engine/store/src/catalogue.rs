@@ -55,17 +55,28 @@ pub trait Catalogue: Send + Sync + 'static {
         version: &Version,
     ) -> Result<bool, CatalogueError>;
 
-    /// Records a strategy. Replaces the record of the same name. The replaced component stays
-    /// in the blobs, for the deployments that pinned its digest.
-    async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError>;
+    /// Records a strategy in the place of `replaces`, the record of its name that the caller has
+    /// read; `None` if there was none. The replaced component stays in the blobs, for the
+    /// deployments that pinned its digest.
+    ///
+    /// Returns whether it is recorded: `false`, and nothing has changed, if the name has another
+    /// record by now, or none. Read it again then. Only [digest](StrategyRecord::digest) and
+    /// [`built_in`](StrategyRecord::built_in) are compared. If `record` is there already, as
+    /// after a first attempt, it is recorded.
+    async fn put_strategy(
+        &self,
+        record: StrategyRecord,
+        replaces: Option<&StrategyRecord>,
+    ) -> Result<bool, CatalogueError>;
     /// Returns the current strategy of this name, or `None` if there is none.
     async fn strategy(&self, name: &StrategyName)
     -> Result<Option<StrategyRecord>, CatalogueError>;
     /// Lists the current strategies, sorted by name.
     async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError>;
-    /// Deletes the record of a strategy; its component stays in the blobs. Returns whether
-    /// there was a record.
-    async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError>;
+    /// Deletes the record of a strategy that the caller has read; its component stays in the
+    /// blobs. Returns whether it did: not if the name has another record by now, or none. Compares
+    /// as [`put_strategy`](Self::put_strategy).
+    async fn delete_strategy(&self, record: &StrategyRecord) -> Result<bool, CatalogueError>;
 
     /// Records a discovery backend. Replaces the record of the same name. The replaced component
     /// stays in the blobs.
@@ -203,6 +214,13 @@ impl ModuleRecord {
             let by_name = one.name.cmp(&other.name);
             by_name.then_with(|| other.version.cmp(&one.version))
         });
+    }
+}
+
+impl StrategyRecord {
+    /// Whether the other is the same component, with the same rights.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.built_in == other.built_in
     }
 }
 

@@ -34,6 +34,11 @@ pub trait Session: Send + Sync + 'static {
     /// before it finds that.
     fn lapses(&self) -> watch::Receiver<u64>;
 
+    /// Why the store takes no writes of this engine, and what to do about it. `None` while it
+    /// accepts the engine's signs of life, which are writes: so this asks nothing of the store. A
+    /// refusal is known after a third of [`ttl`](Self::ttl), silence after all of it.
+    fn write_failure(&self) -> Option<String>;
+
     /// Lists the open deployments that no living engine drives, oldest first. Takes from the
     /// engines whose sessions have ended what they drove.
     ///

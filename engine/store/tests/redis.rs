@@ -1,5 +1,5 @@
-//! The store on a server: the suite of every store against Redis 7.0, Valkey and a
-//! cluster, and tests of what servers do.
+//! The store on a server: the suite of every store against Redis 7.0 and Valkey, each alone, as a
+//! primary that sentinels watch and as a cluster, and tests of what servers do.
 
 #[path = "redis/access.rs"]
 mod access;
@@ -37,6 +37,14 @@ use hotswap_store::{Redis, RedisConfig};
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::suite::StoreFixture;
 
+/// The kind of a fixture, which is a parameter of its type.
+const fn kind(is_valkey: bool) -> RedisKind {
+    match is_valkey {
+        true => RedisKind::Valkey,
+        false => RedisKind::Redis,
+    }
+}
+
 struct RedisFixture<const IS_VALKEY: bool> {
     server: RedisServer,
 }
@@ -45,11 +53,7 @@ impl<const IS_VALKEY: bool> StoreFixture for RedisFixture<IS_VALKEY> {
     type Store = Redis;
 
     fn new() -> Self {
-        let kind = match IS_VALKEY {
-            true => RedisKind::Valkey,
-            false => RedisKind::Redis,
-        };
-        let server = RedisServer::start(kind).unwrap();
+        let server = RedisServer::start(kind(IS_VALKEY)).unwrap();
         Self { server }
     }
 
@@ -76,8 +80,26 @@ mod on_valkey {
     suite!(crate::RedisFixture<true>);
 }
 
-mod on_a_cluster {
+mod on_a_cluster_of_redis {
     use crate::suite::suite;
 
-    suite!(crate::cluster::ClusterFixture);
+    suite!(crate::cluster::ClusterFixture<false>);
+}
+
+mod on_a_cluster_of_valkey {
+    use crate::suite::suite;
+
+    suite!(crate::cluster::ClusterFixture<true>);
+}
+
+mod on_redis_with_sentinels {
+    use crate::suite::suite;
+
+    suite!(crate::sentinel::SentinelFixture<false>);
+}
+
+mod on_valkey_with_sentinels {
+    use crate::suite::suite;
+
+    suite!(crate::sentinel::SentinelFixture<true>);
 }

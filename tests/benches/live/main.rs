@@ -20,8 +20,7 @@ mod server_process;
 mod subscribers;
 
 use anyhow::{Context, Result, ensure};
-use hotswap_tests::bench::current_section;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use hotswap_tests::bench::{current_section, raise_open_files};
 
 use crate::server_kind::ServerKind;
 
@@ -46,7 +45,7 @@ fn main() -> Result<()> {
         .filter(|argument| !argument.starts_with("--"))
         .collect();
     named.extend(current_section());
-    raise_open_files()?;
+    raise_open_files(OPEN_FILES)?;
     runtime.block_on(run(&named))
 }
 
@@ -85,20 +84,4 @@ fn select<T: Copy>(named: &[String], all: &[(&str, T)]) -> Vec<T> {
         .filter(|one| !any || is_named(one))
         .map(|(_, one)| *one)
         .collect()
-}
-
-/// Raises the limit of open files for this process, and for the servers, which inherit it.
-fn raise_open_files() -> Result<()> {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= OPEN_FILES);
-    ensure!(
-        enough(maximum),
-        "a process may open {} files, but this bench needs {OPEN_FILES}: raise `ulimit -Hn`",
-        maximum.unwrap_or_default()
-    );
-    if !enough(current) {
-        let current = maximum;
-        setrlimit(Resource::Nofile, Rlimit { current, maximum })?;
-    }
-    Ok(())
 }

@@ -2,9 +2,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use hotswap_core::DeploymentId;
-use hotswap_tests::bench::resident_memory_of;
+use hotswap_tests::bench::{cpu_seconds_of, resident_memory_of};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -16,8 +16,6 @@ const PEERS_FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/live/pe
 pub const TOKEN: &str = "token-of-the-bench-live";
 /// Time limit of every command. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The unit of times in `/proc`: the same on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A server in its own process. Dropping it kills the process.
 pub struct ServerProcess {
@@ -88,15 +86,7 @@ impl ServerProcess {
 
     /// The processor time that it has used, in seconds.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process_id()?))?;
-        // The name in parentheses may hold any character, so parse after it. Field 3 is the
-        // state; utime and stime are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(')').context("no name")?;
-        let mut times = fields.split_whitespace().skip(11).map(str::parse::<f64>);
-        match (times.next(), times.next()) {
-            (Some(Ok(user)), Some(Ok(system))) => Ok((user + system) / TICKS_PER_SECOND),
-            _ => bail!("no times in {stat}"),
-        }
+        cpu_seconds_of(&self.process_id()?.to_string())
     }
 
     /// Stops the server by closing its standard input.

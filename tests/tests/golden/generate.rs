@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hotswap_common::trace;
 use hotswap_core::{
-    Decision, Deployment, DeploymentId, Environment, Policy, SCHEMA_VERSION, Status,
+    Decision, Deployment, DeploymentId, Environment, Fence, Policy, SCHEMA_VERSION, Status,
 };
 use hotswap_runner::NewDeployment;
 use hotswap_tests::{Cluster, EMAIL, LoadGenerator, new_deployment};
@@ -27,8 +27,17 @@ fn policy() -> Result<Policy> {
     Ok(policy)
 }
 
-/// Writes the journal and the state of each scenario. Those of older versions stay as they are.
-pub async fn generate() -> Result<()> {
+/// Higher than any that a store of scenarios hands out.
+const UNKNOWN_FENCE: Fence = Fence(1 << 20);
+
+/// Writes the journal and the state of the scenarios with these names, or of all if there are none.
+/// Those of older versions stay as they are.
+pub async fn generate(names: &[String]) -> Result<()> {
+    let mut scenarios = scenarios::all();
+    if !names.is_empty() {
+        scenarios.retain(|scenario| names.iter().any(|name| name == scenario.name));
+    }
+    ensure!(!scenarios.is_empty(), "no scenario has such a name");
     let folder = format!("schema-{SCHEMA_VERSION}");
     let policies = BTreeMap::from([(PRODUCTION.parse()?, policy()?)]);
     let mut cluster = Cluster::start_with_policies(&[(PRODUCTION, 3)], policies).await?;
@@ -41,12 +50,8 @@ pub async fn generate() -> Result<()> {
     strategies
         .upload(hotswap_guests::HOSTILE.to_vec(), EMAIL)
         .await?;
-    for guest in hotswap_guests::strategies() {
-        files::write_component(guest.component)?;
-    }
-    files::write_component(hotswap_guests::HOSTILE)?;
     let load = LoadGenerator::start(cluster.module_urls(PRODUCTION, "hello"), 4);
-    for scenario in scenarios::all() {
+    for scenario in scenarios {
         cluster
             .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
             .await?;
@@ -63,6 +68,8 @@ pub async fn generate() -> Result<()> {
         let database = cluster.database()?;
         files::write_journal(&database, state.header.id, &folder, scenario.name)?;
         files::write_state(&state, &folder, scenario.name)?;
+        let pinned = cluster.resources.blobs.read(state.header.strategy.digest);
+        files::write_component(&pinned.await?.context("no component")?)?;
     }
     load.stop().await;
     cluster.shutdown().await;
@@ -108,6 +115,10 @@ async fn run(cluster: &Cluster, scenario: &Scenario) -> Result<Deployment> {
                 wait_until(cluster, id, |state| state.lifecycle.waiting).await?;
                 let reason = Some("seen enough".to_owned());
                 deployments.promote(id, EMAIL, reason, true).await?;
+            }
+            PersonStep::TellOfLostWrites => {
+                wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;
+                cluster.engine.observe_fence(UNKNOWN_FENCE).await?;
             }
             PersonStep::AbortWait => {
                 wait_until(cluster, id, |state| state.waiting_until().is_some()).await?;

@@ -13,14 +13,14 @@ pub struct Scenario {
     pub config: Value,
     /// Whether a person must approve the start.
     pub require_approval: bool,
-    /// What a person does, in this order.
+    /// What happens from outside, in this order.
     pub steps: Vec<PersonStep>,
     pub fault: Option<Fault>,
     /// How it must end.
     pub status: Status,
 }
 
-/// What a person does in a scenario.
+/// What happens in a scenario from outside.
 #[derive(Clone, Copy)]
 pub enum PersonStep {
     /// Waits for a question, and answers it.
@@ -33,6 +33,9 @@ pub enum PersonStep {
     AbortWait,
     /// Ends every wait as soon as the strategy waits.
     PromoteInFull,
+    /// No person, but a node: once the strategy waits, it tells of a fence that the store has not
+    /// handed out, so the store has lost writes.
+    TellOfLostWrites,
 }
 
 impl Scenario {
@@ -115,6 +118,14 @@ pub fn all() -> Vec<Scenario> {
             Status::RolledBack,
         )
         .with(PersonStep::Pause),
+        Scenario::new(
+            "rolling-writes-lost",
+            "rolling",
+            json!({ "batch": 1, "settle": "1s" }),
+            Status::Succeeded,
+        )
+        .with(PersonStep::TellOfLostWrites)
+        .since(3),
         Scenario::new(
             "blue-green-approved",
             "blue-green",

@@ -1,7 +1,7 @@
 //! Writes the golden journals of the present release into `tests/golden`: runs each scenario, and
 //! copies its journal as the engine stored it.
 //!
-//! Run it with `cargo xtask golden`.
+//! Run it with `cargo xtask golden`. Named scenarios alone: `cargo xtask golden NAME…`.
 
 mod faulty_fleet;
 #[allow(
@@ -18,5 +18,6 @@ mod scenarios;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    generate::generate().await
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    generate::generate(&names).await
 }

@@ -246,6 +246,10 @@ impl Session for LateSession {
         self.lapses.subscribe()
     }
 
+    fn write_failure(&self) -> Option<String> {
+        self.session.write_failure()
+    }
+
     async fn undriven_deployments(&self) -> Result<Vec<UndrivenDeployment>, ReadError> {
         self.session.undriven_deployments().await
     }

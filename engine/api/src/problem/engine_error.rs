@@ -182,6 +182,7 @@ impl From<strategies::Error> for Problem {
         match error {
             E::InvalidComponent(reason) => Self::new(Kind::NotAStrategy, error_chain(&reason)),
             E::BuiltIn(_) => Self::new(Kind::BuiltInStrategy, error.to_string()),
+            E::Contended(_) => Self::new(Kind::Unavailable, error.to_string()),
             E::MissingComponent(_) => Self::new(
                 Kind::Unavailable,
                 format!("{error}; upload the strategy again"),

@@ -57,14 +57,19 @@ impl Health {
 
     /// Check readiness
     ///
-    /// Succeeds if the engine can read from its store, and is not about to stop. If this fails, send
-    /// the engine no requests until it succeeds again.
+    /// Succeeds if the engine can read from its store and is not about to stop. Where engines share
+    /// the store, its last sign of life there, which is a write, must have been accepted too. If this
+    /// fails, send the engine no requests until it succeeds again.
     #[oai(path = "/health/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, context: Data<&Context>) -> Result<Json<Healthy>, Failure<UNAVAILABLE>> {
         if context.stopping.has_begun() {
             return Err(Problem::new(Kind::Unavailable, "the engine is about to stop").into());
         }
-        let read = context.engine.deployments.position();
+        let deployments = &context.engine.deployments;
+        if let Some(reason) = deployments.write_failure() {
+            return Err(Problem::new(Kind::Unavailable, reason).into());
+        }
+        let read = deployments.position();
         match tokio::time::timeout(STORE_TIMEOUT, read).await {
             Ok(result) => result.map(|_| HEALTHY).map_err(Into::into),
             Err(_) => {

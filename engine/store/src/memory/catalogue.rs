@@ -47,10 +47,22 @@ impl Catalogue for Memory {
         Ok(self.state().modules.remove(&key).is_some())
     }
 
-    async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
-        let name = record.name.clone();
-        self.state().strategies.insert(name, record);
-        Ok(())
+    async fn put_strategy(
+        &self,
+        record: StrategyRecord,
+        replaces: Option<&StrategyRecord>,
+    ) -> Result<bool, CatalogueError> {
+        let mut state = self.state();
+        let is_expected = match (state.strategies.get(&record.name), replaces) {
+            (None, None) => true,
+            (Some(stored), Some(replaces)) if stored.is_same(replaces) => true,
+            (Some(stored), _) => stored.is_same(&record),
+            (None, Some(_)) => false,
+        };
+        if is_expected {
+            state.strategies.insert(record.name.clone(), record);
+        }
+        Ok(is_expected)
     }
 
     async fn strategy(
@@ -64,8 +76,13 @@ impl Catalogue for Memory {
         Ok(self.state().strategies.values().cloned().collect())
     }
 
-    async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
-        Ok(self.state().strategies.remove(name).is_some())
+    async fn delete_strategy(&self, record: &StrategyRecord) -> Result<bool, CatalogueError> {
+        let mut state = self.state();
+        let stored = state.strategies.get(&record.name);
+        if !stored.is_some_and(|stored| stored.is_same(record)) {
+            return Ok(false);
+        }
+        Ok(state.strategies.remove(&record.name).is_some())
     }
 
     async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {

@@ -65,9 +65,19 @@ impl Catalogue for Redis {
         Ok(deleted.word()? == "removed")
     }
 
-    async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
-        let stored = encode("a strategy", &record)?;
-        Ok(self.put("strategies", record.name.as_str(), stored).await?)
+    async fn put_strategy(
+        &self,
+        record: StrategyRecord,
+        replaces: Option<&StrategyRecord>,
+    ) -> Result<bool, CatalogueError> {
+        let args = Args::new()
+            .text("put")
+            .text(record.name.as_str())
+            .text(revision(&record))
+            .optional(replaces.map(revision))
+            .bytes(encode("a strategy", &record)?);
+        let put = self.inner.commands.write(&script::STRATEGIES, args).await?;
+        Ok(put.word()? == "put")
     }
 
     async fn strategy(
@@ -84,8 +94,13 @@ impl Catalogue for Redis {
         Ok(found)
     }
 
-    async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
-        Ok(self.remove("strategies", name.as_str()).await?)
+    async fn delete_strategy(&self, record: &StrategyRecord) -> Result<bool, CatalogueError> {
+        let args = Args::new()
+            .text("delete")
+            .text(record.name.as_str())
+            .text(revision(record));
+        let deleted = self.inner.commands.write(&script::STRATEGIES, args).await?;
+        Ok(deleted.word()? == "removed")
     }
 
     async fn put_backend(&self, record: BackendRecord) -> Result<(), CatalogueError> {
@@ -153,6 +168,12 @@ impl Redis {
         let args = Args::new().text(hash);
         self.inner.commands.read_list(&script::VALUES, args).await
     }
+}
+
+/// By what the records of a strategy differ, as `lua/strategies.lua` has it.
+fn revision(record: &StrategyRecord) -> String {
+    let built_in = if record.built_in { " built in" } else { "" };
+    format!("{}{built_in}", record.digest)
 }
 
 fn encode(what: &'static str, record: &impl Serialize) -> Result<Vec<u8>, Error> {

@@ -62,6 +62,7 @@ scripts! {
     REMOVE "remove";
     SESSION "session";
     SNAPSHOTS "snapshots";
+    STRATEGIES "strategies";
     SUPERSEDED "superseded";
     UNDRIVEN "undriven";
     USAGE "usage";

@@ -35,6 +35,8 @@ struct State {
     has_ended: bool,
     /// What the server's clock showed, and when.
     heard: (Timestamp, Instant),
+    /// Why the last sign of life was refused.
+    refusal: Option<&'static str>,
 }
 
 impl EngineSession {
@@ -49,6 +51,7 @@ impl EngineSession {
                 lives_until: Instant::now(),
                 has_ended: false,
                 heard: (SystemClock.now(), Instant::now()),
+                refusal: None,
             }),
             lapses: watch::Sender::new(0),
         };
@@ -123,7 +126,12 @@ impl EngineSession {
             .text(self.id())
             .number(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX))
             .text(&self.engine);
-        let reply = self.commands.touch(&script::SESSION, args).await?;
+        let sent = self.commands.touch(&script::SESSION, args).await;
+        self.lock().refusal = match &sent {
+            Err(Error::Refused { advice, .. }) => Some(*advice),
+            _ => None,
+        };
+        let reply = sent?;
         let is_alive = reply.word()? == "alive";
         if is_alive {
             let time = Timestamp::from_millis(reply.number(1)?);
@@ -168,6 +176,18 @@ impl Session for EngineSession {
 
     fn lapses(&self) -> watch::Receiver<u64> {
         self.lapses.subscribe()
+    }
+
+    fn write_failure(&self) -> Option<String> {
+        let state = self.lock();
+        if let Some(advice) = state.refusal {
+            return Some(format!("the store refuses writes: {advice}"));
+        }
+        let silent = Instant::now().checked_duration_since(state.lives_until);
+        silent.filter(|silent| !silent.is_zero()).map(|silent| {
+            let seconds = (silent + self.ttl).as_secs();
+            format!("the store has accepted no sign of life of this engine for {seconds} s")
+        })
     }
 
     async fn undriven_deployments(&self) -> Result<Vec<UndrivenDeployment>, ReadError> {

@@ -83,8 +83,20 @@ impl Catalogue for Sqlite {
         Ok(self.edit(delete).await?)
     }
 
-    async fn put_strategy(&self, record: StrategyRecord) -> Result<(), CatalogueError> {
-        let put = move |connection: &Connection| insert_strategy(connection, &record);
+    async fn put_strategy(
+        &self,
+        record: StrategyRecord,
+        replaces: Option<&StrategyRecord>,
+    ) -> Result<bool, CatalogueError> {
+        let replaces = replaces.map(revision);
+        let put = move |connection: &Connection| {
+            let stored = stored_revision(connection, &record.name)?;
+            if stored != replaces && stored != Some(revision(&record)) {
+                return Ok(false);
+            }
+            insert_strategy(connection, &record)?;
+            Ok(true)
+        };
         Ok(self.edit(put).await?)
     }
 
@@ -112,12 +124,14 @@ impl Catalogue for Sqlite {
         Ok(self.read(find).await?)
     }
 
-    async fn delete_strategy(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
-        let name = name.clone();
+    async fn delete_strategy(&self, record: &StrategyRecord) -> Result<bool, CatalogueError> {
+        let name = record.name.clone();
+        let (digest, built_in) = revision(record);
         let delete = move |connection: &Connection| {
+            let delete = "DELETE FROM strategy WHERE name = ?1 AND digest = ?2 AND built_in = ?3";
             connection
-                .prepare_cached("DELETE FROM strategy WHERE name = ?1")?
-                .execute([name.as_str()])
+                .prepare_cached(delete)?
+                .execute(params![name.as_str(), digest, built_in])
                 .map(|count| count > 0)
         };
         Ok(self.edit(delete).await?)
@@ -174,6 +188,21 @@ impl Catalogue for Sqlite {
         };
         Ok(self.edit(delete).await?)
     }
+}
+
+/// By what the records of a strategy differ: the digest, and whether it is built in.
+fn revision(record: &StrategyRecord) -> (String, bool) {
+    (to_text(&record.digest), record.built_in)
+}
+
+fn stored_revision(
+    connection: &Connection,
+    name: &StrategyName,
+) -> rusqlite::Result<Option<(String, bool)>> {
+    connection
+        .prepare_cached("SELECT digest, built_in FROM strategy WHERE name = ?1")?
+        .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
 }
 
 /// Does nothing where there is a record of this name and version.

@@ -9,8 +9,16 @@ use hotswap_store::redis::Error;
 use hotswap_store::{Journal, Redis, RedisConfig};
 use tokio::time::{Instant, sleep};
 
+use crate::kind;
 use crate::redis_server::{RedisKind, RedisServer, free_port};
 use crate::suite::{StoreFixture, all, append, create, log, must_append, planned};
+
+/// The key prefix of an installation, another one each time.
+pub fn new_prefix() -> String {
+    static PREFIXES: AtomicUsize = AtomicUsize::new(0);
+    let number = PREFIXES.fetch_add(1, Ordering::Relaxed);
+    format!("installation-{number}")
+}
 
 /// How long a cluster may take to agree. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -100,26 +108,26 @@ fn must(node: &RedisServer, command: &[&str]) -> String {
     answer
 }
 
-/// All tests of the suite share a cluster. Each has keys of its own, on any of the nodes.
-pub struct ClusterFixture {
+/// All tests of the suite share a cluster of each kind. Each has keys of its own, on any of the
+/// nodes.
+pub struct ClusterFixture<const IS_VALKEY: bool> {
     prefix: String,
 }
 
-static SHARED: OnceLock<Cluster> = OnceLock::new();
-static PREFIXES: AtomicUsize = AtomicUsize::new(0);
+/// That of Redis, and that of Valkey.
+static SHARED: [OnceLock<Cluster>; 2] = [OnceLock::new(), OnceLock::new()];
 
-impl StoreFixture for ClusterFixture {
+impl<const IS_VALKEY: bool> StoreFixture for ClusterFixture<IS_VALKEY> {
     type Store = Redis;
 
     fn new() -> Self {
-        let number = PREFIXES.fetch_add(1, Ordering::Relaxed);
-        Self {
-            prefix: format!("installation-{number}"),
-        }
+        let prefix = new_prefix();
+        Self { prefix }
     }
 
     async fn open(&self) -> Redis {
-        let cluster = SHARED.get_or_init(|| Cluster::start(RedisKind::Valkey, 3));
+        let shared = &SHARED[usize::from(IS_VALKEY)];
+        let cluster = shared.get_or_init(|| Cluster::start(kind(IS_VALKEY), 3));
         let config = RedisConfig {
             key_prefix: self.prefix.clone(),
             ..RedisConfig::new(cluster.url(&[0]))

@@ -6,16 +6,52 @@ use hotswap_common::Secret;
 use hotswap_core::{Deployment, DeploymentId, EventBody};
 use hotswap_store::redis::{Error, Tls};
 use hotswap_store::{AppendError, Journal, Redis, RedisConfig};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::access::write_certificates;
+use crate::cluster::new_prefix;
+use crate::kind;
 use crate::redis_server::{RedisKind, RedisServer, free_port};
-use crate::suite::{all, append, create, log, must_append, planned};
+use crate::suite::{StoreFixture, all, append, create, log, must_append, planned};
 use crate::watched_servers::WatchedServers;
 
 /// How long a failover may take. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// All tests of the suite share a primary with a replica and sentinels of each kind. Each has keys
+/// of its own.
+pub struct SentinelFixture<const IS_VALKEY: bool> {
+    prefix: String,
+}
+
+/// Those of Redis, and those of Valkey.
+static SHARED: [OnceCell<WatchedServers>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
+
+impl<const IS_VALKEY: bool> StoreFixture for SentinelFixture<IS_VALKEY> {
+    type Store = Redis;
+
+    fn new() -> Self {
+        let prefix = new_prefix();
+        Self { prefix }
+    }
+
+    async fn open(&self) -> Redis {
+        // However busy the machine is, the primary stays the same: the suite loses nothing.
+        let start = || WatchedServers::start_with(kind(IS_VALKEY), 1, 10 * TIMEOUT);
+        let shared = SHARED[usize::from(IS_VALKEY)].get_or_try_init(start);
+        let config = RedisConfig {
+            key_prefix: self.prefix.clone(),
+            ..RedisConfig::new(shared.await.unwrap().url().unwrap())
+        };
+        Redis::open(&config).await.unwrap()
+    }
+
+    async fn close(&self, store: Redis) {
+        store.close().await;
+    }
+}
 
 /// Appends `count` messages, whatever fails meanwhile. Returns those that were acknowledged.
 async fn append_messages(store: &Redis, id: DeploymentId, count: u32) -> Vec<String> {

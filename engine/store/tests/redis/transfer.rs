@@ -103,7 +103,7 @@ async fn fill(store: &(impl Journal + EnvironmentJournal + Catalogue), blobs: &B
     }
     for name in ["canary", "slow"] {
         let strategy = catalogue::strategy(name, "1");
-        store.put_strategy(strategy).await.unwrap();
+        assert!(store.put_strategy(strategy, None).await.unwrap());
     }
     let backend = catalogue::backend("list", "1");
     store.put_backend(backend).await.unwrap();

@@ -5,6 +5,7 @@ use hotswap_store::{
     BackendRecord, BackendSecret, Catalogue, ModuleRecord, NodeRecord, StrategyRecord,
 };
 use semver::Version;
+use tokio::task::JoinSet;
 
 use super::{StoreFixture, at};
 
@@ -87,10 +88,11 @@ pub async fn strategies<S: StoreFixture>() {
     let fixture = S::new();
     let store = fixture.open().await;
     let (slow, canary) = (strategy("slow", "1"), strategy("canary", "1"));
-    store.put_strategy(slow).await.unwrap();
-    store.put_strategy(canary.clone()).await.unwrap();
+    assert!(store.put_strategy(slow.clone(), None).await.unwrap());
+    assert!(store.put_strategy(canary.clone(), None).await.unwrap());
     let newer = strategy("slow", "2");
-    store.put_strategy(newer.clone()).await.unwrap();
+    let put = store.put_strategy(newer.clone(), Some(&slow)).await;
+    assert!(put.unwrap());
     fixture.close(store).await;
 
     let store = fixture.open().await;
@@ -102,10 +104,67 @@ pub async fn strategies<S: StoreFixture>() {
         store.strategies().await.unwrap(),
         [canary.clone(), newer.clone()]
     );
-    assert!(store.delete_strategy(&newer.name).await.unwrap());
-    assert!(!store.delete_strategy(&newer.name).await.unwrap());
+    assert!(store.delete_strategy(&newer).await.unwrap());
+    assert!(!store.delete_strategy(&newer).await.unwrap());
     assert_eq!(store.strategy(&newer.name).await.unwrap(), None);
     assert_eq!(store.strategies().await.unwrap(), [canary]);
+    fixture.close(store).await;
+}
+
+pub async fn a_strategy_that_others_changed_is_not_replaced_or_deleted<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let [first, second, third] = ["1", "2", "3"].map(|version| strategy("slow", version));
+    let built_in = StrategyRecord {
+        built_in: true,
+        ..first.clone()
+    };
+    let stored = async || store.strategy(&first.name).await.unwrap();
+    // There is nothing that it could replace.
+    let put = store.put_strategy(second.clone(), Some(&first)).await;
+    assert!(!put.unwrap());
+    assert_eq!(stored().await, None);
+    assert!(store.put_strategy(first.clone(), None).await.unwrap());
+    // The same request again, as after a lost answer.
+    assert!(store.put_strategy(first.clone(), None).await.unwrap());
+    for replaces in [None, Some(&third), Some(&built_in)] {
+        let put = store.put_strategy(second.clone(), replaces).await;
+        assert!(!put.unwrap(), "{replaces:?}");
+    }
+    for other in [&second, &built_in] {
+        assert!(!store.delete_strategy(other).await.unwrap(), "{other:?}");
+    }
+    assert_eq!(stored().await, Some(first.clone()));
+    // The same bytes, as the engine's own.
+    let put = store.put_strategy(built_in.clone(), Some(&first)).await;
+    assert!(put.unwrap());
+    assert!(!store.delete_strategy(&first).await.unwrap());
+    let put = store.put_strategy(second, Some(&first)).await;
+    assert!(!put.unwrap());
+    assert_eq!(stored().await, Some(built_in));
+    fixture.close(store).await;
+}
+
+pub async fn one_of_many_concurrent_uploads_replaces_a_strategy<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let mut current = None;
+    for round in 0..3 {
+        let mut tasks = JoinSet::new();
+        for number in 0..20 {
+            let (store, replaces) = (store.clone(), current.clone());
+            let record = strategy("slow", &format!("{round}.{number}"));
+            tasks.spawn(async move {
+                let put = store.put_strategy(record.clone(), replaces.as_ref()).await;
+                put.unwrap().then_some(record)
+            });
+        }
+        let put: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+        assert_eq!(put.len(), 1, "{put:?}");
+        current = put.into_iter().next();
+        let name = "slow".parse().unwrap();
+        assert_eq!(store.strategy(&name).await.unwrap(), current);
+    }
     fixture.close(store).await;
 }
 

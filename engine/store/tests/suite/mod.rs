@@ -86,7 +86,13 @@ macro_rules! suite {
             concurrent_journals_have_no_gaps,
             a_reader_that_follows_positions_misses_no_event,
             a_cancelled_append_happens_whole_or_not_at_all);
-        suite!($fixture, catalogue: modules, strategies, backends, nodes);
+        suite!($fixture, catalogue:
+            modules,
+            strategies,
+            a_strategy_that_others_changed_is_not_replaced_or_deleted,
+            one_of_many_concurrent_uploads_replaces_a_strategy,
+            backends,
+            nodes);
 
         #[test]
         fn the_status_matches_the_fold_of_the_events() {
