@@ -99,7 +99,8 @@ pub struct Condition {
     pub earlier: f64,
     /// What fails the check.
     pub threshold: f64,
-    /// By how much errors came in bursts, which later soaks of the deployment then know.
+    /// By how much errors came in bursts, or slow requests in spells, which later soaks of the
+    /// deployment then know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bursts: Option<Bursts>,
     /// How many more requests of the new version it takes to decide, where that can be told.
@@ -110,14 +111,14 @@ pub struct Condition {
     pub missing_millis: Option<u64>,
 }
 
-/// The squared differences of the errors of neighbouring readings of a soak, and what their sum is
-/// where errors come one by one.
+/// The squared differences of neighbouring readings of a soak, of errors or of slow requests, and
+/// what their sum is where these come one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bursts {
     /// The sum of the squares.
     pub squares: f64,
-    /// What it is where errors are independent.
+    /// What it is where requests are independent.
     pub expected: f64,
 }
 

@@ -24,6 +24,7 @@ mod latency_checks;
 mod limits;
 mod metric;
 mod mixture;
+mod node_spells;
 mod outcome;
 mod query_checks;
 mod restart_checks;
@@ -164,9 +165,11 @@ impl Judge {
         let sharing = history.sharing(&shared).max(1);
         let factors = valid().filter(|check| check.metric == Metric::ErrorRate);
         let factors = factors.filter_map(|check| Some(1.0 + check.limits.max_increase?));
-        let quantiles = valid().filter_map(|check| match check.metric {
-            Metric::Latency { quantile } => Some(quantile),
-            _ => None,
+        let quantiles = checks.iter().filter_map(|(check, judged)| {
+            let Metric::Latency { quantile } = judged.as_ref().ok()?.metric else {
+                return None;
+            };
+            Some((quantile, history.bursts_of(&check.metric)))
         });
         let gauges = if valid().any(|check| !check.metric.is_sequential()) {
             Gauges::new(&before.usage)
@@ -187,9 +190,8 @@ impl Judge {
                 let same = named().filter(|(name, judged)| {
                     Source::of(judged.metric, name).as_ref() == Some(&source)
                 });
-                let same = same.map(|(_, judged)| (judged.metric, &judged.limits));
-                let bursts = history.bursts_of(&source.name());
-                derived.push(DerivedMetric::new(source.clone(), same, by_node, bursts));
+                let same = same.map(|(name, judged)| (judged.metric, name, &judged.limits));
+                derived.push(DerivedMetric::new(source.clone(), same, by_node, &history));
             }
         }
         let queries = query_checks::answers_of(named().map(|(name, judged)| (judged.metric, name)));
@@ -200,7 +202,7 @@ impl Judge {
             errors: ErrorRates::new(factors, by_node, history.bursts_of("error-rate")),
             latencies: Latencies::new(quantiles, &before.canary, &before.baseline),
             gauges,
-            restarts: Restarts::default(),
+            restarts: Restarts::after_soaks(&history),
             elapsed: Duration::ZERO,
             checks,
             history,

@@ -86,7 +86,7 @@ impl Default for Config {
                 Check::latency().max_increase(1.0),
                 Check::cpu().max_increase(0.3),
                 Check::memory().max_increase(0.3),
-                Check::restarts().max(0.0),
+                Check::restarts().max(0.0).max_increase(1.0),
             ],
             checks_without_baseline: vec![
                 Check::error_rate().max(0.05),

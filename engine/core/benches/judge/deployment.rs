@@ -36,8 +36,7 @@ pub fn checks() -> Vec<Check> {
         increase("memory", 0.3),
         Check {
             max: Some(0.0),
-            max_increase: None,
-            ..increase("restarts", 0.0)
+            ..increase("restarts", 1.0)
         },
     ]
 }

@@ -61,8 +61,8 @@ pub struct Scenario {
     pub crashes: f64,
     /// The same of every node, whatever it runs.
     pub fleet_crashes: f64,
-    /// Compares restarts with those of the old version, instead of allowing none.
-    pub compares_restarts: bool,
+    /// The check of restarts, where it is not the default one: the most restarts and the increase.
+    pub restarts: Option<[Option<f64>; 2]>,
     /// Requests of a node in a reading.
     pub requests: u64,
 }
@@ -72,9 +72,10 @@ impl Scenario {
     pub fn checks(&self) -> Vec<Check> {
         let mut checks = deployment::checks();
         for check in &mut checks {
-            if self.compares_restarts && check.metric == "restarts" {
-                check.max = None;
-                check.max_increase = Some(0.5);
+            if check.metric == "restarts"
+                && let Some(limits) = self.restarts
+            {
+                [check.max, check.max_increase] = limits;
             }
         }
         checks
@@ -136,7 +137,7 @@ fn independent(name: &str, kind: Kind) -> Scenario {
         last: [1.0; 2],
         crashes: 0.0,
         fleet_crashes: 0.0,
-        compares_restarts: false,
+        restarts: None,
         requests: 20,
     }
 }
@@ -252,10 +253,10 @@ pub fn scenarios() -> Vec<Scenario> {
         crashes,
         ..usual(name, Kind::Bad)
     };
-    let all_crash = |name: &str, kind, compares_restarts| Scenario {
-        fleet_crashes: 0.0025,
-        compares_restarts,
-        ..usual(name, kind)
+    let all_crash = |name: &str, kind, share, restarts| Scenario {
+        fleet_crashes: share,
+        restarts,
+        ..usual(&format!("all nodes crash, {name}"), kind)
     };
     all.extend([
         correlated("autocorrelated: identical", Kind::Good, 1.0),
@@ -267,22 +268,41 @@ pub fn scenarios() -> Vec<Scenario> {
         varies("varying: errors ×20", Kind::Bad, 20.0),
         crashes("crashes: one reading in 40", 0.025),
         crashes("crashes: one reading in 8", 0.125),
+        all_crash("one reading in 400: identical", Kind::Outside, 0.0025, None),
         all_crash(
-            "all nodes crash, one reading in 400: identical, none allowed",
+            "one reading in 5,760: identical",
             Kind::Outside,
-            false,
+            1.0 / 5760.0,
+            None,
         ),
         all_crash(
-            "all nodes crash, one reading in 400: identical, compared",
+            "one reading in 400: none allowed",
+            Kind::Outside,
+            0.0025,
+            Some([Some(0.0), None]),
+        ),
+        all_crash(
+            "one reading in 400: only compared",
             Kind::Good,
-            true,
+            0.0025,
+            Some([None, Some(0.5)]),
         ),
         Scenario {
             crashes: 0.125,
             ..all_crash(
-                "all nodes crash, the new one in 8: compared",
+                "one reading in 400, the new one in 8",
                 Kind::Bad,
-                true,
+                0.0025,
+                None,
+            )
+        },
+        Scenario {
+            crashes: 0.025,
+            ..all_crash(
+                "one reading in 400, the new one in 40",
+                Kind::Bad,
+                0.0025,
+                None,
             )
         },
     ]);

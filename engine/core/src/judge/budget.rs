@@ -138,8 +138,9 @@ impl SoakHistory {
         };
         let is_gauge =
             Metric::parse(&finding.check.metric).is_ok_and(|metric| !metric.is_sequential());
-        // A gauge has one sample for each node.
-        if !is_gauge && finding.baseline_samples < LEAST_SHOWN {
+        // A gauge has one sample for each node; a restart is a fact.
+        let is_sample = !is_gauge && finding.check.metric != "restarts";
+        if is_sample && finding.baseline_samples < LEAST_SHOWN {
             return;
         }
         let metric = &finding.check.metric;
@@ -222,9 +223,12 @@ fn ids(metric: Metric, name: &str, limits: &CheckLimits) -> impl Iterator<Item =
     };
     let max = max.map(|max| id(ConditionKind::Max, max, 0.0));
     let min_increase = limits.min_increase;
+    // A `max` of restarts is outside of the promise, and so is the comparison beside it: a share of
+    // the budget would cost the other checks more than it gives.
+    let is_outside = metric == Metric::Restarts && limits.max.is_some();
     let increase = limits
         .max_increase
-        .filter(|_| metric.is_tested(false))
+        .filter(|_| metric.is_tested(false) && !is_outside)
         .map(|increase| id(ConditionKind::Increase, increase, min_increase));
     max.into_iter().chain(increase)
 }

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
-use crate::{Bursts, Histogram, ModuleMetric, NodeInterval, VersionInterval};
+use crate::{Histogram, ModuleMetric, NodeInterval, VersionInterval};
 
+use super::SoakHistory;
 use super::error_rate::ErrorRates;
 use super::gauge::Gauges;
 use super::latency::Latencies;
@@ -59,18 +60,19 @@ impl DerivedMetric {
     /// A source that these checks judge, whose counts came in such bursts in earlier soaks.
     pub(super) fn new<'a>(
         source: Source,
-        checks: impl Iterator<Item = (Metric, &'a CheckLimits)> + Clone,
+        checks: impl Iterator<Item = (Metric, &'a str, &'a CheckLimits)> + Clone,
         by_node: bool,
-        earlier: Bursts,
+        history: &SoakHistory,
     ) -> Self {
-        let factors = checks.clone().filter_map(|(metric, limits)| {
+        let factors = checks.clone().filter_map(|(metric, _, limits)| {
             let is_share = matches!(metric, Metric::Refused | Metric::Queued | Metric::Share);
             Some(1.0 + limits.max_increase.filter(|_| is_share)?)
         });
-        let quantiles = checks.clone().filter_map(|(metric, _)| match metric {
-            Metric::Value { quantile } => Some(quantile),
+        let quantiles = checks.clone().filter_map(|(metric, name, _)| match metric {
+            Metric::Value { quantile } => Some((quantile, history.bursts_of(name))),
             _ => None,
         });
+        let earlier = history.bursts_of(&source.name());
         Self {
             source,
             shares: ErrorRates::new(factors, by_node, earlier),

@@ -9,7 +9,7 @@ use super::dispersion::{PRIOR, PRIOR_WEIGHT};
 /// Readings of which the share of slow requests is kept.
 const KEPT: usize = 64;
 /// Readings by which it is decided which requests are slow.
-const FIRST: usize = 3;
+pub(super) const FIRST: usize = 3;
 
 /// The design effect of one side at one quantile: by how much the share of slow requests differs
 /// between neighbouring blocks of readings, over what it does where latencies are independent.
@@ -72,6 +72,11 @@ impl DesignEffect {
         self.shares.push_back((slow, total));
         self.slow += slow;
         self.total += total;
+    }
+
+    /// The bucket above which requests are slow. `None` before the third reading.
+    pub(super) fn slow_above(&self) -> Option<usize> {
+        (!self.shares.is_empty()).then_some(self.slow_above)
     }
 
     /// The design effect, 1 or more. Infinite before the third reading.

@@ -1,9 +1,10 @@
 //! Tests latencies at a quantile, without any assumption on their distribution.
 
-use crate::{Histogram, NodeInterval};
+use crate::{Bursts, Histogram, NodeInterval};
 
 use super::design_effect::DesignEffect;
 use super::mixture::{self, Binomial};
+use super::node_spells::NodeSpells;
 
 /// The samples that one must expect beyond a quantile before it means anything.
 const LEAST_BEYOND: f64 = 5.0;
@@ -36,6 +37,37 @@ struct Effects {
     before: f64,
     canary: DesignEffect,
     baseline: DesignEffect,
+    canary_nodes: NodeSpells,
+    baseline_nodes: NodeSpells,
+}
+
+impl Effects {
+    fn observe(&mut self, intervals: &[NodeInterval], canary: &Histogram, baseline: &Histogram) {
+        self.canary.add(canary);
+        self.baseline.add(baseline);
+        let (canary, baseline) = (self.canary.slow_above(), self.baseline.slow_above());
+        for interval in intervals {
+            if let Some(version) = &interval.canary {
+                self.canary_nodes
+                    .add(&interval.node, &version.latency, canary);
+            }
+            if let Some(version) = &interval.baseline {
+                self.baseline_nodes
+                    .add(&interval.node, &version.latency, baseline);
+            }
+        }
+    }
+
+    /// The design effect of the canary. Its nodes are few, so spells on one of them show late:
+    /// until they do, they are as those on the nodes of the baseline.
+    fn of_canary(&self) -> f64 {
+        let nodes = self.canary_nodes.value().max(self.baseline_nodes.value());
+        self.canary.value().max(nodes)
+    }
+
+    fn of_baseline(&self) -> f64 {
+        self.baseline.value().max(self.baseline_nodes.value())
+    }
 }
 
 /// One comparison of the canary with the baseline.
@@ -49,19 +81,22 @@ pub(super) struct LatencyLimit {
 
 impl Latencies {
     /// Compares at these quantiles, 0 to 1, on nodes whose latencies before the soak were these.
+    /// With each goes what earlier soaks of the deployment saw of slow spells.
     pub(super) fn new(
-        quantiles: impl IntoIterator<Item = f64>,
+        quantiles: impl IntoIterator<Item = (f64, Bursts)>,
         canary_before: &Histogram,
         baseline_before: &Histogram,
     ) -> Self {
         let mut effects: Vec<Effects> = Vec::new();
-        for quantile in quantiles {
+        for (quantile, earlier) in quantiles {
             if effects.iter().all(|effects| effects.quantile != quantile) {
                 effects.push(Effects {
                     quantile,
                     before: ratio_before(quantile, canary_before, baseline_before),
                     canary: DesignEffect::new(quantile),
                     baseline: DesignEffect::new(quantile),
+                    canary_nodes: NodeSpells::default(),
+                    baseline_nodes: NodeSpells::after_soaks(earlier),
                 });
             }
         }
@@ -90,8 +125,7 @@ impl Latencies {
             Some(&baseline.latency)
         }));
         for effects in &mut self.effects {
-            effects.canary.add(&canary);
-            effects.baseline.add(&baseline);
+            effects.observe(intervals, &canary, &baseline);
         }
         self.canary.add(&canary);
         self.baseline.add(&baseline);
@@ -136,9 +170,14 @@ impl Latencies {
         let Some(effects) = self.effects(quantile) else {
             return (0.0, 0.0);
         };
-        let canary = self.canary.total() as f64 / effects.canary.value();
-        let baseline = self.baseline_size() / effects.baseline.value();
+        let canary = self.canary.total() as f64 / effects.of_canary();
+        let baseline = self.baseline_size() / effects.of_baseline();
         (canary, baseline)
+    }
+
+    /// By how much slow requests came in spells on the nodes of the baseline.
+    pub(super) fn spells(&self, quantile: f64) -> Option<Bursts> {
+        Some(self.effects(quantile)?.baseline_nodes.seen())
     }
 
     /// By how much the canary's nodes were slower before the rollout: 1 or more.
@@ -163,7 +202,7 @@ impl Latencies {
         let Some(effects) = self.effects(limit.quantile) else {
             return 0.0;
         };
-        let (canary_effect, baseline_effect) = (effects.canary.value(), effects.baseline.value());
+        let (canary_effect, baseline_effect) = (effects.of_canary(), effects.of_baseline());
         if !canary_effect.is_finite() || !baseline_effect.is_finite() || self.squares <= 0.0 {
             return 0.0;
         }
@@ -207,7 +246,7 @@ impl Latencies {
         let Some(effects) = self.effects(quantile) else {
             return 0.0;
         };
-        let effect = effects.canary.value();
+        let effect = effects.of_canary();
         if !effect.is_finite() {
             return 0.0;
         }

@@ -40,7 +40,11 @@ pub(super) fn test(
             max_increase,
             min_increase: limits.min_increase,
         };
-        test.increase(&limit, budget(ConditionKind::Increase))
+        let mut tested = test.increase(&limit, budget(ConditionKind::Increase));
+        if let Some(condition) = &mut tested.condition {
+            condition.bursts = latencies.spells(quantile);
+        }
+        tested
     });
     Measured {
         canary,

@@ -8,13 +8,15 @@ use super::format;
 use super::limits::CheckLimits;
 use super::mixture::{self, MOST, ODDS};
 use super::outcome::{Evidence, Measured, Tested, Traffic};
-use super::{Bounds, Look};
+use super::{Bounds, Look, SoakHistory};
 
 /// How often the processes of each side ended unexpectedly, and how long they ran.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Restarts {
     canary: Side,
     baseline: Side,
+    /// The most restarts of the previous version in an earlier soak of the deployment.
+    earlier: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,7 +36,21 @@ impl Side {
     }
 }
 
+/// Once the previous version restarts, too, the new one may restart so many times as often,
+const ALLOWED_TIMES: f64 = 3.0;
+/// and so many times more: it may be on more nodes, and few restarts say little of the next ones.
+const ALLOWED_MORE: f64 = 5.0;
+
 impl Restarts {
+    /// Of a deployment with these earlier soaks.
+    pub(super) fn after_soaks(history: &SoakHistory) -> Self {
+        Self {
+            // A cast saturates.
+            earlier: history.highest_baseline("restarts").unwrap_or(0.0) as u64,
+            ..Self::default()
+        }
+    }
+
     /// Adds what the nodes did since the last reading. A node that runs both versions counts on
     /// the side that it blames for the restart.
     pub(super) fn observe(&mut self, intervals: &[NodeInterval]) {
@@ -46,6 +62,9 @@ impl Restarts {
 
     /// Tests each condition. A restart is certain, so `max` needs no test: one more fails. The
     /// increase is judged by the rate in time of both sides.
+    ///
+    /// A check that has both allows more than `max` once the previous version has been seen to
+    /// restart: what ends its processes ends those of the new version, too.
     pub(super) fn test(
         &self,
         limits: &CheckLimits,
@@ -54,9 +73,11 @@ impl Restarts {
         look: Look,
     ) -> Measured {
         let count = self.canary.restarts;
+        let old = Some(self.baseline.restarts.max(self.earlier))
+            .filter(|&old| old > 0 && limits.is_compared);
         let absolute = limits
             .max
-            .map(|max| self.count_max(max, budget(ConditionKind::Max), traffic));
+            .map(|max| self.count_max(max, old, budget(ConditionKind::Max), traffic));
         let relative = limits.max_increase.map(|increase| {
             let budget = budget(ConditionKind::Increase);
             let limits = (increase, limits.min_increase);
@@ -71,9 +92,12 @@ impl Restarts {
         }
     }
 
-    /// The count is certain: its interval is itself.
-    fn count_max(&self, max: f64, budget: Budget, traffic: Traffic) -> Tested {
+    /// The count is certain: its interval is itself. `old` are the restarts of the previous
+    /// version, where they count.
+    fn count_max(&self, max: f64, old: Option<u64>, budget: Budget, traffic: Traffic) -> Tested {
         let count = self.canary.restarts as f64;
+        let allowed = old.map(|old| ALLOWED_TIMES * old as f64 + ALLOWED_MORE);
+        let max = allowed.map_or(max, |allowed| allowed.max(max));
         let is_violated = count > max;
         let evidence = Evidence {
             kind: ConditionKind::Max,
@@ -85,7 +109,11 @@ impl Restarts {
             samples: 0.0,
             budget,
         };
-        let (description, allowed) = (self.describe(), format::count(max as u64));
+        let (description, mut allowed) = (self.describe(), format::count(max as u64));
+        if let Some(old) = old {
+            let times = times(old);
+            allowed += &format!(" where those of the previous version restarted {times} in a soak");
+        }
         if is_violated {
             let reason = format!("{description}: more than the allowed {allowed}");
             return evidence.tested(Judgement::Fail, reason, traffic);
@@ -171,15 +199,19 @@ impl Restarts {
 
     fn describe(&self) -> String {
         let Side { restarts, lost, .. } = self.canary;
-        let times = match restarts {
-            0 => "never".to_owned(),
-            1 => "once".to_owned(),
-            many => format!("{} times", format::count(many)),
-        };
+        let times = times(restarts);
         let lost = match lost {
             0 => String::new(),
             lost => format!(", and lost {}", format::requests(lost)),
         };
         format!("nodes of the new version restarted {times}{lost}")
+    }
+}
+
+fn times(restarts: u64) -> String {
+    match restarts {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        many => format!("{} times", format::count(many)),
     }
 }

@@ -37,7 +37,7 @@ fn a_latency_that_is_clearly_too_high_fails_soon() {
     let mut late = Vec::new();
     for (metric, q, [canary, baseline], factor, most) in [
         // Simulated: 24.
-        ("latency-p95", 0.95, [20, 180], 3.0, 25),
+        ("latency-p95", 0.95, [20, 180], 3.0, 26),
         ("latency-p95", 0.95, [20, 180], 4.0, 7),
         ("latency-p95", 0.95, [20, 180], 10.0, 3),
         // Simulated: 26.
@@ -46,7 +46,7 @@ fn a_latency_that_is_clearly_too_high_fails_soon() {
         ("latency-p95", 0.95, [50, 50], 4.0, 11),
         ("latency-p95", 0.95, [50, 50], 10.0, 5),
         // Simulated: 25.
-        ("latency-p95", 0.95, [10, 10], 10.0, 35),
+        ("latency-p95", 0.95, [10, 10], 10.0, 36),
         ("latency-p50", 0.5, [20, 180], 3.0, 11),
         // Simulated: 7.
         ("latency-p99", 0.99, [50, 450], 4.0, 8),

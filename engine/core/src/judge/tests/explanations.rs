@@ -3,8 +3,8 @@
 use super::fixture::*;
 use crate::Judgement::{Fail, Inconclusive, Pass};
 use crate::{
-    Check, Condition, ConditionKind, Finding, Judgement, ModuleMetric, NodeInterval,
-    VersionInterval,
+    Check, Condition, ConditionKind, Finding, Judgement, ModuleMetric, NodeInterval, QueryReading,
+    Timestamp, VersionInterval,
 };
 
 use crate::judge::format;
@@ -90,8 +90,10 @@ fn every_sentence_has_the_interval_of_its_condition() {
     for (metric, limit) in [
         ("error-rate", 0.025),
         ("latency-p50", 35.0),
+        ("latency-p90", 45.0),
         ("latency-p95", 45.0),
         ("latency-p99", 45.0),
+        ("latency-p999", 45.0),
         ("cpu", 0.05),
         ("cpu-per-request", 5.0),
         ("memory", 6e6),
@@ -125,6 +127,62 @@ fn every_sentence_has_the_interval_of_its_condition() {
             has(Inconclusive) || matches!(metric, "restarts" | "memory"),
             "{metric}: {seen:?}"
         );
+    }
+}
+
+/// Numbers of other servers have no interval: the sentence has the answers, the limit, and that
+/// nobody knows how sure it is.
+#[test]
+fn every_sentence_on_a_query_has_its_answers_and_its_limit() {
+    let by_version = |new: Option<f64>, old: Option<f64>| QueryReading {
+        query: "orders".to_owned(),
+        at: Timestamp::default(),
+        canary: new,
+        baseline: old,
+        error: new.is_none().then(|| "it is down".to_owned()),
+    };
+    let unsure = "how sure that is cannot be told of a number of others";
+    for (check, answer, judgement, told) in [
+        (
+            max("query:orders", 3.0),
+            (Some(4.5), None),
+            Fail,
+            ["4.5", "allowed 3", unsure],
+        ),
+        (
+            max("query:orders", 3.0),
+            (Some(2.5), None),
+            Pass,
+            ["2.5", "allowed 3", unsure],
+        ),
+        (
+            max("query:orders", 3.0),
+            (None, None),
+            Inconclusive,
+            ["0 of 5", "it is down", "needed"],
+        ),
+        (
+            max_increase("query:orders", 0.5),
+            (Some(4.5), Some(2.0)),
+            Fail,
+            ["4.5, against 2", "allowed increase of 50 %", unsure],
+        ),
+        (
+            max_increase("query:orders", 0.5),
+            (Some(2.5), Some(2.0)),
+            Pass,
+            ["2.5, against 2", "allowed increase of 50 %", unsure],
+        ),
+    ] {
+        let mut judge = start_judge(vec![check]);
+        for _ in 0..5 {
+            judge.observe_queries(vec![by_version(answer.0, answer.1)]);
+        }
+        let finding = only_finding(&judge);
+        assert_eq!(finding.judgement, judgement, "{}", finding.reason);
+        for told in told {
+            assert!(finding.reason.contains(told), "{told}: {}", finding.reason);
+        }
     }
 }
 

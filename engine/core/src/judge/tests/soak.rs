@@ -1,7 +1,7 @@
 use super::fixture::*;
 use crate::{
-    Check, Judge, ModuleMetric, NodeInterval, QueryReading, SoakOptions, SoakPlan, Timestamp,
-    VersionInterval,
+    Answer, Check, Finding, Judge, ModuleMetric, NodeInterval, QueryReading, SoakHistory,
+    SoakOptions, SoakPlan, Timestamp, Verdict, VersionInterval,
 };
 
 use crate::Judgement::{Fail, Inconclusive, Pass};
@@ -163,6 +163,82 @@ fn restarts_are_counted_and_compared() {
     assert_eq!(judge(relative(), 1, 0).judgement, Pass);
     assert_eq!(judge(relative(), 5, 0).judgement, Fail);
     assert_eq!(judge(relative(), 5, 20).judgement, Pass);
+}
+
+/// Nodes of the new version restarted so often in a soak, and nodes of the previous one.
+fn after_restarts(history: SoakHistory, has_baseline: bool, [new, old]: [u64; 2]) -> Finding {
+    let check = Check {
+        max: Some(0.0),
+        ..max_increase("restarts", 1.0)
+    };
+    let mut judge = Judge::new(SoakPlan {
+        checks: vec![check],
+        has_baseline,
+        history,
+        ..SoakPlan::default()
+    });
+    for at in 0..40 {
+        let side = |restarts: u64| VersionInterval {
+            restarts: u64::from(at < restarts),
+            ..VersionInterval::default()
+        };
+        let new = on_node("c", Some(side(new)), None);
+        let old = (0..9).map(|node| {
+            let restarts = if node == 0 { old } else { 0 };
+            on_node(&format!("b{node}"), None, Some(side(restarts)))
+        });
+        let old = old.filter(|_| has_baseline);
+        judge.observe(&old.chain([new]).collect::<Vec<_>>());
+    }
+    only_finding(&judge)
+}
+
+/// A crash counts at once, unless the previous version crashes, too.
+#[test]
+fn where_the_previous_version_restarts_the_new_one_may_as_often() {
+    let fresh = SoakHistory::default;
+    assert_eq!(after_restarts(fresh(), true, [0, 0]).judgement, Pass);
+    let failed = after_restarts(fresh(), true, [1, 0]);
+    assert_eq!(failed.judgement, Fail);
+    assert!(
+        failed
+            .reason
+            .starts_with("nodes of the new version restarted once: more than the allowed 0"),
+        "{}",
+        failed.reason
+    );
+    let passed = after_restarts(fresh(), true, [1, 2]);
+    assert_eq!(passed.judgement, Pass, "{}", passed.reason);
+    let expected = "not more than the allowed 11 where those of the previous version restarted 2 \
+                    times in a soak";
+    assert!(passed.reason.contains(expected), "{}", passed.reason);
+    assert_eq!(
+        after_restarts(fresh(), true, [8, 2]).judgement,
+        Fail,
+        "compared by rate"
+    );
+    assert_eq!(after_restarts(fresh(), true, [12, 2]).judgement, Fail);
+}
+
+/// The last step has no baseline: there the earlier steps tell.
+#[test]
+fn restarts_of_the_previous_version_are_known_in_later_soaks() {
+    let after = |old: u64| {
+        let mut history = SoakHistory::default();
+        let mut findings = vec![after_restarts(SoakHistory::default(), true, [0, old])];
+        findings[0].judgement = Pass;
+        history.record(&Answer::Verdict(Verdict {
+            judgement: Pass,
+            findings,
+            promoted_by: None,
+        }));
+        history
+    };
+    for (old, new, judgement) in [(0, 1, Fail), (1, 8, Pass), (1, 9, Fail)] {
+        let finding = after_restarts(after(old), false, [new, 0]);
+        assert_eq!(finding.judgement, judgement, "{}", finding.reason);
+    }
+    assert_eq!(after_restarts(after(1), true, [1, 0]).judgement, Pass);
 }
 
 /// Requests that a process lost with itself failed, whatever number of restarts is allowed.
