@@ -221,6 +221,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// The folder of the engine's artifacts.
+    pub fn blobs_dir(&self) -> PathBuf {
+        self.folder.path().join("blobs")
+    }
+
     /// The data folder of a node.
     pub fn node_dir(&self, id: &NodeId) -> PathBuf {
         self.folder.path().join("nodes").join(id.as_str())

@@ -200,6 +200,7 @@ impl Modules {
         let next = route.with_slots(record, new.as_ref().map(|new| &new.loaded));
         let mut span = Span::child(action_span(action), Kind::Internal);
         span.set_text("hotswap.module.name", module);
+        self.0.desired.order(module.as_str());
         let saved = span.run(self.0.store.save_and_publish(module, next)).await;
         span.fail_on_error(&saved);
         drop(span);
