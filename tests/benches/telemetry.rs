@@ -2,25 +2,30 @@
 //! collector, with one that takes everything, and with one that hangs. Processes of the real
 //! program, side by side on this machine, in turns: each round compares with its own.
 //!
+//! Two processes of one program are not equally fast, by some per cent either way: it depends on
+//! where their memory lies. So each set of installations starts anew, and what counts is the mean of
+//! all sets. A second installation without a collector shows what is left of that.
+//!
 //! Needs `cargo build --release --bin hotswap`.
 
-use std::time::Instant;
-
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::bench::{median, print_header, print_row};
+use hotswap_tests::bench::{median, median_ratio, micros_per_request, print_header, print_row};
 use hotswap_tests::{Installation, OtlpReceiver, SilentServer};
 use serde_json::json;
 
-const ROUNDS: usize = 21;
+/// Of installations that start anew.
+const SETS: usize = 8;
+/// In each set.
+const ROUNDS: usize = 41;
 /// In one turn of a round.
-const REQUESTS: u32 = 1000;
+const REQUESTS: u32 = 200;
 /// The most that it may cost.
 const GOAL: f64 = 1.03;
 
 /// An installation, and what is asked of it.
 struct Candidate {
-    name: &'static str,
-    _installation: Installation,
+    setup: usize,
+    installation: Installation,
     api: reqwest::RequestBuilder,
     module: reqwest::RequestBuilder,
     /// Microseconds of a request, by round.
@@ -28,8 +33,16 @@ struct Candidate {
     module_micros: Vec<f64>,
 }
 
+/// What one kind of request costs with a setup, by set.
+#[derive(Default)]
+struct Cost {
+    ratios: Vec<f64>,
+    micros: Vec<f64>,
+    micros_without: Vec<f64>,
+}
+
 impl Candidate {
-    async fn start(name: &'static str, collector: Option<&str>) -> Result<Self> {
+    async fn start(setup: usize, collector: Option<&str>) -> Result<Self> {
         let mut variables = Vec::new();
         if let Some(url) = collector {
             variables.extend([
@@ -47,75 +60,104 @@ impl Candidate {
         let client = reqwest::Client::new();
         let api = format!("{}/api/v1/deployments/{id}", installation.url);
         Ok(Self {
-            name,
+            setup,
             api: client.get(api).bearer_auth(&installation.token),
             module: client.get(data_urls.first().context("no node")?),
-            _installation: installation,
+            installation,
             api_micros: Vec::new(),
             module_micros: Vec::new(),
         })
     }
 
     async fn measure(&mut self) -> Result<()> {
-        self.api_micros.push(turn(&self.api).await?);
-        self.module_micros.push(turn(&self.module).await?);
+        let micros = micros_per_request(&self.api, REQUESTS).await?;
+        self.api_micros.push(micros);
+        let micros = micros_per_request(&self.module, REQUESTS).await?;
+        self.module_micros.push(micros);
         Ok(())
     }
-}
 
-/// Microseconds of one request.
-async fn turn(request: &reqwest::RequestBuilder) -> Result<f64> {
-    let start = Instant::now();
-    for _ in 0..REQUESTS {
-        let request = request.try_clone().context("has a body")?;
-        request.send().await?.error_for_status()?.bytes().await?;
+    /// Microseconds of CPU that engine and node have used for one request.
+    fn cpu_micros(&self, cpu_before: f64) -> Result<f64> {
+        let requests = (2 * ROUNDS) as f64 * f64::from(REQUESTS);
+        Ok((self.installation.cpu_seconds()? - cpu_before) * 1e6 / requests)
     }
-    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(REQUESTS))
 }
 
-/// The median of the ratios of each round, so that what slows a whole round down cancels out.
-fn print_ratio(what: &str, with: &[f64], without: &[f64]) {
-    let ratios = with
-        .iter()
-        .zip(without)
-        .map(|(with, without)| with / without);
-    let ratio = median(ratios.collect());
-    let measured = format!("{:.1} µs", median(with.to_vec()));
-    let against = format!("{:.1} µs without", median(without.to_vec()));
-    print_row(what, &measured, &against, ratio, GOAL);
+impl Cost {
+    fn add(&mut self, ratio: f64, micros: f64, micros_without: f64) {
+        self.ratios.push(ratio);
+        self.micros.push(micros);
+        self.micros_without.push(micros_without);
+    }
+
+    fn print(&self, what: &str) {
+        let measured = format!("{:.1} µs", mean(&self.micros));
+        let against = format!("{:.1} µs without", mean(&self.micros_without));
+        print_row(what, &measured, &against, mean(&self.ratios), GOAL);
+    }
+}
+
+fn mean(samples: &[f64]) -> f64 {
+    samples.iter().sum::<f64>() / samples.len() as f64
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let (receiver, silent) = (OtlpReceiver::start().await?, SilentServer::start().await?);
-    let mut candidates = [
-        Candidate::start("no collector", None).await?,
-        Candidate::start("no collector, again", None).await?,
-        Candidate::start("traces at 10 %, and metrics", Some(&receiver.url())).await?,
-        Candidate::start("a collector that hangs", Some(&silent.url())).await?,
+    let (receives, hangs) = (receiver.url(), silent.url());
+    let setups = [
+        ("no collector", None),
+        ("no collector, again", None),
+        ("traces at 10 %, and metrics", Some(receives.as_str())),
+        ("a collector that hangs", Some(hangs.as_str())),
     ];
-    for candidate in &mut candidates {
-        candidate.measure().await?;
-    }
-    for candidate in &mut candidates {
-        // Caches are warm now.
-        candidate.api_micros.clear();
-        candidate.module_micros.clear();
-    }
-    for round in 0..ROUNDS {
-        candidates.rotate_left(round % 2 + 1);
+    let mut costs: [[Cost; 3]; 4] = Default::default();
+    for _ in 0..SETS {
+        let mut candidates = Vec::new();
+        for (setup, (_, collector)) in setups.iter().enumerate() {
+            candidates.push(Candidate::start(setup, *collector).await?);
+        }
         for candidate in &mut candidates {
             candidate.measure().await?;
+            // Caches are warm now.
+            candidate.api_micros.clear();
+            candidate.module_micros.clear();
+        }
+        let mut cpu_before = [0.0; 4];
+        for candidate in &candidates {
+            cpu_before[candidate.setup] = candidate.installation.cpu_seconds()?;
+        }
+        for round in 0..ROUNDS {
+            candidates.rotate_left(round % 2 + 1);
+            for candidate in &mut candidates {
+                candidate.measure().await?;
+            }
+        }
+        candidates.sort_by_key(|candidate| candidate.setup);
+        let without = candidates.first().context("no candidates")?;
+        let cpu_without = without.cpu_micros(cpu_before[0])?;
+        for candidate in &candidates {
+            let [api, module, cpu] = &mut costs[candidate.setup];
+            api.add(
+                median_ratio(&candidate.api_micros, &without.api_micros),
+                median(candidate.api_micros.clone()),
+                median(without.api_micros.clone()),
+            );
+            module.add(
+                median_ratio(&candidate.module_micros, &without.module_micros),
+                median(candidate.module_micros.clone()),
+                median(without.module_micros.clone()),
+            );
+            let micros = candidate.cpu_micros(cpu_before[candidate.setup])?;
+            cpu.add(micros / cpu_without, micros, cpu_without);
         }
     }
-    candidates.sort_by_key(|candidate| candidate.name != "no collector");
-    let [without, with @ ..] = &candidates;
     print_header();
-    for with in with {
-        let what = format!("API, {}", with.name);
-        print_ratio(&what, &with.api_micros, &without.api_micros);
-        let what = format!("module, {}", with.name);
-        print_ratio(&what, &with.module_micros, &without.module_micros);
+    for ((name, _), [api, module, cpu]) in setups.iter().zip(&costs).skip(1) {
+        api.print(&format!("API, {name}"));
+        module.print(&format!("module, {name}"));
+        cpu.print(&format!("CPU, {name}"));
     }
     ensure!(!receiver.spans().is_empty() && !receiver.metrics().is_empty());
     Ok(())

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use hotswap_api::{Algorithm, Config, JwtVerifier, Secret, Server, Tokens};
 use hotswap_core::{Clock as _, SystemClock};
 use hotswap_runner::Engine;
 use hotswap_tests::EngineResources;
-use hotswap_tests::bench::{median, print_header, print_row};
+use hotswap_tests::bench::{median, median_ratio, micros_per_request, print_header, print_row};
 use jsonwebtoken::{EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use serde_json::json;
@@ -66,13 +66,8 @@ impl Candidate {
     }
 
     async fn measure(&mut self) -> Result<()> {
-        let start = Instant::now();
-        for _ in 0..REQUESTS {
-            let request = self.request.try_clone().context("has a body")?;
-            request.send().await?.error_for_status()?.bytes().await?;
-        }
-        let micros = start.elapsed().as_secs_f64() * 1e6;
-        self.micros.push(micros / f64::from(REQUESTS));
+        let micros = micros_per_request(&self.request, REQUESTS).await?;
+        self.micros.push(micros);
         Ok(())
     }
 }
@@ -154,9 +149,7 @@ async fn main() -> Result<()> {
     };
     print_header();
     for candidate in signed {
-        // The median of the ratios of each round: what slows a whole round down cancels out.
-        let pairs = candidate.micros.iter().zip(&api.micros);
-        let ratio = median(pairs.map(|(with, without)| with / without).collect());
+        let ratio = median_ratio(&candidate.micros, &api.micros);
         let measured = format!("{:.1} µs", median(candidate.micros.clone()));
         let against = format!("{:.1} µs API token", median(api.micros.clone()));
         print_row(candidate.name, &measured, &against, ratio, GOAL);

@@ -1,5 +1,5 @@
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -122,6 +122,25 @@ pub fn cpu_seconds_of(process: &str) -> Result<f64> {
 pub fn cpu_time() -> Duration {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
+/// Sends a request `times` times, one after the other. Returns the microseconds of one.
+///
+/// # Errors
+/// If one fails or is refused, or if the body of the request cannot be sent again.
+pub async fn micros_per_request(request: &reqwest::RequestBuilder, times: u32) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..times {
+        let request = request.try_clone().context("a body that is a stream")?;
+        request.send().await?.error_for_status()?.bytes().await?;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(times))
+}
+
+/// The median of the ratios of each round, so that what slows a whole round down cancels out.
+pub fn median_ratio(with: &[f64], without: &[f64]) -> f64 {
+    let rounds = with.iter().zip(without);
+    median(rounds.map(|(with, without)| with / without).collect())
 }
 
 /// The median; the upper one of two. NaN for no samples.

@@ -19,21 +19,41 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// Ends each record of the SignalR protocol.
 const RECORD_SEPARATOR: char = '\u{1e}';
 
-/// A connection to the hub of deployments of an engine, by the SignalR protocol in JSON.
+/// A connection to a hub of an engine, by the SignalR protocol in JSON.
 pub struct HubClient {
     socket: WebSocketStream<TcpStream>,
     records: VecDeque<Value>,
 }
 
 impl HubClient {
-    /// Connects.
+    /// Connects to the hub of deployments.
     ///
     /// # Errors
     /// If the engine does not accept.
     pub async fn connect(replicas: &Replicas, engine: usize) -> Result<Self> {
+        Self::connect_to(replicas, engine, "deployments").await
+    }
+
+    /// Connects to the hub of metrics, and subscribes to those of an environment.
+    ///
+    /// # Errors
+    /// If the engine does not accept.
+    pub async fn connect_to_metrics(
+        replicas: &Replicas,
+        engine: usize,
+        environment: &str,
+    ) -> Result<Self> {
+        let mut client = Self::connect_to(replicas, engine, "metrics").await?;
+        client
+            .call("SubscribeToMetrics", &json!(environment))
+            .await?;
+        Ok(client)
+    }
+
+    async fn connect_to(replicas: &Replicas, engine: usize, hub: &str) -> Result<Self> {
         let url = replicas.url(engine)?;
         let addr = url.trim_start_matches("http://");
-        let mut request = format!("ws://{addr}/hubs/deployments").into_client_request()?;
+        let mut request = format!("ws://{addr}/hubs/{hub}").into_client_request()?;
         let bearer = HeaderValue::from_str(&format!("Bearer {TOKEN}"))?;
         request.headers_mut().insert("authorization", bearer);
         let stream = TcpStream::connect(addr).await?;
@@ -56,11 +76,16 @@ impl HubClient {
     /// # Errors
     /// If the engine refuses.
     pub async fn subscribe_to_all(&mut self, resume: &Value) -> Result<Value> {
+        self.call("SubscribeToAllDeployments", resume).await
+    }
+
+    /// Calls a method, and returns its answer.
+    async fn call(&mut self, method: &str, argument: &Value) -> Result<Value> {
         let call = json!({
             "type": 1,
             "invocationId": "1",
-            "target": "SubscribeToAllDeployments",
-            "arguments": [resume],
+            "target": method,
+            "arguments": [argument],
         });
         self.send(&call).await?;
         loop {

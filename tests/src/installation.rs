@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::EMAIL;
 use crate::authority::Authority;
+use crate::bench::cpu_seconds_of;
 use crate::child_process::ChildProcess;
 use crate::tools;
 
@@ -379,6 +380,17 @@ impl Installation {
     /// If no engine runs, or it does not exit in time.
     pub async fn kill_engine(&mut self) -> Result<()> {
         self.engine.take().context("no engine runs")?.kill().await
+    }
+
+    /// The CPU time that the engine and its nodes have used since they started, in seconds.
+    ///
+    /// # Errors
+    /// If no engine runs, or a node has exited.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let engine = self.engine.as_ref().context("no engine runs")?;
+        let processes = self.nodes.values().chain([engine]);
+        let used = processes.map(|process| cpu_seconds_of(&process.id()?.to_string()));
+        used.sum()
     }
 
     /// Stops the processes of the engine and of all nodes with SIGSTOP, as when their machine is

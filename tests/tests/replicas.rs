@@ -1,6 +1,7 @@
 //! Several engines on one server of Redis or Valkey, with real nodes: whichever of them dies or
 //! stands still, the rollout goes on, and everyone sees the same.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -516,4 +517,56 @@ async fn the_stream_of_all_events_goes_on_on_whichever_engine_a_client_returns_t
     }
     ensure!(seen == expected, "{seen:?} instead of {expected:?}");
     Ok(())
+}
+
+async fn next_sample_time(client: &mut HubClient) -> Result<u64> {
+    let (target, sample) = client.next().await?;
+    ensure!(target == "MetricsUpdated", "{target} {sample}");
+    sample["timestamp"].as_u64().context("no time")
+}
+
+/// Waits until two clients of different engines get the same samples: the same readings, for no two
+/// engines read in the same millisecond twice.
+async fn wait_for_equal_samples(one: &mut HubClient, other: &mut HubClient) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    let mut in_a_row = 0;
+    let (mut first, mut second) = (next_sample_time(one).await?, next_sample_time(other).await?);
+    while in_a_row < 2 {
+        ensure!(
+            Instant::now() < deadline,
+            "two readings: {first} and {second}"
+        );
+        match first.cmp(&second) {
+            Ordering::Less => {
+                first = next_sample_time(one).await?;
+                in_a_row = 0;
+            }
+            Ordering::Greater => {
+                second = next_sample_time(other).await?;
+                in_a_row = 0;
+            }
+            Ordering::Equal => {
+                in_a_row += 1;
+                first = next_sample_time(one).await?;
+                second = next_sample_time(other).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_engine_reads_the_metrics_of_the_nodes_for_all() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 1).await?;
+    let mut clients = Vec::new();
+    for engine in 0..3 {
+        clients.push(HubClient::connect_to_metrics(&replicas, engine, PRODUCTION).await?);
+    }
+    let [oldest, older, young] = clients.as_mut_slice() else {
+        unreachable!("there are three");
+    };
+    wait_for_equal_samples(oldest, older).await?;
+    wait_for_equal_samples(older, young).await?;
+    replicas.kill_engine(0).await?;
+    wait_for_equal_samples(older, young).await
 }

@@ -1,5 +1,8 @@
 //! The list of what engine and nodes log, read from the source.
 
+mod fields;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,9 +30,10 @@ from the source by `cargo xtask references`.
 - `warn`: something failed, and the program goes on, mostly by trying again.
 - `info`: something happened that explains what comes later.
 
-An event has its message, and fields. Spans of time are written with their unit, such as `1.5s`; \
-`millis` is in milliseconds, `bytes` and `received` are bytes, and other numbers are counts. `{…}` in \
-a message stands for a value. The log's formats are described in [Logs](OBSERVABILITY.md#logs).
+An event's message is a sentence that says what happened, and mostly what the program does about it. \
+`{…}` in a message stands for a value. Its [fields](#fields) are explained below. Spans of time are \
+written with their unit, such as `1.5s`. The log's formats are described in \
+[Logs](OBSERVABILITY.md#logs).
 ";
 
 /// One event.
@@ -46,6 +50,7 @@ struct LogEvent {
 /// If a source cannot be read, or is not Rust.
 pub fn document(workspace: &Workspace) -> Result<String> {
     let mut document = HEAD.to_owned();
+    let mut used = BTreeSet::new();
     for (title, folders) in PARTS {
         let mut events = Vec::new();
         for folder in folders {
@@ -55,6 +60,7 @@ pub fn document(workspace: &Workspace) -> Result<String> {
         events.dedup();
         document += &format!("\n## {title}\n\n| Event | Level | Fields |\n|---|---|---|\n");
         for event in events {
+            used.extend(event.fields.iter().cloned());
             let fields: Vec<_> = event
                 .fields
                 .iter()
@@ -68,7 +74,7 @@ pub fn document(workspace: &Workspace) -> Result<String> {
             );
         }
     }
-    Ok(document)
+    Ok(document + &fields::document(&used)?)
 }
 
 /// Adds the events of all sources below a folder, tests and benches left out.

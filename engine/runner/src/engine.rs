@@ -5,7 +5,7 @@ use hotswap_core::{Clock, Fence, OutOfRange, StrategyLimits};
 use hotswap_fleet::discovery::FleetView;
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
-use hotswap_store::{Blobs, Catalogue, EnvironmentJournal, Journal, ReadError};
+use hotswap_store::{Blobs, Catalogue, EngineMessages, EnvironmentJournal, Journal, ReadError};
 use tokio::sync::Semaphore;
 
 use crate::arrived_nodes::ArrivedNodes;
@@ -94,6 +94,8 @@ pub struct Engine {
     pub environments: Environments,
     /// Changes the policies.
     pub policies: Policies,
+    /// Passes on the metrics of nodes, where several engines share the store.
+    pub metric_samples: Option<Arc<dyn EngineMessages>>,
     /// The time, which the API shares with the engine.
     pub clock: Arc<dyn Clock>,
     supervisor: Supervisor,
@@ -280,6 +282,7 @@ impl Engine {
         if is_shared {
             background.spawn(nodes.clone().follow(config.journal.epochs()));
         }
+        let metric_samples = config.catalogue.metric_samples();
         let history = History::new(Arc::clone(&config.environment_journal), projections.clone());
         let deployments = Deployments {
             journal: Arc::clone(&config.journal),
@@ -323,6 +326,7 @@ impl Engine {
             fleet: config.fleet,
             environments: config.environments,
             policies,
+            metric_samples,
             clock: config.clock,
             supervisor,
             journal: config.journal,

@@ -104,6 +104,11 @@ pub trait Catalogue: Send + Sync + 'static {
     fn soak_progress(&self) -> Option<Arc<dyn EngineMessages>> {
         None
     }
+
+    /// Passes on the metrics of nodes for live subscribers, where several engines share the store.
+    fn metric_samples(&self) -> Option<Arc<dyn EngineMessages>> {
+        None
+    }
 }
 
 /// A version of a module that was uploaded.

@@ -5,6 +5,7 @@ mod deployments_hub;
 mod metrics_hub;
 mod metrics_sampler;
 mod router;
+mod shared_samples;
 mod source_feed;
 
 use std::sync::Arc;

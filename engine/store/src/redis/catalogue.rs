@@ -142,6 +142,10 @@ impl Catalogue for Redis {
     fn soak_progress(&self) -> Option<Arc<dyn EngineMessages>> {
         Some(Arc::clone(&self.inner.channels.soaks) as Arc<dyn EngineMessages>)
     }
+
+    fn metric_samples(&self) -> Option<Arc<dyn EngineMessages>> {
+        Some(Arc::clone(&self.inner.channels.samples) as Arc<dyn EngineMessages>)
+    }
 }
 
 impl Redis {

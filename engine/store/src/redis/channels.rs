@@ -26,6 +26,7 @@ pub(super) struct Channels {
     locator: Arc<Locator>,
     pub(super) node_reports: Arc<Channel>,
     pub(super) soaks: Arc<Channel>,
+    pub(super) samples: Arc<Channel>,
 }
 
 /// One channel.
@@ -44,6 +45,7 @@ impl Channels {
             locator,
             node_reports: channel("reports"),
             soaks: channel("soaks"),
+            samples: channel("samples"),
         }
     }
 
@@ -87,8 +89,8 @@ impl Channels {
         Ok(())
     }
 
-    fn all(&self) -> [&Channel; 2] {
-        [&self.node_reports, &self.soaks]
+    fn all(&self) -> [&Channel; 3] {
+        [&self.node_reports, &self.soaks, &self.samples]
     }
 }
 

@@ -339,6 +339,11 @@ async fn what_nodes_report_is_passed_on_to_the_other_engines() {
     soaks.publish(b"of soaks").await.unwrap();
     let arrived = tokio::time::timeout(Duration::from_secs(30), of_soaks.recv()).await;
     assert_eq!(&arrived.unwrap().unwrap()[..], b"of soaks");
+    let mut of_metrics = other.metric_samples().unwrap().subscribe();
+    let metrics = one.metric_samples().unwrap();
+    metrics.publish(b"of metrics").await.unwrap();
+    let arrived = tokio::time::timeout(Duration::from_secs(30), of_metrics.recv()).await;
+    assert_eq!(&arrived.unwrap().unwrap()[..], b"of metrics");
     while let Ok(message) = received.try_recv() {
         assert_eq!(&message[..], b"hello");
     }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::metrics_sampler::MetricsSampler;
+use super::shared_samples::SharedSamples;
 use super::source_feed::SourceFeed;
 use crate::auth::Identity;
 
@@ -34,16 +35,19 @@ struct Inner {
     subscribers: Mutex<HashMap<Environment, HashMap<u64, ConnectionHandle>>>,
     /// There may be an environment with its first subscriber.
     subscribed: Notify,
+    samples: SharedSamples,
     sources: SourceFeed,
 }
 
 impl MetricsHub {
     pub fn new(engine: Engine, sources: Sources, interval: Duration) -> Self {
+        let samples = SharedSamples::new(engine.metric_samples.clone());
         Self(Arc::new(Inner {
             engine,
             interval,
             subscribers: Mutex::default(),
             subscribed: Notify::new(),
+            samples,
             sources: SourceFeed::new(sources),
         }))
     }
@@ -51,7 +55,12 @@ impl MetricsHub {
     /// Reads and sends metrics. Runs until dropped. The nodes of environments without
     /// subscribers are not read, and no environment waits for the nodes of another.
     pub async fn follow(&self) {
-        tokio::join!(self.follow_environments(), self.0.sources.follow());
+        let show = |environment: &Environment, sample| self.send(environment, sample);
+        tokio::join!(
+            self.follow_environments(),
+            self.0.samples.receive(self.0.interval, show),
+            self.0.sources.follow()
+        );
     }
 
     async fn follow_environments(&self) {
@@ -73,18 +82,29 @@ impl MetricsHub {
         }
     }
 
-    /// Reads at once, then at each tick sends what happened since the reading before.
-    /// Returns the environment once it has no subscribers.
+    /// Reads at once, then at each tick sends what happened since the reading before; leaves it
+    /// to another engine that shares what it reads. Returns the environment once it has no
+    /// subscribers.
     async fn follow_environment(&self, environment: Environment) -> Environment {
-        let mut sampler = MetricsSampler::new(environment.clone());
+        let samples = &self.0.samples;
+        let mut sampler = None;
         let mut ticks = tokio::time::interval(self.0.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             if !self.0.subscribers().contains_key(&environment) {
+                if sampler.is_some() {
+                    samples.publish(&environment, None).await;
+                }
                 return environment;
             }
+            if samples.are_read_elsewhere(&environment) {
+                sampler = None;
+                continue;
+            }
+            let sampler = sampler.get_or_insert_with(|| MetricsSampler::new(environment.clone()));
             if let Some(sample) = sampler.sample(&self.0.engine).await {
+                samples.publish(&environment, Some(&sample)).await;
                 self.send(&environment, sample);
             }
         }
