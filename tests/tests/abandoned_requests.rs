@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const PRODUCTION: &str = "production";
+const JSON: &str = "application/json";
 /// Clients that leave, each with a module of its own.
 const CLIENTS: u64 = 300;
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -125,6 +126,106 @@ async fn a_client_may_leave_at_each_point_of_each_request() -> Result<()> {
     Ok(())
 }
 
+/// What else changes something, in an order in which an operator may ask for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_may_leave_at_each_point_of_each_request() -> Result<()> {
+    let cluster = Cluster::start(&[(PRODUCTION, 2)]).await?;
+    cluster.upload_samples().await?;
+    for version in ["1.0.0", "2.0.0"] {
+        let strategy = ("direct", json!({}));
+        cluster
+            .roll_out(("hello", version), PRODUCTION, strategy)
+            .await?;
+    }
+    let by = json!({ "requesterEmail": EMAIL });
+    let reason = json!({ "requesterEmail": EMAIL, "reason": "a test" });
+    let policy = json!({ "requesterEmail": EMAIL, "policy": { "maxUnavailable": "100%" } });
+    let soak = json!({
+        "moduleName": "hello", "version": "3.0.0", "targetEnvironment": PRODUCTION,
+        "requesterEmail": EMAIL, "strategy": "rolling",
+        "config": { "batch": 1, "settle": "1h" },
+    });
+    let mut supersede = soak.clone();
+    supersede["supersede"] = json!(true);
+    supersede["config"]["batch"] = json!(2);
+    let node = format!("/api/v1/nodes/{PRODUCTION}-1");
+    let module = format!("/api/v1/clusters/{PRODUCTION}/modules/hello");
+    let environment = format!("/api/v1/environments/{PRODUCTION}");
+    for (method, path, body) in [
+        ("POST", format!("{node}/cordon"), &reason),
+        ("POST", format!("{node}/uncordon"), &reason),
+        ("POST", format!("{node}/drain"), &reason),
+        ("POST", format!("{node}/uncordon"), &reason),
+        ("PUT", environment.clone(), &policy),
+        ("DELETE", environment, &reason),
+        ("POST", format!("{module}/undo"), &by),
+        ("POST", "/api/v1/deployments".to_owned(), &soak),
+        ("POST", "/api/v1/deployments".to_owned(), &supersede),
+        (
+            "POST",
+            "/api/v1/deployments/OPEN/promote".to_owned(),
+            &reason,
+        ),
+        ("POST", "/api/v1/deployments/OPEN/abort".to_owned(), &reason),
+        ("POST", "/api/v1/deployments/ENDED/retry".to_owned(), &by),
+        ("POST", "/api/v1/deployments/OPEN/abort".to_owned(), &reason),
+        (
+            "DELETE",
+            "/api/v1/deployments/ENDED".to_owned(),
+            &Value::Null,
+        ),
+        ("DELETE", module, &reason),
+        (
+            "DELETE",
+            "/api/v1/modules/hello/versions/3.0.0".to_owned(),
+            &Value::Null,
+        ),
+    ] {
+        let path = fill(&cluster, &path).await?;
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let asked = request(&cluster, method, &path, JSON, body.as_bytes());
+        leave_everywhere(&cluster, &asked).await?;
+        let status = send(&cluster, &asked).await?;
+        // 404 and 409: one of those who left has done it.
+        ensure!(
+            matches!(status, 200..=204 | 404 | 409),
+            "{method} {path}: {status}"
+        );
+        if path.ends_with("/abort") || path.ends_with("/undo") {
+            wait_until_all_ended(&cluster).await?;
+        }
+    }
+    let cordon = cluster
+        .engine
+        .nodes
+        .cordon_of(&PRODUCTION.parse()?, &format!("{PRODUCTION}-1").parse()?);
+    ensure!(cordon.is_none(), "{cordon:?} stays");
+    cluster
+        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
+        .await?;
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// The path with the id of the open deployment, or of the one that ended last.
+async fn fill(cluster: &Cluster, path: &str) -> Result<String> {
+    if path.contains("OPEN") {
+        let open = cluster.engine.deployments.open().await?;
+        let (id, _) = open.last().context("no deployment is open")?;
+        return Ok(path.replace("OPEN", &id.to_string()));
+    }
+    let query = hotswap_store::Query {
+        limit: 1,
+        ..Default::default()
+    };
+    let (ended, _) = cluster.engine.deployments.list(&query).await?;
+    let last = ended.first().context("no deployment")?;
+    Ok(path.replace("ENDED", &last.header.id.to_string()))
+}
+
 fn deployment(module: &str, require_approval: bool) -> Value {
     json!({
         "moduleName": module,
@@ -138,7 +239,7 @@ fn deployment(module: &str, require_approval: bool) -> Value {
 
 fn post(cluster: &Cluster, path: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
-    request(cluster, "POST", path, "application/json", body.as_bytes())
+    request(cluster, "POST", path, JSON, body.as_bytes())
 }
 
 /// The bytes of an HTTP request.
