@@ -21,6 +21,7 @@ use crate::args::{ClientTlsArgs, Serve, shorten};
 use crate::defaults;
 use crate::logging::LogFormat;
 
+mod artifacts;
 mod discovery;
 mod jwt;
 mod limits;
@@ -34,6 +35,7 @@ mod telemetry;
 mod tls;
 mod without_secrets;
 
+pub use artifacts::Artifacts;
 pub use discovery::{CheckKind, DiscoverySource, STATIC};
 pub use jwt::Jwt;
 pub use limits::Limits;
@@ -111,6 +113,8 @@ pub struct Config {
     pub tls: Tls,
     /// Where the engine keeps its state: in `dataDir`, or on a server that engines share.
     pub store: Store,
+    /// Where artifacts are kept.
+    pub artifacts: Artifacts,
     /// How many resources deployments may use.
     pub limits: Limits,
     /// How long the engine waits for its nodes.
@@ -154,6 +158,7 @@ impl Default for Config {
             discovery: Vec::new(),
             metric_providers: Vec::new(),
             store: Store::default(),
+            artifacts: Artifacts::default(),
             limits: Limits::default(),
             nodes: Nodes::default(),
             retention: Retention::default(),
@@ -287,6 +292,7 @@ impl Config {
     /// Checks that every number is in its range, which its type alone does not say.
     fn check(&self) -> Result<()> {
         self.store.check()?;
+        self.artifacts.check()?;
         self.tls.check()?;
         let lame_duck = self.lame_duck.map_or(Duration::ZERO, |span| span.0);
         ensure!(

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use hotswap_common::file::{Attempt, FileLock};
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
+use hotswap_store::blobs::SharedBlobs;
 use hotswap_store::transfer::{Archive, Contents};
 use hotswap_store::{
-    Blobs, Catalogue, EnvironmentJournal, Journal, Options, Redis, RedisConfig, Sqlite,
+    Blobs, Bucket, Catalogue, EnvironmentJournal, Journal, Options, Redis, RedisConfig, Sqlite,
 };
 
 use crate::config::Config;
@@ -43,7 +44,7 @@ impl EngineStore {
     /// Where it cannot be opened, or is in use.
     pub async fn open(config: &Config) -> Result<Self> {
         match config.store.resolve(read_variable)? {
-            Some(redis) => Self::open_redis(&config.data_dir, &redis).await,
+            Some(redis) => Self::open_redis(config, &redis).await,
             None => Self::open_sqlite(config).await,
         }
         .context("cannot open the store")
@@ -60,12 +61,16 @@ impl EngineStore {
             journal: shared.clone(),
             environment_journal: shared.clone(),
             catalogue: shared,
-            blobs: open_blobs(dir).await?,
+            blobs: match open_bucket(config).await? {
+                Some(bucket) => open_blobs(dir).await?.shared_in(bucket),
+                None => open_blobs(dir).await?,
+            },
             opened: Opened::Sqlite(store),
         })
     }
 
-    async fn open_redis(dir: &Path, config: &RedisConfig) -> Result<Self> {
+    async fn open_redis(config: &Config, redis: &RedisConfig) -> Result<Self> {
+        let dir = &config.data_dir;
         let lock = match FileLock::try_acquire(&dir.join("engine.lock"))? {
             Attempt::Acquired(lock) => lock,
             Attempt::Held(holder) => bail!(
@@ -73,19 +78,23 @@ impl EngineStore {
                 dir.display()
             ),
         };
-        let store = Redis::open(config).await?;
+        let store = Redis::open(redis).await?;
         tracing::info!(
-            server = config.shown_url(),
+            server = redis.shown_url(),
             durability = %store.durability(),
-            engine = config.engine,
+            engine = redis.engine,
             "the store is shared"
         );
         let shared = Arc::new(store.clone());
+        let artifacts: Arc<dyn SharedBlobs> = match open_bucket(config).await? {
+            Some(bucket) => bucket,
+            None => shared.clone(),
+        };
         Ok(Self {
             journal: shared.clone(),
             environment_journal: shared.clone(),
-            catalogue: shared.clone(),
-            blobs: open_blobs(dir).await?.shared_in(shared),
+            catalogue: shared,
+            blobs: open_blobs(dir).await?.shared_in(artifacts),
             opened: Opened::Redis { store, _lock: lock },
         })
     }
@@ -96,7 +105,9 @@ impl EngineStore {
     /// Where it is not empty, is in use, or fails.
     pub async fn import(config: &Config, archive: &Archive) -> Result<()> {
         if let Some(redis) = config.store.resolve(read_variable)? {
-            return Ok(Redis::import(&redis, archive).await?);
+            let bucket = open_bucket(config).await?;
+            let artifacts = bucket.as_deref().map(|bucket| bucket as &dyn SharedBlobs);
+            return Ok(Redis::import(&redis, archive, artifacts).await?);
         }
         let store = Self::open_sqlite(config).await?;
         let imported = match &store.opened {
@@ -122,6 +133,25 @@ impl EngineStore {
             Opened::Redis { store, .. } => store.close().await,
         }
     }
+}
+
+async fn open_bucket(config: &Config) -> Result<Option<Arc<Bucket>>> {
+    let Some(bucket) = config.artifacts.resolve()? else {
+        return Ok(None);
+    };
+    if bucket
+        .endpoint
+        .as_ref()
+        .is_some_and(|url| url.starts_with("http://"))
+    {
+        tracing::warn!(
+            bucket = bucket.name,
+            "artifacts are sent in clear text; use an https:// endpoint for their bucket"
+        );
+    }
+    let opened = Bucket::open(&bucket).await?;
+    tracing::info!(bucket = bucket.name, "artifacts are in a bucket");
+    Ok(Some(Arc::new(opened)))
 }
 
 async fn open_blobs(dir: &Path) -> Result<Blobs> {

@@ -56,6 +56,17 @@ pub const HELM: GoProgram = GoProgram {
     is_static: false,
 };
 
+/// A server with the interface of Amazon S3, which keeps objects as files.
+pub const VERSITYGW: GoProgram = GoProgram {
+    name: "versitygw",
+    module: "versitygw",
+    version: "1.8.0",
+    package: "github.com/versity/versitygw/cmd/versitygw",
+    tags: "",
+    linker_flags: "",
+    is_static: true,
+};
+
 /// What a node of Kubernetes consists of, besides its API server, and `kubectl`. Only
 /// `cargo xtask kubernetes` builds these.
 pub const KUBERNETES_NODE: [GoProgram; 8] = [

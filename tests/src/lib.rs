@@ -16,6 +16,7 @@
 //! - [`RegistryServer`]: a real Consul or etcd.
 //! - [`RedisServer`]: a real Redis or Valkey.
 //! - [`WatchedServers`]: some of those, and the sentinels that watch them.
+//! - [`BucketServer`]: a real server with the interface of Amazon S3.
 //! - [`RedisProxy`]: a connection to one of those that a test can cut.
 //! - [`Balancer`]: spreads connections over engines.
 //! - [`Replicas`]: several engines on one of those, with real processes.
@@ -27,6 +28,7 @@ mod authority;
 mod balancer;
 /// What benches measure with, and the table that they print.
 pub mod bench;
+mod bucket_server;
 mod child_process;
 mod cluster;
 mod crashing_journal;
@@ -66,6 +68,7 @@ mod yaml;
 
 pub use authority::Authority;
 pub use balancer::Balancer;
+pub use bucket_server::BucketServer;
 pub use child_process::{ChildProcess, ProcessExit};
 pub use cluster::{Cluster, EngineResources, NODE_TOKEN, unreachable_registration, wait_for_end};
 pub use crashing_journal::{CrashPoint, CrashTiming, CrashingJournal};

@@ -16,7 +16,7 @@ use tokio::fs::File;
 use self::folder::{Folder, run_blocking};
 
 pub use error::Error;
-pub use shared::{SharedBlobs, SharedError};
+pub use shared::{SharedBlobs, SharedError, Upload};
 pub use writer::Writer;
 
 /// A folder of files, each named by the SHA-256 of its content. A handle: clones share the
@@ -219,6 +219,23 @@ impl Blobs {
         writer.finish(Some(digest)).await?;
         Ok(true)
     }
+}
+
+/// Stores a blob from memory.
+pub(crate) async fn put(
+    shared: &dyn SharedBlobs,
+    digest: Digest,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let put = async {
+        let mut upload = shared.upload(digest, bytes.len() as u64).await?;
+        let chunk_bytes = usize::try_from(shared.chunk_bytes())?;
+        for chunk in bytes.chunks(chunk_bytes) {
+            upload.put(chunk.to_vec()).await?;
+        }
+        upload.finish().await
+    };
+    put.await.map_err(Error::Shared)
 }
 
 fn none_if_missing<T>(digest: Digest, result: io::Result<T>) -> Result<Option<T>, Error> {

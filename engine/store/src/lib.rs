@@ -9,7 +9,8 @@
 //! Everything that [`Journal`], [`EnvironmentJournal`] and [`Catalogue`] return is shared by all
 //! engines on a store, in one order. Once the store has confirmed a write to one engine, the others
 //! read it, and their subscribers are notified of it. Local are the handle itself, the queue of
-//! each subscriber, the [`Session`] of the engine, and the folder of [`Blobs`].
+//! each subscriber, the [`Session`] of the engine, and the folder of [`Blobs`], which
+//! is a cache where artifacts are in the shared store or in a [`Bucket`].
 //!
 //! ```
 //! # async fn example(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
@@ -36,6 +37,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod blobs;
+pub mod bucket;
 mod catalogue;
 mod engine_messages;
 mod environment_journal;
@@ -51,6 +53,7 @@ mod supersede;
 pub mod transfer;
 
 pub use blobs::{Blob, Blobs, StoredBlob};
+pub use bucket::{Bucket, BucketConfig};
 pub use catalogue::{
     BackendRecord, BackendSecret, Catalogue, CatalogueError, ModuleRecord, NodeRecord,
     StrategyRecord,

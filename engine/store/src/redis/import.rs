@@ -10,6 +10,7 @@ use super::opening::Opening;
 use super::reply::Args;
 use super::supersede::lifecycle_json;
 use super::{LAYOUT, Redis, error, script};
+use crate::blobs::{self, SharedBlobs};
 use crate::transfer::{Archive, Entry, Error, Record, StoredDeployment};
 
 /// Records and bytes that one script writes: nothing else runs on the server meanwhile.
@@ -20,7 +21,8 @@ const MAX_BYTES: usize = 1 << 20;
 const CHUNK: usize = super::blobs::CHUNK as usize;
 
 impl Redis {
-    /// Writes an archive with its artifacts into the store of a configuration, which must be empty.
+    /// Writes an archive into the store of a configuration, which must be empty. Its artifacts go
+    /// to `artifacts`, or without it to the store.
     ///
     /// From its first write on the store has a layout that no engine opens, until a single write at
     /// the end gives it the right one, and a new epoch. What an import leaves behind that was cut
@@ -31,9 +33,13 @@ impl Redis {
     ///   written.
     /// - [`Error::Replaced`] where somebody else has begun to use the store.
     /// - [`Error::Store`]: import again.
-    pub async fn import(config: &RedisConfig, archive: &Archive) -> Result<(), Error> {
+    pub async fn import(
+        config: &RedisConfig,
+        archive: &Archive,
+        artifacts: Option<&dyn SharedBlobs>,
+    ) -> Result<(), Error> {
         let import = Import::begin(config).await?;
-        let imported = import.run(archive).await;
+        let imported = import.run(archive, artifacts).await;
         import.commands.close().await;
         imported
     }
@@ -56,7 +62,11 @@ impl Import {
         })
     }
 
-    async fn run(&self, archive: &Archive) -> Result<(), Error> {
+    async fn run(
+        &self,
+        archive: &Archive,
+        artifacts: Option<&dyn SharedBlobs>,
+    ) -> Result<(), Error> {
         let begun = self.commands.write(&script::IMPORT, self.args("begin"));
         let begun = begun.await?;
         match begun.word()? {
@@ -74,7 +84,10 @@ impl Import {
         while let Some(entry) = records.next()? {
             counts.count(&entry.record);
             if let (Record::Blob { digest }, Some(bytes)) = (&entry.record, &entry.bytes) {
-                self.write_blob(*digest, bytes).await?;
+                match artifacts {
+                    Some(artifacts) => blobs::put(artifacts, *digest, bytes).await?,
+                    None => self.write_blob(*digest, bytes).await?,
+                }
                 continue;
             }
             let (what, fields) = encode(&entry)?;

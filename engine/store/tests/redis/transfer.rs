@@ -245,7 +245,7 @@ async fn what_moves_from_a_file_to_a_server_and_back_is_the_same() {
 
         // What `hotswap store check` leaves behind is no state.
         Redis::open(&config).await.unwrap().close().await;
-        Redis::import(&config, &exported).await.unwrap();
+        Redis::import(&config, &exported, None).await.unwrap();
         let (store, blobs) = open_redis(&config, dir).await;
         assert_eq!(View::of(&store).await, expected);
         assert_ne!(store.epoch(), first.store.epoch());
@@ -258,7 +258,7 @@ async fn what_moves_from_a_file_to_a_server_and_back_is_the_same() {
             key_prefix: "other".to_owned(),
             ..config.clone()
         };
-        Redis::import(&other, &again).await.unwrap();
+        Redis::import(&other, &again, None).await.unwrap();
         let third = archive_of_redis(&other, dir, "3").await;
         assert_eq!(third.summary(), exported.summary());
         let back = Folder::import(&third).await;
@@ -341,7 +341,7 @@ async fn a_store_that_is_used_or_not_empty_is_refused() {
     assert!(matches!(refused, Err(Error::NotEmpty)), "{refused:?}");
 
     let living = Redis::open(&config).await.unwrap();
-    let refused = Redis::import(&config, &archive).await;
+    let refused = Redis::import(&config, &archive, None).await;
     assert!(
         matches!(&refused, Err(Error::InUse(by)) if by == &["one"]),
         "{refused:?}"
@@ -355,7 +355,7 @@ async fn a_store_that_is_used_or_not_empty_is_refused() {
     other.close().await;
     create(&living, "hello", "production").await;
     living.close().await;
-    let refused = Redis::import(&config, &archive).await;
+    let refused = Redis::import(&config, &archive, None).await;
     assert!(matches!(refused, Err(Error::NotEmpty)), "{refused:?}");
 
     // One that begins and ends meanwhile is noticed too.
@@ -376,7 +376,7 @@ async fn an_import_that_is_cut_off_leaves_nothing_that_an_engine_opens() {
     let archive = archive_of(&folder.store, &folder.blobs, path).await;
     let (mut cut, mut complete) = (0, 0);
     for round in 0.. {
-        let import = Redis::import(&config, &archive);
+        let import = Redis::import(&config, &archive, None);
         let span = std::time::Duration::from_micros(500 * round);
         let ended = tokio::time::timeout(span, import).await;
         match Redis::open(&config).await {
