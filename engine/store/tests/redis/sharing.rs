@@ -168,6 +168,39 @@ fn what_a_killed_engine_drove_is_free_once_its_session_is_over() {
     }
 }
 
+#[test]
+fn a_dead_engine_does_not_live_longer_because_the_clock_of_the_server_was_set_back() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let mut ids = Vec::new();
+    open_and_die(&server, async |store| {
+        let id = create(store, "checkout", "production").await;
+        store.acquire_lease(id).await.unwrap();
+        let environment = "production".parse().unwrap();
+        store.acquire_environment_lease(&environment).await.unwrap();
+        ids.push(id);
+    });
+    // As if it was renewed when the clock showed an hour more.
+    let script = "local key = '{hotswap}:sessions'
+        for _, session in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+            redis.call('ZADD', key, redis.call('TIME')[1] * 1000 + 3600000, session)
+        end
+        return redis.call('ZCARD', key)";
+    let changed = server.command(&["EVAL", script, "0"]).unwrap();
+    assert_eq!(changed, ":1\r\n");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = open(&server, "other").await;
+        let engines = store.session().unwrap().engines().await.unwrap();
+        let engines: Vec<_> = engines.iter().map(|engine| &*engine.name).collect();
+        assert_eq!(engines, ["other"]);
+        let environment = "production".parse().unwrap();
+        store.acquire_environment_lease(&environment).await.unwrap();
+        assert_eq!(undriven(&store).await[0].deployment, ids[0]);
+        store.acquire_lease(ids[0]).await.unwrap();
+        store.close().await;
+    });
+}
+
 #[tokio::test]
 async fn an_engine_that_was_cut_off_for_too_long_has_no_lease_any_more() {
     let server = RedisServer::start(RedisKind::Redis).unwrap();
