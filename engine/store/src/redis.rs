@@ -160,7 +160,7 @@ impl Redis {
         };
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tail.run()).await });
-        let session = Arc::new(EngineSession::begin(commands.clone(), config).await?);
+        let session = Arc::new(EngineSession::begin(commands.clone(), &to, config).await?);
         let (keeper, stopped) = (Arc::clone(&session), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(keeper.keep()).await });
         let channels = Arc::new(Channels::new(&commands, to.locator));

@@ -8,7 +8,7 @@ use super::config::RedisConfig;
 use super::durability::Durability;
 use super::error::Error;
 use super::head_cache::HeadCache;
-use super::link::Link;
+use super::link::{Link, Times};
 use super::locator::Locator;
 use super::witness::Witness;
 use super::writer::Writer;
@@ -65,13 +65,25 @@ impl Opening {
 impl Destination {
     /// A connection to the server. Commands on it may take `extra` time, because they wait.
     pub(super) fn link(&self, extra: Duration) -> Arc<Link> {
+        self.link_with(Times {
+            patience: self.patience,
+            answer: self.patience + extra,
+            connect: self.patience,
+        })
+    }
+
+    /// A connection for signs of life. One that is dead without a word is given up after
+    /// `patience`, so that another one is made in time.
+    pub(super) fn hasty_link(&self, patience: Duration) -> Arc<Link> {
+        self.link_with(Times {
+            patience,
+            answer: patience,
+            connect: self.patience,
+        })
+    }
+
+    fn link_with(&self, times: Times) -> Arc<Link> {
         let (locator, witness) = (Arc::clone(&self.locator), Arc::clone(&self.witness));
-        Arc::new(Link::new(
-            locator,
-            witness,
-            &self.server,
-            self.patience,
-            extra,
-        ))
+        Arc::new(Link::new(locator, witness, &self.server, times))
     }
 }

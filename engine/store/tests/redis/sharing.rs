@@ -9,6 +9,7 @@ use hotswap_store::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::redis_proxy::RedisProxy;
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::suite::{append, append_at_end, create, failure, must_append, notified, planned};
 
@@ -199,6 +200,34 @@ fn a_dead_engine_does_not_live_longer_because_the_clock_of_the_server_was_set_ba
         store.acquire_lease(ids[0]).await.unwrap();
         store.close().await;
     });
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dead_without_a_word_costs_no_lease() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let proxy = RedisProxy::start(server.port()).await.unwrap();
+    let config = RedisConfig {
+        lease_ttl: Duration::from_secs(12),
+        patience: Duration::from_secs(30),
+        ..RedisConfig::new(proxy.url())
+    };
+    let store = Redis::open(&config).await.unwrap();
+    let session = store.session().unwrap();
+    let lapses = session.lapses();
+    let renewed_after = async |moment: std::time::Instant| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while session.server_time().1 <= moment {
+            assert!(Instant::now() < deadline);
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // The connection for renewals is there from the first one on.
+    renewed_after(Instant::now().into_std()).await;
+    proxy.silence();
+    renewed_after(Instant::now().into_std()).await;
+    assert!(!lapses.has_changed().unwrap(), "its session has expired");
+    // Its other connections take their time.
+    drop(store);
 }
 
 #[tokio::test]
