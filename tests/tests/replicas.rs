@@ -156,6 +156,24 @@ async fn an_engine_that_stops_hands_over_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_store_rolls_nothing_back() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 3).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    check_success(&replicas, 0, &id, "1.0.0").await?;
+    let id = replicas.deploy(0, "2.0.0", slowly()).await?;
+    wait_for_event(&replicas, 0, &id, 4).await?;
+    replicas.server.kill();
+    // Longer than the strategy waits, and than a node may be silent: each engine has nodes of which
+    // the others hear nothing meanwhile.
+    sleep(Duration::from_secs(20)).await;
+    replicas.server.restart()?;
+    for engine in 0..3 {
+        wait_for_readiness(&replicas, engine, |problem| problem.is_none()).await?;
+    }
+    check_success(&replicas, 0, &id, "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_people_ask_of_one_engine_another_one_does() -> Result<()> {
     let replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
     let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;

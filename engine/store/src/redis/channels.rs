@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
 use redis::{AsyncConnectionConfig, Msg, RedisError};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use super::commands::{Commands, random_word};
@@ -38,6 +38,8 @@ pub(super) struct Channel {
     /// Tells the messages of this engine, which it does not receive.
     own: String,
     received: broadcast::Sender<Arc<[u8]>>,
+    /// How many messages of this engine have come back.
+    echoes: watch::Sender<u64>,
 }
 
 impl Channels {
@@ -147,6 +149,7 @@ impl Channel {
             commands,
             own: random_word(),
             received: broadcast::Sender::new(CAPACITY),
+            echoes: watch::Sender::new(0),
         }
     }
 
@@ -155,10 +158,12 @@ impl Channel {
         let Some((from, message)) = bytes.split_at_checked(self.own.len()) else {
             return;
         };
-        if from != self.own.as_bytes() {
-            // Fails where nobody has subscribed.
-            let _ = self.received.send(message.into());
+        if from == self.own.as_bytes() {
+            self.echoes.send_modify(|count| *count += 1);
+            return;
         }
+        // Fails where nobody has subscribed.
+        let _ = self.received.send(message.into());
     }
 }
 
@@ -171,5 +176,9 @@ impl EngineMessages for Channel {
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>> {
         self.received.subscribe()
+    }
+
+    fn echoes(&self) -> watch::Receiver<u64> {
+        self.echoes.subscribe()
     }
 }
