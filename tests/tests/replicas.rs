@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hotswap_tests::{
-    ChildProcess, EventStream, HubClient, RedisKind, RedisProxy, Replicas, StreamedItem, tools,
+    ChildProcess, EventStream, HubClient, RedisKind, RedisProxy, RedisServer, Replicas,
+    StreamedItem, tools,
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -171,6 +172,43 @@ async fn an_outage_of_the_store_rolls_nothing_back() -> Result<()> {
         wait_for_readiness(&replicas, engine, |problem| problem.is_none()).await?;
     }
     check_success(&replicas, 0, &id, "2.0.0").await
+}
+
+/// When an engine has last heard of each node, and whether all of them pass.
+async fn last_seen(replicas: &Replicas, engine: usize) -> Result<(Vec<String>, bool)> {
+    let nodes = replicas.get(engine, "/api/v1/nodes").await?;
+    let nodes = nodes["nodes"].as_array().context("no nodes")?;
+    let seen = nodes.iter().map(|node| node["lastSeen"].to_string());
+    let pass = nodes.iter().all(|node| node["health"] == "passing");
+    Ok((seen.collect(), pass))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_leave_an_engine_that_alone_is_cut_off_from_the_store() -> Result<()> {
+    let server = RedisServer::start(RedisKind::Redis)?;
+    let proxy = RedisProxy::start(server.port()).await?;
+    let url = server.url();
+    let store = (server, (proxy.url(), String::new()));
+    let mut replicas = Replicas::start_on(store, PRODUCTION, (1, 2), &[]).await?;
+    // The connections of the nodes lead to the first one, and stay open.
+    replicas.start_engine_at(1, &url, "").await?;
+    proxy.refuse(true);
+    proxy.disconnect();
+    wait_for_readiness(&replicas, 0, |problem| {
+        problem.is_some_and(|problem| problem.contains("no sign of life"))
+    })
+    .await?;
+    replicas.leave_out(0);
+    let (before, _) = last_seen(&replicas, 1).await?;
+    let deadline = Instant::now() + SOON;
+    loop {
+        let (now, pass) = last_seen(&replicas, 1).await?;
+        if pass && now.len() == 2 && now.iter().zip(&before).all(|(now, before)| now != before) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{now:?}, as before: {before:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
