@@ -136,6 +136,7 @@ impl Redis {
         let Opening {
             commands,
             durability,
+            wait,
             heads,
             to,
         } = opening;
@@ -156,6 +157,7 @@ impl Redis {
             last: opened.last,
             config: config.clone(),
             run_id: durability.run_id.clone(),
+            wait,
             witness: Arc::clone(&witness),
             heads: Arc::clone(&heads),
             subscribers: subscribers.clone(),

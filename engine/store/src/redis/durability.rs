@@ -21,7 +21,7 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// How long the server may wait for its disk and its replicas.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a server promises.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::commands::{Commands, key_prefix};
 use super::config::RedisConfig;
-use super::durability::Durability;
+use super::durability::{Durability, WAIT_TIMEOUT, Wait};
 use super::error::Error;
 use super::head_cache::HeadCache;
 use super::link::{Link, Times};
@@ -17,6 +19,8 @@ use super::writer::Writer;
 pub(super) struct Opening {
     pub(super) commands: Commands,
     pub(super) durability: Durability,
+    /// What the writer waits for.
+    pub(super) wait: watch::Sender<Option<Wait>>,
     pub(super) heads: Arc<HeadCache>,
     pub(super) to: Destination,
 }
@@ -49,12 +53,17 @@ impl Opening {
         let reads = to.link(Duration::ZERO);
         let durability = Durability::read(&reads, config).await?;
         durability.check(config, &to.server)?;
-        let wait = durability.wait(config);
-        let wait_time = wait.as_ref().map_or(Duration::ZERO, |wait| wait.timeout);
-        let (writer, jobs) = Writer::new(to.link(wait_time), config, wait);
+        let wait = watch::Sender::new(durability.wait(config));
+        // Also where nothing is waited for now: the next primary may promise less.
+        let wait_time = match config.wait_for_disk || config.wait_for_replicas > 0 {
+            true => WAIT_TIMEOUT,
+            false => Duration::ZERO,
+        };
+        let (writer, jobs) = Writer::new(to.link(wait_time), config, wait.subscribe());
         let opening = Self {
             commands: Commands::new(jobs, reads, config),
             durability,
+            wait,
             heads,
             to,
         };

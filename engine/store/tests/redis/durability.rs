@@ -7,7 +7,7 @@ use hotswap_store::{Journal, LeaseError, Redis, RedisConfig};
 use tokio::time::sleep;
 
 use crate::redis_server::{RedisKind, RedisServer};
-use crate::suite::{create, must_append, planned};
+use crate::suite::{create, log, must_append, planned};
 
 const EVERY_SECOND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
 
@@ -97,6 +97,37 @@ async fn appends_wait_for_the_disk_where_the_server_can_tell() {
     server.kill();
     server.restart().unwrap();
     assert_eq!(store.head(id).await.unwrap().next_seq, 2);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn appends_wait_for_the_disk_of_a_server_that_takes_over_and_promises_less() {
+    let mut server = RedisServer::start(RedisKind::Valkey).unwrap();
+    let config = RedisConfig {
+        wait_for_disk: true,
+        patience: Duration::from_secs(60),
+        ..RedisConfig::new(server.url())
+    };
+    let store = Redis::open(&config).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    let has_waited = |server: &RedisServer| {
+        let calls = server.command(&["INFO", "commandstats"]).unwrap();
+        calls.contains("cmdstat_waitaof")
+    };
+    // Each write is on its disk before it answers.
+    assert!(!has_waited(&server));
+    server.restart_with(&EVERY_SECOND).unwrap();
+    let mut next = must_append(&store, id, 1, &[planned()]).await.next_seq;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    for call in 0.. {
+        let bodies = [log(2 * call, "a"), log(2 * call + 1, "b")];
+        next = must_append(&store, id, next, &bodies).await.next_seq;
+        if has_waited(&server) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+        sleep(Duration::from_millis(50)).await;
+    }
     store.close().await;
 }
 
