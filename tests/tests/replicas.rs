@@ -246,6 +246,10 @@ async fn what_people_ask_of_one_engine_another_one_does() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_is_set_on_one_engine_counts_on_all() -> Result<()> {
     let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
+    // A file of an engine that says something else is reported as soon as it does not count.
+    replicas.terminate_engine(1).await?;
+    let file = format!("[environments.{PRODUCTION}]\nmaxUnavailable = 2\n");
+    replicas.start_engine_with(1, &file).await?;
     let path = format!("/api/v1/environments/{PRODUCTION}");
     let policy = json!({ "policy": { "defaultStrategy": "direct", "maxUnavailable": "1" } });
     let set = replicas.put(0, &path, policy).await?;
@@ -259,9 +263,9 @@ async fn a_policy_that_is_set_on_one_engine_counts_on_all() -> Result<()> {
         ensure!(Instant::now() < deadline, "{settings}");
         sleep(Duration::from_millis(20)).await;
     }
-    // A file that says something else is reported, and does not count.
-    replicas.terminate_engine(1).await?;
-    let file = format!("[environments.{PRODUCTION}]\nmaxUnavailable = 2\n");
+    let log = replicas.terminate_engine(1).await?;
+    ensure!(log.contains("does not count"), "{log}");
+    // So it is at the start.
     replicas.start_engine_with(1, &file).await?;
     let settings = replicas.get(1, &path).await?;
     ensure!(settings["policy"] == set["policy"], "{settings}");
