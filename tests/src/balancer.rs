@@ -53,6 +53,12 @@ impl Balancer {
         lock(&self.targets).up.insert(engine, target);
     }
 
+    /// Sends an engine no more connections. Those that there are stay open, as balancers leave them
+    /// that only follow the readiness of engines.
+    pub fn leave_out(&self, engine: usize) {
+        lock(&self.targets).up.remove(&engine);
+    }
+
     /// Closes the connections of an engine, and sends it no more.
     pub fn remove(&self, engine: usize) {
         if let Some((_, connections)) = lock(&self.targets).up.remove(&engine) {

@@ -27,6 +27,8 @@ struct State {
     stalled: watch::Sender<bool>,
     /// Ends the connections that there are.
     open: Mutex<CancellationToken>,
+    /// Lets nothing pass on the connections that there are.
+    alive: Mutex<CancellationToken>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +96,12 @@ impl RedisProxy {
         self.state.stalled.send_replace(stall);
     }
 
+    /// Lets nothing pass any more on the connections that there are, and leaves them open. New ones
+    /// work.
+    pub fn silence(&self) {
+        std::mem::take(&mut *lock(&self.state.alive)).cancel();
+    }
+
     /// Closes the connections that there are.
     pub fn disconnect(&self) {
         std::mem::take(&mut *lock(&self.state.open)).cancel();
@@ -113,15 +121,23 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Passes bytes on until one side closes the connection, or the test does.
 async fn forward(client: TcpStream, server: u16, state: Arc<State>) {
     let open = lock(&state.open).clone();
+    let alive = lock(&state.alive).clone();
     // Looked at last: a test that refuses connections and closes those that there are closes all.
     if state.refuse.load(Ordering::SeqCst) {
         return;
     }
     // Where it fails, the connection is closed, which is all that either side can see.
-    let _ = open.run_until_cancelled(pass(client, server, &state)).await;
+    let _ = open
+        .run_until_cancelled(pass(client, server, &state, alive))
+        .await;
 }
 
-async fn pass(mut client: TcpStream, server: u16, state: &State) -> io::Result<()> {
+async fn pass(
+    mut client: TcpStream,
+    server: u16,
+    state: &State,
+    alive: CancellationToken,
+) -> io::Result<()> {
     let mut stalled = state.stalled.subscribe();
     let mut server = TcpStream::connect(("127.0.0.1", server)).await?;
     let (mut asked, mut answered) = (vec![0; 64 << 10], vec![0; 64 << 10]);
@@ -133,6 +149,7 @@ async fn pass(mut client: TcpStream, server: u16, state: &State) -> io::Result<(
         tokio::select! {
             biased;
             _ = stalled.changed() => {}
+            () = alive.cancelled() => std::future::pending::<()>().await,
             read = client.read(&mut asked) => {
                 let Ok(count @ 1..) = read else { return Ok(()) };
                 // Events say their schema: no other command does.

@@ -177,6 +177,17 @@ impl RedisServer {
         }
     }
 
+    /// Kills it, and starts it with other arguments on the same port and data.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub fn restart_with(&mut self, arguments: &[&str]) -> io::Result<()> {
+        self.kill();
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        self.arguments = arguments.collect();
+        self.restart()
+    }
+
     /// Stops it with SIGSTOP: it does not answer, and its connections stay.
     ///
     /// # Errors

@@ -262,6 +262,11 @@ impl Replicas {
         Ok(())
     }
 
+    /// Lets the load balancer send an engine no more connections. Those that there are stay open.
+    pub fn leave_out(&self, engine: usize) {
+        self.balancer.leave_out(engine);
+    }
+
     fn replica(&self, engine: usize) -> Result<&Replica> {
         self.engines[engine].as_ref().context("no such engine runs")
     }

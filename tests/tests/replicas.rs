@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hotswap_tests::{
-    ChildProcess, EventStream, HubClient, RedisKind, RedisProxy, Replicas, StreamedItem, tools,
+    ChildProcess, EventStream, HubClient, RedisKind, RedisProxy, RedisServer, Replicas,
+    StreamedItem, tools,
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -156,6 +157,61 @@ async fn an_engine_that_stops_hands_over_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_store_rolls_nothing_back() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Redis, 3, PRODUCTION, 3).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    check_success(&replicas, 0, &id, "1.0.0").await?;
+    let id = replicas.deploy(0, "2.0.0", slowly()).await?;
+    wait_for_event(&replicas, 0, &id, 4).await?;
+    replicas.server.kill();
+    // Longer than the strategy waits, and than a node may be silent: each engine has nodes of which
+    // the others hear nothing meanwhile.
+    sleep(Duration::from_secs(20)).await;
+    replicas.server.restart()?;
+    for engine in 0..3 {
+        wait_for_readiness(&replicas, engine, |problem| problem.is_none()).await?;
+    }
+    check_success(&replicas, 0, &id, "2.0.0").await
+}
+
+/// When an engine has last heard of each node, and whether all of them pass.
+async fn last_seen(replicas: &Replicas, engine: usize) -> Result<(Vec<String>, bool)> {
+    let nodes = replicas.get(engine, "/api/v1/nodes").await?;
+    let nodes = nodes["nodes"].as_array().context("no nodes")?;
+    let seen = nodes.iter().map(|node| node["lastSeen"].to_string());
+    let pass = nodes.iter().all(|node| node["health"] == "passing");
+    Ok((seen.collect(), pass))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_leave_an_engine_that_alone_is_cut_off_from_the_store() -> Result<()> {
+    let server = RedisServer::start(RedisKind::Redis)?;
+    let proxy = RedisProxy::start(server.port()).await?;
+    let url = server.url();
+    let store = (server, (proxy.url(), String::new()));
+    let mut replicas = Replicas::start_on(store, PRODUCTION, (1, 2), &[]).await?;
+    // The connections of the nodes lead to the first one, and stay open.
+    replicas.start_engine_at(1, &url, "").await?;
+    proxy.refuse(true);
+    proxy.disconnect();
+    wait_for_readiness(&replicas, 0, |problem| {
+        problem.is_some_and(|problem| problem.contains("no sign of life"))
+    })
+    .await?;
+    replicas.leave_out(0);
+    let (before, _) = last_seen(&replicas, 1).await?;
+    let deadline = Instant::now() + SOON;
+    loop {
+        let (now, pass) = last_seen(&replicas, 1).await?;
+        if pass && now.len() == 2 && now.iter().zip(&before).all(|(now, before)| now != before) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{now:?}, as before: {before:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_people_ask_of_one_engine_another_one_does() -> Result<()> {
     let replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
     let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
@@ -190,6 +246,10 @@ async fn what_people_ask_of_one_engine_another_one_does() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_is_set_on_one_engine_counts_on_all() -> Result<()> {
     let mut replicas = Replicas::start(RedisKind::Redis, 2, PRODUCTION, 2).await?;
+    // A file of an engine that says something else is reported as soon as it does not count.
+    replicas.terminate_engine(1).await?;
+    let file = format!("[environments.{PRODUCTION}]\nmaxUnavailable = 2\n");
+    replicas.start_engine_with(1, &file).await?;
     let path = format!("/api/v1/environments/{PRODUCTION}");
     let policy = json!({ "policy": { "defaultStrategy": "direct", "maxUnavailable": "1" } });
     let set = replicas.put(0, &path, policy).await?;
@@ -203,9 +263,9 @@ async fn a_policy_that_is_set_on_one_engine_counts_on_all() -> Result<()> {
         ensure!(Instant::now() < deadline, "{settings}");
         sleep(Duration::from_millis(20)).await;
     }
-    // A file that says something else is reported, and does not count.
-    replicas.terminate_engine(1).await?;
-    let file = format!("[environments.{PRODUCTION}]\nmaxUnavailable = 2\n");
+    let log = replicas.terminate_engine(1).await?;
+    ensure!(log.contains("does not count"), "{log}");
+    // So it is at the start.
     replicas.start_engine_with(1, &file).await?;
     let settings = replicas.get(1, &path).await?;
     ensure!(settings["policy"] == set["policy"], "{settings}");

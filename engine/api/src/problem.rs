@@ -15,7 +15,7 @@ use std::fmt;
 use hotswap_core::DeploymentId;
 use poem::Response;
 use poem::error::ResponseError;
-use poem::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use poem::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::http::{HeaderValue, StatusCode};
 use poem_openapi::types::ToJSON;
 
@@ -41,6 +41,7 @@ pub(crate) struct Problem {
     deployment: Option<DeploymentId>,
     allow: Option<String>,
     cause: Option<String>,
+    closes: bool,
 }
 
 impl Problem {
@@ -53,6 +54,7 @@ impl Problem {
             deployment: None,
             allow: None,
             cause: None,
+            closes: false,
         }
     }
 
@@ -82,6 +84,15 @@ impl Problem {
     pub fn with_allow(self, methods: impl Into<String>) -> Self {
         let allow = Some(methods.into());
         Self { allow, ..self }
+    }
+
+    /// Closes the connection after the response, so that the client's next request takes another
+    /// one.
+    pub fn with_close(self) -> Self {
+        Self {
+            closes: true,
+            ..self
+        }
     }
 
     /// Adds the error that caused the problem. It goes to the log, never to the client.
@@ -124,6 +135,9 @@ impl Problem {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
+        }
+        if self.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(allow) = self.allow.as_deref()
             && let Ok(allow) = HeaderValue::from_str(allow)

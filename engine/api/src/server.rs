@@ -298,8 +298,13 @@ async fn serve(
     };
     let builder = connection_builder(stream.is_http2().unwrap_or_default());
     let is_http2 = CancellationToken::new();
+    // Of this connection: it can end before the others.
+    let own_stopping = Stopping {
+        graceful: stopping.graceful.child_token(),
+        ..stopping.clone()
+    };
     let service = {
-        let (stopping, is_http2) = (stopping.clone(), is_http2.clone());
+        let (closing, is_http2) = (own_stopping.graceful.clone(), is_http2.clone());
         service_fn(move |mut request: hyper::Request<Incoming>| {
             let is_http1 = request.version() <= Version::HTTP_11;
             if !is_http1 {
@@ -310,6 +315,7 @@ async fn serve(
             }
             let request = without_query_token(request);
             let (endpoint, stopping) = (Arc::clone(&endpoint), stopping.clone());
+            let closing = closing.clone();
             let mut request = (request, local.clone(), peer.clone(), scheme.clone()).into();
             async move {
                 let unread = UnreadBody::of(&mut request);
@@ -324,6 +330,10 @@ async fn serve(
                     let headers = response.headers_mut();
                     headers.insert(CONNECTION, HeaderValue::from_static("close"));
                 }
+                // HTTP/2 has GOAWAY for this.
+                if !is_http1 && response.headers_mut().remove(CONNECTION).is_some() {
+                    closing.cancel();
+                }
                 Ok::<hyper::Response<_>, Infallible>(response.into())
             }
         })
@@ -331,7 +341,7 @@ async fn serve(
     let connection = builder
         .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .into_owned();
-    if let Err(error) = stopping.serve(connection, &is_http2).await {
+    if let Err(error) = own_stopping.serve(connection, &is_http2).await {
         // Debug, because clients go away all the time.
         let error: &dyn std::error::Error = &*error;
         tracing::debug!(error, "connection ended");

@@ -53,7 +53,9 @@ const MAX_UNANSWERED: Duration = Duration::from_secs(30);
 ///
 /// A node is alive while it is heard of: it registers, sends a heartbeat or answers a request.
 /// Ages are spans of the monotonic clock, and a time in which the engine was stalled does not
-/// count: after it, a node has at least one heartbeat's time to be heard of.
+/// count: after it, a node has at least one heartbeat's time to be heard of. Where engines share a
+/// store, a time in which they could not hear of each other does not count either: a node that is
+/// silent here may report to another engine.
 ///
 /// An id belongs to one node. While it reports in, only the same node, restarted, may register
 /// under it; see the record of decision 24.
@@ -260,15 +262,21 @@ impl Registry {
     }
 
     /// Notifies subscribers of nodes whose heartbeats are overdue, every interval. Notices by
-    /// its own ticks when the engine was stalled. Never returns. Where other engines share the
-    /// store, also tells them of what nodes report here, and counts what nodes report there.
+    /// its own ticks when the engine was stalled, or cut off from the others. Never returns. Where
+    /// other engines share the store, also tells them of what nodes report here, and counts what
+    /// nodes report there.
     ///
     /// Cancel safe: nothing is lost, because health is computed whenever it is read.
     pub async fn run(&self) {
         let _stop = StopTicking(&self.inner);
         let tick = async {
             loop {
-                self.tick();
+                // Where other engines share the store, nodes are heard only while the channel to
+                // these engines works: its echoes are the ticks.
+                match self.inner.exchange {
+                    None => self.tick(),
+                    Some(_) => self.check_heartbeats(),
+                }
                 let next = self.inner.clock.instant() + self.inner.heartbeat_interval;
                 self.inner.clock.sleep_until(next).await;
             }
@@ -280,14 +288,19 @@ impl Registry {
     }
 
     fn tick(&self) {
+        self.listened();
+        self.check_heartbeats();
+    }
+
+    /// Nodes could be heard until now, unless the last time was too long ago.
+    fn listened(&self) {
         let stall = self.inner.listening().tick(self.inner.clock.instant());
         if let Some(stall) = stall {
             tracing::warn!(
                 ?stall,
-                "the engine was stalled: its nodes have one heartbeat to report before any counts as gone"
+                "the engine was stalled or cut off from its store: its nodes have one heartbeat to report before any counts as gone"
             );
         }
-        self.check_heartbeats();
     }
 
     /// Notifies subscribers of nodes whose health has changed because time has passed.

@@ -1,10 +1,10 @@
 //! Which environments this engine works in, and the fences under which it repairs their nodes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use hotswap_core::{Environment, Fence};
-use hotswap_store::{EnvironmentJournal, LeaseError};
+use hotswap_store::{EnvironmentJournal, LeaseError, UndrivenDeployment};
 use tokio::sync::Mutex;
 
 use crate::metrics::add_environment_leases;
@@ -55,6 +55,26 @@ impl EnvironmentLeases {
         }
     }
 
+    /// Those of the deployments' environments in which this engine works, as [`Self::holds`] has it.
+    /// Asks once for each.
+    ///
+    /// # Errors
+    /// [`LeaseError::Store`].
+    pub(crate) async fn held_of(
+        &self,
+        deployments: &[UndrivenDeployment],
+    ) -> Result<BTreeSet<Environment>, LeaseError> {
+        let environments = deployments.iter().map(|undriven| &undriven.environment);
+        let environments: BTreeSet<_> = environments.collect();
+        let mut held = BTreeSet::new();
+        for environment in environments {
+            if self.holds(environment).await? {
+                held.insert(environment.clone());
+            }
+        }
+        Ok(held)
+    }
+
     /// The fence of the lease, which is acquired where there is none.
     ///
     /// # Errors
@@ -103,5 +123,116 @@ impl Leases {
 impl Drop for Leases {
     fn drop(&mut self) {
         self.forget_held();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use hotswap_core::{DeploymentId, ModuleName, Timestamp};
+    use hotswap_store::{
+        AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended,
+        EnvironmentEntry, PastDecision, PastPlace, ReadError,
+    };
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    /// Another engine has all leases. Counts how often it was asked for one.
+    #[derive(Default)]
+    struct HeldElsewhere(AtomicUsize);
+
+    const ONLY_LEASES: &str = "only leases are asked for";
+
+    #[async_trait]
+    impl EnvironmentJournal for HeldElsewhere {
+        async fn acquire_environment_lease(&self, _: &Environment) -> Result<Fence, LeaseError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(LeaseError::Held("another".to_owned()))
+        }
+
+        async fn append_to_environment(
+            &self,
+            _: EnvironmentAppend,
+        ) -> Result<u64, AppendToEnvironmentError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn environment_events_after(
+            &self,
+            _: Option<&Environment>,
+            _: u64,
+            _: usize,
+        ) -> Result<Vec<EnvironmentEntry>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn environment_events_before(
+            &self,
+            _: &Environment,
+            _: u64,
+            _: usize,
+        ) -> Result<Vec<EnvironmentEntry>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn decided_environments(&self) -> Result<Vec<Environment>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn decisions(
+            &self,
+            _: &Environment,
+        ) -> Result<Vec<(ModuleName, Decision)>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn arrivals(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn policies(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn past_decisions(
+            &self,
+            _: &ModuleName,
+            _: &Environment,
+            _: Option<PastPlace>,
+            _: usize,
+        ) -> Result<Vec<PastDecision>, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        async fn delete_environment_events(&self, _: Timestamp) -> Result<usize, ReadError> {
+            unreachable!("{ONLY_LEASES}")
+        }
+
+        fn subscribe_to_environments(&self) -> broadcast::Receiver<EnvironmentAppended> {
+            unreachable!("{ONLY_LEASES}")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_of_another_engine_is_asked_for_once_in_a_look() {
+        let journal = Arc::<HeldElsewhere>::default();
+        let leases = EnvironmentLeases::new(Arc::clone(&journal) as _, true);
+        let names = ["production", "qa"].into_iter().cycle().take(1000);
+        let undriven: Vec<_> = names
+            .map(|name| UndrivenDeployment {
+                deployment: DeploymentId::generate(),
+                environment: name.parse().unwrap(),
+            })
+            .collect();
+        let held = leases.held_of(&undriven).await.unwrap();
+        assert!(held.is_empty());
+        assert_eq!(journal.0.load(Ordering::Relaxed), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! Changes of policies by people.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hotswap_core::{Clock, Environment, EnvironmentEventBody, OutOfRange, Policy, StrategyName};
@@ -33,6 +33,8 @@ struct Inner {
     /// Held while the journal is read or written, so that memory does not go back to what was
     /// read before a change.
     change: Mutex<()>,
+    /// Where the configuration was reported as ignored.
+    reported: std::sync::Mutex<BTreeSet<Environment>>,
 }
 
 /// A change of a policy.
@@ -104,9 +106,9 @@ impl Policies {
             strategies,
             clock,
             change: Mutex::default(),
+            reported: std::sync::Mutex::default(),
         };
         inner.read().await?;
-        inner.report_ignored();
         Ok(Self(Arc::new(inner)))
     }
 
@@ -259,12 +261,22 @@ impl Inner {
         let entries = self.journal.policies().await.map_err(Error::store)?;
         let changed: BTreeMap<_, _> = entries.into_iter().filter_map(changed).collect();
         self.environments.replace_changed(changed);
+        self.report_newly_ignored();
         Ok(())
     }
 
     fn report_ignored(&self) {
+        self.lock_reported().clear();
+        self.report_newly_ignored();
+    }
+
+    /// Reports what does not count of the configuration, but for what was reported before.
+    fn report_newly_ignored(&self) {
+        let mut reported = self.lock_reported();
         for environment in self.environments.configured() {
-            if self.environments.ignored(&environment).is_some() {
+            if self.environments.ignored(&environment).is_none() {
+                reported.remove(&environment);
+            } else if reported.insert(environment.clone()) {
                 tracing::warn!(
                     %environment,
                     "the policy in this engine's configuration does not count: it differs from \
@@ -273,6 +285,11 @@ impl Inner {
                 );
             }
         }
+    }
+
+    /// Ignores poisoning: no code that can panic runs under the lock.
+    fn lock_reported(&self) -> std::sync::MutexGuard<'_, BTreeSet<Environment>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -193,8 +193,10 @@ impl Supervisor {
     /// this engine works.
     async fn start_undriven(&self, session: &dyn Session) -> Result<(), BoxedError> {
         self.release_idle(session).await?;
-        for undriven in session.undriven_deployments().await? {
-            if self.leases.holds(&undriven.environment).await? {
+        let undriven = session.undriven_deployments().await?;
+        let held = self.leases.held_of(&undriven).await?;
+        for undriven in undriven {
+            if held.contains(&undriven.environment) {
                 self.start(undriven.deployment);
             }
         }

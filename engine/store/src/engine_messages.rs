@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::CatalogueError;
 
@@ -20,4 +20,8 @@ pub trait EngineMessages: Send + Sync + 'static {
 
     /// Messages of the other engines from now on. A receiver that falls behind loses the oldest.
     fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>>;
+
+    /// Changes whenever a message of this engine has come back over the channel, so that it works
+    /// in both directions. [`subscribe`](Self::subscribe) does not receive these messages.
+    fn echoes(&self) -> watch::Receiver<u64>;
 }

@@ -124,6 +124,7 @@ impl Redis {
     /// - [`Error::Old`] if it is older than version 7.0.
     /// - [`Error::NotDurable`] if it may lose what it acknowledges, and the configuration
     ///   requires otherwise.
+    /// - [`Error::NoChannels`] if the user may not use the channels of the installation.
     /// - [`Error::Layout`] if another release has written the keys.
     // Boxed, and so compiled in this crate, not again in every program that opens a store.
     pub fn open(config: &RedisConfig) -> BoxFuture<'_, Result<Self, Error>> {
@@ -135,6 +136,7 @@ impl Redis {
         let Opening {
             commands,
             durability,
+            wait,
             heads,
             to,
         } = opening;
@@ -144,6 +146,8 @@ impl Redis {
         let stop = CancellationToken::new();
         tasks.spawn(writer.run());
         let opened = commands.open_store().await?;
+        let channels = Arc::new(Channels::new(&commands, Arc::clone(&to.locator)));
+        channels.check(&to.server).await?;
         let witness = Arc::clone(&to.witness);
         witness.saw_position(opened.position);
         witness.saw_epoch(&opened.epoch);
@@ -153,6 +157,7 @@ impl Redis {
             last: opened.last,
             config: config.clone(),
             run_id: durability.run_id.clone(),
+            wait,
             witness: Arc::clone(&witness),
             heads: Arc::clone(&heads),
             subscribers: subscribers.clone(),
@@ -160,10 +165,9 @@ impl Redis {
         };
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tail.run()).await });
-        let session = Arc::new(EngineSession::begin(commands.clone(), config).await?);
+        let session = Arc::new(EngineSession::begin(commands.clone(), &to, config).await?);
         let (keeper, stopped) = (Arc::clone(&session), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(keeper.keep()).await });
-        let channels = Arc::new(Channels::new(&commands, to.locator));
         let (receiver, stopped) = (Arc::clone(&channels), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(receiver.receive()).await });
         tracing::debug!(server = to.server, %durability, "store opened");

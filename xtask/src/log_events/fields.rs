@@ -40,6 +40,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("digest", "SHA-256 of an artifact or a component"),
     ("dir", "Folder of the engine's data"),
     (
+        "disks",
+        "Whether appends wait for the disk of the server: 1 if so, otherwise 0",
+    ),
+    (
         "durability",
         "What is on disk when the store acknowledges a write",
     ),
@@ -106,6 +110,7 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     ("reason", "Why, in a sentence"),
     ("received", "Bytes of the artifact that have arrived"),
+    ("replicas", "For how many replicas appends wait"),
     (
         "request",
         "What was asked of the engine: `registration` or `heartbeat`",

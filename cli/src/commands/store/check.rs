@@ -28,7 +28,7 @@ struct Report {
     version: String,
     durable: bool,
     faults: Vec<&'static str>,
-    warning: Option<&'static str>,
+    warnings: Vec<&'static str>,
     append_median_micros: u64,
     append_slowest_micros: u64,
     engines: Vec<String>,
@@ -94,7 +94,7 @@ async fn check(config: RedisConfig) -> Result<Report> {
         version: durability.to_string(),
         durable: durability.faults().is_empty(),
         faults: durability.faults(),
-        warning: durability.warning(&config),
+        warnings: durability.warnings(&config),
         append_median_micros: micros(median),
         append_slowest_micros: micros(slowest),
         engines,
@@ -139,7 +139,7 @@ fn print(report: &Report, context: &Context) -> Result<()> {
     for fault in &report.faults {
         print_message(&format!("not durable: {fault}"));
     }
-    if let Some(warning) = report.warning {
+    for warning in &report.warnings {
         print_message(warning);
     }
     Ok(())

@@ -210,7 +210,8 @@ impl Nodes {
     ///
     /// A node calls this at the interval that its registration returned. A 404 means that the
     /// engine does not know the node at this address, a 409 that another node has its id:
-    /// register again. Needs the node token.
+    /// register again. A 503 with `Connection: close` means that the engine is cut off from its
+    /// store: connect again, because another engine may answer there. Needs the node token.
     #[oai(
         path = "/nodes/:id/heartbeat",
         method = "post",
@@ -241,6 +242,13 @@ impl Nodes {
         let highest_fence = body.0.highest_fence;
         // Counts also where the store fails: the node is alive.
         let answer = context.engine.registry.heartbeat(&id.0.0, body.0)?;
+        if context.engine.deployments.write_failure().is_some() {
+            // The engine that works on does not hear of the node from here. The text stays the
+            // same, because the node logs each new one.
+            let detail = "the engine is cut off from its store, or that refuses writes; connect \
+                          again, because another engine may answer";
+            return Err(Problem::new(Kind::Unavailable, detail).with_close().into());
+        }
         observe_fence(&context, highest_fence).await?;
         Ok(Json(answer.ok_or_else(|| unknown_node(&id.0.0))?))
     }

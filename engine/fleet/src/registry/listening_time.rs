@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 /// Measures the time in which this engine could have heard of its nodes. While the engine was
 /// stalled, or its machine suspended, it heard of nobody: a silence then says nothing about
-/// the nodes.
+/// the nodes. Where several engines share a store, this one hears of the nodes of the others only
+/// while the channel to them works: a time in which it does not is a stall, too.
 ///
-/// It notices a stall by its own ticks. Without ticks it counts all time.
+/// It notices a stall by its ticks. Without ticks it counts all time.
 #[derive(Debug)]
 pub(super) struct ListeningTime {
     started: Instant,
-    /// A tick comes every interval, and so do the heartbeats.
+    /// A tick comes every interval or more often, and heartbeats come every interval.
     interval: Duration,
     last_tick: Option<Instant>,
     /// The length of all stalls.

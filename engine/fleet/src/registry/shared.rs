@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use hotswap_core::NodeId;
 use hotswap_protocol::{Heartbeat, NodeHealth, PollAnswer, Registration};
-use hotswap_store::EngineMessages;
+use hotswap_store::{CatalogueError, EngineMessages};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Registry;
 use super::error::Error;
@@ -45,9 +46,20 @@ struct SharedReport {
 impl Registry {
     /// Exchanges reports with the other engines until it is dropped. Cancel safe.
     pub(super) async fn exchange(&self, reports: Arc<dyn EngineMessages>) {
-        let mut received = reports.subscribe();
-        let mut ticks = interval(COLLECT);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Subscribes first: the echo of the first message counts.
+        let received = self.receive_all(reports.subscribe(), reports.echoes());
+        // Apart, because a message may take long to send.
+        tokio::select! {
+            () = received => {}
+            () = self.send_all(reports.as_ref()) => {}
+        }
+    }
+
+    async fn receive_all(
+        &self,
+        mut received: broadcast::Receiver<Arc<[u8]>>,
+        mut echoes: watch::Receiver<u64>,
+    ) {
         loop {
             tokio::select! {
                 message = received.recv() => match message {
@@ -56,7 +68,50 @@ impl Registry {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
-                _ = ticks.tick() => self.pass_on(reports.as_ref()).await,
+                Ok(()) = echoes.changed() => self.listened(),
+            }
+        }
+    }
+
+    /// Sends what is collected, and at least twice in an interval of heartbeats something, because
+    /// its echo tells that the channel works.
+    async fn send_all(&self, reports: &dyn EngineMessages) {
+        let rest = self.inner.heartbeat_interval / 2;
+        let mut ticks = interval(COLLECT.min(rest));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sent_at: Option<Instant> = None;
+        let mut fails = false;
+        loop {
+            ticks.tick().await;
+            let sent = match self.pass_on(reports).await {
+                Ok(false) if sent_at.is_none_or(|at| at.elapsed() >= rest) => {
+                    let empty = send(reports, Vec::new()).await;
+                    empty.map(|()| true)
+                }
+                sent => sent,
+            };
+            let error = match sent {
+                Ok(false) => continue,
+                Ok(true) => {
+                    sent_at = Some(Instant::now());
+                    if std::mem::take(&mut fails) {
+                        tracing::info!("tells the other engines of the nodes again");
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            // Once for each row of failures.
+            if std::mem::replace(&mut fails, true) {
+                tracing::debug!(
+                    error = &*error,
+                    "cannot tell the other engines of the nodes, retrying"
+                );
+            } else {
+                tracing::warn!(
+                    error = &*error,
+                    "cannot tell the other engines of the nodes that report here, retrying"
+                );
             }
         }
     }
@@ -87,8 +142,11 @@ impl Registry {
         outbox.unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn pass_on(&self, reports: &dyn EngineMessages) {
+    /// Passes on what was collected. Returns whether there was something. What cannot be sent is
+    /// made up for by the next heartbeats.
+    async fn pass_on(&self, reports: &dyn EngineMessages) -> Result<bool, CatalogueError> {
         let outbox = std::mem::take(&mut *self.lock_outbox());
+        let is_something = !outbox.is_empty();
         let collected: Vec<_> = outbox
             .into_iter()
             .map(|(node, answer)| SharedReport { node, answer })
@@ -97,21 +155,9 @@ impl Registry {
         loop {
             let reports_of_message: Vec<_> = collected.by_ref().take(MAX_REPORTS).collect();
             if reports_of_message.is_empty() {
-                return;
+                return Ok(is_something);
             }
-            let message = Message {
-                reports: reports_of_message,
-            };
-            let Ok(message) = serde_json::to_vec(&message) else {
-                continue;
-            };
-            if let Err(error) = reports.publish(&message).await {
-                tracing::debug!(
-                    error = &*error,
-                    "cannot tell the other engines of the nodes"
-                );
-                return;
-            }
+            send(reports, reports_of_message).await?;
         }
     }
 
@@ -212,5 +258,15 @@ impl Registry {
             }
         }
         Ok(())
+    }
+}
+
+async fn send(
+    channel: &dyn EngineMessages,
+    reports: Vec<SharedReport>,
+) -> Result<(), CatalogueError> {
+    match serde_json::to_vec(&Message { reports }) {
+        Ok(message) => channel.publish(&message).await,
+        Err(error) => Err(error.into()),
     }
 }

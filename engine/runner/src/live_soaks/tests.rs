@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use hotswap_core::{Check, Judgement, QueryReading};
 use hotswap_store::{CatalogueError, EngineMessages};
+use tokio::sync::watch;
 use tokio::time::{advance, timeout};
 
 use super::*;
@@ -81,6 +82,10 @@ impl EngineMessages for Channel {
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>> {
         self.from.subscribe()
+    }
+
+    fn echoes(&self) -> watch::Receiver<u64> {
+        watch::Sender::new(0).subscribe()
     }
 }
 

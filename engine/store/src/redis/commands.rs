@@ -46,6 +46,14 @@ impl Commands {
         }
     }
 
+    /// The same, with queries on another connection.
+    pub(super) fn reading_over(&self, reads: Arc<Link>) -> Self {
+        Self {
+            reads,
+            ..self.clone()
+        }
+    }
+
     /// The name of a key.
     pub(super) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)

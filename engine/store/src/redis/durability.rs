@@ -21,7 +21,7 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// How long the server may wait for its disk and its replicas.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a server promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,9 +164,20 @@ impl Durability {
         faults
     }
 
-    /// What is lost where the server or its machine crashes, although the server promises what is
-    /// required. `None` if nothing is.
-    pub fn warning(&self, config: &RedisConfig) -> Option<&'static str> {
+    /// What to know of the server, although it promises what is required. Empty if there is nothing.
+    pub fn warnings(&self, config: &RedisConfig) -> Vec<&'static str> {
+        let crash = self.crash_warning(config);
+        let has_no_limit = self.is_known && self.max_memory == 0;
+        let memory = has_no_limit.then_some(
+            "the server's memory has no limit (maxmemory 0), so that engines never see it as full \
+             and refuse no new work: once its machine has no memory left, the system may kill it; \
+             set maxmemory to less than the machine has",
+        );
+        crash.into_iter().chain(memory).collect()
+    }
+
+    /// What is lost where the server or its machine crashes. `None` if nothing is.
+    fn crash_warning(&self, config: &RedisConfig) -> Option<&'static str> {
         let waits = config.wait_for_disk && self.has_waitaof;
         if self.fsync.is_some_and(|fsync| fsync != Fsync::No) && self.skips_fsync && !waits {
             return Some(
@@ -244,7 +255,7 @@ impl Durability {
             }
             tracing::warn!(%server, "the store is not durable: {reason}");
         }
-        if let Some(warning) = self.warning(config) {
+        for warning in self.warnings(config) {
             tracing::warn!(%server, "{warning}");
         }
         Ok(())

@@ -78,6 +78,23 @@ pub enum Error {
         #[source]
         source: RedisError,
     },
+    /// The user may not use the channels over which engines hear of each other's nodes.
+    #[error(
+        "{server} refuses {command} on the channels {channels}: engines would not hear of the \
+         nodes that report to other engines; give the user the rules +@pubsub and &{channels} \
+         (ACL SETUSER)"
+    )]
+    NoChannels {
+        /// The server.
+        server: String,
+        /// What it refuses.
+        command: &'static str,
+        /// The channels of the installation, as a pattern.
+        channels: String,
+        /// Its own words.
+        #[source]
+        source: RedisError,
+    },
     /// The server has carried out a write that is not on as many disks as is required.
     #[error(
         "the write is not on as many disks as the configuration requires: {disks} of the server, \
@@ -188,7 +205,7 @@ pub(super) fn advice(code: &str) -> &'static str {
         "NOAUTH" | "WRONGPASS" => CREDENTIALS,
         "NOPERM" => {
             "the user lacks a permission: allow it the commands of the guide on scaling, and all \
-             keys of the prefix"
+             keys and channels of the prefix"
         }
         "NOREPLICAS" => "too few replicas are connected (min-replicas-to-write)",
         _ => "it does not carry out the command",

@@ -1,13 +1,15 @@
 //! A connection to the server that is made again when it breaks.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use hotswap_common::Backoff;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{Error, Verdict, verdict};
 use super::locator::Locator;
@@ -31,23 +33,44 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct Current {
-    /// Counts the connections that were made.
+    /// Counts the attempts to connect.
     generation: u64,
     connection: Option<MultiplexedConnection>,
+    /// The attempt that is under way.
+    attempt: Option<Attempt>,
+    has_connected: bool,
+}
+
+/// An attempt to connect. All callers wait for the same one, and it goes on when some of them give
+/// up: otherwise a server that is slow to take connections would get none that is finished.
+type Attempt = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
+
+/// How long a connection waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// For a query as a whole.
+    pub(super) patience: Duration,
+    /// For one answer. A connection without one for so long is given up.
+    pub(super) answer: Duration,
+    /// To be made, at most.
+    pub(super) connect: Duration,
 }
 
 impl Link {
-    /// Connects at the first use. Commands on it may take `extra` time, because they wait.
+    /// Connects at the first use.
     pub(super) fn new(
         locator: Arc<Locator>,
         witness: Arc<Witness>,
         server: &str,
-        patience: Duration,
-        extra: Duration,
+        Times {
+            patience,
+            answer,
+            connect,
+        }: Times,
     ) -> Self {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT.min(patience)))
-            .set_response_timeout(Some(patience + extra));
+            .set_connection_timeout(Some(CONNECT_TIMEOUT.min(connect)))
+            .set_response_timeout(Some(answer));
         Self {
             locator,
             witness,
@@ -72,8 +95,26 @@ impl Link {
         let (generation, mut connection) = self.connection().await?;
         let sent = connection.send_packed_command(command).await;
         let sent = sent.and_then(Value::extract_error);
-        self.discard_if_broken(generation, sent.as_ref().err())
-            .await;
+        self.discard_if_broken(generation, sent.as_ref().err());
+        sent
+    }
+
+    /// As [`Self::send`], but fails at `give_up`, wherever it is then.
+    async fn send_until(&self, command: &Cmd, give_up: Instant) -> Result<Value, RedisError> {
+        let connected = timeout_at(give_up, self.connection()).await;
+        let (generation, mut connection) = connected.unwrap_or_else(|_| Err(timed_out()))?;
+        let sent_at = Instant::now();
+        let sent = timeout_at(give_up, connection.send_packed_command(command)).await;
+        let Ok(sent) = sent else {
+            let error = timed_out();
+            // A connection that had little time may be as good as any.
+            if sent_at.elapsed() >= self.patience / 2 {
+                self.discard_if_broken(generation, Some(&error));
+            }
+            return Err(error);
+        };
+        let sent = sent.and_then(Value::extract_error);
+        self.discard_if_broken(generation, sent.as_ref().err());
         sent
     }
 
@@ -89,7 +130,7 @@ impl Link {
                 _ => None,
             }),
         };
-        self.discard_if_broken(generation, error.as_ref()).await;
+        self.discard_if_broken(generation, error.as_ref());
         sent
     }
 
@@ -97,8 +138,7 @@ impl Link {
     pub(super) async fn check(&self) -> Result<(), RedisError> {
         let (generation, mut connection) = self.connection().await?;
         let checked = self.witness.check(&mut connection).await;
-        self.discard_if_broken(generation, checked.as_ref().err())
-            .await;
+        self.discard_if_broken(generation, checked.as_ref().err());
         checked
     }
 
@@ -111,7 +151,7 @@ impl Link {
         let mut backoff = Self::backoff();
         let mut knows_script = true;
         loop {
-            let error = match self.send(&command(knows_script)).await {
+            let error = match self.send_until(&command(knows_script), give_up).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -152,28 +192,61 @@ impl Link {
     }
 
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), RedisError> {
-        let mut current = self.current.lock().await;
-        if let Some(connection) = &current.connection {
-            return Ok((current.generation, connection.clone()));
+        let (generation, attempt) = {
+            let mut current = self.lock();
+            if let Some(connection) = &current.connection {
+                return Ok((current.generation, connection.clone()));
+            }
+            match &current.attempt {
+                Some(attempt) => (current.generation, attempt.clone()),
+                None => {
+                    let attempt = self.attempt();
+                    current.generation += 1;
+                    current.attempt = Some(attempt.clone());
+                    (current.generation, attempt)
+                }
+            }
+        };
+        let connected = attempt.await;
+        let mut current = self.lock();
+        // The first caller that hears of it.
+        if current.generation == generation && current.attempt.take().is_some() {
+            current.connection = connected.as_ref().ok().cloned();
+            if connected.is_ok() && std::mem::replace(&mut current.has_connected, true) {
+                RECONNECTS.count();
+                tracing::info!(server = %self.server, "connected to the store again");
+            }
         }
-        let (_, mut connection) = self.locator.connect(&self.config).await?;
-        self.witness.check(&mut connection).await?;
-        if current.generation > 0 {
-            RECONNECTS.count();
-            tracing::info!(server = %self.server, "connected to the store again");
-        }
-        current.generation += 1;
-        current.connection = Some(connection.clone());
-        Ok((current.generation, connection))
+        Ok((generation, connected?))
     }
 
-    async fn discard_if_broken(&self, generation: u64, error: Option<&RedisError>) {
+    fn attempt(&self) -> Attempt {
+        let (locator, witness) = (Arc::clone(&self.locator), Arc::clone(&self.witness));
+        let config = self.config.clone();
+        let connect = async move {
+            let (_, mut connection) = locator.connect(&config).await?;
+            witness.check(&mut connection).await?;
+            Ok::<_, RedisError>(connection)
+        };
+        connect.boxed().shared()
+    }
+
+    fn discard_if_broken(&self, generation: u64, error: Option<&RedisError>) {
         let Some(error) = error.filter(|error| verdict(error) == Verdict::Reconnect) else {
             return;
         };
-        let mut current = self.current.lock().await;
+        let mut current = self.lock();
         if current.generation == generation && current.connection.take().is_some() {
             tracing::warn!(server = %self.server, %error, "lost the connection to the store");
         }
     }
+
+    /// Ignores poisoning: no code that can panic runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn timed_out() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::commands::{Commands, key_prefix};
 use super::config::RedisConfig;
-use super::durability::Durability;
+use super::durability::{Durability, WAIT_TIMEOUT, Wait};
 use super::error::Error;
 use super::head_cache::HeadCache;
-use super::link::Link;
+use super::link::{Link, Times};
 use super::locator::Locator;
 use super::witness::Witness;
 use super::writer::Writer;
@@ -17,6 +19,8 @@ use super::writer::Writer;
 pub(super) struct Opening {
     pub(super) commands: Commands,
     pub(super) durability: Durability,
+    /// What the writer waits for.
+    pub(super) wait: watch::Sender<Option<Wait>>,
     pub(super) heads: Arc<HeadCache>,
     pub(super) to: Destination,
 }
@@ -49,12 +53,17 @@ impl Opening {
         let reads = to.link(Duration::ZERO);
         let durability = Durability::read(&reads, config).await?;
         durability.check(config, &to.server)?;
-        let wait = durability.wait(config);
-        let wait_time = wait.as_ref().map_or(Duration::ZERO, |wait| wait.timeout);
-        let (writer, jobs) = Writer::new(to.link(wait_time), config, wait);
+        let wait = watch::Sender::new(durability.wait(config));
+        // Also where nothing is waited for now: the next primary may promise less.
+        let wait_time = match config.wait_for_disk || config.wait_for_replicas > 0 {
+            true => WAIT_TIMEOUT,
+            false => Duration::ZERO,
+        };
+        let (writer, jobs) = Writer::new(to.link(wait_time), config, wait.subscribe());
         let opening = Self {
             commands: Commands::new(jobs, reads, config),
             durability,
+            wait,
             heads,
             to,
         };
@@ -65,13 +74,25 @@ impl Opening {
 impl Destination {
     /// A connection to the server. Commands on it may take `extra` time, because they wait.
     pub(super) fn link(&self, extra: Duration) -> Arc<Link> {
+        self.link_with(Times {
+            patience: self.patience,
+            answer: self.patience + extra,
+            connect: self.patience,
+        })
+    }
+
+    /// A connection for signs of life. One that is dead without a word is given up after
+    /// `patience`, so that another one is made in time.
+    pub(super) fn hasty_link(&self, patience: Duration) -> Arc<Link> {
+        self.link_with(Times {
+            patience,
+            answer: patience,
+            connect: self.patience,
+        })
+    }
+
+    fn link_with(&self, times: Times) -> Arc<Link> {
         let (locator, witness) = (Arc::clone(&self.locator), Arc::clone(&self.witness));
-        Arc::new(Link::new(
-            locator,
-            witness,
-            &self.server,
-            self.patience,
-            extra,
-        ))
+        Arc::new(Link::new(locator, witness, &self.server, times))
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::commands::{Commands, random_word};
 use super::config::RedisConfig;
 use super::error::Error;
+use super::opening::Destination;
 use super::reply::Args;
 use super::script;
 use crate::{LivingEngine, ReadError, Session, UndrivenDeployment};
@@ -21,6 +22,9 @@ const RENEWALS: u32 = 3;
 /// The session of this engine. Renewed as long as [`Self::keep`] runs.
 pub(super) struct EngineSession {
     commands: Commands,
+    /// For renewals: nothing else waits on their connection, and one that is dead without a word is
+    /// given up early enough to renew over another one.
+    renewals: Commands,
     ttl: Duration,
     engine: String,
     state: Mutex<State>,
@@ -41,8 +45,14 @@ struct State {
 
 impl EngineSession {
     /// Begins a session.
-    pub(super) async fn begin(commands: Commands, config: &RedisConfig) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        commands: Commands,
+        to: &Destination,
+        config: &RedisConfig,
+    ) -> Result<Self, Error> {
+        let link = to.hasty_link(config.patience.min(config.lease_ttl / RENEWALS));
         let session = Self {
+            renewals: commands.reading_over(link),
             commands,
             ttl: config.lease_ttl,
             engine: config.engine.clone(),
@@ -55,7 +65,7 @@ impl EngineSession {
             }),
             lapses: watch::Sender::new(0),
         };
-        session.send("begin").await?;
+        session.send("begin", &session.commands).await?;
         Ok(session)
     }
 
@@ -67,16 +77,18 @@ impl EngineSession {
     /// Renews the session until it is ended. Cancel safe.
     pub(super) async fn keep(&self) {
         let interval = self.ttl / RENEWALS;
+        let mut delay = interval;
         loop {
             let lives_until = self.lock().lives_until;
             // Behind a process that was stopped, this comes late, and then it is over already.
-            tokio::time::sleep(interval).await;
+            tokio::time::sleep(delay).await;
+            delay = interval;
             if self.lock().has_ended {
                 return;
             }
             let lapsed = Instant::now() >= lives_until;
             let renewed = tokio::select! {
-                renewed = self.send("renew") => renewed,
+                renewed = self.send("renew", &self.renewals) => renewed,
                 () = tokio::time::sleep_until(lives_until), if !lapsed => Ok(false),
             };
             match renewed {
@@ -86,6 +98,10 @@ impl EngineSession {
                 Ok(_) => self.lapse().await,
                 Err(error) => {
                     log_failure(&error, "renew");
+                    if matches!(error, Error::Unavailable { .. }) {
+                        // It has waited for an answer already.
+                        delay = interval / 10;
+                    }
                     if Instant::now() >= lives_until {
                         self.lapse().await;
                     }
@@ -105,7 +121,7 @@ impl EngineSession {
         );
         let mut backoff = super::link::Link::backoff();
         loop {
-            match self.send("begin").await {
+            match self.send("begin", &self.renewals).await {
                 Ok(_) => break,
                 Err(error) => {
                     log_failure(&error, "begin");
@@ -119,14 +135,14 @@ impl EngineSession {
     }
 
     /// Begins or renews the session. Returns whether it lives.
-    async fn send(&self, what: &str) -> Result<bool, Error> {
+    async fn send(&self, what: &str, commands: &Commands) -> Result<bool, Error> {
         let began = Instant::now();
         let args = Args::new()
             .text(what)
             .text(self.id())
             .number(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX))
             .text(&self.engine);
-        let sent = self.commands.touch(&script::SESSION, args).await;
+        let sent = commands.touch(&script::SESSION, args).await;
         self.lock().refusal = match &sent {
             Err(Error::Refused { advice, .. }) => Some(*advice),
             _ => None,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, RedisError, Value, cmd};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use super::commands::Commands;
 use super::config::RedisConfig;
-use super::durability::{Durability, text};
+use super::durability::{Durability, Wait, text};
 use super::error::Error;
 use super::head_cache::HeadCache;
 use super::link::Link;
@@ -42,6 +42,8 @@ pub(super) struct Tail {
     pub(super) config: RedisConfig,
     /// The server's process.
     pub(super) run_id: String,
+    /// What the writer waits for.
+    pub(super) wait: watch::Sender<Option<Wait>>,
     pub(super) witness: Arc<Witness>,
     pub(super) heads: Arc<HeadCache>,
     pub(super) subscribers: broadcast::Sender<Appended>,
@@ -145,6 +147,7 @@ impl Tail {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(error, "the store may lose what it acknowledges from now on");
                 }
+                self.wait_as_promised(&durability, &server);
                 self.run_id = run_id.to_owned();
             }
             // The next check asks again.
@@ -154,6 +157,29 @@ impl Tail {
             }
         }
         Ok(())
+    }
+
+    /// Lets the writer wait for what the configuration requires and this server does not do by
+    /// itself.
+    fn wait_as_promised(&self, durability: &Durability, server: &str) {
+        let wait = durability.wait(&self.config);
+        let has_changed = self.wait.send_if_modified(|current| {
+            let has_changed = *current != wait;
+            if has_changed {
+                current.clone_from(&wait);
+            }
+            has_changed
+        });
+        if has_changed {
+            let disks = wait.as_ref().and_then(|wait| wait.disks).unwrap_or(0);
+            let replicas = wait.as_ref().map_or(0, |wait| wait.replicas);
+            tracing::info!(
+                server,
+                disks,
+                replicas,
+                "appends wait for other disks from now on, because the server promises something else"
+            );
+        }
     }
 
     /// Goes back in the log, where what was read there may be other entries now.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Pipeline, RedisError, Value, cmd};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::commands::{command, key_prefix};
@@ -24,7 +24,8 @@ pub(super) struct Writer {
     link: Arc<Link>,
     jobs: mpsc::Receiver<Job>,
     meta: String,
-    wait: Option<Wait>,
+    /// May change with the server.
+    wait: watch::Receiver<Option<Wait>>,
 }
 
 /// A script that is to be run.
@@ -78,7 +79,7 @@ impl Writer {
     pub(super) fn new(
         link: Arc<Link>,
         config: &RedisConfig,
-        wait: Option<Wait>,
+        wait: watch::Receiver<Option<Wait>>,
     ) -> (Self, mpsc::Sender<Job>) {
         let (sender, jobs) = mpsc::channel(MAX_BATCH);
         let meta = format!("{}meta", key_prefix(config));
@@ -106,8 +107,10 @@ impl Writer {
     async fn execute(&self, batch: &mut Vec<Job>) {
         let mut backoff = Link::backoff();
         loop {
-            let failure = match self.link.send_all(&self.pipeline(batch)).await {
-                Ok(answers) => self.reply_all(batch, answers),
+            let wait = self.wait.borrow().clone();
+            let pipeline = self.pipeline(batch, wait.as_ref());
+            let failure = match self.link.send_all(&pipeline).await {
+                Ok(answers) => self.reply_all(batch, answers, wait.as_ref()),
                 Err(error) => {
                     batch.iter_mut().for_each(|job| job.may_have_run = true);
                     Some(error)
@@ -124,7 +127,7 @@ impl Writer {
         }
     }
 
-    fn pipeline(&self, batch: &[Job]) -> Pipeline {
+    fn pipeline(&self, batch: &[Job], wait: Option<&Wait>) -> Pipeline {
         let mut pipeline = Pipeline::with_capacity(batch.len() + 1);
         for job in batch {
             let Job {
@@ -137,7 +140,7 @@ impl Writer {
             let command = command(script, &self.meta, *knows_script, *may_have_run, args);
             pipeline.add_command(command);
         }
-        if let Some(wait) = &self.wait {
+        if let Some(wait) = wait {
             let mut command = cmd(wait.command());
             if let Some(disks) = wait.disks {
                 command.arg(disks);
@@ -151,8 +154,13 @@ impl Writer {
 
     /// Replies to all jobs that were carried out or refused. Keeps the others, and returns why
     /// they have to wait, if they have.
-    fn reply_all(&self, batch: &mut Vec<Job>, mut answers: Vec<Value>) -> Option<RedisError> {
-        let unconfirmed = match &self.wait {
+    fn reply_all(
+        &self,
+        batch: &mut Vec<Job>,
+        mut answers: Vec<Value>,
+        wait: Option<&Wait>,
+    ) -> Option<RedisError> {
+        let unconfirmed = match wait {
             Some(wait) => answers.pop().and_then(|answer| wait.missing(answer)),
             None => None,
         };

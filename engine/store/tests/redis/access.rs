@@ -98,6 +98,28 @@ async fn a_user_that_may_not_read_the_configuration_is_refused_unless_that_is_wa
     store.close().await;
 }
 
+#[tokio::test]
+async fn a_user_without_the_channels_is_refused_and_the_missing_rules_are_named() {
+    for (rules, command) in [
+        (&["&other:*", "+@all"][..], "SUBSCRIBE"),
+        (&["&{hotswap}:*", "+@all", "-subscribe"], "SUBSCRIBE"),
+        (&["&{hotswap}:*", "+@all", "-publish"], "PUBLISH"),
+    ] {
+        let server = RedisServer::start(RedisKind::Redis).unwrap();
+        let user = ["ACL", "SETUSER", "hotswap", "on", ">swordfish", "~*"];
+        let answer = server.command(&[&user[..], rules].concat()).unwrap();
+        assert!(answer.starts_with("+OK"), "{answer}");
+        let config = RedisConfig {
+            username: Some("hotswap".to_owned()),
+            password: Some(Secret::new("swordfish")),
+            ..RedisConfig::new(server.url())
+        };
+        let error = Redis::open(&config).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("refuses {command}")), "{error}");
+        assert!(error.contains("+@pubsub and &{hotswap}:*"), "{error}");
+    }
+}
+
 /// Writes a certificate authority, and certificates of it for this machine with their keys.
 pub fn write_certificates(folder: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();

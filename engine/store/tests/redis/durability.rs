@@ -7,7 +7,7 @@ use hotswap_store::{Journal, LeaseError, Redis, RedisConfig};
 use tokio::time::sleep;
 
 use crate::redis_server::{RedisKind, RedisServer};
-use crate::suite::{create, must_append, planned};
+use crate::suite::{create, log, must_append, planned};
 
 const EVERY_SECOND: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
 
@@ -51,26 +51,34 @@ async fn a_server_that_writes_every_second_is_accepted_with_a_warning() {
     let store = Redis::open(&config).await.unwrap();
     let durability = store.durability();
     assert_eq!(durability.fsync, Some(Fsync::EverySecond));
-    let warning = durability.warning(&config).unwrap();
-    assert!(warning.contains("two seconds"), "{warning}");
+    let warnings = durability.warnings(&config);
+    assert!(warnings[0].contains("two seconds"), "{warnings:?}");
+    // Its memory has no limit either.
+    assert!(warnings[1].contains("maxmemory 0"), "{warnings:?}");
+    assert_eq!(warnings.len(), 2);
     store.close().await;
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_write_while_it_rewrites_its_file_is_accepted_with_a_warning() {
     let skips = ["--no-appendfsync-on-rewrite", "yes"];
-    let arguments = [&RedisServer::DURABLE[..], &skips].concat();
+    let memory = ["--maxmemory", "64mb"];
+    let arguments = [&RedisServer::DURABLE[..], &skips, &memory].concat();
     let server = RedisServer::start_with(RedisKind::Valkey, &arguments).unwrap();
     let mut config = RedisConfig::new(server.url());
     let store = Redis::open(&config).await.unwrap();
     let durability = store.durability();
-    let warning = durability.warning(&config).unwrap();
-    assert!(warning.contains("no-appendfsync-on-rewrite"), "{warning}");
+    let warnings = durability.warnings(&config);
+    assert!(
+        warnings[0].contains("no-appendfsync-on-rewrite"),
+        "{warnings:?}"
+    );
+    assert_eq!(warnings.len(), 1);
     let crash = |config: &RedisConfig| durability.losses(config)[3].what;
     assert!(crash(&config).contains("rewrite"), "{}", crash(&config));
     // The server tells what is on its disk.
     config.wait_for_disk = true;
-    assert_eq!(durability.warning(&config), None);
+    assert_eq!(durability.warnings(&config), Vec::<&str>::new());
     assert_eq!(crash(&config), "nothing");
     store.close().await;
 }
@@ -89,7 +97,11 @@ async fn appends_wait_for_the_disk_where_the_server_can_tell() {
     let config = config(&server);
     let store = Redis::open(&config).await.unwrap();
     assert!(store.durability().has_waitaof);
-    assert_eq!(store.durability().warning(&config), None);
+    let warnings = store.durability().warnings(&config);
+    assert!(
+        !warnings.iter().any(|warning| warning.contains("seconds")),
+        "{warnings:?}"
+    );
     let id = create(&store, "checkout", "production").await;
     must_append(&store, id, 1, &[planned()]).await;
     // What is acknowledged is on the disk: nothing is lost, whatever the second it falls into.
@@ -97,6 +109,37 @@ async fn appends_wait_for_the_disk_where_the_server_can_tell() {
     server.kill();
     server.restart().unwrap();
     assert_eq!(store.head(id).await.unwrap().next_seq, 2);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn appends_wait_for_the_disk_of_a_server_that_takes_over_and_promises_less() {
+    let mut server = RedisServer::start(RedisKind::Valkey).unwrap();
+    let config = RedisConfig {
+        wait_for_disk: true,
+        patience: Duration::from_secs(60),
+        ..RedisConfig::new(server.url())
+    };
+    let store = Redis::open(&config).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    let has_waited = |server: &RedisServer| {
+        let calls = server.command(&["INFO", "commandstats"]).unwrap();
+        calls.contains("cmdstat_waitaof")
+    };
+    // Each write is on its disk before it answers.
+    assert!(!has_waited(&server));
+    server.restart_with(&EVERY_SECOND).unwrap();
+    let mut next = must_append(&store, id, 1, &[planned()]).await.next_seq;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    for call in 0.. {
+        let bodies = [log(2 * call, "a"), log(2 * call + 1, "b")];
+        next = must_append(&store, id, next, &bodies).await.next_seq;
+        if has_waited(&server) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+        sleep(Duration::from_millis(50)).await;
+    }
     store.close().await;
 }
 

@@ -492,6 +492,36 @@ async fn a_server_that_does_not_answer_is_given_up_after_a_time() {
 }
 
 #[tokio::test]
+async fn many_reads_that_wait_for_a_connection_are_all_given_up_after_the_same_time() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let proxy = RedisProxy::start(server.port()).await.unwrap();
+    let config = RedisConfig {
+        patience: Duration::from_secs(1),
+        ..RedisConfig::new(proxy.url())
+    };
+    let store = Redis::open(&config).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    // New connections are taken, and get no answer.
+    proxy.stall(true);
+    proxy.disconnect();
+    let began = Instant::now();
+    let mut reads = JoinSet::new();
+    for _ in 0..50 {
+        let store = store.clone();
+        reads.spawn(async move { store.events_after(0, 9).await.map(drop) });
+    }
+    for read in reads.join_all().await {
+        let error = read.unwrap_err().source().unwrap().to_string();
+        assert!(error.contains("does not answer"), "{error}");
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    proxy.stall(false);
+    assert_eq!(store.head(id).await.unwrap().next_seq, 1);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_be_reached_is_named_without_its_password() {
     let mut server = RedisServer::start(RedisKind::Redis).unwrap();
     server.kill();

@@ -9,6 +9,7 @@ use hotswap_store::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::redis_proxy::RedisProxy;
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::suite::{append, append_at_end, create, failure, must_append, notified, planned};
 
@@ -166,6 +167,67 @@ fn what_a_killed_engine_drove_is_free_once_its_session_is_over() {
             store.close().await;
         });
     }
+}
+
+#[test]
+fn a_dead_engine_does_not_live_longer_because_the_clock_of_the_server_was_set_back() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let mut ids = Vec::new();
+    open_and_die(&server, async |store| {
+        let id = create(store, "checkout", "production").await;
+        store.acquire_lease(id).await.unwrap();
+        let environment = "production".parse().unwrap();
+        store.acquire_environment_lease(&environment).await.unwrap();
+        ids.push(id);
+    });
+    // As if it was renewed when the clock showed an hour more.
+    let script = "local key = '{hotswap}:sessions'
+        for _, session in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+            redis.call('ZADD', key, redis.call('TIME')[1] * 1000 + 3600000, session)
+        end
+        return redis.call('ZCARD', key)";
+    let changed = server.command(&["EVAL", script, "0"]).unwrap();
+    assert_eq!(changed, ":1\r\n");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = open(&server, "other").await;
+        let engines = store.session().unwrap().engines().await.unwrap();
+        let engines: Vec<_> = engines.iter().map(|engine| &*engine.name).collect();
+        assert_eq!(engines, ["other"]);
+        let environment = "production".parse().unwrap();
+        store.acquire_environment_lease(&environment).await.unwrap();
+        assert_eq!(undriven(&store).await[0].deployment, ids[0]);
+        store.acquire_lease(ids[0]).await.unwrap();
+        store.close().await;
+    });
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dead_without_a_word_costs_no_lease() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let proxy = RedisProxy::start(server.port()).await.unwrap();
+    let config = RedisConfig {
+        lease_ttl: Duration::from_secs(12),
+        patience: Duration::from_secs(30),
+        ..RedisConfig::new(proxy.url())
+    };
+    let store = Redis::open(&config).await.unwrap();
+    let session = store.session().unwrap();
+    let lapses = session.lapses();
+    let renewed_after = async |moment: std::time::Instant| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while session.server_time().1 <= moment {
+            assert!(Instant::now() < deadline);
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // The connection for renewals is there from the first one on.
+    renewed_after(Instant::now().into_std()).await;
+    proxy.silence();
+    renewed_after(Instant::now().into_std()).await;
+    assert!(!lapses.has_changed().unwrap(), "its session has expired");
+    // Its other connections take their time.
+    drop(store);
 }
 
 #[tokio::test]

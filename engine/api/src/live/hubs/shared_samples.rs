@@ -149,7 +149,7 @@ mod tests {
     use async_trait::async_trait;
     use hotswap_store::CatalogueError;
     use serde_json::json;
-    use tokio::sync::broadcast;
+    use tokio::sync::{broadcast, watch};
     use tokio::time::advance;
 
     use super::*;
@@ -168,6 +168,10 @@ mod tests {
 
         fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>> {
             self.0.subscribe()
+        }
+
+        fn echoes(&self) -> watch::Receiver<u64> {
+            watch::Sender::new(0).subscribe()
         }
     }
 

@@ -1,12 +1,14 @@
 //! Two engines that share a store, and tell each other what nodes report.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use hotswap_core::Health;
+use hotswap_core::{Health, SystemClock};
 use hotswap_protocol::Registered;
 use hotswap_store::{Catalogue as _, CatalogueError};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
+use tokio::time::sleep;
 
 use super::*;
 use crate::HealthChange;
@@ -31,6 +33,38 @@ impl EngineMessages for Sent {
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>> {
         broadcast::Sender::new(1).subscribe()
+    }
+
+    fn echoes(&self) -> watch::Receiver<u64> {
+        watch::Sender::new(0).subscribe()
+    }
+}
+
+/// A channel on which messages come back, unless it is cut.
+#[derive(Default)]
+struct Line {
+    echoes: watch::Sender<u64>,
+    received: Option<broadcast::Sender<Arc<[u8]>>>,
+    is_cut: AtomicBool,
+}
+
+#[async_trait]
+impl EngineMessages for Line {
+    async fn publish(&self, _: &[u8]) -> Result<(), CatalogueError> {
+        if self.is_cut.load(Ordering::Relaxed) {
+            return Err("the connection is broken".into());
+        }
+        self.echoes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>> {
+        let received = self.received.as_ref().expect("a line that others use");
+        received.subscribe()
+    }
+
+    fn echoes(&self) -> watch::Receiver<u64> {
+        self.echoes.subscribe()
     }
 }
 
@@ -88,7 +122,7 @@ impl Engines {
 /// The messages in which an engine passes on what it has collected.
 async fn messages(engine: &Registry) -> Vec<Vec<u8>> {
     let sent = Sent::default();
-    engine.pass_on(&sent).await;
+    engine.pass_on(&sent).await.unwrap();
     sent.messages.into_inner().unwrap()
 }
 
@@ -190,7 +224,7 @@ async fn a_report_that_was_lost_is_made_up_for_by_the_next_one() {
         is_broken: true,
         ..Sent::default()
     };
-    one.pass_on(&broken).await;
+    one.pass_on(&broken).await.unwrap_err();
     // A message of a newer engine.
     other.receive(b"{\"reports\": 7}");
     assert_eq!(seen(other, "a"), None);
@@ -217,6 +251,39 @@ async fn a_report_of_an_earlier_start_of_a_node_counts_nothing() {
     // The first engine learns of the new start.
     pass_on(other, one).await;
     assert_eq!(seen(one, "a"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_are_not_gone_because_the_channel_to_the_other_engines_was_cut() {
+    const INTERVAL: Duration = Registry::DEFAULT_INTERVAL;
+    let line = Arc::new(Line {
+        received: Some(broadcast::Sender::new(1)),
+        ..Line::default()
+    });
+    let mut engines = Engines::start().await;
+    engines.catalogue.share_reports(Arc::clone(&line) as _);
+    let catalogue = Arc::clone(&engines.catalogue);
+    let loaded = Registry::load(catalogue, Arc::new(SystemClock), INTERVAL).await;
+    engines.other = loaded.unwrap();
+    let other = engines.other.clone();
+    tokio::spawn(async move { other.run().await });
+    let Engines { one, other, .. } = &engines;
+    engines.register(one, "a", "first", 1).await;
+    pass_on(one, other).await;
+    let health = || seen(other, "a").unwrap().0;
+    assert_eq!(health(), Health::Passing);
+    sleep(INTERVAL).await;
+
+    // What the node reports to its engine is not heard here.
+    line.is_cut.store(true, Ordering::Relaxed);
+    sleep(INTERVAL * 30).await;
+    assert_eq!(health(), Health::Passing);
+    line.is_cut.store(false, Ordering::Relaxed);
+    sleep(INTERVAL).await;
+    assert_eq!(health(), Health::Passing);
+    // From here on silence tells something.
+    sleep(INTERVAL * 6).await;
+    assert_eq!(health(), Health::Critical);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 local what = ARGV[2]
 if what == 'standstill' then
     -- A session. The names of the other living engines, behind a word that changes with the store.
-    local sessions = call('ZRANGEBYSCORE', P .. 'sessions', '(' .. text(now()), '+inf')
+    local sessions = living_sessions()
     local meta = call('HMGET', META, 'epoch', 'position', 'fence', 'number', 'deleted', 'begun')
     for i = 1, 6 do meta[i] = meta[i] or '' end
     local found = { table.concat(meta, ' ') }

@@ -4,7 +4,7 @@ local word, what = ARGV[2], ARGV[3]
 local importing = call('HGET', META, 'importing')
 if what == 'begin' then
     if importing == word then return { 'begun' } end
-    local living = call('ZRANGEBYSCORE', P .. 'sessions', '(' .. text(now()), '+inf')
+    local living = living_sessions()
     if #living > 0 then
         local found = { 'used' }
         for i, session in ipairs(living) do
@@ -34,7 +34,7 @@ end
 
 if what == 'end' then
     -- Layout, position, highest deleted position, fence, number, epoch.
-    local living = call('ZRANGEBYSCORE', P .. 'sessions', '(' .. text(now()), '+inf')
+    local living = living_sessions()
     if #living > 0 or call('HEXISTS', META, 'epoch') == 1 then return { 'replaced' } end
     call('HDEL', META, 'importing')
     call('HSET', META, 'layout', ARGV[4], 'position', ARGV[5], 'deleted', ARGV[6],

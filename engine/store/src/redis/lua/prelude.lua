@@ -58,10 +58,23 @@ local function is_success(status)
     return status == 'succeeded' or status == 'partial'
 end
 
+-- No lease is longer than a minute. A session that ends later comes from before the clock was set
+-- back, or from a server whose clock was ahead: nobody may wait for its end. In milliseconds, with a
+-- second for a clock that is only corrected.
+local LONGEST_LEASE = 61000
+
 -- Whether an engine renews its session.
 local function is_alive(session)
     local expires = call('ZSCORE', P .. 'sessions', session)
-    return expires and tonumber(expires) > now()
+    local left = expires and tonumber(expires) - now()
+    return left and left > 0 and left <= LONGEST_LEASE
+end
+
+-- The sessions of the engines that renew them.
+local function living_sessions()
+    local time = now()
+    local from, to = '(' .. text(time), text(time + LONGEST_LEASE)
+    return call('ZRANGEBYSCORE', P .. 'sessions', from, to)
 end
 
 -- The leases of a session pass to whoever takes them.

@@ -1,7 +1,7 @@
 -- ARGV: is a retry. The open deployments that no living engine drives, oldest first, each with
 -- its environment.
-for _, session in ipairs(call('ZRANGEBYSCORE', P .. 'sessions', '-inf', text(now()))) do
-    end_session(session)
+for _, session in ipairs(call('ZRANGE', P .. 'sessions', 0, -1)) do
+    if not is_alive(session) then end_session(session) end
 end
 local found = {}
 for _, id in ipairs(call('ZRANGE', P .. 'free', 0, -1)) do
