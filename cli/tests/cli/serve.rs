@@ -337,7 +337,16 @@ fn engine_and_node_go_on_where_the_log_cannot_be_written() {
         (client(&["strategy", "list"]).code == Some(0)).then_some(())
     });
     let node = [
-        "node", "run", "-e", "qa", "--id", "n1", "--engine", &server, "--data-dir", "node",
+        "node",
+        "run",
+        "-e",
+        "qa",
+        "--id",
+        "n1",
+        "--engine",
+        &server,
+        "--data-dir",
+        "node",
     ];
     let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
     let token = ["--token-file", "engine/node-token"];
@@ -352,7 +361,15 @@ fn engine_and_node_go_on_where_the_log_cannot_be_written() {
     std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
     for args in [
         &["module", "upload", "hello@1.0.0", "hello.wasm"][..],
-        &["deploy", "hello@1.0.0", "-e", "qa", "-s", "direct", "--wait"],
+        &[
+            "deploy",
+            "hello@1.0.0",
+            "-e",
+            "qa",
+            "-s",
+            "direct",
+            "--wait",
+        ],
     ] {
         let outcome = client(args);
         assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
