@@ -355,9 +355,7 @@ async fn restore(modules: &Modules, tasks: &TaskTracker, stopping: &Stopping) {
 async fn restore_once(modules: &Modules) -> bool {
     let restored = AssertUnwindSafe(modules.restore()).catch_unwind().await;
     restored.unwrap_or_else(|_| {
-        tracing::error!(
-            "loading the modules panicked, which is a bug: please report it; retrying"
-        );
+        tracing::error!("loading the modules panicked, which is a bug: please report it; retrying");
         false
     })
 }

@@ -72,7 +72,11 @@ mod tests {
                 .output()
                 .unwrap();
             assert_eq!(output.status.signal(), signal, "{what}: {output:?}");
-            assert_eq!(output.status.success(), signal.is_none(), "{what}: {output:?}");
+            assert_eq!(
+                output.status.success(),
+                signal.is_none(),
+                "{what}: {output:?}"
+            );
         }
     }
 }

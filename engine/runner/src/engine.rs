@@ -379,7 +379,8 @@ impl Engine {
         // Only the first counts.
         let _ = self.deployments.fleet_view.set(view);
         let polling = Polling::new(self.clone(), config);
-        self.background.spawn_vital("the polling of nodes", polling.run());
+        self.background
+            .spawn_vital("the polling of nodes", polling.run());
     }
 
     /// Stops driving all deployments, wherever they are. The next engine resumes them; where
