@@ -88,12 +88,13 @@ impl RunningSources {
                 Some(Arc::new(prober)),
             );
             sources.push(Arc::new(watched.clone()));
-            let task = tokio::spawn(async move {
+            let watch = async move {
                 match backend {
                     AnyBackend::Static(backend) => run(watched, backend).await,
                     AnyBackend::Component(backend) => run(watched, *backend).await,
                 }
-            });
+            };
+            let task = tokio::spawn(vital("the watch of a source of nodes", watch));
             tasks.push(AbortOnDropHandle::new(task));
         }
         Ok(Self {

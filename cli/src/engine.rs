@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use hotswap_api::{Authenticator, Server, Tokens};
 use hotswap_common::tls::{ClientTls, Reload, ServerTls, follow};
-use hotswap_common::{CurrentSecret, Secret};
+use hotswap_common::{CurrentSecret, Secret, vital, vital_until_done};
 use hotswap_core::{Clock, SystemClock};
 use hotswap_fleet::discovery::Polled;
 use hotswap_fleet::{HttpFleet, PollClient, Registry};
@@ -81,7 +81,7 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
     let (mut signal, mut reload) = (ShutdownSignal::new()?, ReloadSignal::new()?);
     secret_file::create_private_folder(&config.data_dir)?;
     let tokens = EngineTokens::resolve(&config, global, variables)?;
-    let running = RunningEngine::start(&config, &tokens).await?;
+    let mut running = RunningEngine::start(&config, &tokens).await?;
     if let Some(exporting) = &mut exporting {
         exporting.export_metrics(running.metrics());
     }
@@ -90,6 +90,9 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
     let stopped_by = loop {
         tokio::select! {
             signal = signal.next() => break signal,
+            () = running.api_ended() => {
+                bail!("the API has stopped by itself, which is a bug: please report it");
+            }
             () = reload.received() => {
                 let read = Config::read_with(args, &global.tls, read_variable);
                 let reloaded = read.and_then(|config| {
@@ -197,7 +200,8 @@ impl RunningEngine {
         let registry = Registry::load(store.catalogue.clone(), clock.clone(), interval).await?;
         let registry_task = {
             let registry = registry.clone();
-            AbortOnDropHandle::new(tokio::spawn(async move { registry.run().await }))
+            let run = async move { registry.run().await };
+            AbortOnDropHandle::new(tokio::spawn(vital("the registry of nodes", run)))
         };
         let server_tls = config.tls.server_files()?;
         let server_tls = server_tls
@@ -280,7 +284,8 @@ impl RunningEngine {
         let (authenticator, lame_duck) = (server.authenticator(), server.lame_duck());
         let metrics: telemetry::ReadMetrics = Arc::new(server.metrics());
         let api_shutdown = CancellationToken::new();
-        let api = tokio::spawn(server.run(api_shutdown.clone().cancelled_owned()));
+        let api = server.run(api_shutdown.clone().cancelled_owned());
+        let api = tokio::spawn(vital_until_done("the API", api));
         Ok(Self {
             addr,
             engine,
@@ -303,6 +308,11 @@ impl RunningEngine {
     /// The address that the API listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Waits until the API ends. It does so only in [`Self::shutdown`].
+    async fn api_ended(&mut self) {
+        let _ = (&mut self.api).await;
     }
 
     /// Reads the metrics of the engine, as `/metrics` shows them.

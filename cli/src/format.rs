@@ -9,6 +9,9 @@ use hotswap_core::{
 /// The most names on a line; further ones are counted.
 const MAX_NAMES: usize = 8;
 
+/// The first second that has no date with four digits for the year.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// `prod-1 prod-2 and 5 more`.
 pub fn node_names<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> String {
     let nodes: Vec<_> = nodes.into_iter().map(NodeId::as_str).collect();
@@ -58,8 +61,6 @@ pub fn time_of_day(at: Timestamp) -> String {
 
 /// A date and time in UTC: `2026-11-27 07:55:42Z`.
 pub fn date_time(at: Timestamp) -> String {
-    /// The first second that has no date with four digits for the year.
-    const YEAR_10000: u64 = 253_402_300_800;
     let seconds = at.millis() / 1000;
     if seconds >= YEAR_10000 {
         return "the year 10000".to_owned();
@@ -68,6 +69,13 @@ pub fn date_time(at: Timestamp) -> String {
     humantime::format_rfc3339_seconds(at)
         .to_string()
         .replace('T', " ")
+}
+
+/// A date and time in UTC as in RFC 3339: `2026-11-27T07:55:42Z`. The last one that has four digits
+/// for the year stands for all after it.
+pub fn rfc3339(at: SystemTime) -> String {
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(YEAR_10000 - 1);
+    humantime::format_rfc3339_seconds(at.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
 }
 
 /// A node that was left out of a plan.
@@ -184,6 +192,16 @@ pub fn sanitize(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_that_have_no_text_are_the_nearest_that_have_one() {
+        let at = |seconds| rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(1_795_766_142), "2026-11-27T07:55:42Z");
+        assert_eq!(at(YEAR_10000 - 1), "9999-12-31T23:59:59Z");
+        assert_eq!(at(YEAR_10000), "9999-12-31T23:59:59Z");
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(rfc3339(early), "1970-01-01T00:00:00Z");
+    }
 
     #[test]
     fn durations_have_at_most_two_units() {

@@ -60,6 +60,9 @@ fn init_with(format: LogFormat, out: BoxMakeWriter) -> Result<()> {
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It reports with `eprintln!`, which panics where standard error is what has failed: a full
+        // disk or a closed pipe would end whatever logs.
+        .log_internal_errors(false)
         .with_writer(out.and(recent));
     let result = match format {
         LogFormat::Text => {

@@ -1,6 +1,6 @@
 //! Helpers that several crates of HotSwap share: [`Backoff`] between attempts, [`Secret`]
 //! values, [`mod@file`] operations that survive a crash, [`mod@tls`] of servers and clients,
-//! [`Stopping`] of servers, [`mod@addresses`] that are special, how programs use [`mod@memory`], [`mod@metrics`] and [`mod@trace`]s of
+//! [`Stopping`] of servers, [`vital`] tasks, [`mod@addresses`] that are special, how programs use [`mod@memory`], [`mod@metrics`] and [`mod@trace`]s of
 //! what they do, and [`free_ports`] for servers that they start.
 //!
 //! This crate knows nothing about deployments. It imports no other crate of this workspace, and
@@ -23,9 +23,11 @@ mod secret;
 mod stopping;
 pub mod tls;
 pub mod trace;
+mod vital;
 
 pub use backoff::Backoff;
 pub use current_secret::CurrentSecret;
 pub use ports::free_ports;
 pub use secret::{Secret, WeakSecret};
 pub use stopping::Stopping;
+pub use vital::{vital, vital_thread, vital_until_done};

@@ -1,13 +1,15 @@
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hotswap_common::file::{self, Attempt, FileLock};
 use hotswap_common::tls::ServerTls;
-use hotswap_common::{Backoff, CurrentSecret, Secret, Stopping};
+use hotswap_common::{Backoff, CurrentSecret, Secret, Stopping, vital_until_done};
 use hotswap_protocol::Registration;
 use http::header::CONNECTION;
 use http::{HeaderValue, Response, StatusCode, Version};
@@ -174,6 +176,7 @@ impl Node {
             tls: config.tls.clone(),
         };
         spawn_until_shutdown(
+            "the data port",
             &tasks,
             &stopping,
             serve(
@@ -186,6 +189,7 @@ impl Node {
             ),
         );
         spawn_until_shutdown(
+            "the control port",
             &tasks,
             &stopping,
             serve(
@@ -198,7 +202,8 @@ impl Node {
             ),
         );
         if let Some(client) = &registration {
-            spawn_until_shutdown(&tasks, &stopping, client.clone().run());
+            let run = client.clone().run();
+            spawn_until_shutdown("the registration", &tasks, &stopping, run);
         }
         tracing::info!(node = %config.id, %data_addr, %control_addr, "node started");
         Ok(Self {
@@ -290,13 +295,16 @@ impl Node {
     }
 }
 
-/// Spawns `work`, which ends at its end or when the node begins to shut down.
+/// Spawns `work`, which ends at its end or when the node begins to shut down. Without it the node
+/// would be of no use: the process is aborted where it panics.
 fn spawn_until_shutdown(
+    name: &'static str,
     tasks: &TaskTracker,
     stopping: &Stopping,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
     let stopping = stopping.clone();
+    let work = vital_until_done(name, work);
     tasks.spawn(async move {
         tokio::select! {
             () = stopping.graceful.cancelled() => {}
@@ -329,17 +337,27 @@ fn open_modules(
 async fn restore(modules: &Modules, tasks: &TaskTracker, stopping: &Stopping) {
     let (first_attempt, first_attempt_done) = tokio::sync::oneshot::channel();
     let modules = modules.clone();
-    spawn_until_shutdown(tasks, stopping, async move {
-        let mut fully_loaded = modules.restore().await;
+    spawn_until_shutdown("the restart of modules", tasks, stopping, async move {
+        let mut fully_loaded = restore_once(&modules).await;
         // Fails if the start no longer waits.
         let _ = first_attempt.send(());
         let mut backoff = Backoff::new(MIN_RESTORE_DELAY, MAX_RESTORE_DELAY);
         while !fully_loaded {
             backoff.wait().await;
-            fully_loaded = modules.restore().await;
+            fully_loaded = restore_once(&modules).await;
         }
     });
     let _ = tokio::time::timeout(RESTORE_TIMEOUT, first_attempt_done).await;
+}
+
+/// Returns whether all modules are loaded. A panic is no reason to end the node, which would panic
+/// again at its next start: it serves what it has loaded.
+async fn restore_once(modules: &Modules) -> bool {
+    let restored = AssertUnwindSafe(modules.restore()).catch_unwind().await;
+    restored.unwrap_or_else(|_| {
+        tracing::error!("loading the modules panicked, which is a bug: please report it; retrying");
+        false
+    })
 }
 
 fn lock_data_dir(config: &Config) -> Result<FileLock, Error> {

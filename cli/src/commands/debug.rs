@@ -14,6 +14,7 @@ use super::Context;
 use crate::args::{Bundle, DebugCommand};
 use crate::client::{Client, Error};
 use crate::exit::Exit;
+use crate::format;
 use crate::output::print_message;
 use archive::Archive;
 
@@ -119,6 +120,6 @@ async fn journal(client: &Client, id: DeploymentId) -> Result<Vec<u8>, Error> {
 }
 
 fn default_file(now: SystemTime) -> PathBuf {
-    let time = humantime::format_rfc3339_seconds(now).to_string();
+    let time = format::rfc3339(now);
     format!("hotswap-debug-{}.tar.gz", time.replace([':', '-'], "")).into()
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
+use hotswap_common::free_ports;
 use serde_json::Value;
 
 use crate::server::Server;
@@ -316,4 +317,63 @@ fn a_taken_port_is_reported() {
         outcome.err.contains(&addr) && outcome.err.contains("another address"),
         "{outcome:?}"
     );
+}
+
+/// As on a full disk with `2>>engine.log`.
+#[test]
+fn engine_and_node_go_on_where_the_log_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let listen = format!("127.0.0.1:{}", free_ports(1).unwrap()[0]);
+    let serve = ["serve", "--listen", &listen, "--data-dir", "engine"];
+    let mut engine = Server::start_without_log(path, &serve, &listen);
+    let server = format!("http://{listen}");
+    let client = |args: &[&str]| {
+        let all = [&["--server", &server, "--token-file", "engine/token"], args].concat();
+        run(path, &all)
+    };
+    wait_for("the engine serves", || {
+        assert_eq!(engine.ended(), None, "the engine has ended");
+        (client(&["strategy", "list"]).code == Some(0)).then_some(())
+    });
+    let node = [
+        "node",
+        "run",
+        "-e",
+        "qa",
+        "--id",
+        "n1",
+        "--engine",
+        &server,
+        "--data-dir",
+        "node",
+    ];
+    let ports = ["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let token = ["--token-file", "engine/node-token"];
+    let node = [&node[..], &ports, &token].concat();
+    let mut node = Server::start_without_log(path, &node, "");
+    wait_for("the node has joined", || {
+        assert_eq!(node.ended(), None, "the node has ended");
+        let nodes = client(&["node", "list", "--json"]);
+        let nodes: Value = serde_json::from_str(&nodes.out).unwrap();
+        (nodes[0]["health"] == "passing").then_some(())
+    });
+    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
+    for args in [
+        &["module", "upload", "hello@1.0.0", "hello.wasm"][..],
+        &[
+            "deploy",
+            "hello@1.0.0",
+            "-e",
+            "qa",
+            "-s",
+            "direct",
+            "--wait",
+        ],
+    ] {
+        let outcome = client(args);
+        assert_eq!(outcome.code, Some(0), "{args:?}: {outcome:?}");
+    }
+    node.stop();
+    engine.stop();
 }

@@ -1,8 +1,9 @@
 //! Engines and nodes, as an operator starts them.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::Signal;
@@ -43,6 +44,21 @@ impl Server {
             addr,
             log: all,
         }
+    }
+
+    /// Starts a server that cannot write its log, and so does not say where it listens: at `addr`.
+    pub fn start_without_log(folder: &Path, args: &[&str], addr: &str) -> Self {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Self {
+            child: hotswap(folder, args).stderr(full).spawn().unwrap(),
+            addr: addr.to_owned(),
+            log: Arc::default(),
+        }
+    }
+
+    /// How it ended. `None` while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// What it has logged so far, in JSON.

@@ -33,8 +33,14 @@ pub async fn follow(all: Vec<Arc<dyn Reload>>, now: Arc<Notify>) {
                 task::spawn_blocking(move || one.reload()).await
             };
             let name = one.name();
-            // It is stopped only with the whole process.
-            let Ok(reloaded) = reloaded else { return };
+            // A panic of one ends neither its own renewals nor those of the others.
+            let Ok(reloaded) = reloaded else {
+                tracing::error!(
+                    "reading {name} panicked, which is a bug: please report it; what was in use \
+                     before stays so"
+                );
+                continue;
+            };
             match reloaded {
                 Ok(changed) => {
                     *failed = None;
@@ -55,5 +61,58 @@ pub async fn follow(all: Vec<Arc<dyn Reload>>, now: Arc<Notify>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Panics(AtomicUsize);
+
+    struct Counts(Notify);
+
+    impl Reload for Panics {
+        fn reload(&self) -> Result<bool, Error> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            panic!("as the test wants")
+        }
+
+        fn name(&self) -> &'static str {
+            "the certificate that panics"
+        }
+    }
+
+    impl Reload for Counts {
+        fn reload(&self) -> Result<bool, Error> {
+            self.0.notify_one();
+            Ok(true)
+        }
+
+        fn name(&self) -> &'static str {
+            "another certificate"
+        }
+    }
+
+    #[tokio::test]
+    async fn files_are_followed_after_one_of_them_has_panicked() {
+        let panics = Arc::new(Panics::default());
+        let counts = Arc::new(Counts(Notify::new()));
+        let now = Arc::new(Notify::new());
+        let all: Vec<Arc<dyn Reload>> = vec![panics.clone(), counts.clone()];
+        let followed = async {
+            for _ in 0..2 {
+                now.notify_one();
+                counts.0.notified().await;
+            }
+        };
+        tokio::select! {
+            () = follow(all, Arc::clone(&now)) => panic!("it does not end"),
+            () = followed => {}
+        }
+        assert_eq!(panics.0.load(Ordering::SeqCst), 2);
     }
 }

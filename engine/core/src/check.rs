@@ -158,6 +158,34 @@ impl Verdict {
     }
 }
 
+impl Finding {
+    /// The finding without numbers that JSON cannot hold: they would be `null` in the journal, and
+    /// could not be read again.
+    #[must_use]
+    pub(crate) fn finite(mut self) -> Self {
+        let option = |value: &mut Option<f64>| *value = value.filter(|value| value.is_finite());
+        let number = |value: &mut f64| {
+            let nothing = if value.is_nan() { 0.0 } else { *value };
+            *value = nothing.clamp(f64::MIN, f64::MAX);
+        };
+        option(&mut self.canary);
+        option(&mut self.baseline);
+        for condition in &mut self.conditions {
+            option(&mut condition.estimate);
+            option(&mut condition.low);
+            option(&mut condition.high);
+            number(&mut condition.limit);
+            number(&mut condition.evidence);
+            number(&mut condition.earlier);
+            number(&mut condition.threshold);
+            condition.bursts = condition
+                .bursts
+                .filter(|bursts| bursts.squares.is_finite() && bursts.expected.is_finite());
+        }
+        self
+    }
+}
+
 impl Check {
     /// Whether its limits are neither NaN nor infinite. JSON, and so the journal, cannot hold
     /// such numbers.
@@ -213,6 +241,41 @@ mod tests {
         let failed = verdict(&[Fail, Inconclusive], Fail).promoted("ada");
         assert_eq!(failed.judgement, Fail);
         assert_eq!(verdict(&[], Pass).promoted("ada").judgement, Pass);
+    }
+
+    #[test]
+    fn a_finding_holds_no_number_that_the_journal_cannot() {
+        let mut finding = verdict(&[Judgement::Pass], Judgement::Pass)
+            .findings
+            .remove(0);
+        finding.canary = Some(f64::NAN);
+        finding.conditions.push(Condition {
+            kind: ConditionKind::Max,
+            limit: f64::INFINITY,
+            estimate: Some(f64::INFINITY),
+            low: Some(f64::NAN),
+            high: Some(2.5),
+            evidence: f64::NAN,
+            earlier: f64::NEG_INFINITY,
+            threshold: 4.6,
+            bursts: Some(Bursts {
+                squares: f64::NAN,
+                expected: 1.0,
+            }),
+            missing_requests: None,
+            missing_millis: None,
+        });
+        let finding = finding.finite();
+        let text = serde_json::to_string(&finding).unwrap();
+        assert_eq!(serde_json::from_str::<Finding>(&text).unwrap(), finding);
+        let [condition] = &finding.conditions[..] else {
+            panic!("{finding:?}");
+        };
+        assert_eq!((finding.canary, condition.estimate), (None, None));
+        assert_eq!((condition.low, condition.high), (None, Some(2.5)));
+        assert_eq!((condition.limit, condition.evidence), (f64::MAX, 0.0));
+        assert_eq!((condition.earlier, condition.threshold), (f64::MIN, 4.6));
+        assert_eq!(condition.bursts, None);
     }
 
     /// Replay compares a call with the journal. A number that JSON changed slightly would

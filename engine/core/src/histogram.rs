@@ -37,7 +37,7 @@ impl From<StoredHistogram> for Histogram {
     fn from(stored: StoredHistogram) -> Self {
         match stored {
             StoredHistogram::New { precision, counts } if precision == PRECISION_BITS => {
-                Self { counts }
+                Self::from_non_zero(counts)
             }
             StoredHistogram::Old(counts) | StoredHistogram::New { counts, .. } => {
                 Self::from_old_pairs(&counts)
@@ -82,7 +82,7 @@ impl Histogram {
     /// power of two. Each counts at the upper end of its bucket, as it was read there.
     fn from_old_pairs(pairs: &[(u16, u64)]) -> Self {
         let mut histogram = Self::default();
-        for &(bucket, count) in pairs {
+        for &(bucket, count) in pairs.iter().filter(|&&(_, count)| count > 0) {
             let upper = upper_micros(bucket.into(), OLD_PRECISION_BITS);
             let bucket = Self::bucket_of_micros(upper) as u16;
             histogram.add(&Self {
@@ -136,10 +136,16 @@ impl Histogram {
             return None;
         }
         Some(if precision == PRECISION_BITS {
-            Self { counts: pairs }
+            Self::from_non_zero(pairs)
         } else {
             Self::from_old_pairs(&pairs)
         })
+    }
+
+    /// Pairs come from other programs and from journals of earlier engines.
+    fn from_non_zero(mut counts: Vec<(u16, u64)>) -> Self {
+        counts.retain(|&(_, count)| count > 0);
+        Self { counts }
     }
 
     /// Index and count of each bucket with a count, in rising order.
@@ -295,6 +301,21 @@ mod tests {
         assert!(from_pairs(vec![(928, 1)]).is_none());
         assert!(Histogram::from_pairs(3, vec![(272, 1)]).is_none());
         assert!(Histogram::from_pairs(4, vec![(3, 1)]).is_none());
+    }
+
+    /// Otherwise a histogram of nothing would not be empty, and its shares were not numbers.
+    #[test]
+    fn buckets_without_durations_are_left_out() {
+        for precision in [OLD_PRECISION_BITS, PRECISION_BITS] {
+            let read = Histogram::from_pairs(precision, vec![(3, 0), (9, 2)]).unwrap();
+            assert_eq!(read.pairs().len(), 1, "{precision}");
+            let nothing = Histogram::from_pairs(precision, vec![(3, 0)]).unwrap();
+            assert!(nothing.is_empty(), "{precision}");
+        }
+        for stored in ["[[3,0]]", r#"{"precision":5,"counts":[[3,0]]}"#] {
+            let stored: Histogram = serde_json::from_str(stored).unwrap();
+            assert!(stored.is_empty());
+        }
     }
 
     /// Nodes and journals that are older than the present layout.

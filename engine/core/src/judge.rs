@@ -291,7 +291,7 @@ impl Judge {
         let findings: Vec<Finding> = self
             .checks
             .iter()
-            .map(|(check, judged)| self.judge_check(check, judged, look))
+            .map(|(check, judged)| self.judge_check(check, judged, look).finite())
             .collect();
         let any = |judgement| {
             findings

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ParseError;
+use crate::{ParseError, new_uuid};
 
 const LABEL_RULE: &str = "use 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit";
 const HOST_NAME_RULE: &str =
@@ -124,7 +124,7 @@ pub struct DeploymentId(Uuid);
 impl DeploymentId {
     /// A new id. Unique for practical purposes: it has 74 random bits for each millisecond.
     pub fn generate() -> Self {
-        Self(Uuid::now_v7())
+        Self(new_uuid())
     }
 
     /// The 16 bytes of the id. They sort by time.

@@ -74,11 +74,18 @@ async fn compile(
     bytes: Vec<u8>,
     guest: ContractExport,
 ) -> Result<Program, LoadError> {
-    let compilation = task::spawn_blocking(move || {
+    blocking(move || {
         let component = compile_blocking(&context, &bytes, &guest)?;
         Ok(Program::new(context, component))
-    });
-    compilation.await.unwrap_or_else(|_| {
+    })
+    .await
+}
+
+/// A step of loading, on a thread for blocking work.
+pub(crate) async fn blocking<T: Send + 'static>(
+    step: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    task::spawn_blocking(step).await.unwrap_or_else(|_| {
         let reason = "the compiler crashed, which is a bug in the engine: please report it";
         Err(LoadError::Compile(reason.to_owned()))
     })
@@ -117,7 +124,7 @@ async fn describe(program: &Program) -> Result<(Descriptor, ConfigSchema), LoadE
             RunError::NoRoom(reason) => reason,
         })
     })?;
-    check_descriptor(returned)
+    blocking(|| check_descriptor(returned)).await
 }
 
 fn check_descriptor(returned: guest::Descriptor) -> Result<(Descriptor, ConfigSchema), LoadError> {

@@ -252,9 +252,10 @@ impl Engine {
         );
         let projector = Projector::new(projections.clone(), Arc::clone(&config.journal));
         let background = BackgroundTasks::default();
-        background.spawn(projector.run());
+        background.spawn_vital("the projector", projector.run());
         if let Some(engines) = config.catalogue.soak_progress() {
-            background.spawn(Arc::clone(&live_soaks).exchange(engines));
+            let exchange = Arc::clone(&live_soaks).exchange(engines);
+            background.spawn_vital("the exchange of soaks", exchange);
         }
         let reconciler = Reconciler::new(ReconcilerConfig {
             journal: Arc::clone(&config.journal),
@@ -276,11 +277,13 @@ impl Engine {
         config.registry.set_desired_versions(told);
         let selectors = config.environments.selectors();
         config.registry.set_environment_selectors(selectors.clone());
-        background.spawn(reconciler.clone().run());
-        background.spawn(nodes.clone().expire());
-        background.spawn(policies.clone().follow(config.journal.epochs()));
+        background.spawn_vital("the reconciler", reconciler.clone().run());
+        background.spawn_vital("the expiry of nodes", nodes.clone().expire());
+        let follow = policies.clone().follow(config.journal.epochs());
+        background.spawn_vital("what follows the policies", follow);
         if is_shared {
-            background.spawn(nodes.clone().follow(config.journal.epochs()));
+            let follow = nodes.clone().follow(config.journal.epochs());
+            background.spawn_vital("what follows the cordons", follow);
         }
         let metric_samples = config.catalogue.metric_samples();
         let history = History::new(Arc::clone(&config.environment_journal), projections.clone());
@@ -312,7 +315,7 @@ impl Engine {
             config.limits.retention,
             in_use,
         );
-        background.spawn(retention.clone().run());
+        background.spawn_vital("the retention", retention.clone().run());
         Ok(Self {
             reconciler,
             nodes,
@@ -376,7 +379,8 @@ impl Engine {
         // Only the first counts.
         let _ = self.deployments.fleet_view.set(view);
         let polling = Polling::new(self.clone(), config);
-        self.background.spawn(polling.run());
+        self.background
+            .spawn_vital("the polling of nodes", polling.run());
     }
 
     /// Stops driving all deployments, wherever they are. The next engine resumes them; where

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hotswap_common::vital;
 use hotswap_core::DeploymentId;
 use hotswap_store::{Appended, Session};
 use tokio::sync::broadcast::error::RecvError;
@@ -16,6 +17,9 @@ use crate::environment_leases::EnvironmentLeases;
 
 /// The error of a lease or of a list.
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What wakes each driver.
+type Wakes = HashMap<DeploymentId, Arc<Notify>>;
 
 /// How often the store is asked which deployments are open. The supervisor notices appends at once;
 /// the timer finds missed ones, and deployments that an earlier engine left open.
@@ -41,7 +45,7 @@ pub(crate) struct Supervisor {
     /// Cancelled when the leases of all drivers may have passed to others.
     term: Arc<Mutex<CancellationToken>>,
     /// One for each driver that runs; notified to wake it.
-    wakes: Arc<Mutex<HashMap<DeploymentId, Arc<Notify>>>>,
+    wakes: Arc<Mutex<Wakes>>,
     tasks: TaskTracker,
     threads: Arc<DriverThreads>,
     shutdown: CancellationToken,
@@ -67,6 +71,7 @@ impl Supervisor {
         // Subscribe before any driver starts, so that no wake is missed.
         let appended = supervisor.context.journal.subscribe();
         let supervise = supervisor.clone().supervise(appended);
+        let supervise = vital("the supervisor", supervise);
         let shutdown = supervisor.shutdown.clone();
         supervisor
             .tasks
@@ -86,6 +91,11 @@ impl Supervisor {
         }
         let supervisor = self.clone();
         let term = self.lock_term().clone();
+        let driven = DrivenEntry {
+            wakes: Arc::clone(&self.wakes),
+            deployment,
+            stays: false,
+        };
         let drive = async move {
             // Boxed, because the task would hold the future twice: as an argument, and as
             // what runs.
@@ -95,17 +105,11 @@ impl Supervisor {
                 wake,
             ));
             let driver = term.run_until_cancelled(driver);
-            match supervisor
-                .shutdown
-                .run_until_cancelled(driver)
-                .await
-                .flatten()
-            {
-                // Without its entry the next scan would take the lease back, and the engines
-                // would do so in turn for ever.
-                Some(Driven::LeaseLost) if supervisor.session.is_none() => {}
-                _ => drop(supervisor.lock_wakes().remove(&deployment)),
-            }
+            let ended = supervisor.shutdown.run_until_cancelled(driver).await;
+            // Without its entry the next scan would take the lease back, and the engines would do
+            // so in turn for ever.
+            let is_lost = matches!(ended.flatten(), Some(Driven::LeaseLost));
+            driven.ended(is_lost && supervisor.session.is_none());
         };
         self.tasks.spawn_on(drive, self.threads.handle());
     }
@@ -235,7 +239,65 @@ impl Supervisor {
         self.term.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_wakes(&self) -> MutexGuard<'_, HashMap<DeploymentId, Arc<Notify>>> {
+    fn lock_wakes(&self) -> MutexGuard<'_, Wakes> {
         self.wakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes the entry of a driver when it is dropped, also by a panic: while there is one, no other
+/// driver is started.
+struct DrivenEntry {
+    wakes: Arc<Mutex<Wakes>>,
+    deployment: DeploymentId,
+    /// The entry is to stay.
+    stays: bool,
+}
+
+impl DrivenEntry {
+    fn ended(mut self, stays: bool) {
+        self.stays = stays;
+    }
+}
+
+impl Drop for DrivenEntry {
+    fn drop(&mut self) {
+        if !self.stays {
+            let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+            wakes.remove(&self.deployment);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_driver_that_panics_makes_room_for_another() {
+        let wakes = Arc::<Mutex<Wakes>>::default();
+        let begin = |stays| {
+            let deployment = DeploymentId::generate();
+            wakes.lock().unwrap().insert(deployment, Arc::default());
+            let wakes = Arc::clone(&wakes);
+            let entry = DrivenEntry {
+                wakes,
+                deployment,
+                stays: false,
+            };
+            let drive = async move {
+                assert!(stays, "as the test wants");
+                entry.ended(stays);
+            };
+            (deployment, drive)
+        };
+        let (_, panics) = begin(false);
+        assert!(tokio::spawn(panics).await.unwrap_err().is_panic());
+        assert!(wakes.lock().unwrap().is_empty());
+        let (_, never_polled) = begin(false);
+        drop(never_polled);
+        assert!(wakes.lock().unwrap().is_empty());
+        let (stays, ends) = begin(true);
+        tokio::spawn(ends).await.unwrap();
+        assert!(wakes.lock().unwrap().contains_key(&stays));
     }
 }

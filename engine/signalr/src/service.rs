@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,7 +195,11 @@ async fn run_ticks<H: Hub>(sessions: Arc<Sessions<H>>, stop: CancellationToken) 
         }
         let sessions = sessions.registry().all();
         for session in sessions {
-            session.on_tick();
+            // Nobody would notice the end of this task: no session would be kept alive or ended.
+            if catch_unwind(AssertUnwindSafe(|| session.on_tick())).is_err() {
+                tracing::error!("the tick of a session panicked, which is a bug: please report it");
+                session.end();
+            }
         }
     }
     let sessions = sessions.registry().all();

@@ -57,6 +57,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use hotswap_common::vital_until_done;
 use hotswap_core::DeploymentId;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
@@ -144,7 +145,7 @@ impl Redis {
         let (environment_subscribers, _) = broadcast::channel(NOTIFICATION_CAPACITY);
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
-        tasks.spawn(writer.run());
+        tasks.spawn(vital_until_done("the writer of the store", writer.run()));
         let opened = commands.open_store().await?;
         let channels = Arc::new(Channels::new(&commands, Arc::clone(&to.locator)));
         channels.check(&to.server).await?;
@@ -163,13 +164,19 @@ impl Redis {
             subscribers: subscribers.clone(),
             environment_subscribers: environment_subscribers.clone(),
         };
-        let stopped = stop.clone();
-        tasks.spawn(async move { stopped.run_until_cancelled(tail.run()).await });
+        let spawn_vital = |name: &'static str, task: BoxFuture<'static, ()>| {
+            let stopped = stop.clone();
+            let task = vital_until_done(name, task);
+            tasks.spawn(async move { stopped.run_until_cancelled(task).await });
+        };
+        spawn_vital("what follows the store", Box::pin(tail.run()));
         let session = Arc::new(EngineSession::begin(commands.clone(), &to, config).await?);
-        let (keeper, stopped) = (Arc::clone(&session), stop.clone());
-        tasks.spawn(async move { stopped.run_until_cancelled(keeper.keep()).await });
-        let (receiver, stopped) = (Arc::clone(&channels), stop.clone());
-        tasks.spawn(async move { stopped.run_until_cancelled(receiver.receive()).await });
+        let keeper = Arc::clone(&session);
+        let keep = async move { keeper.keep().await };
+        spawn_vital("what renews the session", Box::pin(keep));
+        let receiver = Arc::clone(&channels);
+        let receive = async move { receiver.receive().await };
+        spawn_vital("what hears the other engines", Box::pin(receive));
         tracing::debug!(server = to.server, %durability, "store opened");
         Ok(Self {
             inner: Arc::new(Inner {

@@ -35,6 +35,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hotswap_common::vital_thread;
 use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -154,7 +155,7 @@ impl Sqlite {
         )?;
         std::thread::Builder::new()
             .name("store-write".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || vital_thread("the writer of the store", || writer.run()))
             .map_err(Error::Thread)?;
         tracing::debug!(path = %path.display(), "store opened");
         let inner = SqliteInner {

@@ -46,6 +46,11 @@ pub(super) fn order_problem(error: &Error) -> Problem {
             "The node cannot save the change",
         ),
         Error::ShuttingDown => UNAVAILABLE,
+        Error::Panicked => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "panicked",
+            "The node panicked in the order",
+        ),
     };
     let highest_fence = match error {
         Error::Fenced { highest, .. } => Some(*highest),

@@ -270,6 +270,8 @@ impl LoadedVersion {
             .await
             .map_err(|_| ModuleFailure::TimedOut)?
             .map_err(|error| ModuleFailure::from_wasm(&error))?;
+        // After the instance, and so dropped before its streams are closed.
+        let _fails = FailsOnPanic(&exchange);
         let result = with_deadline(deadline, instance.handle(request, response)).await;
         let result = match result {
             Ok(Ok(())) => Ok(()),
@@ -304,6 +306,17 @@ impl LoadedVersion {
         let failures = self.counters.count_failure();
         if failures.is_power_of_two() {
             tracing::warn!(module = %self.display_name, failures, %failure, "a module failed");
+        }
+    }
+}
+
+/// Tells the exchange of a panic while a module runs. The response would look complete otherwise.
+struct FailsOnPanic<'a>(&'a SharedExchange);
+
+impl Drop for FailsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_failed();
         }
     }
 }

@@ -114,6 +114,13 @@ impl RequestTracker {
 
     fn count(&self) {
         let (counters, exchange) = (&self.counters, &self.exchange);
+        // The node's own code failed with this version, and that is not the client's fault.
+        if std::thread::panicking() {
+            if self.progress != Progress::Streaming {
+                self.count_request();
+            }
+            return counters.count_error();
+        }
         let broke = match self.progress {
             Progress::Streaming => return,
             _ if exchange.has_upload_broken() => {
@@ -157,6 +164,8 @@ impl Drop for RequestTracker {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use hotswap_core::Histogram;
     use hotswap_protocol::{ClientFaults, Version, VersionStatus};
 
@@ -215,6 +224,34 @@ mod tests {
         assert_eq!((failed_then_left.requests, failed_then_left.errors), (1, 1));
         let left_a_failure = after(LIMIT, |tracker| answer(tracker, 500));
         assert_eq!((left_a_failure.requests, left_a_failure.errors), (1, 1));
+    }
+
+    #[test]
+    fn a_panic_of_the_node_in_a_request_counts_as_an_error() {
+        let panics = |go: fn(&mut RequestTracker)| {
+            let counters = counters();
+            let mut tracker = RequestTracker::new(counters.clone(), Exchange::start(LIMIT));
+            let panicked = std::panic::catch_unwind(AssertUnwindSafe(move || {
+                go(&mut tracker);
+                panic!("as the test wants");
+            }));
+            assert!(panicked.is_err());
+            counters.status()
+        };
+        let waiting = panics(|_| {});
+        let answering = panics(|tracker| answer(tracker, 200));
+        let uploading = panics(|tracker| tracker.exchange.set_upload_broke());
+        for counted in [waiting, answering, uploading] {
+            assert_eq!((counted.requests, counted.errors), (1, 1));
+            assert_eq!((counted.client.left, counted.in_flight), (0, 0));
+        }
+        let streaming = panics(|tracker| {
+            tracker.stream_after = Duration::ZERO;
+            answer(tracker, 200);
+            std::thread::sleep(Duration::from_millis(1));
+            tracker.body_goes_on();
+        });
+        assert_eq!((streaming.requests, streaming.errors), (1, 1));
     }
 
     #[test]

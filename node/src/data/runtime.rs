@@ -119,6 +119,10 @@ impl Runtime {
         });
         let component = match work.await {
             Ok(component) => component?,
+            Err(error) if error.is_panic() => {
+                let reason = "the compiler panicked, which is a bug in the node: please report it";
+                return Err(LoadError::Compile(wasmtime::Error::msg(reason)));
+            }
             Err(_) => return Err(LoadError::ShuttingDown),
         };
         *entry = Arc::downgrade(&component);
@@ -168,4 +172,23 @@ fn pooling_strategy() -> InstanceAllocationStrategy {
         .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     InstanceAllocationStrategy::Pooling(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_compiler_that_panics_has_not_compiled() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new(folder.path()).unwrap();
+        let digest = Digest::of(b"no matter");
+        let load = runtime.load(digest, Source::Disk, || panic!("as the test wants"));
+        let error = load.await.err();
+        assert!(matches!(error, Some(LoadError::Compile(_))), "{error:?}");
+        // The artifact is not locked.
+        let load = runtime.load(digest, Source::Disk, || Ok(b"no component".to_vec()));
+        let error = load.await.err();
+        assert!(matches!(error, Some(LoadError::NotWasm)), "{error:?}");
+    }
 }

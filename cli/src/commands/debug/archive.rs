@@ -7,6 +7,7 @@ use hotswap_core::Digest;
 use serde_json::{Value, json};
 
 use crate::client::Error;
+use crate::format;
 
 /// A `tar.gz` of files in one folder, with a manifest that names each file with its digest, and what
 /// is missing with the reason.
@@ -57,7 +58,7 @@ impl Archive {
     /// Only if the manifest is too large for the format.
     pub fn finish(mut self, about: Value) -> Result<(Vec<u8>, Value)> {
         let mut manifest = json!({
-            "createdAt": humantime::format_rfc3339_seconds(self.created_at).to_string(),
+            "createdAt": format::rfc3339(self.created_at),
             "hotswap": env!("CARGO_PKG_VERSION"),
             "files": std::mem::take(&mut self.files),
             "missing": std::mem::take(&mut self.missing),

@@ -1,9 +1,9 @@
 //! The header `x-request-id`.
 
+use hotswap_core::new_uuid;
 use poem::Request;
 use poem::http::header::HeaderName;
 use poem::http::{HeaderMap, HeaderValue};
-use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// In bytes. A longer id is replaced by a new one.
@@ -15,7 +15,7 @@ pub(super) fn of(request: &Request) -> String {
         let is_harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         (1..=MAX_LENGTH).contains(&id.len()) && id.bytes().all(is_harmless)
     });
-    sent.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    sent.map_or_else(|| new_uuid().to_string(), str::to_owned)
 }
 
 /// Sets the id in the headers of a response.

@@ -678,3 +678,33 @@ async fn a_change_that_no_watch_tells_is_seen_by_the_next_poll_after_five_minute
     let took = began.elapsed().as_secs();
     assert_eq!(took, 300);
 }
+
+/// Panics once, then answers.
+struct Panics(bool);
+
+#[async_trait]
+impl Backend for Panics {
+    async fn watch(&mut self, cursor: Option<String>, _: Duration) -> Result<Snapshot, Error> {
+        assert!(!std::mem::take(&mut self.0), "as the test wants");
+        if cursor.is_some() {
+            std::future::pending::<()>().await;
+        }
+        Ok(snapshot("1", &["a"]))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_panics_has_failed_and_is_asked_again() {
+    let clock = Arc::new(SystemClock);
+    let source = WatchedSource::new("main", "panics", clock, WatchOptions::default(), None);
+    let mut changes = source.changes();
+    let running = source.clone();
+    let _run = tokio::spawn(async move { running.run(Panics(true)).await });
+    changes.changed().await.expect("the source lives");
+    let error = source.state().last_error.expect("an error");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("panicked"), "{}", error.message);
+    while source.state().instances != 1 {
+        changes.changed().await.expect("the source lives");
+    }
+}

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use hotswap_common::Backoff;
 use hotswap_core::{Clock, Environment, NodeId};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -148,7 +149,7 @@ impl WatchedSource {
         loop {
             let started = self.inner.clock.instant();
             let answer = tokio::select! {
-                answer = backend.watch(cursor.clone(), options.poll_interval) => answer,
+                answer = ask(&mut backend, cursor.clone(), options.poll_interval) => answer,
                 // Only where no answer is due at once: then it is as good.
                 Some(refresh) = requests.recv(), if cursor.is_some() => {
                     waiting.push(refresh);
@@ -349,4 +350,18 @@ impl Discovery for WatchedSource {
             )),
         }
     }
+}
+
+/// Asks the registry. Where its backend panics, that is an error like others: the source would stay
+/// as it is for ever, and nobody would know.
+async fn ask(
+    backend: &mut impl Backend,
+    cursor: Option<String>,
+    patience: Duration,
+) -> Result<Snapshot, Error> {
+    let answer = AssertUnwindSafe(backend.watch(cursor, patience));
+    answer.catch_unwind().await.unwrap_or_else(|_| {
+        let reason = "its backend panicked, which is a bug in the engine: please report it";
+        Err(Error::new(ErrorKind::Unavailable, reason))
+    })
 }

@@ -7,7 +7,6 @@ use hotswap_core::Digest;
 use semver::Version;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use tokio::task;
 
 use super::bindings::DiscoveryPre;
 use super::bindings::exports::hotswap::discovery::backend::{
@@ -28,7 +27,7 @@ use super::secrets::Secrets;
 use super::state::BackendState;
 use super::tls::{Tls, TlsFiles};
 use crate::load::contract::{self, ContractExport, DISCOVERY, ExportedFunctions};
-use crate::load::{ConfigError, ConfigSchema, LoadError, check_own_version, inspect};
+use crate::load::{ConfigError, ConfigSchema, LoadError, blocking, check_own_version, inspect};
 use crate::run::engine;
 
 /// A loaded discovery backend. Cheap to clone.
@@ -172,16 +171,11 @@ pub(super) async fn load(
     let wit_version = export.version.clone();
     let program = {
         let (context, bytes) = (Arc::clone(context), bytes.to_vec());
-        task::spawn_blocking(move || compile_blocking(&context, &bytes, &export))
-            .await
-            .unwrap_or_else(|_| {
-                let reason = "the compiler crashed, which is a bug in the engine: please report it";
-                Err(LoadError::Compile(reason.to_owned()))
-            })?
+        blocking(move || compile_blocking(&context, &bytes, &export)).await?
     };
     let described = describe(context, &program).await;
     let described = described.map_err(|error| LoadError::Describe(error.to_string()))?;
-    let (descriptor, schema) = check_descriptor(described)?;
+    let (descriptor, schema) = blocking(|| check_descriptor(described)).await?;
     Ok(BackendComponent {
         inner: Arc::new(ComponentInner {
             context: Arc::clone(context),

@@ -3,6 +3,7 @@
 
 mod document;
 mod error;
+mod extent;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 use self::document::{DIALECT, MAX_DEPTH, MAX_SCHEMA_BYTES, properties, resolve_reference};
 pub use self::error::{ConfigError, ConfigProblem, SchemaError};
 use self::error::{describe_error, problem_from};
+use self::extent::check_extent;
 
 /// Problems that one error lists. Nobody reads more.
 const MAX_PROBLEMS: usize = 20;
@@ -23,7 +25,8 @@ pub(crate) struct ConfigSchema {
 }
 
 impl ConfigSchema {
-    /// Parses a schema. Checks that each property has a description and a default.
+    /// Parses a schema. Checks that each property has a description and a default. Blocks: a schema
+    /// may have many patterns.
     pub(crate) fn parse(text: &str) -> Result<Self, SchemaError> {
         if text.len() > MAX_SCHEMA_BYTES {
             return Err(SchemaError::TooLarge(text.len()));
@@ -34,6 +37,8 @@ impl ConfigSchema {
             None => {}
             Some(other) => return Err(SchemaError::Dialect(other.to_string())),
         }
+        // First: all that follows goes through the schema by recursion.
+        check_extent(&schema)?;
         jsonschema::draft202012::meta::validate(&schema)
             .map_err(|error| SchemaError::Invalid(describe_error(&error)))?;
         if schema.get("type").and_then(Value::as_str) != Some("object") {

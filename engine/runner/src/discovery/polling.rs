@@ -81,7 +81,7 @@ impl Polling {
         let sources = self.config.sources.iter();
         let mut changes: Vec<_> = sources.map(|source| source.changes()).collect();
         if changes.is_empty() {
-            return;
+            return std::future::pending().await;
         }
         let mut asked = HashMap::new();
         loop {

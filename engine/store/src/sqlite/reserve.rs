@@ -52,13 +52,15 @@ impl Reserve {
         if self.bytes == 0 || self.is_released.swap(true, Ordering::AcqRel) {
             return false;
         }
+        // First: the log may be on the same disk.
+        let is_removed = std::fs::remove_file(&self.path).is_ok();
         tracing::error!(
             path = %self.path.display(),
             bytes = self.bytes,
             "the disk is full: the reserve is released, and new deployments and uploads are \
              refused; free some room"
         );
-        std::fs::remove_file(&self.path).is_ok()
+        is_removed
     }
 
     /// Takes the room again, if the disk has half as much beside it. Returns whether the reserve

@@ -1,5 +1,8 @@
 //! Batches, full disks and the write-ahead log: tests that need the inside of the store.
 
+use std::env;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command as Process;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -271,5 +274,34 @@ async fn the_wal_is_preallocated_and_does_not_grow() {
     readers.shutdown().await;
     // 256 MB went through it. How much of that during checkpoints depends on the disk.
     assert!(wal_bytes() < 7 * WAL_BYTES, "{} bytes", wal_bytes());
+    store.close().await;
+}
+
+/// Has a process of [`a_panic_of_the_writer_ends_the_process`] open a store here.
+const FOLDER: &str = "HOTSWAP_TEST_WRITER_FOLDER";
+
+/// Not a test by itself: what [`Process`] starts anew.
+#[tokio::test]
+async fn child() {
+    let Ok(folder) = env::var(FOLDER) else { return };
+    let store = Sqlite::open(format!("{folder}/engine.db")).await.unwrap();
+    create(&store, "stored").await;
+    let panic = |_: &Connection| -> rusqlite::Result<()> { panic!("as the test wants") };
+    let _ = store.edit(panic).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+/// Without its writer an engine would answer reads, and nothing else.
+#[tokio::test]
+async fn a_panic_of_the_writer_ends_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Process::new(env::current_exe().unwrap())
+        .args(["--exact", "sqlite::tests::child"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(6), "{output:?}");
+    let store = Sqlite::open(folder.path().join("engine.db")).await.unwrap();
+    assert_eq!(store.open_deployments().await.unwrap().len(), 1);
     store.close().await;
 }

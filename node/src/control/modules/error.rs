@@ -33,6 +33,10 @@ pub(crate) enum Error {
     SaveRecord(#[source] io::Error),
     #[error("the node is shutting down")]
     ShuttingDown,
+    #[error(
+        "the node panicked in this order, which is a bug: please report it with the node's log"
+    )]
+    Panicked,
 }
 
 /// Why a version cannot be loaded.

@@ -1,8 +1,10 @@
 //! Carries out orders, each once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use hotswap_common::trace::{self, Kind, Span};
 use hotswap_core::ModuleName;
 use hotswap_protocol::{Action, LoadPhase, OrderProgress, OrderRequest, Version};
@@ -53,6 +55,7 @@ impl Modules {
         let work = trace::within(trace::current(), work);
         let begun = match self.0.tasks.spawn(work).await {
             Ok(result) => result?,
+            Err(error) if error.is_panic() => return Err(Error::Panicked.into()),
             Err(_) => return Err(Error::ShuttingDown.into()),
         };
         let running = match begun {
@@ -134,7 +137,10 @@ impl Modules {
         *running = Some(begun.clone());
         let (this, module, order) = (self.clone(), module.clone(), begun.clone());
         let load = async move {
-            let outcome = this.load_and_apply(&module, &order).await;
+            let outcome = without_panic(this.load_and_apply(&module, &order)).await;
+            if matches!(outcome, Err(Error::Panicked)) {
+                this.give_up(&module, &order).await;
+            }
             if outcome.is_ok() {
                 log_carried_out(&module, &order.operation, &order.order, started);
                 this.0.changed.notify_one();
@@ -173,6 +179,12 @@ impl Modules {
         let (operation, order) = (&running.operation, &running.order);
         self.apply(module, &route, operation, order, running.fence(), Some(new))
             .await
+    }
+
+    /// Makes room for the next order, which may be this one again.
+    async fn give_up(&self, module: &ModuleName, order: &Arc<RunningOrder>) {
+        let mut running = self.0.locks.lock(module).await;
+        drop(running.take_if(|current| Arc::ptr_eq(current, order)));
     }
 
     fn cancelled(&self) -> Error {
@@ -260,6 +272,13 @@ impl Modules {
     }
 }
 
+/// The outcome of an order's work, also where that panics: the engine would wait for ever for an
+/// order that never ends.
+async fn without_panic(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or(Err(Error::Panicked))
+}
+
 /// The version that must be loaded before an order can be carried out. `None` if there is
 /// none, or it is loaded.
 ///
@@ -303,4 +322,22 @@ fn action_span(action: &Action) -> &'static str {
 fn log_carried_out(module: &ModuleName, operation: &str, order: &OrderRequest, started: Instant) {
     tracing::info!(%module, operation, action = ?order.action, elapsed = ?started.elapsed(),
         "order carried out");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_whose_work_panics_ends_with_an_error() {
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("as the test wants")
+        };
+        let outcome = without_panic(panics).await;
+        assert!(matches!(outcome, Err(Error::Panicked)), "{outcome:?}");
+        let outcome = without_panic(async { Err(Error::Superseded) }).await;
+        assert!(matches!(outcome, Err(Error::Superseded)), "{outcome:?}");
+        assert!(without_panic(async { Ok(()) }).await.is_ok());
+    }
 }

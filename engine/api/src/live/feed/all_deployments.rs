@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::notification::{damaged, environment_changed, notifications};
 use super::offset::{Offset, ResumePosition};
 use super::replay_buffer::Retention;
-use super::retry::{journal_backoff, log_retry};
+use super::retry::{journal_backoff, log_retry, run_to_end};
 use super::soak_message::soak_message;
 use super::tail::{Appends, Tail, TailEntry};
 use super::topic::{StartPoint, Topic};
@@ -80,9 +80,12 @@ impl AllDeployments {
             // Subscribed before the read, so that no event in between is missed.
             let appends = tail.subscribe();
             self.catch_up(&tail).await?;
-            let tail = tail.clone();
-            let all_deployments = Arc::clone(self);
-            tokio::spawn(async move { all_deployments.run(&tail, appends).await });
+            let (all_deployments, tail) = (Arc::clone(self), tail.clone());
+            let mut appends = Some(appends);
+            tokio::spawn(run_to_end(move || {
+                let appends = appends.take().unwrap_or_else(|| tail.subscribe());
+                Arc::clone(&all_deployments).run(tail.clone(), appends)
+            }));
             Ok::<(), Error>(())
         };
         self.loaded.get_or_try_init(load).await?;
@@ -110,11 +113,11 @@ impl AllDeployments {
 
     /// Publishes the notifications of appended events. Continues without subscribers: those
     /// that reconnect need the replay buffer.
-    async fn run(&self, tail: &Tail, mut appends: Appends) {
+    async fn run(self: Arc<Self>, tail: Tail, mut appends: Appends) {
         let mut backoff = journal_backoff();
         let mut soaks = tail.deployments.subscribe_to_soaks();
         loop {
-            match self.catch_up(tail).await {
+            match self.catch_up(&tail).await {
                 Ok(()) => backoff.reset(),
                 Err(error) => {
                     log_retry(&error);

@@ -9,6 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::channel::Channel;
 use super::offset::ResumePosition;
 use super::replay_buffer::Retention;
+use super::retry::run_to_end;
 
 /// The channels of all deployments that have subscribers or streams.
 #[derive(Debug)]
@@ -43,10 +44,10 @@ impl Channels {
         };
         let loaded = channel.load(deployments).await;
         if let Ok(true) = loaded {
-            let follow = Arc::clone(&channel).run(deployments.clone());
             let (channels, channel) = (Arc::clone(self), Arc::clone(&channel));
+            let deployments = deployments.clone();
             tokio::spawn(async move {
-                follow.await;
+                run_to_end(|| Arc::clone(&channel).run(deployments.clone())).await;
                 channels.remove(id, &channel);
             });
         }

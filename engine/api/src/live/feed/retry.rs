@@ -1,5 +1,7 @@
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hotswap_common::Backoff;
 use hotswap_runner::deployments::Error;
 
@@ -18,4 +20,37 @@ pub(super) fn log_retry(error: &Error) {
         error,
         "reading the journal for subscribers failed; retrying"
     );
+}
+
+/// Runs what `begin` begins to its end, and anew where it panics: its subscribers would wait for
+/// ever, since those who come later find that it has been begun.
+pub(super) async fn run_to_end<F: Future<Output = ()>>(mut begin: impl FnMut() -> F) {
+    let mut backoff = journal_backoff();
+    while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
+        tracing::error!(
+            "what follows a journal for subscribers panicked, which is a bug: please report it; \
+             it begins anew"
+        );
+        backoff.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_is_begun_anew_until_it_ends() {
+        let mut begun = 0;
+        run_to_end(|| {
+            begun += 1;
+            let number = begun;
+            async move {
+                tokio::task::yield_now().await;
+                assert!(number > 2, "as the test wants");
+            }
+        })
+        .await;
+        assert_eq!(begun, 3);
+    }
 }

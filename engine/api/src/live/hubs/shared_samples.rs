@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hotswap_core::Environment;
+use hotswap_core::{Environment, new_uuid};
 use hotswap_store::EngineMessages;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,7 +49,7 @@ impl SharedSamples {
     /// `engines` is `None` where no other engine can share the store.
     pub fn new(engines: Option<Arc<dyn EngineMessages>>) -> Self {
         Self {
-            id: Uuid::now_v7(),
+            id: new_uuid(),
             engines,
             readers: Mutex::default(),
         }

@@ -6,7 +6,9 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
-use super::document::{DIALECT, MAX_DEPTH, MAX_SCHEMA_BYTES, properties};
+use super::document::{
+    DIALECT, MAX_DEPTH, MAX_NESTING, MAX_SCHEMA_BYTES, MAX_SUBSCHEMAS, properties,
+};
 
 /// Why a configuration schema is rejected.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +39,27 @@ pub enum SchemaError {
     /// Objects are nested too deeply, or the schema refers to itself.
     #[error("objects are nested more than {MAX_DEPTH} levels deep at {0}")]
     TooDeep(String),
+    /// With every reference followed, the schema is too large, or has no end.
+    #[error(
+        "with every $ref followed, the schema has more than {MAX_SUBSCHEMAS} subschemas, or is \
+         nested more than {MAX_NESTING} levels deep: simplify it, and let nothing refer to itself"
+    )]
+    Endless,
+    /// A reference is none to a place in the schema.
+    #[error("the reference {0} leads to no place in the schema: use \"#/$defs/NAME\"")]
+    Reference(String),
+    /// A schema within the schema is a document of its own.
+    #[error("a subschema has $id or $schema, but the schema must be one document: remove them")]
+    Embedded,
     /// The defaults do not match the schema.
     #[error("the defaults do not match the schema: {0}")]
     InvalidDefaults(ConfigError),
+}
+
+impl SchemaError {
+    pub(super) fn reference(to: &Value) -> Self {
+        Self::Reference(truncate(to.to_string()))
+    }
 }
 
 /// Why a configuration is rejected.

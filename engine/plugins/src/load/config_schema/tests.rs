@@ -101,6 +101,113 @@ fn references_within_the_document_are_resolved() {
     );
 }
 
+/// Objects in each other, without a reference.
+fn inline_objects(depth: usize) -> Value {
+    (0..depth).fold(json!({ "type": "object" }), |inner, _| {
+        let mut inner = inner;
+        inner["description"] = json!("A.");
+        inner["default"] = json!({});
+        json!({ "type": "object", "properties": { "a": inner } })
+    })
+}
+
+/// A schema with definitions that refer to each other.
+fn with_definitions(definitions: impl IntoIterator<Item = (String, Value)>) -> Value {
+    let definitions: serde_json::Map<_, _> = definitions.into_iter().collect();
+    json!({ "type": "object", "allOf": [{ "$ref": "#/$defs/0" }], "$defs": definitions })
+}
+
+/// Each of these would overflow the stack, or not return before the engine is replaced.
+#[test]
+fn schema_that_is_endless_with_its_references_is_rejected() {
+    let to = |index: usize| json!({ "$ref": format!("#/$defs/{index}") });
+    let last = |index: usize| (index.to_string(), json!({}));
+    let each = |depth: usize, schema: &dyn Fn(usize) -> Value| {
+        let defs = (0..depth).map(|at| (at.to_string(), schema(at)));
+        with_definitions(defs.chain([last(depth)]))
+    };
+    let chain = each(8000, &|at| to(at + 1));
+    let doubled = each(40, &|at| json!({ "allOf": [to(at + 1), to(at + 1)] }));
+    let doubled_properties = each(31, &|at| {
+        let property =
+            json!({ "$ref": format!("#/$defs/{}", at + 1), "description": "P.", "default": {} });
+        json!({ "type": "object", "properties": { "a": property, "b": property } })
+    });
+    // Every array of a value doubles the work.
+    let doubled_items = with_definitions([(
+        "0".to_owned(),
+        json!({ "properties": {}, "items": { "anyOf": [to(0), to(0)] } }),
+    )]);
+    let unevaluated = (0..20).fold(
+        json!({}),
+        |inner, _| json!({ "anyOf": [inner], "unevaluatedProperties": false }),
+    );
+    let unevaluated = with_definitions([("0".to_owned(), unevaluated)]);
+    let nots = (0..100).fold(json!({}), |inner, _| json!({ "not": inner }));
+    let nots = with_definitions([("0".to_owned(), nots)]);
+    for (name, schema) in [
+        ("chain", chain),
+        ("doubled", doubled),
+        ("doubled properties", doubled_properties),
+        ("doubled items", doubled_items),
+        ("unevaluated", unevaluated),
+        ("nots", nots),
+    ] {
+        assert!(schema.to_string().len() < super::MAX_SCHEMA_BYTES, "{name}");
+        let error = parse(&schema).err().unwrap_or_default();
+        assert!(
+            error.starts_with("with every $ref followed, the schema has more"),
+            "{name}: {error:?}"
+        );
+    }
+    for (keyword, reason) in [
+        (json!({ "$dynamicRef": "#0" }), "the reference \"#0\" leads"),
+        (
+            json!({ "$ref": "#anchor" }),
+            "the reference \"#anchor\" leads",
+        ),
+        (
+            json!({ "$ref": "#/$defs/%30" }),
+            "the reference \"#/$defs/%30\" leads",
+        ),
+        (
+            json!({ "$id": "https://example.com/" }),
+            "a subschema has $id or $schema",
+        ),
+    ] {
+        let error = parse(&with_definitions([("0".to_owned(), keyword)]));
+        let error = error.err().unwrap_or_default();
+        assert!(error.starts_with(reason), "{error:?}");
+    }
+}
+
+/// The deepest and the widest that is accepted fits the stack of a thread, and is soon checked.
+#[test]
+fn largest_schema_that_is_accepted_does_no_harm() {
+    let to = |index: usize| json!({ "$ref": format!("#/$defs/{index}") });
+    let each = |depth: usize, schema: &dyn Fn(usize) -> Value| {
+        let defs = (0..depth).map(|at| (at.to_string(), schema(at)));
+        with_definitions(defs.chain([(depth.to_string(), json!({}))]))
+    };
+    for schema in [
+        each(60, &|at| to(at + 1)),
+        each(20, &|at| json!({ "allOf": [{ "if": to(at + 1) }] })),
+        each(
+            6,
+            &|at| json!({ "oneOf": [to(at + 1), { "not": to(at + 1) }] }),
+        ),
+        inline_objects(32),
+    ] {
+        let parsed = parse(&schema);
+        let error = parsed.err().unwrap_or_default();
+        // Defaults need not match, but that is found out.
+        assert!(
+            error.is_empty() || error.starts_with("the defaults do not match"),
+            "{error:?}"
+        );
+    }
+}
+
 #[test]
 fn unusable_schema_is_rejected() {
     let with = |name: &str, property: Value| {
@@ -163,10 +270,11 @@ fn unusable_schema_is_rejected() {
                 "wait",
                 json!({ "default": 1, "description": "W.", "$ref": "https://example.com/x" }),
             ),
-            "the schema is not a JSON Schema of 2020-12",
+            "the reference \"https://example.com/x\" leads to no place in the schema",
         ),
+        (recursive, "with every $ref followed, the schema has more"),
         (
-            recursive,
+            inline_objects(33),
             "objects are nested more than 32 levels deep at /a/a",
         ),
     ] {
