@@ -75,6 +75,10 @@ const REFUSED: &[(&str, &str)] = &[
         "no certificate would be checked",
     ),
     (
+        "metrics: {serviceMonitor: {enabled: true}}",
+        "the policies would not let Prometheus reach the nodes",
+    ),
+    (
         "engine: {existingConfigMap: mine}\ndiscovery: {mode: kubernetes}",
         "cannot add the sources of nodes",
     ),

@@ -298,6 +298,34 @@ fn policies_open_the_control_port_to_the_engine_and_to_scrapers_only() {
     assert_eq!(engine["policyTypes"], json!(["Ingress", "Egress"]));
     let ports = engine["egress"].to_string();
     assert!(ports.contains("6443") && ports.contains("9090"), "{ports}");
+    let callers = engine["ingress"][0]["from"].as_array().unwrap();
+    assert_eq!(callers.len(), 3, "the release, apiFrom and metricsFrom");
+}
+
+/// An empty selector of namespaces is every pod of the cluster. Each of our files of values may be
+/// the one that somebody begins with.
+#[test]
+fn no_policy_lets_every_namespace_in_unless_the_values_say_so() {
+    let mut scraped = 0;
+    for file in value_files().unwrap() {
+        let manifests = Manifests::of(&fs::read_to_string(&file).unwrap()).unwrap();
+        for policy in manifests.all("NetworkPolicy") {
+            let ingress = policy["spec"]["ingress"].to_string();
+            let is_open = ingress.contains(r#""namespaceSelector":{}"#);
+            assert!(!is_open, "{}: {ingress}", file.display());
+        }
+        scraped += usize::from(manifests.has("ServiceMonitor"));
+    }
+    assert!(scraped >= 4, "only {scraped} files with a ServiceMonitor");
+    let manifests = Manifests::of(&read("values-production.yaml")).unwrap();
+    let control = &manifests.get("NetworkPolicy", NODES)["spec"]["ingress"][1]["from"];
+    let prometheus = &control[1]["podSelector"]["matchLabels"];
+    assert_eq!(prometheus["app.kubernetes.io/name"], "prometheus");
+    // A call of the API is let in from where `apiFrom` says, and scrapes do not widen that.
+    let values = "networkPolicy: {apiFrom: [{podSelector: {}}]}";
+    let manifests = Manifests::of(values).unwrap();
+    let callers = &manifests.get("NetworkPolicy", ENGINE)["spec"]["ingress"][0]["from"];
+    assert_eq!(callers.as_array().unwrap().len(), 2, "{callers}");
 }
 
 #[test]
