@@ -9,7 +9,7 @@ use hotswap_tests::{KubeApiServer, tools};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::guards::CLAIM_GOES;
+use crate::guards::{CLAIM_GOES, SERVER_GOES};
 use crate::release::documented_upgrade;
 use crate::renderer::{chart, read};
 
@@ -112,6 +112,34 @@ async fn an_upgrade_that_would_delete_the_journals_is_refused_until_they_are_kep
     let claim = cluster.claim().await.context("the claim is gone")?;
     let policy = &claim["metadata"]["annotations"]["helm.sh/resource-policy"];
     ensure!(policy == "keep", "{claim}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_would_leave_the_journals_in_the_valkey_is_refused_until_they_are_moved()
+-> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster
+        .install(&chart(), &["--set=redis.enabled=true"])
+        .await?;
+    let reason = SERVER_GOES.replace("%s", "hotswap-redis");
+    let alone = ["redis.enabled=false"];
+    let external = [
+        "redis.enabled=false",
+        "externalRedis.url=redis://redis:6379",
+    ];
+    for settings in [&alone[..], &external[..]] {
+        let refused = cluster.upgrade(settings).await?;
+        let error = refused.err().with_context(|| format!("{settings:?}"))?;
+        ensure!(error.contains(&reason), "{settings:?}: {error}");
+        ensure!(error.contains("redis.stateMoved"), "{error}");
+    }
+    // What leaves the server alone goes on, and so does a move that somebody has made.
+    let moved = [&external[..], &["redis.stateMoved=true"]].concat();
+    for settings in [&["node.replicaCount=4"][..], &moved] {
+        let upgraded = cluster.upgrade(settings).await?;
+        upgraded.map_err(anyhow::Error::msg)?;
+    }
     Ok(())
 }
 
