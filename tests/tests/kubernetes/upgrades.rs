@@ -71,6 +71,13 @@ impl Cluster {
         self.helm(&[&base[..], &settings].concat()).await
     }
 
+    /// What a secret holds.
+    async fn secret(&self, name: &str) -> Result<Value> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{name}");
+        let secret = self.server.request("GET", &path, "").await?;
+        Ok(secret["data"].clone())
+    }
+
     /// The engine's claim, as long as nobody has asked to delete it.
     async fn claim(&self) -> Option<Value> {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims/{CLAIM}");
@@ -140,6 +147,43 @@ async fn an_upgrade_that_would_leave_the_journals_in_the_valkey_is_refused_until
         let upgraded = cluster.upgrade(settings).await?;
         upgraded.map_err(anyhow::Error::msg)?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_secrets_survive_upgrades() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster
+        .install(&chart(), &["--set=redis.enabled=true"])
+        .await?;
+    let secrets = async || {
+        let tokens = cluster.secret("hotswap-distributed-kernel-tokens").await?;
+        anyhow::Ok((tokens, cluster.secret("hotswap-redis").await?))
+    };
+    let (tokens, password) = secrets().await?;
+    // 43 characters, in base64.
+    for secret in [
+        &tokens["api-token"],
+        &tokens["node-token"],
+        &password["password"],
+    ] {
+        ensure!(
+            secret.as_str().is_some_and(|text| text.len() == 60),
+            "{secret}"
+        );
+    }
+    for setting in ["node.replicaCount=4", "redis.maxMemory=256mb"] {
+        let upgraded = cluster.upgrade(&[setting]).await?;
+        upgraded.map_err(anyhow::Error::msg)?;
+        let after = secrets().await?;
+        ensure!(after == (tokens.clone(), password.clone()), "{setting}");
+    }
+    // One that is set is taken, and leaves the others alone.
+    let upgraded = cluster.upgrade(&["auth.apiToken=0123456789abcdef"]).await?;
+    upgraded.map_err(anyhow::Error::msg)?;
+    let (changed, same) = secrets().await?;
+    ensure!(changed["api-token"] != tokens["api-token"]);
+    ensure!(changed["node-token"] == tokens["node-token"] && same == password);
     Ok(())
 }
 
