@@ -35,6 +35,15 @@ const OF_THE_STORE: [&str; 7] = [
     "hotswap_nodes",
 ];
 
+/// Series of which each of several engines has its own share: modules in the environments whose leases
+/// it holds, its leases, its connections. A panel over all of them adds up.
+const OF_EACH_ENGINE: [&str; 4] = [
+    "hotswap_reconciler_differing",
+    "hotswap_store_leases",
+    "hotswap_store_reconnects_total",
+    "hotswap_store_take_overs_total",
+];
+
 /// The samples of each series that a server announces: the values of its labels. None where it has
 /// announced the series and nothing has happened.
 type Exposed = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
@@ -315,6 +324,54 @@ fn panels_show_what_one_of_several_engines_sees() {
         }));
     }
     assert!(tests.len() >= 10, "{}", tests.len());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tests.yaml");
+    fs::write(&file, json!({ "tests": tests }).to_string()).unwrap();
+    promtool(&["test", "rules", file.to_str().unwrap()]);
+}
+
+/// What one engine holds and the others do not is not hidden, and does not hide what they hold.
+#[test]
+fn panels_add_up_what_each_of_several_engines_holds() {
+    let mut tests = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (title, expression) in panels() {
+        let selected = selected(&expression);
+        let of_each = |one: &&Selected| OF_EACH_ENGINE.contains(&one.name.as_str());
+        let Some(selected) = selected.iter().find(of_each) else {
+            continue;
+        };
+        let name = selected.name.clone();
+        let all = expression.replace("$namespace", "ns");
+        let pods = [("engine-0", 60), ("engine-1", 0), ("engine-2", 120)];
+        let series = pods.map(|(pod, value)| {
+            let values = match name.ends_with("_total") {
+                true => format!("0+{value}x120"),
+                false => format!("{value}x120"),
+            };
+            let labels = format!("namespace=\"ns\",kind=\"environment\",pod=\"{pod}\"");
+            json!({ "series": format!("{name}{{{labels}}}"), "values": values })
+        });
+        let of = |(pod, _)| {
+            let one = format!("namespace=\"ns\",pod=\"{pod}\"");
+            let one = all.replace("namespace=\"ns\"", &one);
+            format!("scalar(sum({one}))")
+        };
+        let each = pods.map(of).join(" + ");
+        tests.push(json!({
+            "name": title,
+            "interval": "1m",
+            "input_series": series,
+            "promql_expr_test": [{
+                "expr": format!("round(sum({all}) - ({each}), 0.001) == bool 0"),
+                "eval_time": "100m",
+                "exp_samples": [{ "value": 1, "labels": "{}" }],
+            }],
+        }));
+        seen.insert(name);
+    }
+    let expected = OF_EACH_ENGINE.map(str::to_owned);
+    assert_eq!(seen, BTreeSet::from(expected), "each has a panel");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tests.yaml");
     fs::write(&file, json!({ "tests": tests }).to_string()).unwrap();
