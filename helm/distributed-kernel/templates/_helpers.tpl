@@ -160,12 +160,21 @@ else new ones. Made once in each rendering, so that the secret and its checksum 
 {{- end -}}
 {{- end -}}
 
-{{/* The budget of the engines as YAML. Where the values name no number: one engine may be gone of one or
-of several. */}}
+{{/* How many engines there are at least. */}}
+{{- define "hotswap.engine.fewest" -}}
+{{- $scaling := .Values.engine.autoscaling -}}
+{{- if $scaling.enabled -}}{{- $scaling.minReplicas -}}{{- else -}}{{- include "hotswap.engine.replicas" . -}}{{- end -}}
+{{- end -}}
+
+{{/* The budget of the engines as YAML. Where the values do not say whether there is one: where engines share
+a store. Where they name no number: two stay of three or more, else one may be gone. */}}
 {{- define "hotswap.engine.budget" -}}
 {{- $budget := deepCopy .Values.engine.podDisruptionBudget -}}
+{{- if kindIs "invalid" $budget.enabled -}}
+{{- $_ := set $budget "enabled" (not (empty (include "hotswap.isShared" .))) -}}
+{{- end -}}
 {{- if and (kindIs "invalid" $budget.minAvailable) (kindIs "invalid" $budget.maxUnavailable) -}}
-{{- $several := or .Values.engine.autoscaling.enabled (gt (int (include "hotswap.engine.replicas" .)) 2) -}}
+{{- $several := gt (int (include "hotswap.engine.fewest" .)) 2 -}}
 {{- $_ := set $budget (ternary "minAvailable" "maxUnavailable" $several) (ternary 2 1 $several) -}}
 {{- end -}}
 {{- toYaml $budget -}}

@@ -1,6 +1,10 @@
 //! Combinations of values that the chart refuses.
 
-use crate::renderer::{read, render_values};
+use serde_json::{Value, json};
+
+use crate::renderer::{Manifests, read, render_values};
+
+const ENGINE: &str = "rel-distributed-kernel-engine";
 
 /// Values, and a part of the reason for which they are refused.
 const REFUSED: &[(&str, &str)] = &[
@@ -36,6 +40,11 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "redis: {enabled: true}\nengine: {podDisruptionBudget: {enabled: true, minAvailable: 3}}",
         "engine.podDisruptionBudget.minAvailable is 3 of 3 pods",
+    ),
+    (
+        "redis: {enabled: true}\nengine: {autoscaling: {enabled: true, minReplicas: 2}, \
+         podDisruptionBudget: {minAvailable: 2}}",
+        "engine.podDisruptionBudget.minAvailable is 2 of 2 pods",
     ),
     ("engine: {replicaCount: 0}", "nobody would drive rollouts"),
     (
@@ -207,6 +216,44 @@ fn is_made_by(error: &str, message: &str) -> bool {
         }
         None => false,
     })
+}
+
+/// A budget that the values do not number forbids no drain, however few engines there are.
+#[test]
+fn engines_that_share_a_store_have_a_budget_that_lets_one_go() {
+    let shared = "redis: {enabled: true}\nengine: ";
+    for (values, minimum, maximum) in [
+        ("{}", json!(2), Value::Null),
+        ("{replicaCount: 2}", Value::Null, json!(1)),
+        ("{replicaCount: 1}", Value::Null, json!(1)),
+        ("{autoscaling: {enabled: true}}", json!(2), Value::Null),
+        (
+            "{autoscaling: {enabled: true, minReplicas: 2}}",
+            Value::Null,
+            json!(1),
+        ),
+        (
+            "{autoscaling: {enabled: true, minReplicas: 2}, podDisruptionBudget: {enabled: true}}",
+            Value::Null,
+            json!(1),
+        ),
+        (
+            "{podDisruptionBudget: {minAvailable: 50%}}",
+            json!("50%"),
+            Value::Null,
+        ),
+    ] {
+        let manifests = Manifests::of(&format!("{shared}{values}")).unwrap();
+        let budget = &manifests.get("PodDisruptionBudget", ENGINE)["spec"];
+        assert_eq!(budget["minAvailable"], minimum, "{values}");
+        assert_eq!(budget["maxUnavailable"], maximum, "{values}");
+    }
+    let off = format!("{shared}{{podDisruptionBudget: {{enabled: false}}}}");
+    for values in [off.as_str(), "{}"] {
+        let manifests = Manifests::of(values).unwrap();
+        let budget = manifests.find("PodDisruptionBudget", ENGINE);
+        assert!(budget.is_none(), "{values}");
+    }
 }
 
 #[test]
