@@ -155,6 +155,10 @@ const REFUSED: &[(&str, &str)] = &[
         "engine.ingress.enabled without hosts",
     ),
     (
+        "engine: {ingress: {enabled: true, hosts: [a.example], path: /hotswap}}",
+        "engine.ingress.path is /hotswap",
+    ),
+    (
         "node: {ingress: {tls: {certManager: {issuer: ours}}}}",
         "nodeGroups.nodes.ingress.tls.certManager.issuer without",
     ),

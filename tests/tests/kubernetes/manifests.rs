@@ -284,6 +284,27 @@ fn an_issuer_of_cert_manager_is_an_annotation_and_nothing_else_is_assumed() {
     );
 }
 
+/// The engine has no prefix of its own. A node looks for the module in the path, which must reach it whole.
+#[test]
+fn a_gateway_removes_the_path_of_the_engine_and_leaves_that_of_modules() {
+    let values = "
+engine: {httpRoute: {enabled: true, parentRefs: [{name: public}], path: /hotswap}}
+node: {httpRoute: {enabled: true, parentRefs: [{name: public}], path: /hello}}
+";
+    let manifests = Manifests::of(values).unwrap();
+    let rule = |name: &str| manifests.get("HTTPRoute", name)["spec"]["rules"][0].clone();
+    let (engine, nodes) = (rule(ENGINE), rule(NODES));
+    assert_eq!(engine["matches"][0]["path"]["value"], "/hotswap");
+    let path = json!({ "type": "ReplacePrefixMatch", "replacePrefixMatch": "/" });
+    let rewrite = json!({ "type": "URLRewrite", "urlRewrite": { "path": path } });
+    assert_eq!(engine["filters"], json!([rewrite]));
+    assert_eq!(nodes["matches"][0]["path"]["value"], "/hello");
+    assert!(nodes.get("filters").is_none());
+    let manifests = Manifests::of(&read("ci/exposed-values.yaml")).unwrap();
+    let rule = &manifests.get("HTTPRoute", ENGINE)["spec"]["rules"][0];
+    assert!(rule.get("filters").is_none(), "{rule}");
+}
+
 #[test]
 fn policies_open_the_control_port_to_the_engine_and_to_scrapers_only() {
     let manifests = Manifests::of(&read("ci/kubernetes-discovery-values.yaml")).unwrap();

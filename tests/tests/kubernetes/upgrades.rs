@@ -273,6 +273,15 @@ async fn the_notes_name_addresses_that_answer() -> Result<()> {
         ensure!(secure.contains(part), "{part}: {secure}");
     }
     ensure!(!secure.contains("http:"), "{secure}");
+    let ingress = "engine.ingress.enabled=true,engine.ingress.hosts={a.example}";
+    let at_root = notes(ingress).await?;
+    let server = "export HOTSWAP_SERVER=http://a.example\n";
+    ensure!(at_root.contains(server), "{at_root}");
+    let annotation = "engine.ingress.annotations.rewrite=/$2";
+    let path = "engine.ingress.path=/hotswap(/|$)(.*)";
+    let below = notes(&format!("{ingress},{annotation},{path}")).await?;
+    let server = "export HOTSWAP_SERVER=http://a.example/hotswap\n";
+    ensure!(below.contains(server), "{below}");
     let shared = notes("redis.enabled=true").await?;
     ensure!(shared.contains("3 engines share the Valkey"), "{shared}");
     Ok(())
