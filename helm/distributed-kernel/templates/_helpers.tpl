@@ -302,16 +302,17 @@ and secure. */}}
         path: ca.crt
 {{- end -}}
 
-{{/* Environment variables that name the collector. Pods must have POD_NAME before. */}}
+{{/* Environment variables that name the collector. Pods must have POD_NAME before. Context: a dict of root
+and environment, which is that of nodes. */}}
 {{- define "hotswap.otlpVariables" -}}
-{{- $otlp := .Values.otlp -}}
+{{- $otlp := .root.Values.otlp -}}
 {{- if $otlp.endpoint -}}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ $otlp.endpoint | quote }}
 - name: OTEL_EXPORTER_OTLP_PROTOCOL
   value: {{ $otlp.protocol }}
 - name: OTEL_RESOURCE_ATTRIBUTES
-  value: {{ printf "k8s.namespace.name=%s,k8s.pod.name=$(POD_NAME)" .Release.Namespace }}
+  value: {{ printf "k8s.namespace.name=%s,k8s.pod.name=$(POD_NAME)" .root.Release.Namespace }}{{ with .environment }},deployment.environment.name={{ . }}{{ end }}
 {{- if not $otlp.traces }}
 - name: OTEL_TRACES_EXPORTER
   value: none

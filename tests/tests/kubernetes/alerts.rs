@@ -202,6 +202,22 @@ const CASES: &[Case] = &[
             ("hotswap_node_errors_total", OF_MODULE, "0+1x300"),
         ],
     },
+    // Every request fails in `qa`, and they are few beside those of `production`.
+    Case {
+        alert: "HotSwapModuleErrors",
+        firing: &[
+            ("hotswap_node_requests_total", IN_PRODUCTION, "0+99x300"),
+            ("hotswap_node_errors_total", IN_PRODUCTION, "0x300"),
+            ("hotswap_node_requests_total", IN_QA, "0+1x300"),
+            ("hotswap_node_errors_total", IN_QA, "0+1x300"),
+        ],
+        quiet: &[
+            ("hotswap_node_requests_total", IN_PRODUCTION, "0+99x300"),
+            ("hotswap_node_errors_total", IN_PRODUCTION, "0+1x300"),
+            ("hotswap_node_requests_total", IN_QA, "0+99x300"),
+            ("hotswap_node_errors_total", IN_QA, "0+1x300"),
+        ],
+    },
 ];
 
 const SOURCE: &str = "hotswap_discovery_source_condition";
@@ -209,6 +225,8 @@ const REQUESTS: &str = "hotswap_http_requests_total";
 const FAILURES: &str = "hotswap_node_operation_failures_total";
 const APPENDS: &str = "hotswap_journal_append_duration_seconds_bucket";
 const OF_MODULE: &str = ",module=\"hello\",version=\"2.0.0\"";
+const IN_PRODUCTION: &str = ",environment=\"production\",module=\"hello\",version=\"2.0.0\"";
+const IN_QA: &str = ",environment=\"qa\",module=\"hello\",version=\"2.0.0\"";
 
 /// The pods of three engines, each of which exposes the same of their store, or of three nodes.
 const PODS: [&str; 3] = ["pod-0", "pod-1", "pod-2"];

@@ -349,6 +349,47 @@ fn no_policy_lets_every_namespace_in_unless_the_values_say_so() {
     assert_eq!(callers.as_array().unwrap().len(), 2, "{callers}");
 }
 
+/// Nodes of two environments in one namespace are told apart by a label that the scrape adds.
+#[test]
+fn series_and_spans_of_nodes_get_the_environment_of_their_group() {
+    let values = "
+nodeGroups:
+  qa: {environment: qa}
+  chosen: {labels: {tier: web}}
+networkPolicy: {enabled: false}
+metrics: {serviceMonitor: {enabled: true, relabelings: [{targetLabel: cluster, replacement: eu}]}}
+otlp: {endpoint: 'http://collector:4317'}
+";
+    let manifests = Manifests::of(values).unwrap();
+    let own = json!({ "targetLabel": "cluster", "replacement": "eu" });
+    for (group, environment) in [
+        ("engine", None),
+        ("chosen", None),
+        ("nodes", Some("production")),
+        ("qa", Some("qa")),
+    ] {
+        let name = format!("rel-distributed-kernel-{group}");
+        let monitor = &manifests.get("ServiceMonitor", &name)["spec"]["endpoints"][0];
+        let added = environment.map(|environment| {
+            json!({
+                "action": "replace", "targetLabel": "environment", "replacement": environment,
+            })
+        });
+        let expected: Vec<_> = added.into_iter().chain([own.clone()]).collect();
+        assert_eq!(monitor["relabelings"], json!(expected), "{group}");
+        let pod = &manifests.get("Deployment", &name)["spec"]["template"]["spec"];
+        let variables = pod["containers"][0]["env"].as_array().unwrap();
+        let mut variables = variables.iter();
+        let attributes = variables.find(|one| one["name"] == "OTEL_RESOURCE_ATTRIBUTES");
+        let of_pod = "k8s.namespace.name=ns,k8s.pod.name=$(POD_NAME)";
+        let expected = match environment {
+            Some(environment) => format!("{of_pod},deployment.environment.name={environment}"),
+            None => of_pod.to_owned(),
+        };
+        assert_eq!(attributes.unwrap()["value"], expected, "{group}");
+    }
+}
+
 #[test]
 fn certificates_reach_both_sides_and_probes_use_https() {
     let manifests = Manifests::of(&read("ci/tls-values.yaml")).unwrap();

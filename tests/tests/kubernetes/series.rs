@@ -16,6 +16,13 @@ const DASHBOARDS: [&str; 5] = ["deployment", "engine", "fleet", "modules", "node
 /// Labels that a scrape adds.
 const OF_TARGETS: [&str; 2] = ["namespace", "pod"];
 
+/// Whether a scrape adds a label to a series: to those of nodes, their environment too.
+fn is_of_target(name: &str, label: &str) -> bool {
+    let is_of_node =
+        name.starts_with("hotswap_node_") && !name.starts_with("hotswap_node_operation_");
+    OF_TARGETS.contains(&label) || is_of_node && label == "environment"
+}
+
 /// Series that have samples only while something is there that this installation lacks: a registry
 /// of others, and a module with metrics of its own.
 const WITHOUT_SAMPLES: [&str; 2] = ["hotswap_discovery_", "hotswap_node_module_metric_"];
@@ -226,7 +233,7 @@ async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expo
             return;
         }
         assert!(!series.is_empty(), "{title}: {name} has no sample");
-        let own = |label: &&str| !OF_TARGETS.contains(label);
+        let own = |label: &&str| !is_of_target(name, label);
         for label in labels.iter().map(String::as_str).filter(own) {
             let is_there = series.contains_key(label);
             assert!(is_there, "{title}: {name} has no label {label}: {series:?}");
@@ -262,6 +269,24 @@ async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expo
             check(title, selected, std::slice::from_ref(label));
         }
     }
+}
+
+/// Nodes of two environments in one namespace are told apart.
+#[test]
+fn panels_over_nodes_select_the_environment() {
+    let mut seen = 0;
+    for (title, expression) in panels() {
+        for series in selected(&expression) {
+            if !is_of_target(&series.name, "environment") {
+                continue;
+            }
+            let mut labels = series.labels.iter().map(|(label, _)| label);
+            let selects = labels.any(|label| label == "environment");
+            assert!(selects, "{title}: {expression}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} series of nodes");
 }
 
 #[test]
