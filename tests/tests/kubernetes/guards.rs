@@ -92,6 +92,11 @@ const REFUSED: &[(&str, &str)] = &[
         "the policies would not let Prometheus reach the nodes",
     ),
     (
+        "tls: {engineSecret: ours}\nnetworkPolicy: {enabled: false}\n\
+         metrics: {serviceMonitor: {enabled: true, namespace: monitoring}}",
+        "metrics.serviceMonitor.namespace is monitoring",
+    ),
+    (
         "engine: {existingConfigMap: mine}\ndiscovery: {mode: kubernetes}",
         "cannot add the sources of nodes",
     ),

@@ -1,10 +1,11 @@
 //! What the chart renders to.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use hotswap_tests::tools;
+use hotswap_tests::{read_yaml, tools};
 use serde_json::json;
 
 use crate::renderer::{Manifests, VERSIONS, lint, read, render, value_files};
@@ -303,6 +304,59 @@ node: {httpRoute: {enabled: true, parentRefs: [{name: public}], path: /hello}}
     let manifests = Manifests::of(&read("ci/exposed-values.yaml")).unwrap();
     let rule = &manifests.get("HTTPRoute", ENGINE)["spec"]["rules"][0];
     assert!(rule.get("filters").is_none(), "{rule}");
+}
+
+/// Also those of the subchart, which does not see these values.
+#[test]
+fn common_labels_and_annotations_are_on_every_object() {
+    let common = "
+commonLabels: {owner: platform}
+commonAnnotations: {example.org/ticket: OPS-1}
+redis: {auth: {existingSecret: ''}}
+extraObjects: []
+";
+    let mut kinds = BTreeSet::new();
+    for file in value_files().unwrap() {
+        // Later values go over earlier ones, and a document has each key once.
+        let common_file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(common_file.path(), common).unwrap();
+        let files = [file.as_path(), common_file.path()];
+        let files = files.map(|path| path.to_str().unwrap());
+        let more = ["--values", files[0], "--values", files[1]];
+        let text = render(VERSIONS[2], &more).unwrap().unwrap();
+        for object in read_yaml(&text).unwrap() {
+            let (kind, metadata) = (&object["kind"], &object["metadata"]);
+            let name = format!("{}: {kind} {}", files[0], metadata["name"]);
+            assert_eq!(metadata["labels"]["owner"], "platform", "{name}");
+            let annotations = &metadata["annotations"];
+            assert_eq!(annotations["example.org/ticket"], "OPS-1", "{name}");
+            kinds.insert(kind.as_str().unwrap().to_owned());
+        }
+    }
+    assert!(kinds.len() > 15, "{kinds:?}");
+    let with_redis = Manifests::of("redis: {enabled: true}").unwrap();
+    for kind in ["ConfigMap", "Secret", "Service", "StatefulSet"] {
+        assert!(with_redis.find(kind, "rel-redis").is_some(), "{kind}");
+    }
+}
+
+/// Where the README says that the authority is, a pod has it.
+#[test]
+fn a_command_in_the_pod_of_the_engine_finds_the_authority() {
+    let readme = read("README.md");
+    assert!(readme.contains("hotswap --ca /etc/hotswap-tls/ca.crt"));
+    let manifests = Manifests::of(&read("ci/tls-values.yaml")).unwrap();
+    let pod = &manifests.get("Deployment", ENGINE)["spec"]["template"]["spec"];
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let mount = mounts
+        .iter()
+        .find(|mount| mount["mountPath"] == "/etc/hotswap-tls");
+    assert_eq!(mount.unwrap()["name"], "tls");
+    let volumes = pod["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "tls");
+    // Without items: the whole secret, with `ca.crt`.
+    let secret = json!({ "secretName": "hotswap-engine-tls" });
+    assert_eq!(volume.unwrap()["secret"], secret);
 }
 
 #[test]
