@@ -88,12 +88,16 @@ const CASES: &[Case] = &[
     },
     Case {
         alert: "HotSwapApprovalWaits",
-        firing: &[(
-            "hotswap_deployments_open",
-            ",status=\"awaitingApproval\"",
-            "1x300",
-        )],
-        quiet: &[("hotswap_deployments_open", ",status=\"running\"", "1x300")],
+        firing: &[(WAIT, "", "0+60x300")],
+        // One after the other waits, for minutes each.
+        quiet: &[
+            (WAIT, "", "600x300"),
+            (
+                "hotswap_deployments_open",
+                ",status=\"awaitingApproval\"",
+                "1x300",
+            ),
+        ],
     },
     Case {
         alert: "HotSwapSourceStale",
@@ -220,6 +224,7 @@ const CASES: &[Case] = &[
     },
 ];
 
+const WAIT: &str = "hotswap_deployments_longest_approval_wait_seconds";
 const SOURCE: &str = "hotswap_discovery_source_condition";
 const REQUESTS: &str = "hotswap_http_requests_total";
 const FAILURES: &str = "hotswap_node_operation_failures_total";
