@@ -44,7 +44,16 @@ impl Authority {
     /// # Errors
     /// If the folder cannot be written.
     pub fn issue(&self, folder: &Path, name: &str, host: &str) -> Result<()> {
-        let mut params = CertificateParams::new(vec![host.to_owned()])?;
+        self.issue_for(folder, name, &[host])
+    }
+
+    /// As [`Self::issue`], for several hosts, which may be addresses.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn issue_for(&self, folder: &Path, name: &str, hosts: &[&str]) -> Result<()> {
+        let hosts: Vec<_> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(hosts)?;
         // OpenSSL takes a certificate for its own issuer's where both have one name.
         params.distinguished_name.push(DnType::CommonName, name);
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::shell::{self, Workspace};
-use crate::{book, openapi, records, references, setup, wit};
+use crate::{book, openapi, records, references, setup, spans, wit};
 
 /// The name of a check in the summary, and its function.
 type Check = (&'static str, fn(&Workspace) -> Result<()>);
@@ -17,6 +17,7 @@ const CHECKS: &[Check] = &[
     ("decision records", |workspace| {
         records::check(workspace.root())
     }),
+    ("spans", |workspace| spans::check(workspace.root())),
     ("lints", lints),
     ("documentation", documentation),
     ("OpenAPI documents", openapi::check),

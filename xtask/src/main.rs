@@ -11,6 +11,7 @@ mod records;
 mod references;
 mod setup;
 mod shell;
+mod spans;
 // Shared with the build script of the guests: setup installs exactly what the build looks for.
 #[path = "../../guests/build/toolchain.rs"]
 mod toolchain;
@@ -58,8 +59,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Check formatting, contracts, decision records, lints, documentation, generated references
-    /// and dependencies
+    /// Check formatting, contracts, decision records, the list of spans, lints, documentation, generated
+    /// references and dependencies
     Check,
     /// Run the benchmarks in release mode
     Bench {

@@ -2,12 +2,13 @@
 //! environments of registered nodes, so clients cannot create metrics without limit.
 
 mod collectors;
+mod open_deployments;
 mod process_metrics;
 mod source_gauges;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotswap_core::Status;
 use hotswap_fleet::Registry as Nodes;
@@ -23,7 +24,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
-use collectors::{DamagedGauge, DiskGauges, HubGauges, NodeGauges, OpenDeployments};
+use collectors::{DamagedGauge, DiskGauges, HubGauges, NodeGauges};
+use open_deployments::OpenDeployments;
 use process_metrics::ProcessMetrics;
 use source_gauges::SourceGauges;
 
@@ -205,14 +207,12 @@ impl Metrics {
         let status = appended.head.lifecycle.status();
         if status.is_final() {
             // A reload may already have counted this end: count it only while it is open.
-            let was_open = self.open_deployments.lock().remove(&appended.deployment);
-            if was_open.is_some() {
+            if self.open_deployments.remove(appended.deployment) {
                 self.count_end(status);
             }
         } else {
             self.open_deployments
-                .lock()
-                .insert(appended.deployment, status);
+                .insert(appended.deployment, status, Instant::now());
         }
     }
 
@@ -230,8 +230,7 @@ impl Metrics {
             .into_iter()
             .map(|(id, lifecycle)| (id, lifecycle.status()))
             .collect();
-        let before = std::mem::replace(&mut *self.open_deployments.lock(), open.clone());
-        for id in before.into_keys().filter(|id| !open.contains_key(id)) {
+        for id in self.open_deployments.replace(open, Instant::now()) {
             if let Ok(head) = engine.deployments.head(id).await {
                 self.count_end(head.lifecycle.status());
             }

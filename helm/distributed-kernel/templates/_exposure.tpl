@@ -95,6 +95,13 @@ spec:
         - path:
             type: PathPrefix
             value: {{ $route.path }}
+      {{- if and (eq .component "engine") (ne $route.path "/") }}
+      # The engine knows its paths from `/` only.
+      filters:
+        - type: URLRewrite
+          urlRewrite:
+            path: {type: ReplacePrefixMatch, replacePrefixMatch: /}
+      {{- end }}
       backendRefs:
         - name: {{ .fullname }}
           port: {{ .values.service.port }}

@@ -160,12 +160,21 @@ else new ones. Made once in each rendering, so that the secret and its checksum 
 {{- end -}}
 {{- end -}}
 
-{{/* The budget of the engines as YAML. Where the values name no number: one engine may be gone of one or
-of several. */}}
+{{/* How many engines there are at least. */}}
+{{- define "hotswap.engine.fewest" -}}
+{{- $scaling := .Values.engine.autoscaling -}}
+{{- if $scaling.enabled -}}{{- $scaling.minReplicas -}}{{- else -}}{{- include "hotswap.engine.replicas" . -}}{{- end -}}
+{{- end -}}
+
+{{/* The budget of the engines as YAML. Where the values do not say whether there is one: where engines share
+a store. Where they name no number: two stay of three or more, else one may be gone. */}}
 {{- define "hotswap.engine.budget" -}}
 {{- $budget := deepCopy .Values.engine.podDisruptionBudget -}}
+{{- if kindIs "invalid" $budget.enabled -}}
+{{- $_ := set $budget "enabled" (not (empty (include "hotswap.isShared" .))) -}}
+{{- end -}}
 {{- if and (kindIs "invalid" $budget.minAvailable) (kindIs "invalid" $budget.maxUnavailable) -}}
-{{- $several := or .Values.engine.autoscaling.enabled (gt (int (include "hotswap.engine.replicas" .)) 2) -}}
+{{- $several := gt (int (include "hotswap.engine.fewest" .)) 2 -}}
 {{- $_ := set $budget (ternary "minAvailable" "maxUnavailable" $several) (ternary 2 1 $several) -}}
 {{- end -}}
 {{- toYaml $budget -}}
@@ -293,16 +302,17 @@ and secure. */}}
         path: ca.crt
 {{- end -}}
 
-{{/* Environment variables that name the collector. Pods must have POD_NAME before. */}}
+{{/* Environment variables that name the collector. Pods must have POD_NAME before. Context: a dict of root
+and environment, which is that of nodes. */}}
 {{- define "hotswap.otlpVariables" -}}
-{{- $otlp := .Values.otlp -}}
+{{- $otlp := .root.Values.otlp -}}
 {{- if $otlp.endpoint -}}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ $otlp.endpoint | quote }}
 - name: OTEL_EXPORTER_OTLP_PROTOCOL
   value: {{ $otlp.protocol }}
 - name: OTEL_RESOURCE_ATTRIBUTES
-  value: {{ printf "k8s.namespace.name=%s,k8s.pod.name=$(POD_NAME)" .Release.Namespace }}
+  value: {{ printf "k8s.namespace.name=%s,k8s.pod.name=$(POD_NAME)" .root.Release.Namespace }}{{ with .environment }},deployment.environment.name={{ . }}{{ end }}
 {{- if not $otlp.traces }}
 - name: OTEL_TRACES_EXPORTER
   value: none

@@ -88,12 +88,16 @@ const CASES: &[Case] = &[
     },
     Case {
         alert: "HotSwapApprovalWaits",
-        firing: &[(
-            "hotswap_deployments_open",
-            ",status=\"awaitingApproval\"",
-            "1x300",
-        )],
-        quiet: &[("hotswap_deployments_open", ",status=\"running\"", "1x300")],
+        firing: &[(WAIT, "", "0+60x300")],
+        // One after the other waits, for minutes each.
+        quiet: &[
+            (WAIT, "", "600x300"),
+            (
+                "hotswap_deployments_open",
+                ",status=\"awaitingApproval\"",
+                "1x300",
+            ),
+        ],
     },
     Case {
         alert: "HotSwapSourceStale",
@@ -202,13 +206,32 @@ const CASES: &[Case] = &[
             ("hotswap_node_errors_total", OF_MODULE, "0+1x300"),
         ],
     },
+    // Every request fails in `qa`, and they are few beside those of `production`.
+    Case {
+        alert: "HotSwapModuleErrors",
+        firing: &[
+            ("hotswap_node_requests_total", IN_PRODUCTION, "0+99x300"),
+            ("hotswap_node_errors_total", IN_PRODUCTION, "0x300"),
+            ("hotswap_node_requests_total", IN_QA, "0+1x300"),
+            ("hotswap_node_errors_total", IN_QA, "0+1x300"),
+        ],
+        quiet: &[
+            ("hotswap_node_requests_total", IN_PRODUCTION, "0+99x300"),
+            ("hotswap_node_errors_total", IN_PRODUCTION, "0+1x300"),
+            ("hotswap_node_requests_total", IN_QA, "0+99x300"),
+            ("hotswap_node_errors_total", IN_QA, "0+1x300"),
+        ],
+    },
 ];
 
+const WAIT: &str = "hotswap_deployments_longest_approval_wait_seconds";
 const SOURCE: &str = "hotswap_discovery_source_condition";
 const REQUESTS: &str = "hotswap_http_requests_total";
 const FAILURES: &str = "hotswap_node_operation_failures_total";
 const APPENDS: &str = "hotswap_journal_append_duration_seconds_bucket";
 const OF_MODULE: &str = ",module=\"hello\",version=\"2.0.0\"";
+const IN_PRODUCTION: &str = ",environment=\"production\",module=\"hello\",version=\"2.0.0\"";
+const IN_QA: &str = ",environment=\"qa\",module=\"hello\",version=\"2.0.0\"";
 
 /// The pods of three engines, each of which exposes the same of their store, or of three nodes.
 const PODS: [&str; 3] = ["pod-0", "pod-1", "pod-2"];

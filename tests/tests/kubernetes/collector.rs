@@ -69,7 +69,11 @@ fn engine_and_nodes_send_to_the_collector_and_may_reach_it() {
             "matchLabels": { "kubernetes.io/metadata.name": "monitoring" }
         } }],
     });
-    for name in [ENGINE, NODES] {
+    let of_nodes = "k8s.namespace.name=ns,k8s.pod.name=$(POD_NAME),\
+        deployment.environment.name=production";
+    let mut of_nodes_too = expected.clone();
+    of_nodes_too[2].1 = json!(of_nodes);
+    for (name, expected) in [(ENGINE, expected), (NODES, of_nodes_too)] {
         assert_eq!(telemetry(&manifests, name), expected, "{name}");
         assert!(egress(&manifests, name).contains(&rule), "{name}");
         // Kubernetes puts in only what was defined before.

@@ -5,7 +5,9 @@
 mod alerts;
 mod collector;
 mod documentation;
+mod groups;
 mod guards;
+mod load;
 mod manifests;
 mod proofs;
 mod redis;

@@ -1,10 +1,11 @@
 //! What the chart renders to.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use hotswap_tests::tools;
+use hotswap_tests::{read_yaml, tools};
 use serde_json::json;
 
 use crate::renderer::{Manifests, VERSIONS, lint, read, render, value_files};
@@ -284,6 +285,80 @@ fn an_issuer_of_cert_manager_is_an_annotation_and_nothing_else_is_assumed() {
     );
 }
 
+/// The engine has no prefix of its own. A node looks for the module in the path, which must reach it whole.
+#[test]
+fn a_gateway_removes_the_path_of_the_engine_and_leaves_that_of_modules() {
+    let values = "
+engine: {httpRoute: {enabled: true, parentRefs: [{name: public}], path: /hotswap}}
+node: {httpRoute: {enabled: true, parentRefs: [{name: public}], path: /hello}}
+";
+    let manifests = Manifests::of(values).unwrap();
+    let rule = |name: &str| manifests.get("HTTPRoute", name)["spec"]["rules"][0].clone();
+    let (engine, nodes) = (rule(ENGINE), rule(NODES));
+    assert_eq!(engine["matches"][0]["path"]["value"], "/hotswap");
+    let path = json!({ "type": "ReplacePrefixMatch", "replacePrefixMatch": "/" });
+    let rewrite = json!({ "type": "URLRewrite", "urlRewrite": { "path": path } });
+    assert_eq!(engine["filters"], json!([rewrite]));
+    assert_eq!(nodes["matches"][0]["path"]["value"], "/hello");
+    assert!(nodes.get("filters").is_none());
+    let manifests = Manifests::of(&read("ci/exposed-values.yaml")).unwrap();
+    let rule = &manifests.get("HTTPRoute", ENGINE)["spec"]["rules"][0];
+    assert!(rule.get("filters").is_none(), "{rule}");
+}
+
+/// Also those of the subchart, which does not see these values.
+#[test]
+fn common_labels_and_annotations_are_on_every_object() {
+    let common = "
+commonLabels: {owner: platform}
+commonAnnotations: {example.org/ticket: OPS-1}
+redis: {auth: {existingSecret: ''}}
+extraObjects: []
+";
+    let mut kinds = BTreeSet::new();
+    for file in value_files().unwrap() {
+        // Later values go over earlier ones, and a document has each key once.
+        let common_file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(common_file.path(), common).unwrap();
+        let files = [file.as_path(), common_file.path()];
+        let files = files.map(|path| path.to_str().unwrap());
+        let more = ["--values", files[0], "--values", files[1]];
+        let text = render(VERSIONS[2], &more).unwrap().unwrap();
+        for object in read_yaml(&text).unwrap() {
+            let (kind, metadata) = (&object["kind"], &object["metadata"]);
+            let name = format!("{}: {kind} {}", files[0], metadata["name"]);
+            assert_eq!(metadata["labels"]["owner"], "platform", "{name}");
+            let annotations = &metadata["annotations"];
+            assert_eq!(annotations["example.org/ticket"], "OPS-1", "{name}");
+            kinds.insert(kind.as_str().unwrap().to_owned());
+        }
+    }
+    assert!(kinds.len() > 15, "{kinds:?}");
+    let with_redis = Manifests::of("redis: {enabled: true}").unwrap();
+    for kind in ["ConfigMap", "Secret", "Service", "StatefulSet"] {
+        assert!(with_redis.find(kind, "rel-redis").is_some(), "{kind}");
+    }
+}
+
+/// Where the README says that the authority is, a pod has it.
+#[test]
+fn a_command_in_the_pod_of_the_engine_finds_the_authority() {
+    let readme = read("README.md");
+    assert!(readme.contains("hotswap --ca /etc/hotswap-tls/ca.crt"));
+    let manifests = Manifests::of(&read("ci/tls-values.yaml")).unwrap();
+    let pod = &manifests.get("Deployment", ENGINE)["spec"]["template"]["spec"];
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let mount = mounts
+        .iter()
+        .find(|mount| mount["mountPath"] == "/etc/hotswap-tls");
+    assert_eq!(mount.unwrap()["name"], "tls");
+    let volumes = pod["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "tls");
+    // Without items: the whole secret, with `ca.crt`.
+    let secret = json!({ "secretName": "hotswap-engine-tls" });
+    assert_eq!(volume.unwrap()["secret"], secret);
+}
+
 #[test]
 fn policies_open_the_control_port_to_the_engine_and_to_scrapers_only() {
     let manifests = Manifests::of(&read("ci/kubernetes-discovery-values.yaml")).unwrap();
@@ -298,6 +373,75 @@ fn policies_open_the_control_port_to_the_engine_and_to_scrapers_only() {
     assert_eq!(engine["policyTypes"], json!(["Ingress", "Egress"]));
     let ports = engine["egress"].to_string();
     assert!(ports.contains("6443") && ports.contains("9090"), "{ports}");
+    let callers = engine["ingress"][0]["from"].as_array().unwrap();
+    assert_eq!(callers.len(), 3, "the release, apiFrom and metricsFrom");
+}
+
+/// An empty selector of namespaces is every pod of the cluster. Each of our files of values may be
+/// the one that somebody begins with.
+#[test]
+fn no_policy_lets_every_namespace_in_unless_the_values_say_so() {
+    let mut scraped = 0;
+    for file in value_files().unwrap() {
+        let manifests = Manifests::of(&fs::read_to_string(&file).unwrap()).unwrap();
+        for policy in manifests.all("NetworkPolicy") {
+            let ingress = policy["spec"]["ingress"].to_string();
+            let is_open = ingress.contains(r#""namespaceSelector":{}"#);
+            assert!(!is_open, "{}: {ingress}", file.display());
+        }
+        scraped += usize::from(manifests.has("ServiceMonitor"));
+    }
+    assert!(scraped >= 4, "only {scraped} files with a ServiceMonitor");
+    let manifests = Manifests::of(&read("values-production.yaml")).unwrap();
+    let control = &manifests.get("NetworkPolicy", NODES)["spec"]["ingress"][1]["from"];
+    let prometheus = &control[1]["podSelector"]["matchLabels"];
+    assert_eq!(prometheus["app.kubernetes.io/name"], "prometheus");
+    // A call of the API is let in from where `apiFrom` says, and scrapes do not widen that.
+    let values = "networkPolicy: {apiFrom: [{podSelector: {}}]}";
+    let manifests = Manifests::of(values).unwrap();
+    let callers = &manifests.get("NetworkPolicy", ENGINE)["spec"]["ingress"][0]["from"];
+    assert_eq!(callers.as_array().unwrap().len(), 2, "{callers}");
+}
+
+/// Nodes of two environments in one namespace are told apart by a label that the scrape adds.
+#[test]
+fn series_and_spans_of_nodes_get_the_environment_of_their_group() {
+    let values = "
+nodeGroups:
+  qa: {environment: qa}
+  chosen: {labels: {tier: web}}
+networkPolicy: {enabled: false}
+metrics: {serviceMonitor: {enabled: true, relabelings: [{targetLabel: cluster, replacement: eu}]}}
+otlp: {endpoint: 'http://collector:4317'}
+";
+    let manifests = Manifests::of(values).unwrap();
+    let own = json!({ "targetLabel": "cluster", "replacement": "eu" });
+    for (group, environment) in [
+        ("engine", None),
+        ("chosen", None),
+        ("nodes", Some("production")),
+        ("qa", Some("qa")),
+    ] {
+        let name = format!("rel-distributed-kernel-{group}");
+        let monitor = &manifests.get("ServiceMonitor", &name)["spec"]["endpoints"][0];
+        let added = environment.map(|environment| {
+            json!({
+                "action": "replace", "targetLabel": "environment", "replacement": environment,
+            })
+        });
+        let expected: Vec<_> = added.into_iter().chain([own.clone()]).collect();
+        assert_eq!(monitor["relabelings"], json!(expected), "{group}");
+        let pod = &manifests.get("Deployment", &name)["spec"]["template"]["spec"];
+        let variables = pod["containers"][0]["env"].as_array().unwrap();
+        let mut variables = variables.iter();
+        let attributes = variables.find(|one| one["name"] == "OTEL_RESOURCE_ATTRIBUTES");
+        let of_pod = "k8s.namespace.name=ns,k8s.pod.name=$(POD_NAME)";
+        let expected = match environment {
+            Some(environment) => format!("{of_pod},deployment.environment.name={environment}"),
+            None => of_pod.to_owned(),
+        };
+        assert_eq!(attributes.unwrap()["value"], expected, "{group}");
+    }
 }
 
 #[test]

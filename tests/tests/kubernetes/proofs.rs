@@ -3,9 +3,10 @@
 use std::os::unix::fs::symlink;
 
 use anyhow::{Context as _, Result};
-use hotswap_tests::{LoadGenerator, LoadReport, tools};
+use hotswap_tests::tools;
 use serde_json::Value;
 
+use crate::load;
 use crate::redis::Redis;
 use crate::release::{ENGINE, NODES, Release, kubernetes};
 
@@ -27,17 +28,6 @@ engine:
 
 /// Where a node keeps the random name of its data folder.
 const INSTANCE_KEY: &str = "instance";
-
-/// Clients that send requests to the module through the service of the nodes.
-fn load(release: &Release) -> Result<LoadGenerator> {
-    let url = format!("{}/hello/", release.url(NODES)?);
-    Ok(LoadGenerator::start(vec![url], 2))
-}
-
-fn assert_no_loss(report: &LoadReport) {
-    assert_eq!(report.failed_requests(), 0, "{report:?}");
-    assert!(report.requests > 100, "{report:?}");
-}
 
 /// The values of the tokens.
 fn tokens(release: &Release) -> Result<String> {
@@ -68,10 +58,9 @@ async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() 
     release.helm(&["test", "hotswap"])?;
 
     release.deploy("1.0.0", "direct", &[])?;
-    let clients = load(&release)?;
+    let clients = load::start(&release, NODES)?;
     release.deploy("2.0.0", "canary", &["--set", "soak=4s"])?;
-    let report = clients.stop().await;
-    assert_no_loss(&report);
+    let report = load::end(&release, clients).await?;
     for version in ["1.0.0", "2.0.0"] {
         assert!(
             report.answers_by_version.contains_key(version),
@@ -79,13 +68,13 @@ async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() 
         );
     }
 
-    let (clients, before) = (load(&release)?, tokens(&release)?);
+    let (clients, before) = (load::start(&release, NODES)?, tokens(&release)?);
     let image = images(&release)?;
     release.upgrade_as_documented("next")?;
     assert_eq!(tokens(&release)?, before, "generated tokens survive");
     assert_eq!(images(&release)?, ["localhost/hotswap:next"; 2]);
     release.helm(&["rollback", "hotswap", "--wait", "--timeout=180s"])?;
-    assert_no_loss(&clients.stop().await);
+    load::end(&release, clients).await?;
     // Helm returns while the last of the other pods is still there.
     release.wait_for_nodes(3)?;
     assert_eq!(images(&release)?, image, "back to the image before");
@@ -108,6 +97,7 @@ async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() 
 async fn a_rollout_survives_the_loss_of_its_engine_and_of_a_node() -> Result<()> {
     let release = Release::install("losses", TOLERANT)?;
     release.deploy("1.0.0", "direct", &[])?;
+    let clients = load::start(&release, NODES)?;
     let id = release.begin("2.0.0", "canary", &["--set", "soak=8s"])?;
     release.wait_until("the first node", || {
         Ok(release.versions()?.contains(&"2.0.0".to_owned()))
@@ -137,6 +127,7 @@ async fn a_rollout_survives_the_loss_of_its_engine_and_of_a_node() -> Result<()>
     release.wait_until("every node to run what was decided", || {
         Ok(release.versions()? == ["2.0.0"; 3])
     })?;
+    load::end(&release, clients).await?;
     Ok(())
 }
 
@@ -149,14 +140,24 @@ async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
     let engines = release.pods("engine")?;
     assert_eq!(engines.len(), 3);
     release.deploy("1.0.0", "direct", &[])?;
-    let clients = load(&release)?;
+    let clients = load::start(&release, NODES)?;
     let id = release.begin("2.0.0", "canary", &["--set", "soak=20s"])?;
     release.wait_until("the first node", || {
         Ok(release.versions()?.contains(&"2.0.0".to_owned()))
     })?;
-    // One of the two may be the one that drives, or the third; without a word of farewell.
-    for engine in &engines[..2] {
-        release.kubectl(&["delete", "pod", engine, "--force", "--grace-period=0"])?;
+    // The one that drives, and then the one that has taken over; without a word of farewell.
+    for _ in 0..2 {
+        let mut driver = None;
+        release.wait_until("an engine to drive", || {
+            driver = redis.driver_of(&id)?;
+            Ok(driver.is_some())
+        })?;
+        let driver = driver.context("nobody drives")?;
+        release.kubectl(&["delete", "pod", &driver, "--force", "--grace-period=0"])?;
+        release.wait_until("another engine to take over", || {
+            let next = redis.driver_of(&id)?;
+            Ok(next.is_some_and(|next| next != driver))
+        })?;
     }
     let report = release.wait_for_end(&id)?;
     assert_eq!(report["state"], "succeeded", "{report}");
@@ -171,7 +172,7 @@ async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
     release.kubectl(&all_are_back)?;
     let report = release.wait_for_end(&id)?;
     assert_eq!(report["state"], "succeeded", "{report}");
-    assert_no_loss(&clients.stop().await);
+    load::end(&release, clients).await?;
     assert_eq!(release.versions()?, ["1.0.0"; 3]);
     assert_eq!(release.uninstall()?, "");
     Ok(())
@@ -182,6 +183,7 @@ async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
 async fn nodes_may_be_scaled_up_and_down_in_the_middle_of_a_rollout() -> Result<()> {
     let release = Release::install("scaling", TOLERANT)?;
     release.deploy("1.0.0", "direct", &[])?;
+    let clients = load::start(&release, NODES)?;
     let scale = |count: &str| {
         let count = format!("--replicas={count}");
         release.kubectl(&["scale", "deployment", NODES, &count])
@@ -202,6 +204,7 @@ async fn nodes_may_be_scaled_up_and_down_in_the_middle_of_a_rollout() -> Result<
     release.wait_until("every node to run what was decided", || {
         Ok(release.versions()?.iter().all(|version| version == "2.0.0"))
     })?;
+    load::end(&release, clients).await?;
     Ok(())
 }
 
@@ -214,7 +217,7 @@ async fn by_default_a_rollout_is_rolled_back_when_a_node_of_its_plan_is_scaled_a
     // A budget of two of three, which an eviction would heed and a scaling does not.
     let release = Release::install("default-policy", "")?;
     release.deploy("1.0.0", "direct", &[])?;
-    let clients = load(&release)?;
+    let clients = load::start(&release, NODES)?;
     let id = release.begin("2.0.0", "canary", &["--set", "soak=30s"])?;
     release.wait_until("the first node", || {
         Ok(release.versions()?.contains(&"2.0.0".to_owned()))
@@ -236,7 +239,7 @@ async fn by_default_a_rollout_is_rolled_back_when_a_node_of_its_plan_is_scaled_a
     assert!(state.to_string().contains("tolerates 0"), "{state}");
     release.wait_for_nodes(2)?;
     assert_eq!(release.versions()?, ["1.0.0"; 2]);
-    assert_no_loss(&clients.stop().await);
+    load::end(&release, clients).await?;
     Ok(())
 }
 
@@ -245,7 +248,7 @@ async fn by_default_a_rollout_is_rolled_back_when_a_node_of_its_plan_is_scaled_a
 async fn machines_are_drained_as_slowly_as_the_budget_says() -> Result<()> {
     let release = Release::install("evictions", "")?;
     release.deploy("1.0.0", "direct", &[])?;
-    let clients = load(&release)?;
+    let clients = load::start(&release, NODES)?;
     let pods = release.pods("node-nodes")?;
     release.evict(&pods[0])?;
     let refused = release.evict(&pods[1]).unwrap_err().to_string();
@@ -255,7 +258,7 @@ async fn machines_are_drained_as_slowly_as_the_budget_says() -> Result<()> {
         Ok(release.evict(&pods[1]).is_ok())
     })?;
     release.wait_for_nodes(3)?;
-    assert_no_loss(&clients.stop().await);
+    load::end(&release, clients).await?;
     let engine = release.pods("engine")?.remove(0);
     release.evict(&engine)?;
     release.wait_until("the engine's successor", || {
@@ -325,14 +328,14 @@ node:
 ";
     let release = Release::install("autoscaling", values)?;
     release.deploy("1.0.0", "direct", &[])?;
-    let clients = load(&release)?;
+    let clients = load::start(&release, NODES)?;
     release.wait_for_nodes(5)?;
     assert_eq!(
         release.versions()?,
         ["1.0.0"; 5],
         "new nodes serve what was decided"
     );
-    assert_no_loss(&clients.stop().await);
+    load::end(&release, clients).await?;
     release.wait_for_nodes(3)?;
     Ok(())
 }

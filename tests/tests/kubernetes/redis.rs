@@ -1,6 +1,6 @@
 //! A Redis beside the cluster.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -46,6 +46,41 @@ impl Redis {
             addr,
             _folder: folder,
         })
+    }
+
+    /// The pod of the engine that drives a deployment.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub fn driver_of(&self, deployment: &str) -> Result<Option<String>> {
+        let key = format!("{{hotswap}}:d:{deployment}");
+        let session = self.field(&key, "owner")?;
+        let Some(session) = session.filter(|session| !session.is_empty()) else {
+            return Ok(None);
+        };
+        let engine = self.field("{hotswap}:engines", &session)?;
+        // An engine has the name of its machine, which is that of its pod, and its process id.
+        let pod = engine.as_deref().and_then(|name| name.rsplit_once('-'));
+        Ok(pod.map(|(pod, _)| pod.to_owned()))
+    }
+
+    /// A field of a hash.
+    fn field(&self, key: &str, field: &str) -> Result<Option<String>> {
+        let mut connection = TcpStream::connect(self.addr)?;
+        connection.set_read_timeout(Some(TIMEOUT))?;
+        let mut command = "*3\r\n".to_owned();
+        for word in ["HGET", key, field] {
+            command += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        connection.write_all(command.as_bytes())?;
+        // Whoever says goodbye gets the answer whole, and the end.
+        connection.write_all(b"QUIT\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        let mut lines = answer.lines();
+        let head = lines.next().unwrap_or_default();
+        ensure!(head.starts_with('$'), "{answer}");
+        Ok(lines.next().filter(|_| head != "$-1").map(str::to_owned))
     }
 
     /// Where pods reach it.

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hotswap_tests::tools;
+use hotswap_tests::{Authority, tools};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -25,6 +25,9 @@ const NAME: &str = "hotswap";
 /// The engine's Deployment and service.
 pub const ENGINE: &str = "hotswap-distributed-kernel-engine";
 
+/// What the certificate of nodes is for, where they have one.
+pub const NODE_NAME: &str = "nodes.hotswap.internal";
+
 /// The Deployment and service of the default group of nodes.
 pub const NODES: &str = "hotswap-distributed-kernel-nodes";
 
@@ -37,6 +40,8 @@ pub struct Release {
     /// Of the engine, once it is installed.
     server: String,
     token: String,
+    /// Who has issued the certificates of engine and nodes, where they speak HTTPS.
+    authority: Option<Authority>,
     folder: TempDir,
 }
 
@@ -47,15 +52,69 @@ impl Release {
     /// # Errors
     /// If there is no node, or the release does not become ready.
     pub fn install(namespace: &str, values: &str) -> Result<Self> {
-        let mut release = Self {
+        Self::prepare(namespace, values, None)?.start()
+    }
+
+    /// As [`Self::install`], with certificates of both sides in the secrets `engine-tls` and
+    /// `nodes-tls`. That of the nodes is for [`NODE_NAME`].
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn install_over_https(namespace: &str, values: &str) -> Result<Self> {
+        let release = Self::prepare(namespace, values, Some(Authority::new()?))?;
+        release.kubectl(&["create", "namespace", namespace])?;
+        let engine = format!("{ENGINE}.{namespace}.svc");
+        for (secret, host) in [("engine-tls", engine.as_str()), ("nodes-tls", NODE_NAME)] {
+            release.issue(secret, host)?;
+        }
+        release.start()
+    }
+
+    /// Makes a secret with a certificate for a host, and for the machine, where tests reach it.
+    fn issue(&self, secret: &str, host: &str) -> Result<()> {
+        let authority = self.authority.as_ref().context("no authority")?;
+        let folder = self.folder.path();
+        authority.issue_for(folder, secret, &[host, &self.address])?;
+        let file = |key: &str, name: &str| {
+            let path = folder.join(name);
+            format!("--from-file={key}={}", path.display())
+        };
+        let files = [
+            file("tls.crt", &format!("{secret}.crt")),
+            file("tls.key", &format!("{secret}.key")),
+            file("ca.crt", "ca.crt"),
+        ];
+        let create = [
+            "create",
+            "secret",
+            "generic",
+            secret,
+            "--type=kubernetes.io/tls",
+        ];
+        let files = files.each_ref().map(String::as_str);
+        self.kubectl(&[&create[..], &files].concat())?;
+        Ok(())
+    }
+
+    fn prepare(namespace: &str, values: &str, authority: Option<Authority>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("values.yaml"), values)?;
+        if let Some(authority) = &authority {
+            authority.write(folder.path(), "ca")?;
+        }
+        Ok(Self {
             namespace: namespace.to_owned(),
             kubeconfig: kubernetes()?.join("kubeconfig"),
             address: node_address()?,
             server: String::new(),
             token: String::new(),
-            folder: tempfile::tempdir()?,
-        };
-        fs::write(release.folder.path().join("values.yaml"), values)?;
+            authority,
+            folder,
+        })
+    }
+
+    fn start(mut self) -> Result<Self> {
+        let release = &mut self;
         release.upgrade(&["--install", "--create-namespace"])?;
         release.server = release.url(ENGINE)?;
         let secret = [
@@ -76,7 +135,7 @@ impl Release {
             let module = format!("hello@{version}");
             release.hotswap(&["module", "upload", &module, &file.to_string_lossy()])?;
         }
-        Ok(release)
+        Ok(self)
     }
 
     /// Upgrades the release with its values and more arguments, and waits until it is ready.
@@ -165,6 +224,9 @@ impl Release {
         let mut hotswap = tools::hotswap()?.into_std();
         hotswap.env("HOTSWAP_SERVER", &self.server);
         hotswap.env("HOTSWAP_TOKEN", &self.token);
+        if self.authority.is_some() {
+            hotswap.env("HOTSWAP_CA", self.folder.path().join("ca.crt"));
+        }
         run(hotswap.args(arguments).stdin(Stdio::null()))
     }
 
@@ -249,7 +311,41 @@ impl Release {
         let port = "jsonpath={.spec.ports[0].nodePort}";
         let port = self.kubectl(&["get", "service", service, "--output", port])?;
         ensure!(!port.is_empty(), "{service} has no port on the node");
-        Ok(format!("http://{}:{port}", self.address))
+        let scheme = if self.authority.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        Ok(format!("{scheme}://{}:{port}", self.address))
+    }
+
+    /// An HTTP client that trusts the certificates of this release alone.
+    ///
+    /// # Errors
+    /// If it speaks no HTTPS.
+    pub fn client(&self) -> Result<reqwest::Client> {
+        let authority = self.authority.as_ref().context("no authority")?;
+        authority.client(self.folder.path(), None)
+    }
+
+    /// The pods of which a container has ended and been started again.
+    ///
+    /// # Errors
+    /// If kubectl fails.
+    pub fn restarted_pods(&self) -> Result<Vec<String>> {
+        let pods: Value =
+            serde_json::from_str(&self.kubectl(&["get", "pods", "--output=json"])?)?;
+        let pods = pods["items"].as_array().context("no list")?;
+        let restarts = |pod: &Value| {
+            let containers = pod["status"]["containerStatuses"].as_array();
+            let counts = containers.into_iter().flatten();
+            let counts = counts.map(|container| container["restartCount"].as_u64());
+            counts.map(Option::unwrap_or_default).sum::<u64>()
+        };
+        let restarted = pods.iter().filter(|pod| restarts(pod) > 0);
+        Ok(restarted
+            .map(|pod| pod["metadata"]["name"].to_string())
+            .collect())
     }
 
     /// Waits until that many node pods are ready, and no other is there.
@@ -264,13 +360,22 @@ impl Release {
         })
     }
 
-    /// What each node pod runs of `hello`, by the engine; `none` where it does not know.
+    /// What each node pod of the default group runs of `hello`, by the engine; `none` where it does not
+    /// know.
     ///
     /// # Errors
     /// If the engine does not answer.
     pub fn versions(&self) -> Result<Vec<String>> {
+        self.versions_of("nodes")
+    }
+
+    /// As [`Self::versions`], of a group.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub fn versions_of(&self, group: &str) -> Result<Vec<String>> {
         let mut versions = Vec::new();
-        for pod in self.pods("node-nodes")? {
+        for pod in self.pods(&format!("node-{group}"))? {
             // A pod that has just started is not a node yet.
             let node = self.json(&["node", "get", &pod]).unwrap_or_default();
             let modules = node["modules"].as_array().cloned().unwrap_or_default();

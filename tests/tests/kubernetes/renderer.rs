@@ -112,9 +112,15 @@ impl Manifests {
         all.find(|manifest| manifest["kind"] == kind && manifest["metadata"]["name"] == name)
     }
 
+    /// Those of this kind.
+    pub fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        let of_kind = move |manifest: &&Value| manifest["kind"] == kind;
+        self.0.iter().filter(of_kind)
+    }
+
     /// Whether there is any of this kind.
     pub fn has(&self, kind: &str) -> bool {
-        self.0.iter().any(|manifest| manifest["kind"] == kind)
+        self.all(kind).next().is_some()
     }
 
     /// The arguments of the first container of a workload.

@@ -16,6 +16,13 @@ const DASHBOARDS: [&str; 5] = ["deployment", "engine", "fleet", "modules", "node
 /// Labels that a scrape adds.
 const OF_TARGETS: [&str; 2] = ["namespace", "pod"];
 
+/// Whether a scrape adds a label to a series: to those of nodes, their environment too.
+fn is_of_target(name: &str, label: &str) -> bool {
+    let is_of_node =
+        name.starts_with("hotswap_node_") && !name.starts_with("hotswap_node_operation_");
+    OF_TARGETS.contains(&label) || is_of_node && label == "environment"
+}
+
 /// Series that have samples only while something is there that this installation lacks: a registry
 /// of others, and a module with metrics of its own.
 const WITHOUT_SAMPLES: [&str; 2] = ["hotswap_discovery_", "hotswap_node_module_metric_"];
@@ -33,6 +40,15 @@ const OF_THE_STORE: [&str; 7] = [
     "hotswap_disk_bytes",
     "hotswap_journal_appends_total",
     "hotswap_nodes",
+];
+
+/// Series of which each of several engines has its own share: modules in the environments whose leases
+/// it holds, its leases, its connections. A panel over all of them adds up.
+const OF_EACH_ENGINE: [&str; 4] = [
+    "hotswap_reconciler_differing",
+    "hotswap_store_leases",
+    "hotswap_store_reconnects_total",
+    "hotswap_store_take_overs_total",
 ];
 
 /// The samples of each series that a server announces: the values of its labels. None where it has
@@ -217,7 +233,7 @@ async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expo
             return;
         }
         assert!(!series.is_empty(), "{title}: {name} has no sample");
-        let own = |label: &&str| !OF_TARGETS.contains(label);
+        let own = |label: &&str| !is_of_target(name, label);
         for label in labels.iter().map(String::as_str).filter(own) {
             let is_there = series.contains_key(label);
             assert!(is_there, "{title}: {name} has no label {label}: {series:?}");
@@ -253,6 +269,24 @@ async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expo
             check(title, selected, std::slice::from_ref(label));
         }
     }
+}
+
+/// Nodes of two environments in one namespace are told apart.
+#[test]
+fn panels_over_nodes_select_the_environment() {
+    let mut seen = 0;
+    for (title, expression) in panels() {
+        for series in selected(&expression) {
+            if !is_of_target(&series.name, "environment") {
+                continue;
+            }
+            let mut labels = series.labels.iter().map(|(label, _)| label);
+            let selects = labels.any(|label| label == "environment");
+            assert!(selects, "{title}: {expression}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} series of nodes");
 }
 
 #[test]
@@ -315,6 +349,54 @@ fn panels_show_what_one_of_several_engines_sees() {
         }));
     }
     assert!(tests.len() >= 10, "{}", tests.len());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tests.yaml");
+    fs::write(&file, json!({ "tests": tests }).to_string()).unwrap();
+    promtool(&["test", "rules", file.to_str().unwrap()]);
+}
+
+/// What one engine holds and the others do not is not hidden, and does not hide what they hold.
+#[test]
+fn panels_add_up_what_each_of_several_engines_holds() {
+    let mut tests = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (title, expression) in panels() {
+        let selected = selected(&expression);
+        let of_each = |one: &&Selected| OF_EACH_ENGINE.contains(&one.name.as_str());
+        let Some(selected) = selected.iter().find(of_each) else {
+            continue;
+        };
+        let name = selected.name.clone();
+        let all = expression.replace("$namespace", "ns");
+        let pods = [("engine-0", 60), ("engine-1", 0), ("engine-2", 120)];
+        let series = pods.map(|(pod, value)| {
+            let values = match name.ends_with("_total") {
+                true => format!("0+{value}x120"),
+                false => format!("{value}x120"),
+            };
+            let labels = format!("namespace=\"ns\",kind=\"environment\",pod=\"{pod}\"");
+            json!({ "series": format!("{name}{{{labels}}}"), "values": values })
+        });
+        let of = |(pod, _)| {
+            let one = format!("namespace=\"ns\",pod=\"{pod}\"");
+            let one = all.replace("namespace=\"ns\"", &one);
+            format!("scalar(sum({one}))")
+        };
+        let each = pods.map(of).join(" + ");
+        tests.push(json!({
+            "name": title,
+            "interval": "1m",
+            "input_series": series,
+            "promql_expr_test": [{
+                "expr": format!("round(sum({all}) - ({each}), 0.001) == bool 0"),
+                "eval_time": "100m",
+                "exp_samples": [{ "value": 1, "labels": "{}" }],
+            }],
+        }));
+        seen.insert(name);
+    }
+    let expected = OF_EACH_ENGINE.map(str::to_owned);
+    assert_eq!(seen, BTreeSet::from(expected), "each has a panel");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tests.yaml");
     fs::write(&file, json!({ "tests": tests }).to_string()).unwrap();

@@ -9,7 +9,7 @@ use hotswap_tests::{KubeApiServer, tools};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::guards::CLAIM_GOES;
+use crate::guards::{CLAIM_GOES, SERVER_GOES};
 use crate::release::documented_upgrade;
 use crate::renderer::{chart, read};
 
@@ -71,6 +71,13 @@ impl Cluster {
         self.helm(&[&base[..], &settings].concat()).await
     }
 
+    /// What a secret holds.
+    async fn secret(&self, name: &str) -> Result<Value> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{name}");
+        let secret = self.server.request("GET", &path, "").await?;
+        Ok(secret["data"].clone())
+    }
+
     /// The engine's claim, as long as nobody has asked to delete it.
     async fn claim(&self) -> Option<Value> {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims/{CLAIM}");
@@ -112,6 +119,71 @@ async fn an_upgrade_that_would_delete_the_journals_is_refused_until_they_are_kep
     let claim = cluster.claim().await.context("the claim is gone")?;
     let policy = &claim["metadata"]["annotations"]["helm.sh/resource-policy"];
     ensure!(policy == "keep", "{claim}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_would_leave_the_journals_in_the_valkey_is_refused_until_they_are_moved()
+-> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster
+        .install(&chart(), &["--set=redis.enabled=true"])
+        .await?;
+    let reason = SERVER_GOES.replace("%s", "hotswap-redis");
+    let alone = ["redis.enabled=false"];
+    let external = [
+        "redis.enabled=false",
+        "externalRedis.url=redis://redis:6379",
+    ];
+    for settings in [&alone[..], &external[..]] {
+        let refused = cluster.upgrade(settings).await?;
+        let error = refused.err().with_context(|| format!("{settings:?}"))?;
+        ensure!(error.contains(&reason), "{settings:?}: {error}");
+        ensure!(error.contains("redis.stateMoved"), "{error}");
+    }
+    // What leaves the server alone goes on, and so does a move that somebody has made.
+    let moved = [&external[..], &["redis.stateMoved=true"]].concat();
+    for settings in [&["node.replicaCount=4"][..], &moved] {
+        let upgraded = cluster.upgrade(settings).await?;
+        upgraded.map_err(anyhow::Error::msg)?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_secrets_survive_upgrades() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    cluster
+        .install(&chart(), &["--set=redis.enabled=true"])
+        .await?;
+    let secrets = async || {
+        let tokens = cluster.secret("hotswap-distributed-kernel-tokens").await?;
+        anyhow::Ok((tokens, cluster.secret("hotswap-redis").await?))
+    };
+    let (tokens, password) = secrets().await?;
+    // 43 characters, in base64.
+    for secret in [
+        &tokens["api-token"],
+        &tokens["node-token"],
+        &password["password"],
+    ] {
+        ensure!(
+            secret.as_str().is_some_and(|text| text.len() == 60),
+            "{secret}"
+        );
+    }
+    for setting in ["node.replicaCount=4", "redis.maxMemory=256mb"] {
+        let upgraded = cluster.upgrade(&[setting]).await?;
+        upgraded.map_err(anyhow::Error::msg)?;
+        let after = secrets().await?;
+        ensure!(after == (tokens.clone(), password.clone()), "{setting}");
+    }
+    // One that is set is taken, and leaves the others alone.
+    let upgraded = cluster.upgrade(&["auth.apiToken=0123456789abcdef"]).await?;
+    upgraded.map_err(anyhow::Error::msg)?;
+    let (changed, same) = secrets().await?;
+    ensure!(changed["api-token"] != tokens["api-token"]);
+    ensure!(changed["node-token"] == tokens["node-token"] && same == password);
     Ok(())
 }
 
@@ -201,6 +273,15 @@ async fn the_notes_name_addresses_that_answer() -> Result<()> {
         ensure!(secure.contains(part), "{part}: {secure}");
     }
     ensure!(!secure.contains("http:"), "{secure}");
+    let ingress = "engine.ingress.enabled=true,engine.ingress.hosts={a.example}";
+    let at_root = notes(ingress).await?;
+    let server = "export HOTSWAP_SERVER=http://a.example\n";
+    ensure!(at_root.contains(server), "{at_root}");
+    let annotation = "engine.ingress.annotations.rewrite=/$2";
+    let path = "engine.ingress.path=/hotswap(/|$)(.*)";
+    let below = notes(&format!("{ingress},{annotation},{path}")).await?;
+    let server = "export HOTSWAP_SERVER=http://a.example/hotswap\n";
+    ensure!(below.contains(server), "{below}");
     let shared = notes("redis.enabled=true").await?;
     ensure!(shared.contains("3 engines share the Valkey"), "{shared}");
     Ok(())

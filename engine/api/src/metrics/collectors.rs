@@ -1,29 +1,16 @@
 //! Gauges whose values are read when somebody scrapes the metrics.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use hotswap_core::{DeploymentId, Health, Status};
+use hotswap_core::Health;
 use hotswap_fleet::Registry;
 use hotswap_runner::{Deployments, DiskUsage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
-
-/// The statuses of deployments that have not ended.
-const OPEN_STATUSES: [Status; 5] = [
-    Status::Pending,
-    Status::AwaitingApproval,
-    Status::Running,
-    Status::Paused,
-    Status::RollingBack,
-];
-
-/// The deployments that have not ended, with their status. Clones share one map.
-#[derive(Clone, Default)]
-pub(super) struct OpenDeployments(Arc<Mutex<HashMap<DeploymentId, Status>>>);
 
 /// The deployments whose journals the engine cannot read.
 pub(super) struct DamagedGauge(pub Deployments);
@@ -37,32 +24,6 @@ pub(super) struct DiskGauges(Arc<Mutex<Option<DiskUsage>>>);
 
 /// The connections of each hub.
 pub(super) struct HubGauges<F>(pub F);
-
-impl OpenDeployments {
-    pub fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Status>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Collector for OpenDeployments {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut counts = OPEN_STATUSES.map(|status| (status, 0));
-        for status in self.lock().values() {
-            if let Some((_, count)) = counts.iter_mut().find(|(open, _)| open == status) {
-                *count += 1;
-            }
-        }
-        let help = "Deployments that have not ended, by status";
-        let mut family =
-            encoder.encode_descriptor("deployments_open", help, None, MetricType::Gauge)?;
-        for (status, count) in counts {
-            let labels = [("status", status.as_str())];
-            let gauge = family.encode_family(&labels)?;
-            ConstGauge::<i64>::new(count).encode(gauge)?;
-        }
-        Ok(())
-    }
-}
 
 impl Collector for DamagedGauge {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -147,13 +108,6 @@ where
             ConstGauge::<i64>::new(count).encode(gauge)?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for OpenDeployments {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.lock().len();
-        f.debug_tuple("OpenDeployments").field(&count).finish()
     }
 }
 

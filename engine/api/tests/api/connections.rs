@@ -64,6 +64,11 @@ async fn health_and_metrics_need_no_token() {
     };
     metrics_with("hotswap_deployments_ended_total{outcome=\"succeeded\"} 1").await;
     let text = metrics_with("hotswap_deployments_open{status=\"awaitingApproval\"} 1").await;
+    let wait = text
+        .lines()
+        .find_map(|line| line.strip_prefix("hotswap_deployments_longest_approval_wait_seconds "));
+    let wait: f64 = wait.unwrap().parse().unwrap();
+    assert!(wait > 0.0 && wait < 60.0, "{wait}");
     for line in [
         "hotswap_deployments_ended_total{outcome=\"failed\"} 0",
         "hotswap_deployments_open{status=\"running\"} 0",

@@ -91,7 +91,7 @@ spec:
               fieldPath: status.podIP
         - name: RUST_LOG
           value: {{ $node.logLevel | quote }}
-        {{- with include "hotswap.otlpVariables" $root }}
+        {{- with include "hotswap.otlpVariables" (dict "root" $root "environment" $node.environment) }}
         {{- . | nindent 8 }}
         {{- end }}
         {{- with $node.extraEnv }}

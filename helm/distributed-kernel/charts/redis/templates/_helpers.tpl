@@ -1,3 +1,6 @@
+{{/* The objects of the server. The chart above makes them: a subchart does not see the labels and annotations
+of every object. Context of each: what a template of this chart sees, and commonLabels and commonAnnotations. */}}
+
 {{- define "redis.fullname" -}}
 {{- printf "%s-redis" (.Release.Name | trunc 40 | trimSuffix "-") -}}
 {{- end -}}
@@ -13,6 +16,21 @@ app.kubernetes.io/component: store
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: hotswap
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* The labels of an object, with those of every object of the chart. */}}
+{{- define "redis.objectLabels" -}}
+{{ include "redis.labels" . }}
+{{- with .commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "redis.annotations" -}}
+{{- with .commonAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
 {{- end -}}
 
 {{- define "redis.secretName" -}}

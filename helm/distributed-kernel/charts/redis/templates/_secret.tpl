@@ -1,3 +1,4 @@
+{{- define "redis.secret" -}}
 {{- if not .Values.auth.existingSecret -}}
 {{- $held := dict -}}
 {{- with lookup "v1" "Secret" .Release.Namespace (include "redis.secretName" .) -}}
@@ -10,9 +11,11 @@ metadata:
   name: {{ include "redis.secretName" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- include "redis.labels" . | nindent 4 }}
+    {{- include "redis.objectLabels" . | nindent 4 }}
+  {{- include "redis.annotations" . }}
 type: Opaque
 data:
   # Made once: an upgrade keeps what the cluster holds.
   {{ $key }}: {{ default (randAlphaNum 43 | b64enc) (get $held $key) }}
 {{- end }}
+{{- end -}}

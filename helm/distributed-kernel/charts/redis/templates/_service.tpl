@@ -1,10 +1,12 @@
+{{- define "redis.service" -}}
 apiVersion: v1
 kind: Service
 metadata:
   name: {{ include "redis.fullname" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- include "redis.labels" . | nindent 4 }}
+    {{- include "redis.objectLabels" . | nindent 4 }}
+  {{- include "redis.annotations" . }}
 spec:
   # One pod: the name leads to it.
   clusterIP: None
@@ -15,3 +17,4 @@ spec:
       port: 6379
       targetPort: redis
       protocol: TCP
+{{- end -}}

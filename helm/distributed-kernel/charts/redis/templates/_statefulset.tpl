@@ -1,10 +1,12 @@
+{{- define "redis.statefulset" -}}
 apiVersion: apps/v1
 kind: StatefulSet
 metadata:
   name: {{ include "redis.fullname" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- include "redis.labels" . | nindent 4 }}
+    {{- include "redis.objectLabels" . | nindent 4 }}
+  {{- include "redis.annotations" . }}
 spec:
   replicas: 1
   serviceName: {{ include "redis.fullname" . }}
@@ -17,7 +19,7 @@ spec:
       labels:
         {{- include "redis.labels" . | nindent 8 }}
       annotations:
-        checksum/config: {{ include (print $.Template.BasePath "/configmap.yaml") . | sha256sum }}
+        checksum/config: {{ include "redis.config" . | sha256sum }}
     spec:
       {{- with .Values.global.imagePullSecrets }}
       imagePullSecrets:
@@ -124,3 +126,4 @@ spec:
           requests:
             storage: {{ .Values.persistence.size }}
   {{- end }}
+{{- end -}}

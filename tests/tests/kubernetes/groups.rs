@@ -1,0 +1,84 @@
+//! Installations of other kinds, on a real node: nodes on each machine, and HTTPS everywhere.
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use crate::load;
+use crate::release::{ENGINE, NODE_NAME, NODES, Release};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn nodes_of_a_daemon_set_are_rolled_out_to_and_replaced() -> Result<()> {
+    let values = "
+nodeGroups:
+  nodes: null
+  edge:
+    kind: DaemonSet
+    environment: production
+    podDisruptionBudget: {minAvailable: null, maxUnavailable: 1}
+";
+    let release = Release::install("daemon-set", values)?;
+    // There is one machine.
+    let pods = release.pods("node-edge")?;
+    assert_eq!(pods.len(), 1, "{pods:?}");
+    release.deploy("1.0.0", "direct", &[])?;
+    let service = "hotswap-distributed-kernel-edge";
+    let clients = load::start(&release, service)?;
+    release.deploy("2.0.0", "canary", &["--set", "soak=4s"])?;
+    assert_eq!(release.versions_of("edge")?, ["2.0.0"]);
+    load::end(&release, clients).await?;
+    // Its successor has an empty disk, and fetches what was decided.
+    release.kubectl(&["delete", "pod", &pods[0]])?;
+    let daemons = format!("daemonset/{service}");
+    release.kubectl(&["rollout", "status", &daemons, "--timeout=120s"])?;
+    release.wait_until("the successor to run what was decided", || {
+        Ok(release.versions_of("edge")? == ["2.0.0"])
+    })?;
+    assert_ne!(release.pods("node-edge")?, pods);
+    assert_eq!(release.uninstall()?, "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn engine_and_nodes_show_each_other_certificates() -> Result<()> {
+    let values = json!({ "tls": {
+        "engineSecret": "engine-tls",
+        "nodeSecret": "nodes-tls",
+        "nodeName": NODE_NAME,
+        "mutual": true,
+    } });
+    // JSON is YAML.
+    let release = Release::install_over_https("https", &values.to_string())?;
+    release.helm(&["test", "hotswap"])?;
+    release.deploy("1.0.0", "direct", &[])?;
+    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    let url = release.url(NODES)?;
+    assert!(url.starts_with("https:"), "{url}");
+    let answer = release.client()?.get(format!("{url}/hello/"));
+    let answer = answer.send().await?.error_for_status()?;
+    let version = answer.headers().get("x-hotswap-version");
+    let version = version.context("no version")?.to_str()?;
+    assert_eq!(version, "1.0.0");
+    // As the README of the chart has it.
+    let engine = format!("deployment/{ENGINE}");
+    let list = [
+        "exec",
+        &engine,
+        "--",
+        "hotswap",
+        "--ca",
+        "/etc/hotswap-tls/ca.crt",
+        "--token-file",
+        "/etc/hotswap-tokens/api-token",
+        "node",
+        "list",
+    ];
+    let nodes = release.kubectl(&list)?;
+    for pod in release.pods("node-nodes")? {
+        assert!(nodes.contains(&pod), "{pod}: {nodes}");
+    }
+    let restarted = release.restarted_pods()?;
+    assert!(restarted.is_empty(), "started again: {restarted:?}");
+    Ok(())
+}
