@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use hotswap_common::free_ports;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -225,6 +225,18 @@ impl KubeApiServer {
             sleep(Duration::from_millis(50)).await;
         }
         Ok(())
+    }
+
+    /// Starts it again on the same port, without its objects: its etcd has lost everything.
+    ///
+    /// # Errors
+    /// If it is not down, or a program does not answer in time.
+    pub async fn restart_empty(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "it would write its objects again");
+        self.etcd.kill().await?;
+        self.etcd.restart_empty().await?;
+        self.restart().await?;
+        self.create_default_account().await
     }
 
     fn command(&self) -> Result<Command> {

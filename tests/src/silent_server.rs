@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -5,7 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// A server that takes connections, reads what comes, and never answers.
 pub struct SilentServer {
-    url: String,
+    addr: SocketAddr,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -16,7 +18,7 @@ impl SilentServer {
     /// If there is none.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let addr = listener.local_addr()?;
         let read_all = async move {
             while let Ok((mut connection, _)) = listener.accept().await {
                 tokio::spawn(async move {
@@ -26,13 +28,18 @@ impl SilentServer {
             }
         };
         Ok(Self {
-            url,
+            addr,
             _task: AbortOnDropHandle::new(tokio::spawn(read_all)),
         })
     }
 
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// `http://host:port`.
     pub fn url(&self) -> String {
-        self.url.clone()
+        format!("http://{}", self.addr)
     }
 }

@@ -6,8 +6,8 @@ mod tests;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Endpoints, Error, Health, Method, Path, Registration, Secret, SecretPlace,
-    Snapshot, encode,
+    Backend, BlockingQuery, Context, Endpoints, Error, Health, Method, Path, Registration, Secret,
+    SecretPlace, Snapshot, encode,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,38 +79,26 @@ impl Backend for Consul {
         cursor: Option<&str>,
         patience: Span,
     ) -> Result<Snapshot, Error> {
-        // An index is positive. After 0 a query would not wait, and a loop of them would spin.
-        let index: u64 = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
-        let mut path = Path::new("/v1/health/service")
+        let query = BlockingQuery::new(cursor, patience);
+        let path = Path::new("/v1/health/service")
             .segment(service)
             .query_if_set("dc", &self.config.datacenter)
             .query_if_set("filter", &self.config.filter);
-        let mut within = Span::secs(5);
-        if index > 0 && !patience.is_zero() {
-            // Consul adds up to a sixteenth of the wait.
-            let wait = patience.as_millis() / 17 * 16;
-            path = path
-                .query("index", index)
-                .query("wait", format!("{wait}ms"));
-            within = Span::millis(patience.as_millis() + within.as_millis());
-        }
+        let path = query.add_to(path).to_string();
         let agents = &mut self.agents;
-        let answer = agents.ask(context, Method::Get, &path.to_string(), |request| {
-            request.patience(within)
+        let answer = agents.ask(context, Method::Get, &path, |request| {
+            request.patience(query.patience())
         })?;
         let answer = answer.ok()?;
-        let latest = answer.header("x-consul-index");
-        let latest: u64 = latest.and_then(|index| index.parse().ok()).unwrap_or(0);
+        let cursor = query.next_cursor(answer.header("x-consul-index"));
         let is_filtered = answer.header("x-consul-results-filtered-by-acls") == Some("true");
         let entries: Vec<ServiceEntry> = answer.json()?;
         if is_filtered {
             self.check_filtered(context, &entries)?;
         }
-        // One that went back belongs to another history: begin anew, without waiting.
-        let cursor = if latest < index { 0 } else { latest.max(1) };
         Ok(Snapshot {
             instances: entries.into_iter().map(ServiceEntry::instance).collect(),
-            cursor: cursor.to_string(),
+            cursor,
         })
     }
 

@@ -2,26 +2,20 @@
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Base64, Context, Endpoints, Error, Int64, Method, Response, Session, Waited, error_of_status,
-    follow,
+    Base64, Context, Document, Endpoints, Error, GatewayFailure, GatewayLine, Int64, KeyValueStore,
+    Method, Response, Session, Waited, follow,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
-use crate::wire::{
-    Failure, KeyValue, LeaseAnswer, RangeAnswer, StreamLine, TokenAnswer, WatchAnswer,
-};
+use crate::wire::{KeyValue, LeaseAnswer, RangeAnswer, TokenAnswer, WatchAnswer};
 
 /// Where credentials become a token.
 pub const AUTHENTICATE: &str = "/v3/auth/authenticate";
 
-/// What gRPC calls the reasons of failures.
-const NOT_FOUND: i64 = 5;
-const PERMISSION_DENIED: i64 = 7;
+/// The codes of gRPC with which etcd says that it wants a user.
+const INVALID_ARGUMENT: i64 = 3;
 const FAILED_PRECONDITION: i64 = 9;
-const UNAVAILABLE: i64 = 14;
-const UNAUTHENTICATED: i64 = 16;
 
 /// Sends requests to the member that answered last, then to the others in turn.
 pub struct Client {
@@ -82,13 +76,12 @@ impl Client {
             context,
             answer,
             patience,
-            |line: StreamLine<WatchAnswer>| {
-                if let Some(failure) = line.error {
-                    return Err(explain(&failure, &self.username));
-                }
-                let Some(answer) = line.result else {
-                    return Err(Error::Protocol("a line of the watch is empty".to_owned()));
-                };
+            |line: GatewayLine<WatchAnswer>| {
+                let answer = line
+                    .result()
+                    .map_err(|failure| explain(&failure, &self.username))?;
+                let answer = answer
+                    .ok_or_else(|| Error::Protocol("a line of the watch is empty".to_owned()))?;
                 // The store is older than what we have seen: it was restored.
                 let went_back = answer.created && answer.header.revision.0 < revision;
                 let is_compacted = answer.canceled && answer.compact_revision.0 > 0;
@@ -112,64 +105,6 @@ impl Client {
             self.session.forget();
         }
         waited
-    }
-
-    /// A lease of as many seconds.
-    pub fn grant(&mut self, context: &Context, seconds: u64) -> Result<i64, Error> {
-        let body = json!({ "TTL": seconds.to_string() });
-        let lease: LeaseAnswer = self.ask(context, "/v3/lease/grant", &body)?;
-        Ok(lease.id.0)
-    }
-
-    /// Begins the time of a lease anew.
-    pub fn keep_alive(&mut self, context: &Context, lease: i64) -> Result<(), Error> {
-        let body = json!({ "ID": Int64(lease) });
-        let line: StreamLine<LeaseAnswer> = self.ask(context, "/v3/lease/keepalive", &body)?;
-        if let Some(failure) = line.error {
-            return Err(explain(&failure, &self.username));
-        }
-        // A lease that has expired is answered, too, without a time.
-        match line.result {
-            Some(lease) if lease.ttl.0 > 0 => Ok(()),
-            _ => Err(Error::NotFound),
-        }
-    }
-
-    /// Ends a lease, and removes its keys.
-    pub fn revoke(&mut self, context: &Context, lease: i64) -> Result<(), Error> {
-        let body = json!({ "ID": Int64(lease) });
-        self.ask::<Json>(context, "/v3/lease/revoke", &body)
-            .map(drop)
-    }
-
-    /// Writes a key.
-    pub fn put(
-        &mut self,
-        context: &Context,
-        key: &str,
-        value: &impl Serialize,
-        lease: i64,
-    ) -> Result<(), Error> {
-        let value = serde_json::to_string(value).unwrap_or_default();
-        let mut body = json!({ "key": Base64::of(key), "value": Base64::of(&value) });
-        if lease != 0 {
-            body["lease"] = json!(Int64(lease));
-        }
-        self.ask::<Json>(context, "/v3/kv/put", &body).map(drop)
-    }
-
-    /// Whether a key is there.
-    pub fn has(&mut self, context: &Context, key: &str) -> Result<bool, Error> {
-        let body = json!({ "key": Base64::of(key), "keys_only": true });
-        let answer: RangeAnswer = self.ask(context, "/v3/kv/range", &body)?;
-        Ok(!answer.kvs.is_empty())
-    }
-
-    /// Removes a key. Succeeds if it is not there.
-    pub fn delete(&mut self, context: &Context, key: &str) -> Result<(), Error> {
-        let body = json!({ "key": Base64::of(key) });
-        self.ask::<Json>(context, "/v3/kv/deleterange", &body)
-            .map(drop)
     }
 
     fn ask<T: DeserializeOwned>(
@@ -199,7 +134,7 @@ impl Client {
                     None => request,
                 }
             })?;
-            checked(answer, username)
+            GatewayFailure::check(answer, |failure| explain(failure, username))
         };
         if username.is_empty() {
             return send(&mut self.endpoints, None);
@@ -212,45 +147,99 @@ impl Client {
     }
 }
 
+impl KeyValueStore for Client {
+    type Lease = i64;
+
+    fn grant(&mut self, context: &Context, ttl: Span) -> Result<i64, Error> {
+        // Whole seconds, at least two: etcd rounds up what is less.
+        let seconds = ttl.as_millis().div_ceil(1000).max(2);
+        let body = json!({ "TTL": seconds.to_string() });
+        let lease: LeaseAnswer = self.ask(context, "/v3/lease/grant", &body)?;
+        match lease.id.0 {
+            // What is put with it would stay for ever.
+            0 => Err(Error::Protocol(
+                "etcd granted a lease without an id".to_owned(),
+            )),
+            id => Ok(id),
+        }
+    }
+
+    fn keep_alive(&mut self, context: &Context, lease: &i64) -> Result<(), Error> {
+        let body = json!({ "ID": Int64(*lease) });
+        let line: GatewayLine<LeaseAnswer> = self.ask(context, "/v3/lease/keepalive", &body)?;
+        let lease = line
+            .result()
+            .map_err(|failure| explain(&failure, &self.username))?;
+        // A lease that has expired is answered, too, without a time.
+        match lease {
+            Some(lease) if lease.ttl.0 > 0 => Ok(()),
+            _ => Err(Error::NotFound),
+        }
+    }
+
+    fn revoke(&mut self, context: &Context, lease: &i64) -> Result<(), Error> {
+        let body = json!({ "ID": Int64(*lease) });
+        self.ask::<Json>(context, "/v3/lease/revoke", &body)
+            .map(drop)
+    }
+
+    fn put(
+        &mut self,
+        context: &Context,
+        key: &str,
+        value: &Document,
+        lease: Option<&i64>,
+    ) -> Result<(), Error> {
+        let value = serde_json::to_string(value).unwrap_or_default();
+        let mut body = json!({ "key": Base64::of(key), "value": Base64::of(&value) });
+        if let Some(lease) = lease {
+            body["lease"] = json!(Int64(*lease));
+        }
+        self.ask::<Json>(context, "/v3/kv/put", &body).map(drop)
+    }
+
+    fn has(&mut self, context: &Context, key: &str) -> Result<bool, Error> {
+        let body = json!({ "key": Base64::of(key), "keys_only": true });
+        let answer: RangeAnswer = self.ask(context, "/v3/kv/range", &body)?;
+        Ok(!answer.kvs.is_empty())
+    }
+
+    fn delete(&mut self, context: &Context, key: &str) -> Result<(), Error> {
+        let body = json!({ "key": Base64::of(key) });
+        self.ask::<Json>(context, "/v3/kv/deleterange", &body)
+            .map(drop)
+    }
+}
+
 /// A token for a user.
 fn log_in(endpoints: &mut Endpoints, context: &Context, username: &str) -> Result<String, Error> {
     // The engine puts the password in.
     let body = json!({ "name": username, "password": "${secret.password}" });
     let answer = endpoints.ask(context, Method::Post, AUTHENTICATE, |it| it.json(&body))?;
-    if answer.status() == 200 {
-        return Ok(answer.json::<TokenAnswer>()?.token);
-    }
-    let failure: Option<Failure> = serde_json::from_slice(&answer.bytes()?).ok();
-    let text = failure.map_or_else(String::new, |failure| failure.text().to_owned());
-    Err(Error::Denied(format!(
-        "etcd does not accept the user '{username}': {text}"
-    )))
-}
-
-/// An answer with status 2xx, or what etcd says instead.
-fn checked(answer: Response, username: &str) -> Result<Response, Error> {
-    let status = answer.status();
-    if (200..300).contains(&status) {
-        return Ok(answer);
-    }
-    Err(match serde_json::from_slice(&answer.bytes()?) {
-        Ok(failure) => explain(&failure, username),
-        // Of a proxy, or of something else.
-        Err(_) => error_of_status(status, format!("etcd answered with status {status}")),
-    })
-}
-
-fn explain(failure: &Failure, username: &str) -> Error {
-    let text = format!("etcd answered: {}", failure.text());
-    match failure.code {
-        NOT_FOUND => Error::NotFound,
-        PERMISSION_DENIED | UNAUTHENTICATED => Error::Denied(text),
-        // "user name is empty": it wants one.
-        FAILED_PRECONDITION | 3 if username.is_empty() && text.contains("user name") => {
-            Error::Denied(format!("{text}; set username and the secret password"))
+    let refused = |failure: &GatewayFailure| {
+        let text = failure.text();
+        match failure.to_error("etcd") {
+            down @ Error::Unavailable(_) => down,
+            _ => Error::Denied(format!(
+                "etcd does not accept the user '{username}': {text}"
+            )),
         }
-        UNAVAILABLE => Error::Unavailable(text),
-        0 => Error::Unavailable(text),
-        _ => Error::Protocol(text),
+    };
+    let answer: TokenAnswer = GatewayFailure::check(answer, refused)?.json()?;
+    Ok(answer.token)
+}
+
+/// What etcd says, where it wants a user that the settings do not name.
+fn explain(failure: &GatewayFailure, username: &str) -> Error {
+    let text = failure.text();
+    match failure.code {
+        INVALID_ARGUMENT | FAILED_PRECONDITION
+            if username.is_empty() && text.contains("user name") =>
+        {
+            Error::Denied(format!(
+                "etcd answered: {text}; set username and the secret password"
+            ))
+        }
+        _ => failure.to_error("etcd"),
     }
 }

@@ -8,12 +8,10 @@ mod api;
 mod tests;
 mod wire;
 
-use std::collections::BTreeMap;
-
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Document, Endpoints, Error, Health, HealthCheck, ListAndWatch, Registration,
-    Secret, SecretPlace, Snapshot, Waited, list_and_watch,
+    Backend, Context, Document, Endpoints, Error, Health, ListAndWatch, Registration,
+    Registrations, Secret, SecretPlace, Snapshot, Waited, list_and_watch,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,15 +46,7 @@ impl Default for Config {
 pub struct Etcd {
     client: Client,
     prefix: String,
-    /// The instances that were registered here, by key.
-    registered: BTreeMap<String, Registered>,
-}
-
-/// An instance that was registered here.
-struct Registered {
-    value: Document,
-    /// Zero if it has none.
-    lease: i64,
+    registered: Registrations<i64>,
 }
 
 impl Backend for Etcd {
@@ -77,7 +67,7 @@ impl Backend for Etcd {
         Ok(Self {
             client: Client::new(endpoints, config.username),
             prefix: config.prefix,
-            registered: BTreeMap::new(),
+            registered: Registrations::default(),
         })
     }
 
@@ -92,30 +82,9 @@ impl Backend for Etcd {
     }
 
     fn register(&mut self, context: &Context, registration: &Registration) -> Result<(), Error> {
-        let lease = match &registration.check {
-            Some(HealthCheck::Ttl(span)) => {
-                // Whole seconds, at least two: etcd rounds up what is less.
-                let seconds = span.div_ceil(1000).max(2);
-                self.client.grant(context, seconds)?
-            }
-            Some(HealthCheck::Http(_)) => {
-                let text = "etcd asks no instance for its health: use a check with a TTL";
-                return Err(Error::InvalidConfig(text.to_owned()));
-            }
-            Some(HealthCheck::Other(_)) | None => 0,
-        };
         let key = self.key(&registration.service, &registration.id);
-        let registered = Registered {
-            value: Document::of(registration),
-            lease,
-        };
-        self.client.put(context, &key, &registered.value, lease)?;
-        let replaced = self.registered.insert(key, registered);
-        if let Some(old) = replaced.filter(|old| old.lease != 0) {
-            // It would end by itself, so a failure is no harm.
-            let _ = self.client.revoke(context, old.lease);
-        }
-        Ok(())
+        let (client, registered) = (&mut self.client, &mut self.registered);
+        registered.register(client, context, key, registration)
     }
 
     fn heartbeat(
@@ -126,28 +95,14 @@ impl Backend for Etcd {
         health: Health,
     ) -> Result<(), Error> {
         let key = self.key(service, id);
-        let registered = self.registered.get_mut(&key).ok_or(Error::NotFound)?;
-        if registered.lease != 0 {
-            self.client.keep_alive(context, registered.lease)?;
-        }
-        let value = registered.value.with_health(health);
-        // Its lease may outlive a key that somebody has removed.
-        if value != registered.value || !self.client.has(context, &key)? {
-            self.client.put(context, &key, &value, registered.lease)?;
-            registered.value = value;
-        }
-        Ok(())
+        let (client, registered) = (&mut self.client, &mut self.registered);
+        registered.heartbeat(client, context, &key, health)
     }
 
     fn deregister(&mut self, context: &Context, service: &str, id: &str) -> Result<(), Error> {
         let key = self.key(service, id);
-        self.client.delete(context, &key)?;
-        let registered = self.registered.remove(&key);
-        if let Some(registered) = registered.filter(|registered| registered.lease != 0) {
-            // It would end by itself, so a failure is no harm.
-            let _ = self.client.revoke(context, registered.lease);
-        }
-        Ok(())
+        let (client, registered) = (&mut self.client, &mut self.registered);
+        registered.deregister(client, context, &key)
     }
 }
 
@@ -157,10 +112,7 @@ impl ListAndWatch for Etcd {
         let list = self.client.list(context, &prefix)?;
         let instance = |(key, value): (String, Vec<u8>)| {
             let id = key[prefix.len()..].to_owned();
-            let value: Document = serde_json::from_slice(&value).map_err(|error| {
-                Error::Protocol(format!("the value of {key} is no instance: {error}"))
-            })?;
-            Ok(value.instance(id))
+            Ok(Document::read(&key, &value)?.instance(id))
         };
         let instances: Result<Vec<_>, Error> = list.entries.into_iter().map(instance).collect();
         Ok(Snapshot {

@@ -261,4 +261,36 @@ proptest! {
             prop_assert!(found.cursor.parse::<i64>().is_ok());
         }
     }
+
+    #[test]
+    fn damaged_answers_about_leases_are_errors_and_no_instance_is_put_without_one(
+        at in 0..1000_usize, cut in 0..40_usize, put in "\\PC{0,12}|[\\[\\]{}\":,0-9-]{0,12}",
+        damaged in prop::sample::select(vec!["token", "grant", "put", "keepalive"]),
+    ) {
+        let header = json!({ "cluster_id": "1", "revision": "8" });
+        let answer = |name: &str, answer: Json| {
+            let text = answer.to_string();
+            let text = if name == damaged { damage(&text, at, cut, &put) } else { text };
+            Answer::text(200, text)
+        };
+        let lease = json!({ "header": header, "ID": "77", "TTL": "15" });
+        let mut registry = ScriptedRegistry::new()
+            .answer("POST /v3/lease/grant", answer("grant", lease.clone()))
+            .answer("POST /v3/lease/keepalive", answer("keepalive", json!({ "result": lease })));
+        for _ in 0..4 {
+            registry = registry
+                .answer("POST /v3/auth/authenticate", answer("token", json!({ "token": "t.1" })))
+                .answer("POST /v3/kv/put", answer("put", json!({ "header": header })));
+        }
+        let config = Config { username: "root".to_owned(), ..Config::default() };
+        let mut etcd = registry.backend::<Etcd>(config).unwrap();
+        let registered = etcd.register(&registration(Some(HealthCheck::Ttl(15_000))));
+        let outcome = registered.and_then(|()| etcd.heartbeat("node", "node-1", Health::Passing));
+        if let Err(error) = &outcome {
+            prop_assert!(matches!(error, Error::Protocol(_) | Error::NotFound), "{error:?}");
+        }
+        for request in registry.requests().iter().filter(|it| it.contains("/v3/kv/put")) {
+            prop_assert!(request.contains("\"lease\":"), "{request}");
+        }
+    }
 }

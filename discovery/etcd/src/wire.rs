@@ -24,13 +24,6 @@ pub struct KeyValue {
     pub value: Base64,
 }
 
-/// A line of a stream.
-#[derive(Deserialize)]
-pub struct StreamLine<T> {
-    pub result: Option<T>,
-    pub error: Option<Failure>,
-}
-
 #[derive(Deserialize)]
 pub struct WatchAnswer {
     pub header: Header,
@@ -57,26 +50,4 @@ pub struct LeaseAnswer {
 #[derive(Deserialize)]
 pub struct TokenAnswer {
     pub token: String,
-}
-
-/// A failure: a body, or a line of a stream. 3.4 calls the code of a line `grpc_code`.
-#[derive(Deserialize)]
-pub struct Failure {
-    #[serde(default, alias = "grpc_code")]
-    pub code: i64,
-    #[serde(default)]
-    pub message: String,
-    /// As 3.4 calls the message of a body.
-    #[serde(default)]
-    pub error: String,
-}
-
-impl Failure {
-    /// What it says.
-    pub fn text(&self) -> &str {
-        match self.message.is_empty() {
-            true => &self.error,
-            false => &self.message,
-        }
-    }
 }

@@ -13,20 +13,17 @@ use std::collections::BTreeMap;
 
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
-    Backend, Context, Endpoints, Error, ListAndWatch, Method, Path, Response, Secret, SecretPlace,
-    Snapshot, Waited, error_of_status, follow, list_and_watch,
+    Backend, Context, Endpoints, Error, ListAndWatch, ObjectList, Path, Secret, SecretPlace,
+    Snapshot, Waited, list_and_watch, list_objects, watch_objects,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use pods::Pods;
 use slices::instances;
-use wire::{SliceList, Status, WatchEvent, WatchObject};
+use wire::EndpointSlice;
 
 hotswap_sdk::register_backend!(Kubernetes);
-
-/// HTTP's "Gone": the API server no longer has the changes since a version.
-const GONE: u16 = 410;
 
 /// Settings of `kubernetes`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -103,19 +100,17 @@ impl Backend for Kubernetes {
 
 impl ListAndWatch for Kubernetes {
     fn list(&mut self, context: &Context, service: &str) -> Result<Snapshot, Error> {
-        let path = self.slices_path(service).to_string();
-        let servers = &mut self.api_servers;
-        let answer = servers.ask(context, Method::Get, &path, |request| request)?;
-        let slices: SliceList = checked(answer)?.json()?;
-        let items = slices.items.unwrap_or_default();
+        let path = self.slices_path(service);
+        let slices: ObjectList<EndpointSlice> =
+            list_objects(context, &mut self.api_servers, &path)?;
         if self.pod_labels {
             let path = Path::new("/api/v1/namespaces").segment(&self.namespace);
-            let path = path.segment("pods").to_string();
-            self.pods.update(context, servers, &path, &items)?;
+            let (servers, path) = (&mut self.api_servers, path.segment("pods"));
+            self.pods.update(context, servers, &path, &slices.items)?;
         }
         Ok(Snapshot {
-            instances: instances(items, self.pods.labels(), &self.metadata)?,
-            cursor: slices.metadata.resource_version,
+            instances: instances(slices.items, self.pods.labels(), &self.metadata)?,
+            cursor: slices.version,
         })
     }
 
@@ -126,54 +121,8 @@ impl ListAndWatch for Kubernetes {
         cursor: &str,
         patience: Span,
     ) -> Result<Waited, Error> {
-        if cursor.parse::<u64>().is_err() {
-            // Of another backend. The API server would answer it with status 500.
-            return Ok(Waited::Changed);
-        }
-        let seconds = patience.as_millis().div_ceil(1000).max(1);
-        let path = self
-            .slices_path(service)
-            .query("watch", 1)
-            .query("allowWatchBookmarks", true)
-            .query("resourceVersion", cursor)
-            .query("timeoutSeconds", seconds)
-            .to_string();
-        let servers = &mut self.api_servers;
-        let answer = servers.ask(context, Method::Get, &path, |request| {
-            request.streams_for(patience)
-        })?;
-        if answer.status() == GONE {
-            return Ok(Waited::Changed);
-        }
-        let mut reached = cursor.to_owned();
-        let waited = follow(context, checked(answer)?, patience, |event: WatchEvent| {
-            let WatchObject {
-                metadata,
-                code,
-                message,
-            } = event.object;
-            match event.kind.as_str() {
-                "ADDED" | "MODIFIED" | "DELETED" => Ok(Some(Waited::Changed)),
-                // Its store was restored.
-                "BOOKMARK" if is_older(&metadata.resource_version, cursor) => {
-                    Ok(Some(Waited::Changed))
-                }
-                "BOOKMARK" => {
-                    reached = metadata.resource_version;
-                    Ok(None)
-                }
-                "ERROR" if code == GONE => Ok(Some(Waited::Changed)),
-                "ERROR" => {
-                    let text = format!("the API server ended the watch with {code}: {message}");
-                    Err(error_of_status(code, text))
-                }
-                _ => Ok(None),
-            }
-        });
-        Ok(match waited? {
-            Waited::Closed(_) => Waited::Closed(Some(reached)),
-            other => other,
-        })
+        let path = self.slices_path(service);
+        watch_objects(context, &mut self.api_servers, &path, cursor, patience)
     }
 }
 
@@ -186,20 +135,4 @@ impl Kubernetes {
             .segment("endpointslices")
             .query("labelSelector", selector)
     }
-}
-
-/// An answer with status 2xx, or what the API server says instead.
-fn checked(answer: Response) -> Result<Response, Error> {
-    answer.ok_or(|body| {
-        let said: Status = serde_json::from_slice(body).ok()?;
-        Some(said.message)
-    })
-}
-
-/// Whether a version comes before another one. Those of one store rise.
-fn is_older(version: &str, than: &str) -> bool {
-    let number = |text: &str| text.parse::<u64>().ok();
-    number(version)
-        .zip(number(than))
-        .is_some_and(|(version, than)| version < than)
 }

@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 
 use hotswap_sdk::Span;
-use hotswap_sdk::discovery::{Context, Endpoints, Error, Method};
+use hotswap_sdk::discovery::{Context, Endpoints, Error, Path, list_metadata};
 
-use crate::checked;
-use crate::wire::{Endpoint, EndpointSlice, PodList};
-
-/// Of lists of which only the metadata is wanted.
-const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+use crate::wire::{Endpoint, EndpointSlice};
 
 /// How long the labels of pods are believed.
 const BELIEVED_FOR: Span = Span::mins(1);
@@ -43,7 +39,7 @@ impl Pods {
         &mut self,
         context: &Context,
         servers: &mut Endpoints,
-        path: &str,
+        path: &Path,
         slices: &[EndpointSlice],
     ) -> Result<(), Error> {
         let now = context.now();
@@ -56,10 +52,7 @@ impl Pods {
         if are_known && self.listed_at.is_some_and(is_fresh) {
             return Ok(());
         }
-        let answer = servers.ask(context, Method::Get, path, |request| {
-            request.header("accept", METADATA_ONLY)
-        })?;
-        let pods: PodList = match checked(answer) {
+        let pods = match list_metadata(context, servers, path) {
             Err(Error::Denied(text)) => {
                 if !self.has_warned {
                     context.warn(format!("the nodes have no labels of their pods: {text}"));
@@ -67,11 +60,9 @@ impl Pods {
                 }
                 return Ok(());
             }
-            answer => answer?.json()?,
+            pods => pods?.items.into_iter(),
         };
-        let pods = pods.items.unwrap_or_default().into_iter();
-        let labels = pods.map(|pod| (pod.metadata.name, pod.metadata.labels.unwrap_or_default()));
-        self.labels = labels.collect();
+        self.labels = pods.map(|pod| (pod.name, pod.labels)).collect();
         self.listed_at = Some(now);
         Ok(())
     }

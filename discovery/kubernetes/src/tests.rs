@@ -54,7 +54,7 @@ fn found(slices: &[Value]) -> Snapshot {
 
 #[test]
 fn an_endpoint_becomes_an_instance_with_the_labels_of_its_pod() {
-    let pods = json!({ "items": [{ "metadata": { "name": "edge-1", "labels": {
+    let pods = json!({ "metadata": {}, "items": [{ "metadata": { "name": "edge-1", "labels": {
         "environment": "qa", "app.kubernetes.io/version": "1.2.0",
     } } }, { "metadata": { "name": "other" } }] });
     let ready = endpoint("edge-1", "10.0.0.1", json!({ "ready": true }));
@@ -327,7 +327,7 @@ fn pods_are_listed_again_for_a_new_one_and_after_a_minute_only() {
             .iter()
             .map(|name| json!({ "metadata": { "name": name } }))
             .collect();
-        Answer::json(200, &json!({ "items": items }))
+        Answer::json(200, &json!({ "metadata": {}, "items": items }))
     };
     let registry = ScriptedRegistry::new()
         .answer(SLICES, of(&[pod("a")]))
@@ -395,6 +395,37 @@ proptest! {
         let mut backend = backend(&registry, without_labels());
         if let Ok(found) = backend.watch("node", Some("7"), MINUTE) {
             prop_assert!(found.instances.iter().all(|found| !found.address.is_empty()));
+        }
+    }
+
+    #[test]
+    fn damaged_pods_are_errors_or_labels_and_never_panics(
+        at in 0..1000_usize, cut in 0..40_usize, put in "\\PC{0,12}|[\\[\\]{}\":,0-9-]{0,12}",
+        denied in any::<bool>(),
+    ) {
+        let of = endpoint("edge-1", "10.0.0.1", json!({ "ready": true }));
+        let pods = json!({ "kind": "PartialObjectMetadataList", "metadata": {}, "items": [
+            { "metadata": { "name": "edge-1", "labels": {
+                "environment": "qa", "app.kubernetes.io/version": "1.2.0",
+                "topology.kubernetes.io/zone": "eu",
+            } } },
+            { "metadata": { "name": "other", "labels": null } },
+        ] });
+        let refusal = json!({ "kind": "Status", "message": "pods is forbidden", "code": 403 });
+        let (status, body) = if denied { (403, refusal) } else { (200, pods) };
+        let registry = ScriptedRegistry::new()
+            .answer(SLICES, list("7", &[slice("IPv4", &[("control", 5001)], &[of])]))
+            .answer(PODS, Answer::text(status, damage(&body.to_string(), at, cut, &put)));
+        match backend(&registry, Config::default()).watch("node", None, MINUTE) {
+            // Whatever the labels say, what the slices say stays.
+            Ok(found) => {
+                prop_assert_eq!(found.instances.len(), 1);
+                prop_assert_eq!(&*found.instances[0].id, "edge-1");
+                prop_assert_eq!(&*found.instances[0].address, "10.0.0.1");
+            }
+            Err(error) => {
+                prop_assert!(!denied && matches!(error, Error::Protocol(_)), "{error:?}");
+            }
         }
     }
 }

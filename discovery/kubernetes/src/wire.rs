@@ -1,21 +1,6 @@
-//! What the API server answers.
-
-use std::collections::BTreeMap;
+//! What the API server says of endpoints.
 
 use serde::Deserialize;
-
-#[derive(Deserialize)]
-pub struct SliceList {
-    pub metadata: ListMetadata,
-    #[serde(default)]
-    pub items: Option<Vec<EndpointSlice>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ListMetadata {
-    pub resource_version: String,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,49 +55,4 @@ pub struct SlicePort {
     pub name: Option<String>,
     #[serde(default)]
     pub port: Option<u16>,
-}
-
-/// A list of pods, of which only the metadata is asked for.
-#[derive(Deserialize)]
-pub struct PodList {
-    #[serde(default)]
-    pub items: Option<Vec<Pod>>,
-}
-
-#[derive(Deserialize)]
-pub struct Pod {
-    pub metadata: PodMetadata,
-}
-
-#[derive(Deserialize)]
-pub struct PodMetadata {
-    pub name: String,
-    #[serde(default)]
-    pub labels: Option<BTreeMap<String, String>>,
-}
-
-/// A line of a watch.
-#[derive(Deserialize)]
-pub struct WatchEvent {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub object: WatchObject,
-}
-
-/// An object of which only the version matters, or a [`Status`].
-#[derive(Deserialize)]
-pub struct WatchObject {
-    #[serde(default)]
-    pub metadata: ListMetadata,
-    #[serde(default)]
-    pub code: u16,
-    #[serde(default)]
-    pub message: String,
-}
-
-/// Why a request failed.
-#[derive(Deserialize)]
-pub struct Status {
-    #[serde(default)]
-    pub message: String,
 }

@@ -81,18 +81,22 @@ mod backend;
 mod backoff;
 #[doc(hidden)]
 pub mod bindings;
+mod blocking_query;
 mod context;
 mod document;
 mod endpoints;
 mod flat;
 mod follow;
 mod gateway;
+mod gateway_failure;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
 mod host;
 mod lines;
+mod objects;
 mod path;
+mod registrations;
 mod request;
 mod response;
 mod session;
@@ -109,15 +113,19 @@ pub use bindings::hotswap::discovery::log::Level;
 pub use bindings::hotswap::discovery::types::{
     Error, Health, HealthCheck, HttpCheck, Instance, Port, Registration, Snapshot,
 };
+pub use blocking_query::BlockingQuery;
 pub use context::Context;
 pub use document::Document;
 pub use endpoints::Endpoints;
 pub use flat::{flat_metadata, read_metadata};
 pub use follow::follow;
 pub use gateway::{Base64, Int64};
+pub use gateway_failure::{GatewayFailure, GatewayLine};
 pub use host::{Body, Chunk, Host, RawRequest, RawResponse};
 pub use lines::{Line, Lines};
+pub use objects::{ObjectList, ObjectMetadata, list_metadata, list_objects, watch_objects};
 pub use path::Path;
+pub use registrations::{KeyValueStore, Registrations};
 pub use request::{Method, Request, encode};
 pub use response::{Response, error_of_status};
 pub use session::Session;

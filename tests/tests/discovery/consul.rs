@@ -160,6 +160,12 @@ async fn a_slow_consul_is_waited_for() -> Result<()> {
     suite::a_slow_registry_is_waited_for(Fixture::start(RegistryKind::Consul).await?).await
 }
 
+#[tokio::test]
+async fn another_agent_of_consul_is_asked_where_one_does_not_answer() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Consul).await?;
+    suite::another_endpoint_is_asked_where_one_does_not_answer(fixture).await
+}
+
 /// A server that Consul asks whether an instance is well.
 async fn healthy_server() -> Result<(std::net::SocketAddr, AbortOnDropHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -6,30 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use async_trait::async_trait;
 use hotswap_core::Health;
-use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, Instance, Liveness, Prober};
+use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
 use hotswap_tests::NameServer;
 use serde_json::json;
 use tokio::net::UdpSocket;
 
 use crate::fixture::{Fixture, Server, Watched};
+use crate::slow_name_server::SlowNameServer;
+use crate::suite::AllAlive;
 
 /// How often the component asks. What it asks for is kept for the time to live, of a second.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How late each answer of a slow name server comes.
+const DELAY: Duration = Duration::from_millis(700);
+
 /// How soon a change must be seen that is published with a time to live of a second.
 const LATENCY: Duration = Duration::from_secs(4);
-
-/// Every node answers.
-struct AllAlive;
-
-#[async_trait]
-impl Prober for AllAlive {
-    async fn probe(&self, _: &Instance) -> Liveness {
-        Liveness::Alive
-    }
-}
 
 /// SRV records, with the address of each target.
 fn srv(ttl: u32, nodes: &[(&str, u16)]) -> String {
@@ -183,6 +177,43 @@ async fn a_name_server_may_be_killed_talk_nonsense_and_come_back() -> Result<()>
     )
     .await?;
     watched.until_ids(&["a", "b", "c"]).await?;
+    Ok(())
+}
+
+/// A look-up asks for the records of the name, and then for the addresses of the targets.
+#[tokio::test]
+async fn a_slow_name_server_is_waited_for_and_one_that_is_too_slow_is_unavailable() -> Result<()> {
+    let mut fixture = Fixture::dns(by_srv()).await?;
+    let slow = SlowNameServer::start(fixture.server.url().parse()?, DELAY).await?;
+    fixture.ask_name_server(slow.addr);
+    publish(&mut fixture, srv(1, &[("a", 5001), ("b", 5002)])).await?;
+    let watched = fixture.watch(None);
+    let took = watched.until_ids(&["a", "b"]).await?;
+    ensure!(took > DELAY, "it was found after {took:?}");
+    let three = srv(1, &[("a", 5001), ("b", 5002), ("c", 5003)]);
+    publish(&mut fixture, three).await?;
+    let took = watched.until_ids(&["a", "b", "c"]).await?;
+    ensure!(
+        took < LATENCY + 8 * DELAY,
+        "a change was seen after {took:?}"
+    );
+    let state = watched.source.state();
+    assert_eq!(
+        (state.condition, state.last_error),
+        (Condition::Healthy, None)
+    );
+    slow.set_delay(Duration::from_secs(3600));
+    let is_stale = |source: &hotswap_fleet::discovery::WatchedSource| {
+        source.state().condition == Condition::Stale
+    };
+    watched.until("it is too slow", is_stale).await?;
+    assert_eq!(watched.ids(), ["a", "b", "c"]);
+    let error = watched.source.state().last_error.context("it failed")?;
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    ensure!(error.message.contains("in time"), "{}", error.message);
+    slow.set_delay(DELAY);
+    until_healthy(&watched).await?;
+    assert_eq!(watched.ids(), ["a", "b", "c"]);
     Ok(())
 }
 

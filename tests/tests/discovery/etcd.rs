@@ -38,6 +38,7 @@ with_each_version![
     the_rights_of_the_guide_suffice_and_fewer_are_told,
     an_instance_is_critical_until_it_reports,
     a_slow_one_is_waited_for,
+    another_endpoint_is_asked_where_one_does_not_answer,
     one_that_comes_back_without_its_data_gets_all_registrations_again,
     a_thousand_instances_are_found,
     a_watch_from_before_a_loss_is_answered_with_what_is_there,
@@ -209,6 +210,11 @@ async fn an_instance_is_critical_until_it_reports(kind: RegistryKind) -> Result<
 
 async fn a_slow_one_is_waited_for(kind: RegistryKind) -> Result<()> {
     suite::a_slow_registry_is_waited_for(Fixture::start(kind).await?).await
+}
+
+async fn another_endpoint_is_asked_where_one_does_not_answer(kind: RegistryKind) -> Result<()> {
+    let fixture = Fixture::start(kind).await?;
+    suite::another_endpoint_is_asked_where_one_does_not_answer(fixture).await
 }
 
 /// Its revisions begin anew.

@@ -29,6 +29,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The time in which an instance must report in.
 pub const TTL: Duration = Duration::from_secs(10);
 
+/// The shortest time to live. That of the records counts.
+const MIN_TTL: Duration = Duration::from_millis(100);
+
 /// The service of the tests.
 pub const SERVICE: &str = "hotswap-node";
 
@@ -102,8 +105,7 @@ impl Fixture {
         let server = NameServer::start().await?;
         let options = DnsOptions {
             name_server: Some(server.addr()),
-            // The time to live is that of the records.
-            min_ttl: Duration::from_millis(100),
+            min_ttl: MIN_TTL,
             timeout: Duration::from_secs(1),
         };
         let name = config["name"].as_str().context("no name")?.to_owned();
@@ -144,16 +146,30 @@ impl Fixture {
         &mut self.settings
     }
 
-    /// Has the component reach the registry by another address.
-    pub fn go_through(&mut self, addr: SocketAddr) -> Result<()> {
+    /// Has the component reach the registry by other addresses, in this order.
+    pub fn go_through(&mut self, addrs: &[SocketAddr]) -> Result<()> {
         let url = self.server.url();
         let (scheme, _) = url.split_once("://").context("no URL")?;
-        let other = format!("{scheme}://{addr}");
-        self.settings.origins = vec![other.parse()?];
+        let others = addrs.iter().map(|addr| format!("{scheme}://{addr}"));
+        let others: Vec<_> = others.collect();
+        let origins = others.iter().map(|other| other.parse());
+        self.settings.origins = origins.collect::<Result<_, _>>()?;
         let config = self.settings.config.take().context("no settings")?;
-        let config = config.to_string().replace(&url, &other);
+        // The only element of a list.
+        let own = json!([url]).to_string();
+        let config = config.to_string().replace(&own, &json!(others).to_string());
         self.settings.config = Some(serde_json::from_str(&config)?);
         Ok(())
+    }
+
+    /// Has the component ask another name server, with the time limits of an engine.
+    pub fn ask_name_server(&mut self, addr: SocketAddr) {
+        let options = DnsOptions {
+            name_server: Some(addr.to_string()),
+            min_ttl: MIN_TTL,
+            ..DnsOptions::default()
+        };
+        self.settings.resolver = Arc::new(DnsResolver::new(options));
     }
 
     /// An instance of the component.
@@ -226,7 +242,8 @@ impl Server {
     pub async fn restart_empty(&mut self) -> Result<()> {
         match self {
             Self::Registry(server) => server.restart_empty().await,
-            Self::Kubernetes(_) | Self::Dns(_) => bail!("it keeps its data"),
+            Self::Kubernetes(server) => server.restart_empty().await,
+            Self::Dns(_) => bail!("it keeps its data"),
         }
     }
 

@@ -22,6 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 
 const ENVIRONMENT: &str = "production";
 
+/// The file with the token for Kubernetes.
+const TOKEN: &str = "token";
+
 /// One node may die without ending a rollout.
 const POLICY: &str = "[environments.production]\ntoleratedFailures = 1\nrevertPatience = \"2s\"\n";
 
@@ -30,6 +33,8 @@ const POLICY: &str = "[environments.production]\ntoleratedFailures = 1\nrevertPa
 pub enum FoundIn {
     Consul,
     Etcd,
+    /// etcd 3.5.
+    Etcd35,
     /// The test registers pods, as Kubernetes' controllers do.
     Kubernetes,
     /// The test writes the zone.
@@ -44,7 +49,7 @@ pub struct Found {
     ip: IpAddr,
     /// The ports of the nodes that the test has registered: for orders, and for requests.
     registered: BTreeMap<String, (u16, u16)>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Found {
@@ -55,8 +60,12 @@ impl Found {
             FoundIn::Consul => {
                 return Self::consul(nodes, "").await;
             }
-            FoundIn::Etcd => {
-                let server = RegistryServer::start(RegistryKind::Etcd).await?;
+            FoundIn::Etcd | FoundIn::Etcd35 => {
+                let kind = match place {
+                    FoundIn::Etcd => RegistryKind::Etcd,
+                    _ => RegistryKind::Etcd35,
+                };
+                let server = RegistryServer::start(kind).await?;
                 Self::self_registering(server, ("etcd", "endpoints"), nodes, "", folder).await?
             }
             FoundIn::Kubernetes => Self::kubernetes(folder).await?,
@@ -101,14 +110,14 @@ impl Found {
             server: Server::Registry(Box::new(server)),
             ip: "127.0.0.1".parse()?,
             registered: BTreeMap::new(),
-            _folder: folder,
+            folder,
         })
     }
 
     /// Without `networks`: nodes are where pods would be.
     async fn kubernetes(folder: TempDir) -> Result<Self> {
         let server = KubeApiServer::start().await?;
-        let token = folder.path().join("token");
+        let token = folder.path().join(TOKEN);
         std::fs::write(&token, server.account("engine", &rules()).await?)?;
         let (url, authority, token) = (server.url(), server.authority(), token.display());
         let table = format!(
@@ -124,7 +133,7 @@ impl Found {
             server: Server::Kubernetes(Box::new(server)),
             ip,
             registered: BTreeMap::new(),
-            _folder: folder,
+            folder,
         })
     }
 
@@ -144,7 +153,7 @@ impl Found {
             server: Server::Dns(Box::new(server)),
             ip,
             registered: BTreeMap::new(),
-            _folder: folder,
+            folder,
         })
     }
 
@@ -207,6 +216,34 @@ impl Found {
     /// Gives nodes that are started from now on this lame-duck time.
     pub fn set_lame_duck(&mut self, time: &str) {
         self.installation.add_node_flags(&["--lame-duck", time]);
+    }
+
+    /// Kills the registry, and starts it again without its data: Kubernetes knows nothing of the
+    /// engine's account, either, until it is made again.
+    pub async fn lose_the_store(&mut self) -> Result<()> {
+        self.server.kill().await?;
+        self.server.restart_empty().await?;
+        if let Server::Kubernetes(server) = &self.server {
+            let token = server.account("engine", &rules()).await?;
+            std::fs::write(self.folder.path().join(TOKEN), token)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the nodes, and the nodes of their cluster, name the source where they were found.
+    pub async fn check_sources(&self) -> Result<()> {
+        let path = format!("/api/v1/clusters/{ENVIRONMENT}");
+        let cluster = self.installation.get(&path).await?;
+        let of_cluster = cluster["nodes"].as_array().context("no nodes")?.clone();
+        let nodes = self.nodes().await?;
+        ensure!(
+            !nodes.is_empty() && of_cluster.len() == nodes.len(),
+            "{cluster:#}"
+        );
+        for node in nodes.iter().chain(&of_cluster) {
+            ensure!(node["source"] == "main", "{node:#}");
+        }
+        Ok(())
     }
 
     pub async fn nodes(&self) -> Result<Vec<Value>> {

@@ -1,13 +1,14 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind};
+use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, WatchedSource};
 use hotswap_plugins::discovery::SecretSource;
 use hotswap_tests::tools;
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, SERVICE, Server};
-use crate::suite;
+use crate::fixture::{Fixture, SERVICE, Server, rules};
+use crate::suite::{self, AllAlive};
 
 #[tokio::test]
 async fn kubernetes_finds_an_endpoint_with_its_health_until_it_is_gone() -> Result<()> {
@@ -188,4 +189,67 @@ async fn a_configuration_file_with_an_authority_and_a_token_reaches_kubernetes()
 #[tokio::test]
 async fn a_slow_kubernetes_is_waited_for() -> Result<()> {
     suite::a_slow_registry_is_waited_for(Fixture::kubernetes().await?).await
+}
+
+#[tokio::test]
+async fn another_api_server_is_asked_where_one_does_not_answer() -> Result<()> {
+    let fixture = Fixture::kubernetes().await?;
+    suite::another_endpoint_is_asked_where_one_does_not_answer(fixture).await
+}
+
+/// With the store go the service account of the engine and its token, and the versions begin anew.
+#[tokio::test]
+async fn the_view_outlives_a_kubernetes_that_loses_its_whole_store_while_nodes_answer() -> Result<()>
+{
+    let mut fixture = Fixture::kubernetes().await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("token");
+    std::fs::write(&file, account(&fixture.server, "engine").await?)?;
+    let source = SecretSource::from_file(&file)?;
+    let secrets = &mut fixture.settings().secrets;
+    secrets.insert("token".to_owned(), source);
+    let all = ["a", "b", "c"];
+    for id in all {
+        fixture.writer().await?.register(id).await?;
+    }
+    let watched = fixture.watch(Some(Arc::new(AllAlive)));
+    watched.until_ids(&all).await?;
+    fixture.server.kill().await?;
+    fixture.server.restart_empty().await?;
+    let is_denied = |source: &WatchedSource| {
+        let error = source.state().last_error;
+        error.is_some_and(|error| error.kind == ErrorKind::Denied)
+    };
+    watched.until("its account is gone", is_denied).await?;
+    assert_eq!(watched.source.state().condition, Condition::Stale);
+    assert_eq!(watched.ids(), all);
+    // Somebody sets the cluster up again, and nobody has brought the nodes back yet.
+    std::fs::write(&file, account(&fixture.server, "engine").await?)?;
+    let is_held = |source: &WatchedSource| {
+        let state = source.state();
+        state.condition == Condition::Held && state.held.is_some_and(|held| held.alive.is_some())
+    };
+    watched.until("it is held", is_held).await?;
+    let held = watched.source.state().held.context("it is held")?;
+    assert_eq!((held.lost, held.alive), (3, Some(3)));
+    assert_eq!(watched.ids(), all);
+    for id in all {
+        fixture.writer().await?.register(id).await?;
+    }
+    let is_healthy = |source: &WatchedSource| {
+        let state = source.state();
+        state.condition == Condition::Healthy && state.passing == 3
+    };
+    watched.until("it is healthy", is_healthy).await?;
+    // From here on changes are seen as before.
+    fixture.writer().await?.register("d").await?;
+    watched.until_ids(&["a", "b", "c", "d"]).await.map(drop)
+}
+
+/// A service account with the rights of the guide, and a token of it.
+async fn account(server: &Server, name: &str) -> Result<String> {
+    match server {
+        Server::Kubernetes(server) => server.account(name, &rules()).await,
+        _ => bail!("another registry"),
+    }
 }

@@ -14,6 +14,7 @@ mod kubernetes;
 mod logged;
 mod program;
 mod rollouts;
+mod slow_name_server;
 mod slow_proxy;
 mod source_feed;
 mod suite;

@@ -22,9 +22,7 @@ const FOUR: [&str; 4] = [
 
 async fn a_canary_over_found_nodes(place: FoundIn) -> Result<()> {
     let mut found = Found::start(place, 4).await?;
-    for node in found.nodes().await? {
-        ensure!(node["source"] == "main", "{node:#}");
-    }
+    found.check_sources().await?;
     found.roll_out("1.0.0").await?;
     found.until_they_run(&FOUR, "1.0.0").await?;
     let id = found.begin_canary("2.0.0", "4s").await?;
@@ -44,10 +42,7 @@ async fn a_canary_over_found_nodes(place: FoundIn) -> Result<()> {
     // It comes back with the version before, at another port.
     found.start_node("production-4").await?;
     found.until_they_run(&FOUR, "2.0.0").await?;
-    for node in found.nodes().await? {
-        ensure!(node["source"] == "main", "{node:#}");
-    }
-    Ok(())
+    found.check_sources().await
 }
 
 #[tokio::test]
@@ -106,10 +101,8 @@ async fn a_rollout_goes_on_while_consul_is_killed_and_comes_back_without_its_dat
         .map(drop)
 }
 
-#[tokio::test]
-async fn a_rollout_goes_on_while_etcd_is_killed_and_restarted_and_while_it_forgets_all()
--> Result<()> {
-    let found = a_rollout_does_not_need_the_registry(FoundIn::Etcd).await?;
+async fn a_rollout_does_not_need_etcd_or_its_data(place: FoundIn) -> Result<()> {
+    let found = a_rollout_does_not_need_the_registry(place).await?;
     let mut source = found.source().await?;
     forget_everything(&found.server).await?;
     found.roll_out("3.0.0").await?;
@@ -117,6 +110,39 @@ async fn a_rollout_goes_on_while_etcd_is_killed_and_restarted_and_while_it_forge
         ensure!(node["health"] == "passing", "{node:#}");
     }
     source.until("they register again", is_whole).await?;
+    found.until_they_run(&FOUR, "3.0.0").await
+}
+
+#[tokio::test]
+async fn a_rollout_goes_on_while_etcd_is_killed_and_restarted_and_while_it_forgets_all()
+-> Result<()> {
+    a_rollout_does_not_need_etcd_or_its_data(FoundIn::Etcd).await
+}
+
+#[tokio::test]
+async fn a_rollout_goes_on_while_etcd_3_5_is_killed_and_restarted_and_while_it_forgets_all()
+-> Result<()> {
+    a_rollout_does_not_need_etcd_or_its_data(FoundIn::Etcd35).await
+}
+
+/// Its slices are gone, and its account. The nodes still answer the engine.
+#[tokio::test]
+async fn a_rollout_goes_on_after_kubernetes_has_lost_its_whole_store() -> Result<()> {
+    let mut found = Found::start(FoundIn::Kubernetes, 4).await?;
+    found.roll_out("1.0.0").await?;
+    let mut source = found.source().await?;
+    let id = found.begin_canary("2.0.0", "10s").await?;
+    found.lose_the_store().await?;
+    let is_held = |source: &Value| {
+        source["condition"] == "held" && source["held"]["lost"] == 4 && source["held"]["alive"] == 4
+    };
+    source.until("the loss is held", is_held).await?;
+    let state = found.installation.wait_for_end(&id).await?;
+    ensure!(state["status"] == "succeeded", "{state:#}");
+    found.until_they_run(&FOUR, "2.0.0").await?;
+    found.check_sources().await?;
+    // The view is held, and not stale: new deployments are not refused.
+    found.roll_out("3.0.0").await?;
     found.until_they_run(&FOUR, "3.0.0").await
 }
 
@@ -338,7 +364,7 @@ async fn the_last_node_is_gone_as_soon_as_it_deregisters(place: FoundIn) -> Resu
     for (id, left) in [("last-1", 1), ("last-2", 0)] {
         found.ask_node_to_stop(id).await?;
         // A node deregisters itself some time after the signal; others have been deregistered.
-        while matches!(place, FoundIn::Consul | FoundIn::Etcd)
+        while matches!(place, FoundIn::Consul | FoundIn::Etcd | FoundIn::Etcd35)
             && registered(&found.server, place, "hotswap-node")
                 .await?
                 .contains(id)

@@ -4,10 +4,12 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A way to a server on which each part of an answer takes a while.
+/// A way to a server on which each part of an answer may take a while. Once this is dropped, its
+/// connections break, and it takes no others.
 pub struct SlowProxy {
     pub addr: SocketAddr,
     _task: AbortOnDropHandle<()>,
@@ -19,9 +21,10 @@ impl SlowProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 if let Ok(server) = TcpStream::connect(server).await {
-                    tokio::spawn(pass_on(client, server, delay));
+                    connections.spawn(pass_on(client, server, delay));
                 }
             }
         });

@@ -1,13 +1,16 @@
 //! What every registry must do alike.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
+use hotswap_common::free_ports;
 use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, Instance, Liveness, Prober};
 use hotswap_plugins::discovery::{BackendError, InstanceHealth, RegistryError};
+use hotswap_tests::SilentServer;
 
 use crate::fixture::{Fixture, SERVICE, registration};
 use crate::slow_proxy::SlowProxy;
@@ -20,7 +23,7 @@ const LATENCY: Duration = Duration::from_secs(1);
 const DELAY: Duration = Duration::from_millis(700);
 
 /// Every node answers.
-struct AllAlive;
+pub struct AllAlive;
 
 #[async_trait]
 impl Prober for AllAlive {
@@ -113,7 +116,7 @@ pub async fn a_slow_registry_is_waited_for(mut fixture: Fixture) -> Result<()> {
     let url = fixture.server.url();
     let (_, addr) = url.split_once("://").context("no URL")?;
     let proxy = SlowProxy::start(addr.parse()?, DELAY).await?;
-    fixture.go_through(proxy.addr)?;
+    fixture.go_through(&[proxy.addr])?;
     let watched = fixture.watch(None);
     let mut writer = fixture.writer().await?;
     writer.register("node-1").await?;
@@ -131,6 +134,43 @@ pub async fn a_slow_registry_is_waited_for(mut fixture: Fixture) -> Result<()> {
     assert_eq!(state.last_error, None);
     writer.remove("node-1").await?;
     watched.until_ids(&["node-2"]).await?;
+    Ok(())
+}
+
+/// The first endpoint refuses connections, the second never answers, and the one after these, which
+/// is used, dies.
+pub async fn another_endpoint_is_asked_where_one_does_not_answer(
+    mut fixture: Fixture,
+) -> Result<()> {
+    let url = fixture.server.url();
+    let (_, addr) = url.split_once("://").context("no URL")?;
+    let addr: SocketAddr = addr.parse()?;
+    let dead = SocketAddr::from(([127, 0, 0, 1], free_ports(1)?[0]));
+    let silent = SilentServer::start().await?;
+    let used = SlowProxy::start(addr, Duration::ZERO).await?;
+    let spare = SlowProxy::start(addr, Duration::ZERO).await?;
+    fixture.go_through(&[dead, silent.addr(), used.addr, spare.addr])?;
+    let watched = fixture.watch(None);
+    let is_healthy = |source: &hotswap_fleet::discovery::WatchedSource| {
+        source.state().condition == Condition::Healthy
+    };
+    watched.until("an answer", is_healthy).await?;
+    let mut writer = fixture.writer().await?;
+    writer.register("node-1").await?;
+    watched.until_ids(&["node-1"]).await?;
+    let state = watched.source.state();
+    assert_eq!(
+        (state.condition, state.last_error),
+        (Condition::Healthy, None)
+    );
+    drop(used);
+    writer.register("node-2").await?;
+    watched.until_ids(&["node-1", "node-2"]).await?;
+    watched.until("it is healthy again", is_healthy).await?;
+    // It waits for changes there.
+    writer.remove("node-1").await?;
+    let latency = watched.until_ids(&["node-2"]).await?;
+    ensure!(latency < LATENCY, "a change was seen after {latency:?}");
     Ok(())
 }
 

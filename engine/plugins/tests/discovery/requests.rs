@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use hotswap_plugins::discovery::{BackendError, BackendSettings, RegistryError, Resolver};
+use hotswap_plugins::discovery::{
+    BackendError, BackendInstance, BackendSettings, RegistryError, Resolver,
+};
 
 use crate::fixture::{Fixed, act, registry_error, settings, start};
 use crate::server::TestServer;
@@ -25,40 +27,117 @@ async fn a_backend_reaches_the_origins_that_its_settings_name() {
     );
 }
 
+/// The error of the host itself, as a component gets it that does without the SDK.
+async fn host_error(instance: &mut BackendInstance, request: &str) -> String {
+    let said = act(instance, &format!("raw {request}")).await;
+    said.expect("the host answers")
+}
+
 #[tokio::test]
 async fn requests_to_any_other_place_are_refused_and_reach_nobody() {
     let (server, other) = (TestServer::start().await, TestServer::start().await);
-    let port = server.addr.port();
-    for url in [
-        other.url("/ok"),
-        format!("https://127.0.0.1:{port}/"),
-        format!("http://localhost:{port}/"),
-        format!("http://127.0.0.1:{port}@{}/", other.addr),
-        format!("http://127.1:{port}/"),
-        format!("http://2130706433:{port}/"),
-        format!("http://0x7f000001:{port}/"),
-        format!("http://[::ffff:127.0.0.1]:{port}/"),
-        format!("http://0.0.0.0:{port}/"),
-        "http://127.0.0.1/".to_owned(),
-        "http://169.254.169.254/latest/meta-data/".to_owned(),
+    let mut instance = start(settings(&server.origin())).await;
+    let (port, other_port) = (server.addr.port(), other.addr.port());
+    for (scheme, authority) in [
+        // Other hosts and ports.
+        ("http", other.addr.to_string()),
+        ("http", "127.0.0.1".to_owned()),
+        ("http", format!("127.0.0.2:{port}")),
+        ("http", format!("other.example:{port}")),
+        ("http", "metadata.google.internal".to_owned()),
+        ("http", "169.254.169.254".to_owned()),
+        ("http", format!("[fe80::1]:{port}")),
+        ("http", format!("[64:ff9b::a9fe:a9fe]:{port}")),
+        // The same place in other words.
+        ("https", server.addr.to_string()),
+        ("http", format!("localhost:{port}")),
+        ("http", format!("127.0.0.1.:{port}")),
+        ("http", format!("127.1:{port}")),
+        ("http", format!("0177.0.0.1:{port}")),
+        ("http", format!("2130706433:{port}")),
+        ("http", format!("0x7f000001:{port}")),
+        ("http", format!("0.0.0.0:{port}")),
+        ("http", format!("[::]:{port}")),
+        ("http", format!("[::1]:{port}")),
+        ("http", format!("[::ffff:127.0.0.1]:{port}")),
+        ("http", format!("[::ffff:7f00:1]:{port}")),
+        // A user who is called like the host that is allowed.
+        ("http", format!("127.0.0.1:{port}@127.0.0.1:{other_port}")),
+        ("http", format!("me@127.0.0.1:{port}")),
     ] {
-        let error = registry_error(settings(&server.origin()), &format!("get {url}")).await;
-        let is_refused = matches!(
-            &error,
-            RegistryError::Denied(_) | RegistryError::Unavailable(_)
-        );
-        assert!(is_refused, "{url}: {error:?}");
+        let request = format!("GET {scheme} {authority} /ok");
+        let said = host_error(&mut instance, &request).await;
+        assert_eq!(said, "denied", "{request}");
     }
+    for method in ["CONNECT", "TRACE"] {
+        let request = format!("{method} http {} /ok", server.addr);
+        let said = host_error(&mut instance, &request).await;
+        assert_eq!(said, "denied", "{request}");
+    }
+    // The engine speaks no other protocol.
+    let request = format!("GET ftp {} /ok", server.addr);
+    let said = host_error(&mut instance, &request).await;
+    assert_eq!(said, "no such protocol");
     assert!(other.requests().is_empty());
     assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
+async fn a_refusal_names_what_was_asked_for_and_the_configuration() {
+    let (server, other) = (TestServer::start().await, TestServer::start().await);
+    let asked = format!("get {}", other.url("/ok"));
+    let error = registry_error(settings(&server.origin()), &asked).await;
+    let RegistryError::Denied(text) = &error else {
+        panic!("{error:?}")
+    };
+    let expected = "the configuration of the backend does not allow requests to";
+    assert_eq!(*text, format!("{expected} {}", other.addr));
+}
+
+#[tokio::test]
+async fn a_path_that_looks_like_another_place_stays_a_path() {
+    let (server, other) = (TestServer::start().await, TestServer::start().await);
+    let mut instance = start(settings(&server.origin())).await;
+    for path in [
+        format!("//{}/ok", other.addr),
+        format!("/@{}/ok", other.addr),
+        format!("@{}/ok", other.addr),
+        format!("http://{}/ok", other.addr),
+    ] {
+        let request = format!("GET http {} {path}", server.addr);
+        host_error(&mut instance, &request).await;
+    }
+    assert!(other.requests().is_empty());
+    // Whatever was a path, with the host that is allowed.
+    let host = format!("\r\nhost: {}\r\n", server.addr);
+    let requests = server.requests();
+    assert!(requests.len() >= 2, "{requests:?}");
+    for request in requests {
+        assert!(request.starts_with("GET /"), "{request}");
+        assert!(request.contains(&host), "{request}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_leads_nowhere_else() {
-    let server = TestServer::start().await;
-    let followed = format!("follow {}", server.url("/redirect"));
-    let error = registry_error(settings(&server.origin()), &followed).await;
-    assert!(matches!(error, RegistryError::Denied(_)), "{error:?}");
+    let (server, other) = (TestServer::start().await, TestServer::start().await);
+    let mut instance = start(settings(&server.origin())).await;
+    for status in [301, 302, 303, 307, 308] {
+        let path = format!("/redirect/{status}/{}", other.addr);
+        // The host does not follow it.
+        let asked = format!("GET http {} {path}", server.addr);
+        let said = host_error(&mut instance, &asked).await;
+        assert_eq!(said, status.to_string());
+        // A component that does is refused.
+        let followed = format!("follow {}", server.url(&path));
+        let error = act(&mut instance, &followed).await.expect_err("refused");
+        let BackendError::Registry(RegistryError::Denied(text)) = &error else {
+            panic!("{error:?}")
+        };
+        assert!(text.contains(&other.addr.to_string()), "{text}");
+    }
+    assert!(other.requests().is_empty());
+    assert_eq!(server.requests().len(), 10);
 }
 
 #[tokio::test]
@@ -69,7 +148,13 @@ async fn a_name_that_leads_to_this_machine_is_not_followed() {
         &["127.0.0.1"][..],
         &["::ffff:127.0.0.1"],
         &["169.254.169.254"],
+        &["::ffff:169.254.169.254"],
         &["0.0.0.0"],
+        &["::"],
+        &["fe80::1"],
+        // Ways to IPv4 by IPv6.
+        &["64:ff9b::7f00:1"],
+        &["2002:7f00:1::"],
         &["::1", "127.0.0.1"],
     ] {
         let settings = BackendSettings {
@@ -119,16 +204,17 @@ async fn a_name_is_resolved_once_for_a_connection_and_its_addresses_are_checked_
     };
     let mut instance = start(settings).await;
     let asked = format!("get {url}/ok");
+    // It may go there, and nobody is there.
     let first = act(&mut instance, &asked).await.expect_err("nobody there");
     assert!(
         matches!(first, BackendError::Registry(RegistryError::Unavailable(_))),
         "{first:?}"
     );
     let second = act(&mut instance, &asked).await.expect_err("this machine");
-    assert!(
-        matches!(second, BackendError::Registry(RegistryError::Denied(_))),
-        "{second:?}"
-    );
+    let BackendError::Registry(RegistryError::Denied(text)) = &second else {
+        panic!("{second:?}")
+    };
+    assert!(text.contains("leads to an address"), "{text}");
     assert_eq!(resolver.0.load(Ordering::Relaxed), 2);
     assert!(server.requests().is_empty());
 }
@@ -143,7 +229,10 @@ async fn only_names_in_the_settings_are_resolved() {
     let found = act(&mut instance, "resolve Registry.example.").await;
     assert_eq!(found.expect("addresses"), "10.0.0.1");
     let error = registry_error(resolving(), "resolve my-data.attacker.example").await;
-    assert!(matches!(error, RegistryError::Denied(_)), "{error:?}");
+    let RegistryError::Denied(text) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(text.contains("add it to names"), "{text}");
 }
 
 #[tokio::test]

@@ -103,9 +103,14 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, requests: Arc<Mu
     };
     let answer = match path.as_str() {
         "/echo" | "/login" | "/elsewhere" => body(&request),
-        "/redirect" => {
-            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
-                .to_owned()
+        // `/redirect/STATUS/AUTHORITY`
+        path if path.starts_with("/redirect/") => {
+            let mut parts = path.split('/').skip(2);
+            let (status, to) = (
+                parts.next().unwrap_or("302"),
+                parts.next().unwrap_or_default(),
+            );
+            format!("HTTP/1.1 {status} Go\r\nlocation: http://{to}/\r\ncontent-length: 0\r\n\r\n")
         }
         "/garbage" => "220 mail.example ESMTP\r\n".to_owned(),
         "/truncated" => "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort".to_owned(),

@@ -1,6 +1,6 @@
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::Error;
-use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry};
+use hotswap_sdk::discovery::testing::{Answer, ScriptedRegistry, damage};
 use serde_json::json;
 
 use super::{Config, List};
@@ -28,4 +28,30 @@ fn a_list_that_makes_no_sense_is_an_error() {
     let mut list = registry.backend::<List>(Config::default()).unwrap();
     let error = list.watch("node", None, MINUTE).unwrap_err();
     assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+}
+
+/// Every place of the list is damaged in every one of these ways.
+#[test]
+fn damaged_lists_are_errors_or_nodes_and_never_panics() {
+    let list = json!([{
+        "id": "edge-1", "address": "10.0.0.1", "ports": { "control": 5001, "data": 8080 },
+        "zone": "eu", "labels": { "environment": "production" },
+    }]);
+    let list = list.to_string();
+    for at in 0..=list.len() {
+        for cut in [0, 1, 5, 40] {
+            for put in ["", "\"", "}", "],", "-1", "70000", "null", "é"] {
+                let damaged = damage(&list, at, cut, put);
+                let registry =
+                    ScriptedRegistry::new().answer("GET /nodes.json", Answer::text(200, &*damaged));
+                let mut backend = registry.backend::<List>(Config::default()).unwrap();
+                match backend.watch("node", None, MINUTE) {
+                    Ok(found) => assert!(found.instances.len() <= 1, "{damaged}"),
+                    Err(error) => {
+                        assert!(matches!(error, Error::Protocol(_)), "{damaged}: {error:?}")
+                    }
+                }
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Health, HealthCheck, Instance, Port, Registration};
+use super::{Error, Health, HealthCheck, Instance, Port, Registration};
 
 /// An instance as a JSON document, for registries that hold documents under keys. Others may write
 /// it, too, so all but the address may be absent.
@@ -56,6 +56,15 @@ impl Document {
             weight: 1,
             metadata: registration.metadata.iter().cloned().collect(),
         }
+    }
+
+    /// The document under a key.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if the value is none.
+    pub fn read(key: &str, value: &[u8]) -> Result<Self, Error> {
+        serde_json::from_slice(value)
+            .map_err(|error| Error::Protocol(format!("the value of {key} is no instance: {error}")))
     }
 
     /// The same with another health.

@@ -38,6 +38,11 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Who has answered: the URL without its query.
+    pub(super) fn address(&self) -> &str {
+        address(&self.url)
+    }
+
     /// This answer, if its status is 2xx.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl Response {
         }
         let body = self.read_all().unwrap_or_default();
         let text = reason(&body).unwrap_or_else(|| quote(&body));
-        let text = format!("{} answered {status}: {text}", address(&self.url));
+        let text = format!("{} answered {status}: {text}", self.address());
         Err(error_of_status(status, text))
     }
 

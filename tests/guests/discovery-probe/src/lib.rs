@@ -1,6 +1,8 @@
 //! A discovery backend for tests. Each watch does what the service's name says; what comes of it
 //! is the address of the only instance.
 
+mod raw;
+
 use hotswap_sdk::Span;
 use hotswap_sdk::discovery::{
     Backend, Context, Error, Line, Registration, Secret, SecretPlace, Snapshot, instance,
@@ -97,6 +99,7 @@ impl Backend for Probe {
                     .ok()?
                     .bytes()?,
             ),
+            "raw" => raw::send(argument),
             // Says how many watches there were before it, and does what it is told.
             "obey" => {
                 let url = format!("{argument}?watches={}", self.0);

@@ -82,8 +82,14 @@ impl ScriptedRegistry {
     pub fn backend<B: Backend>(&self, config: B::Config) -> Result<ScriptedBackend<B>, Error> {
         Ok(ScriptedBackend {
             backend: B::new(config)?,
-            context: Context::new(self.state.clone()),
+            context: self.context(),
         })
+    }
+
+    /// What a backend gets, for tests of its parts: this registry answers it.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        Context::new(self.state.clone())
     }
 
     /// The requests so far: `GET authority/path?query`, and the body, if there is one.
