@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use hotswap_common::vital;
 use hotswap_core::Clock;
 use hotswap_fleet::discovery::{
     Backend, Discovery, SourceRules, Sources, StaticFile, WatchOptions, WatchedSource,

@@ -275,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn a_driver_that_panics_makes_room_for_another() {
         let wakes = Arc::<Mutex<Wakes>>::default();
-        let begin = |stays| {
+        let begin = |stays: bool| {
             let deployment = DeploymentId::generate();
             wakes.lock().unwrap().insert(deployment, Arc::default());
             let wakes = Arc::clone(&wakes);
