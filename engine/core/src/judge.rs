@@ -28,6 +28,7 @@ mod node_spells;
 mod outcome;
 mod query_checks;
 mod restart_checks;
+mod slower_nodes;
 mod soak_plan;
 
 #[cfg(test)]

@@ -134,10 +134,12 @@ pub fn deploy(
 
 /// What each side did before the soak of a step to so many nodes.
 fn before_soak(nodes: &[SimulatedNode], canary: usize) -> BeforeSoak {
-    let sum = |nodes: &[SimulatedNode]| Histogram::sum(nodes.iter().map(|node| &node.before));
     BeforeSoak {
-        canary: sum(&nodes[..canary]),
-        baseline: sum(&nodes[canary..]),
+        canary: nodes[..canary]
+            .iter()
+            .map(|node| (node.id.clone(), node.before.clone()))
+            .collect(),
+        baseline: Histogram::sum(nodes[canary..].iter().map(|node| &node.before)),
         usage: nodes
             .iter()
             .map(|node| (node.id.clone(), node.used.clone()))

@@ -1,7 +1,7 @@
 //! Metrics that are judged as if they were others: a share of requests as an error rate, values
 //! as latencies, a mean as memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{Histogram, ModuleMetric, NodeInterval, VersionInterval};
 
@@ -76,7 +76,7 @@ impl DerivedMetric {
         Self {
             source,
             shares: ErrorRates::new(factors, by_node, earlier),
-            values: Latencies::new(quantiles, &Histogram::default(), &Histogram::default()),
+            values: Latencies::new(quantiles, &BTreeMap::new(), &Histogram::default()),
             means: Gauges::new(&HashMap::new()),
         }
     }

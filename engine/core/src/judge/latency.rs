@@ -1,15 +1,16 @@
 //! Tests latencies at a quantile, without any assumption on their distribution.
 
-use crate::{Bursts, Histogram, NodeInterval};
+use std::collections::BTreeMap;
+
+use crate::{Bursts, Histogram, NodeId, NodeInterval};
 
 use super::design_effect::DesignEffect;
 use super::mixture::{self, Binomial};
 use super::node_spells::NodeSpells;
+use super::slower_nodes::SlowerNodes;
 
 /// The samples that one must expect beyond a quantile before it means anything.
 const LEAST_BEYOND: f64 = 5.0;
-/// The limit is raised at most this much for nodes that were slower before.
-const HIGHEST_BEFORE: f64 = 2.0;
 const MICROS: f64 = 1e3;
 
 /// The latencies of both sides.
@@ -17,8 +18,9 @@ const MICROS: f64 = 1e3;
 pub(super) struct Latencies {
     canary: Histogram,
     baseline: Histogram,
-    /// What could not be compared yet: one side had no requests.
-    pending: (Histogram, Histogram),
+    /// What could not be compared yet, because one side had no requests: requests of the canary,
+    /// and the baseline's latencies.
+    pending: (u64, Histogram),
     /// The baseline's latencies by bucket, weighted so that each reading has the share of
     /// requests that it has on the canary: else a split that changes while both sides become
     /// slower would look like the version.
@@ -33,8 +35,7 @@ pub(super) struct Latencies {
 #[derive(Debug, Clone)]
 struct Effects {
     quantile: f64,
-    /// By how much the canary's nodes were slower before the rollout: 1 or more.
-    before: f64,
+    nodes: SlowerNodes,
     canary: DesignEffect,
     baseline: DesignEffect,
     canary_nodes: NodeSpells,
@@ -43,6 +44,7 @@ struct Effects {
 
 impl Effects {
     fn observe(&mut self, intervals: &[NodeInterval], canary: &Histogram, baseline: &Histogram) {
+        self.nodes.add(intervals);
         self.canary.add(canary);
         self.baseline.add(baseline);
         let (canary, baseline) = (self.canary.slow_above(), self.baseline.slow_above());
@@ -79,12 +81,18 @@ pub(super) struct LatencyLimit {
     pub(super) min_increase: f64,
 }
 
+impl LatencyLimit {
+    fn allowed(&self, baseline: f64) -> f64 {
+        ((1.0 + self.max_increase) * baseline).max(baseline + self.min_increase)
+    }
+}
+
 impl Latencies {
     /// Compares at these quantiles, 0 to 1, on nodes whose latencies before the soak were these.
     /// With each goes what earlier soaks of the deployment saw of slow spells.
     pub(super) fn new(
         quantiles: impl IntoIterator<Item = (f64, Bursts)>,
-        canary_before: &Histogram,
+        canary_before: &BTreeMap<NodeId, Histogram>,
         baseline_before: &Histogram,
     ) -> Self {
         let mut effects: Vec<Effects> = Vec::new();
@@ -92,7 +100,7 @@ impl Latencies {
             if effects.iter().all(|effects| effects.quantile != quantile) {
                 effects.push(Effects {
                     quantile,
-                    before: ratio_before(quantile, canary_before, baseline_before),
+                    nodes: SlowerNodes::new(quantile, canary_before, baseline_before),
                     canary: DesignEffect::new(quantile),
                     baseline: DesignEffect::new(quantile),
                     canary_nodes: NodeSpells::default(),
@@ -103,7 +111,7 @@ impl Latencies {
         Self {
             canary: Histogram::default(),
             baseline: Histogram::default(),
-            pending: (Histogram::default(), Histogram::default()),
+            pending: (0, Histogram::default()),
             weighted: Vec::new(),
             weighted_total: 0.0,
             squares: 0.0,
@@ -129,9 +137,9 @@ impl Latencies {
         }
         self.canary.add(&canary);
         self.baseline.add(&baseline);
-        self.pending.0.add(&canary);
+        self.pending.0 = self.pending.0.saturating_add(canary.total());
         self.pending.1.add(&baseline);
-        let (c, b) = (self.pending.0.total() as f64, self.pending.1.total() as f64);
+        let (c, b) = (self.pending.0 as f64, self.pending.1.total() as f64);
         if c > 0.0 && b > 0.0 {
             let weight = c / b;
             for &(bucket, count) in self.pending.1.pairs() {
@@ -143,7 +151,10 @@ impl Latencies {
             }
             self.weighted_total += c;
             self.squares += c * weight;
-            self.pending = (Histogram::default(), Histogram::default());
+            self.pending = (0, Histogram::default());
+            for effects in &mut self.effects {
+                effects.nodes.compare();
+            }
         }
     }
 
@@ -182,18 +193,19 @@ impl Latencies {
 
     /// By how much the canary's nodes were slower before the rollout: 1 or more.
     pub(super) fn before(&self, quantile: f64) -> f64 {
-        self.effects(quantile).map_or(1.0, |effects| effects.before)
+        let effects = self.effects(quantile);
+        effects.map_or(1.0, |effects| effects.nodes.ratio())
     }
 
-    /// The highest latency in milliseconds that is allowed where the baseline's is `baseline`.
+    /// The highest latency in milliseconds that is allowed where the baseline's is `baseline`, on
+    /// all nodes of the canary together.
     pub(super) fn allowed(&self, limit: &LatencyLimit, baseline: f64) -> f64 {
-        let factor = self.before(limit.quantile) * (1.0 + limit.max_increase);
-        (factor * baseline).max(baseline + limit.min_increase)
+        self.before(limit.quantile) * limit.allowed(baseline)
     }
 
-    /// The evidence against "the canary's quantile is at most that much above the baseline's"
-    /// (Howard and Ramdas, "Sequential estimation of quantiles", 2022, of two samples). 0 before
-    /// the third reading.
+    /// The evidence against "the canary's quantile is at most that much above the baseline's, on
+    /// nodes that are as slow as they were" (Howard and Ramdas, "Sequential estimation of
+    /// quantiles", 2022, of two samples). 0 before the third reading.
     ///
     /// Each bucket may hold the baseline's quantile. It is evidence against one that so much of
     /// the baseline lies below, or that so much of the canary lies above what it allows. The
@@ -206,7 +218,7 @@ impl Latencies {
         if !canary_effect.is_finite() || !baseline_effect.is_finite() || self.squares <= 0.0 {
             return 0.0;
         }
-        let compared = self.canary.since(&self.pending.0);
+        let compared = effects.nodes.compared();
         let (new, old) = (compared.total() as f64, self.baseline_size());
         let scale = old / self.weighted_total;
         let candidates = (0..self.weighted.len()).filter(|&bucket| self.weighted[bucket] > 0.0);
@@ -222,7 +234,7 @@ impl Latencies {
                 below += self.weighted[next];
                 next += 1;
             }
-            let allowed = bucket_of_millis(self.allowed(limit, upper_millis(candidate)));
+            let allowed = bucket_of_millis(limit.allowed(upper_millis(candidate)));
             while let Some(&(_, count)) =
                 pairs.next_if(|&&(bucket, _)| usize::from(bucket) <= allowed)
             {
@@ -294,24 +306,6 @@ impl Latencies {
         } else {
             0.0
         }
-    }
-}
-
-/// By how much the canary's nodes were slower than those of the baseline: 1 or more.
-fn ratio_before(quantile: f64, canary: &Histogram, baseline: &Histogram) -> f64 {
-    let needed = (LEAST_BEYOND / (1.0 - quantile)).round() as u64;
-    if canary.total() < needed || baseline.total() < needed {
-        return 1.0;
-    }
-    let micros = |side: &Histogram| {
-        side.quantile(quantile)
-            .map(|value| value.as_micros() as f64)
-    };
-    match (micros(canary), micros(baseline)) {
-        (Some(canary), Some(baseline)) if baseline > 0.0 => {
-            (canary / baseline).clamp(1.0, HIGHEST_BEFORE)
-        }
-        _ => 1.0,
     }
 }
 

@@ -183,6 +183,7 @@ impl LatencyTest<'_> {
             let description = format!("{description}, which is {more}, {interval}");
             return self.violated(evidence, samples, allowed, &description);
         }
+        let evidence = evidence.kept();
         let certainty = evidence.describe_certainty(times);
         if size <= 0.0
             || baseline_size <= 0.0

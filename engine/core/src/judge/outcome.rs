@@ -164,6 +164,14 @@ impl Evidence {
         self
     }
 
+    /// Of a condition that does not fail: the interval does not lie above the limit. Each side's
+    /// interval knows nothing of how well the limit is known.
+    pub(super) fn kept(mut self) -> Self {
+        let (low, high) = self.interval;
+        self.interval = (low.map(|low| low.min(self.limit)), high);
+        self
+    }
+
     pub(super) fn tested(self, judgement: Judgement, reason: String, traffic: Traffic) -> Tested {
         let missing = self.missing();
         let finite = |value: f64| if value.is_finite() { value } else { f64::MAX };

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     Digest, Histogram, ModuleVersion, NodeId, NodeReading, VersionInterval, VersionReading,
@@ -8,8 +8,8 @@ use crate::{
 /// nodes differ by themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BeforeSoak {
-    /// Latencies on the nodes that run the new version now.
-    pub canary: Histogram,
+    /// Latencies on each of the nodes that run the new version now.
+    pub canary: BTreeMap<NodeId, Histogram>,
     /// Latencies on the nodes that it is compared with.
     pub baseline: Histogram,
     /// What each node used. Without latencies.
@@ -21,15 +21,15 @@ impl BeforeSoak {
     ///
     /// Only one version counts on both sides: the one that the nodes of the baseline have answered
     /// most requests with. Empty on nodes that are on both sides, which do not differ.
-    pub fn new(
+    pub fn new<'a>(
         canary: &[NodeId],
         baseline: &[NodeId],
         module: &ModuleVersion,
-        start: &[NodeReading],
+        start: &'a [NodeReading],
     ) -> Self {
         let (canary, baseline): (HashSet<_>, HashSet<_>) =
             (canary.iter().collect(), baseline.iter().collect());
-        let of_side = |side: &HashSet<&NodeId>, other: &HashSet<&NodeId>| -> Vec<&NodeReading> {
+        let of_side = |side: &HashSet<&NodeId>, other: &HashSet<&NodeId>| -> Vec<&'a NodeReading> {
             let on = |reading: &&NodeReading| {
                 side.contains(&reading.node) && !other.contains(&reading.node)
             };
@@ -39,10 +39,10 @@ impl BeforeSoak {
         let Some(previous) = busiest(&old, module) else {
             return Self::default();
         };
-        let sum = |readings: &[&NodeReading]| {
-            let versions = readings.iter().flat_map(|reading| &reading.versions);
-            let of_version = versions.filter(|held| is_same_version(held, previous));
-            Histogram::sum(of_version.map(|held| &held.latency))
+        let latencies = move |reading: &'a NodeReading| {
+            let versions = reading.versions.iter();
+            let of_version = versions.filter(move |held| is_same_version(held, previous));
+            of_version.map(|held| &held.latency)
         };
         let used = |reading: &&NodeReading| {
             let mut versions = reading.versions.iter();
@@ -50,8 +50,11 @@ impl BeforeSoak {
             Some((reading.node.clone(), usage(held)))
         };
         Self {
-            canary: sum(&new),
-            baseline: sum(&old),
+            canary: new
+                .iter()
+                .map(|reading| (reading.node.clone(), Histogram::sum(latencies(reading))))
+                .collect(),
+            baseline: Histogram::sum(old.iter().flat_map(|reading| latencies(reading))),
             usage: new.iter().chain(&old).filter_map(used).collect(),
         }
     }

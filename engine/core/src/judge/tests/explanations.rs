@@ -260,3 +260,34 @@ fn a_version_that_leans_towards_failure_says_how_long_it_takes() {
         restarts.reason
     );
 }
+
+/// The guide for live clients shows what the first soak of `canary` says of restarts by default.
+#[test]
+fn the_guide_for_live_clients_has_the_findings_that_are_sent() {
+    let guide = include_str!("../../../../../docs/WEBSOCKET_GUIDE.md");
+    let mut checks = vec![Check {
+        max: Some(0.0),
+        ..max_increase("restarts", 1.0)
+    }];
+    for (metric, increase) in [
+        ("error-rate", 0.5),
+        ("latency-p95", 1.0),
+        ("cpu", 0.3),
+        ("memory", 0.3),
+    ] {
+        checks.push(max_increase(metric, increase));
+    }
+    let mut judge = start_judge(checks);
+    judge.observe(&reading(requests(10, 0), requests(90, 0)));
+    let sent = judge.findings().remove(0);
+    let messages = guide.split("```json\n").skip(1).filter_map(|part| {
+        let (json, _) = part.split_once("```")?;
+        serde_json::from_str::<serde_json::Value>(json).ok()
+    });
+    let shown = messages.filter_map(|message| {
+        let findings = message.pointer("/arguments/0/findings")?.clone();
+        serde_json::from_value::<Vec<Finding>>(findings).ok()
+    });
+    let shown: Vec<_> = shown.collect();
+    assert_eq!(shown, vec![vec![sent.clone()], vec![sent]]);
+}

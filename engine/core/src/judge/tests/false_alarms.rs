@@ -3,7 +3,7 @@
 
 use super::fixture::*;
 use super::simulation::*;
-use crate::{NodeInterval, VersionInterval};
+use crate::{BeforeSoak, Judge, NodeInterval, SoakPlan, VersionInterval};
 
 #[test]
 fn an_error_rate_at_the_limit_rarely_fails() {
@@ -72,6 +72,48 @@ fn a_latency_at_the_limit_rarely_fails_whatever_the_shapes() {
         [side(2.0 * EDGE), side(EDGE)]
     });
     assert!(share <= 0.015, "varies by reading: {share}");
+}
+
+/// A version without spread that takes twice as long on each node is at its limit, also where the
+/// canary's nodes differ: what they take together is then more than twice as much.
+#[test]
+fn a_version_at_the_limit_on_each_node_rarely_fails_where_nodes_differ() {
+    let mut random = Random(0x5EED_0003);
+    let nodes = [("fast", 0.8), ("usual", 1.0), ("slow", 1.4)];
+    let soaks = 200;
+    let failed = (0..soaks).filter(|_| {
+        let mut old = |n, factor| {
+            let drawn = Shape::Wide.draw(&mut random, n, 0.95, factor * EDGE);
+            drawn.latency
+        };
+        let canary = nodes.map(|(name, factor)| (node(name), old(1000, factor)));
+        let mut judge = Judge::new(SoakPlan {
+            checks: vec![
+                max_increase("latency-p95", 1.0),
+                max_increase("error-rate", 0.5),
+            ],
+            has_baseline: true,
+            before: BeforeSoak {
+                canary: canary.into(),
+                baseline: old(3000, 1.0),
+                ..BeforeSoak::default()
+            },
+            ..SoakPlan::default()
+        });
+        (0..40).any(|_| {
+            let intervals = nodes.map(|(name, factor)| {
+                let place = 2.0 * factor * EDGE;
+                let version = Shape::Narrow.draw(&mut random, 10, 0.95, place);
+                on_node(name, Some(version), None)
+            });
+            let baseline = Shape::Wide.draw(&mut random, 70, 0.95, EDGE);
+            let baseline = on_node("baseline", None, Some(baseline));
+            judge.observe(&[&intervals[..], &[baseline]].concat());
+            judge.interim().is_some()
+        })
+    });
+    let share = failed.count() as f64 / f64::from(soaks);
+    assert!(share <= 0.015, "{share}");
 }
 
 /// The share of soaks that fail at their end, with four conditions.

@@ -162,7 +162,7 @@ fn nodes_that_were_slower_before_may_be_slower() {
             checks: vec![max_increase("latency-p95", 1.0)],
             has_baseline: true,
             before: BeforeSoak {
-                canary: histogram(vec![10.0 * before; 500]),
+                canary: [(node("canary"), histogram(vec![10.0 * before; 500]))].into(),
                 baseline: histogram(vec![10.0; 500]),
                 ..BeforeSoak::default()
             },

@@ -125,7 +125,9 @@ fn random_input_never_panics() {
                 has_baseline: random.below(4) > 0,
                 by_node: random.below(2) > 0,
                 before: BeforeSoak {
-                    canary: any_histogram(&mut random),
+                    canary: ["a", "b"]
+                        .map(|name| (node(name), any_histogram(&mut random)))
+                        .into(),
                     baseline: any_histogram(&mut random),
                     usage: ["a", "b", "c"]
                         .into_iter()
