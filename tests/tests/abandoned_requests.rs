@@ -223,7 +223,7 @@ async fn fill(cluster: &Cluster, path: &str) -> Result<String> {
     };
     let (ended, _) = cluster.engine.deployments.list(&query).await?;
     let last = ended.first().context("no deployment")?;
-    Ok(path.replace("ENDED", &last.header.id.to_string()))
+    Ok(path.replace("ENDED", &last.id.to_string()))
 }
 
 fn deployment(module: &str, require_approval: bool) -> Value {

@@ -39,7 +39,7 @@ mod tests {
         for harmful in ["", "a b", "a\tb", "<script>", &"x".repeat(129)] {
             let id = id_for(harmful);
             assert_eq!(
-                id.parse::<Uuid>().map(|id| id.get_version_num()),
+                id.parse::<uuid::Uuid>().map(|id| id.get_version_num()),
                 Ok(7),
                 "{harmful}"
             );
