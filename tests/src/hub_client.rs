@@ -1,29 +1,41 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::replicas::{Replicas, TOKEN};
 
 /// How long a message may take. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
+/// Several in the time after which an engine misses a client.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Ends each record of the SignalR protocol.
 const RECORD_SEPARATOR: char = '\u{1e}';
 
 /// A connection to a hub of an engine, by the SignalR protocol in JSON.
 pub struct HubClient {
-    socket: WebSocketStream<TcpStream>,
+    sink: Arc<Mutex<Sink>>,
+    stream: SplitStream<WebSocketStream<TcpStream>>,
     records: VecDeque<Value>,
+    /// Engines disconnect a client that sends nothing.
+    _pings: AbortOnDropHandle<()>,
 }
+
+type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
 
 impl HubClient {
     /// Connects to the hub of deployments.
@@ -58,9 +70,13 @@ impl HubClient {
         request.headers_mut().insert("authorization", bearer);
         let stream = TcpStream::connect(addr).await?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        let (sink, stream) = socket.split();
+        let sink = Arc::new(Mutex::new(sink));
         let mut client = Self {
-            socket,
+            stream,
             records: VecDeque::new(),
+            _pings: AbortOnDropHandle::new(tokio::spawn(ping(Arc::clone(&sink)))),
+            sink,
         };
         client
             .send(&json!({ "protocol": "json", "version": 1 }))
@@ -118,7 +134,7 @@ impl HubClient {
 
     async fn send(&mut self, record: &Value) -> Result<()> {
         let text = format!("{record}{RECORD_SEPARATOR}");
-        Ok(self.socket.send(Message::text(text)).await?)
+        Ok(self.sink.lock().await.send(Message::text(text)).await?)
     }
 
     async fn record(&mut self) -> Result<Value> {
@@ -126,7 +142,7 @@ impl HubClient {
             if let Some(record) = self.records.pop_front() {
                 return Ok(record);
             }
-            let message = timeout(TIMEOUT, self.socket.next()).await;
+            let message = timeout(TIMEOUT, self.stream.next()).await;
             let message = message.context("the hub sends nothing")?;
             match message.context("the connection is closed")?? {
                 Message::Text(text) => {
@@ -137,6 +153,24 @@ impl HubClient {
                 Message::Close(_) => bail!("the connection is closed"),
                 _ => {}
             }
+        }
+    }
+}
+
+/// Sends pings until the connection is closed.
+async fn ping(sink: Arc<Mutex<Sink>>) {
+    let ping = format!("{}{RECORD_SEPARATOR}", json!({ "type": 6 }));
+    loop {
+        // Not before the handshake.
+        sleep(PING_INTERVAL).await;
+        if sink
+            .lock()
+            .await
+            .send(Message::text(ping.clone()))
+            .await
+            .is_err()
+        {
+            return;
         }
     }
 }
