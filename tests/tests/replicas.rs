@@ -339,9 +339,13 @@ async fn metrics_tell_of_leases_take_overs_and_the_connection_to_the_store() -> 
     const TAKE_OVERS: &str = "hotswap_store_take_overs_total";
     const RECONNECTS: &str = "hotswap_store_reconnects_total";
     const LAG: &str = "hotswap_store_tail_lag_seconds";
-    let mut replicas = Replicas::start(RedisKind::Redis, 1, PRODUCTION, 2).await?;
+    // A busy machine must not move what an engine drives.
+    const LEASE: &str = "lease = \"15s\"\n";
+    let server = RedisServer::start(RedisKind::Redis)?;
+    let store = (server.url(), LEASE.to_owned());
+    let mut replicas = Replicas::start_on((server, store), PRODUCTION, (1, 2), &[]).await?;
     let proxy = RedisProxy::start(replicas.server.port()).await?;
-    replicas.start_engine_at(1, &proxy.url(), "").await?;
+    replicas.start_engine_at(1, &proxy.url(), LEASE).await?;
     let strategy = ("rolling", json!({ "batch": 1, "settle": "1h" }));
     let id = replicas.deploy(1, "1.0.0", strategy).await?;
     // The first engine has had the environment since before the other one was started.
