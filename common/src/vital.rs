@@ -4,9 +4,8 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 
-/// Runs a task on which everything depends, for as long as the process lives. Aborts the process
-/// where the task panics or ends: nobody else would notice, and what is on disk or in the store is
-/// all that the next process needs.
+/// Runs a task that the process cannot work without. Aborts the process if the task panics or ends,
+/// because nobody else would notice. The next process needs only what is on disk or in the store.
 ///
 /// A task that is dropped, as in a shutdown, aborts nothing. Cancel safe if `task` is.
 pub async fn vital(name: &str, task: impl Future<Output = ()>) {

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 const FIELDS: &[(&str, &str)] = &[
     (
         "action",
-        "What a node was told to do, with its values: `Stage`, `Shift`, `Promote`, `Revert`, `Restart` or `Settle`",
+        "The order and its values. An order is one of `Stage`, `Shift`, `Promote`, `Revert`, `Restart` and `Settle`",
     ),
     ("addr", "Address and port on which the engine listens"),
     ("attempts", "How often it was tried in vain so far"),
