@@ -44,9 +44,13 @@ async fn a_server_is_trusted_by_its_authority_and_asked_for_by_its_configured_na
     let handshake = server.handshakes().remove(0);
     assert_eq!(handshake.server_name.as_deref(), Some("localhost"));
     // A redirect is an answer, over TLS, too.
-    let error = act(&mut instance, &format!("follow {url}/redirect")).await;
+    let other = TestServer::start().await;
+    let followed = format!("follow {url}/redirect/302/{}", other.addr);
+    let error = act(&mut instance, &followed).await;
     let text = error.expect_err("denied").to_string();
     assert!(text.contains("does not allow requests"), "{text}");
+    assert!(text.contains(&other.addr.to_string()), "{text}");
+    assert!(other.requests().is_empty());
 }
 
 #[tokio::test]
