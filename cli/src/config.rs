@@ -119,7 +119,9 @@ pub struct Config {
     pub limits: Limits,
     /// How long the engine waits for its nodes.
     pub nodes: Nodes,
-    /// What is kept of what has ended, and how much of the disk is kept in reserve.
+    /// What is kept of what has ended, and how much of the disk is kept in reserve. Ages count
+    /// once the engine has run for an hour, and no earlier than an hour after the machine's date
+    /// was set.
     pub retention: Retention,
     /// The policy of each environment, and the nodes that belong to it by their labels. A key
     /// that is left out has the default for the environment's name.

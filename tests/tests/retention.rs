@@ -1,6 +1,6 @@
 //! What is no longer kept is deleted. What runs, should run or may be gone back to stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +8,16 @@ use anyhow::{Result, bail, ensure};
 use hotswap_core::{DeploymentId, Digest, Status};
 use hotswap_runner::{RetentionLimits, Swept, deployments, modules};
 use hotswap_store::{Catalogue, Journal, Query};
-use hotswap_tests::{Cluster, EMAIL, new_rollback};
+use hotswap_tests::{Cluster, EMAIL, SteppedClock, new_rollback};
 use serde_json::{Value, json};
 
 const PRODUCTION: &str = "production";
+/// In seconds.
+const MINUTE: u64 = 60;
+/// In seconds.
+const HOUR: u64 = 3600;
+/// By how many seconds a wrong date is wrong: by more than the age of everything that is kept.
+const YEARS: i64 = 2 * 366 * 24 * 3600;
 
 /// Keeps only what is needed.
 const NOTHING: RetentionLimits = RetentionLimits {
@@ -42,6 +48,21 @@ async fn cluster() -> Result<Cluster> {
 fn artifact(name: u8) -> Vec<u8> {
     let section = [0, 2, 1, name];
     [hotswap_guests::HELLO_V1, &section].concat()
+}
+
+/// Nodes that ran 1.0.0 of `hello` and run 2.0.0, with the usual limits. Nobody needs 0.5.0.
+async fn cluster_with_clock(clock: Arc<SteppedClock>) -> Result<Cluster> {
+    let (nodes, policies) = ([(PRODUCTION, 2)], BTreeMap::new());
+    let cluster = Cluster::start_with_clock(&nodes, policies, clock).await?;
+    cluster.upload("hello", "0.5.0", &artifact(b'a')).await?;
+    cluster.upload_samples().await?;
+    for version in ["1.0.0", "2.0.0"] {
+        let direct = ("direct", json!({}));
+        cluster
+            .roll_out(("hello", version), PRODUCTION, direct)
+            .await?;
+    }
+    Ok(cluster)
 }
 
 async fn restart(cluster: &mut Cluster) -> Result<()> {
@@ -100,6 +121,50 @@ async fn a_sweep_keeps_what_runs_and_what_may_be_gone_back_to() -> Result<()> {
             .all(|version| version.as_deref() == Some("1.0.0")),
         "{active:?}"
     );
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_date_deletes_nothing_by_age_for_an_hour() -> Result<()> {
+    let clock = Arc::new(SteppedClock::default());
+    let cluster = cluster_with_clock(Arc::clone(&clock)).await?;
+    let retention = &cluster.engine.retention;
+    clock.pass(HOUR + MINUTE);
+    assert_eq!(retention.sweep().await?, Swept::default());
+    // The date is wrong, and soon right again.
+    clock.step(YEARS);
+    for _ in 0..2 {
+        assert_eq!(retention.sweep().await?, Swept::default());
+        clock.pass(HOUR - MINUTE);
+    }
+    clock.step(-YEARS);
+    assert_eq!(retention.sweep().await?, Swept::default());
+    clock.pass(HOUR + MINUTE);
+    assert_eq!(retention.sweep().await?, Swept::default());
+    // Years have gone by.
+    clock.step(YEARS);
+    assert_eq!(retention.sweep().await?, Swept::default());
+    clock.pass(HOUR + MINUTE);
+    let swept = retention.sweep().await?;
+    assert_eq!((swept.deployments, swept.versions), (1, 1), "{swept:?}");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_deletes_by_number_at_once_and_by_age_after_an_hour() -> Result<()> {
+    let clock = Arc::new(SteppedClock::default());
+    let mut cluster = cluster_with_clock(Arc::clone(&clock)).await?;
+    // While no engine runs.
+    clock.step(YEARS);
+    cluster.resources.limits.retention.deployments = 1;
+    restart(&mut cluster).await?;
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!((swept.deployments, swept.versions), (1, 0), "{swept:?}");
+    clock.pass(HOUR + MINUTE);
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!((swept.deployments, swept.versions), (0, 1), "{swept:?}");
     cluster.shutdown().await;
     Ok(())
 }

@@ -69,6 +69,8 @@ impl Default for ExpiryLimits {
 
 /// How long ended deployments and unused versions are kept, and how many. Versions that run, that
 /// should run or that a rollback needs are kept in any case.
+///
+/// Ages count once the engine has run for an hour, and the wall-clock was not set for an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// Deployments that have ended.
@@ -81,6 +83,23 @@ pub struct RetentionLimits {
     pub version_age: Duration,
     /// How long a file is kept that no record names: its upload may be under way.
     pub unused_age: Duration,
+}
+
+impl RetentionLimits {
+    /// The limits that hold while nobody knows how old anything is: those by number. What is kept
+    /// for no time at all is outdated at any date.
+    pub(crate) fn without_ages(self) -> Self {
+        let without = |age: Duration| match age {
+            Duration::ZERO => age,
+            _ => Duration::MAX,
+        };
+        Self {
+            deployment_age: without(self.deployment_age),
+            version_age: without(self.version_age),
+            unused_age: without(self.unused_age),
+            ..self
+        }
+    }
 }
 
 impl Default for RetentionLimits {

@@ -1,9 +1,10 @@
 //! Deletes ended deployments and unused versions and files, by age and number.
 
 mod plan;
+mod wall_clock;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hotswap_core::{Clock, Digest, Timestamp};
@@ -13,6 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::deployments::{Deployments, Error};
 use crate::limits::RetentionLimits;
 use crate::references::{Needed, References};
+
+use self::wall_clock::WallClock;
 
 /// The time between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -27,6 +30,9 @@ const PAGE: usize = 200;
 /// What runs, what should run and what a rollback needs is never deleted. A record is deleted
 /// before what it names: a crash leaves files that nobody needs, which the next sweep removes,
 /// and never a record of something that is gone.
+///
+/// Nothing is deleted by age in the first hour, nor in the hour after the wall-clock was set by
+/// more than an hour: a wrong date makes everything old.
 #[derive(Clone)]
 pub struct Retention {
     journal: Arc<dyn Journal>,
@@ -36,6 +42,7 @@ pub struct Retention {
     deployments: Deployments,
     references: References,
     clock: Arc<dyn Clock>,
+    wall_clock: Arc<Mutex<WallClock>>,
     limits: RetentionLimits,
     /// Components that the configuration names, whatever becomes of their records.
     in_use: HashSet<Digest>,
@@ -88,8 +95,10 @@ impl Retention {
         limits: RetentionLimits,
         in_use: HashSet<Digest>,
     ) -> Self {
+        let wall_clock = WallClock::watch(deployments.clock.as_ref());
         Self {
             environment_journal,
+            wall_clock: Arc::new(Mutex::new(wall_clock)),
             journal: Arc::clone(&deployments.journal),
             catalogue: Arc::clone(&deployments.catalogue),
             clock: Arc::clone(&deployments.clock),
@@ -134,9 +143,10 @@ impl Retention {
     /// # Errors
     /// If the store fails.
     pub async fn sweep(&self) -> Result<Swept, Error> {
-        let deployments = self.sweep_deployments().await?;
-        self.sweep_environments().await?;
-        let versions = self.sweep_versions().await?;
+        let rules = self.rules();
+        let deployments = self.sweep_deployments(&rules).await?;
+        self.sweep_environments(&rules).await?;
+        let versions = self.sweep_versions(&rules).await?;
         let files = self.sweep_files().await?;
         Ok(Swept {
             deployments,
@@ -146,7 +156,22 @@ impl Retention {
         })
     }
 
-    async fn sweep_deployments(&self) -> Result<usize, Error> {
+    /// What is outdated now.
+    fn rules(&self) -> Rules {
+        let wall_clock = self.wall_clock.lock();
+        let mut wall_clock = wall_clock.unwrap_or_else(PoisonError::into_inner);
+        let look = wall_clock.look(self.clock.as_ref());
+        let limits = match look.is_believed {
+            true => self.limits,
+            false => self.limits.without_ages(),
+        };
+        Rules {
+            now: look.now,
+            limits,
+        }
+    }
+
+    async fn sweep_deployments(&self, rules: &Rules) -> Result<usize, Error> {
         let current = self.journal.current_deployments(None).await?;
         let current: HashSet<_> = current.into_iter().collect();
         let mut outdated = Vec::new();
@@ -160,7 +185,7 @@ impl Retention {
             query.before = page.last().map(|last| last.id);
             for deployment in page.iter().filter(|one| one.lifecycle.is_ended()) {
                 let is_outdated =
-                    plan::is_outdated(deployment, kept, self.clock.now(), &self.limits);
+                    plan::is_outdated(deployment, kept, rules.now, &rules.limits);
                 if is_outdated && !current.contains(&deployment.id) {
                     outdated.push(deployment.id);
                 } else {
@@ -184,15 +209,15 @@ impl Retention {
     }
 
     /// Removes what happened in environments long ago and decides nothing.
-    async fn sweep_environments(&self) -> Result<(), Error> {
-        let age = u64::try_from(self.limits.deployment_age.as_millis()).unwrap_or(u64::MAX);
-        let before = Timestamp::from_millis(self.clock.now().millis().saturating_sub(age));
+    async fn sweep_environments(&self, rules: &Rules) -> Result<(), Error> {
+        let age = u64::try_from(rules.limits.deployment_age.as_millis()).unwrap_or(u64::MAX);
+        let before = Timestamp::from_millis(rules.now.millis().saturating_sub(age));
         let deleted = self.environment_journal.delete_environment_events(before);
         deleted.await?;
         Ok(())
     }
 
-    async fn sweep_versions(&self) -> Result<usize, Error> {
+    async fn sweep_versions(&self, rules: &Rules) -> Result<usize, Error> {
         let records = self.catalogue.modules(None).await.map_err(Error::Store)?;
         let mut by_module = BTreeMap::new();
         for record in records {
@@ -201,7 +226,7 @@ impl Retention {
         }
         let (mut outdated, mut needed) = (Vec::new(), Needed::default());
         for (name, records) in by_module {
-            let versions = plan::outdated_versions(records, self.clock.now(), &self.limits);
+            let versions = plan::outdated_versions(records, rules.now, &rules.limits);
             if !versions.is_empty() {
                 self.references.add_nodes(&name, &mut needed).await;
             }
@@ -228,10 +253,12 @@ impl Retention {
         self.references.add_deployments(&mut needed).await?;
         let mut removed = Files::default();
         let blobs = self.blobs.list().await;
+        // After the list: its ages are of that moment.
+        let RetentionLimits { unused_age, .. } = self.rules().limits;
         for blob in blobs.map_err(|error| Error::Store(Box::new(error)))? {
             let is_named =
                 named.artifacts.contains(&blob.digest) || named.components.contains(&blob.digest);
-            if is_named || needed.needs(blob.digest) || blob.age < self.limits.unused_age {
+            if is_named || needed.needs(blob.digest) || blob.age < unused_age {
                 continue;
             }
             let gone = self.blobs.remove(blob.digest).await;
@@ -279,6 +306,12 @@ impl Retention {
             components: components.chain(self.in_use.iter().copied()).collect(),
         })
     }
+}
+
+/// What a sweep deletes.
+struct Rules {
+    now: Timestamp,
+    limits: RetentionLimits,
 }
 
 /// The digests that records name.

@@ -37,6 +37,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("delay", "Time until the next attempt"),
     ("deployment", "Id of the deployment"),
     ("deployments", "How many deployments"),
+    (
+        "difference",
+        "How far the wall-clock moved, on top of the time that has passed",
+    ),
     ("digest", "SHA-256 of an artifact or a component"),
     ("dir", "Folder of the engine's data"),
     (
