@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hotswap_core::{Amount, Deployment, Environment, NodeId, Policy, Status};
+use hotswap_core::{Amount, CauseKind, Deployment, Environment, NodeId, Policy, Status, Step};
 use hotswap_store::Journal;
 use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, NODE_TOKEN, SteppedClock};
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// By how many seconds the wall-clock is ahead after the engine was away. More than every
 /// patience of the policy but its deadline.
 const AWAY: i64 = 600;
+/// The same, where it is away until after the deadline: a day and an hour.
+const AWAY_BEYOND_DEADLINE: i64 = 25 * 3600;
 
 /// What happens to the fleet while the engine is away.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +40,8 @@ struct Fleet {
     cluster: Cluster,
     clock: Arc<SteppedClock>,
     store: Arc<dyn Journal>,
+    /// By how many seconds the wall-clock is ahead after the engine was away.
+    away: i64,
 }
 
 fn production() -> Environment {
@@ -51,7 +55,7 @@ fn node(number: usize) -> NodeId {
 }
 
 impl Fleet {
-    async fn start(tolerated_failures: Amount) -> Result<Self> {
+    async fn start(tolerated_failures: Amount, away: i64) -> Result<Self> {
         let policy = Policy {
             max_unavailable: Amount::Count(2),
             tolerated_failures,
@@ -76,6 +80,7 @@ impl Fleet {
             store: Arc::new(cluster.resources.store.clone()),
             cluster,
             clock,
+            away,
         })
     }
 
@@ -104,9 +109,10 @@ impl Fleet {
             .await?;
         timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
         self.cluster.engine.shutdown().await;
+        let step = self.store.head(id).await?.lifecycle.step;
 
         self.change_fleet(crash_after, change).await?;
-        self.clock.step(AWAY);
+        self.clock.step(self.away);
         self.cluster.restart_engine(Arc::clone(&self.store)).await?;
         let state = self.cluster.wait_for_end(id).await?;
         if change == Change::Dies {
@@ -115,6 +121,12 @@ impl Fleet {
         }
         self.wait_for_convergence(&state).await?;
         self.ensure_nothing_twice(&state)?;
+        let is_overdue = step == Step::Running && self.away == AWAY_BEYOND_DEADLINE;
+        if is_overdue {
+            let cause = state.cause.as_ref().context("no cause")?;
+            ensure!(cause.kind == CauseKind::Deadline, "{cause}");
+            ensure!(cause.message.contains("not done within 1day"), "{cause}");
+        }
         Ok(state)
     }
 
@@ -199,10 +211,10 @@ fn changed_node(append: u64) -> NodeId {
 async fn change_at_every_append(
     strategy: &str,
     config: Value,
-    tolerated_failures: Amount,
+    (tolerated_failures, away): (Amount, i64),
     change: Change,
 ) -> Result<BTreeMap<&'static str, u32>> {
-    let mut fleet = Fleet::start(tolerated_failures).await?;
+    let mut fleet = Fleet::start(tolerated_failures, away).await?;
     let before = ("direct", json!({}));
     let cluster = &mut fleet.cluster;
     cluster
@@ -238,9 +250,11 @@ async fn every_change(
     strategy: &'static str,
     config: Value,
     tolerated_failures: Amount,
+    away: i64,
 ) -> Result<BTreeMap<&'static str, u32>> {
-    let [dies, loses_disk, joins] = CHANGES
-        .map(|change| change_at_every_append(strategy, config.clone(), tolerated_failures, change));
+    let [dies, loses_disk, joins] = CHANGES.map(|change| {
+        change_at_every_append(strategy, config.clone(), (tolerated_failures, away), change)
+    });
     let (mut ends, others, more) = tokio::try_join!(dies, loses_disk, joins)?;
     for (status, count) in others.into_iter().chain(more) {
         *ends.entry(status).or_insert(0) += count;
@@ -256,10 +270,10 @@ async fn the_fleet_converges_whenever_it_changes_in_a_rollout() -> Result<()> {
     // The probe of a dead node is over soon.
     let probed = json!({ "probe": { "timeout": "1s" }, "soak": "1ms" });
     let all = tokio::try_join!(
-        every_change("direct", json!({}), one),
-        every_change("rolling", json!({ "batch": 2, "settle": "1ms" }), one),
-        every_change("blue-green", probed, none),
-        every_change("canary", json!({ "soak": "1ms" }), none),
+        every_change("direct", json!({}), one, AWAY),
+        every_change("rolling", json!({ "batch": 2, "settle": "1ms" }), one, AWAY),
+        every_change("blue-green", probed, none, AWAY),
+        every_change("canary", json!({ "soak": "1ms" }), none, AWAY),
     )?;
     // Rollouts that go on without a node, and rollouts that are taken back.
     let (direct, rolling, blue_green, canary) = all;
@@ -279,8 +293,29 @@ async fn the_fleet_converges_whenever_it_changes_in_a_rollout() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_converges_whenever_it_changes_in_a_revert() -> Result<()> {
     let config = json!({ "probe": { "body": "no such text", "timeout": "1ms" } });
-    let ends = every_change("blue-green", config, Amount::Count(0)).await?;
+    let ends = every_change("blue-green", config, Amount::Count(0), AWAY).await?;
     let reverted = ends.contains_key("rolledBack") && !ends.contains_key("succeeded");
     ensure!(reverted, "{ends:?}");
+    Ok(())
+}
+
+/// The engine comes back after the deadline: whatever the rollout had reached is taken back, on
+/// the fleet as it is then.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fleet_converges_where_the_deadline_passes_meanwhile() -> Result<()> {
+    let one = Amount::Count(1);
+    let (direct, rolling) = tokio::try_join!(
+        every_change("direct", json!({}), one, AWAY_BEYOND_DEADLINE),
+        every_change(
+            "rolling",
+            json!({ "batch": 2, "settle": "1ms" }),
+            one,
+            AWAY_BEYOND_DEADLINE
+        ),
+    )?;
+    for ends in [direct, rolling] {
+        let both = ends.contains_key("succeeded") && ends.contains_key("rolledBack");
+        ensure!(both, "{ends:?}");
+    }
     Ok(())
 }
