@@ -11,28 +11,39 @@ pub(crate) struct ComponentCache<T>(Arc<Mutex<LruCache<Digest, Slot<T>>>>);
 /// Empty while the component is being compiled.
 type Slot<T> = Arc<OnceCell<T>>;
 
-impl<T: Clone> ComponentCache<T> {
+impl<T: Clone + Send + Sync + 'static> ComponentCache<T> {
     /// Keeps as many components.
     pub(crate) fn new(size: usize) -> Self {
         Self(Arc::new(Mutex::new(LruCache::new(size))))
     }
 
     /// The component with this digest, loaded where it is not in the cache. However many callers
-    /// wait for it, one of them loads it.
-    pub(crate) async fn get_or_load<E, F>(
+    /// wait for it or have left meanwhile, it is loaded once: callers that leave and try again
+    /// must not fill the machine with compilations.
+    ///
+    /// Cancel safe: what is being loaded is kept for the next caller.
+    pub(crate) async fn get_or_load<E: Send + 'static>(
         &self,
         digest: Digest,
-        load: impl FnOnce() -> F,
-    ) -> Result<T, E>
-    where
-        F: Future<Output = Result<T, E>>,
-    {
-        let slot = self.slot(digest);
-        let loaded = slot.get_or_try_init(load).await.cloned();
-        if loaded.is_err() {
-            self.forget(digest, &slot);
+        load: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E> {
+        let cache = self.clone();
+        let loading = tokio::spawn(async move {
+            let slot = cache.slot(digest);
+            let loaded = slot.get_or_try_init(|| load).await.cloned();
+            if loaded.is_err() {
+                cache.forget(digest, &slot);
+            }
+            loaded
+        });
+        match loading.await {
+            Ok(loaded) => loaded,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this future with it.
+                Err(_) => std::future::pending().await,
+            },
         }
-        loaded
     }
 
     /// The component with this digest, if it is in the cache.
@@ -69,5 +80,39 @@ impl<T: Clone> ComponentCache<T> {
 impl<T> Clone for ComponentCache<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_caller_that_left_began_to_load_is_not_loaded_again() {
+        let (cache, digest) = (ComponentCache::new(1), Digest::of(b"component"));
+        let (finish, finished) = oneshot::channel();
+        tokio::select! {
+            biased;
+            loaded = cache.get_or_load(digest, async { finished.await.map_err(drop) }) => {
+                panic!("loaded too early: {loaded:?}");
+            }
+            () = std::future::ready(()) => {}
+        }
+        finish.send(1).unwrap();
+        let again = cache.get_or_load(digest, async { Err(()) }).await;
+        assert_eq!(again, Ok(1));
+        assert_eq!(cache.get(digest), Some(1));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_loaded_is_loaded_again() {
+        let (cache, digest) = (ComponentCache::new(1), Digest::of(b"component"));
+        let failed = cache.get_or_load(digest, async { Err(()) }).await;
+        assert_eq!(failed, Err(()));
+        assert_eq!(cache.get(digest), None);
+        let again = cache.get_or_load(digest, async { Ok::<_, ()>(1) }).await;
+        assert_eq!(again, Ok(1));
     }
 }

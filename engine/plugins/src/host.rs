@@ -50,8 +50,7 @@ impl Host {
     /// Compilation takes some 30 ms for a small component, on a thread for blocking work.
     /// Needs a tokio runtime.
     ///
-    /// Cancel safe. A compilation that has started runs to its end, and its result is
-    /// dropped.
+    /// Cancel safe. A compilation that has started runs to its end, and its result is kept.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong and what to do about it.
@@ -64,8 +63,12 @@ impl Host {
             });
         }
         let digest = Digest::of(component);
-        let load = async || {
-            let loaded = load::load(&self.context, component).await?;
+        if let Some(strategy) = self.cached(digest) {
+            return Ok(strategy);
+        }
+        let (context, component) = (Arc::clone(&self.context), component.to_vec());
+        let load = async move {
+            let loaded = load::load(&context, &component).await?;
             Ok(Strategy::new(digest, loaded))
         };
         self.cache.get_or_load(digest, load).await

@@ -24,7 +24,8 @@ struct Panic(String);
 pub(super) fn of(request: &Request, limits: &Limits) -> Duration {
     let path = request.uri().path();
     let is_upload = (request.method() == Method::PUT && path.starts_with("/api/v1/modules/"))
-        || (request.method() == Method::POST && path == "/api/v1/strategies");
+        || (request.method() == Method::POST
+            && matches!(path, "/api/v1/strategies" | "/api/v1/backends"));
     if is_upload {
         limits.upload_timeout
     } else if path.starts_with("/api/v1/deployments/") && path.ends_with("/events") {
@@ -105,8 +106,9 @@ mod tests {
         let version = "/api/v1/modules/a/versions/1.0.0";
         assert_eq!(limit(Method::PUT, version), limits.upload_timeout);
         assert_eq!(limit(Method::GET, version), limits.request_timeout);
-        let strategies = "/api/v1/strategies";
-        assert_eq!(limit(Method::POST, strategies), limits.upload_timeout);
+        for components in ["/api/v1/strategies", "/api/v1/backends"] {
+            assert_eq!(limit(Method::POST, components), limits.upload_timeout);
+        }
         let deployments = "/api/v1/deployments";
         assert_eq!(limit(Method::POST, deployments), limits.request_timeout);
         let wait = limits.request_timeout + Duration::from_secs(MAX_EVENT_WAIT);

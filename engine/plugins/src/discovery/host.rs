@@ -36,7 +36,7 @@ impl DiscoveryHost {
 
     /// Checks and compiles a component, or returns it from the cache. Needs a tokio runtime.
     ///
-    /// Cancel safe. A compilation that has started runs to its end, and its result is dropped.
+    /// Cancel safe. A compilation that has started runs to its end, and its result is kept.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong and what to do about it.
@@ -49,7 +49,11 @@ impl DiscoveryHost {
             });
         }
         let digest = Digest::of(component);
-        let load = async || load(&self.context, digest, component).await;
+        if let Some(loaded) = self.cache.get(digest) {
+            return Ok(loaded);
+        }
+        let (context, component) = (Arc::clone(&self.context), component.to_vec());
+        let load = async move { load(&context, digest, &component).await };
         self.cache.get_or_load(digest, load).await
     }
 }
