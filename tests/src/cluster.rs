@@ -155,13 +155,7 @@ impl Cluster {
             .start_engine(Arc::new(resources.store.clone()))
             .await?;
         let api_shutdown = CancellationToken::new();
-        let (api, node) = (Secret::strong(API_TOKEN)?, Secret::strong(NODE_TOKEN)?);
-        let mut config = hotswap_api::Config::new(Tokens { api, node });
-        config.addr = "127.0.0.1:0".parse()?;
-        let server = hotswap_api::Server::bind(config, engine.clone()).await?;
-        let url = format!("http://{}", server.local_addr());
-        let shutdown = api_shutdown.clone();
-        tokio::spawn(server.run(async move { shutdown.cancelled().await }));
+        let url = start_api(engine.clone(), api_shutdown.clone()).await?;
         let runtime = hotswap_node::Runtime::new(&folder.path().join("compiled"))?;
         let nodes = BTreeMap::new();
         let token = API_TOKEN;
@@ -253,6 +247,13 @@ impl Cluster {
     pub async fn restart_engine(&mut self, journal: Arc<dyn Journal>) -> Result<()> {
         self.engine.shutdown().await;
         self.engine = self.resources.start_engine(journal).await?;
+        Ok(())
+    }
+
+    /// Starts another API, of the current engine, and makes [`Self::url`] its URL. The nodes keep
+    /// using the first one.
+    pub async fn restart_api(&mut self) -> Result<()> {
+        self.url = start_api(self.engine.clone(), self.api_shutdown.clone()).await?;
         Ok(())
     }
 
@@ -372,6 +373,17 @@ impl Cluster {
         }
         self.api_shutdown.cancel();
     }
+}
+
+/// Serves the API of an engine until `shutdown` is cancelled. Returns its URL.
+async fn start_api(engine: Engine, shutdown: CancellationToken) -> Result<String> {
+    let (api, node) = (Secret::strong(API_TOKEN)?, Secret::strong(NODE_TOKEN)?);
+    let mut config = hotswap_api::Config::new(Tokens { api, node });
+    config.addr = "127.0.0.1:0".parse()?;
+    let server = hotswap_api::Server::bind(config, engine).await?;
+    let url = format!("http://{}", server.local_addr());
+    tokio::spawn(server.run(async move { shutdown.cancelled().await }));
+    Ok(url)
 }
 
 /// Waits until the deployment has ended.
