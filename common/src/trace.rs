@@ -17,6 +17,7 @@
 
 mod context;
 mod current;
+mod http;
 mod sampler;
 mod span;
 mod tracer;

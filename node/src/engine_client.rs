@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use hotswap_common::CurrentSecret;
 use hotswap_common::tls::ClientTls;
-use hotswap_common::trace::{self, TRACEPARENT};
+use hotswap_common::trace::{self, Span, TRACEPARENT};
 use reqwest::{Client, Method, RequestBuilder};
 
 use crate::Error;
@@ -56,6 +56,15 @@ impl EngineClient {
     /// `host:port` of the engine.
     pub(crate) fn host_and_port(&self) -> &str {
         &self.host_and_port
+    }
+
+    /// Says in a span that its request goes to this engine.
+    pub(crate) fn describe(&self, span: &mut Span) {
+        let scheme = match self.url.starts_with("https:") {
+            true => "https",
+            false => "http",
+        };
+        span.set_server(scheme, &self.host_and_port);
     }
 
     /// Begins a request to a path of the engine's API, such as `/api/v1/nodes`.

@@ -83,6 +83,7 @@ mod node;
 mod problem;
 mod process;
 mod server;
+mod server_span;
 mod slots;
 
 pub use addresses::{Locator, UnknownAddress};

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Limits;
+use crate::server_span;
 use preface_timeout::PrefaceTimeout;
 
 /// Longest head of a request, in bytes.
@@ -72,6 +73,7 @@ pub(crate) async fn serve<S, F, B>(
         let (builder, service, stopping) = (builder.clone(), service.clone(), stopping.clone());
         let (tls, on_malformed) = (port.tls.clone(), on_malformed.clone());
         let header_timeout = limits.header_timeout;
+        let has_tls = tls.is_some();
         tasks.spawn(async move {
             let stream = tokio::select! {
                 stream = tls::accept(tls.as_ref(), stream) => stream,
@@ -94,6 +96,9 @@ pub(crate) async fn serve<S, F, B>(
                     }
                     if let Some(certificate) = certificate {
                         request.extensions_mut().insert(certificate);
+                    }
+                    if has_tls {
+                        server_span::mark_tls(request.extensions_mut());
                     }
                     let response = service(request, local);
                     async move { Ok::<_, Infallible>(response.await) }

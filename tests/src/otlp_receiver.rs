@@ -220,7 +220,7 @@ async fn answer(
         let Ok(request) = ExportTraceServiceRequest::decode(message) else {
             return Ok(failure(StatusCode::BAD_REQUEST));
         };
-        let spans = spans::received_spans(request, protocol);
+        let spans = spans::received_spans(request, protocol, &parts.headers);
         lock(&received.spans).extend(spans);
         // An answer without members is an empty message.
         success(protocol, Vec::new())

@@ -125,6 +125,41 @@ fn check_orders(spans: &[&ReceivedSpan], nodes: usize) -> Result<()> {
         ensure!(span.attribute("hotswap.module.version") == "2.0.0");
         ensure!(span.attribute("http.response.status_code") == "200");
     }
+    check_servers(spans)
+}
+
+/// Checks that each span of a request says which server it is for, and only those that failed how.
+fn check_servers(spans: &[&ReceivedSpan]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for span in spans {
+        let is_http = !span.attribute("http.request.method").is_empty();
+        let port = span.attribute("server.port").parse::<u16>();
+        ensure!(is_http == port.is_ok(), "{span:#?}");
+        if !is_http {
+            continue;
+        }
+        let has_type = !span.attribute("error.type").is_empty();
+        ensure!(span.is_error == has_type, "{span:#?}");
+        ensure!(span.attribute("url.scheme") == "http", "{span:#?}");
+        // A probe goes through no port: its host is the module.
+        let expected = match span.name.as_str() {
+            "GET hello" => "hello",
+            _ => "127.0.0.1",
+        };
+        let address = span.attribute("server.address");
+        ensure!(address == expected, "{span:#?}");
+        seen.insert(span.name.as_str());
+    }
+    for name in [
+        "POST /api/v1/deployments",
+        "node.stage",
+        "node.probe",
+        "module.download",
+        "PUT /v1/modules/:module/operations/:operation",
+        "GET hello",
+    ] {
+        ensure!(seen.contains(name), "no {name}: {seen:?}");
+    }
     Ok(())
 }
 
@@ -274,7 +309,9 @@ fn check_documented(spans: &[ReceivedSpan]) -> Result<()> {
         let has = |attribute: &str| span.attributes.contains_key(attribute);
         let example = match span.service() {
             "hotswap-engine" if has("http.route") => "POST /api/v1/deployments",
-            "hotswap-node" if has("http.request.method") && !has("http.route") => "GET hello",
+            "hotswap-node" if has("http.request.method") && has("hotswap.module.name") => {
+                "GET hello"
+            }
             _ => span.name.as_str(),
         };
         let row = documented.iter().find(|(name, _)| name == example);
@@ -393,6 +430,102 @@ async fn a_module_is_told_of_the_span_that_its_request_is() -> Result<()> {
     );
     ensure!(found.service() == "hotswap-node", "{found:#?}");
     Ok(())
+}
+
+/// The span of a client's request says which server it asked, and how the module failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_of_requests_name_the_server_and_the_kind_of_a_failure() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let hotswap = Installation::start_with(QA, 1, &variables).await?;
+    // The module of the tests: `header_of_module` has activated it.
+    header_of_module(&hotswap).await?;
+    let url = hotswap.data_urls().await?.remove(0);
+    let data = reqwest::Url::parse(&url)?;
+    let request = reqwest::Client::new()
+        .get(format!("{url}trap"))
+        .header("traceparent", trace_parent());
+    ensure!(request.send().await?.status() == 500);
+    let failed = receiver
+        .wait_for("the span of the crash", |spans| {
+            let spans = of_trace(spans);
+            spans.into_iter().find(|span| span.is_error).cloned()
+        })
+        .await?;
+    check_documented(std::slice::from_ref(&failed))?;
+    ensure!(failed.name == "GET hello", "{failed:#?}");
+    ensure!(failed.attribute("error.type") == "trap", "{failed:#?}");
+    ensure!(failed.attribute("url.scheme") == "http", "{failed:#?}");
+    let address = failed.attribute("server.address");
+    ensure!(Some(address) == data.host_str(), "{failed:#?}");
+    let port = failed.attribute("server.port").parse().ok();
+    ensure!(port == data.port(), "{failed:#?}");
+    Ok(())
+}
+
+/// The headers of requests to a collector hold its token.
+const COLLECTOR_TOKEN: &str = "t0ken-of-the-collector";
+
+/// Spans and metrics of an engine and of a node come with the headers, and no log has a header's value.
+async fn check_headers(protocol: &str) -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let headers = format!("authorization=Bearer%20{COLLECTOR_TOKEN},x-scope-orgid=qa");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+        (
+            "RUST_LOG",
+            "debug,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,reqwest=trace",
+        ),
+    ];
+    let mut hotswap = Installation::start_with(QA, 0, &variables).await?;
+    hotswap.start_node("qa-1")?;
+    hotswap.wait_for_nodes(1).await?;
+    let id = deploy(&hotswap.url, &hotswap.token).await?;
+    wait_until_asked(&receiver, 1).await?;
+    hotswap.approve(&id).await?;
+    hotswap.wait_for_end(&id).await?;
+    let spans = wait_until_settled(&receiver, 1).await?;
+    let metrics = receiver
+        .wait_for_metrics("metrics of both", |metrics| {
+            let services: BTreeSet<_> = metrics.iter().map(|one| one.service()).collect();
+            (services.len() == 2).then(|| metrics.to_vec())
+        })
+        .await?;
+    let of_spans = spans.iter().map(|span| (span.protocol, &span.headers));
+    let of_metrics = metrics.iter().map(|one| (one.protocol, &one.headers));
+    for (by, headers) in of_spans.chain(of_metrics) {
+        ensure!(by == protocol, "{by}");
+        let token = format!("Bearer {COLLECTOR_TOKEN}");
+        ensure!(headers["authorization"] == *token, "{headers:?}");
+        ensure!(headers["x-scope-orgid"] == "qa", "{headers:?}");
+    }
+    let node = hotswap.terminate_node("qa-1").await?;
+    let engine = hotswap.terminate_engine().await?;
+    for log in [engine, node] {
+        ensure!(log.contains("recording traces"), "{log}");
+        ensure!(!log.contains(COLLECTOR_TOKEN), "{log}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_by_grpc_have_the_headers_and_no_log_has_them() -> Result<()> {
+    check_headers("grpc").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_by_http_have_the_headers_and_no_log_has_them() -> Result<()> {
+    check_headers("http/protobuf").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

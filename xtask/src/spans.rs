@@ -12,12 +12,13 @@ const PAGE: &str = "docs/OBSERVABILITY.md";
 const HEADING: &str = "\n### Spans\n";
 
 /// The sources that begin spans.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "engine/api/src",
     "engine/fleet/src",
     "engine/runner/src",
     "node/src/control",
     "node/src/data",
+    "node/src/disk",
 ];
 
 /// How the names of spans begin. Some are passed through functions, so they are found wherever they

@@ -189,6 +189,12 @@ impl Span {
         }
     }
 
+    /// Whether it is recorded, and has failed.
+    pub fn has_failed(&self) -> bool {
+        let recorded = self.recorded.as_ref();
+        recorded.is_some_and(|recorded| recorded.span.error.is_some())
+    }
+
     /// Says that it failed, where it did.
     pub fn fail_on_error<T, E: ToString>(&mut self, result: &Result<T, E>) {
         if let Err(error) = result {

@@ -67,6 +67,17 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// The kind of the error in one word, for metrics and traces.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Fenced(_) => "fenced",
+            Self::Refused(_) => "refused",
+            Self::Unhealthy(_) => "unhealthy",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// The most characters of a reason that a journal keeps of one failure: enough for a
     /// sentence, and a thousand nodes may fail alike.
     pub const MAX_REASON_CHARS: usize = 600;

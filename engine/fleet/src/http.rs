@@ -183,6 +183,13 @@ impl HttpFleet {
         parse_reading(node, at, status)
     }
 
+    fn begin(&self, span_name: &'static str, method: &Method, node: &NodeId) -> Operation {
+        Operation::begin(span_name, method, node, || {
+            let address = self.registry.control_address(node);
+            address.map(|address| address.url)
+        })
+    }
+
     async fn send_order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
         // Half of the time-out is left for the way there and back.
         let wait = self.options.request_timeout / 2;
@@ -244,7 +251,7 @@ impl Fleet for HttpFleet {
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
-        let mut operation = Operation::begin(span_name(&order.action), node);
+        let mut operation = self.begin(span_name(&order.action), &Method::PUT, node);
         let span = &mut operation.span;
         span.set_text("hotswap.module.name", &order.module);
         span.set_text("hotswap.operation.id", &order.operation);
@@ -264,7 +271,7 @@ impl Fleet for HttpFleet {
             expected: probe,
             request_timeout: self.options.request_timeout,
         };
-        let mut operation = Operation::begin("node.probe", node);
+        let mut operation = self.begin("node.probe", &Method::POST, node);
         let span = &mut operation.span;
         span.set_text("hotswap.module.name", &version.name);
         span.set_text("hotswap.module.version", &version.version);

@@ -1,21 +1,32 @@
 //! The span of a request of the engine.
 
 use hotswap_common::trace::{Kind, Span, TRACEPARENT, TraceContext};
-use http::{HeaderMap, Method};
+use http::{Method, Request};
+
+use crate::server_span;
 
 /// Begins a span, which continues the engine's trace. A request without one begins none: nobody
 /// looks for traces of readings and polls.
-pub(super) fn begin(method: &Method, path: &str, headers: &HeaderMap) -> Span {
-    let engine: Option<TraceContext> = headers
+pub(super) fn begin<B>(request: &Request<B>) -> Span {
+    let engine: Option<TraceContext> = request
+        .headers()
         .get(TRACEPARENT)
         .and_then(|header| header.to_str().ok()?.parse().ok());
-    let name = name(method, path);
+    let name = name(request.method(), request.uri().path());
     match engine.zip(name) {
         Some((engine, name)) => {
             let mut span = Span::continuing(Some(engine), name, Kind::Server);
             let (method, route) = name.split_once(' ').unwrap_or((name, ""));
             span.set("http.request.method", method);
             span.set("http.route", route);
+            if span.is_recorded() {
+                server_span::set_server(
+                    &mut span,
+                    request.uri(),
+                    request.headers(),
+                    request.extensions(),
+                );
+            }
             span
         }
         None => Span::child("request", Kind::Server),

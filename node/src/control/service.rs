@@ -111,13 +111,13 @@ impl ControlService {
         request: hyper::Request<Incoming>,
         local: SocketAddr,
     ) -> hyper::Response<ControlBody> {
-        let (method, path) = (request.method(), request.uri().path());
-        let mut span = order_span::begin(method, path, request.headers());
+        let mut span = order_span::begin(&request);
         let mut response = span.run(self.respond(request, local)).await;
         let status = response.status();
         span.set("http.response.status_code", status.as_u16());
         if status.is_client_error() || status.is_server_error() {
-            span.fail(&"the node has not carried it out; its log has the cause");
+            let reason = "the node has not carried it out; its log has the cause";
+            span.fail_with_status(status.as_u16(), &reason);
         }
         let headers = response.headers_mut();
         headers.insert(NODE_HEADER, self.0.node.clone());

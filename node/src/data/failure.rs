@@ -35,6 +35,20 @@ impl ModuleFailure {
         }
     }
 
+    /// The kind of the failure, for traces.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Overloaded => "overloaded",
+            Self::NodeOutOfMemory => "node_out_of_memory",
+            Self::TimedOut => "timeout",
+            Self::SlowClient => "slow_client",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Trapped(_) => "trap",
+            Self::NoResponse => "no_response",
+            Self::ErrorCode(_) => "error_code",
+        }
+    }
+
     /// The problem for the client. `version` names the module and version, such as
     /// `checkout 1.2.3`. Details of the failure are only in the node's log: they are for
     /// its operator, not for its clients.

@@ -159,17 +159,21 @@ impl LoadedVersion {
         let mut request = request.map(|body| RequestBody::new(body, exchange.clone()));
         let mut span = module_span::begin(&mut request);
         if span.is_recorded() {
-            module_span::describe(&mut span, request.method(), &self.module, &self.version);
+            module_span::describe(&mut span, &request, &self.module, &self.version);
         }
         let mut response = match self.run(request, exchange).await {
             Ok(response) => response,
             Err(failure) => {
-                span.fail(&failure);
+                span.fail_as(failure.kind(), &failure);
                 trace::within_sync(span.context(), || self.log_failure(&failure));
                 problem_response(&failure.problem(&self.display_name)).map(ResponseBody::from_bytes)
             }
         };
-        span.set("http.response.status_code", response.status().as_u16());
+        let status = response.status().as_u16();
+        span.set("http.response.status_code", status);
+        if status >= 500 && !span.has_failed() {
+            span.fail_with_status(status, &"the module has answered with an error");
+        }
         response
             .headers_mut()
             .insert(VERSION_HEADER, self.header.clone());

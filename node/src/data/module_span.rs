@@ -5,6 +5,8 @@ use hotswap_protocol::Version;
 use http::{HeaderName, HeaderValue, Method};
 use hyper::Request;
 
+use crate::server_span;
+
 const HEADER: HeaderName = HeaderName::from_static(TRACEPARENT);
 
 /// Begins the span of a request, and tells the module of it: what the module does is part of the
@@ -32,11 +34,13 @@ fn tell<B>(request: &mut Request<B>, context: TraceContext) {
 }
 
 /// Says which version of which module answers. Never the path or a query.
-pub(super) fn describe(span: &mut Span, method: &Method, module: &str, version: &Version) {
+pub(super) fn describe<B>(span: &mut Span, request: &Request<B>, module: &str, version: &Version) {
+    let method = request.method();
     span.set_name(|| format!("{} {module}", method_name(method)));
     span.set("http.request.method", method_name(method));
     span.set_text("hotswap.module.name", &module);
     span.set_text("hotswap.module.version", &version.version);
+    server_span::set_server(span, request.uri(), request.headers(), request.extensions());
 }
 
 /// One name for all methods that HTTP does not know, as the conventions ask.

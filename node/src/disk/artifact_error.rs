@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hotswap_common::trace::Value;
 use hotswap_core::Digest;
 use reqwest::StatusCode;
 
@@ -66,6 +67,21 @@ fn advice(status: StatusCode) -> &'static str {
 }
 
 impl Error {
+    /// The kind of the error, for traces.
+    pub(crate) fn kind(&self) -> Value {
+        Value::Static(match self {
+            Self::Status { status, .. } => return Value::Text(status.as_u16().to_string()),
+            Self::NoEngine(_) => "no_engine",
+            Self::Fetch { source, .. } if source.is_connect() => "connect",
+            Self::Fetch { .. } => "connection",
+            Self::Silent { .. } => "timeout",
+            Self::WrongRange(_) => "wrong_range",
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::TooLarge { .. } => "too_large",
+            Self::Write { .. } => "write",
+        })
+    }
+
     /// Whether a retry may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use hotswap_common::Backoff;
+use hotswap_common::trace::{Kind, Span, within};
 use hotswap_core::Digest;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
@@ -143,6 +144,23 @@ impl ArtifactFetch<'_> {
         bytes: &mut PartialArtifact,
         last_arrival: &mut LastArrival,
     ) -> Result<(), Error> {
+        let mut span = Span::child("module.download", Kind::Client);
+        span.set("http.request.method", "GET");
+        self.engine.describe(&mut span);
+        let context = span.context();
+        let result = within(context, self.download(bytes, last_arrival, &mut span)).await;
+        if let Err(error) = &result {
+            span.fail_as(error.kind(), error);
+        }
+        result
+    }
+
+    async fn download(
+        &self,
+        bytes: &mut PartialArtifact,
+        last_arrival: &mut LastArrival,
+        span: &mut Span,
+    ) -> Result<(), Error> {
         let digest = self.digest;
         self.report(bytes, None);
         let path = format!("/api/v1/artifacts/{digest}");
@@ -167,6 +185,7 @@ impl ArtifactFetch<'_> {
         let response = response
             .map_err(|_| silent(bytes.length()))?
             .map_err(fetch_error(bytes.length()))?;
+        span.set("http.response.status_code", response.status().as_u16());
         let total = self.check_head(bytes, &response).await?;
         if total.is_some_and(|total| total > self.max_bytes) {
             return Err(self.too_large());

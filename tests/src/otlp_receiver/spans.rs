@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
+use hyper::header::HeaderMap;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode as SpanStatus};
 
 use super::attributes;
 
 /// A span, and the resource that has sent it. Ids are in hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReceivedSpan {
     /// The id of its trace.
     pub trace_id: String,
@@ -26,6 +27,8 @@ pub struct ReceivedSpan {
     pub resource: BTreeMap<String, String>,
     /// The protocol by which it came: `grpc` or `http/protobuf`.
     pub protocol: &'static str,
+    /// The headers of its request.
+    pub headers: HeaderMap,
 }
 
 impl ReceivedSpan {
@@ -50,22 +53,25 @@ impl ReceivedSpan {
 pub(super) fn received_spans(
     request: ExportTraceServiceRequest,
     protocol: &'static str,
+    headers: &HeaderMap,
 ) -> Vec<ReceivedSpan> {
     let mut spans = Vec::new();
     for resource_spans in request.resource_spans {
         let resource = attributes(resource_spans.resource.unwrap_or_default().attributes);
         let scopes = resource_spans.scope_spans.into_iter();
         let of_process = scopes.flat_map(|scope| scope.spans);
-        spans.extend(of_process.map(|span| received_span(span, resource.clone(), protocol)));
+        spans.extend(of_process.map(|span| ReceivedSpan {
+            resource: resource.clone(),
+            protocol,
+            headers: headers.clone(),
+            ..received_span(span)
+        }));
     }
     spans
 }
 
-fn received_span(
-    span: Span,
-    resource: BTreeMap<String, String>,
-    protocol: &'static str,
-) -> ReceivedSpan {
+/// What the span itself says.
+fn received_span(span: Span) -> ReceivedSpan {
     let status = span.status.unwrap_or_default();
     ReceivedSpan {
         trace_id: hex(&span.trace_id),
@@ -75,8 +81,7 @@ fn received_span(
         links: span.links.iter().map(|link| hex(&link.span_id)).collect(),
         attributes: attributes(span.attributes),
         is_error: status.code == SpanStatus::Error as i32,
-        resource,
-        protocol,
+        ..ReceivedSpan::default()
     }
 }
 
