@@ -1,12 +1,12 @@
 //! Crashes the engine before and after every append of a rollout, and sets its wall-clock
 //! forward or back before it starts again. Each time, the rollout must end exactly as without a
-//! crash.
+//! crash; or by its deadline, where that has passed meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use hotswap_core::DeploymentId;
+use anyhow::{Context, Result, bail, ensure};
+use hotswap_core::{CauseKind, DeploymentId, EventBody, Status, Step};
 use hotswap_runner::Engine;
 use hotswap_runner::deployments::Error;
 use hotswap_store::Journal;
@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 const PRODUCTION: &str = "production";
 /// By how many seconds the wall-clock is set while the engine is down. Forward by more than
 /// every patience of the policy but its deadline: as if the engine had been down for so long.
-const CLOCK_STEPS: [i64; 3] = [600, -3600, 0];
+const CLOCK_STEPS: [i64; 3] = [600, -BEYOND_DEADLINE, 0];
+/// In seconds: a day, which is the deadline of the policy, and an hour.
+const BEYOND_DEADLINE: i64 = 25 * 3600;
+/// How long a run may take until it crashes, on a busy machine.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A rollout. Each has its own module, so that all runs can share the nodes.
 struct Run<'a> {
@@ -27,6 +31,14 @@ struct Run<'a> {
     strategy: &'static str,
     config: Value,
     version: &'static str,
+}
+
+/// How far a rollout had come when the engine was lost.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    step: Step,
+    /// Whether the journal has the intent to change a node.
+    has_changed_nodes: bool,
 }
 
 /// What two runs are compared by.
@@ -73,21 +85,96 @@ impl Run<'_> {
             .map(|line| line.replace(&self.module, "MODULE"))
             .collect();
         let mut carried_out_calls = Vec::new();
-        for node in self.cluster.nodes.keys() {
-            let file = format!("modules/{}.json", self.module);
-            let record = std::fs::read(self.cluster.node_dir(node).join(file))?;
-            let record: Value = serde_json::from_slice(&record)?;
-            let operations = record["operations"].as_array().context("no operations")?;
+        for (node, operations) in self.operations()? {
             let calls = operations.iter().filter_map(|operation| {
-                let (_deployment, call) = operation["id"].as_str()?.split_once('.')?;
+                let (_deployment, call) = operation.split_once('.')?;
                 Some(call.to_owned())
             });
-            carried_out_calls.push((node.to_string(), calls.collect()));
+            carried_out_calls.push((node, calls.collect()));
         }
         Ok(RunResult {
             outline,
             carried_out_calls,
         })
+    }
+
+    /// For each node, the operations that it carried out for the module, in order, as its disk
+    /// has them.
+    fn operations(&self) -> Result<Vec<(String, Vec<String>)>> {
+        let mut of_nodes = Vec::new();
+        for node in self.cluster.nodes.keys() {
+            let file = format!("modules/{}.json", self.module);
+            let record = std::fs::read(self.cluster.node_dir(node).join(file))?;
+            let record: Value = serde_json::from_slice(&record)?;
+            let operations = record["operations"].as_array().context("no operations")?;
+            let ids = operations.iter().filter_map(|done| done["id"].as_str());
+            of_nodes.push((node.to_string(), ids.map(str::to_owned).collect()));
+        }
+        Ok(of_nodes)
+    }
+
+    /// How far a rollout has come.
+    async fn progress(&self, id: DeploymentId) -> Result<Progress> {
+        let head = self.cluster.resources.store.head(id).await?;
+        let events = self.cluster.events(id).await?;
+        let is_change = |body: &EventBody| match body {
+            EventBody::Called { request, .. } => !request.changed_nodes().is_empty(),
+            _ => false,
+        };
+        Ok(Progress {
+            step: head.lifecycle.step,
+            has_changed_nodes: events.iter().any(|event| is_change(&event.body)),
+        })
+    }
+
+    /// The engine was lost at `progress`, and came back after the deadline: waits for the end,
+    /// and checks that it is the right one. Returns its status.
+    async fn wait_for_end_beyond_deadline(
+        &self,
+        id: DeploymentId,
+        progress: Progress,
+    ) -> Result<Status> {
+        let state = self.cluster.wait_for_end(id).await?;
+        let (status, cause) = (state.status(), state.cause);
+        let version = match progress.step {
+            // The deadline counts from the plan, and not once the nodes only drop what is old.
+            Step::Requested | Step::Settling | Step::Ended(_) => {
+                ensure!(status == Status::Succeeded, "{status:?}: {cause:?}");
+                self.version
+            }
+            Step::Running => {
+                let expected = match progress.has_changed_nodes {
+                    true => Status::RolledBack,
+                    // There was nothing to take back.
+                    false => Status::Failed,
+                };
+                ensure!(status == expected, "{status:?}: {cause:?}");
+                ensure!(state.failures.is_empty(), "{:?}", state.failures);
+                let cause = cause.context("no cause")?;
+                ensure!(cause.kind == CauseKind::Deadline, "{cause}");
+                ensure!(cause.message.contains("not done within 1day"), "{cause}");
+                "1.0.0"
+            }
+            step => bail!("a rollout without a gate stood at {step:?}"),
+        };
+        let active = self.cluster.active_versions(PRODUCTION, &self.module);
+        for (node, active) in active.await? {
+            ensure!(active.as_deref() == Some(version), "{node} runs {active:?}");
+        }
+        let events = self.cluster.events(id).await?;
+        let count = |is_it: fn(&EventBody) -> bool| {
+            let bodies = events.iter().map(|event| &event.body);
+            bodies.filter(|body| is_it(body)).count()
+        };
+        let reverts = count(|body| matches!(body, EventBody::Reverting { .. }));
+        let ends = count(|body| matches!(body, EventBody::Ended { .. }));
+        let is_reverted = usize::from(status != Status::Succeeded);
+        ensure!((reverts, ends) == (is_reverted, 1), "{events:?}");
+        for (node, operations) in self.operations()? {
+            let once: BTreeSet<_> = operations.iter().collect();
+            ensure!(once.len() == operations.len(), "{node}: {operations:?}");
+        }
+        Ok(status)
     }
 }
 
@@ -175,11 +262,7 @@ async fn crash_with_person(
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
             let engine = run.cluster.engine.clone();
             let person = promotes.then(|| tokio::spawn(promote(engine, id)));
-            tokio::time::timeout(
-                std::time::Duration::from_secs(60),
-                crashing_journal.wait_for_crash(),
-            )
-            .await?;
+            tokio::time::timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
             if let Some(person) = &person {
                 person.abort();
             }
@@ -194,6 +277,71 @@ async fn crash_with_person(
     }
     cluster.shutdown().await;
     Ok(())
+}
+
+/// Crashes the engine before and after every append, and starts it again after the deadline.
+async fn stay_away_beyond_the_deadline(
+    strategy: &'static str,
+    config: Value,
+    version: &'static str,
+) -> Result<()> {
+    let clock = Arc::new(SteppedClock::default());
+    let (nodes, policies) = ([(PRODUCTION, 3)], BTreeMap::new());
+    let time = Arc::clone(&clock) as Arc<_>;
+    let mut cluster = Cluster::start_with_clock(&nodes, policies, time).await?;
+    let store: Arc<dyn Journal> = Arc::new(cluster.resources.store.clone());
+    let counting_journal = CrashingJournal::at(Arc::clone(&store), None);
+    let mut undisturbed = new_run(&mut cluster, 0, (strategy, &config), version);
+    undisturbed.prepare().await?;
+    let id = undisturbed.deploy(Arc::clone(&counting_journal)).await?;
+    let end = undisturbed.cluster.wait_for_end(id).await?;
+    ensure!(end.status() == Status::Succeeded, "{:?}", end.cause);
+
+    let mut rolled_back = 0;
+    for append in 0..counting_journal.append_count() {
+        for timing in [CrashTiming::BeforeAppend, CrashTiming::AfterAppend] {
+            let number = 1 + append * 2 + u64::from(timing == CrashTiming::AfterAppend);
+            let crash_point = CrashPoint { append, timing };
+            let crashing_journal = CrashingJournal::at(Arc::clone(&store), Some(crash_point));
+            let mut run = new_run(&mut cluster, number, (strategy, &config), version);
+            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            run.prepare().await?;
+            let id = run.deploy(Arc::clone(&crashing_journal)).await?;
+            tokio::time::timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
+            run.cluster.engine.shutdown().await;
+            let progress = run.progress(id).await?;
+            clock.step(BEYOND_DEADLINE);
+            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            let end = run.wait_for_end_beyond_deadline(id, progress).await;
+            let context = || format!("{strategy}, crashed at {crash_point:?}: {progress:?}");
+            rolled_back += u64::from(end.with_context(context)? == Status::RolledBack);
+        }
+    }
+    // From the plan on, and up to the append with which the rollout has succeeded.
+    ensure!(rolled_back >= 3, "{rolled_back} rollouts were taken back");
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_is_taken_back_where_the_deadline_passes_in_a_crash() -> Result<()> {
+    stay_away_beyond_the_deadline("direct", json!({}), "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rolling_is_taken_back_where_the_deadline_passes_in_a_crash() -> Result<()> {
+    let config = json!({ "batch": 1, "settle": "1ms" });
+    stay_away_beyond_the_deadline("rolling", config, "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blue_green_is_taken_back_where_the_deadline_passes_in_a_crash() -> Result<()> {
+    stay_away_beyond_the_deadline("blue-green", json!({ "soak": "1ms" }), "2.0.0").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canary_is_taken_back_where_the_deadline_passes_in_a_crash() -> Result<()> {
+    stay_away_beyond_the_deadline("canary", json!({ "soak": "1ms" }), "2.0.0").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
