@@ -79,6 +79,7 @@ mod tests {
             earlier: -0.7,
             threshold: 6.0,
             bursts: None,
+            lifetimes: None,
             missing_requests: None,
             missing_millis: None,
         }

@@ -8,6 +8,7 @@ mod instance_key;
 mod partial_artifact;
 mod record;
 mod record_store;
+mod serving_times;
 mod start_record;
 
 pub(crate) use artifact_error::Error as ArtifactError;
@@ -16,4 +17,5 @@ pub(crate) use compiled_cache::{CompiledCache, CompiledComponent};
 pub(crate) use instance_key::read_or_create as read_instance_key;
 pub(crate) use record::{ModuleRecord, OperationLookup};
 pub(crate) use record_store::{DamagedRecord, RecordStore};
+pub(crate) use serving_times::Moment;
 pub(crate) use start_record::StartRecord;

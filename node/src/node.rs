@@ -107,7 +107,8 @@ impl Node {
 
         let tasks = TaskTracker::new();
         let stopping = Stopping::default();
-        let modules = open_modules(runtime, &config, engine.clone(), &tasks, &stopping)?;
+        let crashes = starts.starts().crashes;
+        let modules = open_modules(runtime, &config, engine.clone(), &tasks, &stopping, crashes)?;
         let configured = engine.configured().cloned();
         let addresses = Addresses::new(
             config.advertise.clone(),
@@ -320,6 +321,7 @@ fn open_modules(
     engine: CurrentEngine,
     tasks: &TaskTracker,
     stopping: &Stopping,
+    crashes: u64,
 ) -> Result<Modules, Error> {
     let folder_error = |path: PathBuf| move |source| Error::Folder { path, source };
     let path = config.data_dir.join("artifacts");
@@ -329,7 +331,10 @@ fn open_modules(
     let records = RecordStore::open(path.clone()).map_err(folder_error(path.clone()))?;
     let (limits, tasks) = (config.limits.clone(), tasks.clone());
     let stopping = stopping.graceful.clone();
-    Modules::open(runtime, artifacts, records, limits, tasks, stopping).map_err(folder_error(path))
+    let modules = Modules::open(
+        runtime, artifacts, records, limits, tasks, stopping, crashes,
+    );
+    modules.map_err(folder_error(path))
 }
 
 /// Loads the modules that the node ran before, and retries in the background until all are

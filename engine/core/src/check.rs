@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::QueryReading;
+use crate::{Lifetime, QueryReading};
 
 /// Limits on one metric of the new version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,7 +93,8 @@ pub struct Condition {
     /// The highest value that the test leaves possible. `None` if it refutes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
-    /// The evidence of this soak against the condition.
+    /// The evidence of this soak against the condition; of the comparison of restarts, that of the
+    /// whole deployment.
     pub evidence: f64,
     /// The weight of this soak, with what earlier soaks of the deployment say.
     pub earlier: f64,
@@ -103,6 +104,10 @@ pub struct Condition {
     /// deployment then know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bursts: Option<Bursts>,
+    /// How long the processes of both sides have run and how often they crashed, which later soaks
+    /// of the deployment then know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetimes: Option<Lifetimes>,
     /// How many more requests of the new version it takes to decide, where that can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_requests: Option<u64>,
@@ -120,6 +125,16 @@ pub struct Bursts {
     pub squares: f64,
     /// What it is where requests are independent.
     pub expected: f64,
+}
+
+/// How the processes of both sides have fared until the end of a soak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lifetimes {
+    /// Those of the new version, in all soaks of the deployment until then.
+    pub canary: Lifetime,
+    /// Those of the previous version: in these soaks, and before.
+    pub baseline: Lifetime,
 }
 
 /// The result of a soak.
@@ -262,6 +277,7 @@ mod tests {
                 squares: f64::NAN,
                 expected: 1.0,
             }),
+            lifetimes: None,
             missing_requests: None,
             missing_millis: None,
         });

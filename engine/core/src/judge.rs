@@ -195,15 +195,25 @@ impl Judge {
                 derived.push(DerivedMetric::new(source.clone(), same, by_node, &history));
             }
         }
+        // Soaks of a deployment may have different checks.
+        let compares_restarts = history.lifetimes().is_some()
+            || valid().any(|check| {
+                check.metric == Metric::Restarts && check.limits.asked_increase.is_some()
+            });
+        let shared = if compares_restarts {
+            1.0 - restart_checks::SHARE
+        } else {
+            1.0
+        };
         let queries = query_checks::answers_of(named().map(|(name, judged)| (judged.metric, name)));
         Self {
             derived,
             queries,
-            level: options.level() / sharing as f64,
+            level: shared * options.level() / sharing as f64,
             errors: ErrorRates::new(factors, by_node, history.bursts_of("error-rate")),
             latencies: Latencies::new(quantiles, &before.canary, &before.baseline),
             gauges,
-            restarts: Restarts::after_soaks(&history),
+            restarts: Restarts::new(&history, before.lifetime, has_baseline),
             elapsed: Duration::ZERO,
             checks,
             history,
@@ -364,7 +374,10 @@ impl Judge {
             (Metric::Cpu | Metric::CpuPerRequest | Metric::Memory, _) => {
                 gauge_checks::test(&self.gauges, (metric, name), limits, budget, look)
             }
-            (Metric::Restarts, _) => self.restarts.test(limits, budget, traffic, look),
+            (Metric::Restarts, _) => {
+                let level = self.options.level();
+                self.restarts.test(limits, level, traffic, look)
+            }
             (Metric::Refused | Metric::Queued | Metric::Share, Some(derived)) => {
                 error_checks::test(&derived.shares, &counted, limits, budget, traffic, look)
             }

@@ -55,7 +55,7 @@ pub use amount::Amount;
 pub use answer::{Answer, Decision};
 pub use call::{Call, CallKind, HttpProbe, Level};
 pub use cause::{Cause, CauseKind, Outcome};
-pub use check::{Bursts, Check, Condition, ConditionKind, Finding, Judgement, Verdict};
+pub use check::{Bursts, Check, Condition, ConditionKind, Finding, Judgement, Lifetimes, Verdict};
 pub use cordon::{Cordon, CordonedNode, Cordons};
 pub use damage::Damage;
 pub use deadline::Deadline;
@@ -81,7 +81,7 @@ pub use out_of_range::OutOfRange;
 pub use parse_error::ParseError;
 pub use policy::Policy;
 pub use query_reading::QueryReading;
-pub use reading::{ModuleTraffic, NodeReading, NodeStarts, ReadSlot, VersionReading};
+pub use reading::{Lifetime, ModuleTraffic, NodeReading, NodeStarts, ReadSlot, VersionReading};
 pub use recorded_baseline::{DerivedChecks, RecordedBaseline};
 pub use replay::{
     CallReplay, JournalTail, Promotion, RecordedCall, ReplayState, ReplayedCall, Signals,

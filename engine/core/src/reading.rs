@@ -37,6 +37,24 @@ pub struct NodeStarts {
     pub crashes: u64,
 }
 
+/// How long processes have run, and how often they ended without a shutdown in that time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lifetime {
+    /// The time of all of them together, in milliseconds.
+    pub millis: u64,
+    /// How often they crashed, or were killed.
+    pub crashes: u64,
+}
+
+impl Lifetime {
+    /// Adds that of another process, or of a later time.
+    pub fn add(&mut self, other: Self) {
+        self.millis = self.millis.saturating_add(other.millis);
+        self.crashes = self.crashes.saturating_add(other.crashes);
+    }
+}
+
 /// The requests for a module that a node has received since its process started, whatever version
 /// they went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -73,6 +91,10 @@ pub struct VersionReading {
     /// start of the node. 0 from nodes of older versions.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
+    /// How long the node has served requests with it, and how its process fared. `None` where it
+    /// never was the active version, and from nodes of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Lifetime>,
     /// Where the node holds it. `None` if it does not any more, and in older journals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<ReadSlot>,

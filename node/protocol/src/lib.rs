@@ -119,9 +119,21 @@ pub struct Starts {
     pub crashes: u64,
 }
 
+/// How long a version was the active one on a node, over all starts of the node's process, and how
+/// that fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Object, Serialize, Deserialize)]
+#[oai(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
+pub struct Lifetime {
+    /// The time in milliseconds, at most 90 days. The time in which the node was down counts.
+    pub millis: u64,
+    /// How often the node started without a shutdown before, since the version became active.
+    pub crashes: u64,
+}
+
 /// Counters of one version of a module on a node.
 #[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
-#[oai(rename_all = "camelCase")]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionStatus {
     /// The version.
@@ -136,6 +148,10 @@ pub struct VersionStatus {
     #[oai(default)]
     #[serde(default)]
     pub loads: u64,
+    /// How long it has been the active version, if it is in the slot `active` or `previous`. Absent
+    /// from nodes of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Lifetime>,
     /// Requests that the version answered or failed, long streams included. Not those that came
     /// to nothing because of their clients.
     pub requests: u64,

@@ -5,10 +5,10 @@ use std::fmt::Debug;
 
 use hotswap_protocol::{
     Action, Bucket, ClientFaults, Cordon, DesiredVersion, Heartbeat, HeartbeatAnswer, Identity,
-    LoadPhase, ModuleMetric, ModuleReport, ModuleStatus, NodeHealth, NodeStatus, OrderProgress,
-    OrderRequest, PollAnswer, PollRequest, ProbeAnswer, ProbeRequest, Promote, Readiness,
-    Registered, Registration, Restart, Revert, Settle, Shift, Slot, SlotFault, Stage, Starts,
-    Traffic, Version, VersionStatus,
+    Lifetime, LoadPhase, ModuleMetric, ModuleReport, ModuleStatus, NodeHealth, NodeStatus,
+    OrderProgress, OrderRequest, PollAnswer, PollRequest, ProbeAnswer, ProbeRequest, Promote,
+    Readiness, Registered, Registration, Restart, Revert, Settle, Shift, Slot, SlotFault, Stage,
+    Starts, Traffic, Version, VersionStatus,
 };
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use serde::Serialize;
@@ -59,6 +59,10 @@ fn module() -> ModuleStatus {
             version: version(),
             generation: 5,
             loads: 2,
+            lifetime: Some(Lifetime {
+                millis: 3_600_000,
+                crashes: 1,
+            }),
             requests: 3,
             errors: 2,
             in_flight: 1,
@@ -124,6 +128,7 @@ fn wire_module() -> Value {
             "version": wire_version(),
             "generation": 5,
             "loads": 2,
+            "lifetime": { "millis": 3_600_000, "crashes": 1 },
             "requests": 3,
             "errors": 2,
             "inFlight": 1,

@@ -14,12 +14,18 @@ pub(super) fn module_status(context: &ControlContext, module: &str, route: &Rout
     let slots = record.slots.clone();
     // In this order, so that versions never count more than was received since an earlier status.
     let finished = route.traffic.finished();
+    let now = context.modules.now();
     let held: Vec<_> = record.slots.versions().collect();
     let version = |counters: &Arc<VersionCounters>| {
         let mut status = counters.status();
         // The others are compared with nothing any more, and a status must not grow with them.
         if !held.contains(&&status.version) {
             status.metrics = Vec::new();
+        }
+        if slots.active.as_ref() == Some(&status.version) {
+            status.lifetime = record.serving.of_active(now);
+        } else if slots.previous.as_ref() == Some(&status.version) {
+            status.lifetime = record.serving.of_previous();
         }
         status
     };

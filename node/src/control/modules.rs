@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Digest, ParseError, parse_version};
+use hotswap_core::{Clock as _, Digest, ParseError, SystemClock, parse_version};
 use hotswap_protocol::{Cordon, DesiredVersions, Version};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::Runtime;
 use crate::config::Limits;
 use crate::data::{MemoryBudget, RejectedRequests, SharedRoutingTable};
-use crate::disk::{ArtifactStore, RecordStore};
+use crate::disk::{ArtifactStore, Moment, RecordStore};
 use desired::Desired;
 use faults::Faults;
 use loader::VersionLoader;
@@ -54,6 +54,8 @@ struct ModulesInner {
     faults: Faults,
     desired: Desired,
     rejected: Arc<RejectedRequests>,
+    /// How often the node has crashed until this start.
+    crashes: u64,
     /// There is something new to report: an order was carried out, or the cordon has changed.
     changed: Notify,
     tasks: TaskTracker,
@@ -63,7 +65,7 @@ struct ModulesInner {
 
 impl Modules {
     /// Opens the modules that have a record. None of them is loaded yet: call
-    /// [`Modules::restore`].
+    /// [`Modules::restore`]. The node has crashed so often until now.
     ///
     /// # Errors
     /// If the records cannot be read.
@@ -74,6 +76,7 @@ impl Modules {
         limits: Limits,
         tasks: TaskTracker,
         shutdown: CancellationToken,
+        crashes: u64,
     ) -> io::Result<Self> {
         Ok(Self(Arc::new(ModulesInner {
             store: ModuleStore::open(records)?,
@@ -89,10 +92,19 @@ impl Modules {
             faults: Faults::default(),
             desired: Desired::default(),
             rejected: Arc::default(),
+            crashes,
             changed: Notify::new(),
             tasks,
             shutdown,
         })))
+    }
+
+    /// This moment, by which lifetimes of versions are measured.
+    pub(crate) fn now(&self) -> Moment {
+        Moment {
+            at: SystemClock.now(),
+            crashes: self.0.crashes,
+        }
     }
 
     /// Returns once there is something new to report since the last call. Cancel safe.

@@ -241,6 +241,7 @@ impl VersionCounters {
             version: self.version.clone(),
             generation: self.generation,
             loads: self.loads.load(Relaxed),
+            lifetime: None,
             // Read before the requests, so that they never exceed them.
             metrics: self.metrics.status(),
             ignored_metrics: self.metrics.ignored(),

@@ -4,6 +4,7 @@ use hotswap_core::Digest;
 use hotswap_protocol::{Action, Version};
 use serde::{Deserialize, Serialize};
 
+use super::serving_times::{Moment, ServingTimes};
 use crate::slots::Slots;
 
 /// Operations that a record remembers. A deployment repeats only its latest operation.
@@ -20,6 +21,9 @@ pub(crate) struct ModuleRecord {
     pub(crate) slots: Slots,
     /// Highest fence that the node has seen for the module.
     pub(crate) fence: u64,
+    /// How long the versions have been active.
+    #[serde(default)]
+    pub(crate) serving: ServingTimes,
     /// Completed operations, the latest last.
     operations: VecDeque<Operation>,
     /// Versions that were in a slot, the latest last.
@@ -57,15 +61,17 @@ impl ModuleRecord {
         }
     }
 
-    /// Returns the record after an operation that resulted in `slots`.
+    /// Returns the record after an operation that resulted in `slots` at `now`.
     pub(crate) fn with_completed_operation(
         &self,
         id: &str,
         action: &Action,
         fence: u64,
         slots: Slots,
+        now: Moment,
     ) -> Self {
         let mut next = self.clone();
+        next.serving = self.serving.after(&self.slots, &slots, now);
         for version in slots.versions() {
             next.recent_versions.retain(|recent| recent != version);
             next.recent_versions.push_back(version.clone());
@@ -108,9 +114,15 @@ fn digest(action: &Action) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use hotswap_core::Timestamp;
     use hotswap_protocol::{Settle, Stage};
 
     use super::*;
+
+    const NOW: Moment = Moment {
+        at: Timestamp::MAX,
+        crashes: 0,
+    };
 
     fn version(number: usize) -> Version {
         Version {
@@ -128,7 +140,8 @@ mod tests {
                 active: Some(version(number)),
                 ..Slots::default()
             };
-            record = record.with_completed_operation(&format!("o-{number}"), &settle, 7, slots);
+            let id = format!("o-{number}");
+            record = record.with_completed_operation(&id, &settle, 7, slots, NOW);
         }
         let look_up = |id, action| record.look_up_operation(id, action);
         assert_eq!(look_up("o-1", &settle), OperationLookup::New, "forgotten");
@@ -156,6 +169,7 @@ mod tests {
                 active: Some(version(1)),
                 ..Slots::default()
             },
+            NOW,
         );
         let json = serde_json::to_value(&record).unwrap();
         let fields = |value: &serde_json::Value| -> Vec<String> {
@@ -163,7 +177,11 @@ mod tests {
             fields.sort();
             fields
         };
-        assert_eq!(fields(&json), ["fence", "operations", "recent", "slots"]);
+        assert_eq!(
+            fields(&json),
+            ["fence", "operations", "recent", "serving", "slots"]
+        );
+        assert_eq!(fields(&json["serving"]), ["activeSince", "previous"]);
         assert_eq!(fields(&json["operations"][0]), ["action", "id"]);
         assert_eq!(
             fields(&json["slots"]),

@@ -253,3 +253,33 @@ async fn the_active_version_is_restarted_without_losing_a_request() {
     assert!(says.contains("version 1.0.0"), "{says}");
     node.shutdown().await;
 }
+
+/// The engine compares crashes with the time in which a version has served, over all starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_versions_have_served_outlasts_the_node() {
+    let node = TestNode::start().await;
+    let v1 = node.activate("1.0.0", HELLO_V1).await;
+    let lifetime = async |node: &TestNode, version: &Version| {
+        let status = node.status().await;
+        let mut versions = status.versions.into_iter();
+        let found = versions.find(|held| held.version == *version);
+        found.expect("a version").lifetime
+    };
+    let first = lifetime(&node, &v1).await.expect("a lifetime");
+    let node = node.restart().await;
+    let v2 = node.engine.push("2.0.0", HELLO_V2);
+    node.apply(&stage(&v2)).await;
+    let later = lifetime(&node, &v1).await.expect("a lifetime");
+    assert!(later.millis > first.millis, "{first:?} {later:?}");
+    assert_eq!(later.crashes, 0, "it was shut down");
+    assert_eq!(lifetime(&node, &v2).await, None, "it does not serve");
+    node.apply(&promote(&v2)).await;
+    let ended = lifetime(&node, &v1).await.expect("a lifetime");
+    assert!(ended.millis >= later.millis, "{later:?} {ended:?}");
+    assert_eq!(lifetime(&node, &v1).await, Some(ended), "it has ended");
+    assert!(lifetime(&node, &v2).await.is_some());
+    node.apply(&revert(Some(&v1))).await;
+    let back = lifetime(&node, &v1).await.expect("a lifetime");
+    assert!(back.millis >= ended.millis, "{ended:?} {back:?}");
+    node.shutdown().await;
+}

@@ -154,3 +154,40 @@ async fn three_kills_of_a_canary_node_are_told_as_three_restarts() -> Result<()>
     cluster.shutdown().await;
     Ok(())
 }
+
+/// A node tells how its process fared while it served the previous version, also before it crashed
+/// and before the deployment.
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_before_the_deployment_are_compared_with() -> Result<()> {
+    let (old, new) = (hotswap_guests::HELLO_V1, hotswap_guests::HELLO_V2);
+    let mut cluster = cluster(2, &[("1.0.0", old), ("2.0.0", new)]).await?;
+    direct(&cluster, "1.0.0").await?;
+    for node in cluster.nodes.keys().cloned().collect::<Vec<_>>() {
+        // Dropped, not shut down: as if it were killed.
+        drop(cluster.nodes.remove(&node));
+        cluster.start_node(node, PRODUCTION.parse()?).await?;
+    }
+    let began = Instant::now();
+    let config = json!({ "steps": [50], "soak": "2s" });
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, ("canary", config))
+        .await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    let verdicts = verdicts(&cluster, id).await?;
+    assert_eq!(verdicts.len(), 2, "the last one has no baseline");
+    for verdict in verdicts {
+        let restarts = finding(&verdict, "restarts")?;
+        assert_eq!(restarts.judgement, Judgement::Pass, "{restarts:?}");
+        assert_eq!((restarts.canary, restarts.baseline), (Some(0.0), Some(2.0)));
+        let lifetimes = restarts.conditions[0].lifetimes.context("no lifetimes")?;
+        let soaked = Duration::from_millis(lifetimes.canary.millis);
+        assert!(
+            !soaked.is_zero() && soaked <= 3 * began.elapsed(),
+            "{lifetimes:?}"
+        );
+        assert!(lifetimes.baseline.millis > 0, "{lifetimes:?}");
+    }
+    cluster.shutdown().await;
+    Ok(())
+}

@@ -57,6 +57,7 @@ pub(crate) struct Condition {
     /// The highest value that the test leaves possible. Absent where it refutes none.
     pub high: Option<f64>,
     /// What this soak says against the condition: the natural logarithm of an e-value.
+    /// Restarts: what the whole deployment says.
     pub evidence: f64,
     /// The logarithm of the weight of this soak, with what earlier soaks of the deployment say.
     pub earlier: f64,

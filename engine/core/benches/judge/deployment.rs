@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hotswap_core::{
-    Answer, BeforeSoak, Check, Histogram, Judge, Judgement, NodeInterval, NodeReading,
+    Answer, BeforeSoak, Check, Histogram, Judge, Judgement, Lifetime, NodeInterval, NodeReading,
     RecordedBaseline, SoakHistory, SoakPlan, Verdict, VersionInterval,
 };
 
@@ -19,7 +19,7 @@ pub type Outcome = Option<u64>;
 const NODES: usize = 10;
 const STEPS: [usize; 4] = [1, 3, 5, NODES];
 pub const READINGS: u32 = 40;
-const READING: Duration = Duration::from_secs(15);
+pub const READING: Duration = Duration::from_secs(15);
 
 /// The default checks of `canary`.
 pub fn checks() -> Vec<Check> {
@@ -144,6 +144,10 @@ fn before_soak(nodes: &[SimulatedNode], canary: usize) -> BeforeSoak {
             .iter()
             .map(|node| (node.id.clone(), node.used.clone()))
             .collect(),
+        lifetime: nodes.iter().fold(Lifetime::default(), |mut sum, node| {
+            sum.add(node.lifetime);
+            sum
+        }),
     }
 }
 

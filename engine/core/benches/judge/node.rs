@@ -1,11 +1,11 @@
 //! A node of the simulated fleet.
 
 use hotswap_core::{
-    Digest, Histogram, ModuleVersion, NodeId, NodeReading, ReadSlot, Timestamp, VersionInterval,
-    VersionReading,
+    Digest, Histogram, Lifetime, ModuleVersion, NodeId, NodeReading, ReadSlot, Timestamp,
+    VersionInterval, VersionReading,
 };
 
-use super::deployment::READINGS;
+use super::deployment::{READING, READINGS};
 use super::random::Random;
 use super::scenario::Scenario;
 
@@ -26,6 +26,8 @@ pub struct SimulatedNode {
     pub before: Histogram,
     /// What the old version used on it before the deployment.
     pub used: VersionInterval,
+    /// How long the old version has run on it before the deployment.
+    pub lifetime: Lifetime,
     /// All that the old version did on it, from before the deployment on.
     recorded: VersionReading,
     common: f64,
@@ -74,6 +76,7 @@ fn nothing_recorded() -> VersionReading {
         queued: 0,
         synthetic: 0,
         module_metrics: Vec::new(),
+        lifetime: None,
     }
 }
 
@@ -95,6 +98,7 @@ impl SimulatedNode {
                 memory: Some((MEMORY * memory * (0.05 * random.normal()).exp()) as u64),
                 ..VersionInterval::default()
             },
+            lifetime: Lifetime::default(),
             recorded: nothing_recorded(),
             common: random.normal(),
             drift: [random.normal(), random.normal()],
@@ -108,6 +112,11 @@ impl SimulatedNode {
             node.run(random, &quiet, false, at);
         }
         node.before = node.recorded.latency.clone();
+        let known = u64::from(scenario.known);
+        node.lifetime = Lifetime {
+            millis: known * READING.as_millis() as u64,
+            crashes: random.binomial(known, scenario.fleet_crashes),
+        };
         node
     }
 

@@ -5,6 +5,9 @@ use hotswap_core::Check;
 use super::deployment::{self, READINGS};
 use super::random::Random;
 
+/// The readings of a day.
+const DAY: u32 = 5760;
+
 /// What a scenario is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -61,6 +64,8 @@ pub struct Scenario {
     pub crashes: f64,
     /// The same of every node, whatever it runs.
     pub fleet_crashes: f64,
+    /// The readings in which the old version has run on each node before the deployment.
+    pub known: u32,
     /// The check of restarts, where it is not the default one: the most restarts and the increase.
     pub restarts: Option<[Option<f64>; 2]>,
     /// Requests of a node in a reading.
@@ -137,6 +142,7 @@ fn independent(name: &str, kind: Kind) -> Scenario {
         last: [1.0; 2],
         crashes: 0.0,
         fleet_crashes: 0.0,
+        known: DAY,
         restarts: None,
         requests: 20,
     }
@@ -253,9 +259,10 @@ pub fn scenarios() -> Vec<Scenario> {
         crashes,
         ..usual(name, Kind::Bad)
     };
-    let all_crash = |name: &str, kind, share, restarts| Scenario {
+    // Where all nodes crash, whatever they run.
+    let all_crash = |name: &str, kind, share, crashes| Scenario {
         fleet_crashes: share,
-        restarts,
+        crashes,
         ..usual(&format!("all nodes crash, {name}"), kind)
     };
     all.extend([
@@ -268,43 +275,86 @@ pub fn scenarios() -> Vec<Scenario> {
         varies("varying: errors ×20", Kind::Bad, 20.0),
         crashes("crashes: one reading in 40", 0.025),
         crashes("crashes: one reading in 8", 0.125),
-        all_crash("one reading in 400: identical", Kind::Outside, 0.0025, None),
+        Scenario {
+            known: 0,
+            ..crashes("crashes: one reading in 40, new nodes", 0.025)
+        },
+        Scenario {
+            known: 0,
+            ..crashes("crashes: one reading in 8, new nodes", 0.125)
+        },
+        all_crash("one reading in 400: identical", Kind::Good, 0.0025, 0.0),
         all_crash(
-            "one reading in 5,760: identical",
-            Kind::Outside,
-            1.0 / 5760.0,
-            None,
-        ),
-        all_crash(
-            "one reading in 400: none allowed",
-            Kind::Outside,
-            0.0025,
-            Some([Some(0.0), None]),
-        ),
-        all_crash(
-            "one reading in 400: only compared",
+            "one reading in 400: at the limit",
             Kind::Good,
             0.0025,
-            Some([None, Some(0.5)]),
+            0.0025,
         ),
+        all_crash(
+            "one reading in 5,760: identical",
+            Kind::Good,
+            1.0 / 5760.0,
+            0.0,
+        ),
+        all_crash(
+            "one reading in 5,760: at the limit",
+            Kind::Good,
+            1.0 / 5760.0,
+            1.0 / 5760.0,
+        ),
+        all_crash("one reading in 40: identical", Kind::Good, 0.025, 0.0),
         Scenario {
-            crashes: 0.125,
+            known: 240,
             ..all_crash(
-                "one reading in 400, the new one in 8",
-                Kind::Bad,
+                "one reading in 400, known for an hour: identical",
+                Kind::Good,
                 0.0025,
-                None,
+                0.0,
             )
         },
         Scenario {
-            crashes: 0.025,
+            known: 0,
             ..all_crash(
-                "one reading in 400, the new one in 40",
-                Kind::Bad,
+                "one reading in 400, new nodes: identical",
+                Kind::Outside,
                 0.0025,
-                None,
+                0.0,
             )
         },
+        Scenario {
+            known: 0,
+            ..all_crash(
+                "one reading in 5,760, new nodes: identical",
+                Kind::Outside,
+                1.0 / 5760.0,
+                0.0,
+            )
+        },
+        Scenario {
+            restarts: Some([Some(0.0), None]),
+            ..all_crash(
+                "one reading in 400: none allowed",
+                Kind::Outside,
+                0.0025,
+                0.0,
+            )
+        },
+        Scenario {
+            restarts: Some([None, Some(0.5)]),
+            ..all_crash("one reading in 400: only compared", Kind::Good, 0.0025, 0.0)
+        },
+        all_crash(
+            "one reading in 400, the new one in 8",
+            Kind::Bad,
+            0.0025,
+            0.125,
+        ),
+        all_crash(
+            "one reading in 400, the new one in 40",
+            Kind::Bad,
+            0.0025,
+            0.025,
+        ),
     ]);
     all.extend(changes());
     all

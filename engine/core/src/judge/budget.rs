@@ -1,6 +1,6 @@
 //! One budget of false alarms for a whole deployment.
 
-use crate::{Answer, Bursts, Check, ConditionKind, Finding};
+use crate::{Answer, Bursts, Check, ConditionKind, Finding, Lifetimes};
 
 use super::limits::CheckLimits;
 use super::metric::Metric;
@@ -24,6 +24,8 @@ pub struct SoakHistory {
     bursts: Vec<(String, Bursts)>,
     /// For each metric, the most that the baseline of a soak showed.
     baselines: Vec<(String, f64)>,
+    /// How the processes of both sides have fared until now.
+    lifetimes: Option<Lifetimes>,
 }
 
 /// A condition, the same in each soak of a deployment.
@@ -100,6 +102,9 @@ impl SoakHistory {
         for finding in findings {
             self.record_baseline(finding);
             self.record_bursts(finding);
+            let mut conditions = finding.conditions.iter();
+            let known = conditions.find_map(|condition| condition.lifetimes);
+            self.lifetimes = known.or(self.lifetimes);
         }
         self.soaks = self.soaks.saturating_add(1);
         let next = self.own_weight();
@@ -132,15 +137,19 @@ impl SoakHistory {
         found.map_or_else(Bursts::default, |(_, bursts)| *bursts)
     }
 
+    /// How the processes of both sides have fared, where a soak has compared them.
+    pub(super) fn lifetimes(&self) -> Option<Lifetimes> {
+        self.lifetimes
+    }
+
     fn record_baseline(&mut self, finding: &Finding) {
         let Some(value) = finding.baseline.filter(|value| value.is_finite()) else {
             return;
         };
         let is_gauge =
             Metric::parse(&finding.check.metric).is_ok_and(|metric| !metric.is_sequential());
-        // A gauge has one sample for each node; a restart is a fact.
-        let is_sample = !is_gauge && finding.check.metric != "restarts";
-        if is_sample && finding.baseline_samples < LEAST_SHOWN {
+        // A gauge has one sample for each node.
+        if !is_gauge && finding.baseline_samples < LEAST_SHOWN {
             return;
         }
         let metric = &finding.check.metric;
@@ -214,7 +223,7 @@ impl SoakHistory {
 
 /// The conditions of a check, as later soaks know them.
 fn ids(metric: Metric, name: &str, limits: &CheckLimits) -> impl Iterator<Item = ConditionId> {
-    let max = limits.max.filter(|_| metric.is_tested(true));
+    let max = limits.max.filter(|_| metric.is_shared());
     let id = |kind, limit, min_increase| ConditionId {
         metric: name.to_owned(),
         kind,
@@ -223,12 +232,9 @@ fn ids(metric: Metric, name: &str, limits: &CheckLimits) -> impl Iterator<Item =
     };
     let max = max.map(|max| id(ConditionKind::Max, max, 0.0));
     let min_increase = limits.min_increase;
-    // A `max` of restarts is outside of the promise, and so is the comparison beside it: a share of
-    // the budget would cost the other checks more than it gives.
-    let is_outside = metric == Metric::Restarts && limits.max.is_some();
     let increase = limits
         .max_increase
-        .filter(|_| metric.is_tested(false) && !is_outside)
+        .filter(|_| metric.is_shared())
         .map(|increase| id(ConditionKind::Increase, increase, min_increase));
     max.into_iter().chain(increase)
 }
@@ -284,6 +290,7 @@ mod tests {
             earlier: 0.0,
             threshold: 6.0,
             bursts: None,
+            lifetimes: None,
             missing_requests: None,
             missing_millis: None,
         };

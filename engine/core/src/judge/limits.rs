@@ -8,8 +8,8 @@ pub(super) struct CheckLimits {
     /// `None` also where there is no baseline: then only `max` is tested.
     pub(super) max_increase: Option<f64>,
     pub(super) min_increase: f64,
-    /// Whether the check has a `max_increase`, also where there is no baseline now.
-    pub(super) is_compared: bool,
+    /// The `max_increase` of the check, also where there is no baseline now.
+    pub(super) asked_increase: Option<f64>,
 }
 
 impl CheckLimits {
@@ -45,7 +45,7 @@ impl CheckLimits {
             max: check.max,
             max_increase,
             min_increase: check.min_increase.unwrap_or(0.0),
-            is_compared: check.max_increase.is_some(),
+            asked_increase: check.max_increase,
         })
     }
 }

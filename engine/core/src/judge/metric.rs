@@ -146,15 +146,10 @@ impl Metric {
         )
     }
 
-    /// Whether only chance could make a version fail that keeps the limit `max`. Not for the `max`
-    /// of restarts, which are counted and not estimated, and not for numbers of other servers,
-    /// whose error is unknown.
-    pub(super) fn is_tested(self, is_max: bool) -> bool {
-        match self {
-            Self::Restarts => !is_max,
-            Self::Query => false,
-            _ => true,
-        }
+    /// Whether its conditions share the budget of false alarms. Not restarts, which have a part of
+    /// it for themselves, and not numbers of other servers, whose error is unknown.
+    pub(super) fn is_shared(self) -> bool {
+        !matches!(self, Self::Restarts | Self::Query)
     }
 }
 

@@ -35,7 +35,14 @@ pub(super) const MOST: f64 = 1e6;
 
 /// The logarithm of the mixture of e-values whose logarithms are given, one for each of [`ODDS`].
 pub(super) fn mix(logs: [f64; ODDS.len()]) -> f64 {
-    let highest = logs.into_iter().fold(f64::NEG_INFINITY, f64::max);
+    let mut bets = BETS.iter();
+    mix_weighted(logs.map(|log| (log, bets.next().map_or(0.0, |(_, weight)| *weight))))
+}
+
+/// The logarithm of the mixture of e-values whose logarithms are given, each with its weight.
+pub(super) fn mix_weighted<const N: usize>(bets: [(f64, f64); N]) -> f64 {
+    let logs = bets.iter().map(|(log, _)| *log);
+    let highest = logs.fold(f64::NEG_INFINITY, f64::max);
     if !highest.is_finite() {
         // NaN never counts against a version.
         return if highest == f64::INFINITY {
@@ -44,9 +51,9 @@ pub(super) fn mix(logs: [f64; ODDS.len()]) -> f64 {
             -MOST
         };
     }
-    let terms = logs.into_iter().zip(BETS);
+    let terms = bets.into_iter();
     let sum: f64 = terms
-        .map(|(log, (_, weight))| weight * (log - highest).exp())
+        .map(|(log, weight)| weight * (log - highest).exp())
         .sum();
     (highest + sum.ln()).clamp(-MOST, MOST)
 }

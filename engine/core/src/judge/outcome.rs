@@ -188,6 +188,7 @@ impl Evidence {
                 earlier: self.budget.earlier,
                 threshold: self.budget.threshold,
                 bursts: None,
+                lifetimes: None,
                 missing_requests: missing.map(whole),
                 missing_millis: missing
                     .and_then(|missing| traffic.seconds_for(missing))

@@ -1,103 +1,127 @@
 //! Judges how often processes ended.
 
-use crate::{ConditionKind, Judgement, NodeInterval, VersionInterval};
+use crate::{
+    ConditionKind, Judgement, Lifetime, Lifetimes, NodeInterval, SoakHistory, VersionInterval,
+};
 
 use super::budget::Budget;
 use super::error_checks::passed;
 use super::format;
 use super::limits::CheckLimits;
-use super::mixture::{self, MOST, ODDS};
+use super::mixture::{self, MOST};
 use super::outcome::{Evidence, Measured, Tested, Traffic};
-use super::{Bounds, Look, SoakHistory};
+use super::{Bounds, Look};
+
+/// The part of a deployment's budget that the comparison of restarts gets. Rates of crashes differ
+/// by orders of magnitude, so a small part hardly delays it, and costs the other checks little.
+pub(super) const SHARE: f64 = 0.1;
+
+/// How often more than allowed a version may crash, and how much is bet on that. One process lives
+/// for months, and another one ends within a minute of its start.
+const BETS: [(f64, f64); 5] = [
+    (3.0, 0.15),
+    (10.0, 0.15),
+    (60.0, 0.15),
+    (1000.0, 0.2),
+    (100_000.0, 0.35),
+];
+
+/// Processes of the previous version that nobody has seen crash are taken to have run for so long
+/// at least, all together. Of new nodes nothing is known: without that, no number of crashes would
+/// be more than theirs.
+const LEAST_KNOWN_SECONDS: f64 = 86_400.0;
 
 /// How often the processes of each side ended unexpectedly, and how long they ran.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Restarts {
-    canary: Side,
-    baseline: Side,
-    /// The most restarts of the previous version in an earlier soak of the deployment.
-    earlier: u64,
+    /// Of the new version in this soak.
+    canary: VersionInterval,
+    /// In all soaks of the deployment until now, and before them.
+    all: Lifetimes,
+    /// Whether anything is known of the previous version, or will be.
+    has_baseline: bool,
 }
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Side {
-    restarts: u64,
-    lost: u64,
-    seconds: f64,
-}
-
-impl Side {
-    fn add(&mut self, interval: &NodeInterval, version: Option<&VersionInterval>) {
-        if let Some(version) = version {
-            self.restarts = self.restarts.saturating_add(version.restarts);
-            self.lost = self.lost.saturating_add(version.lost);
-            self.seconds += interval.elapsed.as_secs_f64();
-        }
-    }
-}
-
-/// Once the previous version restarts, too, the new one may restart so many times as often,
-const ALLOWED_TIMES: f64 = 3.0;
-/// and so many times more: it may be on more nodes, and few restarts say little of the next ones.
-const ALLOWED_MORE: f64 = 5.0;
 
 impl Restarts {
-    /// Of a deployment with these earlier soaks.
-    pub(super) fn after_soaks(history: &SoakHistory) -> Self {
+    /// Of a soak of a deployment with these earlier ones. `before` is what the previous version did
+    /// on all nodes before this soak: earlier soaks know it already.
+    pub(super) fn new(history: &SoakHistory, before: Lifetime, has_baseline: bool) -> Self {
+        let all = history.lifetimes().unwrap_or(Lifetimes {
+            baseline: before,
+            ..Lifetimes::default()
+        });
         Self {
-            // A cast saturates.
-            earlier: history.highest_baseline("restarts").unwrap_or(0.0) as u64,
-            ..Self::default()
+            canary: VersionInterval::default(),
+            has_baseline: has_baseline || all.baseline.millis > 0,
+            all,
         }
     }
 
-    /// Adds what the nodes did since the last reading. A node that runs both versions counts on
-    /// the side that it blames for the restart.
+    /// Adds what the nodes did since the last reading. One process runs both versions of a node
+    /// that is on both sides: the new one is suspect, so its time says nothing of the previous one.
     pub(super) fn observe(&mut self, intervals: &[NodeInterval]) {
         for interval in intervals {
-            self.canary.add(interval, interval.canary.as_ref());
-            self.baseline.add(interval, interval.baseline.as_ref());
+            let (side, version) = match (&interval.canary, &interval.baseline) {
+                (Some(version), _) => (&mut self.all.canary, version),
+                (None, Some(version)) => (&mut self.all.baseline, version),
+                (None, None) => continue,
+            };
+            side.add(Lifetime {
+                // A cast saturates.
+                millis: interval.elapsed.as_millis() as u64,
+                crashes: version.restarts,
+            });
+            if interval.canary.is_some() {
+                let sum = &mut self.canary;
+                sum.restarts = sum.restarts.saturating_add(version.restarts);
+                sum.lost = sum.lost.saturating_add(version.lost);
+            }
         }
     }
 
-    /// Tests each condition. A restart is certain, so `max` needs no test: one more fails. The
-    /// increase is judged by the rate in time of both sides.
+    /// Tests the check. A restart is certain, so `max` alone needs no test: one more fails.
     ///
-    /// A check that has both allows more than `max` once the previous version has been seen to
-    /// restart: what ends its processes ends those of the new version, too.
+    /// With an increase, rates in time are compared, those of the whole deployment and of what was
+    /// known before it: crashes are so rare that a soak alone says little of the previous version.
+    /// `max` restarts are then allowed in any case.
+    ///
+    /// `level` is that of all checks of the deployment.
     pub(super) fn test(
         &self,
         limits: &CheckLimits,
-        budget: impl Fn(ConditionKind) -> Budget,
+        level: f64,
         traffic: Traffic,
         look: Look,
     ) -> Measured {
-        let count = self.canary.restarts;
-        let old = Some(self.baseline.restarts.max(self.earlier))
-            .filter(|&old| old > 0 && limits.is_compared);
-        let absolute = limits
-            .max
-            .map(|max| self.count_max(max, old, budget(ConditionKind::Max), traffic));
-        let relative = limits.max_increase.map(|increase| {
-            let budget = budget(ConditionKind::Increase);
-            let limits = (increase, limits.min_increase);
-            self.test_increase(limits, budget, traffic, look)
-        });
+        let budget = Budget {
+            threshold: -(level * SHARE).ln(),
+            earlier: 0.0,
+        };
+        let compared = limits.asked_increase.filter(|_| self.has_baseline);
+        let Some(increase) = compared else {
+            let count = self.canary.restarts;
+            return Measured {
+                canary: Some(count as f64),
+                canary_samples: count,
+                tested: (limits.max.iter())
+                    .map(|&max| self.count_max(max, budget, traffic))
+                    .collect(),
+                ..Measured::default()
+            };
+        };
+        let Lifetimes { canary, baseline } = self.all;
         Measured {
-            canary: Some(count as f64),
-            baseline: limits.max_increase.map(|_| self.baseline.restarts as f64),
-            canary_samples: count,
-            baseline_samples: self.baseline.restarts,
-            tested: absolute.into_iter().chain(relative).collect(),
+            canary: Some(canary.crashes as f64),
+            baseline: Some(baseline.crashes as f64),
+            canary_samples: canary.crashes,
+            baseline_samples: baseline.crashes,
+            tested: vec![self.test_increase(increase, limits, budget, traffic, look)],
         }
     }
 
-    /// The count is certain: its interval is itself. `old` are the restarts of the previous
-    /// version, where they count.
-    fn count_max(&self, max: f64, old: Option<u64>, budget: Budget, traffic: Traffic) -> Tested {
+    /// The count is certain: its interval is itself.
+    fn count_max(&self, max: f64, budget: Budget, traffic: Traffic) -> Tested {
         let count = self.canary.restarts as f64;
-        let allowed = old.map(|old| ALLOWED_TIMES * old as f64 + ALLOWED_MORE);
-        let max = allowed.map_or(max, |allowed| allowed.max(max));
         let is_violated = count > max;
         let evidence = Evidence {
             kind: ConditionKind::Max,
@@ -109,11 +133,8 @@ impl Restarts {
             samples: 0.0,
             budget,
         };
-        let (description, mut allowed) = (self.describe(), format::count(max as u64));
-        if let Some(old) = old {
-            let times = times(old);
-            allowed += &format!(" where those of the previous version restarted {times} in a soak");
-        }
+        let description = self.describe(self.canary.restarts, "");
+        let allowed = format::count(max as u64);
         if is_violated {
             let reason = format!("{description}: more than the allowed {allowed}");
             return evidence.tested(Judgement::Fail, reason, traffic);
@@ -122,26 +143,32 @@ impl Restarts {
         evidence.tested(Judgement::Pass, reason, traffic)
     }
 
-    /// The evidence against "the rate of `of` is at most `factor` times that of `other`": two
-    /// Poisson rates.
-    fn evidence(of: Side, other: Side, factor: f64) -> f64 {
-        let (counted, all) = (
-            of.restarts as f64,
-            of.restarts as f64 + other.restarts as f64,
-        );
-        let odds = factor * of.seconds / other.seconds;
-        if counted <= 0.0 || !odds.is_finite() {
+    /// The evidence against "`of` crashes at most `factor` times as often as `other`": two Poisson
+    /// rates, of which only the ratio matters.
+    fn evidence(of: (f64, f64), other: (f64, f64), factor: f64) -> f64 {
+        let ((crashes, seconds), (crashes_of_other, seconds_of_other)) = (of, other);
+        let odds = factor * seconds / seconds_of_other;
+        // A clock that was set back shows no time.
+        if crashes <= 0.0 || odds <= 0.0 || !odds.is_finite() {
             return 0.0;
         }
+        Self::evidence_of_share(crashes, crashes + crashes_of_other, odds)
+    }
+
+    /// The evidence against "each of `all` crashes is one of these with odds of at most `odds`".
+    fn evidence_of_share(crashes: f64, all: f64, odds: f64) -> f64 {
         let base = odds.ln_1p();
-        mixture::mix(ODDS.map(|ratio| counted * ratio.ln() + all * (base - (ratio * odds).ln_1p())))
+        mixture::mix_weighted(BETS.map(|(ratio, weight)| {
+            let log = crashes * ratio.ln() + all * (base - (ratio * odds).ln_1p());
+            (log, weight)
+        }))
     }
 
     /// The interval of the ratio of both rates at the evidence `needed`.
-    fn interval(&self, needed: f64) -> Bounds {
-        let (canary, baseline) = (self.canary, self.baseline);
-        let low =
-            mixture::highest_refuted(needed, |factor| Self::evidence(canary, baseline, factor));
+    fn interval(canary: (f64, f64), baseline: (f64, f64), needed: f64) -> Bounds {
+        let low = mixture::highest_refuted(needed, |factor| {
+            Self::evidence(canary, known(baseline), factor)
+        });
         let high =
             mixture::highest_refuted(needed, |factor| Self::evidence(baseline, canary, factor));
         (low, high.map(|factor| 1.0 / factor))
@@ -149,63 +176,92 @@ impl Restarts {
 
     fn test_increase(
         &self,
-        (increase, min_increase): (f64, f64),
+        increase: f64,
+        limits: &CheckLimits,
         budget: Budget,
         traffic: Traffic,
         look: Look,
     ) -> Tested {
-        let (canary, baseline) = (self.canary, self.baseline);
-        let (new, old) = (canary.restarts as f64, baseline.restarts as f64);
-        let ratio = (new / canary.seconds) / (old / baseline.seconds);
+        let (canary, baseline) = (crashes(self.all.canary), crashes(self.all.baseline));
+        let usual = baseline.0 / known(baseline).1;
+        let ratio = canary.0 / canary.1 / usual;
         let evidence = Evidence {
             kind: ConditionKind::Increase,
             limit: 1.0 + increase,
             estimate: Some(ratio).filter(|ratio| !ratio.is_nan()),
-            interval: look.shown(|| self.interval(budget.shown())),
-            evidence: Self::evidence(canary, baseline, 1.0 + increase),
+            interval: look.shown(|| Self::interval(canary, baseline, budget.shown())),
+            evidence: Self::evidence(canary, known(baseline), 1.0 + increase),
             needed: 0.0,
             // It takes time, and requests are the measure of that.
             samples: traffic.requests,
             budget,
         };
-        let description = format!(
-            "{}, against {} on the nodes of the previous version",
-            self.describe(),
-            format::count(self.baseline.restarts)
-        );
+        let description = self.compare();
         let allowed = format::percent(increase);
         let times = |ratio| format!("{} as often", format::times(ratio));
-        if evidence.is_violated() && new - old >= min_increase {
+        let is_enough = canary.0 > limits.max.unwrap_or(0.0)
+            && canary.0 - usual * canary.1 >= limits.min_increase;
+        let (judgement, evidence, reason) = if evidence.is_violated() && is_enough {
             let evidence = evidence.failed();
             let reason = format!(
                 "{description}: {}, more than the allowed increase of {allowed}; {}",
                 evidence.describe_interval(times),
                 evidence.describe_chance()
             );
-            return evidence.tested(Judgement::Fail, reason, traffic);
-        }
-        let allowed = format!("the allowed increase of {allowed}");
-        let description = format!("{description}{}", evidence.describe_certainty(times));
-        let reason = passed(&evidence, &description, &allowed, traffic);
-        let mut tested = evidence.tested(Judgement::Pass, reason, traffic);
-        if let Some(condition) = &mut tested.condition
-            && new - old < min_increase
-        {
-            // What is never a failure must not become one in a later soak.
-            condition.evidence = condition.evidence.min(0.0);
+            (Judgement::Fail, evidence, reason)
+        } else {
+            let allowed = format!("the allowed increase of {allowed}");
+            let description = format!("{description}{}", evidence.describe_certainty(times));
+            let reason = passed(&evidence, &description, &allowed, traffic);
+            (Judgement::Pass, evidence, reason)
+        };
+        let mut tested = evidence.tested(judgement, reason, traffic);
+        if let Some(condition) = &mut tested.condition {
+            condition.lifetimes = Some(self.all);
         }
         tested
     }
 
-    fn describe(&self) -> String {
-        let Side { restarts, lost, .. } = self.canary;
+    /// `nodes of the new version restarted once in 12 minutes, against twice in 9 days on the
+    /// previous version`.
+    fn compare(&self) -> String {
+        let Lifetimes { canary, baseline } = self.all;
+        let span = |lifetime: Lifetime| format::span(crashes(lifetime).1);
+        let seen = crashes(baseline);
+        let taken = if known(seen) == seen {
+            String::new()
+        } else {
+            format!(" (taken for {})", format::span(LEAST_KNOWN_SECONDS))
+        };
+        let canary = self.describe(canary.crashes, &format!(" in {}", span(canary)));
+        format!(
+            "{canary}, against {} in {}{taken} on the previous version",
+            times(baseline.crashes),
+            span(baseline)
+        )
+    }
+
+    fn describe(&self, restarts: u64, span: &str) -> String {
         let times = times(restarts);
-        let lost = match lost {
+        let lost = match self.canary.lost {
             0 => String::new(),
             lost => format!(", and lost {}", format::requests(lost)),
         };
-        format!("nodes of the new version restarted {times}{lost}")
+        format!("nodes of the new version restarted {times}{span}{lost}")
     }
+}
+
+/// Crashes, and seconds.
+fn crashes(lifetime: Lifetime) -> (f64, f64) {
+    (lifetime.crashes as f64, lifetime.millis as f64 / 1e3)
+}
+
+/// What the previous version is judged by.
+fn known((crashes, seconds): (f64, f64)) -> (f64, f64) {
+    if crashes > 0.0 {
+        return (crashes, seconds);
+    }
+    (crashes, seconds.max(LEAST_KNOWN_SECONDS))
 }
 
 fn times(restarts: u64) -> String {
@@ -213,5 +269,41 @@ fn times(restarts: u64) -> String {
         0 => "never".to_owned(),
         1 => "once".to_owned(),
         many => format!("{} times", format::count(many)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Given how often both sides crashed, each crash is one of the new version with the same
+    /// probability. The mean over all outcomes is exact.
+    #[test]
+    fn an_e_value_averages_one() {
+        for (all, odds) in [(1_u32, 0.001_f64), (5, 0.02), (40, 0.5), (12, 3.0)] {
+            let p = odds / (1.0 + odds);
+            let mut log_choose = 0.0_f64;
+            let mut mean = 0.0;
+            for new in 0..=all {
+                let old = all - new;
+                let chance = log_choose + f64::from(new) * p.ln() + f64::from(old) * (-p).ln_1p();
+                let evidence = Restarts::evidence_of_share(new.into(), all.into(), odds);
+                mean += (chance + evidence).exp();
+                log_choose += (f64::from(old) / f64::from(new + 1)).ln();
+            }
+            assert!((mean - 1.0).abs() < 1e-9, "{all} {odds}: {mean}");
+        }
+    }
+
+    #[test]
+    fn without_time_there_is_no_evidence() {
+        for (of, other) in [
+            ((1.0, 0.0), (0.0, 60.0)),
+            ((1.0, 60.0), (0.0, 0.0)),
+            ((0.0, 60.0), (5.0, 60.0)),
+            ((1.0, 0.0), (1.0, 0.0)),
+        ] {
+            assert_eq!(Restarts::evidence(of, other, 2.0), 0.0, "{of:?} {other:?}");
+        }
     }
 }

@@ -32,6 +32,7 @@ fn held(version: &str, slot: Option<ReadSlot>, requests: u64, errors: u64) -> Ve
         queued: 0,
         synthetic: 0,
         module_metrics: Vec::new(),
+        lifetime: None,
     }
 }
 

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    Digest, Histogram, ModuleVersion, NodeId, NodeReading, VersionInterval, VersionReading,
+    Digest, Histogram, Lifetime, ModuleVersion, NodeId, NodeReading, VersionInterval,
+    VersionReading,
 };
 
 /// What the previous version did before the soak, on the nodes of each side. Shows by how much the
@@ -14,13 +15,17 @@ pub struct BeforeSoak {
     pub baseline: Histogram,
     /// What each node used. Without latencies.
     pub usage: HashMap<NodeId, VersionInterval>,
+    /// How long the previous version has been active on all of them together, and how often their
+    /// processes crashed meanwhile.
+    pub lifetime: Lifetime,
 }
 
 impl BeforeSoak {
     /// What the readings at the beginning of a soak of `module` hold of the previous version.
     ///
     /// Only one version counts on both sides: the one that the nodes of the baseline have answered
-    /// most requests with. Empty on nodes that are on both sides, which do not differ.
+    /// most requests with. Empty on nodes that are on both sides, which do not differ, but for the
+    /// lifetime: that is of what every node holds.
     pub fn new<'a>(
         canary: &[NodeId],
         baseline: &[NodeId],
@@ -36,8 +41,12 @@ impl BeforeSoak {
             start.iter().filter(on).collect()
         };
         let (new, old) = (of_side(&canary, &baseline), of_side(&baseline, &canary));
+        let lifetime = lifetime(module, start);
         let Some(previous) = busiest(&old, module) else {
-            return Self::default();
+            return Self {
+                lifetime,
+                ..Self::default()
+            };
         };
         let latencies = move |reading: &'a NodeReading| {
             let versions = reading.versions.iter();
@@ -56,8 +65,20 @@ impl BeforeSoak {
                 .collect(),
             baseline: Histogram::sum(old.iter().flat_map(|reading| latencies(reading))),
             usage: new.iter().chain(&old).filter_map(used).collect(),
+            lifetime,
         }
     }
+}
+
+/// That of the versions in slots beside `module`.
+fn lifetime(module: &ModuleVersion, start: &[NodeReading]) -> Lifetime {
+    let versions = start.iter().flat_map(|reading| &reading.versions);
+    let previous = versions.filter(|held| held.slot.is_some() && !held.is_of(module));
+    let mut sum = Lifetime::default();
+    for lifetime in previous.filter_map(|held| held.lifetime) {
+        sum.add(lifetime);
+    }
+    sum
 }
 
 /// Version and digest of what runs on these nodes beside `module`, by the readings at the beginning

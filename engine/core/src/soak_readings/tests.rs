@@ -1,7 +1,7 @@
 mod sent_requests;
 
 use super::*;
-use crate::{Digest, ModuleTraffic, NodeStarts, Timestamp};
+use crate::{Digest, Lifetime, ModuleTraffic, NodeStarts, ReadSlot, Timestamp};
 
 fn id(name: &str) -> NodeId {
     name.parse().unwrap()
@@ -35,6 +35,7 @@ fn held(version: &str, bytes: &str, (requests, errors): (u64, u64)) -> VersionRe
         queued: 0,
         synthetic: 0,
         module_metrics: Vec::new(),
+        lifetime: None,
     }
 }
 
@@ -251,4 +252,46 @@ fn a_node_on_both_sides_is_one_node() {
     let readings = SoakReadings::new(canary, baseline, module("2.0.0", "new"), all(), Vec::new());
     assert!(readings.nodes().eq(&ids(&["a", "b", "c"])));
     assert!(readings.canary().eq(&ids(&["a", "c"])));
+}
+
+/// How often processes crashed while they served the previous version, over all nodes that hold it.
+#[test]
+fn the_lifetime_of_the_previous_version_is_known_at_the_beginning() {
+    let lifetime = |millis, crashes| Some(Lifetime { millis, crashes });
+    let in_slot = |version, bytes, slot, lifetime| VersionReading {
+        slot,
+        lifetime,
+        ..held(version, bytes, (0, 0))
+    };
+    let start = vec![
+        reading(
+            "new",
+            0,
+            vec![
+                in_slot("0.9.0", "zero", None, lifetime(7, 7)),
+                in_slot("1.0.0", "one", Some(ReadSlot::Previous), lifetime(400, 2)),
+                in_slot("2.0.0", "two", Some(ReadSlot::Active), lifetime(30, 1)),
+            ],
+        ),
+        reading(
+            "old",
+            0,
+            vec![in_slot(
+                "1.0.0",
+                "one",
+                Some(ReadSlot::Active),
+                lifetime(500, 1),
+            )],
+        ),
+        reading(
+            "older",
+            0,
+            vec![in_slot("1.0.0", "one", Some(ReadSlot::Active), None)],
+        ),
+    ];
+    let module = module("2.0.0", "two");
+    let before = BeforeSoak::new(&[id("new")], &[id("old"), id("older")], &module, &start);
+    assert_eq!(Some(before.lifetime), lifetime(900, 3));
+    let last = BeforeSoak::new(&[id("new")], &[], &module, &start[..1]);
+    assert_eq!(Some(last.lifetime), lifetime(400, 2));
 }

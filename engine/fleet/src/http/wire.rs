@@ -1,8 +1,8 @@
 //! Conversions between the engine's types and those of the nodes' protocol.
 
 use hotswap_core::{
-    Action, Digest, Histogram, ModuleMetric, ModuleName, ModuleTraffic, ModuleVersion, NodeError,
-    NodeId, NodeReading, NodeStarts, ReadSlot, Timestamp, VersionReading,
+    Action, Digest, Histogram, Lifetime, ModuleMetric, ModuleName, ModuleTraffic, ModuleVersion,
+    NodeError, NodeId, NodeReading, NodeStarts, ReadSlot, Timestamp, VersionReading,
 };
 use hotswap_protocol as protocol;
 
@@ -108,6 +108,10 @@ fn parse_version_reading(
         digest: parse_digest(&status.version)?,
         version: Some(parse_version_number(&status.version)?.to_string()),
         generation: status.generation,
+        lifetime: status.lifetime.map(|lifetime| Lifetime {
+            millis: lifetime.millis,
+            crashes: lifetime.crashes,
+        }),
         slot,
         requests: status.requests,
         errors: status.errors,

@@ -206,6 +206,7 @@ mod tests {
             versions: vec![VersionReading {
                 digest: Digest::of(b"v1"),
                 version: None,
+                lifetime: None,
                 generation: 0,
                 slot: None,
                 requests,

@@ -102,8 +102,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use hotswap_core::{
-        Digest, Health, Histogram, Level, ModuleTraffic, Node, NodeError, NodeFailure, NodeId,
-        NodeStarts, ReadSlot, Timestamp, VersionReading,
+        Digest, Health, Histogram, Level, Lifetime, ModuleTraffic, Node, NodeError, NodeFailure,
+        NodeId, NodeStarts, ReadSlot, Timestamp, VersionReading,
     };
 
     use super::*;
@@ -202,6 +202,10 @@ mod tests {
         let version = |digest: &[u8]| VersionReading {
             digest: Digest::of(digest),
             version: Some("12.34.56-rc.1".to_owned()),
+            lifetime: Some(Lifetime {
+                millis: 1_000_000_000,
+                crashes: 10,
+            }),
             generation: 1000,
             slot: Some(ReadSlot::Previous),
             requests: 1_000_000,

@@ -208,7 +208,8 @@ impl Modules {
         let slots = route.record.slots.next(action)?;
         let record = &route.record;
         let fence = fence.max(record.fence);
-        let record = record.with_completed_operation(operation, action, fence, slots);
+        let now = self.now();
+        let record = record.with_completed_operation(operation, action, fence, slots, now);
         let next = route.with_slots(record, new.as_ref().map(|new| &new.loaded));
         let mut span = Span::child(action_span(action), Kind::Internal);
         span.set_text("hotswap.module.name", module);

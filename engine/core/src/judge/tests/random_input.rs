@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::fixture::*;
 use crate::{
-    BeforeSoak, Check, Histogram, Judge, ModuleMetric, NodeInterval, SoakHistory, SoakOptions,
-    SoakPlan, VersionInterval,
+    BeforeSoak, Check, Histogram, Judge, Lifetime, ModuleMetric, NodeInterval, SoakHistory,
+    SoakOptions, SoakPlan, VersionInterval,
 };
 
 const METRICS: [&str; 16] = [
@@ -133,6 +133,10 @@ fn random_input_never_panics() {
                         .into_iter()
                         .filter_map(|name| Some((node(name), any_version(&mut random)?)))
                         .collect(),
+                    lifetime: Lifetime {
+                        millis: any_number(&mut random),
+                        crashes: any_number(&mut random),
+                    },
                 },
                 history: history.clone(),
                 options: SoakOptions {

@@ -1,7 +1,7 @@
 use super::fixture::*;
 use crate::{
-    Answer, Check, Finding, Judge, ModuleMetric, NodeInterval, QueryReading, SoakHistory,
-    SoakOptions, SoakPlan, Timestamp, Verdict, VersionInterval,
+    Answer, BeforeSoak, Check, Finding, Judge, Lifetime, ModuleMetric, NodeInterval, QueryReading,
+    SoakHistory, SoakOptions, SoakPlan, Timestamp, Verdict, VersionInterval,
 };
 
 use crate::Judgement::{Fail, Inconclusive, Pass};
@@ -165,17 +165,16 @@ fn restarts_are_counted_and_compared() {
     assert_eq!(judge(relative(), 5, 20).judgement, Pass);
 }
 
-/// Nodes of the new version restarted so often in a soak, and nodes of the previous one.
-fn after_restarts(history: SoakHistory, has_baseline: bool, [new, old]: [u64; 2]) -> Finding {
-    let check = Check {
-        max: Some(0.0),
-        ..max_increase("restarts", 1.0)
-    };
+/// A soak of 40 readings of ten seconds, of one node with the new version and nine with the
+/// previous one, in which nodes of each side crashed so often.
+fn after_restarts(plan: SoakPlan, [new, old]: [u64; 2]) -> Finding {
+    let has_baseline = plan.has_baseline;
     let mut judge = Judge::new(SoakPlan {
-        checks: vec![check],
-        has_baseline,
-        history,
-        ..SoakPlan::default()
+        checks: vec![Check {
+            max: Some(0.0),
+            ..max_increase("restarts", 1.0)
+        }],
+        ..plan
     });
     for at in 0..40 {
         let side = |restarts: u64| VersionInterval {
@@ -193,52 +192,124 @@ fn after_restarts(history: SoakHistory, has_baseline: bool, [new, old]: [u64; 2]
     only_finding(&judge)
 }
 
-/// A crash counts at once, unless the previous version crashes, too.
-#[test]
-fn where_the_previous_version_restarts_the_new_one_may_as_often() {
-    let fresh = SoakHistory::default;
-    assert_eq!(after_restarts(fresh(), true, [0, 0]).judgement, Pass);
-    let failed = after_restarts(fresh(), true, [1, 0]);
-    assert_eq!(failed.judgement, Fail);
-    assert!(
-        failed
-            .reason
-            .starts_with("nodes of the new version restarted once: more than the allowed 0"),
-        "{}",
-        failed.reason
-    );
-    let passed = after_restarts(fresh(), true, [1, 2]);
-    assert_eq!(passed.judgement, Pass, "{}", passed.reason);
-    let expected = "not more than the allowed 11 where those of the previous version restarted 2 \
-                    times in a soak";
-    assert!(passed.reason.contains(expected), "{}", passed.reason);
-    assert_eq!(
-        after_restarts(fresh(), true, [8, 2]).judgement,
-        Fail,
-        "compared by rate"
-    );
-    assert_eq!(after_restarts(fresh(), true, [12, 2]).judgement, Fail);
+/// A soak beside nodes that ran the previous version for so many days before, all together, and
+/// crashed so often.
+fn known_for(days: u64, crashes: u64) -> SoakPlan {
+    SoakPlan {
+        has_baseline: true,
+        before: BeforeSoak {
+            lifetime: Lifetime {
+                millis: days * 86_400_000,
+                crashes,
+            },
+            ..BeforeSoak::default()
+        },
+        ..SoakPlan::default()
+    }
 }
 
-/// The last step has no baseline: there the earlier steps tell.
+/// Crashes are rare: what the previous version did before the deployment says more of it than a
+/// soak does.
 #[test]
-fn restarts_of_the_previous_version_are_known_in_later_soaks() {
-    let after = |old: u64| {
-        let mut history = SoakHistory::default();
-        let mut findings = vec![after_restarts(SoakHistory::default(), true, [0, old])];
-        findings[0].judgement = Pass;
-        history.record(&Answer::Verdict(Verdict {
-            judgement: Pass,
-            findings,
-            promoted_by: None,
-        }));
-        history
-    };
-    for (old, new, judgement) in [(0, 1, Fail), (1, 8, Pass), (1, 9, Fail)] {
-        let finding = after_restarts(after(old), false, [new, 0]);
+fn restarts_are_compared_with_those_before_the_deployment() {
+    for (days, old, new, judgement) in [
+        // Nodes that are new are taken to have run for a day.
+        (0, 0, 0, Pass),
+        (0, 0, 1, Pass),
+        (0, 0, 2, Fail),
+        // A crash after months in which nothing crashed is one too many.
+        (300, 0, 1, Fail),
+        // Once in seven minutes, against once in a day, and in two hours.
+        (10, 10, 1, Pass),
+        (10, 10, 3, Fail),
+        (10, 120, 1, Pass),
+        (10, 120, 2, Pass),
+        (10, 120, 6, Fail),
+    ] {
+        let finding = after_restarts(known_for(days, old), [new, 0]);
         assert_eq!(finding.judgement, judgement, "{}", finding.reason);
     }
-    assert_eq!(after_restarts(after(1), true, [1, 0]).judgement, Pass);
+    let failed = after_restarts(known_for(10, 10), [3, 0]).reason;
+    let start = "nodes of the new version restarted 3 times in 7 minutes, against 10 times in 11 \
+                 days on the previous version: between 11.7 times as often and ";
+    assert!(failed.starts_with(start), "{failed}");
+    let end = " as often, more than the allowed increase of 100 %; chance alone would cause this \
+               less than once in ";
+    assert!(failed.contains(end), "{failed}");
+    let passed = after_restarts(known_for(0, 0), [1, 0]).reason;
+    let start = "nodes of the new version restarted once in 7 minutes, against never in 60 \
+                 minutes (taken for 24 hours) on the previous version";
+    assert!(passed.starts_with(start), "{passed}");
+}
+
+/// Each crash of a deployment counts in all of its soaks, and the last one has no baseline.
+#[test]
+fn restarts_count_over_all_soaks_of_a_deployment() {
+    let after = |soaks: &[[u64; 2]]| {
+        let mut history = SoakHistory::default();
+        for restarts in soaks {
+            let plan = SoakPlan {
+                history: history.clone(),
+                ..known_for(10, 10)
+            };
+            let mut finding = after_restarts(plan, *restarts);
+            finding.judgement = Pass;
+            history.record(&Answer::Verdict(Verdict {
+                judgement: Pass,
+                findings: vec![finding],
+                promoted_by: None,
+            }));
+        }
+        history
+    };
+    let last = |soaks: &[[u64; 2]], new| {
+        let plan = SoakPlan {
+            history: after(soaks),
+            ..SoakPlan::default()
+        };
+        after_restarts(plan, [new, 0])
+    };
+    assert_eq!(last(&[[0, 0]], 1).judgement, Pass);
+    assert_eq!(last(&[[1, 0], [1, 0]], 0).judgement, Pass);
+    assert_eq!(last(&[[1, 0], [1, 0]], 2).judgement, Fail);
+    assert_eq!(last(&[[1, 60], [1, 60]], 2).judgement, Pass);
+    let known = after(&[[1, 2], [1, 3]]).lifetimes().unwrap();
+    assert_eq!((known.canary.crashes, known.baseline.crashes), (2, 15));
+    assert_eq!(known.canary.millis, 800_000);
+    assert_eq!(known.baseline.millis, 864_000_000 + 2 * 9 * 400_000);
+}
+
+/// One process runs both versions: its crashes are not those of the previous one, and neither is
+/// its time.
+#[test]
+fn the_time_of_shared_processes_says_nothing_of_the_previous_version() {
+    let check = max_increase("restarts", 1.0);
+    let mut judge = start_judge(vec![check]);
+    for at in 0..40 {
+        let side = |restarts| VersionInterval {
+            restarts,
+            ..VersionInterval::default()
+        };
+        let shared = on_node("a", Some(side(u64::from(at == 0))), Some(side(0)));
+        judge.observe(&[shared]);
+    }
+    let condition = only_finding(&judge).conditions.remove(0);
+    let lifetimes = condition.lifetimes.unwrap();
+    assert_eq!(lifetimes.canary.millis, 400_000);
+    assert_eq!(lifetimes.baseline, Lifetime::default());
+}
+
+/// With `max` alone each crash counts, whatever the previous version does, and nothing is tested.
+#[test]
+fn where_nothing_ran_before_restarts_are_counted() {
+    let plan = SoakPlan::default;
+    assert_eq!(after_restarts(plan(), [0, 0]).judgement, Pass);
+    let failed = after_restarts(plan(), [1, 0]);
+    assert_eq!(failed.judgement, Fail);
+    assert_eq!(
+        failed.reason,
+        "nodes of the new version restarted once: more than the allowed 0"
+    );
 }
 
 /// Requests that a process lost with itself failed, whatever number of restarts is allowed.
