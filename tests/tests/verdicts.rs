@@ -336,3 +336,61 @@ async fn the_plan_says_which_soaks_have_too_little_traffic() -> Result<()> {
     cluster.shutdown().await;
     Ok(())
 }
+
+/// Who asks for no plan is told all the same, while there is time to promote or to abort.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_says_which_of_its_soaks_have_too_little_traffic() -> Result<()> {
+    let cluster = Cluster::start(&[(PRODUCTION, 4)]).await?;
+    cluster.upload_samples().await?;
+    cluster
+        .roll_out(("hello", "1.0.0"), PRODUCTION, ("direct", json!({})))
+        .await?;
+    let config = config(&json!({ "steps": [25], "soak": "10m" }));
+    let id = cluster
+        .deploy(("hello", "2.0.0"), PRODUCTION, ("canary", config))
+        .await?;
+    let url = format!("{}/api/v1/deployments/{id}", cluster.url);
+    let client = reqwest::Client::new();
+    let warnings = || async {
+        let request = client.get(&url).bearer_auth(cluster.token).send();
+        let state: Value = request.await?.error_for_status()?.json().await?;
+        anyhow::Ok(state["warnings"].clone())
+    };
+    let told = timeout(Duration::from_secs(60), async {
+        loop {
+            let warnings = warnings().await?;
+            if let Some(first) = warnings[0].as_str() {
+                return anyhow::Ok(first.to_owned());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let told = told.await??;
+    let says = "at the present traffic the soak of 10m on 1 node cannot decide: error-rate: ";
+    assert!(told.starts_with(says), "{told}");
+
+    let mut get = hotswap_tests::tools::hotswap()?;
+    let get = get
+        .args(["--server", &cluster.url, "get", &id.to_string()])
+        .env("HOTSWAP_TOKEN", cluster.token);
+    let shown = get.output().await?;
+    let shown = String::from_utf8(shown.stdout)?;
+    assert!(shown.contains(&format!("~ {told}\n")), "{shown}");
+
+    cluster
+        .engine
+        .deployments
+        .promote(id, "ada@example.com", None, true)
+        .await?;
+    let state = cluster.wait_for_end(id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    let is_forgotten = timeout(Duration::from_secs(20), async {
+        while !warnings().await?.is_null() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::Ok(())
+    });
+    is_forgotten.await??;
+    cluster.shutdown().await;
+    Ok(())
+}

@@ -69,6 +69,13 @@ async fn get(id: DeploymentId, context: &Context) -> Result<Exit> {
         }
         let lines = watch::render(&state, context.out);
         lines.iter().try_for_each(|line| context.out.line(line))?;
+        // Of soaks that cannot decide, as in a plan.
+        let warnings = presented["warnings"].as_array().into_iter().flatten();
+        for warning in warnings.filter_map(serde_json::Value::as_str) {
+            context
+                .out
+                .line(&format!("~ {}", format::sanitize(warning)))?;
+        }
     }
     Ok(Exit::Success)
 }

@@ -21,6 +21,7 @@ use crate::metric_providers::MetricProviders;
 use crate::projections::{EventPage, Projections};
 use crate::references::References;
 use crate::retries::{Retries, Retry};
+use crate::soak_warnings::SoakWarnings;
 use crate::strategies::Strategies;
 
 mod control;
@@ -28,6 +29,7 @@ mod create;
 mod delete;
 mod diff;
 mod error;
+mod forecast;
 mod new_deployment;
 mod preview;
 mod previewed_steps;
@@ -39,6 +41,7 @@ mod weak_soaks;
 
 pub use diff::RequestDiff;
 pub use error::{Error, Success};
+pub(crate) use forecast::forecast_soaks;
 pub use new_deployment::{NewDeployment, NewRetry, NewRollback, NewUndo, UndoTarget};
 pub use preview::{Preview, PreviewedNode};
 pub use previewed_steps::PreviewedStep;
@@ -61,6 +64,7 @@ pub struct Deployments {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) retries: Arc<Retries>,
     pub(crate) live_soaks: Arc<LiveSoaks>,
+    pub(crate) soak_warnings: Arc<SoakWarnings>,
     pub(crate) metric_providers: MetricProviders,
     pub(crate) damaged: Arc<DamagedDeployments>,
     pub(crate) projections: Projections,
@@ -98,6 +102,13 @@ impl Deployments {
         // Another engine may not have said yet that it is over.
         let progress = self.live_soaks.get(state.header.id);
         progress.filter(|_| state.is_soaking())
+    }
+
+    /// What the deployment was told at its beginning of soaks that cannot decide at the traffic of
+    /// that time, each in a sentence. Known to the engine that drives it, a few seconds after it
+    /// was planned, and until it ends.
+    pub fn soak_warnings(&self, state: &Deployment) -> Vec<String> {
+        self.soak_warnings.get(state.header.id)
     }
 
     /// The same where the state of the deployment is not at hand: a soak that ended a moment ago

@@ -102,12 +102,14 @@ pub(crate) async fn drive(
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(Ok(())) => {
                 context.retries.clear(deployment);
+                context.soak_warnings.end(deployment);
                 context.damaged.remove(deployment);
                 return Driven::Ended;
             }
             Ok(Err(Error::LeaseLost)) => {
                 tracing::info!(%deployment, "another engine drives the deployment");
                 context.retries.clear(deployment);
+                context.soak_warnings.end(deployment);
                 context.damaged.remove(deployment);
                 return Driven::LeaseLost;
             }

@@ -33,6 +33,7 @@ use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs, ToldVersions};
 use crate::references::References;
 use crate::retention::Retention;
 use crate::retries::Retries;
+use crate::soak_warnings::SoakWarnings;
 use crate::store_clock::StoreClock;
 use crate::strategies::{self, Strategies};
 use crate::supervisor::Supervisor;
@@ -190,6 +191,8 @@ impl Engine {
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
         let live_soaks = Arc::<LiveSoaks>::default();
+        let soak_warnings = Arc::<SoakWarnings>::default();
+        let background = BackgroundTasks::default();
         let repairs = Arc::<Repairs>::default();
         let cordoned = Arc::<CordonedNodes>::default();
         let arrived = Arc::<ArrivedNodes>::default();
@@ -227,12 +230,14 @@ impl Engine {
             limits: config.limits,
             retries: Arc::clone(&retries),
             live_soaks: Arc::clone(&live_soaks),
+            soak_warnings: Arc::clone(&soak_warnings),
             metric_providers: config.metric_providers.clone(),
             repairs: Arc::clone(&repairs),
             told: Arc::clone(&told),
             cordoned: Arc::clone(&cordoned),
             damaged: Arc::clone(&damaged),
             instances: Semaphore::new(config.limits.instances),
+            tasks: background.clone(),
         });
         let supervisor = Supervisor::new(context, Arc::clone(&leases), threads);
         let modules = Modules::new(
@@ -251,7 +256,6 @@ impl Engine {
             config.discovery_backends,
         );
         let projector = Projector::new(projections.clone(), Arc::clone(&config.journal));
-        let background = BackgroundTasks::default();
         background.spawn_vital("the projector", projector.run());
         if let Some(engines) = config.catalogue.soak_progress() {
             let exchange = Arc::clone(&live_soaks).exchange(engines);
@@ -298,6 +302,7 @@ impl Engine {
             clock: Arc::clone(&config.clock),
             retries,
             live_soaks,
+            soak_warnings,
             metric_providers: config.metric_providers,
             damaged,
             projections,

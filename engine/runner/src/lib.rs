@@ -63,6 +63,7 @@ mod retries;
 mod soak_options;
 mod soak_probes;
 mod soak_queries;
+mod soak_warnings;
 mod store_clock;
 pub mod strategies;
 mod success_history;

@@ -365,9 +365,11 @@ async fn present(context: &Context, state: Deployment) -> Result<Json<view::Depl
     let deployments = &context.engine.deployments;
     let retry = deployments.retry(&state);
     let progress = deployments.soak_progress(&state);
+    let warnings = deployments.soak_warnings(&state);
     let waits_for = deployments.waits_for(&state).await?;
     let deployment = view::Deployment::new(state, retry, waits_for);
-    Ok(Json(deployment.with_soak_progress(progress.as_deref())))
+    let deployment = deployment.with_soak_progress(progress.as_deref());
+    Ok(Json(deployment.with_warnings(warnings)))
 }
 
 impl CreateResponse {

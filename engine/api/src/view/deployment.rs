@@ -152,6 +152,10 @@ pub(crate) struct Deployment {
     /// Absent where there is none, or the nodes were not read yet. The journal has the findings of
     /// a soak only at its end.
     pub live_findings: Option<Vec<Finding>>,
+    /// The soaks that could not decide at the traffic with which the deployment began, each in a
+    /// sentence, from the engine that drives it, a few seconds after the plan was made. Absent where
+    /// all can, and once the deployment has ended.
+    pub warnings: Option<Vec<String>>,
     /// The last 200 lines that the strategy logged, oldest first.
     pub log: Vec<LogLine>,
     /// The nodes that could not be reverted, or that did not drop the previous version.
@@ -315,6 +319,7 @@ impl Deployment {
             nodes: nodes.collect(),
             findings: convert(findings),
             live_findings: None,
+            warnings: None,
             log: convert(log),
             failures: convert(failures),
             missing: convert(missing),
@@ -329,6 +334,12 @@ impl Deployment {
     pub fn with_soak_progress(mut self, progress: Option<&hotswap_runner::SoakProgress>) -> Self {
         let findings = progress.map(|progress| progress.findings.iter().cloned());
         self.live_findings = findings.map(|findings| findings.map(Finding::from).collect());
+        self
+    }
+
+    /// The same with what is known of soaks that cannot decide.
+    pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = Some(warnings).filter(|warnings| !warnings.is_empty());
         self
     }
 }

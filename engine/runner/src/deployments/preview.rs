@@ -7,9 +7,8 @@ use hotswap_store::Query;
 use super::new_deployment::Origin;
 use super::previewed_steps::{PreviewedStep, check_steps};
 use super::rehearsal::{self, End};
-use super::{Deployments, Error, NewDeployment, weak_soaks};
+use super::{Deployments, Error, NewDeployment, forecast};
 use crate::driver::{FoundNodes, Members};
-use crate::{soak_options, soak_probes};
 
 /// Steps of a preview. Nobody reads more.
 const MAX_STEPS: usize = 1000;
@@ -101,33 +100,12 @@ impl Deployments {
             preview
         } else {
             let mut preview = self.rehearse(preview, &strategy, nodes, &cordons).await;
-            preview.warnings = self.weak_soaks(&preview).await;
+            let calls: Vec<_> = preview.steps.iter().map(|step| &step.step.call).collect();
+            let (fleet, clock) = (self.fleet.as_ref(), self.clock.as_ref());
+            let warnings = forecast::warn(fleet, clock, &preview.header, &calls).await;
+            preview.warnings = warnings;
             preview
         })
-    }
-
-    /// Counts the requests of the nodes for a moment, and says which soaks have too few.
-    async fn weak_soaks(&self, preview: &Preview) -> Vec<String> {
-        let calls: Vec<_> = preview.steps.iter().map(|step| &step.step.call).collect();
-        let nodes = weak_soaks::soaked_nodes(&calls);
-        if nodes.is_empty() {
-            return Vec::new();
-        }
-        let (fleet, module) = (self.fleet.as_ref(), &preview.header.module.name);
-        let before = weak_soaks::read(fleet, module, &nodes).await;
-        let start = self.clock.instant();
-        self.clock.sleep_until(start + weak_soaks::COUNTED).await;
-        let after = weak_soaks::read(fleet, module, &nodes).await;
-        let elapsed = self.clock.instant().saturating_duration_since(start);
-        let rates = weak_soaks::rates(&before, &after, elapsed);
-        let options = soak_options::of_config(&preview.header.config);
-        let probes = soak_probes::of_config(&preview.header.config);
-        let present = weak_soaks::PresentTraffic {
-            readings: &after,
-            rates: &rates,
-        };
-        let module = &preview.header.module;
-        weak_soaks::warnings(&calls, module, present, options, probes.as_ref())
     }
 
     /// The obstacles to any deployment of the module now.

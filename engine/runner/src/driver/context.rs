@@ -3,18 +3,21 @@
 
 use std::sync::Arc;
 
-use hotswap_core::{Clock, DeploymentId};
+use hotswap_core::{Clock, DeploymentId, Header, Node};
 use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
 use tokio::sync::Semaphore;
 
+use crate::background_tasks::BackgroundTasks;
 use crate::cordoned_nodes::CordonedNodes;
 use crate::damaged_deployments::DamagedDeployments;
+use crate::deployments::forecast_soaks;
 use crate::limits::Limits;
 use crate::live_soaks::LiveSoaks;
 use crate::metric_providers::MetricProviders;
 use crate::reconciler::{Repairs, ToldVersions};
 use crate::retries::Retries;
+use crate::soak_warnings::SoakWarnings;
 use crate::strategies::Strategies;
 
 pub(crate) struct DriverContext {
@@ -27,6 +30,8 @@ pub(crate) struct DriverContext {
     pub(crate) retries: Arc<Retries>,
     /// The provisional findings of the running soaks.
     pub(crate) live_soaks: Arc<LiveSoaks>,
+    /// What deployments are told of soaks that cannot decide.
+    pub(crate) soak_warnings: Arc<SoakWarnings>,
     /// The servers that soaks may ask for metrics.
     pub(crate) metric_providers: MetricProviders,
     /// The nodes that are repaired outside of deployments.
@@ -39,11 +44,31 @@ pub(crate) struct DriverContext {
     pub(crate) damaged: Arc<DamagedDeployments>,
     /// One permit for each strategy that may run at the same time.
     pub(crate) instances: Semaphore,
+    /// What nobody waits for.
+    pub(crate) tasks: BackgroundTasks,
 }
 
 impl DriverContext {
     /// Records that an attempt to drive a deployment failed.
     pub(crate) fn record_fault(&self, deployment: DeploymentId, reason: String) {
         self.retries.record(deployment, self.clock.now(), reason);
+    }
+
+    /// Finds out which soaks of a deployment to these nodes cannot decide at the present traffic,
+    /// and says so. Does not hold the deployment up.
+    pub(crate) fn forecast_soaks(&self, header: Header, nodes: Vec<Node>) {
+        let (strategies, fleet) = (self.strategies.clone(), Arc::clone(&self.fleet));
+        let (clock, known) = (Arc::clone(&self.clock), Arc::clone(&self.soak_warnings));
+        // Before the deployment can end.
+        known.begin(header.id);
+        self.tasks.spawn(async move {
+            let _permit = known.turn().await;
+            let (fleet, clock) = (fleet.as_ref(), clock.as_ref());
+            let warnings = forecast_soaks(&strategies, fleet, clock, &header, nodes).await;
+            for reason in &warnings {
+                tracing::warn!(deployment = %header.id, reason, "a soak cannot decide at the present traffic");
+            }
+            known.record(header.id, warnings);
+        });
     }
 }

@@ -42,6 +42,7 @@ pub(super) async fn plan(
         let nodes = found.nodes.iter().map(before);
         OpenPlan::new(header.id, header.module.clone(), nodes)
     });
+    let forecast = found.as_ref().ok().map(|found| found.nodes.clone());
     let planned = found.map(|found| {
         Some(EventBody::Planned {
             nodes: found.nodes,
@@ -53,6 +54,9 @@ pub(super) async fn plan(
     // Before any node changes: it must not become unready because it is ahead.
     if let Some(plan) = told {
         context.told.begin(&header.environment, plan);
+    }
+    if let Some(nodes) = forecast {
+        context.forecast_soaks(header.clone(), nodes);
     }
     Ok(())
 }
