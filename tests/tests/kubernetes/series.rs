@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::{Installation, tools};
+use hotswap_tests::{Installation, RegistryKind, RegistryServer, tools};
 use serde_json::{Value, json};
 
 use crate::renderer::{Manifests, read};
@@ -22,10 +22,6 @@ fn is_of_target(name: &str, label: &str) -> bool {
         name.starts_with("hotswap_node_") && !name.starts_with("hotswap_node_operation_");
     OF_TARGETS.contains(&label) || is_of_node && label == "environment"
 }
-
-/// Series that have samples only while something is there that this installation lacks: a registry
-/// of others, and a module with metrics of its own.
-const WITHOUT_SAMPLES: [&str; 2] = ["hotswap_discovery_", "hotswap_node_module_metric_"];
 
 /// Values of labels that appear when the thing happens: a critical node, and answers with an error.
 const APPEAR_LATER: [(&str, &str); 2] = [("health", "critical"), ("status", "5..")];
@@ -163,6 +159,33 @@ fn panels() -> Vec<(String, String)> {
     all
 }
 
+/// The labels by which the sides of an expression are joined.
+fn joined(expression: &str) -> BTreeSet<String> {
+    let lists = expression.split(" on (").skip(1);
+    let lists = lists.filter_map(|rest| Some(rest.split_once(')')?.0));
+    lists
+        .flat_map(|list| list.split(", "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What the lines of each panel are named by: the labels of its legends, with the expression.
+fn legends() -> Vec<(String, String, Vec<String>)> {
+    let mut all = Vec::new();
+    for file in DASHBOARDS {
+        for panel in dashboard(file)["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let legend = target["legendFormat"].as_str().unwrap_or_default();
+                let labels = legend.split("{{").skip(1);
+                let labels = labels.filter_map(|rest| Some(rest.split_once("}}")?.0.to_owned()));
+                let title = text(&panel["title"]);
+                all.push((title, text(&target["expr"]), labels.collect()));
+            }
+        }
+    }
+    all
+}
+
 /// Every expression of the alerts and of the dashboards, by a name.
 fn expressions() -> Vec<(String, String)> {
     let manifests = Manifests::of("metrics: {prometheusRule: {enabled: true}}").unwrap();
@@ -193,17 +216,34 @@ fn variables() -> Vec<(String, String, String)> {
     all
 }
 
-/// What an engine and a node expose once a version has been deployed and asked.
-async fn exposed() -> Result<Exposed> {
-    let hotswap = Installation::start("production", 1, &[]).await?;
-    let id = hotswap.propose("1.0.0", "direct", json!({})).await?;
+async fn deploy(hotswap: &Installation, version: &str) -> Result<()> {
+    let id = hotswap.propose(version, "direct", json!({})).await?;
     let waits = |state: &Value| state["status"] == "awaitingApproval";
     hotswap.wait_for_state(&id, waits).await?;
     hotswap.approve(&id).await?;
     let ended = hotswap.wait_for_end(&id).await?;
     ensure!(ended["status"] == "succeeded", "{ended}");
-    for url in hotswap.data_urls().await? {
-        reqwest::get(&url).await?.error_for_status()?;
+    Ok(())
+}
+
+/// What an engine and a node expose that meet in a registry, once a version has been deployed and
+/// asked, and another one that reports metrics of its own.
+async fn exposed() -> Result<Exposed> {
+    let registry = RegistryServer::start(RegistryKind::Etcd).await?;
+    let url = registry.url();
+    let table = format!(
+        "[[discovery]]\nname = \"main\"\nbackend = \"etcd\"\norigins = [\"{url}\"]\n\
+         networks = [\"127.0.0.0/8\"]\n[discovery.settings]\nendpoints = [\"{url}\"]\n"
+    );
+    let hotswap = Installation::start_found("production", 1, "", &table).await?;
+    let with_metrics = hotswap_guests::MODULE_PROBE;
+    hotswap.upload("4.0.0", with_metrics).await?;
+    for (version, path) in [("1.0.0", ""), ("4.0.0", "metrics/5")] {
+        deploy(&hotswap, version).await?;
+        for url in hotswap.data_urls().await? {
+            let answer = reqwest::get(format!("{url}{path}")).await?;
+            answer.error_for_status()?;
+        }
     }
     let nodes = hotswap.get("/api/v1/nodes").await?;
     let control = nodes["nodes"][0]["controlUrl"].as_str().context("no URL")?;
@@ -229,9 +269,6 @@ async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expo
         let name = &selected.name;
         let series = exposed.get(name);
         let series = series.unwrap_or_else(|| panic!("{title}: nobody exposes {name}"));
-        if WITHOUT_SAMPLES.iter().any(|start| name.starts_with(start)) {
-            return;
-        }
         assert!(!series.is_empty(), "{title}: {name} has no sample");
         let own = |label: &&str| !is_of_target(name, label);
         for label in labels.iter().map(String::as_str).filter(own) {
@@ -258,10 +295,30 @@ async fn alerts_and_dashboards_name_series_and_labels_that_engine_and_nodes_expo
     for (title, expression) in &all {
         let grouped = grouped(expression);
         assert!(!grouped.is_empty(), "{title}: {expression}");
+        let joined = joined(expression);
         for (selected, labels) in &grouped {
-            check(title, selected, labels);
+            let labels: Vec<_> = labels.iter().chain(&joined).cloned().collect();
+            check(title, selected, &labels);
         }
     }
+    let mut named = 0;
+    for (title, expression, labels) in legends() {
+        let grouped = grouped(&expression);
+        for label in labels {
+            let of_series = |(selected, by): &(Selected, Vec<String>)| {
+                let series = &exposed[&selected.name];
+                let is_there = series.contains_key(&label) || is_of_target(&selected.name, &label);
+                is_there && (by.is_empty() || by.contains(&label))
+            };
+            let is_there = grouped.iter().any(of_series);
+            assert!(
+                is_there,
+                "{title}: no series has the label {label} of the legend"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 30, "only {named} labels in legends");
     let variables = variables();
     assert!(variables.len() >= 8, "{variables:?}");
     for (title, series, label) in &variables {
