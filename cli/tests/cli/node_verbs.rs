@@ -21,6 +21,16 @@ fn a_node_is_cordoned_drained_uncordoned_and_forgotten() {
     let list = fleet.run(&["node", "list"]);
     assert!(list.out.contains("! passing, cordoned"), "{list:?}");
     let environment = fleet.run(&["environment", "get", "qa"]);
+    let node = fleet.run(&["node", "get", "n1"]);
+    for shown in [&list, &environment, &node] {
+        // It reports in to the engine itself. A row of a table, or a field.
+        let has_source = shown.out.lines().any(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let is_of_node = words.contains(&"n1") || words.first() == Some(&"source");
+            is_of_node && words.contains(&"built-in")
+        });
+        assert!(has_source, "{shown:?}");
+    }
     let line = "n1 was cordoned by ";
     assert!(environment.out.contains(line), "{environment:?}");
     assert!(

@@ -176,6 +176,12 @@ async fn clusters_come_from_nodes_and_configuration() {
 
     let qa = engine.get("/api/v1/clusters/qa").await.ok();
     assert_eq!(qa["nodes"][1]["id"], "node-2");
+    // Both report in to the engine itself.
+    let nodes = engine.get("/api/v1/nodes").await.ok();
+    let node = engine.get("/api/v1/nodes/node-1").await.ok();
+    for shown in [&qa["nodes"][0], &qa["nodes"][1], &nodes["nodes"][0], &node] {
+        assert_eq!(shown["source"], "built-in", "{shown}");
+    }
     assert_eq!(qa["modules"], json!([]));
     let problem = engine
         .get("/api/v1/clusters/mars")
