@@ -1,18 +1,19 @@
 //! `hotswap debug …`.
 
 mod archive;
+mod deployment;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use hotswap_common::file;
-use hotswap_core::{Clock as _, DeploymentId, SystemClock};
+use hotswap_core::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::args::{Bundle, DebugCommand};
-use crate::client::{Client, Error};
+use crate::client::Error;
 use crate::exit::Exit;
 use crate::format;
 use crate::output::print_message;
@@ -55,9 +56,7 @@ async fn collect(Bundle { deployment, output }: Bundle, context: &Context) -> Re
         archive.add(name, client.raw(path).await)?;
     }
     if let Some(id) = deployment {
-        let path = format!("/api/v1/deployments/{id}");
-        archive.add("deployment.json", client.raw(&path).await)?;
-        archive.add("journal.jsonl", journal(client, id).await)?;
+        deployment::add(&mut archive, client, id).await?;
     }
     let (bytes, manifest) = archive.finish(json!({
         "server": client.server(),
@@ -94,29 +93,10 @@ fn add_report(archive: &mut Archive, report: &Value) -> Result<()> {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    archive.add("engine.log", Ok((lines.join("\n") + "\n").into_bytes()))?;
-    archive.add("engine.json", Ok(format!("{report:#}\n").into_bytes()))
-}
-
-/// All events of a deployment, one a line. What can be read of a damaged journal, then the damage.
-async fn journal(client: &Client, id: DeploymentId) -> Result<Vec<u8>, Error> {
-    let (mut lines, mut after) = (Vec::new(), None);
-    loop {
-        let events = match client.events(id, after).await {
-            Err(Error::Damaged(damage)) => {
-                lines.extend(format!("{}\n", json!({ "damage": damage.to_string() })).into_bytes());
-                return Ok(lines);
-            }
-            events => events?,
-        };
-        let Some(last) = events.last() else {
-            return Ok(lines);
-        };
-        after = Some(last.event.seq);
-        for event in events {
-            lines.extend(format!("{}\n", event.json).into_bytes());
-        }
-    }
+    let log = (lines.join("\n") + "\n").into_bytes();
+    archive.add("engine.log", Ok::<_, Error>(log))?;
+    let report = format!("{report:#}\n").into_bytes();
+    archive.add("engine.json", Ok::<_, Error>(report))
 }
 
 fn default_file(now: SystemTime) -> PathBuf {

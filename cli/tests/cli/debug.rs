@@ -79,6 +79,17 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
     assert_eq!(journal[0]["body"]["type"], "requested");
     assert_eq!(journal[journal.len() - 1]["body"]["type"], "ended");
 
+    let environment: Value = serde_json::from_str(&files["environment-events.json"]).unwrap();
+    assert!(environment["events"].is_array(), "{environment}");
+    let deployment: Value = serde_json::from_str(&files["deployment.json"]).unwrap();
+    let nodes = deployment["nodes"].as_array().unwrap();
+    assert!(!nodes.is_empty(), "{deployment}");
+    for node in nodes {
+        let name = format!("node-{}.metrics.txt", node["id"].as_str().unwrap());
+        let metrics = &files[&name];
+        assert!(metrics.contains("hotswap_node_requests"), "{metrics}");
+    }
+
     for token in ["token", "node-token"] {
         let token = fs::read_to_string(dev.folder.path().join(".hotswap/dev").join(token)).unwrap();
         for (name, content) in &files {

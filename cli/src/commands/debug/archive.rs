@@ -6,7 +6,6 @@ use flate2::write::GzEncoder;
 use hotswap_core::Digest;
 use serde_json::{Value, json};
 
-use crate::client::Error;
 use crate::format;
 
 /// A `tar.gz` of files in one folder, with a manifest that names each file with its digest, and what
@@ -36,7 +35,11 @@ impl Archive {
     ///
     /// # Errors
     /// Only if the file is too large for the format.
-    pub fn add(&mut self, name: &str, content: Result<Vec<u8>, Error>) -> Result<()> {
+    pub fn add(
+        &mut self,
+        name: &str,
+        content: Result<Vec<u8>, impl Into<anyhow::Error>>,
+    ) -> Result<()> {
         match content {
             Ok(content) => {
                 self.append(name, &content)?;
@@ -45,7 +48,7 @@ impl Archive {
                 self.files.push(file);
             }
             Err(error) => {
-                let reason = format!("{:#}", anyhow::Error::from(error));
+                let reason = format!("{:#}", error.into());
                 self.missing.push(json!({ "name": name, "reason": reason }));
             }
         }
