@@ -28,6 +28,9 @@ pub struct EngineStore {
     opened: Opened,
 }
 
+/// The lock of an engine whose store is elsewhere.
+const ENGINE_LOCK: &str = "engine.lock";
+
 enum Opened {
     Sqlite(Sqlite),
     Redis {
@@ -38,6 +41,9 @@ enum Opened {
 }
 
 impl EngineStore {
+    /// The files of the data folder that an open store has locked, one of them.
+    pub const LOCKS: [&str; 2] = ["engine.db.lock", ENGINE_LOCK];
+
     /// Opens the store that the configuration names.
     ///
     /// # Errors
@@ -71,14 +77,18 @@ impl EngineStore {
 
     async fn open_redis(config: &Config, redis: &RedisConfig) -> Result<Self> {
         let dir = &config.data_dir;
-        let lock = match FileLock::try_acquire(&dir.join("engine.lock"))? {
+        let lock = match FileLock::try_acquire(&dir.join(ENGINE_LOCK))? {
             Attempt::Acquired(lock) => lock,
             Attempt::Held(holder) => bail!(
                 "{} is in use by {holder}; stop it, or give this engine a data folder of its own",
                 dir.display()
             ),
         };
-        let store = Redis::open(redis).await?;
+        let redis = RedisConfig {
+            witness_file: Some(dir.join("store-seen.json")),
+            ..redis.clone()
+        };
+        let store = Redis::open(&redis).await?;
         tracing::info!(
             server = redis.shown_url(),
             durability = %store.durability(),

@@ -50,6 +50,7 @@ mod session;
 mod supersede;
 mod tail;
 mod witness;
+mod witness_file;
 mod writer;
 
 use std::fmt;
@@ -73,6 +74,7 @@ use self::reply::Args;
 use self::session::EngineSession;
 use self::tail::Tail;
 use self::witness::Witness;
+use self::witness_file::WitnessFile;
 use crate::{Appended, EnvironmentAppended};
 
 pub use config::{RedisConfig, RequiredDurability, Tls};
@@ -108,6 +110,7 @@ struct Inner {
     subscribers: broadcast::Sender<Appended>,
     environment_subscribers: broadcast::Sender<EnvironmentAppended>,
     witness: Arc<Witness>,
+    witness_file: Option<Arc<WitnessFile>>,
     epoch: watch::Receiver<Arc<str>>,
     session: Arc<EngineSession>,
     channels: Arc<Channels>,
@@ -152,8 +155,21 @@ impl Redis {
         let witness = Arc::clone(&to.witness);
         witness.saw_position(opened.position);
         witness.saw_epoch(&opened.epoch);
+        let witness_file = config.witness_file.clone().map(|path| {
+            let store = format!("{} {}", to.server, config.key_prefix);
+            WitnessFile::new(path, store)
+        });
+        let link = to.link(tail::BLOCK);
+        if let Some(file) = &witness_file
+            && let Some(record) = file.read().await
+        {
+            witness.recall(record);
+            // The store may have lost writes while this engine was down.
+            let checked = link.check().await;
+            checked.map_err(|error| link.error(error))?;
+        }
         let tail = Tail {
-            link: to.link(tail::BLOCK),
+            link,
             commands: commands.clone(),
             last: opened.last,
             config: config.clone(),
@@ -170,6 +186,10 @@ impl Redis {
             tasks.spawn(async move { stopped.run_until_cancelled(task).await });
         };
         spawn_vital("what follows the store", Box::pin(tail.run()));
+        if let Some(file) = &witness_file {
+            let keep = Arc::clone(file).keep(Arc::clone(&witness));
+            spawn_vital("what remembers what was seen of the store", Box::pin(keep));
+        }
         let session = Arc::new(EngineSession::begin(commands.clone(), &to, config).await?);
         let keeper = Arc::clone(&session);
         let keep = async move { keeper.keep().await };
@@ -188,6 +208,7 @@ impl Redis {
                 environment_subscribers,
                 epoch: witness.epoch(),
                 witness,
+                witness_file,
                 session,
                 channels,
                 tasks,
@@ -208,6 +229,9 @@ impl Redis {
         inner.commands.close().await;
         inner.tasks.close();
         inner.tasks.wait().await;
+        if let Some(file) = &inner.witness_file {
+            file.write(&inner.witness).await;
+        }
     }
 
     /// How durable the server is.

@@ -46,6 +46,10 @@ pub struct RedisConfig {
     pub lease_ttl: Duration,
     /// The name of this engine, for people.
     pub engine: String,
+    /// The file in which this engine keeps what it has seen of the store, so that it notices after a
+    /// restart what the store lost meanwhile. `None` to know it only while it runs. Of this engine
+    /// alone.
+    pub witness_file: Option<PathBuf>,
 }
 
 /// Certificates for a connection with TLS.
@@ -88,6 +92,7 @@ impl RedisConfig {
             patience: Duration::from_secs(5),
             lease_ttl: Duration::from_secs(3),
             engine: format!("engine-{}", std::process::id()),
+            witness_file: None,
         }
     }
 

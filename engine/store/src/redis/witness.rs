@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{RedisError, Value};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::commands::{command, random_word};
 use super::error::{Error, Verdict, verdict};
 use super::head_cache::HeadCache;
 use super::place::Place;
 use super::reply::{Args, Reply};
+use super::witness_file::Record;
 use super::{LAYOUT, script};
 
 /// Entries of the log that are compared. Where more arrive between two comparisons, the last ones.
@@ -25,6 +26,8 @@ pub(super) struct Witness {
     heads: Arc<HeadCache>,
     epochs: watch::Sender<Arc<str>>,
     seen: Mutex<Seen>,
+    /// Something was seen since the last wait for it.
+    changes: Notify,
 }
 
 #[derive(Default, Clone)]
@@ -47,6 +50,7 @@ impl Witness {
             heads,
             epochs: watch::Sender::new(Arc::from("")),
             seen: Mutex::default(),
+            changes: Notify::new(),
         }
     }
 
@@ -62,17 +66,20 @@ impl Witness {
         self.lock().entries.clear();
         self.heads.clear();
         self.epochs.send_replace(epoch.into());
+        self.changes.notify_one();
     }
 
     /// An event of this position was acknowledged.
     pub(super) fn saw_position(&self, position: u64) {
         let mut seen = self.lock();
         seen.position = seen.position.max(position);
+        self.changes.notify_one();
     }
 
     pub(super) fn saw_fence(&self, fence: u64) {
         let mut seen = self.lock();
         seen.fence = seen.fence.max(fence);
+        self.changes.notify_one();
     }
 
     /// An entry of the log was read.
@@ -85,6 +92,42 @@ impl Witness {
             seen.entries.pop_front();
         }
         seen.entries.push_back((place, fields.join(" ")));
+        self.changes.notify_one();
+    }
+
+    /// Takes up what this engine had seen before it was started. The store has the epoch that was
+    /// seen last.
+    pub(super) fn recall(&self, record: Record) {
+        let is_same_epoch = **self.epochs.borrow() == *record.epoch;
+        let mut seen = self.lock();
+        seen.position = seen.position.max(record.position);
+        seen.fence = seen.fence.max(record.fence);
+        if let Some((place, fields)) = record.entry.filter(|_| is_same_epoch)
+            && let Ok(place) = place.parse()
+        {
+            seen.entries.push_front((place, fields));
+        }
+    }
+
+    /// What was seen of `store`, with its last entry if that has `max_entry` bytes at most. `None`
+    /// before anything was seen.
+    pub(super) fn record(&self, store: &str, max_entry: usize) -> Option<Record> {
+        let seen = self.lock();
+        let epoch = self.epochs.borrow().to_string();
+        let entry = seen.entries.back();
+        let entry = entry.filter(|(_, fields)| fields.len() <= max_entry);
+        (!epoch.is_empty()).then(|| Record {
+            store: store.to_owned(),
+            epoch,
+            position: seen.position,
+            fence: seen.fence,
+            entry: entry.map(|(place, fields)| (place.to_string(), fields.clone())),
+        })
+    }
+
+    /// Waits until something was seen since the last time. Cancel safe.
+    pub(super) async fn changed(&self) {
+        self.changes.notified().await;
     }
 
     /// From where the log has to be read again, once for each time.

@@ -181,6 +181,96 @@ async fn what_a_crash_takes_from_a_server_that_writes_every_second_is_noticed() 
 }
 
 #[tokio::test]
+async fn what_the_store_loses_while_no_engine_runs_is_noticed_by_the_next_one() {
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let mut server = RedisServer::start_with(kind, &EVERY_SECOND).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let config = RedisConfig {
+            patience: Duration::from_secs(60),
+            witness_file: Some(folder.path().join("seen.json")),
+            ..RedisConfig::new(server.url())
+        };
+        let store = Redis::open(&config).await.unwrap();
+        let id = create(&store, "checkout", "production").await;
+        let length = server.log_length().unwrap();
+        must_append(&store, id, 1, &[planned()]).await;
+        let lease = store.acquire_lease(id).await.unwrap();
+        let before = store.epoch();
+        store.close().await;
+        // Engine and server stood on machines that lost their power together.
+        server.kill();
+        server.cut_log(length).unwrap();
+        server.restart().unwrap();
+        let store = Redis::open(&config).await.unwrap();
+        let epoch = store.epoch();
+        assert_ne!(epoch, before);
+        assert_eq!(store.head(id).await.unwrap().next_seq, 1);
+        must_append(&store, id, 1, &[planned()]).await;
+        let last = store.last_position().await.unwrap();
+        assert_eq!(last, 3, "no position has two meanings");
+        let again = store.acquire_lease(id).await.unwrap();
+        assert!(again.fence > lease.fence, "no fence has two meanings");
+        assert_eq!(again.lost_at, 2);
+        store.close().await;
+        // What the engine has seen since is all there.
+        let store = Redis::open(&config).await.unwrap();
+        assert_eq!(store.epoch(), epoch);
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_others_wrote_in_place_of_lost_writes_is_noticed_after_a_restart() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = RedisConfig {
+        witness_file: Some(folder.path().join("seen.json")),
+        ..RedisConfig::new(server.url())
+    };
+    let store = Redis::open(&config).await.unwrap();
+    let mut appended = store.subscribe();
+    create(&store, "checkout", "production").await;
+    while appended.recv().await.unwrap().position < 1 {}
+    let before = store.epoch();
+    store.close().await;
+    // Another engine has appended up to the same position.
+    server.command(&["DEL", "{hotswap}:log"]).unwrap();
+    let other = ["XADD", "{hotswap}:log", "1-0", "d", "another"];
+    server.command(&other).unwrap();
+    let store = Redis::open(&config).await.unwrap();
+    assert_ne!(store.epoch(), before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_what_was_seen_that_is_damaged_or_cannot_be_written_stops_nothing() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("seen.json");
+    std::fs::write(&damaged, "{\"epoch\": 7").unwrap();
+    let unwritable = damaged.join("seen.json");
+    let other = folder.path().join("other.json");
+    let open = async |path: &std::path::Path, url: String| {
+        let config = RedisConfig {
+            witness_file: Some(path.to_owned()),
+            ..RedisConfig::new(url)
+        };
+        let store = Redis::open(&config).await.unwrap();
+        let epoch = store.epoch();
+        store.close().await;
+        epoch
+    };
+    let epoch = open(&unwritable, server.url()).await;
+    assert_eq!(open(&damaged, server.url()).await, epoch);
+    let text = std::fs::read_to_string(&damaged).unwrap();
+    assert!(text.contains(&*epoch), "{text}");
+    // What was seen of another store says nothing about this one.
+    let seen = text.replace("127.0.0.1", "another").replace(":0", ":9");
+    std::fs::write(&other, seen).unwrap();
+    assert_eq!(open(&other, server.url()).await, epoch);
+}
+
+#[tokio::test]
 async fn an_append_that_too_few_replicas_have_is_not_acknowledged() {
     let server = RedisServer::start(RedisKind::Valkey).unwrap();
     let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
