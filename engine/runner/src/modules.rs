@@ -6,6 +6,7 @@ use hotswap_core::{Clock, Digest, ModuleName, ModuleVersion};
 use hotswap_plugins::inspect;
 use hotswap_store::{Blob, Blobs, Catalogue, CatalogueError, ModuleRecord, blobs};
 use semver::Version;
+use tokio::time::Instant;
 
 use crate::references::{Needed, References};
 
@@ -135,10 +136,11 @@ impl Modules {
         // The record goes first: a record without its artifact would be a broken promise.
         let deleted = self.catalogue.delete_module(name, version).await;
         deleted.map_err(Error::Store)?;
+        let began = Instant::now();
         let others = self.list(None).await?;
         let is_shared = others.iter().any(|other| other.module.digest == digest);
         if !is_shared && !needed.needs(digest) {
-            self.blobs.remove(digest).await?;
+            self.blobs.remove_unused(digest, began.elapsed()).await?;
         }
         Ok(true)
     }
@@ -200,6 +202,8 @@ impl Upload {
             .await
             .map_err(Error::Store)?;
         if recorded.module.digest == digest {
+            // Another engine may have found it unused before it was recorded.
+            modules.blobs.share_again(digest).await?;
             Ok(recorded)
         } else {
             Err(Error::VersionExists(recorded.module))

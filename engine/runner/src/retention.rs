@@ -248,6 +248,7 @@ impl Retention {
     /// of uploads that were refused or cut off.
     async fn sweep_files(&self) -> Result<Files, Error> {
         let _deleting = self.references.delete().await;
+        let began = Instant::now();
         let named = self.named_digests().await?;
         let mut needed = Needed::default();
         self.references.add_deployments(&mut needed).await?;
@@ -261,7 +262,7 @@ impl Retention {
             if is_named || needed.needs(blob.digest) || blob.age < unused_age {
                 continue;
             }
-            let gone = self.blobs.remove(blob.digest).await;
+            let gone = self.blobs.remove_unused(blob.digest, began.elapsed()).await;
             if gone.map_err(|error| Error::Store(Box::new(error)))? {
                 removed.add(blob.size);
             }

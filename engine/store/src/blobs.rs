@@ -43,6 +43,10 @@ pub struct Blobs {
 /// cache before it is shared.
 const UNSHARED_AGE: Duration = Duration::from_secs(3600);
 
+/// A shared blob is recorded within this time from its upload. One that is not older is not removed
+/// as unused.
+const RECORDING_TIME: Duration = Duration::from_secs(60);
+
 /// A blob, open for reading.
 #[derive(Debug)]
 pub struct Blob {
@@ -152,11 +156,53 @@ impl Blobs {
     /// - [`Error::Folder`] if it cannot be removed.
     /// - [`Error::Shared`] if it cannot be removed from the shared blobs.
     pub async fn remove(&self, digest: Digest) -> Result<bool, Error> {
-        let was_shared = match &self.shared {
-            Some(shared) => shared.remove(digest).await.map_err(Error::Shared)?,
-            None => false,
+        self.remove_unused(digest, Duration::ZERO).await
+    }
+
+    /// As [`Self::remove`], for a blob that nothing named `found_unused` ago. Where engines share
+    /// their blobs, it stays if one of them has stored it since, or so shortly before that its
+    /// record may have come later. Returns whether it was removed.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub async fn remove_unused(
+        &self,
+        digest: Digest,
+        found_unused: Duration,
+    ) -> Result<bool, Error> {
+        let Some(shared) = &self.shared else {
+            return self.remove_local(digest).await;
         };
-        Ok(self.remove_local(digest).await? || was_shared)
+        let unchanged_for = match found_unused.is_zero() {
+            true => found_unused,
+            false => found_unused.saturating_add(RECORDING_TIME),
+        };
+        let removed = shared.remove(digest, unchanged_for).await;
+        let removed = removed.map_err(Error::Shared)?;
+        // A copy of what stays is of use.
+        let stays = !removed && shared.size(digest).await.map_err(Error::Shared)?.is_some();
+        Ok(!stays && self.remove_local(digest).await? || removed)
+    }
+
+    /// Shares a blob once more that another engine has removed meanwhile. Call it once a record
+    /// names the blob: from then on nobody removes it. Returns whether it was gone.
+    ///
+    /// # Errors
+    /// [`Error::Shared`] if the store of the shared blobs failed, [`Error::Read`] and
+    /// [`Error::Corrupt`] if the copy in the folder cannot be read.
+    pub async fn share_again(&self, digest: Digest) -> Result<bool, Error> {
+        let Some(shared) = &self.shared else {
+            return Ok(false);
+        };
+        let size = shared.size(digest).await.map_err(Error::Shared)?;
+        if size.is_some() {
+            return Ok(false);
+        }
+        let Some(content) = self.read_local(digest).await? else {
+            return Ok(false);
+        };
+        put(shared.as_ref(), digest, &content).await?;
+        Ok(true)
     }
 
     async fn remove_local(&self, digest: Digest) -> Result<bool, Error> {

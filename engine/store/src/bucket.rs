@@ -107,29 +107,40 @@ impl SharedBlobs for Bucket {
     }
 
     async fn list(&self) -> Result<Vec<StoredBlob>, SharedError> {
-        let now = SystemClock.now().millis();
         // Not what lies deeper: that of other installations.
         let listed = self.store.list_with_delimiter(Some(&self.prefix)).await?;
         let blob = |object: ObjectMeta| {
             let name = object.location.filename()?;
-            let written = u64::try_from(object.last_modified.timestamp_millis()).ok()?;
             Some(StoredBlob {
                 // Others may have other objects here.
                 digest: format!("sha256:{name}").parse().ok()?,
                 size: object.size,
-                age: Duration::from_millis(now.saturating_sub(written)),
+                age: age(&object),
             })
         };
         Ok(listed.objects.into_iter().filter_map(blob).collect())
     }
 
-    async fn remove(&self, digest: Digest) -> Result<bool, SharedError> {
+    async fn remove(&self, digest: Digest, unchanged_for: Duration) -> Result<bool, SharedError> {
         let path = self.path(digest);
         // The server does not say whether there was anything to delete.
-        let found = none_if_missing(self.store.head(&path).await)?;
+        let Some(found) = none_if_missing(self.store.head(&path).await)? else {
+            return Ok(false);
+        };
+        if !unchanged_for.is_zero() && age(&found) < unchanged_for {
+            return Ok(false);
+        }
+        // No condition: few servers know one for this. Who uploads it in this moment looks for it
+        // once it is recorded.
         none_if_missing(self.store.delete(&path).await)?;
-        Ok(found.is_some())
+        Ok(true)
     }
+}
+
+/// How long ago an object was written. Zero for one of the future.
+fn age(object: &ObjectMeta) -> Duration {
+    let written = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or(0);
+    Duration::from_millis(SystemClock.now().millis().saturating_sub(written))
 }
 
 fn none_if_missing<T>(

@@ -1,6 +1,7 @@
 //! Blobs that several engines share.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::Digest;
@@ -36,8 +37,9 @@ pub trait SharedBlobs: Debug + Send + Sync + 'static {
     /// Lists all blobs, in no order.
     async fn list(&self) -> Result<Vec<StoredBlob>, SharedError>;
 
-    /// Removes a blob. Returns whether there was one.
-    async fn remove(&self, digest: Digest) -> Result<bool, SharedError>;
+    /// Removes a blob, unless an upload of it has finished in the last `unchanged_for`, by the
+    /// store's clock: another engine may be about to record it. Returns whether it did.
+    async fn remove(&self, digest: Digest, unchanged_for: Duration) -> Result<bool, SharedError>;
 }
 
 /// A blob on its way into the [`SharedBlobs`]. Nothing is stored if it is dropped before

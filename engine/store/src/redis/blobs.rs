@@ -97,8 +97,10 @@ impl SharedBlobs for Redis {
         Ok(blobs.collect::<Result<_, Error>>()?)
     }
 
-    async fn remove(&self, digest: Digest) -> Result<bool, SharedError> {
+    async fn remove(&self, digest: Digest, unchanged_for: Duration) -> Result<bool, SharedError> {
+        let unchanged_for = u64::try_from(unchanged_for.as_millis()).unwrap_or(u64::MAX);
         let args = Args::new().text("remove").text(digest.to_string());
+        let args = args.number(unchanged_for);
         let removed = self.inner.commands.write(&script::BLOB, args).await?;
         Ok(removed.word()? == "removed")
     }

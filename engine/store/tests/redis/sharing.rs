@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hotswap_core::{Digest, Fence};
+use hotswap_core::{Clock as _, Digest, Fence, SystemClock};
 use hotswap_store::{
     Blobs, Catalogue, EnvironmentJournal, Journal, LeaseError, Redis, RedisConfig,
     UndrivenDeployment,
@@ -372,6 +372,51 @@ async fn artifacts_are_shared_and_cached() {
         assert!(!there.remove(digest).await.unwrap());
         assert!(there.list().await.unwrap().is_empty());
     }
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn an_artifact_that_another_engine_uploads_again_is_not_removed_as_unused() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let (one, other) = (open(&server, "one").await, open(&server, "other").await);
+    let (folder, other_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let blobs = async |folder: &tempfile::TempDir, store: &Redis| {
+        let blobs = Blobs::open_folder(folder.path(), 64 << 20).await.unwrap();
+        blobs.shared_in(std::sync::Arc::new(store.clone()))
+    };
+    let here = blobs(&folder, &one).await;
+    let there = blobs(&other_folder, &other).await;
+    let content = b"an artifact";
+    let digest = Digest::of(content);
+    let upload = async |blobs: &Blobs| {
+        let mut writer = blobs.writer().await.unwrap();
+        writer.write(content).await.unwrap();
+        writer.finish(Some(digest)).await.unwrap();
+    };
+    let age = |millis: u64| {
+        let date = SystemClock.now().millis() - millis;
+        let (field, value) = (digest.to_string(), format!("{} {date}", content.len()));
+        let set = ["HSET", "{hotswap}:blobs", &field, &value];
+        server.command(&set).unwrap();
+    };
+    upload(&here).await;
+    age(3_600_000);
+    // One engine has found it unused a second ago, and the other uploads it then.
+    upload(&there).await;
+    let found_unused = Duration::from_secs(1);
+    assert!(!here.remove_unused(digest, found_unused).await.unwrap());
+    assert!(there.list().await.unwrap().len() == 1);
+    assert!(here.open(digest).await.unwrap().is_some());
+    assert!(!there.share_again(digest).await.unwrap());
+    // It has removed it just before the other one records it.
+    age(3_600_000);
+    assert!(here.remove_unused(digest, found_unused).await.unwrap());
+    assert!(there.share_again(digest).await.unwrap());
+    assert_eq!(
+        here.read(digest).await.unwrap().as_deref(),
+        Some(&content[..])
+    );
     one.close().await;
     other.close().await;
 }

@@ -33,6 +33,12 @@ elseif what == 'list' then
     end
     return found
 elseif what == 'remove' then
+    -- For how long it must not have been uploaded again: it is removed as it was found, or stays.
+    local found = call('HGET', P .. 'blobs', ARGV[3])
+    local date = found and tonumber(string.match(found, '%d+$'))
+    if date and tonumber(ARGV[4]) > 0 and now() - date < tonumber(ARGV[4]) then
+        return { 'kept' }
+    end
     call('DEL', key)
     return { call('HDEL', P .. 'blobs', ARGV[3]) == 1 and 'removed' or 'missing' }
 end
