@@ -9,6 +9,7 @@ use std::process::Command;
 use hotswap_core::Digest;
 use serde_json::Value;
 
+use crate::server::Fleet;
 use crate::support::Dev;
 
 /// The files of a bundle, by name.
@@ -102,4 +103,22 @@ fn a_bundle_has_what_a_report_of_a_fault_needs_and_no_secret() {
         again.err.contains("choose another file with --output"),
         "{again:?}"
     );
+}
+
+#[test]
+fn a_bundle_names_the_nodes_that_could_not_be_asked() {
+    let mut fleet = Fleet::start();
+    fleet.upload("web");
+    let deploy = ["deploy", "web@1.0.0", "-e", "qa", "-s", "direct", "--wait"];
+    let id = fleet.json(&deploy)["id"].as_str().unwrap().to_owned();
+    fleet.kill_second_node();
+    let manifest = fleet.json(&["debug", "bundle", "--deployment", &id]);
+    let missing = manifest["missing"].as_array().unwrap();
+    assert_eq!(missing.len(), 1, "{manifest}");
+    assert_eq!(missing[0]["name"], "node-n2.metrics.txt");
+    let reason = missing[0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("cannot reach the node: "), "{reason}");
+    let files = manifest["files"].as_array().unwrap();
+    let has = |name: &str| files.iter().any(|file| file["name"] == name);
+    assert!(has("node-n1.metrics.txt") && has("environment-events.json"));
 }

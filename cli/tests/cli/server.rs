@@ -111,7 +111,7 @@ pub struct Fleet {
     pub folder: tempfile::TempDir,
     pub server: String,
     engine: Option<Server>,
-    _nodes: [Server; 2],
+    nodes: Vec<Server>,
 }
 
 impl Fleet {
@@ -136,7 +136,7 @@ impl Fleet {
             folder,
             server,
             engine: Some(engine),
-            _nodes: nodes,
+            nodes: nodes.into(),
         };
         wait_for("the nodes have joined", || {
             let nodes = fleet.json(&["node", "list"]);
@@ -149,6 +149,11 @@ impl Fleet {
     /// Kills the engine.
     pub fn kill_engine(&mut self) {
         self.engine.take().unwrap().kill();
+    }
+
+    /// Kills the node `n2`.
+    pub fn kill_second_node(&mut self) {
+        self.nodes.pop().unwrap().kill();
     }
 
     /// Starts the engine again, at the same address.
