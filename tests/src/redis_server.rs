@@ -158,6 +158,22 @@ impl RedisServer {
             .set_len(length)
     }
 
+    /// Where a text stands first in that file, behind a length. [`Self::cut_log`] there takes the
+    /// write that it belongs to, because the server leaves out what is not whole.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn find_in_log(&self, behind: u64, text: &str) -> io::Result<u64> {
+        let content = fs::read(self.log()?)?;
+        let start = usize::try_from(behind).map_err(io::Error::other)?;
+        let rest = content.get(start..).unwrap_or_default();
+        let found = rest
+            .windows(text.len())
+            .position(|part| part == text.as_bytes());
+        let found = found.ok_or_else(|| io::Error::other(format!("no {text} in the file")))?;
+        Ok(behind + found as u64)
+    }
+
     fn log(&self) -> io::Result<PathBuf> {
         for file in fs::read_dir(self.data.path().join("appendonlydir"))? {
             let path = file?.path();

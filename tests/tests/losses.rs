@@ -113,10 +113,15 @@ async fn check_end(
         .collect();
     let expected: Vec<u64> = (0..all.len() as u64).collect();
     ensure!(seqs == expected, "{seqs:?}");
-    let notes = all.iter().filter(|one| one["body"]["type"] == "writesLost");
-    let notes = notes.count();
+    let notes = all.iter().map(|one| &one["body"]);
+    let notes: Vec<_> = notes.filter(|body| body["type"] == "writesLost").collect();
     if is_lossy {
-        ensure!(notes >= 1, "the journal is silent: {all:?}");
+        ensure!(!notes.is_empty(), "the journal is silent: {all:?}");
+        for note in notes {
+            let message = note["data"]["message"].as_str().context("no message")?;
+            ensure!(message.contains("run hello 2.0.0"), "{message}");
+            ensure!(message.contains("the deployment goes on"), "{message}");
+        }
         let log = state["log"].to_string();
         ensure!(log.contains("lost writes"), "{log}");
     }
@@ -183,16 +188,17 @@ async fn check_hub(replicas: &Replicas, mut hub: HubClient, before: &Value) -> R
     Ok(())
 }
 
+const EVERY_SECOND: [&str; 6] = [
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--auto-aof-rewrite-percentage",
+    "0",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_crash_of_the_server_takes_is_noticed_in_the_middle_of_a_rollout() -> Result<()> {
-    const EVERY_SECOND: [&str; 6] = [
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "everysec",
-        "--auto-aof-rewrite-percentage",
-        "0",
-    ];
     for kind in [RedisKind::Redis, RedisKind::Valkey] {
         let server = RedisServer::start_with(kind, &EVERY_SECOND)?;
         let store = (server.url(), PATIENCE.to_owned());
@@ -220,6 +226,105 @@ async fn what_a_crash_of_the_server_takes_is_noticed_in_the_middle_of_a_rollout(
         check_hub(&replicas, hub, &before).await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_lost_while_no_engine_ran_is_noticed_by_those_that_start() -> Result<()> {
+    let server = RedisServer::start_with(RedisKind::Redis, &EVERY_SECOND)?;
+    let store = (server.url(), PATIENCE.to_owned());
+    let mut replicas = Replicas::start_on((server, store), PRODUCTION, (2, 3), &[]).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    replicas.wait_for_end(0, &id).await?;
+    let id = replicas.deploy(1, "2.0.0", slowly()).await?;
+    wait_for_event(&replicas, 0, &id, 4).await?;
+    let length = replicas.server.log_length()?;
+    decide(&replicas).await?;
+    let state = replicas
+        .get(0, &format!("/api/v1/deployments/{id}"))
+        .await?;
+    let last = state["lastEvent"].as_u64().context("no last event")?;
+    wait_for_event(&replicas, 0, &id, last + 4).await?;
+    // All machines lose their power together.
+    for engine in 0..2 {
+        replicas.kill_engine(engine).await?;
+    }
+    replicas.server.kill();
+    replicas.server.cut_log(length)?;
+    replicas.server.restart()?;
+    for engine in 0..2 {
+        replicas.start_engine(engine).await?;
+    }
+    check_end(&replicas, &id, Vec::new(), true).await?;
+    check_decisions(&replicas).await?;
+    let mut logs = String::new();
+    for engine in 0..2 {
+        logs += &replicas.terminate_engine(engine).await?;
+    }
+    // Not only by the fences that nodes remember.
+    ensure!(
+        logs.contains("the store has lost writes that it had acknowledged"),
+        "{logs}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_whose_plan_is_lost_goes_on_or_ends_and_says_why() -> Result<()> {
+    let server = RedisServer::start_with(RedisKind::Redis, &EVERY_SECOND)?;
+    let store = (server.url(), PATIENCE.to_owned());
+    let mut replicas = Replicas::start_on((server, store), PRODUCTION, (2, 3), &[]).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    replicas.wait_for_end(0, &id).await?;
+    let before = replicas.server.log_length()?;
+    let id = replicas.deploy(1, "2.0.0", slowly()).await?;
+    let is_new = |version: &String| version == "2.0.0";
+    // The first node has been promoted once the second one changes.
+    let is_second = |versions: &[String]| versions.iter().filter(|&one| is_new(one)).count() > 1;
+    wait_for_versions(&replicas, is_second).await?;
+    replicas.server.kill();
+    // The request is left, and nothing that came after it.
+    let plan = replicas
+        .server
+        .find_in_log(before, "\"type\":\"planned\"")?;
+    replicas.server.cut_log(plan)?;
+    replicas.server.restart()?;
+    let state = replicas.wait_for_end(0, &id).await?;
+    let all = events(&replicas, 0, &id).await?;
+    let mut bodies = all.iter().map(|event| &event["body"]);
+    let note = bodies.find(|body| body["type"] == "writesLost");
+    let note = note.context("the journal is silent")?;
+    let note = note["data"]["message"].as_str().context("no message")?;
+    // The reconciler may have brought the nodes back before they were asked: no node that the
+    // deployment has not planned is its own. Then nothing contradicts the journal.
+    if note.contains("0 run hello 2.0.0; the deployment goes on") {
+        ensure!(state["status"] == "succeeded", "{state} {all:?}");
+        return wait_for_versions(&replicas, |versions| versions.iter().all(is_new)).await;
+    }
+    ensure!(note.contains("the deployment is rolled back"), "{note}");
+    // Without a plan it has no nodes that it could revert.
+    ensure!(state["status"] == "failed", "{state} {all:?}");
+    let why = state["cause"].to_string();
+    ensure!(
+        why.contains("the store has lost writes, and with them the plan of this deployment"),
+        "{state}"
+    );
+    wait_for_versions(&replicas, |versions| !versions.iter().any(is_new)).await
+}
+
+/// Waits until the versions that nodes serve are as they should be.
+async fn wait_for_versions(
+    replicas: &Replicas,
+    are_right: impl Fn(&[String]) -> bool,
+) -> Result<()> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let versions = replicas.serving(0).await?;
+        if are_right(&versions) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{versions:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
