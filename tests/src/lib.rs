@@ -23,6 +23,7 @@
 //! - [`EventStream`], [`HubClient`]: clients of those that watch deployments.
 //! - [`KubeApiServer`]: a real API server of Kubernetes.
 //! - [`RacingJournal`]: appends a person's event right before an event of the engine.
+//! - [`RacingEnvironmentJournal`]: another engine acts right before this one appends.
 
 mod authority;
 mod balancer;
@@ -47,6 +48,7 @@ mod load_generator;
 mod name_server;
 mod otlp_receiver;
 mod prometheus_server;
+mod racing_environment_journal;
 mod racing_journal;
 mod reaper;
 mod redis_proxy;
@@ -87,6 +89,7 @@ pub use otlp_receiver::{
     MetricsAnswer, OtlpReceiver, ReceivedMetric, ReceivedMetrics, ReceivedPoint, ReceivedSpan,
 };
 pub use prometheus_server::PrometheusServer;
+pub use racing_environment_journal::RacingEnvironmentJournal;
 pub use racing_journal::RacingJournal;
 pub use redis_proxy::RedisProxy;
 pub use redis_server::{RedisKind, RedisServer};

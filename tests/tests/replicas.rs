@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use futures_util::future::join_all;
 use hotswap_tests::{
     ChildProcess, EventStream, HubClient, RedisKind, RedisProxy, RedisServer, Replicas,
     StreamedItem, tools,
@@ -272,6 +273,67 @@ async fn a_policy_that_is_set_on_one_engine_counts_on_all() -> Result<()> {
     ensure!(settings["ignored"]["maxUnavailable"] == "2", "{settings}");
     let log = replicas.terminate_engine(1).await?;
     ensure!(log.contains("does not count"), "{log}");
+    Ok(())
+}
+
+/// Whether each node is drained, as an engine knows it.
+async fn drained(replicas: &Replicas, engine: usize) -> Result<Vec<bool>> {
+    let nodes = replicas.get(engine, "/api/v1/nodes").await?;
+    let nodes = nodes["nodes"].as_array().context("no nodes")?;
+    let drained = nodes.iter().map(|node| node["cordon"]["drained"] == true);
+    Ok(drained.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drains_on_all_engines_at_once_keep_max_unavailable() -> Result<()> {
+    const ENGINES: usize = 3;
+    const NODES: usize = 4;
+    const ROUNDS: usize = 12;
+    let replicas = Replicas::start(RedisKind::Redis, ENGINES, PRODUCTION, NODES).await?;
+    let path = format!("/api/v1/environments/{PRODUCTION}");
+    let policy = json!({ "policy": { "defaultStrategy": "direct", "maxUnavailable": "1" } });
+    let set = replicas.put(0, &path, policy).await?;
+    let deadline = Instant::now() + SOON;
+    for engine in 1..ENGINES {
+        while replicas.get(engine, &path).await?["version"] != set["version"] {
+            ensure!(Instant::now() < deadline, "engine {engine} has no policy");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let seed = fastrand::u64(..);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let verb = |node: usize, verb: &str| format!("/api/v1/nodes/{PRODUCTION}-{node}/{verb}");
+    for round in 0..ROUNDS {
+        let drains = (1..=NODES).map(|node| {
+            let engine = (node + round) % ENGINES;
+            let delay = Duration::from_micros(rng.u64(..3000));
+            let (replicas, path) = (&replicas, verb(node, "drain"));
+            async move {
+                sleep(delay).await;
+                (node, replicas.post(engine, &path, json!({})).await)
+            }
+        });
+        let answers = join_all(drains.collect::<Vec<_>>()).await;
+        let mut accepted = Vec::new();
+        for (node, answer) in answers {
+            match answer {
+                Ok(_) => accepted.push(node),
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    ensure!(text.contains("too-many-unavailable"), "seed {seed}: {text}");
+                }
+            }
+        }
+        let [one] = accepted[..] else {
+            anyhow::bail!("seed {seed}, round {round}: {accepted:?} are drained at the same time");
+        };
+        // Right after the answer of one engine, another one ends the drain.
+        let engine = rng.usize(..ENGINES);
+        let uncordon = verb(one, "uncordon");
+        replicas.post(engine, &uncordon, json!({})).await?;
+        let drained = drained(&replicas, engine).await?;
+        ensure!(drained == [false; NODES], "seed {seed}: {drained:?}");
+    }
     Ok(())
 }
 

@@ -183,6 +183,22 @@ impl EnvironmentEventBody {
         }
     }
 
+    /// Whether it decides something: what should run, which nodes there are, what may be done to
+    /// them. The steps of repairs only say what the engine does.
+    pub fn decides(&self) -> bool {
+        match self {
+            Self::Repairing(_) | Self::Repaired(_) | Self::RepairFailed { .. } => false,
+            Self::Retired { .. }
+            | Self::Cordoned { .. }
+            | Self::Drained { .. }
+            | Self::Uncordoned { .. }
+            | Self::Expired { .. }
+            | Self::Forgotten { .. }
+            | Self::Moved { .. }
+            | Self::PolicyChanged { .. } => true,
+        }
+    }
+
     /// The module that it is about, where it is about one.
     pub fn module(&self) -> Option<&ModuleName> {
         match self {

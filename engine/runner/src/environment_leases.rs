@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use hotswap_core::{Environment, Fence};
-use hotswap_store::{EnvironmentJournal, LeaseError, UndrivenDeployment};
+use hotswap_core::{Environment, Fence, Timestamp};
+use hotswap_store::{
+    AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, LeaseError, UndrivenDeployment,
+};
 use tokio::sync::Mutex;
 
 use crate::metrics::add_environment_leases;
@@ -100,6 +102,34 @@ impl EnvironmentLeases {
         acquired
     }
 
+    /// Whether the lease with this fence is still this engine's. The store tells: an engine that
+    /// stood still, or was cut off, does not know. Always where it alone has the store.
+    ///
+    /// # Errors
+    /// If the store does not answer, or takes no writes.
+    pub(crate) async fn is_current(
+        &self,
+        environment: &Environment,
+        fence: Fence,
+    ) -> Result<bool, AppendToEnvironmentError> {
+        if !self.is_shared {
+            return Ok(true);
+        }
+        let compare = EnvironmentAppend {
+            environment: environment.clone(),
+            fence: Some(fence),
+            newest_cordon: None,
+            // No event has it.
+            at: Timestamp::from_millis(0),
+            bodies: Vec::new(),
+        };
+        match self.journal.append_to_environment(compare).await {
+            Ok(_) => Ok(true),
+            Err(AppendToEnvironmentError::Fenced(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next caller acquires a new lease, with a higher fence.
     pub(crate) async fn renew(&self, environment: &Environment) {
         self.leases.lock().await.fences.remove(environment);
@@ -131,10 +161,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use hotswap_core::{DeploymentId, ModuleName, Timestamp};
+    use hotswap_core::{DeploymentId, ModuleName};
     use hotswap_store::{
-        AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended,
-        EnvironmentEntry, PastDecision, PastPlace, ReadError,
+        Decision, EnvironmentAppended, EnvironmentEntry, PastDecision, PastPlace, ReadError,
     };
     use tokio::sync::broadcast;
 

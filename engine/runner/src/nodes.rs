@@ -6,12 +6,15 @@ mod follow;
 mod moves;
 mod unavailable;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotswap_core::{Clock, Cordon, Environment, EnvironmentEvent, EnvironmentEventBody, NodeId};
+use hotswap_core::{
+    Clock, Cordon, Environment, EnvironmentEvent, EnvironmentEventBody, Fence, NodeId,
+};
 use hotswap_fleet::Registry;
-use hotswap_store::{EnvironmentAppend, EnvironmentJournal, Journal};
+use hotswap_store::{AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, Journal};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::arrived_nodes::ArrivedNodes;
@@ -26,11 +29,17 @@ pub use self::error::Error;
 /// How often a drain that waits for nodes to report in looks whether they still may.
 const RECHECK: Duration = Duration::from_millis(250);
 
+/// How often a change is decided where other engines cordon nodes of the environment at the same
+/// time. Each time that it is refused, another change was made.
+const ATTEMPTS: usize = 16;
+
 /// Cordons, drains and forgets nodes, and removes those that are gone. Cheap to clone.
 ///
 /// # Guarantees
 /// - What is decided is durable in the environment's journal once a method returns, and holds
 ///   after a restart of the engine and of the node.
+/// - What is decided rests on all that was decided before, on whichever engine that shares the
+///   store: two drains that are each allowed, but not together, are not both made.
 /// - A deployment whose plan has the node goes on with it. Every later plan leaves it out.
 ///
 /// Every method is cancel safe. It is then unknown whether what it was called for happened.
@@ -48,12 +57,39 @@ struct Inner {
     arrived: Arc<ArrivedNodes>,
     leases: Arc<EnvironmentLeases>,
     expiry: ExpiryLimits,
-    /// One change at a time: two drains that are each allowed may not be allowed together.
+    /// One change at a time: memory must not go back to what was read before a change. Other
+    /// engines have their own; the store compares what a change rests on.
     change: Arc<Mutex<()>>,
 }
 
-/// The right to change something about nodes.
-type Change = OwnedMutexGuard<()>;
+/// The right to change something about nodes in this engine.
+type Turn = OwnedMutexGuard<()>;
+
+/// The right to cordon nodes, and what a decision rests on: which nodes are cordoned.
+struct Change {
+    turn: Turn,
+    /// The positions of the newest cordons, where there are any.
+    newest_cordons: HashMap<Environment, u64>,
+}
+
+/// What a policy must allow.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    None,
+    /// That one more node is unavailable.
+    MaxUnavailable,
+}
+
+/// What an append to the journal of an environment rests on.
+#[derive(Debug, Clone, Copy)]
+enum Basis {
+    /// Nothing that others may change.
+    Nothing,
+    /// The newest cordon of the environment.
+    NewestCordon(u64),
+    /// The lease of the environment.
+    Lease(Fence),
+}
 
 /// What [`Nodes`] needs.
 pub(crate) struct NodesConfig {
@@ -102,16 +138,17 @@ impl Nodes {
     /// cordoned or drained stays as it is.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if it is not registered; others if the store fails.
+    /// [`Error::Unknown`] if it is not registered; [`Error::Contended`]; others if the store
+    /// fails.
     pub async fn cordon(
         &self,
         node: &NodeId,
         by: String,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        let change = self.begin().await;
-        let cordoned = |node| EnvironmentEventBody::Cordoned { node, by, reason };
-        self.decide(change, node, |cordon| cordon.is_some(), cordoned)
+        let node = node.clone();
+        let cordoned = EnvironmentEventBody::Cordoned { node, by, reason };
+        self.decide(Check::None, |cordon| cordon.is_some(), cordoned)
             .await
     }
 
@@ -126,6 +163,7 @@ impl Nodes {
     /// - [`Error::Unknown`] if it is not registered.
     /// - [`Error::TooManyUnavailable`] if the policy of its environment does not allow one more
     ///   node to be unavailable, unless `force` is set.
+    /// - [`Error::Contended`] if other engines cordoned nodes of its environment all the time.
     /// - Others where the store fails.
     pub async fn drain(
         &self,
@@ -134,29 +172,34 @@ impl Nodes {
         reason: Option<String>,
         force: bool,
     ) -> Result<(), Error> {
-        let change = if force {
-            self.begin().await
-        } else {
-            self.begin_drain(node).await?
+        let drained = EnvironmentEventBody::Drained {
+            node: node.clone(),
+            by,
+            reason,
         };
-        let drained = |node| EnvironmentEventBody::Drained { node, by, reason };
-        self.decide(change, node, is_drained, drained).await
+        let check = if force {
+            Check::None
+        } else {
+            Check::MaxUnavailable
+        };
+        self.decide(check, is_drained, drained).await
     }
 
     /// Ends a cordon or a drain. The node is brought to what it should run. One that has no
     /// cordon stays as it is.
     ///
     /// # Errors
-    /// [`Error::Unknown`] if it is not registered; others if the store fails.
+    /// [`Error::Unknown`] if it is not registered; [`Error::Contended`]; others if the store
+    /// fails.
     pub async fn uncordon(
         &self,
         node: &NodeId,
         by: String,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        let change = self.begin().await;
-        let uncordoned = |node| EnvironmentEventBody::Uncordoned { node, by, reason };
-        self.decide(change, node, |cordon| cordon.is_none(), uncordoned)
+        let node = node.clone();
+        let uncordoned = EnvironmentEventBody::Uncordoned { node, by, reason };
+        self.decide(Check::None, |cordon| cordon.is_none(), uncordoned)
             .await
     }
 
@@ -170,7 +213,7 @@ impl Nodes {
         by: String,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        let change = self.begin().await;
+        let turn = self.take_turn().await;
         let (environment, _) = self.find(node)?;
         let forgotten = EnvironmentEventBody::Forgotten {
             node: node.clone(),
@@ -179,16 +222,27 @@ impl Nodes {
         };
         let (inner, node) = (Arc::clone(&self.0), node.clone());
         finish(async move {
-            let _change = change;
-            inner.append(environment, forgotten).await?;
+            let _turn = turn;
+            inner.append(environment, forgotten, Basis::Nothing).await?;
             inner.registry.deregister(&node).await?;
             Ok(())
         })
         .await
     }
 
-    async fn begin(&self) -> Change {
+    async fn take_turn(&self) -> Turn {
         Arc::clone(&self.0.change).lock_owned().await
+    }
+
+    /// The right to cordon nodes, and which are cordoned now: memory may be behind what other
+    /// engines decided.
+    async fn begin(&self) -> Result<Change, Error> {
+        let turn = self.take_turn().await;
+        let newest_cordons = self.0.read_cordons().await?;
+        Ok(Change {
+            turn,
+            newest_cordons,
+        })
     }
 
     /// The right to drain a node, once the policy allows that.
@@ -196,7 +250,7 @@ impl Nodes {
         let inner = &self.0;
         let mut reports = inner.registry.subscribe();
         loop {
-            let change = self.begin().await;
+            let change = self.begin().await?;
             let (environment, cordon) = self.find(node)?;
             if is_drained(cordon.as_ref()) {
                 return Ok(change);
@@ -216,24 +270,44 @@ impl Nodes {
         }
     }
 
-    /// Journals what was decided about a node, unless its cordon says that it holds already.
+    /// Journals what is decided about a node, unless its cordon says that it holds already. Begins
+    /// anew where another engine has cordoned a node of the environment meanwhile.
     async fn decide(
         &self,
-        change: Change,
-        node: &NodeId,
+        check: Check,
         holds: impl Fn(Option<&Cordon>) -> bool,
-        event: impl FnOnce(NodeId) -> EnvironmentEventBody,
+        body: EnvironmentEventBody,
     ) -> Result<(), Error> {
-        let (environment, cordon) = self.find(node)?;
-        if holds(cordon.as_ref()) {
+        let Some(node) = body.node().cloned() else {
             return Ok(());
+        };
+        for _ in 0..ATTEMPTS {
+            let Change {
+                turn,
+                newest_cordons,
+            } = match check {
+                Check::None => self.begin().await?,
+                Check::MaxUnavailable => self.begin_drain(&node).await?,
+            };
+            let (environment, cordon) = self.find(&node)?;
+            if holds(cordon.as_ref()) {
+                return Ok(());
+            }
+            let newest = newest_cordons.get(&environment).copied().unwrap_or(0);
+            let (inner, body) = (Arc::clone(&self.0), body.clone());
+            let appended = finish(async move {
+                let _turn = turn;
+                inner
+                    .append(environment, body, Basis::NewestCordon(newest))
+                    .await
+            });
+            match appended.await {
+                Err(Error::Contended(_)) => {}
+                appended => return appended,
+            }
         }
-        let (inner, body) = (Arc::clone(&self.0), event(node.clone()));
-        finish(async move {
-            let _change = change;
-            inner.append(environment, body).await
-        })
-        .await
+        let (environment, _) = self.find(&node)?;
+        Err(Error::Contended(environment))
     }
 
     fn find(&self, node: &NodeId) -> Result<(Environment, Option<Cordon>), Error> {
@@ -261,15 +335,25 @@ async fn finish(
 
 impl Inner {
     /// Appends what was decided about a node, and makes it hold. Call it with the right to change.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] if what it rests on is no longer so. Nothing was appended then.
     async fn append(
         &self,
         environment: Environment,
         body: EnvironmentEventBody,
+        basis: Basis,
     ) -> Result<(), Error> {
         let at = self.clock.now();
+        let (fence, newest_cordon) = match basis {
+            Basis::Nothing => (None, None),
+            Basis::NewestCordon(position) => (None, Some(position)),
+            Basis::Lease(fence) => (Some(fence), None),
+        };
         let append = EnvironmentAppend {
             environment: environment.clone(),
-            fence: None,
+            fence,
+            newest_cordon,
             at,
             bodies: vec![body.clone()],
         };
@@ -281,6 +365,11 @@ impl Inner {
                 self.cordoned.apply(&environment, &event);
                 self.arrived.apply(&environment, &event);
                 Ok(())
+            }
+            Err(AppendToEnvironmentError::CordonsChanged(_)) => Err(Error::Contended(environment)),
+            Err(AppendToEnvironmentError::Fenced(_)) => {
+                self.leases.renew(&environment).await;
+                Err(Error::Contended(environment))
             }
             Err(error) => {
                 // It may have been appended.
@@ -296,9 +385,14 @@ impl Inner {
         Ok(())
     }
 
-    async fn read_cordons(&self) -> Result<(), Error> {
-        let cordons = self.journal.cordons().await;
-        self.cordoned.replace(cordons.map_err(Error::read)?);
-        Ok(())
+    /// Reads which nodes are cordoned. Returns the positions of the newest cordons.
+    async fn read_cordons(&self) -> Result<HashMap<Environment, u64>, Error> {
+        let cordons = self.journal.cordons().await.map_err(Error::read)?;
+        // Ordered by position.
+        let newest = cordons.iter();
+        let newest = newest.map(|entry| (entry.environment.clone(), entry.position));
+        let newest = newest.collect();
+        self.cordoned.replace(cordons);
+        Ok(newest)
     }
 }

@@ -192,7 +192,7 @@ impl Policies {
                 };
                 match appended {
                     // A repair changes no policy.
-                    Ok(appended) if appended.fenced => {}
+                    Ok(appended) if !appended.decides => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return,
                 }
@@ -250,6 +250,7 @@ impl Inner {
         let append = EnvironmentAppend {
             environment: change.environment.clone(),
             fence: None,
+            newest_cordon: None,
             at: self.clock.now(),
             bodies: vec![body],
         };

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, Repair};
+use hotswap_core::{Clock, DeploymentId, Environment, ModuleName, NodeError, Repair};
 use hotswap_fleet::{Fleet, Registry};
-use hotswap_store::{EnvironmentJournal, Journal, ReadError};
+use hotswap_store::{EnvironmentJournal, Journal, LeaseError, ReadError};
 use tokio::sync::Notify;
 
 use self::changes::Changes;
@@ -30,8 +30,8 @@ use self::difference::{Actual, room};
 use self::lag::Lag;
 use self::observed::{ObservedNode, observe};
 use self::open_deployment::OpenDeployment;
-use self::repair::{PlannedRepair, RepairContext};
-use self::repairs::Place;
+use self::repair::{Outcome, PlannedRepair, RepairContext};
+use self::repairs::{Place, RepairGuard};
 use self::rest::Rest;
 use crate::arrived_nodes::ArrivedNodes;
 use crate::background_tasks::BackgroundTasks;
@@ -50,6 +50,10 @@ pub(crate) use self::told::{OpenPlan, ToldVersions};
 
 /// How often all nodes are compared, besides on every change that the engine learns of.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often a node is looked at for one repair, where the lease changes meanwhile: as after each
+/// deployment that ends. What was staged stays, so another attempt is short.
+const ATTEMPTS: usize = 3;
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
 ///
@@ -287,12 +291,12 @@ impl Reconciler {
         };
         let inner = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
-            match inner.check(guard.place()).await {
-                Ok(Some(planned)) => {
-                    inner.context.run(planned, guard).await;
+            match inner.repair(&guard).await {
+                Ok(true) => {
+                    drop(guard);
                     inner.ended.notify_one();
                 }
-                Ok(None) => {}
+                Ok(false) => {}
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     let node = &guard.place().node;
@@ -312,6 +316,35 @@ impl Inner {
     ) -> Result<Option<OpenDeployment>, Error> {
         let (journal, projections) = (self.journal.as_ref(), &self.projections);
         OpenDeployment::read(journal, projections, environment, module).await
+    }
+
+    /// Repairs a node, if it still needs that. Returns whether it was tried to the end.
+    async fn repair(&self, guard: &RepairGuard) -> Result<bool, Error> {
+        let place = guard.place();
+        for attempt in 1..=ATTEMPTS {
+            // Before the look: all that is seen counts only as long as this lease lasts.
+            let fence = match self.context.leases.fence(&place.environment).await {
+                Ok(fence) => fence,
+                // It repairs the node.
+                Err(LeaseError::Held(_)) => return Ok(false),
+                Err(error) => return Err(Error::Store(Box::new(error))),
+            };
+            let Some(planned) = self.check(place).await? else {
+                return Ok(false);
+            };
+            let to = planned.repair.to.clone();
+            match self.context.run(planned, fence, guard).await {
+                Outcome::Ended => return Ok(true),
+                Outcome::LeaseChanged if attempt < ATTEMPTS => {}
+                Outcome::LeaseChanged => {
+                    let error = "the engine's lease changed in each attempt".to_owned();
+                    let (to, error) = (to.as_ref(), NodeError::Other(error));
+                    let repairs = &self.context.repairs;
+                    repairs.record_failure(place, to, error, self.clock.as_ref());
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Whether this engine repairs the nodes of an environment.

@@ -36,7 +36,8 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     ) -> Result<Fence, LeaseError>;
 
     /// Appends events, all or none, and returns the position of the last one. An event that says
-    /// that a node is gone also deletes its record.
+    /// that a node is gone also deletes its record. An append of no events only compares, and
+    /// returns the position of the store's last event.
     ///
     /// # Errors
     /// Nothing is appended:
@@ -45,6 +46,8 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     ///   in the environment is open.
     /// - [`AppendToEnvironmentError::PolicyReplaced`] if an event changes the policy that another
     ///   one has replaced, or that there is not.
+    /// - [`AppendToEnvironmentError::CordonsChanged`] if another cordon is the newest than the one
+    ///   that is expected.
     /// - [`AppendToEnvironmentError::Full`] if the disk is full: what is left is for
     ///   deployments.
     ///
@@ -206,9 +209,14 @@ pub struct EnvironmentAppend {
     pub environment: Environment,
     /// The fence of the engine's lease; `None` for requests of people.
     pub fence: Option<Fence>,
+    /// The position of the newest event that cordons a node of the environment now, as it was when
+    /// this was decided; 0 where no node was cordoned. `None` where cordons do not matter.
+    ///
+    /// As long as it is the same, no node was cordoned or drained since that still is.
+    pub newest_cordon: Option<u64>,
     /// When they are appended, by the appender's clock.
     pub at: Timestamp,
-    /// The events, at least one.
+    /// The events.
     pub bodies: Vec<EnvironmentEventBody>,
 }
 
@@ -230,8 +238,8 @@ pub struct EnvironmentAppended {
     pub environment: Environment,
     /// The position of the append's last event.
     pub position: u64,
-    /// True if an engine appended, false if a person did.
-    pub fenced: bool,
+    /// Whether one of the events decides something: all do but those of repairs.
+    pub decides: bool,
 }
 
 /// Why [`EnvironmentJournal::append_to_environment`] failed.
@@ -247,6 +255,10 @@ pub enum AppendToEnvironmentError {
     /// at this position; `None` where people have given it none.
     #[error("another change of the policy came first")]
     PolicyReplaced(Option<u64>),
+    /// The newest cordon of the environment is not the one that was expected, but that of the event
+    /// at this position; 0 where no node is cordoned.
+    #[error("another node was cordoned, or uncordoned, first")]
+    CordonsChanged(u64),
     /// The disk is full. What is left is for the deployments that are under way.
     #[error("the disk is full")]
     Full,

@@ -1,6 +1,7 @@
 //! Nodes that people cordon and drain, and nodes that are gone, with real nodes.
 
 mod just_started;
+mod several_engines;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

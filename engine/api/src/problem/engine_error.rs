@@ -293,6 +293,10 @@ impl From<nodes::Error> for Problem {
                      force: true to drain it all the same"
                 ),
             ),
+            E::Contended(_) => Self::new(
+                Kind::Unavailable,
+                format!("{error}, so nothing was changed; look at the nodes, then retry"),
+            ),
             E::Full => disk_full(),
             E::Store(source) => unavailable(&*source),
         }

@@ -27,6 +27,9 @@ pub enum Error {
         /// Those that do not serve. The others are being changed by deployments.
         nodes: Vec<NodeId>,
     },
+    /// Other engines change what the decision rests on, again and again. Nothing was changed.
+    #[error("other engines cordon or change nodes of {0} at the same time")]
+    Contended(Environment),
     /// The disk is full.
     #[error("the disk is full")]
     Full,

@@ -1,12 +1,13 @@
 //! Nodes that are gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hotswap_core::{Environment, EnvironmentEventBody, NodeId};
+use hotswap_core::{Environment, EnvironmentEventBody, Fence, NodeId};
 use hotswap_fleet::Silence;
+use hotswap_store::LeaseError;
 
-use super::{Error, Nodes};
+use super::{Basis, Error, Nodes};
 use crate::limits::ExpiryLimits;
 
 /// How often nodes that are gone are looked for.
@@ -38,7 +39,8 @@ impl Nodes {
 
     /// Removes the nodes that are gone, and returns how many: those that were silent for longer
     /// than the limits say, by the time that this engine has listened. A node in the plan of an
-    /// open deployment stays.
+    /// open deployment stays. Where several engines share the store, the one that works in the
+    /// environment removes them.
     ///
     /// # Errors
     /// If the store fails.
@@ -52,10 +54,14 @@ impl Nodes {
         if gone.is_empty() {
             return Ok(0);
         }
-        let _change = self.begin().await;
+        let _turn = self.take_turn().await;
+        let environments = gone.iter().map(|member| &member.record.environment);
+        let leases = self.leases(environments.collect()).await?;
+        // Read after that: an engine that plans with one of them has the lease by then, and the
+        // store refuses this one's.
         let planned = inner.planned().await?;
         let mut removed = 0;
-        for member in gone {
+        for member in &gone {
             let (id, environment) = (&member.record.id, &member.record.environment);
             let is_planned = |plan: &Planned| {
                 plan.environment == *environment
@@ -64,24 +70,43 @@ impl Nodes {
             if planned.iter().any(is_planned) {
                 continue;
             }
-            let held = inner.leases.holds(environment).await;
-            if !held.map_err(|error| Error::Store(Box::new(error)))? {
+            let Some(fence) = leases.get(environment) else {
                 continue;
-            }
+            };
+            let basis = Basis::Lease(*fence);
             let record = async |silence: Silence| {
                 let expired = EnvironmentEventBody::Expired {
                     node: id.clone(),
                     stopped: silence.stopped,
                     silent_millis: u64::try_from(silence.lasted.as_millis()).unwrap_or(u64::MAX),
                 };
-                inner.append(environment.clone(), expired).await
+                inner.append(environment.clone(), expired, basis).await
             };
             let is_over = |silence| inner.expiry.is_over(silence);
-            if inner.registry.expire(id, is_over, record).await? {
-                removed += 1;
+            match inner.registry.expire(id, is_over, record).await {
+                Ok(is_removed) => removed += usize::from(is_removed),
+                // The next look tells whether they are still this engine's to remove.
+                Err(Error::Contended(_)) => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(removed)
+    }
+
+    /// The leases of those of the environments in which this engine works.
+    async fn leases<'a>(
+        &self,
+        environments: BTreeSet<&'a Environment>,
+    ) -> Result<BTreeMap<&'a Environment, Fence>, Error> {
+        let mut leases = BTreeMap::new();
+        for environment in environments {
+            match self.0.leases.fence(environment).await {
+                Ok(fence) => drop(leases.insert(environment, fence)),
+                Err(LeaseError::Held(_)) => {}
+                Err(error) => return Err(Error::Store(Box::new(error))),
+            }
+        }
+        Ok(leases)
     }
 }
 

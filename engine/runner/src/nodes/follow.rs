@@ -33,7 +33,7 @@ impl Nodes {
                 };
                 match appended {
                     // A repair decides nothing.
-                    Ok(appended) if appended.fenced => {}
+                    Ok(appended) if !appended.decides => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return,
                 }
@@ -43,7 +43,7 @@ impl Nodes {
 
     async fn read_again(&self) -> Result<(), Error> {
         // Not while something is decided here: what is read may come from before it.
-        let _change = self.begin().await;
+        let _turn = self.take_turn().await;
         self.0.read_cordons().await?;
         self.0.read_arrivals().await?;
         let forgotten = self.0.registry.drop_deleted().await;
@@ -98,6 +98,7 @@ mod tests {
         let append = EnvironmentAppend {
             environment: "production".parse().unwrap(),
             fence: None,
+            newest_cordon: None,
             at: hotswap_core::Timestamp::from_millis(1),
             bodies: vec![cordoned],
         };

@@ -26,6 +26,7 @@ impl Nodes {
         let append = EnvironmentAppend {
             environment: moved.to.clone(),
             fence: None,
+            newest_cordon: None,
             at,
             bodies: vec![body.clone()],
         };

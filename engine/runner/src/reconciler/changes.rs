@@ -150,7 +150,7 @@ fn note_plan(planned: &mut Option<HashSet<DeploymentId>>, appended: &Appended) -
 async fn was_decided(appended: &mut Receiver<EnvironmentAppended>) {
     loop {
         match appended.recv().await {
-            Ok(appended) if appended.fenced => {}
+            Ok(appended) if !appended.decides => {}
             Ok(_) | Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => std::future::pending().await,
         }

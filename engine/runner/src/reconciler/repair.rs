@@ -9,7 +9,7 @@ use hotswap_core::{
 use hotswap_fleet::Fleet;
 use hotswap_store::{AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, LeaseError};
 
-use super::repairs::{RepairGuard, Repairs};
+use super::repairs::{Place, RepairGuard, Repairs};
 use crate::environment_leases::EnvironmentLeases;
 
 /// What repairs need.
@@ -30,60 +30,91 @@ pub(super) struct PlannedRepair {
     pub(super) probe: Option<HttpProbe>,
 }
 
-/// Why a repair has not begun.
+/// How the attempt to repair a node ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is journaled, or a deployment needs the node first.
+    Ended,
+    /// The lease has changed since the node was looked at. The node serves what it served.
+    LeaseChanged,
+}
+
+/// What came of the orders of a repair.
+enum Attempt {
+    /// A deployment needs the node first.
+    Yielded,
+    /// The lease has changed.
+    LeaseChanged,
+    /// The node runs what it should, or failed.
+    Ended(Result<(), NodeError>),
+}
+
+/// Why a repair has not begun, or does not go on.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("the lease could not be acquired")]
     Lease(#[source] LeaseError),
     #[error("the environment's journal could not be written")]
     Append(#[source] AppendToEnvironmentError),
+    #[error("whether the lease is still this engine's is not known")]
+    Confirm(#[source] AppendToEnvironmentError),
 }
 
 impl RepairContext {
-    /// Repairs a node, and journals what came of it.
-    pub(super) async fn run(&self, planned: PlannedRepair, guard: RepairGuard) {
+    /// Repairs a node, and journals what came of it. `fence` is that of the lease under which the
+    /// node was looked at. What was seen is acted on only as long as that lease lasts: whoever has
+    /// it later may have planned a deployment with the node, or repair it.
+    pub(super) async fn run(
+        &self,
+        planned: PlannedRepair,
+        fence: Fence,
+        guard: &RepairGuard,
+    ) -> Outcome {
         let mut span = Span::continuing(None, "node.repair", Kind::Internal);
         let place = guard.place();
         span.set_text("hotswap.node.id", &place.node);
         span.set_text("hotswap.module.name", &place.module);
         span.set_text("hotswap.environment", &place.environment);
-        span.run(self.repair(planned, guard)).await;
+        span.run(self.repair(planned, fence, guard)).await
     }
 
-    async fn repair(&self, planned: PlannedRepair, guard: RepairGuard) {
-        let (place, repair) = (guard.place().clone(), &planned.repair);
+    async fn repair(&self, planned: PlannedRepair, fence: Fence, guard: &RepairGuard) -> Outcome {
+        let (place, repair) = (guard.place(), &planned.repair);
         let to = repair.to.as_ref();
-        let mut result = self.attempt(&planned, &guard).await;
-        if let Ok(Some(Err(NodeError::Fenced(seen)))) = result {
-            // A deployment has ended since the lease was acquired, or the store is older than
-            // the node.
-            self.raise_fence(Fence(seen)).await;
-            self.leases.renew(&place.environment).await;
-            result = self.attempt(&planned, &guard).await;
-        }
-        let result = match result {
-            Ok(result) => result,
+        let result = match self.attempt(&planned, fence, guard).await {
+            Ok(Attempt::Ended(Err(NodeError::Fenced(seen)))) => {
+                // A deployment has ended since the lease was acquired, or the store is older than
+                // the node.
+                self.raise_fence(Fence(seen)).await;
+                self.leases.renew(&place.environment).await;
+                return Outcome::LeaseChanged;
+            }
+            Ok(Attempt::Ended(result)) => result,
+            // What is left to do is done after the deployment.
+            Ok(Attempt::Yielded) => return Outcome::Ended,
+            Ok(Attempt::LeaseChanged) => {
+                self.leases.renew(&place.environment).await;
+                return Outcome::LeaseChanged;
+            }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(node = %place.node, module = %place.module, error, "cannot repair the node now");
                 let error = NodeError::Other("the engine's store failed".to_owned());
                 self.repairs
-                    .record_failure(&place, to, error, self.clock.as_ref());
-                return;
+                    .record_failure(place, to, error, self.clock.as_ref());
+                return Outcome::Ended;
             }
         };
         let body = match result {
-            // A deployment needs the node. What is left to do is done after it.
-            None => return,
-            Some(Ok(())) => {
-                self.repairs.record_success(&place);
+            Ok(()) => {
+                self.repairs.record_success(place);
                 tracing::info!(node = %place.node, module = %place.module, from = %version(repair.from.as_ref()), to = %version(to), "node repaired");
                 EnvironmentEventBody::Repaired(planned.repair)
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 let attempts =
                     self.repairs
-                        .record_failure(&place, to, error.clone(), self.clock.as_ref());
+                        .record_failure(place, to, error.clone(), self.clock.as_ref());
                 tracing::warn!(node = %place.node, module = %place.module, %error, attempts, "cannot repair the node, retrying");
                 EnvironmentEventBody::RepairFailed {
                     repair: planned.repair,
@@ -93,60 +124,63 @@ impl RepairContext {
             }
         };
         // Known, in memory, whether this is journaled or not: the next look at the node tells.
-        if let Err(error) = self.append(&guard, body).await {
+        if let Err(error) = self.append_end(place, body).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "the end of a repair could not be journaled");
         }
+        Outcome::Ended
     }
 
-    /// `None` where a deployment needs the node first.
+    /// Journals the intent, and carries it out. The position of the intent makes the ids of the
+    /// operations unique.
     async fn attempt(
         &self,
         planned: &PlannedRepair,
+        fence: Fence,
         guard: &RepairGuard,
-    ) -> Result<Option<Result<(), NodeError>>, Error> {
-        let (fence, position) = self.begin(planned, guard).await?;
-        Ok(self.carry_out(planned, guard, fence, position).await)
-    }
-
-    /// Journals the intent. Returns the fence for the orders, and the position of the intent,
-    /// which makes their operation ids unique.
-    async fn begin(
-        &self,
-        planned: &PlannedRepair,
-        guard: &RepairGuard,
-    ) -> Result<(Fence, u64), Error> {
-        let environment = &guard.place().environment;
-        let fence = self.leases.fence(environment).await.map_err(Error::Lease)?;
+    ) -> Result<Attempt, Error> {
         let intent = EnvironmentEventBody::Repairing(planned.repair.clone());
-        let position = self.append(guard, intent).await?;
-        Ok((fence, position))
+        match self.append(guard.place(), fence, intent).await {
+            Ok(position) => self.carry_out(planned, guard, fence, position).await,
+            Err(AppendToEnvironmentError::Fenced(_)) => Ok(Attempt::LeaseChanged),
+            Err(error) => Err(Error::Append(error)),
+        }
     }
 
-    async fn append(&self, guard: &RepairGuard, body: EnvironmentEventBody) -> Result<u64, Error> {
-        let environment = &guard.place().environment;
+    async fn append(
+        &self,
+        place: &Place,
+        fence: Fence,
+        body: EnvironmentEventBody,
+    ) -> Result<u64, AppendToEnvironmentError> {
         let append = EnvironmentAppend {
-            environment: environment.clone(),
-            // The lease may have been renewed since the repair began.
-            fence: Some(self.leases.fence(environment).await.map_err(Error::Lease)?),
+            environment: place.environment.clone(),
+            fence: Some(fence),
+            newest_cordon: None,
             at: self.clock.now(),
             bodies: vec![body],
         };
-        let appended = self.journal.append_to_environment(append).await;
+        self.journal.append_to_environment(append).await
+    }
+
+    async fn append_end(&self, place: &Place, body: EnvironmentEventBody) -> Result<(), Error> {
+        let environment = &place.environment;
+        // The lease may have been renewed since the repair began.
+        let fence = self.leases.fence(environment).await.map_err(Error::Lease)?;
+        let appended = self.append(place, fence, body).await;
         if let Err(AppendToEnvironmentError::Fenced(_)) = appended {
             self.leases.renew(environment).await;
         }
-        appended.map_err(Error::Append)
+        appended.map(drop).map_err(Error::Append)
     }
 
-    /// `None` where a deployment needs the node first.
     async fn carry_out(
         &self,
         planned: &PlannedRepair,
         guard: &RepairGuard,
         fence: Fence,
         position: u64,
-    ) -> Option<Result<(), NodeError>> {
+    ) -> Result<Attempt, Error> {
         let order = |step: &str, action| Order {
             operation: format!("repair-{position}.{step}"),
             fence,
@@ -157,7 +191,7 @@ impl RepairContext {
         let node = &planned.repair.node;
         let Some(to) = &planned.repair.to else {
             let revert = order("revert", Action::Revert(None));
-            return Some(self.fleet.order(node, &revert).await);
+            return Ok(Attempt::Ended(self.fleet.order(node, &revert).await));
         };
         // Beside the active version: this can be left at any point.
         let prepare = async {
@@ -170,23 +204,30 @@ impl RepairContext {
         };
         let prepared = tokio::select! {
             prepared = prepare => prepared,
-            () = guard.yields() => return None,
+            () = guard.yields() => return Ok(Attempt::Yielded),
         };
         if let Err(error) = prepared {
             // What is staged is of no use. It does no harm either, if this fails.
             let drop_staged = order("settle", Action::Settle);
             let _ = self.fleet.order(node, &drop_staged).await;
-            return Some(Err(error));
+            return Ok(Attempt::Ended(Err(error)));
+        }
+        // It may have taken long to stage the version. A node that has no order of another engine
+        // yet cannot tell that this one comes too late.
+        let environment = &guard.place().environment;
+        let is_current = self.leases.is_current(environment, fence).await;
+        if !is_current.map_err(Error::Confirm)? {
+            return Ok(Attempt::LeaseChanged);
         }
         let promote = order("promote", Action::Promote(to.clone()));
         if let Err(error) = self.fleet.order(node, &promote).await {
-            return Some(Err(error));
+            return Ok(Attempt::Ended(Err(error)));
         }
         let settle = order("settled", Action::Settle);
         if let Err(error) = self.fleet.order(node, &settle).await {
             tracing::debug!(%node, %error, "the node keeps the version before for longer");
         }
-        Some(Ok(()))
+        Ok(Attempt::Ended(Ok(())))
     }
 
     /// The store is older than the node: its fences go on above the node's.

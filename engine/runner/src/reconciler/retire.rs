@@ -65,6 +65,7 @@ impl Reconciler {
         let append = EnvironmentAppend {
             environment: environment.clone(),
             fence: None,
+            newest_cordon: None,
             at: self.0.clock.now(),
             bodies: vec![retired],
         };

@@ -24,6 +24,10 @@ impl State {
         if append.fence.is_some_and(|fence| fence != current) {
             return Err(AppendToEnvironmentError::Fenced(current));
         }
+        let newest = self.newest_cordon(&environment);
+        if append.newest_cordon.is_some_and(|cordon| cordon != newest) {
+            return Err(AppendToEnvironmentError::CordonsChanged(newest));
+        }
         for body in &append.bodies {
             match body {
                 EnvironmentEventBody::Retired { module, .. } => {
@@ -40,6 +44,7 @@ impl State {
                 _ => {}
             }
         }
+        let decides = append.bodies.iter().any(EnvironmentEventBody::decides);
         for body in append.bodies {
             self.position += 1;
             self.remember(&environment, &body, append.at);
@@ -51,8 +56,15 @@ impl State {
         Ok(EnvironmentAppended {
             environment,
             position: self.position,
-            fenced: append.fence.is_some(),
+            decides,
         })
+    }
+
+    /// The position of the newest event that cordons a node of an environment; 0 if none does.
+    fn newest_cordon(&self, environment: &Environment) -> u64 {
+        let cordons = self.cordons.iter();
+        let here = cordons.filter(|((place, _), _)| place == environment);
+        here.map(|(_, position)| *position).max().unwrap_or(0)
     }
 
     /// Remembers what the event at the last position decides.
@@ -132,10 +144,13 @@ impl EnvironmentJournal for Memory {
         append: EnvironmentAppend,
     ) -> Result<u64, AppendToEnvironmentError> {
         let mut state = self.state();
+        let only_compares = append.bodies.is_empty();
         let appended = state.append_to_environment(append)?;
         let position = appended.position;
-        // Fails where nobody has subscribed.
-        let _ = self.inner.environment_subscribers.send(appended);
+        if !only_compares {
+            // Fails where nobody has subscribed.
+            let _ = self.inner.environment_subscribers.send(appended);
+        }
         Ok(position)
     }
 

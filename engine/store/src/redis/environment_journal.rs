@@ -54,7 +54,8 @@ impl EnvironmentJournal for Redis {
             .text(append.environment.as_str())
             .optional(append.fence.map(|fence| fence.0))
             .number(append.at.millis())
-            .text(random_word());
+            .text(random_word())
+            .optional(append.newest_cordon);
         for body in &append.bodies {
             let (kind, about) = memo(body);
             let encoded = body.encode().map_err(|source| Error::Encode {
@@ -72,6 +73,7 @@ impl EnvironmentJournal for Redis {
                 Ok(position)
             }
             "fenced" => Err(AppendToEnvironmentError::Fenced(Fence(reply.number(1)?))),
+            "cordoned" => Err(AppendToEnvironmentError::CordonsChanged(reply.number(1)?)),
             "replaced" => {
                 let current = match reply.text(1)? {
                     "" => None,

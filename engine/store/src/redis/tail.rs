@@ -287,7 +287,7 @@ fn parse(place: Place, fields: &[(String, String)]) -> Result<Entry, Error> {
         return Ok(Entry::Environment(EnvironmentAppended {
             environment: environment.parse().map_err(|_| MISSING)?,
             position,
-            fenced,
+            decides: !fenced,
         }));
     }
     Ok(get("x").map_or(Entry::Unknown, |epoch| Entry::Epoch(epoch.to_owned())))

@@ -38,6 +38,12 @@ impl JournalExecutor {
                 return Ok(Err(AppendToEnvironmentError::Fenced(current)));
             }
         }
+        if let Some(expected) = append.newest_cordon {
+            let newest = newest_cordon(connection, environment)?;
+            if expected != newest {
+                return Ok(Err(AppendToEnvironmentError::CordonsChanged(newest)));
+            }
+        }
         for body in &append.bodies {
             match body {
                 EnvironmentEventBody::Retired { module, .. } => {
@@ -83,7 +89,7 @@ impl JournalExecutor {
         Ok(Ok(EnvironmentAppended {
             environment: append.environment.clone(),
             position: self.position(),
-            fenced: append.fence.is_some(),
+            decides: append.bodies.iter().any(EnvironmentEventBody::decides),
         }))
     }
 }
@@ -173,6 +179,13 @@ fn policy_position(connection: &Connection, environment: &str) -> rusqlite::Resu
         .prepare_cached("SELECT position FROM policy WHERE environment = ?1")?
         .query_row([environment], |row| read_u64(row, 0))
         .optional()
+}
+
+/// The position of the newest event that cordons a node of the environment; 0 if none does.
+fn newest_cordon(connection: &Connection, environment: &str) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(position), 0) FROM cordon WHERE environment = ?1")?
+        .query_row([environment], |row| read_u64(row, 0))
 }
 
 /// From here on, the event with the policy decides nothing any more.

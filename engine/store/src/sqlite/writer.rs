@@ -253,10 +253,12 @@ impl Writer {
                     let _ = reply.send(Ok(fence));
                 }
                 (
-                    Command::AppendToEnvironment { reply, .. },
+                    Command::AppendToEnvironment { append, reply, .. },
                     CommandResult::AppendToEnvironment(result),
                 ) => {
-                    if let Ok(appended) = &result {
+                    if let Ok(appended) = &result
+                        && !append.bodies.is_empty()
+                    {
                         self.environment_appended.push(appended.clone());
                     }
                     let _ = reply.send(result);

@@ -85,6 +85,7 @@ async fn tell(store: &impl EnvironmentJournal, bodies: &[EnvironmentEventBody]) 
     let append = EnvironmentAppend {
         environment: production(),
         fence: None,
+        newest_cordon: None,
         at: at(7),
         bodies: bodies.to_vec(),
     };

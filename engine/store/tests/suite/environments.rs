@@ -40,6 +40,7 @@ fn append(
     EnvironmentAppend {
         environment: environment.clone(),
         fence,
+        newest_cordon: None,
         at: at(1000),
         bodies: bodies.to_vec(),
     }
@@ -105,7 +106,21 @@ pub async fn an_environment_under_an_older_lease_is_fenced<S: StoreFixture>() {
         "{error:?}"
     );
     let current = append(&environment, Some(second), &[repairing("a")]);
-    store.append_to_environment(current).await.unwrap();
+    let position = store.append_to_environment(current).await.unwrap();
+    let mut appended = store.subscribe_to_environments();
+    // Without an event it only compares.
+    let late = append(&environment, Some(first), &[]);
+    let error = store.append_to_environment(late).await.unwrap_err();
+    assert!(matches!(error, AppendToEnvironmentError::Fenced(_)));
+    let current = append(&environment, Some(second), &[]);
+    let same = store.append_to_environment(current).await.unwrap();
+    assert_eq!(
+        (same, store.last_position().await.unwrap()),
+        (position, position)
+    );
+    let last = append(&environment, Some(second), &[repairing("b")]);
+    let last = store.append_to_environment(last).await.unwrap();
+    assert_eq!(appended.recv().await.unwrap().position, last);
     fixture.close(store).await;
     let store = fixture.open().await;
     let third = store.acquire_environment_lease(&environment).await.unwrap();
@@ -211,6 +226,88 @@ pub async fn the_event_that_cordons_a_node_is_kept_until_the_cordon_ends<S: Stor
     assert_eq!(cordons(&store).await, [3, 5]);
     let deleted = store.delete_environment_events(at(1001)).await;
     assert_eq!(deleted.unwrap(), 2);
+    fixture.close(store).await;
+}
+
+pub async fn of_two_drains_that_rest_on_the_same_cordons_one_is_accepted<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let qa: Environment = "qa".parse().unwrap();
+    let change = async |environment: &Environment, newest_cordon, body| {
+        let append = EnvironmentAppend {
+            newest_cordon: Some(newest_cordon),
+            ..append(environment, None, &[body])
+        };
+        store.append_to_environment(append).await
+    };
+    let uncordoned = |name: &str| EnvironmentEventBody::Uncordoned {
+        node: node(name),
+        by: "ada".into(),
+        reason: None,
+    };
+    let production = production();
+    let is_refused = |result: &Result<u64, AppendToEnvironmentError>, newest| matches!(result, Err(AppendToEnvironmentError::CordonsChanged(found)) if *found == newest);
+    assert_eq!(change(&production, 0, drained("a")).await.unwrap(), 1);
+    let second = change(&production, 0, drained("b")).await;
+    assert!(is_refused(&second, 1), "{second:?}");
+    assert_eq!(change(&production, 1, drained("b")).await.unwrap(), 2);
+    // Environments do not disturb each other, whatever their names begin with.
+    assert_eq!(change(&qa, 0, cordoned("a")).await.unwrap(), 3);
+    let longer = "production-eu".parse().unwrap();
+    assert_eq!(change(&longer, 0, drained("a")).await.unwrap(), 4);
+    // Neither does what cordons no node.
+    let repair = append(&production, None, &[repairing("c")]);
+    assert_eq!(store.append_to_environment(repair).await.unwrap(), 5);
+    assert_eq!(change(&production, 2, uncordoned("b")).await.unwrap(), 6);
+    let old = change(&production, 2, drained("c")).await;
+    assert!(is_refused(&old, 1), "{old:?}");
+    fixture.close(store).await;
+    let store = fixture.open().await;
+    let again = EnvironmentAppend {
+        newest_cordon: Some(1),
+        ..append(&production, None, &[drained("c")])
+    };
+    assert_eq!(store.append_to_environment(again).await.unwrap(), 7);
+    let forgotten = EnvironmentEventBody::Forgotten {
+        node: node("c"),
+        by: "ada".into(),
+        reason: None,
+    };
+    let many = [forgotten, uncordoned("a")];
+    let last = append(&production, None, &many);
+    store.append_to_environment(last).await.unwrap();
+    let empty = EnvironmentAppend {
+        newest_cordon: Some(0),
+        ..append(&production, None, &[])
+    };
+    assert_eq!(store.append_to_environment(empty).await.unwrap(), 9);
+    fixture.close(store).await;
+}
+
+pub async fn subscribers_are_told_whether_something_was_decided<S: StoreFixture>() {
+    let fixture = S::new();
+    let store = fixture.open().await;
+    let environment = production();
+    let mut appended = store.subscribe_to_environments();
+    let fence = store.acquire_environment_lease(&environment).await.unwrap();
+    let expired = EnvironmentEventBody::Expired {
+        node: node("a"),
+        stopped: false,
+        silent_millis: 1,
+    };
+    for (fence, bodies, decides) in [
+        (Some(fence), vec![repairing("a")], false),
+        (Some(fence), vec![expired], true),
+        (None, vec![repairing("a"), cordoned("a")], true),
+    ] {
+        let append = append(&environment, fence, &bodies);
+        store.append_to_environment(append).await.unwrap();
+        assert_eq!(
+            appended.recv().await.unwrap().decides,
+            decides,
+            "{bodies:?}"
+        );
+    }
     fixture.close(store).await;
 }
 

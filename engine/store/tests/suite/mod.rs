@@ -74,6 +74,8 @@ macro_rules! suite {
             the_event_that_cordons_a_node_is_kept_until_the_cordon_ends,
             the_event_with_which_a_node_came_is_kept_until_it_moves_again,
             of_two_changes_of_a_policy_one_is_accepted,
+            of_two_drains_that_rest_on_the_same_cordons_one_is_accepted,
+            subscribers_are_told_whether_something_was_decided,
             a_node_that_is_gone_has_no_record,
             the_newest_decision_of_each_selector_counts,
             what_was_decided_is_listed_page_by_page,

@@ -1,6 +1,6 @@
--- ARGV: is a retry, environment, fence or '', at, token, then of each event: what it is, the
--- module or node that it is about, body. A change of a policy is about the position that it
--- replaces.
+-- ARGV: is a retry, environment, fence or '', at, token, position of the newest cordon or '', then
+-- of each event: what it is, the module or node that it is about, body. A change of a policy is
+-- about the position that it replaces. The steps of a repair have no name.
 local environment, fence, at = ARGV[2], ARGV[3], ARGV[4]
 local token = P .. 'token:' .. ARGV[5]
 if ARGV[1] == '1' then
@@ -11,7 +11,14 @@ if fence ~= '' then
     local current = call('HGET', P .. 'environment:' .. environment, 'fence') or '0'
     if fence ~= current then return { 'fenced', current } end
 end
-for i = 6, #ARGV, 3 do
+if ARGV[6] ~= '' then
+    local here, newest = environment .. '/', 0
+    for node, position in pairs(read_hash(P .. 'cordons')) do
+        if string.sub(node, 1, #here) == here then newest = math.max(newest, tonumber(position)) end
+    end
+    if newest ~= tonumber(ARGV[6]) then return { 'cordoned', text(newest) } end
+end
+for i = 7, #ARGV, 3 do
     if ARGV[i] == 'retired' then
         local open = call('HGET', P .. 'running', place(ARGV[i + 1], environment))
         if open then return { 'busy', open } end
@@ -31,8 +38,10 @@ local function release(hash, field)
 end
 
 local position
-for i = 6, #ARGV, 3 do
+local decides = false
+for i = 7, #ARGV, 3 do
     local kind, about = ARGV[i], ARGV[i + 1]
+    decides = decides or kind ~= ''
     local number = call('HINCRBY', META, 'position', 1)
     position = text(number)
     call('HSET', P .. 'environment_events', position, at .. ' ' .. environment .. '\n' .. ARGV[i + 2])
@@ -69,7 +78,7 @@ for i = 6, #ARGV, 3 do
     end
 end
 if position then
-    call('XADD', P .. 'log', position .. '-0', 'v', environment, 'f', fence == '' and '0' or '1')
+    call('XADD', P .. 'log', position .. '-0', 'v', environment, 'f', decides and '0' or '1')
     call('SET', token, position, 'EX', 120)
 end
 return { 'appended', position or call('HGET', META, 'position') }
