@@ -91,8 +91,8 @@ pub fn carried_out_calls(record: &Value, deployment: DeploymentId) -> Result<Vec
     Ok(calls.collect())
 }
 
-/// Checks that a rollout with a fault ended as without, or was reverted and says why.
-pub fn check(case: Case, result: &RunResult, expected: &RunResult) -> Result<()> {
+/// Checks that no node has carried out a call twice.
+pub fn check_calls(result: &RunResult) -> Result<()> {
     for calls in &result.carried_out_calls {
         let different: BTreeSet<_> = calls.iter().collect();
         ensure!(
@@ -100,6 +100,12 @@ pub fn check(case: Case, result: &RunResult, expected: &RunResult) -> Result<()>
             "an effect happened twice: {calls:?}"
         );
     }
+    Ok(())
+}
+
+/// Checks that a rollout with a fault ended as without, or was reverted and says why.
+pub fn check(case: Case, result: &RunResult, expected: &RunResult) -> Result<()> {
+    check_calls(result)?;
     if result == expected {
         return Ok(());
     }

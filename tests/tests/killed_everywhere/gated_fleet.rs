@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::links::Links;
 use crate::lock;
+use crate::repair_gate::RepairGate;
 
 /// An order that a node has carried out, now or before.
 #[derive(Debug, Clone)]
@@ -37,6 +38,7 @@ pub struct GatedFleet {
     pub links: Arc<Links>,
     pub engine: u64,
     pub log: Log,
+    pub gate: Arc<RepairGate>,
     /// Counts orders under an old fence.
     pub refused: Arc<AtomicU64>,
 }
@@ -89,7 +91,10 @@ impl Fleet for GatedFleet {
             });
             Ok(())
         };
-        self.links.request(request).await
+        self.gate.before(self.engine, order).await;
+        let answer = self.links.request(request).await;
+        self.gate.after(self.engine, order).await;
+        answer
     }
 
     async fn probe(

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use hotswap_core::{DeploymentId, Status};
+use hotswap_core::{DeploymentId, Health, Status};
 use hotswap_node::Node;
 use hotswap_store::{Journal as _, Redis};
-use hotswap_tests::{Balancer, EMAIL, NODE_TOKEN, journal_outline, new_deployment};
+use hotswap_tests::{Balancer, CrashPoint, EMAIL, NODE_TOKEN, journal_outline, new_deployment};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,25 +17,29 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::Rollout;
 use crate::case::{Case, Fault};
 use crate::checks::{self, RunResult};
-use crate::gated_fleet::Log;
-use crate::replica::{Replica, Shared};
+use crate::fleet_changes::Change;
+use crate::replica::{Replica, Setup, Shared};
 use crate::watched_journal::RolloutUnderTest;
 
-const PRODUCTION: &str = "production";
+pub const PRODUCTION: &str = "production";
 const ENGINES: u64 = 3;
 const NODES: usize = 3;
 /// Time limit of every wait. Generous, because the machine may be busy.
-const TIMEOUT: Duration = Duration::from_secs(90);
+pub const TIMEOUT: Duration = Duration::from_secs(90);
+
+pub fn node_id(number: usize) -> String {
+    format!("{PRODUCTION}-{number}")
+}
 
 pub struct Group {
     shared: Arc<Shared>,
     number: usize,
+    setup: Setup,
     /// In the places of the load balancer.
     replicas: BTreeMap<usize, Replica>,
     nodes: Vec<(String, Node)>,
     balancer: Balancer,
     rollout: Arc<RolloutUnderTest>,
-    log: Log,
     /// Reads what happens, past all links.
     observer: Redis,
     started: u64,
@@ -46,23 +50,32 @@ pub struct Group {
 
 impl Group {
     pub async fn start(shared: Arc<Shared>, number: usize) -> Result<Self> {
+        Self::start_with(shared, number, Setup::default(), NODES).await
+    }
+
+    pub async fn start_with(
+        shared: Arc<Shared>,
+        number: usize,
+        setup: Setup,
+        nodes: usize,
+    ) -> Result<Self> {
         let config = shared.redis_config(shared.redis_url.clone(), number, "observer");
         let mut group = Self {
             observer: Redis::open(&config).await?,
             shared,
             number,
+            setup,
             replicas: BTreeMap::new(),
             nodes: Vec::new(),
             balancer: Balancer::start().await?,
             rollout: Arc::default(),
-            log: Log::default(),
             started: 0,
             cases: 0,
             dead: JoinSet::new(),
         };
         group.start_missing().await?;
-        for number in 1..=NODES {
-            group.start_node(format!("{PRODUCTION}-{number}")).await?;
+        for number in 1..=nodes {
+            group.start_node(node_id(number)).await?;
         }
         group.wait_for_nodes().await?;
         Ok(group)
@@ -75,8 +88,8 @@ impl Group {
                 continue;
             }
             self.started += 1;
-            let (rollout, log) = (&self.rollout, &self.log);
-            let replica = Replica::start(&self.shared, self.number, self.started, rollout, log);
+            let (rollout, setup) = (&self.rollout, &self.setup);
+            let replica = Replica::start(&self.shared, self.number, self.started, rollout, setup);
             let replica = replica.await?;
             self.balancer.add(place, replica.addr);
             self.replicas.insert(place, replica);
@@ -84,7 +97,7 @@ impl Group {
         Ok(())
     }
 
-    async fn start_node(&mut self, id: String) -> Result<()> {
+    pub async fn start_node(&mut self, id: String) -> Result<()> {
         let config = hotswap_node::Config {
             id: id.parse()?,
             environment: Some(PRODUCTION.parse()?),
@@ -107,16 +120,40 @@ impl Group {
         Ok(())
     }
 
-    fn node_dir(&self, id: &str) -> PathBuf {
+    /// Ends a node at once, as if it was killed.
+    pub fn kill_node(&mut self, id: &str) -> Result<()> {
+        let place = self.nodes.iter().position(|(other, _)| other == id);
+        // Dropped without a shutdown.
+        drop(self.nodes.remove(place.context("no such node")?));
+        Ok(())
+    }
+
+    /// Removes a node for good.
+    pub async fn remove_node(&mut self, id: &str) -> Result<()> {
+        let place = self.nodes.iter().position(|(other, _)| other == id);
+        let (_, node) = self.nodes.remove(place.context("no such node")?);
+        node.shutdown().await;
+        std::fs::remove_dir_all(self.node_dir(id))?;
+        let nodes = &self.any()?.engine.nodes;
+        Ok(nodes.forget(&id.parse()?, EMAIL.to_owned(), None).await?)
+    }
+
+    pub fn node_dir(&self, id: &str) -> PathBuf {
         let folder = self.shared.folder.path();
         folder.join(format!("group-{}-{id}", self.number))
     }
 
-    /// Waits until every engine has heard of every node.
-    async fn wait_for_nodes(&self) -> Result<()> {
+    /// Waits until every engine has heard of every node, and of no other.
+    pub async fn wait_for_nodes(&self) -> Result<()> {
         let deadline = Instant::now() + TIMEOUT;
         for replica in self.replicas.values() {
-            while replica.engine.registry.members().len() < NODES {
+            let knows_all = || {
+                let members = replica.engine.registry.members();
+                let mut passing = members.iter();
+                members.len() == self.nodes.len()
+                    && passing.all(|member| member.health == Health::Passing)
+            };
+            while !knows_all() {
                 ensure!(
                     Instant::now() < deadline,
                     "an engine does not know the nodes"
@@ -140,7 +177,7 @@ impl Group {
         let result = self.result(id, &module).await?;
         let is_whole = matches!(result.status, Status::Succeeded | Status::RolledBack);
         ensure!(is_whole, "{result:?}");
-        checks::check_orders(&self.log)?;
+        checks::check_orders(&self.setup.log)?;
         Ok((self.rollout.append_count(), result))
     }
 
@@ -171,12 +208,55 @@ impl Group {
         let result = self.result(id, &module).await?;
         checks::check(case, &result, expected)?;
         self.wait_for_versions(&module, &result).await?;
-        checks::check_orders(&self.log)?;
+        checks::check_orders(&self.setup.log)?;
         Ok(victim.is_some())
     }
 
+    /// Rolls out while the engine that drives is killed, and the fleet changes before another one
+    /// takes over. Returns how the rollout ended, unless it took too few appends to be killed.
+    pub async fn try_change(
+        &mut self,
+        rollout: &Rollout,
+        point: CrashPoint,
+        change: Change,
+    ) -> Result<Option<Status>> {
+        let case = Case {
+            fault: Fault::Killed,
+            point,
+        };
+        let module = self.prepare(Some(case)).await?;
+        let id = self.deploy(&module, rollout).await?;
+        let victim = tokio::select! {
+            biased;
+            victim = self.rollout.victim() => Some(victim),
+            ended = self.wait_for_end(id) => {
+                ended?;
+                let victim = timeout(TIMEOUT, self.rollout.victim_at_end()).await;
+                victim.context("an append at which the engine was to be killed has not returned")?
+            }
+        };
+        let Some(victim) = victim else {
+            return Ok(None);
+        };
+        if let Some(place) = self.place_of(victim) {
+            self.balancer.remove(place);
+        }
+        let changed = change.node(point.append, self.nodes.len());
+        change.begin(self, &changed).await?;
+        self.wait_for_successor(id, victim, case).await?;
+        self.mend(victim, Fault::Killed)?;
+        self.wait_for_end(id).await?;
+        change.end(self, &changed).await?;
+        let decided = self.observer.head(id).await?.lifecycle.status();
+        self.wait_for_decided(&module, decided).await?;
+        checks::check_calls(&self.result(id, &module).await?)?;
+        checks::check_orders(&self.setup.log)?;
+        change.clear(self, &changed).await?;
+        Ok(Some(decided))
+    }
+
     /// Uploads two versions of a new module, and rolls the first one out.
-    async fn prepare(&mut self, case: Option<Case>) -> Result<String> {
+    pub async fn prepare(&mut self, case: Option<Case>) -> Result<String> {
         self.start_missing().await?;
         self.wait_for_nodes().await?;
         self.cases += 1;
@@ -246,6 +326,16 @@ impl Group {
         Ok(())
     }
 
+    /// An engine that runs, by its number.
+    pub fn replica(&self, engine: u64) -> Result<&Replica> {
+        let place = self.place_of(engine).context("no such engine runs")?;
+        Ok(&self.replicas[&place])
+    }
+
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     fn place_of(&self, engine: u64) -> Option<usize> {
         let mut replicas = self.replicas.iter();
         replicas
@@ -282,7 +372,7 @@ impl Group {
         RunResult::new(&events, module, calls)
     }
 
-    fn node_record(&self, node: &str, module: &str) -> Result<Value> {
+    pub fn node_record(&self, node: &str, module: &str) -> Result<Value> {
         let file = self.node_dir(node).join(format!("modules/{module}.json"));
         Ok(serde_json::from_slice(&std::fs::read(file)?)?)
     }
@@ -290,14 +380,20 @@ impl Group {
     /// Waits until every node runs what the end of the rollout says. The reconciler brings nodes
     /// there that a revert did not reach.
     async fn wait_for_versions(&self, module: &str, result: &RunResult) -> Result<()> {
-        let expected = match result.status {
-            Status::Succeeded => "2.0.0",
+        self.wait_for_decided(module, result.status).await
+    }
+
+    /// Waits until every node runs what the end of a rollout of 2.0.0 says.
+    pub async fn wait_for_decided(&self, module: &str, status: Status) -> Result<()> {
+        let expected = match status {
+            Status::Succeeded | Status::Partial => "2.0.0",
             _ => "1.0.0",
         };
         let deadline = Instant::now() + TIMEOUT;
         for (node, _) in &self.nodes {
             loop {
-                let record = self.node_record(node, module)?;
+                // A node that has just come has none yet.
+                let record = self.node_record(node, module).unwrap_or_default();
                 let active = &record["slots"]["active"]["version"];
                 if active == expected && record["slots"]["staged"].is_null() {
                     break;

@@ -4,19 +4,27 @@
 //! reason where its engine did not reach the nodes. No effect happens twice at a node, the orders of
 //! two engines do not interleave at a node, and there is one end.
 //!
+//! In [`fleet_changes`], nodes die, lose their disks and join while another engine takes over, and
+//! in [`late_repairs`] an engine loses its environment in the middle of a repair.
+//!
 //! All cases take some minutes, so by default a part is tried that a seed chooses: for each
 //! rollout and each fault the same number of places. The seed is printed.
 //!
 //! - `HOTSWAP_KILLED_EVERYWHERE=all` tries every case. A text in place of `all` tries those whose
 //!   names contain it, such as `canary, append 5` or `stood still`.
+//! - `HOTSWAP_CHANGED_EVERYWHERE` does the same for the changes of the fleet, such as
+//!   `rolling, append 3` or `loses its disk`.
 //! - `HOTSWAP_KILLED_EVERYWHERE_SEED` repeats the choice of a seed. What happens also depends on
 //!   times.
 
 mod case;
 mod checks;
+mod fleet_changes;
 mod gated_fleet;
 mod group;
+mod late_repairs;
 mod links;
+mod repair_gate;
 mod replica;
 mod watched_journal;
 
@@ -87,13 +95,19 @@ struct Plan {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rollouts_end_the_same_whatever_happens_to_their_engine() -> Result<()> {
+    let seed = seed();
+    run(seed)
+        .await
+        .with_context(|| format!("HOTSWAP_KILLED_EVERYWHERE_SEED={seed}"))
+}
+
+/// What chooses the cases. Printed.
+fn seed() -> u64 {
     let seed = std::env::var("HOTSWAP_KILLED_EVERYWHERE_SEED");
     let seed = seed.ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}: repeat it with HOTSWAP_KILLED_EVERYWHERE_SEED={seed}");
-    run(seed)
-        .await
-        .with_context(|| format!("HOTSWAP_KILLED_EVERYWHERE_SEED={seed}"))
+    seed
 }
 
 async fn run(seed: u64) -> Result<()> {

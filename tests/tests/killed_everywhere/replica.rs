@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hotswap_api::{Secret, Tokens};
-use hotswap_core::Clock;
+use hotswap_core::{Clock, Environment, Policy};
 use hotswap_fleet::{HttpFleet, Options, Registry};
 use hotswap_plugins::Host;
 use hotswap_runner::{Engine, EngineConfig, Environments, Limits};
@@ -20,12 +20,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::gated_fleet::{GatedFleet, Log};
 use crate::links::Links;
+use crate::repair_gate::RepairGate;
 use crate::watched_journal::{LateSession, RolloutUnderTest, Watch};
 
 /// As short as engines may be told.
 const LEASE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 const API_TOKEN: &str = "api-token-of-the-tests";
+
+/// What the engines of a group are told.
+#[derive(Clone, Default)]
+pub struct Setup {
+    pub policies: BTreeMap<Environment, Policy>,
+    /// How long orders are tried, and more.
+    pub fleet: Options,
+    pub log: Log,
+    pub gate: Arc<RepairGate>,
+}
 
 /// What all groups share.
 pub struct Shared {
@@ -95,7 +106,7 @@ impl Replica {
         group: usize,
         number: u64,
         rollout: &Arc<RolloutUnderTest>,
-        log: &Log,
+        setup: &Setup,
     ) -> Result<Self> {
         let proxy = RedisProxy::start(shared.redis_port).await?;
         let config = shared.redis_config(proxy.url(), group, &format!("engine-{number}"));
@@ -122,10 +133,11 @@ impl Replica {
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(catalogue, Arc::clone(&clock), interval).await?;
         let fleet = GatedFleet {
-            fleet: HttpFleet::new(registry.clone(), NODE_TOKEN, Options::default())?,
+            fleet: HttpFleet::new(registry.clone(), NODE_TOKEN, setup.fleet.clone())?,
             links: Arc::clone(&links),
             engine: number,
-            log: Arc::clone(log),
+            log: Arc::clone(&setup.log),
+            gate: Arc::clone(&setup.gate),
             refused: Arc::clone(&shared.refused_orders),
         };
         let engine = Engine::start(EngineConfig {
@@ -136,7 +148,7 @@ impl Replica {
             host: shared.host.clone(),
             registry: registry.clone(),
             fleet: Arc::new(fleet),
-            environments: Environments::new(BTreeMap::new()),
+            environments: Environments::new(setup.policies.clone()),
             clock,
             limits: Limits::default(),
             metric_providers: Default::default(),
