@@ -28,7 +28,7 @@ use crate::environment_variables::{EnvironmentVariables, read_variable};
 use crate::exit::{Exit, UsageError};
 use crate::registrations::{EngineRegistrant, Registrations};
 use crate::shutdown::{ReloadSignal, ShutdownSignal};
-use crate::{logging, secret_file, settings, telemetry};
+use crate::{logging, predecessor, secret_file, settings, telemetry};
 
 mod reload;
 
@@ -192,6 +192,7 @@ impl RunningEngine {
     /// Where a key cannot be read, the data cannot be opened, or the port is taken.
     pub async fn start(config: &Config, tokens: &EngineTokens) -> Result<Self> {
         let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
+        predecessor::wait_until_stopped(&config.data_dir, &EngineStore::LOCKS).await?;
         let store = EngineStore::open(config).await?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -324,6 +325,9 @@ impl RunningEngine {
     /// [`Self::shutdown`] does.
     pub async fn stop(mut self, lame_duck: Duration) {
         self.lame_duck.cancel();
+        if let Err(error) = predecessor::announce_stop(&self.config.data_dir) {
+            tracing::warn!(%error, "a successor will not wait for the data folder");
+        }
         if lame_duck.is_zero() {
             tracing::info!("engine stopping");
             return self.shutdown().await;

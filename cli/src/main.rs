@@ -25,6 +25,7 @@ mod format;
 mod interval_bar;
 mod logging;
 mod output;
+mod predecessor;
 mod reference;
 mod registrations;
 mod report;

@@ -96,4 +96,7 @@ part kube-scheduler kube-scheduler $fast --kubeconfig="$folder/kube-scheduler.co
 part kubelet kubelet --config="$folder/kubelet.yaml" --kubeconfig="$folder/kubelet.conf" \
   --hostname-override=node1 --node-ip="$address"
 part kube-proxy kube-proxy --config="$folder/kube-proxy.yaml"
+part kube-router kube-router --kubeconfig="$folder/kubeconfig" --hostname-override=node1 \
+  --run-firewall=true --run-router=false --run-service-proxy=false --run-loadbalancer=false \
+  --service-cluster-ip-range=10.96.0.0/16 --metrics-port=0
 while :; do wait || true; sleep 1; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a real Kubernetes of one node: etcd, API server, controllers, scheduler, containerd with
-# runc, kubelet, kube-proxy, a bridge network, CoreDNS and metrics-server. It takes NetworkPolicies, and
-# enforces none. Returns when the node is ready, and what runs in the cluster, too.
+# runc, kubelet, kube-proxy, a bridge network, kube-router, which enforces NetworkPolicies and does nothing
+# else, CoreDNS and metrics-server. Returns when the node is ready, and what runs in the cluster, too.
 #
 #   up.sh FOLDER VERSION
 #
@@ -40,6 +40,10 @@ for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kub
     { echo "no $program: run cargo xtask kubernetes" >&2; exit 2; }
   programs=$programs$cache/$program-$version:
 done
+router=$cache/kube-router-2.1.0
+[ -x "$router/kube-router" ] || { echo "no kube-router: run cargo xtask kubernetes" >&2; exit 2; }
+programs=$programs$router:
+ln -sf "$cache/kubectl-$version/kubectl" "$folder/kubectl"
 libraries=$(echo "$packages"/usr/lib/*-linux-gnu*)
 cat > "$folder/programs.env" <<END
 export PATH="$programs$packages/usr/sbin:$packages/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -35,16 +35,6 @@ pub const CONSUL: GoProgram = GoProgram {
     is_static: false,
 };
 
-/// The API server of Kubernetes.
-pub const KUBE_APISERVER: GoProgram = GoProgram {
-    tags: "",
-    ..kubernetes(
-        "kube-apiserver",
-        "kube-apiserver",
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-    )
-};
-
 /// Installs charts.
 pub const HELM: GoProgram = GoProgram {
     name: "helm",
@@ -67,69 +57,35 @@ pub const VERSITYGW: GoProgram = GoProgram {
     is_static: true,
 };
 
-/// What a node of Kubernetes consists of, besides its API server, and `kubectl`. Only
-/// `cargo xtask kubernetes` builds these.
-pub const KUBERNETES_NODE: [GoProgram; 8] = [
-    GoProgram {
-        name: "metrics-server",
-        module: "metrics-server",
-        version: "0.7.2",
-        package: "sigs.k8s.io/metrics-server/cmd/metrics-server",
-        tags: "providerless",
-        linker_flags: "",
-        is_static: true,
-    },
-    kubernetes(
-        KUBERNETES,
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
+/// What a node of Kubernetes consists of, besides [the programs of its
+/// version](crate::kubernetes_version::KubernetesVersion::programs). Only `cargo xtask kubernetes`
+/// builds these.
+pub const KUBERNETES_PARTS: [GoProgram; 4] = [
+    part(
+        "kube-router",
+        "2.1.0",
+        "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
     ),
-    kubernetes(
-        KUBERNETES,
-        "kube-scheduler",
-        "k8s.io/kubernetes/cmd/kube-scheduler",
+    part(
+        "metrics-server",
+        "0.7.2",
+        "sigs.k8s.io/metrics-server/cmd/metrics-server",
     ),
-    kubernetes(KUBERNETES, "kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
-    kubernetes(KUBERNETES, "kubelet", "k8s.io/kubernetes/cmd/kubelet"),
-    kubernetes(KUBERNETES, "kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-    GoProgram {
-        name: "coredns",
-        module: "coredns",
-        version: "1.11.3",
-        package: ".",
-        tags: "",
-        linker_flags: "",
-        is_static: true,
-    },
-    GoProgram {
-        name: "pause",
-        module: "pause",
-        version: "1.0.0",
-        package: ".",
-        tags: "",
-        linker_flags: "",
-        is_static: true,
-    },
+    part("coredns", "1.11.3", "."),
+    part("pause", "1.0.0", "."),
 ];
 
-const KUBERNETES: &str = "kubernetes";
-
-/// A program of Kubernetes. Without the flags it calls itself v0.0.0, and charts that name the
-/// version that they need refuse it. Without the tag it brings the SDKs of clouds.
-const fn kubernetes(module: &'static str, name: &'static str, package: &'static str) -> GoProgram {
+/// What runs in images, or in networks, that have no libraries. Without the tag it brings the SDKs of
+/// clouds.
+const fn part(name: &'static str, version: &'static str, package: &'static str) -> GoProgram {
     GoProgram {
         name,
-        module,
-        version: "1.30.14",
+        module: name,
+        version,
         package,
         tags: "providerless",
-        linker_flags: "-X k8s.io/component-base/version.gitVersion=v1.30.14 \
-                       -X k8s.io/component-base/version.gitMajor=1 \
-                       -X k8s.io/component-base/version.gitMinor=30 \
-                       -X k8s.io/client-go/pkg/version.gitVersion=v1.30.14 \
-                       -X k8s.io/client-go/pkg/version.gitMajor=1 \
-                       -X k8s.io/client-go/pkg/version.gitMinor=30",
-        is_static: false,
+        linker_flags: "",
+        is_static: true,
     }
 }
 

@@ -43,6 +43,8 @@ mod installation;
 mod intercepted_journal;
 mod journal_outline;
 mod kube_apiserver;
+/// The versions of Kubernetes on which the chart is tested.
+pub mod kubernetes_version;
 mod leaseless_journal;
 mod load_generator;
 mod name_server;

@@ -7,7 +7,8 @@ use std::{env, fs};
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
-use crate::go_program::{CONSUL, GoProgram, HELM, KUBE_APISERVER, KUBERNETES_NODE};
+use crate::go_program::{CONSUL, GoProgram, HELM};
+use crate::kubernetes_version::KUBE_APISERVER;
 use crate::venv::Venv;
 
 const SETUP_HINT: &str = "run `cargo xtask setup --tests`";
@@ -155,13 +156,12 @@ pub fn helm() -> Result<Command> {
     cached_program(&HELM)
 }
 
-/// `kubectl`, at the version of the node that `cargo xtask kubernetes` starts.
+/// `kubectl`, at the version of the node that `cargo xtask kubernetes` has started in a folder.
 ///
 /// # Errors
-/// If it is not installed.
-pub fn kubectl() -> Result<Command> {
-    let kubectl = KUBERNETES_NODE.iter().find(|one| one.name == "kubectl");
-    let program = kubectl.context("no kubectl")?.cached()?;
+/// If it is not there.
+pub fn kubectl(node: &Path) -> Result<Command> {
+    let program = node.join("kubectl");
     ensure!(
         program.is_file(),
         "no {}: run `cargo xtask kubernetes`",

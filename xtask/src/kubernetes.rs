@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::go_program::{HELM, KUBE_APISERVER, KUBERNETES_NODE};
+use crate::go_program::{HELM, KUBERNETES_PARTS};
 use crate::image::{self, ImageArgs};
+use crate::kubernetes_version::{DEFAULT_KUBERNETES, KUBERNETES_VERSIONS, KubernetesVersion};
 use crate::setup::test_servers;
 use crate::shell::{self, Workspace};
 use crate::venv::cache_folder;
@@ -26,6 +27,9 @@ pub struct KubernetesArgs {
     /// tests/kubernetes/down.sh target/kubernetes ends it
     #[arg(long)]
     keep: bool,
+    /// Version of Kubernetes: 1.28.15, 1.29.15 or 1.30.14
+    #[arg(long, default_value = DEFAULT_KUBERNETES.number)]
+    kubernetes: String,
     /// Arguments to pass to the tests, such as a part of a name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -36,7 +40,19 @@ pub struct KubernetesArgs {
 /// # Errors
 /// If something cannot be built, the node does not start, or a test fails.
 pub fn run(workspace: &Workspace, arguments: &KubernetesArgs) -> Result<()> {
-    for program in KUBERNETES_NODE.iter().chain([&KUBE_APISERVER, &HELM]) {
+    let version = KubernetesVersion::find(&arguments.kubernetes).with_context(|| {
+        let known = KUBERNETES_VERSIONS.map(|version| version.number).join(", ");
+        format!(
+            "--kubernetes {} is not one of {known}",
+            arguments.kubernetes
+        )
+    })?;
+    for program in version
+        .programs()
+        .iter()
+        .chain(&KUBERNETES_PARTS)
+        .chain([&HELM])
+    {
         test_servers::build(workspace, program)?;
     }
     let scripts = workspace.root().join("tests/kubernetes");
@@ -46,7 +62,7 @@ pub fn run(workspace: &Workspace, arguments: &KubernetesArgs) -> Result<()> {
     let folder = workspace.root().join("target/kubernetes");
     let program = workspace.build_hotswap()?;
     fs::create_dir_all(&folder)?;
-    shell::run(script("up.sh").arg(&folder).arg(KUBE_APISERVER.version))?;
+    shell::run(script("up.sh").arg(&folder).arg(version.number))?;
     let tested = test(workspace, arguments, &program, &folder);
     if !arguments.keep {
         shell::run(script("down.sh").arg(&folder))?;

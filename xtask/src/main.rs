@@ -18,6 +18,9 @@ mod toolchain;
 // Shared with the tests: setup builds Consul where the tests look for it.
 #[path = "../../tests/src/go_program.rs"]
 mod go_program;
+// Shared with the tests: the versions of Kubernetes that they know.
+#[path = "../../tests/src/kubernetes_version.rs"]
+mod kubernetes_version;
 // Shared with the tests: setup installs Python packages where the tests look for them.
 #[path = "../../tests/src/venv.rs"]
 mod venv;

@@ -123,6 +123,26 @@ fn a_node_serves_on_for_its_lame_duck_time_and_a_second_signal_ends_it() {
     engine.stop();
 }
 
+/// As where Kubernetes replaces a pod.
+#[test]
+fn an_engine_waits_for_one_that_stops_and_not_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", "engine"];
+    let serve = [&serve[..], &["--lame-duck", "3s"]].concat();
+    let first = Server::start(path, &serve, "engine ready", "addr");
+    let second = run(path, &serve);
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.err.contains("is in use by"), "{second:?}");
+    first.terminate();
+    let marker = path.join("engine/stopping");
+    wait_for("the first one stops", || marker.exists().then_some(()));
+    let successor = Server::start(path, &serve, "engine ready", "addr");
+    assert!(!marker.exists());
+    successor.stop();
+    first.stop();
+}
+
 #[test]
 fn an_engine_with_an_unusable_key_does_not_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -18,18 +18,20 @@ nodeGroups:
     podDisruptionBudget: {minAvailable: null, maxUnavailable: 1}
 ";
     let release = Release::install("daemon-set", values)?;
+    let service = "hotswap-distributed-kernel-edge";
+    let daemons = format!("daemonset/{service}");
+    // Helm waits for all but those that may be unavailable.
+    release.kubectl(&["rollout", "status", &daemons, "--timeout=120s"])?;
     // There is one machine.
     let pods = release.pods("node-edge")?;
     assert_eq!(pods.len(), 1, "{pods:?}");
     release.deploy("1.0.0", "direct", &[])?;
-    let service = "hotswap-distributed-kernel-edge";
     let clients = load::start(&release, service)?;
     release.deploy("2.0.0", "canary", &["--set", "soak=4s"])?;
     assert_eq!(release.versions_of("edge")?, ["2.0.0"]);
     load::end(&release, clients).await?;
     // Its successor has an empty disk, and fetches what was decided.
     release.kubectl(&["delete", "pod", &pods[0]])?;
-    let daemons = format!("daemonset/{service}");
     release.kubectl(&["rollout", "status", &daemons, "--timeout=120s"])?;
     release.wait_until("the successor to run what was decided", || {
         Ok(release.versions_of("edge")? == ["2.0.0"])

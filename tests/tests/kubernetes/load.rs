@@ -8,7 +8,12 @@ use crate::release::Release;
 /// Clients that send requests to the module through the service of a group of nodes.
 pub fn start(release: &Release, service: &str) -> Result<LoadGenerator> {
     let url = format!("{}/hello/", release.url(service)?);
-    Ok(LoadGenerator::start(vec![url], 2))
+    Ok(start_at(url))
+}
+
+/// Clients that send requests to a URL.
+pub fn start_at(url: String) -> LoadGenerator {
+    LoadGenerator::start(vec![url], 2)
 }
 
 /// Ends them. Every request was answered, and no container has ended and been started again.

@@ -9,6 +9,7 @@ mod groups;
 mod guards;
 mod load;
 mod manifests;
+mod network;
 mod proofs;
 mod redis;
 mod release;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use hotswap_tests::{read_yaml, tools};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::renderer::{Manifests, VERSIONS, lint, read, render, value_files};
 
@@ -401,6 +401,32 @@ fn no_policy_lets_every_namespace_in_unless_the_values_say_so() {
     let manifests = Manifests::of(values).unwrap();
     let callers = &manifests.get("NetworkPolicy", ENGINE)["spec"]["ingress"][0]["from"];
     assert_eq!(callers.as_array().unwrap().len(), 2, "{callers}");
+}
+
+#[test]
+fn engines_reach_a_store_at_the_ports_of_its_address() {
+    let ports_of = |url: &str| {
+        let manifests = Manifests::of(&format!("externalRedis: {{url: '{url}'}}")).unwrap();
+        let policy = manifests.get("NetworkPolicy", ENGINE);
+        let rules = policy["spec"]["egress"].as_array().unwrap().clone();
+        let is_open = |rule: &&Value| rule["to"].is_null();
+        let ports = rules.iter().filter(is_open).flat_map(|rule| {
+            let ports = rule["ports"].as_array().unwrap();
+            ports.iter().map(|port| port["port"].as_u64().unwrap())
+        });
+        ports.filter(|port| *port != 53).collect::<Vec<_>>()
+    };
+    assert_eq!(ports_of("redis://redis"), [6379, 26379]);
+    assert_eq!(ports_of("redis://10.0.0.1:6399"), [6379, 26379, 6399]);
+    assert_eq!(
+        ports_of("rediss+cluster://a:7000,b:7001,[::1]:7002/0"),
+        [6379, 26379, 7000, 7001, 7002]
+    );
+    assert_eq!(
+        ports_of("redis+sentinel://a:26379/main"),
+        [6379, 26379],
+        "each once"
+    );
 }
 
 /// Nodes of two environments in one namespace are told apart by a label that the scrape adds.

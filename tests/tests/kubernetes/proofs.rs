@@ -82,9 +82,11 @@ async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() 
         let selector = format!("app.kubernetes.io/component={component}");
         let running = "jsonpath={.items[*].spec.containers[0].image}";
         let pods = ["get", "pods", "--selector", &selector, "--output", running];
-        let running = release.kubectl(&pods)?;
-        let mut running = running.split_whitespace();
-        assert!(running.all(|one| one == image[0]), "{component}");
+        // Pods of the other image are not ready any more, and end in their own time.
+        release.wait_until(&format!("{component} to run one image"), || {
+            let running = release.kubectl(&pods)?;
+            Ok(running.split_whitespace().all(|one| one == image[0]))
+        })?;
     }
     assert_eq!(release.versions()?, ["2.0.0"; 3]);
 
@@ -340,6 +342,39 @@ node:
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+async fn an_autoscaler_adds_engines_under_load_and_removes_them_after_it() -> Result<()> {
+    let redis = Redis::start()?;
+    let values = format!(
+        "
+externalRedis: {{url: \"{}\"}}
+engine:
+  resources: {{requests: {{cpu: 50m}}}}
+  lameDuckSeconds: 2
+  autoscaling:
+    enabled: true
+    minReplicas: 2
+    maxReplicas: 4
+    targetCPUUtilizationPercentage: 60
+    targetMemoryUtilizationPercentage: null
+    behavior: {{scaleDown: {{stabilizationWindowSeconds: 5}}}}
+",
+        redis.url()
+    );
+    let release = Release::install("engine-autoscaling", &values)?;
+    release.deploy("1.0.0", "direct", &[])?;
+    let clients = load::start_at(format!("{}/health", release.url(ENGINE)?));
+    release.wait_for_pods(ENGINE, 4)?;
+    // Those that were added drive and serve like the others.
+    release.deploy("2.0.0", "canary", &["--set", "soak=4s"])?;
+    load::end(&release, clients).await?;
+    release.wait_for_pods(ENGINE, 2)?;
+    release.deploy("1.0.0", "direct", &[])?;
+    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs a node: cargo xtask kubernetes"]
 fn the_guide_goes_from_an_empty_cluster_to_a_canary() -> Result<()> {
@@ -354,7 +389,7 @@ fn the_guide_goes_from_an_empty_cluster_to_a_canary() -> Result<()> {
     std::fs::create_dir(&programs)?;
     for (name, program) in [
         ("helm", tools::helm()?),
-        ("kubectl", tools::kubectl()?),
+        ("kubectl", tools::kubectl(&kubernetes()?)?),
         ("hotswap", tools::hotswap()?),
     ] {
         symlink(program.as_std().get_program(), programs.join(name))?;
@@ -372,7 +407,7 @@ fn the_guide_goes_from_an_empty_cluster_to_a_canary() -> Result<()> {
         std::fs::write(folder.path().join(name), component)?;
     }
     // Each command must succeed. What it leaves behind, such as port-forwarding, ends with it.
-    let kubernetes = std::env::var("HOTSWAP_KUBERNETES")?;
+    let kubernetes = kubernetes()?.to_string_lossy().into_owned();
     let script = format!(
         "set -eux\ntrap 'kill $(jobs -p)' EXIT\ncd {}\nexport PATH={}:$PATH \
          KUBECONFIG={kubernetes}/kubeconfig\n{}",

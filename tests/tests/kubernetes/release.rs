@@ -190,7 +190,7 @@ impl Release {
     }
 
     fn kubectl_command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut kubectl = tools::kubectl()?.into_std();
+        let mut kubectl = tools::kubectl(&kubernetes()?)?.into_std();
         kubectl.arg("--kubeconfig").arg(&self.kubeconfig);
         kubectl
             .args(["--namespace", &self.namespace])
@@ -303,6 +303,17 @@ impl Release {
             .context("no name")
     }
 
+    /// The address of a pod within the cluster.
+    ///
+    /// # Errors
+    /// If there is no such pod, or it has no address yet.
+    pub fn pod_address(&self, pod: &str) -> Result<String> {
+        let address = "jsonpath={.status.podIP}";
+        let address = self.kubectl(&["get", "pod", pod, "--output", address])?;
+        ensure!(!address.is_empty(), "{pod} has no address");
+        Ok(address)
+    }
+
     /// The URL of a service from outside of the cluster.
     ///
     /// # Errors
@@ -353,9 +364,17 @@ impl Release {
     /// # Errors
     /// If they are not in time.
     pub fn wait_for_nodes(&self, count: usize) -> Result<()> {
-        self.wait_until(&format!("{count} nodes"), || {
+        self.wait_for_pods(NODES, count)
+    }
+
+    /// As [`Self::wait_for_nodes`], of any Deployment.
+    ///
+    /// # Errors
+    /// If they are not in time.
+    pub fn wait_for_pods(&self, deployment: &str, count: usize) -> Result<()> {
+        self.wait_until(&format!("{count} pods of {deployment}"), || {
             let ready = "jsonpath={.status.readyReplicas}/{.status.replicas}";
-            let ready = self.kubectl(&["get", "deployment", NODES, "--output", ready])?;
+            let ready = self.kubectl(&["get", "deployment", deployment, "--output", ready])?;
             Ok(ready == format!("{count}/{count}"))
         })
     }
@@ -453,7 +472,7 @@ pub fn kubernetes() -> Result<PathBuf> {
 /// If there is no node.
 pub fn node_address() -> Result<String> {
     let address = "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
-    let mut kubectl = tools::kubectl()?.into_std();
+    let mut kubectl = tools::kubectl(&kubernetes()?)?.into_std();
     kubectl
         .arg("--kubeconfig")
         .arg(kubernetes()?.join("kubeconfig"));

@@ -8,7 +8,8 @@ use std::fs;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{install_packages, python_packages};
-use crate::go_program::{CONSUL, GoProgram, HELM, KUBE_APISERVER, VERSITYGW};
+use crate::go_program::{CONSUL, GoProgram, HELM, VERSITYGW};
+use crate::kubernetes_version::KUBE_APISERVER;
 use crate::shell::{self, Workspace};
 
 /// Installs what is missing.

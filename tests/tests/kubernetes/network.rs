@@ -1,0 +1,64 @@
+//! Who may reach whom, where the network enforces the policies that the chart installs.
+
+use anyhow::{Result, bail};
+
+use crate::release::{ENGINE, Release};
+
+const CONTROL: u16 = 8081;
+const DATA: u16 = 8080;
+const API: u16 = 5000;
+
+/// Whether a pod reaches an address. `hotswap`, the only program of the image, asks there as it asks
+/// an engine: who is no engine answers, too, but otherwise.
+fn reaches(release: &Release, pod: &str, address: &str, port: u16) -> Result<bool> {
+    let server = format!("http://{address}:{port}");
+    let list = [
+        "exec", pod, "--", "hotswap", "node", "list", "--server", &server,
+    ];
+    let said = match release.kubectl(&list) {
+        Ok(said) => said,
+        Err(error) => error.to_string(),
+    };
+    match said {
+        said if said.contains("no engine answers at") => Ok(false),
+        said if said.contains("is not a HotSwap engine") || said.contains("token") => Ok(true),
+        said => bail!("{pod} asks {server}: {said}"),
+    }
+}
+
+#[test]
+#[ignore = "needs a node: cargo xtask kubernetes"]
+fn policies_let_through_what_is_needed_and_nothing_else() -> Result<()> {
+    let release = Release::install("guarded", "")?;
+    // Its own pods may go everywhere: what stops them is the policy of the others.
+    let strangers = Release::install("strangers", "networkPolicy: {enabled: false}")?;
+    let engine = release.pods("engine")?.remove(0);
+    let nodes = release.pods("node-nodes")?;
+    let stranger = strangers.pods("node-nodes")?.remove(0);
+    let engine_service = format!("{ENGINE}.guarded.svc");
+    let node = release.pod_address(&nodes[0])?;
+    let strange = strangers.pod_address(&stranger)?;
+    for (from, pod, address, port, may) in [
+        // The API and the modules are for all, by default.
+        (&strangers, &stranger, engine_service.as_str(), API, true),
+        (&strangers, &stranger, &node, DATA, true),
+        // Whoever reaches a control port needs but the token to give orders.
+        (&strangers, &stranger, &node, CONTROL, false),
+        (&release, &nodes[1], &node, CONTROL, false),
+        (&release, &engine, &node, CONTROL, true),
+        // Without the policies nothing would stop them.
+        (&strangers, &stranger, &strange, CONTROL, true),
+        // Out to where neither engines nor nodes have anything to do.
+        (&release, &nodes[0], &strange, DATA, false),
+        (&release, &engine, &strange, DATA, false),
+        (&release, &nodes[0], "kubernetes.default.svc", 443, false),
+        (&release, &nodes[0], &engine_service, API, true),
+    ] {
+        let reached = reaches(from, pod, address, port)?;
+        assert_eq!(reached, may, "{pod} to {address}:{port}");
+    }
+    // With all of that, a rollout works.
+    release.deploy("1.0.0", "direct", &[])?;
+    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    Ok(())
+}
