@@ -184,8 +184,7 @@ impl Retention {
             let (page, more) = self.deployments.list(&query).await?;
             query.before = page.last().map(|last| last.id);
             for deployment in page.iter().filter(|one| one.lifecycle.is_ended()) {
-                let is_outdated =
-                    plan::is_outdated(deployment, kept, rules.now, &rules.limits);
+                let is_outdated = plan::is_outdated(deployment, kept, rules.now, &rules.limits);
                 if is_outdated && !current.contains(&deployment.id) {
                     outdated.push(deployment.id);
                 } else {
