@@ -214,6 +214,7 @@ impl Registry {
             node: id.clone(),
             source,
         })?;
+        self.lock_outbox().remove(id);
         let was_held = self.write().remove(id).is_some();
         if was_held {
             tracing::info!(node = %id, "node deregistered");

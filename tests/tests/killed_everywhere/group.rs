@@ -156,7 +156,10 @@ impl Group {
             while !knows_all() {
                 ensure!(
                     Instant::now() < deadline,
-                    "an engine does not know the nodes"
+                    "engine {} knows {:?} of {} nodes",
+                    replica.number,
+                    replica.engine.registry.members(),
+                    self.nodes.len()
                 );
                 sleep(Duration::from_millis(10)).await;
             }

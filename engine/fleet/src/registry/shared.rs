@@ -63,7 +63,12 @@ impl Registry {
         loop {
             tokio::select! {
                 message = received.recv() => match message {
-                    Ok(message) => self.receive(&message),
+                    Ok(message) => {
+                        let new = self.receive(&message);
+                        if let Err(error) = self.drop_forgotten(&new).await {
+                            tracing::debug!(%error, "cannot ask the store for nodes that are new here");
+                        }
+                    }
                     // The next reports tell the same.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
@@ -137,7 +142,7 @@ impl Registry {
         self.lock_outbox().insert(record.id.clone(), answer);
     }
 
-    fn lock_outbox(&self) -> MutexGuard<'_, Outbox> {
+    pub(super) fn lock_outbox(&self) -> MutexGuard<'_, Outbox> {
         let outbox = self.inner.outbox.lock();
         outbox.unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,18 +166,26 @@ impl Registry {
         }
     }
 
-    fn receive(&self, message: &[u8]) {
+    /// Counts the reports of a message. Returns the nodes that were not known here.
+    fn receive(&self, message: &[u8]) -> Vec<NodeId> {
+        let mut new = Vec::new();
         match serde_json::from_slice::<Message>(message) {
             Ok(message) => {
                 for SharedReport { node, answer } in message.reports {
-                    if let Err(error) = self.heard_elsewhere(&node, answer) {
-                        tracing::debug!(%node, %error, "a report to another engine cannot be used");
+                    let is_new = self.member(&node).is_none();
+                    match self.heard_elsewhere(&node, answer) {
+                        Ok(()) if is_new => new.push(node),
+                        Ok(()) => {}
+                        Err(error) => {
+                            tracing::debug!(%node, %error, "a report to another engine cannot be used");
+                        }
                     }
                 }
             }
             // A newer engine may have written it.
             Err(error) => tracing::debug!(%error, "a message of another engine cannot be read"),
         }
+        new
     }
 
     /// Counts what a node reported to another engine, as if it had reported it here. That engine
@@ -245,13 +258,28 @@ impl Registry {
     /// # Errors
     /// [`Error::Load`] if the store cannot be read.
     pub async fn drop_deleted(&self) -> Result<(), Error> {
+        self.drop_unstored(|_| true).await
+    }
+
+    /// Forgets those of some new nodes that are not in the store: a report may arrive after its node
+    /// has been deleted.
+    async fn drop_forgotten(&self, new: &[NodeId]) -> Result<(), Error> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.drop_unstored(|id| new.contains(id)).await
+    }
+
+    async fn drop_unstored(&self, may_be_gone: impl Fn(&NodeId) -> bool) -> Result<(), Error> {
         let stored = self.inner.catalogue.nodes().await.map_err(Error::Load)?;
         let is_stored = |id: &NodeId| stored.iter().any(|record| record.id == *id);
         let gone: Vec<_> = {
             let nodes = self.read();
-            nodes.keys().filter(|id| !is_stored(id)).cloned().collect()
+            let gone = nodes.keys().filter(|id| may_be_gone(id) && !is_stored(id));
+            gone.cloned().collect()
         };
         for id in gone {
+            self.lock_outbox().remove(&id);
             if self.write().remove(&id).is_some() {
                 tracing::info!(node = %id, "node deregistered by another engine");
                 self.notify(id, None);

@@ -253,6 +253,33 @@ async fn a_report_of_an_earlier_start_of_a_node_counts_nothing() {
     assert_eq!(seen(one, "a"), before);
 }
 
+#[tokio::test]
+async fn a_report_that_arrives_late_does_not_bring_a_deleted_node_back() {
+    let engines = Engines::start().await;
+    let Engines { one, other, .. } = &engines;
+    engines.register(one, "a", "first", 1).await;
+    engines.register(one, "b", "first", 2).await;
+    pass_on(one, other).await;
+    engines.beat(one, "first", NodeHealth::Warning, Some("it stops"));
+    let late = messages(one).await;
+    assert!(other.deregister(&node("a")).await.unwrap());
+    // A node that is in the store stays, though this engine hears of it for the first time.
+    other.write().remove(&node("b"));
+    engines.register(one, "b", "first", 2).await;
+    for message in late.into_iter().chain(messages(one).await) {
+        let new = other.receive(&message);
+        assert_eq!(new.len(), 1);
+        other.drop_forgotten(&new).await.unwrap();
+    }
+    assert_eq!(seen(other, "a"), None);
+    assert!(seen(other, "b").is_some());
+
+    engines.beat(one, "first", NodeHealth::Passing, None);
+    one.drop_deleted().await.unwrap();
+    assert_eq!(seen(one, "a"), None);
+    assert!(messages(one).await.is_empty(), "nobody is told of it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nodes_are_not_gone_because_the_channel_to_the_other_engines_was_cut() {
     const INTERVAL: Duration = Registry::DEFAULT_INTERVAL;
