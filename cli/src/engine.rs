@@ -326,7 +326,7 @@ impl RunningEngine {
     pub async fn stop(mut self, lame_duck: Duration) {
         self.lame_duck.cancel();
         if let Err(error) = predecessor::announce_stop(&self.config.data_dir) {
-            tracing::warn!(%error, "a successor will not wait for the data folder");
+            tracing::warn!(%error, "cannot announce the stop; a successor will not wait for the data folder");
         }
         if lame_duck.is_zero() {
             tracing::info!("engine stopping");

@@ -28,7 +28,7 @@ pub struct EngineStore {
     opened: Opened,
 }
 
-/// The lock of an engine whose store is elsewhere.
+/// The lock file of an engine whose store is not in its data folder.
 const ENGINE_LOCK: &str = "engine.lock";
 
 enum Opened {
@@ -41,7 +41,7 @@ enum Opened {
 }
 
 impl EngineStore {
-    /// The files of the data folder that an open store has locked, one of them.
+    /// The lock files of the data folder. An open store holds one of them.
     pub const LOCKS: [&str; 2] = ["engine.db.lock", ENGINE_LOCK];
 
     /// Opens the store that the configuration names.

@@ -1,7 +1,8 @@
-//! The data folder passes from an engine that stops to its successor.
+//! Hands the data folder from an engine that stops to its successor.
 //!
-//! Where Kubernetes replaces a pod, the next engine starts while the one before still serves for its
-//! lame-duck time. An engine that is not told to stop keeps the folder: a second one there is a mistake.
+//! Where Kubernetes replaces a pod, the next engine starts while the one before it still serves for
+//! its lame-duck time. An engine that does not stop keeps the folder: to start a second one there is
+//! a mistake, and fails at once.
 
 use std::io;
 use std::path::Path;
@@ -10,13 +11,13 @@ use std::time::Duration;
 use hotswap_common::file::{Attempt, FileLock};
 use tokio::time::Instant;
 
-/// In the data folder, while its engine stops.
+/// The file that is in the data folder while its engine stops.
 const MARKER: &str = "stopping";
-/// More than lame-duck time and drain time are together, where a pod's grace period is usual.
+/// Longer than lame-duck time and drain time together, with a usual grace period of the pod.
 const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Tells a successor that this engine leaves the folder soon.
+/// Tells a successor that this engine will soon release the folder.
 ///
 /// # Errors
 /// If the folder cannot be written to.
@@ -24,31 +25,31 @@ pub fn announce_stop(folder: &Path) -> io::Result<()> {
     std::fs::write(folder.join(MARKER), "")
 }
 
-/// Waits for an engine that stops to leave the folder, two minutes at most. Returns at once where none
-/// stops. Each lock is a file of the folder that an engine holds.
+/// Waits until an engine that stops has released the folder, for two minutes at most. Returns at once
+/// if none stops. `locks` names the files of the folder that an engine locks.
 ///
 /// # Errors
 /// If the folder cannot be read or written to.
 pub async fn wait_until_stopped(folder: &Path, locks: &[&str]) -> io::Result<()> {
     let marker = folder.join(MARKER);
     let deadline = Instant::now() + PATIENCE;
-    let mut is_told = false;
+    let mut is_logged = false;
     while marker.try_exists()? {
         let mut is_held = false;
         for lock in locks {
             is_held |= matches!(FileLock::try_acquire(&folder.join(lock))?, Attempt::Held(_));
         }
         if !is_held {
-            // It may have died as it stopped.
+            // The engine may have died while it stopped, and left the marker.
             return remove(&marker);
         }
         if Instant::now() >= deadline {
             return Ok(());
         }
-        if !is_told {
+        if !is_logged {
             let dir = folder.display();
-            tracing::info!(%dir, "waits for the engine that stops to leave the data folder");
-            is_told = true;
+            tracing::info!(%dir, "waiting for the stopping engine to release the data folder");
+            is_logged = true;
         }
         tokio::time::sleep(INTERVAL).await;
     }

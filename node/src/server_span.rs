@@ -5,7 +5,7 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{Extensions, HeaderMap, Uri};
 
-/// That a request came over TLS. No request has it where tracing is off: nobody would read it.
+/// Marks a request that came over TLS. Not set where tracing is off: nothing would read it.
 #[derive(Debug, Clone, Copy)]
 struct OverTls;
 
@@ -16,13 +16,13 @@ pub(crate) fn mark_tls(extensions: &mut Extensions) {
     }
 }
 
-/// Says at which of its names and ports the node got a request.
+/// Sets the name and the port of the node to which the client sent the request.
 pub(crate) fn set_server(span: &mut Span, uri: &Uri, headers: &HeaderMap, extensions: &Extensions) {
     let scheme = match extensions.get::<OverTls>() {
         Some(OverTls) => "https",
         None => "http",
     };
-    // HTTP/2 has it in the URI.
+    // In HTTP/2 the URI has the host.
     let authority = uri.authority().map(Authority::as_str);
     let host = || headers.get(HOST)?.to_str().ok();
     span.set_server(scheme, authority.or_else(host).unwrap_or_default());

@@ -10,8 +10,8 @@ use hotswap_store::{
 };
 use tokio::sync::broadcast;
 
-/// The journals of environments, in which another engine always wins the race: what it does
-/// happens after this engine has decided, and right before it appends.
+/// Journals of environments in which another engine always wins the race: it acts after this engine
+/// has decided, and right before this engine appends.
 pub struct RacingEnvironmentJournal {
     journal: Arc<dyn EnvironmentJournal>,
     race: Mutex<Option<Race>>,

@@ -19,8 +19,7 @@ impl SteppedClock {
         self.stepped_millis.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Lets this time pass at once, on both clocks. Who sleeps already sleeps on: as long as if
-    /// it had not passed.
+    /// Lets this time pass at once, on both clocks. It does not shorten a sleep that has begun.
     pub fn pass(&self, seconds: u64) {
         let millis = seconds * 1000;
         self.passed_millis.fetch_add(millis, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Client, Error, REQUEST_TIMEOUT};
 
-/// How long a node may take. It may be the one that is at fault.
+/// How long a node may take to answer. It may be the one that is at fault.
 const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a node's metrics, at most.
 const MAX_METRICS: usize = 16 << 20;
@@ -27,11 +27,11 @@ impl Client {
         Ok(body)
     }
 
-    /// What a node shows as its metrics, by its control URL. Without the token, which is for the
-    /// engine alone.
+    /// Fetches the metrics of the node with this control URL. Sends no token: it is for the engine
+    /// alone.
     ///
     /// # Errors
-    /// Where this machine does not reach the node, or what answers there shows no metrics.
+    /// If this machine cannot reach the node, or the answer is not a success or is too large.
     pub async fn node_metrics(&self, control_url: &str) -> anyhow::Result<Vec<u8>> {
         let url = format!("{}/metrics", control_url.trim_end_matches('/'));
         let request = self.http.get(url).timeout(NODE_TIMEOUT);
@@ -42,7 +42,7 @@ impl Client {
         while let Some(chunk) = response.chunk().await? {
             ensure!(
                 body.len() + chunk.len() <= MAX_METRICS,
-                "its metrics have more than {MAX_METRICS} bytes"
+                "the node's metrics have more than {MAX_METRICS} bytes"
             );
             body.extend_from_slice(&chunk);
         }

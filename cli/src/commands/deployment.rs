@@ -69,7 +69,7 @@ async fn get(id: DeploymentId, context: &Context) -> Result<Exit> {
         }
         let lines = watch::render(&state, context.out);
         lines.iter().try_for_each(|line| context.out.line(line))?;
-        // Of soaks that cannot decide, as in a plan.
+        // Soaks that cannot decide, in the form that a plan has.
         let warnings = presented["warnings"].as_array().into_iter().flatten();
         for warning in warnings.filter_map(serde_json::Value::as_str) {
             context

@@ -123,7 +123,7 @@ fn a_node_serves_on_for_its_lame_duck_time_and_a_second_signal_ends_it() {
     engine.stop();
 }
 
-/// As where Kubernetes replaces a pod.
+/// What happens where Kubernetes replaces a pod.
 #[test]
 fn an_engine_waits_for_one_that_stops_and_not_for_another() {
     let folder = tempfile::tempdir().unwrap();

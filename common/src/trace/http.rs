@@ -5,7 +5,7 @@ use super::{Span, Value};
 impl Span {
     /// Says which server a request is for: `url.scheme`, `server.address` and `server.port`, the
     /// port of the scheme where `authority` names none. `authority` is a host, or a host and a port,
-    /// as in a URL or in the header `Host`. It may be a stranger's: one that is none is left out.
+    /// as in a URL or in the header `Host`. It may come from a stranger: an invalid one is left out.
     pub fn set_server(&mut self, scheme: &'static str, authority: &str) {
         if !self.is_recorded() {
             return;
@@ -17,14 +17,14 @@ impl Span {
         }
     }
 
-    /// Says that it failed, and of which kind the failure is: `error.type`, a name from a small set,
-    /// or the status of the answer.
+    /// Marks the span as failed. `kind` becomes `error.type`: a name from a small set, or the status
+    /// of the answer.
     pub fn fail_as(&mut self, kind: impl Into<Value>, reason: &impl ToString) {
         self.set("error.type", kind);
         self.fail(reason);
     }
 
-    /// [`Self::fail_as`] of an answer: its status is the kind of the failure.
+    /// As [`Self::fail_as`], with the status of an answer as the kind of the failure.
     pub fn fail_with_status(&mut self, status: u16, reason: &impl ToString) {
         if self.is_recorded() {
             self.fail_as(Value::Text(status.to_string()), reason);

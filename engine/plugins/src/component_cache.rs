@@ -17,9 +17,9 @@ impl<T: Clone + Send + Sync + 'static> ComponentCache<T> {
         Self(Arc::new(Mutex::new(LruCache::new(size))))
     }
 
-    /// The component with this digest, loaded where it is not in the cache. However many callers
-    /// wait for it or have left meanwhile, it is loaded once: callers that leave and try again
-    /// must not fill the machine with compilations.
+    /// The component with this digest, loaded if it is not in the cache. It is loaded once, however
+    /// many callers wait or have left: callers that leave and try again must not start more
+    /// compilations.
     ///
     /// Cancel safe: what is being loaded is kept for the next caller.
     pub(crate) async fn get_or_load<E: Send + 'static>(
@@ -40,7 +40,7 @@ impl<T: Clone + Send + Sync + 'static> ComponentCache<T> {
             Ok(loaded) => loaded,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this future with it.
+                // The load was cancelled: the runtime shuts down, which ends this future too.
                 Err(_) => std::future::pending().await,
             },
         }

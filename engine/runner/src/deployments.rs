@@ -104,9 +104,9 @@ impl Deployments {
         progress.filter(|_| state.is_soaking())
     }
 
-    /// What the deployment was told at its beginning of soaks that cannot decide at the traffic of
-    /// that time, each in a sentence. Known to the engine that drives it, a few seconds after it
-    /// was planned, and until it ends.
+    /// A sentence for each soak that cannot decide at the traffic with which the deployment began.
+    /// Only the engine that drives the deployment has them: from a few seconds after the plan until
+    /// the end.
     pub fn soak_warnings(&self, state: &Deployment) -> Vec<String> {
         self.soak_warnings.get(state.header.id)
     }

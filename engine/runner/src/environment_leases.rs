@@ -102,8 +102,8 @@ impl EnvironmentLeases {
         acquired
     }
 
-    /// Whether the lease with this fence is still this engine's. The store tells: an engine that
-    /// stood still, or was cut off, does not know. Always where it alone has the store.
+    /// Asks the store whether this engine still holds the lease with this fence: an engine that
+    /// stood still or was cut off cannot know. Always true where engines do not share the store.
     ///
     /// # Errors
     /// If the store does not answer, or takes no writes.
@@ -119,7 +119,7 @@ impl EnvironmentLeases {
             environment: environment.clone(),
             fence: Some(fence),
             newest_cordon: None,
-            // No event has it.
+            // Unused: there are no events.
             at: Timestamp::from_millis(0),
             bodies: Vec::new(),
         };

@@ -70,7 +70,7 @@ impl Default for ExpiryLimits {
 /// How long ended deployments and unused versions are kept, and how many. Versions that run, that
 /// should run or that a rollback needs are kept in any case.
 ///
-/// Ages count once the engine has run for an hour, and the wall-clock was not set for an hour.
+/// Ages do not count in the engine's first hour, nor in the hour after the wall-clock was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// Deployments that have ended.
@@ -86,8 +86,8 @@ pub struct RetentionLimits {
 }
 
 impl RetentionLimits {
-    /// The limits that hold while nobody knows how old anything is: those by number. What is kept
-    /// for no time at all is outdated at any date.
+    /// Only the limits by number, for a time in which the date is in doubt. An age of zero stays:
+    /// what is kept for no time is outdated at any date.
     pub(crate) fn without_ages(self) -> Self {
         let without = |age: Duration| match age {
             Duration::ZERO => age,

@@ -202,7 +202,7 @@ impl Upload {
             .await
             .map_err(Error::Store)?;
         if recorded.module.digest == digest {
-            // Another engine may have found it unused before it was recorded.
+            // Another engine may have removed it as unused before it was recorded.
             modules.blobs.share_again(digest).await?;
             Ok(recorded)
         } else {

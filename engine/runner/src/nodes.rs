@@ -29,8 +29,8 @@ pub use self::error::Error;
 /// How often a drain that waits for nodes to report in looks whether they still may.
 const RECHECK: Duration = Duration::from_millis(250);
 
-/// How often a change is decided where other engines cordon nodes of the environment at the same
-/// time. Each time that it is refused, another change was made.
+/// Attempts at one change while other engines cordon nodes of the environment. Each refused attempt
+/// means that another change was made.
 const ATTEMPTS: usize = 16;
 
 /// Cordons, drains and forgets nodes, and removes those that are gone. Cheap to clone.
@@ -38,8 +38,8 @@ const ATTEMPTS: usize = 16;
 /// # Guarantees
 /// - What is decided is durable in the environment's journal once a method returns, and holds
 ///   after a restart of the engine and of the node.
-/// - What is decided rests on all that was decided before, on whichever engine that shares the
-///   store: two drains that are each allowed, but not together, are not both made.
+/// - Each decision takes all earlier ones into account, those of other engines on the store too. Of
+///   two drains that the policy allows alone but not together, one is refused.
 /// - A deployment whose plan has the node goes on with it. Every later plan leaves it out.
 ///
 /// Every method is cancel safe. It is then unknown whether what it was called for happened.
@@ -58,14 +58,14 @@ struct Inner {
     leases: Arc<EnvironmentLeases>,
     expiry: ExpiryLimits,
     /// One change at a time: memory must not go back to what was read before a change. Other
-    /// engines have their own; the store compares what a change rests on.
+    /// engines have locks of their own, so the store compares the cordons on which a change is based.
     change: Arc<Mutex<()>>,
 }
 
 /// The right to change something about nodes in this engine.
 type Turn = OwnedMutexGuard<()>;
 
-/// The right to cordon nodes, and what a decision rests on: which nodes are cordoned.
+/// The right to cordon nodes, and the cordons on which the decision is based.
 struct Change {
     turn: Turn,
     /// The positions of the newest cordons, where there are any.
@@ -80,10 +80,10 @@ enum Check {
     MaxUnavailable,
 }
 
-/// What an append to the journal of an environment rests on.
+/// What must still hold when the journal of an environment takes an append.
 #[derive(Debug, Clone, Copy)]
 enum Basis {
-    /// Nothing that others may change.
+    /// No condition.
     Nothing,
     /// The newest cordon of the environment.
     NewestCordon(u64),
@@ -163,7 +163,7 @@ impl Nodes {
     /// - [`Error::Unknown`] if it is not registered.
     /// - [`Error::TooManyUnavailable`] if the policy of its environment does not allow one more
     ///   node to be unavailable, unless `force` is set.
-    /// - [`Error::Contended`] if other engines cordoned nodes of its environment all the time.
+    /// - [`Error::Contended`] if other engines changed the cordons of its environment in each attempt.
     /// - Others where the store fails.
     pub async fn drain(
         &self,
@@ -270,8 +270,8 @@ impl Nodes {
         }
     }
 
-    /// Journals what is decided about a node, unless its cordon says that it holds already. Begins
-    /// anew where another engine has cordoned a node of the environment meanwhile.
+    /// Journals what is decided about a node, unless its cordon is already as wanted. Tries again if
+    /// another engine has changed the cordons of the environment meanwhile.
     async fn decide(
         &self,
         check: Check,
@@ -337,7 +337,7 @@ impl Inner {
     /// Appends what was decided about a node, and makes it hold. Call it with the right to change.
     ///
     /// # Errors
-    /// [`Error::Contended`] if what it rests on is no longer so. Nothing was appended then.
+    /// [`Error::Contended`] if `basis` no longer holds. Nothing was appended then.
     async fn append(
         &self,
         environment: Environment,

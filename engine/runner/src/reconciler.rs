@@ -51,8 +51,8 @@ pub(crate) use self::told::{OpenPlan, ToldVersions};
 /// How often all nodes are compared, besides on every change that the engine learns of.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often a node is looked at for one repair, where the lease changes meanwhile: as after each
-/// deployment that ends. What was staged stays, so another attempt is short.
+/// Attempts at one repair if the lease changes in between, as it does after each deployment. What
+/// was staged stays, so another attempt is short.
 const ATTEMPTS: usize = 3;
 
 /// Compares what each node runs with what it should run, and repairs it. Cheap to clone.
@@ -318,14 +318,14 @@ impl Inner {
         OpenDeployment::read(journal, projections, environment, module).await
     }
 
-    /// Repairs a node, if it still needs that. Returns whether it was tried to the end.
+    /// Repairs a node, if it still needs that. Returns whether the repair ended, well or not.
     async fn repair(&self, guard: &RepairGuard) -> Result<bool, Error> {
         let place = guard.place();
         for attempt in 1..=ATTEMPTS {
-            // Before the look: all that is seen counts only as long as this lease lasts.
+            // Before the node is looked at: what is seen is valid only as long as this lease.
             let fence = match self.context.leases.fence(&place.environment).await {
                 Ok(fence) => fence,
-                // It repairs the node.
+                // The holder of the lease repairs the node.
                 Err(LeaseError::Held(_)) => return Ok(false),
                 Err(error) => return Err(Error::Store(Box::new(error))),
             };

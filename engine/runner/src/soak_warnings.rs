@@ -1,4 +1,4 @@
-//! What the deployments under way are told of soaks that cannot decide anything.
+//! Warnings of soaks that cannot decide anything, for the deployments under way.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hotswap_core::DeploymentId;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Forecasts at the same time. Each computes, and thousands of deployments may begin at once.
+/// Forecasts at the same time. Each needs a processor, and thousands of deployments may begin at
+/// once.
 const FORECASTS: usize = 4;
 
 /// The warnings of all deployments that this engine drives. In memory only: they are about the
-/// traffic at their beginning.
+/// traffic when a deployment began.
 #[derive(Debug)]
 pub(crate) struct SoakWarnings {
     by_deployment: Mutex<HashMap<DeploymentId, Vec<String>>>,

@@ -43,7 +43,7 @@ pub struct Blobs {
 /// cache before it is shared.
 const UNSHARED_AGE: Duration = Duration::from_secs(3600);
 
-/// A shared blob is recorded within this time from its upload. One that is not older is not removed
+/// An engine records a shared blob within this time after the upload. Younger blobs are not removed
 /// as unused.
 const RECORDING_TIME: Duration = Duration::from_secs(60);
 
@@ -159,9 +159,9 @@ impl Blobs {
         self.remove_unused(digest, Duration::ZERO).await
     }
 
-    /// As [`Self::remove`], for a blob that nothing named `found_unused` ago. Where engines share
-    /// their blobs, it stays if one of them has stored it since, or so shortly before that its
-    /// record may have come later. Returns whether it was removed.
+    /// Removes a blob that no record named when that was checked, `found_unused` ago. Where engines
+    /// share their blobs, it stays if one of them has uploaded it since, or so shortly before the
+    /// check that its record may have come later. Returns whether it was removed.
     ///
     /// # Errors
     /// As [`Self::remove`].
@@ -179,13 +179,13 @@ impl Blobs {
         };
         let removed = shared.remove(digest, unchanged_for).await;
         let removed = removed.map_err(Error::Shared)?;
-        // A copy of what stays is of use.
+        // While the shared blob stays, the local copy is useful.
         let stays = !removed && shared.size(digest).await.map_err(Error::Shared)?.is_some();
         Ok(!stays && self.remove_local(digest).await? || removed)
     }
 
-    /// Shares a blob once more that another engine has removed meanwhile. Call it once a record
-    /// names the blob: from then on nobody removes it. Returns whether it was gone.
+    /// Uploads a blob once more if another engine has removed it meanwhile. Call it when a record
+    /// names the blob: from then on no engine removes it. Returns whether the blob was gone.
     ///
     /// # Errors
     /// [`Error::Shared`] if the store of the shared blobs failed, [`Error::Read`] and

@@ -130,8 +130,8 @@ impl SharedBlobs for Bucket {
         if !unchanged_for.is_zero() && age(&found) < unchanged_for {
             return Ok(false);
         }
-        // No condition: few servers know one for this. Who uploads it in this moment looks for it
-        // once it is recorded.
+        // Without a condition: few servers support one here. An engine that uploads the blob at this
+        // moment looks for it after it has recorded it.
         none_if_missing(self.store.delete(&path).await)?;
         Ok(true)
     }

@@ -212,7 +212,7 @@ pub struct EnvironmentAppend {
     /// The position of the newest event that cordons a node of the environment now, as it was when
     /// this was decided; 0 where no node was cordoned. `None` where cordons do not matter.
     ///
-    /// As long as it is the same, no node was cordoned or drained since that still is.
+    /// As long as it stays the same, every node that is cordoned now was cordoned then.
     pub newest_cordon: Option<u64>,
     /// When they are appended, by the appender's clock.
     pub at: Timestamp,

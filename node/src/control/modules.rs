@@ -65,7 +65,7 @@ struct ModulesInner {
 
 impl Modules {
     /// Opens the modules that have a record. None of them is loaded yet: call
-    /// [`Modules::restore`]. The node has crashed so often until now.
+    /// [`Modules::restore`]. `crashes` is how often the node has crashed so far.
     ///
     /// # Errors
     /// If the records cannot be read.

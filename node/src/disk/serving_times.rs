@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::slots::Slots;
 
-/// The longest time that counts. Beyond that the clock was wrong once, or nobody remembers how the
-/// node fared.
+/// The longest time that counts. A longer one means that the clock was wrong, or is too old to say
+/// anything about the node today.
 const LONGEST: Duration = Duration::from_hours(24 * 90);
 
 /// How long the versions of a module have been active, over all starts of the node. The engine
@@ -21,13 +21,13 @@ pub(crate) struct ServingTimes {
     previous: Option<Lifetime>,
 }
 
-/// A moment of the node, over all its starts.
+/// A moment, and how often the node had crashed by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Moment {
-    /// By the wall-clock: a node that was down must know it, too.
+    /// By the wall-clock, which also counts the time in which the node was down.
     pub(crate) at: Timestamp,
-    /// How often the node has crashed until then.
+    /// How often the node had crashed, since its data folder was created.
     pub(crate) crashes: u64,
 }
 
@@ -41,7 +41,7 @@ impl Moment {
         }
     }
 
-    /// The moment at which this lifetime would have to begin to be over now.
+    /// The moment at which a lifetime that ends now would have begun.
     fn before(self, lifetime: Lifetime) -> Self {
         Self {
             at: Timestamp::from_millis(self.at.millis().saturating_sub(lifetime.millis)),
@@ -58,7 +58,7 @@ impl ServingTimes {
         let active_since = match (&new.active, self.previous) {
             (None, _) => None,
             (Some(_), _) if is_same => self.active_since.or(Some(now)),
-            // Its time goes on where it ended.
+            // The time of a version that comes back goes on where it ended.
             (Some(_), Some(lifetime)) if is_taken_back => Some(now.before(lifetime)),
             (Some(_), _) => Some(now),
         };
@@ -74,12 +74,12 @@ impl ServingTimes {
         }
     }
 
-    /// That of the active version until now.
+    /// The lifetime of the active version until now.
     pub(crate) fn of_active(self, now: Moment) -> Option<Lifetime> {
         self.active_since.map(|since| now.since(since))
     }
 
-    /// That of the version in the slot `previous`.
+    /// The lifetime of the version in the slot `previous`.
     pub(crate) fn of_previous(self) -> Option<Lifetime> {
         self.previous
     }

@@ -191,8 +191,8 @@ impl Metric {
     /// 1 ms, and end a good rollout.
     ///
     /// `None` for error rates: the engine judges these with a statistical test, which takes
-    /// the number of requests into account. `None` for restarts: one is one too many. `None` for
-    /// metrics with names of their own, whose units nobody knows.
+    /// the number of requests into account. `None` for restarts: their rates are tested, too.
+    /// `None` for metrics with names of their own, whose units nobody knows.
     #[must_use]
     pub const fn floor(&self) -> Option<f64> {
         match self {

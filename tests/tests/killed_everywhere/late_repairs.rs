@@ -1,6 +1,6 @@
-//! An engine loses its environment in the middle of a repair, and does not know. Another one works
-//! there by then, so the first one must not change the node any more, although that has no order of
-//! the other one yet and would obey.
+//! An engine loses its environment in the middle of a repair, and does not know. By then another
+//! engine works there, so the first one must not change the node any more. The node would still
+//! obey, because it has no order of the other engine yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::replica::{Setup, Shared};
 
 const NODES: usize = 2;
 
-/// When the engine goes on that has lost the environment.
+/// When the engine that has lost the environment goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum GoesOn {
     /// When it can reach the store again.

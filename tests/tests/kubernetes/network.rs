@@ -42,7 +42,7 @@ fn policies_let_through_what_is_needed_and_nothing_else() -> Result<()> {
         // The API and the modules are for all, by default.
         (&strangers, &stranger, engine_service.as_str(), API, true),
         (&strangers, &stranger, &node, DATA, true),
-        // Whoever reaches a control port needs but the token to give orders.
+        // Only the node token stands between a control port and whoever reaches it.
         (&strangers, &stranger, &node, CONTROL, false),
         (&release, &nodes[1], &node, CONTROL, false),
         (&release, &engine, &node, CONTROL, true),

@@ -34,7 +34,10 @@ const FIELDS: &[(&str, &str)] = &[
         "data_addr",
         "Address and port on which a node listens for clients",
     ),
-    ("delay", "Time until the next attempt"),
+    (
+        "delay",
+        "Time until the next attempt, or until ages count again",
+    ),
     ("deployment", "Id of the deployment"),
     ("deployments", "How many deployments"),
     (

@@ -40,7 +40,8 @@ pub async fn add(archive: &mut Archive, client: &Client, id: DeploymentId) -> an
     Ok(())
 }
 
-/// All events of a deployment, one a line. What can be read of a damaged journal, then the damage.
+/// All events of a deployment, one a line. If the journal is damaged: the readable events, then the
+/// damage.
 async fn journal(client: &Client, id: DeploymentId) -> Result<Vec<u8>, Error> {
     let (mut lines, mut after) = (Vec::new(), None);
     loop {
@@ -74,6 +75,8 @@ async fn events(client: &Client, deployment: &Value) -> anyhow::Result<Vec<u8>> 
 async fn metrics(client: &Client, node: &str) -> anyhow::Result<Vec<u8>> {
     let shown = client.raw(&format!("/api/v1/nodes/{node}")).await?;
     let shown: Value = serde_json::from_slice(&shown)?;
-    let url = shown["controlUrl"].as_str().context("it has no address")?;
+    let url = shown["controlUrl"]
+        .as_str()
+        .context("the node has no control URL")?;
     client.node_metrics(url).await
 }

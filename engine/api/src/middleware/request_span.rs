@@ -21,7 +21,7 @@ pub(super) fn begin(request: &Request) -> Span {
             true => "https",
             false => "http",
         };
-        // HTTP/2 has it in the URI.
+        // In HTTP/2 the URI has the host.
         let authority = request.original_uri().authority().map(Authority::as_str);
         let authority = authority.or_else(|| request.header(HOST));
         span.set_server(scheme, authority.unwrap_or_default());

@@ -16,8 +16,8 @@ use super::{Bounds, Look};
 /// by orders of magnitude, so a small part hardly delays it, and costs the other checks little.
 pub(super) const SHARE: f64 = 0.1;
 
-/// How often more than allowed a version may crash, and how much is bet on that. One process lives
-/// for months, and another one ends within a minute of its start.
+/// How many times the allowed rate a version crashes, and how much is bet on that. Some processes
+/// live for months, and others end within a minute.
 const BETS: [(f64, f64); 5] = [
     (3.0, 0.15),
     (10.0, 0.15),
@@ -26,9 +26,9 @@ const BETS: [(f64, f64); 5] = [
     (100_000.0, 0.35),
 ];
 
-/// Processes of the previous version that nobody has seen crash are taken to have run for so long
-/// at least, all together. Of new nodes nothing is known: without that, no number of crashes would
-/// be more than theirs.
+/// If the previous version was never seen to crash, its processes count as having run for at least
+/// this long, all together. Without that, no number of crashes could be too many on nodes that are
+/// new, of which nothing is known.
 const LEAST_KNOWN_SECONDS: f64 = 86_400.0;
 
 /// How often the processes of each side ended unexpectedly, and how long they ran.
@@ -43,8 +43,8 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
-    /// Of a soak of a deployment with these earlier ones. `before` is what the previous version did
-    /// on all nodes before this soak: earlier soaks know it already.
+    /// Begins a soak after the earlier ones of `history`. `before` is the past of the previous version
+    /// on all nodes, which counts in the first soak only: later ones have it from the history.
     pub(super) fn new(history: &SoakHistory, before: Lifetime, has_baseline: bool) -> Self {
         let all = history.lifetimes().unwrap_or(Lifetimes {
             baseline: before,
@@ -231,7 +231,7 @@ impl Restarts {
         let taken = if known(seen) == seen {
             String::new()
         } else {
-            format!(" (taken for {})", format::span(LEAST_KNOWN_SECONDS))
+            format!(" (counted as {})", format::span(LEAST_KNOWN_SECONDS))
         };
         let canary = self.describe(canary.crashes, &format!(" in {}", span(canary)));
         format!(
@@ -242,12 +242,15 @@ impl Restarts {
     }
 
     fn describe(&self, restarts: u64, span: &str) -> String {
-        let times = times(restarts);
+        let restarted = match restarts {
+            0 => "never restarted".to_owned(),
+            some => format!("restarted {}", times(some)),
+        };
         let lost = match self.canary.lost {
             0 => String::new(),
             lost => format!(", and lost {}", format::requests(lost)),
         };
-        format!("nodes of the new version restarted {times}{span}{lost}")
+        format!("nodes of the new version {restarted}{span}{lost}")
     }
 }
 

@@ -24,8 +24,8 @@ impl BeforeSoak {
     /// What the readings at the beginning of a soak of `module` hold of the previous version.
     ///
     /// Only one version counts on both sides: the one that the nodes of the baseline have answered
-    /// most requests with. Empty on nodes that are on both sides, which do not differ, but for the
-    /// lifetime: that is of what every node holds.
+    /// most requests with. Nodes that are on both sides do not differ, so they add nothing. The
+    /// lifetime is that of all nodes.
     pub fn new<'a>(
         canary: &[NodeId],
         baseline: &[NodeId],
@@ -70,7 +70,7 @@ impl BeforeSoak {
     }
 }
 
-/// That of the versions in slots beside `module`.
+/// The lifetimes of the versions in slots other than `module`, added up.
 fn lifetime(module: &ModuleVersion, start: &[NodeReading]) -> Lifetime {
     let versions = start.iter().flat_map(|reading| &reading.versions);
     let previous = versions.filter(|held| held.slot.is_some() && !held.is_of(module));

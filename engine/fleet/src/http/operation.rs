@@ -55,7 +55,7 @@ impl Operation {
     }
 }
 
-/// Says to which address the requests go. Nothing where the node is not registered.
+/// Sets the address to which the requests go. Sets nothing if the node is not registered.
 fn set_server(span: &mut Span, url: Option<Url>) {
     let Some(url) = url else { return };
     let scheme = match url.scheme() {

@@ -1,4 +1,4 @@
-//! Says of the soaks of a rollout, before they begin, which of them cannot decide anything.
+//! Finds the soaks of a rollout that cannot decide anything, before they begin.
 
 use hotswap_core::{Call, Clock, Header, Node};
 use hotswap_fleet::Fleet;
@@ -11,7 +11,7 @@ use crate::{soak_options, soak_probes};
 const MAX_STEPS: usize = 1000;
 
 /// Rehearses the rollout to these nodes and counts their requests for a moment. Returns a sentence
-/// for each soak that cannot decide at this traffic; none where that cannot be told.
+/// for each soak that cannot decide at this traffic, and none if the rehearsal is not possible.
 ///
 /// Cancel safe.
 pub(crate) async fn forecast_soaks(
@@ -21,7 +21,7 @@ pub(crate) async fn forecast_soaks(
     header: &Header,
     nodes: Vec<Node>,
 ) -> Vec<String> {
-    // Whoever drives the deployment says why it cannot be loaded.
+    // The driver reports why the strategy cannot be loaded.
     let Ok(strategy) = strategies.load(header.strategy.digest).await else {
         return Vec::new();
     };

@@ -30,7 +30,7 @@ pub(crate) struct DriverContext {
     pub(crate) retries: Arc<Retries>,
     /// The provisional findings of the running soaks.
     pub(crate) live_soaks: Arc<LiveSoaks>,
-    /// What deployments are told of soaks that cannot decide.
+    /// Warnings of soaks that cannot decide.
     pub(crate) soak_warnings: Arc<SoakWarnings>,
     /// The servers that soaks may ask for metrics.
     pub(crate) metric_providers: MetricProviders,
@@ -54,8 +54,8 @@ impl DriverContext {
         self.retries.record(deployment, self.clock.now(), reason);
     }
 
-    /// Finds out which soaks of a deployment to these nodes cannot decide at the present traffic,
-    /// and says so. Does not hold the deployment up.
+    /// Finds out, in the background, which soaks of a deployment to these nodes cannot decide at the
+    /// present traffic. Logs and records a warning for each.
     pub(crate) fn forecast_soaks(&self, header: Header, nodes: Vec<Node>) {
         let (strategies, fleet) = (self.strategies.clone(), Arc::clone(&self.fleet));
         let (clock, known) = (Arc::clone(&self.clock), Arc::clone(&self.soak_warnings));

@@ -27,7 +27,7 @@ pub enum Error {
         /// Those that do not serve. The others are being changed by deployments.
         nodes: Vec<NodeId>,
     },
-    /// Other engines change what the decision rests on, again and again. Nothing was changed.
+    /// Other engines changed the cordons or took the lease in each attempt. Nothing was changed.
     #[error("other engines cordon or change nodes of {0} at the same time")]
     Contended(Environment),
     /// The disk is full.

@@ -57,8 +57,8 @@ impl Nodes {
         let _turn = self.take_turn().await;
         let environments = gone.iter().map(|member| &member.record.environment);
         let leases = self.leases(environments.collect()).await?;
-        // Read after that: an engine that plans with one of them has the lease by then, and the
-        // store refuses this one's.
+        // Read after the leases: an engine that has planned with one of these nodes since has
+        // acquired the lease, so the store refuses this engine's fence.
         let planned = inner.planned().await?;
         let mut removed = 0;
         for member in &gone {
@@ -93,7 +93,7 @@ impl Nodes {
         Ok(removed)
     }
 
-    /// The leases of those of the environments in which this engine works.
+    /// The fences of the environments in which this engine works.
     async fn leases<'a>(
         &self,
         environments: BTreeSet<&'a Environment>,

@@ -56,14 +56,14 @@ enum Error {
     Lease(#[source] LeaseError),
     #[error("the environment's journal could not be written")]
     Append(#[source] AppendToEnvironmentError),
-    #[error("whether the lease is still this engine's is not known")]
+    #[error("cannot tell whether this engine still holds the lease")]
     Confirm(#[source] AppendToEnvironmentError),
 }
 
 impl RepairContext {
-    /// Repairs a node, and journals what came of it. `fence` is that of the lease under which the
-    /// node was looked at. What was seen is acted on only as long as that lease lasts: whoever has
-    /// it later may have planned a deployment with the node, or repair it.
+    /// Repairs a node, and journals the result. `fence` is that of the lease under which the engine
+    /// looked at the node. What it saw is valid only as long as that lease: the next holder may have
+    /// planned a deployment with the node, or repair it itself.
     pub(super) async fn run(
         &self,
         planned: PlannedRepair,
@@ -212,8 +212,8 @@ impl RepairContext {
             let _ = self.fleet.order(node, &drop_staged).await;
             return Ok(Attempt::Ended(Err(error)));
         }
-        // It may have taken long to stage the version. A node that has no order of another engine
-        // yet cannot tell that this one comes too late.
+        // Staging may have taken long, and the lease may be lost by now. A node without an order of
+        // the new holder would still obey.
         let environment = &guard.place().environment;
         let is_current = self.leases.is_current(environment, fence).await;
         if !is_current.map_err(Error::Confirm)? {

@@ -8,14 +8,13 @@ use hotswap_core::{Clock, SteadyTime, Timestamp};
 /// correct in normal operation, and far less than a useful limit of age.
 const TOLERANCE: Duration = Duration::from_secs(60 * 60);
 
-/// How long nothing is deleted by age after the wall-clock was set, and after the engine's start:
-/// the time in which people and time services notice a wrong date. What is deleted cannot be
-/// brought back.
+/// How long nothing is deleted by age after the wall-clock was set, and after the engine's start.
+/// In this time people and time services can notice a wrong date. A deletion cannot be undone.
 const CAUTION: Duration = Duration::from_secs(60 * 60);
 
 /// Compares the wall-clock with the monotonic clock.
 pub(super) struct WallClock {
-    /// What the wall-clock showed when it was last believed to be set, and the time since.
+    /// The date when the watch began or the last step was noticed, plus the time since.
     expected: SteadyTime,
     believed_from: Instant,
 }

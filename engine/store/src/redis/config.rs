@@ -47,8 +47,8 @@ pub struct RedisConfig {
     /// The name of this engine, for people.
     pub engine: String,
     /// The file in which this engine keeps what it has seen of the store, so that it notices after a
-    /// restart what the store lost meanwhile. `None` to know it only while it runs. Of this engine
-    /// alone.
+    /// restart what the store lost meanwhile. No other engine may use the file. With `None` the
+    /// engine forgets at its end what it has seen.
     pub witness_file: Option<PathBuf>,
 }
 

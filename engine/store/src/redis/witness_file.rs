@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::witness::Witness;
 
-/// At most one write in this time. What an engine has seen later is missing after a crash of the
-/// engine: a fraction of the second that a server with `appendfsync everysec` may lose.
+/// The time between two writes. What an engine sees in between is missing if it crashes: a fraction
+/// of the second that a server with `appendfsync everysec` may lose.
 const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The longest entry of the log that is kept, in bytes. Without it positions and fences still tell
-/// a loss.
+/// The longest entry of the log that is kept, in bytes. Without an entry, positions and fences still
+/// show a loss.
 const MAX_ENTRY: usize = 16 << 10;
 
-/// The file, and what was written to it. Without it the engine works, and forgets at its end what it
-/// has seen.
+/// The file, and what was last written to it. An engine also works without it, but then forgets at
+/// its end what it has seen.
 pub(super) struct WitnessFile {
     path: PathBuf,
     /// Which store it is about: an engine may be given another one.
@@ -31,7 +31,7 @@ pub(super) struct WitnessFile {
 #[derive(Default)]
 struct Written {
     last: Option<Record>,
-    /// Whether the last attempt failed. Told once.
+    /// Whether the last attempt failed. Only the first failure in a row is logged.
     fails: bool,
 }
 
@@ -62,8 +62,8 @@ impl WitnessFile {
         })
     }
 
-    /// What the engine had seen of this store when it ended. `None` where it has seen nothing of
-    /// it. A file that cannot be read counts as none, with a warning.
+    /// What the engine had seen of this store when it ended. `None` if the file is missing or about
+    /// another store, or cannot be read, which is logged.
     pub(super) async fn read(self: &Arc<Self>) -> Option<Record> {
         let this = Arc::clone(self);
         let read = move || -> io::Result<Option<Record>> {
@@ -93,7 +93,7 @@ impl WitnessFile {
         }
     }
 
-    /// Writes what was seen until now. A folder that cannot be written is told once.
+    /// Writes what was seen until now. Logs the first failure in a row.
     pub(super) async fn write(self: &Arc<Self>, witness: &Arc<Witness>) {
         let (this, witness) = (Arc::clone(self), Arc::clone(witness));
         let write = move || {

@@ -238,7 +238,7 @@ fn restarts_are_compared_with_those_before_the_deployment() {
     assert!(failed.contains(end), "{failed}");
     let passed = after_restarts(known_for(0, 0), [1, 0]).reason;
     let start = "nodes of the new version restarted once in 7 minutes, against never in 60 \
-                 minutes (taken for 24 hours) on the previous version";
+                 minutes (counted as 24 hours) on the previous version";
     assert!(passed.starts_with(start), "{passed}");
 }
 

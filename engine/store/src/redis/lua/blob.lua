@@ -33,7 +33,7 @@ elseif what == 'list' then
     end
     return found
 elseif what == 'remove' then
-    -- For how long it must not have been uploaded again: it is removed as it was found, or stays.
+    -- A time in milliseconds: a blob that was uploaded again within it stays. 0 removes it anyway.
     local found = call('HGET', P .. 'blobs', ARGV[3])
     local date = found and tonumber(string.match(found, '%d+$'))
     if date and tonumber(ARGV[4]) > 0 and now() - date < tonumber(ARGV[4]) then
