@@ -81,6 +81,14 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
     let (mut signal, mut reload) = (ShutdownSignal::new()?, ReloadSignal::new()?);
     secret_file::create_private_folder(&config.data_dir)?;
     let tokens = EngineTokens::resolve(&config, global, variables)?;
+    let has_stopped = predecessor::wait_until_stopped(&config.data_dir, &EngineStore::LOCKS);
+    tokio::select! {
+        has_stopped = has_stopped => has_stopped?,
+        _ = signal.next() => {
+            telemetry::shutdown(exporting).await;
+            return Ok(Exit::Success);
+        }
+    }
     let mut running = RunningEngine::start(&config, &tokens).await?;
     if let Some(exporting) = &mut exporting {
         exporting.export_metrics(running.metrics());
@@ -192,7 +200,6 @@ impl RunningEngine {
     /// Where a key cannot be read, the data cannot be opened, or the port is taken.
     pub async fn start(config: &Config, tokens: &EngineTokens) -> Result<Self> {
         let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
-        predecessor::wait_until_stopped(&config.data_dir, &EngineStore::LOCKS).await?;
         let store = EngineStore::open(config).await?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

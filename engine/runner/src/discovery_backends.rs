@@ -125,6 +125,8 @@ impl DiscoveryBackends {
         blob.finish(Some(record.digest)).await?;
         let recorded = self.catalogue.put_backend(record.clone()).await;
         recorded.map_err(Error::Store)?;
+        // Another engine may have removed it as unused before it was recorded.
+        self.blobs.share_again(record.digest).await?;
         let BackendRecord { name, digest, .. } = &record;
         tracing::info!(backend = %name, %digest, by, "a discovery backend was uploaded");
         Ok(record)

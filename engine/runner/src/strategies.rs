@@ -129,6 +129,8 @@ impl Strategies {
             let replaces = existing.as_ref();
             let put = self.catalogue.put_strategy(record.clone(), replaces).await;
             if put.map_err(Error::Store)? {
+                // Another engine may have removed it as unused before it was recorded.
+                self.blobs.share_again(record.digest).await?;
                 return Ok(record);
             }
             // Another upload, or another engine, was faster.

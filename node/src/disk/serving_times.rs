@@ -17,6 +17,10 @@ const LONGEST: Duration = Duration::from_hours(24 * 90);
 pub(crate) struct ServingTimes {
     /// When the active version became active. `None` in records of older nodes.
     active_since: Option<Moment>,
+    /// Since when the staged version has taken a share of the requests. Until then the time of the
+    /// active version counts: a crash after it may be the other version's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_since: Option<Moment>,
     /// How long the version in the slot `previous` was active.
     previous: Option<Lifetime>,
 }
@@ -57,6 +61,10 @@ impl ServingTimes {
         let is_taken_back = new.active == old.previous;
         let active_since = match (&new.active, self.previous) {
             (None, _) => None,
+            (Some(_), _) if is_same && self.shared_since.is_some() && !is_shared(new) => {
+                let lifetime = self.of_active(now).unwrap_or_default();
+                Some(now.before(lifetime))
+            }
             (Some(_), _) if is_same => self.active_since.or(Some(now)),
             // The time of a version that comes back goes on where it ended.
             (Some(_), Some(lifetime)) if is_taken_back => Some(now.before(lifetime)),
@@ -68,21 +76,33 @@ impl ServingTimes {
             Some(_) if new.previous == old.active => self.of_active(now),
             Some(_) => None,
         };
+        let shared_since = is_shared(new).then_some(match self.shared_since {
+            Some(since) if is_same => since,
+            _ => now,
+        });
         Self {
             active_since,
+            shared_since,
             previous,
         }
     }
 
-    /// The lifetime of the active version until now.
+    /// The lifetime of the active version until now, or until another one took a share of its
+    /// requests.
     pub(crate) fn of_active(self, now: Moment) -> Option<Lifetime> {
-        self.active_since.map(|since| now.since(since))
+        let until = self.shared_since.unwrap_or(now);
+        self.active_since.map(|since| until.since(since))
     }
 
     /// The lifetime of the version in the slot `previous`.
     pub(crate) fn of_previous(self) -> Option<Lifetime> {
         self.previous
     }
+}
+
+/// Whether the staged version takes a share of the requests.
+fn is_shared(slots: &Slots) -> bool {
+    slots.staged.is_some() && slots.percent > 0
 }
 
 #[cfg(test)]
@@ -131,6 +151,26 @@ mod tests {
         assert_eq!(settled.of_active(at(4000, 9)), lifetime(1000, 4));
         let emptied = settled.after(&slots(Some("2"), None), &none, at(5000, 9));
         assert_eq!(emptied, ServingTimes::default());
+    }
+
+    #[test]
+    fn crashes_while_another_version_takes_a_share_are_not_those_of_the_active_one() {
+        let one = slots(Some("1"), None);
+        let shared = Slots {
+            staged: slots(Some("2"), None).active,
+            percent: 5,
+            ..slots(Some("1"), None)
+        };
+        let times = ServingTimes::default().after(&slots(None, None), &one, at(0, 0));
+        let times = times.after(&one, &shared, at(1000, 1));
+        assert_eq!(times.of_active(at(3000, 5)), lifetime(1000, 1));
+        let more = times.after(&shared, &shared, at(3000, 5));
+        assert_eq!(more.of_active(at(3000, 5)), lifetime(1000, 1));
+        let reverted = more.after(&shared, &one, at(4000, 5));
+        assert_eq!(reverted.of_active(at(4500, 5)), lifetime(1500, 1));
+        let promoted = more.after(&shared, &slots(Some("2"), Some("1")), at(4000, 5));
+        assert_eq!(promoted.of_previous(), lifetime(1000, 1));
+        assert_eq!(promoted.of_active(at(4500, 6)), lifetime(500, 1));
     }
 
     /// A record of an older node tells nothing; from the next order on, it does.

@@ -22,7 +22,7 @@ use open_deployments::wait_until_all_ended;
 
 const PRODUCTION: &str = "production";
 /// Clients that leave, each with a module of its own.
-const CLIENTS: u32 = 300;
+const CLIENTS: u32 = 1000;
 /// How long a wait may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
