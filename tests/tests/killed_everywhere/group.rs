@@ -251,7 +251,7 @@ impl Group {
         self.wait_for_end(id).await?;
         change.end(self, &changed).await?;
         let decided = self.observer.head(id).await?.lifecycle.status();
-        self.wait_for_decided(&module, decided).await?;
+        self.wait_for_active(&module, decided).await?;
         checks::check_calls(&self.result(id, &module).await?)?;
         checks::check_orders(&self.setup.log)?;
         change.clear(self, &changed).await?;
@@ -386,8 +386,25 @@ impl Group {
         self.wait_for_decided(module, result.status).await
     }
 
-    /// Waits until every node runs what the end of a rollout of 2.0.0 says.
+    /// Waits until every node runs what the end of a rollout of 2.0.0 says, and holds nothing besides.
     pub async fn wait_for_decided(&self, module: &str, status: Status) -> Result<()> {
+        self.wait_for_slots(module, status, |slots| slots["staged"].is_null())
+            .await
+    }
+
+    /// As [`Self::wait_for_decided`]. A node that was away while the others were reverted may hold the
+    /// staged version until the next rollout, if it gets no requests.
+    async fn wait_for_active(&self, module: &str, status: Status) -> Result<()> {
+        self.wait_for_slots(module, status, |slots| slots["percent"] == 0)
+            .await
+    }
+
+    async fn wait_for_slots(
+        &self,
+        module: &str,
+        status: Status,
+        is_settled: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
         let expected = match status {
             Status::Succeeded | Status::Partial => "2.0.0",
             _ => "1.0.0",
@@ -397,8 +414,8 @@ impl Group {
             loop {
                 // A node that has just come has none yet.
                 let record = self.node_record(node, module).unwrap_or_default();
-                let active = &record["slots"]["active"]["version"];
-                if active == expected && record["slots"]["staged"].is_null() {
+                let slots = &record["slots"];
+                if slots["active"]["version"] == expected && is_settled(slots) {
                     break;
                 }
                 ensure!(
