@@ -11,7 +11,8 @@ use hotswap_runner::Engine;
 use hotswap_runner::deployments::Error;
 use hotswap_store::Journal;
 use hotswap_tests::{
-    Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, SteppedClock, journal_outline,
+    Cluster, CrashPoint, CrashTiming, CrashingJournal, EMAIL, NODE_TOKEN, SteppedClock,
+    journal_outline,
 };
 use serde_json::{Value, json};
 
@@ -69,7 +70,8 @@ impl Run<'_> {
     }
 
     async fn deploy(&mut self, journal: Arc<CrashingJournal>) -> Result<DeploymentId> {
-        self.cluster.restart_engine(journal).await?;
+        let journal: Arc<dyn Journal> = journal;
+        restart(self.cluster, &journal).await?;
         let version = (self.module.as_str(), self.version);
         self.cluster
             .deploy(version, PRODUCTION, (self.strategy, self.config.clone()))
@@ -194,6 +196,15 @@ fn new_run<'a>(
     }
 }
 
+/// Starts an engine anew: without the connections of the one before, which end with it.
+async fn restart(cluster: &mut Cluster, store: &Arc<dyn Journal>) -> Result<()> {
+    let registry = cluster.resources.registry.clone();
+    let options = hotswap_fleet::Options::default();
+    let fleet = hotswap_fleet::HttpFleet::new(registry, NODE_TOKEN, options)?;
+    cluster.resources.fleet = Arc::new(fleet);
+    cluster.restart_engine(Arc::clone(store)).await
+}
+
 /// What a person does: ends every wait, as soon as the first one is under way. May be repeated.
 async fn promote(engine: Engine, id: DeploymentId) -> Result<()> {
     loop {
@@ -257,7 +268,7 @@ async fn crash_with_person(
             let crash_point = CrashPoint { append, timing };
             let crashing_journal = CrashingJournal::at(Arc::clone(&store), Some(crash_point));
             let mut run = new_run(&mut cluster, number, (strategy, &config), version);
-            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            restart(run.cluster, &store).await?;
             run.prepare().await?;
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
             let engine = run.cluster.engine.clone();
@@ -267,7 +278,7 @@ async fn crash_with_person(
                 person.abort();
             }
             clock.step(CLOCK_STEPS[number as usize % CLOCK_STEPS.len()]);
-            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            restart(run.cluster, &store).await?;
             if promotes {
                 promote(run.cluster.engine.clone(), id).await?;
             }
@@ -304,14 +315,14 @@ async fn stay_away_beyond_the_deadline(
             let crash_point = CrashPoint { append, timing };
             let crashing_journal = CrashingJournal::at(Arc::clone(&store), Some(crash_point));
             let mut run = new_run(&mut cluster, number, (strategy, &config), version);
-            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            restart(run.cluster, &store).await?;
             run.prepare().await?;
             let id = run.deploy(Arc::clone(&crashing_journal)).await?;
             tokio::time::timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
             run.cluster.engine.shutdown().await;
             let progress = run.progress(id).await?;
             clock.step(BEYOND_DEADLINE);
-            run.cluster.restart_engine(Arc::clone(&store)).await?;
+            restart(run.cluster, &store).await?;
             let end = run.wait_for_end_beyond_deadline(id, progress).await;
             let context = || format!("{strategy}, crashed at {crash_point:?}: {progress:?}");
             rolled_back += u64::from(end.with_context(context)? == Status::RolledBack);
