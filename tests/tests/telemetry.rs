@@ -200,8 +200,11 @@ async fn wait_until_asked(receiver: &OtlpReceiver, nodes: usize) -> Result<()> {
 
 async fn wait_until_settled(receiver: &OtlpReceiver, nodes: usize) -> Result<Vec<ReceivedSpan>> {
     let wait = receiver.wait_for("the end of the trace", |spans| {
-        let is_settled = !named(&of_trace(spans), "deployment.settle").is_empty();
-        (is_settled && has_from_nodes(spans, "slots.settle", nodes)).then(|| spans.to_vec())
+        let trace = of_trace(spans);
+        let is_settled = !named(&trace, "deployment.settle").is_empty()
+            && has_from_nodes(spans, "slots.settle", nodes);
+        // A span ends after those within it, and may be in a later batch.
+        (is_settled && check_tree(&trace).is_ok()).then(|| spans.to_vec())
     });
     wait.await
 }

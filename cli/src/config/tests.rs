@@ -403,7 +403,10 @@ fn a_source_of_nodes_has_a_name_of_its_own_and_what_its_backend_needs() {
             "only the backend static has a file",
         ),
         (
-            source("a", "backend = \"etcd\"\norigins = [\"http://me:secret-of-etcd@a:1\"]"),
+            source(
+                "a",
+                "backend = \"etcd\"\norigins = [\"http://me:secret-of-etcd@a:1\"]",
+            ),
             "write it as http://host:port",
         ),
         (

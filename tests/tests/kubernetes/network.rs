@@ -21,7 +21,7 @@ fn reaches(release: &Release, pod: &str, address: &str, port: u16) -> Result<boo
     };
     match said {
         said if said.contains("no engine answers at") => Ok(false),
-        said if said.contains("is not a HotSwap engine") || said.contains("token") => Ok(true),
+        said if said.contains("is not a HotSwap engine") || said.contains("HTTP 4") => Ok(true),
         said => bail!("{pod} asks {server}: {said}"),
     }
 }

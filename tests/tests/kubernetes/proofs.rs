@@ -220,7 +220,8 @@ async fn by_default_a_rollout_is_rolled_back_when_a_node_of_its_plan_is_scaled_a
     let release = Release::install("default-policy", "")?;
     release.deploy("1.0.0", "direct", &[])?;
     let clients = load::start(&release, NODES)?;
-    let id = release.begin("2.0.0", "canary", &["--set", "soak=30s"])?;
+    // Longer than it takes to remove the pod, also on a busy machine.
+    let id = release.begin("2.0.0", "canary", &["--set", "soak=90s"])?;
     release.wait_until("the first node", || {
         Ok(release.versions()?.contains(&"2.0.0".to_owned()))
     })?;
@@ -364,7 +365,7 @@ engine:
     );
     let release = Release::install("engine-autoscaling", &values)?;
     release.deploy("1.0.0", "direct", &[])?;
-    let clients = load::start_at(format!("{}/health", release.url(ENGINE)?));
+    let clients = load::start_at(format!("{}/health/live", release.url(ENGINE)?));
     release.wait_for_pods(ENGINE, 4)?;
     // Those that were added drive and serve like the others.
     release.deploy("2.0.0", "canary", &["--set", "soak=4s"])?;
