@@ -85,9 +85,59 @@ impl<T> Clone for ComponentCache<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::{Semaphore, oneshot};
+    use tokio::task::JoinSet;
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_component_that_was_not_used_for_longest_is_evicted() {
+        let cache = ComponentCache::new(2);
+        let [first, second, third] =
+            ["first", "second", "third"].map(|it| Digest::of(it.as_bytes()));
+        let load = async |digest| {
+            let loaded = cache.get_or_load(digest, async { Ok::<_, ()>(()) }).await;
+            assert_eq!(loaded, Ok(()));
+        };
+        load(first).await;
+        load(second).await;
+        assert_eq!(cache.get(first), Some(()));
+        load(third).await;
+        assert_eq!(cache.get(second), None, "the first was used after it");
+        // Whoever would load it uses it, too.
+        load(first).await;
+        load(second).await;
+        assert_eq!(cache.get(third), None, "the first was used after it");
+        assert_eq!(cache.get(first), Some(()));
+    }
+
+    #[tokio::test]
+    async fn what_many_wait_for_is_loaded_once() {
+        let (cache, digest) = (ComponentCache::new(1), Digest::of(b"component"));
+        let (loads, compiled) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(0)));
+        let mut waiting = JoinSet::new();
+        for _ in 0..100 {
+            let (cache, loads, compiled) =
+                (cache.clone(), Arc::clone(&loads), Arc::clone(&compiled));
+            waiting.spawn(async move {
+                let load = async move {
+                    let number = loads.fetch_add(1, Ordering::SeqCst);
+                    let _compiled = compiled.acquire().await;
+                    Ok::<_, ()>(number)
+                };
+                cache.get_or_load(digest, load).await
+            });
+        }
+        while loads.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        compiled.add_permits(1);
+        let loaded = waiting.join_all().await;
+        assert_eq!(loaded, [Ok(0); 100]);
+        assert_eq!(loads.load(Ordering::SeqCst), 1);
+    }
 
     #[tokio::test]
     async fn what_a_caller_that_left_began_to_load_is_not_loaded_again() {

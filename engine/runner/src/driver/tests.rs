@@ -1,0 +1,157 @@
+use std::path::PathBuf;
+
+use hotswap_core::{Clock, EventBody, Health, Status};
+use hotswap_fleet::{Fleet, Registry};
+use hotswap_plugins::Host;
+use hotswap_store::{Blobs, Journal, Memory};
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::fixture::{self, ListedFleet, TestClock};
+use super::*;
+use crate::cordoned_nodes::CordonedNodes;
+use crate::limits::Limits;
+use crate::projections::Projections;
+use crate::reconciler::ToldVersions;
+use crate::references::References;
+use crate::strategies::Strategies;
+
+fn size_of_future<F: Future>(
+    _: impl Fn(Arc<DriverContext>, DeploymentId, Arc<Notify>) -> F,
+) -> usize {
+    size_of::<F>()
+}
+
+/// Thousands of deployments may wait, each in such a future.
+#[test]
+fn a_deployment_that_waits_takes_little_memory() {
+    let bytes = size_of_future(drive);
+    assert!(bytes <= 1832, "{bytes} bytes");
+}
+
+/// The driver of a deployment whose strategy cannot be read: a folder is where its component should
+/// be. Reading that fails, unlike a component that is gone.
+struct Fixture {
+    store: Memory,
+    context: Arc<DriverContext>,
+    deployment: DeploymentId,
+    wake: Arc<Notify>,
+    component: PathBuf,
+    _driver: AbortOnDropHandle<Driven>,
+    _folder: TempDir,
+}
+
+impl Fixture {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let header = fixture::header();
+        let component = folder.path().join(header.strategy.digest.hex());
+        let store = Memory::new(7);
+        let journal: Arc<dyn Journal> = Arc::new(store.clone());
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+        let blobs = Blobs::open_folder(folder.path().to_owned(), 1 << 20).await;
+        std::fs::create_dir(&component).unwrap();
+        let catalogue = Arc::new(store.clone());
+        let interval = Registry::DEFAULT_INTERVAL;
+        let registry = Registry::load(catalogue.clone(), Arc::clone(&clock), interval).await;
+        let mut fleet = ListedFleet::new(&[fixture::node("a", None)]);
+        fleet.set_health("a", Health::Passing);
+        let fleet: Arc<dyn Fleet> = Arc::new(fleet);
+        let references = References::new(
+            Arc::clone(&journal),
+            Projections::new(Arc::clone(&journal)),
+            registry.unwrap(),
+            Arc::clone(&fleet),
+        );
+        let host = Host::new(hotswap_plugins::Limits::default()).unwrap();
+        let strategies = Strategies::new(
+            catalogue,
+            blobs.unwrap(),
+            host,
+            Arc::clone(&clock),
+            references,
+        );
+        let cordoned = Arc::<CordonedNodes>::default();
+        let deployment = header.id;
+        journal.create(header, clock.now()).await.unwrap();
+        let context = Arc::new(DriverContext {
+            journal,
+            strategies,
+            fleet,
+            clock,
+            limits: Limits::default(),
+            retries: Arc::default(),
+            live_soaks: Arc::default(),
+            soak_warnings: Arc::default(),
+            metric_providers: Default::default(),
+            repairs: Arc::default(),
+            told: Arc::new(ToldVersions::new(Arc::clone(&cordoned))),
+            cordoned,
+            damaged: Arc::default(),
+            instances: Semaphore::new(1),
+            tasks: Default::default(),
+        });
+        let wake = Arc::<Notify>::default();
+        let driver = drive(Arc::clone(&context), deployment, Arc::clone(&wake));
+        Self {
+            store,
+            context,
+            deployment,
+            wake,
+            component,
+            _driver: AbortOnDropHandle::new(tokio::spawn(driver)),
+            _folder: folder,
+        }
+    }
+
+    /// How often the driver has failed since its last progress.
+    fn attempts(&self) -> u32 {
+        let retry = self.context.retries.get(self.deployment);
+        retry.map_or(0, |retry| retry.attempts)
+    }
+
+    async fn wait_for_attempts(&self, count: u32) {
+        while self.attempts() < count {
+            tokio::time::sleep(MIN_DELAY / 2).await;
+        }
+    }
+
+    async fn head(&self) -> hotswap_store::Head {
+        self.store.head(self.deployment).await.unwrap()
+    }
+
+    /// Resumes the deployment, as a person does.
+    async fn resume(&self) {
+        let append = Append {
+            deployment: self.deployment,
+            expected: self.head().await.next_seq,
+            fence: None,
+            at: self.context.clock.now(),
+            bodies: vec![EventBody::Resumed {
+                by: "ada".to_owned(),
+            }],
+        };
+        self.store.append(append).await.unwrap();
+        self.wake.notify_one();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_progress_the_driver_retries_as_soon_as_at_first() {
+    let fixture = Fixture::start().await;
+    // The delay has grown to its maximum.
+    fixture.wait_for_attempts(9).await;
+    // Progress: the component is gone, so the driver pauses the deployment.
+    std::fs::remove_dir(&fixture.component).unwrap();
+    while fixture.head().await.lifecycle.status() != Status::Paused {
+        tokio::time::sleep(MIN_DELAY).await;
+    }
+    assert_eq!(fixture.attempts(), 0);
+    std::fs::create_dir(&fixture.component).unwrap();
+    fixture.resume().await;
+    fixture.wait_for_attempts(1).await;
+    // Two more attempts, after at most two and four times the shortest delay.
+    tokio::time::sleep(7 * MIN_DELAY).await;
+    assert!(fixture.attempts() >= 3, "{} attempts", fixture.attempts());
+}
