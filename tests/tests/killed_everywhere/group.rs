@@ -27,6 +27,10 @@ const NODES: usize = 3;
 /// Time limit of every wait. Generous, because the machine may be busy.
 pub const TIMEOUT: Duration = Duration::from_secs(90);
 
+/// By how many seconds the wall-clocks of the engines' machines are set at the beginning and at the
+/// end of each fault, in turn: by people, and by a time service that corrects a little.
+const CLOCK_STEPS: [i64; 4] = [3600, -3600, 2, -2];
+
 pub fn node_id(number: usize) -> String {
     format!("{PRODUCTION}-{number}")
 }
@@ -44,6 +48,8 @@ pub struct Group {
     observer: Redis,
     started: u64,
     cases: u64,
+    /// How often a clock was set.
+    clock_steps: usize,
     /// Engines that are dead and not cleared away yet.
     dead: JoinSet<()>,
 }
@@ -71,6 +77,7 @@ impl Group {
             rollout: Arc::default(),
             started: 0,
             cases: 0,
+            clock_steps: 0,
             dead: JoinSet::new(),
         };
         group.start_missing().await?;
@@ -184,8 +191,17 @@ impl Group {
         Ok((self.rollout.append_count(), result))
     }
 
-    /// Rolls out while the fault happens to the engine that drives. Returns whether it happened: a
-    /// rollout may take fewer appends than another one.
+    /// Sets the wall-clock of each engine's machine, each by another step.
+    fn step_clocks(&mut self) {
+        for replica in self.replicas.values() {
+            let step = CLOCK_STEPS[self.clock_steps % CLOCK_STEPS.len()];
+            replica.clock.step(step);
+            self.clock_steps += 1;
+        }
+    }
+
+    /// Rolls out while the fault happens to the engine that drives, and the clocks are set. Returns
+    /// whether the fault happened: a rollout may take fewer appends than another one.
     pub async fn try_case(
         &mut self,
         rollout: &Rollout,
@@ -204,8 +220,10 @@ impl Group {
             }
         };
         if let Some(victim) = victim {
+            self.step_clocks();
             self.wait_for_successor(id, victim, case).await?;
             self.mend(victim, case.fault)?;
+            self.step_clocks();
             self.wait_for_end(id).await?;
         }
         let result = self.result(id, &module).await?;

@@ -1,7 +1,8 @@
 //! Three engines on one Redis, with real nodes. The one that drives is killed, stands still, or is
 //! cut off from Redis, from the nodes or from both, before and after every append of a rollout, for
 //! every strategy. Each time the rollout must end exactly as without a fault, or be reverted with a
-//! reason where its engine did not reach the nodes. No effect happens twice at a node, the orders of
+//! reason where its engine did not reach the nodes. When the fault begins, and when it ends, the clocks
+//! of the engines' machines are set by an hour or a little, forward and back. No effect happens twice at a node, the orders of
 //! two engines do not interleave at a node, and there is one end.
 //!
 //! In [`fleet_changes`], nodes die, lose their disks and join while another engine takes over, and

@@ -95,6 +95,8 @@ pub struct Replica {
     pub engine: Engine,
     pub links: Arc<Links>,
     pub addr: SocketAddr,
+    /// That of the engine's machine.
+    pub clock: Arc<SteppedClock>,
     store: Redis,
     stop: CancellationToken,
     _registry: AbortOnDropHandle<()>,
@@ -126,9 +128,9 @@ impl Replica {
         let folder = folder.join(format!("group-{group}-engine-{number}"));
         let blobs = Blobs::open_folder(folder, 64 << 20).await?;
         // Each engine's machine has another date. Only that of the server counts.
-        let clock = SteppedClock::default();
-        clock.step([0, 3600, -3600][usize::try_from(number % 3)?]);
-        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let machine_clock = Arc::<SteppedClock>::default();
+        machine_clock.step([0, 3600, -3600][usize::try_from(number % 3)?]);
+        let clock: Arc<dyn Clock> = Arc::clone(&machine_clock) as _;
         let catalogue = Arc::clone(&shared_store);
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(catalogue, Arc::clone(&clock), interval).await?;
@@ -177,6 +179,7 @@ impl Replica {
             engine,
             links,
             addr,
+            clock: machine_clock,
             store,
             stop,
             _registry: AbortOnDropHandle::new(tokio::spawn(registry)),
