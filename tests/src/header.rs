@@ -43,6 +43,7 @@ pub fn sample_header(module: &str) -> Result<Header> {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,

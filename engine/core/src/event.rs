@@ -190,6 +190,12 @@ pub struct Header {
     /// The earlier success that this one goes back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_to: Option<DeploymentId>,
+    /// The newest success when this one was requested, from which it goes back. The deployment is
+    /// created only while that is still the newest, and while its module is not retired, unless
+    /// this one [brings it back](Self::brings_back). `None` where the requester has named what to
+    /// go back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_from: Option<DeploymentId>,
     /// The deployment of the same module in the same environment that was open when this one
     /// was requested, and was aborted for it. This one begins once that one has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,6 +213,11 @@ impl Header {
     pub fn selects(&self, labels: NodeLabels<'_>) -> bool {
         let selector = self.selector.as_ref();
         selector.is_none_or(|selector| selector.matches(labels))
+    }
+
+    /// Whether it goes back to the newest success itself, because its module was retired since.
+    pub fn brings_back(&self) -> bool {
+        self.undo_from.is_some() && self.undo_from == self.undo_to
     }
 
     /// The nodes that the deployment is for, in words: `production`, or `production

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::Header;
 
 /// Fields in which two requests always differ. They say nothing about what the requests ask for.
-const IGNORED: [&str; 10] = [
+const IGNORED: [&str; 11] = [
     "id",
     "requester",
     "description",
@@ -18,6 +18,7 @@ const IGNORED: [&str; 10] = [
     "rollbackOf",
     "retryOf",
     "undoTo",
+    "undoFrom",
     "supersedes",
 ];
 

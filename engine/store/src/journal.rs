@@ -62,6 +62,9 @@ pub trait Journal: Send + Sync + 'static {
     /// ended. At most one waits: one that waited before ends in the same write, with an abort,
     /// and has changed nothing.
     ///
+    /// A deployment whose header says [from which success](Header::undo_from) it goes back is
+    /// compared with the successes of the module in the environment in the same write.
+    ///
     /// # Preconditions
     /// No deployment has had this id before.
     ///
@@ -70,6 +73,8 @@ pub trait Journal: Send + Sync + 'static {
     /// - [`CreateError::Busy`] if a deployment of the same module in the same environment is
     ///   open that the new one does not supersede.
     /// - [`CreateError::NothingToSupersede`] if the deployment that it supersedes has ended.
+    /// - [`CreateError::NothingToUndo`] if the success from which it goes back is not the newest
+    ///   one any more, or was retired.
     /// - [`CreateError::Full`] if the disk [is full](Self::is_full).
     /// - [`CreateError::Store`] if the store failed, or if the id belongs to a deployment that
     ///   has ended.

@@ -146,6 +146,10 @@ impl From<deployments::Error> for Problem {
                 Kind::NothingBefore,
                 format!("no deployment of another version of '{module}' succeeded in {environment} before; its successes are: {}", listed(successes)),
             ),
+            E::NothingToUndo(_) => Self::new(
+                Kind::IllegalState,
+                format!("{error}, because another one has succeeded just now, or its module was retired; undo again"),
+            ),
             E::NotASuccess { ref successes, .. } => Self::new(
                 Kind::NothingBefore,
                 format!("{error}; its successes are: {}", listed(successes)),

@@ -121,6 +121,7 @@ fn unreadable_header(id: DeploymentId, module: ModuleName, environment: Environm
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,

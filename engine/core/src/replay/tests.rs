@@ -34,6 +34,7 @@ fn header() -> Header {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,

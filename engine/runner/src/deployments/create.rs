@@ -92,6 +92,7 @@ impl Deployments {
             rollback_of: origin.rollback_of,
             retry_of: origin.retry_of,
             undo_to: origin.undo_to,
+            undo_from: origin.undo_from,
             supersedes: None,
             trace: trace::current().map(|context| context.to_string()),
             idempotency,
@@ -166,6 +167,7 @@ impl Deployments {
                 // It has ended just now, so there is nothing to wait for.
                 Err(CreateError::NothingToSupersede(_)) => header.supersedes = None,
                 Err(CreateError::Busy(by)) => return Err(Error::Busy { by }),
+                Err(CreateError::NothingToUndo(from)) => return Err(Error::NothingToUndo(from)),
                 Err(CreateError::Full) => return Err(Error::Full),
                 Err(CreateError::Store(source)) => return Err(Error::Store(source)),
             }

@@ -184,6 +184,10 @@ pub enum Error {
         /// Those that there are.
         successes: Vec<Success>,
     },
+    /// Another deployment has succeeded since the engine has chosen where to go back to, or the
+    /// module was retired.
+    #[error("deployment {0} is not what should run any more")]
+    NothingToUndo(DeploymentId),
     /// The requested deployment is not a success of the module in the environment.
     #[error("{target} is no success of '{module}' in {environment}")]
     NotASuccess {

@@ -90,6 +90,7 @@ pub(super) struct Origin {
     pub(super) rollback_of: Option<DeploymentId>,
     pub(super) retry_of: Option<DeploymentId>,
     pub(super) undo_to: Option<DeploymentId>,
+    pub(super) undo_from: Option<DeploymentId>,
     /// The artifact that the version must still have.
     pub(super) artifact: Option<ModuleVersion>,
     /// The digest of all that the client asked for, where the request for a deployment was

@@ -59,6 +59,8 @@ impl Deployments {
             rollback_of: header.rollback_of,
             retry_of: Some(id),
             undo_to: header.undo_to,
+            // It is tried again by its name, whatever has succeeded since.
+            undo_from: None,
             artifact: Some(header.module.clone()),
             request: None,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hotswap_core::{
-    DeploymentId, DeploymentSummary, Header, Idempotency, Selector, Status, StrategyName,
+    DeploymentId, DeploymentSummary, Digest, Header, Idempotency, Selector, Status, StrategyName,
 };
 
 use super::error::Success;
@@ -14,9 +14,15 @@ use super::{Deployments, Error, NewDeployment, NewUndo, Rollback, UndoTarget};
 /// Successes that are looked at, and that an error can name.
 const MAX_LOOKED_AT: usize = 50;
 
+/// How often a success is chosen anew. Each time, a rollout has ended between the choice and the
+/// write.
+const MAX_CHOICES: u32 = 100;
+
 /// The success to go back to, and why that one.
 struct Found {
     header: Header,
+    /// The newest success, from which it goes back. `None` where the target was requested.
+    undo_from: Option<DeploymentId>,
     /// The nodes that go back.
     selector: Option<Selector>,
     reason: String,
@@ -29,11 +35,14 @@ impl Deployments {
     ///
     /// The earlier success is the one that is requested, for the nodes that it was for; else the
     /// last one of another version that the nodes of the present one had, for these; else, where
-    /// the module was retired, the last one.
+    /// the module was retired, the last one. What is the present one is compared once more in the
+    /// write that creates the deployment: where another one has succeeded meanwhile, or the module
+    /// was retired, the engine chooses anew.
     ///
     /// # Errors
     /// [`Error::NoEarlierSuccess`], [`Error::NotASuccess`]; [`Error::VersionGone`] where the
-    /// version was deleted since. Others as for [`Self::create`].
+    /// version was deleted since; [`Error::NothingToUndo`] where what should run changes again and
+    /// again. Others as for [`Self::create`].
     pub async fn undo(&self, new: NewUndo) -> Result<Rollback, Error> {
         let request = new.digest();
         if let Some(key) = new.idempotency_key.clone() {
@@ -43,11 +52,29 @@ impl Deployments {
                 return self.undone(first).await;
             }
         }
+        let mut attempts = 0;
+        loop {
+            let found = self.find_target(&new).await?;
+            match self.create_undo(new.clone(), request, found).await {
+                // Another deployment has succeeded meanwhile, or the module was retired.
+                Err(Error::NothingToUndo(_)) if attempts < MAX_CHOICES => attempts += 1,
+                created => return self.undone(created?).await,
+            }
+        }
+    }
+
+    async fn create_undo(
+        &self,
+        new: NewUndo,
+        request: Digest,
+        found: Found,
+    ) -> Result<DeploymentId, Error> {
         let Found {
             header,
+            undo_from,
             selector,
             mut reason,
-        } = self.find_target(&new).await?;
+        } = found;
         let version = header.module.version.clone();
         let (mut strategy, mut config) = (header.strategy.name, Some(header.config));
         if let Some(why) = self.why_not(&strategy, config.clone()).await? {
@@ -73,12 +100,12 @@ impl Deployments {
         };
         let origin = Origin {
             undo_to: Some(header.id),
+            undo_from,
             artifact: Some(header.module),
             request: Some(request),
             ..Origin::default()
         };
-        let id = self.create_with(again, origin).await?;
-        self.undone(id).await
+        self.create_with(again, origin).await
     }
 
     /// The answer to the request that created deployment `id`.
@@ -136,12 +163,14 @@ impl Deployments {
                 return Ok(Found {
                     selector: header.selector.clone(),
                     header,
+                    undo_from: None,
                     reason: "as requested".to_owned(),
                 });
             }
         };
         Ok(Found {
             header: self.get(id).await?.header,
+            undo_from: successes.first().map(|newest| newest.id),
             selector,
             reason,
         })

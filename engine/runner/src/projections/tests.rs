@@ -42,6 +42,7 @@ pub(crate) fn header() -> hotswap_core::Header {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         limits: hotswap_core::StrategyLimits::default(),

@@ -80,6 +80,7 @@ pub async fn create(store: &impl Journal, module: &str) -> DeploymentId {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,

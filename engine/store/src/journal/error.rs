@@ -19,6 +19,10 @@ pub enum CreateError {
     /// The deployment that is to be superseded has ended.
     #[error("deployment {0}, which is to be superseded, has ended")]
     NothingToSupersede(DeploymentId),
+    /// The success from which the deployment goes back is not the newest one any more, or its
+    /// module was retired.
+    #[error("deployment {0}, from which it goes back, is not what should run any more")]
+    NothingToUndo(DeploymentId),
     /// The disk is full. What is left is for the deployments that are under way.
     #[error("the disk is full")]
     Full,

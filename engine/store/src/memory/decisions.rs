@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use hotswap_core::{DeploymentId, Environment, EnvironmentEventBody, ModuleName};
+use hotswap_core::{DeploymentId, Environment, EnvironmentEventBody, Header, ModuleName};
 
 use super::journal::is_success;
 use super::state::{Deployment, State};
@@ -62,6 +62,21 @@ impl State {
         let retired = self.retired.get(&place).map_or(0, |(number, _)| *number);
         self.deciding(module, environment, |number, one| {
             number > retired && is_success(one.lifecycle.status())
+        })
+    }
+
+    /// Whether `undone` is still the newest success of the module in the environment, and the module
+    /// is not retired, unless the deployment of `header` brings it back.
+    pub(super) fn should_still_run(&self, header: &Header, undone: DeploymentId) -> bool {
+        let (module, environment) = (&header.module.name, &header.environment);
+        let place = (environment.clone(), module.clone());
+        let retired = self.retired.get(&place).map_or(0, |(number, _)| *number);
+        let newest =
+            self.deployments.iter().rev().find(|(_, one)| {
+                one.is_in(module, environment) && is_success(one.lifecycle.status())
+            });
+        newest.is_some_and(|(number, one)| {
+            one.id == undone && (*number > retired || header.brings_back())
         })
     }
 

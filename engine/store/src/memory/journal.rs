@@ -42,6 +42,11 @@ impl State {
             (None, Some(ended)) => return Err(CreateError::NothingToSupersede(ended)),
             _ => {}
         }
+        if let Some(undone) = header.undo_from
+            && !self.should_still_run(&header, undone)
+        {
+            return Err(CreateError::NothingToUndo(undone));
+        }
         let id = header.id;
         if self.numbers.contains_key(&id) {
             return Err(CreateError::Store(Box::new(Exists(id))));

@@ -44,6 +44,8 @@ impl Redis {
                 .flag(selector.is_some())
                 .optional(selector.as_ref())
                 .optional(header.supersedes)
+                .optional(header.undo_from)
+                .flag(header.brings_back())
                 .bytes(&body);
             let args = match header.supersedes {
                 Some(_) => self.supersede_args(args, &header).await?,
@@ -64,6 +66,7 @@ impl Redis {
                 "repeated" => Err(CreateError::Repeated(other()?)),
                 "busy" => Err(CreateError::Busy(other()?)),
                 "nothing" => Err(CreateError::NothingToSupersede(other()?)),
+                "outdated" => Err(CreateError::NothingToUndo(other()?)),
                 "exists" => Err(Error::Exists(id).into()),
                 _ => continue,
             };

@@ -73,6 +73,11 @@ impl JournalExecutor {
             (None, Some(ended)) => return Ok(Err(CreateError::NothingToSupersede(ended))),
             _ => {}
         }
+        if let Some(undone) = header.undo_from
+            && !query::should_still_run(connection, header, undone)?
+        {
+            return Ok(Err(CreateError::NothingToUndo(undone)));
+        }
         let lifecycle = Lifecycle::INITIAL;
         let json = match to_json("a lifecycle", &lifecycle) {
             Ok(json) => json,

@@ -1,7 +1,8 @@
 //! Queries on the journals. Each sees the state of one moment.
 
 use hotswap_core::{
-    Damage, DeploymentId, Environment, Event, Fence, IdempotencyKey, ModuleName, Status, Timestamp,
+    Damage, DeploymentId, Environment, Event, Fence, Header, IdempotencyKey, ModuleName, Status,
+    Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
@@ -318,6 +319,29 @@ pub(super) fn succeeded_deployments(
             |row| read_deployment_id(row, 0),
         )?
         .collect()
+}
+
+/// Whether `undone` is still the newest success of the module in the environment, and the module is
+/// not retired, unless the deployment of `header` brings it back.
+pub(super) fn should_still_run(
+    connection: &Connection,
+    header: &Header,
+    undone: DeploymentId,
+) -> rusqlite::Result<bool> {
+    let (module, environment) = (header.module.name.as_str(), header.environment.as_str());
+    let newest = "SELECT number, id FROM deployment INDEXED BY deployment_succeeded
+        WHERE module = ?1 AND environment = ?2 AND status = 'succeeded'
+        ORDER BY number DESC LIMIT 1";
+    let newest = connection
+        .prepare_cached(newest)?
+        .query_row([module, environment], |row| {
+            Ok((row.get::<_, i64>(0)?, read_deployment_id(row, 1)?))
+        })
+        .optional()?;
+    let retired = retirement(connection, environment, module)?;
+    let retired = retired.map_or(0, |(number, _)| number);
+    Ok(newest
+        .is_some_and(|(number, id)| id == undone && (number > retired || header.brings_back())))
 }
 
 /// The successful deployments that decide what should run in an environment, sorted by module, the

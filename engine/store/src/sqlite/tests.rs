@@ -56,6 +56,7 @@ async fn create(store: &Sqlite, module: &str) -> DeploymentId {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,

@@ -10,6 +10,7 @@ pub mod lists;
 pub mod random_lifecycles;
 pub mod snapshots;
 pub mod supersede;
+pub mod undo;
 
 use hotswap_core::{
     Append, Call, DeploymentId, Digest, Environment, Event, EventBody, Fence, Header, Level,
@@ -59,6 +60,9 @@ macro_rules! suite {
             a_create_that_supersedes_aborts_the_open_one_in_the_same_write,
             of_the_creates_that_supersede_the_same_one_the_last_waits,
             a_create_supersedes_only_the_deployment_that_it_names);
+        suite!($fixture, undo:
+            an_undo_is_created_only_from_the_newest_success,
+            an_undo_of_a_retired_module_is_created_only_where_it_brings_that_back);
         suite!($fixture, snapshots:
             a_snapshot_is_replaced_by_a_newer_one_or_one_of_another_format,
             summaries_are_returned_in_the_order_that_was_asked_for,
@@ -149,6 +153,7 @@ pub fn header(module: &str, environment: &str) -> Header {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,

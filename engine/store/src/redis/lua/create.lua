@@ -1,6 +1,6 @@
 -- ARGV: is a retry, id, module, environment, lifecycle, status, at, token, requester,
--- idempotency key or '', whether it has a selector, selector, superseded id or '', body, then
--- what to append to the open deployment and to the waiting one. Of each: id or '', number,
+-- idempotency key or '', whether it has a selector, selector, superseded id or '', id from which it
+-- goes back or '', whether it brings that back, body, then what to append to the open deployment and to the waiting one. Of each: id or '', number,
 -- lifecycle after, status, ended, count of bodies, bodies.
 local id, module, environment = ARGV[2], ARGV[3], ARGV[4]
 local at, token, supersedes = ARGV[7], ARGV[8], ARGV[13]
@@ -16,10 +16,18 @@ end
 local open = call('HGET', P .. 'running', here)
 if open and supersedes ~= open then return { 'busy', open } end
 if not open and supersedes ~= '' then return { 'nothing', supersedes } end
+if ARGV[14] ~= '' then
+    local newest = call('ZREVRANGE', P .. 'succeeded:' .. here, 0, 0, 'WITHSCORES')
+    local retired = ARGV[15] == '0' and call('HGET', P .. 'retired:' .. environment, module)
+    local through = retired and tonumber(string.match(retired, '^(%d+) ')) or 0
+    if newest[1] ~= ARGV[14] or tonumber(newest[2]) <= through then
+        return { 'outdated', ARGV[14] }
+    end
+end
 if call('EXISTS', deployment_key(id)) == 1 then return { 'exists' } end
 if open then
     local waiting = call('HGET', P .. 'waiting', here) or ''
-    local parts, from = {}, 15
+    local parts, from = {}, 17
     for part = 1, 2 do
         local count = tonumber(ARGV[from + 5])
         local bodies = {}
@@ -64,6 +72,6 @@ call('ZADD', P .. 'free', number, id)
 call('HSET', P .. (open and 'waiting' or 'running'), here, id)
 call('SADD', P .. 'modules:' .. environment, module)
 call('SADD', P .. 'environments', environment)
-local position = push(id, 0, at, token, ARGV[5], '0', { ARGV[14] })
+local position = push(id, 0, at, token, ARGV[5], '0', { ARGV[16] })
 call('HSET', deployment_key(id), 'first', text(position))
 return { 'created', text(position) }

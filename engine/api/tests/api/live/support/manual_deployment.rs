@@ -164,6 +164,7 @@ fn header() -> Header {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,
