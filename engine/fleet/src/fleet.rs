@@ -50,7 +50,8 @@ pub trait Fleet: Send + Sync + 'static {
     /// request.
     ///
     /// # Errors
-    /// [`Error::NoNodes`] if no node of the environment is known.
+    /// [`Error::NoNodes`] if no node of the environment is known. [`Error::LocalFault`] if this
+    /// machine has no file, port or memory left for a connection.
     async fn nodes(
         &self,
         environment: &Environment,
@@ -148,4 +149,7 @@ pub enum Error {
     /// No node has registered for the environment.
     #[error("environment '{0}' has no nodes; start one with: hotswap node --environment {0}")]
     NoNodes(Environment),
+    /// This machine can open no connection, for this reason, which says nothing about the nodes.
+    #[error("this machine can open no connection to its nodes: {0}")]
+    LocalFault(String),
 }

@@ -17,7 +17,7 @@ mod tests;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use hotswap_common::tls::ClientTls;
 use hotswap_common::{CurrentSecret, Secret};
 use hotswap_core::{
@@ -28,7 +28,7 @@ use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest, SyntheticReque
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
-use self::client::{NodeClient, Request, to_json};
+use self::client::{NodeClient, Request, SendError, to_json};
 use self::operation::Operation;
 use self::probe::Probe;
 use self::reading_cache::ReadingCache;
@@ -116,47 +116,60 @@ impl HttpFleet {
         &self,
         node: &NodeId,
         module: &ModuleName,
-    ) -> Result<Option<ModuleVersion>, NodeError> {
-        let mut status = self.status(node, module, Duration::ZERO).await;
-        if let Err(NodeError::Unreachable(_)) = &status {
+    ) -> Result<Option<ModuleVersion>, SendError> {
+        let request = Request {
+            method: Method::GET,
+            path: &["v1", "modules", module.as_str()],
+            body: None,
+            timeout: self.options.request_timeout,
+            retry_for: Duration::ZERO,
+        };
+        let mut response = self.client.send_once(node, &request).await;
+        if let Err(SendError::Node(NodeError::Unreachable(_))) = &response {
             // A connection that breaks, or an answer that is late, does not show that the node is
             // gone. No more retries: lists and plans wait for this.
-            status = self.status(node, module, Duration::ZERO).await;
+            response = self.client.send_once(node, &request).await;
         }
-        if let Err(NodeError::Unreachable(_)) = &status {
+        if let Err(SendError::Node(NodeError::Unreachable(_))) = &response {
             self.registry.did_not_answer(node);
         }
-        let status = status?;
-        let active = status.and_then(|status| status.active);
-        active
-            .map(|version| parse_version(module, &version))
-            .transpose()
+        let response = response?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let active = response.parse::<ModuleStatus>()?.active;
+        let active = active.map(|version| parse_version(module, &version));
+        Ok(active.transpose()?)
     }
 
-    async fn node(&self, member: Member, module: &ModuleName) -> Node {
+    /// A node and what it runs.
+    ///
+    /// # Errors
+    /// Why this machine cannot ask it.
+    async fn node(&self, member: Member, module: &ModuleName) -> Result<Node, String> {
         let record = &member.record;
         // A node that is gone must not cost every list and every plan a time-out.
         let answer = if self.registry.may_answer(&record.id) {
             self.active_version(&record.id, module).await
         } else {
-            Err(NodeError::Unreachable(
-                "it has just not answered".to_owned(),
-            ))
+            let reason = "it has just not answered".to_owned();
+            Err(NodeError::Unreachable(reason).into())
         };
         let (health, active) = match answer {
             Ok(active) => (self.health_of_answering_node(&member), active),
-            Err(error) => {
+            Err(SendError::Local(reason)) => return Err(reason),
+            Err(SendError::Node(error)) => {
                 tracing::debug!(node = %record.id, %error, "node does not report its active version");
                 (Health::Critical, None)
             }
         };
-        Node {
+        Ok(Node {
             id: record.id.clone(),
             zone: record.zone.clone(),
             labels: record.labels.clone(),
             health,
             active,
-        }
+        })
     }
 
     /// A node that has just answered is alive: at worst it reports a problem.
@@ -238,7 +251,8 @@ impl Fleet for HttpFleet {
             .map(|member| self.node(member, module))
             .collect::<Vec<_>>();
         let concurrency = self.options.max_concurrent_requests.max(1);
-        Ok(stream::iter(requests).buffered(concurrency).collect().await)
+        let nodes = stream::iter(requests).buffered(concurrency).try_collect();
+        nodes.await.map_err(Error::LocalFault)
     }
 
     async fn active(
@@ -247,7 +261,7 @@ impl Fleet for HttpFleet {
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
-        self.active_version(node, module).await
+        Ok(self.active_version(node, module).await?)
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {

@@ -142,7 +142,12 @@ impl NodeClient {
         }
     }
 
-    async fn send_once(&self, node: &NodeId, request: &Request<'_>) -> Result<Response, SendError> {
+    /// Sends a request once.
+    pub(super) async fn send_once(
+        &self,
+        node: &NodeId,
+        request: &Request<'_>,
+    ) -> Result<Response, SendError> {
         let address = self.registry.control_address(node).ok_or_else(|| {
             NodeError::Unreachable("no node of this name is registered".to_owned())
         })?;
@@ -205,7 +210,7 @@ pub(super) fn tls_config(tls: &ClientTls) -> Result<rustls::ClientConfig, SetupE
 }
 
 /// Why one attempt failed.
-enum SendError {
+pub(super) enum SendError {
     /// The node, or the way to it.
     Node(NodeError),
     /// This machine, for this reason.
@@ -218,6 +223,15 @@ impl SendError {
         match unreachable(error, host, timeout) {
             NodeError::Unreachable(reason) if is_local => Self::Local(reason),
             error => Self::Node(error),
+        }
+    }
+}
+
+impl From<SendError> for NodeError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Node(error) => error,
+            SendError::Local(reason) => Self::Unreachable(reason),
         }
     }
 }

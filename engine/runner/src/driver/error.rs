@@ -33,6 +33,9 @@ pub(super) enum Error {
     /// The machine has no memory or address space for an instance of the strategy.
     #[error("the machine has no room to run the strategy: {0}")]
     NoRoom(String),
+    /// This machine has no file, port or memory left for a connection.
+    #[error("the nodes could not be asked")]
+    Nodes(#[source] hotswap_fleet::Error),
     /// Do not retry until somebody appends: this engine cannot read the journal.
     #[error("{0}")]
     Damaged(Damage),

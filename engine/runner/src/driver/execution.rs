@@ -24,6 +24,7 @@ use super::members::Members;
 use super::node_operations::{NodeOperations, Operated, check_fence};
 use super::planned_nodes::planned_nodes;
 use super::replay_answers::ReplayAnswers;
+use super::roll_call::list_nodes;
 use super::soak;
 use super::soak_context::SoakContext;
 use super::strategy_time::StrategyTime;
@@ -195,10 +196,10 @@ impl<'a> Execution<'a> {
     /// The nodes of the plan as they are now. A node that is gone is critical.
     async fn planned_nodes_now(&mut self) -> Result<Vec<Node>, Interrupt> {
         let (environment, module) = (&self.header.environment, &self.header.module.name);
-        let nodes = self.context.fleet.nodes(environment, module);
+        let nodes = list_nodes(self.context.fleet.as_ref(), environment, module);
         let activity = CallActivity(&Call::Nodes);
-        let nodes = self.scope.run(self.writer, &activity, nodes).await?;
-        Ok(planned_nodes(self.members.nodes, nodes.unwrap_or_default()))
+        let nodes = self.scope.run(self.writer, &activity, nodes).await??;
+        Ok(planned_nodes(self.members.nodes, nodes))
     }
 
     /// Journals a write before it is executed. Durable once it returns.

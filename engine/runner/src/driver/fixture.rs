@@ -80,6 +80,7 @@ pub(super) fn header() -> Header {
         rollback_of: None,
         retry_of: None,
         undo_to: None,
+        undo_from: None,
         supersedes: None,
         trace: None,
         idempotency: None,
@@ -147,6 +148,8 @@ pub(super) struct ListedFleet {
     pub(super) reason: Option<String>,
     /// A node that does not answer before the nodes were asked this often.
     pub(super) silent_until: Option<(NodeId, u32)>,
+    /// Whether this machine can open no connection.
+    pub(super) has_local_fault: bool,
     asked: AtomicU32,
 }
 
@@ -158,6 +161,7 @@ impl ListedFleet {
             stopped: Vec::new(),
             reason: None,
             silent_until: None,
+            has_local_fault: false,
             asked: AtomicU32::new(0),
         }
     }
@@ -181,6 +185,9 @@ impl Fleet for ListedFleet {
         _: &ModuleName,
     ) -> Result<Vec<Node>, hotswap_fleet::Error> {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.has_local_fault {
+            return Err(hotswap_fleet::Error::LocalFault("no files".into()));
+        }
         let mut nodes = self.nodes.clone();
         for node in &mut nodes {
             if matches!(&self.silent_until, Some((id, until)) if *id == node.id && asked < *until) {

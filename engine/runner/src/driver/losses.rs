@@ -37,7 +37,7 @@ pub(super) async fn note(
         }
     };
     let fleet = context.fleet.as_ref();
-    let mut nodes = ask_nodes(fleet, timers, header, is_wanted, |_| true).await;
+    let mut nodes = ask_nodes(fleet, timers, header, is_wanted, |_| true).await?;
     nodes.retain(is_reachable);
     let is_running = writer.tail().lifecycle.is_strategy_active();
     let contradiction = contradiction(state, &nodes).filter(|_| is_running);

@@ -83,7 +83,7 @@ async fn find_nodes(
     let is_wanted = |node: &Node| header.selects(node.labels());
     let is_awaited = |node: &NodeId| cordons.get(node).is_none();
     let asked = ask_nodes(fleet, &scope.timers, header, is_wanted, is_awaited);
-    let nodes = scope.run(writer, &PLAN, asked).await?;
+    let nodes = scope.run(writer, &PLAN, asked).await??;
     // A person may have cordoned more of them meanwhile.
     let cordons = context.cordoned.of(&header.environment);
     let found = FoundNodes::split(fleet, &cordons, nodes);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use hotswap_common::Backoff;
-use hotswap_core::{Header, Health, Node, NodeError, NodeId};
+use hotswap_core::{Environment, Header, Health, ModuleName, Node, NodeError, NodeId};
 use hotswap_fleet::Fleet;
 
+use super::error::Error;
 use super::timers::Timers;
 
 /// How long nodes that do not answer are asked again. Long enough for a lost packet or a pause
@@ -19,19 +20,22 @@ const MAX_DELAY: Duration = Duration::from_secs(1);
 /// also sends no heartbeats is asked twice.
 ///
 /// Empty if the environment has no such nodes. Cancel safe.
+///
+/// # Errors
+/// [`Error::Nodes`] if this machine cannot ask them: that says nothing about them.
 pub(super) async fn ask_nodes(
     fleet: &dyn Fleet,
     timers: &Timers,
     header: &Header,
     is_wanted: impl Fn(&Node) -> bool + Sync,
     is_awaited: impl Fn(&NodeId) -> bool + Sync,
-) -> Vec<Node> {
+) -> Result<Vec<Node>, Error> {
     let (environment, module) = (&header.environment, &header.module.name);
     let give_up = timers.after(PATIENCE);
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     let mut is_first = true;
     loop {
-        let mut nodes = fleet.nodes(environment, module).await.unwrap_or_default();
+        let mut nodes = list_nodes(fleet, environment, module).await?;
         nodes.retain(&is_wanted);
         let is_silent = |node: &&Node| is_awaited(&node.id) && !is_reachable(node);
         let silent: Vec<_> = nodes.iter().filter(is_silent).collect();
@@ -39,10 +43,26 @@ pub(super) async fn ask_nodes(
         let is_over = silent.is_empty() || (!is_first && silent.iter().all(is_gone));
         let delay = backoff.next_delay();
         if is_over || delay >= timers.left(give_up) {
-            return nodes;
+            return Ok(nodes);
         }
         is_first = false;
         timers.sleep_until(timers.after(delay)).await;
+    }
+}
+
+/// The nodes of an environment. Empty if it has none.
+///
+/// # Errors
+/// [`Error::Nodes`] if this machine cannot ask them.
+pub(super) async fn list_nodes(
+    fleet: &dyn Fleet,
+    environment: &Environment,
+    module: &ModuleName,
+) -> Result<Vec<Node>, Error> {
+    match fleet.nodes(environment, module).await {
+        Ok(nodes) => Ok(nodes),
+        Err(hotswap_fleet::Error::NoNodes(_)) => Ok(Vec::new()),
+        Err(fault @ hotswap_fleet::Error::LocalFault(_)) => Err(Error::Nodes(fault)),
     }
 }
 

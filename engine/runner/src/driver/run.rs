@@ -1,7 +1,5 @@
 //! A run of the strategy, from its start to its end or to the next long wait.
 
-use std::convert::Infallible;
-
 use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, NodeFailure, ReplayState};
 use hotswap_plugins::{Exit, Plan, Stop};
 
@@ -125,9 +123,8 @@ async fn verify_success(
 ) -> Result<Vec<NodeFailure>, Interrupt> {
     let (fleet, header) = (context.fleet.as_ref(), &state.header);
     let asked = verify::find_not_updated(fleet, &scope.timers, header, &state.nodes);
-    let asked = async { Ok::<_, Infallible>(asked.await) };
     let asked = scope.run(writer, &VERIFY, measured("deployment.verify", asked));
-    let Ok(not_updated) = asked.await?;
+    let not_updated = asked.await??;
     let members = Members {
         nodes: &state.nodes,
         missing: &state.missing,

@@ -40,7 +40,7 @@ pub(super) async fn settle(
         Some(not_updated) => not_updated,
         None => {
             let fleet = context.fleet.as_ref();
-            find_not_updated(fleet, timers, &state.header, &state.nodes).await
+            find_not_updated(fleet, timers, &state.header, &state.nodes).await?
         }
     };
     writer.push(EventBody::Ended {

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use hotswap_core::{Cause, CauseKind, Header, ModuleVersion, Node, NodeError, NodeFailure, NodeId};
 use hotswap_fleet::Fleet;
 
+use super::error::Error;
 use super::failed_nodes::name_failures;
 use super::members::Members;
 use super::roll_call::{ask_nodes, is_reachable, silence};
@@ -14,15 +15,18 @@ use super::timers::Timers;
 /// The nodes of `plan` that do not run the new version, each with what it runs instead.
 ///
 /// Bounded in time. Cancel safe.
+///
+/// # Errors
+/// [`Error::Nodes`] if this machine cannot ask them.
 pub(super) async fn find_not_updated(
     fleet: &dyn Fleet,
     timers: &Timers,
     header: &Header,
     plan: &[Node],
-) -> Vec<NodeFailure> {
+) -> Result<Vec<NodeFailure>, Error> {
     let planned: HashSet<&NodeId> = plan.iter().map(|node| &node.id).collect();
     let is_planned = |node: &Node| planned.contains(&node.id);
-    let nodes = ask_nodes(fleet, timers, header, is_planned, |_| true).await;
+    let nodes = ask_nodes(fleet, timers, header, is_planned, |_| true).await?;
     let nodes: HashMap<_, _> = nodes.iter().map(|node| (&node.id, node)).collect();
     let failure = |planned: &Node| {
         let node = nodes.get(&planned.id).filter(|node| is_reachable(node));
@@ -33,7 +37,7 @@ pub(super) async fn find_not_updated(
         let node = planned.id.clone();
         Some(NodeFailure { node, error })
     };
-    plan.iter().filter_map(failure).collect()
+    Ok(plan.iter().filter_map(failure).collect())
 }
 
 fn differs(new: &ModuleVersion, active: Option<&ModuleVersion>) -> Option<NodeError> {

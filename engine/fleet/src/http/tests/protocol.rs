@@ -8,7 +8,7 @@ use serde_json::json;
 use super::fake_node::{FakeNode, FakeResponse, module_status, problem, unused_address};
 use super::*;
 use crate::fixture::ManualClock;
-use crate::{Error, Fleet};
+use crate::{Error, Fleet, SyntheticTraffic};
 
 #[tokio::test]
 async fn orders_follow_the_protocol() {
@@ -195,12 +195,25 @@ async fn a_node_that_answers_any_request_is_alive() {
         expect_body: None,
         timeout: 1,
     };
-    for request in ["order", "probe", "read"] {
+    let share = SyntheticTraffic {
+        version: &version(),
+        to_version: true,
+        to_others: false,
+        path: "/",
+        rate_per_second: 1.0,
+        lasting: Duration::from_secs(1),
+    };
+    for request in ["order", "probe", "active", "read", "synthetic"] {
         let (fleet, registry, _) = fleet_with_late_node(&fake.url).await;
         let id = node("node-0");
         let refused = match request {
             "order" => fleet.order(&id, &order(Action::Settle)).await.is_err(),
             "probe" => fleet.probe(&id, &version(), &probe).await.is_err(),
+            "active" => {
+                let active = fleet.active(&production(), &id, &shop()).await;
+                active.is_err()
+            }
+            "synthetic" => fleet.send_synthetic(&id, &share).await.is_err(),
             _ => fleet.read(&id, &shop()).await.is_err(),
         };
         assert!(refused, "{request}");

@@ -14,6 +14,7 @@ async fn ask(heard: Health, answers_at: u32) -> (u32, bool) {
     let timers = Timers::new(Arc::new(TestClock::default()));
     let started = Instant::now();
     let nodes = ask_nodes(&fleet, &timers, &fixture::header(), |_| true, |_| true).await;
+    let nodes = nodes.unwrap();
     assert!(started.elapsed() <= PATIENCE);
     (fleet.asked(), is_reachable(&nodes[1]))
 }
@@ -31,4 +32,15 @@ async fn nobody_waits_long_for_a_node_that_is_gone() {
     assert_eq!(ask(Health::Critical, 9).await, (2, false));
     let (asked, answered) = ask(Health::Passing, u32::MAX).await;
     assert!(asked > 2 && !answered, "{asked}");
+}
+
+/// A driver tries again. That nodes are silent would end its deployment.
+#[tokio::test(start_paused = true)]
+async fn that_this_machine_cannot_ask_is_no_silence_of_nodes() {
+    let mut fleet = ListedFleet::new(&[fixture::node("a", None)]);
+    fleet.has_local_fault = true;
+    let timers = Timers::new(Arc::new(TestClock::default()));
+    let asked = ask_nodes(&fleet, &timers, &fixture::header(), |_| true, |_| true).await;
+    assert!(matches!(asked, Err(Error::Nodes(_))), "{asked:?}");
+    assert_eq!(fleet.asked(), 1);
 }

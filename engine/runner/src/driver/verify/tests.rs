@@ -28,6 +28,7 @@ async fn a_node_that_runs_something_else_was_not_updated() {
     let fleet = ListedFleet::new(&now);
     let timers = Timers::new(Arc::new(TestClock::default()));
     let not_updated = find_not_updated(&fleet, &timers, &header, &plan).await;
+    let not_updated = not_updated.unwrap();
     let reasons = not_updated
         .iter()
         .map(|failure| format!("{}: {}", failure.node, failure.error));
