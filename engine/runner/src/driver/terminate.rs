@@ -117,7 +117,7 @@ async fn settle(
         .await;
     check_fence(&failures)?;
     let not_updated = match &salvaged.header {
-        Some(header) => find_not_updated(operations.fleet, timers, header, operations.plan).await,
+        Some(header) => find_not_updated(operations.fleet, timers, header, operations.plan).await?,
         // Which version they should run cannot be read.
         None => Vec::new(),
     };
