@@ -11,6 +11,7 @@ mod settings;
 mod spans;
 mod trust;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use crate::config::Telemetry;
 use crate::environment_variables::read_variable;
 
 pub use resource::Service;
-use settings::Settings;
+use settings::{Settings, is_disabled, unsupported};
 pub use settings::VARIABLES;
 use trust::Trust;
 
@@ -57,6 +58,7 @@ pub fn start(
     (flags, config): (&Telemetry, &Telemetry),
     tls: &ClientFiles,
 ) -> Result<Option<Exporting>> {
+    warn_of_unsupported_variables();
     let settings = Settings::resolve(flags, config, read_variable)?;
     let resource = resource::resource(service, read_variable);
     let shutdown = CancellationToken::new();
@@ -90,6 +92,19 @@ pub fn start(
         exporting.spawn(batch::export(spans, exporter, settings, shutdown));
     }
     Ok(Some(exporting))
+}
+
+/// Logs the names of variables that somebody has set in vain; their values may be secrets.
+fn warn_of_unsupported_variables() {
+    if is_disabled(&read_variable) {
+        return;
+    }
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    let all = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let variables = unsupported(all);
+    if !variables.is_empty() {
+        tracing::warn!(?variables, "these variables of OpenTelemetry have no effect here");
+    }
 }
 
 impl Exporting {

@@ -1,12 +1,13 @@
 //! A collector that keeps what it gets, over both protocols of OTLP.
 
 mod answer;
+mod body;
 mod metrics;
 mod spans;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::authority::Authority;
-use answer::{Body, GRPC_PREFIX, failure, success, unavailable};
+use answer::{Body, failure, success, unavailable};
 pub use metrics::{ReceivedMetric, ReceivedMetrics, ReceivedPoint};
 pub use spans::ReceivedSpan;
 
@@ -84,6 +85,24 @@ impl OtlpReceiver {
     /// # Errors
     /// If there is no free port, or the folder cannot be written.
     pub async fn start_with_tls(authority: &Authority, folder: &Path) -> Result<Self> {
+        Self::start_tls(authority, folder, None).await
+    }
+
+    /// As [`Self::start_with_tls`], for clients only that have a certificate of `authority`.
+    ///
+    /// # Errors
+    /// If there is no free port, or the folder cannot be written.
+    pub async fn start_for_known_clients(authority: &Authority, folder: &Path) -> Result<Self> {
+        let authorities = authority.write(folder, "clients")?;
+        Self::start_tls(authority, folder, Some(authorities)).await
+    }
+
+    async fn start_tls(
+        authority: &Authority,
+        folder: &Path,
+        client_authorities: Option<PathBuf>,
+    ) -> Result<Self> {
+        let only_known_clients = client_authorities.is_some();
         authority.issue(folder, "collector", "localhost")?;
         let files = ServerFiles {
             certificate: CertificateFiles {
@@ -91,16 +110,17 @@ impl OtlpReceiver {
                 key: folder.join("collector.key"),
             },
             further: Vec::new(),
-            client_authorities: None,
+            client_authorities,
         };
         let tls = ServerTls::open(files, "the certificate of the collector")?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr: SocketAddr = listener.local_addr()?;
         let url = format!("https://localhost:{}", addr.port());
-        Ok(Self::serve(listener, url, Some(tls)))
+        Ok(Self::serve(listener, url, Some((tls, only_known_clients))))
     }
 
-    fn serve(listener: TcpListener, url: String, tls: Option<ServerTls>) -> Self {
+    /// With TLS, `tls` also says whether clients without a certificate are turned away.
+    fn serve(listener: TcpListener, url: String, tls: Option<(ServerTls, bool)>) -> Self {
         let received = Arc::<Received>::default();
         let shared = Arc::clone(&received);
         let accept_all = async move {
@@ -108,9 +128,14 @@ impl OtlpReceiver {
                 let (received, tls) = (Arc::clone(&shared), tls.clone());
                 tokio::spawn(async move {
                     // Those who do not trust it break off.
-                    let Ok(connection) = accept(tls.as_ref(), connection).await else {
+                    let server = tls.as_ref().map(|(server, _)| server);
+                    let Ok(connection) = accept(server, connection).await else {
                         return;
                     };
+                    let only_known = tls.is_some_and(|(_, only_known)| only_known);
+                    if only_known && connection.client_certificate().is_none() {
+                        return;
+                    }
                     let service = service_fn(move |request| answer(Arc::clone(&received), request));
                     let builder = auto::Builder::new(TokioExecutor::new());
                     let io = TokioIo::new(connection);
@@ -211,16 +236,20 @@ async fn answer(
 ) -> Result<Response<Body>, hyper::Error> {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await?.to_bytes();
-    let (protocol, message) = match parts.uri.path() {
-        GRPC_SPANS | GRPC_METRICS => ("grpc", bytes.slice(GRPC_PREFIX.min(bytes.len())..)),
-        HTTP_SPANS | HTTP_METRICS => ("http/protobuf", bytes),
+    let protocol = match parts.uri.path() {
+        GRPC_SPANS | GRPC_METRICS => "grpc",
+        HTTP_SPANS | HTTP_METRICS => "http/protobuf",
         _ => return Ok(failure(StatusCode::NOT_FOUND)),
     };
+    let Some((message, is_compressed)) = body::message(protocol, &parts.headers, bytes) else {
+        return Ok(failure(StatusCode::BAD_REQUEST));
+    };
+    let transport = (&parts.headers, is_compressed);
     let response = if matches!(parts.uri.path(), GRPC_SPANS | HTTP_SPANS) {
         let Ok(request) = ExportTraceServiceRequest::decode(message) else {
             return Ok(failure(StatusCode::BAD_REQUEST));
         };
-        let spans = spans::received_spans(request, protocol, &parts.headers);
+        let spans = spans::received_spans(request, protocol, transport);
         lock(&received.spans).extend(spans);
         // An answer without members is an empty message.
         success(protocol, Vec::new())
@@ -228,7 +257,7 @@ async fn answer(
         let Ok(request) = ExportMetricsServiceRequest::decode(message) else {
             return Ok(failure(StatusCode::BAD_REQUEST));
         };
-        let metrics = metrics::received_metrics(request, protocol, &parts.headers);
+        let metrics = metrics::received_metrics(request, protocol, transport);
         take_metrics(&received, metrics, protocol)
     };
     received.changed.notify_waiters();

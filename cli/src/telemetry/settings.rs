@@ -8,10 +8,12 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::config::Telemetry;
 
 mod collector;
+mod unsupported;
 mod variables;
 
 pub(super) use collector::Collector;
 use collector::{METRICS, TRACES};
+pub(super) use unsupported::unsupported;
 pub use variables::VARIABLES;
 
 /// The share of traces that are recorded where nobody says otherwise.
@@ -28,7 +30,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// No time is longer: times that are too long cannot be added to the clock.
 const MAX_MILLIS: u64 = 24 * 60 * 60 * 1000;
-/// How long one sending of metrics may take.
+/// How long one sending of spans or of metrics may take.
 const DEFAULT_EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is recorded and exported.
@@ -71,7 +73,7 @@ impl Settings {
         config: &Telemetry,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self> {
-        if variable("OTEL_SDK_DISABLED").is_some_and(|text| is_true(&text)) {
+        if is_disabled(&variable) {
             return Ok(Self::default());
         }
         let sources = (flags, config);
@@ -87,10 +89,13 @@ impl Settings {
 }
 
 fn traces_to(
-    collector: Collector,
+    mut collector: Collector,
     (flags, config): (&Telemetry, &Telemetry),
     variable: &impl Fn(&str) -> Option<String>,
 ) -> Result<TraceSettings> {
+    let timeout = millis(variable, "OTEL_BSP_EXPORT_TIMEOUT")?;
+    let timeout = timeout.unwrap_or(DEFAULT_EXPORT_TIMEOUT);
+    collector.timeout = collector.timeout.min(timeout);
     let batch_size = parse(variable, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE")?;
     let queue_size = parse(variable, "OTEL_BSP_MAX_QUEUE_SIZE")?;
     Ok(TraceSettings {
@@ -139,8 +144,10 @@ fn headers(variable: &impl Fn(&str) -> Option<String>) -> Result<HeaderMap> {
         .collect()
 }
 
-fn is_true(text: &str) -> bool {
-    text.trim().eq_ignore_ascii_case("true")
+/// Whether everything is switched off, whatever else is set.
+pub(super) fn is_disabled(variable: &impl Fn(&str) -> Option<String>) -> bool {
+    let text = variable("OTEL_SDK_DISABLED");
+    text.is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
 }
 
 fn sampler(

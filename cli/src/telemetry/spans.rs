@@ -6,7 +6,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{
-    SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
+    Compression, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
@@ -25,18 +25,28 @@ pub(super) fn exporter(
     resource: &Resource,
 ) -> Result<SpanExporter> {
     let exporter = match collector.protocol {
-        OtlpProtocol::Grpc => SpanExporter::builder()
-            .with_tonic()
-            .with_channel(connection::channel(collector, tls)?)
-            .with_timeout(collector.timeout)
-            .build(),
-        OtlpProtocol::HttpProtobuf => SpanExporter::builder()
-            .with_http()
-            .with_http_client(connection::http_client(collector, tls)?)
-            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-            .with_endpoint(&collector.endpoint)
-            .with_timeout(collector.timeout)
-            .build(),
+        OtlpProtocol::Grpc => {
+            let mut builder = SpanExporter::builder()
+                .with_tonic()
+                .with_channel(connection::channel(collector, tls)?)
+                .with_timeout(collector.timeout);
+            if collector.is_compressed {
+                builder = builder.with_compression(Compression::Gzip);
+            }
+            builder.build()
+        }
+        OtlpProtocol::HttpProtobuf => {
+            let mut builder = SpanExporter::builder()
+                .with_http()
+                .with_http_client(connection::http_client(collector, tls)?)
+                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                .with_endpoint(&collector.endpoint)
+                .with_timeout(collector.timeout);
+            if collector.is_compressed {
+                builder = builder.with_compression(Compression::Gzip);
+            }
+            builder.build()
+        }
     };
     let mut exporter = exporter.context("cannot export spans")?;
     exporter.set_resource(resource);

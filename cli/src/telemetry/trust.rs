@@ -30,6 +30,11 @@ impl<'a> Trust<'a> {
         let authorities = collector.authorities.as_ref();
         let files = ClientFiles {
             authorities: authorities.or(self.files.authorities.as_ref()).cloned(),
+            client: collector
+                .client
+                .as_ref()
+                .or(self.files.client.as_ref())
+                .cloned(),
             // The name of nodes is not that of the collector.
             server_name: None,
             ..self.files.clone()

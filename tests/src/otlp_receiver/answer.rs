@@ -9,8 +9,6 @@ use hyper::{Response, StatusCode};
 
 pub(super) type Body = BoxBody<Bytes, Infallible>;
 
-/// Bytes before a message of gRPC: whether it is compressed, and its length.
-pub(super) const GRPC_PREFIX: usize = 5;
 /// `UNAVAILABLE` of gRPC.
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 

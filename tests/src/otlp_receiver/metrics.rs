@@ -21,6 +21,8 @@ pub struct ReceivedMetrics {
     pub protocol: &'static str,
     /// The headers of the request.
     pub headers: HeaderMap,
+    /// Whether the body of the request was compressed.
+    pub is_compressed: bool,
 }
 
 /// A metric with its points.
@@ -72,7 +74,7 @@ impl ReceivedMetrics {
 pub(super) fn received_metrics(
     request: ExportMetricsServiceRequest,
     protocol: &'static str,
-    headers: &HeaderMap,
+    (headers, is_compressed): (&HeaderMap, bool),
 ) -> Vec<ReceivedMetrics> {
     let of_process = request.resource_metrics.into_iter().map(|process| {
         let scopes = process.scope_metrics.into_iter();
@@ -82,6 +84,7 @@ pub(super) fn received_metrics(
             resource: attributes(process.resource.unwrap_or_default().attributes),
             protocol,
             headers: headers.clone(),
+            is_compressed,
         }
     });
     of_process.collect()

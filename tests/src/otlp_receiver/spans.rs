@@ -29,6 +29,8 @@ pub struct ReceivedSpan {
     pub protocol: &'static str,
     /// The headers of its request.
     pub headers: HeaderMap,
+    /// Whether the body of its request was compressed.
+    pub is_compressed: bool,
 }
 
 impl ReceivedSpan {
@@ -53,7 +55,7 @@ impl ReceivedSpan {
 pub(super) fn received_spans(
     request: ExportTraceServiceRequest,
     protocol: &'static str,
-    headers: &HeaderMap,
+    (headers, is_compressed): (&HeaderMap, bool),
 ) -> Vec<ReceivedSpan> {
     let mut spans = Vec::new();
     for resource_spans in request.resource_spans {
@@ -64,6 +66,7 @@ pub(super) fn received_spans(
             resource: resource.clone(),
             protocol,
             headers: headers.clone(),
+            is_compressed,
             ..received_span(span)
         }));
     }

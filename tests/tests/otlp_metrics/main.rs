@@ -1,9 +1,11 @@
 //! Engine and nodes send to a collector what they show at `/metrics`. Real processes send to a real
 //! receiver, by both protocols of OTLP.
 
+mod compression;
 mod exposed;
 mod lost;
 mod tls;
+mod variables;
 
 use anyhow::{Context as _, Result, ensure};
 use hotswap_tests::{Installation, OtlpReceiver, ReceivedMetrics};

@@ -64,6 +64,56 @@ async fn spans_and_metrics_go_over_tls_by_http() -> Result<()> {
     check_tls("http/protobuf").await
 }
 
+/// Checks that a collector that asks for a certificate gets that of the variables.
+async fn check_client_certificate(protocol: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let authority = Authority::new()?;
+    let receiver = OtlpReceiver::start_for_known_clients(&authority, folder.path()).await?;
+    authority.issue(folder.path(), "client", "client")?;
+    let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let files = ["clients.crt", "client.crt", "client.key"].map(file);
+    let url = receiver.url();
+    let mut variables = vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", files[0].as_str()),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+    ];
+    let mut stranger = Installation::start_with(QA, 0, &variables).await?;
+    let log = timeout(TIMEOUT, stranger.terminate_engine()).await??;
+    ensure!(log.contains("does not take what it is sent"), "{log}");
+    ensure!(receiver.metrics().is_empty() && receiver.spans().is_empty());
+
+    variables.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &files[1]));
+    variables.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", &files[2]));
+    let hotswap = Installation::start_with(QA, 1, &variables).await?;
+    use_module(&hotswap).await?;
+    for service in ["hotswap-engine", "hotswap-node"] {
+        let spans = receiver.wait_for(service, |spans| {
+            spans.iter().find(|span| span.service() == service).cloned()
+        });
+        ensure!(spans.await?.protocol == protocol);
+        let metrics = receiver.wait_for_metrics(service, |all| {
+            let mut of_service = all.iter().filter(|request| request.service() == service);
+            of_service.next().cloned()
+        });
+        ensure!(metrics.await?.protocol == protocol);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_asks_for_a_certificate_by_grpc_gets_one() -> Result<()> {
+    check_client_certificate("grpc").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_asks_for_a_certificate_by_http_gets_one() -> Result<()> {
+    check_client_certificate("http/protobuf").await
+}
+
 /// Checks that nothing is sent to a collector whose certificate nobody vouches for.
 async fn check_distrust(protocol: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;

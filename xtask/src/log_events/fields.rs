@@ -24,6 +24,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("commands", "How many commands were to be written together"),
     ("connections", "How many connections are open"),
     (
+        "contradiction",
+        "Which setting has another value on which engine, and both values",
+    ),
+    (
         "control_addr",
         "Address and port on which a node listens for its engine",
     ),
@@ -133,6 +137,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("status", "HTTP status of the answer"),
     ("tasks", "How many requests and orders are not finished"),
     ("to", "Version of the module from now on, or `none`"),
+    ("variables", "Names of environment variables"),
     ("versions", "How many versions of modules"),
 ];
 

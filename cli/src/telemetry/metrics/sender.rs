@@ -1,11 +1,16 @@
+use std::io::Write as _;
+
 use anyhow::{Context as _, Result, anyhow, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hotswap_common::tls::ClientTls;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
 use prost::Message as _;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
@@ -28,6 +33,7 @@ pub(super) enum Sender {
         client: reqwest::Client,
         url: String,
         headers: HeaderMap,
+        is_compressed: bool,
     },
 }
 
@@ -47,7 +53,10 @@ impl Sender {
         let (collector, headers) = (&settings.collector, settings.headers.clone());
         Ok(match collector.protocol {
             OtlpProtocol::Grpc => {
-                let client = MetricsServiceClient::new(connection::channel(collector, tls)?);
+                let mut client = MetricsServiceClient::new(connection::channel(collector, tls)?);
+                if collector.is_compressed {
+                    client = client.send_compressed(CompressionEncoding::Gzip);
+                }
                 Self::Grpc {
                     client: client.max_decoding_message_size(MAX_ANSWER),
                     headers,
@@ -57,6 +66,7 @@ impl Sender {
                 client: connection::http_client(collector, tls)?,
                 url: collector.endpoint.clone(),
                 headers,
+                is_compressed: collector.is_compressed,
             },
         })
     }
@@ -80,17 +90,29 @@ impl Sender {
                 client,
                 url,
                 headers,
+                is_compressed,
             } => {
-                let request = client
+                let mut body = request.encode_to_vec();
+                let mut request = client
                     .post(url)
                     .headers(headers.clone())
-                    .header(CONTENT_TYPE, "application/x-protobuf")
-                    .body(request.encode_to_vec());
+                    .header(CONTENT_TYPE, "application/x-protobuf");
+                if *is_compressed {
+                    body = compressed(&body)?;
+                    request = request.header(CONTENT_ENCODING, "gzip");
+                }
+                let request = request.body(body);
                 read_answer(request).await?
             }
         };
         Ok(rejected(answer))
     }
+}
+
+fn compressed(body: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body)?;
+    Ok(encoder.finish()?)
 }
 
 async fn read_answer(request: reqwest::RequestBuilder) -> Result<ExportMetricsServiceResponse> {

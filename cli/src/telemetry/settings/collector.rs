@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
+use hotswap_common::tls::CertificateFiles;
 use reqwest::Url;
 
 use super::millis;
@@ -18,6 +19,9 @@ pub(super) struct Signal {
     protocol: &'static str,
     timeout: &'static str,
     certificate: &'static str,
+    client_certificate: &'static str,
+    client_key: &'static str,
+    compression: &'static str,
     /// The variable with the headers of its requests.
     pub(super) headers: &'static str,
     /// Its path below an endpoint for all signals.
@@ -30,6 +34,9 @@ pub(super) const TRACES: Signal = Signal {
     protocol: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
     timeout: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
     certificate: "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    client_certificate: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    client_key: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    compression: "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
     headers: "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     path: "v1/traces",
 };
@@ -40,6 +47,9 @@ pub(super) const METRICS: Signal = Signal {
     protocol: "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
     timeout: "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
     certificate: "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+    client_certificate: "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+    client_key: "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
+    compression: "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
     headers: "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
     path: "v1/metrics",
 };
@@ -52,6 +62,10 @@ pub(in crate::telemetry) struct Collector {
     pub(in crate::telemetry) timeout: Duration,
     /// Authorities to trust in place of those that the program is given.
     pub(in crate::telemetry) authorities: Option<PathBuf>,
+    /// The certificate to show in place of that which the program is given.
+    pub(in crate::telemetry) client: Option<CertificateFiles>,
+    /// Whether requests are compressed, by gzip.
+    pub(in crate::telemetry) is_compressed: bool,
 }
 
 impl Collector {
@@ -83,6 +97,8 @@ impl Collector {
             protocol,
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             authorities: authorities.map(PathBuf::from),
+            client: client_certificate(signal, variable)?,
+            is_compressed: is_compressed(signal, variable)?,
         }))
     }
 
@@ -108,6 +124,44 @@ fn protocol(
     };
     let chosen = flags.protocol.or(named).or(config.protocol);
     Ok(chosen.unwrap_or(OtlpProtocol::HttpProtobuf))
+}
+
+/// The certificate of the signal, or of all: both of its files from variables of one kind.
+fn client_certificate(
+    signal: &Signal,
+    variable: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<CertificateFiles>> {
+    let of_all = (
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    );
+    for (certificate, key) in [(signal.client_certificate, signal.client_key), of_all] {
+        match (variable(certificate), variable(key)) {
+            (None, None) => {}
+            (Some(certificate), Some(key)) => {
+                return Ok(Some(CertificateFiles {
+                    certificate: certificate.into(),
+                    key: key.into(),
+                }));
+            }
+            _ => bail!("set both {certificate} and {key}, or neither"),
+        }
+    }
+    Ok(None)
+}
+
+fn is_compressed(signal: &Signal, variable: &impl Fn(&str) -> Option<String>) -> Result<bool> {
+    let named = [signal.compression, "OTEL_EXPORTER_OTLP_COMPRESSION"]
+        .into_iter()
+        .find_map(|name| Some((name, variable(name)?)));
+    let Some((name, text)) = named else {
+        return Ok(false);
+    };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "gzip" => Ok(true),
+        "none" => Ok(false),
+        _ => bail!("{name}: use gzip or none"),
+    }
 }
 
 /// The URL to which the signal is sent.

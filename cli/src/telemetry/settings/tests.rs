@@ -1,3 +1,5 @@
+use hotswap_common::tls::CertificateFiles;
+
 use super::*;
 use crate::config::OtlpProtocol;
 
@@ -33,6 +35,60 @@ fn nothing_is_exported_unless_a_collector_is_named() {
     let off = [ENDPOINT, ("OTEL_METRICS_EXPORTER", "none")];
     let settings = resolve_all(&none, &off).unwrap();
     assert!(settings.traces.is_some() && settings.metrics.is_none());
+}
+
+#[test]
+fn compression_is_of_a_signal_or_of_all() {
+    let none = Telemetry::default();
+    assert!(!traces(&none, &[ENDPOINT]).collector.is_compressed);
+    let all = ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
+    assert!(traces(&none, &[ENDPOINT, all]).collector.is_compressed);
+    let but_metrics = ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "NONE");
+    let variables = [ENDPOINT, all, but_metrics];
+    assert!(traces(&none, &variables).collector.is_compressed);
+    assert!(!metrics(&variables).collector.is_compressed);
+    let unknown = ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd");
+    let error = resolve_all(&none, &[ENDPOINT, unknown]).unwrap_err();
+    let expected = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION: use gzip or none";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_client_certificate_has_both_of_its_files_from_one_place() {
+    let none = Telemetry::default();
+    let certificate = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "all.crt");
+    let key = ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "all.key");
+    let of_traces = [
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "t.crt"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "t.key"),
+    ];
+    let variables = [ENDPOINT, certificate, key, of_traces[0], of_traces[1]];
+    let files = |client: Option<CertificateFiles>| {
+        let client = client.unwrap();
+        (client.certificate, client.key)
+    };
+    let client = files(traces(&none, &variables).collector.client);
+    assert_eq!(client, ("t.crt".into(), "t.key".into()));
+    let client = files(metrics(&variables).collector.client);
+    assert_eq!(client, ("all.crt".into(), "all.key".into()));
+    for half in [&[ENDPOINT, certificate], &[ENDPOINT, of_traces[1]]] {
+        let error = resolve_all(&none, half).unwrap_err().to_string();
+        assert!(error.contains(half[1].0), "{error}");
+    }
+}
+
+#[test]
+fn the_shorter_of_two_timeouts_holds_for_spans() {
+    let none = Telemetry::default();
+    for (export, collector, expected) in [("300", "400", 300), ("400", "300", 300)] {
+        let variables = [
+            ENDPOINT,
+            ("OTEL_BSP_EXPORT_TIMEOUT", export),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", collector),
+        ];
+        let timeout = traces(&none, &variables).collector.timeout;
+        assert_eq!(timeout, Duration::from_millis(expected));
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 /// The environment variables of OpenTelemetry that this program reads, with what they do.
-pub const VARIABLES: [(&str, &str); 27] = [
+pub const VARIABLES: [(&str, &str); 37] = [
     (
         "OTEL_SDK_DISABLED",
         "Where `true`, nothing is recorded or sent, whatever else is set.",
@@ -47,6 +47,18 @@ pub const VARIABLES: [(&str, &str); 27] = [
         "The same, for metrics alone.",
     ),
     (
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "`gzip`, or `none`, which is the default.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        "The same, for spans alone.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+        "The same, for metrics alone.",
+    ),
+    (
         "OTEL_EXPORTER_OTLP_TIMEOUT",
         "How long the collector may take, in milliseconds. Default: 10000.",
     ),
@@ -68,6 +80,31 @@ pub const VARIABLES: [(&str, &str); 27] = [
     ),
     (
         "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+        "The same, for metrics alone.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "A file with the certificate to show to a collector that asks for one, in place of that of \
+         `tls.clientCert` or `--client-cert`.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+        "The same, for spans alone.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        "The same, for metrics alone.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "A file with the key of that certificate.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+        "The same, for spans alone.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY",
         "The same, for metrics alone.",
     ),
     (
@@ -99,6 +136,10 @@ pub const VARIABLES: [(&str, &str); 27] = [
     (
         "OTEL_BSP_SCHEDULE_DELAY",
         "How long a span waits for others, in milliseconds. Default: 1000.",
+    ),
+    (
+        "OTEL_BSP_EXPORT_TIMEOUT",
+        "How long one sending of spans may take, in milliseconds. Default: 30000.",
     ),
     (
         "OTEL_METRIC_EXPORT_INTERVAL",
