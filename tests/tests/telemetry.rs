@@ -2,7 +2,7 @@
 //! nodes and the requests to the module, whatever becomes of the engine meanwhile. Real processes
 //! send their spans to a real receiver.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -304,10 +304,12 @@ fn documented() -> Result<Vec<(String, String)>> {
     Ok(all)
 }
 
-/// Checks that the table has each span, with its attributes. Two rows stand for any: one for the
-/// requests of the API, and one for those of modules.
+/// Checks that the table has each span, with its attributes and no others: what it lists for a span,
+/// one of that name has. Two rows stand for any: one for the requests of the API, and one for those
+/// of modules.
 fn check_documented(spans: &[ReceivedSpan]) -> Result<()> {
     let documented = documented()?;
+    let mut seen = BTreeMap::<&str, BTreeSet<&str>>::new();
     for span in spans {
         let has = |attribute: &str| span.attributes.contains_key(attribute);
         let example = match span.service() {
@@ -326,8 +328,48 @@ fn check_documented(spans: &[ReceivedSpan]) -> Result<()> {
                 "the guide does not say that {example} has {attribute}"
             );
         }
+        let attributes = span.attributes.keys().map(String::as_str);
+        seen.entry(example).or_default().extend(attributes);
+    }
+    for (name, attributes) in &documented {
+        let Some(seen) = seen.get(name.as_str()) else {
+            continue;
+        };
+        let listed = attributes.split('`').skip(1).step_by(2);
+        // None of these deployments' spans fails.
+        let mut listed = listed.filter(|attribute| *attribute != "error.type");
+        let gone = listed.find(|attribute| !seen.contains(attribute));
+        ensure!(gone.is_none(), "the guide says that {name} has {gone:?}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_spans_of_a_revert_have_what_the_guide_lists() -> Result<()> {
+    let receiver = OtlpReceiver::start().await?;
+    let url = receiver.url();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let hotswap = Installation::start_with(QA, 2, &variables).await?;
+    let id = deploy(&hotswap.url, &hotswap.token).await?;
+    wait_until_asked(&receiver, 2).await?;
+    hotswap
+        .wait_for_state(&id, |state| state["status"] == "awaitingApproval")
+        .await?;
+    let path = format!("/api/v1/deployments/{id}/approval");
+    let rejection = json!({ "approved": false, "requesterEmail": EMAIL });
+    hotswap.post(&path, rejection).await?;
+    hotswap.wait_for_end(&id).await?;
+    let spans = receiver.wait_for("the end of the revert", |spans| {
+        let trace = of_trace(spans);
+        let is_over = !named(&trace, "deployment.revert").is_empty()
+            && !named(&trace, "node.revert").is_empty()
+            && has_from_nodes(spans, "slots.revert", 2);
+        (is_over && check_tree(&trace).is_ok()).then(|| spans.to_vec())
+    });
+    check_documented(&spans.await?)
 }
 
 /// The lines of a log that belong to the client's trace, each with its span.
