@@ -1,6 +1,7 @@
-//! What telemetry costs: requests of the API and requests to a module, one after the other, with no
-//! collector, with one that takes everything, and with one that hangs. Processes of the real
-//! program, side by side on this machine, in turns: each round compares with its own.
+//! What telemetry costs: requests of the API and requests to a module, one after the other, and
+//! requests to a module on as many connections as the bench of the router has, with no collector,
+//! with one that takes everything, and with one that hangs. Processes of the real program, side by
+//! side on this machine, in turns: each round compares with its own.
 //!
 //! Two processes of one program are not equally fast, by some per cent either way: it depends on
 //! where their memory lies. So each set of installations starts anew, and what counts is the mean of
@@ -9,7 +10,10 @@
 //! Needs `cargo build --release --bin hotswap`.
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::bench::{median, median_ratio, micros_per_request, print_header, print_row};
+use futures_util::future::try_join_all;
+use hotswap_tests::bench::{
+    check_goals, median, median_ratio, micros_per_request, print_header, print_row,
+};
 use hotswap_tests::{Installation, OtlpReceiver, SilentServer};
 use serde_json::json;
 
@@ -19,6 +23,10 @@ const SETS: usize = 8;
 const ROUNDS: usize = 41;
 /// In one turn of a round.
 const REQUESTS: u32 = 200;
+/// As in `node/benches/router`.
+const CONNECTIONS: usize = 16;
+/// On each connection in one turn of a round.
+const REQUESTS_ON_EACH: u32 = 40;
 /// The most that it may cost.
 const GOAL: f64 = 1.03;
 
@@ -31,6 +39,7 @@ struct Candidate {
     /// Microseconds of a request, by round.
     api_micros: Vec<f64>,
     module_micros: Vec<f64>,
+    router_micros: Vec<f64>,
 }
 
 /// What one kind of request costs with a setup, by set.
@@ -66,6 +75,7 @@ impl Candidate {
             installation,
             api_micros: Vec::new(),
             module_micros: Vec::new(),
+            router_micros: Vec::new(),
         })
     }
 
@@ -74,12 +84,17 @@ impl Candidate {
         self.api_micros.push(micros);
         let micros = micros_per_request(&self.module, REQUESTS).await?;
         self.module_micros.push(micros);
+        let each = (0..CONNECTIONS).map(|_| micros_per_request(&self.module, REQUESTS_ON_EACH));
+        let each = try_join_all(each).await?;
+        // They wait at the same time, so this is the inverse of the requests per second.
+        self.router_micros.push(mean(&each) / CONNECTIONS as f64);
         Ok(())
     }
 
     /// Microseconds of CPU that engine and node have used for one request.
     fn cpu_micros(&self, cpu_before: f64) -> Result<f64> {
-        let requests = (2 * ROUNDS) as f64 * f64::from(REQUESTS);
+        let on_all = REQUESTS_ON_EACH * CONNECTIONS as u32;
+        let requests = ROUNDS as f64 * f64::from(2 * REQUESTS + on_all);
         Ok((self.installation.cpu_seconds()? - cpu_before) * 1e6 / requests)
     }
 }
@@ -112,7 +127,7 @@ async fn main() -> Result<()> {
         ("traces at 10 %, and metrics", Some(receives.as_str())),
         ("a collector that hangs", Some(hangs.as_str())),
     ];
-    let mut costs: [[Cost; 3]; 4] = Default::default();
+    let mut costs: [[Cost; 4]; 4] = Default::default();
     for _ in 0..SETS {
         let mut candidates = Vec::new();
         for (setup, (_, collector)) in setups.iter().enumerate() {
@@ -123,6 +138,7 @@ async fn main() -> Result<()> {
             // Caches are warm now.
             candidate.api_micros.clear();
             candidate.module_micros.clear();
+            candidate.router_micros.clear();
         }
         let mut cpu_before = [0.0; 4];
         for candidate in &candidates {
@@ -138,7 +154,7 @@ async fn main() -> Result<()> {
         let without = candidates.first().context("no candidates")?;
         let cpu_without = without.cpu_micros(cpu_before[0])?;
         for candidate in &candidates {
-            let [api, module, cpu] = &mut costs[candidate.setup];
+            let [api, module, router, cpu] = &mut costs[candidate.setup];
             api.add(
                 median_ratio(&candidate.api_micros, &without.api_micros),
                 median(candidate.api_micros.clone()),
@@ -149,16 +165,22 @@ async fn main() -> Result<()> {
                 median(candidate.module_micros.clone()),
                 median(without.module_micros.clone()),
             );
+            router.add(
+                median_ratio(&candidate.router_micros, &without.router_micros),
+                median(candidate.router_micros.clone()),
+                median(without.router_micros.clone()),
+            );
             let micros = candidate.cpu_micros(cpu_before[candidate.setup])?;
             cpu.add(micros / cpu_without, micros, cpu_without);
         }
     }
     print_header();
-    for ((name, _), [api, module, cpu]) in setups.iter().zip(&costs).skip(1) {
+    for ((name, _), [api, module, router, cpu]) in setups.iter().zip(&costs).skip(1) {
         api.print(&format!("API, {name}"));
         module.print(&format!("module, {name}"));
+        router.print(&format!("router, {name}"));
         cpu.print(&format!("CPU, {name}"));
     }
     ensure!(!receiver.spans().is_empty() && !receiver.metrics().is_empty());
-    Ok(())
+    check_goals()
 }
