@@ -355,6 +355,31 @@ impl Config {
         self.environments.iter().filter_map(selector).collect()
     }
 
+    /// What should be the same for all engines on one store, by the names of the keys: selectors, and
+    /// what a deployment may take. Policies are not among them: the store has them, or reports them.
+    pub fn shared_settings(&self) -> BTreeMap<String, String> {
+        let Limits {
+            calls,
+            bytes,
+            bytes_per_node,
+            total_fuel,
+            ..
+        } = self.limits;
+        let limits = [
+            ("limits.calls", calls.to_string()),
+            ("limits.bytes", bytes.to_string()),
+            ("limits.bytesPerNode", bytes_per_node.to_string()),
+            ("limits.totalFuel", total_fuel.to_string()),
+            ("store.lease", String::from(self.store.lease)),
+        ];
+        let limits = limits.map(|(name, value)| (name.to_owned(), value));
+        let selectors = self.selectors().into_iter().map(|(name, selector)| {
+            let name = format!("environments.{name}.selector");
+            (name, selector.to_string())
+        });
+        limits.into_iter().chain(selectors).collect()
+    }
+
     /// The policies of the environments that the configuration names.
     pub fn policies(&self) -> BTreeMap<Environment, Policy> {
         let policy = |(environment, overrides): (&Environment, &PolicyOverrides)| {

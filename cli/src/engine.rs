@@ -288,6 +288,7 @@ impl RunningEngine {
         let mut files: Vec<Arc<dyn Reload>> = vec![Arc::new(node_tls)];
         files.extend(server_tls.map(|tls| Arc::new(tls) as Arc<dyn Reload>));
         files.extend(provider_files);
+        files.extend(store.files(config));
         let files = tokio::spawn(follow(files, Arc::clone(&reload_files)));
         let (authenticator, lame_duck) = (server.authenticator(), server.lame_duck());
         let metrics: telemetry::ReadMetrics = Arc::new(server.metrics());

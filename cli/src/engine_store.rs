@@ -1,10 +1,12 @@
 //! The store of an engine: a file of its own, or a server that engines share.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use hotswap_common::file::{Attempt, FileLock};
+use hotswap_common::tls::{self, Reload};
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
 use hotswap_store::blobs::SharedBlobs;
 use hotswap_store::transfer::{Archive, Contents};
@@ -12,8 +14,9 @@ use hotswap_store::{
     Blobs, Bucket, Catalogue, EnvironmentJournal, Journal, Options, Redis, RedisConfig, Sqlite,
 };
 
-use crate::config::Config;
+use crate::config::{Config, Store};
 use crate::environment_variables::read_variable;
+use crate::secret_file;
 
 /// An open store.
 pub struct EngineStore {
@@ -85,6 +88,7 @@ impl EngineStore {
             ),
         };
         let redis = RedisConfig {
+            settings: Some(config.shared_settings()),
             witness_file: Some(dir.join("store-seen.json")),
             ..redis.clone()
         };
@@ -136,12 +140,56 @@ impl EngineStore {
         }
     }
 
+    /// What is read again when its files change: the passwords of the store's server and sentinels,
+    /// and the certificates for it. `None` where the store has no server.
+    pub fn files(&self, config: &Config) -> Option<Arc<dyn Reload>> {
+        let Opened::Redis { store, .. } = &self.opened else {
+            return None;
+        };
+        Some(Arc::new(StoreFiles {
+            store: store.clone(),
+            config: config.store.clone(),
+        }))
+    }
+
     /// Finishes what is queued, and closes the store.
     pub async fn close(&self) {
         match &self.opened {
             Opened::Sqlite(store) => store.close().await,
             Opened::Redis { store, .. } => store.close().await,
         }
+    }
+}
+
+/// Passwords and certificates of a store on a server, by the names of their files.
+struct StoreFiles {
+    store: Redis,
+    config: Store,
+}
+
+impl Reload for StoreFiles {
+    fn reload(&self) -> Result<bool, tls::Error> {
+        for file in self.config.password_files() {
+            let unreadable = |reason| tls::Error::Read {
+                path: file.to_owned(),
+                reason,
+            };
+            // A pipe has nothing to be read a second time, and would block.
+            if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+                return Ok(false);
+            }
+            // Resolved below. Here for an error that names the file.
+            secret_file::read(file).map_err(|error| unreadable(io::Error::other(error)))?;
+        }
+        match self.config.resolve(read_variable) {
+            Ok(Some(config)) => self.store.replace_credentials(&config),
+            // It was resolved when the engine started, and its files are readable.
+            Ok(None) | Err(_) => Ok(false),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "the password or the certificate for the store"
     }
 }
 

@@ -142,7 +142,30 @@ async fn check_end(
     }
     let serving = replicas.serving(0).await?;
     ensure!(serving.iter().all(|one| one == "2.0.0"), "{serving:?}");
+    for engine in replicas.running() {
+        check_readiness(replicas, engine, is_lossy).await?;
+    }
     Ok(())
+}
+
+/// The engine is ready, and says what to do if the store was found to have lost writes.
+async fn check_readiness(replicas: &Replicas, engine: usize, is_lossy: bool) -> Result<()> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let health = replicas.get(engine, "/health/ready").await?;
+        ensure!(health["status"] == "ok", "{health}");
+        let warnings = health["warnings"].to_string();
+        match is_lossy {
+            true if warnings.contains("events say writesLost") => return Ok(()),
+            false => {
+                ensure!(health["warnings"].is_null(), "{health}");
+                return Ok(());
+            }
+            // It is heard of with the next sign of life.
+            true => ensure!(Instant::now() < deadline, "{health}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Policies and cordons of which the store has lost some are the same on all engines.

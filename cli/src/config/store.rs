@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use hotswap_common::Secret;
@@ -137,6 +137,12 @@ impl Store {
             sentinel_password: sentinel_password.map(secret_file::read).transpose()?,
             ..config
         }))
+    }
+
+    /// The files that hold passwords.
+    pub fn password_files(&self) -> impl Iterator<Item = &Path> {
+        let files = [&self.password_file, &self.sentinel_password_file];
+        files.into_iter().flatten().map(PathBuf::as_path)
     }
 
     fn without_secrets(&self) -> Result<Option<RedisConfig>> {

@@ -12,8 +12,8 @@ use crate::config::{Config, Jwt};
 const RELOADED: [&str; 4] = ["jwt", "tokenFile", "nodeTokenFile", "environments"];
 
 impl RunningEngine {
-    /// Reads tokens, keys of signed tokens and certificates again, and takes the policies of
-    /// environments from this configuration. Logs which other keys have changed.
+    /// Reads tokens, keys of signed tokens, passwords of the store and certificates again, and takes
+    /// the policies of environments from this configuration. Logs which other keys have changed.
     ///
     /// # Errors
     /// Where a key of signed tokens cannot be used, or a token is too weak. Nothing has changed

@@ -16,6 +16,7 @@ mod selectors;
 mod serve;
 mod server;
 mod steering;
+mod store_password;
 mod support;
 mod terminal;
 mod tls;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hotswap_core::{
     Clock, Deployment, DeploymentId, DeploymentSummary, Environment, Lifecycle, Step,
-    StrategyLimits,
+    StrategyLimits, Timestamp,
 };
 use hotswap_fleet::discovery::FleetView;
 use hotswap_fleet::{Fleet, Registry};
@@ -48,6 +48,9 @@ pub use previewed_steps::PreviewedStep;
 pub use rehearsal::RehearsedStep;
 pub use retry::RetriedDeployment;
 pub use rollback::Rollback;
+
+/// For how long a loss of writes is shown: somebody should see it after a weekend and a holiday.
+const LOSS_SHOWN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Creates, reads and controls deployments. Cheap to clone.
 ///
@@ -104,11 +107,14 @@ impl Deployments {
         progress.filter(|_| state.is_soaking())
     }
 
-    /// A sentence for each soak that cannot decide at the traffic with which the deployment began.
-    /// Only the engine that drives the deployment has them: from a few seconds after the plan until
-    /// the end.
+    /// A sentence for each soak that cannot decide at the traffic with which the deployment began,
+    /// until it ends. The engine that drives the deployment has them a few seconds after the plan,
+    /// the others from the first reading of a soak after that.
     pub fn soak_warnings(&self, state: &Deployment) -> Vec<String> {
-        self.soak_warnings.get(state.header.id)
+        match state.lifecycle.is_ended() {
+            true => Vec::new(),
+            false => self.soak_warnings.get(state.header.id),
+        }
     }
 
     /// The same where the state of the deployment is not at hand: a soak that ended a moment ago
@@ -282,6 +288,25 @@ impl Deployments {
     /// [`Session::write_failure`](hotswap_store::Session::write_failure).
     pub fn write_failure(&self) -> Option<String> {
         self.journal.session()?.write_failure()
+    }
+
+    /// When the store was found to have lost writes that it had acknowledged, if that was in the last
+    /// seven days; see [`Session::last_loss`](hotswap_store::Session::last_loss).
+    pub fn recent_loss(&self) -> Option<Timestamp> {
+        let session = self.journal.session()?;
+        let (time, heard) = session.server_time();
+        let now = time + heard.elapsed();
+        let lost = session.last_loss()?;
+        (now < lost + LOSS_SHOWN).then_some(lost)
+    }
+
+    /// Settings that other engines on the store have otherwise; see
+    /// [`Session::contradictions`](hotswap_store::Session::contradictions).
+    pub fn contradictions(&self) -> Vec<String> {
+        let session = self.journal.session();
+        session
+            .map(|session| session.contradictions())
+            .unwrap_or_default()
     }
 
     /// The highest position of an event that was deleted; see [`Journal::deleted_through`].

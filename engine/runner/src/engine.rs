@@ -33,7 +33,6 @@ use crate::reconciler::{Reconciler, ReconcilerConfig, Repairs, ToldVersions};
 use crate::references::References;
 use crate::retention::Retention;
 use crate::retries::Retries;
-use crate::soak_warnings::SoakWarnings;
 use crate::store_clock::StoreClock;
 use crate::strategies::{self, Strategies};
 use crate::supervisor::Supervisor;
@@ -191,7 +190,7 @@ impl Engine {
             .map_err(Error::Install)?;
         let retries = Arc::<Retries>::default();
         let live_soaks = Arc::<LiveSoaks>::default();
-        let soak_warnings = Arc::<SoakWarnings>::default();
+        let soak_warnings = Arc::clone(live_soaks.warnings());
         let background = BackgroundTasks::default();
         let repairs = Arc::<Repairs>::default();
         let cordoned = Arc::<CordonedNodes>::default();

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use crate::soak_warnings::SoakWarnings;
+
 mod exchange;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,17 @@ pub struct SoakProgress {
     pub at: Timestamp,
     /// What the finding of each check would be if the soak ended now.
     pub findings: Vec<Finding>,
+    /// A sentence for each soak of the deployment that cannot decide at the traffic with which that
+    /// began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl SoakProgress {
+    /// Whether both say the same, whenever they say it.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.findings == other.findings && self.warnings == other.warnings
+    }
 }
 
 /// The soaks that are under way: those of this engine, and those that other engines on the store
@@ -37,6 +50,7 @@ pub struct SoakProgress {
 pub(crate) struct LiveSoaks {
     by_deployment: Mutex<HashMap<DeploymentId, Shown>>,
     changes: broadcast::Sender<Change>,
+    warnings: Arc<SoakWarnings>,
 }
 
 /// What is shown of a soak.
@@ -91,6 +105,12 @@ impl LiveSoaks {
         }
     }
 
+    /// The warnings of soaks that cannot decide: those of this engine, and those that other engines
+    /// tell with the progress of a soak.
+    pub(crate) fn warnings(&self) -> &Arc<SoakWarnings> {
+        &self.warnings
+    }
+
     /// The changes from now on.
     pub(crate) fn changes(&self) -> SoakChanges {
         SoakChanges(self.changes.subscribe())
@@ -113,7 +133,7 @@ impl LiveSoaks {
         }
         let is_known = before.is_some_and(|shown| {
             let (at, told) = &shown.told;
-            now.duration_since(*at) < MIN_TELL || told.findings == progress.findings
+            now.duration_since(*at) < MIN_TELL || told.says_the_same_as(&progress)
         });
         let known = soaks.remove(&deployment).filter(|_| is_known);
         let told = known.map_or_else(|| (now, Arc::clone(&progress)), |shown| shown.told);
@@ -155,6 +175,7 @@ impl Default for LiveSoaks {
         Self {
             by_deployment: Mutex::default(),
             changes: broadcast::Sender::new(CAPACITY),
+            warnings: Arc::default(),
         }
     }
 }
@@ -172,9 +193,14 @@ impl SoakChanges {
 }
 
 impl LiveSoak {
-    /// Shows this progress until the next one. Subscribers are told of it if its findings are
-    /// others than those they know, at most once in [`MIN_TELL`].
-    pub(crate) fn show(&self, progress: SoakProgress) {
+    /// Shows these findings until the next ones, with the warnings of the deployment. Subscribers are
+    /// told of them if they are others than those they know, at most once in [`MIN_TELL`].
+    pub(crate) fn show(&self, at: Timestamp, findings: Vec<Finding>) {
+        let progress = SoakProgress {
+            at,
+            findings,
+            warnings: self.soaks.warnings.get(self.deployment),
+        };
         if self
             .soaks
             .insert(self.deployment, Arc::new(progress), Source::Own)

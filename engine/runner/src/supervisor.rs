@@ -147,6 +147,12 @@ impl Supervisor {
                     continue;
                 }
             };
+            if let Ok(appended) = &appended
+                && appended.head.lifecycle.is_ended()
+            {
+                // Those that another engine has told.
+                self.context.soak_warnings.end(appended.deployment);
+            }
             match appended {
                 // The driver itself appended.
                 Ok(appended) if appended.fenced => {}

@@ -8,7 +8,7 @@
 //!
 //! | Key behind `{prefix}:` | What it holds |
 //! |---|---|
-//! | `meta` | layout, epoch and its place in the log, last position, last fence, last number, highest deleted position, position up to which something may be lost |
+//! | `meta` | layout, epoch and its place in the log, last position, last fence, last number, highest deleted position, position up to which something may be lost and when that was noticed |
 //! | `d:ID`, `e:ID`, `s:ID` | a deployment: its record, its events by number, its snapshot |
 //! | `log` | an entry for each append, by the position of its last event: what engines follow |
 //! | `i…` | lists of deployments by number, for each set of conditions |
@@ -16,7 +16,7 @@
 //! | `succeeded:…`, `snapped:…`, `requests` | successes, deployments by the format of their last snapshot, idempotency keys |
 //! | `environment_events`, `positions…`, `deciding` | the events of environments, their order, and those that are kept |
 //! | `environment:NAME`, `environments`, `modules:NAME`, `retired:NAME`, `retirements:…`, `cordons`, `arrivals`, `policies` | what is known of an environment |
-//! | `sessions`, `engines`, `own:SESSION` | the engines, when their sessions end, what they drive |
+//! | `sessions`, `engines`, `settings`, `own:SESSION` | the engines, when their sessions end, their settings, what they drive |
 //! | `module:NAME`, `modules`, `strategies`, `nodes` | the catalogue |
 //! | `blob:DIGEST`, `blobs` | artifacts, in chunks |
 //!
@@ -30,6 +30,7 @@ mod channels;
 mod commands;
 mod config;
 mod contents;
+mod credentials;
 mod durability;
 mod endpoint;
 mod environment_journal;
@@ -58,7 +59,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hotswap_common::vital_until_done;
+use hotswap_common::{tls, vital_until_done};
 use hotswap_core::DeploymentId;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
@@ -67,7 +68,9 @@ use tokio_util::task::TaskTracker;
 
 use self::channels::Channels;
 use self::commands::Commands;
+use self::credentials::Credentials;
 use self::head_cache::HeadCache;
+use self::locator::Locator;
 use self::memory::Memory;
 use self::opening::Opening;
 use self::reply::Args;
@@ -104,6 +107,7 @@ pub struct Redis {
 
 struct Inner {
     commands: Commands,
+    locator: Arc<Locator>,
     durability: Durability,
     heads: Arc<HeadCache>,
     memory: Memory,
@@ -122,7 +126,7 @@ impl Redis {
     /// Connects to the server, checks how durable it is, and begins a session.
     ///
     /// # Errors
-    /// - [`Error::Address`], [`Error::Certificate`] if the configuration is invalid.
+    /// - [`Error::Address`], [`Error::Tls`] if the configuration is invalid.
     /// - [`Error::Unavailable`] if the server cannot be reached, [`Error::Refused`] if it refuses
     ///   the commands of a store.
     /// - [`Error::Old`] if it is older than version 7.0.
@@ -201,6 +205,7 @@ impl Redis {
         Ok(Self {
             inner: Arc::new(Inner {
                 commands,
+                locator: to.locator,
                 durability,
                 heads,
                 memory: Memory::default(),
@@ -232,6 +237,17 @@ impl Redis {
         if let Some(file) = &inner.witness_file {
             file.write(&inner.witness).await;
         }
+    }
+
+    /// Connections that begin from now on identify themselves by the users, passwords and
+    /// certificates of `config`, and trust its authority. Open ones stay. Returns whether that is
+    /// anything new. Reads the files of certificates, and blocks.
+    ///
+    /// # Errors
+    /// [`tls::Error`] names the file that cannot be used. What was in use before stays so.
+    pub fn replace_credentials(&self, config: &RedisConfig) -> Result<bool, tls::Error> {
+        let credentials = Credentials::read_checked(config)?;
+        Ok(self.inner.locator.replace_credentials(credentials))
     }
 
     /// How durable the server is.

@@ -29,6 +29,15 @@ pub trait Session: Send + Sync + 'static {
     /// last: a third of [`ttl`](Self::ttl) ago, or longer while the server does not answer.
     fn server_time(&self) -> (Timestamp, Instant);
 
+    /// When an engine found for the last time that the store has lost writes that it had
+    /// acknowledged, by the server's clock. `None` if none ever did. Known with the signs of life:
+    /// a third of [`ttl`](Self::ttl) later at most.
+    fn last_loss(&self) -> Option<Timestamp>;
+
+    /// Settings that should be the same for all engines and that a living engine has otherwise, a
+    /// sentence for each. Compared when the session begins, and every ten seconds.
+    fn contradictions(&self) -> Vec<String>;
+
     /// Changes whenever this engine finds that it was not heard of for too long: from then on it
     /// has a new session, and none of the leases that it acquired before. It may still be fenced
     /// before it finds that.

@@ -242,6 +242,14 @@ impl Session for LateSession {
         self.session.server_time()
     }
 
+    fn last_loss(&self) -> Option<Timestamp> {
+        self.session.last_loss()
+    }
+
+    fn contradictions(&self) -> Vec<String> {
+        self.session.contradictions()
+    }
+
     fn lapses(&self) -> watch::Receiver<u64> {
         self.lapses.subscribe()
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hotswap_core::Timestamp;
 use poem::web::Data;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
@@ -18,9 +19,13 @@ pub(super) struct Health;
 
 /// The state of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Object)]
+#[oai(skip_serializing_if_is_none)]
 struct Healthy {
     /// The status. Always `ok`: any other state is answered with a problem.
     status: HealthStatus,
+    /// What a person should look at although the engine works: what happened, and what to do, each
+    /// in a sentence. Of readiness alone, and absent if there is nothing.
+    warnings: Option<Vec<String>>,
 }
 
 /// The status of the engine.
@@ -41,9 +46,14 @@ enum MetricsResponse {
     Text(PlainText<String>),
 }
 
-const HEALTHY: Json<Healthy> = Json(Healthy {
-    status: HealthStatus::Ok,
-});
+impl Healthy {
+    fn with_warnings(warnings: Vec<String>) -> Json<Self> {
+        Json(Self {
+            status: HealthStatus::Ok,
+            warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
+        })
+    }
+}
 
 #[OpenApi(tag = "Tag::Health")]
 impl Health {
@@ -52,14 +62,16 @@ impl Health {
     /// Succeeds as long as the process answers at all. If this fails, restart the process.
     #[oai(path = "/health/live", method = "get", operation_id = "getLiveness")]
     async fn live(&self) -> Json<Healthy> {
-        HEALTHY
+        Healthy::with_warnings(Vec::new())
     }
 
     /// Check readiness
     ///
     /// Succeeds if the engine can read from its store and is not about to stop. Where engines share
     /// the store, its last sign of life there, which is a write, must have been accepted too. If this
-    /// fails, send the engine no requests until it succeeds again.
+    /// fails, send the engine no requests until it succeeds again. For seven days after a shared store
+    /// was found to have lost acknowledged writes, `warnings` says so, and it names settings that
+    /// should be the same for all engines and are not.
     #[oai(path = "/health/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, context: Data<&Context>) -> Result<Json<Healthy>, Failure<UNAVAILABLE>> {
         if context.stopping.has_begun() {
@@ -71,7 +83,15 @@ impl Health {
         }
         let read = deployments.position();
         match tokio::time::timeout(STORE_TIMEOUT, read).await {
-            Ok(result) => result.map(|_| HEALTHY).map_err(Into::into),
+            Ok(result) => {
+                result?;
+                let loss = deployments.recent_loss().map(describe_loss);
+                let differing = deployments.contradictions().into_iter();
+                let differing = differing.map(describe_contradiction);
+                Ok(Healthy::with_warnings(
+                    loss.into_iter().chain(differing).collect(),
+                ))
+            }
             Err(_) => {
                 let seconds = STORE_TIMEOUT.as_secs();
                 let detail = format!("the store did not answer within {seconds} s");
@@ -89,4 +109,20 @@ impl Health {
     async fn metrics(&self, context: Data<&Context>) -> MetricsResponse {
         MetricsResponse::Text(PlainText(context.metrics.encode()))
     }
+}
+
+fn describe_loss(noticed_at: Timestamp) -> String {
+    format!(
+        "the store has lost writes that it had acknowledged, which was noticed at {noticed_at}: look \
+         at the deployments whose events say writesLost, repeat requests that were accepted shortly \
+         before and have no effect, and let the server keep what it acknowledges \
+         (docs/SCALING.md, When the store has lost writes)"
+    )
+}
+
+fn describe_contradiction(contradiction: String) -> String {
+    format!(
+        "{contradiction}, and should be the same: change the configuration of one of them \
+         (docs/SCALING.md, What is in each engine's own file)"
+    )
 }

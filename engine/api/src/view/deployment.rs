@@ -152,9 +152,10 @@ pub(crate) struct Deployment {
     /// Absent where there is none, or the nodes were not read yet. The journal has the findings of
     /// a soak only at its end.
     pub live_findings: Option<Vec<Finding>>,
-    /// A sentence for each soak that cannot decide at the traffic with which the deployment began.
-    /// Only the engine that drives the deployment has them, a few seconds after the plan was made.
-    /// Absent if all soaks can decide, and once the deployment has ended.
+    /// A sentence for each soak that cannot decide at the traffic with which the deployment began:
+    /// a few seconds after the plan was made, on engines that do not drive the deployment from the
+    /// first reading of a soak after that. Absent if all soaks can decide, and once the deployment has
+    /// ended.
     pub warnings: Option<Vec<String>>,
     /// The last 200 lines that the strategy logged, oldest first.
     pub log: Vec<LogLine>,

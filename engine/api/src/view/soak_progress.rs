@@ -6,12 +6,14 @@ use super::Finding;
 /// The provisional findings of a soak that is under way. No event of the journal, so it is neither
 /// numbered nor sent again.
 #[derive(Debug, Clone, PartialEq, Object)]
-#[oai(rename_all = "camelCase")]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
 pub(crate) struct SoakProgress {
     /// The execution id of the deployment.
     pub execution_id: String,
     /// One for each check, as in `liveFindings` of the deployment.
     pub findings: Vec<Finding>,
+    /// As `warnings` of the deployment.
+    pub warnings: Option<Vec<String>>,
     /// When the nodes were read.
     pub timestamp: u64,
 }
@@ -22,6 +24,7 @@ impl SoakProgress {
         Self {
             execution_id: id.to_string(),
             findings: findings.map(Finding::from).collect(),
+            warnings: Some(progress.warnings.clone()).filter(|warnings| !warnings.is_empty()),
             timestamp: progress.at.millis(),
         }
     }

@@ -55,7 +55,7 @@ impl DriverContext {
     }
 
     /// Finds out, in the background, which soaks of a deployment to these nodes cannot decide at the
-    /// present traffic. Logs and records a warning for each.
+    /// present traffic. Logs and records a warning for each, unless the deployment ends before.
     pub(crate) fn forecast_soaks(&self, header: Header, nodes: Vec<Node>) {
         let (strategies, fleet) = (self.strategies.clone(), Arc::clone(&self.fleet));
         let (clock, known) = (Arc::clone(&self.clock), Arc::clone(&self.soak_warnings));
@@ -63,12 +63,18 @@ impl DriverContext {
         known.begin(header.id);
         self.tasks.spawn(async move {
             let _permit = known.turn().await;
+            // While it waited for its turn.
+            if !known.is_awaited(header.id) {
+                return;
+            }
             let (fleet, clock) = (fleet.as_ref(), clock.as_ref());
             let warnings = forecast_soaks(&strategies, fleet, clock, &header, nodes).await;
+            if !known.record(header.id, warnings.clone()) {
+                return;
+            }
             for reason in &warnings {
                 tracing::warn!(deployment = %header.id, reason, "a soak cannot decide at the present traffic");
             }
-            known.record(header.id, warnings);
         });
     }
 }

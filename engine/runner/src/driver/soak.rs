@@ -17,7 +17,7 @@ use super::queried_soak::QueriedSoak;
 use super::silence::{self, SilenceWatch, SilentNode};
 use super::soak_context::SoakContext;
 use super::timers::{End, Timers};
-use crate::live_soaks::{LiveSoak, SoakProgress};
+use crate::live_soaks::LiveSoak;
 use crate::metric_providers::MetricProviders;
 
 /// Nodes that one soak reads at the same time. Reading is cheap, and many soaks read.
@@ -207,8 +207,7 @@ impl Soak {
         }
         let mut findings = self.judge.findings();
         self.explain(&mut findings);
-        let at = sources.clock.now();
-        self.live.show(SoakProgress { at, findings });
+        self.live.show(sources.clock.now(), findings);
         None
     }
 

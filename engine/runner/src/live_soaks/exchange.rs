@@ -93,6 +93,7 @@ impl LiveSoaks {
         let has_changed = match progress {
             None => self.remove(deployment, |source| source != Source::Own),
             Some(progress) => {
+                self.warnings.hear(deployment, &progress.warnings);
                 let source = Source::Other(Instant::now());
                 self.insert(deployment, Arc::new(progress), source)
             }

@@ -29,7 +29,12 @@ fn progress(samples: u64) -> SoakProgress {
     SoakProgress {
         at: Timestamp::from_millis(samples),
         findings: vec![finding(samples)],
+        warnings: Vec::new(),
     }
+}
+
+fn show(soak: &LiveSoak, samples: u64) {
+    soak.show(Timestamp::from_millis(samples), vec![finding(samples)]);
 }
 
 fn samples(soaks: &LiveSoaks, deployment: DeploymentId) -> Option<u64> {
@@ -49,7 +54,7 @@ async fn progress_is_shown_at_once_and_told_once_a_second() {
     let soak = soaks.begin(deployment);
     assert_eq!(soaks.get(deployment), None);
     for reading in 0..9 {
-        soak.show(progress(reading));
+        show(&soak, reading);
         assert_eq!(samples(&soaks, deployment), Some(reading));
         advance(Duration::from_millis(250)).await;
     }
@@ -57,10 +62,7 @@ async fn progress_is_shown_at_once_and_told_once_a_second() {
     assert_eq!(count(&mut changes), 3);
     // Nothing new was found.
     advance(MIN_TELL).await;
-    soak.show(SoakProgress {
-        at: Timestamp::from_millis(99),
-        ..progress(8)
-    });
+    soak.show(Timestamp::from_millis(99), vec![finding(8)]);
     assert_eq!(count(&mut changes), 0);
     drop(soak);
     assert_eq!(soaks.get(deployment), None);
@@ -103,7 +105,7 @@ async fn other_engines_show_a_soak_until_it_is_over_or_silent() {
     let mut changes = other.changes();
     tokio::task::yield_now().await;
     let soak = one.begin(deployment);
-    soak.show(progress(1));
+    show(&soak, 1);
     tokio::task::yield_now().await;
     // It starts later, so it hears of the soak when that is told again.
     let second = exchange(&other, &here, &there);
@@ -111,7 +113,7 @@ async fn other_engines_show_a_soak_until_it_is_over_or_silent() {
     assert_eq!(timeout(minute, changes.next()).await, Ok(Some(deployment)));
     assert_eq!(other.get(deployment), one.get(deployment));
     advance(MIN_TELL).await;
-    soak.show(progress(2));
+    show(&soak, 2);
     assert_eq!(timeout(minute, changes.next()).await, Ok(Some(deployment)));
     assert_eq!(samples(&other, deployment), Some(2));
     drop(soak);
@@ -119,7 +121,7 @@ async fn other_engines_show_a_soak_until_it_is_over_or_silent() {
     assert_eq!(other.get(deployment), None);
     // An engine that was killed does not say that its soak is over.
     let soak = one.begin(deployment);
-    soak.show(progress(3));
+    show(&soak, 3);
     assert_eq!(timeout(minute, changes.next()).await, Ok(Some(deployment)));
     first.abort();
     assert_eq!(timeout(minute, changes.next()).await, Ok(Some(deployment)));
@@ -139,7 +141,7 @@ async fn the_engine_that_runs_a_soak_believes_no_other_about_it() {
     soaks.receive(&told(5));
     assert_eq!(samples(&soaks, deployment), Some(5));
     let soak = soaks.begin(deployment);
-    soak.show(progress(6));
+    show(&soak, 6);
     soaks.receive(&told(7));
     assert_eq!(samples(&soaks, deployment), Some(6));
     soaks.receive(b"of the future");
@@ -165,8 +167,8 @@ async fn a_message_to_other_engines_is_bounded() {
     huge.findings[0].reason = "x".repeat(100_000);
     let (first, second) = (soaks.begin(deployment), soaks.begin(other));
     let exchange = tokio::spawn(Arc::clone(&soaks).exchange(channel));
-    second.show(huge);
-    first.show(large);
+    second.show(huge.at, huge.findings);
+    first.show(large.at, large.findings);
     let message = timeout(Duration::from_secs(60), sent.recv()).await;
     let message = message.unwrap().unwrap();
     exchange.abort();
@@ -174,4 +176,39 @@ async fn a_message_to_other_engines_is_bounded() {
     let there = LiveSoaks::default();
     there.receive(&message);
     assert_eq!(*there.get(deployment).unwrap(), progress(1));
+}
+
+#[tokio::test]
+async fn warnings_are_shown_with_the_progress_and_known_to_other_engines_from_then_on() {
+    let (one, other) = (Arc::<LiveSoaks>::default(), LiveSoaks::default());
+    let deployment = DeploymentId::generate();
+    let told = |soaks: &LiveSoaks| {
+        let progress = soaks.get(deployment).unwrap();
+        serde_json::to_vec(&serde_json::json!({
+            "deployment": deployment,
+            "progress": *progress,
+        }))
+        .unwrap()
+    };
+    let mut changes = other.changes();
+    one.warnings().begin(deployment);
+    let soak = one.begin(deployment);
+    show(&soak, 1);
+    other.receive(&told(&one));
+    assert_eq!(count(&mut changes), 1);
+    let warning = vec!["too few requests".to_owned()];
+    assert!(one.warnings().record(deployment, warning.clone()));
+    // The same findings, and a warning that is new.
+    show(&soak, 1);
+    assert!(!one.get(deployment).unwrap().says_the_same_as(&progress(1)));
+    other.receive(&told(&one));
+    assert_eq!(other.get(deployment).unwrap().warnings, warning);
+    drop(soak);
+    assert_eq!(
+        other.warnings().get(deployment),
+        warning,
+        "also when the soak is over"
+    );
+    other.warnings().end(deployment);
+    assert_eq!(other.warnings().get(deployment), Vec::<String>::new());
 }

@@ -1,13 +1,14 @@
 //! How a store on a server is configured.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hotswap_common::Secret;
-use redis::{ClientTlsConfig, ProtocolVersion, RedisConnectionInfo, TlsCertificates};
 
 use super::commands::key_prefix;
+use super::credentials::Credentials;
 use super::endpoint::{Endpoint, EndpointKind};
 use super::error::Error;
 use super::locator::Locator;
@@ -46,6 +47,9 @@ pub struct RedisConfig {
     pub lease_ttl: Duration,
     /// The name of this engine, for people.
     pub engine: String,
+    /// What should be the same for all engines: names of settings with their values as text. Engines
+    /// that have different ones are named. `None`: this one tells no settings, and compares none.
+    pub settings: Option<BTreeMap<String, String>>,
     /// The file in which this engine keeps what it has seen of the store, so that it notices after a
     /// restart what the store lost meanwhile. No other engine may use the file. With `None` the
     /// engine forgets at its end what it has seen.
@@ -92,6 +96,7 @@ impl RedisConfig {
             patience: Duration::from_secs(5),
             lease_ttl: Duration::from_secs(3),
             engine: format!("engine-{}", std::process::id()),
+            settings: None,
             witness_file: None,
         }
     }
@@ -167,49 +172,12 @@ impl RedisConfig {
     /// What finds the server. Connects to nothing yet.
     pub(super) fn locator(&self) -> Result<Locator, Error> {
         self.check()?;
-        let client_tls = match &self.tls.client {
-            Some((certificate, key)) => Some(ClientTlsConfig {
-                client_cert: read_file(certificate)?,
-                client_key: read_file(key)?,
-            }),
-            None => None,
-        };
-        let root_cert = self.tls.ca_file.as_deref().map(read_file).transpose()?;
-        let certificates = TlsCertificates {
-            client_tls,
-            root_cert,
-        };
         Ok(Locator::new(
             self.endpoint()?,
-            settings(self.username.as_deref(), self.password.as_ref()),
-            settings(
-                self.sentinel_username.as_deref(),
-                self.sentinel_password.as_ref(),
-            ),
-            certificates,
+            Credentials::read(self)?,
             format!("{}meta", key_prefix(self)),
         ))
     }
-}
-
-fn settings(username: Option<&str>, password: Option<&Secret>) -> RedisConnectionInfo {
-    let mut settings = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP3)
-        .set_lib_name("hotswap", env!("CARGO_PKG_VERSION"));
-    if let Some(username) = username {
-        settings = settings.set_username(username);
-    }
-    if let Some(password) = password {
-        settings = settings.set_password(password.expose());
-    }
-    settings
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Certificate {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 impl fmt::Display for RequiredDurability {

@@ -1,8 +1,6 @@
 //! Errors of the store on a server.
 
-use std::io;
-use std::path::PathBuf;
-
+use hotswap_common::tls;
 use hotswap_core::DeploymentId;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -17,15 +15,9 @@ pub enum Error {
     /// The configuration is invalid.
     #[error("{0}")]
     Address(String),
-    /// A certificate or a key cannot be read.
-    #[error("could not read {}", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
+    /// A certificate or a key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// The server is too old.
     #[error("{server} has version {found}; the store needs Redis 7.0, Valkey 7.2 or newer")]
     Old {

@@ -1,14 +1,16 @@
 //! Finds the server that takes writes, and connects to it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _,
-    RedisConnectionInfo, RedisError, TlsCertificates, cmd,
+    RedisConnectionInfo, RedisError, cmd,
 };
 
+use super::credentials::Credentials;
 use super::endpoint::{Endpoint, EndpointKind, Host};
 
 /// How long one sentinel, or one node of a cluster, may take before the next one is asked.
@@ -20,9 +22,8 @@ const MAX_REDIRECTS: usize = 8;
 /// Knows where the server may be. After a failover it finds the new one.
 pub(super) struct Locator {
     endpoint: Endpoint,
-    settings: RedisConnectionInfo,
-    sentinel_settings: RedisConnectionInfo,
-    certificates: TlsCertificates,
+    /// Of the connections that begin from now on.
+    credentials: Mutex<Arc<Credentials>>,
     /// A key of the store.
     key: String,
     /// The host that answered last. It is asked first.
@@ -30,21 +31,33 @@ pub(super) struct Locator {
 }
 
 impl Locator {
-    pub(super) fn new(
-        endpoint: Endpoint,
-        settings: RedisConnectionInfo,
-        sentinel_settings: RedisConnectionInfo,
-        certificates: TlsCertificates,
-        key: String,
-    ) -> Self {
+    pub(super) fn new(endpoint: Endpoint, credentials: Credentials, key: String) -> Self {
         Self {
-            settings: settings.set_db(endpoint.database),
             endpoint,
-            sentinel_settings,
-            certificates,
+            credentials: Mutex::new(Arc::new(credentials)),
             key,
             first: AtomicUsize::new(0),
         }
+    }
+
+    /// Connections that begin from now on use these credentials. Returns whether they are others
+    /// than before.
+    pub(super) fn replace_credentials(&self, credentials: Credentials) -> bool {
+        let mut current = self.lock_credentials();
+        let are_other = **current != credentials;
+        *current = Arc::new(credentials);
+        are_other
+    }
+
+    fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.lock_credentials())
+    }
+
+    /// Ignores poisoning: no code that can panic runs under the lock.
+    fn lock_credentials(&self) -> MutexGuard<'_, Arc<Credentials>> {
+        self.credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects to the server that takes writes. Cancel safe.
@@ -83,7 +96,9 @@ impl Locator {
         host: &Host,
         config: &AsyncConnectionConfig,
     ) -> Result<(Client, MultiplexedConnection), RedisError> {
-        let client = self.client(host, &self.settings)?;
+        let credentials = self.credentials();
+        let settings = credentials.settings().set_db(self.endpoint.database);
+        let client = self.client(host, settings, &credentials)?;
         let connection = client.get_multiplexed_async_connection_with_config(config);
         let connection = connection.await?;
         Ok((client, connection))
@@ -99,7 +114,8 @@ impl Locator {
         let asking = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ASK_TIMEOUT))
             .set_response_timeout(Some(ASK_TIMEOUT));
-        let client = self.client(sentinel, &self.sentinel_settings)?;
+        let credentials = self.credentials();
+        let client = self.client(sentinel, credentials.sentinel_settings(), &credentials)?;
         let connection = client.get_multiplexed_async_connection_with_config(&asking);
         let mut connection = connection.await?;
         let mut command = cmd("SENTINEL");
@@ -148,11 +164,16 @@ impl Locator {
         Err((ErrorKind::Io, "the nodes of the cluster name each other").into())
     }
 
-    fn client(&self, host: &Host, settings: &RedisConnectionInfo) -> Result<Client, RedisError> {
+    fn client(
+        &self,
+        host: &Host,
+        settings: RedisConnectionInfo,
+        credentials: &Credentials,
+    ) -> Result<Client, RedisError> {
         let (name, port) = (host.name.clone(), host.port);
         if !self.endpoint.has_tls {
             let info = ConnectionAddr::Tcp(name, port).into_connection_info()?;
-            return Client::open(info.set_redis_settings(settings.clone()));
+            return Client::open(info.set_redis_settings(settings));
         }
         let address = ConnectionAddr::TcpTls {
             host: name,
@@ -161,8 +182,8 @@ impl Locator {
             tls_params: None,
         };
         let info = address.into_connection_info()?;
-        let info = info.set_redis_settings(settings.clone());
-        Client::build_with_tls(info, self.certificates.clone())
+        let info = info.set_redis_settings(settings);
+        Client::build_with_tls(info, credentials.certificates())
     }
 }
 

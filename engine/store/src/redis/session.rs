@@ -1,12 +1,13 @@
 //! The session of an engine: the sign of life that its leases hang on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{Clock as _, DeploymentId, SystemClock, Timestamp};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::commands::{Commands, random_word};
 use super::config::RedisConfig;
@@ -19,6 +20,12 @@ use crate::{LivingEngine, ReadError, Session, UndrivenDeployment};
 /// A session is renewed this often in its time to live: two renewals may fail.
 const RENEWALS: u32 = 3;
 
+/// How often settings are compared with those of the other engines.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the list of engines has of each: its name, its deployments and its settings.
+const ENGINE_FIELDS: usize = 3;
+
 /// The session of this engine. Renewed as long as [`Self::keep`] runs.
 pub(super) struct EngineSession {
     commands: Commands,
@@ -27,9 +34,14 @@ pub(super) struct EngineSession {
     renewals: Commands,
     ttl: Duration,
     engine: String,
+    /// What should be the same for all engines.
+    settings: Option<Settings>,
     state: Mutex<State>,
     lapses: watch::Sender<u64>,
 }
+
+/// Names of settings, and their values.
+type Settings = BTreeMap<String, String>;
 
 struct State {
     /// The random id of the session.
@@ -39,6 +51,10 @@ struct State {
     has_ended: bool,
     /// What the server's clock showed, and when.
     heard: (Timestamp, Instant),
+    /// When the store was found to have lost writes, for the last time.
+    last_loss: Option<Timestamp>,
+    /// Which engines have other settings.
+    contradictions: BTreeSet<String>,
     /// Why the last sign of life was refused.
     refusal: Option<&'static str>,
 }
@@ -56,16 +72,20 @@ impl EngineSession {
             commands,
             ttl: config.lease_ttl,
             engine: config.engine.clone(),
+            settings: config.settings.clone(),
             state: Mutex::new(State {
                 id: random_word().into(),
                 lives_until: Instant::now(),
                 has_ended: false,
                 heard: (SystemClock.now(), Instant::now()),
+                last_loss: None,
+                contradictions: BTreeSet::new(),
                 refusal: None,
             }),
             lapses: watch::Sender::new(0),
         };
         session.send("begin", &session.commands).await?;
+        session.compare_settings().await;
         Ok(session)
     }
 
@@ -78,6 +98,7 @@ impl EngineSession {
     pub(super) async fn keep(&self) {
         let interval = self.ttl / RENEWALS;
         let mut delay = interval;
+        let mut compared_at = Instant::now();
         loop {
             let lives_until = self.lock().lives_until;
             // Behind a process that was stopped, this comes late, and then it is over already.
@@ -92,7 +113,12 @@ impl EngineSession {
                 () = tokio::time::sleep_until(lives_until), if !lapsed => Ok(false),
             };
             match renewed {
-                Ok(true) if !lapsed => {}
+                Ok(true) if !lapsed => {
+                    if compared_at.elapsed() >= COMPARE_INTERVAL {
+                        compared_at = Instant::now();
+                        self.compare_settings().await;
+                    }
+                }
                 // The server may still have counted it as alive, but nothing was done meanwhile
                 // that looked whether it is: what was driven begins anew.
                 Ok(_) => self.lapse().await,
@@ -107,6 +133,36 @@ impl EngineSession {
                     }
                 }
             }
+        }
+    }
+
+    /// Compares the settings with those of the other engines. Logs once which are different. Where the
+    /// store does not answer in half the time to the next renewal, the next comparison does it.
+    async fn compare_settings(&self) {
+        let Some(own) = &self.settings else {
+            return;
+        };
+        let engines = self.commands.read_list(&script::ENGINES, Args::new());
+        let Ok(Ok(engines)) = timeout(self.ttl / RENEWALS / 2, engines).await else {
+            return;
+        };
+        let mut found = BTreeSet::new();
+        for index in 0..engines.len() / ENGINE_FIELDS {
+            let field = |offset| engines.text(ENGINE_FIELDS * index + offset);
+            let (Ok(engine), Ok(settings)) = (field(0), field(2)) else {
+                continue;
+            };
+            // Those of an engine that tells none are empty.
+            if let Ok(settings) = serde_json::from_str::<Settings>(settings) {
+                found.extend(contradictions(own, engine, &settings));
+            }
+        }
+        let known = std::mem::replace(&mut self.lock().contradictions, found.clone());
+        for contradiction in found.difference(&known) {
+            tracing::warn!(
+                contradiction,
+                "engines on the store have different settings"
+            );
         }
     }
 
@@ -137,11 +193,16 @@ impl EngineSession {
     /// Begins or renews the session. Returns whether it lives.
     async fn send(&self, what: &str, commands: &Commands) -> Result<bool, Error> {
         let began = Instant::now();
+        let settings = match what {
+            "begin" => self.settings_as_json(),
+            _ => String::new(),
+        };
         let args = Args::new()
             .text(what)
             .text(self.id())
             .number(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX))
-            .text(&self.engine);
+            .text(&self.engine)
+            .text(settings);
         let sent = commands.touch(&script::SESSION, args).await;
         self.lock().refusal = match &sent {
             Err(Error::Refused { advice, .. }) => Some(*advice),
@@ -151,7 +212,9 @@ impl EngineSession {
         let is_alive = reply.word()? == "alive";
         if is_alive {
             let time = Timestamp::from_millis(reply.number(1)?);
+            let lost_time = reply.number(2)?;
             let mut state = self.lock();
+            state.last_loss = (lost_time > 0).then(|| Timestamp::from_millis(lost_time));
             state.lives_until = began + self.ttl;
             // It was read somewhere on the way.
             state.heard = (time, began + began.elapsed() / 2);
@@ -169,9 +232,32 @@ impl EngineSession {
         Ok(())
     }
 
+    /// Empty if this engine tells none.
+    fn settings_as_json(&self) -> String {
+        let settings = self.settings.as_ref();
+        settings
+            .and_then(|settings| serde_json::to_string(settings).ok())
+            .unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// In which settings another engine differs from this one, a sentence for each.
+fn contradictions(own: &Settings, engine: &str, other: &Settings) -> Vec<String> {
+    let names: BTreeSet<_> = own.keys().chain(other.keys()).collect();
+    let value = |of: &Settings, name: &String| match of.get(name) {
+        Some(value) => format!("'{value}'"),
+        None => "not set".to_owned(),
+    };
+    let differs = |name: &&String| own.get(*name) != other.get(*name);
+    let describe = |name: &String| {
+        let (ours, theirs) = (value(own, name), value(other, name));
+        format!("{name} is {ours} on this engine and {theirs} on {engine}")
+    };
+    names.into_iter().filter(differs).map(describe).collect()
 }
 
 fn log_failure(error: &Error, what: &str) {
@@ -192,6 +278,14 @@ impl Session for EngineSession {
 
     fn lapses(&self) -> watch::Receiver<u64> {
         self.lapses.subscribe()
+    }
+
+    fn last_loss(&self) -> Option<Timestamp> {
+        self.lock().last_loss
+    }
+
+    fn contradictions(&self) -> Vec<String> {
+        self.lock().contradictions.iter().cloned().collect()
     }
 
     fn write_failure(&self) -> Option<String> {
@@ -235,13 +329,13 @@ impl Session for EngineSession {
     async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError> {
         let found = self.commands.read_list(&script::ENGINES, Args::new());
         let found = found.await?;
-        let pairs = (0..found.len() / 2).map(|pair| {
+        let engines = (0..found.len() / ENGINE_FIELDS).map(|index| {
             Ok(LivingEngine {
-                name: found.text(2 * pair)?.to_owned(),
-                deployments: found.number(2 * pair + 1)?,
+                name: found.text(ENGINE_FIELDS * index)?.to_owned(),
+                deployments: found.number(ENGINE_FIELDS * index + 1)?,
             })
         });
-        Ok(pairs.collect::<Result<_, Error>>()?)
+        Ok(engines.collect::<Result<_, Error>>()?)
     }
 
     async fn end(&self) -> Result<(), ReadError> {

@@ -1,14 +1,17 @@
 //! How engines identify themselves to a server, and the server to them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hotswap_common::Secret;
+use hotswap_core::DeploymentId;
 use hotswap_store::redis::{Error, RequiredDurability, Tls};
-use hotswap_store::{Journal, Redis, RedisConfig};
+use hotswap_store::{Catalogue as _, Journal, Redis, RedisConfig};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::redis_server::{RedisKind, RedisServer};
-use crate::suite::create;
+use crate::redis_server::{RedisKind, RedisServer, free_port};
+use crate::suite::{append, create, log, must_append, planned};
 
 #[tokio::test]
 async fn a_user_with_the_documented_permissions_is_enough() {
@@ -143,33 +146,47 @@ pub fn write_certificates(folder: &Path) {
     }
 }
 
+/// The arguments of a server that speaks TLS on a port, with the certificates of a folder. Clients
+/// need one of the same authority.
+pub fn tls_arguments(folder: &Path, port: u16) -> Vec<String> {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let pairs = [
+        ("--tls-port", port.to_string()),
+        ("--tls-cert-file", file("server.pem")),
+        ("--tls-key-file", file("server.key")),
+        ("--tls-ca-cert-file", file("ca.pem")),
+    ];
+    let pairs = pairs.into_iter();
+    pairs
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+}
+
+fn start_with_tls(folder: &Path, port: u16) -> RedisServer {
+    let arguments = tls_arguments(folder, port);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let arguments = [&RedisServer::DURABLE[..], &arguments].concat();
+    RedisServer::start_with(RedisKind::Redis, &arguments).unwrap()
+}
+
+/// The certificates of a folder by which clients identify themselves.
+pub fn client_tls(folder: &Path) -> Tls {
+    Tls {
+        ca_file: Some(folder.join("ca.pem")),
+        client: Some((folder.join("client.pem"), folder.join("client.key"))),
+    }
+}
+
 #[tokio::test]
 async fn the_server_and_the_engine_prove_who_they_are_by_certificates() {
     let folder = tempfile::tempdir().unwrap();
     write_certificates(folder.path());
     let path = |name: &str| folder.path().join(name);
-    let text = |name: &str| path(name).display().to_string();
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port().to_string()
-    };
-    let (certificate, key, ca) = (text("server.pem"), text("server.key"), text("ca.pem"));
-    let arguments = [
-        &RedisServer::DURABLE[..],
-        &[
-            "--tls-port",
-            &port,
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-        ],
-        &["--tls-ca-cert-file", &ca],
-    ];
-    let _server = RedisServer::start_with(RedisKind::Redis, &arguments.concat()).unwrap();
+    let port = free_port().unwrap();
+    let _server = start_with_tls(folder.path(), port);
     let with = |tls: Tls| RedisConfig {
         tls,
-        patience: std::time::Duration::from_secs(1),
+        patience: Duration::from_secs(1),
         ..RedisConfig::new(format!("rediss://localhost:{port}"))
     };
     let client = Some((path("client.pem"), path("client.key")));
@@ -193,4 +210,108 @@ async fn the_server_and_the_engine_prove_who_they_are_by_certificates() {
         let error = Redis::open(&config).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
+}
+
+/// Every connection: of writes, reads, the log, signs of life and channels.
+async fn works(store: &Redis, id: DeploymentId, seq: u64) {
+    let mut appended = store.subscribe();
+    let mut echoes = store.node_reports().unwrap().echoes();
+    echoes.mark_unchanged();
+    must_append(store, id, seq, &[log(u32::try_from(seq - 2).unwrap(), "a")]).await;
+    while appended.recv().await.unwrap().head.next_seq <= seq {}
+    assert_eq!(store.events(id, seq, 9).await.unwrap().len(), 1);
+    let session = store.session().unwrap();
+    wait_until(|| session.write_failure().is_none()).await;
+    let reports = store.node_reports().unwrap();
+    loop {
+        reports.publish(b"report").await.unwrap();
+        let echoed = timeout(Duration::from_millis(100), echoes.changed());
+        if echoed.await.is_ok() {
+            return;
+        }
+    }
+}
+
+pub async fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it does not happen");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_made_again_use_the_newest_password() {
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let server = RedisServer::start(kind).unwrap();
+        let user = |rules: &[&str]| {
+            let command = [&["ACL", "SETUSER", "hotswap"], rules].concat();
+            let answer = server.command(&command).unwrap();
+            assert!(answer.starts_with("+OK"), "{answer}");
+        };
+        let disconnect = || {
+            let answer = server.command(&["CLIENT", "KILL", "USER", "hotswap"]);
+            assert!(answer.unwrap().starts_with(':'));
+        };
+        let with = |password: &str| RedisConfig {
+            username: Some("hotswap".to_owned()),
+            password: Some(Secret::new(password)),
+            patience: Duration::from_secs(1),
+            ..RedisConfig::new(server.url())
+        };
+        user(&["on", ">swordfish", "~*", "&*", "+@all"]);
+        let store = Redis::open(&with("swordfish")).await.unwrap();
+        let id = create(&store, "checkout", "production").await;
+        must_append(&store, id, 1, &[planned()]).await;
+        assert!(!store.replace_credentials(&with("swordfish")).unwrap());
+
+        user(&["resetpass", ">mackerel"]);
+        works(&store, id, 2).await;
+        disconnect();
+        let error = store.append(append(id, 3, None, &[log(1, "b")])).await;
+        let error = format!("{:?}", error.unwrap_err());
+        assert!(error.contains("password is wrong"), "{error}");
+        assert!(store.replace_credentials(&with("mackerel")).unwrap());
+        works(&store, id, 3).await;
+        // Without a failure, if it is known before the server ends connections.
+        user(&[">herring"]);
+        assert!(store.replace_credentials(&with("herring")).unwrap());
+        user(&["<mackerel"]);
+        disconnect();
+        works(&store, id, 4).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_made_again_use_the_newest_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+    let port = free_port().unwrap();
+    let mut server = start_with_tls(folder.path(), port);
+    let config = RedisConfig {
+        tls: client_tls(folder.path()),
+        patience: Duration::from_secs(1),
+        ..RedisConfig::new(format!("rediss://localhost:{port}"))
+    };
+    let store = Redis::open(&config).await.unwrap();
+    let id = create(&store, "checkout", "production").await;
+    must_append(&store, id, 1, &[planned()]).await;
+    assert!(!store.replace_credentials(&config).unwrap());
+
+    // Of another authority.
+    write_certificates(folder.path());
+    server.kill();
+    server.restart().unwrap();
+    let error = store.append(append(id, 2, None, &[log(0, "a")])).await;
+    assert!(error.is_err(), "it trusts the authority before");
+    let key = folder.path().join("client.key");
+    let right = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "half a key").unwrap();
+    let error = store.replace_credentials(&config).unwrap_err().to_string();
+    assert!(error.contains("client.key"), "{error}");
+    std::fs::write(&key, right).unwrap();
+    assert!(store.replace_credentials(&config).unwrap());
+    works(&store, id, 2).await;
+    store.close().await;
 }

@@ -1,14 +1,16 @@
 //! A store on a cluster of three nodes, and what happens when its keys move.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hotswap_core::Deployment;
-use hotswap_store::redis::Error;
+use hotswap_store::redis::{Error, Tls};
 use hotswap_store::{Journal, Redis, RedisConfig};
 use tokio::time::{Instant, sleep};
 
+use crate::access::{client_tls, tls_arguments, write_certificates};
 use crate::kind;
 use crate::redis_server::{RedisKind, RedisServer, free_port};
 use crate::suite::{StoreFixture, all, append, create, log, must_append, planned};
@@ -28,30 +30,53 @@ const SLOTS: [(u16, u16); 3] = [(0, 5461), (5462, 10922), (10923, 16383)];
 /// Nodes on loopback. Each of the first three has a third of the slots.
 pub struct Cluster {
     nodes: Vec<RedisServer>,
+    /// Where clients reach each, and the nodes each other: over TLS, if it has that.
+    ports: Vec<u16>,
+    has_tls: bool,
 }
 
 impl Cluster {
     fn start(kind: RedisKind, count: usize) -> Self {
+        Self::start_with(kind, count, None)
+    }
+
+    /// With a folder of certificates, it speaks TLS with clients and among its nodes.
+    fn start_with(kind: RedisKind, count: usize, certificates: Option<&Path>) -> Self {
         let node = || {
             let bus = free_port().unwrap().to_string();
             let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
             let timeout = ["--cluster-node-timeout", "2000"];
             let arguments = [&RedisServer::DURABLE[..], &arguments, &timeout].concat();
+            let tls_port = free_port().unwrap();
+            let tls = certificates.map(|folder| tls_arguments(folder, tls_port));
+            let tls = tls.iter().flatten().map(String::as_str);
+            let tls_bus = ["--tls-cluster", "yes"];
+            let tls_bus = tls_bus.iter().copied().filter(|_| certificates.is_some());
+            let arguments: Vec<_> = arguments.into_iter().chain(tls).chain(tls_bus).collect();
             let server = RedisServer::start_with(kind, &arguments).unwrap();
-            (server, bus)
+            let port = match certificates {
+                Some(_) => tls_port,
+                None => server.port(),
+            };
+            (server, port, bus)
         };
         let nodes: Vec<_> = (0..count).map(|_| node()).collect();
-        let (first, first_bus) = &nodes[0];
-        let port = first.port().to_string();
-        for (node, _) in &nodes[1..] {
+        let (_, first_port, first_bus) = &nodes[0];
+        let port = first_port.to_string();
+        for (node, ..) in &nodes[1..] {
             must(node, &["CLUSTER", "MEET", "127.0.0.1", &port, first_bus]);
         }
-        for ((node, _), (from, to)) in nodes.iter().zip(SLOTS) {
+        for ((node, ..), (from, to)) in nodes.iter().zip(SLOTS) {
             let (from, to) = (from.to_string(), to.to_string());
             must(node, &["CLUSTER", "ADDSLOTSRANGE", &from, &to]);
         }
-        let nodes = nodes.into_iter().map(|(node, _)| node).collect();
-        let cluster = Self { nodes };
+        let nodes = nodes.into_iter().map(|(node, port, _)| (node, port));
+        let (nodes, ports) = nodes.unzip();
+        let cluster = Self {
+            nodes,
+            ports,
+            has_tls: certificates.is_some(),
+        };
         cluster.wait(|node| {
             let info = node.command(&["CLUSTER", "INFO"]).unwrap();
             let known = format!("cluster_known_nodes:{count}\r");
@@ -70,9 +95,10 @@ impl Cluster {
 
     /// An address that names some of the nodes.
     fn url(&self, nodes: &[usize]) -> String {
-        let hosts = nodes.iter().map(|node| self.nodes[*node].port());
+        let hosts = nodes.iter().map(|node| self.ports[*node]);
         let hosts: Vec<_> = hosts.map(|port| format!("127.0.0.1:{port}")).collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        let scheme = if self.has_tls { "rediss" } else { "redis" };
+        format!("{scheme}+cluster://{}", hosts.join(","))
     }
 
     fn slot(&self, key: &str) -> u16 {
@@ -137,6 +163,41 @@ impl<const IS_VALKEY: bool> StoreFixture for ClusterFixture<IS_VALKEY> {
 
     async fn close(&self, store: Redis) {
         store.close().await;
+    }
+}
+
+// The Valkey of the tests is built without TLS.
+#[tokio::test]
+async fn a_cluster_is_reached_over_tls_with_certificates_of_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificates(folder.path());
+    let cluster = Cluster::start_with(RedisKind::Redis, 3, Some(folder.path()));
+    let owner = cluster.owner(cluster.slot("{hotswap}:meta"));
+    // Another node names the one that has the keys, with its port for TLS.
+    let with = |tls: Tls| RedisConfig {
+        tls,
+        patience: Duration::from_secs(2),
+        ..RedisConfig::new(cluster.url(&[(owner + 1) % 3]))
+    };
+    let tls = client_tls(folder.path());
+    let store = Redis::open(&with(tls.clone())).await.unwrap();
+    let mut appended = store.subscribe();
+    let id = create(&store, "checkout", "production").await;
+    must_append(&store, id, 1, &[planned()]).await;
+    while appended.recv().await.unwrap().head.next_seq < 2 {}
+    assert_eq!(all(&store, id).await.len(), 2);
+    store.close().await;
+    let nameless = Tls {
+        client: None,
+        ..tls.clone()
+    };
+    let strangers = Tls {
+        ca_file: None,
+        ..tls
+    };
+    for tls in [nameless, strangers] {
+        let error = Redis::open(&with(tls)).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
 }
 

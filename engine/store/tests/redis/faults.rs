@@ -9,6 +9,7 @@ use hotswap_store::{AppendError, Journal, LeaseError, NewSnapshot, Redis, RedisC
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::access::wait_until;
 use crate::redis_proxy::RedisProxy;
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::suite::{all, append, append_at_end, create, failure, log, must_append, planned};
@@ -128,6 +129,7 @@ async fn a_store_that_is_shorter_than_what_was_seen_gets_a_new_epoch() {
             create(&store, module, "production").await;
         }
         while appended.recv().await.unwrap().position < 3 {}
+        assert_eq!(store.session().unwrap().last_loss(), None);
         let before = store.epoch();
         // As after a failover to a replica that had only the first event.
         let position = ["HSET", "{hotswap}:meta", "position", "1"];
@@ -145,6 +147,13 @@ async fn a_store_that_is_shorter_than_what_was_seen_gets_a_new_epoch() {
             (id, 4),
             "no position has two meanings"
         );
+        // Also an engine that is started later knows of it.
+        let later = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+        let noticed = later.session().unwrap().last_loss().unwrap();
+        let session = store.session().unwrap();
+        wait_until(|| session.last_loss() == Some(noticed)).await;
+        assert!(noticed <= session.server_time().0);
+        later.close().await;
         store.close().await;
     }
 }

@@ -9,6 +9,7 @@ use hotswap_store::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::access::wait_until;
 use crate::redis_proxy::RedisProxy;
 use crate::redis_server::{RedisKind, RedisServer};
 use crate::suite::{append, append_at_end, create, failure, must_append, notified, planned};
@@ -456,4 +457,46 @@ async fn what_nodes_report_is_passed_on_to_the_other_engines() {
     }
     one.close().await;
     other.close().await;
+}
+
+#[tokio::test]
+async fn engines_with_different_settings_name_them() {
+    let server = RedisServer::start(RedisKind::Redis).unwrap();
+    let open = async |engine: &str, settings: Option<&[(&str, &str)]>| {
+        let owned = |(name, value): &(&str, &str)| (String::from(*name), String::from(*value));
+        let config = RedisConfig {
+            engine: engine.to_owned(),
+            settings: settings.map(|settings| settings.iter().map(owned).collect()),
+            lease_ttl: Duration::from_secs(1),
+            ..RedisConfig::new(server.url())
+        };
+        Redis::open(&config).await.unwrap()
+    };
+    let contradictions = |store: &Redis| store.session().unwrap().contradictions();
+    let one = open("one", Some(&[("calls", "7"), ("selector", "zone=a")])).await;
+    let same = open("same", Some(&[("calls", "7"), ("selector", "zone=a")])).await;
+    // As a program that only looks.
+    let silent = open("silent", None).await;
+    for store in [&one, &same, &silent] {
+        assert_eq!(contradictions(store), Vec::<String>::new());
+    }
+    let other = open("other", Some(&[("calls", "8")])).await;
+    let expected = [
+        "calls is '8' on this engine and '7' on one",
+        "calls is '8' on this engine and '7' on same",
+        "selector is not set on this engine and 'zone=a' on one",
+        "selector is not set on this engine and 'zone=a' on same",
+    ];
+    wait_until(|| contradictions(&other) == expected).await;
+    let session = one.session().unwrap();
+    let expected = [
+        "calls is '7' on this engine and '8' on other",
+        "selector is 'zone=a' on this engine and not set on other",
+    ];
+    wait_until(|| session.contradictions() == expected).await;
+    other.close().await;
+    wait_until(|| session.contradictions().is_empty()).await;
+    for store in [one, same, silent] {
+        store.close().await;
+    }
 }

@@ -40,7 +40,7 @@ impl SoakWatch {
             let Some(progress) = self.deployments.last_soak_progress(id) else {
                 continue;
             };
-            let is_sent = |sent: &Arc<SoakProgress>| sent.findings == progress.findings;
+            let is_sent = |sent: &Arc<SoakProgress>| sent.says_the_same_as(&progress);
             if self.of.is_some() && self.sent.as_ref().is_some_and(is_sent) {
                 continue;
             }

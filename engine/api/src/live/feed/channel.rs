@@ -357,8 +357,11 @@ impl Inner {
             return;
         };
         let soak = deployments.soak_progress(state);
-        let known = self.soak.as_ref().map(|known| &known.findings);
-        if known == soak.as_ref().map(|soak| &soak.findings) {
+        let is_known = match (&self.soak, &soak) {
+            (Some(known), Some(soak)) => known.says_the_same_as(soak),
+            (known, soak) => known.is_none() && soak.is_none(),
+        };
+        if is_known {
             return;
         }
         self.soak = soak;
@@ -378,8 +381,11 @@ impl Inner {
         }
         let state = self.state.clone()?;
         let deployment = view::Deployment::new(state, None, None);
+        let soak = self.soak.as_deref();
+        let warnings = soak.map(|soak| soak.warnings.clone());
         deployment
-            .with_soak_progress(self.soak.as_deref())
+            .with_soak_progress(soak)
+            .with_warnings(warnings.unwrap_or_default())
             .to_json()
     }
 }

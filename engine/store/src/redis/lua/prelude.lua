@@ -89,6 +89,7 @@ local function end_session(session)
     call('DEL', own)
     call('ZREM', P .. 'sessions', session)
     call('HDEL', P .. 'engines', session)
+    call('HDEL', P .. 'settings', session)
 end
 
 -- Puts an ended deployment into the list of those whose end has a snapshot of this format, or
@@ -137,7 +138,7 @@ end
 -- Events up to this position may be missing. Whoever drives a deployment begins anew: a journal that
 -- is shorter may have grown to the length that its driver expects.
 local function note_loss(position)
-    call('HSET', META, 'lost', position)
+    call('HSET', META, 'lost', position, 'lost_time', text(now()))
     local open = call('ZRANGE', P .. 'open', 0, -1, 'WITHSCORES')
     if #open == 0 then return end
     local fence = text(call('HINCRBY', META, 'fence', 1))
