@@ -94,7 +94,7 @@ impl MetricsHub {
             ticks.tick().await;
             if !self.0.subscribers().contains_key(&environment) {
                 if sampler.is_some() {
-                    samples.publish(&environment, None).await;
+                    samples.end(&environment).await;
                 }
                 return environment;
             }
@@ -104,8 +104,8 @@ impl MetricsHub {
             }
             let sampler = sampler.get_or_insert_with(|| MetricsSampler::new(environment.clone()));
             if let Some(sample) = sampler.sample(&self.0.engine).await {
-                samples.publish(&environment, Some(&sample)).await;
-                self.send(&environment, sample);
+                let show = |sample| self.send(&environment, sample);
+                samples.share(&environment, sample, show).await;
             }
         }
     }

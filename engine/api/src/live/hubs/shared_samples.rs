@@ -62,8 +62,19 @@ impl SharedSamples {
         reader.is_some_and(|reader| Instant::now() < reader.until)
     }
 
-    /// Gives a sample to the other engines. `None` tells them that this one reads no more.
-    pub async fn publish(&self, environment: &Environment, sample: Option<&Value>) {
+    /// Shows a sample to the subscribers of this engine, then gives it to the other engines. So no
+    /// subscriber waits for the store, and none elsewhere sees it sooner.
+    pub async fn share(&self, environment: &Environment, sample: Value, show: impl FnOnce(Value)) {
+        show(sample.clone());
+        self.publish(environment, Some(&sample)).await;
+    }
+
+    /// Tells the other engines that this one reads no more.
+    pub async fn end(&self, environment: &Environment) {
+        self.publish(environment, None).await;
+    }
+
+    async fn publish(&self, environment: &Environment, sample: Option<&Value>) {
         let Some(engines) = &self.engines else {
             return;
         };
@@ -247,6 +258,41 @@ mod tests {
         assert!(young.samples.are_read_elsewhere(&production()));
         advance(Duration::from_secs(1)).await;
         assert!(!young.samples.are_read_elsewhere(&production()));
+    }
+
+    /// Takes no message while it is locked.
+    struct Slow(Arc<tokio::sync::Mutex<usize>>);
+
+    #[async_trait]
+    impl EngineMessages for Slow {
+        async fn publish(&self, _: &[u8]) -> Result<(), CatalogueError> {
+            *self.0.lock().await += 1;
+            Ok(())
+        }
+
+        fn subscribe(&self) -> broadcast::Receiver<Arc<[u8]>> {
+            unreachable!("nothing is received")
+        }
+
+        fn echoes(&self) -> watch::Receiver<u64> {
+            unreachable!("nothing is received")
+        }
+    }
+
+    #[tokio::test]
+    async fn subscribers_of_this_engine_do_not_wait_for_the_store() {
+        let published = Arc::<tokio::sync::Mutex<usize>>::default();
+        let samples = SharedSamples::new(Some(Arc::new(Slow(Arc::clone(&published)))));
+        let locked = published.lock().await;
+        let shown = std::cell::Cell::new(None);
+        let environment = production();
+        let sharing = samples.share(&environment, json!(7), |sample| shown.set(Some(sample)));
+        let mut sharing = std::pin::pin!(sharing);
+        assert!(futures_util::poll!(&mut sharing).is_pending());
+        assert_eq!(shown.take(), Some(json!(7)));
+        drop(locked);
+        sharing.await;
+        assert_eq!(*published.lock().await, 1);
     }
 
     #[tokio::test]
