@@ -35,7 +35,7 @@ mod upload;
 pub use deployment_plan::{DeploymentPlan, PlanStep};
 pub use deployments::{DeploymentFilter, NewDeployment, RecordedEvent};
 pub use error::{Error, Interruption};
-pub use event_stream::StreamItem;
+pub use event_stream::{SoakReport, StreamItem};
 pub use findings::read_findings;
 pub use problem_response::ProblemResponse;
 pub use response::{

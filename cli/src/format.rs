@@ -78,6 +78,11 @@ pub fn rfc3339(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
 }
 
+/// A soak that cannot decide, in the form that a plan has.
+pub fn soak_warning(warning: &str) -> String {
+    format!("~ {}", sanitize(warning))
+}
+
 /// A node that was left out of a plan.
 pub fn missing(failure: &NodeFailure) -> String {
     let NodeFailure { node, error } = failure;

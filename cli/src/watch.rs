@@ -157,8 +157,8 @@ fn apply(update: Option<FollowUpdate>, session: &mut Session, view: &View) -> Re
         Some(FollowUpdate::Events(events)) => {
             session.apply(&events, |event, lines| view.show_event(event, lines))
         }
-        Some(FollowUpdate::Soak(findings)) => {
-            let lines = session.set_live_findings(findings);
+        Some(FollowUpdate::Soak(soak)) => {
+            let lines = session.set_soak(soak);
             view.show_lines(&lines)
         }
         Some(FollowUpdate::UpToDate) => {

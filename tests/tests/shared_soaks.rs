@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use hotswap_tests::{LoadGenerator, RedisKind, Replicas};
+use anyhow::{Context, Result, bail, ensure};
+use hotswap_tests::{HubClient, LoadGenerator, RedisKind, Replicas};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::{sleep, timeout};
 
 const PRODUCTION: &str = "production";
@@ -100,5 +101,80 @@ async fn an_engine_tells_of_a_soak_that_another_one_runs() -> Result<()> {
         ensure!(state["status"] == "rolledBack", "{state}");
         ensure!(state["liveFindings"].is_null(), "{state}");
     }
+    Ok(())
+}
+
+/// The warnings in the next progress of a soak that has any, for a client of the hub.
+async fn warned(hub: &mut HubClient) -> Result<Value> {
+    loop {
+        let (target, mut argument) = hub.next().await?;
+        if target == "SoakProgress" && !argument["warnings"].is_null() {
+            return Ok(argument["warnings"].take());
+        }
+    }
+}
+
+/// The first line of `hotswap watch` that says that a soak cannot decide.
+async fn watched(replicas: &Replicas, engine: usize, id: &str) -> Result<String> {
+    let mut watch = tokio::process::Command::from(hotswap_tests::tools::hotswap()?);
+    let watch = watch
+        .args(["--server", &replicas.url(engine)?, "watch", id])
+        .env("HOTSWAP_TOKEN", replicas.token())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = watch.spawn()?;
+    let lines = child.stdout.take().context("no output")?;
+    let mut lines = BufReader::new(lines).lines();
+    while let Some(line) = lines.next_line().await? {
+        if line.contains("cannot decide") {
+            return Ok(line);
+        }
+    }
+    bail!("it has ended")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soak_that_cannot_decide_is_named_by_every_engine() -> Result<()> {
+    let mut replicas = Replicas::start(RedisKind::Valkey, 2, PRODUCTION, 2).await?;
+    let id = replicas.deploy(0, "1.0.0", ("direct", json!({}))).await?;
+    replicas.wait_for_end(0, &id).await?;
+    let mut hubs = Vec::new();
+    for engine in 0..2 {
+        let mut hub = HubClient::connect(&replicas, engine).await?;
+        hub.subscribe_to_all(&Value::Null).await?;
+        hubs.push(hub);
+    }
+    let config = json!({
+        "steps": [50], "soak": "10m",
+        "checks": [{ "metric": "error-rate", "maxIncrease": 0.5 }],
+    });
+    let id = replicas.deploy(0, "2.0.0", ("canary", config)).await?;
+    let path = format!("/api/v1/deployments/{id}");
+    let mut told = Vec::new();
+    for hub in &mut hubs {
+        told.push(timeout(SOON, warned(hub)).await??);
+    }
+    let warning = told[0][0].as_str().context("no warning")?;
+    ensure!(warning.contains("cannot decide: error-rate"), "{told:?}");
+    ensure!(told[0] == told[1], "{told:?}");
+    for engine in 0..2 {
+        let state = replicas.get(engine, &path).await?;
+        ensure!(state["warnings"] == told[0], "{state}");
+        let soak = timeout(SOON, streamed(&replicas, engine, &path)).await??;
+        ensure!(soak["warnings"] == told[0], "{soak}");
+        let line = timeout(SOON, watched(&replicas, engine, &id)).await??;
+        ensure!(line.contains(warning), "{line}: {warning}");
+    }
+    // Whoever takes the deployment over has heard of them.
+    let driver = replicas.wait_for_driver(&id, None).await?;
+    replicas.kill_engine(driver).await?;
+    let other = replicas.wait_for_driver(&id, Some(driver)).await?;
+    let state = replicas.get(other, &path).await?;
+    ensure!(state["warnings"] == told[0], "{state}");
+    replicas
+        .post(other, &format!("{path}/abort"), json!({}))
+        .await?;
+    let state = replicas.wait_for_end(other, &id).await?;
+    ensure!(state["warnings"].is_null(), "{state}");
     Ok(())
 }

@@ -16,14 +16,23 @@ pub enum StreamItem {
     Event(Box<RecordedEvent>, Option<String>),
     /// An event that cannot be read.
     Damaged(Damage),
-    /// The provisional findings of the soak that is under way.
-    Soak(Vec<Finding>),
+    /// What is known of the soak that is under way.
+    Soak(SoakReport),
     /// The past is complete: the events that follow happen now.
     Live,
     /// The deployment has ended, and this was its last event.
     End,
     /// The store is another one, or has lost events: the events come again from the first.
     Reset,
+}
+
+/// What the engine tells of a soak that is under way.
+#[derive(Debug, Default)]
+pub struct SoakReport {
+    /// The provisional findings.
+    pub findings: Vec<Finding>,
+    /// A sentence for each soak of the deployment that cannot decide.
+    pub warnings: Vec<String>,
 }
 
 /// The events of a deployment as they happen, over one connection.
@@ -156,7 +165,12 @@ impl EventStream {
             // It comes again, so one of a newer engine that cannot be read is left out.
             "soak" => {
                 let progress = serde_json::from_slice::<serde_json::Value>(&event.data).ok()?;
-                Some(Ok(StreamItem::Soak(read_findings(&progress["findings"]))))
+                let warnings = progress["warnings"].as_array().into_iter().flatten();
+                let warnings = warnings.filter_map(|warning| warning.as_str().map(str::to_owned));
+                Some(Ok(StreamItem::Soak(SoakReport {
+                    findings: read_findings(&progress["findings"]),
+                    warnings: warnings.collect(),
+                })))
             }
             "end" => Some(Ok(StreamItem::End)),
             "reset" => Some(Ok(StreamItem::Reset)),

@@ -67,15 +67,11 @@ async fn get(id: DeploymentId, context: &Context) -> Result<Exit> {
         if state.is_soaking() {
             state.live_findings = read_findings(&presented["liveFindings"]);
         }
+        let warnings = presented["warnings"].as_array().into_iter().flatten();
+        let warnings = warnings.filter_map(|warning| warning.as_str().map(str::to_owned));
+        state.warnings = warnings.collect();
         let lines = watch::render(&state, context.out);
         lines.iter().try_for_each(|line| context.out.line(line))?;
-        // Soaks that cannot decide, in the form that a plan has.
-        let warnings = presented["warnings"].as_array().into_iter().flatten();
-        for warning in warnings.filter_map(serde_json::Value::as_str) {
-            context
-                .out
-                .line(&format!("~ {}", format::sanitize(warning)))?;
-        }
     }
     Ok(Exit::Success)
 }

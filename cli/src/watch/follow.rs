@@ -4,12 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use hotswap_common::Backoff;
-use hotswap_core::{DeploymentId, EventBody, Finding};
+use hotswap_core::{DeploymentId, EventBody};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::{Client, Error, Interruption, RecordedEvent, StreamItem};
+use crate::client::{Client, Error, Interruption, RecordedEvent, SoakReport, StreamItem};
 
 /// A longer silence counts as an interruption. The engine sends a keep-alive every 15
 /// seconds: by then two are missing and the third is late.
@@ -29,8 +29,8 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 pub enum FollowUpdate {
     /// The next events.
     Events(Vec<RecordedEvent>),
-    /// The provisional findings of the running soak.
-    Soak(Vec<Finding>),
+    /// What is known of the running soak.
+    Soak(SoakReport),
     /// All past events are delivered. Until the next interruption, events that follow have
     /// just happened.
     UpToDate,
@@ -215,7 +215,7 @@ impl EventCursor {
                     }
                 }
                 StreamItem::Damaged(damage) => return Err(Error::Damaged(damage)),
-                StreamItem::Soak(findings) => updates.push(FollowUpdate::Soak(findings)),
+                StreamItem::Soak(soak) => updates.push(FollowUpdate::Soak(soak)),
                 StreamItem::Live => updates.push(FollowUpdate::UpToDate),
                 StreamItem::End => return Err(self.start_over(client)),
                 StreamItem::Reset => {

@@ -1,11 +1,11 @@
 use anyhow::{Context as _, Result};
-use hotswap_core::{Clock as _, Event, Finding, Status, SystemClock, Timestamp};
+use hotswap_core::{Clock as _, Event, Status, SystemClock, Timestamp};
 use tokio::time::Instant;
 
 use super::lines;
 use super::soak_lines::SoakLines;
 use super::state::WatchState;
-use crate::client::RecordedEvent;
+use crate::client::{RecordedEvent, SoakReport};
 use crate::exit::Exit;
 use crate::format;
 use crate::output::print_message;
@@ -48,16 +48,21 @@ impl Session {
         }
     }
 
-    /// Notes what the judge thinks of the soak that is under way. Returns the lines that say so,
-    /// where lines are due.
-    pub(super) fn set_live_findings(&mut self, findings: Vec<Finding>) -> Vec<String> {
+    /// Notes what the judge thinks of the soak that is under way, and which soaks cannot decide.
+    /// Returns the lines that say so, where lines are due.
+    pub(super) fn set_soak(&mut self, soak: SoakReport) -> Vec<String> {
         let time = format::time_of_day(self.now());
         let state = self.state.as_mut();
         let Some(state) = state.filter(|state| state.is_soaking()) else {
             return Vec::new();
         };
-        state.live_findings = findings;
-        self.soak_lines.describe(&time, &state.live_findings)
+        state.live_findings = soak.findings;
+        let known = std::mem::replace(&mut state.warnings, soak.warnings);
+        let new = state.warnings.iter().filter(|one| !known.contains(one));
+        let new = new.map(|warning| format!("{time}  {}", format::soak_warning(warning)));
+        let mut lines: Vec<_> = new.collect();
+        lines.extend(self.soak_lines.describe(&time, &state.live_findings));
+        lines
     }
 
     /// Applies the next events. Calls `show` with each event and the lines that describe it.

@@ -16,6 +16,8 @@ pub struct WatchState {
     pub first_stages: BTreeMap<NodeId, Option<usize>>,
     /// The provisional findings of the running soak, if the engine has sent any.
     pub live_findings: Vec<Finding>,
+    /// A sentence for each soak that cannot decide, if the engine has sent any.
+    pub warnings: Vec<String>,
 }
 
 impl WatchState {
@@ -29,6 +31,7 @@ impl WatchState {
             open_call: None,
             first_stages: BTreeMap::new(),
             live_findings: Vec::new(),
+            warnings: Vec::new(),
         })
     }
 

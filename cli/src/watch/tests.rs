@@ -2,7 +2,7 @@ use hotswap_core::Status;
 
 use super::tree::{Connection, Frame};
 use super::*;
-use crate::client::RecordedEvent;
+use crate::client::{RecordedEvent, SoakReport};
 
 /// The state after these events, and the lines that describe them.
 fn play(bodies: &[(u64, serde_json::Value)]) -> (WatchState, Vec<String>) {
@@ -274,18 +274,17 @@ fn the_tree_shows_what_the_checks_came_to_so_far() {
     );
 }
 
-fn progress(judgement: &str, reason: &str) -> Vec<hotswap_core::Finding> {
-    findings(&[("error-rate", judgement, reason)])
+fn progress(judgement: &str, reason: &str) -> SoakReport {
+    SoakReport {
+        findings: findings(&[("error-rate", judgement, reason)]),
+        warnings: Vec::new(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn lines_tell_of_a_soak_when_a_judgement_changes_and_once_a_minute() {
     let mut session = Session::default();
-    assert!(
-        session
-            .set_live_findings(progress("pass", "early"))
-            .is_empty()
-    );
+    assert!(session.set_soak(progress("pass", "early")).is_empty());
     for event in sample_journals::journal(&sample_journals::soaking()) {
         let json = serde_json::to_value(&event).unwrap();
         let recorded = RecordedEvent { json, event };
@@ -295,8 +294,12 @@ async fn lines_tell_of_a_soak_when_a_judgement_changes_and_once_a_minute() {
     for second in 0..=70 {
         let judgement = if second < 5 { "inconclusive" } else { "pass" };
         let reason = format!("after {second}s");
-        let findings = progress(judgement, &reason);
-        for line in session.set_live_findings(findings) {
+        let mut soak = progress(judgement, &reason);
+        if second >= 3 {
+            // It is found out a few seconds after the start.
+            soak.warnings = vec!["the soak of 10m cannot decide".to_owned()];
+        }
+        for line in session.set_soak(soak) {
             let (_, text) = line.split_once("  ").unwrap();
             told.push(text.to_owned());
         }
@@ -306,10 +309,23 @@ async fn lines_tell_of_a_soak_when_a_judgement_changes_and_once_a_minute() {
         told,
         [
             "so far ~ inconclusive: error-rate: after 0s",
+            "~ the soak of 10m cannot decide",
             "so far ✔ pass: error-rate: after 5s",
             "so far ✔ pass: error-rate: after 65s",
         ]
     );
+}
+
+#[test]
+fn the_tree_names_soaks_that_cannot_decide_until_the_deployment_ends() {
+    let warned = |bodies| {
+        let (mut state, _) = play(&bodies);
+        state.warnings = vec!["the soak of 10m cannot decide".to_owned()];
+        let picture = draw(&state, &frame(4000));
+        picture.contains("\n~ the soak of 10m cannot decide")
+    };
+    assert!(warned(sample_journals::soaking()));
+    assert!(!warned(sample_journals::rolled_back()));
 }
 
 #[test]

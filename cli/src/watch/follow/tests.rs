@@ -198,7 +198,7 @@ async fn updates(mut follower: Follower) -> Vec<String> {
             }
             FollowUpdate::UpToDate => "up to date".to_owned(),
             FollowUpdate::StartedOver => "started over".to_owned(),
-            FollowUpdate::Soak(findings) => format!("{} findings", findings.len()),
+            FollowUpdate::Soak(soak) => format!("{} findings", soak.findings.len()),
             FollowUpdate::Disconnected(Error::StreamInterrupted { interruption, .. }) => {
                 format!("disconnected: {interruption}")
             }

@@ -22,6 +22,7 @@ pub(super) fn render(state: &WatchState, columns: usize, palette: &Palette) -> V
     } else {
         checks("checks so far", &state.live_findings, columns, palette)
     };
+    lines.extend(warnings(state, columns, palette));
     lines.extend(log(deployment, columns, palette));
     lines.extend(end(deployment, columns, palette));
     lines
@@ -40,6 +41,16 @@ fn checks(title: &str, findings: &[Finding], columns: usize, palette: &Palette) 
         }
     }
     lines
+}
+
+/// The soaks that cannot decide, until the deployment ends.
+fn warnings(state: &WatchState, columns: usize, palette: &Palette) -> Vec<String> {
+    if state.deployment.lifecycle.is_ended() {
+        return Vec::new();
+    }
+    let lines = state.warnings.iter();
+    let lines = lines.flat_map(|warning| wrap(&format::soak_warning(warning), columns, "  "));
+    lines.map(|line| palette.warning(&line)).collect()
 }
 
 fn log(deployment: &Deployment, columns: usize, palette: &Palette) -> Vec<String> {
