@@ -43,7 +43,7 @@ impl HubClient {
     /// # Errors
     /// If the engine does not accept.
     pub async fn connect(replicas: &Replicas, engine: usize) -> Result<Self> {
-        Self::connect_to(replicas, engine, "deployments").await
+        Self::connect_at(&replicas.url(engine)?, "deployments").await
     }
 
     /// Connects to the hub of metrics, and subscribes to those of an environment.
@@ -55,16 +55,19 @@ impl HubClient {
         engine: usize,
         environment: &str,
     ) -> Result<Self> {
-        let mut client = Self::connect_to(replicas, engine, "metrics").await?;
+        let mut client = Self::connect_at(&replicas.url(engine)?, "metrics").await?;
         client
             .call("SubscribeToMetrics", &json!(environment))
             .await?;
         Ok(client)
     }
 
-    async fn connect_to(replicas: &Replicas, engine: usize, hub: &str) -> Result<Self> {
-        let url = replicas.url(engine)?;
-        let addr = url.trim_start_matches("http://");
+    /// Connects to a hub at the base URL of one of [`Replicas`].
+    ///
+    /// # Errors
+    /// If the engine does not accept.
+    pub async fn connect_at(base: &str, hub: &str) -> Result<Self> {
+        let addr = base.trim_start_matches("http://");
         let mut request = format!("ws://{addr}/hubs/{hub}").into_client_request()?;
         let bearer = HeaderValue::from_str(&format!("Bearer {TOKEN}"))?;
         request.headers_mut().insert("authorization", bearer);

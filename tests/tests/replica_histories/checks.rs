@@ -1,19 +1,41 @@
 //! What must hold at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use hotswap_core::{Deployment, DeploymentId, Event, EventBody};
-use hotswap_store::{Journal as _, Redis, RedisConfig};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use hotswap_core::{
+    Deployment, DeploymentId, EnvironmentEventBody, Event, EventBody, Outcome as End,
+};
+use hotswap_store::{EnvironmentEntry, EnvironmentJournal as _, Journal as _, Redis, RedisConfig};
 use hotswap_tests::Replicas;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
+use crate::all_events::SeenEvents;
 use crate::clients::{Operation, Outcome};
+use crate::hub::{Notification, Notified};
+use crate::operator::NodeOperation;
 use crate::stream::Seen;
 use crate::{History, lock};
 
+/// How long those who follow everything may take to its end.
+const FOLLOWED: Duration = Duration::from_secs(120);
+
+/// What those who follow everything have seen.
+pub struct Followed {
+    pub events: SeenEvents,
+    pub notified: Notified,
+}
+
 /// Reads all journals from the store, and compares them with what clients and subscribers know.
-pub async fn check(replicas: &Replicas, history: &History, seen: &Seen) -> Result<()> {
+pub async fn check(
+    replicas: &Replicas,
+    history: &History,
+    seen: &Seen,
+    followed: &Followed,
+    done: &[NodeOperation],
+) -> Result<()> {
     let store = Redis::open(&RedisConfig::new(replicas.server.url())).await?;
     let mut journals = BTreeMap::new();
     let known: Vec<_> = lock(&history.deployments).keys().cloned().collect();
@@ -31,6 +53,8 @@ pub async fn check(replicas: &Replicas, history: &History, seen: &Seen) -> Resul
         journals.insert(id, events);
     }
     positions_rise(&store, &journals).await?;
+    check_followed(&store, followed).await?;
+    check_cordons(&store, done).await?;
     store.close().await;
 
     let operations = lock(&history.operations).clone();
@@ -83,6 +107,149 @@ async fn positions_rise(store: &Redis, journals: &BTreeMap<String, Vec<Event>>) 
     for (id, events) in journals {
         ensure!(counts.get(id) == Some(&events.len()), "{id} in the log");
     }
+    Ok(())
+}
+
+/// Those who follow everything from the beginning saw all of it, once and in order, whichever
+/// engines they were connected to.
+async fn check_followed(store: &Redis, followed: &Followed) -> Result<()> {
+    let entries = store.events_after(0, usize::MAX).await?;
+    let mut events = Vec::new();
+    let mut journals = BTreeMap::<DeploymentId, Vec<Event>>::new();
+    let mut notifications = Vec::new();
+    for entry in entries {
+        let event = entry.event.map_err(|damage| anyhow!("{damage}"))?;
+        events.push((entry.deployment.to_string(), event.seq));
+        let journal = journals.entry(entry.deployment).or_default();
+        let before = Deployment::fold(&*journal).ok();
+        journal.push(event);
+        let after = Deployment::fold(&*journal)?;
+        notifications.extend(expected(before.as_ref(), journal, &after));
+    }
+    let environments = store.environment_events_after(None, 0, usize::MAX).await?;
+    notifications.extend(environments.iter().map(of_environment));
+    notifications.sort_by_key(|one| one.position);
+    until_seen(&followed.events, &events).await?;
+    until_seen(&followed.notified, &notifications).await?;
+    println!(
+        "a stream of everything saw {} events, and a hub {} notifications",
+        events.len(),
+        notifications.len()
+    );
+    Ok(())
+}
+
+/// The notifications of the last event of a journal, among those that are checked.
+fn expected(
+    before: Option<&Deployment>,
+    journal: &[Event],
+    after: &Deployment,
+) -> Vec<Notification> {
+    let Some(event) = journal.last() else {
+        return Vec::new();
+    };
+    let status = after.status().as_str();
+    let notification = |target: &str, status: &str| Notification {
+        position: event.position,
+        target: target.to_owned(),
+        deployment: after.header.id.to_string(),
+        status: status.to_owned(),
+    };
+    let mut notifications = Vec::new();
+    if before.is_none() {
+        notifications.push(notification("DeploymentStarted", ""));
+    }
+    if before.map(Deployment::status) != Some(after.status()) {
+        notifications.push(notification("DeploymentStatusChanged", status));
+    }
+    match &event.body {
+        EventBody::Ended {
+            outcome: End::Succeeded,
+            ..
+        } => notifications.push(notification("DeploymentCompleted", status)),
+        EventBody::Ended { .. } => notifications.push(notification("DeploymentFailed", status)),
+        _ => {}
+    }
+    notifications
+}
+
+fn of_environment(entry: &EnvironmentEntry) -> Notification {
+    Notification {
+        position: entry.position,
+        target: "EnvironmentChanged".to_owned(),
+        deployment: String::new(),
+        status: String::new(),
+    }
+}
+
+/// Waits until as much was seen as there is, and compares. More may be appended since: engines
+/// repair nodes.
+async fn until_seen<T>(seen: &std::sync::Mutex<Vec<T>>, expected: &[T]) -> Result<()>
+where
+    T: Clone + PartialEq + std::fmt::Debug,
+{
+    let deadline = Instant::now() + FOLLOWED;
+    loop {
+        let seen = lock(seen).clone();
+        let differs = seen
+            .iter()
+            .zip(expected)
+            .position(|(one, other)| one != other);
+        if let Some(index) = differs {
+            let from = index.saturating_sub(3);
+            let part =
+                |all: &[T]| format!("{:?}", all.iter().skip(from).take(8).collect::<Vec<_>>());
+            let (seen, expected) = (part(&seen), part(expected));
+            bail!("from {from}: saw {seen}, and there is {expected}");
+        }
+        if seen.len() >= expected.len() {
+            return Ok(());
+        }
+        let counts = (seen.len(), expected.len());
+        ensure!(
+            Instant::now() < deadline,
+            "saw {} of {}",
+            counts.0,
+            counts.1
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Nodes are cordoned and uncordoned in turns, and each request that was acknowledged took effect,
+/// once for each time that it was made at most.
+async fn check_cordons(store: &Redis, done: &[NodeOperation]) -> Result<()> {
+    let entries = store.environment_events_after(None, 0, usize::MAX).await?;
+    let mut counts = BTreeMap::<String, u32>::new();
+    let mut cordoned = BTreeMap::<String, bool>::new();
+    for entry in entries {
+        let event = entry.event.context("an event that cannot be read")?;
+        let (node, by, is_cordon) = match event.body {
+            EnvironmentEventBody::Cordoned { node, by, .. } => (node, by, true),
+            EnvironmentEventBody::Uncordoned { node, by, .. } => (node, by, false),
+            _ => continue,
+        };
+        let before = cordoned.insert(node.to_string(), is_cordon);
+        ensure!(
+            before.unwrap_or(false) != is_cordon,
+            "{node} by {by}: twice"
+        );
+        *counts.entry(by).or_default() += 1;
+    }
+    ensure!(
+        cordoned.values().all(|is_cordoned| !is_cordoned),
+        "{cordoned:?}"
+    );
+    // After one that was made twice, the node may already be as the next one wants it.
+    let mut is_certain = true;
+    for NodeOperation { by, attempts } in done {
+        let count = counts.get(by).copied().unwrap_or(0);
+        is_certain &= *attempts == 1;
+        ensure!(count <= *attempts, "{by}: {count} times");
+        ensure!(!is_certain || count == 1, "{by} had no effect");
+    }
+    let events: u32 = counts.values().sum();
+    println!("{} requests for nodes, and {events} events", done.len());
     Ok(())
 }
 

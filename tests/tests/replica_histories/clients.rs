@@ -45,6 +45,11 @@ pub enum Outcome {
     Unknown,
 }
 
+/// The name of a requester, another one each time.
+pub fn next_name() -> String {
+    format!("op-{}@example.org", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 fn module(number: usize) -> String {
     format!("module-{number}")
 }
@@ -98,13 +103,9 @@ impl Client {
         Ok(())
     }
 
-    fn next_name() -> String {
-        format!("op-{}@example.org", NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
     /// Requests a deployment, until it is known what came of it: the key makes that safe.
     async fn create(&mut self, stop: &CancellationToken) -> Result<()> {
-        let by = Self::next_name();
+        let by = next_name();
         let settle = format!("{}ms", self.rng.u32(1..3000));
         let rolling = ("rolling", json!({ "batch": 1, "settle": settle }));
         let (strategy, config) = match self.rng.u8(..3) {
@@ -152,7 +153,7 @@ impl Client {
             .len()
             .saturating_sub(if self.rng.u8(..8) == 0 { 50 } else { 4 });
         let id = ids[self.rng.usize(from..ids.len())].clone();
-        let by = Self::next_name();
+        let by = next_name();
         let what = self
             .rng
             .choice([

@@ -1,14 +1,19 @@
 //! Random clients against three engines on one server, while engines are killed and stopped and the
 //! server is killed. At the end every journal is legal, no acknowledged request is missing, none
-//! took effect twice, and every subscriber saw every event once and in order.
+//! took effect twice, and every subscriber saw every event once and in order: those of one
+//! deployment, one of all, and a client of the hub. A person cordons nodes meanwhile. Where the clients
+//! work for minutes, the server is also down for longer than leases last.
 //!
 //! `HOTSWAP_HISTORY_SECONDS` is how long the clients work, `HOTSWAP_HISTORY_SEED` the seed of what
 //! they and the disturbances choose, and of the server: Redis if it is even, Valkey otherwise. The
 //! seed is printed. What happens also depends on times, so
 //! that a seed repeats what was tried, not when it met.
 
+mod all_events;
 mod checks;
 mod clients;
+mod hub;
+mod operator;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -17,18 +22,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
+use futures_util::FutureExt as _;
 use hotswap_tests::{RedisKind, Replicas};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::checks::Followed;
 use crate::clients::{Client, Operation};
+use crate::operator::Operator;
 
 const PRODUCTION: &str = "production";
 const ENGINES: usize = 3;
+/// How long subscribers may take to begin.
+const BEGIN: Duration = Duration::from_secs(60);
 const CLIENTS: u64 = 4;
 /// The modules that clients deploy: at most so many deployments are open at a time.
 const MODULES: usize = 4;
+/// For how long the server is down once in [`OUTAGE_INTERVAL`]: many times the length of a lease.
+const OUTAGE: Duration = Duration::from_secs(20);
+/// Longer than the clients work in CI.
+const OUTAGE_INTERVAL: Duration = Duration::from_secs(150);
 
 /// What the clients and the disturbances share.
 #[derive(Default)]
@@ -79,6 +93,9 @@ async fn run(seed: u64, span: Duration) -> Result<()> {
     publish(&replicas, &history)?;
     clients::upload_modules(&replicas, MODULES).await?;
     let stop = CancellationToken::new();
+    let (followers, followed) = follow(&history, &mut rng, replicas.token()).await?;
+    let operator = Operator::new(rng.fork(), Arc::clone(&history), &replicas);
+    let operator = tokio::spawn(operator.run(stop.clone()));
     let mut tasks = JoinSet::new();
     for _ in 0..CLIENTS {
         let client = Client::new(rng.fork(), Arc::clone(&history), replicas.token());
@@ -92,8 +109,57 @@ async fn run(seed: u64, span: Duration) -> Result<()> {
         ended??;
     }
     clients::end_all(&replicas, &history).await?;
+    let done = operator.await??;
     let seen = watcher.await??;
-    checks::check(&replicas, &history, &seen).await
+    let checked = checks::check(&replicas, &history, &seen, &followed, &done);
+    tokio::select! {
+        checked = checked => checked,
+        ended = ended(followers) => ended,
+    }
+}
+
+/// Follows everything from now on: by a stream of all events, and as a client of the hub.
+async fn follow(
+    history: &Arc<History>,
+    rng: &mut Rng,
+    token: &'static str,
+) -> Result<(JoinSet<Result<()>>, Followed)> {
+    let followed = Followed {
+        events: Arc::default(),
+        notified: Arc::default(),
+    };
+    let begun = [(); 2].map(|()| CancellationToken::new());
+    let mut followers = JoinSet::new();
+    followers.spawn(all_events::follow(
+        Arc::clone(history),
+        rng.fork(),
+        token,
+        Arc::clone(&followed.events),
+        begun[0].clone(),
+    ));
+    followers.spawn(hub::follow(
+        Arc::clone(history),
+        rng.fork(),
+        Arc::clone(&followed.notified),
+        begun[1].clone(),
+    ));
+    let all_begun = async {
+        for one in &begun {
+            one.cancelled().await;
+        }
+    };
+    timeout(BEGIN, all_begun)
+        .await
+        .context("no subscriber begins")?;
+    Ok((followers, followed))
+}
+
+/// A subscriber ends only by an error.
+async fn ended(mut followers: JoinSet<Result<()>>) -> Result<()> {
+    match followers.join_next().await {
+        Some(ended) => ended?,
+        None => std::future::pending().await,
+    }
 }
 
 /// Kills and stops engines and the server, and mends that again.
@@ -104,9 +170,16 @@ async fn disturb(
     span: Duration,
 ) -> Result<()> {
     let end = Instant::now() + span;
+    let mut outages = tokio::time::interval_at(Instant::now() + OUTAGE_INTERVAL, OUTAGE_INTERVAL);
     let mut counts = BTreeMap::<&str, u32>::new();
     while Instant::now() < end {
         sleep(Duration::from_millis(rng.u64(500..4000))).await;
+        if outages.tick().now_or_never().is_some() {
+            replicas.server.kill();
+            sleep(OUTAGE).await;
+            replicas.server.restart()?;
+            *counts.entry("the server was down for long").or_default() += 1;
+        }
         let engine = rng.usize(..ENGINES);
         let what = match rng.u8(..8) {
             0..3 => {

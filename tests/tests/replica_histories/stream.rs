@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{History, lock};
 
 /// A connection that is silent for so long is given up. Streams send something more often.
-const SILENCE: Duration = Duration::from_secs(20);
+pub const SILENCE: Duration = Duration::from_secs(20);
 /// How long a stream may take to its end once the clients have stopped.
 const END: Duration = Duration::from_secs(240);
 
@@ -78,6 +80,10 @@ async fn watch(
             continue;
         }
         ensure!(answer.status().is_success(), "{id}: {}", answer.status());
+        // It left between the last event and the end.
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok((id, numbers));
+        }
         // Some leave early, and come back to another engine.
         let leave_after = rng.usize(1..12);
         if read(answer, &id, &mut numbers, &mut cursor, leave_after).await? {
@@ -94,32 +100,68 @@ async fn read(
     cursor: &mut Option<String>,
     leave_after: usize,
 ) -> Result<bool> {
-    let mut bytes = answer.bytes_stream();
-    let (mut text, mut count) = (Vec::new(), 0);
+    let (mut blocks, mut count) = (Blocks::of(answer), 0);
     while count < leave_after {
-        let Ok(Some(Ok(chunk))) = timeout(SILENCE, bytes.next()).await else {
+        let Some(block) = blocks.next().await? else {
             return Ok(false);
         };
-        text.extend_from_slice(&chunk);
-        while let Some(end) = text.windows(2).position(|bytes| bytes == b"\n\n") {
-            let block: Vec<u8> = text.drain(..end + 2).collect();
-            let block = String::from_utf8(block)?;
-            let field = |name: &str| {
-                let line = block.lines().find_map(|line| line.strip_prefix(name));
-                line.map(|value| value.trim_start_matches(':').trim().to_owned())
-            };
-            match (field("event").as_deref(), field("id"), field("data")) {
-                (Some("end"), ..) => return Ok(true),
-                (Some("reset"), ..) => bail!("{id}: the stream starts over after {numbers:?}"),
-                (None, Some(place), Some(data)) => {
-                    let event: Value = serde_json::from_str(&data)?;
-                    numbers.push(event["seq"].as_u64().context("no number")?);
-                    *cursor = Some(place);
-                    count += 1;
-                }
-                _ => {}
+        match (block.event.as_deref(), block.id, block.data) {
+            (Some("end"), ..) => return Ok(true),
+            (Some("reset"), ..) => bail!("{id}: the stream starts over after {numbers:?}"),
+            (None, Some(place), Some(data)) => {
+                let event: Value = serde_json::from_str(&data)?;
+                numbers.push(event["seq"].as_u64().context("no number")?);
+                *cursor = Some(place);
+                count += 1;
             }
+            _ => {}
         }
     }
     Ok(false)
+}
+
+/// A block of server-sent events: an event, or a comment without any of these fields.
+pub struct Block {
+    pub event: Option<String>,
+    pub id: Option<String>,
+    pub data: Option<String>,
+}
+
+/// The blocks of an answer.
+pub struct Blocks {
+    bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
+    text: Vec<u8>,
+}
+
+impl Blocks {
+    pub fn of(answer: reqwest::Response) -> Self {
+        let bytes = answer.bytes_stream();
+        Self {
+            bytes: bytes.map(|chunk| chunk.map(|bytes| bytes.to_vec())).boxed(),
+            text: Vec::new(),
+        }
+    }
+
+    /// The next block. `None` where the connection ends, or is silent for too long.
+    pub async fn next(&mut self) -> Result<Option<Block>> {
+        loop {
+            if let Some(end) = self.text.windows(2).position(|bytes| bytes == b"\n\n") {
+                let block: Vec<u8> = self.text.drain(..end + 2).collect();
+                let block = String::from_utf8(block)?;
+                let field = |name: &str| {
+                    let line = block.lines().find_map(|line| line.strip_prefix(name));
+                    line.map(|value| value.trim_start_matches(':').trim().to_owned())
+                };
+                return Ok(Some(Block {
+                    event: field("event"),
+                    id: field("id"),
+                    data: field("data"),
+                }));
+            }
+            let Ok(Some(Ok(chunk))) = timeout(SILENCE, self.bytes.next()).await else {
+                return Ok(None);
+            };
+            self.text.extend_from_slice(&chunk);
+        }
+    }
 }
