@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hotswap_core::Health;
-use hotswap_tests::bench::{median, print_header, print_row};
+use hotswap_tests::bench::{check_goals, median, print_header, print_row};
 use hotswap_tests::{Cluster, EMAIL, NODE_TOKEN};
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ async fn measure() -> Result<()> {
         1.0,
     );
     cluster.shutdown().await;
-    Ok(())
+    check_goals()
 }
 
 async fn canary(cluster: &Cluster, client: &reqwest::Client, version: &str) -> Result<()> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use hotswap_tests::bench::{median, print_header, print_row};
+use hotswap_tests::bench::{check_goals, median, print_header, print_row};
 use hotswap_tests::{KubeApiServer, tools};
 use tempfile::TempDir;
 
@@ -127,5 +127,5 @@ async fn main() -> Result<()> {
             TIME_GOAL,
         );
     }
-    Ok(())
+    check_goals()
 }

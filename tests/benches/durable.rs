@@ -19,7 +19,7 @@ use hotswap_core::{
 use hotswap_runner::Engine;
 use hotswap_store::{Journal, Query};
 use hotswap_tests::bench::{
-    current_section, median, peak_memory, print_header, print_row, resident_memory,
+    check_goals, current_section, median, peak_memory, print_header, print_row, resident_memory,
     run_each_section,
 };
 use hotswap_tests::{
@@ -57,7 +57,8 @@ fn main() -> Result<()> {
             "recovery" => recovery().await,
             "history" => history().await,
             other => anyhow::bail!("no section {other}"),
-        }
+        }?;
+        check_goals()
     })
 }
 

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use hotswap_core::{Amount, Digest, Fence, Policy};
 use hotswap_store::Journal;
 use hotswap_tests::Cluster;
-use hotswap_tests::bench::{median, print_header, print_row};
+use hotswap_tests::bench::{check_goals, median, print_header, print_row};
 use serde_json::{Value, json};
 
 const NODES: usize = 1000;
@@ -82,7 +82,7 @@ async fn compare_rollouts() -> Result<()> {
         1.3,
     );
     cluster.shutdown().await;
-    Ok(())
+    check_goals()
 }
 
 fn component(version: &str) -> &'static [u8] {

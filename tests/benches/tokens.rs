@@ -11,7 +11,9 @@ use hotswap_api::{Algorithm, Config, JwtVerifier, Secret, Server, Tokens};
 use hotswap_core::{Clock as _, SystemClock};
 use hotswap_runner::Engine;
 use hotswap_tests::EngineResources;
-use hotswap_tests::bench::{median, median_ratio, micros_per_request, print_header, print_row};
+use hotswap_tests::bench::{
+    check_goals, median, median_ratio, micros_per_request, print_header, print_row,
+};
 use jsonwebtoken::{EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use serde_json::json;
@@ -154,5 +156,5 @@ async fn main() -> Result<()> {
         let against = format!("{:.1} µs API token", median(api.micros.clone()));
         print_row(candidate.name, &measured, &against, ratio, GOAL);
     }
-    Ok(())
+    check_goals()
 }

@@ -1,4 +1,5 @@
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -7,6 +8,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The unit of times in `/proc`: the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The rows of this process that missed their goals.
+static MISSED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Prints the head of the table. A row meets its goal if its ratio is at most the goal.
 pub fn print_header() {
@@ -20,25 +24,53 @@ pub fn print_header() {
     );
 }
 
-/// Prints one row: what was measured, what it is compared with, and their ratio.
+/// Prints one row: what was measured, what it is compared with, and their ratio. End the bench
+/// with [`check_goals`].
 pub fn print_row(what: &str, measured: &str, limit: &str, ratio: f64, goal: f64) {
-    let verdict = if ratio <= goal { "met" } else { "MISSED" };
+    let verdict = judge(what, ratio, goal);
     println!(
         "| {what:<46} | {measured:>16} | {limit:>26} | {ratio:>6.2} | {goal:>6.2} | {verdict:<6} |"
     );
 }
 
-/// Runs this program once for each of `sections`. A process for each, so that no section
-/// inherits the memory and the caches of another.
+/// Whether a figure meets its goal, in a word for the table. One that misses it, or that is no
+/// number, is remembered for [`check_goals`].
+pub fn judge(what: &str, figure: f64, goal: f64) -> &'static str {
+    if figure <= goal {
+        return "met";
+    }
+    let mut missed = MISSED.lock().unwrap_or_else(PoisonError::into_inner);
+    missed.push(format!(
+        "{what}: {figure:.2}, and at most {goal:.2} is allowed"
+    ));
+    "MISSED"
+}
+
+/// The end of every bench, after all rows.
 ///
 /// # Errors
-/// If a section fails.
+/// Names the rows that missed their goals, so that the program fails.
+pub fn check_goals() -> Result<()> {
+    let missed = MISSED.lock().unwrap_or_else(PoisonError::into_inner);
+    ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
+    Ok(())
+}
+
+/// Runs this program once for each of `sections`, also after one that failed. A process for each,
+/// so that no section inherits the memory and the caches of another.
+///
+/// # Errors
+/// Names the sections that failed.
 pub fn run_each_section(sections: &[&str]) -> Result<()> {
     let program = std::env::current_exe()?;
+    let mut failed = Vec::new();
     for section in sections {
         let status = Command::new(&program).env("SECTION", section).status()?;
-        ensure!(status.success(), "section {section} failed");
+        if !status.success() {
+            failed.push(*section);
+        }
     }
+    ensure!(failed.is_empty(), "sections failed: {}", failed.join(", "));
     Ok(())
 }
 
@@ -154,4 +186,24 @@ pub fn quantile(samples: &[f64], share: f64) -> f64 {
     samples.sort_by(f64::total_cmp);
     let place = (samples.len() as f64 * share) as usize;
     samples.get(place).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bench_fails_once_a_row_has_missed_its_goal() {
+        print_row("at its goal", "", "", 1.0, 1.0);
+        check_goals().expect("all goals are met");
+        print_row("beyond it", "", "", 1.1, 1.0);
+        print_row("not measured", "", "", f64::NAN, 1.0);
+        let missed = check_goals().expect_err("two are missed").to_string();
+        assert!(
+            missed.contains("beyond it: 1.10, and at most 1.00"),
+            "{missed}"
+        );
+        assert!(missed.contains("not measured"), "{missed}");
+        assert!(!missed.contains("at its goal"), "{missed}");
+    }
 }

@@ -140,7 +140,9 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Bench { arguments } => {
             setup::run(&workspace)?;
-            shell::run(workspace.cargo(&["bench", "--workspace"]).args(arguments))
+            // Also those after one that misses a goal.
+            let benches = ["bench", "--workspace", "--no-fail-fast"];
+            shell::run(workspace.cargo(&benches).args(arguments))
         }
         Task::Ci => {
             setup::run(&workspace)?;

@@ -7,6 +7,7 @@
 mod baseline;
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -27,12 +28,18 @@ const CONNECTIONS: usize = 16;
 /// Minimum ratio of the node's requests per second to the baseline's.
 const MIN_RATIO: f64 = 0.95;
 
-fn main() {
+fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(run());
+    let ratio = runtime.block_on(run());
+    if ratio < MIN_RATIO {
+        eprintln!("missed: the ratio is {ratio:.3}, and at least {MIN_RATIO} is promised");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
-async fn run() {
+/// Returns the ratio of requests a second.
+async fn run() -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let node = start_node(folder.path()).await;
     let baseline_addr = baseline::start(HELLO_V1).await;
@@ -73,6 +80,7 @@ async fn run() {
     println!("{:<26} {ratio:>12.3} {cpu:>16.3}", "ratio");
     println!("the ratio of requests/s is the median of the rounds; target: at least {MIN_RATIO}");
     node.shutdown().await;
+    ratio
 }
 
 /// Starts a node that runs the component as `hello`. Writes the module's files first, as a

@@ -20,7 +20,7 @@ mod server_process;
 mod subscribers;
 
 use anyhow::{Context, Result, ensure};
-use hotswap_tests::bench::{current_section, raise_open_files};
+use hotswap_tests::bench::{check_goals, current_section, raise_open_files};
 
 use crate::server_kind::ServerKind;
 
@@ -73,7 +73,7 @@ async fn run(named: &[String]) -> Result<()> {
         }
         .with_context(|| format!("section {section} failed"))?;
     }
-    Ok(())
+    check_goals()
 }
 
 /// The entries of `all` that are named; all entries if none is.

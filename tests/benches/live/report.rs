@@ -1,3 +1,5 @@
+use hotswap_tests::bench::judge;
+
 use crate::server_kind::ServerKind;
 
 /// One row of the table: a figure for each server.
@@ -36,8 +38,7 @@ impl Row<'_> {
             _ => "-".to_owned(),
         });
         let verdict = match (hotswap, self.at_most) {
-            (Some(hotswap), Some(limit)) if hotswap <= limit => "met",
-            (Some(_), Some(_)) => "MISSED",
+            (Some(hotswap), Some(limit)) => judge(what, hotswap, limit),
             _ => "",
         };
         let [hotswap, ws, socket_io] = [hotswap, ws, socket_io]

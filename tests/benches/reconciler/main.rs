@@ -17,7 +17,7 @@ mod idle;
 mod join;
 
 use anyhow::{Result, bail};
-use hotswap_tests::bench::{current_section, print_header, run_each_section};
+use hotswap_tests::bench::{check_goals, current_section, print_header, run_each_section};
 
 const SECTIONS: [&str; 3] = ["converge", "join", "idle"];
 
@@ -35,6 +35,7 @@ fn main() -> Result<()> {
             "join" => join::run().await,
             "idle" => idle::run().await,
             other => bail!("no section {other}"),
-        }
+        }?;
+        check_goals()
     })
 }
