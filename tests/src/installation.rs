@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::Method;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -346,6 +347,21 @@ impl Installation {
         let request = request.header("content-type", "application/wasm");
         let answer = request.body(component).send().await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        Ok(())
+    }
+
+    /// Sets how many files and connections the engine may have open; `None` for as many as this
+    /// process may. Those that it has above the limit stay open.
+    ///
+    /// # Errors
+    /// If no engine runs.
+    pub fn limit_files_of_engine(&self, limit: Option<u64>) -> Result<()> {
+        let engine = self.engine.as_ref().context("no engine runs")?;
+        let engine = Pid::from_raw(engine.id()?.cast_signed());
+        // That of the engine is the same: it has inherited it.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let current = limit.or(maximum);
+        prlimit(engine, Resource::Nofile, Rlimit { current, maximum })?;
         Ok(())
     }
 

@@ -1,17 +1,23 @@
-//! A fault that passes ends no deployment: a disk that cannot be read, a component that is
-//! gone, and one that this engine does not accept.
+//! A fault that passes ends no deployment: a disk that cannot be read, a process without free files,
+//! a component that cannot be compiled, one that is gone, and one that this engine does not accept.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use hotswap_core::{CauseKind, Deployment, DeploymentId, Digest, Status};
 use hotswap_plugins::Host;
-use hotswap_runner::Retry;
+use hotswap_runner::{Engine, EngineConfig, Retry};
 use hotswap_store::Journal;
-use hotswap_tests::{Cluster, EMAIL, LeaselessJournal};
-use serde_json::json;
+use hotswap_tests::{Cluster, EMAIL, Installation, LeaselessJournal};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 const PRODUCTION: &str = "production";
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,9 +74,40 @@ impl Fixture {
         Ok(std::fs::rename(kept, &self.component)?)
     }
 
+    /// An engine whose memory for strategies is too small for any of them, as that of a machine
+    /// that has no room now.
+    async fn start_cramped_engine(&self) -> Result<Engine> {
+        let resources = &self.cluster.resources;
+        let cramped = hotswap_plugins::Limits {
+            memory_bytes: 1,
+            ..hotswap_plugins::Limits::default()
+        };
+        let engine = Engine::start(EngineConfig {
+            journal: Arc::new(resources.store.clone()),
+            environment_journal: Arc::clone(&resources.environment_journal),
+            catalogue: Arc::new(resources.store.clone()),
+            blobs: resources.blobs.clone(),
+            host: Host::new(cramped)?,
+            registry: resources.registry.clone(),
+            fleet: Arc::clone(&resources.fleet),
+            environments: resources.environments.clone(),
+            clock: Arc::clone(&resources.clock),
+            limits: resources.limits,
+            metric_providers: resources.metric_providers.clone(),
+            // They could not be compiled either.
+            built_in: Vec::new(),
+            discovery_backends: Default::default(),
+        });
+        Ok(engine.await?)
+    }
+
     /// Waits until the engine says that it retries, at least for the second time.
     async fn retry(&self) -> Result<Retry> {
-        let deployments = &self.cluster.engine.deployments;
+        self.retry_of(&self.cluster.engine).await
+    }
+
+    async fn retry_of(&self, engine: &Engine) -> Result<Retry> {
+        let deployments = &engine.deployments;
         let retry = async {
             loop {
                 let state = deployments.get(self.id).await?;
@@ -181,4 +218,134 @@ async fn a_deployment_whose_strategy_the_engine_does_not_accept_is_paused() -> R
     let state = fixture.wait_for_end().await?;
     assert_eq!(state.status(), Status::Failed);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_compilation_while_an_engine_starts_ends_no_deployment() -> Result<()> {
+    let mut fixture = Fixture::new().await?;
+    let cramped = fixture.start_cramped_engine().await?;
+    let retry = fixture.retry_of(&cramped).await?;
+    ensure!(retry.reason.contains("memory"), "{}", retry.reason);
+    let state = cramped.deployments.get(fixture.id).await?;
+    assert_eq!(state.status(), Status::Running, "{:?}", state.cause);
+    cramped.shutdown().await;
+    fixture.start_engine().await?;
+    let state = fixture.wait_for_end().await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    Ok(())
+}
+
+/// A connection to the API that is there before the engine can accept no other.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+    token: String,
+}
+
+impl Connection {
+    /// Opens it, and waits until the engine has accepted it.
+    async fn open(installation: &Installation) -> Result<Self> {
+        let host = installation
+            .url
+            .strip_prefix("http://")
+            .context("no host")?;
+        let stream = TcpStream::connect(host).await?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let mut opened = Self {
+            sender,
+            host: host.to_owned(),
+            token: installation.token.clone(),
+        };
+        opened.send("GET", "/api/v1/nodes", None).await?;
+        Ok(opened)
+    }
+
+    async fn send(&mut self, method: &str, path: &str, body: Option<Value>) -> Result<Value> {
+        self.sender.ready().await?;
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.host)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json")
+            .body(Full::from(
+                body.map_or_else(String::new, |it| it.to_string()),
+            ))?;
+        let answer = timeout(TIMEOUT, self.sender.send_request(request)).await??;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        ensure!(status.is_success(), "{path}: {status}: {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// Processes of the real program: an engine that was killed, and has started again without a free
+/// file.
+struct RestartedEngine {
+    installation: Installation,
+    connection: Connection,
+    deployment: String,
+}
+
+impl RestartedEngine {
+    /// Restarts the engine of an installation in which this deployment is open.
+    async fn restart(mut installation: Installation, deployment: String) -> Result<Self> {
+        installation.kill_engine().await?;
+        installation.restart_engine().await?;
+        installation.wait_for_nodes(2).await?;
+        let connection = Connection::open(&installation).await?;
+        // What it has open stays open.
+        installation.limit_files_of_engine(Some(3))?;
+        Ok(Self {
+            installation,
+            connection,
+            deployment,
+        })
+    }
+
+    /// Asks for `action`. What the engine then has to do, it cannot: waits until it says that it
+    /// retries, at least for the second time.
+    async fn fail(&mut self, action: &str, body: Value) -> Result<()> {
+        let path = format!("/api/v1/deployments/{}", self.deployment);
+        let request = format!("{path}/{action}");
+        self.connection.send("POST", &request, Some(body)).await?;
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let state = self.connection.send("GET", &path, None).await?;
+            ensure!(state["endedAt"].is_null(), "it has ended: {state}");
+            if state["retry"]["attempts"].as_u64() > Some(1) {
+                let reason = state["retry"]["reason"].as_str().unwrap_or_default();
+                ensure!(reason.contains("Too many open files"), "{state}");
+                ensure!(state["cause"].is_null(), "it is reverted: {state}");
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "no retry: {state}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Gives the engine files again, and checks that the deployment succeeds.
+    async fn succeed(self) -> Result<()> {
+        self.installation.limit_files_of_engine(None)?;
+        let ended = self.installation.wait_for_end(&self.deployment).await?;
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+        ensure!(ended["retry"].is_null(), "{ended}");
+        for node in ended["nodes"].as_array().context("no nodes")? {
+            ensure!(node["failure"].is_null(), "{ended}");
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_free_files_counts_no_node_as_gone() -> Result<()> {
+    let installation = Installation::start(PRODUCTION, 2, &[]).await?;
+    let id = installation.propose("1.0.0", "direct", json!({})).await?;
+    let mut restarted = RestartedEngine::restart(installation, id).await?;
+    // The deployment begins, so the engine has to ask its nodes, to which it has no connection yet.
+    let approval = json!({ "approved": true, "requesterEmail": EMAIL });
+    restarted.fail("approval", approval).await?;
+    restarted.succeed().await
 }
