@@ -112,8 +112,12 @@ impl Catalogue for RacingCatalogue {
         self.store.delete_backend(name).await
     }
 
-    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
-        self.store.put_node(record).await
+    async fn put_node(
+        &self,
+        record: NodeRecord,
+        replaces: Option<&NodeRecord>,
+    ) -> Result<NodeRecord, CatalogueError> {
+        self.store.put_node(record, replaces).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {

@@ -90,7 +90,7 @@ async fn write_until_full(store: &Sqlite) -> Result<()> {
             instance: None,
             registered_at: Timestamp::default(),
         };
-        let put = store.put_node(record).await;
+        let put = store.put_node(record, None).await;
         put.map_err(|error| anyhow::anyhow!(error))?;
         if store.is_full().await {
             return Ok(());

@@ -70,6 +70,8 @@ pub(crate) struct MemoryCatalogue {
     pub(crate) fails: AtomicBool,
     pub(crate) writes: AtomicUsize,
     reports: Mutex<Option<Arc<dyn EngineMessages>>>,
+    /// The next list of nodes waits here twice after it was read.
+    pub(crate) held_read: Mutex<Option<Arc<tokio::sync::Barrier>>>,
 }
 
 impl MemoryCatalogue {
@@ -140,18 +142,40 @@ impl Catalogue for MemoryCatalogue {
         Ok(false)
     }
 
-    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
+    async fn put_node(
+        &self,
+        record: NodeRecord,
+        replaces: Option<&NodeRecord>,
+    ) -> Result<NodeRecord, CatalogueError> {
         self.check()?;
         self.writes.fetch_add(1, Ordering::Relaxed);
         let mut nodes = self.nodes.lock().expect("not poisoned");
-        nodes.insert(record.id.clone(), record);
-        Ok(())
+        let may_replace = |other: &NodeRecord| {
+            let key = &other.instance;
+            let known = replaces.map(|replaces| &replaces.instance);
+            key.is_none() || *key == record.instance || known == Some(key)
+        };
+        match nodes.get(&record.id) {
+            Some(other) if !may_replace(other) => Ok(other.clone()),
+            _ => {
+                nodes.insert(record.id.clone(), record.clone());
+                Ok(record)
+            }
+        }
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {
         self.check()?;
-        let nodes = self.nodes.lock().expect("not poisoned");
-        Ok(nodes.values().cloned().collect())
+        let found = {
+            let nodes = self.nodes.lock().expect("not poisoned");
+            nodes.values().cloned().collect()
+        };
+        let held = self.held_read.lock().expect("not poisoned").take();
+        if let Some(held) = held {
+            held.wait().await;
+            held.wait().await;
+        }
+        Ok(found)
     }
 
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError> {

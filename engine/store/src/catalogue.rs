@@ -87,8 +87,17 @@ pub trait Catalogue: Send + Sync + 'static {
     /// whether there was a record.
     async fn delete_backend(&self, name: &StrategyName) -> Result<bool, CatalogueError>;
 
-    /// Records a node. Replaces the record of the same id.
-    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError>;
+    /// Records a node, unless another one has its id: a record with another
+    /// [`instance`](NodeRecord::instance) than `record` and `replaces`, the record of its id that
+    /// the caller has read. So of two nodes that register at once with two engines, one gets the
+    /// id.
+    ///
+    /// Returns the record that is stored: `record`, or that of the other node.
+    async fn put_node(
+        &self,
+        record: NodeRecord,
+        replaces: Option<&NodeRecord>,
+    ) -> Result<NodeRecord, CatalogueError>;
     /// Lists all nodes, sorted by id.
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError>;
     /// Deletes a node. Returns whether it was recorded.
@@ -230,6 +239,13 @@ impl StrategyRecord {
 }
 
 impl NodeRecord {
+    /// Whether this record gives way to `record`, for a caller that knows of `replaces`. One
+    /// without a key does: its node cannot be told from others.
+    pub(crate) fn gives_way(&self, record: &Self, replaces: Option<&Self>) -> bool {
+        let is = |other: &Self| other.instance == self.instance;
+        self.instance.is_none() || is(record) || replaces.is_some_and(is)
+    }
+
     /// Its labels, as selectors see them.
     pub fn labels(&self) -> NodeLabels<'_> {
         NodeLabels::new(self.zone.as_deref(), &self.labels)

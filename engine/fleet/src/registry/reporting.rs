@@ -9,6 +9,7 @@ use hotswap_protocol::{
     Heartbeat, HeartbeatAnswer, ModuleReport, NodeHealth, Readiness, Registered, Registration,
 };
 use hotswap_store::NodeRecord;
+use reqwest::Url;
 
 use super::Registry;
 use super::claim::{Claimant, may_take};
@@ -16,7 +17,7 @@ use super::error::Error;
 use super::member::{Member, Move};
 use super::node_entry::{NodeEntry, Report, silence};
 use super::report::{ModuleStates, parse_modules};
-use super::validate::{check_peer, truncate_reason, validate_registration};
+use super::validate::{check_peer, parse_control_url, truncate_reason, validate_registration};
 use super::wire::{to_wire_cordon, to_wire_desired};
 
 impl Registry {
@@ -104,13 +105,12 @@ impl Registry {
                 );
             }
         }
-        if previous.is_none_or(|previous| *previous.record != record) {
-            let saved = self.inner.catalogue.put_node(record.clone()).await;
-            saved.map_err(|source| Error::Save {
-                node: id.clone(),
-                source,
-            })?;
-            tracing::info!(node = %id, environment = %record.environment, control_url = record.control_url, "node registered");
+        if self.must_save(previous.as_ref(), &record, boot.as_deref()) {
+            self.save(&record, previous.as_ref()).await?;
+            let is_new = previous.is_none_or(|previous| *previous.record != record);
+            if is_new {
+                tracing::info!(node = %id, environment = %record.environment, control_url = record.control_url, "node registered");
+            }
         }
         let entry = NodeEntry {
             last_heard: Some(self.inner.heard_now()),
@@ -126,10 +126,10 @@ impl Registry {
             ..NodeEntry::unheard(record, control_url)
         };
         let record = Arc::clone(&entry.record);
+        let mut nodes = self.write();
         if self.inner.exchange.is_some() && entry.found_in.is_none() {
             self.share(&entry, first_heartbeat(reported));
         }
-        let mut nodes = self.write();
         let replaced = nodes.insert(id.clone(), entry);
         if replaced.is_none_or(|entry| entry.notified_health != Health::Passing) {
             self.notify(id.clone(), Some(Health::Passing));
@@ -161,7 +161,7 @@ impl Registry {
             return Ok((None, VecDeque::new()));
         };
         if !may_take(holder, claimant, holder.is_reporting(moment)) {
-            return Err(self.taken(holder));
+            return Err(self.taken(&holder.record));
         }
         let is_same_node = holder.record.instance.as_deref() == claimant.instance;
         let replaced = if is_same_node {
@@ -172,10 +172,75 @@ impl Registry {
         Ok((Some(holder.member(moment)), replaced))
     }
 
-    fn taken(&self, holder: &NodeEntry) -> Error {
+    /// Whether the store has to be told of a registration, or asked whether another node has the
+    /// id. Where engines share it, another one may have given the id away while its holder was
+    /// silent, or before this engine started.
+    fn must_save(
+        &self,
+        previous: Option<&Member>,
+        record: &NodeRecord,
+        boot: Option<&str>,
+    ) -> bool {
+        let Some(previous) = previous else {
+            return true;
+        };
+        let reports_in = boot.is_some()
+            && previous.boot.as_deref() == boot
+            && matches!(previous.health, Health::Passing | Health::Warning);
+        *previous.record != *record || (self.inner.exchange.is_some() && !reports_in)
+    }
+
+    /// Stores a registration. Hold the node's save lock.
+    ///
+    /// # Errors
+    /// - [`Error::Taken`] if another engine has given the id to another node, of which this engine
+    ///   has not heard. It has by then.
+    /// - [`Error::Save`] if the store failed.
+    async fn save(&self, record: &NodeRecord, previous: Option<&Member>) -> Result<(), Error> {
+        let mut replaces = previous.map(|previous| Arc::clone(&previous.record));
+        loop {
+            let catalogue = &self.inner.catalogue;
+            let put = catalogue.put_node(record.clone(), replaces.as_deref());
+            let stored = put.await.map_err(|source| Error::Save {
+                node: record.id.clone(),
+                source,
+            })?;
+            if stored.instance == record.instance {
+                return Ok(());
+            }
+            let Ok(control_url) = parse_control_url(&stored.control_url) else {
+                // It would have to register again, as when an engine starts.
+                replaces = Some(Arc::new(stored));
+                continue;
+            };
+            let taken = self.taken(&stored);
+            self.registered_elsewhere(stored, control_url);
+            return Err(taken);
+        }
+    }
+
+    /// Remembers a node that has registered with another engine. It has the usual time to be heard
+    /// of.
+    fn registered_elsewhere(&self, record: NodeRecord, control_url: Url) {
+        let mut nodes = self.write();
+        let known = nodes.get(&record.id);
+        if known.is_some_and(|known| known.record.instance == record.instance) {
+            return;
+        }
+        let entry = NodeEntry {
+            last_heard: Some(self.inner.heard_now()),
+            ..NodeEntry::unheard(record, control_url)
+        };
+        nodes.insert(entry.record.id.clone(), entry);
+        drop(nodes);
+        self.inner.members_changed.send_modify(|count| *count += 1);
+        self.inner.reports.send_modify(|count| *count += 1);
+    }
+
+    fn taken(&self, holder: &NodeRecord) -> Error {
         Error::Taken {
-            node: holder.record.id.clone(),
-            holder: holder.record.control_url.clone(),
+            node: holder.id.clone(),
+            holder: holder.control_url.clone(),
             silence: silence(self.inner.heartbeat_interval),
         }
     }
@@ -213,7 +278,7 @@ impl Registry {
         if entry.boot != heartbeat.boot {
             let is_other = entry.boot.is_some() && entry.is_reporting(moment);
             return if is_other {
-                Err(self.taken(entry))
+                Err(self.taken(&entry.record))
             } else {
                 Ok(None)
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hotswap_core::NodeId;
 use hotswap_protocol::{Heartbeat, NodeHealth, PollAnswer, Registration};
-use hotswap_store::{CatalogueError, EngineMessages};
+use hotswap_store::{CatalogueError, EngineMessages, NodeRecord};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -271,19 +271,30 @@ impl Registry {
     }
 
     async fn drop_unstored(&self, may_be_gone: impl Fn(&NodeId) -> bool) -> Result<(), Error> {
-        let stored = self.inner.catalogue.nodes().await.map_err(Error::Load)?;
-        let is_stored = |id: &NodeId| stored.iter().any(|record| record.id == *id);
-        let gone: Vec<_> = {
+        // A node that registers from here on may be in the store after it was read. It has another
+        // record then.
+        let mut gone: BTreeMap<NodeId, Arc<NodeRecord>> = {
             let nodes = self.read();
-            let gone = nodes.keys().filter(|id| may_be_gone(id) && !is_stored(id));
-            gone.cloned().collect()
+            let known = nodes.iter().filter(|(id, _)| may_be_gone(id));
+            known
+                .map(|(id, entry)| (id.clone(), Arc::clone(&entry.record)))
+                .collect()
         };
-        for id in gone {
-            self.lock_outbox().remove(&id);
-            if self.write().remove(&id).is_some() {
-                tracing::info!(node = %id, "node deregistered by another engine");
-                self.notify(id, None);
+        for stored in self.inner.catalogue.nodes().await.map_err(Error::Load)? {
+            gone.remove(&stored.id);
+        }
+        for (id, record) in gone {
+            {
+                let mut nodes = self.write();
+                let known = nodes.get(&id);
+                if !known.is_some_and(|known| Arc::ptr_eq(&known.record, &record)) {
+                    continue;
+                }
+                nodes.remove(&id);
+                self.lock_outbox().remove(&id);
             }
+            tracing::info!(node = %id, "node deregistered by another engine");
+            self.notify(id, None);
         }
         Ok(())
     }

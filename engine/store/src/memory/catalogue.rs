@@ -99,10 +99,18 @@ impl Catalogue for Memory {
         Ok(self.state().backends.remove(name).is_some())
     }
 
-    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
-        let id = record.id.clone();
-        self.state().nodes.insert(id, record);
-        Ok(())
+    async fn put_node(
+        &self,
+        record: NodeRecord,
+        replaces: Option<&NodeRecord>,
+    ) -> Result<NodeRecord, CatalogueError> {
+        let mut state = self.state();
+        let other = state.nodes.get(&record.id);
+        if let Some(other) = other.filter(|other| !other.gives_way(&record, replaces)) {
+            return Ok(other.clone());
+        }
+        state.nodes.insert(record.id.clone(), record.clone());
+        Ok(record)
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {

@@ -119,9 +119,19 @@ impl Catalogue for Redis {
         Ok(self.remove("backends", name.as_str()).await?)
     }
 
-    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
-        let stored = encode("a node", &record)?;
-        Ok(self.put("nodes", record.id.as_str(), stored).await?)
+    async fn put_node(
+        &self,
+        record: NodeRecord,
+        replaces: Option<&NodeRecord>,
+    ) -> Result<NodeRecord, CatalogueError> {
+        let replaces = replaces.and_then(|replaces| replaces.instance.as_ref());
+        let args = Args::new()
+            .text(record.id.as_str())
+            .optional(record.instance.as_ref())
+            .optional(replaces)
+            .bytes(encode("a node", &record)?);
+        let stored = self.inner.commands.write(&script::PUT_NODE, args).await?;
+        Ok(decode("a node", stored.bytes(0)?)?)
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {

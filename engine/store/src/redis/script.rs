@@ -55,6 +55,7 @@ scripts! {
     OWN_LEASES "own_leases";
     PAST_DECISIONS "past_decisions";
     PUT "put";
+    PUT_NODE "put_node";
     PUT_SNAPSHOT "put_snapshot";
     RAISE_FENCE "raise_fence";
     RECORD "record";

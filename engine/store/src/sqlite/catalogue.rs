@@ -163,8 +163,25 @@ impl Catalogue for Sqlite {
         Ok(self.edit(delete).await?)
     }
 
-    async fn put_node(&self, record: NodeRecord) -> Result<(), CatalogueError> {
-        let put = move |connection: &Connection| insert_node(connection, &record);
+    async fn put_node(
+        &self,
+        record: NodeRecord,
+        replaces: Option<&NodeRecord>,
+    ) -> Result<NodeRecord, CatalogueError> {
+        let replaces = replaces.cloned();
+        let put = move |connection: &Connection| {
+            let stored = connection
+                .prepare_cached(&format!("{SELECT_NODE} WHERE id = ?1"))?
+                .query_row([record.id.as_str()], read_node)
+                .optional()?;
+            if let Some(other) = stored
+                && !other.gives_way(&record, replaces.as_ref())
+            {
+                return Ok(other);
+            }
+            insert_node(connection, &record)?;
+            Ok(record.clone())
+        };
         Ok(self.edit(put).await?)
     }
 

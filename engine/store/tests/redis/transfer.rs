@@ -110,7 +110,7 @@ async fn fill(store: &(impl Journal + EnvironmentJournal + Catalogue), blobs: &B
     store.put_backend(backend).await.unwrap();
     for (id, zone) in [("a", None), ("B.example", Some("one"))] {
         let node = catalogue::node(id, zone);
-        store.put_node(node).await.unwrap();
+        store.put_node(node, None).await.unwrap();
     }
     for content in [&[][..], b"small", &vec![7; 700_000]] {
         let mut writer = blobs.writer().await.unwrap();

@@ -221,10 +221,17 @@ pub fn node(id: &str, zone: Option<&str>) -> NodeRecord {
 pub async fn nodes<S: StoreFixture>() {
     let fixture = S::new();
     let store = fixture.open().await;
-    store.put_node(node("b", None)).await.unwrap();
-    store.put_node(node("a", Some("eu"))).await.unwrap();
+    let put = async |record: NodeRecord, replaces: Option<&NodeRecord>| {
+        store.put_node(record, replaces).await.unwrap()
+    };
+    assert_eq!(put(node("b", None), None).await, node("b", None));
+    assert_eq!(
+        put(node("a", Some("eu")), None).await,
+        node("a", Some("eu"))
+    );
+    // A node that has no key cannot be told from another.
     let changed = node("b", Some("us"));
-    store.put_node(changed.clone()).await.unwrap();
+    assert_eq!(put(changed.clone(), None).await, changed);
     fixture.close(store).await;
 
     let store = fixture.open().await;
@@ -235,5 +242,50 @@ pub async fn nodes<S: StoreFixture>() {
     assert!(store.delete_node(&changed.id).await.unwrap());
     assert!(!store.delete_node(&changed.id).await.unwrap());
     assert_eq!(store.nodes().await.unwrap(), [node("a", Some("eu"))]);
+    another_node_does_not_get_the_id(&store).await;
+    one_of_many_nodes_gets_the_id(&store).await;
     fixture.close(store).await;
+}
+
+async fn another_node_does_not_get_the_id(store: &impl Catalogue) {
+    let [eu, us, asia] = ["eu", "us", "asia"].map(|zone| node("a", Some(zone)));
+    let put = async |record: &NodeRecord, replaces: Option<&NodeRecord>| {
+        store.put_node(record.clone(), replaces).await.unwrap()
+    };
+    for replaces in [None, Some(&us), Some(&asia), Some(&node("a", None))] {
+        assert_eq!(put(&us, replaces).await, eu, "{replaces:?}");
+    }
+    assert_eq!(put(&node("a", None), None).await, eu);
+    // The same node at another address, whatever the caller knew of it.
+    let moved = NodeRecord {
+        control_url: "http://elsewhere:1".to_owned(),
+        ..eu.clone()
+    };
+    for replaces in [None, Some(&us), Some(&eu)] {
+        assert_eq!(put(&moved, replaces).await, moved, "{replaces:?}");
+    }
+    // Only the key of what the caller has read is compared.
+    assert_eq!(put(&us, Some(&eu)).await, us);
+    assert_eq!(store.nodes().await.unwrap(), [us.clone()]);
+    // One that is gone gives way, too.
+    assert!(store.delete_node(&us.id).await.unwrap());
+    assert_eq!(put(&asia, Some(&us)).await, asia);
+}
+
+async fn one_of_many_nodes_gets_the_id(store: &(impl Catalogue + Clone)) {
+    for id in ["x", "y", "z"] {
+        let mut tasks = JoinSet::new();
+        for number in 0..20 {
+            let store = store.clone();
+            let record = node(id, Some(&format!("zone {number}")));
+            tasks.spawn(async move {
+                let stored = store.put_node(record.clone(), None).await.unwrap();
+                (stored == record, stored)
+            });
+        }
+        let put = tasks.join_all().await;
+        assert_eq!(put.iter().filter(|(is_own, _)| *is_own).count(), 1);
+        // The others learn who has it.
+        assert!(put.iter().all(|(_, stored)| *stored == put[0].1), "{put:?}");
+    }
 }

@@ -420,7 +420,7 @@ pub async fn a_node_that_is_gone_has_no_record<S: StoreFixture>() {
         instance: None,
     };
     for name in ["a", "b", "c"] {
-        store.put_node(record(name)).await.unwrap();
+        store.put_node(record(name), None).await.unwrap();
     }
     let expired = EnvironmentEventBody::Expired {
         node: node("a"),

@@ -280,6 +280,100 @@ async fn a_report_that_arrives_late_does_not_bring_a_deleted_node_back() {
     assert!(messages(one).await.is_empty(), "nobody is told of it");
 }
 
+/// Registers a node with another data folder than others, and the port as its address.
+async fn claim(engine: &Registry, instance: &str, port: u16) -> Result<Registered, Error> {
+    let registration = Registration {
+        boot: Some(format!("start-of-{instance}")),
+        instance: Some(instance.to_owned()),
+        ..registration("production", &format!("http://127.0.0.1:{port}"))
+    };
+    engine.register(node("a"), registration).await
+}
+
+fn holder(refused: Result<Registered, Error>) -> String {
+    match refused {
+        Err(Error::Taken { holder, .. }) => holder,
+        other => panic!("it is not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn of_two_nodes_that_register_at_once_with_two_engines_one_gets_the_id() {
+    let engines = Engines::start().await;
+    let Engines { one, other, .. } = &engines;
+    claim(one, "first", 1).await.unwrap();
+    // Nothing has been passed on.
+    for _ in 0..2 {
+        assert_eq!(
+            holder(claim(other, "second", 2).await),
+            "http://127.0.0.1:1"
+        );
+    }
+    let url = |engine| seen(engine, "a").unwrap().2;
+    assert_eq!(url(other), "http://127.0.0.1:1");
+    // The one that was refused changes nothing for the other.
+    engines.beat(one, "start-of-first", NodeHealth::Passing, None);
+    pass_on(one, other).await;
+    engines.beat(other, "start-of-first", NodeHealth::Passing, None);
+
+    // Where its report never comes, because its engine has died, the id is free after the silence.
+    let engines = Engines::start().await;
+    claim(&engines.one, "first", 1).await.unwrap();
+    let other = &engines.other;
+    holder(claim(other, "second", 2).await);
+    engines.clock.advance(Registry::DEFAULT_INTERVAL * 6);
+    claim(other, "second", 2).await.unwrap();
+    assert_eq!(url(other), "http://127.0.0.1:2");
+}
+
+#[tokio::test]
+async fn a_node_that_was_silent_does_not_get_back_an_id_that_another_engine_gave_away() {
+    let engines = Engines::start().await;
+    let Engines {
+        one, other, clock, ..
+    } = &engines;
+    claim(one, "first", 1).await.unwrap();
+    pass_on(one, other).await;
+    clock.advance(Registry::DEFAULT_INTERVAL * 6);
+    claim(other, "second", 2).await.unwrap();
+    // Its registration is the same as before, so that there is nothing to store.
+    assert_eq!(holder(claim(one, "first", 1).await), "http://127.0.0.1:2");
+    pass_on(other, one).await;
+    assert_eq!(seen(one, "a"), seen(other, "a"));
+}
+
+#[tokio::test]
+async fn a_node_that_registers_while_the_store_is_read_is_not_forgotten() {
+    let engines = Engines::start().await;
+    let Engines {
+        one,
+        other,
+        catalogue,
+        ..
+    } = &engines;
+    for (id, port) in [("a", 1), ("b", 2)] {
+        engines.register(one, id, "first", port).await;
+    }
+    pass_on(one, other).await;
+    for id in ["a", "b"] {
+        assert!(one.deregister(&node(id)).await.unwrap());
+    }
+    let barrier = Arc::new(tokio::sync::Barrier::new(2));
+    *catalogue.held_read.lock().unwrap() = Some(Arc::clone(&barrier));
+    let (dropped, ()) = tokio::join!(other.drop_deleted(), async {
+        // The store was read, and both are not there.
+        barrier.wait().await;
+        engines.register(other, "a", "second", 3).await;
+        barrier.wait().await;
+    });
+    dropped.unwrap();
+    assert_eq!(seen(other, "a").unwrap().0, Health::Passing);
+    assert_eq!(seen(other, "b"), None);
+    // The others are told of it, too.
+    pass_on(other, one).await;
+    assert_eq!(seen(one, "a"), seen(other, "a"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn nodes_are_not_gone_because_the_channel_to_the_other_engines_was_cut() {
     const INTERVAL: Duration = Registry::DEFAULT_INTERVAL;

@@ -1,0 +1,11 @@
+-- ARGV: is a retry, node, its instance or '', the instance that it replaces or '', record.
+-- Records a node, unless another one has its id. Returns the record that is stored.
+local key, id, instance, replaces, record = P .. 'nodes', ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local stored = call('HGET', key, id)
+if stored and stored ~= record then
+    -- A node without an instance cannot be told from others.
+    local found = cjson.decode(stored).instance or ''
+    if found ~= '' and found ~= instance and found ~= replaces then return { stored } end
+end
+call('HSET', key, id, record)
+return { record }
