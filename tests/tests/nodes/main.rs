@@ -2,6 +2,7 @@
 
 mod addresses;
 mod bad_line;
+mod claims;
 mod redeploys;
 mod slow_line;
 
