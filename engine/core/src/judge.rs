@@ -163,7 +163,7 @@ impl Judge {
                 Some((judged.metric, check.metric.clone(), judged.limits.clone()))
             })
             .collect();
-        let sharing = history.sharing(&shared).max(1);
+        let shares = history.shares(&shared).max(1.0);
         let factors = valid().filter(|check| check.metric == Metric::ErrorRate);
         let factors = factors.filter_map(|check| Some(1.0 + check.limits.max_increase?));
         let quantiles = checks.iter().filter_map(|(check, judged)| {
@@ -209,7 +209,7 @@ impl Judge {
         Self {
             derived,
             queries,
-            level: shared * options.level() / sharing as f64,
+            level: shared * options.level() / shares,
             errors: ErrorRates::new(factors, by_node, history.bursts_of("error-rate")),
             latencies: Latencies::new(quantiles, &before.canary, &before.baseline),
             gauges,

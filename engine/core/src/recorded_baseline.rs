@@ -30,6 +30,8 @@ pub struct RecordedBaseline {
     requests: u64,
     errors: u64,
     latency: Histogram,
+    /// The latencies of each version on each node.
+    latency_by_node: Vec<Histogram>,
     memory_sum: u64,
     instances: u64,
     cpu_micros: u64,
@@ -55,6 +57,7 @@ impl RecordedBaseline {
         self.requests = self.requests.saturating_add(held.requests);
         self.errors = self.errors.saturating_add(held.errors);
         self.latency.add(&held.latency);
+        self.latency_by_node.push(held.latency.clone());
         self.memory_sum = self.memory_sum.saturating_add(held.memory_sum);
         self.instances = self.instances.saturating_add(held.instances);
         self.cpu_micros = self.cpu_micros.saturating_add(held.cpu_micros);
@@ -73,7 +76,8 @@ impl RecordedBaseline {
             let limit = asked.max_increase.and_then(|increase| {
                 let recorded = self.value(&asked.metric)?;
                 let shown = history.highest_baseline(&asked.metric).unwrap_or(0.0);
-                let usual = recorded.drift * recorded.upper.max(shown);
+                let slowest = self.slowest_node(&asked.metric).unwrap_or(0.0);
+                let usual = (recorded.drift * recorded.upper.max(shown)).max(slowest);
                 let least = asked.min_increase.unwrap_or(0.0);
                 let limit = (usual * (1.0 + increase)).max(usual + least);
                 Some((limit, recorded)).filter(|(limit, _)| limit.is_finite())
@@ -112,6 +116,16 @@ impl RecordedBaseline {
                 None => Recorded::quantile(&self.latency, metric.strip_prefix("latency-")?),
             },
         }
+    }
+
+    /// The highest value of a quantile of latency on any node, in milliseconds. A version that
+    /// takes longer than before by what is allowed, on each node, takes so long on the slowest.
+    /// Where its latencies hardly differ, that is what all nodes together show.
+    fn slowest_node(&self, metric: &str) -> Option<f64> {
+        let quantile = metric.strip_prefix("latency-")?;
+        let nodes = self.latency_by_node.iter();
+        let values = nodes.filter_map(|latency| Recorded::quantile(latency, quantile));
+        values.map(|recorded| recorded.value).reduce(f64::max)
     }
 
     /// Of a metric of the module's own: `rows`, `rows:p95` or `rows:mean`.

@@ -9,6 +9,11 @@ use super::mixture::{MOST, log_add};
 /// From fewer requests a baseline says little.
 const LEAST_SHOWN: u64 = 500;
 
+/// So many shares of the budget has each condition of the error rate, where every other condition
+/// has one. Errors are few, so they need the evidence most: with four times as much of the budget,
+/// slow requests are found hardly sooner, errors much.
+const SHARES_OF_ERRORS: f64 = 3.0;
+
 /// The evidence of the earlier soaks of a deployment, which later ones carry on: a fold over their
 /// verdicts in the journal.
 ///
@@ -35,6 +40,19 @@ struct ConditionId {
     kind: ConditionKind,
     limit: f64,
     min_increase: f64,
+}
+
+impl ConditionId {
+    fn shares(&self) -> f64 {
+        Metric::parse(&self.metric).map_or(1.0, shares_of)
+    }
+}
+
+fn shares_of(metric: Metric) -> f64 {
+    match metric {
+        Metric::ErrorRate => SHARES_OF_ERRORS,
+        _ => 1.0,
+    }
 }
 
 /// What one condition may spend in this soak.
@@ -185,18 +203,22 @@ impl SoakHistory {
         (soak / (soak + 1.0)).ln()
     }
 
-    /// How many conditions share the budget: those of the next soak, and those of earlier soaks
-    /// that it does not test.
-    pub(super) fn sharing(&self, checks: &[(Metric, String, CheckLimits)]) -> usize {
+    /// Into how many shares the budget goes: those of the conditions of the next soak, and of those
+    /// of earlier soaks that it does not test.
+    pub(super) fn shares(&self, checks: &[(Metric, String, CheckLimits)]) -> f64 {
         let next: Vec<_> = checks
             .iter()
             .flat_map(|(metric, name, limits)| ids(*metric, name, limits))
             .collect();
-        let only_before = self.conditions.iter().filter(|(id, _)| !next.contains(id));
-        next.len() + only_before.count()
+        let only_before = self.conditions.iter().map(|(id, _)| id);
+        let only_before = only_before.filter(|id| !next.contains(id));
+        next.iter()
+            .chain(only_before)
+            .map(ConditionId::shares)
+            .sum()
     }
 
-    /// The budget of a condition of the next soak, where `level` is that of all its soaks.
+    /// The budget of a condition of the next soak, where one share is `level`, over all its soaks.
     pub(super) fn of(
         &self,
         level: f64,
@@ -205,7 +227,7 @@ impl SoakHistory {
         limits: &CheckLimits,
         kind: ConditionKind,
     ) -> Budget {
-        let threshold = -level.ln();
+        let threshold = -(level * shares_of(metric)).ln();
         let earlier = if metric.is_sequential() {
             let mut ids = ids(metric, name, limits);
             let id = ids.find(|id| id.kind == kind);
@@ -360,9 +382,10 @@ mod tests {
         };
         assert!((budget(&other).earlier - (2.0 / 3.0_f64).ln()).abs() < 1e-12);
         let entry = (Metric::ErrorRate, other.metric.clone(), limits(&other));
-        assert_eq!(history.sharing(&[entry]), 2, "both share the budget");
+        let both = 2.0 * SHARES_OF_ERRORS;
+        assert_eq!(history.shares(&[entry]), both, "both share the budget");
         let entry = (Metric::ErrorRate, check().metric, limits(&check()));
-        assert_eq!(history.sharing(&[entry]), 1);
+        assert_eq!(history.shares(&[entry]), SHARES_OF_ERRORS);
     }
 
     /// A finding of an earlier release has none.
