@@ -59,11 +59,11 @@ pub(super) async fn revert(
         fence: writer.fence(),
     };
     let queue = RevertQueue::new(timers, &operations, patience, &state.touched);
-    let failures = queue.run().await?;
-    let outcome = outcome(state.touched.len(), &failures);
+    let unreverted = queue.run().await?;
+    let outcome = outcome(state.touched.len(), &unreverted.failed);
     writer.push(EventBody::Ended {
         outcome,
-        failures,
+        failures: unreverted.into_failures(),
         not_updated: Vec::new(),
     });
     writer.flush().await

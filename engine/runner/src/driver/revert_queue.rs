@@ -30,6 +30,24 @@ pub(super) struct RevertQueue<'a> {
     ready: VecDeque<NodeRevert>,
 }
 
+/// The nodes that are not reverted, each with the last error.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Unreverted {
+    /// Those that failed until the patience with them was over.
+    pub(super) failed: Vec<NodeFailure>,
+    /// Those that have said that they stop, and do not answer. They serve nothing.
+    pub(super) stopped: Vec<NodeFailure>,
+}
+
+impl Unreverted {
+    /// All of them, sorted by node.
+    pub(super) fn into_failures(self) -> Vec<NodeFailure> {
+        let mut all = [self.failed, self.stopped].concat();
+        all.sort_by(|one, other| one.node.cmp(&other.node));
+        all
+    }
+}
+
 /// A node that is not reverted yet.
 struct NodeRevert {
     node: NodeId,
@@ -73,17 +91,16 @@ impl<'a> RevertQueue<'a> {
         }
     }
 
-    /// Reverts the nodes. Returns those that failed until the patience with them was over,
-    /// sorted by node.
+    /// Reverts the nodes. Returns those that are not reverted.
     ///
     /// # Errors
     /// [`Error::StaleFence`], as soon as a node has seen a higher fence: only a new lease helps.
-    pub(super) async fn run(mut self) -> Result<Vec<NodeFailure>, Error> {
+    pub(super) async fn run(mut self) -> Result<Unreverted, Error> {
         let (timers, operations) = (self.timers, self.operations);
         let places = operations.concurrency.max(1);
         let mut under_way = FuturesUnordered::new();
         let mut taken = 0;
-        let mut failures: Vec<NodeFailure> = Vec::new();
+        let mut unreverted = Unreverted::default();
         loop {
             while taken < places
                 && let Some(revert) = self.ready.pop_front()
@@ -108,20 +125,26 @@ impl<'a> RevertQueue<'a> {
             if let NodeError::Fenced(fence) = error {
                 return Err(Error::StaleFence(Fence(fence)));
             }
-            let (deployment, delay) = (operations.deployment, revert.backoff.next_delay());
-            let node = &revert.node;
+            let (deployment, node) = (operations.deployment, &revert.node);
+            // It serves nothing. If it comes back, it gets what was decided before it is ready.
+            if matches!(error, NodeError::Unreachable(_)) && operations.fleet.has_stopped(node) {
+                tracing::info!(%deployment, %node, "node has stopped, nothing to revert");
+                let node = revert.node;
+                unreverted.stopped.push(NodeFailure { node, error });
+                continue;
+            }
+            let delay = revert.backoff.next_delay();
             revert.tried = revert.tried.saturating_add(delay);
             if revert.tried >= self.patience {
                 tracing::error!(%deployment, %node, %error, "cannot revert node, giving up");
                 let node = revert.node;
-                failures.push(NodeFailure { node, error });
+                unreverted.failed.push(NodeFailure { node, error });
             } else {
                 tracing::warn!(%deployment, %node, %error, ?delay, "cannot revert node, retrying");
                 under_way.push(Either::Right(back_off(timers, revert, delay)));
             }
         }
-        failures.sort_by(|one, other| one.node.cmp(&other.node));
-        Ok(failures)
+        Ok(unreverted)
     }
 }
 

@@ -90,16 +90,16 @@ async fn revert(
 ) -> Result<EventBody, Error> {
     let planned: Vec<_> = operations.plan.iter().map(|node| &node.id).collect();
     let queue = RevertQueue::new(timers, operations, patience, planned.iter().copied());
-    let mut failures = queue.run().await?;
+    let mut unreverted = queue.run().await?;
     let is_planned: HashSet<_> = planned.iter().copied().collect();
     let touched = salvaged.touched.iter();
     let unplanned = touched.filter(|node| !is_planned.contains(node));
-    failures.extend(unplanned.cloned().map(unknown_before));
-    failures.sort_by(|one, other| one.node.cmp(&other.node));
-    let outcome = outcome(planned.len(), &failures);
+    let unplanned = unplanned.cloned().map(unknown_before);
+    unreverted.failed.extend(unplanned);
+    let outcome = outcome(planned.len(), &unreverted.failed);
     Ok(EventBody::Ended {
         outcome,
-        failures,
+        failures: unreverted.into_failures(),
         not_updated: Vec::new(),
     })
 }

@@ -18,6 +18,8 @@ enum Behaviour {
     Obeys,
     /// Does not answer. The engine notices after this time.
     IsDead(Duration),
+    /// Has said that it stops, and does not answer. The engine notices after this time.
+    HasStopped(Duration),
     /// Has seen a higher fence.
     HasFence(u64),
 }
@@ -65,7 +67,7 @@ impl Fleet for FakeFleet {
         self.tries.lock().unwrap().push((name, at));
         match self.nodes[node].1 {
             Behaviour::Obeys => Ok(()),
-            Behaviour::IsDead(after) => {
+            Behaviour::IsDead(after) | Behaviour::HasStopped(after) => {
                 tokio::time::sleep(after).await;
                 Err(NodeError::Unreachable("no answer".into()))
             }
@@ -81,6 +83,10 @@ impl Fleet for FakeFleet {
         Err(NodeError::Other("no counters".into()))
     }
 
+    fn has_stopped(&self, node: &NodeId) -> bool {
+        matches!(self.nodes[node].1, Behaviour::HasStopped(_))
+    }
+
     fn health(&self, node: &NodeId) -> HealthReport {
         HealthReport {
             health: self.nodes[node].0,
@@ -90,7 +96,7 @@ impl Fleet for FakeFleet {
 }
 
 /// Reverts all nodes of the fleet, one at a time.
-async fn revert(fleet: &FakeFleet, patience: Duration) -> Result<Vec<NodeFailure>, Error> {
+async fn revert(fleet: &FakeFleet, patience: Duration) -> Result<Unreverted, Error> {
     let timers = Timers::new(Arc::new(TestClock::default()));
     let module = fixture::module("2.0.0");
     let operations = NodeOperations {
@@ -110,6 +116,20 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DEAD: Behaviour = Behaviour::IsDead(Duration::from_secs(4));
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_has_stopped_is_tried_once_and_told_apart() {
+    let stopped = Behaviour::HasStopped(Duration::from_secs(4));
+    let fleet = FakeFleet::new(&[
+        ("a", Health::Passing, Behaviour::Obeys),
+        ("b", Health::Critical, stopped),
+    ]);
+    let unreverted = revert(&fleet, MINUTE).await.unwrap();
+    assert_eq!(unreverted.failed, []);
+    assert_eq!(unreverted.stopped[0].node.as_str(), "b");
+    assert_eq!(fleet.tries("a").len(), 1);
+    assert_eq!(fleet.tries("b").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn healthy_nodes_are_reverted_first_and_a_dead_one_is_retried_beside_them() {
     let fleet = FakeFleet::new(&[
         ("a-dead", Health::Critical, DEAD),
@@ -118,7 +138,7 @@ async fn healthy_nodes_are_reverted_first_and_a_dead_one_is_retried_beside_them(
         ("c-dead", Health::Passing, DEAD),
         ("d", Health::Passing, Behaviour::Obeys),
     ]);
-    let failures = revert(&fleet, MINUTE).await.unwrap();
+    let failures = revert(&fleet, MINUTE).await.unwrap().into_failures();
     let failed: Vec<_> = failures
         .iter()
         .map(|failure| failure.node.as_str())
@@ -155,7 +175,7 @@ async fn a_higher_fence_ends_the_revert_at_once() {
 #[tokio::test(start_paused = true)]
 async fn without_patience_each_node_is_tried_once() {
     let fleet = FakeFleet::new(&[("a", Health::Unknown, DEAD)]);
-    let failures = revert(&fleet, Duration::ZERO).await.unwrap();
+    let failures = revert(&fleet, Duration::ZERO).await.unwrap().failed;
     assert_eq!(failures.len(), 1);
     assert_eq!(fleet.tries("a").len(), 1);
 }
