@@ -1,12 +1,22 @@
-//! The engine dies after an append of a rollout, and is away for longer than every patience.
-//! Meanwhile a node dies, loses its disk, or joins. Whichever append it was: at the end every
-//! living node runs what should run, and no node has carried out a call twice.
+//! The engine dies before or after an append of a rollout, and is away for longer than every
+//! patience, or than the deadline. Meanwhile a node dies, loses its disk, or joins. Whichever append
+//! it was: at the end every living node runs what should run, and no node has carried out a call
+//! twice.
+//!
+//! All cases take some minutes, so by default a part is tried that a seed chooses, the same number
+//! for each rollout and change. The seed is printed.
+//!
+//! - `HOTSWAP_CHANGED_EVERYWHERE=all` tries every case. A text in place of `all` tries those whose
+//!   names contain it, such as `canary, append 5`, `loses its disk` or `beyond the deadline`.
+//! - `HOTSWAP_CHANGED_EVERYWHERE_SEED` repeats the choice of a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
 use hotswap_core::{Amount, CauseKind, Deployment, Environment, NodeId, Policy, Status, Step};
 use hotswap_store::Journal;
 use hotswap_tests::{Cluster, CrashPoint, CrashTiming, CrashingJournal, NODE_TOKEN, SteppedClock};
@@ -17,11 +27,8 @@ const PRODUCTION: &str = "production";
 const NODES: usize = 4;
 /// How long a wait may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// By how many seconds the wall-clock is ahead after the engine was away. More than every
-/// patience of the policy but its deadline.
-const AWAY: i64 = 600;
-/// The same, where it is away until after the deadline: a day and an hour.
-const AWAY_BEYOND_DEADLINE: i64 = 25 * 3600;
+/// The cases that are tried for each rollout and change, unless all are.
+const CASES: usize = 10;
 
 /// What happens to the fleet while the engine is away.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,12 +43,125 @@ enum Change {
 
 const CHANGES: [Change; 3] = [Change::Dies, Change::LosesDisk, Change::Joins];
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dies => "a node dies",
+            Self::LosesDisk => "a node loses its disk",
+            Self::Joins => "a node joins",
+        })
+    }
+}
+
+/// How long the engine is away.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Away {
+    /// Longer than every patience of the policy but its deadline.
+    BeyondPatience,
+    BeyondDeadline,
+}
+
+impl Away {
+    /// By how many seconds the wall-clock is ahead then.
+    fn seconds(self) -> i64 {
+        match self {
+            Self::BeyondPatience => 600,
+            // The deadline is a day.
+            Self::BeyondDeadline => 25 * 3600,
+        }
+    }
+}
+
+/// When the engine dies, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    point: CrashPoint,
+    away: Away,
+}
+
+impl Case {
+    /// The cases of a rollout of so many appends.
+    fn all(append_count: u64) -> Vec<Self> {
+        let mut all = Vec::new();
+        for append in 0..append_count {
+            for timing in [CrashTiming::BeforeAppend, CrashTiming::AfterAppend] {
+                for away in [Away::BeyondPatience, Away::BeyondDeadline] {
+                    let point = CrashPoint { append, timing };
+                    all.push(Self { point, away });
+                }
+            }
+        }
+        all
+    }
+
+    fn name(&self, rollout: &str, change: Change) -> String {
+        let CrashPoint { append, timing } = self.point;
+        let timing = match timing {
+            CrashTiming::BeforeAppend => "before",
+            CrashTiming::AfterAppend => "after",
+        };
+        let away = match self.away {
+            Away::BeyondPatience => "beyond every patience",
+            Away::BeyondDeadline => "beyond the deadline",
+        };
+        format!("{rollout}, append {append}, {timing}, {change}, {away}")
+    }
+}
+
+/// Which cases are tried.
+#[derive(Clone)]
+struct Choice {
+    /// A text that their names contain, or `all`. `None` for a part.
+    wanted: Option<String>,
+    rng: Rng,
+}
+
+impl Choice {
+    fn read() -> Self {
+        let seed = std::env::var("HOTSWAP_CHANGED_EVERYWHERE_SEED");
+        let seed = seed.ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        println!("seed {seed}: repeat it with HOTSWAP_CHANGED_EVERYWHERE_SEED={seed}");
+        Self {
+            wanted: std::env::var("HOTSWAP_CHANGED_EVERYWHERE").ok(),
+            rng: Rng::with_seed(seed),
+        }
+    }
+
+    /// The next rollout or change chooses otherwise.
+    fn fork(&mut self) -> Self {
+        Self {
+            wanted: self.wanted.clone(),
+            rng: self.rng.fork(),
+        }
+    }
+
+    fn choose(&mut self, append_count: u64, rollout: &str, change: Change) -> Vec<Case> {
+        let mut cases = Case::all(append_count);
+        match self.wanted.as_deref() {
+            None => {
+                self.rng.shuffle(&mut cases);
+                cases.truncate(CASES);
+            }
+            Some("all") => {}
+            Some(text) => cases.retain(|case| case.name(rollout, change).contains(text)),
+        }
+        cases
+    }
+}
+
+/// A rollout that is tried.
+struct Rollout {
+    name: &'static str,
+    strategy: &'static str,
+    config: Value,
+    tolerated_failures: Amount,
+}
+
 struct Fleet {
     cluster: Cluster,
     clock: Arc<SteppedClock>,
     store: Arc<dyn Journal>,
-    /// By how many seconds the wall-clock is ahead after the engine was away.
-    away: i64,
 }
 
 fn production() -> Environment {
@@ -55,7 +175,7 @@ fn node(number: usize) -> NodeId {
 }
 
 impl Fleet {
-    async fn start(tolerated_failures: Amount, away: i64) -> Result<Self> {
+    async fn start(tolerated_failures: Amount) -> Result<Self> {
         let policy = Policy {
             max_unavailable: Amount::Count(2),
             tolerated_failures,
@@ -80,54 +200,75 @@ impl Fleet {
             store: Arc::new(cluster.resources.store.clone()),
             cluster,
             clock,
-            away,
         })
     }
 
-    /// Rolls out 2.0.0 from 1.0.0, with an engine that is lost right after an append. Returns
-    /// the state at the end.
+    /// Rolls out 1.0.0. Again where a busy machine let a node miss the short time for its answer.
+    async fn prepare(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let direct = ("direct", json!({}));
+            let ended = self
+                .cluster
+                .roll_out(("hello", "1.0.0"), PRODUCTION, direct)
+                .await;
+            match ended {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Rolls out 2.0.0 from 1.0.0, with an engine that is lost at an append. Returns the state at
+    /// the end, unless the rollout took too few appends for that.
     async fn roll_out(
         &mut self,
-        (strategy, config): (&str, Value),
-        crash_after: u64,
+        rollout: &Rollout,
+        Case { point, away }: Case,
         change: Change,
-    ) -> Result<Deployment> {
-        let before = ("direct", json!({}));
-        self.cluster
-            .roll_out(("hello", "1.0.0"), PRODUCTION, before)
-            .await?;
-        let crash_point = CrashPoint {
-            append: crash_after,
-            timing: CrashTiming::AfterAppend,
-        };
-        let crashing_journal = CrashingJournal::at(Arc::clone(&self.store), Some(crash_point));
+    ) -> Result<Option<Deployment>> {
+        self.prepare().await?;
+        let crashing_journal = CrashingJournal::at(Arc::clone(&self.store), Some(point));
         let journal = Arc::clone(&crashing_journal) as Arc<dyn Journal>;
         self.cluster.restart_engine(journal).await?;
         let id = self
             .cluster
-            .deploy(("hello", "2.0.0"), PRODUCTION, (strategy, config))
+            .deploy(("hello", "2.0.0"), PRODUCTION, rollout.strategy())
             .await?;
-        timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
+        tokio::select! {
+            biased;
+            crashed = timeout(PATIENCE, crashing_journal.wait_for_crash()) => crashed?,
+            // Some answers came together, and were one append.
+            ended = self.cluster.wait_for_end(id) => {
+                ended?;
+                if crashing_journal.append_count() <= point.append {
+                    self.cluster.restart_engine(Arc::clone(&self.store)).await?;
+                    return Ok(None);
+                }
+                // Whoever sees the end may do so before the last append has returned.
+                timeout(PATIENCE, crashing_journal.wait_for_crash()).await?;
+            }
+        }
         self.cluster.engine.shutdown().await;
         let step = self.store.head(id).await?.lifecycle.step;
 
-        self.change_fleet(crash_after, change).await?;
-        self.clock.step(self.away);
+        self.change_fleet(point.append, change).await?;
+        self.clock.step(away.seconds());
         self.cluster.restart_engine(Arc::clone(&self.store)).await?;
         let state = self.cluster.wait_for_end(id).await?;
         if change == Change::Dies {
-            let id = changed_node(crash_after);
+            let id = changed_node(point.append);
             self.cluster.start_node(id, production()).await?;
         }
         self.wait_for_convergence(&state).await?;
         self.ensure_nothing_twice(&state)?;
-        let is_overdue = step == Step::Running && self.away == AWAY_BEYOND_DEADLINE;
-        if is_overdue {
+        if step == Step::Running && away == Away::BeyondDeadline {
             let cause = state.cause.as_ref().context("no cause")?;
             ensure!(cause.kind == CauseKind::Deadline, "{cause}");
             ensure!(cause.message.contains("not done within 1day"), "{cause}");
         }
-        Ok(state)
+        Ok(Some(state))
     }
 
     async fn change_fleet(&mut self, number: u64, change: Change) -> Result<()> {
@@ -206,85 +347,94 @@ fn changed_node(append: u64) -> NodeId {
     node(1 + append as usize % NODES)
 }
 
-/// A change of the fleet after each append of a rollout. Returns how often the rollout ended
-/// with each status.
-async fn change_at_every_append(
-    strategy: &str,
-    config: Value,
-    (tolerated_failures, away): (Amount, i64),
-    change: Change,
-) -> Result<BTreeMap<&'static str, u32>> {
-    let mut fleet = Fleet::start(tolerated_failures, away).await?;
-    let before = ("direct", json!({}));
+impl Rollout {
+    fn strategy(&self) -> (&'static str, Value) {
+        (self.strategy, self.config.clone())
+    }
+}
+
+/// How often rollouts ended with each status; `missed` where they took too few appends.
+type Ends = BTreeMap<&'static str, usize>;
+
+/// Tries the chosen cases of a rollout with one change of the fleet.
+async fn try_change(rollout: &Rollout, change: Change, mut choice: Choice) -> Result<Ends> {
+    let mut fleet = Fleet::start(rollout.tolerated_failures).await?;
+    fleet.prepare().await?;
     let cluster = &mut fleet.cluster;
-    cluster
-        .roll_out(("hello", "1.0.0"), PRODUCTION, before)
-        .await?;
     let counting_journal = CrashingJournal::at(Arc::clone(&fleet.store), None);
     let journal = Arc::clone(&counting_journal) as Arc<dyn Journal>;
     cluster.restart_engine(journal).await?;
-    let undisturbed = (strategy, config.clone());
     let id = cluster
-        .deploy(("hello", "2.0.0"), PRODUCTION, undisturbed)
+        .deploy(("hello", "2.0.0"), PRODUCTION, rollout.strategy())
         .await?;
     cluster.wait_for_end(id).await?;
     let append_count = counting_journal.append_count();
     ensure!(append_count >= 4, "{append_count} appends");
     cluster.restart_engine(Arc::clone(&fleet.store)).await?;
 
-    let mut ends = BTreeMap::new();
-    for append in 0..append_count {
-        let rollout = (strategy, config.clone());
-        let state = fleet.roll_out(rollout, append, change).await;
-        let context = || format!("{strategy}, {change:?} after append {append}");
-        let status = state.with_context(context)?.status().as_str();
-        *ends.entry(status).or_insert(0) += 1;
+    let mut ends = Ends::new();
+    for case in choice.choose(append_count, rollout.name, change) {
+        let state = fleet.roll_out(rollout, case, change).await;
+        let state = state.with_context(|| case.name(rollout.name, change))?;
+        let end = state.map_or("missed", |state| state.status().as_str());
+        *ends.entry(end).or_default() += 1;
         fleet.forget_newcomer().await?;
     }
     fleet.cluster.shutdown().await;
     Ok(ends)
 }
 
-/// All changes, each with a fleet of its own, at the same time: mostly they wait.
-async fn every_change(
-    strategy: &'static str,
-    config: Value,
-    tolerated_failures: Amount,
-    away: i64,
-) -> Result<BTreeMap<&'static str, u32>> {
-    let [dies, loses_disk, joins] = CHANGES.map(|change| {
-        change_at_every_append(strategy, config.clone(), (tolerated_failures, away), change)
-    });
+/// Tries the chosen cases with all changes, each with a fleet of its own, at the same time: mostly
+/// they wait.
+async fn try_changes(rollout: Rollout, mut choice: Choice) -> Result<Ends> {
+    let [dies, loses_disk, joins] =
+        CHANGES.map(|change| try_change(&rollout, change, choice.fork()));
     let (mut ends, others, more) = tokio::try_join!(dies, loses_disk, joins)?;
     for (status, count) in others.into_iter().chain(more) {
-        *ends.entry(status).or_insert(0) += count;
+        *ends.entry(status).or_default() += count;
     }
-    println!("{strategy}: {ends:?}");
+    println!("{}: {ends:?}", rollout.name);
+    let missed = ends.get("missed").copied().unwrap_or(0);
+    let count: usize = ends.values().sum();
+    ensure!(missed * 10 <= count, "{missed} of {count} had no crash");
     Ok(ends)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_converges_whenever_it_changes_in_a_rollout() -> Result<()> {
-    let one = Amount::Count(1);
-    let none = Amount::Count(0);
+    let mut choice = Choice::read();
     // The probe of a dead node is over soon.
     let probed = json!({ "probe": { "timeout": "1s" }, "soak": "1ms" });
-    let all = tokio::try_join!(
-        every_change("direct", json!({}), one, AWAY),
-        every_change("rolling", json!({ "batch": 2, "settle": "1ms" }), one, AWAY),
-        every_change("blue-green", probed, none, AWAY),
-        every_change("canary", json!({ "soak": "1ms" }), none, AWAY),
-    )?;
+    let [direct, rolling, blue_green, canary] = [
+        ("direct", json!({}), 1),
+        ("rolling", json!({ "batch": 2, "settle": "1ms" }), 1),
+        ("blue-green", probed, 0),
+        ("canary", json!({ "soak": "1ms" }), 0),
+    ]
+    .map(|(strategy, config, tolerated)| {
+        let rollout = Rollout {
+            name: strategy,
+            strategy,
+            config,
+            tolerated_failures: Amount::Count(tolerated),
+        };
+        try_changes(rollout, choice.fork())
+    });
+    let (direct, rolling, blue_green, canary) =
+        tokio::try_join!(direct, rolling, blue_green, canary)?;
+    if choice.wanted.as_deref() != Some("all") {
+        return Ok(());
+    }
     // Rollouts that go on without a node, and rollouts that are taken back.
-    let (direct, rolling, blue_green, canary) = all;
     for (ends, expected) in [
         (direct, "partial"),
         (rolling, "partial"),
         (blue_green, "failed"),
         (canary, "failed"),
     ] {
-        let both = ends.contains_key("succeeded") && ends.contains_key(expected);
-        ensure!(both, "{ends:?}");
+        for expected in [expected, "succeeded", "rolledBack"] {
+            ensure!(ends.contains_key(expected), "{ends:?}");
+        }
     }
     Ok(())
 }
@@ -292,30 +442,13 @@ async fn the_fleet_converges_whenever_it_changes_in_a_rollout() -> Result<()> {
 /// Version 2 fails the probe, so that the fleet changes at every append of the revert too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_converges_whenever_it_changes_in_a_revert() -> Result<()> {
-    let config = json!({ "probe": { "body": "no such text", "timeout": "1ms" } });
-    let ends = every_change("blue-green", config, Amount::Count(0), AWAY).await?;
-    let reverted = ends.contains_key("rolledBack") && !ends.contains_key("succeeded");
-    ensure!(reverted, "{ends:?}");
-    Ok(())
-}
-
-/// The engine comes back after the deadline: whatever the rollout had reached is taken back, on
-/// the fleet as it is then.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_fleet_converges_where_the_deadline_passes_meanwhile() -> Result<()> {
-    let one = Amount::Count(1);
-    let (direct, rolling) = tokio::try_join!(
-        every_change("direct", json!({}), one, AWAY_BEYOND_DEADLINE),
-        every_change(
-            "rolling",
-            json!({ "batch": 2, "settle": "1ms" }),
-            one,
-            AWAY_BEYOND_DEADLINE
-        ),
-    )?;
-    for ends in [direct, rolling] {
-        let both = ends.contains_key("succeeded") && ends.contains_key("rolledBack");
-        ensure!(both, "{ends:?}");
-    }
+    let rollout = Rollout {
+        name: "reverted",
+        strategy: "blue-green",
+        config: json!({ "probe": { "body": "no such text", "timeout": "1ms" } }),
+        tolerated_failures: Amount::Count(0),
+    };
+    let ends = try_changes(rollout, Choice::read()).await?;
+    ensure!(!ends.contains_key("succeeded"), "{ends:?}");
     Ok(())
 }
