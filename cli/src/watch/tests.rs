@@ -318,7 +318,7 @@ async fn lines_tell_of_a_soak_when_a_judgement_changes_and_once_a_minute() {
 
 #[test]
 fn the_tree_names_soaks_that_cannot_decide_until_the_deployment_ends() {
-    let warned = |bodies| {
+    let warned = |bodies: Vec<(u64, serde_json::Value)>| {
         let (mut state, _) = play(&bodies);
         state.warnings = vec!["the soak of 10m cannot decide".to_owned()];
         let picture = draw(&state, &frame(4000));
