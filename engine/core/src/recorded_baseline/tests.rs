@@ -97,6 +97,40 @@ fn comparisons_become_limits_from_what_was_recorded() {
     assert_eq!(limit(&baseline, stricter), Some(0.001));
 }
 
+/// A version that takes half more on each node takes that on the slowest, too.
+#[test]
+fn no_limit_of_a_latency_is_below_what_the_slowest_node_may_take() {
+    let slow = |micros: u64| {
+        let mut counts = vec![0; Histogram::BUCKETS];
+        counts[Histogram::bucket(Duration::from_micros(micros))] = 300;
+        let latency = Histogram::from_counts(counts);
+        let slot = Some(ReadSlot::Previous);
+        NodeReading {
+            node: "slow".parse().unwrap(),
+            boot: "first".to_owned(),
+            at: Timestamp::default(),
+            cpu_millis: 0,
+            starts: None,
+            traffic: None,
+            versions: vec![VersionReading {
+                latency,
+                ..held("1.0.0", slot, 10_000, 0)
+            }],
+        }
+    };
+    // Of 10,300 requests, 300 are the slow node's: the 95th percentile of all does not show it.
+    for (micros, expected) in [(100_000, 150.0), (15_000, 30.0)] {
+        let fast = NodeReading {
+            node: "fast".parse().unwrap(),
+            versions: vec![held("1.0.0", Some(ReadSlot::Previous), 10_000, 0)],
+            ..slow(micros)
+        };
+        let baseline = RecordedBaseline::new(&module("2.0.0"), &[fast, slow(micros)]);
+        let limit = limit(&baseline, check("latency-p95")).unwrap();
+        assert!((limit / expected - 1.0).abs() < 0.1, "{micros}: {limit}");
+    }
+}
+
 #[test]
 fn the_less_was_recorded_the_wider_is_the_limit() {
     let of = |requests| limit(&recorded(requests, 0), check("error-rate"));
