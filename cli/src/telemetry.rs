@@ -26,8 +26,8 @@ use crate::config::Telemetry;
 use crate::environment_variables::read_variable;
 
 pub use resource::Service;
-use settings::{Settings, is_disabled, unsupported};
 pub use settings::VARIABLES;
+use settings::{Settings, is_disabled, unsupported};
 use trust::Trust;
 
 /// How long the last spans and metrics may delay the end of the process.
@@ -103,7 +103,10 @@ fn warn_of_unsupported_variables() {
     let all = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
     let variables = unsupported(all);
     if !variables.is_empty() {
-        tracing::warn!(?variables, "these variables of OpenTelemetry have no effect here");
+        tracing::warn!(
+            ?variables,
+            "these variables of OpenTelemetry have no effect here"
+        );
     }
 }
 

@@ -116,7 +116,7 @@ async fn warned(hub: &mut HubClient) -> Result<Value> {
 
 /// The first line of `hotswap watch` that says that a soak cannot decide.
 async fn watched(replicas: &Replicas, engine: usize, id: &str) -> Result<String> {
-    let mut watch = tokio::process::Command::from(hotswap_tests::tools::hotswap()?);
+    let mut watch = hotswap_tests::tools::hotswap()?;
     let watch = watch
         .args(["--server", &replicas.url(engine)?, "watch", id])
         .env("HOTSWAP_TOKEN", replicas.token())
