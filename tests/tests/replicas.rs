@@ -406,12 +406,11 @@ async fn metrics_tell_of_leases_take_overs_and_the_connection_to_the_store() -> 
     let server = RedisServer::start(RedisKind::Redis)?;
     let store = (server.url(), LEASE.to_owned());
     let mut replicas = Replicas::start_on((server, store), PRODUCTION, (1, 2), &[]).await?;
+    let strategy = ("rolling", json!({ "batch": 1, "settle": "1h" }));
+    let id = replicas.deploy(0, "1.0.0", strategy).await?;
+    ensure!(replicas.wait_for_driver(&id, None).await? == 0);
     let proxy = RedisProxy::start(replicas.server.port()).await?;
     replicas.start_engine_at(1, &proxy.url(), LEASE).await?;
-    let strategy = ("rolling", json!({ "batch": 1, "settle": "1h" }));
-    let id = replicas.deploy(1, "1.0.0", strategy).await?;
-    // The first engine has had the environment since before the other one was started.
-    ensure!(replicas.wait_for_driver(&id, None).await? == 0);
     wait_for_event(&replicas, 1, &id, 4).await?;
     for (engine, leases) in [(0, 1.0), (1, 0.0)] {
         for series in [DRIVEN, WORKED_IN] {

@@ -146,9 +146,22 @@ async fn a_retired_module_is_removed_from_every_node() -> Result<()> {
     Ok(())
 }
 
-/// Begins a canary of this version on the first node, stops that node and aborts: it cannot be
-/// reverted in time.
-async fn abort_without_the_changed_node(cluster: &mut Cluster, version: &str) -> Result<()> {
+/// How a node goes away.
+#[derive(Clone, Copy)]
+enum Leave {
+    /// It says nothing.
+    Crash,
+    /// It says that it stops.
+    Stop,
+}
+
+/// Begins a canary of this version on the first node, which then goes away, and aborts: it cannot
+/// be reverted in time. That is a failure unless the node has said that it stops.
+async fn abort_without_the_changed_node(
+    cluster: &mut Cluster,
+    version: &str,
+    leave: Leave,
+) -> Result<()> {
     let canary = ("canary", json!({ "steps": [50], "soak": "1h" }));
     let id = cluster
         .deploy(("hello", version), PRODUCTION, canary)
@@ -160,10 +173,20 @@ async fn abort_without_the_changed_node(cluster: &mut Cluster, version: &str) ->
             .any(|node| node.phase == NodePhase::Active)
     })
     .await?;
-    stop_node(cluster, 1).await?;
+    let expected = match leave {
+        Leave::Crash => {
+            drop(cluster.nodes.remove(&node(1)));
+            Status::Failed
+        }
+        Leave::Stop => {
+            stop_node(cluster, 1).await?;
+            Status::RolledBack
+        }
+    };
     cluster.engine.deployments.abort(id, "ada", None).await?;
     let state = cluster.wait_for_end(id).await?;
-    ensure!(state.status() == Status::Failed, "{:?}", state.status());
+    ensure!(state.status() == expected, "{:?}", state.status());
+    ensure!(state.failures[0].node == node(1), "{:?}", state.failures);
     Ok(())
 }
 
@@ -181,7 +204,7 @@ async fn a_rejected_version_does_not_stay_on_a_node_that_comes_back() -> Result<
     let mut cluster = Cluster::start_with_policies(&[(PRODUCTION, 2)], impatient()).await?;
     cluster.upload_samples().await?;
     roll_out(&cluster, "1.0.0").await?;
-    abort_without_the_changed_node(&mut cluster, "2.0.0").await?;
+    abort_without_the_changed_node(&mut cluster, "2.0.0", Leave::Crash).await?;
     start_node(&mut cluster, 1).await?;
     let one = Some("1.0.0");
     wait_for_versions(&cluster, &[(1, one), (2, one)]).await?;
@@ -195,7 +218,7 @@ async fn a_rejected_version_does_not_stay_on_a_node_that_comes_back() -> Result<
 async fn a_first_version_that_was_rejected_does_not_stay_either() -> Result<()> {
     let mut cluster = Cluster::start_with_policies(&[(PRODUCTION, 2)], impatient()).await?;
     cluster.upload_samples().await?;
-    abort_without_the_changed_node(&mut cluster, "1.0.0").await?;
+    abort_without_the_changed_node(&mut cluster, "1.0.0", Leave::Stop).await?;
     start_node(&mut cluster, 1).await?;
     // Until then, what it runs is not known.
     wait_for_health(&cluster, 1, Health::Passing).await?;

@@ -320,9 +320,11 @@ fn the_runbook_has_a_part_for_each_alert() {
     let path = tools::repository_root().join("docs/RUNBOOK.md");
     let text = fs::read_to_string(path).unwrap();
     let parts: Vec<_> = text.split("\n## ").skip(1).collect();
+    // What no alert says has a sentence for its heading.
     let headings: BTreeSet<_> = parts
         .iter()
         .filter_map(|part| part.lines().next())
+        .filter(|heading| !heading.contains(' '))
         .collect();
     assert_eq!(headings, names(&rule));
     for part in parts {
