@@ -54,7 +54,7 @@ async fn engine_and_nodes_show_each_other_certificates() -> Result<()> {
     let release = Release::install_over_https("https", &values.to_string())?;
     release.helm(&["test", "hotswap"])?;
     release.deploy("1.0.0", "direct", &[])?;
-    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    release.wait_for_versions("1.0.0", 3)?;
     let url = release.url(NODES)?;
     assert!(url.starts_with("https:"), "{url}");
     let answer = release.client()?.get(format!("{url}/hello/"));

@@ -59,6 +59,6 @@ fn policies_let_through_what_is_needed_and_nothing_else() -> Result<()> {
     }
     // With all of that, a rollout works.
     release.deploy("1.0.0", "direct", &[])?;
-    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    release.wait_for_versions("1.0.0", 3)?;
     Ok(())
 }

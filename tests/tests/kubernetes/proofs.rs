@@ -88,7 +88,7 @@ async fn a_canary_an_upgrade_and_a_rollback_lose_no_request_and_nothing_stays() 
             Ok(running.split_whitespace().all(|one| one == image[0]))
         })?;
     }
-    assert_eq!(release.versions()?, ["2.0.0"; 3]);
+    release.wait_for_versions("2.0.0", 3)?;
 
     assert_eq!(release.uninstall()?, "");
     Ok(())
@@ -163,7 +163,7 @@ async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
     }
     let report = release.wait_for_end(&id)?;
     assert_eq!(report["state"], "succeeded", "{report}");
-    assert_eq!(release.versions()?, ["2.0.0"; 3]);
+    release.wait_for_versions("2.0.0", 3)?;
     let engines = format!("deployment/{ENGINE}");
     let all_are_back = ["rollout", "status", &engines, "--timeout=170s"];
     release.kubectl(&all_are_back)?;
@@ -175,7 +175,7 @@ async fn several_engines_share_a_redis_and_each_may_go() -> Result<()> {
     let report = release.wait_for_end(&id)?;
     assert_eq!(report["state"], "succeeded", "{report}");
     load::end(&release, clients).await?;
-    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    release.wait_for_versions("1.0.0", 3)?;
     assert_eq!(release.uninstall()?, "");
     Ok(())
 }
@@ -241,7 +241,7 @@ async fn by_default_a_rollout_is_rolled_back_when_a_node_of_its_plan_is_scaled_a
     assert_eq!(state["status"], "rolledBack", "{state}");
     assert!(state.to_string().contains("tolerates 0"), "{state}");
     release.wait_for_nodes(2)?;
-    assert_eq!(release.versions()?, ["1.0.0"; 2]);
+    release.wait_for_versions("1.0.0", 2)?;
     load::end(&release, clients).await?;
     Ok(())
 }
@@ -333,11 +333,8 @@ node:
     release.deploy("1.0.0", "direct", &[])?;
     let clients = load::start(&release, NODES)?;
     release.wait_for_nodes(5)?;
-    assert_eq!(
-        release.versions()?,
-        ["1.0.0"; 5],
-        "new nodes serve what was decided"
-    );
+    // New nodes serve what was decided.
+    release.wait_for_versions("1.0.0", 5)?;
     load::end(&release, clients).await?;
     release.wait_for_nodes(3)?;
     Ok(())
@@ -372,7 +369,7 @@ engine:
     load::end(&release, clients).await?;
     release.wait_for_pods(ENGINE, 2)?;
     release.deploy("1.0.0", "direct", &[])?;
-    assert_eq!(release.versions()?, ["1.0.0"; 3]);
+    release.wait_for_versions("1.0.0", 3)?;
     Ok(())
 }
 

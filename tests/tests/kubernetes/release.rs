@@ -125,6 +125,8 @@ impl Release {
         ];
         let template = "go-template={{index .data \"api-token\" | base64decode}}";
         release.token = release.kubectl(&[&secret[..], &[template]].concat())?;
+        // kube-proxy forwards to a pod a moment after it is ready.
+        release.wait_until("the API", || Ok(release.hotswap(&["node", "list"]).is_ok()))?;
         for (version, component) in [
             ("1.0.0", hotswap_guests::HELLO_V1),
             ("2.0.0", hotswap_guests::HELLO_V2),
@@ -386,6 +388,18 @@ impl Release {
     /// If the engine does not answer.
     pub fn versions(&self) -> Result<Vec<String>> {
         self.versions_of("nodes")
+    }
+
+    /// Waits until so many node pods of the default group run this version of `hello`, and no others.
+    /// The engine hears of it with a node's next report.
+    ///
+    /// # Errors
+    /// If that does not come true, or the engine does not answer.
+    pub fn wait_for_versions(&self, version: &str, nodes: usize) -> Result<()> {
+        self.wait_until(&format!("{version} on {nodes} nodes"), || {
+            let versions = self.versions()?;
+            Ok(versions.len() == nodes && versions.iter().all(|one| one == version))
+        })
     }
 
     /// As [`Self::versions`], of a group.
