@@ -57,6 +57,17 @@ fn wait_for_node(folder: &Path, server: &str) {
     });
 }
 
+/// Uploads a module, rolls it out, and follows the events until the deployment has succeeded.
+fn roll_out(folder: &Path, server: &str) {
+    std::fs::write(folder.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
+    let upload = ["module", "upload", "hello@1.0.0", "hello.wasm"];
+    succeed(folder, server, &upload);
+    let deploy = ["deploy", "hello@1.0.0", "-e", "qa"];
+    let deploy = [&deploy[..], &["-s", "direct", "--watch"]].concat();
+    let watched = succeed(folder, server, &deploy);
+    assert!(watched.contains("succeeded"), "{watched}");
+}
+
 #[test]
 fn client_engine_and_nodes_speak_https_and_show_each_other_certificates() {
     let (folder, authority) = certificates();
@@ -88,20 +99,7 @@ fn client_engine_and_nodes_speak_https_and_show_each_other_certificates() {
     assert_eq!(outcome.code, Some(9), "{outcome:?}");
     assert!(outcome.err.contains("https://"), "{outcome:?}");
 
-    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
-    let upload = ["module", "upload", "hello@1.0.0", "hello.wasm"];
-    succeed(path, &server, &upload);
-    // Follows the events over TLS until the deployment has ended.
-    let deploy = [
-        "deploy",
-        "hello@1.0.0",
-        "-e",
-        "qa",
-        "-s",
-        "direct",
-        "--watch",
-    ];
-    succeed(path, &server, &deploy);
+    roll_out(path, &server);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -214,12 +212,7 @@ fn a_node_that_only_a_registry_knows_takes_orders_over_https() {
     let engine = Server::start(path, &serve, "engine ready", "addr");
     let server = format!("https://{}", engine.addr);
     wait_for_node(path, &server);
-    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
-    let upload = ["module", "upload", "hello@1.0.0", "hello.wasm"];
-    succeed(path, &server, &upload);
-    let deploy = ["deploy", "hello@1.0.0", "-e", "qa"];
-    let deploy = [&deploy[..], &["-s", "direct", "--watch"]].concat();
-    succeed(path, &server, &deploy);
+    roll_out(path, &server);
     let nodes = succeed(path, &server, &["node", "list", "--json"]);
     let nodes: Value = serde_json::from_str(&nodes).unwrap();
     assert_eq!(nodes[0]["source"], "list");

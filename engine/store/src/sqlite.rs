@@ -23,6 +23,7 @@ mod row;
 mod schema;
 mod snapshot;
 mod stored_event;
+mod success_query;
 mod supersede;
 #[cfg(test)]
 mod tests;

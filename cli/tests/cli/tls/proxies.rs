@@ -3,7 +3,7 @@
 use hotswap_common::tls::{CertificateFiles, ServerFiles, ServerTls, accept};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{CA, ENGINE, certificates, start_node, succeed, wait_for_node};
+use super::{CA, ENGINE, certificates, roll_out, start_node, wait_for_node};
 use crate::server::Server;
 use crate::support::run;
 
@@ -92,14 +92,8 @@ fn client_and_nodes_reach_an_engine_behind_a_proxy_that_ends_tls() {
 
     let node = start_node(path, "n1", &server, &CA);
     wait_for_node(path, &server);
-    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
-    let upload = ["module", "upload", "hello@1.0.0", "hello.wasm"];
-    succeed(path, &server, &upload);
     // The node fetches the module, and the client follows the events, through the proxy.
-    let deploy = ["deploy", "hello@1.0.0", "-e", "qa"];
-    let deploy = [&deploy[..], &["-s", "direct", "--watch"]].concat();
-    let watched = succeed(path, &server, &deploy);
-    assert!(watched.contains("succeeded"), "{watched}");
+    roll_out(path, &server);
     node.stop();
     engine.stop();
 }

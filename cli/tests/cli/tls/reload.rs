@@ -6,7 +6,9 @@ use hotswap_tests::Authority;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{CA, ENGINE, ENGINE_TLS, NODE_TLS, certificates, client, succeed, wait_for_node};
+use super::{
+    CA, ENGINE, ENGINE_TLS, NODE_TLS, certificates, client, roll_out, succeed, wait_for_node,
+};
 use crate::server::Server;
 use crate::support::{Outcome, run, wait_for};
 
@@ -131,7 +133,7 @@ fn policies_keys_of_signed_tokens_and_the_node_token_are_read_again_on_sighup() 
     assert_eq!(max_unavailable(&after), "2");
     assert_eq!(get("old-token").code, Some(7), "the key before is void");
 
-    // The node has its token until it is told, too.
+    // The node, too, keeps its old token until SIGHUP.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = authority.client(path, None).unwrap();
     let status = |token: &str| {
@@ -147,23 +149,8 @@ fn policies_keys_of_signed_tokens_and_the_node_token_are_read_again_on_sighup() 
     });
     assert_eq!(status(first), 401);
     // Both have the same again: the engine's orders are carried out.
-    std::fs::write(path.join("hello.wasm"), hotswap_guests::HELLO_V1).unwrap();
-    succeed(
-        path,
-        &server,
-        &["module", "upload", "hello@1.0.0", "hello.wasm"],
-    );
     wait_for_node(path, &server);
-    let deploy = [
-        "deploy",
-        "hello@1.0.0",
-        "-e",
-        "qa",
-        "-s",
-        "direct",
-        "--watch",
-    ];
-    succeed(path, &server, &deploy);
+    roll_out(path, &server);
     node.stop();
     engine.stop();
 }

@@ -7,8 +7,9 @@ use hotswap_core::{
 };
 use rusqlite::{Connection, Row, params};
 
-use super::query::{self, clamp};
+use super::query::clamp;
 use super::row::{read_deployment_id, read_parsed, read_u64};
+use super::success_query;
 use crate::{Decision, EnvironmentEntry};
 
 /// Ordered by position.
@@ -128,10 +129,10 @@ pub(super) fn decisions(
     let mut decisions = Vec::new();
     for module in known_modules(connection, environment)? {
         let name = module.as_str();
-        let retired = query::retirement(connection, environment, name)?;
+        let retired = success_query::retirement(connection, environment, name)?;
         let number = retired.map_or(0, |(number, _)| number);
         let (successes, decide_for_all) =
-            query::deciding_successes(connection, environment, name, number)?;
+            success_query::deciding_successes(connection, environment, name, number)?;
         let mut add = |decision| decisions.push((module.clone(), decision));
         for id in successes {
             add(Decision::Succeeded(id));

@@ -15,7 +15,7 @@ use super::command::Command;
 use super::deletion::{self, Deletion};
 use super::encoded_events::EncodedEvents;
 use super::error::Error;
-use super::{Sqlite, query, reserve, snapshot, usage};
+use super::{Sqlite, query, reserve, snapshot, success_query, usage};
 use crate::journal::{
     AppendError, Appended, CreateError, DeleteError, DeploymentRecord, Entry, Head, Journal, Lease,
     LeaseError, NewSnapshot, Page, Query, ReadError, Snapshot, Usage,
@@ -158,7 +158,7 @@ impl Journal for Sqlite {
     ) -> Result<Vec<DeploymentId>, ReadError> {
         let (module, environment) = (module.clone(), environment.clone());
         let deployments = self.read(move |connection| {
-            query::succeeded_deployments(connection, &module, &environment, limit)
+            success_query::succeeded_deployments(connection, &module, &environment, limit)
         });
         Ok(deployments.await?)
     }
@@ -168,8 +168,9 @@ impl Journal for Sqlite {
         environment: Option<&Environment>,
     ) -> Result<Vec<DeploymentId>, ReadError> {
         let environment = environment.cloned();
-        let deployments = self
-            .read(move |connection| query::current_deployments(connection, environment.as_ref()));
+        let deployments = self.read(move |connection| {
+            success_query::current_deployments(connection, environment.as_ref())
+        });
         Ok(deployments.await?)
     }
 

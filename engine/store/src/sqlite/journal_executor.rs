@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use super::encoded_events::EncodedEvents;
 use super::query::{self, DeploymentRow};
 use super::row::{to_json, to_text};
+use super::success_query;
 use crate::{AppendError, Appended, CreateError, Head, Lease, LeaseError};
 
 /// Maximum number of cached deployments, about 100 bytes each. If more are open, the whole
@@ -74,7 +75,7 @@ impl JournalExecutor {
             _ => {}
         }
         if let Some(undone) = header.undo_from
-            && !query::should_still_run(connection, header, undone)?
+            && !success_query::should_still_run(connection, header, undone)?
         {
             return Ok(Err(CreateError::NothingToUndo(undone)));
         }
