@@ -515,7 +515,7 @@ fn events_of_a_rollout() -> Vec<EventBody> {
             answer: Answer::Nodewise(Vec::new()),
         });
     }
-    bodies.push(EventBody::Settling);
+    bodies.push(EventBody::Settling(None));
     bodies.push(EventBody::Ended {
         outcome: Outcome::Succeeded,
         failures: Vec::new(),

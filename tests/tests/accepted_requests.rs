@@ -96,7 +96,7 @@ fn abort() -> EventBody {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_accepted_right_before_the_success_rolls_back() -> Result<()> {
     let fixture = Fixture::new().await?;
-    let is_success = |body: &EventBody| matches!(body, EventBody::Settling);
+    let is_success = |body: &EventBody| matches!(body, EventBody::Settling(_));
     let (engine, journal) = fixture.start_racing(is_success, abort()).await?;
     let id = deploy(&engine, ("direct", json!({})), false).await?;
     let state = wait_for_end(&engine, id).await?;

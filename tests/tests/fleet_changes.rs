@@ -220,6 +220,23 @@ impl Fleet {
         }
     }
 
+    /// Rolls out without a crash, and counts the appends.
+    async fn count_appends(&mut self, rollout: &Rollout) -> Result<u64> {
+        self.prepare().await?;
+        let counting_journal = CrashingJournal::at(Arc::clone(&self.store), None);
+        let journal = Arc::clone(&counting_journal) as Arc<dyn Journal>;
+        self.cluster.restart_engine(journal).await?;
+        let id = self
+            .cluster
+            .deploy(("hello", "2.0.0"), PRODUCTION, rollout.strategy())
+            .await?;
+        self.cluster.wait_for_end(id).await?;
+        let append_count = counting_journal.append_count();
+        ensure!(append_count >= 4, "{append_count} appends");
+        self.cluster.restart_engine(Arc::clone(&self.store)).await?;
+        Ok(append_count)
+    }
+
     /// Rolls out 2.0.0 from 1.0.0, with an engine that is lost at an append. Returns the state at
     /// the end, unless the rollout took too few appends for that.
     async fn roll_out(
@@ -267,6 +284,11 @@ impl Fleet {
             let cause = state.cause.as_ref().context("no cause")?;
             ensure!(cause.kind == CauseKind::Deadline, "{cause}");
             ensure!(cause.message.contains("not done within 1day"), "{cause}");
+        }
+        // All nodes were alive when the success was decided, and it stays what it was.
+        if step == Step::Settling && rollout.tolerated_failures == Amount::Count(0) {
+            let status = state.status();
+            ensure!(status == Status::Succeeded, "{:?}", state.not_updated);
         }
         Ok(Some(state))
     }
@@ -359,19 +381,7 @@ type Ends = BTreeMap<&'static str, usize>;
 /// Tries the chosen cases of a rollout with one change of the fleet.
 async fn try_change(rollout: &Rollout, change: Change, mut choice: Choice) -> Result<Ends> {
     let mut fleet = Fleet::start(rollout.tolerated_failures).await?;
-    fleet.prepare().await?;
-    let cluster = &mut fleet.cluster;
-    let counting_journal = CrashingJournal::at(Arc::clone(&fleet.store), None);
-    let journal = Arc::clone(&counting_journal) as Arc<dyn Journal>;
-    cluster.restart_engine(journal).await?;
-    let id = cluster
-        .deploy(("hello", "2.0.0"), PRODUCTION, rollout.strategy())
-        .await?;
-    cluster.wait_for_end(id).await?;
-    let append_count = counting_journal.append_count();
-    ensure!(append_count >= 4, "{append_count} appends");
-    cluster.restart_engine(Arc::clone(&fleet.store)).await?;
-
+    let append_count = fleet.count_appends(rollout).await?;
     let mut ends = Ends::new();
     for case in choice.choose(append_count, rollout.name, change) {
         let state = fleet.roll_out(rollout, case, change).await;
@@ -436,6 +446,33 @@ async fn the_fleet_converges_whenever_it_changes_in_a_rollout() -> Result<()> {
             ensure!(ends.contains_key(expected), "{ends:?}");
         }
     }
+    Ok(())
+}
+
+/// Which nodes run the new version is asked before the success is decided. What happens to them
+/// later is the reconciler's business, also where another engine ends the deployment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_after_the_success_was_decided_does_not_make_it_partial() -> Result<()> {
+    let rollout = Rollout {
+        name: "direct",
+        strategy: "direct",
+        config: json!({}),
+        tolerated_failures: Amount::Count(0),
+    };
+    let mut fleet = Fleet::start(rollout.tolerated_failures).await?;
+    let append_count = fleet.count_appends(&rollout).await?;
+    // The decision is the last append but one.
+    let case = Case {
+        point: CrashPoint {
+            append: append_count - 2,
+            timing: CrashTiming::AfterAppend,
+        },
+        away: Away::BeyondPatience,
+    };
+    let state = fleet.roll_out(&rollout, case, Change::Dies).await?;
+    let state = state.context("the rollout took too few appends")?;
+    ensure!(state.status() == Status::Succeeded, "{state:?}");
+    fleet.cluster.shutdown().await;
     Ok(())
 }
 

@@ -224,7 +224,7 @@ async fn a_promotion_accepted_right_before_the_verdict_of_a_soak_counts() -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promotion_after_the_last_wait_is_refused() -> Result<()> {
     let fixture = Fixture::new().await?;
-    let is_end = |body: &EventBody| matches!(body, EventBody::Settling);
+    let is_end = |body: &EventBody| matches!(body, EventBody::Settling(_));
     let (engine, journal) = fixture
         .start_racing(is_end, promote_requested(false))
         .await?;

@@ -88,7 +88,7 @@ fn describe_body(before: Option<&WatchState>, event: &Event) -> Vec<String> {
             one(format!("✘ terminated by {by}{reason}"))
         }
         EventBody::WritesLost { message } => one(format!("! {message}")),
-        EventBody::Settling => one("removing the previous version".to_owned()),
+        EventBody::Settling(_) => one("removing the previous version".to_owned()),
         EventBody::Reverting { cause } => one(format!("↩ rolling back: {cause}")),
         EventBody::Ended {
             outcome,

@@ -58,7 +58,7 @@ impl WatchState {
             EventBody::Answered { .. }
             | EventBody::Reverting { .. }
             | EventBody::TerminationRequested { .. }
-            | EventBody::Settling => {
+            | EventBody::Settling(_) => {
                 self.open_call = None;
                 self.live_findings.clear();
             }

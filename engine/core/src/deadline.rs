@@ -49,7 +49,7 @@ impl Deadline {
             }
             EventBody::Paused { .. } => self.is_paused = true,
             EventBody::Resumed { .. } => self.is_paused = false,
-            EventBody::Settling
+            EventBody::Settling(_)
             | EventBody::Reverting { .. }
             | EventBody::TerminationRequested { .. }
             | EventBody::Ended { .. } => {
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_deadline_counts_from_the_plan_until_the_strategy_has_returned() {
         for end in [
-            EventBody::Settling,
+            EventBody::Settling(None),
             EventBody::Reverting {
                 cause: Cause::new(CauseKind::Trap, "it crashed"),
             },

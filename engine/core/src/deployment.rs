@@ -235,7 +235,7 @@ impl Deployment {
                 call, request, due, ..
             } => self.apply_called(*call, request, *due, event.at),
             EventBody::Answered { answer, .. } => self.apply_answered(answer, event),
-            EventBody::Settling => self.end_stage(event.at),
+            EventBody::Settling(_) => self.end_stage(event.at),
             EventBody::Reverting { cause } => self.apply_reverting(cause.clone(), event),
             EventBody::TerminationRequested { by, reason } => {
                 if self.lifecycle.step == Step::Reverting {

@@ -127,7 +127,8 @@ pub enum EventBody {
         message: String,
     },
     /// The strategy succeeded. The nodes drop the previous version.
-    Settling,
+    /// Schema versions before 4 do not tell what the nodes answered before.
+    Settling(Option<Verification>),
     /// The deployment did not succeed. The nodes that it changed are being reverted.
     Reverting {
         /// Why it did not succeed.
@@ -145,6 +146,16 @@ pub enum EventBody {
         #[serde(default, rename = "notUpdated", skip_serializing_if = "Vec::is_empty")]
         not_updated: Vec<NodeFailure>,
     },
+}
+
+/// What the nodes of the plan answered when the engine asked them whether they run the new
+/// version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// The nodes that do not, no more than the policy tolerates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_updated: Vec<NodeFailure>,
 }
 
 /// The request for a deployment. Fixed for the life of the deployment.
@@ -316,7 +327,7 @@ impl EventBody {
             Self::PromoteRequested { .. } => "promoteRequested",
             Self::TerminationRequested { .. } => "terminationRequested",
             Self::WritesLost { .. } => "writesLost",
-            Self::Settling => "settling",
+            Self::Settling(_) => "settling",
             Self::Reverting { .. } => "reverting",
             Self::Ended { .. } => "ended",
         }

@@ -64,7 +64,9 @@ pub use deployment::{
 };
 pub use digest::Digest;
 pub use environment_event::{EnvironmentEvent, EnvironmentEventBody, Repair};
-pub use event::{Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef};
+pub use event::{
+    Append, Event, EventBody, Header, Idempotency, Requester, StrategyRef, Verification,
+};
 pub use histogram::Histogram;
 pub use interval::{NodeInterval, VersionInterval};
 pub use judge::{Judge, MetricNeeds, NodeTraffic, SoakHistory, SoakOptions, SoakPlan};

@@ -172,7 +172,7 @@ impl Lifecycle {
             EventBody::Decided { .. } if self.step == Step::Gated && self.rejected => Err(
                 IllegalTransition::new("the deployment has already been rejected"),
             ),
-            EventBody::Settling if self.aborting => Err(IllegalTransition::new(
+            EventBody::Settling(_) if self.aborting => Err(IllegalTransition::new(
                 "an abort has been requested: the deployment cannot succeed",
             )),
             _ => self.next(body),
@@ -197,7 +197,7 @@ impl Lifecycle {
                 partial: !not_updated.is_empty(),
                 ..ending(Step::Ended(*outcome))
             },
-            EventBody::Settling => ending(Step::Settling),
+            EventBody::Settling(_) => ending(Step::Settling),
             EventBody::Reverting { .. } => ending(Step::Reverting),
             EventBody::Requested(_)
             | EventBody::Gated { .. }
@@ -327,7 +327,7 @@ impl Lifecycle {
                 waiting: false,
                 ..self
             }),
-            (EventBody::Settling, Step::Running) => to(Step::Settling),
+            (EventBody::Settling(_), Step::Running) => to(Step::Settling),
             (EventBody::Reverting { .. }, _) if self.is_strategy_active() => Ok(Self {
                 step: Step::Reverting,
                 paused: false,

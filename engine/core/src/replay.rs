@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::{
     Answer, Call, CallKind, Cause, CauseKind, CordonedNode, Deadline, Decision, Event, EventBody,
     Header, IllegalTransition, Judgement, Lifecycle, Node, NodeFailure, NodeId, NodeReading, Step,
-    Timestamp,
+    Timestamp, Verification,
 };
 
 /// Characters of a call's arguments in a message: the start identifies the call.
@@ -40,6 +40,9 @@ pub struct ReplayState {
     /// Nodes that some call changed, or may have: an intent counts even without an answer. After
     /// a loss, all of the plan.
     pub touched: BTreeSet<NodeId>,
+    /// What the nodes answered before the success was decided. `None` where none was, or the
+    /// journal does not tell.
+    pub verification: Option<Verification>,
     /// The positions of the request, and of the last event that says that writes were lost.
     pub(crate) positions: (u64, u64),
 }
@@ -153,6 +156,7 @@ impl ReplayState {
             reverting_since: None,
             calls: VecDeque::new(),
             touched: BTreeSet::new(),
+            verification: None,
             positions: (first.position, 0),
         };
         events.try_for_each(|event| state.apply(event))?;
@@ -205,6 +209,7 @@ impl ReplayState {
                     .extend(self.nodes.iter().map(|node| node.id.clone()));
                 self.positions.1 = event.position;
             }
+            EventBody::Settling(verification) => self.verification = verification,
             EventBody::Requested(_)
             | EventBody::Reverting { .. }
             | EventBody::Decided { .. }
@@ -213,7 +218,6 @@ impl ReplayState {
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
             | EventBody::TerminationRequested { .. }
-            | EventBody::Settling
             | EventBody::Ended { .. } => {}
         }
         Ok(())
@@ -300,7 +304,7 @@ impl Signals {
             | EventBody::Paused { .. }
             | EventBody::Resumed { .. }
             | EventBody::WritesLost { .. }
-            | EventBody::Settling
+            | EventBody::Settling(_)
             | EventBody::Reverting { .. }
             | EventBody::Ended { .. } => {}
         }
@@ -312,7 +316,7 @@ impl Signals {
     /// anew, or a request that was accepted is lost.
     pub fn supersede(&self, bodies: &[EventBody]) -> bool {
         bodies.iter().any(|body| match body {
-            EventBody::Settling => self.abort.is_some(),
+            EventBody::Settling(_) => self.abort.is_some(),
             EventBody::Reverting { .. }
             | EventBody::Answered {
                 answer: Answer::Decision(_),

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::{Event, EventBody, Header, Node, NodeId};
+use crate::{Event, EventBody, Header, Node, NodeId, Verification};
 
 /// What the readable events of a damaged journal tell of the deployment: enough to revert its
 /// nodes. A fold that never fails.
@@ -15,6 +15,8 @@ pub struct SalvagedJournal {
     pub touched: BTreeSet<NodeId>,
     /// Whether the strategy had succeeded.
     pub has_succeeded: bool,
+    /// What the nodes answered before, where the journal tells.
+    pub verification: Option<Verification>,
     /// Whether an admin has requested the end of the deployment.
     pub is_terminated: bool,
 }
@@ -41,7 +43,10 @@ impl SalvagedJournal {
                 self.touched
                     .extend(self.nodes.iter().map(|node| node.id.clone()));
             }
-            EventBody::Settling => self.has_succeeded = true,
+            EventBody::Settling(verification) => {
+                self.has_succeeded = true;
+                self.verification = verification;
+            }
             EventBody::TerminationRequested { .. } => self.is_terminated = true,
             EventBody::Requested(_)
             | EventBody::Planned { .. }
@@ -114,7 +119,7 @@ mod tests {
         assert!(salvaged.touched.iter().map(NodeId::as_str).eq(["b"]));
         assert!(salvaged.is_terminated);
         assert!(!salvaged.has_succeeded);
-        let salvaged = SalvagedJournal::fold([event(7, EventBody::Settling)]);
+        let salvaged = SalvagedJournal::fold([event(7, EventBody::Settling(None))]);
         assert!(salvaged.has_succeeded && !salvaged.is_terminated);
     }
 }

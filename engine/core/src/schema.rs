@@ -1,6 +1,6 @@
 //! The form in which events are stored: JSON that says its schema version.
 //!
-//! `{"schema":3,"type":"paused","data":{"by":"ada"}}`
+//! `{"schema":4,"type":"paused","data":{"by":"ada"}}`
 //!
 //! - Unknown fields are ignored, so a release may add a field that older engines can do
 //!   without, and keep the version.
@@ -29,7 +29,10 @@ use crate::EventBody;
 ///   all nodes, and one that does not know `supersedes` would not wait. A journal says where the
 ///   store has lost some of it (`writesLost`): an engine that does not know this type refuses the
 ///   journal.
-pub const SCHEMA_VERSION: u32 = 3;
+/// - 4: the decision that a deployment has succeeded says which nodes were not updated. An older
+///   engine that finished such a deployment would ask the nodes again, and might call it partial
+///   although the policy tolerates nothing.
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Why a stored event cannot be read. Its `Display` follows "event 7 cannot be read: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

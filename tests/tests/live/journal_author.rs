@@ -66,7 +66,7 @@ impl JournalAuthor {
             not_updated: Vec::new(),
         };
         let cause = Cause::new(CauseKind::Abort, "no longer wanted");
-        let mut bodies = vec![EventBody::Settling, succeeded];
+        let mut bodies = vec![EventBody::Settling(None), succeeded];
         if self.lifecycle.append(&bodies[0]).is_err() {
             bodies = vec![EventBody::Reverting { cause }, failed];
         }

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn an_event_has_the_same_json_as_in_the_journal() {
         for body in [
-            core::EventBody::Settling,
+            core::EventBody::Settling(None),
             core::EventBody::Paused {
                 by: "ada".to_owned(),
                 reason: None,

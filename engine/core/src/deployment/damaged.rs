@@ -84,7 +84,7 @@ impl Deployment {
             | EventBody::AbortRequested { .. }
             | EventBody::PromoteRequested { .. }
             | EventBody::WritesLost { .. }
-            | EventBody::Settling => {}
+            | EventBody::Settling(_) => {}
         }
     }
 }

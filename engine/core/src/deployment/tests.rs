@@ -190,7 +190,7 @@ fn what_a_node_runs_follows_from_the_answers() {
     assert!(versions.eq(expected.map(|version| version.map(str::to_owned))));
 
     let mut succeeded = bodies.clone();
-    succeeded.push(EventBody::Settling);
+    succeeded.push(EventBody::Settling(None));
     succeeded.push(EventBody::Ended {
         outcome: Outcome::Succeeded,
         failures: Vec::new(),
@@ -238,7 +238,7 @@ fn nodes_that_are_missing_or_cordoned_or_were_not_updated_are_named() {
             missing: vec![missing.clone()],
             cordoned: vec![cordoned.clone()],
         },
-        EventBody::Settling,
+        EventBody::Settling(None),
         EventBody::Ended {
             outcome: Outcome::Succeeded,
             failures: Vec::new(),
@@ -269,7 +269,7 @@ fn a_stage_ends_with_the_next_one_or_with_the_strategy() {
         called(0, progress("canary 10 %", 0)),
         called(1, progress("canary 10 %", 10)),
         called(2, progress("canary 50 %", 50)),
-        EventBody::Settling,
+        EventBody::Settling(None),
         EventBody::Ended {
             outcome: Outcome::Succeeded,
             failures: Vec::new(),
@@ -359,7 +359,7 @@ fn a_failed_soak_shows_its_findings_and_reverts_the_changed_nodes() {
 
 #[test]
 fn a_gap_is_rejected_and_changes_nothing() {
-    let events = journal(vec![planned(&["a"]), EventBody::Settling]);
+    let events = journal(vec![planned(&["a"]), EventBody::Settling(None)]);
     let mut state = Deployment::fold(&events[..1]).unwrap();
     let before = state.clone();
     let error = state.apply(&events[2]).unwrap_err().to_string();
@@ -385,7 +385,7 @@ fn events_survive_json_unchanged() {
         ),
         answered(2, Answer::Done),
         answered(3, Answer::Nodewise(vec![failure("a")])),
-        EventBody::Settling,
+        EventBody::Settling(None),
     ];
     for event in journal(bodies) {
         let json = serde_json::to_string(&event).unwrap();

@@ -124,13 +124,17 @@ fn every_step_has_a_status() {
         (vec![planned(), paused(), resumed], Status::Running),
         (vec![planned(), abort], Status::Running),
         (vec![planned(), paused(), reverting()], Status::RollingBack),
-        (vec![planned(), EventBody::Settling], Status::Running),
+        (vec![planned(), EventBody::Settling(None)], Status::Running),
         (
-            vec![planned(), EventBody::Settling, ended(Outcome::Succeeded)],
+            vec![
+                planned(),
+                EventBody::Settling(None),
+                ended(Outcome::Succeeded),
+            ],
             Status::Succeeded,
         ),
         (
-            vec![planned(), EventBody::Settling, ended_in_part()],
+            vec![planned(), EventBody::Settling(None), ended_in_part()],
             Status::Partial,
         ),
         (
@@ -145,7 +149,11 @@ fn every_step_has_a_status() {
 
 #[test]
 fn illegal_events_are_rejected_with_a_reason() {
-    let succeeded = [planned(), EventBody::Settling, ended(Outcome::Succeeded)];
+    let succeeded = [
+        planned(),
+        EventBody::Settling(None),
+        ended(Outcome::Succeeded),
+    ];
     for (before, body, reason) in [
         (
             &succeeded[..],
@@ -188,7 +196,7 @@ fn illegal_events_are_rejected_with_a_reason() {
             "the deployment is being rolled back",
         ),
         (
-            &[planned(), EventBody::Settling],
+            &[planned(), EventBody::Settling(None)],
             reverting(),
             "the deployment has succeeded",
         ),
@@ -247,14 +255,14 @@ fn only_one_decision_on_a_question_of_the_strategy_is_accepted() {
 
 #[test]
 fn a_deployment_cannot_succeed_after_an_accepted_abort() {
-    let error = append_all(&[planned(), abort(), EventBody::Settling]).unwrap_err();
+    let error = append_all(&[planned(), abort(), EventBody::Settling(None)]).unwrap_err();
     assert!(error.to_string().contains("abort"), "{error}");
     assert!(append_all(&[planned(), abort(), reverting()]).is_ok());
 }
 
 #[test]
 fn an_abort_of_a_deployment_that_has_succeeded_is_rejected() {
-    let error = append_all(&[planned(), EventBody::Settling, abort()]).unwrap_err();
+    let error = append_all(&[planned(), EventBody::Settling(None), abort()]).unwrap_err();
     assert!(error.to_string().contains("succeeded"), "{error}");
 }
 
@@ -262,7 +270,7 @@ fn an_abort_of_a_deployment_that_has_succeeded_is_rejected() {
 #[test]
 fn journals_from_before_the_rules_are_read() {
     for bodies in [
-        [planned(), abort(), EventBody::Settling],
+        [planned(), abort(), EventBody::Settling(None)],
         [gated(), decided(false), decided(true)],
     ] {
         assert!(status_after(&bodies).is_ok());
@@ -295,7 +303,7 @@ fn a_termination_reverts_unless_the_strategy_has_succeeded_or_the_deployment_has
         let all = [all, vec![ended(Outcome::RolledBack)]].concat();
         assert_eq!(status_after(&all), Ok(Status::RolledBack));
     }
-    let settling = [planned(), EventBody::Settling, termination()];
+    let settling = [planned(), EventBody::Settling(None), termination()];
     assert_eq!(status_after(&settling), Ok(Status::Running));
     let ended = [
         planned(),
@@ -316,13 +324,13 @@ fn behind_the_damage_of_a_journal_its_end_holds() {
         lifecycle.status()
     };
     assert_eq!(past(&[called(Call::Now)]), Status::Pending);
-    assert_eq!(past(&[EventBody::Settling]), Status::Running);
-    let success = [EventBody::Settling, ended(Outcome::Succeeded)];
+    assert_eq!(past(&[EventBody::Settling(None)]), Status::Running);
+    let success = [EventBody::Settling(None), ended(Outcome::Succeeded)];
     assert_eq!(past(&success), Status::Succeeded);
     assert_eq!(past(&[ended(Outcome::Failed)]), Status::Failed);
     let terminated = [termination(), ended(Outcome::RolledBack)];
     assert_eq!(past(&terminated), Status::RolledBack);
-    let whole = [planned(), called(Call::Now), EventBody::Settling];
+    let whole = [planned(), called(Call::Now), EventBody::Settling(None)];
     assert_eq!(Ok(past(&whole)), status_after(&whole));
 }
 
@@ -390,7 +398,7 @@ fn what_no_promotion_ends_is_refused_with_what_to_do_instead() {
         assert!(refusal(&ending, full).contains("rolled back"));
         let reverted = [planned(), sleep.clone(), reverting()];
         assert!(refusal(&reverted, full).contains("rolled back"));
-        let settling = [planned(), EventBody::Settling];
+        let settling = [planned(), EventBody::Settling(None)];
         assert!(refusal(&settling, full).contains("succeeded"));
         let over = [planned(), reverting(), ended(Outcome::Failed)];
         assert!(refusal(&over, full).contains("ended"));

@@ -363,7 +363,7 @@ fn the_tail_holds_the_deadline() {
 fn a_journal_without_its_request_or_with_a_gap_is_rejected() {
     let fold = |events| ReplayState::fold(events).unwrap_err().to_string();
     assert_eq!(fold(Vec::new()), "the journal is empty");
-    let first = event(0, EventBody::Settling);
+    let first = event(0, EventBody::Settling(None));
     assert_eq!(fold(vec![first]), "a journal begins with the request");
     let request = event(0, EventBody::Requested(Box::new(header())));
     let gap = vec![request, event(2, planned())];
@@ -385,9 +385,9 @@ fn an_abort_supersedes_a_success_and_nothing_else() {
         ..Signals::default()
     };
     let answer = answered(0, Answer::Done);
-    assert!(signals.supersede(&[answer.clone(), EventBody::Settling]));
+    assert!(signals.supersede(&[answer.clone(), EventBody::Settling(None)]));
     assert!(!signals.supersede(&[answer]));
-    assert!(!Signals::default().supersede(&[EventBody::Settling]));
+    assert!(!Signals::default().supersede(&[EventBody::Settling(None)]));
 }
 
 #[test]

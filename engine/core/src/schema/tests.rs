@@ -44,7 +44,7 @@ fn bodies() -> Vec<EventBody> {
     let requested = json!({ "schema": 2, "type": "requested", "data": header_json() });
     vec![
         EventBody::Requested(Box::new(decode_header(&requested))),
-        EventBody::Settling,
+        EventBody::Settling(None),
         EventBody::TerminationRequested {
             by: "ada".into(),
             reason: None,

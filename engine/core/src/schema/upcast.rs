@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub(super) fn upcast(version: u32, event: Value) -> Value {
     match version {
         0 | 1 => from_1_to_2(event),
-        // Version 3 only adds the header's `selector`.
+        // Versions 3 and 4 only add what may be missing.
         _ => event,
     }
 }

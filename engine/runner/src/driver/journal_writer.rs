@@ -227,7 +227,7 @@ async fn read(journal: &dyn Journal, deployment: DeploymentId) -> Result<ReplayS
 fn apply(state: &mut Option<ReplayState>, event: Event) -> Result<(), Error> {
     // The event is moved into the state, so what a failure would tell is taken before.
     let place = Event {
-        body: EventBody::Settling,
+        body: EventBody::Settling(None),
         ..event
     };
     let applied = match state {

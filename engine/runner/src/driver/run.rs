@@ -1,6 +1,6 @@
 //! A run of the strategy, from its start to its end or to the next long wait.
 
-use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, NodeFailure, ReplayState};
+use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, ReplayState, Verification};
 use hotswap_plugins::{Exit, Plan, Stop};
 
 use super::activity::{STRATEGY, VERIFY};
@@ -105,22 +105,20 @@ pub(super) async fn run(
         Ok(()) => verify_success(context, &scope, &state, &mut writer).await,
         Err(cause) => Err(cause.into()),
     };
-    let (result, not_updated) = match verified {
-        Ok(not_updated) => (Ok(Some(EventBody::Settling)), Some(not_updated)),
-        Err(interrupt) => (Err(interrupt), None),
-    };
-    revert::append_or_begin(&mut writer, result).await?;
-    Ok(finishing(writer, state, not_updated))
+    state.verification = verified.as_ref().ok().cloned();
+    let settling = verified.map(|verification| Some(EventBody::Settling(Some(verification))));
+    revert::append_or_begin(&mut writer, settling).await?;
+    Ok(finishing(writer, state))
 }
 
-/// Asks the nodes of the plan whether they run the new version. Returns those that do not, where
-/// the policy tolerates them.
+/// Asks the nodes of the plan whether they run the new version, and fails where more than the
+/// policy tolerates do not.
 async fn verify_success(
     context: &DriverContext,
     scope: &WaitScope,
     state: &ReplayState,
     writer: &mut JournalWriter,
-) -> Result<Vec<NodeFailure>, Interrupt> {
+) -> Result<Verification, Interrupt> {
     let (fleet, header) = (context.fleet.as_ref(), &state.header);
     let asked = verify::find_not_updated(fleet, &scope.timers, header, &state.nodes);
     let asked = scope.run(writer, &VERIFY, measured("deployment.verify", asked));
@@ -131,22 +129,14 @@ async fn verify_success(
         cordoned: &state.cordoned,
     };
     verify::check(header, members, &not_updated)?;
-    Ok(not_updated)
+    Ok(Verification { not_updated })
 }
 
 /// The strategy has ended: `state` is brought up to the journal's end, except for the calls, which
 /// nobody needs any more.
-fn finishing(
-    writer: JournalWriter,
-    mut state: ReplayState,
-    not_updated: Option<Vec<NodeFailure>>,
-) -> StepOutcome {
+fn finishing(writer: JournalWriter, mut state: ReplayState) -> StepOutcome {
     state.tail = writer.tail().clone();
-    StepOutcome::Finishing(Box::new(Finishing {
-        writer,
-        state,
-        not_updated,
-    }))
+    StepOutcome::Finishing(Box::new(Finishing { writer, state }))
 }
 
 /// A deployment whose strategy is not loaded: it can only end, pause or try again.
@@ -159,7 +149,7 @@ async fn without_strategy(
     // Nothing below would notice an abort or the deadline.
     if let Err(cause) = scope.check(writer.tail(), &STRATEGY) {
         revert::append_or_begin(&mut writer, Err(cause.into())).await?;
-        return Ok(finishing(writer, state, None));
+        return Ok(finishing(writer, state));
     }
     match error {
         PinError::Passing(error) => Err(Error::Strategy(error)),

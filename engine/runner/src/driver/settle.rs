@@ -10,18 +10,15 @@ use super::timers::Timers;
 use super::verify::find_not_updated;
 
 /// Orders the touched nodes to drop the previous version, and journals the end. A node that
-/// fails to do so only keeps that version longer: the deployment has succeeded anyway. Where
-/// another engine has decided that, the nodes are asked again which of them were not updated.
+/// fails to do so only keeps that version longer: the deployment has succeeded anyway. Which
+/// nodes were not updated was settled with the success; only journals of older engines do not
+/// tell, and the nodes are asked again.
 pub(super) async fn settle(
     context: &DriverContext,
     timers: &Timers,
     finishing: Finishing,
 ) -> Result<(), Error> {
-    let Finishing {
-        mut writer,
-        state,
-        not_updated,
-    } = finishing;
+    let Finishing { mut writer, state } = finishing;
     let touched: Vec<_> = state.touched.into_iter().collect();
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
@@ -36,8 +33,8 @@ pub(super) async fn settle(
         .order(&touched, &operation, |_| Action::Settle)
         .await;
     check_fence(&failures)?;
-    let not_updated = match not_updated {
-        Some(not_updated) => not_updated,
+    let not_updated = match state.verification {
+        Some(verification) => verification.not_updated,
         None => {
             let fleet = context.fleet.as_ref();
             find_not_updated(fleet, timers, &state.header, &state.nodes).await?

@@ -1,8 +1,6 @@
 //! A deployment that waits without an instance of its strategy.
 
-use hotswap_core::{
-    DeploymentId, EventBody, ModuleVersion, NodeFailure, RecordedCall, ReplayState,
-};
+use hotswap_core::{DeploymentId, EventBody, ModuleVersion, RecordedCall, ReplayState};
 
 use super::context::DriverContext;
 use super::error::Error;
@@ -35,9 +33,6 @@ pub(super) enum StepOutcome {
 pub(super) struct Finishing {
     pub(super) writer: JournalWriter,
     pub(super) state: ReplayState,
-    /// After a success: the nodes that do not run the new version. `None` if they are not
-    /// known, because another engine has asked.
-    pub(super) not_updated: Option<Vec<NodeFailure>>,
 }
 
 /// All that stays in memory of a deployment while it waits. Thousands may wait.

@@ -116,10 +116,13 @@ async fn settle(
         .order(&nodes, &operation, |_| Action::Settle)
         .await;
     check_fence(&failures)?;
-    let not_updated = match &salvaged.header {
-        Some(header) => find_not_updated(operations.fleet, timers, header, operations.plan).await?,
+    let not_updated = match (&salvaged.verification, &salvaged.header) {
+        (Some(verification), _) => verification.not_updated.clone(),
+        (None, Some(header)) => {
+            find_not_updated(operations.fleet, timers, header, operations.plan).await?
+        }
         // Which version they should run cannot be read.
-        None => Vec::new(),
+        (None, None) => Vec::new(),
     };
     Ok(EventBody::Ended {
         outcome: Outcome::Succeeded,

@@ -117,7 +117,7 @@ fn any_event() -> impl Strategy<Value = EventBody> {
         3 => Just(EventBody::Paused { by: "ada".to_owned(), reason: None }),
         3 => Just(EventBody::Resumed { by: "ada".to_owned() }),
         1 => Just(EventBody::AbortRequested { by: "ada".to_owned(), reason: None }),
-        1 => Just(EventBody::Settling),
+        1 => Just(EventBody::Settling(None)),
         1 => Just(EventBody::Reverting { cause: Cause::new(CauseKind::Abort, "enough") }),
         2 => Just(ended(Outcome::Succeeded, Vec::new())),
         1 => Just(ended(Outcome::RolledBack, vec![failure()])),
@@ -243,7 +243,9 @@ async fn a_snapshot_that_is_missing_or_of_another_format_or_unreadable_is_folded
         missing: Vec::new(),
         cordoned: Vec::new(),
     };
-    let (id, events) = fixture.deployment(vec![planned, EventBody::Settling]).await;
+    let (id, events) = fixture
+        .deployment(vec![planned, EventBody::Settling(None)])
+        .await;
     let (whole, other) = (fold(&events), fold(&events[..1]));
     assert_eq!(
         fixture.projections().get(id).await.unwrap().as_ref(),

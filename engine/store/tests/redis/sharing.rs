@@ -276,7 +276,7 @@ async fn subscribers_are_notified_of_what_other_engines_append() {
         );
         assert_eq!(other.events_after(0, 9).await.unwrap().len(), 2);
         // A person who asks this engine need not know where the journal ends.
-        must_append(&other, id, 2, &[hotswap_core::EventBody::Settling]).await;
+        must_append(&other, id, 2, &[hotswap_core::EventBody::Settling(None)]).await;
         assert_eq!(one.head(id).await.unwrap().next_seq, 3);
         one.close().await;
         other.close().await;

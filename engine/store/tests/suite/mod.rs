@@ -239,7 +239,7 @@ pub fn success() -> [EventBody; 3] {
         failures: Vec::new(),
         not_updated: Vec::new(),
     };
-    [planned(), EventBody::Settling, ended]
+    [planned(), EventBody::Settling(None), ended]
 }
 
 /// A success that left a node behind.

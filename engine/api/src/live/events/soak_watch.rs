@@ -72,7 +72,7 @@ pub(super) fn is_over_after(event: &Event) -> Option<bool> {
         EventBody::Answered { .. }
         | EventBody::Reverting { .. }
         | EventBody::TerminationRequested { .. }
-        | EventBody::Settling
+        | EventBody::Settling(_)
         | EventBody::Ended { .. } => Some(true),
         EventBody::Called { .. }
         | EventBody::Requested(_)

@@ -230,7 +230,7 @@ fn details(event: &Event, state: &Deployment) -> String {
         | EventBody::Answered { .. }
         | EventBody::AbortRequested { .. }
         | EventBody::PromoteRequested { .. }
-        | EventBody::Settling => String::new(),
+        | EventBody::Settling(_) => String::new(),
     }
 }
 
