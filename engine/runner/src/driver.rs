@@ -292,15 +292,7 @@ impl Driver<'_> {
                 Ok(StepOutcome::Advanced)
             }
             Step::Running | Step::Asking => run::run(context, scope, writer, state).await,
-            Step::Settling | Step::Reverting => {
-                let not_updated = None;
-                let finishing = Finishing {
-                    writer,
-                    state,
-                    not_updated,
-                };
-                self.finish(finishing).await
-            }
+            Step::Settling | Step::Reverting => self.finish(Finishing { writer, state }).await,
             Step::Ended(_) => Ok(StepOutcome::Ended),
         }
     }
@@ -355,7 +347,7 @@ impl Driver<'_> {
                 measured("deployment.settle", settle).await?;
             }
             Step::Reverting => {
-                let Finishing { writer, state, .. } = finishing;
+                let Finishing { writer, state } = finishing;
                 let revert = revert::revert(context, self.timers, writer, state);
                 measured("deployment.revert", revert).await?;
             }
