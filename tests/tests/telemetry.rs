@@ -617,7 +617,7 @@ async fn a_collector_that_hangs_costs_spans_and_nothing_else() -> Result<()> {
     let dropped: u64 = dropped.context("no such metric")?.parse()?;
     ensure!(dropped > 0, "{metrics}");
     // It does not wait for the collector for longer than a moment either.
-    let stopped = tokio::time::timeout(Duration::from_secs(60), hotswap.terminate_engine());
+    let stopped = tokio::time::timeout(Duration::from_secs(30), hotswap.terminate_engine());
     stopped.await??;
     Ok(())
 }

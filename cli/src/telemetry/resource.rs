@@ -1,5 +1,6 @@
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
+use percent_encoding::percent_decode_str;
 
 /// What this process is.
 pub struct Service {
@@ -14,9 +15,10 @@ pub struct Service {
 /// win.
 pub(super) fn resource(service: &Service, variable: impl Fn(&str) -> Option<String>) -> Resource {
     let given = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let given: Vec<&str> = given
+    let given: Vec<(&str, &str)> = given
         .split(',')
-        .filter_map(|pair| Some(pair.split_once('=')?.0.trim()))
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
         .collect();
     let has_name = variable("OTEL_SERVICE_NAME").is_some();
     let instance = service.instance.clone();
@@ -30,11 +32,19 @@ pub(super) fn resource(service: &Service, variable: impl Fn(&str) -> Option<Stri
     ];
     let own = own.into_iter().filter(|attribute| {
         let key = attribute.key.as_str();
-        let is_given = given.contains(&key) || (has_name && key == "service.name");
-        !is_given
+        let is_given = given.iter().any(|(given, _)| *given == key);
+        !is_given && !(has_name && key == "service.name")
     });
-    // The builder reads the variables itself.
-    Resource::builder().with_attributes(own).build()
+    // The builder reads the variables itself, but leaves the values percent-encoded.
+    let decoded = given
+        .iter()
+        .filter(|(key, _)| !(has_name && *key == "service.name"))
+        .filter_map(|(key, value)| {
+            let value = percent_decode_str(value).decode_utf8().ok()?;
+            Some(KeyValue::new((*key).to_owned(), value.into_owned()))
+        });
+    let builder = Resource::builder().with_attributes(own);
+    builder.with_attributes(decoded).build()
 }
 
 /// A number that no other process has.
@@ -63,13 +73,15 @@ mod tests {
         assert_eq!(value("service.name").as_deref(), Some("hotswap-node"));
         assert_eq!(value("service.instance.id").as_deref(), Some("n1"));
         let named = super::resource(&service, |name| {
-            (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| "service.instance.id=x".to_owned())
+            let attributes = "service.instance.id=x, team = a%2Cb%3D1 ,broken=%ff";
+            (name == "OTEL_RESOURCE_ATTRIBUTES").then(|| attributes.to_owned())
         });
-        let key = opentelemetry::Key::from_static_str("service.instance.id");
-        assert_eq!(
-            named.get(&key),
-            None,
-            "the builder adds what the variable says"
-        );
+        let value = |key: &'static str| {
+            let key = opentelemetry::Key::from_static_str(key);
+            named.get(&key).map(|value| value.to_string())
+        };
+        assert_eq!(value("service.instance.id").as_deref(), Some("x"));
+        assert_eq!(value("team").as_deref(), Some("a,b=1"));
+        assert_eq!(value("broken"), None);
     }
 }

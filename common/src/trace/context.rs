@@ -43,6 +43,11 @@ impl TraceContext {
         }
     }
 
+    /// The same trace and span, with this decision on whether the trace is recorded.
+    pub(super) fn sampled(self, sampled: bool) -> Self {
+        Self { sampled, ..self }
+    }
+
     /// The same trace, with the span that everybody who knows `number` would name: another process
     /// can link to it without having been told.
     #[must_use]

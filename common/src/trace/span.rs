@@ -98,14 +98,12 @@ impl Span {
         number: u64,
         name: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let context = tracer()
-            .zip(parent)
-            .filter(|(tracer, parent)| tracer.samples(*parent));
-        match context {
-            Some((_, parent)) => {
-                let context = parent.numbered(number);
+        match tracer().zip(parent) {
+            Some((tracer, parent)) if tracer.samples(parent) => {
+                let context = parent.numbered(number).sampled(true);
                 Self::record(context, Some(parent), name, Kind::Internal)
             }
+            Some((_, parent)) => Self::carrying(Some(parent.sampled(false))),
             None => Self::carrying(parent),
         }
     }

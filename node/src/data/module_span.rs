@@ -8,18 +8,23 @@ use hyper::Request;
 use crate::server_span;
 
 const HEADER: HeaderName = HeaderName::from_static(TRACEPARENT);
+const STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Begins the span of a request, and tells the module of it: what the module does is part of the
 /// same trace, or of none. A request of a client continues the client's trace; a probe continues
 /// that of the order to probe.
 ///
-/// Where tracing is off, the module gets what the client has sent.
+/// Where tracing is off, the module gets what the client has sent, but for a state without its
+/// context.
 pub(super) fn begin<B>(request: &mut Request<B>) -> Span {
     let parent = match request.headers().get(HEADER) {
-        // A broken context begins a new trace.
         Some(header) => header.to_str().ok().and_then(|text| text.parse().ok()),
         None => trace::current(),
     };
+    if parent.is_none() {
+        // A broken context begins a new trace, to which a state of the old one does not belong.
+        request.headers_mut().remove(STATE);
+    }
     let span = Span::continuing(parent, "module", Kind::Server);
     if let Some(context) = span.context() {
         tell(request, context);
@@ -81,5 +86,23 @@ mod tests {
         let mut request = Request::get("/").body(()).unwrap();
         trace::within_sync(Some(context), || drop(begin(&mut request)));
         assert_eq!(request.headers()[HEADER], CALLER);
+    }
+
+    /// Whether the module gets the state that a client sent beside this context.
+    fn keeps_state(context: Option<&str>) -> bool {
+        let mut request = Request::builder().header(STATE, "vendor=1");
+        if let Some(context) = context {
+            request = request.header(HEADER, context);
+        }
+        let mut request = request.body(()).expect("a valid request");
+        begin(&mut request);
+        request.headers().contains_key(STATE)
+    }
+
+    #[test]
+    fn the_state_of_a_trace_goes_with_it_and_not_with_another() {
+        assert!(keeps_state(Some(CALLER)));
+        assert!(!keeps_state(Some("00-broken")));
+        assert!(!keeps_state(None));
     }
 }

@@ -19,7 +19,7 @@ use crate::Origin;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE");
 /// The headers that the operations, SignalR clients and event stream clients need.
 const HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, x-requested-with, x-signalr-user-agent, last-event-id, traceparent, idempotency-key, x-request-id",
+    "authorization, content-type, x-requested-with, x-signalr-user-agent, last-event-id, traceparent, tracestate, idempotency-key, x-request-id",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, location");
 /// In seconds. Long enough that a page does not send a preflight before each call, short

@@ -66,6 +66,7 @@ async fn a_preflight_needs_no_token() {
             "x-signalr-user-agent",
             "last-event-id",
             "traceparent",
+            "tracestate",
             "idempotency-key",
             "x-request-id",
         ] {
