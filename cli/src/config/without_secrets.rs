@@ -21,7 +21,7 @@ fn remove_secrets(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                if is_secret(name) && value.is_string() {
+                if is_secret(name) && may_be_secret(value) {
                     *value = REMOVED.into();
                 } else {
                     remove_secrets(value);
@@ -30,7 +30,7 @@ fn remove_secrets(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(remove_secrets),
         Value::String(text) => {
-            if let Some(clean) = without_userinfo(text) {
+            if let Some(clean) = url_without_secrets(text) {
                 *text = clean;
             }
         }
@@ -38,18 +38,51 @@ fn remove_secrets(value: &mut Value) {
     }
 }
 
-/// Whether a key names a secret itself, rather than its file.
+/// Whether a key names a secret itself, rather than its file or its id. It may name several, or
+/// have the secret inside.
 fn is_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    let words = ["password", "passphrase", "secret", "token", "credential"];
-    words.iter().any(|word| key.ends_with(word))
+    let key = key.to_lowercase().replace(['-', '_'], "");
+    let names_file = ["file", "path", "id", "prefix"];
+    if names_file.iter().any(|end| key.ends_with(end)) {
+        return false;
+    }
+    let words = [
+        "password",
+        "passphrase",
+        "passwd",
+        "secret",
+        "token",
+        "credential",
+        "authorization",
+        "apikey",
+        "accesskey",
+        "privatekey",
+        "signature",
+        "cookie",
+    ];
+    let ends = ["auth", "pass", "jwt", "bearer"];
+    words.iter().any(|word| key.contains(word)) || ends.iter().any(|end| key.ends_with(end))
 }
 
-/// A URL without what is before its last `@`: a password may have any letter. `None` for anything else.
-fn without_userinfo(text: &str) -> Option<String> {
+/// Numbers and switches say how secrets are treated, and are none.
+fn may_be_secret(value: &Value) -> bool {
+    matches!(value, Value::String(_) | Value::Array(_) | Value::Object(_))
+}
+
+/// A URL without what is before its last `@`, as a password may have any letter, and without its
+/// query. `None` for anything else, and for a URL that has neither.
+fn url_without_secrets(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
-    let (_, host) = rest.rsplit_once('@')?;
-    Some(format!("{scheme}://{REMOVED}@{host}"))
+    let host = rest.rsplit_once('@').map(|(_, host)| host);
+    let address = host.unwrap_or(rest);
+    let path = address.split_once('?').map(|(path, _)| path);
+    if host.is_none() && path.is_none() {
+        return None;
+    }
+    let user = host.map_or_else(String::new, |_| format!("{REMOVED}@"));
+    let query = path.map_or_else(String::new, |_| format!("?{REMOVED}"));
+    let path = path.unwrap_or(address);
+    Some(format!("{scheme}://{user}{path}{query}"))
 }
 
 #[cfg(test)]
@@ -62,9 +95,19 @@ mod tests {
     fn secrets_are_removed_and_names_of_files_stay() {
         let mut value = json!({
             "tokenFile": "/etc/token",
+            "accessKeyId": "AKIA",
+            "keyPrefix": "hotswap:",
             "url": "https://ada:pass/w@rd@host:1/path?q=1",
-            "origins": ["redis://:password@h", "http://h:1/a", "not @ URL"],
-            "settings": { "dbPassword": "x", "apiToken": "y", "tokens": 3 },
+            "origins": ["redis://:password@h", "http://h:1/a", "not @ URL?", "https://h/a?sig=x"],
+            "settings": {
+                "dbPassword": "x",
+                "api_token": "y",
+                "tokens": 3,
+                "tokensByHost": { "h": "z" },
+                "API-Key": ["a", "b"],
+                "authorization": "Bearer x",
+                "datacenter": "dc1",
+            },
             "number": 1,
         });
         remove_secrets(&mut value);
@@ -72,9 +115,19 @@ mod tests {
             value,
             json!({
                 "tokenFile": "/etc/token",
-                "url": "https://(removed)@host:1/path?q=1",
-                "origins": ["redis://(removed)@h", "http://h:1/a", "not @ URL"],
-                "settings": { "dbPassword": REMOVED, "apiToken": REMOVED, "tokens": 3 },
+                "accessKeyId": "AKIA",
+                "keyPrefix": "hotswap:",
+                "url": "https://(removed)@host:1/path?(removed)",
+                "origins": ["redis://(removed)@h", "http://h:1/a", "not @ URL?", "https://h/a?(removed)"],
+                "settings": {
+                    "dbPassword": REMOVED,
+                    "api_token": REMOVED,
+                    "tokens": 3,
+                    "tokensByHost": REMOVED,
+                    "API-Key": REMOVED,
+                    "authorization": REMOVED,
+                    "datacenter": "dc1",
+                },
                 "number": 1,
             })
         );
