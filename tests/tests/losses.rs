@@ -150,6 +150,13 @@ async fn check_end(
 
 /// The engine is ready, and says what to do if the store was found to have lost writes.
 async fn check_readiness(replicas: &Replicas, engine: usize, is_lossy: bool) -> Result<()> {
+    wait_for_warning(replicas, engine, is_lossy).await?;
+    let shown = replicas.metric(engine, "hotswap_store_lost_writes").await?;
+    ensure!(shown == f64::from(u8::from(is_lossy)), "{shown}");
+    Ok(())
+}
+
+async fn wait_for_warning(replicas: &Replicas, engine: usize, is_lossy: bool) -> Result<()> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let health = replicas.get(engine, "/health/ready").await?;

@@ -139,6 +139,11 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        alert: "HotSwapWritesLost",
+        firing: &[("hotswap_store_lost_writes", "", "1x300")],
+        quiet: &[("hotswap_store_lost_writes", "", "0x300")],
+    },
+    Case {
         alert: "HotSwapEngineFallsBehind",
         firing: &[("hotswap_store_tail_lag_seconds", "", "60x300")],
         quiet: &[("hotswap_store_tail_lag_seconds", "", "1x300")],

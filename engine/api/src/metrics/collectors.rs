@@ -12,8 +12,12 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// The deployments whose journals the engine cannot read.
+/// The deployments whose journals the engine cannot read, and the cordons and policies that it
+/// cannot read.
 pub(super) struct DamagedGauge(pub Deployments);
+
+/// Whether the store was found to have lost writes lately.
+pub(super) struct LossGauge(pub Deployments);
 
 /// The nodes by environment and health.
 pub(super) struct NodeGauges(pub Registry);
@@ -32,7 +36,23 @@ impl Collector for DamagedGauge {
         let gauge =
             encoder.encode_descriptor("deployments_damaged", help, None, MetricType::Gauge)?;
         let count = i64::try_from(self.0.damaged()).unwrap_or(i64::MAX);
+        ConstGauge::<i64>::new(count).encode(gauge)?;
+        let name = "environment_events_damaged";
+        let help = "Cordons of nodes and policies of environments that this engine cannot read: \
+                    the nodes stay drained, and no deployment begins in the environments";
+        let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let count = i64::try_from(self.0.damaged_environment_events()).unwrap_or(i64::MAX);
         ConstGauge::<i64>::new(count).encode(gauge)
+    }
+}
+
+impl Collector for LossGauge {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "1 for seven days after the store was found to have lost writes that it had \
+                    acknowledged, else 0";
+        let gauge =
+            encoder.encode_descriptor("store_lost_writes", help, None, MetricType::Gauge)?;
+        ConstGauge::<i64>::new(self.0.recent_loss().is_some().into()).encode(gauge)
     }
 }
 
@@ -116,6 +136,12 @@ impl fmt::Debug for DamagedGauge {
         f.debug_tuple("DamagedGauge")
             .field(&self.0.damaged())
             .finish()
+    }
+}
+
+impl fmt::Debug for LossGauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LossGauge").finish_non_exhaustive()
     }
 }
 
