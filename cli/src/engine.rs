@@ -89,7 +89,14 @@ pub async fn run(args: &Serve, global: &Global, variables: &EnvironmentVariables
             return Ok(Exit::Success);
         }
     }
-    let mut running = RunningEngine::start(&config, &tokens).await?;
+    let store = tokio::select! {
+        store = EngineStore::open_when_available(&config) => store?,
+        _ = signal.next() => {
+            telemetry::shutdown(exporting).await;
+            return Ok(Exit::Success);
+        }
+    };
+    let mut running = RunningEngine::start_on(store, &config, &tokens).await?;
     if let Some(exporting) = &mut exporting {
         exporting.export_metrics(running.metrics());
     }
@@ -199,8 +206,11 @@ impl RunningEngine {
     /// # Errors
     /// Where a key cannot be read, the data cannot be opened, or the port is taken.
     pub async fn start(config: &Config, tokens: &EngineTokens) -> Result<Self> {
+        Self::start_on(EngineStore::open(config).await?, config, tokens).await
+    }
+
+    async fn start_on(store: EngineStore, config: &Config, tokens: &EngineTokens) -> Result<Self> {
         let jwt = config.jwt.as_ref().map(Jwt::verifier).transpose()?;
-        let store = EngineStore::open(config).await?;
         let host = Host::new(hotswap_plugins::Limits::default())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let components = Components::of_engine(store.catalogue.clone(), store.blobs.clone());

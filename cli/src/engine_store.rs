@@ -3,8 +3,10 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use hotswap_common::Backoff;
 use hotswap_common::file::{Attempt, FileLock};
 use hotswap_common::tls::{self, Reload};
 use hotswap_protocol::MAX_ARTIFACT_BYTES;
@@ -34,6 +36,11 @@ pub struct EngineStore {
 /// The lock file of an engine whose store is not in its data folder.
 const ENGINE_LOCK: &str = "engine.lock";
 
+/// Between attempts to open a store whose server does not answer. Each attempt waits for the
+/// server's answer besides.
+const MIN_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
 enum Opened {
     Sqlite(Sqlite),
     Redis {
@@ -41,6 +48,12 @@ enum Opened {
         /// No other engine uses the data folder.
         _lock: FileLock,
     },
+}
+
+/// Whether a store may open later although nobody changes a setting.
+fn is_passing(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<hotswap_store::redis::Error>();
+    error.is_some_and(hotswap_store::redis::Error::is_passing)
 }
 
 impl EngineStore {
@@ -57,6 +70,33 @@ impl EngineStore {
             None => Self::open_sqlite(config).await,
         }
         .context("cannot open the store")
+    }
+
+    /// As [`Self::open`], but waits for a server that cannot be reached yet: on a new installation,
+    /// and after an outage, engines are often there before it. What a person has to change is an
+    /// error at once.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but never because the server does not answer.
+    pub async fn open_when_available(config: &Config) -> Result<Self> {
+        let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
+        loop {
+            let error = match Self::open(config).await {
+                Ok(store) => return Ok(store),
+                Err(error) => error,
+            };
+            if !is_passing(&error) {
+                return Err(error);
+            }
+            let delay = backoff.next_delay();
+            let error = format!("{error:#}");
+            tracing::warn!(
+                error,
+                ?delay,
+                "the store is not available yet, trying again"
+            );
+            tokio::time::sleep(delay).await;
+        }
     }
 
     async fn open_sqlite(config: &Config) -> Result<Self> {

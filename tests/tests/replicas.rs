@@ -695,3 +695,61 @@ async fn one_engine_reads_the_metrics_of_the_nodes_for_all() -> Result<()> {
     replicas.kill_engine(0).await?;
     wait_for_equal_samples(older, young).await
 }
+
+/// Starts an engine by a file of [`Replicas::write_config`], and waits until it has tried its store in
+/// vain.
+async fn start_without_store(replicas: &Replicas, file: &str) -> Result<ChildProcess> {
+    let mut command = tools::hotswap()?;
+    command.current_dir(replicas.folder()).args([
+        "serve",
+        "--config",
+        file,
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    let mut engine = ChildProcess::start(command)?;
+    let waits = |line: &str| {
+        line.contains("the store is not available yet")
+            .then_some(())
+    };
+    engine.find_in_stderr(waits).await?;
+    Ok(engine)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_starts_before_the_server_of_its_store_waits_for_it() -> Result<()> {
+    let server = RedisServer::start(RedisKind::Valkey)?;
+    let (url, patience) = (server.url(), "patience = \"200ms\"\n");
+    let store = (url.clone(), patience.to_owned());
+    let mut replicas = Replicas::start_on((server, store), PRODUCTION, (1, 0), &[]).await?;
+    replicas.terminate_engine(0).await?;
+    replicas.server.kill();
+    let config = format!("[store]\nurl = \"{url}\"\nengine = \"e\"\n{patience}");
+    let file = replicas.write_config(0, &config)?;
+
+    let waiting = start_without_store(&replicas, &file).await?;
+    waiting.terminate()?;
+    let ended = waiting.wait_for_exit().await?;
+    ensure!(ended.code == Some(0), "{}", ended.stderr);
+
+    let mut waiting = start_without_store(&replicas, &file).await?;
+    replicas.server.restart()?;
+    let serves = |line: &str| line.contains("api listening").then_some(());
+    waiting.find_in_stderr(serves).await?;
+    waiting.terminate()?;
+    waiting.wait_for_exit().await?;
+
+    // No wait where a person has to act.
+    replicas.server.kill();
+    let waiting = start_without_store(&replicas, &file).await?;
+    let with_password = ["--appendonly", "yes", "--requirepass", "another"];
+    replicas.server.restart_with(&with_password)?;
+    let ended = waiting.wait_for_exit().await?;
+    ensure!(ended.code != Some(0), "{}", ended.stderr);
+    ensure!(
+        ended.stderr.contains("password is wrong"),
+        "{}",
+        ended.stderr
+    );
+    Ok(())
+}

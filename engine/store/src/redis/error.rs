@@ -133,6 +133,18 @@ pub enum Error {
     Closed,
 }
 
+impl Error {
+    /// Whether the server may do later what it did not do now, without anybody changing a setting:
+    /// it is not reached, loads its data, or waits for a failover.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Refused { source, .. } => !matches!(verdict(source), Verdict::Refused(_)),
+            _ => false,
+        }
+    }
+}
+
 /// What an error of the server or the client means for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
