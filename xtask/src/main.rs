@@ -12,6 +12,7 @@ mod references;
 mod setup;
 mod shell;
 mod spans;
+mod test_programs;
 // Shared with the build script of the guests: setup installs exactly what the build looks for.
 #[path = "../../guests/build/toolchain.rs"]
 mod toolchain;
@@ -56,9 +57,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Set up and run all tests
+    /// Set up and run all tests, several programs at a time
     Test {
-        /// Arguments to pass to `cargo test`
+        /// Arguments to pass to `cargo test`, which runs one program at a time
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -188,6 +189,9 @@ fn run_tests(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     // Tests of other packages start `hotswap` too, but cargo builds it only for the tests of its
     // own package.
     workspace.build_hotswap()?;
+    if arguments.is_empty() {
+        return test_programs::run(workspace);
+    }
     // One run tells all that fails.
     let test = ["test", "--workspace", "--no-fail-fast"];
     shell::run(workspace.cargo(&test).args(arguments))
