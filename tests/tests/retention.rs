@@ -265,6 +265,45 @@ async fn an_open_deployment_keeps_its_strategy_and_its_versions() -> Result<()> 
     Ok(())
 }
 
+/// As after a downgrade: another engine, which can read the journals, continues what is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_journal_that_cannot_be_read_may_need_is_kept() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let steps = hotswap_guests::STEPS.to_vec();
+    let digest = cluster.engine.strategies.upload(steps, EMAIL).await?.digest;
+    let sleep: Value = json!({ "kind": "sleep", "steps": 1, "sleep": 3_600_000 });
+    let id = cluster
+        .deploy(("hello", "0.5.0"), PRODUCTION, ("steps", sleep))
+        .await?;
+    let deleted = cluster.engine.strategies.delete(&"steps".parse()?).await?;
+    assert!(deleted);
+    let all = versions(&cluster).await?;
+    let [known, unknown] = ["requested", "asked"].map(|word| format!("\"type\":\"{word}\""));
+    cluster.engine.shutdown().await;
+    assert_eq!(cluster.replace_in_journals(&known, &unknown)?, 3);
+    restart(&mut cluster).await?;
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!((swept.versions, swept.files), (0, 0), "{swept:?}");
+    assert_eq!(versions(&cluster).await?, all);
+    assert!(artifacts(&cluster).await?.contains(&digest));
+    for version in ["0.5.0", "3.0.0"] {
+        let (name, version) = ("hello".parse()?, version.parse()?);
+        let deleted = cluster.engine.modules.delete(&name, &version).await;
+        let error = deleted.unwrap_err().to_string();
+        assert!(error.contains("cannot be read"), "{error}");
+    }
+    // The engine that can read them.
+    cluster.engine.shutdown().await;
+    assert_eq!(cluster.replace_in_journals(&unknown, &known)?, 2);
+    restart(&mut cluster).await?;
+    cluster.engine.deployments.abort(id, EMAIL, None).await?;
+    cluster.wait_for_end(id).await?;
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!((swept.deployments, swept.versions, swept.files), (1, 1, 2));
+    cluster.shutdown().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_a_crash_cut_off_and_a_refused_upload_leave_nothing() -> Result<()> {
     let mut cluster = cluster().await?;

@@ -29,7 +29,11 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(crate) struct Needed {
     versions: HashMap<(ModuleName, Version), String>,
+    /// The modules of which every version is needed.
+    modules: HashMap<ModuleName, String>,
     digests: HashSet<Digest>,
+    /// Whether a deployment that has not ended needs a component, and it is not known which.
+    unknown_component: bool,
 }
 
 impl References {
@@ -74,7 +78,8 @@ impl References {
         for deployment in self.0.projections.summaries(&open).await? {
             let why = format!("deployment {} has not ended", deployment.id);
             needed.digests.insert(deployment.strategy_digest);
-            needed.add(&deployment.module, &why);
+            needed.unknown_component |= deployment.damage.as_ref().is_some_and(|at| at.seq == 0);
+            needed.add_module_of(&deployment, &why);
             needed.add_all(&deployment.previous, &why);
         }
         let current = self.0.journal.current_deployments(None).await?;
@@ -83,12 +88,12 @@ impl References {
                 id, environment, ..
             } = &deployment;
             let why = format!("it should run in {environment}");
-            needed.add(&deployment.module, &why);
+            needed.add_module_of(&deployment, &why);
             let why = format!("deployment {id} in {environment} can be rolled back to it");
             needed.add_all(&deployment.previous, &why);
             let (journal, projections) = (self.0.journal.as_ref(), &self.0.projections);
             if let Some(success) = last_success_before(journal, projections, &deployment).await? {
-                needed.add(&success.module, &why);
+                needed.add_module_of(&success, &why);
             }
         }
         Ok(())
@@ -112,12 +117,25 @@ impl Needed {
     /// Why a version is needed.
     pub(crate) fn reason(&self, module: &ModuleVersion) -> Option<&str> {
         let key = (module.name.clone(), module.version.clone());
-        self.versions.get(&key).map(String::as_str)
+        let version = self.versions.get(&key);
+        let why = version.or_else(|| self.modules.get(&module.name));
+        why.map(String::as_str)
     }
 
-    /// Whether a blob is needed by what was added.
+    /// Whether a blob is needed by what was added, or may be.
     pub(crate) fn needs(&self, digest: Digest) -> bool {
-        self.digests.contains(&digest)
+        self.unknown_component || self.digests.contains(&digest)
+    }
+
+    /// Adds the version that a deployment rolls out. Where its journal cannot be read, the version
+    /// and those before it may be any: another engine may read them, or an end of the deployment
+    /// may have to go back to them.
+    fn add_module_of(&mut self, deployment: &DeploymentSummary, why: &str) {
+        if let Some(damage) = &deployment.damage {
+            let why = format!("deployment {} cannot be read: {damage}", deployment.id);
+            self.modules.insert(deployment.module.name.clone(), why);
+        }
+        self.add(&deployment.module, why);
     }
 
     fn add(&mut self, module: &ModuleVersion, why: &str) {
