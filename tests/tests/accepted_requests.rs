@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hotswap_core::{Answer, Decision, DeploymentId, EventBody, Outcome, Status};
+use async_trait::async_trait;
+use hotswap_core::{Answer, Append, Decision, DeploymentId, EventBody, Outcome, Status, Step};
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Engine, NewDeployment};
-use hotswap_store::{AppendError, Journal};
+use hotswap_store::{AppendError, Head, Journal};
 use hotswap_tests::{
-    EMAIL, EngineResources, RacingJournal, StaticFleet, new_deployment, wait_for_end,
+    EMAIL, EngineResources, InterceptedJournal, Interceptor, RacingJournal, StaticFleet,
+    new_deployment, wait_for_end,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -169,6 +171,112 @@ async fn an_approval_accepted_right_before_its_time_out_counts() -> Result<()> {
         .take_result()
         .context("the approval did not race")??;
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    engine.shutdown().await;
+    Ok(())
+}
+
+/// Lets another person decide first: right before the decision of [`EMAIL`], `eve` approves, and
+/// the deployment goes on to its next question.
+struct FasterDecision;
+
+#[async_trait]
+impl Interceptor for FasterDecision {
+    async fn append(
+        &self,
+        journal: &dyn Journal,
+        append: Append,
+    ) -> std::result::Result<Head, AppendError> {
+        let [EventBody::Decided { decision }] = &append.bodies[..] else {
+            return journal.append(append).await;
+        };
+        if decision.by != EMAIL {
+            return journal.append(append).await;
+        }
+        let id = append.deployment;
+        if step(journal, id).await == Step::Gated {
+            let mut appended = journal.subscribe();
+            let by = "eve".to_owned();
+            let decision = Decision {
+                by,
+                ..decision.clone()
+            };
+            let bodies = vec![EventBody::Decided { decision }];
+            let first = Append {
+                bodies,
+                ..append.clone()
+            };
+            journal.append(first).await?;
+            while step(journal, id).await != Step::Asking {
+                appended.recv().await.expect("the engine appends");
+            }
+        }
+        journal.append(append).await
+    }
+}
+
+async fn step(journal: &dyn Journal, id: DeploymentId) -> Step {
+    let head = journal.head(id).await;
+    head.expect("the store can be read").lifecycle.step
+}
+
+/// A strategy that asks once more after the approval to start.
+fn asking() -> (&'static str, Value) {
+    let config = json!({ "approval": true, "approvalTimeout": "1m", "soak": "1ms" });
+    ("blue-green", config)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_does_not_count_for_a_question_that_was_asked_after_it() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let journal = InterceptedJournal::new(fixture.journal(), FasterDecision);
+    let engine = fixture.resources.start_engine(journal).await?;
+    let id = deploy(&engine, asking(), true).await?;
+    let decided = engine.deployments.decide(id, decision(true)).await;
+    assert!(matches!(decided, Err(Error::WaitOver(_))), "{decided:?}");
+    let state = engine.deployments.get(id).await?;
+    assert_eq!(state.status(), Status::AwaitingApproval);
+    let start = engine
+        .deployments
+        .decide_wait(id, decision(true), Some("start"));
+    let start = start.await;
+    assert!(matches!(start, Err(Error::WaitOver(_))), "{start:?}");
+    let wait = state.wait_id().context("it asks nothing")?.to_string();
+    let decided = engine
+        .deployments
+        .decide_wait(id, decision(true), Some(&wait));
+    decided.await?;
+    let state = wait_for_end(&engine, id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    engine.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_approvals_of_one_question_at_random_exactly_one_counts() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let engine = fixture.start_engine().await?;
+    for round in 0..ROUNDS {
+        let id = deploy(&engine, asking(), true).await?;
+        let approve = |delay: u32| {
+            let deployments = engine.deployments.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(delay.into())).await;
+                let start = Some("start");
+                deployments.decide_wait(id, decision(true), start).await
+            })
+        };
+        let (one, other) = (approve(round % 7 * 100), approve(round % 11 * 100));
+        let (one, other) = (one.await?, other.await?);
+        assert_ne!(one.is_ok(), other.is_ok(), "round {round}");
+        let error = one.err().or(other.err()).context("no error")?;
+        assert!(
+            matches!(error, Error::IllegalTransition(_) | Error::WaitOver(_)),
+            "{error}"
+        );
+        engine.deployments.abort(id, EMAIL, None).await?;
+        let state = wait_for_end(&engine, id).await?;
+        assert_ne!(state.status(), Status::Succeeded, "round {round}");
+    }
     engine.shutdown().await;
     Ok(())
 }

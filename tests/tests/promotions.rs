@@ -253,7 +253,7 @@ async fn a_promotion_at_random_is_accepted_or_refused_and_harms_nothing() -> Res
         tokio::time::sleep(Duration::from_micros((round % 40 * 250).into())).await;
         match engine.deployments.promote(id, EMAIL, None, false).await {
             Ok(_) => accepted += 1,
-            Err(Error::IllegalTransition(_)) => refused += 1,
+            Err(Error::IllegalTransition(_) | Error::WaitOver(_)) => refused += 1,
             Err(error) => return Err(error.into()),
         }
         let state = wait_for_end(&engine, id).await?;

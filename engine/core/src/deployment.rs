@@ -12,10 +12,12 @@ mod end;
 mod node_state;
 mod nodes;
 mod summary;
+mod wait_id;
 
 use end::terminated;
 pub use node_state::{KnownVersion, NodePhase, NodeState};
 pub use summary::DeploymentSummary;
+pub use wait_id::WaitId;
 
 /// The state holds only the last lines of the log. All of them are in the journal.
 const LOG_LINES: usize = 200;

@@ -60,7 +60,7 @@ pub use cordon::{Cordon, CordonedNode, Cordons};
 pub use damage::Damage;
 pub use deadline::Deadline;
 pub use deployment::{
-    Deployment, DeploymentSummary, KnownVersion, LogLine, NodePhase, NodeState, Stage,
+    Deployment, DeploymentSummary, KnownVersion, LogLine, NodePhase, NodeState, Stage, WaitId,
 };
 pub use digest::Digest;
 pub use environment_event::{EnvironmentEvent, EnvironmentEventBody, Repair};

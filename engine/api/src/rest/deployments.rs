@@ -333,9 +333,12 @@ impl Deployments {
         id: Path<Parsed<DeploymentId>>,
         body: OptionalJsonBody<PromoteRequest>,
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
-        let (by, reason, full) = body.0.validate(&operator.0)?;
+        let mut request = body.0;
+        let wait = request.wait.take();
+        let (by, reason, full) = request.validate(&operator.0)?;
         let deployments = &context.engine.deployments;
-        let deployment = deployments.promote(id.0.0, &by, reason, full).await?;
+        let promoted = deployments.promote_wait(id.0.0, &by, reason, full, wait.as_deref());
+        let deployment = promoted.await?;
         Ok(present(&context, deployment).await?)
     }
 
@@ -355,8 +358,12 @@ impl Deployments {
         id: Path<Parsed<DeploymentId>>,
         body: JsonBody<ApprovalRequest>,
     ) -> Result<Json<view::Deployment>, Failure<CHANGE>> {
-        let decision = body.0.validate(&operator.0)?;
-        let deployment = context.engine.deployments.decide(id.0.0, decision).await?;
+        let mut request = body.0;
+        let wait = request.wait.take();
+        let decision = request.validate(&operator.0)?;
+        let deployments = &context.engine.deployments;
+        let decided = deployments.decide_wait(id.0.0, decision, wait.as_deref());
+        let deployment = decided.await?;
         Ok(present(&context, deployment).await?)
     }
 }

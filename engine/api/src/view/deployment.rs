@@ -136,6 +136,10 @@ pub(crate) struct Deployment {
     /// What keeps the engine from continuing now. It tries again until that has passed; the
     /// deployment can be aborted meanwhile.
     pub retry: Option<Retry>,
+    /// What the deployment waits for a person to decide, or for a sleep or a soak that a person
+    /// may end. Send it as `wait` with an approval or a promotion, so that it counts for nothing
+    /// else. Absent where nothing can be decided or ended.
+    pub wait_id: Option<String>,
     /// Whether an abort was requested.
     pub aborting: bool,
     /// Whether every sleep and soak ends at once: a person promoted the deployment in full.
@@ -313,6 +317,7 @@ impl Deployment {
                 since: retry.since.millis(),
                 attempts: retry.attempts,
             }),
+            wait_id: state.wait_id().map(|id| id.to_string()),
             aborting: state.lifecycle.aborting,
             promoted: state.lifecycle.promoted,
             waits_for: waits_for.map(|id| id.to_string()),

@@ -31,7 +31,7 @@ impl Deployments {
     }
 
     /// Ends the wait of a deployment's strategy that is under way: a sleep or a soak. `full`: and
-    /// every later one. A soak then judges what it has measured, and checks that could not be
+    /// every later one. Ends no wait that begins only after this was called, unless `full`. A soak then judges what it has measured, and checks that could not be
     /// judged yet do not hold the deployment up. The request is durable once this returns.
     ///
     /// # Errors
@@ -44,9 +44,27 @@ impl Deployments {
         reason: Option<String>,
         full: bool,
     ) -> Result<Deployment, Error> {
+        self.promote_wait(id, by, reason, full, None).await
+    }
+
+    /// As [`Self::promote`], for the wait with this id only.
+    ///
+    /// # Errors
+    /// As [`Self::promote`]; [`Error::WaitOver`] where something else is waited for.
+    pub async fn promote_wait(
+        &self,
+        id: DeploymentId,
+        by: &str,
+        reason: Option<String>,
+        full: bool,
+        wait: Option<&str>,
+    ) -> Result<Deployment, Error> {
         let by = by.to_owned();
-        self.append(id, EventBody::PromoteRequested { by, reason, full })
-            .await
+        let body = EventBody::PromoteRequested { by, reason, full };
+        if full && wait.is_none() {
+            return self.append(id, body).await;
+        }
+        self.append_to_wait(id, body, wait).await
     }
 
     /// Requests the end of a deployment whose journal cannot be read. It ends without its
@@ -93,18 +111,34 @@ impl Deployments {
     }
 
     /// Answers the question of a deployment. Waits some seconds for the question of a new
-    /// deployment that needs an approval to start.
+    /// deployment that needs an approval to start. Answers no question that is asked only after
+    /// that: nobody has read it.
     ///
     /// # Errors
-    /// [`Error::IllegalTransition`] if it asks nothing.
+    /// [`Error::IllegalTransition`] if it asks nothing; [`Error::WaitOver`] if it asks something
+    /// else by now.
     pub async fn decide(&self, id: DeploymentId, decision: Decision) -> Result<Deployment, Error> {
+        self.decide_wait(id, decision, None).await
+    }
+
+    /// As [`Self::decide`], for the question with this id only.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub async fn decide_wait(
+        &self,
+        id: DeploymentId,
+        decision: Decision,
+        wait: Option<&str>,
+    ) -> Result<Deployment, Error> {
         let appended = self.journal.subscribe();
         if self.will_ask_to_start(id).await? {
             let question = self.wait_for_question(id, appended);
             // After the time-out the append below is rejected and says why.
             drop(tokio::time::timeout(QUESTION_TIMEOUT, question).await);
         }
-        self.append(id, EventBody::Decided { decision }).await
+        self.append_to_wait(id, EventBody::Decided { decision }, wait)
+            .await
     }
 
     async fn will_ask_to_start(&self, id: DeploymentId) -> Result<bool, Error> {
@@ -140,9 +174,57 @@ impl Deployments {
     /// # Errors
     /// [`Error::Damaged`] if the journal cannot be read: no driver would act on the event.
     async fn append(&self, id: DeploymentId, body: EventBody) -> Result<Deployment, Error> {
-        match self.get(id).await?.damage {
+        self.readable(id).await?;
+        self.append_unchecked(id, body).await
+    }
+
+    /// Appends an event about what the deployment waits for now: `wait`, where that is named. It
+    /// must not count for what the deployment waits for next.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; [`Error::WaitOver`] where the deployment waits for something else.
+    async fn append_to_wait(
+        &self,
+        id: DeploymentId,
+        body: EventBody,
+        wait: Option<&str>,
+    ) -> Result<Deployment, Error> {
+        let mut state = self.readable(id).await?;
+        let found = state.wait_id();
+        if let (Some(wait), Some(found)) = (wait, found)
+            && found.to_string() != wait
+        {
+            return Err(Error::WaitOver(id));
+        }
+        loop {
+            let append = Append {
+                deployment: id,
+                expected: state.next_seq,
+                fence: None,
+                at: self.clock.now(),
+                bodies: vec![body.clone()],
+            };
+            match self.journal.append(append).await {
+                Ok(_) => return self.get(id).await,
+                Err(AppendError::Conflict(_)) => state = self.readable(id).await?,
+                Err(error) => return Err(error.into()),
+            }
+            let now = state.wait_id();
+            if now.is_some() && now != found {
+                return Err(Error::WaitOver(id));
+            }
+        }
+    }
+
+    /// The state of a deployment.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if its journal cannot be read.
+    async fn readable(&self, id: DeploymentId) -> Result<Deployment, Error> {
+        let state = self.get(id).await?;
+        match state.damage {
             Some(damage) => Err(Error::Damaged(damage)),
-            None => self.append_unchecked(id, body).await,
+            None => Ok(state),
         }
     }
 

@@ -59,6 +59,9 @@ pub(super) struct ApprovalRequest {
     pub approved: bool,
     /// A comment, of at most 4096 bytes.
     pub comment: Option<String>,
+    /// The `waitId` of what is decided. If the deployment waits for something else by now, the
+    /// answer is 409. Absent: what it waits for when the request arrives.
+    pub wait: Option<String>,
     /// The email address of the person who decides. Give it if several people share the API
     /// token; a signed token already names its owner.
     pub requester_email: Option<String>,
@@ -80,6 +83,9 @@ pub(super) struct PromoteRequest {
     pub full: bool,
     /// The reason, of at most 4096 bytes. It becomes part of the deployment's events.
     pub reason: Option<String>,
+    /// The `waitId` of what is ended. If the deployment waits for something else by now, the
+    /// answer is 409. Absent: what it waits for when the request arrives.
+    pub wait: Option<String>,
     /// The email address of the person who makes the request. Give it if several people share
     /// the API token; a signed token already names its owner.
     pub requester_email: Option<String>,
