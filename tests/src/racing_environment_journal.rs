@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, Timestamp};
+use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, NodeId, Timestamp};
 use hotswap_store::{
     AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
     EnvironmentJournal, LeaseError, PastDecision, PastPlace, ReadError,
@@ -129,7 +129,7 @@ impl EnvironmentJournal for RacingEnvironmentJournal {
         self.journal.decisions(environment).await
     }
 
-    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+    async fn cordons(&self) -> Result<Vec<(NodeId, EnvironmentEntry)>, ReadError> {
         self.journal.cordons().await
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hotswap_core::{Environment, Fence, ModuleName, Timestamp};
+use hotswap_core::{Environment, Fence, ModuleName, NodeId, Timestamp};
 use hotswap_store::{
     AppendToEnvironmentError, Decision, EnvironmentAppend, EnvironmentAppended, EnvironmentEntry,
     EnvironmentJournal, LeaseError, PastDecision, PastPlace, ReadError,
@@ -67,7 +67,7 @@ impl EnvironmentJournal for UndecidedJournal {
         Ok(Vec::new())
     }
 
-    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+    async fn cordons(&self) -> Result<Vec<(NodeId, EnvironmentEntry)>, ReadError> {
         self.0.cordons().await
     }
 

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentEvent, EnvironmentEventBody, NodeId, Timestamp};
+use crate::{DecodeError, EnvironmentEvent, EnvironmentEventBody, NodeId, Timestamp};
 
 /// A person's decision that the engine must not change a node.
 ///
@@ -81,6 +81,27 @@ impl Cordons {
         }
     }
 
+    /// Applies an event that cordons a node and cannot be read, of which the store still knows the
+    /// node, the position and the time. The node is drained: a person has taken it out, and whether
+    /// it may serve is not known. It ends like any other cordon.
+    pub fn apply_unreadable(
+        &mut self,
+        node: NodeId,
+        position: u64,
+        at: Timestamp,
+        error: &DecodeError,
+    ) {
+        let cordon = Cordon {
+            drained: true,
+            by: "unknown".to_owned(),
+            reason: Some(format!(
+                "the event that says so (position {position} in the store) cannot be read: {error}"
+            )),
+            since: at,
+        };
+        self.0.insert(node, cordon);
+    }
+
     /// The cordon of a node, if it has one.
     pub fn get(&self, node: &NodeId) -> Option<&Cordon> {
         self.0.get(node)
@@ -145,6 +166,25 @@ mod tests {
         };
         cordons.apply(&event(4, uncordoned));
         assert_eq!(texts(&cordons), [b]);
+    }
+
+    #[test]
+    fn a_node_whose_cordon_cannot_be_read_is_drained_until_it_is_uncordoned() {
+        let mut cordons = Cordons::default();
+        let error = EnvironmentEventBody::decode(b"{").unwrap_err();
+        cordons.apply_unreadable(node("a"), 7, Timestamp::from_millis(3), &error);
+        let cordon = cordons.get(&node("a")).unwrap();
+        assert!(cordon.drained);
+        assert_eq!(cordon.since.millis(), 3);
+        let text = cordon.to_string();
+        assert!(text.contains("position 7 in the store"), "{text}");
+        let uncordoned = EnvironmentEventBody::Uncordoned {
+            node: node("a"),
+            by: "ada".into(),
+            reason: None,
+        };
+        cordons.apply(&event(8, uncordoned));
+        assert_eq!(cordons, Cordons::default());
     }
 
     #[test]

@@ -206,6 +206,11 @@ impl Deployments {
         self.damaged.count()
     }
 
+    /// How many cordons of nodes and policies of environments this engine cannot read.
+    pub fn damaged_environment_events(&self) -> usize {
+        self.cordoned.unreadable() + self.environments.unreadable()
+    }
+
     /// The lifecycle before event `seq`, which is at least 1, of a deployment. `None` where one of
     /// the events before cannot be read, or cannot follow.
     ///

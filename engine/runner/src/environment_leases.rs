@@ -161,7 +161,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use hotswap_core::{DeploymentId, ModuleName};
+    use hotswap_core::{DeploymentId, ModuleName, NodeId};
     use hotswap_store::{
         Decision, EnvironmentAppended, EnvironmentEntry, PastDecision, PastPlace, ReadError,
     };
@@ -218,7 +218,7 @@ mod tests {
             unreachable!("{ONLY_LEASES}")
         }
 
-        async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+        async fn cordons(&self) -> Result<Vec<(NodeId, EnvironmentEntry)>, ReadError> {
             unreachable!("{ONLY_LEASES}")
         }
 

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use hotswap_core::{Environment, Policy, Selector, Timestamp};
+use hotswap_core::{Amount, DecodeError, Environment, Policy, Selector, Timestamp};
 
 /// The policies of the environments, and which nodes belong to them by their labels. Cheap to
 /// clone.
@@ -10,8 +10,11 @@ pub struct Environments {
     /// Clones share it, so that all see policies that are replaced.
     configured: Arc<RwLock<BTreeMap<Environment, Policy>>>,
     selectors: Arc<BTreeMap<Environment, Selector>>,
-    changed: Arc<RwLock<BTreeMap<Environment, Arc<ChangedPolicy>>>>,
+    changed: Arc<RwLock<BTreeMap<Environment, PolicyByPerson>>>,
 }
+
+/// A policy that a person gave an environment, or why it cannot be read.
+pub(crate) type PolicyByPerson = Result<Arc<ChangedPolicy>, Arc<UnreadablePolicy>>;
 
 /// A policy that a person gave an environment. It counts before those of configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +29,28 @@ pub struct ChangedPolicy {
     pub by: String,
 }
 
+/// A policy that a person gave an environment, and that this engine cannot read. Until a person
+/// gives it another one, or gives it up, no deployment begins in the environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the policy of {environment} (position {version} in the store) cannot be read: {reason}")]
+pub struct UnreadablePolicy {
+    /// The environment.
+    pub environment: Environment,
+    /// The position of the event with the policy.
+    pub version: u64,
+    /// When the person changed it.
+    pub at: Timestamp,
+    /// Why it cannot be read.
+    pub reason: DecodeError,
+}
+
 /// Where the policy of an environment comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PolicySource {
     /// A person changed it.
     Changed(Arc<ChangedPolicy>),
+    /// A person changed it, and this engine cannot read that.
+    Unreadable(Arc<UnreadablePolicy>),
     /// The configuration of this engine.
     Configuration,
     /// Neither: the default for the environment's name.
@@ -58,18 +78,38 @@ impl Environments {
         &self.selectors
     }
 
-    /// The policy of an environment.
+    /// The policy of an environment. Where that of a person cannot be read, the one without it,
+    /// under which only one node may be unavailable: repairs and drains then do no harm.
     pub fn policy(&self, environment: &Environment) -> Policy {
-        match self.changed(environment) {
-            Some(changed) => changed.policy.clone(),
+        match self.by_person(environment) {
+            Some(Ok(changed)) => changed.policy.clone(),
+            Some(Err(_)) => Policy {
+                max_unavailable: Amount::Count(1),
+                ..self.own_policy(environment)
+            },
             None => self.own_policy(environment),
+        }
+    }
+
+    /// The policy with which a deployment to an environment may begin.
+    ///
+    /// # Errors
+    /// Where a person gave it one that cannot be read.
+    pub fn readable_policy(
+        &self,
+        environment: &Environment,
+    ) -> Result<Policy, Arc<UnreadablePolicy>> {
+        match self.by_person(environment) {
+            Some(Err(unreadable)) => Err(unreadable),
+            Some(Ok(_)) | None => Ok(self.policy(environment)),
         }
     }
 
     /// Where the policy of an environment comes from.
     pub fn source(&self, environment: &Environment) -> PolicySource {
-        match self.changed(environment) {
-            Some(changed) => PolicySource::Changed(changed),
+        match self.by_person(environment) {
+            Some(Ok(changed)) => PolicySource::Changed(changed),
+            Some(Err(unreadable)) => PolicySource::Unreadable(unreadable),
             None if read(&self.configured).contains_key(environment) => PolicySource::Configuration,
             None => PolicySource::Default,
         }
@@ -96,13 +136,24 @@ impl Environments {
         replace(&self.configured, policies);
     }
 
+    /// How many policies of people this engine cannot read.
+    pub(crate) fn unreadable(&self) -> usize {
+        let changed = read(&self.changed);
+        changed.values().filter(|policy| policy.is_err()).count()
+    }
+
+    /// What a person gave the environment, where it can be read.
+    fn changed(&self, environment: &Environment) -> Option<Arc<ChangedPolicy>> {
+        self.by_person(environment)?.ok()
+    }
+
     /// What a person gave the environment.
-    pub(crate) fn changed(&self, environment: &Environment) -> Option<Arc<ChangedPolicy>> {
+    pub(crate) fn by_person(&self, environment: &Environment) -> Option<PolicyByPerson> {
         read(&self.changed).get(environment).cloned()
     }
 
     /// What people gave all environments, as the store has it now.
-    pub(crate) fn replace_changed(&self, changed: BTreeMap<Environment, Arc<ChangedPolicy>>) {
+    pub(crate) fn replace_changed(&self, changed: BTreeMap<Environment, PolicyByPerson>) {
         replace(&self.changed, changed);
     }
 
@@ -158,7 +209,7 @@ mod tests {
                 at: Timestamp::from_millis(1),
                 by: "ada".to_owned(),
             });
-            environments.replace_changed(BTreeMap::from([(qa.clone(), Arc::clone(&changed))]));
+            environments.replace_changed([(qa.clone(), Ok(Arc::clone(&changed)))].into());
             changed
         };
         let changed = change(&policy);
@@ -169,5 +220,30 @@ mod tests {
         assert_eq!(environments.ignored(&qa), None, "they are the same");
         environments.replace_changed(BTreeMap::new());
         assert_eq!(environments.source(&qa), PolicySource::Configuration);
+    }
+    #[test]
+    fn a_policy_that_cannot_be_read_is_not_replaced_by_another_one() {
+        let qa: Environment = "qa".parse().unwrap();
+        let environments = Environments::new(BTreeMap::new());
+        let unreadable = Arc::new(UnreadablePolicy {
+            environment: qa.clone(),
+            version: 7,
+            at: Timestamp::from_millis(1),
+            reason: DecodeError::Invalid("torn".to_owned()),
+        });
+        environments.replace_changed([(qa.clone(), Err(Arc::clone(&unreadable)))].into());
+        assert_eq!(
+            environments.readable_policy(&qa),
+            Err(Arc::clone(&unreadable))
+        );
+        assert_eq!(
+            environments.source(&qa),
+            PolicySource::Unreadable(unreadable)
+        );
+        assert_eq!(environments.policy(&qa).max_unavailable, Amount::Count(1));
+        assert_eq!(environments.unreadable(), 1);
+        environments.replace_changed(BTreeMap::new());
+        let default = Policy::default_for(&qa);
+        assert_eq!(environments.readable_policy(&qa), Ok(default));
     }
 }

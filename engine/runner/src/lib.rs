@@ -75,7 +75,7 @@ pub use deployments::{
 };
 pub use discovery_backends::{BackendInUse, DiscoveryBackends, DiscoveryBackendsConfig};
 pub use engine::{Engine, EngineConfig, Error, FenceError};
-pub use environments::{ChangedPolicy, Environments, PolicySource};
+pub use environments::{ChangedPolicy, Environments, PolicySource, UnreadablePolicy};
 pub use history::{History, HistoryDecision, HistoryEntry};
 pub use limits::{ExpiryLimits, Limits, RetentionLimits};
 pub use live_soaks::{SoakChanges, SoakProgress};

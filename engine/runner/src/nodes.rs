@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotswap_common::trace;
 use hotswap_core::{
     Clock, Cordon, Environment, EnvironmentEvent, EnvironmentEventBody, Fence, NodeId,
 };
@@ -327,7 +328,8 @@ fn is_drained(cordon: Option<&Cordon>) -> bool {
 async fn finish(
     change: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) -> Result<(), Error> {
-    match tokio::spawn(change).await {
+    // Its lines of the log belong to the trace of the request.
+    match tokio::spawn(trace::within(trace::current(), change)).await {
         Ok(result) => result,
         Err(error) => Err(Error::Store(Box::new(error))),
     }
@@ -390,7 +392,7 @@ impl Inner {
         let cordons = self.journal.cordons().await.map_err(Error::read)?;
         // Ordered by position.
         let newest = cordons.iter();
-        let newest = newest.map(|entry| (entry.environment.clone(), entry.position));
+        let newest = newest.map(|(_, entry)| (entry.environment.clone(), entry.position));
         let newest = newest.collect();
         self.cordoned.replace(cordons);
         Ok(newest)

@@ -11,7 +11,7 @@ use hotswap_store::{
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, watch};
 
-use crate::environments::{ChangedPolicy, Environments};
+use crate::environments::{ChangedPolicy, Environments, PolicyByPerson, UnreadablePolicy};
 use crate::strategies::{self, Strategies};
 
 /// How often a change without a condition is tried where others change the policy, too.
@@ -225,15 +225,20 @@ enum Attempt {
 impl Inner {
     /// The version of the policy that a person gave the environment; 0 if none did.
     fn version(&self, environment: &Environment) -> u64 {
-        let changed = self.environments.changed(environment);
-        changed.map_or(0, |changed| changed.version)
+        let policy = self.environments.by_person(environment);
+        policy.as_ref().map_or(0, version_of)
     }
 
     /// Appends the change to what memory holds. Call it in turn.
     async fn try_change(&self, change: &PolicyChange) -> Result<Attempt, AppendToEnvironmentError> {
-        let current = self.environments.changed(&change.environment);
-        let version = current.as_ref().map_or(0, |current| current.version);
-        let is_same = change.policy.as_ref() == current.as_ref().map(|current| &current.policy);
+        let current = self.environments.by_person(&change.environment);
+        let version = current.as_ref().map_or(0, version_of);
+        let is_same = match (&change.policy, &current) {
+            (Some(policy), Some(Ok(current))) => *policy == current.policy,
+            (None, None) => true,
+            // What cannot be read is replaced in any case.
+            (Some(_), Some(Err(_)) | None) | (None, Some(_)) => false,
+        };
         let is_expected = change.expected.is_none_or(|expected| expected == version);
         if is_expected && is_same {
             return Ok(Attempt::Unnecessary);
@@ -243,7 +248,7 @@ impl Inner {
         }
         let body = EnvironmentEventBody::PolicyChanged {
             policy: change.policy.clone().map(Box::new),
-            replaces: current.map(|current| current.version),
+            replaces: current.as_ref().map(version_of),
             by: change.by.clone(),
             reason: change.reason.clone(),
         };
@@ -294,15 +299,37 @@ impl Inner {
     }
 }
 
-/// `None` where the event cannot be read: the environment then has the policy of each engine's
-/// configuration.
-fn changed(entry: EnvironmentEntry) -> Option<(Environment, Arc<ChangedPolicy>)> {
-    let (position, environment) = (entry.position, entry.environment);
-    let event = match entry.event {
+fn version_of(policy: &PolicyByPerson) -> u64 {
+    match policy {
+        Ok(changed) => changed.version,
+        Err(unreadable) => unreadable.version,
+    }
+}
+
+fn changed(entry: EnvironmentEntry) -> Option<(Environment, PolicyByPerson)> {
+    let EnvironmentEntry {
+        environment,
+        position: version,
+        at,
+        event,
+    } = entry;
+    let event = match event {
         Ok(event) => event,
-        Err(error) => {
-            tracing::error!(position, %environment, %error, "a policy cannot be read: the one in the configuration counts");
-            return None;
+        Err(reason) => {
+            tracing::error!(
+                position = version,
+                %environment,
+                error = %reason,
+                "the policy of an environment cannot be read: no deployment begins there until it \
+                 is set again"
+            );
+            let unreadable = UnreadablePolicy {
+                environment: environment.clone(),
+                version,
+                at,
+                reason,
+            };
+            return Some((environment, Err(Arc::new(unreadable))));
         }
     };
     match event.body {
@@ -313,11 +340,11 @@ fn changed(entry: EnvironmentEntry) -> Option<(Environment, Arc<ChangedPolicy>)>
         } => {
             let changed = ChangedPolicy {
                 policy: *policy,
-                version: position,
-                at: event.at,
+                version,
+                at,
                 by,
             };
-            Some((environment, Arc::new(changed)))
+            Some((environment, Ok(Arc::new(changed))))
         }
         _ => None,
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use hotswap_core::{
     DecodeError, DeploymentId, Environment, EnvironmentEvent, EnvironmentEventBody, Fence,
-    ModuleName, Timestamp,
+    ModuleName, NodeId, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -101,11 +101,12 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     ) -> Result<Vec<(ModuleName, Decision)>, ReadError>;
 
     /// The events that cordon nodes now, of all environments, ordered by position: the last one
-    /// of each node that is cordoned or drained.
+    /// of each node that is cordoned or drained. The node is known even where its event cannot be
+    /// read.
     ///
     /// # Errors
     /// [`ReadError::Store`] if the store failed.
-    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError>;
+    async fn cordons(&self) -> Result<Vec<(NodeId, EnvironmentEntry)>, ReadError>;
 
     /// The events with which nodes came from another environment, of all environments, ordered
     /// by position: the last one of each node that was not forgotten since.
@@ -227,6 +228,8 @@ pub struct EnvironmentEntry {
     pub environment: Environment,
     /// The position of the event in the store.
     pub position: u64,
+    /// When it was appended, by the appender's clock.
+    pub at: Timestamp,
     /// The event, or why it cannot be read.
     pub event: Result<EnvironmentEvent, DecodeError>,
 }

@@ -46,6 +46,12 @@ impl From<deployments::Error> for Problem {
                     "deployment {by} cannot be superseded, because nothing would act on an abort: {damage}; an admin can terminate it: hotswap deployment terminate {by}"
                 ),
             ),
+            E::UnreadablePolicy(policy) => Self::new(
+                Kind::UnreadablePolicy,
+                format!(
+                    "{policy}; an admin can set it anew, or give it up: PUT or DELETE /api/v1/environments/{}", policy.environment
+                ),
+            ),
             E::KeyReused { by } => Self::new(
                 Kind::IdempotencyKeyReused,
                 format!(
@@ -56,6 +62,12 @@ impl From<deployments::Error> for Problem {
             E::IllegalTransition(why) => Self::new(
                 Kind::IllegalState,
                 format!("{why}; check its status with GET /api/v1/deployments/{{id}}"),
+            ),
+            E::WaitOver(id) => Self::new(
+                Kind::IllegalState,
+                format!(
+                    "what this request is about is over, and the deployment waits for something else; read its question with GET /api/v1/deployments/{id}, and send its waitId as `wait`"
+                ),
             ),
             E::Damaged(damage) => Self::new(
                 Kind::DamagedJournal,

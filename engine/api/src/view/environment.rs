@@ -18,6 +18,9 @@ pub(crate) struct EnvironmentSettings {
     pub policy: Policy,
     /// Where the policy comes from.
     pub source: EnvironmentSource,
+    /// Why the policy that was set through the API cannot be read. No deployment begins until it
+    /// is set anew or given up. `policy` then says by which one nodes are drained and repaired.
+    pub damage: Option<String>,
     /// The version of the policy, higher with each change through the API; 0 where there was none.
     /// The `ETag` holds it.
     pub version: u64,
@@ -36,6 +39,8 @@ pub(crate) struct EnvironmentSettings {
 pub(crate) enum EnvironmentSource {
     /// It was set through the API, for all engines on the store.
     Api,
+    /// It was set through the API, and the engine that answers cannot read it.
+    Unreadable,
     /// The configuration of the engine that answers.
     Configuration,
     /// The default for the environment's name.
@@ -51,6 +56,7 @@ impl EnvironmentSettings {
             environment: environment.to_string(),
             policy: known.policy(environment).into(),
             source: EnvironmentSource::Default,
+            damage: None,
             version: 0,
             changed_at: None,
             changed_by: None,
@@ -63,6 +69,13 @@ impl EnvironmentSettings {
                 version: changed.version,
                 changed_at: Some(changed.at.millis()),
                 changed_by: Some(changed.by.clone()),
+                ..settings
+            },
+            PolicySource::Unreadable(unreadable) => Self {
+                source: EnvironmentSource::Unreadable,
+                damage: Some(unreadable.to_string()),
+                version: unreadable.version,
+                changed_at: Some(unreadable.at.millis()),
                 ..settings
             },
             PolicySource::Configuration => Self {

@@ -306,6 +306,7 @@ mod tests {
         let entry = EnvironmentEntry {
             environment: "production".parse().unwrap(),
             position: 7,
+            at: Timestamp::from_millis(1),
             event: Ok(core::EnvironmentEvent {
                 position: 7,
                 at: Timestamp::from_millis(1),

@@ -142,7 +142,11 @@ fn path(id: &str) -> String {
 
 /// Waits until the metrics show this number of damaged deployments.
 async fn expect_damaged(engine: &Fixture, count: usize) {
-    let line = format!("hotswap_deployments_damaged {count}");
+    expect_metric(engine, &format!("hotswap_deployments_damaged {count}")).await;
+}
+
+/// Waits until the metrics have this line.
+async fn expect_metric(engine: &Fixture, line: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let text = engine.get("/metrics").await.text();
@@ -382,4 +386,103 @@ async fn a_deployment_of_a_newer_engine_continues_when_that_engine_runs_again() 
     let ended = engine.ended(&id).await;
     assert_eq!(ended["status"], "rolledBack", "{ended}");
     engine.stop().await;
+}
+
+/// A torn event of an environment, and one of a newer engine, with a part of the reason.
+const UNREADABLE: [(&str, &str); 2] = [
+    (r#"{"schema":4,"ty"#, "not a valid event"),
+    (
+        r#"{"schema":99,"type":"split","data":{}}"#,
+        "start the newer engine",
+    ),
+];
+
+/// Replaces the event to which a table with a position refers.
+fn tamper_kept(database: &Connection, table: &str, body: &str) {
+    let sql = format!(
+        "UPDATE environment_event SET body = CAST(?1 AS BLOB)
+        WHERE position = (SELECT position FROM {table})"
+    );
+    assert_eq!(database.execute(&sql, [body]).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_node_whose_cordon_cannot_be_read_stays_out_until_it_is_uncordoned() {
+    for (body, reason) in UNREADABLE {
+        let engine = Fixture::start().await;
+        engine.furnish().await;
+        let node = "/api/v1/nodes/node-1";
+        engine.post(&format!("{node}/drain"), json!({})).await.ok();
+        let engine = engine
+            .restart_after(|database| tamper_kept(database, "cordon", body))
+            .await;
+        engine.node_in("qa", "node-1").await;
+        engine.node_in("qa", "node-2").await;
+        expect_metric(&engine, "hotswap_environment_events_damaged 1").await;
+        let cordon = &engine.get(node).await.ok()["cordon"];
+        assert_eq!(cordon["drained"], true, "{cordon}");
+        let told = cordon["reason"].as_str().unwrap();
+        assert!(told.contains("cannot be read") && told.contains(reason));
+        let listed = engine.get("/api/v1/nodes").await.ok();
+        assert_eq!(&listed["nodes"][0]["cordon"], cordon);
+        let ended = engine.ended(&engine.deploy(json!({})).await).await;
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+        assert_eq!(ended["cordoned"][0]["node"], "node-1", "{ended}");
+        assert_eq!(engine.active("node-1", "hello"), None);
+
+        let uncordon = format!("{node}/uncordon");
+        let node = engine.post(&uncordon, json!({})).await.ok();
+        assert_eq!(node["cordon"], Value::Null);
+        expect_metric(&engine, "hotswap_environment_events_damaged 0").await;
+        engine.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn no_deployment_begins_under_another_policy_than_the_one_that_cannot_be_read() {
+    const QA: &str = "/api/v1/environments/qa";
+    for (body, reason) in UNREADABLE {
+        let engine = Fixture::start().await;
+        engine.furnish().await;
+        let policy = json!({"policy": {"maxUnavailable": "1", "deadline": 90_000}});
+        let set = engine.client.put(QA, policy.clone()).await;
+        let etag = set.header("etag").to_owned();
+        set.ok();
+        let engine = engine
+            .restart_after(|database| tamper_kept(database, "policy", body))
+            .await;
+        engine.node_in("qa", "node-1").await;
+        engine.node_in("qa", "node-2").await;
+        expect_metric(&engine, "hotswap_environment_events_damaged 1").await;
+        let shown = engine.get(QA).await;
+        assert_eq!(shown.header("etag"), etag);
+        let shown = shown.ok();
+        assert_eq!(shown["source"], "unreadable", "{shown}");
+        let damage = shown["damage"].as_str().unwrap();
+        let place = format!("position {} in the store", etag.trim_matches('"'));
+        assert!(damage.contains(reason) && damage.contains(&place));
+        for path in ["/api/v1/deployments", "/api/v1/deployments/plan"] {
+            let refused = engine.post(path, deployment(json!({}))).await;
+            let problem = refused.problem(409, "unreadable-policy");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(damage), "{detail}");
+        }
+        // Both ways out.
+        let source = if reason.contains("newer") {
+            let body = json!({"policy": policy["policy"]});
+            let set = engine.client.put(QA, body).await.ok();
+            assert_eq!(set["policy"]["deadline"], 90_000, "{set}");
+            "api"
+        } else {
+            engine.delete(QA).await.ok();
+            "default"
+        };
+        let ended = engine.ended(&engine.deploy(json!({})).await).await;
+        assert_eq!(ended["status"], "succeeded", "{ended}");
+        let engine = engine.restart_after(|_| {}).await;
+        let shown = engine.get(QA).await.ok();
+        assert_eq!(shown["source"], source, "{shown}");
+        assert_eq!(shown["damage"], Value::Null, "{shown}");
+        engine.stop().await;
+    }
 }

@@ -26,7 +26,7 @@ impl Deployments {
     /// # Errors
     /// [`Error::KeyReused`] where the key belongs to another request. [`Error::Busy`] where
     /// another deployment of the module in the environment has not ended, unless the new one
-    /// supersedes it; [`Error::DamagedPredecessor`] where it cannot.
+    /// supersedes it; [`Error::DamagedPredecessor`] where it cannot. [`Error::UnreadablePolicy`].
     /// [`Error::ExceedsDeadline`] where the strategy waits for longer than the policy allows.
     /// [`Error::NoneSelected`] where the selector matches no node.
     /// Others where the module, the version, the strategy or the nodes do not exist,
@@ -71,7 +71,8 @@ impl Deployments {
         idempotency: Option<Idempotency>,
     ) -> Result<(Strategy, Header), Error> {
         let module = self.resolve_module(&new, origin.artifact).await?;
-        let policy = self.environments.policy(&new.environment);
+        let policy = self.environments.readable_policy(&new.environment);
+        let policy = policy.map_err(Error::UnreadablePolicy)?;
         let name = new
             .strategy
             .unwrap_or_else(|| policy.default_strategy.clone());
@@ -256,6 +257,7 @@ impl Deployments {
             labels: member.record.labels.clone(),
             health: Health::Passing,
             active: None,
+            fault: None,
         });
         if self
             .time_beyond_deadline(strategy, header, registered.collect())

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hotswap_core::{
@@ -11,7 +12,7 @@ use hotswap_store::{AppendError, ReadError};
 use humantime::format_duration;
 use semver::Version;
 
-use crate::{projections, strategies};
+use crate::{UnreadablePolicy, projections, strategies};
 
 /// A deployment that succeeded, and the version that it rolled out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,10 @@ pub enum Error {
         /// Its damage.
         damage: Damage,
     },
+    /// The policy that a person gave the environment cannot be read, so it is not known what a
+    /// deployment may do there.
+    #[error(transparent)]
+    UnreadablePolicy(Arc<UnreadablePolicy>),
     /// The idempotency key belongs to a request that differs from this one.
     #[error("the idempotency key belongs to another request, which created deployment {by}")]
     KeyReused {
@@ -64,6 +69,9 @@ pub enum Error {
     /// The state of the deployment does not allow it.
     #[error(transparent)]
     IllegalTransition(#[from] IllegalTransition),
+    /// What the request is about is over, and the deployment waits for something else.
+    #[error("deployment {0} waits for something else by now")]
+    WaitOver(DeploymentId),
     /// The journal of the deployment cannot be read, so nothing drives it.
     #[error("{0}")]
     Damaged(Damage),

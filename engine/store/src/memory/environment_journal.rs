@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Environment, EnvironmentEvent, EnvironmentEventBody, Fence, ModuleName, Timestamp,
+    Environment, EnvironmentEvent, EnvironmentEventBody, Fence, ModuleName, NodeId, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -115,6 +115,7 @@ impl State {
         Some(EnvironmentEntry {
             environment: environment.clone(),
             position,
+            at: event.at,
             event: Ok(event.clone()),
         })
     }
@@ -191,9 +192,14 @@ impl EnvironmentJournal for Memory {
         Ok(self.state().decisions(environment))
     }
 
-    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+    async fn cordons(&self) -> Result<Vec<(NodeId, EnvironmentEntry)>, ReadError> {
         let state = self.state();
-        Ok(state.entries(state.cordons.values()))
+        let cordons = state.cordons.iter();
+        let entry = |position: &u64| state.entry(*position);
+        let cordons = cordons.filter_map(|((_, node), at)| Some((node.clone(), entry(at)?)));
+        let mut cordons: Vec<_> = cordons.collect();
+        cordons.sort_unstable_by_key(|(_, entry)| entry.position);
+        Ok(cordons)
     }
 
     async fn arrivals(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use hotswap_core::{
-    Environment, EnvironmentEvent, EnvironmentEventBody, Fence, ModuleName, Timestamp,
+    Environment, EnvironmentEvent, EnvironmentEventBody, Fence, ModuleName, NodeId, Timestamp,
 };
 use tokio::sync::broadcast;
 
@@ -12,7 +12,7 @@ use super::commands::random_word;
 use super::error::Error;
 use super::queries::PAGE;
 use super::reply::{Args, Reply};
-use super::script::{self, Script};
+use super::script;
 use super::{Redis, row};
 use crate::{
     AppendToEnvironmentError, Decided, Decision, EnvironmentAppend, EnvironmentAppended,
@@ -102,7 +102,7 @@ impl EnvironmentJournal for Redis {
                 .optional(environment)
                 .number(entries.last().map_or(position, |entry| entry.position))
                 .number(page as u64);
-            let some = self.entries(&script::ENVIRONMENT_EVENTS, args).await?;
+            let some = self.events(args).await?;
             let is_last = some.len() < page;
             entries.extend(some);
             if is_last {
@@ -123,7 +123,7 @@ impl EnvironmentJournal for Redis {
             .text(environment.as_str())
             .number(position)
             .number(limit.min(PAGE) as u64);
-        Ok(self.entries(&script::ENVIRONMENT_EVENTS, args).await?)
+        Ok(self.events(args).await?)
     }
 
     async fn decided_environments(&self) -> Result<Vec<Environment>, ReadError> {
@@ -155,19 +155,25 @@ impl EnvironmentJournal for Redis {
         Ok(decisions.collect::<Result<_, Error>>()?)
     }
 
-    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
-        let args = Args::new().text("cordons");
-        Ok(self.entries(&script::KEPT_EVENTS, args).await?)
+    async fn cordons(&self) -> Result<Vec<(NodeId, EnvironmentEntry)>, ReadError> {
+        let cordons = self.kept_events("cordons").await?.into_iter();
+        let cordons = cordons.map(|(field, entry)| {
+            let (_, node) = field
+                .split_once('/')
+                .ok_or(Error::Answer("a node has no environment"))?;
+            Ok((parse("a node", node)?, entry))
+        });
+        Ok(cordons.collect::<Result<_, Error>>()?)
     }
 
     async fn arrivals(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
-        let args = Args::new().text("arrivals");
-        Ok(self.entries(&script::KEPT_EVENTS, args).await?)
+        let arrivals = self.kept_events("arrivals").await?;
+        Ok(arrivals.into_iter().map(|(_, entry)| entry).collect())
     }
 
     async fn policies(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
-        let args = Args::new().text("policies");
-        Ok(self.entries(&script::KEPT_EVENTS, args).await?)
+        let policies = self.kept_events("policies").await?;
+        Ok(policies.into_iter().map(|(_, entry)| entry).collect())
     }
 
     async fn past_decisions(
@@ -211,25 +217,47 @@ impl EnvironmentJournal for Redis {
 }
 
 impl Redis {
-    /// The events that a script returns: positions and rows.
-    async fn entries(&self, script: &Script, args: Args) -> Result<Vec<EnvironmentEntry>, Error> {
+    /// The events between positions.
+    async fn events(&self, args: Args) -> Result<Vec<EnvironmentEntry>, Error> {
+        let script = &script::ENVIRONMENT_EVENTS;
         let found = self.inner.commands.read_list(script, args).await?;
-        let mut entries = Vec::with_capacity(found.len() / 2);
-        for one in 0..found.len() / 2 {
-            let position = found.number(2 * one)?;
-            let (at, environment, body) = row::read_environment_event(found.bytes(2 * one + 1)?)?;
-            let body = EnvironmentEventBody::decode(body);
-            entries.push(EnvironmentEntry {
-                environment: environment.parse().map_err(|source| Error::Decode {
-                    what: "an environment",
-                    source: Box::new(source),
-                })?,
-                position,
-                event: body.map(|body| EnvironmentEvent { position, at, body }),
-            });
-        }
-        Ok(entries)
+        let entries = (0..found.len() / 2).map(|one| read_entry(&found, 2 * one));
+        entries.collect()
     }
+
+    /// The events that a hash keeps, with its fields.
+    async fn kept_events(&self, hash: &str) -> Result<Vec<(String, EnvironmentEntry)>, Error> {
+        let (script, args) = (&script::KEPT_EVENTS, Args::new().text(hash));
+        let found = self.inner.commands.read_list(script, args).await?;
+        let entries = (0..found.len() / 3).map(|one| {
+            let entry = read_entry(&found, 3 * one)?;
+            Ok((found.text(3 * one + 2)?.to_owned(), entry))
+        });
+        entries.collect()
+    }
+}
+
+/// The event whose position is at `index`, followed by its row.
+fn read_entry(found: &Reply, index: usize) -> Result<EnvironmentEntry, Error> {
+    let position = found.number(index)?;
+    let (at, environment, body) = row::read_environment_event(found.bytes(index + 1)?)?;
+    let body = EnvironmentEventBody::decode(body);
+    Ok(EnvironmentEntry {
+        environment: parse("an environment", environment)?,
+        position,
+        at,
+        event: body.map(|body| EnvironmentEvent { position, at, body }),
+    })
+}
+
+fn parse<T>(what: &'static str, text: &str) -> Result<T, Error>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    text.parse().map_err(|source| Error::Decode {
+        what,
+        source: Box::new(source),
+    })
 }
 
 /// What is remembered of an event, and what it is about: a module, a node, or the position of the

@@ -1,7 +1,7 @@
 //! [`EnvironmentJournal`] for [`Sqlite`].
 
 use async_trait::async_trait;
-use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, Timestamp};
+use hotswap_core::{Environment, EnvironmentEventBody, Fence, ModuleName, NodeId, Timestamp};
 use tokio::sync::broadcast;
 
 use super::command::Command;
@@ -86,7 +86,7 @@ impl EnvironmentJournal for Sqlite {
         Ok(decisions.await?)
     }
 
-    async fn cordons(&self) -> Result<Vec<EnvironmentEntry>, ReadError> {
+    async fn cordons(&self) -> Result<Vec<(NodeId, EnvironmentEntry)>, ReadError> {
         Ok(self.read(environment_query::cordons).await?)
     }
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use hotswap_core::{
-    DeploymentId, Environment, EnvironmentEvent, EnvironmentEventBody, ModuleName, Timestamp,
+    DeploymentId, Environment, EnvironmentEvent, EnvironmentEventBody, ModuleName, NodeId,
+    Timestamp,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -56,14 +57,16 @@ pub(super) fn events_before(
         .collect()
 }
 
-/// The events that cordon nodes now, ordered by position.
-pub(super) fn cordons(connection: &Connection) -> rusqlite::Result<Vec<EnvironmentEntry>> {
-    let query = "SELECT event.environment, event.position, at, body
+/// The events that cordon nodes now with the nodes, ordered by position.
+pub(super) fn cordons(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<(NodeId, EnvironmentEntry)>> {
+    let query = "SELECT event.environment, event.position, at, body, node
         FROM cordon JOIN environment_event AS event ON event.position = cordon.position
         ORDER BY event.position";
     connection
         .prepare_cached(query)?
-        .query_map([], read_entry)?
+        .query_map([], |row| Ok((read_parsed(row, 4)?, read_entry(row)?)))?
         .collect()
 }
 
@@ -95,6 +98,7 @@ fn read_entry(row: &Row<'_>) -> rusqlite::Result<EnvironmentEntry> {
     Ok(EnvironmentEntry {
         environment: read_parsed(row, 0)?,
         position,
+        at: Timestamp::from_millis(at),
         event: body.map(|body| EnvironmentEvent {
             position,
             at: Timestamp::from_millis(at),

@@ -199,6 +199,7 @@ impl View {
         let (checkout, retired) = ("checkout".parse().unwrap(), "retired".parse().unwrap());
         let environment = production();
         let past = store.past_decisions(&retired, &environment, None, 10).await;
+        let cordons = store.cordons().await.unwrap();
         Self {
             journals,
             open: store.open_deployments().await.unwrap(),
@@ -209,7 +210,7 @@ impl View {
             current: store.current_deployments(None).await.unwrap(),
             environment_events: events.iter().map(|event| format!("{event:?}")).collect(),
             kept: [
-                places(store.cordons().await.unwrap()),
+                places(cordons.into_iter().map(|(_, entry)| entry).collect()),
                 places(store.arrivals().await.unwrap()),
                 places(store.policies().await.unwrap()),
             ],

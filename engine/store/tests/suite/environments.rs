@@ -206,7 +206,11 @@ pub fn drained(name: &str) -> EnvironmentEventBody {
 /// The positions of the events that cordon nodes.
 async fn cordons(store: &impl EnvironmentJournal) -> Vec<u64> {
     let cordons = store.cordons().await.unwrap();
-    cordons.iter().map(|entry| entry.position).collect()
+    for (node, entry) in &cordons {
+        let event = entry.event.as_ref().unwrap();
+        assert_eq!((event.body.node(), event.at), (Some(node), entry.at));
+    }
+    cordons.iter().map(|(_, entry)| entry.position).collect()
 }
 
 pub async fn the_event_that_cordons_a_node_is_kept_until_the_cordon_ends<S: StoreFixture>() {
