@@ -83,25 +83,26 @@ impl EngineResources {
     ) -> Result<Self> {
         let store = Sqlite::open(folder.join("hotswap.db")).await?;
         let blobs = Blobs::open_folder(folder.join("blobs"), 64 << 20).await?;
-        let catalogue = Arc::new(store.clone());
-        let registry = Registry::load(catalogue, Arc::clone(&clock), HEARTBEAT_INTERVAL).await?;
-        let fleet = HttpFleet::new(
-            registry.clone(),
-            NODE_TOKEN,
-            hotswap_fleet::Options::default(),
-        )?;
+        let (registry, fleet) = load_registry(&store, &clock).await?;
         Ok(Self {
             environment_journal: Arc::new(store.clone()),
             store,
             blobs,
             host: shared_host()?,
             registry,
-            fleet: Arc::new(fleet),
+            fleet,
             environments: Environments::new(policies),
             limits: Limits::default(),
             metric_providers: MetricProviders::default(),
             clock,
         })
+    }
+
+    /// Forgets what was heard of the nodes, as an engine does whose process ends: the next one has
+    /// only what the store holds of them.
+    pub async fn forget_reports(&mut self) -> Result<()> {
+        (self.registry, self.fleet) = load_registry(&self.store, &self.clock).await?;
+        Ok(())
     }
 
     /// Starts an engine with this journal.
@@ -376,6 +377,18 @@ impl Cluster {
 }
 
 /// Serves the API of an engine until `shutdown` is cancelled. Returns its URL.
+/// The nodes that the store holds, and the client of them.
+async fn load_registry(
+    store: &Sqlite,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Registry, Arc<dyn Fleet>)> {
+    let catalogue = Arc::new(store.clone());
+    let registry = Registry::load(catalogue, Arc::clone(clock), HEARTBEAT_INTERVAL).await?;
+    let options = hotswap_fleet::Options::default();
+    let fleet = HttpFleet::new(registry.clone(), NODE_TOKEN, options)?;
+    Ok((registry, Arc::new(fleet)))
+}
+
 async fn start_api(engine: Engine, shutdown: CancellationToken) -> Result<String> {
     let (api, node) = (Secret::strong(API_TOKEN)?, Secret::strong(NODE_TOKEN)?);
     let mut config = hotswap_api::Config::new(Tokens { api, node });

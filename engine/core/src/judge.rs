@@ -121,9 +121,15 @@ impl Look {
 impl JudgedCheck {
     /// # Errors
     /// Why the check cannot be judged.
-    fn of(check: &Check, has_baseline: bool) -> Result<Self, String> {
+    fn of(check: &Check, has_baseline: bool, restarts: &Restarts) -> Result<Self, String> {
+        let metric = Metric::parse(&check.metric)?;
+        // Crashes are compared with all that is known of the previous version.
+        let has_baseline = match metric {
+            Metric::Restarts => restarts.has_baseline(),
+            _ => has_baseline,
+        };
         Ok(Self {
-            metric: Metric::parse(&check.metric)?,
+            metric,
             limits: CheckLimits::validate(check, has_baseline)?,
         })
     }
@@ -148,10 +154,11 @@ impl Judge {
             history,
             options,
         } = plan;
+        let restarts = Restarts::new(&history, before.lifetime, has_baseline);
         let checks: Vec<_> = checks
             .into_iter()
             .map(|check| {
-                let judged = JudgedCheck::of(&check, has_baseline);
+                let judged = JudgedCheck::of(&check, has_baseline, &restarts);
                 (check, judged)
             })
             .collect();
@@ -213,7 +220,7 @@ impl Judge {
             errors: ErrorRates::new(factors, by_node, history.bursts_of("error-rate")),
             latencies: Latencies::new(quantiles, &before.canary, &before.baseline),
             gauges,
-            restarts: Restarts::new(&history, before.lifetime, has_baseline),
+            restarts,
             elapsed: Duration::ZERO,
             checks,
             history,
@@ -274,16 +281,29 @@ impl Judge {
 
     /// Looks at the soak while it runs. Returns the verdict if a check has failed, or if all have
     /// passed and the deployment asks to end then. May be called after every reading.
+    ///
+    /// A soak without a check but of restarts passes at its end only: no reading shows that the
+    /// version will not crash in the rest of the window.
     pub fn interim(&self) -> Option<Verdict> {
         match self.verdict_at(Look::Quick).judgement {
             Judgement::Fail => Some(self.verdict()),
-            Judgement::Pass if self.options.pass_early => {
+            Judgement::Pass if self.options.pass_early && self.is_tested() => {
                 // The soak ends here: the one look at gauges.
                 let verdict = self.verdict();
                 (verdict.judgement == Judgement::Pass).then_some(verdict)
             }
             Judgement::Pass | Judgement::Inconclusive => None,
         }
+    }
+
+    /// Whether some check passes only where enough was measured for that.
+    fn is_tested(&self) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|(_, judged)| {
+            judged
+                .as_ref()
+                .is_ok_and(|judged| judged.metric != Metric::Restarts)
+        })
     }
 
     /// The state of each check while the soak runs: a check that would pass now has passed, and

@@ -152,7 +152,7 @@ impl SoakReadings {
     }
 
     /// The nodes that run the new version, sorted.
-    pub fn canary(&self) -> impl Iterator<Item = &NodeId> {
+    pub fn canary(&self) -> impl Iterator<Item = &NodeId> + Clone {
         let canary = self.nodes.iter().filter(|node| node.is_canary);
         canary.map(|node| &node.id)
     }

@@ -137,6 +137,25 @@ pub trait Fleet: Send + Sync + 'static {
         }
     }
 
+    /// Whether nothing was heard of a node although it has had the time to report in since this
+    /// engine started, or the node is not registered. Does not ask it.
+    fn is_unheard(&self, _node: &NodeId) -> bool {
+        false
+    }
+
+    /// Whether nothing was heard of a node since this engine started, and it still has time to
+    /// report in. Does not ask it.
+    fn is_awaited(&self, _node: &NodeId) -> bool {
+        false
+    }
+
+    /// Whether a node has last reported that it serves no version of a module: it holds none, or
+    /// cannot load it. `false` of a node that reports no modules. Does not ask it, so this may be
+    /// as old as a heartbeat.
+    fn serves_nothing(&self, _node: &NodeId, _module: &ModuleName) -> bool {
+        false
+    }
+
     /// Whether a node has said that it stops, and has not come back. Does not ask it.
     fn has_stopped(&self, _node: &NodeId) -> bool {
         false

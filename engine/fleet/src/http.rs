@@ -24,7 +24,7 @@ use hotswap_core::{
     Action, Environment, Health, HttpProbe, ModuleName, ModuleVersion, Node, NodeError, NodeId,
     NodeReading, Order, SteadyTime,
 };
-use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest, SyntheticRequest};
+use hotswap_protocol::{ModuleStatus, OrderProgress, OrderRequest, Slot, SyntheticRequest};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
@@ -34,6 +34,7 @@ use self::probe::Probe;
 use self::reading_cache::ReadingCache;
 use self::staging::Staging;
 use self::wire::{parse_reading, parse_version, to_wire_action};
+use crate::registry::truncate_reason;
 use crate::wire::to_wire_version;
 use crate::{Error, Fleet, HealthReport, Member, Options, Registry, SyntheticTraffic};
 
@@ -54,6 +55,14 @@ pub struct HttpFleet {
     readings: ReadingCache,
     /// Dates readings: the spans between them are measured.
     time: SteadyTime,
+}
+
+/// What a node says of the version of a module that is active on it.
+#[derive(Default)]
+struct ActiveSlot {
+    version: Option<ModuleVersion>,
+    /// Why the node cannot load it.
+    fault: Option<String>,
 }
 
 impl HttpFleet {
@@ -112,11 +121,11 @@ impl HttpFleet {
         response.parse().map(Some)
     }
 
-    async fn active_version(
+    async fn active_slot(
         &self,
         node: &NodeId,
         module: &ModuleName,
-    ) -> Result<Option<ModuleVersion>, SendError> {
+    ) -> Result<ActiveSlot, SendError> {
         let request = Request {
             method: Method::GET,
             path: &["v1", "modules", module.as_str()],
@@ -135,11 +144,16 @@ impl HttpFleet {
         }
         let response = response?;
         if response.status == StatusCode::NOT_FOUND {
-            return Ok(None);
+            return Ok(ActiveSlot::default());
         }
-        let active = response.parse::<ModuleStatus>()?.active;
-        let active = active.map(|version| parse_version(module, &version));
-        Ok(active.transpose()?)
+        let status = response.parse::<ModuleStatus>()?;
+        let version = status.active.map(|version| parse_version(module, &version));
+        let mut faults = status.faults.into_iter();
+        let fault = faults.find(|fault| fault.slot == Slot::Active);
+        Ok(ActiveSlot {
+            version: version.transpose()?,
+            fault: fault.map(|fault| truncate_reason(fault.reason)),
+        })
     }
 
     /// A node and what it runs.
@@ -150,17 +164,17 @@ impl HttpFleet {
         let record = &member.record;
         // A node that is gone must not cost every list and every plan a time-out.
         let answer = if self.registry.may_answer(&record.id) {
-            self.active_version(&record.id, module).await
+            self.active_slot(&record.id, module).await
         } else {
             let reason = "it has just not answered".to_owned();
             Err(NodeError::Unreachable(reason).into())
         };
-        let (health, active) = match answer {
-            Ok(active) => (self.health_of_answering_node(&member), active),
+        let (health, slot) = match answer {
+            Ok(slot) => (self.health_of_answering_node(&member), slot),
             Err(SendError::Local(reason)) => return Err(reason),
             Err(SendError::Node(error)) => {
                 tracing::debug!(node = %record.id, %error, "node does not report its active version");
-                (Health::Critical, None)
+                (Health::Critical, ActiveSlot::default())
             }
         };
         Ok(Node {
@@ -168,7 +182,8 @@ impl HttpFleet {
             zone: record.zone.clone(),
             labels: record.labels.clone(),
             health,
-            active,
+            active: slot.version,
+            fault: slot.fault,
         })
     }
 
@@ -261,7 +276,7 @@ impl Fleet for HttpFleet {
         node: &NodeId,
         module: &ModuleName,
     ) -> Result<Option<ModuleVersion>, NodeError> {
-        Ok(self.active_version(node, module).await?)
+        Ok(self.active_slot(node, module).await?.version)
     }
 
     async fn order(&self, node: &NodeId, order: &Order) -> Result<(), NodeError> {
@@ -332,6 +347,18 @@ impl Fleet for HttpFleet {
             health: member.health,
             reason: member.reason,
         })
+    }
+
+    fn is_unheard(&self, node: &NodeId) -> bool {
+        self.registry.is_unheard(node)
+    }
+
+    fn is_awaited(&self, node: &NodeId) -> bool {
+        self.registry.is_awaited(node)
+    }
+
+    fn serves_nothing(&self, node: &NodeId, module: &ModuleName) -> bool {
+        self.registry.serves_nothing(node, module)
     }
 
     fn has_stopped(&self, node: &NodeId) -> bool {

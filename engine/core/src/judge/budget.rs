@@ -1,6 +1,6 @@
 //! One budget of false alarms for a whole deployment.
 
-use crate::{Answer, Bursts, Check, ConditionKind, Finding, Lifetimes};
+use crate::{Answer, Bursts, Check, Condition, ConditionKind, Finding, Lifetimes};
 
 use super::limits::CheckLimits;
 use super::metric::Metric;
@@ -25,6 +25,9 @@ const SHARES_OF_ERRORS: f64 = 3.0;
 pub struct SoakHistory {
     soaks: u32,
     conditions: Vec<(ConditionId, f64)>,
+    /// The metrics of which a soak has tested a limit that was derived from what the previous
+    /// version did before. Each soak has its own such limit, so its evidence counts in no other.
+    derived: Vec<String>,
     /// For each metric, by how much errors came in bursts.
     bursts: Vec<(String, Bursts)>,
     /// For each metric, the most that the baseline of a soak showed.
@@ -42,10 +45,8 @@ struct ConditionId {
     min_increase: f64,
 }
 
-impl ConditionId {
-    fn shares(&self) -> f64 {
-        Metric::parse(&self.metric).map_or(1.0, shares_of)
-    }
+fn shares_of_metric(metric: &str) -> f64 {
+    Metric::parse(metric).map_or(1.0, shares_of)
 }
 
 fn shares_of(metric: Metric) -> f64 {
@@ -87,26 +88,18 @@ impl SoakHistory {
         }
     }
 
-    /// The history of so many soaks with these checks in which the version was clearly good: what
-    /// is left is the share of the next soak alone.
-    pub(super) fn of_good_soaks(soaks: u32, checks: &[Check]) -> Self {
-        let mut history = Self {
-            soaks,
-            ..Self::default()
-        };
-        if soaks == 0 {
-            return history;
+    /// Adds what a soak is forecast to come to ([`Judge::forecast`](super::Judge::forecast)), as if
+    /// the version were clearly good: what is left is the share of the next soak alone.
+    pub fn record_forecast(&mut self, mut findings: Vec<Finding>) {
+        if findings.is_empty() {
+            return;
         }
-        let valid = checks.iter().filter_map(|check| {
-            let metric = Metric::parse(&check.metric).ok()?;
-            Some((metric, check, CheckLimits::validate(check, true).ok()?))
-        });
-        let ids = valid.flat_map(|(metric, check, limits)| {
-            ids(metric, &check.metric, &limits).collect::<Vec<_>>()
-        });
-        let weight = history.own_weight();
-        history.conditions = ids.map(|id| (id, weight)).collect();
-        history
+        for finding in &mut findings {
+            for condition in &mut finding.conditions {
+                condition.evidence = -MOST;
+            }
+        }
+        self.record_findings(&findings);
     }
 
     fn record_findings(&mut self, findings: &[Finding]) {
@@ -118,6 +111,7 @@ impl SoakHistory {
             }
         }
         for finding in findings {
+            self.record_derived(finding);
             self.record_baseline(finding);
             self.record_bursts(finding);
             let mut conditions = finding.conditions.iter();
@@ -130,6 +124,15 @@ impl SoakHistory {
             let found = tested.iter().find(|(tested, _)| tested == id);
             let evidence = found.map_or(0.0, |(_, evidence)| *evidence);
             *weight = log_add(next, *weight + evidence).clamp(-MOST, MOST);
+        }
+    }
+
+    fn record_derived(&mut self, finding: &Finding) {
+        let metric = &finding.check.metric;
+        let mut conditions = finding.conditions.iter();
+        let is_derived = conditions.any(|condition| is_derived(&finding.check, condition));
+        if is_derived && !self.derived.contains(metric) {
+            self.derived.push(metric.clone());
         }
     }
 
@@ -204,7 +207,7 @@ impl SoakHistory {
     }
 
     /// Into how many shares the budget goes: those of the conditions of the next soak, and of those
-    /// of earlier soaks that it does not test.
+    /// of earlier soaks that it does not test. All derived limits of a metric have the same ones.
     pub(super) fn shares(&self, checks: &[(Metric, String, CheckLimits)]) -> f64 {
         let next: Vec<_> = checks
             .iter()
@@ -212,9 +215,16 @@ impl SoakHistory {
             .collect();
         let only_before = self.conditions.iter().map(|(id, _)| id);
         let only_before = only_before.filter(|id| !next.contains(id));
+        let is_next = |metric: &str| {
+            let mut next = next.iter();
+            next.any(|id| id.metric == metric && id.kind == ConditionKind::Max)
+        };
+        let derived = self.derived.iter().filter(|metric| !is_next(metric));
         next.iter()
             .chain(only_before)
-            .map(ConditionId::shares)
+            .map(|id| id.metric.as_str())
+            .chain(derived.map(String::as_str))
+            .map(shares_of_metric)
             .sum()
     }
 
@@ -235,7 +245,14 @@ impl SoakHistory {
                 .conditions
                 .iter()
                 .find(|(known, _)| Some(known) == id.as_ref());
-            found.map_or(self.first_weight(), |(_, weight)| *weight)
+            let was_derived =
+                || kind == ConditionKind::Max && self.derived.iter().any(|metric| metric == name);
+            match found {
+                Some((_, weight)) => *weight,
+                // An earlier soak has spent what came before.
+                None if was_derived() => self.own_weight(),
+                None => self.first_weight(),
+            }
         } else {
             self.own_weight()
         };
@@ -272,7 +289,8 @@ fn tested_conditions(finding: &Finding) -> Vec<(ConditionId, f64)> {
     };
     let conditions = ids(metric, &check.metric, &limits).filter_map(|id| {
         let mut tested = finding.conditions.iter();
-        let condition = tested.find(|condition| condition.kind == id.kind)?;
+        let condition =
+            tested.find(|condition| condition.kind == id.kind && !is_derived(check, condition))?;
         let evidence = if metric.is_sequential() {
             condition.evidence
         } else {
@@ -283,10 +301,16 @@ fn tested_conditions(finding: &Finding) -> Vec<(ConditionId, f64)> {
     conditions.collect()
 }
 
+/// Whether the limit of a condition is not one of the check: it follows from what the previous
+/// version did before the soak.
+fn is_derived(check: &Check, condition: &Condition) -> bool {
+    condition.kind == ConditionKind::Max && check.max != Some(condition.limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Condition, Judgement, Verdict};
+    use crate::{Judgement, Verdict};
 
     fn limits(check: &Check) -> CheckLimits {
         CheckLimits::validate(check, true).unwrap()
@@ -386,6 +410,67 @@ mod tests {
         assert_eq!(history.shares(&[entry]), both, "both share the budget");
         let entry = (Metric::ErrorRate, check().metric, limits(&check()));
         assert_eq!(history.shares(&[entry]), SHARES_OF_ERRORS);
+    }
+
+    /// Soaks without a baseline that test one derived limit after the other, each of which would
+    /// have a false alarm with its whole level, have none together more often than one.
+    #[test]
+    fn derived_limits_of_later_soaks_share_one_budget() {
+        let derived = |limit: f64| {
+            let Answer::Verdict(mut verdict) = verdict(1.0) else {
+                panic!("a verdict");
+            };
+            let condition = &mut verdict.findings[0].conditions[0];
+            (condition.kind, condition.limit) = (ConditionKind::Max, limit);
+            Answer::Verdict(verdict)
+        };
+        let budget = |history: &SoakHistory, limit: f64| {
+            let asked = Check {
+                max: Some(limit),
+                max_increase: None,
+                ..check()
+            };
+            let kind = ConditionKind::Max;
+            let limits = limits(&asked);
+            let shares =
+                history.shares(&[(Metric::ErrorRate, asked.metric.clone(), limits.clone())]);
+            let level = 0.01 / shares;
+            let budget = history.of(level, Metric::ErrorRate, &asked.metric, &limits, kind);
+            (-budget.needed()).exp()
+        };
+        let mut history = SoakHistory::default();
+        let mut sum = 0.0;
+        for soak in 0..50 {
+            let limit = 0.02 + 0.001 * f64::from(soak);
+            sum += budget(&history, limit);
+            history.record(&derived(limit));
+        }
+        assert!(sum > 0.009 && sum <= 0.01, "{sum}");
+    }
+
+    /// The evidence against a derived limit says nothing of a higher one that was asked for.
+    #[test]
+    fn evidence_against_a_derived_limit_does_not_count_against_the_limit_that_was_asked_for() {
+        let asked = Check {
+            max: Some(0.5),
+            ..check()
+        };
+        let earlier_with = |limit: f64| {
+            let Answer::Verdict(mut seen) = verdict(9.0) else {
+                panic!("a verdict");
+            };
+            seen.findings[0].check = asked.clone();
+            let condition = &mut seen.findings[0].conditions[0];
+            (condition.kind, condition.limit) = (ConditionKind::Max, limit);
+            let mut history = SoakHistory::default();
+            history.record(&Answer::Verdict(seen));
+            let kind = ConditionKind::Max;
+            let limits = limits(&asked);
+            let budget = history.of(0.01, Metric::ErrorRate, &asked.metric, &limits, kind);
+            budget.earlier
+        };
+        assert!(earlier_with(0.5) > 8.0);
+        assert!((earlier_with(0.03) + 6.0_f64.ln()).abs() < 1e-12);
     }
 
     /// A finding of an earlier release has none.

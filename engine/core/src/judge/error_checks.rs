@@ -88,6 +88,7 @@ fn test_max(
         );
         return evidence.tested(Judgement::Fail, reason, traffic);
     }
+    let evidence = evidence.kept();
     let (_, readings) = rates.readings();
     if let Some(reason) = too_few_readings(readings, &rates.total, false) {
         return evidence.tested(Judgement::Inconclusive, reason, traffic);
@@ -166,6 +167,7 @@ fn test_increase(
         );
         return evidence.tested(Judgement::Fail, reason, traffic);
     }
+    let evidence = evidence.kept();
     let (readings, _) = rates.readings();
     if let Some(reason) = too_few_readings(readings, total, true) {
         return evidence.tested(Judgement::Inconclusive, reason, traffic);

@@ -24,12 +24,12 @@ pub struct NodeTraffic {
 }
 
 impl Judge {
-    /// What the soak with this number, from 1, would come to at this traffic in a window of this
-    /// length, if the new version did just as well as the previous one. A check that is
+    /// What a soak would come to at this traffic in a window of this length, after the earlier ones
+    /// of `history`, if the new version did just as well as the previous one. A check that is
     /// inconclusive then cannot be decided. A later soak has a smaller share of the budget, so it
-    /// takes more requests.
+    /// takes more requests: [`SoakHistory::record_forecast`] goes on to it.
     pub fn forecast(
-        soak: u32,
+        history: SoakHistory,
         checks: Vec<Check>,
         options: SoakOptions,
         window: Duration,
@@ -37,7 +37,7 @@ impl Judge {
     ) -> Vec<Finding> {
         let mut judge = Self::new(SoakPlan {
             has_baseline: traffic.iter().any(|node| node.baseline.is_some()),
-            history: SoakHistory::of_good_soaks(soak.saturating_sub(1), &checks),
+            history,
             checks,
             options,
             ..SoakPlan::default()
@@ -96,6 +96,7 @@ mod tests {
     use super::*;
     use crate::Judgement;
 
+    /// Of the soak with this number, from 1.
     fn forecast(soak: u32, rate: f64, window: u64) -> Vec<Judgement> {
         let check = |metric: &str| Check {
             metric: metric.to_owned(),
@@ -112,11 +113,15 @@ mod tests {
             })
             .collect();
         let window = Duration::from_secs(window);
-        let findings = Judge::forecast(soak, checks, SoakOptions::default(), window, &traffic);
-        findings
-            .into_iter()
-            .map(|finding| finding.judgement)
-            .collect()
+        let mut history = SoakHistory::default();
+        let mut judgements = Vec::new();
+        for _ in 0..soak {
+            let (checks, options) = (checks.clone(), SoakOptions::default());
+            let findings = Judge::forecast(history.clone(), checks, options, window, &traffic);
+            judgements = findings.iter().map(|finding| finding.judgement).collect();
+            history.record_forecast(findings);
+        }
+        judgements
     }
 
     #[test]

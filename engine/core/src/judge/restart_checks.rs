@@ -31,11 +31,17 @@ const BETS: [(f64, f64); 5] = [
 /// new, of which nothing is known.
 const LEAST_KNOWN_SECONDS: f64 = 86_400.0;
 
+/// So many crashes are no failure while the previous version counts as having run for longer than
+/// it was seen: it may crash as often, and nobody has seen it yet.
+const ALLOWED_WHERE_UNKNOWN: f64 = 2.0;
+
 /// How often the processes of each side ended unexpectedly, and how long they ran.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Restarts {
     /// Of the new version in this soak.
     canary: VersionInterval,
+    /// Whether any node told how the new version fared in this soak.
+    is_observed: bool,
     /// In all soaks of the deployment until now, and before them.
     all: Lifetimes,
     /// Whether anything is known of the previous version, or will be.
@@ -52,9 +58,16 @@ impl Restarts {
         });
         Self {
             canary: VersionInterval::default(),
+            is_observed: false,
             has_baseline: has_baseline || all.baseline.millis > 0,
             all,
         }
+    }
+
+    /// Whether anything is known of the previous version, or will be: from this soak, an earlier
+    /// one, or the time before them.
+    pub(super) fn has_baseline(&self) -> bool {
+        self.has_baseline
     }
 
     /// Adds what the nodes did since the last reading. One process runs both versions of a node
@@ -72,6 +85,7 @@ impl Restarts {
                 crashes: version.restarts,
             });
             if interval.canary.is_some() {
+                self.is_observed = true;
                 let sum = &mut self.canary;
                 sum.restarts = sum.restarts.saturating_add(version.restarts);
                 sum.lost = sum.lost.saturating_add(version.lost);
@@ -85,6 +99,8 @@ impl Restarts {
     /// known before it: crashes are so rare that a soak alone says little of the previous version.
     /// `max` restarts are then allowed in any case.
     ///
+    /// Where no node with the new version could be read, nothing is known of its crashes.
+    ///
     /// `level` is that of all checks of the deployment.
     pub(super) fn test(
         &self,
@@ -93,6 +109,12 @@ impl Restarts {
         traffic: Traffic,
         look: Look,
     ) -> Measured {
+        if !self.is_observed {
+            return Measured::unknown(
+                "no node with the new version could be read, so its restarts are not known"
+                    .to_owned(),
+            );
+        }
         let budget = Budget {
             threshold: -(level * SHARE).ln(),
             earlier: 0.0,
@@ -199,27 +221,63 @@ impl Restarts {
         let description = self.compare();
         let allowed = format::percent(increase);
         let times = |ratio| format!("{} as often", format::times(ratio));
-        let is_enough = canary.0 > limits.max.unwrap_or(0.0)
-            && canary.0 - usual * canary.1 >= limits.min_increase;
-        let (judgement, evidence, reason) = if evidence.is_violated() && is_enough {
-            let evidence = evidence.failed();
-            let reason = format!(
-                "{description}: {}, more than the allowed increase of {allowed}; {}",
-                evidence.describe_interval(times),
-                evidence.describe_chance()
-            );
-            (Judgement::Fail, evidence, reason)
-        } else {
-            let allowed = format!("the allowed increase of {allowed}");
-            let description = format!("{description}{}", evidence.describe_certainty(times));
-            let reason = passed(&evidence, &description, &allowed, traffic);
-            (Judgement::Pass, evidence, reason)
+        let is_violated = evidence.is_violated();
+        let never_fails = self.why_never_a_failure(limits, usual);
+        let (judgement, evidence, reason) = match never_fails.filter(|_| is_violated) {
+            None if is_violated => {
+                let evidence = evidence.failed();
+                let reason = format!(
+                    "{description}: {}, more than the allowed increase of {allowed}; {}",
+                    evidence.describe_interval(times),
+                    evidence.describe_chance()
+                );
+                (Judgement::Fail, evidence, reason)
+            }
+            None => {
+                let evidence = evidence.kept();
+                let allowed = format!("the allowed increase of {allowed}");
+                let description = format!("{description}{}", evidence.describe_certainty(times));
+                let reason = passed(&evidence, &description, &allowed, traffic);
+                (Judgement::Pass, evidence, reason)
+            }
+            Some(why) => {
+                let evidence = evidence.kept();
+                let certainty = evidence.describe_certainty(times);
+                let reason = format!("{description}{certainty}: {why}");
+                (Judgement::Pass, evidence, reason)
+            }
         };
         let mut tested = evidence.tested(judgement, reason, traffic);
         if let Some(condition) = &mut tested.condition {
             condition.lifetimes = Some(self.all);
+            if judgement != Judgement::Fail && is_violated {
+                condition.evidence = condition.evidence.min(0.0);
+            }
         }
         tested
+    }
+
+    /// Why so many restarts of the new version are no failure, however often the previous version
+    /// did. `usual` is how often that one restarts in a second. `None` where they may be one.
+    fn why_never_a_failure(&self, limits: &CheckLimits, usual: f64) -> Option<String> {
+        let (canary, baseline) = (crashes(self.all.canary), crashes(self.all.baseline));
+        let max = limits.max.unwrap_or(0.0);
+        if canary.0 <= max {
+            let allowed = format::count(max as u64);
+            return Some(format!(
+                "not more than the {allowed} that are allowed in any case"
+            ));
+        }
+        if canary.0 <= ALLOWED_WHERE_UNKNOWN && known(baseline) != baseline {
+            let allowed = format::count(ALLOWED_WHERE_UNKNOWN as u64);
+            return Some(format!(
+                "not more than the {allowed} that are allowed where so little is known"
+            ));
+        }
+        let least = limits.min_increase;
+        (canary.0 - usual * canary.1 < least).then(|| {
+            format!("the increase is less than {least} restarts, which is never a failure")
+        })
     }
 
     /// `nodes of the new version restarted once in 12 minutes, against twice in 9 days on the

@@ -1,6 +1,6 @@
 //! Nodes that are not heard of, and their removal.
 
-use hotswap_core::{Environment, NodeId};
+use hotswap_core::{Environment, ModuleName, NodeId};
 
 use super::Registry;
 use super::error::Error;
@@ -33,6 +33,37 @@ impl Registry {
             entry.last_heard.is_none()
                 && entry.record.environment == *environment
                 && entry.is_reporting(moment)
+        })
+    }
+
+    /// Whether nothing was heard of a node since this engine started, and it still has time to
+    /// report in.
+    pub(crate) fn is_awaited(&self, id: &NodeId) -> bool {
+        let nodes = self.read();
+        let is_silent = nodes
+            .get(id)
+            .is_some_and(|entry| entry.last_heard.is_none());
+        drop(nodes);
+        is_silent && !self.is_unheard(id)
+    }
+
+    /// Whether a node has last reported that it serves no version of a module.
+    pub(crate) fn serves_nothing(&self, id: &NodeId, module: &ModuleName) -> bool {
+        let nodes = self.read();
+        let modules = nodes.get(id).and_then(|entry| entry.modules.as_ref());
+        modules.is_some_and(|modules| {
+            let state = modules.get(module);
+            state.is_none_or(|state| state.serving().is_none())
+        })
+    }
+
+    /// Whether nothing was heard of a node although it has had the time to report in since this
+    /// engine started, or the node is not registered.
+    pub(crate) fn is_unheard(&self, id: &NodeId) -> bool {
+        let moment = self.inner.moment();
+        let nodes = self.read();
+        nodes.get(id).is_none_or(|entry| {
+            entry.last_heard.is_none() && !entry.is_reporting(moment) && !moment.is_settling
         })
     }
 

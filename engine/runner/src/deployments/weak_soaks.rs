@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hotswap_core::{
-    Call, Finding, Judge, Judgement, ModuleName, ModuleVersion, NodeId, NodeReading, NodeTraffic,
-    RecordedBaseline, SoakHistory, SoakOptions,
+    Call, DerivedChecks, Finding, Judge, Judgement, ModuleName, ModuleVersion, NodeId, NodeReading,
+    NodeTraffic, RecordedBaseline, SoakHistory, SoakOptions,
 };
 use hotswap_fleet::Fleet;
 use humantime::format_duration;
@@ -102,7 +102,7 @@ pub(super) fn warnings(
     // Each version gets as many of the node's own.
     let own = probes.map_or(0.0, |probes| probes.rate_per_second);
     let mut percent = 100.0;
-    let mut soak = 0;
+    let mut history = SoakHistory::default();
     let mut warnings = Vec::new();
     for call in calls {
         match call {
@@ -132,17 +132,16 @@ pub(super) fn warnings(
                     .collect();
                 let window = Duration::from_millis(*window);
                 let mut checks = checks.clone();
+                let mut derived = DerivedChecks::default();
                 if baseline.is_empty() {
                     // The soak will be judged by what the previous version did on these nodes.
                     let recorded = canary.iter().filter_map(|node| readings.get(node));
                     let recorded: Vec<_> = recorded.cloned().collect();
-                    checks = RecordedBaseline::new(module, &recorded)
-                        .derive(checks, &SoakHistory::default())
-                        .checks;
+                    let recorded = RecordedBaseline::new(module, &recorded);
+                    derived = recorded.derive(checks, &SoakHistory::default());
+                    checks = derived.checks.clone();
                 }
-                // A soak without checks leaves the budget as it is.
-                soak += u32::from(!checks.is_empty());
-                let findings = Judge::forecast(soak, checks, options, window, &traffic);
+                let findings = Judge::forecast(history.clone(), checks, options, window, &traffic);
                 let undecided = findings
                     .iter()
                     .filter(|finding| finding.judgement == Judgement::Inconclusive);
@@ -155,6 +154,10 @@ pub(super) fn warnings(
                         undecided.join("; ")
                     ));
                 }
+                // Later soaks go on from this one, as the deployment will.
+                let mut recorded = findings;
+                derived.explain(&mut recorded);
+                history.record_forecast(recorded);
             }
             _ => {}
         }
@@ -318,5 +321,32 @@ mod tests {
         assert_eq!(of(100_000), Vec::<String>::new());
         // Too few to tell what is usual.
         assert_eq!(of(3).len(), 1);
+    }
+
+    /// Its limits are new, so no earlier soak has spent anything of their budget: at a rate that is
+    /// just enough for a soak alone, it can decide after five others, which would each leave it less.
+    #[test]
+    fn earlier_soaks_leave_the_limits_of_the_last_step_their_budget() {
+        let (step, last) = (soak(&["a"], &["b", "c"]), soak(&["a", "b", "c"], &[]));
+        let held = |id: &str| {
+            let (node, mut reading) = reading(id, "1", 100_000);
+            reading.versions[0].slot = Some(hotswap_core::ReadSlot::Active);
+            (node, reading)
+        };
+        let readings = HashMap::from([held("a"), held("b"), held("c")]);
+        let undecided = |calls: &[&Call], rate: f64| {
+            let rates = ["a", "b", "c"].map(|id| (node(id), rate));
+            let present = PresentTraffic {
+                readings: &readings,
+                rates: &HashMap::from(rates),
+            };
+            let found = warnings(calls, &module(), present, SoakOptions::default(), None);
+            found.iter().any(|warning| warning.contains("on 3 nodes"))
+        };
+        let rates = (1..1000).map(|tenth| f64::from(tenth) / 10.0);
+        let enough = rates.into_iter().find(|&rate| !undecided(&[&last], rate));
+        let enough = enough.expect("some rate is enough");
+        let steps = [&step, &step, &step, &step, &step, &last];
+        assert!(!undecided(&steps, 1.2 * enough), "{enough}");
     }
 }

@@ -102,6 +102,7 @@ pub(super) fn node(id: &str, active: Option<ModuleVersion>) -> Node {
         labels: BTreeMap::new(),
         health: Health::Passing,
         active,
+        fault: None,
     }
 }
 
@@ -144,6 +145,13 @@ pub(super) struct ListedFleet {
     heard: BTreeMap<NodeId, Health>,
     /// The nodes that have said that they stop.
     pub(super) stopped: Vec<NodeId>,
+    /// The nodes of which nothing was heard in time.
+    pub(super) unheard: Vec<NodeId>,
+    /// The nodes of which nothing was heard, and that still have time to report in, before the
+    /// nodes were asked.
+    pub(super) awaited: Vec<NodeId>,
+    /// The nodes that have reported that they serve nothing.
+    pub(super) idle: Vec<NodeId>,
     /// Why no node is passing.
     pub(super) reason: Option<String>,
     /// A node that does not answer before the nodes were asked this often.
@@ -159,6 +167,9 @@ impl ListedFleet {
             nodes: nodes.to_vec(),
             heard: BTreeMap::new(),
             stopped: Vec::new(),
+            unheard: Vec::new(),
+            awaited: Vec::new(),
+            idle: Vec::new(),
             reason: None,
             silent_until: None,
             has_local_fault: false,
@@ -214,6 +225,18 @@ impl Fleet for ListedFleet {
             health: self.heard.get(node).copied().unwrap_or(Health::Unknown),
             reason: self.reason.clone(),
         }
+    }
+
+    fn is_unheard(&self, node: &NodeId) -> bool {
+        self.unheard.contains(node)
+    }
+
+    fn is_awaited(&self, node: &NodeId) -> bool {
+        self.asked() == 0 && self.awaited.contains(node)
+    }
+
+    fn serves_nothing(&self, node: &NodeId, _: &ModuleName) -> bool {
+        self.idle.contains(node)
     }
 
     fn has_stopped(&self, node: &NodeId) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use hotswap_core::{Health, Judgement, NodeId, SoakReadings, Verdict};
+use hotswap_core::{Health, Judgement, NodeId, Verdict};
 use hotswap_fleet::Fleet;
 
 use super::failed_nodes::name_nodes;
@@ -12,17 +12,19 @@ use super::timers::{End, Timers};
 /// How often the nodes of a soak are looked after. Only memory is read.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a node may be away that has said that it stops: as long as one that falls silent may,
-/// with the usual heartbeats. It may be restarted on purpose.
-const STOP_GRACE: Duration = Duration::from_secs(12);
+/// How long a node may be away that has said that it stops, because it may be restarted on purpose;
+/// and one of which this engine knows nothing: as long as one that falls silent may, with the usual
+/// heartbeats.
+const GRACE: Duration = Duration::from_secs(12);
 
 /// Notices when nodes that run the new version fall silent. The health of a node is the one that
-/// people see: it is critical after as many missed heartbeats.
+/// people see: it is critical after as many missed heartbeats. It is unknown of a node that this
+/// engine has never heard of since it started, or that was removed: such a node is silent, too.
 pub(super) struct SilenceWatch {
-    /// How many nodes may be silent.
+    /// How many nodes may be silent, unless they are all that run the new version.
     tolerated: usize,
-    /// Since when nodes are critical that have said that they stop.
-    stopped: BTreeMap<NodeId, Instant>,
+    /// Since when nodes are away that have [`GRACE`].
+    away: BTreeMap<NodeId, Instant>,
 }
 
 /// A node that does not report in, and what was last heard of it.
@@ -36,24 +38,25 @@ impl SilenceWatch {
     pub(super) fn new(tolerated: usize) -> Self {
         Self {
             tolerated,
-            stopped: BTreeMap::new(),
+            away: BTreeMap::new(),
         }
     }
 
-    /// Waits until more nodes of the soak are silent than may be, and returns them. `None` once
-    /// `end` has passed.
+    /// Waits until more of these nodes, which run the new version, are silent than may be, or all
+    /// of them, and returns the silent ones. `None` once `end` has passed.
     ///
     /// Cancel safe.
     pub(super) async fn wait(
         &mut self,
-        soak: &SoakReadings,
+        canary: impl Iterator<Item = &NodeId> + Clone,
         fleet: &dyn Fleet,
         timers: &Timers,
         end: End,
     ) -> Option<Vec<SilentNode>> {
         loop {
-            let silent = self.silent(soak, fleet, timers.instant());
-            if silent.len() > self.tolerated {
+            let silent = self.silent(canary.clone(), fleet, timers.instant());
+            let is_over = silent.len() > self.tolerated || silent.len() == canary.clone().count();
+            if is_over && !silent.is_empty() {
                 return Some(silent);
             }
             if timers.has_passed(end) {
@@ -63,17 +66,31 @@ impl SilenceWatch {
         }
     }
 
-    fn silent(&mut self, soak: &SoakReadings, fleet: &dyn Fleet, now: Instant) -> Vec<SilentNode> {
+    fn silent<'a>(
+        &mut self,
+        canary: impl Iterator<Item = &'a NodeId>,
+        fleet: &dyn Fleet,
+        now: Instant,
+    ) -> Vec<SilentNode> {
         let mut silent = Vec::new();
-        for node in soak.canary() {
+        for node in canary {
             let report = fleet.health(node);
-            if report.health != Health::Critical {
-                self.stopped.remove(node);
-                continue;
-            }
-            if fleet.has_stopped(node) {
-                let since = *self.stopped.entry(node.clone()).or_insert(now);
-                if now.saturating_duration_since(since) < STOP_GRACE {
+            let has_grace = match report.health {
+                Health::Critical => fleet.has_stopped(node),
+                Health::Unknown if fleet.is_unheard(node) => true,
+                // It gets the time to report in.
+                Health::Unknown => {
+                    self.away.entry(node.clone()).or_insert(now);
+                    continue;
+                }
+                Health::Passing | Health::Warning => {
+                    self.away.remove(node);
+                    continue;
+                }
+            };
+            if has_grace {
+                let since = *self.away.entry(node.clone()).or_insert(now);
+                if now.saturating_duration_since(since) < GRACE {
                     continue;
                 }
             }
@@ -118,9 +135,9 @@ pub(super) fn conclude(mut verdict: Verdict, silent: &[SilentNode]) -> Verdict {
 mod tests {
     use std::sync::Arc;
 
-    use hotswap_core::{Check, Finding, MetricNeeds};
+    use hotswap_core::{Check, Finding};
 
-    use super::super::fixture::{ListedFleet, TestClock, module};
+    use super::super::fixture::{ListedFleet, TestClock};
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -143,13 +160,11 @@ mod tests {
     /// nodes may be silent.
     async fn ended_by(fleet: &ListedFleet, tolerated: usize) -> Option<(Vec<NodeId>, Duration)> {
         let timers = Timers::new(Arc::new(TestClock::default()));
-        let (canary, baseline) = (ids(&["a", "b"]), Vec::new());
-        let needs = MetricNeeds::default();
-        let soak = SoakReadings::new(canary, baseline, module("2.0.0"), needs, Vec::new());
+        let canary = ids(&["a", "b"]);
         let mut watch = SilenceWatch::new(tolerated);
         let began = tokio::time::Instant::now();
         let end = timers.after(MINUTE);
-        let silent = watch.wait(&soak, fleet, &timers, end).await?;
+        let silent = watch.wait(canary.iter(), fleet, &timers, end).await?;
         let silent = silent.into_iter().map(|silent| silent.node);
         Some((silent.collect(), began.elapsed()))
     }
@@ -164,13 +179,36 @@ mod tests {
         assert_eq!(ended, Some((ids(&["a", "b"]), Duration::ZERO)));
     }
 
+    /// Where no node is left that runs the new version, nothing can be learned of it.
+    #[tokio::test(start_paused = true)]
+    async fn a_soak_ends_when_all_of_its_nodes_are_silent_however_many_are_tolerated() {
+        let all = Some((ids(&["a", "b"]), Duration::ZERO));
+        for tolerated in [2, 5] {
+            assert_eq!(ended_by(&fleet(&["a"]), tolerated).await, None);
+            assert_eq!(ended_by(&fleet(&["a", "b"]), tolerated).await, all);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_node_that_has_said_that_it_stops_has_time_to_come_back() {
         let mut fleet = fleet(&["b"]);
         fleet.stopped = ids(&["b"]);
         let (nodes, after) = ended_by(&fleet, 0).await.unwrap();
         assert_eq!(nodes, ids(&["b"]));
-        assert!(after >= STOP_GRACE && after < 2 * STOP_GRACE, "{after:?}");
+        assert!(after >= GRACE && after < 2 * GRACE, "{after:?}");
+    }
+
+    /// After a start of the engine, nothing is known of a node that died before.
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_an_engine_has_never_heard_of_is_silent() {
+        let mut fleet = fleet(&[]);
+        fleet.set_health("b", Health::Unknown);
+        assert_eq!(ended_by(&fleet, 0).await, None, "it has time to report in");
+        fleet.unheard = ids(&["b"]);
+        let (nodes, after) = ended_by(&fleet, 0).await.unwrap();
+        assert_eq!(nodes, ids(&["b"]));
+        assert!(after >= GRACE && after < 2 * GRACE, "{after:?}");
+        assert_eq!(ended_by(&fleet, 1).await, None);
     }
 
     #[test]

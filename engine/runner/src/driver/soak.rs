@@ -28,6 +28,9 @@ const READINGS: u32 = 40;
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// Readings of a short soak. The judge never fails before the third.
 const MIN_READINGS: u32 = 4;
+/// The longest time between two of the readings by which an engine judges a soak that is nearly
+/// over when it resumes it.
+const MAX_LATE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Where a soak reads.
 pub(super) struct Sources<'a> {
@@ -141,8 +144,20 @@ impl Soak {
         }
     }
 
-    async fn judge_until_end(&mut self, sources: &Sources<'_>, timers: &Timers) -> Verdict {
+    /// An engine that resumes a soak sees all that happened while none was there in one reading, and
+    /// the judge fails nobody by that: so it reads [`MIN_READINGS`] times, also beyond the end.
+    fn interval_until_end(&mut self, timers: &Timers) -> Duration {
         let interval = interval(self.window);
+        if !self.needs_readings || timers.left(self.end) >= interval * (MIN_READINGS - 1) {
+            return interval;
+        }
+        let interval = interval.min(MAX_LATE_INTERVAL);
+        self.end = timers.after(interval * MIN_READINGS);
+        interval
+    }
+
+    async fn judge_until_end(&mut self, sources: &Sources<'_>, timers: &Timers) -> Verdict {
+        let interval = self.interval_until_end(timers);
         loop {
             if let Some(silent) = Box::pin(self.go_on_probing(sources.fleet, timers)).await {
                 return silence::conclude(self.verdict(), &silent);
@@ -160,7 +175,7 @@ impl Soak {
             };
             let silent = self
                 .silence
-                .wait(&self.readings, sources.fleet, timers, next);
+                .wait(self.readings.canary(), sources.fleet, timers, next);
             if let Some(silent) = silent.await {
                 return silence::conclude(self.verdict(), &silent);
             }
@@ -185,7 +200,7 @@ impl Soak {
         tokio::select! {
             biased;
             () = probed.go_on(fleet, interval(self.window)) => None,
-            silent = self.silence.wait(&self.readings, fleet, timers, End::NEVER) => silent,
+            silent = self.silence.wait(self.readings.canary(), fleet, timers, End::NEVER) => silent,
         }
     }
 
@@ -196,7 +211,7 @@ impl Soak {
         let answers = tokio::select! {
             biased;
             answers = ask(sources, &self.module, &self.readings, queried) => answers,
-            silent = self.silence.wait(&self.readings, sources.fleet, timers, End::NEVER) => {
+            silent = self.silence.wait(self.readings.canary(), sources.fleet, timers, End::NEVER) => {
                 return Some(silence::conclude(self.verdict(), &silent.unwrap_or_default()));
             }
         };

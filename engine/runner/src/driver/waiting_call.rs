@@ -2,13 +2,17 @@
 
 use futures_util::future::Either;
 use hotswap_core::{Answer, Call, Decision, ModuleVersion, RecordedCall};
+use hotswap_fleet::Fleet;
 
 use super::activity::CallActivity;
 use super::context::DriverContext;
+use super::error::Error;
+use super::fresh_baseline::RestartedBaseline;
 use super::journal_writer::JournalWriter;
+use super::silence::SilenceWatch;
 use super::soak::{Soak, Sources};
 use super::soak_context::SoakContext;
-use super::timers::End;
+use super::timers::{End, Timers};
 use super::wait_scope::{Interrupt, WaitScope};
 use crate::live_soaks::LiveSoak;
 
@@ -44,6 +48,10 @@ pub(super) async fn complete(
                     if let Some(fresh) = &soaks.fresh_baseline {
                         let fence = writer.fence();
                         let restart = fresh.restart(context, fence, module, (number, &call));
+                        let silence = SilenceWatch::new(soaks.tolerated);
+                        let fleet = context.fleet.as_ref();
+                        let restart =
+                            unless_silent(restart, silence, &call.request, fleet, &scope.timers);
                         restarted = Some(scope.run(writer, activity, restart).await??);
                     }
                     let live = context.live_soaks.begin(soaks.deployment);
@@ -81,6 +89,27 @@ pub(super) async fn complete(
     }
 }
 
+/// What the nodes of a baseline came to that start anew; nothing, as soon as the canary falls
+/// silent: then the soak ends before it compares.
+async fn unless_silent(
+    restart: impl Future<Output = Result<RestartedBaseline, Error>>,
+    mut silence: SilenceWatch,
+    soak: &Call,
+    fleet: &dyn Fleet,
+    timers: &Timers,
+) -> Result<RestartedBaseline, Error> {
+    let Call::Soak { canary, .. } = soak else {
+        return restart.await;
+    };
+    tokio::select! {
+        biased;
+        restarted = restart => restarted,
+        _ = silence.wait(canary.iter(), fleet, timers, End::NEVER) => {
+            Ok(RestartedBaseline::default())
+        }
+    }
+}
+
 /// The soak of a call. No future, so that the boxes are gone once it begins.
 #[expect(
     clippy::boxed_local,
@@ -112,5 +141,37 @@ fn timed_out() -> Decision {
         approved: false,
         by: String::new(),
         comment: Some("no decision in time".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hotswap_core::Health;
+
+    use super::super::fixture::{ListedFleet, TestClock};
+    use super::*;
+
+    /// Without the canary there is nothing to compare with the nodes that start anew.
+    #[tokio::test(start_paused = true)]
+    async fn a_baseline_does_not_start_anew_beside_a_silent_canary() {
+        let soak = Call::Soak {
+            window: 3_600_000,
+            canary: vec!["a".parse().unwrap()],
+            baseline: vec!["b".parse().unwrap()],
+            checks: Vec::new(),
+        };
+        let timers = Timers::new(Arc::new(TestClock::default()));
+        for (health, ends) in [(Health::Passing, false), (Health::Critical, true)] {
+            let mut fleet = ListedFleet::new(&[]);
+            fleet.set_health("a", health);
+            let never = std::future::pending();
+            let silence = SilenceWatch::new(1);
+            let restart = unless_silent(never, silence, &soak, &fleet, &timers);
+            let minute = std::time::Duration::from_secs(60);
+            let restarted = tokio::time::timeout(minute, restart).await;
+            assert_eq!(restarted.is_ok(), ends, "{health:?}");
+        }
     }
 }

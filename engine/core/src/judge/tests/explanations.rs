@@ -3,8 +3,8 @@
 use super::fixture::*;
 use crate::Judgement::{Fail, Inconclusive, Pass};
 use crate::{
-    Check, Condition, ConditionKind, Finding, Judgement, ModuleMetric, NodeInterval, QueryReading,
-    Timestamp, VersionInterval,
+    Check, Condition, ConditionKind, Finding, Judge, Judgement, ModuleMetric, NodeInterval,
+    QueryReading, SoakPlan, Timestamp, VersionInterval,
 };
 
 use crate::judge::format;
@@ -79,6 +79,10 @@ fn assert_explained(finding: &Finding, case: &str) {
         } else {
             let is_violated = condition.evidence + condition.earlier >= condition.threshold;
             assert!(!is_violated, "{case}: {condition:?}");
+            assert!(
+                condition.low.is_none_or(|low| low <= condition.limit),
+                "{case}: {condition:?}"
+            );
         }
     }
 }
@@ -128,6 +132,61 @@ fn every_sentence_has_the_interval_of_its_condition() {
             "{metric}: {seen:?}"
         );
     }
+}
+
+/// What is allowed in any case says so, whatever the comparison comes to.
+#[test]
+fn restarts_that_are_always_allowed_are_no_failure_and_say_why() {
+    for (check, why) in [
+        (
+            Check {
+                max: Some(30.0),
+                ..max_increase("restarts", 0.5)
+            },
+            "not more than the 30 that are allowed in any case",
+        ),
+        (
+            Check {
+                min_increase: Some(100.0),
+                ..max_increase("restarts", 0.5)
+            },
+            "the increase is less than 100 restarts, which is never a failure",
+        ),
+    ] {
+        let finding = finding(&check, 100, 8.0, 3);
+        assert_eq!(finding.judgement, Pass, "{}", finding.reason);
+        assert_explained(&finding, "restarts");
+        assert!(finding.reason.ends_with(why), "{}", finding.reason);
+    }
+}
+
+/// Where each node runs both versions, the test is of each node, and the interval of all of them.
+#[test]
+fn a_check_of_shared_nodes_that_passes_has_no_interval_above_its_limit() {
+    let check = max_increase("error-rate", 0.5);
+    let mut passed = 0;
+    for errors in 0..40 {
+        let mut judge = Judge::new(SoakPlan {
+            checks: vec![check.clone()],
+            has_baseline: true,
+            by_node: true,
+            ..SoakPlan::default()
+        });
+        for _ in 0..8 {
+            // One node has nearly all errors and most requests of the new version.
+            let bad = on_node(
+                "a",
+                Some(requests(90, errors)),
+                Some(requests(10, errors / 9)),
+            );
+            let good = on_node("b", Some(requests(10, 0)), Some(requests(90, 0)));
+            judge.observe(&[bad, good]);
+        }
+        let finding = only_finding(&judge);
+        assert_explained(&finding, &format!("{errors} errors"));
+        passed += u32::from(finding.judgement == Pass);
+    }
+    assert!(passed > 0);
 }
 
 /// Numbers of other servers have no interval: the sentence has the answers, the limit, and that

@@ -244,7 +244,13 @@ fn whether_a_soak_can_decide_is_told_of_every_metric() {
         })
         .collect();
     let window = std::time::Duration::from_secs(900);
-    for finding in Judge::forecast(1, checks, crate::SoakOptions::default(), window, &traffic) {
+    for finding in Judge::forecast(
+        crate::SoakHistory::default(),
+        checks,
+        crate::SoakOptions::default(),
+        window,
+        &traffic,
+    ) {
         assert_eq!(finding.judgement, Pass, "{finding:?}");
     }
 }

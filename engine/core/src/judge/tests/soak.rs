@@ -167,15 +167,17 @@ fn restarts_are_counted_and_compared() {
 
 /// A soak of 40 readings of ten seconds, of one node with the new version and nine with the
 /// previous one, in which nodes of each side crashed so often.
-fn after_restarts(plan: SoakPlan, [new, old]: [u64; 2]) -> Finding {
+fn after_restarts(plan: SoakPlan, restarts: [u64; 2]) -> Finding {
+    let by_default = Check {
+        max: Some(0.0),
+        ..max_increase("restarts", 1.0)
+    };
+    after_restarts_of(vec![by_default], plan, restarts)
+}
+
+fn after_restarts_of(checks: Vec<Check>, plan: SoakPlan, [new, old]: [u64; 2]) -> Finding {
     let has_baseline = plan.has_baseline;
-    let mut judge = Judge::new(SoakPlan {
-        checks: vec![Check {
-            max: Some(0.0),
-            ..max_increase("restarts", 1.0)
-        }],
-        ..plan
-    });
+    let mut judge = Judge::new(SoakPlan { checks, ..plan });
     for at in 0..40 {
         let side = |restarts: u64| VersionInterval {
             restarts: u64::from(at < restarts),
@@ -215,8 +217,8 @@ fn restarts_are_compared_with_those_before_the_deployment() {
     for (days, old, new, judgement) in [
         // Nodes that are new are taken to have run for a day.
         (0, 0, 0, Pass),
-        (0, 0, 1, Pass),
-        (0, 0, 2, Fail),
+        (0, 0, 2, Pass),
+        (0, 0, 3, Fail),
         // A crash after months in which nothing crashed is one too many.
         (300, 0, 1, Fail),
         // Once in seven minutes, against once in a day, and in two hours.
@@ -277,6 +279,92 @@ fn restarts_count_over_all_soaks_of_a_deployment() {
     assert_eq!((known.canary.crashes, known.baseline.crashes), (2, 15));
     assert_eq!(known.canary.millis, 800_000);
     assert_eq!(known.baseline.millis, 864_000_000 + 2 * 9 * 400_000);
+}
+
+/// With a comparison alone, too: what the previous version did before is known without a baseline.
+#[test]
+fn the_last_step_compares_restarts_with_what_is_known() {
+    let only_compared = || vec![max_increase("restarts", 1.0)];
+    let last = |before: SoakPlan, new: u64| {
+        let plan = SoakPlan {
+            has_baseline: false,
+            ..before
+        };
+        after_restarts_of(only_compared(), plan, [new, 0])
+    };
+    for (new, judgement) in [(0, Pass), (1, Pass), (3, Fail)] {
+        let finding = last(known_for(10, 10), new);
+        assert_eq!(finding.judgement, judgement, "{}", finding.reason);
+    }
+    // Of an earlier soak.
+    let mut history = SoakHistory::default();
+    let first = after_restarts_of(only_compared(), known_for(10, 10), [0, 0]);
+    history.record(&Answer::Verdict(Verdict {
+        judgement: Pass,
+        findings: vec![first],
+        promoted_by: None,
+    }));
+    for (new, judgement) in [(0, Pass), (3, Fail)] {
+        let plan = SoakPlan {
+            history: history.clone(),
+            ..SoakPlan::default()
+        };
+        let finding = last(plan, new);
+        assert_eq!(finding.judgement, judgement, "{}", finding.reason);
+    }
+    // Nothing ran before.
+    let finding = last(SoakPlan::default(), 0);
+    assert_eq!(finding.judgement, Inconclusive, "{}", finding.reason);
+}
+
+/// A node that reports in but cannot be read says nothing of its crashes.
+#[test]
+fn restarts_that_nobody_could_read_are_not_known() {
+    for check in [
+        max("restarts", 0.0),
+        max_increase("restarts", 1.0),
+        Check {
+            max: Some(0.0),
+            ..max_increase("restarts", 1.0)
+        },
+    ] {
+        let mut judge = start_judge(vec![check]);
+        for _ in 0..8 {
+            judge.observe(&[on_node("baseline", None, Some(requests(100, 0)))]);
+        }
+        let finding = only_finding(&judge);
+        assert_eq!(finding.judgement, Inconclusive, "{}", finding.reason);
+        assert_eq!(
+            finding.reason,
+            "no node with the new version could be read, so its restarts are not known"
+        );
+    }
+}
+
+/// No reading shows that a version will not crash in the rest of the window.
+#[test]
+fn a_soak_of_restarts_alone_passes_at_its_end_only() {
+    let ends_early = |checks: Vec<Check>| {
+        let mut judge = Judge::new(SoakPlan {
+            checks,
+            has_baseline: true,
+            options: SoakOptions {
+                pass_early: true,
+                ..SoakOptions::default()
+            },
+            ..SoakPlan::default()
+        });
+        for _ in 0..40 {
+            judge.observe(&reading(requests(100, 0), requests(900, 0)));
+        }
+        assert_eq!(judge.verdict().judgement, Pass);
+        judge.interim().is_some()
+    };
+    assert!(!ends_early(vec![max("restarts", 0.0)]));
+    assert!(ends_early(vec![
+        max("restarts", 0.0),
+        max_increase("error-rate", 0.5)
+    ]));
 }
 
 /// One process runs both versions: its crashes are not those of the previous one, and neither is
