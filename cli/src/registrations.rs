@@ -4,15 +4,17 @@ mod engine;
 mod node;
 mod node_sources;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use hotswap_common::Backoff;
 use hotswap_core::{Clock, SystemClock};
 use hotswap_plugins::discovery::{
-    self, BackendSettings, HealthCheck, HttpCheck, InstanceHealth, Registration,
+    self, BackendComponent, BackendSettings, HealthCheck, HttpCheck, InstanceHealth, Registration,
 };
 use hotswap_runner::discovery::{Registrar, RegistrarOptions};
 use tokio::sync::watch;
@@ -35,9 +37,6 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A registry forgets an instance that was critical for this long.
 const DEREGISTER_AFTER: Duration = Duration::from_secs(600);
 
-/// How long a registry may take to answer one call, within the time-outs of the registrar.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
 const MIN_RETRY: Duration = Duration::from_millis(500);
 const MAX_RETRY: Duration = Duration::from_secs(10);
 
@@ -46,6 +45,22 @@ pub struct Registrations {
     health: watch::Sender<InstanceHealth>,
     stop: CancellationToken,
     tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+/// A registration in one source.
+#[derive(Clone)]
+struct KeptRegistration {
+    source: String,
+    service: String,
+    /// The servers of the registry, each as `host:port`.
+    peers: Vec<String>,
+    registrant: Arc<dyn Registrant>,
+    component: BackendComponent,
+    settings: BackendSettings,
+    /// Its kind and interval.
+    check: (CheckKind, Duration),
+    health: watch::Receiver<InstanceHealth>,
+    stop: CancellationToken,
 }
 
 /// What is registered. Where it is reached may depend on who asks.
@@ -87,39 +102,21 @@ impl Registrations {
             let context = || format!("discovery source '{}'", source.name);
             let prepared = components.prepare(source).await;
             let (component, settings) = prepared.with_context(context)?;
-            let settings = BackendSettings {
-                call_timeout: Some(CALL_TIMEOUT),
-                ..settings
-            };
             if !component.descriptor().can_register {
                 continue;
             }
-            let peer = peer(source).with_context(context)?;
-            let (registrant, service) = (Arc::clone(&registrant), registrant.service(source));
-            let (health, stop) = (health.subscribe(), stop.clone());
-            let name = source.name.clone();
-            let (kind, interval) = (source.check, source.check_interval.0);
-            let work = async move {
-                let located = locate(registrant.as_ref(), &name, &service, &peer);
-                let Some(located) = stop.run_until_cancelled(located).await else {
-                    return;
-                };
-                let registrar = Registrar::new(
-                    component,
-                    settings,
-                    located.checked(kind, interval),
-                    Arc::new(SystemClock),
-                    match kind {
-                        CheckKind::Ttl => RegistrarOptions::for_ttl(TTL),
-                        CheckKind::Http => RegistrarOptions::for_http(interval),
-                    },
-                );
-                let registrar = registrar.with_health(health);
-                if let Err(error) = registrar.run(stop.cancelled_owned()).await {
-                    tracing::warn!(source = name, %error, "cannot deregister; the registration expires");
-                }
+            let kept = KeptRegistration {
+                source: source.name.clone(),
+                service: registrant.service(source),
+                peers: peers(source).with_context(context)?,
+                registrant: Arc::clone(&registrant),
+                component,
+                settings,
+                check: (source.check, source.check_interval.0),
+                health: health.subscribe(),
+                stop: stop.clone(),
             };
-            tasks.push(AbortOnDropHandle::new(tokio::spawn(work)));
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(kept.keep())));
         }
         Ok(Self {
             health,
@@ -142,40 +139,104 @@ impl Registrations {
     pub async fn stop(&mut self) {
         self.stop.cancel();
         for task in self.tasks.drain(..) {
-            // One that has panicked has said so.
+            // None panics.
             let _ = task.await;
         }
     }
 }
 
-/// Finds out how others reach the registrant. The name of the registry may not resolve yet.
-async fn locate(registrant: &dyn Registrant, source: &str, service: &str, peer: &str) -> Located {
-    let mut backoff = Backoff::new(MIN_RETRY, MAX_RETRY);
-    let mut is_told = false;
-    loop {
-        match registrant.registration(service, peer).await {
-            Ok(located) => return located,
-            Err(error) => {
-                if !std::mem::replace(&mut is_told, true) {
-                    let error = format!("{error:#}");
-                    tracing::warn!(source, error, "cannot register yet, trying again");
-                }
-            }
+impl KeptRegistration {
+    /// Registers until the program stops, then deregisters.
+    async fn keep(self) {
+        let (source, stop) = (self.source.clone(), self.stop.clone());
+        begin_anew(&source, &stop, || self.clone().register()).await;
+    }
+
+    async fn register(self) {
+        let (registrant, source) = (self.registrant.as_ref(), &*self.source);
+        let located = locate(registrant, source, &self.service, &self.peers);
+        let Some(located) = self.stop.run_until_cancelled(located).await else {
+            return;
+        };
+        let (kind, interval) = self.check;
+        let registrar = Registrar::new(
+            self.component,
+            self.settings,
+            located.checked(kind, interval),
+            Arc::new(SystemClock),
+            match kind {
+                CheckKind::Ttl => RegistrarOptions::for_ttl(TTL),
+                CheckKind::Http => RegistrarOptions::for_http(interval),
+            },
+        );
+        let registrar = registrar.with_health(self.health);
+        if let Err(error) = registrar.run(self.stop.cancelled_owned()).await {
+            tracing::warn!(source, %error, "cannot deregister; the registration expires");
         }
-        let clock = SystemClock;
-        clock
-            .sleep_until(clock.instant() + backoff.next_delay())
-            .await;
     }
 }
 
-/// The first server of a registry, as `host:port`.
-fn peer(source: &DiscoverySource) -> Result<String> {
-    let origin = source.origins.first().context("it has no origins")?;
-    let url = reqwest::Url::parse(origin).context("origins")?;
-    let host = url.host_str().context("origins: there is no host")?;
-    let port = url.port_or_known_default().unwrap_or(80);
-    Ok(format!("{host}:{port}"))
+/// Keeps a registration until it ends. Begins anew where that panics: the instance would be gone
+/// from the registry, and nobody would know. Cancel safe if `register` is.
+async fn begin_anew<F: Future<Output = ()>>(
+    source: &str,
+    stop: &CancellationToken,
+    register: impl Fn() -> F,
+) {
+    let mut backoff = Backoff::new(MIN_RETRY, MAX_RETRY);
+    while AssertUnwindSafe(register()).catch_unwind().await.is_err() {
+        tracing::error!(
+            source,
+            "keeping a registration panicked, which is a bug: please report it; it begins anew"
+        );
+        let pause = stop.run_until_cancelled(sleep(backoff.next_delay()));
+        if pause.await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Finds out how others reach the registrant, from the first server of the registry that leads to an
+/// answer. Their names may not resolve yet.
+async fn locate(
+    registrant: &dyn Registrant,
+    source: &str,
+    service: &str,
+    peers: &[String],
+) -> Located {
+    let mut backoff = Backoff::new(MIN_RETRY, MAX_RETRY);
+    let mut is_told = false;
+    loop {
+        for peer in peers {
+            match registrant.registration(service, peer).await {
+                Ok(located) => return located,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        let error = format!("{error:#}");
+                        tracing::warn!(source, error, "cannot register yet, trying again");
+                    }
+                }
+            }
+        }
+        sleep(backoff.next_delay()).await;
+    }
+}
+
+async fn sleep(span: Duration) {
+    let clock = SystemClock;
+    clock.sleep_until(clock.instant() + span).await;
+}
+
+/// The servers of a registry, each as `host:port`. At least one.
+fn peers(source: &DiscoverySource) -> Result<Vec<String>> {
+    ensure!(!source.origins.is_empty(), "it has no origins");
+    let peer = |origin: &String| {
+        let url = reqwest::Url::parse(origin).context("origins")?;
+        let host = url.host_str().context("origins: there is no host")?;
+        let port = url.port_or_known_default().unwrap_or(80);
+        Ok(format!("{host}:{port}"))
+    };
+    source.origins.iter().map(peer).collect()
 }
 
 impl Located {
@@ -212,7 +273,55 @@ fn millis(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+
+    /// Is reached only where this server of the registry can be asked.
+    struct Behind(&'static str);
+
+    #[async_trait]
+    impl Registrant for Behind {
+        async fn registration(&self, service: &str, peer: &str) -> Result<Located> {
+            ensure!(peer == self.0, "{peer} does not resolve");
+            Ok(Located {
+                registration: registration(service, "a", peer, &[]),
+                health: String::new(),
+            })
+        }
+
+        fn service(&self, _: &DiscoverySource) -> String {
+            "node".to_owned()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_the_first_server_has_no_address_the_next_one_leads_to_the_registrant() {
+        let table = serde_json::json!({
+            "name": "main",
+            "backend": "consul",
+            "origins": ["http://gone:8500", "https://there"],
+        });
+        let source: DiscoverySource = serde_json::from_value(table).unwrap();
+        let peers = peers(&source).unwrap();
+        assert_eq!(peers, ["gone:8500", "there:443"]);
+        let found = locate(&Behind("there:443"), "main", "node", &peers).await;
+        assert_eq!(found.registration.address, "there:443");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registration_that_panics_begins_anew_until_it_ends_or_is_to_stop() {
+        let begun = AtomicU32::new(0);
+        let stop = CancellationToken::new();
+        let register = || async {
+            let count = begun.fetch_add(1, Ordering::Relaxed);
+            assert!(count == 2, "as the test wants");
+        };
+        begin_anew("main", &stop, register).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+        stop.cancel();
+        begin_anew("main", &stop, || async { panic!("as the test wants") }).await;
+    }
 
     /// Interval 30 s, time limit 5 s, forgotten after 10 minutes, unless the configuration says
     /// otherwise.

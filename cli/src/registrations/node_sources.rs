@@ -57,7 +57,7 @@ mod tests {
     fn a_node_reads_the_tables_that_an_engine_reads() {
         let sources = read(CONSUL).unwrap();
         assert_eq!(sources[0].name, "main");
-        assert_eq!(super::super::peer(&sources[0]).unwrap(), "c:8500");
+        assert_eq!(super::super::peers(&sources[0]).unwrap(), ["c:8500"]);
     }
 
     #[test]

@@ -166,6 +166,12 @@ async fn another_agent_of_consul_is_asked_where_one_does_not_answer() -> Result<
     suite::another_endpoint_is_asked_where_one_does_not_answer(fixture).await
 }
 
+#[tokio::test]
+async fn a_registration_is_kept_where_agents_of_consul_hang() -> Result<()> {
+    let fixture = Fixture::start(RegistryKind::Consul).await?;
+    suite::a_registration_is_kept_where_endpoints_hang(fixture).await
+}
+
 /// A server that Consul asks whether an instance is well.
 async fn healthy_server() -> Result<(std::net::SocketAddr, AbortOnDropHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -39,6 +39,7 @@ with_each_version![
     an_instance_is_critical_until_it_reports,
     a_slow_one_is_waited_for,
     another_endpoint_is_asked_where_one_does_not_answer,
+    a_registration_is_kept_where_endpoints_hang,
     one_that_comes_back_without_its_data_gets_all_registrations_again,
     a_thousand_instances_are_found,
     a_watch_from_before_a_loss_is_answered_with_what_is_there,
@@ -215,6 +216,10 @@ async fn a_slow_one_is_waited_for(kind: RegistryKind) -> Result<()> {
 async fn another_endpoint_is_asked_where_one_does_not_answer(kind: RegistryKind) -> Result<()> {
     let fixture = Fixture::start(kind).await?;
     suite::another_endpoint_is_asked_where_one_does_not_answer(fixture).await
+}
+
+async fn a_registration_is_kept_where_endpoints_hang(kind: RegistryKind) -> Result<()> {
+    suite::a_registration_is_kept_where_endpoints_hang(Fixture::start(kind).await?).await
 }
 
 /// Its revisions begin anew.

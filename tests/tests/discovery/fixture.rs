@@ -10,7 +10,7 @@ use hotswap_fleet::discovery::{
 };
 use hotswap_plugins::discovery::{
     BackendComponent, BackendInstance, BackendSettings, DnsOptions, DnsResolver, HealthCheck,
-    Registration, TlsFiles,
+    InstanceHealth, Registration, TlsFiles,
 };
 use hotswap_runner::discovery::{ComponentBackend, Registrar, RegistrarOptions};
 use hotswap_tests::{
@@ -28,6 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time in which an instance must report in.
 pub const TTL: Duration = Duration::from_secs(10);
+
+/// The time in which a node must report in, as `hotswap node` registers itself.
+const NODE_TTL: Duration = Duration::from_secs(30);
 
 /// The shortest time to live. That of the records counts.
 const MIN_TTL: Duration = Duration::from_millis(100);
@@ -201,23 +204,48 @@ impl Fixture {
             max_retry: Duration::from_millis(500),
             ..RegistrarOptions::for_ttl(TTL)
         };
-        let registrar = Registrar::new(
-            self.component.clone(),
-            self.settings.clone(),
+        let (component, settings) = (self.component.clone(), self.settings.clone());
+        let clock = Arc::new(SystemClock);
+        Kept::run(Registrar::new(
+            component,
+            settings,
             registration(id),
-            Arc::new(SystemClock),
+            clock,
             options,
-        );
+        ))
+    }
+
+    /// Keeps an instance registered with the times of a node, and reports this health.
+    pub fn keep_as_a_node(&self, id: &str, health: watch::Receiver<InstanceHealth>) -> Kept {
+        let registration = Registration {
+            check: Some(HealthCheck::Ttl(NODE_TTL.as_millis() as u64)),
+            ..registration(id)
+        };
+        let (component, settings) = (self.component.clone(), self.settings.clone());
+        let (clock, options) = (Arc::new(SystemClock), RegistrarOptions::for_ttl(NODE_TTL));
+        let registrar = Registrar::new(component, settings, registration, clock, options);
+        Kept::run(registrar.with_health(health))
+    }
+}
+
+impl Kept {
+    fn run(registrar: Registrar) -> Self {
         let failure = registrar.failure();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(registrar.run(async move {
             let _ = stopped.await;
         }));
-        Kept {
+        Self {
             failure,
             stop,
             task: AbortOnDropHandle::new(task),
         }
+    }
+
+    /// Stops, and waits until the instance is deregistered.
+    pub async fn stop(self) -> Result<()> {
+        let _ = self.stop.send(());
+        Ok(timeout(TIMEOUT, self.task).await???)
     }
 }
 
@@ -308,14 +336,6 @@ impl Watched {
     pub fn get(&self, id: &str) -> Option<Arc<Instance>> {
         let mut instances = self.source.instances().into_iter();
         instances.find(|instance| instance.id.as_str() == id)
-    }
-}
-
-impl Kept {
-    /// Stops, and waits until the instance is deregistered.
-    pub async fn stop(self) -> Result<()> {
-        let _ = self.stop.send(());
-        Ok(timeout(TIMEOUT, self.task).await???)
     }
 }
 

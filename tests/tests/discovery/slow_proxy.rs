@@ -4,6 +4,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -12,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// connections break, and it takes no others.
 pub struct SlowProxy {
     pub addr: SocketAddr,
+    is_frozen: watch::Sender<bool>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -20,23 +22,35 @@ impl SlowProxy {
     pub async fn start(server: SocketAddr, delay: Duration) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
+        let (is_frozen, frozen) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 if let Ok(server) = TcpStream::connect(server).await {
-                    connections.spawn(pass_on(client, server, delay));
+                    connections.spawn(pass_on(client, server, delay, frozen.clone()));
                 }
             }
         });
         Ok(Self {
             addr,
+            is_frozen,
             _task: AbortOnDropHandle::new(task),
         })
+    }
+
+    /// From now on it takes connections, and passes nothing on: as a machine that stands still.
+    pub fn freeze(&self) {
+        self.is_frozen.send_replace(true);
     }
 }
 
 /// Ends with the connection.
-async fn pass_on(client: TcpStream, server: TcpStream, delay: Duration) {
+async fn pass_on(
+    client: TcpStream,
+    server: TcpStream,
+    delay: Duration,
+    mut frozen: watch::Receiver<bool>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let answers = async {
@@ -49,7 +63,13 @@ async fn pass_on(client: TcpStream, server: TcpStream, delay: Duration) {
             }
         }
     };
+    let stands_still = async {
+        let _ = frozen.wait_for(|is_frozen| *is_frozen).await.is_ok();
+        std::future::pending().await
+    };
     tokio::select! {
+        biased;
+        () = stands_still => {}
         () = answers => {}
         _ = copy(&mut from_client, &mut to_server) => {}
     }

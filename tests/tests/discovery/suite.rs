@@ -11,6 +11,7 @@ use hotswap_core::Health;
 use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, Instance, Liveness, Prober};
 use hotswap_plugins::discovery::{BackendError, InstanceHealth, RegistryError};
 use hotswap_tests::SilentServer;
+use tokio::sync::watch;
 
 use crate::fixture::{Fixture, SERVICE, registration};
 use crate::slow_proxy::SlowProxy;
@@ -171,6 +172,42 @@ pub async fn another_endpoint_is_asked_where_one_does_not_answer(
     writer.remove("node-1").await?;
     let latency = watched.until_ids(&["node-2"]).await?;
     ensure!(latency < LATENCY, "a change was seen after {latency:?}");
+    Ok(())
+}
+
+/// The first endpoint never answers, and the one that is used instead stands still later. The times
+/// are those of a node.
+pub async fn a_registration_is_kept_where_endpoints_hang(mut fixture: Fixture) -> Result<()> {
+    let watched = fixture.watch(None);
+    let url = fixture.server.url();
+    let (_, addr) = url.split_once("://").context("no URL")?;
+    let addr: SocketAddr = addr.parse()?;
+    let silent = SilentServer::start().await?;
+    let used = SlowProxy::start(addr, Duration::ZERO).await?;
+    let spare = SlowProxy::start(addr, Duration::ZERO).await?;
+    fixture.go_through(&[silent.addr(), used.addr, spare.addr])?;
+    let (health, reported) = watch::channel(InstanceHealth::Passing);
+    let kept = fixture.keep_as_a_node("node-1", reported);
+    let has = |health: Health| {
+        let watched = &watched;
+        move |_: &hotswap_fleet::discovery::WatchedSource| {
+            let found = watched.get("node-1");
+            found.is_some_and(|found| found.health == health)
+        }
+    };
+    watched.until("it is passing", has(Health::Passing)).await?;
+    used.freeze();
+    health.send_replace(InstanceHealth::Warning);
+    watched
+        .until("it is heard through the spare one", has(Health::Warning))
+        .await?;
+    ensure!(
+        !kept.failure.has_changed()?,
+        "it failed: {:?}",
+        *kept.failure.borrow()
+    );
+    kept.stop().await?;
+    watched.until_ids(&[]).await?;
     Ok(())
 }
 

@@ -31,6 +31,9 @@ pub struct Registrar {
     failure: watch::Sender<Option<Error>>,
 }
 
+/// How much of the time-out of a step one call of the component may take.
+const CALL_SHARE: f64 = 0.9;
+
 /// When a [`Registrar`] acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrarOptions {
@@ -41,7 +44,9 @@ pub struct RegistrarOptions {
     pub min_retry: Duration,
     /// The longest wait after a failure, without its jitter. Less than a third of the TTL.
     pub max_retry: Duration,
-    /// How long the registry may take to register the instance, or to hear that it is alive.
+    /// How long the registry may take to register the instance, or to hear that it is alive. So
+    /// long that another server of the registry can be asked where the first ones hang, and at most
+    /// a third of the TTL.
     pub timeout: Duration,
     /// How long the registry may take to deregister it. Short: a stop must not wait for a registry
     /// that hangs. What is not deregistered expires.
@@ -55,8 +60,8 @@ impl RegistrarOptions {
             interval: ttl / 4,
             min_retry: (ttl / 20).min(Duration::from_millis(500)),
             max_retry: ttl / 8,
-            timeout: Duration::from_secs(5),
-            stop_timeout: Duration::from_secs(2),
+            timeout: ttl / 3,
+            stop_timeout: Duration::from_secs(3),
         }
     }
 
@@ -73,8 +78,8 @@ impl RegistrarOptions {
 }
 
 impl Registrar {
-    /// Registers through instances of `component` with these settings. Nothing is registered
-    /// before [`Self::run`].
+    /// Registers through instances of `component` with these settings, and with nine tenths of
+    /// [`RegistrarOptions::timeout`] for each call. Nothing is registered before [`Self::run`].
     pub fn new(
         component: BackendComponent,
         settings: BackendSettings,
@@ -83,6 +88,17 @@ impl Registrar {
         options: RegistrarOptions,
     ) -> Self {
         let (always, health) = watch::channel(InstanceHealth::Passing);
+        // Who is told by the component why a call failed knows more than who gives up on it.
+        let call_timeout = options.timeout.mul_f64(CALL_SHARE);
+        let settings = BackendSettings {
+            call_timeout: Some(
+                settings
+                    .call_timeout
+                    .unwrap_or(call_timeout)
+                    .min(call_timeout),
+            ),
+            ..settings
+        };
         Self {
             component,
             settings,

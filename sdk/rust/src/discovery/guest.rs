@@ -155,7 +155,8 @@ fn send(request: RawRequest) -> Result<RawResponse, ErrorCode> {
     let options = RequestOptions::new();
     let nanos = |span: Span| Some(span.as_millis().saturating_mul(1_000_000));
     options
-        .set_first_byte_timeout(nanos(request.patience))
+        .set_connect_timeout(nanos(request.connect))
+        .and_then(|()| options.set_first_byte_timeout(nanos(request.patience)))
         .and_then(|()| options.set_between_bytes_timeout(nanos(request.idle)))
         .map_err(|()| internal("the engine has no time-outs"))?;
     let body = outgoing.body().map_err(|()| internal("there is no body"))?;

@@ -46,6 +46,8 @@ pub struct RawRequest {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// How long to wait for the connection, its TLS handshake included.
+    pub connect: Span,
     /// How long to wait for the head of the answer.
     pub patience: Span,
     /// How long to wait for each part of the body.

@@ -44,6 +44,7 @@ impl Request {
                 path: String::new(),
                 headers: Vec::new(),
                 body: Vec::new(),
+                connect: DEFAULT_PATIENCE,
                 patience: DEFAULT_PATIENCE,
                 idle: DEFAULT_IDLE,
             },
@@ -89,6 +90,17 @@ impl Request {
             .as_millis()
             .saturating_add(DEFAULT_IDLE.as_millis());
         self.idle(Span::millis(idle))
+    }
+
+    /// Waits no longer than this for the connection, and for the head of an answer that is due at
+    /// once.
+    pub(super) fn hurried(mut self, patience: Span) -> Self {
+        self.raw.connect = self.raw.connect.min(patience);
+        // Who waits longer than by default waits for a change.
+        if self.raw.patience <= DEFAULT_PATIENCE {
+            self.raw.patience = self.raw.patience.min(patience);
+        }
+        self
     }
 
     /// Sends the request and waits for the head of the answer. A redirect is an answer like
