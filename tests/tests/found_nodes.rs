@@ -1,6 +1,6 @@
 //! Nodes that report in to no engine: a registry names them, and the engine asks them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Time limit of each wait. Generous, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -119,8 +120,57 @@ struct Fixture {
     polled: Polled,
 }
 
+/// A server that takes connections, and answers nothing.
+struct Hanging {
+    url: String,
+    /// How many connections it has, of which it closes none.
+    held: watch::Receiver<usize>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Hanging {
+    /// With `closes_first` it closes the first connection on which a node is asked for.
+    async fn start(closes_first: bool) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (count, held) = watch::channel(0);
+        let task = tokio::spawn(async move {
+            let (mut known, mut connections) = (BTreeSet::new(), Vec::new());
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut bytes = vec![0; 4096];
+                let length = stream.read(&mut bytes).await.unwrap_or(0);
+                let head = String::from_utf8_lossy(&bytes[..length]).to_lowercase();
+                let asked = head.lines().find(|line| line.starts_with("hotswap-node:"));
+                let is_first = known.insert(asked.unwrap_or_default().to_owned());
+                if !(is_first && closes_first) {
+                    connections.push(stream);
+                    count.send_replace(connections.len());
+                }
+            }
+        });
+        Ok(Self {
+            url,
+            held,
+            _task: AbortOnDropHandle::new(task),
+        })
+    }
+
+    /// Waits until it has so many connections.
+    async fn holds(&self, count: usize) -> Result<()> {
+        let mut held = self.held.clone();
+        let reached = timeout(TIMEOUT, held.wait_for(|held| *held >= count)).await;
+        reached.with_context(|| format!("it has {} connections", *self.held.borrow()))??;
+        Ok(())
+    }
+}
+
 impl Fixture {
     async fn start(networks: &[&str]) -> Result<Self> {
+        Self::start_with(networks, Options::default().request_timeout).await
+    }
+
+    /// An engine that gives a found node this time for an answer.
+    async fn start_with(networks: &[&str], request_timeout: Duration) -> Result<Self> {
         let cluster = Cluster::start(&[]).await?;
         let list = Arc::new(List {
             failing_for: Mutex::default(),
@@ -135,10 +185,14 @@ impl Fixture {
             ..SourceRules::default()
         };
         let token = hotswap_common::Secret::new(NODE_TOKEN);
+        let options = Options {
+            request_timeout,
+            ..Options::default()
+        };
         cluster.engine.poll_nodes(PollConfig {
             sources: Sources::new(vec![Arc::clone(&list) as Arc<dyn Discovery>]),
             rules: BTreeMap::from([("list".to_owned(), rules)]),
-            client: PollClient::new(token.into(), &Options::default(), &Default::default())?.into(),
+            client: PollClient::new(token.into(), &options, &Default::default())?.into(),
             engine_url: EngineUrl::Advertised(cluster.url.clone()),
             interval: Duration::from_millis(500),
             polled: polled.clone(),
@@ -153,6 +207,18 @@ impl Fixture {
 
     /// Starts a node that knows no engine, and lists it.
     async fn add_node(&mut self, id: &str) -> Result<NodeId> {
+        let node = self.start_node(id).await?;
+        self.list_node(&node)?;
+        Ok(node)
+    }
+
+    fn list_node(&self, node: &NodeId) -> Result<()> {
+        let addr = self.cluster.nodes[node].control_addr();
+        self.list.add(node.as_str(), &format!("http://{addr}"))
+    }
+
+    /// Starts a node that knows no engine.
+    async fn start_node(&mut self, id: &str) -> Result<NodeId> {
         let node: NodeId = id.parse()?;
         let started = self
             .cluster
@@ -163,8 +229,6 @@ impl Fixture {
                 config.is_discovered = true;
             });
         started.await?;
-        let addr = self.cluster.nodes[&node].control_addr();
-        self.list.add(id, &format!("http://{addr}"))?;
         Ok(node)
     }
 
@@ -262,6 +326,49 @@ async fn a_node_that_its_registry_forgets_takes_part_until_it_does_not_answer() 
     fixture.add_node("a").await?;
     has(&fixture, Health::Passing).await?;
     assert!(!fixture.cluster.resources.fleet.has_stopped(&node));
+    fixture.cluster.shutdown().await;
+    Ok(())
+}
+
+/// As a node that its registry lost with its old address, and that comes back at another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_listed_again_while_its_last_question_runs_is_asked() -> Result<()> {
+    let mut fixture = Fixture::start_with(LOOPBACK, Duration::from_secs(2)).await?;
+    let node = fixture.start_node("a").await?;
+    let hanging = Hanging::start(false).await?;
+    fixture.list.add("a", &hanging.url)?;
+    let has_failed = || {
+        let poll = fixture.polled.get(&node);
+        poll.is_some_and(|poll| poll.failure.is_some())
+    };
+    until("it does not answer", has_failed).await?;
+    let before = *hanging.held.borrow();
+    fixture.list.remove(&node);
+    hanging.holds(before + 1).await?;
+    fixture.list_node(&node)?;
+    until("it is passing", || {
+        fixture.health(&node) == Some(Health::Passing)
+    })
+    .await?;
+    fixture.cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_joins_does_not_wait_for_many_that_do_not_answer() -> Result<()> {
+    // Longer than this test waits.
+    let mut fixture = Fixture::start_with(LOOPBACK, 2 * TIMEOUT).await?;
+    let hanging = Hanging::start(true).await?;
+    for number in 0..40 {
+        fixture.list.add(&format!("gone-{number}"), &hanging.url)?;
+    }
+    // As many as are tried again at the same time.
+    hanging.holds(32).await?;
+    let node = fixture.add_node("a").await?;
+    until("it is passing", || {
+        fixture.health(&node) == Some(Health::Passing)
+    })
+    .await?;
     fixture.cluster.shutdown().await;
     Ok(())
 }

@@ -5,6 +5,7 @@ mod engine_url;
 mod target;
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use hotswap_core::NodeId;
 use hotswap_fleet::PollClient;
 use hotswap_fleet::discovery::{Condition, Poll, Polled, SourceRules, Sources};
 use tokio::sync::{Semaphore, watch};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use self::asking::Proof;
 use self::target::Target;
@@ -42,8 +43,12 @@ pub struct PollConfig {
 /// Nodes that answer and are asked at the same time.
 const ANSWERING: usize = 64;
 
-/// Instances that do not answer, and are tried at the same time. Apart from the others: many that
-/// are gone must not delay those that are there.
+/// Instances that prove who they are at the same time, for the first time or after they have
+/// answered.
+const NEW: usize = 32;
+
+/// Instances that have not answered, and are tried again at the same time. Apart from the others:
+/// many that are gone must not delay those that are there, nor those that come.
 const SILENT: usize = 32;
 
 /// After how many intervals, at most, an instance is tried again that is not there.
@@ -57,13 +62,21 @@ pub(crate) struct Polling {
     engine: Engine,
     config: PollConfig,
     answering: Semaphore,
+    new: Semaphore,
     silent: Semaphore,
 }
 
 /// An instance that is asked.
 struct Asked {
     target: watch::Sender<Arc<Target>>,
-    task: AbortOnDropHandle<()>,
+    task: AbortHandle,
+}
+
+/// The instances that are asked, and the tasks that ask them.
+#[derive(Default)]
+struct AllAsked {
+    by_id: HashMap<NodeId, Asked>,
+    tasks: JoinSet<()>,
 }
 
 impl Polling {
@@ -72,6 +85,7 @@ impl Polling {
             engine,
             config,
             answering: Semaphore::new(ANSWERING),
+            new: Semaphore::new(NEW),
             silent: Semaphore::new(SILENT),
         })
     }
@@ -83,27 +97,32 @@ impl Polling {
         if changes.is_empty() {
             return std::future::pending().await;
         }
-        let mut asked = HashMap::new();
+        let mut asked = AllAsked::default();
         loop {
             for change in &mut changes {
                 change.mark_unchanged();
             }
             self.update(&mut asked);
             let changed = changes.iter_mut().map(|change| change.changed().boxed());
-            let (outcome, ..) = select_all(changed).await;
-            if outcome.is_err() {
-                // Its source is gone, with all that could be followed.
-                return std::future::pending().await;
+            tokio::select! {
+                (outcome, ..) = select_all(changed) => if outcome.is_err() {
+                    // Its source is gone, with all that could be followed.
+                    return std::future::pending().await;
+                },
+                // The instance may have been listed again while its last question ran.
+                Some(_) = asked.tasks.join_next() => {}
             }
             self.sleep(GATHER).await;
+            while asked.tasks.try_join_next().is_some() {}
         }
     }
 
     /// Begins to ask what is new. What no source lists any more is asked until it does not answer:
     /// registries forget, and lose registrations that were not renewed in time.
-    fn update(self: &Arc<Self>, asked: &mut HashMap<NodeId, Asked>) {
+    fn update(self: &Arc<Self>, asked: &mut AllAsked) {
         let targets = self.targets();
-        asked.retain(|id, one| {
+        let AllAsked { by_id, tasks } = asked;
+        by_id.retain(|id, one| {
             if !targets.contains_key(id) {
                 one.target.send_if_modified(|target| {
                     let was_listed = target.is_listed;
@@ -115,7 +134,7 @@ impl Polling {
         });
         for (id, target) in targets {
             let target = Arc::new(target);
-            match asked.get(&id) {
+            match by_id.get(&id) {
                 Some(known) => {
                     known.target.send_if_modified(|known| {
                         let is_new = *known != target;
@@ -125,12 +144,11 @@ impl Polling {
                 }
                 None => {
                     let (sender, receiver) = watch::channel(target);
-                    let task = tokio::spawn(Arc::clone(self).follow(id.clone(), receiver));
                     let one = Asked {
                         target: sender,
-                        task: AbortOnDropHandle::new(task),
+                        task: tasks.spawn(Arc::clone(self).keep_asking(id.clone(), receiver)),
                     };
-                    asked.insert(id, one);
+                    by_id.insert(id, one);
                 }
             }
         }
@@ -159,9 +177,24 @@ impl Polling {
         targets
     }
 
+    /// Asks one instance until no source lists it. Begins anew where that panics.
+    async fn keep_asking(self: Arc<Self>, id: NodeId, mut target: watch::Receiver<Arc<Target>>) {
+        loop {
+            let follow = AssertUnwindSafe(self.follow(&id, &mut target));
+            if follow.catch_unwind().await.is_ok() {
+                return;
+            }
+            tracing::error!(
+                node = %id,
+                "asking a node panicked, which is a bug: please report it; it begins anew"
+            );
+            self.sleep(self.config.interval).await;
+        }
+    }
+
     /// Asks one instance again and again. Ends once no source lists it and it does not answer
     /// twice, or need not be asked.
-    async fn follow(self: Arc<Self>, id: NodeId, mut target: watch::Receiver<Arc<Target>>) {
+    async fn follow(&self, id: &NodeId, target: &mut watch::Receiver<Arc<Target>>) {
         let interval = self.config.interval;
         let mut backoff = Backoff::new(interval / 2, interval.saturating_mul(MAX_RETRY));
         let mut proof: Option<Proof> = None;
@@ -169,29 +202,31 @@ impl Polling {
         let mut misses = 0_u64;
         loop {
             let now = Arc::clone(&target.borrow_and_update());
-            let pause = if self.engine.registry.reports_by_itself(&id) {
-                self.config.polled.forget(&id);
+            let pause = if self.engine.registry.reports_by_itself(id) {
+                self.config.polled.forget(id);
                 if !now.is_listed {
                     return;
                 }
                 interval
             } else {
-                match self.ask(&id, &now, &mut proof).await {
+                match self.ask(id, &now, &mut proof, misses == 0).await {
                     Ok(()) => {
-                        self.note(&id, &now, None);
+                        self.note(id, &now, None);
                         misses = 0;
                         backoff.reset();
                         jittered(interval)
                     }
+                    // It may be listed again, at another address, since it was asked.
+                    Err(_) if !now.is_listed && target.has_changed().unwrap_or(false) => continue,
                     Err(failure) if !now.is_listed && misses > 0 => {
-                        self.config.polled.forget(&id);
-                        if self.engine.registry.was_deregistered(&id) {
+                        self.config.polled.forget(id);
+                        if self.engine.registry.was_deregistered(id) {
                             tracing::info!(node = %id, failure, "no registry lists the node any more, and it does not answer");
                         }
                         return;
                     }
                     Err(failure) => {
-                        self.note(&id, &now, Some(failure));
+                        self.note(id, &now, Some(failure));
                         misses += 1;
                         backoff.next_delay()
                     }
@@ -200,7 +235,13 @@ impl Polling {
             tokio::select! {
                 () = self.sleep(pause) => {}
                 changed = target.changed() => match changed {
-                    Ok(()) => backoff.reset(),
+                    Ok(()) => {
+                        backoff.reset();
+                        if target.borrow().control_url != now.control_url {
+                            // What it did not answer at was another address.
+                            misses = 0;
+                        }
+                    }
                     Err(_) => return,
                 },
             }

@@ -38,7 +38,8 @@ enum Error {
 
 impl Polling {
     /// Has an instance prove who it is, unless it has, and asks it. What it answers counts as its
-    /// report.
+    /// report. `is_new` says that it has not failed to answer: it does not wait behind those that
+    /// have.
     ///
     /// # Errors
     /// Why it is not taken as a node, or does not answer.
@@ -47,8 +48,9 @@ impl Polling {
         id: &NodeId,
         target: &Target,
         proof: &mut Option<Proof>,
+        is_new: bool,
     ) -> Result<(), String> {
-        let asked = self.try_ask(id, target, proof).await;
+        let asked = self.try_ask(id, target, proof, is_new).await;
         if let Err(Error::Poll(error)) = &asked
             && !matches!(error, PollError::Status(_))
         {
@@ -62,6 +64,7 @@ impl Polling {
         id: &NodeId,
         target: &Target,
         proof: &mut Option<Proof>,
+        is_new: bool,
     ) -> Result<(), Error> {
         let control_url = target.control_url.as_ref().ok_or(Error::NoControlPort)?;
         if proof
@@ -73,7 +76,8 @@ impl Polling {
         let node = match proof {
             Some(proof) => proof.node.clone(),
             None => {
-                let _permit = acquire(&self.silent).await;
+                let permits = if is_new { &self.new } else { &self.silent };
+                let _permit = acquire(permits).await;
                 let rules = self.rules_of(target);
                 let networks = &rules.networks;
                 let node = self.config.client.prove(id, control_url, networks).await?;
