@@ -67,7 +67,7 @@ pub(crate) enum SourceCondition {
     Healthy,
     /// The registry does not answer. The view is what it said before.
     Stale,
-    /// The registry's last answer is held. The view is what it said before.
+    /// The registry's last answer is held. The view is what it says, and what it has lost.
     Held,
 }
 

@@ -46,7 +46,8 @@ pub enum Condition {
     Healthy,
     /// The registry does not answer. The view is what it said before.
     Stale,
-    /// The registry has lost so much that its answer is held. The view is what it said before.
+    /// The registry has lost so much that its answer is held. The view is what it says, and what it
+    /// has lost.
     Held,
 }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use tokio::time::{Instant, sleep, timeout};
 use super::view::{Applied, View};
 use super::*;
 
-/// A registry that answers what a test sends, and waits for it.
+/// A registry that answers what a test sends, and waits for it. It repeats its last answer where
+/// nothing changes as long as the source waits.
 struct Scripted {
     answers: mpsc::UnboundedReceiver<Result<Snapshot, Error>>,
     asked: Arc<Mutex<Vec<Option<String>>>>,
+    last: Option<Snapshot>,
 }
 
 struct Fixture {
@@ -25,23 +28,47 @@ struct Fixture {
 }
 
 /// Finds these ids alive, or stopping.
-struct Said(Mutex<BTreeMap<NodeId, Liveness>>);
+struct Said {
+    said: Mutex<BTreeMap<NodeId, Liveness>>,
+    asked: AtomicU32,
+}
+
+impl Said {
+    fn new(said: BTreeMap<NodeId, Liveness>) -> Arc<Self> {
+        Arc::new(Self {
+            said: Mutex::new(said),
+            asked: AtomicU32::new(0),
+        })
+    }
+
+    fn say(&self, said: BTreeMap<NodeId, Liveness>) {
+        self.said.lock().expect("not poisoned").extend(said);
+    }
+}
 
 #[async_trait]
 impl Backend for Scripted {
-    async fn watch(&mut self, cursor: Option<String>, _: Duration) -> Result<Snapshot, Error> {
+    async fn watch(
+        &mut self,
+        cursor: Option<String>,
+        patience: Duration,
+    ) -> Result<Snapshot, Error> {
         self.asked.lock().expect("not poisoned").push(cursor);
-        match self.answers.recv().await {
-            Some(answer) => answer,
-            None => std::future::pending().await,
-        }
+        let answer = match (timeout(patience, self.answers.recv()).await, &self.last) {
+            (Ok(Some(answer)), _) => answer,
+            (Err(_), Some(last)) => Ok(last.clone()),
+            (Ok(None) | Err(_), _) => std::future::pending().await,
+        };
+        self.last = answer.clone().ok().or(self.last.take());
+        answer
     }
 }
 
 #[async_trait]
 impl Prober for Said {
     async fn probe(&self, instance: &Instance) -> Liveness {
-        let said = self.0.lock().expect("not poisoned");
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let said = self.said.lock().expect("not poisoned");
         said.get(&instance.id).copied().unwrap_or(Liveness::Silent)
     }
 }
@@ -101,6 +128,7 @@ fn start(prober: Option<Arc<dyn Prober>>) -> Fixture {
     let backend = Scripted {
         answers: receiver,
         asked: Arc::clone(&asked),
+        last: None,
     };
     let clock = Arc::new(SystemClock);
     let source = WatchedSource::new("main", "scripted", clock, WatchOptions::default(), prober);
@@ -270,7 +298,7 @@ fn what_is_still_missing_of_a_held_answer_stays_doubtful_though_others_deregiste
 
 #[tokio::test(start_paused = true)]
 async fn a_deregistration_of_the_last_instance_is_one_change_and_no_wait() {
-    let prober = Arc::new(Said(Mutex::new(stopping(&["a"]))));
+    let prober = Said::new(stopping(&["a"]));
     let fixture = start(Some(prober));
     fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
     let lost_at = Instant::now();
@@ -403,7 +431,7 @@ async fn changes_without_an_end_are_taken_ten_times_a_second_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_fleet_is_asked_for_again_and_probed_before_it_is_believed() {
-    let prober = Arc::new(Said(Mutex::new(alive(&["a", "b", "c"]))));
+    let prober = Said::new(alive(&["a", "b", "c"]));
     let fixture = start(Some(prober.clone()));
     fixture
         .changed_by(Ok(snapshot("1", &["a", "b", "c"])))
@@ -412,13 +440,68 @@ async fn a_lost_fleet_is_asked_for_again_and_probed_before_it_is_believed() {
     fixture.changed_by(Ok(snapshot("2", &[]))).await;
     assert_eq!(fixture.condition(), Condition::Held);
     assert_eq!(fixture.ids(), ["a", "b", "c"]);
-    fixture.changed_by(Ok(snapshot("2", &[]))).await;
+    let mut changes = fixture.source.changes();
+    // The same answer at once confirms nothing.
+    fixture.answer(Ok(snapshot("2", &[])));
+    changes.changed().await.expect("the source lives");
     assert!(lost_at.elapsed() >= Duration::from_secs(5));
     // They answer the engine.
     assert_eq!(fixture.condition(), Condition::Held);
     assert_eq!(fixture.ids(), ["a", "b", "c"]);
-    prober.0.lock().expect("not poisoned").clear();
+    prober.said.lock().expect("not poisoned").clear();
+    changes.changed().await.expect("the source lives");
+    assert_eq!(fixture.condition(), Condition::Healthy);
+    assert!(fixture.ids().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_answer_is_held_others_come_and_deregister_at_once() {
+    let prober = Said::new(alive(&["a"]));
+    let fixture = start(Some(prober.clone()));
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
     fixture.changed_by(Ok(snapshot("2", &[]))).await;
+    assert_eq!(fixture.condition(), Condition::Held);
+    let mut changes = fixture.source.changes();
+    let second = Duration::from_secs(1);
+    for is_confirmed in [false, true] {
+        let began = Instant::now();
+        fixture.answer(Ok(snapshot("3", &["b"])));
+        changes.changed().await.expect("the source lives");
+        assert_eq!(fixture.ids(), ["a", "b"]);
+        prober.say(stopping(&["b"]));
+        fixture.answer(Ok(snapshot("4", &[])));
+        changes.changed().await.expect("the source lives");
+        assert_eq!(fixture.ids(), ["a"]);
+        assert!(began.elapsed() < second, "{:?}", began.elapsed());
+        let held = fixture.source.state().held.expect("held");
+        assert_eq!(held.alive, is_confirmed.then_some(1));
+        if !is_confirmed {
+            // That b came and went has not put it off.
+            changes.changed().await.expect("the source lives");
+            assert!(began.elapsed() <= Duration::from_secs(6));
+            assert_eq!(fixture.source.state().held.expect("held").alive, Some(1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_are_lost_and_answer_are_asked_ever_more_rarely() {
+    let prober = Said::new(alive(&["a"]));
+    let fixture = start(Some(prober.clone()));
+    fixture.changed_by(Ok(snapshot("1", &["a"]))).await;
+    fixture.changed_by(Ok(snapshot("2", &[]))).await;
+    let asked = || {
+        let registry = fixture.asked.lock().expect("not poisoned").len();
+        (registry, prober.asked.load(Ordering::Relaxed))
+    };
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(fixture.condition(), Condition::Held);
+    let (registry, instance) = asked();
+    assert!((10..=30).contains(&registry), "{registry}");
+    assert!((10..=15).contains(&instance), "{instance}");
+    // It is gone a minute later at most.
+    prober.said.lock().expect("not poisoned").clear();
+    sleep(Duration::from_secs(61)).await;
     assert_eq!(fixture.condition(), Condition::Healthy);
     assert!(fixture.ids().is_empty());
 }

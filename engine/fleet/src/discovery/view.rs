@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hotswap_core::{Health, NodeId};
 
@@ -13,9 +13,15 @@ use super::state::{Condition, Held, LastError, Outcomes, SourceState};
 
 type Instances = BTreeMap<NodeId, Arc<Instance>>;
 
+/// The longest time after which instances that a registry has lost, and that answer, are asked
+/// again. Each of them is asked.
+const MAX_ASK_AGAIN: Duration = Duration::from_secs(60);
+
 /// The view of one source.
 #[derive(Debug, Default)]
 pub(super) struct View {
+    /// After which time a second answer confirms a doubtful one.
+    confirm_after: Duration,
     instances: Instances,
     /// When the registry last said what the view shows.
     confirmed_at: Option<Instant>,
@@ -30,10 +36,21 @@ pub(super) struct View {
 #[derive(Debug)]
 struct HeldAnswer {
     instances: Instances,
-    lost: BTreeSet<NodeId>,
-    /// Whether an earlier answer was held, too, for what this one has lost.
-    is_further: bool,
+    loss: Loss,
+    /// What the answer before has lost, if that was held, too, for what this one has lost.
+    before: Option<Loss>,
     is_confirmed: bool,
+}
+
+/// Instances that a registry has lost, and that are not believed to be gone.
+#[derive(Debug, Clone)]
+struct Loss {
+    lost: BTreeSet<NodeId>,
+    /// When an answer with the same loss confirms it, and the lost are asked.
+    due: Instant,
+    /// How long before that they were asked.
+    interval: Duration,
+    /// How many of them have answered; `None` before they were asked.
     alive: Option<usize>,
 }
 
@@ -43,13 +60,22 @@ pub(super) enum Applied {
     /// The view shows it.
     Shown,
     /// It loses so much that it must be confirmed. Probe these instances, which may have
-    /// deregistered, and call [`View::settle`]. If it is still held then, ask again.
+    /// deregistered, and call [`View::settle`]. If it is still held then, ask again when
+    /// [`View::confirm_due`] says.
     Held(Vec<Arc<Instance>>),
     /// A second answer has confirmed it. Probe these instances, and call [`View::settle`].
     Confirmed(Vec<Arc<Instance>>),
 }
 
 impl View {
+    /// An empty view. A doubtful answer is confirmed by one that comes this much later.
+    pub(super) fn new(confirm_after: Duration) -> Self {
+        Self {
+            confirm_after,
+            ..Self::default()
+        }
+    }
+
     /// Takes an answer of the registry. The first one is always shown: there is nothing that it
     /// could lose.
     pub(super) fn apply(&mut self, snapshot: Snapshot, now: Instant) -> Applied {
@@ -69,26 +95,34 @@ impl View {
             .collect();
         // Registrations that were lost come back one by one: what is still missing of them is as
         // doubtful as it was.
-        let is_still_missing = |held: &HeldAnswer| !held.lost.is_disjoint(&lost);
-        let is_further = self.held.as_ref().is_some_and(is_still_missing);
-        if !is_further && !is_most(lost.len(), &self.instances) {
-            self.held = None;
+        let is_still_missing = |loss: &Loss| !loss.lost.is_disjoint(&lost);
+        let before = self.held.take().map(|held| held.loss);
+        let before = before.filter(is_still_missing);
+        if before.is_none() && !is_most(lost.len(), &self.instances) {
             self.show(found, now);
             return Applied::Shown;
         }
-        let is_second = self.held.as_ref().is_some_and(|held| held.lost == lost);
-        let alive = self.held.take().filter(|_| is_second);
-        let alive = alive.and_then(|held| held.alive);
-        let asked = lost.iter().filter_map(|id| self.instances.get(id)).cloned();
+        let same = before.clone().filter(|before| before.lost == lost);
+        let is_confirmed = same.as_ref().is_some_and(|same| now >= same.due);
+        let is_new = |id: &&NodeId| {
+            let before = before.as_ref();
+            !before.is_some_and(|before| before.lost.contains(*id))
+        };
+        let asked = lost.iter().filter(|id| is_confirmed || is_new(id));
+        let asked = asked.filter_map(|id| self.instances.get(id)).cloned();
         let asked = asked.collect();
         self.held = Some(HeldAnswer {
             instances: found,
-            lost,
-            is_further,
-            is_confirmed: is_second,
-            alive,
+            loss: same.unwrap_or_else(|| Loss {
+                lost,
+                due: now + self.confirm_after,
+                interval: self.confirm_after,
+                alive: None,
+            }),
+            before,
+            is_confirmed,
         });
-        match is_second {
+        match is_confirmed {
             true => Applied::Confirmed(asked),
             false => Applied::Held(asked),
         }
@@ -97,13 +131,14 @@ impl View {
     /// Takes what the lost instances have said; one that is not named was not asked.
     ///
     /// Those that stop are gone. So are those that do not answer, once a second answer has confirmed
-    /// that. What is left of the loss stays held, unless it is none of most any more.
+    /// that. What is left of the loss stays held, unless it is none of most any more. What the
+    /// answer has is shown beside it.
     pub(super) fn settle(&mut self, said: &BTreeMap<NodeId, Liveness>, now: Instant) {
         let Some(mut held) = self.held.take() else {
             return;
         };
         let is_confirmed = held.is_confirmed;
-        held.lost.retain(|id| match said.get(id) {
+        held.loss.lost.retain(|id| match said.get(id) {
             Some(Liveness::Stopping) => {
                 self.instances.remove(id);
                 false
@@ -111,26 +146,33 @@ impl View {
             Some(Liveness::Alive) => true,
             Some(Liveness::Silent) | None => !is_confirmed,
         });
-        let is_doubtful = is_confirmed || held.is_further;
-        if held.lost.is_empty() || !(is_doubtful || is_most(held.lost.len(), &self.instances)) {
+        let lost = &held.loss.lost;
+        let is_doubtful = is_confirmed || held.before.is_some();
+        if lost.is_empty() || !(is_doubtful || is_most(lost.len(), &self.instances)) {
             self.show(held.instances, now);
             return;
         }
-        if !is_confirmed {
-            self.held = Some(held);
-            return;
-        }
         let mut shown = held.instances.clone();
-        for id in &held.lost {
+        for id in lost {
             if let Some(instance) = self.instances.get(id) {
-                // The registry no longer says anything of it.
-                let mut instance = Instance::clone(instance);
-                instance.health = Health::Unknown;
-                shown.insert(id.clone(), Arc::new(instance));
+                let mut instance = Arc::clone(instance);
+                if is_confirmed {
+                    // The registry no longer says anything of it.
+                    Arc::make_mut(&mut instance).health = Health::Unknown;
+                }
+                shown.insert(id.clone(), instance);
             }
         }
         self.instances = shown;
-        held.alive = Some(held.lost.len());
+        if is_confirmed {
+            let interval = (held.loss.interval * 2).min(MAX_ASK_AGAIN.max(self.confirm_after));
+            held.loss.alive = Some(held.loss.lost.len());
+            held.loss.interval = interval;
+            held.loss.due = now + interval;
+        } else if let Some(before) = held.before.take_if(|before| before.lost == held.loss.lost) {
+            // What was lost on top of it has deregistered.
+            held.loss = before;
+        }
         self.held = Some(held);
     }
 
@@ -141,8 +183,9 @@ impl View {
         self.last_error = Some(error);
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.held.is_some()
+    /// When to ask the registry again for an answer that is held.
+    pub(super) fn confirm_due(&self) -> Option<Instant> {
+        self.held.as_ref().map(|held| held.loss.due)
     }
 
     pub(super) fn instances(&self) -> Vec<Arc<Instance>> {
@@ -167,8 +210,8 @@ impl View {
             invalid_example: self.invalid_example.clone(),
             held: self.held.as_ref().map(|held| Held {
                 instances: held.instances.len(),
-                lost: held.lost.len(),
-                alive: held.alive,
+                lost: held.loss.lost.len(),
+                alive: held.loss.alive,
             }),
             outcomes: self.outcomes.clone(),
         }

@@ -22,7 +22,8 @@ pub struct WatchOptions {
     /// How long a watch may wait for a change. After it the registry says what is there, so this
     /// is how long a change can be missed by a registry whose watch does not work.
     pub poll_interval: Duration,
-    /// After which time a doubtful answer is asked for again.
+    /// After which time a doubtful answer is asked for again. While lost instances answer, they are
+    /// asked again after twice that time, then after twice that, and so on, up to a minute.
     pub confirm_after: Duration,
     /// The shortest time between two answers. A registry may tell of changes that are none, and
     /// without an end.
@@ -105,6 +106,7 @@ impl WatchedSource {
         prober: Option<Arc<dyn Prober>>,
     ) -> Self {
         let (refreshes, refresh_requests) = mpsc::channel(MAX_REFRESHES);
+        let view = View::new(options.confirm_after);
         Self {
             inner: Arc::new(Inner {
                 name: name.into(),
@@ -112,7 +114,7 @@ impl WatchedSource {
                 clock,
                 options,
                 prober,
-                view: Mutex::default(),
+                view: Mutex::new(view),
                 changes: watch::Sender::new(0),
                 detail_changed: Notify::new(),
                 refreshes,
@@ -148,8 +150,18 @@ impl WatchedSource {
         let mut waiting: Vec<Refresh> = Vec::new();
         loop {
             let started = self.inner.clock.instant();
+            let patience = match self.view().confirm_due() {
+                // What changes meanwhile is seen at once.
+                Some(due) => due
+                    .saturating_duration_since(started)
+                    .min(options.poll_interval),
+                None => options.poll_interval,
+            };
+            if patience.is_zero() {
+                cursor = None;
+            }
             let answer = tokio::select! {
-                answer = ask(&mut backend, cursor.clone(), options.poll_interval) => answer,
+                answer = ask(&mut backend, cursor.clone(), patience) => answer,
                 // Only where no answer is due at once: then it is as good.
                 Some(refresh) = requests.recv(), if cursor.is_some() => {
                     waiting.push(refresh);
@@ -163,10 +175,8 @@ impl WatchedSource {
                     let is_same = cursor.as_ref() == Some(&snapshot.cursor);
                     cursor = Some(snapshot.cursor.clone());
                     self.take(snapshot).await;
-                    if self.view().is_held() {
-                        cursor = None;
-                        options.confirm_after
-                    } else if is_same && self.inner.clock.instant() < started + options.min_retry {
+                    let expected = options.min_retry.min(patience);
+                    if is_same && self.inner.clock.instant() < started + expected {
                         // It should have waited for a change.
                         retry.next_delay()
                     } else {

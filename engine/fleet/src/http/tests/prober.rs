@@ -12,11 +12,15 @@ use crate::{NodeProber, PollClient};
 
 /// Answers as `node-0`, which holds this token.
 fn identity(request: &ReceivedRequest, token: &str, stopping: bool) -> FakeResponse {
+    identity_of("node-0", request, token, stopping)
+}
+
+fn identity_of(id: &str, request: &ReceivedRequest, token: &str, stopping: bool) -> FakeResponse {
     let challenge = request.line.split_once("challenge=");
     let (_, challenge) = challenge.expect("a challenge");
     // The fake node does not know where it is: it is asked where it says that others reach it.
     let mut identity = Identity {
-        id: "node-0".to_owned(),
+        id: id.to_owned(),
         boot: request.boot.clone(),
         address: "10.0.0.1:1".to_owned(),
         control_url: format!("http://{}", request.host),
@@ -65,12 +69,36 @@ async fn a_node_that_proves_who_it_is_says_whether_it_stops() {
 }
 
 #[tokio::test]
-async fn only_a_node_of_this_engine_where_nodes_may_be_can_say_that_it_stops() {
+async fn only_a_node_of_this_engine_can_say_that_it_stops() {
     let other = FakeNode::start(|_, request| identity(request, "another-token-of-16", true)).await;
     let probed = probe(&other.url, here(), registry().await).await;
     assert_eq!(probed, Liveness::Alive);
+}
+
+#[tokio::test]
+async fn another_node_or_program_at_the_address_is_not_the_node() {
+    for what in ["another node", "another node by its header", "no node"] {
+        let fake = FakeNode::start(move |_, request| match what {
+            "another node" => identity_of("node-1", request, TOKEN, false),
+            "another node by its header" => FakeResponse::From("node-1", "first", 200),
+            // As a proxy answers for a server that is gone.
+            _ => FakeResponse::Raw(b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n".to_vec()),
+        })
+        .await;
+        let probed = probe(&fake.url, here(), registry().await).await;
+        assert_eq!(probed, Liveness::Silent, "{what}");
+        assert!(!fake.requests().is_empty(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn where_no_node_may_be_nothing_connects_and_a_node_that_reports_in_is_alive() {
     let own = FakeNode::start(|_, request| identity(request, TOKEN, true)).await;
-    let probed = probe(&own.url, Networks::default(), registry().await).await;
+    let registry = registry().await;
+    let probed = probe(&own.url, Networks::default(), registry.clone()).await;
+    assert_eq!(probed, Liveness::Silent);
+    register(&registry, 0, &own.url).await;
+    let probed = probe(&own.url, Networks::default(), registry).await;
     assert_eq!(probed, Liveness::Alive);
     assert!(own.requests().is_empty());
 }
