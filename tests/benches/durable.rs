@@ -495,6 +495,7 @@ fn events_of_a_rollout() -> Vec<EventBody> {
         labels: Default::default(),
         health: Health::Passing,
         active: None,
+        fault: None,
     };
     let mut bodies = vec![EventBody::Planned {
         nodes: ids.iter().map(node).collect(),

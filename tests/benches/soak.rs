@@ -1,5 +1,5 @@
 //! A long trial, by hand: `MINUTES=30 cargo bench --bench soak`. Fifty nodes under load; nodes
-//! die, come back, lose their disks, join and leave; the engine is replaced, its wall-clock
+//! die, come back, lose their disks, join and leave; the engine is replaced or killed, its wall-clock
 //! stepped, and one deployment follows another: some succeed, some fail, some are aborted. In the
 //! last half of each minute nothing happens, and every living node must come to run what was
 //! decided. Prints a line for each minute; fails where a minute does not end so, or where a
@@ -15,7 +15,9 @@ use hotswap_node::Node;
 use hotswap_runner::reconciler::NextStep;
 use hotswap_store::Journal;
 use hotswap_tests::bench::{median, resident_memory};
-use hotswap_tests::{Cluster, EMAIL, LoadGenerator, LoadReport, NODE_TOKEN, SteppedClock};
+use hotswap_tests::{
+    Cluster, CrashingJournal, EMAIL, LoadGenerator, LoadReport, NODE_TOKEN, SteppedClock,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -54,6 +56,7 @@ struct Counts {
     joined: u32,
     left: u32,
     engines: u32,
+    killed_engines: u32,
     clock_steps: u32,
     /// By their status at the end.
     deployments: BTreeMap<&'static str, u32>,
@@ -63,6 +66,8 @@ struct Soak {
     cluster: Cluster,
     clock: Arc<SteppedClock>,
     store: Arc<dyn Journal>,
+    /// The journal of the engine, which can be killed.
+    journal: Arc<CrashingJournal>,
     random: Random,
     /// The nodes that have died and were not started again.
     dead: Vec<NodeId>,
@@ -103,8 +108,11 @@ impl Soak {
         let registry = cluster.resources.registry.clone();
         let fleet = hotswap_fleet::HttpFleet::new(registry, NODE_TOKEN, options)?;
         cluster.resources.fleet = Arc::new(fleet);
-        let store = Arc::new(cluster.resources.store.clone());
-        cluster.restart_engine(store).await?;
+        let store = Arc::new(cluster.resources.store.clone()) as Arc<dyn Journal>;
+        let journal = CrashingJournal::at(Arc::clone(&store), None);
+        cluster
+            .restart_engine(Arc::clone(&journal) as Arc<_>)
+            .await?;
         for number in 0..NODES {
             cluster.start_node(node(number), production()).await?;
         }
@@ -115,7 +123,8 @@ impl Soak {
             .roll_out(("hello", "1.0.0"), PRODUCTION, direct)
             .await?;
         Ok(Self {
-            store: Arc::new(cluster.resources.store.clone()),
+            store,
+            journal,
             cluster,
             clock,
             random: Random(seed),
@@ -183,8 +192,16 @@ impl Soak {
                 }
             }
             9 => {
-                self.cluster.restart_engine(Arc::clone(&self.store)).await?;
-                self.counts.engines += 1;
+                if self.random.below(2) == 0 {
+                    // Its drivers write nothing more, as if its process was killed.
+                    self.journal.kill();
+                    self.counts.killed_engines += 1;
+                } else {
+                    self.counts.engines += 1;
+                }
+                self.journal = CrashingJournal::at(Arc::clone(&self.store), None);
+                let journal = Arc::clone(&self.journal) as Arc<_>;
+                self.cluster.restart_engine(journal).await?;
             }
             10 => {
                 let seconds = [600, -600, 3600, -3600][self.random.below(4)];
@@ -319,12 +336,14 @@ async fn main() -> Result<()> {
             joined,
             left,
             engines,
+            killed_engines,
             clock_steps,
             deployments,
         } = &soak.counts;
         println!(
             "{minute}, {:.1} s, {}, {}, {} MB, {}, {died} died, {wiped} wiped, {joined} joined, \
-             {left} left, {engines} engines, {clock_steps} clock steps, {deployments:?}",
+             {left} left, {engines} engines, \
+             {killed_engines} engines killed, {clock_steps} clock steps, {deployments:?}",
             took.as_secs_f64(),
             report.requests - before.requests,
             report.failed_requests() - before.failed_requests(),

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use hotswap_core::Append;
@@ -34,6 +34,7 @@ pub struct Crash {
     crash_point: Option<CrashPoint>,
     append_count: AtomicU64,
     crashed: Notify,
+    is_killed: AtomicBool,
 }
 
 /// A journal under which the engine crashes at a chosen point.
@@ -46,6 +47,7 @@ impl CrashingJournal {
             crash_point,
             append_count: AtomicU64::new(0),
             crashed: Notify::new(),
+            is_killed: AtomicBool::new(false),
         };
         Self::new(journal, crash)
     }
@@ -55,6 +57,16 @@ impl Crash {
     /// How often the engine has appended.
     pub fn append_count(&self) -> u64 {
         self.append_count.load(Ordering::SeqCst)
+    }
+
+    /// Crashes the engine wherever it is: no append of it returns any more, and none that has not
+    /// begun arrives.
+    pub fn kill(&self) {
+        self.is_killed.store(true, Ordering::SeqCst);
+    }
+
+    fn is_killed(&self) -> bool {
+        self.is_killed.load(Ordering::SeqCst)
     }
 
     /// Waits until the crash point is reached.
@@ -78,11 +90,14 @@ impl Interceptor for Crash {
         let crash_point = self
             .crash_point
             .filter(|crash_point| crash_point.append == number);
-        if crash_point.is_some_and(|crash_point| crash_point.timing == CrashTiming::BeforeAppend) {
+        if self.is_killed()
+            || crash_point
+                .is_some_and(|crash_point| crash_point.timing == CrashTiming::BeforeAppend)
+        {
             self.hang_forever().await;
         }
         let appended = journal.append(append).await;
-        if crash_point.is_some() {
+        if crash_point.is_some() || self.is_killed() {
             self.hang_forever().await;
         }
         appended

@@ -60,6 +60,7 @@ impl Fleet for StaticFleet {
                 .get(&(id.clone(), module.clone()))
                 .cloned()
                 .or_else(|| self.initial(module)),
+            fault: None,
         };
         Ok(self.nodes.iter().map(node).collect())
     }

@@ -35,6 +35,9 @@ pub struct Node {
     /// The version that answers requests now; `None` if the module does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<ModuleVersion>,
+    /// Why the node cannot load the active version, so that it answers no requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 impl Node {

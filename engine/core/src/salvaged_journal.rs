@@ -85,6 +85,7 @@ mod tests {
             labels: Default::default(),
             health: Health::Passing,
             active: None,
+            fault: None,
         };
         let plan = vec![node("a"), node("b")];
         let stage = EventBody::Called {

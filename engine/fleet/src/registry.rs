@@ -32,7 +32,7 @@ use tokio::sync::{broadcast, watch};
 use self::listening_time::ListeningTime;
 use self::node_entry::{Heard, Moment, NodeEntry, Unanswered};
 use self::shared::Outbox;
-pub(crate) use self::validate::check_node_url;
+pub(crate) use self::validate::{check_node_url, truncate_reason};
 use self::validate::parse_control_url;
 use crate::desired_versions::{DesiredVersions, Undecided};
 

@@ -14,6 +14,7 @@ mod context;
 mod error;
 mod execution;
 mod failed_nodes;
+mod fleet_watch;
 #[cfg(test)]
 mod fixture;
 mod fresh_baseline;

@@ -161,6 +161,7 @@ fn nodes() -> Result<Vec<Node>> {
             labels: Default::default(),
             health: Health::Passing,
             active: None,
+            fault: None,
         })
     };
     (1..=3).map(node).collect()

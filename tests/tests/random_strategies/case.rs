@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::Result;
 use hotswap_core::{Amount, Environment, Policy};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,6 +19,10 @@ pub enum Fault {
     AnswerLost,
     /// The node dies before it.
     Dies,
+    /// The node carries it out, says so, and dies.
+    DiesAfter,
+    /// The node carries it out, says so, and loses its disk.
+    LosesDisk,
 }
 
 /// A fleet, its policy, and what happens to it.
@@ -30,8 +33,10 @@ pub struct Case {
     pub before: Vec<Option<bool>>,
     /// Whether 1.0.0 has been rolled out to all nodes.
     pub is_decided: bool,
-    pub max_unavailable: usize,
-    pub tolerated: usize,
+    pub max_unavailable: Amount,
+    pub tolerated: Amount,
+    /// For each node, whether it is cordoned before the rollout, and drained.
+    pub cordons: Vec<Option<bool>>,
     /// For each node, what happens to its first orders.
     pub faults: Vec<Vec<Option<Fault>>>,
     /// The configuration of the strategy `scripted`.
@@ -50,6 +55,8 @@ pub fn any_case() -> impl Strategy<Value = Case> {
         1 => Just(Some(Fault::Lost)),
         1 => Just(Some(Fault::AnswerLost)),
         1 => Just(Some(Fault::Dies)),
+        1 => Just(Some(Fault::DiesAfter)),
+        1 => Just(Some(Fault::LosesDisk)),
     ];
     (2_usize..=6).prop_flat_map(move |nodes| {
         // Mostly what a rollout needs, on any nodes in any order.
@@ -61,27 +68,38 @@ pub fn any_case() -> impl Strategy<Value = Case> {
         (
             vec(proptest::option::of(any::<bool>()), nodes),
             any::<bool>(),
-            1..=nodes,
-            0..=nodes / 2,
+            (amount(1..=nodes, nodes), amount(0..=nodes / 2, nodes)),
+            vec(proptest::option::weighted(0.1, any::<bool>()), nodes),
             vec(vec(fault.clone(), 0..6), nodes),
             calls,
             any::<bool>(),
             0..ENDS.len(),
         )
             .prop_map(
-                |(before, is_decided, max_unavailable, tolerated, faults, calls, goes_on, end)| {
-                    Case {
-                        before,
-                        is_decided,
-                        max_unavailable,
-                        tolerated,
-                        faults,
-                        calls,
-                        goes_on,
-                        end,
-                    }
+                |(before, is_decided, policy, cordons, faults, calls, goes_on, end)| Case {
+                    before,
+                    is_decided,
+                    max_unavailable: policy.0,
+                    tolerated: policy.1,
+                    cordons,
+                    faults,
+                    calls,
+                    goes_on,
+                    end,
                 },
             )
+    })
+}
+
+/// A number of nodes, or the share that they are of all.
+fn amount(counts: std::ops::RangeInclusive<usize>, nodes: usize) -> impl Strategy<Value = Amount> {
+    (counts, any::<bool>()).prop_map(move |(count, is_share)| {
+        let number = if is_share { count * 100 / nodes } else { count };
+        let number = u8::try_from(number).expect("few nodes");
+        match is_share {
+            true => Amount::Percent(number.into()),
+            false => Amount::Count(number.into()),
+        }
     })
 }
 
@@ -98,14 +116,13 @@ impl Case {
         })
     }
 
-    pub fn policy(&self, environment: &Environment) -> Result<Policy> {
-        let count = |count: usize| anyhow::Ok(Amount::Count(u32::try_from(count)?));
-        Ok(Policy {
-            max_unavailable: count(self.max_unavailable)?,
-            tolerated_failures: count(self.tolerated)?,
+    pub fn policy(&self, environment: &Environment) -> Policy {
+        Policy {
+            max_unavailable: self.max_unavailable,
+            tolerated_failures: self.tolerated,
             max_missing: Amount::Percent(100),
             revert_patience: Duration::from_millis(200),
             ..Policy::default_for(environment)
-        })
+        }
     }
 }

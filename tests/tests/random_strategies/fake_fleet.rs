@@ -33,6 +33,9 @@ pub struct FakeNode {
     pub active: Option<ModuleVersion>,
     pub staged: Option<ModuleVersion>,
     pub is_dead: bool,
+    pub is_drained: bool,
+    /// Whether it has lost its disk.
+    pub was_wiped: bool,
     pub faults: VecDeque<Option<Fault>>,
     /// The operations that it has carried out.
     pub done: BTreeSet<String>,
@@ -45,9 +48,6 @@ pub struct FakeFleet {
     pub nodes: BTreeMap<NodeId, FakeNode>,
     /// Faults happen only to the orders of this deployment.
     pub deployment: Option<DeploymentId>,
-    /// The operation of the last order, and the nodes that were dead when it began.
-    pub operation: String,
-    pub dead: BTreeSet<NodeId>,
     pub changing: BTreeSet<NodeId>,
     /// The nodes that left open whether they carried an order out.
     pub unclear: BTreeSet<NodeId>,
@@ -76,12 +76,10 @@ impl FakeFleet {
             nodes.insert(format!("{environment}-node-{number}").parse()?, node);
         }
         Ok(Self {
-            max_unavailable: case.max_unavailable,
-            tolerated: case.tolerated,
+            max_unavailable: case.max_unavailable.of(case.before.len()).max(1),
+            tolerated: case.tolerated.of(case.before.len()),
             nodes,
             deployment: None,
-            operation: String::new(),
-            dead: BTreeSet::new(),
             changing: BTreeSet::new(),
             unclear: BTreeSet::new(),
             failed: BTreeSet::new(),
@@ -93,11 +91,6 @@ impl FakeFleet {
 
     /// Checks an order that changes a node for a new version, and notes that it is under way.
     fn begin(&mut self, id: &NodeId, order: &Order) {
-        if self.operation != order.operation {
-            self.operation.clone_from(&order.operation);
-            let dead = self.nodes.iter().filter(|(_, node)| node.is_dead);
-            self.dead = dead.map(|(id, _)| id.clone()).collect();
-        }
         if !matches!(
             order.action,
             Action::Stage(_) | Action::Shift { .. } | Action::Promote(_)
@@ -109,8 +102,14 @@ impl FakeFleet {
         if !is_tried && self.nodes[id].active.is_none() {
             return;
         }
-        let unavailable: BTreeSet<_> = self.dead.union(&self.unclear).collect();
-        let serving = self.changing.iter().filter(|id| !unavailable.contains(id));
+        let gone = self.nodes.iter().filter(|(_, node)| {
+            let is_idle = node.active.is_none() && node.before.is_some();
+            // A repair of one node takes nothing away from those that serve nothing.
+            node.is_dead || node.is_drained || (is_tried && is_idle)
+        });
+        let gone = gone.map(|(id, _)| id);
+        let unavailable: BTreeSet<_> = gone.chain(&self.unclear).cloned().collect();
+        let serving = self.changing.iter().filter(|id| !unavailable.contains(*id));
         let count = serving.count() + unavailable.len();
         if !unavailable.contains(id) && count >= self.max_unavailable {
             self.violations.push(format!(
@@ -137,14 +136,17 @@ impl FakeFleet {
         if !matches!(result, Err(NodeError::Unreachable(_))) {
             self.unclear.remove(id);
         }
-        let Err(error) = result else {
-            return;
+        // A node that was changed and died has failed.
+        let is_unreachable = match result {
+            Ok(()) if self.nodes[id].is_dead => false,
+            Ok(()) => return,
+            Err(error) => matches!(error, NodeError::Unreachable(_)),
         };
         // What the engine does on its own after the strategy counts no more.
         if !is_tried || !order.operation.contains('.') {
             return;
         }
-        if matches!(error, NodeError::Unreachable(_)) {
+        if is_unreachable {
             self.unclear.insert(id.clone());
         }
         let was_exceeded = self.failed.len() > self.tolerated;
@@ -179,13 +181,22 @@ impl FakeFleet {
             return Err(error);
         }
         match fault {
-            Some(Fault::AnswerLost) => Err(lost()),
-            _ => Ok(()),
+            Some(Fault::AnswerLost) => return Err(lost()),
+            Some(Fault::DiesAfter) => node.is_dead = true,
+            Some(Fault::LosesDisk) => node.lose_disk(),
+            _ => {}
         }
+        Ok(())
     }
 }
 
 impl FakeNode {
+    fn lose_disk(&mut self) {
+        (self.active, self.staged) = (None, None);
+        self.done.clear();
+        self.was_wiped = true;
+    }
+
     /// As a real node does.
     fn apply(&mut self, action: &Action) -> Result<(), NodeError> {
         let not_staged = || NodeError::Refused("it is not staged here; stage it first".to_owned());
@@ -284,6 +295,7 @@ impl Fleet for FakeFleets {
                 false => Health::Passing,
             },
             active: node.active.clone().filter(|_| !node.is_dead),
+            fault: None,
         };
         Ok(fleet.nodes.iter().map(node).collect())
     }
@@ -312,6 +324,10 @@ impl Fleet for FakeFleets {
             traffic: None,
             versions: Vec::new(),
         })
+    }
+
+    fn serves_nothing(&self, node: &NodeId, _: &ModuleName) -> bool {
+        self.with(node).nodes[node].active.is_none()
     }
 
     fn health(&self, node: &NodeId) -> HealthReport {

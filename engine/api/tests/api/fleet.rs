@@ -58,6 +58,7 @@ impl Fleet for ObedientFleet {
             active: active
                 .get(&(member.record.id.clone(), module.clone()))
                 .cloned(),
+            fault: None,
         };
         Ok(members.into_iter().map(node).collect())
     }

@@ -56,6 +56,7 @@ fn planned(names: &[&str]) -> EventBody {
         labels: BTreeMap::new(),
         health: Health::Passing,
         active: Some(version("1.0.0")),
+        fault: None,
     };
     EventBody::Planned {
         nodes: ids(names).into_iter().map(node).collect(),

@@ -72,6 +72,7 @@ fn planned() -> EventBody {
         labels: std::collections::BTreeMap::new(),
         health: Health::Passing,
         active: None,
+        fault: None,
     };
     EventBody::Planned {
         nodes: ids(&["a", "b"]).into_iter().map(node).collect(),

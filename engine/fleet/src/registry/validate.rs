@@ -107,7 +107,7 @@ fn host_ip(url: &Url) -> Option<IpAddr> {
 }
 
 /// Truncates the reason that a node gives for its health.
-pub(super) fn truncate_reason(mut text: String) -> String {
+pub(crate) fn truncate_reason(mut text: String) -> String {
     if text.len() > MAX_REASON {
         text.truncate(text.floor_char_boundary(MAX_REASON));
         text.push('…');

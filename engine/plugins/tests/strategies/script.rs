@@ -131,6 +131,7 @@ pub fn plan(config: &str) -> Plan {
         labels: BTreeMap::from([("env".into(), "test".into())]),
         health: Health::Passing,
         active: None,
+        fault: None,
     };
     Plan {
         deployment: DeploymentId::from_bytes([7; 16]),

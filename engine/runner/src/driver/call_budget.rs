@@ -246,6 +246,7 @@ mod tests {
             labels: labels.clone(),
             health: Health::Passing,
             active: Some(super::super::fixture::module("1.0.0")),
+            fault: None,
         };
         let nodes = Answer::Nodes(ids.iter().map(node).collect());
 

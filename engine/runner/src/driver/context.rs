@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use hotswap_common::trace;
 use hotswap_core::{Clock, DeploymentId, Header, Node};
 use hotswap_fleet::Fleet;
 use hotswap_store::Journal;
@@ -49,6 +50,11 @@ pub(crate) struct DriverContext {
 }
 
 impl DriverContext {
+    /// The nodes, and which of them people have taken out of deployments.
+    pub(crate) fn watched_fleet(&self) -> (&dyn Fleet, &CordonedNodes) {
+        (self.fleet.as_ref(), self.cordoned.as_ref())
+    }
+
     /// Records that an attempt to drive a deployment failed.
     pub(crate) fn record_fault(&self, deployment: DeploymentId, reason: String) {
         self.retries.record(deployment, self.clock.now(), reason);
@@ -61,7 +67,7 @@ impl DriverContext {
         let (clock, known) = (Arc::clone(&self.clock), Arc::clone(&self.soak_warnings));
         // Before the deployment can end.
         known.begin(header.id);
-        self.tasks.spawn(async move {
+        let warned = async move {
             let _permit = known.turn().await;
             // While it waited for its turn.
             if !known.is_awaited(header.id) {
@@ -75,6 +81,8 @@ impl DriverContext {
             for reason in &warnings {
                 tracing::warn!(deployment = %header.id, reason, "a soak cannot decide at the present traffic");
             }
-        });
+        };
+        // Its lines of the log belong to the trace of the deployment.
+        self.tasks.spawn(trace::within(trace::current(), warned));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hotswap_common::trace::{Kind, Span};
 use hotswap_core::{
-    Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Health, Node, NodeError,
-    NodeFailure, NodeId, RecordedCall, ReplayedCall,
+    Answer, Call, CallKind, CallReplay, Cause, EventBody, Header, Node, NodeError, NodeFailure,
+    NodeId, RecordedCall, ReplayedCall,
 };
 use hotswap_plugins::{CallHandler, ReadyAnswers, Stop};
 use tokio::time::Instant;
@@ -19,9 +19,10 @@ use super::call_validation::validate;
 use super::context::DriverContext;
 use super::error::Error;
 use super::failed_nodes::FailedNodes;
+use super::fleet_watch::FleetWatch;
 use super::journal_writer::JournalWriter;
 use super::members::Members;
-use super::node_operations::{NodeOperations, Operated, check_fence};
+use super::node_operations::{NodeOperations, Operated, WatchedLimits, check_fence};
 use super::planned_nodes::planned_nodes;
 use super::replay_answers::ReplayAnswers;
 use super::roll_call::list_nodes;
@@ -49,6 +50,10 @@ pub(super) struct Execution<'a> {
     time: StrategyTime,
     /// The nodes that calls change, or may have changed.
     touched: BTreeSet<NodeId>,
+    /// Those of them that only the newest call changes.
+    newly_touched: Vec<NodeId>,
+    /// The nodes that have said before the newest call that they serve.
+    serving: BTreeSet<NodeId>,
     /// Why the run was suspended. An error also suspends it: the strategy has not failed.
     suspended: Option<Result<WaitReason, Error>>,
 }
@@ -82,6 +87,8 @@ impl<'a> Execution<'a> {
             soaks: SoakContext::new(header, members, []),
             time: StrategyTime::default(),
             touched,
+            newly_touched: Vec::new(),
+            serving: BTreeSet::new(),
             suspended: None,
         }
     }
@@ -143,6 +150,8 @@ impl<'a> Execution<'a> {
             }
             ReplayedCall::Unanswered { number, call } => {
                 self.budget.spend_readings(&call.readings);
+                // After a start of the engine.
+                self.ask_who_serves(&call.request).await?;
                 (number, call)
             }
             ReplayedCall::New { number, request } => {
@@ -208,6 +217,7 @@ impl<'a> Execution<'a> {
         number: u32,
         request: Call,
     ) -> Result<RecordedCall, NoAnswer> {
+        self.ask_who_serves(&request).await?;
         self.check_policy(&request)?;
         let (fleet, module) = (self.context.fleet.as_ref(), &self.header.module.name);
         let readings = soak::initial_readings(fleet, module, &request);
@@ -220,7 +230,10 @@ impl<'a> Execution<'a> {
             self.scope.timers.begin_call(number, wait);
             at + wait
         });
-        self.touched.extend(request.changed_nodes().iter().cloned());
+        let changed = request.changed_nodes().iter();
+        let newly = changed.filter(|node| !self.touched.contains(*node));
+        self.newly_touched = newly.cloned().collect();
+        self.touched.extend(self.newly_touched.iter().cloned());
         self.writer.push(EventBody::Called {
             call: number,
             request: request.clone(),
@@ -279,7 +292,7 @@ impl<'a> Execution<'a> {
             0 => format!("{}.{number}", self.header.id),
             losses => format!("{}.{number}.{losses}", self.header.id),
         };
-        let operated = operations.execute(call, &operation, self.call_limits());
+        let operated = operations.execute(call, &operation, self.call_limits(call));
         let activity = CallActivity(call);
         let mut span = Span::child("deployment.call", Kind::Internal);
         span.set("hotswap.call.name", call.name());
@@ -291,6 +304,7 @@ impl<'a> Execution<'a> {
             mut failures,
             held_back,
             unavailable,
+            gone,
         } = operated.await?;
         if let Some(first) = failures.first() {
             span.fail(&first.error);
@@ -303,7 +317,9 @@ impl<'a> Execution<'a> {
         self.failed.record_all(&failures);
         let mut checked = self.failed.check(self.header, self.members.total());
         if checked.is_ok() && !held_back.is_empty() {
-            checked = self.members.check_available(self.header, &unavailable);
+            checked = self
+                .check_gone(&gone)
+                .and_then(|()| self.members.check_available(self.header, &unavailable));
         }
         failures.extend(held_back.into_iter().map(held_back_failure));
         let answer = Answer::Nodewise(failures);
@@ -320,47 +336,62 @@ impl<'a> Execution<'a> {
     /// Checks that the policy allows one more write. Nothing limits a revert, which makes nodes
     /// better.
     fn check_policy(&self, request: &Call) -> Result<(), Cause> {
-        let total = self.members.total();
-        self.failed.check(self.header, total)?;
-        let (Call::Stage { .. } | Call::Shift { .. } | Call::Promote { .. }) = request else {
+        self.failed.check(self.header, self.members.total())?;
+        if !takes_away(request) {
             return Ok(());
-        };
-        // Whatever the strategy thinks of them: nodes that it has changed and that are gone now
-        // have failed.
-        let mut failed = self.failed.clone();
-        failed.record_all(&self.gone());
-        failed.check(self.header, total)?;
+        }
+        let observed = self.watch().observe();
+        self.check_gone(&observed.gone)?;
         self.members
-            .check_call(self.header, request, &self.unavailable())
+            .check_call(self.header, request, &observed.unavailable)
     }
 
-    /// The nodes that were changed and send no heartbeats any more.
-    fn gone(&self) -> Vec<NodeFailure> {
-        let report = |node: &NodeId| (node.clone(), self.context.fleet.health(node));
-        let reports = self.touched.iter().map(report);
-        let gone = reports.filter(|(_, report)| report.health == Health::Critical);
-        let failure = |(node, report): (NodeId, hotswap_fleet::HealthReport)| {
-            let reason = report.reason.unwrap_or_default();
-            let error = NodeError::Unreachable(reason);
-            NodeFailure { node, error }
-        };
-        gone.map(failure).collect()
+    /// Checks that the policy tolerates the nodes that are gone, too. Whatever the strategy thinks
+    /// of them: nodes that it has changed and that are gone now have failed.
+    fn check_gone(&self, gone: &[NodeFailure]) -> Result<(), Cause> {
+        let mut failed = self.failed.clone();
+        failed.record_all(gone);
+        failed.check(self.header, self.members.total())
     }
 
-    fn unavailable(&self) -> BTreeSet<NodeId> {
-        let fleet = self.context.fleet.as_ref();
-        let cordons = self.context.cordoned.of(&self.header.environment);
-        self.members.unavailable(fleet, &cordons, &self.failed)
+    /// Finds out which nodes serve, as far as reports do not tell, before a call that needs to know.
+    async fn ask_who_serves(&mut self, call: &Call) -> Result<(), Interrupt> {
+        if takes_away(call) {
+            let mut watch = self.watch();
+            let prepared = watch.prepare(&self.scope.timers);
+            let activity = CallActivity(call);
+            self.scope.run(self.writer, &activity, prepared).await??;
+            self.serving = watch.serving;
+        }
+        Ok(())
     }
 
-    fn call_limits(&self) -> CallLimits {
+    fn watch(&self) -> FleetWatch<'a> {
+        let of = (&self.header.environment, &self.header.module.name);
+        let mut watch = FleetWatch::new(self.context.watched_fleet(), of, self.members);
+        watch.failed = self.failed.clone();
+        watch.serving.clone_from(&self.serving);
+        watch.touched.clone_from(&self.touched);
+        watch
+    }
+
+    fn call_limits(&self, call: &Call) -> WatchedLimits<'a> {
         let (policy, total) = (&self.header.policy, self.members.total());
-        CallLimits {
+        let limits = CallLimits {
             max_unavailable: self.members.max_unavailable(policy),
-            unavailable: self.unavailable(),
             tolerated: policy.tolerated_failures.of(total),
             failed: self.failed.ids().cloned().collect(),
-        }
+            ..CallLimits::none()
+        };
+        let watch = takes_away(call).then(|| {
+            let mut watch = self.watch();
+            // They count once they have carried it out.
+            for node in &self.newly_touched {
+                watch.touched.remove(node);
+            }
+            watch
+        });
+        (limits, watch)
     }
 
     fn node_operations(&self) -> NodeOperations<'a> {
@@ -409,6 +440,14 @@ impl<T: Into<Interrupt>> From<T> for NoAnswer {
     fn from(interrupt: T) -> Self {
         Self::Interrupted(interrupt.into())
     }
+}
+
+/// Whether a call may take nodes out of service, so that the policy limits it.
+fn takes_away(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Stage { .. } | Call::Shift { .. } | Call::Promote { .. }
+    )
 }
 
 /// Why a node got no order.

@@ -15,6 +15,7 @@ use super::context::DriverContext;
 use super::error::Error;
 use super::execution::held_back_failure;
 use super::failed_nodes::{name_failures, name_nodes};
+use super::fleet_watch::FleetWatch;
 use super::members::Members;
 use super::node_operations::{NodeOperations, Operated, check_fence};
 
@@ -105,15 +106,17 @@ impl FreshBaseline {
         };
         let limits = CallLimits {
             max_unavailable: self.max_unavailable,
-            unavailable: self.members().unavailable_now(
-                context.fleet.as_ref(),
-                &context.cordoned.of(&self.environment),
-            ),
             // They only leave the comparison.
             ..CallLimits::none()
         };
         let operation = format!("{}.{number}.baseline", self.deployment);
         let within = Duration::from_millis(*window) / SHARE_OF_WINDOW;
+        let watch = FleetWatch::new(
+            context.watched_fleet(),
+            (&self.environment, &module.name),
+            self.members(),
+        );
+        let limits = (limits, Some(watch));
         let restarted = operations.restart(&versions, &operation, limits, within);
         let Operated {
             failures,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use hotswap_core::{
-    Call, Cause, CauseKind, CordonedNode, Cordons, Header, Health, Node, NodeFailure, NodeId,
-    Policy,
+    Call, Cause, CauseKind, CordonedNode, Cordons, Header, Health, ModuleName, Node, NodeFailure,
+    NodeId, Policy,
 };
 use hotswap_fleet::Fleet;
 
@@ -34,9 +34,9 @@ impl Members<'_> {
         policy.max_unavailable.of(self.total()).max(1)
     }
 
-    /// The nodes that do not serve now: those that were missing, those that sent no heartbeat
-    /// for too long, those that are drained, and those that left it open whether they carried an
-    /// order out. A cordoned node serves. `cordons` are those of now.
+    /// The nodes that do not serve now, whatever module: those that were missing, those that sent
+    /// no heartbeat for too long, those that are drained, and those that left it open whether they
+    /// carried an order out. A cordoned node serves. `cordons` are those of now.
     pub(super) fn unavailable(
         &self,
         fleet: &dyn Fleet,
@@ -47,7 +47,12 @@ impl Members<'_> {
         let cordoned = self.cordoned.iter().map(|cordoned| &cordoned.node);
         let planned = self.nodes.iter().map(|node| &node.id);
         let is_drained = |node| cordons.get(node).is_some_and(|cordon| cordon.drained);
-        let is_gone = |node: &NodeId| fleet.health(node).health == Health::Critical;
+        let is_gone = |node: &NodeId| match fleet.health(node).health {
+            Health::Critical => true,
+            // Since this engine started; before, nobody looked after it.
+            Health::Unknown => fleet.is_unheard(node),
+            Health::Passing | Health::Warning => false,
+        };
         let others = planned.chain(cordoned);
         missing
             .chain(others.filter(|node| is_drained(node) || is_gone(node)))
@@ -56,9 +61,29 @@ impl Members<'_> {
             .collect()
     }
 
-    /// As [`Self::unavailable`], before anything has failed.
+    /// As [`Self::unavailable`], before anything has failed, and the nodes that said when they were
+    /// asked for the plan that they cannot load what they should serve.
     pub(crate) fn unavailable_now(&self, fleet: &dyn Fleet, cordons: &Cordons) -> BTreeSet<NodeId> {
-        self.unavailable(fleet, cordons, &FailedNodes::default())
+        let mut unavailable = self.unavailable(fleet, cordons, &FailedNodes::default());
+        let broken = self.nodes.iter().filter(|node| node.fault.is_some());
+        unavailable.extend(broken.map(|node| node.id.clone()));
+        unavailable
+    }
+
+    /// Whether this engine has not heard yet of a node since it started, and waits for it.
+    pub(super) fn is_awaiting(&self, fleet: &dyn Fleet) -> bool {
+        let planned = self.nodes.iter().map(|node| &node.id);
+        let cordoned = self.cordoned.iter().map(|cordoned| &cordoned.node);
+        planned.chain(cordoned).any(|node| fleet.is_awaited(node))
+    }
+
+    /// The nodes of the plan that served a version of the module before, and have last reported
+    /// that they serve none: they have lost it, or cannot load it.
+    pub(super) fn idle(&self, fleet: &dyn Fleet, module: &ModuleName) -> BTreeSet<NodeId> {
+        let is_idle =
+            |node: &&Node| node.active.is_some() && fleet.serves_nothing(&node.id, module);
+        let idle = self.nodes.iter().filter(is_idle);
+        idle.map(|node| node.id.clone()).collect()
     }
 
     /// Checks that a call may be made while `unavailable` nodes do not serve. Nothing limits a

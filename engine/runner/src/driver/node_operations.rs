@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::call_limits::CallLimits;
 use super::error::Error;
+use super::fleet_watch::FleetWatch;
 
 /// Executes operations on the nodes of one deployment.
 pub(super) struct NodeOperations<'a> {
@@ -25,6 +26,9 @@ pub(super) struct NodeOperations<'a> {
     pub(super) fence: Fence,
 }
 
+/// Limits, and what keeps them up to date.
+pub(super) type WatchedLimits<'a> = (CallLimits, Option<FleetWatch<'a>>);
+
 /// The outcome of an operation on several nodes.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Operated {
@@ -34,18 +38,20 @@ pub(super) struct Operated {
     pub(super) held_back: Vec<NodeId>,
     /// The nodes that did not serve at the end, as far as the limits name them.
     pub(super) unavailable: BTreeSet<NodeId>,
+    /// The changed nodes that were gone at the end.
+    pub(super) gone: Vec<NodeFailure>,
 }
 
 impl NodeOperations<'_> {
     /// Executes a call on its nodes. Pass the same `operation` id when the call is repeated:
     /// nodes then do not execute it twice. `limits` hold for calls that change nodes for the new
-    /// version. A revert makes nodes better, and a probe does not change them: of the limits,
-    /// only that on failed nodes holds for a probe.
+    /// version, and are kept up to date meanwhile. A revert makes nodes better, and a
+    /// probe does not change them: of the limits, only that on failed nodes holds for a probe.
     pub(super) async fn execute(
         &self,
         call: &Call,
         operation: &str,
-        limits: CallLimits,
+        limits: WatchedLimits<'_>,
     ) -> Operated {
         match call {
             Call::Stage { nodes } => {
@@ -65,16 +71,16 @@ impl NodeOperations<'_> {
             }
             Call::Revert { nodes } => {
                 let action = |node: &NodeId| self.revert_action(node);
-                let unlimited = CallLimits::none();
+                let unlimited = (CallLimits::none(), None);
                 self.order_within(unlimited, nodes, operation, action).await
             }
             Call::Probe { nodes, request } => {
                 let probe = |node| self.fleet.probe(node, self.module, request);
                 let limits = CallLimits {
                     max_unavailable: usize::MAX,
-                    ..limits
+                    ..limits.0
                 };
-                on_each(nodes, self.concurrency, limits, probe).await
+                on_each(nodes, self.concurrency, (limits, None), probe).await
             }
             Call::Nodes
             | Call::Soak { .. }
@@ -93,7 +99,7 @@ impl NodeOperations<'_> {
         operation: &str,
         action: impl Fn(&NodeId) -> Action,
     ) -> Vec<NodeFailure> {
-        let unlimited = CallLimits::none();
+        let unlimited = (CallLimits::none(), None);
         let operated = self.order_within(unlimited, nodes, operation, action);
         operated.await.failures
     }
@@ -104,7 +110,7 @@ impl NodeOperations<'_> {
         &self,
         versions: &BTreeMap<NodeId, ModuleVersion>,
         operation: &str,
-        limits: CallLimits,
+        limits: WatchedLimits<'_>,
         within: Duration,
     ) -> Operated {
         let nodes: Vec<NodeId> = versions.keys().cloned().collect();
@@ -133,7 +139,7 @@ impl NodeOperations<'_> {
 
     async fn order_within(
         &self,
-        limits: CallLimits,
+        limits: WatchedLimits<'_>,
         nodes: &[NodeId],
         operation: &str,
         action: impl Fn(&NodeId) -> Action,
@@ -193,7 +199,7 @@ pub(super) fn check_fence<'a>(
 async fn on_each<'a, F>(
     nodes: &'a [NodeId],
     concurrency: usize,
-    mut limits: CallLimits,
+    (mut limits, mut watch): WatchedLimits<'_>,
     operate: impl Fn(&'a NodeId) -> F,
 ) -> Operated
 where
@@ -204,11 +210,17 @@ where
     let mut under_way = FuturesUnordered::new();
     let mut failures = Vec::new();
     loop {
-        while under_way.len() < concurrency.max(1)
-            && !limits.is_exceeded()
-            && let Some((number, node)) =
-                waiting.next_if(|(_, node)| limits.allows(node, &changing))
-        {
+        while under_way.len() < concurrency.max(1) && waiting.peek().is_some() {
+            if let Some(watch) = &mut watch {
+                watch.update(&mut limits);
+            }
+            if limits.is_exceeded() {
+                break;
+            }
+            let next = waiting.next_if(|(_, node)| limits.allows(node, &changing));
+            let Some((number, node)) = next else {
+                break;
+            };
             changing.insert(node);
             let operation = operate(node);
             under_way.push(async move { (number, node, operation.await) });
@@ -221,13 +233,16 @@ where
             limits.record(node, &error);
             let node = node.clone();
             failures.push((number, NodeFailure { node, error }));
+        } else if let Some(watch) = &mut watch {
+            watch.touched.insert(node.clone());
         }
     }
     failures.sort_by_key(|(number, _)| *number);
     Operated {
         failures: failures.into_iter().map(|(_, failure)| failure).collect(),
         held_back: waiting.map(|(_, node)| node.clone()).collect(),
-        unavailable: limits.unavailable,
+        unavailable: limits.unavailable.clone(),
+        gone: limits.into_gone(),
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) fn planned_nodes(plan: &[Node], now: Vec<Node>) -> Vec<Node> {
         now.remove(&planned.id).unwrap_or_else(|| Node {
             health: Health::Critical,
             active: None,
+            fault: None,
             ..planned.clone()
         })
     });
@@ -34,6 +35,7 @@ mod tests {
             labels: BTreeMap::new(),
             health: Health::Passing,
             active: version.map(fixture::module),
+            fault: None,
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) async fn find_not_updated(
     let failure = |planned: &Node| {
         let node = nodes.get(&planned.id).filter(|node| is_reachable(node));
         let error = match node {
-            Some(node) => differs(&header.module, node.active.as_ref())?,
+            Some(node) => differs(&header.module, node)?,
             None => silence(fleet, &planned.id),
         };
         let node = planned.id.clone();
@@ -40,9 +40,12 @@ pub(super) async fn find_not_updated(
     Ok(plan.iter().filter_map(failure).collect())
 }
 
-fn differs(new: &ModuleVersion, active: Option<&ModuleVersion>) -> Option<NodeError> {
-    let reason = match active {
-        Some(active) if active == new => return None,
+fn differs(new: &ModuleVersion, node: &Node) -> Option<NodeError> {
+    let reason = match &node.active {
+        Some(active) if active == new => {
+            let fault = node.fault.as_ref()?;
+            format!("it cannot load {}: {fault}", active.version)
+        }
         Some(active) if active.version == new.version => {
             format!("it runs other bytes as {}", active.version)
         }

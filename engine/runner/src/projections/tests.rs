@@ -61,6 +61,7 @@ pub(crate) fn node(number: usize) -> Node {
             version: Version::new(1, 0, 0),
             digest: Digest::of(b"before"),
         }),
+        fault: None,
     }
 }
 

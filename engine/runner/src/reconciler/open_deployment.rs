@@ -1,4 +1,4 @@
-use hotswap_core::{DeploymentId, Environment, ModuleName, NodeId, NodeState};
+use hotswap_core::{Deployment, DeploymentId, Environment, ModuleName, NodeId, NodeState};
 use hotswap_store::Journal;
 
 use super::told::OpenPlan;
@@ -49,9 +49,16 @@ impl OpenDeployment {
         let plan = OpenPlan::new(id, state.header.module.clone(), nodes);
         Ok(Some(Self {
             id,
-            changes_at_once: state.header.policy.max_unavailable.of(state.nodes.len()),
+            changes_at_once: changes_at_once(&state),
             plan: (!plan.is_empty()).then_some(plan),
             is_damaged: state.damage.is_some(),
         }))
     }
+}
+
+/// How many nodes a deployment may be changing at the same time: as many as its driver allows, a
+/// share of all nodes that it is for.
+fn changes_at_once(state: &Deployment) -> usize {
+    let total = state.nodes.len() + state.missing.len() + state.cordoned.len();
+    state.header.policy.max_unavailable.of(total).max(1)
 }

@@ -62,6 +62,23 @@ async fn orders_follow_the_protocol() {
 }
 
 #[tokio::test]
+async fn a_node_that_cannot_load_its_active_version_says_why() {
+    let broken = FakeNode::start(|_, _| {
+        let mut status = module_status(0);
+        let version = status["active"].clone();
+        let fault =
+            |slot: &str, reason: &str| json!({"slot": slot, "version": version, "reason": reason});
+        status["faults"] = json!([fault("previous", "gone"), fault("active", "no memory")]);
+        FakeResponse::Json(200, status)
+    })
+    .await;
+    let (fleet, _) = fleet(&[&broken.url]).await;
+    let nodes = fleet.nodes(&production(), &shop()).await.expect("one");
+    assert_eq!(nodes[0].active, Some(version()));
+    assert_eq!(nodes[0].fault.as_deref(), Some("no memory"));
+}
+
+#[tokio::test]
 async fn nodes_are_listed_with_their_active_version() {
     let runs = FakeNode::start(|_, _| FakeResponse::Json(200, module_status(0))).await;
     let empty = FakeNode::start(|_, _| problem(404, "no such module")).await;

@@ -1,5 +1,8 @@
 //! Nodes that are not heard of, and what nodes say of their readiness.
 
+use hotswap_core::{Digest, ModuleName};
+use hotswap_protocol::{ModuleReport, Slot, SlotFault, Version};
+
 use super::*;
 
 /// A removal that is recorded nowhere.
@@ -91,4 +94,57 @@ async fn what_a_node_says_of_its_readiness_is_known_until_it_says_otherwise() {
     assert_eq!(readiness(), Some(drained));
     fixture.register("a").await;
     assert_eq!(readiness(), None, "it was restarted");
+}
+
+#[tokio::test]
+async fn an_engine_that_has_started_awaits_its_nodes_as_long_as_they_may_be_silent() {
+    let fixture = fixture().await;
+    fixture.register("quiet").await;
+    let quiet = node("quiet");
+    assert!(!fixture.registry.is_awaited(&quiet), "it has registered");
+    let restarted = load(&fixture.store, &fixture.clock).await;
+    let found = || (restarted.is_awaited(&quiet), restarted.is_unheard(&quiet));
+    assert_eq!(found(), (true, false));
+    fixture.clock.advance(Duration::from_secs(12));
+    assert_eq!(found(), (false, true));
+    restarted.answered(&quiet);
+    assert_eq!(found(), (false, false));
+    assert!(!restarted.is_awaited(&node("nobody")));
+}
+
+#[tokio::test]
+async fn a_node_that_reports_no_version_or_cannot_load_it_serves_nothing() {
+    let fixture = fixture().await;
+    fixture.register("reporting").await;
+    let (id, shop): (_, ModuleName) = (node("reporting"), "shop".parse().expect("a name"));
+    let serves_nothing = || fixture.registry.serves_nothing(&id, &shop);
+    assert!(!serves_nothing(), "it has reported no modules");
+    let version = Version {
+        version: "1.0.0".to_owned(),
+        digest: Digest::of(b"shop").to_string(),
+    };
+    let module = |faults| ModuleReport {
+        module: "shop".to_owned(),
+        active: Some(version.clone()),
+        staged: None,
+        previous: None,
+        percent: 0,
+        faults,
+    };
+    let fault = |slot| SlotFault {
+        slot,
+        version: version.clone(),
+        reason: "no memory".to_owned(),
+    };
+    for (modules, expected) in [
+        (vec![module(vec![])], false),
+        (vec![module(vec![fault(Slot::Previous)])], false),
+        (vec![module(vec![fault(Slot::Active)])], true),
+        (vec![], true),
+    ] {
+        let mut reported = heartbeat(NodeHealth::Passing, None);
+        reported.modules = Some(modules);
+        assert!(fixture.beat("reporting", reported));
+        assert_eq!(serves_nothing(), expected);
+    }
 }

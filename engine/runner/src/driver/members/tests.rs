@@ -38,7 +38,7 @@ fn missing_nodes_dead_nodes_and_nodes_without_a_clear_answer_do_not_serve() {
     let nodes = ["a", "b", "c", "d"].map(|id| fixture::node(id, None));
     let mut fleet = ListedFleet::new(&nodes);
     fleet.set_health("b", Health::Critical);
-    // Nothing was heard of it since the engine started, which says nothing.
+    // Nothing was heard of it since the engine started, which says nothing yet.
     fleet.set_health("a", Health::Unknown);
     let missing = failures(&["x"], &NodeError::Unreachable("no answer".into()));
     let mut failed = FailedNodes::default();
@@ -55,6 +55,9 @@ fn missing_nodes_dead_nodes_and_nodes_without_a_clear_answer_do_not_serve() {
     let unavailable = members.unavailable(&fleet, &Cordons::default(), &failed);
     let names: Vec<_> = unavailable.iter().map(NodeId::as_str).collect();
     assert_eq!(names, ["b", "c", "x"]);
+    fleet.unheard = vec!["a".parse().unwrap()];
+    let with_unheard = members.unavailable(&fleet, &Cordons::default(), &failed);
+    assert_eq!(with_unheard.len(), 4);
 
     let mut header = fixture::header();
     header.policy.max_unavailable = Amount::Count(4);
@@ -93,4 +96,29 @@ fn a_cordoned_node_serves_and_a_drained_one_does_not() {
     // A node of the plan that is drained meanwhile.
     let cordons = fixture::cordons(&[fixture::cordoned("a", true)]);
     assert_eq!(unavailable(&cordons), ["a", "e"]);
+}
+
+#[test]
+fn a_node_that_lost_what_it_served_is_idle() {
+    let before = Some(fixture::module("1.0.0"));
+    let mut nodes = ["a", "b", "c"].map(|id| fixture::node(id, before.clone()));
+    nodes[2].active = None;
+    let mut fleet = ListedFleet::new(&nodes);
+    // Node c has served nothing before either.
+    fleet.idle = ["b", "c"].map(|id| id.parse().unwrap()).to_vec();
+    nodes[0].fault = Some("no memory".to_owned());
+    let members = Members {
+        nodes: &nodes,
+        missing: &[],
+        cordoned: &[],
+    };
+    let names = |nodes: BTreeSet<NodeId>| {
+        let names = nodes.into_iter().map(String::from);
+        names.collect::<Vec<_>>()
+    };
+    let idle = members.idle(&fleet, &fixture::header().module.name);
+    assert_eq!(names(idle), ["b"]);
+    // What nodes said for the plan is newer than a report.
+    let unavailable = members.unavailable_now(&fleet, &Cordons::default());
+    assert_eq!(names(unavailable), ["a"]);
 }

@@ -62,6 +62,7 @@ fn node(id: &str, active: Option<ModuleVersion>) -> Node {
         labels: BTreeMap::new(),
         health: Health::Passing,
         active,
+        fault: None,
     }
 }
 
@@ -121,7 +122,11 @@ async fn failures_are_in_the_order_of_the_nodes_and_concurrency_is_kept() {
     let operations = operations(&fleet, &module, &[]);
     let nodes = ids(&["a", "b", "c", "d", "e"]);
     let operated = operations
-        .execute(&Call::Promote { nodes }, "operation", CallLimits::none())
+        .execute(
+            &Call::Promote { nodes },
+            "operation",
+            (CallLimits::none(), None),
+        )
         .await;
     assert_eq!(operated.failures, [refused("b"), refused("c")]);
     assert_eq!(operated.held_back, []);
@@ -136,7 +141,7 @@ async fn execute(call: Call, limits: CallLimits) -> (Vec<String>, Vec<String>, u
         concurrency: 128,
         ..operations(&fleet, &module, &[])
     };
-    let operated = operations.execute(&call, "operation", limits).await;
+    let operated = operations.execute(&call, "operation", (limits, None)).await;
     let failures = operated.failures.into_iter();
     (
         failures.map(|failure| failure.node.into()).collect(),
@@ -150,7 +155,7 @@ fn limits(max_unavailable: usize, unavailable: &[&str], tolerated: usize) -> Cal
         max_unavailable,
         unavailable: ids(unavailable).into_iter().collect(),
         tolerated,
-        failed: BTreeSet::new(),
+        ..CallLimits::none()
     }
 }
 
@@ -217,7 +222,7 @@ async fn a_probe_reports_each_node() {
         },
     };
     let operated = operations(&fleet, &module, &[])
-        .execute(&probe, "operation", limits(1, &["x"], 1))
+        .execute(&probe, "operation", (limits(1, &["x"], 1), None))
         .await;
     let failure = NodeFailure {
         node: "a".parse().unwrap(),

@@ -7,7 +7,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_runs_something_else_was_not_updated() {
-    let plan = ["a", "b", "c", "d", "e"].map(|id| fixture::node(id, None));
+    let plan = ["a", "b", "c", "d", "e", "f"].map(|id| fixture::node(id, None));
     let header = fixture::header();
     let other_bytes = ModuleVersion {
         digest: hotswap_core::Digest::of(b"other"),
@@ -22,8 +22,13 @@ async fn a_node_that_runs_something_else_was_not_updated() {
             health: Health::Critical,
             ..fixture::node("e", None)
         },
+        // It was restarted after it was promoted.
+        Node {
+            fault: Some("no memory".to_owned()),
+            ..fixture::node("f", Some(header.module.clone()))
+        },
         // Not in the plan.
-        fixture::node("f", None),
+        fixture::node("g", None),
     ];
     let fleet = ListedFleet::new(&now);
     let timers = Timers::new(Arc::new(TestClock::default()));
@@ -39,6 +44,7 @@ async fn a_node_that_runs_something_else_was_not_updated() {
             "c: it does not run hello",
             "d: it runs other bytes as 2.0.0",
             "e: unreachable: it does not answer",
+            "f: it cannot load 2.0.0: no memory",
         ]
     );
 }

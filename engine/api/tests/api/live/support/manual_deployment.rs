@@ -102,6 +102,7 @@ pub fn planned<const N: usize>(nodes: [&str; N]) -> EventBody {
         labels: Default::default(),
         health: Health::Passing,
         active: None,
+        fault: None,
     };
     EventBody::Planned {
         nodes: nodes.into_iter().map(node).collect(),
