@@ -61,8 +61,9 @@ impl Discovery {
     /// Get a source
     ///
     /// Returns a source with the instances that it has found, from memory. An instance that
-    /// several sources know is shown as the first of them says it; where this one says something
-    /// else, `conflicts` shows it.
+    /// several sources know is shown as the first of them says it; where another says something
+    /// else, `conflicts` shows it. Where it is, a source whose registry fails does not count while
+    /// another one answers.
     #[oai(
         path = "/discovery/:name",
         method = "get",

@@ -241,7 +241,7 @@ impl From<Poll> for InstancePoll {
 impl From<Conflict> for SourceConflict {
     fn from(conflict: Conflict) -> Self {
         Self {
-            field: conflict.field.to_owned(),
+            field: conflict.field,
             source: conflict.source,
             says: conflict.says,
         }

@@ -602,12 +602,65 @@ async fn sources_are_merged_by_id_and_contradictions_are_shown() {
     assert_eq!(
         merged[1].conflicts,
         [Conflict {
-            field: "controlUrl",
+            field: "controlUrl".to_owned(),
             source: "main".to_owned(),
             says: "http://elsewhere:1".to_owned(),
         }]
     );
     assert!(merged[2].conflicts.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_fails_does_not_say_where_a_node_is_while_another_answers() {
+    let (first, second) = (start(None), start(None));
+    let of = |instance| Snapshot {
+        instances: vec![instance],
+        ..snapshot("1", &[])
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let mut old = instance("a");
+    old.zone = text("eu");
+    old.labels = [("tier".to_owned(), "edge".to_owned())].into();
+    first.changed_by(Ok(of(old.clone()))).await;
+    let mut moved = instance("a");
+    moved.environment = Some("production".parse().expect("a name"));
+    moved.zone = text("us");
+    moved.version = text("2");
+    moved.control_url = text("http://elsewhere:1");
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    moved.labels = [pair("tier", "core"), pair("rack", "7")].into();
+    second.changed_by(Ok(of(moved))).await;
+    let sources: Vec<Arc<dyn Discovery>> = vec![
+        Arc::new(first.source.clone()),
+        Arc::new(second.source.clone()),
+    ];
+    let merged = || Sources::new(sources.clone()).instances().remove(0);
+    let conflicts = |merged: &MergedInstance| {
+        let of = |conflict: &Conflict| format!("{} {}", conflict.field, conflict.says);
+        merged.conflicts.iter().map(of).collect::<Vec<_>>()
+    };
+    let place = ["environment production", "labels.tier core", "zone us"];
+    let healthy = merged();
+    assert_eq!(healthy.instance.control_url, old.control_url);
+    let address = ["controlUrl http://elsewhere:1"];
+    assert_eq!(conflicts(&healthy), [&address[..], &place].concat());
+    first.changed_by(Err(unavailable())).await;
+    let failing = merged();
+    let said = &failing.instance;
+    assert_eq!(said.control_url.as_deref(), Some("http://elsewhere:1"));
+    // Where it belongs does not change with a failure.
+    assert_eq!(said.environment, old.environment);
+    assert_eq!(said.zone, old.zone);
+    assert_eq!(said.version.as_deref(), Some("2"));
+    assert_eq!(
+        said.labels,
+        [pair("rack", "7"), pair("tier", "edge")].into()
+    );
+    let address = ["controlUrl http://a:1"];
+    assert_eq!(conflicts(&failing), [&address[..], &place].concat());
+    // Both fail: the first counts.
+    second.changed_by(Err(unavailable())).await;
+    assert_eq!(merged().instance.control_url, old.control_url);
 }
 
 #[test]
