@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hotswap_common::tls;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -15,6 +16,13 @@ use wasmtime_wasi_http::Error;
 use super::origin::Origin;
 use super::resolver::Resolver;
 use super::tls::{SETTING_NAMES, Tls};
+
+/// When a connection is lost whose other side is silent: a watch waits minutes for an answer, and a
+/// registry that lost its power, or a router that forgot the connection, says nothing. After so long
+/// without a byte the kernel asks, so often, so many times.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// A connection, plain or with TLS.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -43,6 +51,8 @@ pub(super) async fn connect(
         let stream = connect_to_any(origin, resolver).await?;
         // Its answers are small, and a watch waits for them.
         let _ = stream.set_nodelay(true);
+        // Without it a loss is seen later.
+        let _ = keep_alive(&stream);
         match origin.is_tls() {
             true => shake_hands(origin, tls, stream).await,
             false => Ok(Box::new(stream) as Box<dyn Connection>),
@@ -52,6 +62,14 @@ pub(super) async fn connect(
         Ok(connected) => connected,
         Err(_) => Err(Error::ConnectionTimeout),
     }
+}
+
+/// Has the kernel notice within half a minute that the other side is gone.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)
 }
 
 /// Why a request over a connection failed.
@@ -111,4 +129,26 @@ async fn connect_to_any(origin: &Origin, resolver: &dyn Resolver) -> Result<TcpS
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A lost connection itself cannot be made here: that needs a packet filter.
+    #[tokio::test]
+    async fn the_kernel_asks_a_silent_registry_after_fifteen_seconds_three_times() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(addr).await.unwrap();
+        keep_alive(&stream).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let secs = |span: Duration| span.as_secs();
+        let idle = sockopt::tcp_keepidle(&stream).unwrap();
+        let interval = sockopt::tcp_keepintvl(&stream).unwrap();
+        let probes = sockopt::tcp_keepcnt(&stream).unwrap();
+        assert_eq!((secs(idle), secs(interval), probes), (15, 5, 3));
+    }
 }
