@@ -147,9 +147,9 @@ pub(super) struct ListedFleet {
     pub(super) stopped: Vec<NodeId>,
     /// The nodes of which nothing was heard in time.
     pub(super) unheard: Vec<NodeId>,
-    /// The nodes of which nothing was heard, and that still have time to report in, before the
-    /// nodes were asked.
-    pub(super) awaited: Vec<NodeId>,
+    /// A node of which nothing was heard, and until when it has time to report in. Afterwards it
+    /// is unheard.
+    pub(super) awaited: Option<(NodeId, Instant)>,
     /// The nodes that have reported that they serve nothing.
     pub(super) idle: Vec<NodeId>,
     /// Why no node is passing.
@@ -168,7 +168,7 @@ impl ListedFleet {
             heard: BTreeMap::new(),
             stopped: Vec::new(),
             unheard: Vec::new(),
-            awaited: Vec::new(),
+            awaited: None,
             idle: Vec::new(),
             reason: None,
             silent_until: None,
@@ -228,11 +228,13 @@ impl Fleet for ListedFleet {
     }
 
     fn is_unheard(&self, node: &NodeId) -> bool {
-        self.unheard.contains(node)
+        let awaited = self.awaited.as_ref().is_some_and(|(id, _)| id == node);
+        self.unheard.contains(node) || (awaited && !self.is_awaited(node))
     }
 
     fn is_awaited(&self, node: &NodeId) -> bool {
-        self.asked() == 0 && self.awaited.contains(node)
+        let awaited = self.awaited.as_ref().filter(|(id, _)| id == node);
+        awaited.is_some_and(|(_, until)| SystemClock.instant() < *until)
     }
 
     fn serves_nothing(&self, node: &NodeId, _: &ModuleName) -> bool {

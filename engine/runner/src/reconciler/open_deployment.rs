@@ -62,3 +62,46 @@ fn changes_at_once(state: &Deployment) -> usize {
     let total = state.nodes.len() + state.missing.len() + state.cordoned.len();
     state.header.policy.max_unavailable.of(total).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use hotswap_core::{Amount, Event, EventBody, NodeError, NodeFailure, Timestamp};
+
+    use super::*;
+    use crate::projections::tests::{header, node};
+
+    /// A deployment to four nodes of eight; the others did not answer.
+    fn planned() -> Deployment {
+        let missing = |number: usize| NodeFailure {
+            node: format!("missing-{number}").parse().unwrap(),
+            error: NodeError::Unreachable("no answer".to_owned()),
+        };
+        let planned = EventBody::Planned {
+            nodes: (0..4).map(node).collect(),
+            missing: (0..4).map(missing).collect(),
+            cordoned: Vec::new(),
+        };
+        let bodies = [EventBody::Requested(Box::new(header())), planned];
+        let events = (0..).zip(bodies).map(|(seq, body)| Event {
+            seq,
+            position: seq,
+            at: Timestamp::from_millis(1),
+            body,
+        });
+        Deployment::fold(&events.collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_deployment_changes_a_share_of_all_nodes_that_it_is_for() {
+        let mut state = planned();
+        for (amount, expected) in [
+            (Amount::Percent(50), 4),
+            (Amount::Percent(1), 1),
+            (Amount::Count(0), 1),
+            (Amount::Count(3), 3),
+        ] {
+            state.header.policy.max_unavailable = amount;
+            assert_eq!(changes_at_once(&state), expected, "{amount:?}");
+        }
+    }
+}

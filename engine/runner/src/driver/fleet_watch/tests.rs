@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hotswap_core::Node;
+use hotswap_core::{Clock, Node, SystemClock};
 
 use super::super::fixture::{self, ListedFleet, TestClock};
 use super::*;
@@ -65,12 +65,14 @@ async fn a_node_that_reports_that_it_serves_nothing_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_has_started_waits_for_reports() {
+async fn an_engine_that_has_started_waits_for_nodes_until_they_are_silent() {
     let plan = plan();
     let mut fleet = ListedFleet::new(&plan);
-    fleet.awaited = ids(&["c"]).into_iter().collect();
-    let began = Instant::now();
-    // It answers, so that nobody has to wait for its heartbeat.
-    observe(&fleet, &plan).await;
-    assert_eq!((fleet.asked(), began.elapsed()), (1, Duration::ZERO));
+    let silence = Duration::from_secs(12);
+    let began = SystemClock.instant();
+    fleet.awaited = Some((plan[2].id.clone(), began + silence));
+    assert_eq!(observe(&fleet, &plan).await.0, ids(&["c"]));
+    assert!(SystemClock.instant() - began >= silence);
+    // Those that live have answered, and are not waited for.
+    assert_eq!(fleet.asked(), 1);
 }

@@ -1,18 +1,26 @@
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{Environment, Health, HttpProbe, ModuleName, NodeReading};
 
+use hotswap_fleet::HealthReport;
+
 use super::super::fixture;
+use super::super::members::Members;
 use super::*;
+use crate::cordoned_nodes::CordonedNodes;
 
 /// A fleet of which node `b` and node `c` reject every order, `c` sooner than `b`.
 #[derive(Default)]
 struct FakeFleet {
     running: AtomicUsize,
     peak: AtomicUsize,
+    /// The nodes that die once they have carried an order out.
+    fragile: Vec<NodeId>,
+    dead: Mutex<BTreeSet<NodeId>>,
 }
 
 #[async_trait]
@@ -31,6 +39,9 @@ impl Fleet for FakeFleet {
         let seconds = if node.as_str() == "b" { 2 } else { 1 };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         self.running.fetch_sub(1, Ordering::SeqCst);
+        if self.fragile.contains(node) {
+            self.dead.lock().unwrap().insert(node.clone());
+        }
         match node.as_str() {
             "b" | "c" => Err(NodeError::Refused(order.operation.clone())),
             _ => Ok(()),
@@ -48,6 +59,18 @@ impl Fleet for FakeFleet {
 
     async fn read(&self, _: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
         Err(NodeError::Other("no counters".into()))
+    }
+
+    fn health(&self, node: &NodeId) -> HealthReport {
+        let is_dead = self.dead.lock().unwrap().contains(node);
+        HealthReport {
+            health: if is_dead {
+                Health::Critical
+            } else {
+                Health::Passing
+            },
+            reason: None,
+        }
     }
 }
 
@@ -181,6 +204,44 @@ async fn a_call_stops_as_soon_as_more_nodes_failed_than_tolerated() {
         (failed.as_slice(), held_back.len()),
         (&["b".to_owned()][..], 4)
     );
+}
+
+/// A bad version kills each node that has taken it, a moment after the node has said that it did.
+#[tokio::test(start_paused = true)]
+async fn nodes_that_die_after_their_answers_end_a_call() {
+    let nodes = ids(&["a", "d", "e", "f", "g", "h"]);
+    let plan: Vec<_> = nodes.iter().map(|id| node(id.as_str(), None)).collect();
+    for (max_unavailable, tolerated, expected) in [
+        // As many die as may be unavailable; then none may be changed.
+        (2, 9, vec!["e", "f", "g", "h"]),
+        // More die than may fail.
+        (1, 0, vec!["d", "e", "f", "g", "h"]),
+        (9, 9, vec![]),
+    ] {
+        let fleet = FakeFleet {
+            fragile: nodes.clone(),
+            ..FakeFleet::default()
+        };
+        let (header, cordoned) = (fixture::header(), CordonedNodes::default());
+        let members = Members {
+            nodes: &plan,
+            missing: &[],
+            cordoned: &[],
+        };
+        let of = (&header.environment, &header.module.name);
+        let watch = FleetWatch::new((&fleet, &cordoned), of, members);
+        let limits = (limits(max_unavailable, &[], tolerated), Some(watch));
+        let call = Call::Promote {
+            nodes: nodes.clone(),
+        };
+        let operations = operations(&fleet, &header.module, &plan);
+        let operated = operations.execute(&call, "operation", limits).await;
+        assert_eq!(operated.failures, []);
+        let held_back: Vec<_> = operated.held_back.iter().map(NodeId::as_str).collect();
+        assert_eq!(held_back, expected, "{max_unavailable}, {tolerated}");
+        let changed = nodes.len() - held_back.len();
+        assert_eq!(operated.unavailable.len(), changed.min(4));
+    }
 }
 
 #[tokio::test(start_paused = true)]
