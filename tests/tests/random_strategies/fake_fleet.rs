@@ -49,9 +49,12 @@ pub struct FakeFleet {
     /// Faults happen only to the orders of this deployment.
     pub deployment: Option<DeploymentId>,
     pub changing: BTreeSet<NodeId>,
-    /// The nodes that left open whether they carried an order out.
-    pub unclear: BTreeSet<NodeId>,
-    pub failed: BTreeSet<NodeId>,
+    /// The nodes that left open whether they carried an order out, and the first such operation.
+    pub unclear: BTreeMap<NodeId, String>,
+    /// The nodes that failed, and the first operation that did.
+    pub failed: BTreeMap<NodeId, String>,
+    /// The operation of the last order. An engine that stops may forget the answers to it.
+    pub operation: String,
     /// The call in which too many nodes failed. Some of its orders may still begin: one for each
     /// that was under way beside the failure, whose answer the engine may read first.
     pub last_call: Option<String>,
@@ -81,8 +84,9 @@ impl FakeFleet {
             nodes,
             deployment: None,
             changing: BTreeSet::new(),
-            unclear: BTreeSet::new(),
-            failed: BTreeSet::new(),
+            unclear: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            operation: String::new(),
             last_call: None,
             late_orders: 0,
             violations: Vec::new(),
@@ -98,6 +102,9 @@ impl FakeFleet {
             return;
         }
         let is_tried = self.deployment == Some(order.deployment);
+        if is_tried {
+            self.operation.clone_from(&order.operation);
+        }
         // A repair takes nothing away where nothing runs.
         if !is_tried && self.nodes[id].active.is_none() {
             return;
@@ -108,7 +115,7 @@ impl FakeFleet {
             node.is_dead || node.is_drained || (is_tried && is_idle)
         });
         let gone = gone.map(|(id, _)| id);
-        let unavailable: BTreeSet<_> = gone.chain(&self.unclear).cloned().collect();
+        let unavailable: BTreeSet<_> = gone.chain(self.unclear.keys()).cloned().collect();
         let serving = self.changing.iter().filter(|id| !unavailable.contains(*id));
         let count = serving.count() + unavailable.len();
         if !unavailable.contains(id) && count >= self.max_unavailable {
@@ -131,7 +138,6 @@ impl FakeFleet {
     }
 
     fn end(&mut self, id: &NodeId, order: &Order, result: &Result<(), NodeError>) {
-        self.changing.remove(id);
         let is_tried = self.deployment == Some(order.deployment);
         if !matches!(result, Err(NodeError::Unreachable(_))) {
             self.unclear.remove(id);
@@ -147,13 +153,26 @@ impl FakeFleet {
             return;
         }
         if is_unreachable {
-            self.unclear.insert(id.clone());
+            let operation = order.operation.clone();
+            self.unclear.entry(id.clone()).or_insert(operation);
         }
         let was_exceeded = self.failed.len() > self.tolerated;
-        self.failed.insert(id.clone());
+        let operation = order.operation.clone();
+        self.failed.entry(id.clone()).or_insert(operation);
         if !was_exceeded && self.failed.len() > self.tolerated {
             self.last_call = Some(order.operation.clone());
             self.late_orders = self.max_unavailable - 1;
+        }
+    }
+
+    /// Another engine drives from now on. What nodes answered last may not be in the journal.
+    fn forget_last_answers(&mut self) {
+        let Self { operation, .. } = self;
+        self.failed.retain(|_, failed_in| failed_in != operation);
+        self.unclear
+            .retain(|_, unclear_since| unclear_since != operation);
+        if self.failed.len() <= self.tolerated {
+            self.last_call = None;
         }
     }
 
@@ -245,6 +264,14 @@ impl FakeFleets {
         Some(fleet.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Another engine drives from now on.
+    pub fn forget_last_answers(&self) {
+        for fleet in self.0.values() {
+            let mut fleet = fleet.lock().unwrap_or_else(PoisonError::into_inner);
+            fleet.forget_last_answers();
+        }
+    }
+
     /// The living nodes of an environment, and what they run.
     pub fn reports(&self, environment: &Environment) -> Vec<(NodeId, Vec<ModuleReport>)> {
         let wire = |version: &ModuleVersion| hotswap_protocol::Version {
@@ -277,6 +304,18 @@ impl FakeFleets {
     }
 }
 
+/// An order that is under way until it is dropped, by an engine that stops, too.
+struct UnderWay<'a> {
+    fleets: &'a FakeFleets,
+    id: &'a NodeId,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.fleets.with(self.id).changing.remove(self.id);
+    }
+}
+
 #[async_trait]
 impl Fleet for FakeFleets {
     async fn nodes(
@@ -301,6 +340,7 @@ impl Fleet for FakeFleets {
     }
 
     async fn order(&self, id: &NodeId, order: &Order) -> Result<(), NodeError> {
+        let _under_way = UnderWay { fleets: self, id };
         self.with(id).begin(id, order);
         // Orders to other nodes begin meanwhile.
         sleep(Duration::from_millis(2)).await;

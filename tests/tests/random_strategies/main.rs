@@ -1,5 +1,5 @@
 //! Random strategies roll out to random fleets, whose nodes refuse orders, lose answers and disks,
-//! die and are cordoned.
+//! die and are cordoned, while one engine after another drives.
 //! Whatever they do: the policy is kept, every node ends on the new version or on its own version
 //! before, and the fleet converges on what was decided once its nodes are well again.
 
@@ -7,21 +7,21 @@ mod case;
 mod fake_fleet;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, stream};
 use hotswap_core::{Deployment, DeploymentId, Environment, ModuleVersion, NodeId, Status};
-use hotswap_fleet::{Fleet, Registry};
+use hotswap_fleet::Fleet;
 use hotswap_protocol::{Heartbeat, NodeHealth};
 use hotswap_runner::{Engine, NewDeployment};
-use hotswap_tests::{
-    EMAIL, EngineResources, new_deployment, unreachable_registration, wait_for_end,
-};
+use hotswap_tests::{EMAIL, EngineResources, new_deployment, unreachable_registration};
 use proptest::strategy::{Strategy as _, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep};
 
 use crate::case::{Case, any_case};
@@ -32,10 +32,14 @@ const CASES: usize = 96;
 /// How long a wait may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The engine of all cases.
+/// How long an engine runs before another one takes over.
+const TENURE: Duration = Duration::from_millis(400);
+
+/// What all cases share.
 struct Trial {
-    engine: Engine,
-    registry: Registry,
+    resources: EngineResources,
+    /// Replaced from time to time.
+    engine: RwLock<Engine>,
     fleets: Arc<FakeFleets>,
     new: ModuleVersion,
 }
@@ -48,7 +52,7 @@ impl Trial {
             let id = self
                 .deploy(environment, "1.0.0", "direct", json!({}))
                 .await?;
-            let state = wait_for_end(&self.engine, id).await?;
+            let state = self.wait_for_end(id).await?;
             ensure!(state.status() == Status::Succeeded, "{:?}", state.cause);
         }
         {
@@ -62,7 +66,7 @@ impl Trial {
         let id = self
             .deploy(environment, "2.0.0", "scripted", case.config())
             .await?;
-        let state = wait_for_end(&self.engine, id).await?;
+        let state = self.wait_for_end(id).await?;
         {
             let mut fleet = self.fleet(environment);
             check_end(&state, &fleet, &self.new)?;
@@ -76,10 +80,8 @@ impl Trial {
             }
         }
         for id in self.node_ids(environment) {
-            self.engine
-                .nodes
-                .uncordon(&id, EMAIL.to_owned(), None)
-                .await?;
+            let engine = self.engine.read().await;
+            engine.nodes.uncordon(&id, EMAIL.to_owned(), None).await?;
         }
         self.wait_for_convergence(environment, &state).await?;
         let violations = &self.fleet(environment).violations;
@@ -100,11 +102,12 @@ impl Trial {
         let ids = self.node_ids(environment);
         for (id, cordon) in ids.iter().zip(&case.cordons).skip(1) {
             let by = EMAIL.to_owned();
+            let engine = self.engine.read().await;
             match cordon {
                 None => {}
-                Some(false) => self.engine.nodes.cordon(id, by, None).await?,
+                Some(false) => engine.nodes.cordon(id, by, None).await?,
                 Some(true) => {
-                    let drained = self.engine.nodes.drain(id, by, None, false).await;
+                    let drained = engine.nodes.drain(id, by, None, false).await;
                     let mut fleet = self.fleet(environment);
                     let node = fleet.nodes.get_mut(id).context("a node")?;
                     node.is_drained = drained.is_ok();
@@ -126,7 +129,7 @@ impl Trial {
             require_approval: strategy == "scripted",
             ..new_deployment((MODULE, version), environment.as_str(), strategy_of_case)?
         };
-        let id = self.engine.deployments.create(new).await?;
+        let id = self.engine.read().await.deployments.create(new).await?;
         if strategy == "scripted" {
             // The fleet must know whose orders fail before the first is sent.
             self.fleet(environment).deployment = Some(id);
@@ -142,15 +145,50 @@ impl Trial {
 
     /// Approves a deployment once it asks.
     async fn approve(&self, id: DeploymentId, approved: hotswap_core::Decision) -> Result<()> {
-        let deployments = &self.engine.deployments;
+        self.wait_for(id, |state| state.status() == Status::AwaitingApproval)
+            .await?;
+        let engine = self.engine.read().await;
+        engine.deployments.decide(id, approved).await?;
+        Ok(())
+    }
+
+    async fn wait_for_end(&self, id: DeploymentId) -> Result<Deployment> {
+        self.wait_for(id, |state| state.status().is_final()).await
+    }
+
+    /// Waits for a state of a deployment, whichever engines drive it meanwhile.
+    async fn wait_for(
+        &self,
+        id: DeploymentId,
+        condition: impl Fn(&Deployment) -> bool,
+    ) -> Result<Deployment> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let state = deployments.get(id).await?;
-            if state.status() == Status::AwaitingApproval {
-                deployments.decide(id, approved).await?;
-                return Ok(());
+            let engine = self.engine.read().await.clone();
+            let state = engine.deployments.get(id).await?;
+            if condition(&state) {
+                return Ok(state);
             }
-            let (from, wait) = (state.next_seq, Duration::from_secs(1));
-            deployments.events(id, from, 1, wait).await?;
+            ensure!(
+                Instant::now() < deadline,
+                "it is still {:?}",
+                state.lifecycle
+            );
+            let (from, wait) = (state.next_seq, Duration::from_millis(100));
+            // An engine that has stopped meanwhile tells nothing more.
+            let _ = engine.deployments.events(id, from, 1, wait).await;
+        }
+    }
+
+    /// Lets one engine after another drive.
+    async fn replace_engines(&self) -> Result<Infallible> {
+        loop {
+            sleep(TENURE).await;
+            let mut engine = self.engine.write().await;
+            engine.shutdown().await;
+            self.fleets.forget_last_answers();
+            let store = Arc::new(self.resources.store.clone());
+            *engine = self.resources.start_engine(store).await?;
         }
     }
 
@@ -162,9 +200,9 @@ impl Trial {
         for (id, modules) in self.fleets.reports(environment) {
             let mut registration = unreachable_registration(environment.as_str());
             registration.modules = Some(modules);
-            self.registry.register(id, registration).await?;
+            self.resources.registry.register(id, registration).await?;
         }
-        let (registry, fleets) = (self.registry.clone(), Arc::clone(&self.fleets));
+        let (registry, fleets) = (self.resources.registry.clone(), Arc::clone(&self.fleets));
         let environment = environment.clone();
         let task = tokio::spawn(async move {
             loop {
@@ -212,7 +250,8 @@ impl Trial {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let placements = self.engine.reconciler.placements(environment).await?;
+                let engine = self.engine.read().await;
+                let placements = engine.reconciler.placements(environment).await?;
                 bail!("after {:?}: {wrong:#?}; {placements:#?}", state.status());
             }
             sleep(Duration::from_millis(10)).await;
@@ -303,21 +342,24 @@ async fn random_strategies_do_no_harm_to_random_fleets() -> Result<()> {
             .await?;
     }
     let trial = Trial {
-        registry: resources.registry.clone(),
-        engine,
+        resources,
+        engine: RwLock::new(engine),
         fleets,
         new: version("2.0.0", hotswap_guests::HELLO_V2)?,
     };
     let trial = &trial;
-    let ends: Vec<Result<&str>> = stream::iter(&cases)
+    let ends = stream::iter(&cases)
         .map(|(environment, case)| async move {
             let status = trial.run(environment, case).await;
             let status = status.with_context(|| format!("{environment}: {case:#?}"))?;
             Ok(status.as_str())
         })
         .buffer_unordered(32)
-        .collect()
-        .await;
+        .collect();
+    let ends: Vec<Result<&str>> = tokio::select! {
+        ends = ends => ends,
+        failed = trial.replace_engines() => match failed? {},
+    };
     let mut counts = BTreeMap::new();
     for end in ends {
         *counts.entry(end?).or_insert(0) += 1;
@@ -327,6 +369,6 @@ async fn random_strategies_do_no_harm_to_random_fleets() -> Result<()> {
     for end in ["succeeded", "partial", "rolledBack", "failed"] {
         ensure!(counts.contains_key(end), "none ended so: {end}; {counts:?}");
     }
-    trial.engine.shutdown().await;
+    trial.engine.read().await.shutdown().await;
     Ok(())
 }
