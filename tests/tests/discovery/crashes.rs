@@ -1,19 +1,23 @@
 //! A backend that crashes in the middle of its work.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hotswap_core::SystemClock;
-use hotswap_fleet::discovery::{Condition, Discovery as _, ErrorKind, WatchOptions, WatchedSource};
-use hotswap_plugins::discovery::BackendSettings;
-use hotswap_runner::discovery::ComponentBackend;
+use hotswap_fleet::discovery::{
+    Condition, Discovery as _, Error, ErrorKind, WatchOptions, WatchedSource,
+};
+use hotswap_plugins::discovery::{BackendComponent, BackendSettings, Registration};
+use hotswap_runner::discovery::{ComponentBackend, Registrar, RegistrarOptions};
 use hotswap_tests::shared_discovery_host;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::fixture::Watched;
+use crate::fixture::{TIMEOUT, TTL, Watched, registration};
 
 /// The shortest wait before a backend is started again.
 const MIN_RETRY: Duration = Duration::from_millis(100);
@@ -81,13 +85,19 @@ fn watches(request: &str) -> Option<u32> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-async fn watch(commander: &Commander) -> Result<Watched> {
+/// The backend that obeys, and what it is started with.
+async fn backend(commander: &Commander) -> Result<(BackendComponent, BackendSettings)> {
     let host = shared_discovery_host()?;
     let component = host.load(hotswap_guests::DISCOVERY_PROBE).await?;
     let settings = BackendSettings {
         origins: vec![commander.url.parse()?],
         ..BackendSettings::new("probe")
     };
+    Ok((component, settings))
+}
+
+async fn watch(commander: &Commander) -> Result<Watched> {
+    let (component, settings) = backend(commander).await?;
     let service = format!("obey {}/", commander.url);
     let backend = ComponentBackend::new(component, settings, service);
     let options = WatchOptions {
@@ -143,5 +153,37 @@ async fn a_backend_that_crashes_is_restarted_with_back_off_while_its_last_view_s
     // It says so for as long as nothing else has failed.
     let error = state.last_error.context("it has crashed")?;
     assert_eq!(error.kind, ErrorKind::Crashed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registration_whose_backend_crashes_is_made_again_once_it_does_not() -> Result<()> {
+    let commander = Commander::start("crash").await?;
+    let (component, settings) = backend(&commander).await?;
+    let registration = Registration {
+        service: format!("obey {}/", commander.url),
+        check: None,
+        ..registration("node-1")
+    };
+    let options = RegistrarOptions {
+        interval: MIN_RETRY,
+        min_retry: MIN_RETRY,
+        max_retry: MIN_RETRY,
+        ..RegistrarOptions::for_ttl(TTL)
+    };
+    let clock = Arc::new(SystemClock);
+    let registrar = Registrar::new(component, settings, registration, clock, options);
+    let mut failure = registrar.failure();
+    let _task = AbortOnDropHandle::new(tokio::spawn(registrar.run(pending())));
+    let is_crashed = |error: &Option<Error>| {
+        let error = error.as_ref();
+        error.is_some_and(|error| error.kind == ErrorKind::Crashed)
+    };
+    for _ in 0..2 {
+        timeout(TIMEOUT, failure.wait_for(is_crashed)).await??;
+        commander.tell("node-1");
+        timeout(TIMEOUT, failure.wait_for(Option::is_none)).await??;
+        commander.tell("crash");
+    }
     Ok(())
 }

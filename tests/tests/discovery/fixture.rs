@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::writer::Writer;
 
 /// Time limit of each wait. Generous, because the machine may be busy.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time in which an instance must report in.
 pub const TTL: Duration = Duration::from_secs(10);

@@ -101,13 +101,7 @@ impl Backend for Probe {
             ),
             "raw" => raw::send(argument),
             // Says how many watches there were before it, and does what it is told.
-            "obey" => {
-                let url = format!("{argument}?watches={}", self.0);
-                match text(context.get(&url).send()?.ok()?.bytes()?) {
-                    order if order == "crash" => panic!("told to crash"),
-                    id => id,
-                }
-            }
+            "obey" => obey(context, &format!("{argument}?watches={}", self.0))?,
             "set-header" => {
                 let request = context.get(argument).header("authorization", "Bearer mine");
                 text(request.send()?.ok()?.bytes()?)
@@ -149,11 +143,22 @@ impl Backend for Probe {
         })
     }
 
-    fn register(&mut self, _: &Context, registration: &Registration) -> Result<(), Error> {
+    fn register(&mut self, context: &Context, registration: &Registration) -> Result<(), Error> {
+        if let Some(url) = registration.service.strip_prefix("obey ") {
+            return obey(context, url).map(drop);
+        }
         match registration.id.as_str() {
             "denied" => Err(Error::Denied("not you".to_owned())),
             _ => Ok(()),
         }
+    }
+}
+
+/// Does what a server tells, and returns it.
+fn obey(context: &Context, url: &str) -> Result<String, Error> {
+    match text(context.get(url).send()?.ok()?.bytes()?) {
+        order if order == "crash" => panic!("told to crash"),
+        order => Ok(order),
     }
 }
 
