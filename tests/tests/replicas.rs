@@ -110,6 +110,62 @@ async fn an_engine_that_is_killed_is_replaced() -> Result<()> {
     check_success(&replicas, asked, &id, "2.0.0").await
 }
 
+/// In how many environments each of these engines works, as soon as that is as expected.
+async fn wait_for_environments(replicas: &Replicas, expected: &[(usize, f64)]) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let mut held = Vec::new();
+        for (engine, _) in expected {
+            let series = "hotswap_store_leases{kind=\"environment\"}";
+            held.push((*engine, replicas.metric(*engine, series).await?));
+        }
+        if held == expected {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{held:?} and not {expected:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn environments_are_spread_over_the_engines() -> Result<()> {
+    const ENVIRONMENTS: [&str; 6] = ["first", "second", "third", "fourth", "fifth", "sixth"];
+    let server = RedisServer::start(RedisKind::Valkey)?;
+    let store = (server.url(), "lease = \"5s\"\n".to_owned());
+    let mut replicas = Replicas::start_on((server, store), PRODUCTION, (3, 0), &[]).await?;
+    for environment in ENVIRONMENTS {
+        replicas.start_node_in(environment, environment)?;
+    }
+    for engine in 0..3 {
+        replicas.wait_for_nodes(engine, ENVIRONMENTS.len()).await?;
+    }
+    let deploy = async |replicas: &Replicas, engine: usize, version: &str| -> Result<()> {
+        let mut ids = Vec::new();
+        for environment in ENVIRONMENTS {
+            let (to, direct) = ((engine, environment), ("direct", json!({})));
+            ids.push(replicas.deploy_to(to, version, direct).await?);
+        }
+        for id in ids {
+            let state = replicas.wait_for_end(engine, &id).await?;
+            ensure!(state["status"] == "succeeded", "{state}");
+        }
+        Ok(())
+    };
+    deploy(&replicas, 0, "1.0.0").await?;
+    wait_for_environments(&replicas, &[(0, 2.0), (1, 2.0), (2, 2.0)]).await?;
+
+    replicas.kill_engine(1).await?;
+    wait_for_environments(&replicas, &[(0, 3.0), (2, 3.0)]).await?;
+    // Engines that start later take a part of the work.
+    replicas.start_engine(1).await?;
+    wait_for_environments(&replicas, &[(0, 2.0), (1, 2.0), (2, 2.0)]).await?;
+    deploy(&replicas, 1, "2.0.0").await?;
+    let serving = replicas.serving(2).await?;
+    ensure!(serving.iter().all(|one| one == "2.0.0"), "{serving:?}");
+    // What has no open deployment may move, and what is at work stays where it is.
+    wait_for_environments(&replicas, &[(0, 2.0), (1, 2.0), (2, 2.0)]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_stood_still_is_fenced_when_it_comes_back() -> Result<()> {
     let mut replicas = Replicas::start(RedisKind::Valkey, 3, PRODUCTION, 3).await?;
@@ -466,6 +522,28 @@ async fn wait_for_readiness(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn engines_say_what_the_server_of_their_store_promises_no_more() -> Result<()> {
+    const DURABLE: &str = "hotswap_store_durable";
+    let replicas = Replicas::start(RedisKind::Valkey, 2, PRODUCTION, 0).await?;
+    for (policy, promises) in [
+        ("noeviction", 1.0),
+        ("allkeys-lru", 0.0),
+        ("noeviction", 1.0),
+    ] {
+        let set = ["CONFIG", "SET", "maxmemory-policy", policy];
+        let set = replicas.server.command(&set)?;
+        ensure!(set == "+OK\r\n", "{set}");
+        for engine in 0..2 {
+            wait_for_metric(&replicas, engine, DURABLE, |shown| shown == promises).await?;
+            let ready = replicas.get(engine, "/health/ready").await?;
+            let is_warned = ready["warnings"].to_string().contains("noeviction");
+            ensure!(is_warned == (promises == 0.0), "{ready}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_engine_whose_store_refuses_writes_is_not_ready_and_says_why() -> Result<()> {
     let mut replicas = Replicas::start(RedisKind::Redis, 1, PRODUCTION, 0).await?;
     let set = |replicas: &Replicas, command: &[&str]| -> Result<()> {
@@ -719,7 +797,7 @@ async fn start_without_store(replicas: &Replicas, file: &str) -> Result<ChildPro
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_starts_before_the_server_of_its_store_waits_for_it() -> Result<()> {
     let server = RedisServer::start(RedisKind::Valkey)?;
-    let (url, patience) = (server.url(), "patience = \"200ms\"\n");
+    let (url, patience) = (server.url(), "patience = \"1s\"\n");
     let store = (url.clone(), patience.to_owned());
     let mut replicas = Replicas::start_on((server, store), PRODUCTION, (1, 0), &[]).await?;
     replicas.terminate_engine(0).await?;
