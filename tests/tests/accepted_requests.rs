@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use hotswap_core::{Answer, Append, Decision, DeploymentId, EventBody, Outcome, Status, Step};
+use hotswap_core::{
+    Answer, Append, CauseKind, Decision, Deployment, DeploymentId, EventBody, Outcome, Status, Step,
+};
 use hotswap_runner::deployments::Error;
 use hotswap_runner::{Engine, NewDeployment};
 use hotswap_store::{AppendError, Head, Journal};
@@ -65,6 +67,24 @@ impl Fixture {
         let journal = RacingJournal::before(self.journal(), is_target, body);
         let engine = self.resources.start_engine(journal.clone()).await?;
         Ok((engine, journal))
+    }
+}
+
+/// Waits until a deployment is as wanted.
+async fn wait_until(
+    engine: &Engine,
+    id: DeploymentId,
+    is_wanted: impl Fn(&Deployment) -> bool,
+) -> Result<()> {
+    loop {
+        let state = engine.deployments.get(id).await?;
+        if is_wanted(&state) {
+            return Ok(());
+        }
+        ensure!(!state.status().is_final(), "{:?}", state.cause);
+        let wait = Duration::from_secs(30);
+        let events = engine.deployments.events(id, state.next_seq, 1, wait);
+        ensure!(!events.await?.events.is_empty(), "{:?}", state.lifecycle);
     }
 }
 
@@ -144,6 +164,64 @@ async fn an_abort_after_the_success_is_rejected_and_says_so() -> Result<()> {
     };
     assert!(reason.to_string().contains("succeeded"), "{reason}");
     assert_eq!(state.status(), Status::Succeeded);
+    engine.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_accepted_right_before_the_success_holds_it_back() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let is_success = |body: &EventBody| matches!(body, EventBody::Settling(_));
+    let pause = EventBody::Paused {
+        by: EMAIL.to_owned(),
+        reason: None,
+    };
+    let (engine, journal) = fixture.start_racing(is_success, pause).await?;
+    let id = deploy(&engine, ("direct", json!({})), false).await?;
+    wait_until(&engine, id, |state| state.status() == Status::Paused).await?;
+    journal.take_result().context("the pause did not race")??;
+    engine.shutdown().await;
+    // Neither this engine nor the next one goes on.
+    let engine = fixture.start_engine().await?;
+    engine.deployments.resume(id, EMAIL).await?;
+    let state = wait_for_end(&engine, id).await?;
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.cause);
+    let events = fixture.journal().events(id, 0, usize::MAX).await?;
+    let position = |is_wanted: fn(&EventBody) -> bool| {
+        let found = events.iter().position(|event| is_wanted(&event.body));
+        found.context("no such event")
+    };
+    let resumed = position(|body| matches!(body, EventBody::Resumed { .. }))?;
+    assert!(resumed < position(is_success)?);
+    engine.shutdown().await;
+    Ok(())
+}
+
+/// Other deployments run their strategies meanwhile, as many as may at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_ends_a_deployment_that_waits_for_its_turn() -> Result<()> {
+    let mut fixture = Fixture::new().await?;
+    fixture.resources.limits.instances = 1;
+    fixture.resources.limits.suspend_after = Duration::from_secs(3600);
+    let engine = fixture.start_engine().await?;
+    let mut upload = engine.modules.upload().await?;
+    upload.write(hotswap_guests::HELLO_V1).await?;
+    upload
+        .finish("other".parse()?, "1.0.0".parse()?, EMAIL)
+        .await?;
+    let rolling = ("rolling", json!({ "batch": 1, "settle": "10m" }));
+    let running = deploy(&engine, rolling, false).await?;
+    wait_until(&engine, running, |state| state.lifecycle.waiting).await?;
+    let new = new_deployment(("other", "1.0.0"), PRODUCTION, ("direct", json!({})))?;
+    let waiting = engine.deployments.create(new).await?;
+    let is_running = |state: &Deployment| state.lifecycle.step == Step::Running;
+    wait_until(&engine, waiting, is_running).await?;
+    engine.deployments.abort(waiting, EMAIL, None).await?;
+    let state = wait_for_end(&engine, waiting).await?;
+    let cause = state.cause.context("no cause")?;
+    assert_eq!(cause.kind, CauseKind::Abort, "{cause:?}");
+    let state = engine.deployments.get(running).await?;
+    assert!(state.lifecycle.waiting, "{:?}", state.lifecycle);
     engine.shutdown().await;
     Ok(())
 }

@@ -162,11 +162,11 @@ impl Lifecycle {
     /// The state after an event that is about to be appended.
     ///
     /// Stricter than [`Self::next`], which must also read journals that were written before
-    /// these rules: an accepted decision or abort is final.
+    /// these rules: an accepted decision or abort is final, and a pause holds back the success.
     ///
     /// # Errors
     /// As [`Self::next`]; also if the event approves a deployment that was rejected, or lets
-    /// one succeed whose abort was requested.
+    /// one succeed whose abort was requested or that is paused.
     pub fn append(self, body: &EventBody) -> Result<Self, IllegalTransition> {
         match body {
             EventBody::Decided { .. } if self.step == Step::Gated && self.rejected => Err(
@@ -174,6 +174,9 @@ impl Lifecycle {
             ),
             EventBody::Settling(_) if self.aborting => Err(IllegalTransition::new(
                 "an abort has been requested: the deployment cannot succeed",
+            )),
+            EventBody::Settling(_) if self.paused => Err(IllegalTransition::new(
+                "the deployment is paused: it cannot succeed before it is resumed",
             )),
             _ => self.next(body),
         }

@@ -270,6 +270,14 @@ impl JournalTail {
         self.losses += u32::from(matches!(event.body, EventBody::WritesLost { .. }));
         Ok(())
     }
+
+    /// Whether requests that were appended first make the events that a driver was about to append
+    /// wrong: as [`Signals::supersede`] says, or a success while the deployment is paused, which
+    /// holds back all that comes next.
+    pub fn supersedes(&self, bodies: &[EventBody]) -> bool {
+        let succeeds = |body: &EventBody| matches!(body, EventBody::Settling(_));
+        (self.lifecycle.paused && bodies.iter().any(succeeds)) || self.signals.supersede(bodies)
+    }
 }
 
 impl Signals {

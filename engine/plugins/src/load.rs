@@ -97,7 +97,12 @@ fn compile_blocking(
     guest: &ContractExport,
 ) -> Result<StrategyPre<InstanceState>, LoadError> {
     let target = &context.pooled;
-    let compile_error = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
+    // It fails in the same way also where the machine lacks files or memory. Only code that is not
+    // valid can never be compiled.
+    let compile_error = |error: wasmtime::Error| match inspect::validate(bytes) {
+        Err(invalid) => LoadError::NotAComponent(invalid),
+        Ok(()) => LoadError::Compile(format!("{error:#}")),
+    };
     let component = engine::compile(&target.engine, bytes).map_err(compile_error)?;
     contract::check_imported_functions(&STRATEGY, &component)?;
     let linked = target.linker.instantiate_pre(&component);
@@ -112,17 +117,16 @@ fn compile_blocking(
 }
 
 async fn describe(program: &Program) -> Result<(Descriptor, ConfigSchema), LoadError> {
-    let returned = program.describe().await.map_err(|error| {
-        LoadError::Describe(match error {
-            RunError::Trapped(cause) => cause.message,
-            RunError::Stopped(Stop::Fail(cause)) => {
-                format!("{}, but describe may not make calls", cause.message)
-            }
-            RunError::Stopped(Stop::Suspend) | RunError::PoolFull => {
-                "no room for another strategy instance".to_owned()
-            }
-            RunError::NoRoom(reason) => reason,
-        })
+    let returned = program.describe().await.map_err(|error| match error {
+        RunError::Trapped(cause) => LoadError::Describe(cause.message),
+        RunError::Stopped(Stop::Fail(cause)) => {
+            let reason = format!("{}, but describe may not make calls", cause.message);
+            LoadError::Describe(reason)
+        }
+        RunError::Stopped(Stop::Suspend) | RunError::PoolFull => {
+            LoadError::NoRoom("no room for another strategy instance".to_owned())
+        }
+        RunError::NoRoom(reason) => LoadError::NoRoom(reason),
     })?;
     blocking(|| check_descriptor(returned)).await
 }

@@ -14,9 +14,9 @@ mod context;
 mod error;
 mod execution;
 mod failed_nodes;
-mod fleet_watch;
 #[cfg(test)]
 mod fixture;
+mod fleet_watch;
 mod fresh_baseline;
 mod gate;
 mod journal_writer;
@@ -75,24 +75,16 @@ use crate::metrics::HeldLease;
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// Why a driver stopped.
-pub(crate) enum Driven {
-    /// The deployment has ended.
-    Ended,
-    /// Another engine holds the lease.
-    LeaseLost,
-}
-
 /// Drives a deployment to its end, retrying after errors and panics. Returns early only when
-/// another engine holds the lease. Notify `wake` after somebody has appended to the
-/// journal.
+/// the lease is lost: another engine has acquired it, or this one has once more. Notify `wake`
+/// after somebody has appended to the journal.
 ///
 /// Cancel safe at any moment: the same as a crash.
 pub(crate) async fn drive(
     context: Arc<DriverContext>,
     deployment: DeploymentId,
     wake: Arc<Notify>,
-) -> Driven {
+) {
     let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
     let timers = Arc::new(Timers::new(Arc::clone(&context.clock)));
     // Kept in the pauses between attempts: the store still knows the lease.
@@ -105,14 +97,14 @@ pub(crate) async fn drive(
                 context.retries.clear(deployment);
                 context.soak_warnings.end(deployment);
                 context.damaged.remove(deployment);
-                return Driven::Ended;
+                return;
             }
             Ok(Err(Error::LeaseLost)) => {
                 tracing::info!(%deployment, "another engine drives the deployment");
                 context.retries.clear(deployment);
                 context.soak_warnings.pass_on(deployment);
                 context.damaged.remove(deployment);
-                return Driven::LeaseLost;
+                return;
             }
             // A retry would read the same. An admin's request to terminate the deployment
             // notifies `wake`.
@@ -128,10 +120,12 @@ pub(crate) async fn drive(
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(%deployment, error, "driver failed, retrying");
+                reset_after_progress(&context, deployment, &mut backoff);
                 context.record_fault(deployment, describe(error));
             }
             Err(_) => {
                 tracing::error!(%deployment, "driver panicked, retrying");
+                reset_after_progress(&context, deployment, &mut backoff);
                 let reason = "the driver panicked, which is a bug: please report it";
                 context.record_fault(deployment, reason.to_owned());
             }
@@ -141,6 +135,14 @@ pub(crate) async fn drive(
             // An abort must not wait for the next attempt.
             () = wake.notified() => {}
         }
+    }
+}
+
+/// Begins to retry as soon as at first, where the attempt that has failed came further than those
+/// before: the writer of the journal forgets the last fault at its first append.
+fn reset_after_progress(context: &DriverContext, deployment: DeploymentId, backoff: &mut Backoff) {
+    if context.retries.get(deployment).is_none() {
+        backoff.reset();
     }
 }
 
@@ -200,8 +202,8 @@ async fn drive_once(
                 context.retries.clear(deployment);
                 backoff.reset();
             }
-            Err(Error::StaleFence(fence)) => {
-                Box::pin(driver.raise_fence(fence)).await?;
+            Err(Error::StaleFence { seen, ours }) => {
+                Box::pin(driver.raise_fence(seen, ours)).await?;
                 // A new lease, above the node's fence.
                 return Box::pin(drive_once(
                     context,
@@ -236,8 +238,8 @@ impl Driver<'_> {
         let opened = JournalWriter::open(
             Arc::clone(&context.journal),
             Arc::clone(&context.clock),
-            self.deployment,
-            self.fence,
+            Arc::clone(&context.retries),
+            (self.deployment, self.fence),
         );
         let (writer, state) = match opened.await {
             Err(Error::Damaged(damage)) => {
@@ -309,18 +311,19 @@ impl Driver<'_> {
         }
     }
 
-    /// Raises the store's fence to one that a node has seen.
+    /// Raises the store's fence to `seen`, which a node has seen. `ours` is that of the lease which
+    /// the order had.
     ///
     /// # Errors
     /// [`Error::LeaseLost`] where the fence is higher because another engine has acquired the
     /// lease. Others where the store fails.
-    async fn raise_fence(&self, fence: Fence) -> Result<(), Error> {
+    async fn raise_fence(&self, seen: Fence, ours: Fence) -> Result<(), Error> {
         let journal = &self.context.journal;
         // Appends nothing, but tells whether the lease is still ours.
         let compare = Append {
             deployment: self.deployment,
             expected: 0,
-            fence: Some(self.fence),
+            fence: Some(ours),
             at: self.context.clock.now(),
             bodies: Vec::new(),
         };
@@ -329,9 +332,9 @@ impl Driver<'_> {
             Ok(_) | Err(AppendError::Conflict(_)) => {}
             Err(error) => return Err(Error::Append(error)),
         }
-        if journal.raise_fence(fence).await? {
+        if journal.raise_fence(seen).await? {
             tracing::warn!(
-                fence = fence.0,
+                fence = seen.0,
                 "the nodes have seen higher fences than this store has handed out: it is new, \
                  or was restored from a backup. Its fences go on above theirs"
             );

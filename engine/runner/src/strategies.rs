@@ -261,7 +261,7 @@ impl PinError {
             // Which files or how much memory the compiler lacked, it does not say.
             Error::Store(_)
             | Error::Full
-            | Error::InvalidComponent(LoadError::Compile(_) | LoadError::Describe(_)) => {
+            | Error::InvalidComponent(LoadError::Compile(_) | LoadError::NoRoom(_)) => {
                 return Self::Passing(error);
             }
             Error::MissingComponent(_) => "upload it again, then resume the deployment",
@@ -348,11 +348,14 @@ mod tests {
         };
         let reason = refusal(Error::InvalidComponent(forbidden)).unwrap();
         assert!(reason.contains("wasi:io/poll"), "{reason}");
+        let trapped = LoadError::Describe("unreachable".to_owned());
+        let reason = refusal(Error::InvalidComponent(trapped)).unwrap();
+        assert!(reason.contains("describe failed: unreachable"), "{reason}");
         for passing in [
             Error::Store(Box::new(std::io::Error::from_raw_os_error(5))),
             Error::Full,
             Error::InvalidComponent(LoadError::Compile("no memory".to_owned())),
-            Error::InvalidComponent(LoadError::Describe("no room".to_owned())),
+            Error::InvalidComponent(LoadError::NoRoom("no room".to_owned())),
         ] {
             assert_eq!(refusal(passing), None);
         }

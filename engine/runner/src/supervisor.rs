@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::driver::{self, Driven, DriverContext};
+use crate::driver::{self, DriverContext};
 use crate::driver_threads::DriverThreads;
 use crate::environment_leases::EnvironmentLeases;
 
@@ -94,7 +94,6 @@ impl Supervisor {
         let driven = DrivenEntry {
             wakes: Arc::clone(&self.wakes),
             deployment,
-            stays: false,
         };
         let drive = async move {
             // Boxed, because the task would hold the future twice: as an argument, and as
@@ -105,11 +104,10 @@ impl Supervisor {
                 wake,
             ));
             let driver = term.run_until_cancelled(driver);
-            let ended = supervisor.shutdown.run_until_cancelled(driver).await;
-            // Without its entry the next scan would take the lease back, and the engines would do
-            // so in turn for ever.
-            let is_lost = matches!(ended.flatten(), Some(Driven::LeaseLost));
-            driven.ended(is_lost && supervisor.session.is_none());
+            // Where several engines share the store, it tells which one has acquired a lost lease.
+            // An engine that has it alone has lost the lease to itself: the next scan goes on.
+            supervisor.shutdown.run_until_cancelled(driver).await;
+            drop(driven);
         };
         self.tasks.spawn_on(drive, self.threads.handle());
     }
@@ -255,22 +253,12 @@ impl Supervisor {
 struct DrivenEntry {
     wakes: Arc<Mutex<Wakes>>,
     deployment: DeploymentId,
-    /// The entry is to stay.
-    stays: bool,
-}
-
-impl DrivenEntry {
-    fn ended(mut self, stays: bool) {
-        self.stays = stays;
-    }
 }
 
 impl Drop for DrivenEntry {
     fn drop(&mut self) {
-        if !self.stays {
-            let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-            wakes.remove(&self.deployment);
-        }
+        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        wakes.remove(&self.deployment);
     }
 }
 
@@ -281,29 +269,21 @@ mod tests {
     #[tokio::test]
     async fn a_driver_that_panics_makes_room_for_another() {
         let wakes = Arc::<Mutex<Wakes>>::default();
-        let begin = |stays: bool| {
+        let begin = |ends: bool| {
             let deployment = DeploymentId::generate();
             wakes.lock().unwrap().insert(deployment, Arc::default());
             let wakes = Arc::clone(&wakes);
-            let entry = DrivenEntry {
-                wakes,
-                deployment,
-                stays: false,
-            };
-            let drive = async move {
-                assert!(stays, "as the test wants");
-                entry.ended(stays);
-            };
-            (deployment, drive)
+            let entry = DrivenEntry { wakes, deployment };
+            async move {
+                assert!(ends, "as the test wants");
+                drop(entry);
+            }
         };
-        let (_, panics) = begin(false);
-        assert!(tokio::spawn(panics).await.unwrap_err().is_panic());
+        assert!(tokio::spawn(begin(false)).await.unwrap_err().is_panic());
         assert!(wakes.lock().unwrap().is_empty());
-        let (_, never_polled) = begin(false);
-        drop(never_polled);
+        drop(begin(false));
         assert!(wakes.lock().unwrap().is_empty());
-        let (stays, ends) = begin(true);
-        tokio::spawn(ends).await.unwrap();
-        assert!(wakes.lock().unwrap().contains_key(&stays));
+        tokio::spawn(begin(true)).await.unwrap();
+        assert!(wakes.lock().unwrap().is_empty());
     }
 }

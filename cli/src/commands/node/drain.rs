@@ -35,7 +35,7 @@ pub async fn drain(args: &DrainNode, context: &Context) -> Result<Exit> {
         let node = match context.client.node(id).await {
             Ok(node) => node,
             // The engine may be restarting.
-            Err(error) if error.is_transient() && Instant::now() < deadline => {
+            Err(error) if error.is_transient_of_engine() && Instant::now() < deadline => {
                 tokio::time::sleep(INTERVAL).await;
                 continue;
             }

@@ -261,6 +261,15 @@ fn a_deployment_cannot_succeed_after_an_accepted_abort() {
 }
 
 #[test]
+fn a_paused_deployment_cannot_succeed_before_it_is_resumed() {
+    let error = append_all(&[planned(), paused(), EventBody::Settling(None)]).unwrap_err();
+    assert!(error.to_string().contains("paused"), "{error}");
+    assert!(append_all(&[planned(), paused(), reverting()]).is_ok());
+    let resumed = EventBody::Resumed { by: "ada".into() };
+    assert!(append_all(&[planned(), paused(), resumed, EventBody::Settling(None)]).is_ok());
+}
+
+#[test]
 fn an_abort_of_a_deployment_that_has_succeeded_is_rejected() {
     let error = append_all(&[planned(), EventBody::Settling(None), abort()]).unwrap_err();
     assert!(error.to_string().contains("succeeded"), "{error}");
@@ -271,6 +280,7 @@ fn an_abort_of_a_deployment_that_has_succeeded_is_rejected() {
 fn journals_from_before_the_rules_are_read() {
     for bodies in [
         [planned(), abort(), EventBody::Settling(None)],
+        [planned(), paused(), EventBody::Settling(None)],
         [gated(), decided(false), decided(true)],
     ] {
         assert!(status_after(&bodies).is_ok());

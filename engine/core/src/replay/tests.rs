@@ -392,6 +392,17 @@ fn an_abort_supersedes_a_success_and_nothing_else() {
 }
 
 #[test]
+fn a_pause_supersedes_a_success_and_nothing_else() {
+    let mut tail = fold(vec![planned()]).tail;
+    let answer = answered(0, Answer::Done);
+    let success = [answer.clone(), EventBody::Settling(None)];
+    assert!(!tail.supersedes(&success));
+    tail.lifecycle.paused = true;
+    assert!(tail.supersedes(&success));
+    assert!(!tail.supersedes(&[answer]));
+}
+
+#[test]
 fn a_decision_supersedes_the_time_out_of_its_question() {
     let decision = Decision {
         approved: true,

@@ -116,6 +116,9 @@ pub enum LoadError {
     /// `describe` did not return.
     #[error("describe failed: {0}")]
     Describe(String),
+    /// The machine has no memory or address space to call `describe`. It may have later.
+    #[error("describe could not be called: {0}")]
+    NoRoom(String),
     /// `describe` returned an invalid name.
     #[error("describe returned an invalid name: {0}")]
     InvalidName(hotswap_core::ParseError),

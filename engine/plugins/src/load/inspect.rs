@@ -60,6 +60,16 @@ pub fn check_module(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
+/// Checks the code of a component, with the features of WebAssembly that are standard. Takes some
+/// milliseconds for each megabyte.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(crate) fn validate(bytes: &[u8]) -> Result<(), Error> {
+    let validated = Validator::new().validate_all(bytes);
+    validated.map(drop).map_err(invalid)
+}
+
 /// Reads the names of a component's imports and exports. Does not check their types.
 pub(crate) fn component_names(bytes: &[u8]) -> Result<ComponentNames, Error> {
     if !bytes.starts_with(b"\0asm") {

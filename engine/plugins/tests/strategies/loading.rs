@@ -1,6 +1,6 @@
 //! Which components are rejected, and with which reasons.
 
-use hotswap_plugins::{Host, Limits};
+use hotswap_plugins::{Host, Limits, LoadError, inspect};
 
 use crate::component::{HandmadeStrategy, stub};
 use crate::script::host;
@@ -234,6 +234,25 @@ async fn unusable_description_is_rejected() {
         assert!(rejection.starts_with(reason), "{reason:?}: {rejection:?}");
     }
     assert_eq!(host.pooled_instances(), 0);
+}
+
+/// A disk or memory that is full makes a compilation fail too, and passes. Code that is not valid
+/// does not become so.
+#[tokio::test]
+async fn invalid_code_is_told_apart_from_a_compilation_that_fails() {
+    let handmade = HandmadeStrategy {
+        describe: "(drop (i32.const 123456789))",
+        ..HandmadeStrategy::default()
+    };
+    let mut component = handmade.component();
+    let drop = [0x41, 0x95, 0x9a, 0xef, 0x3a, 0x1a];
+    let is_drop = |window: &[u8]| window == drop;
+    let found = component.windows(drop.len()).position(is_drop).unwrap();
+    // An addition of floating-point numbers, of which there is none.
+    component[found + drop.len() - 1] = 0x92;
+    let error = host().load(&component).await.unwrap_err();
+    let invalid = matches!(error, LoadError::NotAComponent(inspect::Error::Invalid(_)));
+    assert!(invalid, "{error}");
 }
 
 #[tokio::test]

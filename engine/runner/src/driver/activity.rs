@@ -17,8 +17,8 @@ pub(super) const PREDECESSOR: &str = "the deployment that it supersedes to end";
 pub(super) const PLAN: &str = "its nodes to report which version they run";
 /// Waiting for the nodes after the strategy.
 pub(super) const VERIFY: &str = "its nodes to report that they run the new version";
-/// Waiting for the strategy's component.
-pub(super) const STRATEGY: &str = "its strategy to be loaded";
+/// Waiting for the strategy's component, or for its turn to run.
+pub(super) const STRATEGY: &str = "its strategy to be loaded and run";
 /// Waiting for the end of a pause.
 pub(super) const RESUME: &str = "a person to resume it";
 

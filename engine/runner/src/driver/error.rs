@@ -17,10 +17,15 @@ pub(super) enum Error {
     /// Do not retry: another engine drives the deployment.
     #[error("another engine has acquired the lease")]
     LeaseLost,
-    /// Raise the store's fence and retry: a node has seen this one, which is higher than any
-    /// that the store has handed out.
-    #[error("the store's fences are older than a node's, which has seen {}", .0.0)]
-    StaleFence(Fence),
+    /// Raise the store's fence and retry: a node has seen a higher fence than any that the store
+    /// has handed out.
+    #[error("the store's fences are older than a node's, which has seen {}", .seen.0)]
+    StaleFence {
+        /// The node's.
+        seen: Fence,
+        /// The order's. A revert has a lease of its own, later than the driver's.
+        ours: Fence,
+    },
     /// The store failed.
     #[error("the journal could not be read")]
     Read(#[source] ReadError),

@@ -313,7 +313,7 @@ impl<'a> Execution<'a> {
         if let Some(durations) = STEPS.get("call") {
             durations.observe(started.elapsed());
         }
-        check_fence(&failures)?;
+        check_fence(&failures, self.writer.fence())?;
         self.failed.record_all(&failures);
         let mut checked = self.failed.check(self.header, self.members.total());
         if checked.is_ok() && !held_back.is_empty() {

@@ -156,6 +156,8 @@ pub(super) struct ListedFleet {
     pub(super) reason: Option<String>,
     /// A node that does not answer before the nodes were asked this often.
     pub(super) silent_until: Option<(NodeId, u32)>,
+    /// The highest fence that the nodes have seen.
+    pub(super) seen_fence: u64,
     /// Whether this machine can open no connection.
     pub(super) has_local_fault: bool,
     asked: AtomicU32,
@@ -172,6 +174,7 @@ impl ListedFleet {
             idle: Vec::new(),
             reason: None,
             silent_until: None,
+            seen_fence: 0,
             has_local_fault: false,
             asked: AtomicU32::new(0),
         }
@@ -208,7 +211,10 @@ impl Fleet for ListedFleet {
         Ok(nodes)
     }
 
-    async fn order(&self, _: &NodeId, _: &Order) -> Result<(), NodeError> {
+    async fn order(&self, _: &NodeId, order: &Order) -> Result<(), NodeError> {
+        if order.fence.0 < self.seen_fence {
+            return Err(NodeError::Fenced(self.seen_fence));
+        }
         Ok(())
     }
 

@@ -123,7 +123,7 @@ impl FreshBaseline {
             held_back,
             ..
         } = restarted.await;
-        check_fence(&failures)?;
+        check_fence(&failures, operations.fence)?;
         left_out.extend(failures);
         left_out.extend(held_back.into_iter().map(held_back_failure));
         for NodeFailure { node, error } in &left_out {

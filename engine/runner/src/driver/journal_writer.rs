@@ -14,6 +14,7 @@ use super::append_wait;
 use super::attempt_trace::drive_span;
 use super::error::Error;
 use crate::metrics::APPENDS;
+use crate::retries::Retries;
 
 /// Events read from the store at once: enough that most journals take one read.
 const PAGE: usize = 4096;
@@ -32,6 +33,7 @@ const MAX_PENDING_BYTES: u64 = 256 << 10;
 pub(super) struct JournalWriter {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
+    retries: Arc<Retries>,
     deployment: DeploymentId,
     fence: Fence,
     tail: JournalTail,
@@ -49,13 +51,14 @@ impl JournalWriter {
     pub(super) async fn open(
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
-        deployment: DeploymentId,
-        fence: Fence,
+        retries: Arc<Retries>,
+        (deployment, fence): (DeploymentId, Fence),
     ) -> Result<(Self, ReplayState), Error> {
         let state = read(journal.as_ref(), deployment).await?;
         let writer = Self {
             journal,
             clock,
+            retries,
             deployment,
             fence,
             tail: state.tail.clone(),
@@ -69,13 +72,14 @@ impl JournalWriter {
     pub(super) fn at_end(
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
-        deployment: DeploymentId,
-        fence: Fence,
+        retries: Arc<Retries>,
+        (deployment, fence): (DeploymentId, Fence),
         tail: JournalTail,
     ) -> Self {
         Self {
             journal,
             clock,
+            retries,
             deployment,
             fence,
             tail,
@@ -156,6 +160,8 @@ impl JournalWriter {
             APPENDS.observe(started.elapsed());
             match appended {
                 Ok(head) => {
+                    // Progress: whatever was in the way has passed.
+                    self.retries.clear(self.deployment);
                     self.tail.next_seq = head.next_seq;
                     self.tail.lifecycle = head.lifecycle;
                     for body in &append.bodies {
@@ -168,7 +174,7 @@ impl JournalWriter {
                     self.catch_up().await?;
                     // It may have ended before it began: another deployment superseded it.
                     let has_ended = self.tail.lifecycle.is_ended();
-                    if has_ended || self.tail.signals.supersede(&append.bodies) {
+                    if has_ended || self.tail.supersedes(&append.bodies) {
                         return Err(Error::Superseded);
                     }
                 }

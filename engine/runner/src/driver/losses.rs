@@ -1,6 +1,8 @@
 //! What a driver does where the store has lost writes that it had acknowledged: it says so in the
 //! journal, asks the nodes what they run, and goes on or reverts.
 
+use std::collections::{HashMap, HashSet};
+
 use hotswap_core::{Cause, CauseKind, EventBody, ModuleVersion, Node, NodeId, ReplayState};
 
 use super::context::DriverContext;
@@ -27,7 +29,8 @@ pub(super) async fn note(
     state: &ReplayState,
 ) -> Result<(), Error> {
     let header = &state.header;
-    let is_planned = |node: &Node| state.nodes.iter().any(|planned| planned.id == node.id);
+    let planned: HashSet<&NodeId> = state.nodes.iter().map(|node| &node.id).collect();
+    let is_planned = |node: &Node| planned.contains(&node.id);
     let has_plan = !state.nodes.is_empty();
     let is_wanted = |node: &Node| {
         if has_plan {
@@ -84,8 +87,9 @@ fn contradiction(state: &ReplayState, nodes: &[Node]) -> Option<String> {
             module.name, module.version
         ));
     }
+    let planned: HashMap<_, _> = state.nodes.iter().map(|node| (&node.id, node)).collect();
     let is_foreign = |node: &Node| {
-        let planned = state.nodes.iter().find(|planned| planned.id == node.id);
+        let planned = planned.get(&node.id);
         !runs(node, module) && planned.is_some_and(|planned| planned.active != node.active)
     };
     let foreign = named(&is_foreign)?;

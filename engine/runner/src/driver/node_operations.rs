@@ -176,22 +176,25 @@ impl NodeOperations<'_> {
     }
 }
 
-/// Checks that no node has seen a higher fence than ours.
+/// Checks that no node has seen a higher fence than `ours`, that of the orders.
 ///
 /// # Errors
 /// [`Error::StaleFence`] with the highest that a node has seen. Nothing is wrong with the
 /// nodes: the caller must not journal the failures.
 pub(super) fn check_fence<'a>(
     failures: impl IntoIterator<Item = &'a NodeFailure>,
+    ours: Fence,
 ) -> Result<(), Error> {
     let fences = failures
         .into_iter()
         .filter_map(|failure| match failure.error {
-            NodeError::Fenced(fence) => Some(fence),
+            NodeError::Fenced(fence) => Some(Fence(fence)),
             _ => None,
         });
-    let highest = fences.max();
-    highest.map_or(Ok(()), |fence| Err(Error::StaleFence(Fence(fence))))
+    match fences.max() {
+        Some(seen) => Err(Error::StaleFence { seen, ours }),
+        None => Ok(()),
+    }
 }
 
 /// Runs `operate` on each node within the limits, at most `concurrency` at the same time. The

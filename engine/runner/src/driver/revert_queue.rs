@@ -122,8 +122,9 @@ impl<'a> RevertQueue<'a> {
             let Err(error) = result else {
                 continue;
             };
-            if let NodeError::Fenced(fence) = error {
-                return Err(Error::StaleFence(Fence(fence)));
+            if let NodeError::Fenced(seen) = error {
+                let (seen, ours) = (Fence(seen), operations.fence);
+                return Err(Error::StaleFence { seen, ours });
             }
             let (deployment, node) = (operations.deployment, &revert.node);
             // It serves nothing. If it comes back, it gets what was decided before it is ready.

@@ -1,5 +1,8 @@
 //! A run of the strategy, from its start to its end or to the next long wait.
 
+use std::pin::pin;
+
+use futures_util::future::poll_immediate;
 use hotswap_core::{CallReplay, Cause, CauseKind, EventBody, ReplayState, Verification};
 use hotswap_plugins::{Exit, Plan, Stop};
 
@@ -50,9 +53,18 @@ pub(super) async fn run(
         };
         return Ok(suspend(writer, scope, state, reason));
     }
-    let strategy = match context.strategies.load_pinned(&state.header.strategy).await {
-        Ok(strategy) => strategy,
-        Err(error) => return without_strategy(error, writer, scope, state).await,
+    let loaded = context.strategies.load_pinned(&state.header.strategy);
+    let strategy = match interruptible(&scope, &mut writer, loaded).await {
+        Ok(Ok(strategy)) => strategy,
+        Ok(Err(error)) => return without_strategy(error, writer, scope, state).await,
+        Err(interrupt) => return interrupted(interrupt, writer, state).await,
+    };
+    // Runs of others may last for hours. The semaphore is never closed; without a permit there
+    // would only be one run too many.
+    let turn = context.instances.acquire();
+    let _permit = match interruptible(&scope, &mut writer, turn).await {
+        Ok(permit) => permit.ok(),
+        Err(interrupt) => return interrupted(interrupt, writer, state).await,
     };
     let plan = Plan {
         deployment: state.header.id,
@@ -63,8 +75,6 @@ pub(super) async fn run(
         limits: state.header.limits,
     };
     let replay = CallReplay::new(std::mem::take(&mut state.calls));
-    // The semaphore is never closed. Without a permit there would only be one run too many.
-    let _permit = context.instances.acquire().await.ok();
     let mut execution = Execution::new(
         context,
         &scope,
@@ -101,13 +111,52 @@ pub(super) async fn run(
     };
     state.touched = execution.into_touched();
     state.nodes = plan.nodes;
+    let result = match result {
+        Ok(()) if writer.is_paused() => {
+            writer.flush().await?;
+            let due = scope.timers.after(suspend_after);
+            match scope.wait_while_paused(&mut writer, due).await {
+                Ok(true) => Ok(()),
+                Ok(false) => return Ok(suspend(writer, scope, state, WaitReason::Resume)),
+                Err(interrupt) => Err(interrupt),
+            }
+        }
+        result => result.map_err(Interrupt::from),
+    };
     let verified = match result {
         Ok(()) => verify_success(context, &scope, &state, &mut writer).await,
-        Err(cause) => Err(cause.into()),
+        Err(interrupt) => Err(interrupt),
     };
     state.verification = verified.as_ref().ok().cloned();
     let settling = verified.map(|verification| Some(EventBody::Settling(Some(verification))));
     revert::append_or_begin(&mut writer, settling).await?;
+    Ok(finishing(writer, state))
+}
+
+/// Runs `work`, without which the strategy cannot run. Where it is over at once, checks nothing:
+/// the calls of the strategy tell better what the deployment waits for.
+///
+/// # Errors
+/// [`Interrupt`]. Drops `work` wherever it is.
+async fn interruptible<T>(
+    scope: &WaitScope,
+    writer: &mut JournalWriter,
+    work: impl Future<Output = T>,
+) -> Result<T, Interrupt> {
+    let mut work = pin!(work);
+    match poll_immediate(work.as_mut()).await {
+        Some(done) => Ok(done),
+        None => scope.run(writer, &STRATEGY, work).await,
+    }
+}
+
+/// A deployment whose strategy did not get to run again.
+async fn interrupted(
+    interrupt: Interrupt,
+    mut writer: JournalWriter,
+    state: ReplayState,
+) -> Result<StepOutcome, Error> {
+    revert::append_or_begin(&mut writer, Err(interrupt)).await?;
     Ok(finishing(writer, state))
 }
 
@@ -148,8 +197,7 @@ async fn without_strategy(
 ) -> Result<StepOutcome, Error> {
     // Nothing below would notice an abort or the deadline.
     if let Err(cause) = scope.check(writer.tail(), &STRATEGY) {
-        revert::append_or_begin(&mut writer, Err(cause.into())).await?;
-        return Ok(finishing(writer, state));
+        return interrupted(cause.into(), writer, state).await;
     }
     match error {
         PinError::Passing(error) => Err(Error::Strategy(error)),

@@ -32,7 +32,7 @@ pub(super) async fn settle(
     let failures = operations
         .order(&touched, &operation, |_| Action::Settle)
         .await;
-    check_fence(&failures)?;
+    check_fence(&failures, operations.fence)?;
     let not_updated = match state.verification {
         Some(verification) => verification.not_updated,
         None => {

@@ -49,6 +49,7 @@ pub(super) async fn terminate(
     tracing::warn!(%deployment, %damage, "terminating the deployment");
     let journal = Arc::clone(&context.journal);
     let clock = Arc::clone(&context.clock);
+    let retries = Arc::clone(&context.retries);
     let policy = match &salvaged.header {
         Some(header) => header.policy.clone(),
         None => Policy::default_for(&record.environment),
@@ -60,7 +61,7 @@ pub(super) async fn terminate(
         deadline: Deadline::new(&policy),
         losses: 0,
     };
-    let mut writer = JournalWriter::at_end(journal, clock, deployment, fence, tail);
+    let mut writer = JournalWriter::at_end(journal, clock, retries, (deployment, fence), tail);
     // With a new fence, nodes ignore orders of the strategy that are still under way.
     writer.renew_lease().await?;
     let operations = NodeOperations {
@@ -115,7 +116,7 @@ async fn settle(
     let failures = operations
         .order(&nodes, &operation, |_| Action::Settle)
         .await;
-    check_fence(&failures)?;
+    check_fence(&failures, operations.fence)?;
     let not_updated = match (&salvaged.verification, &salvaged.header) {
         (Some(verification), _) => verification.not_updated.clone(),
         (None, Some(header)) => {

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use hotswap_core::{Clock, EventBody, Health, Status};
+use hotswap_core::{Call, Cause, CauseKind, Clock, EventBody, Health, Status};
 use hotswap_fleet::{Fleet, Registry};
 use hotswap_plugins::Host;
 use hotswap_store::{Blobs, Journal, Memory};
@@ -38,12 +38,19 @@ struct Fixture {
     deployment: DeploymentId,
     wake: Arc<Notify>,
     component: PathBuf,
-    _driver: AbortOnDropHandle<Driven>,
+    driver: AbortOnDropHandle<()>,
     _folder: TempDir,
 }
 
 impl Fixture {
     async fn start() -> Self {
+        let mut fleet = ListedFleet::new(&[fixture::node("a", None)]);
+        fleet.set_health("a", Health::Passing);
+        Self::start_with(fleet, Vec::new()).await
+    }
+
+    /// A deployment whose journal holds `events` after the request.
+    async fn start_with(fleet: ListedFleet, events: Vec<EventBody>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let header = fixture::header();
         let component = folder.path().join(header.strategy.digest.hex());
@@ -55,8 +62,6 @@ impl Fixture {
         let catalogue = Arc::new(store.clone());
         let interval = Registry::DEFAULT_INTERVAL;
         let registry = Registry::load(catalogue.clone(), Arc::clone(&clock), interval).await;
-        let mut fleet = ListedFleet::new(&[fixture::node("a", None)]);
-        fleet.set_health("a", Health::Passing);
         let fleet: Arc<dyn Fleet> = Arc::new(fleet);
         let references = References::new(
             Arc::clone(&journal),
@@ -75,6 +80,14 @@ impl Fixture {
         let cordoned = Arc::<CordonedNodes>::default();
         let deployment = header.id;
         journal.create(header, clock.now()).await.unwrap();
+        let append = Append {
+            deployment,
+            expected: 1,
+            fence: None,
+            at: clock.now(),
+            bodies: events,
+        };
+        journal.append(append).await.unwrap();
         let context = Arc::new(DriverContext {
             journal,
             strategies,
@@ -100,7 +113,7 @@ impl Fixture {
             deployment,
             wake,
             component,
-            _driver: AbortOnDropHandle::new(tokio::spawn(driver)),
+            driver: AbortOnDropHandle::new(tokio::spawn(driver)),
             _folder: folder,
         }
     }
@@ -154,4 +167,73 @@ async fn after_progress_the_driver_retries_as_soon_as_at_first() {
     // Two more attempts, after at most two and four times the shortest delay.
     tokio::time::sleep(7 * MIN_DELAY).await;
     assert!(fixture.attempts() >= 3, "{} attempts", fixture.attempts());
+}
+
+/// The nodes tell the engine of their fences only by refusing the orders of the revert, which has
+/// a lease of its own.
+#[tokio::test(start_paused = true)]
+async fn a_revert_goes_on_above_the_fences_that_the_nodes_have_seen() {
+    let nodes = [fixture::node("a", None)];
+    let mut fleet = ListedFleet::new(&nodes);
+    fleet.seen_fence = 1_000_000;
+    let request = Call::Promote {
+        nodes: vec!["a".parse().unwrap()],
+    };
+    let events = vec![
+        EventBody::Planned {
+            nodes: nodes.to_vec(),
+            missing: Vec::new(),
+            cordoned: Vec::new(),
+        },
+        EventBody::Called {
+            call: 0,
+            request,
+            due: None,
+            readings: Vec::new(),
+            answer: None,
+        },
+        EventBody::Reverting {
+            cause: Cause::new(CauseKind::Deadline, "not done in time"),
+        },
+    ];
+    let mut fixture = Fixture::start_with(fleet, events).await;
+    (&mut fixture.driver).await.unwrap();
+    let status = fixture.head().await.lifecycle.status();
+    assert_eq!(status, Status::RolledBack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_forgets_the_fault_and_the_delay_of_the_attempts_before() {
+    let mut fixture = Fixture::start().await;
+    fixture.wait_for_attempts(9).await;
+    fixture.driver.abort();
+    assert!((&mut fixture.driver).await.unwrap_err().is_cancelled());
+    let (context, deployment) = (&fixture.context, fixture.deployment);
+    let mut backoff = Backoff::new(MIN_DELAY, MAX_DELAY);
+    for _ in 0..9 {
+        backoff.next_delay();
+    }
+    reset_after_progress(context, deployment, &mut backoff);
+    assert!(backoff.next_delay() > 2 * MIN_DELAY);
+    let lease = context.journal.acquire_lease(deployment).await.unwrap();
+    let opened = JournalWriter::open(
+        Arc::clone(&context.journal),
+        Arc::clone(&context.clock),
+        Arc::clone(&context.retries),
+        (deployment, lease.fence),
+    );
+    let (mut writer, _) = opened.await.ok().unwrap();
+    // The run goes on.
+    writer.push(EventBody::Called {
+        call: 0,
+        request: Call::Now,
+        due: None,
+        readings: Vec::new(),
+        answer: None,
+    });
+    assert!(fixture.attempts() >= 9);
+    writer.flush().await.unwrap();
+    assert_eq!(fixture.attempts(), 0);
+    reset_after_progress(context, deployment, &mut backoff);
+    assert!(backoff.next_delay() <= 2 * MIN_DELAY);
 }
