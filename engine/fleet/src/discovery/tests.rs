@@ -53,11 +53,18 @@ impl Backend for Scripted {
         cursor: Option<String>,
         patience: Duration,
     ) -> Result<Snapshot, Error> {
+        let waits_for_change = cursor.is_some() || patience.is_zero();
         self.asked.lock().expect("not poisoned").push(cursor);
-        let answer = match (timeout(patience, self.answers.recv()).await, &self.last) {
-            (Ok(Some(answer)), _) => answer,
-            (Err(_), Some(last)) => Ok(last.clone()),
-            (Ok(None) | Err(_), _) => std::future::pending().await,
+        let next = match self.last.clone().filter(|_| waits_for_change) {
+            None => self.answers.recv().await,
+            Some(last) => {
+                let next = timeout(patience, self.answers.recv()).await;
+                next.unwrap_or(Some(Ok(last)))
+            }
+        };
+        let answer = match next {
+            Some(answer) => answer,
+            None => std::future::pending().await,
         };
         self.last = answer.clone().ok().or(self.last.take());
         answer
