@@ -279,6 +279,7 @@ fn check_end(state: &Deployment, fleet: &FakeFleet, new: &ModuleVersion) -> Resu
     for (id, node) in &fleet.nodes {
         let active = node.active.as_ref();
         let (is_new, is_before) = (active == Some(new), node.active == node.before);
+        // Also by its last order, which the reconciler mends.
         let has_lost_it = active.is_none() && node.was_wiped;
         ensure!(is_new || is_before || has_lost_it, "{id} runs {active:?}");
         let is_planned = state.nodes.contains_key(id);
@@ -287,7 +288,7 @@ fn check_end(state: &Deployment, fleet: &FakeFleet, new: &ModuleVersion) -> Resu
             _ => is_before,
         };
         ensure!(
-            is_right || named.contains(id) || !is_planned,
+            is_right || has_lost_it || named.contains(id) || !is_planned,
             "{id} runs {active:?} after {status:?}, and is not named: {:?}",
             state.failures
         );
