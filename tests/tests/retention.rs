@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use hotswap_core::{DeploymentId, Digest, Status};
+use anyhow::{Context, Result, bail, ensure};
+use async_trait::async_trait;
+use hotswap_core::{DeploymentId, Digest, Header, Status, Timestamp};
 use hotswap_runner::{RetentionLimits, Swept, deployments, modules};
-use hotswap_store::{Catalogue, Journal, Query};
-use hotswap_tests::{Cluster, EMAIL, SteppedClock, new_rollback};
+use hotswap_store::{Catalogue, CreateError, Journal, Query, Sqlite};
+use hotswap_tests::{Cluster, EMAIL, InterceptedJournal, Interceptor, SteppedClock, new_rollback};
 use serde_json::{Value, json};
 
 const PRODUCTION: &str = "production";
@@ -300,6 +301,89 @@ async fn what_a_journal_that_cannot_be_read_may_need_is_kept() -> Result<()> {
     cluster.wait_for_end(id).await?;
     let swept = cluster.engine.retention.sweep().await?;
     assert_eq!((swept.deployments, swept.versions, swept.files), (1, 1, 2));
+    cluster.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_record_cannot_be_read_is_kept_until_that_is_deleted() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let digest = Digest::of(&artifact(b'a'));
+    cluster.engine.shutdown().await;
+    let tear = "UPDATE module SET digest = '?' WHERE version = '0.5.0'";
+    assert_eq!(cluster.database()?.execute(tear, [])?, 1);
+    restart(&mut cluster).await?;
+    assert_eq!(versions(&cluster).await?, ["3.0.0", "2.0.0", "1.0.0"]);
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!((swept.versions, swept.files), (0, 0), "{swept:?}");
+    assert!(artifacts(&cluster).await?.contains(&digest));
+    let (name, version) = ("hello".parse()?, "0.5.0".parse()?);
+    assert!(cluster.engine.modules.delete(&name, &version).await?);
+    assert!(!cluster.engine.modules.delete(&name, &version).await?);
+    let swept = cluster.engine.retention.sweep().await?;
+    assert_eq!(swept.files, 1, "{swept:?}");
+    assert!(!artifacts(&cluster).await?.contains(&digest));
+    cluster.shutdown().await;
+    Ok(())
+}
+
+/// Another engine that deletes the version of each deployment right before the deployment is
+/// created, because nothing needs it.
+struct DeletedMeanwhile {
+    store: Sqlite,
+    /// Whether that engine sees the deployment when it looks at the journals again.
+    is_seen: bool,
+}
+
+#[async_trait]
+impl Interceptor for DeletedMeanwhile {
+    async fn create(
+        &self,
+        journal: &dyn Journal,
+        header: Header,
+        at: Timestamp,
+    ) -> std::result::Result<(), CreateError> {
+        let (name, version) = (header.module.name.clone(), header.module.version.clone());
+        let record = self.store.module(&name, &version).await;
+        let record = record.map_err(CreateError::Store)?;
+        let deleted = self.store.delete_module(&name, &version).await;
+        deleted.map_err(CreateError::Store)?;
+        journal.create(header, at).await?;
+        if let Some(record) = record.filter(|_| self.is_seen) {
+            self.store
+                .put_module(record)
+                .await
+                .map_err(CreateError::Store)?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_another_engine_deletes_meanwhile_is_put_back_or_not_rolled_out()
+-> Result<()> {
+    let mut cluster = cluster().await?;
+    for is_seen in [true, false] {
+        let store = cluster.resources.store.clone();
+        let journal =
+            InterceptedJournal::new(Arc::new(store.clone()), DeletedMeanwhile { store, is_seen });
+        cluster.restart_engine(journal).await?;
+        let slow = ("canary", json!({ "soak": "1h" }));
+        let deployed = cluster.deploy(("hello", "3.0.0"), PRODUCTION, slow).await;
+        let id = deployments_of(&cluster).await?[0];
+        if is_seen {
+            assert_eq!(deployed?, id);
+            cluster.engine.deployments.abort(id, EMAIL, None).await?;
+        } else {
+            let error = deployed.unwrap_err().to_string();
+            assert!(error.contains("was deleted since"), "{error}");
+        }
+        let state = cluster.wait_for_end(id).await?;
+        assert_ne!(state.status(), Status::Succeeded);
+        let cause = state.cause.context("no cause")?.message;
+        let by_engine = cause.contains("hello 3.0.0 was deleted while");
+        assert_eq!(by_engine, !is_seen, "{cause}");
+    }
     cluster.shutdown().await;
     Ok(())
 }

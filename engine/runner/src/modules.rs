@@ -41,10 +41,12 @@ pub enum Error {
         limit: u64,
     },
     /// It must not be deleted.
-    #[error("{module} cannot be deleted: {reason}")]
+    #[error("{name} {version} cannot be deleted: {reason}")]
     InUse {
+        /// The module.
+        name: ModuleName,
         /// The version.
-        module: ModuleVersion,
+        version: Version,
         /// Why it is needed.
         reason: String,
     },
@@ -122,24 +124,45 @@ impl Modules {
         let mut needed = Needed::default();
         self.references.add_nodes(name, &mut needed).await;
         let _deleting = self.references.delete().await;
-        let Some(record) = self.get(name, version).await? else {
+        let record = self.get(name, version).await?;
+        let unreadable = self.catalogue.unreadable_records().await;
+        let unreadable = unreadable.map_err(Error::Store)?;
+        if record.is_none() && unreadable.is_empty() {
             return Ok(false);
-        };
+        }
         let added = self.references.add_deployments(&mut needed).await;
         added.map_err(|error| Error::Store(Box::new(error)))?;
-        if let Some(reason) = needed.reason(&record.module) {
-            let reason = reason.to_owned();
-            let module = record.module;
-            return Err(Error::InUse { module, reason });
+        if let Some(reason) = needed.reason(name, version) {
+            return Err(Error::InUse {
+                name: name.clone(),
+                version: version.clone(),
+                reason: reason.to_owned(),
+            });
+        }
+        let Some(record) = record else {
+            // It cannot be read. The next sweep removes its artifact.
+            let deleted = self.catalogue.delete_module(name, version).await;
+            return deleted.map_err(Error::Store);
+        };
+        // The record goes first: a record without its artifact would be a broken promise.
+        let deletion = self
+            .references
+            .delete_records(self.catalogue.as_ref(), vec![record.clone()]);
+        let deletion = deletion.await;
+        let deletion = deletion.map_err(|error| Error::Store(Box::new(error)))?;
+        if let Some((_, reason)) = deletion.restored.into_iter().next() {
+            return Err(Error::InUse {
+                name: name.clone(),
+                version: version.clone(),
+                reason,
+            });
         }
         let digest = record.module.digest;
-        // The record goes first: a record without its artifact would be a broken promise.
-        let deleted = self.catalogue.delete_module(name, version).await;
-        deleted.map_err(Error::Store)?;
         let began = Instant::now();
         let others = self.list(None).await?;
         let is_shared = others.iter().any(|other| other.module.digest == digest);
-        if !is_shared && !needed.needs(digest) {
+        // What cannot be read may have the same artifact.
+        if unreadable.is_empty() && !is_shared && !needed.needs(digest) {
             self.blobs.remove_unused(digest, began.elapsed()).await?;
         }
         Ok(true)

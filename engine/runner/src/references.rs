@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hotswap_core::{DeploymentSummary, Digest, ModuleName, ModuleVersion};
 use hotswap_fleet::{Fleet, Registry};
-use hotswap_store::Journal;
+use hotswap_store::{Catalogue, Journal, ModuleRecord};
 use semver::Version;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -34,6 +34,14 @@ pub(crate) struct Needed {
     digests: HashSet<Digest>,
     /// Whether a deployment that has not ended needs a component, and it is not known which.
     unknown_component: bool,
+}
+
+/// What became of records that were to be deleted.
+#[derive(Debug, Default)]
+pub(crate) struct DeletedRecords {
+    pub(crate) deleted: Vec<ModuleRecord>,
+    /// Those that another engine's deployment needs, with the reason.
+    pub(crate) restored: Vec<(ModuleRecord, String)>,
 }
 
 impl References {
@@ -99,6 +107,50 @@ impl References {
         Ok(())
     }
 
+    /// Deletes the records of versions that were found to be unneeded. Hold [`Self::delete`], which
+    /// keeps only this engine from needing them: another one on the store may begin a deployment
+    /// meanwhile. So this looks once more, and puts the record of a version back that is needed by
+    /// now. Returns the others, and why these are needed. Their files may be removed after this.
+    ///
+    /// # Errors
+    /// If the store fails. Each record is then deleted or not.
+    pub(crate) async fn delete_records(
+        &self,
+        catalogue: &dyn Catalogue,
+        records: Vec<ModuleRecord>,
+    ) -> Result<DeletedRecords, Error> {
+        let mut deleted = Vec::new();
+        for record in records {
+            let (name, version) = (&record.module.name, &record.module.version);
+            let gone = catalogue.delete_module(name, version).await;
+            if gone.map_err(Error::Store)? {
+                deleted.push(record);
+            }
+        }
+        let mut outcome = DeletedRecords::default();
+        if deleted.is_empty() {
+            return Ok(outcome);
+        }
+        let mut needed = Needed::default();
+        let looked = self.add_deployments(&mut needed).await;
+        for record in deleted {
+            let (name, version) = (&record.module.name, &record.module.version);
+            let why = match &looked {
+                Ok(()) => needed.reason(name, version).map(str::to_owned),
+                Err(error) => Some(error.to_string()),
+            };
+            match why {
+                Some(why) => {
+                    let put = catalogue.put_module(record.clone()).await;
+                    put.map_err(Error::Store)?;
+                    outcome.restored.push((record, why));
+                }
+                None => outcome.deleted.push(record),
+            }
+        }
+        looked.map(|()| outcome)
+    }
+
     /// Adds what nodes run of a module. Nodes that do not answer have what they run on their own
     /// disks. Asks the nodes, so it may take long: hold no lock meanwhile.
     pub(crate) async fn add_nodes(&self, module: &ModuleName, needed: &mut Needed) {
@@ -115,10 +167,9 @@ impl References {
 
 impl Needed {
     /// Why a version is needed.
-    pub(crate) fn reason(&self, module: &ModuleVersion) -> Option<&str> {
-        let key = (module.name.clone(), module.version.clone());
-        let version = self.versions.get(&key);
-        let why = version.or_else(|| self.modules.get(&module.name));
+    pub(crate) fn reason(&self, module: &ModuleName, version: &Version) -> Option<&str> {
+        let of_version = self.versions.get(&(module.clone(), version.clone()));
+        let why = of_version.or_else(|| self.modules.get(module));
         why.map(String::as_str)
     }
 
@@ -147,5 +198,65 @@ impl Needed {
 
     fn add_all(&mut self, modules: &[ModuleVersion], why: &str) {
         modules.iter().for_each(|module| self.add(module, why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hotswap_core::{SystemClock, Timestamp};
+    use hotswap_fleet::{HttpFleet, Options};
+    use hotswap_store::Memory;
+
+    use super::*;
+    use crate::projections::tests::header;
+
+    #[tokio::test]
+    async fn a_record_that_another_engine_begins_to_need_is_put_back() {
+        let store = Memory::new(1);
+        let journal: Arc<dyn Journal> = Arc::new(store.clone());
+        let catalogue = Arc::new(store.clone());
+        let clock = Arc::new(SystemClock);
+        let registry = Registry::load(catalogue, clock, Registry::DEFAULT_INTERVAL);
+        let registry = registry.await.unwrap();
+        let fleet = HttpFleet::new(registry.clone(), "token", Options::default()).unwrap();
+        let projections = Projections::new(Arc::clone(&journal));
+        let references =
+            References::new(Arc::clone(&journal), projections, registry, Arc::new(fleet));
+        let record = |module: &ModuleVersion| ModuleRecord {
+            module: module.clone(),
+            size: 1,
+            uploaded_at: Timestamp::from_millis(1),
+            uploaded_by: "ada".to_owned(),
+        };
+        let header = header();
+        let (needed, other) = (
+            header.module.clone(),
+            ModuleVersion {
+                version: Version::new(9, 0, 0),
+                ..header.module.clone()
+            },
+        );
+        for module in [&needed, &other] {
+            store.put_module(record(module)).await.unwrap();
+        }
+        let _deleting = references.delete().await;
+        let mut found = Needed::default();
+        references.add_deployments(&mut found).await.unwrap();
+        assert_eq!(found.reason(&needed.name, &needed.version), None);
+        // The lock does not reach other engines.
+        journal
+            .create(header, Timestamp::from_millis(2))
+            .await
+            .unwrap();
+
+        let records = vec![record(&needed), record(&other)];
+        let outcome = references.delete_records(&store, records).await.unwrap();
+        assert_eq!(outcome.deleted, [record(&other)]);
+        let [(restored, why)] = &outcome.restored[..] else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(*restored, record(&needed));
+        assert!(why.contains("has not ended"), "{why}");
+        assert_eq!(store.modules(None).await.unwrap(), [record(&needed)]);
     }
 }

@@ -233,14 +233,18 @@ impl Retention {
         }
         let _deleting = self.references.delete().await;
         self.references.add_deployments(&mut needed).await?;
-        let mut deleted = 0;
+        let mut unneeded = Vec::new();
         for module in outdated {
-            if needed.reason(&module).is_none() {
-                let gone = self.catalogue.delete_module(&module.name, &module.version);
-                deleted += usize::from(gone.await.map_err(Error::Store)?);
+            let (name, version) = (&module.name, &module.version);
+            if needed.reason(name, version).is_none() {
+                let record = self.catalogue.module(name, version).await;
+                unneeded.extend(record.map_err(Error::Store)?);
             }
         }
-        Ok(deleted)
+        let deleted = self
+            .references
+            .delete_records(self.catalogue.as_ref(), unneeded);
+        Ok(deleted.await?.deleted.len())
     }
 
     /// Removes the files that no record names: of deleted versions, of replaced strategies, and
@@ -248,6 +252,12 @@ impl Retention {
     async fn sweep_files(&self) -> Result<Files, Error> {
         let _deleting = self.references.delete().await;
         let began = Instant::now();
+        let unreadable = self.catalogue.unreadable_records().await;
+        if let Some(record) = unreadable.map_err(Error::Store)?.first() {
+            // Its file is still needed, and nobody knows which one it is.
+            tracing::warn!(error = %record, "no unused file is deleted");
+            return Ok(Files::default());
+        }
         let named = self.named_digests().await?;
         let mut needed = Needed::default();
         self.references.add_deployments(&mut needed).await?;

@@ -11,7 +11,7 @@ use hotswap_core::{
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::EngineMessages;
+use crate::{EngineMessages, UnreadableRecord};
 
 /// The error of the store below. Boxed because every store has its own error type.
 pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,6 +27,9 @@ pub type CatalogueError = Box<dyn std::error::Error + Send + Sync>;
 /// - Every method may be cancelled. A cancelled change has happened whole or not at all; all
 ///   changes are safe to repeat.
 /// - Reads see everything that was acknowledged before they began.
+/// - A record that cannot be read is left out of lists, as if there were none, and logged once.
+///   What the caller deletes because no record names it, it must not delete while there are
+///   [unreadable records](Self::unreadable_records).
 ///
 /// # Errors
 /// Every method fails only if the store fails. Whether a change happened is then unknown.
@@ -37,7 +40,8 @@ pub trait Catalogue: Send + Sync + 'static {
     /// Returns the record that is stored under this name and version. It differs from `record`
     /// if another one was stored first; compare the digests to detect that.
     async fn put_module(&self, record: ModuleRecord) -> Result<ModuleRecord, CatalogueError>;
-    /// Returns one version of a module, or `None` if there is no such version.
+    /// Returns one version of a module, or `None` if there is no such version, or its record cannot
+    /// be read.
     async fn module(
         &self,
         name: &ModuleName,
@@ -102,6 +106,12 @@ pub trait Catalogue: Send + Sync + 'static {
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError>;
     /// Deletes a node. Returns whether it was recorded.
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError>;
+
+    /// The records that cannot be read. A module's can be deleted; a node's is replaced once the
+    /// node registers again, and a strategy's once it is recorded again.
+    async fn unreadable_records(&self) -> Result<Vec<UnreadableRecord>, CatalogueError> {
+        Ok(Vec::new())
+    }
 
     /// Passes on what nodes report, where several engines share the store.
     fn node_reports(&self) -> Option<Arc<dyn EngineMessages>> {

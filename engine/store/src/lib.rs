@@ -51,6 +51,7 @@ mod sqlite;
 mod stored_event;
 mod supersede;
 pub mod transfer;
+mod unreadable_records;
 
 pub use blobs::{Blob, Blobs, StoredBlob};
 pub use bucket::{Bucket, BucketConfig};
@@ -71,3 +72,4 @@ pub use memory::Memory;
 pub use redis::{Redis, RedisConfig};
 pub use session::{LivingEngine, Session, UndrivenDeployment};
 pub use sqlite::{Error, Options, Sqlite};
+pub use unreadable_records::UnreadableRecord;

@@ -78,6 +78,7 @@ use self::session::EngineSession;
 use self::tail::Tail;
 use self::witness::Witness;
 use self::witness_file::WitnessFile;
+use crate::unreadable_records::UnreadableRecords;
 use crate::{Appended, EnvironmentAppended};
 
 pub use config::{RedisConfig, RequiredDurability, Tls};
@@ -118,6 +119,7 @@ struct Inner {
     epoch: watch::Receiver<Arc<str>>,
     session: Arc<EngineSession>,
     channels: Arc<Channels>,
+    unreadable: UnreadableRecords,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -222,6 +224,7 @@ impl Redis {
         })
     }
 
+                unreadable: UnreadableRecords::default(),
     /// Closes the store: finishes the writes that are queued, ends the session, and drops the
     /// connections. All handles are closed with it; their later calls fail.
     pub async fn close(&self) {

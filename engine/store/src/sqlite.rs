@@ -45,6 +45,7 @@ use self::connection::Role;
 use self::readers::Readers;
 use self::reserve::Reserve;
 use self::writer::{MAX_BATCH, Writer};
+use crate::unreadable_records::UnreadableRecords;
 use crate::{Appended, EnvironmentAppended};
 
 pub use error::Error;
@@ -86,6 +87,7 @@ struct SqliteInner {
     subscribers: broadcast::Sender<Appended>,
     environment_subscribers: broadcast::Sender<EnvironmentAppended>,
     readers: Readers,
+    unreadable: UnreadableRecords,
     epoch: watch::Receiver<Arc<str>>,
     /// The writer thread drops the sender when it has stopped.
     stopped: watch::Receiver<()>,
@@ -160,6 +162,7 @@ impl Sqlite {
             .map_err(Error::Thread)?;
         tracing::debug!(path = %path.display(), "store opened");
         let inner = SqliteInner {
+            unreadable: UnreadableRecords::default(),
             path: path.clone(),
             reserve,
             commands,

@@ -411,13 +411,16 @@ async fn a_node_whose_cordon_cannot_be_read_stays_out_until_it_is_uncordoned() {
     for (body, reason) in UNREADABLE {
         let engine = Fixture::start().await;
         engine.furnish().await;
+        // One more may be unavailable then.
+        engine.node_in("qa", "node-3").await;
         let node = "/api/v1/nodes/node-1";
         engine.post(&format!("{node}/drain"), json!({})).await.ok();
         let engine = engine
             .restart_after(|database| tamper_kept(database, "cordon", body))
             .await;
-        engine.node_in("qa", "node-1").await;
-        engine.node_in("qa", "node-2").await;
+        for node in ["node-1", "node-2", "node-3"] {
+            engine.node_in("qa", node).await;
+        }
         expect_metric(&engine, "hotswap_environment_events_damaged 1").await;
         let cordon = &engine.get(node).await.ok()["cordon"];
         assert_eq!(cordon["drained"], true, "{cordon}");

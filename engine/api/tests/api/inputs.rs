@@ -183,10 +183,12 @@ fn sample_body(method: &str, path: &str) -> Option<Value> {
         })),
         ("post", "/deployments/{id}/pause" | "/deployments/{id}/resume") => by,
         ("post", "/deployments/{id}/promote") => {
-            json!({"requesterEmail": "a@b.c", "reason": "text", "full": true})
+            json!({"requesterEmail": "a@b.c", "reason": "text", "full": true, "wait": "start"})
         }
         ("post", "/deployments/{id}/approval") => {
-            json!({"approved": false, "requesterEmail": "a@b.c", "comment": "text"})
+            json!({
+                "approved": false, "requesterEmail": "a@b.c", "comment": "text", "wait": "start",
+            })
         }
         ("post", "/deployments/{id}/abort" | "/deployments/{id}/terminate") => reason,
         ("delete", "/clusters/{environment}/modules/{name}" | "/environments/{name}") => reason,

@@ -17,6 +17,13 @@ use super::{Deployments, Error, NewDeployment, rehearsal};
 use crate::driver::is_reachable;
 use crate::{soak_probes, soak_queries};
 
+/// How often to look for the record of a version that another engine has deleted, and may put back.
+const KEPT_ATTEMPTS: u32 = 20;
+/// The time between two looks.
+const KEPT_INTERVAL: Duration = Duration::from_millis(100);
+/// Who aborts a deployment whose version is gone.
+const ENGINE: &str = "engine";
+
 impl Deployments {
     /// Creates a deployment, which the engine then drives. Once this returns, it cannot be lost.
     ///
@@ -56,7 +63,36 @@ impl Deployments {
         let supersede = new.supersede;
         let (strategy, header) = self.prepare(new, origin, idempotency).await?;
         self.check_fits_deadline(&strategy, &header).await?;
-        self.begin(header, supersede).await
+        let module = header.module.clone();
+        let own = header.id;
+        let id = self.begin(header, supersede).await?;
+        if id == own {
+            self.check_kept(id, module).await?;
+        }
+        Ok(id)
+    }
+
+    /// Checks that the version of a deployment is still there. Our references hold nothing on
+    /// other engines: one of them may have found that nothing needs the version, right before the
+    /// journal said so. Whoever deletes looks at the journals again, and puts the record back where
+    /// it finds this one. If that looked too early, the record stays away, and the deployment is
+    /// aborted.
+    ///
+    /// # Errors
+    /// [`Error::VersionGone`]; others if the store fails.
+    async fn check_kept(&self, id: DeploymentId, module: ModuleVersion) -> Result<(), Error> {
+        for _ in 0..KEPT_ATTEMPTS {
+            let record = self.catalogue.module(&module.name, &module.version).await;
+            if record.map_err(Error::Store)?.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(KEPT_INTERVAL).await;
+        }
+        let reason = format!("{module} was deleted while the deployment was requested");
+        match self.abort(id, ENGINE, Some(reason)).await {
+            Ok(_) | Err(Error::IllegalTransition(_)) => Err(Error::VersionGone(module)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The strategy and the header of a deployment, with a new id.

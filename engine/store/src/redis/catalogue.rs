@@ -15,6 +15,7 @@ use crate::EngineMessages;
 use crate::catalogue::{
     BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord,
 };
+use crate::unreadable_records::{Listed, UnreadableRecord};
 
 #[async_trait]
 impl Catalogue for Redis {
@@ -34,20 +35,14 @@ impl Catalogue for Redis {
         version: &Version,
     ) -> Result<Option<ModuleRecord>, CatalogueError> {
         let (hash, field) = (format!("module:{name}"), version.to_string());
-        Ok(self.find(&hash, &field).await?)
+        Ok(self.find("module", &hash, &field).await?)
     }
 
     async fn modules(
         &self,
         name: Option<&ModuleName>,
     ) -> Result<Vec<ModuleRecord>, CatalogueError> {
-        let args = Args::new().text("list").optional(name);
-        let found = self
-            .inner
-            .commands
-            .read_list(&script::MODULES, args)
-            .await?;
-        let mut found: Vec<ModuleRecord> = decode_all("a module", &found)?;
+        let mut found = self.report(self.list_modules(name).await?);
         ModuleRecord::sort(&mut found);
         Ok(found)
     }
@@ -84,12 +79,14 @@ impl Catalogue for Redis {
         &self,
         name: &StrategyName,
     ) -> Result<Option<StrategyRecord>, CatalogueError> {
-        Ok(self.find("strategies", name.as_str()).await?)
+        Ok(self.find("strategy", "strategies", name.as_str()).await?)
     }
 
     async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError> {
-        let found = self.values("strategies").await?;
-        let mut found = decode_all::<StrategyRecord>("a strategy", &found)?;
+        let found = self
+            .list::<StrategyRecord>("strategy", "strategies")
+            .await?;
+        let mut found = self.report(found);
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }
@@ -109,8 +106,8 @@ impl Catalogue for Redis {
     }
 
     async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError> {
-        let found = self.values("backends").await?;
-        let mut found = decode_all::<BackendRecord>("a backend", &found)?;
+        let found = self.list::<BackendRecord>("backend", "backends").await?;
+        let mut found = self.report(found);
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }
@@ -135,14 +132,27 @@ impl Catalogue for Redis {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {
-        let found = self.values("nodes").await?;
-        let mut found = decode_all::<NodeRecord>("a node", &found)?;
+        let found = self.list::<NodeRecord>("node", "nodes").await?;
+        let mut found = self.report(found);
         found.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(found)
     }
 
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError> {
         Ok(self.remove("nodes", id.as_str()).await?)
+    }
+
+    async fn unreadable_records(&self) -> Result<Vec<UnreadableRecord>, CatalogueError> {
+        let mut found = self.list_modules(None).await?.unreadable;
+        let strategies = self
+            .list::<StrategyRecord>("strategy", "strategies")
+            .await?;
+        found.extend(strategies.unreadable);
+        let backends = self.list::<BackendRecord>("backend", "backends").await?;
+        found.extend(backends.unreadable);
+        let nodes = self.list::<NodeRecord>("node", "nodes").await?;
+        found.extend(nodes.unreadable);
+        Ok(found)
     }
 
     fn node_reports(&self) -> Option<Arc<dyn EngineMessages>> {
@@ -171,16 +181,42 @@ impl Redis {
         Ok(removed.word()? == "removed")
     }
 
-    async fn find<T: DeserializeOwned>(&self, hash: &str, field: &str) -> Result<Option<T>, Error> {
+    /// `None` where there is none, or it cannot be read.
+    async fn find<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        hash: &str,
+        field: &str,
+    ) -> Result<Option<T>, Error> {
         let args = Args::new().text(hash).text(field);
         let found = self.inner.commands.read(&script::LOOKUP, args).await?;
-        let found = Reply::single(found)?;
-        found.map(|bytes| decode("a record", &bytes)).transpose()
+        let mut listed = Listed::new();
+        if let Some(bytes) = Reply::single(found)? {
+            listed.add(kind, || field.to_owned(), serde_json::from_slice(&bytes));
+        }
+        Ok(self.report(listed).pop())
     }
 
-    async fn values(&self, hash: &str) -> Result<Reply, Error> {
+    async fn list<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        hash: &str,
+    ) -> Result<Listed<T>, Error> {
         let args = Args::new().text(hash);
-        self.inner.commands.read_list(&script::VALUES, args).await
+        let found = self.inner.commands.read_list(&script::VALUES, args).await?;
+        decode_all(kind, &found)
+    }
+
+    async fn list_modules(&self, name: Option<&ModuleName>) -> Result<Listed<ModuleRecord>, Error> {
+        let args = Args::new().text("list").optional(name);
+        let found = self.inner.commands.read_list(&script::MODULES, args);
+        decode_all("module", &found.await?)
+    }
+
+    /// The records that can be read. Reports the others.
+    fn report<T>(&self, listed: Listed<T>) -> Vec<T> {
+        self.inner.unreadable.report(&listed.unreadable);
+        listed.records
     }
 }
 
@@ -201,7 +237,12 @@ fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Er
     })
 }
 
-fn decode_all<T: DeserializeOwned>(what: &'static str, found: &Reply) -> Result<Vec<T>, Error> {
-    let records = (0..found.len()).map(|index| decode(what, found.bytes(index)?));
-    records.collect()
+/// Decodes names and their records.
+fn decode_all<T: DeserializeOwned>(kind: &'static str, found: &Reply) -> Result<Listed<T>, Error> {
+    let mut listed = Listed::new();
+    for index in (0..found.len()).step_by(2) {
+        let key = || String::from_utf8_lossy(found.bytes(index).unwrap_or_default()).into_owned();
+        listed.add(kind, key, serde_json::from_slice(found.bytes(index + 1)?));
+    }
+    Ok(listed)
 }

@@ -2,15 +2,18 @@
 
 use async_trait::async_trait;
 use hotswap_core::{ModuleName, ModuleVersion, NodeId, StrategyName, Timestamp};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use semver::Version;
 use serde::Serialize;
 
 use super::Sqlite;
+use super::error::Error;
 use super::row::{read_json, read_parsed, read_u64, to_json, to_text};
 use crate::catalogue::{
     BackendRecord, Catalogue, CatalogueError, ModuleRecord, NodeRecord, StrategyRecord,
 };
+use crate::unreadable_records::{Listed, UnreadableRecord};
 
 const SELECT_MODULE: &str =
     "SELECT name, version, digest, size, uploaded_at, uploaded_by FROM module";
@@ -42,10 +45,10 @@ impl Catalogue for Sqlite {
     ) -> Result<Option<ModuleRecord>, CatalogueError> {
         let (name, version) = (name.clone(), to_text(version));
         let find = move |connection: &Connection| {
-            connection
+            let found = connection
                 .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 AND version = ?2"))?
-                .query_row([name.as_str(), version.as_str()], read_module)
-                .optional()
+                .query_row([name.as_str(), version.as_str()], read_module);
+            readable(found)
         };
         Ok(self.read(find).await?)
     }
@@ -55,14 +58,9 @@ impl Catalogue for Sqlite {
         name: Option<&ModuleName>,
     ) -> Result<Vec<ModuleRecord>, CatalogueError> {
         let name = name.cloned();
-        let find = move |connection: &Connection| -> rusqlite::Result<Vec<ModuleRecord>> {
-            let name = name.as_ref().map(ModuleName::as_str);
-            connection
-                .prepare_cached(&format!("{SELECT_MODULE} WHERE name = ?1 OR ?1 IS NULL"))?
-                .query_map([name], read_module)?
-                .collect()
-        };
-        let mut found = self.read(find).await?;
+        let mut found = self
+            .list(move |connection| list_modules(connection, name.as_ref()))
+            .await?;
         // SQL cannot order by SemVer precedence.
         ModuleRecord::sort(&mut found);
         Ok(found)
@@ -90,7 +88,8 @@ impl Catalogue for Sqlite {
     ) -> Result<bool, CatalogueError> {
         let replaces = replaces.map(revision);
         let put = move |connection: &Connection| {
-            let stored = stored_revision(connection, &record.name)?;
+            let stored = readable_strategy(connection, &record.name)?;
+            let stored = stored.as_ref().map(revision);
             if stored != replaces && stored != Some(revision(&record)) {
                 return Ok(false);
             }
@@ -105,23 +104,12 @@ impl Catalogue for Sqlite {
         name: &StrategyName,
     ) -> Result<Option<StrategyRecord>, CatalogueError> {
         let name = name.clone();
-        let find = move |connection: &Connection| {
-            connection
-                .prepare_cached(&format!("{SELECT_STRATEGY} WHERE name = ?1"))?
-                .query_row([name.as_str()], read_strategy)
-                .optional()
-        };
+        let find = move |connection: &Connection| readable_strategy(connection, &name);
         Ok(self.read(find).await?)
     }
 
     async fn strategies(&self) -> Result<Vec<StrategyRecord>, CatalogueError> {
-        let find = |connection: &Connection| -> rusqlite::Result<Vec<StrategyRecord>> {
-            connection
-                .prepare_cached(&format!("{SELECT_STRATEGY} ORDER BY name"))?
-                .query_map([], read_strategy)?
-                .collect()
-        };
-        Ok(self.read(find).await?)
+        Ok(self.list(list_strategies).await?)
     }
 
     async fn delete_strategy(&self, record: &StrategyRecord) -> Result<bool, CatalogueError> {
@@ -143,13 +131,7 @@ impl Catalogue for Sqlite {
     }
 
     async fn backends(&self) -> Result<Vec<BackendRecord>, CatalogueError> {
-        let find = |connection: &Connection| -> rusqlite::Result<Vec<BackendRecord>> {
-            connection
-                .prepare_cached(&format!("{SELECT_BACKEND} ORDER BY name"))?
-                .query_map([], read_backend)?
-                .collect()
-        };
-        Ok(self.read(find).await?)
+        Ok(self.list(list_backends).await?)
     }
 
     async fn delete_backend(&self, name: &StrategyName) -> Result<bool, CatalogueError> {
@@ -172,9 +154,8 @@ impl Catalogue for Sqlite {
         let put = move |connection: &Connection| {
             let stored = connection
                 .prepare_cached(&format!("{SELECT_NODE} WHERE id = ?1"))?
-                .query_row([record.id.as_str()], read_node)
-                .optional()?;
-            if let Some(other) = stored
+                .query_row([record.id.as_str()], read_node);
+            if let Some(other) = readable(stored)?
                 && !other.gives_way(&record, replaces.as_ref())
             {
                 return Ok(other);
@@ -186,13 +167,7 @@ impl Catalogue for Sqlite {
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, CatalogueError> {
-        let find = |connection: &Connection| -> rusqlite::Result<Vec<NodeRecord>> {
-            connection
-                .prepare_cached(&format!("{SELECT_NODE} ORDER BY id"))?
-                .query_map([], read_node)?
-                .collect()
-        };
-        Ok(self.read(find).await?)
+        Ok(self.list(list_nodes).await?)
     }
 
     async fn delete_node(&self, id: &NodeId) -> Result<bool, CatalogueError> {
@@ -205,21 +180,115 @@ impl Catalogue for Sqlite {
         };
         Ok(self.edit(delete).await?)
     }
+    async fn unreadable_records(&self) -> Result<Vec<UnreadableRecord>, CatalogueError> {
+        let find = |connection: &Connection| {
+            let mut found = list_modules(connection, None)?.unreadable;
+            found.extend(list_strategies(connection)?.unreadable);
+            found.extend(list_backends(connection)?.unreadable);
+            found.extend(list_nodes(connection)?.unreadable);
+            Ok(found)
+        };
+        Ok(self.read(find).await?)
+    }
+}
+
+impl Sqlite {
+    /// The records that can be read. Reports the others.
+    async fn list<T, Q>(&self, query: Q) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&Connection) -> rusqlite::Result<Listed<T>> + Send + 'static,
+    {
+        let Listed {
+            records,
+            unreadable,
+        } = self.read(query).await?;
+        self.inner.unreadable.report(&unreadable);
+        Ok(records)
+    }
+}
+
+fn list_modules(
+    connection: &Connection,
+    name: Option<&ModuleName>,
+) -> rusqlite::Result<Listed<ModuleRecord>> {
+    let query = format!("{SELECT_MODULE} WHERE name = ?1 OR ?1 IS NULL");
+    let mut query = connection.prepare_cached(&query)?;
+    let mut rows = query.query([name.map(ModuleName::as_str)])?;
+    let mut listed = Listed::new();
+    while let Some(row) = rows.next()? {
+        let key = || format!("{} {}", lossy_text(row, 0), lossy_text(row, 1));
+        listed.add("module", key, read_module(row));
+    }
+    Ok(listed)
+}
+
+fn list_strategies(connection: &Connection) -> rusqlite::Result<Listed<StrategyRecord>> {
+    let query = format!("{SELECT_STRATEGY} ORDER BY name");
+    list_by_name(connection, "strategy", &query, read_strategy)
+}
+
+fn list_backends(connection: &Connection) -> rusqlite::Result<Listed<BackendRecord>> {
+    let query = format!("{SELECT_BACKEND} ORDER BY name");
+    list_by_name(connection, "backend", &query, read_backend)
+}
+
+fn list_nodes(connection: &Connection) -> rusqlite::Result<Listed<NodeRecord>> {
+    let query = format!("{SELECT_NODE} ORDER BY id");
+    list_by_name(connection, "node", &query, read_node)
+}
+
+/// The records of a table whose first column is their name.
+fn list_by_name<T>(
+    connection: &Connection,
+    kind: &'static str,
+    query: &str,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Listed<T>> {
+    let mut query = connection.prepare_cached(query)?;
+    let mut rows = query.query([])?;
+    let mut listed = Listed::new();
+    while let Some(row) = rows.next()? {
+        listed.add(kind, || lossy_text(row, 0), read(row));
+    }
+    Ok(listed)
+}
+
+/// A text for people, whatever the column holds.
+fn lossy_text(row: &Row<'_>, column: usize) -> String {
+    match row.get_ref(column) {
+        Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+        _ => "?".to_owned(),
+    }
+}
+
+/// A record that was looked up. `None` where there is none, or it cannot be read.
+fn readable<T>(found: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    use rusqlite::Error as E;
+    match found {
+        Err(
+            E::FromSqlConversionFailure(..)
+            | E::InvalidColumnType(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::Utf8Error(..),
+        ) => Ok(None),
+        found => found.optional(),
+    }
+}
+
+fn readable_strategy(
+    connection: &Connection,
+    name: &StrategyName,
+) -> rusqlite::Result<Option<StrategyRecord>> {
+    let found = connection
+        .prepare_cached(&format!("{SELECT_STRATEGY} WHERE name = ?1"))?
+        .query_row([name.as_str()], read_strategy);
+    readable(found)
 }
 
 /// By what the records of a strategy differ: the digest, and whether it is built in.
 fn revision(record: &StrategyRecord) -> (String, bool) {
     (to_text(&record.digest), record.built_in)
-}
-
-fn stored_revision(
-    connection: &Connection,
-    name: &StrategyName,
-) -> rusqlite::Result<Option<(String, bool)>> {
-    connection
-        .prepare_cached("SELECT digest, built_in FROM strategy WHERE name = ?1")?
-        .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
 }
 
 /// Does nothing where there is a record of this name and version.

@@ -4,7 +4,7 @@ use std::io;
 
 use hotswap_core::Digest;
 
-use crate::CatalogueError;
+use crate::{CatalogueError, UnreadableRecord};
 
 /// Why the state could not be exported or imported.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,9 @@ pub enum Error {
         /// What it is.
         found: Digest,
     },
+    /// A record of the store cannot be read, and would be missing.
+    #[error("{0}; delete the record, or have it written anew, then export again")]
+    UnreadableRecord(UnreadableRecord),
     /// An engine used the store while it was read.
     #[error(
         "an engine used the store during the export; stop all engines, then export again: the \

@@ -76,6 +76,10 @@ async fn write_catalogue<W: Write>(
     store: &dyn Contents,
     writer: &mut ArchiveWriter<W>,
 ) -> Result<(), Error> {
+    let unreadable = store.unreadable_records().await.map_err(Error::Store)?;
+    if let Some(first) = unreadable.into_iter().next() {
+        return Err(Error::UnreadableRecord(first));
+    }
     let mut modules = store.modules(None).await.map_err(Error::Store)?;
     // By text: versions that differ in their build alone have no other order.
     let key = |one: &ModuleRecord| (one.module.name.clone(), one.module.version.to_string());

@@ -3,8 +3,10 @@
 local key, id, instance, replaces, record = P .. 'nodes', ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local stored = call('HGET', key, id)
 if stored and stored ~= record then
-    -- A node without an instance cannot be told from others.
-    local found = cjson.decode(stored).instance or ''
+    -- A node without an instance cannot be told from others, and neither can one whose record
+    -- cannot be read.
+    local readable, other = pcall(cjson.decode, stored)
+    local found = readable and type(other) == 'table' and other.instance or ''
     if found ~= '' and found ~= instance and found ~= replaces then return { stored } end
 end
 call('HSET', key, id, record)

@@ -3,8 +3,11 @@
 local key, what, name, revision = P .. 'strategies', ARGV[2], ARGV[3], ARGV[4]
 local stored, found = call('HGET', key, name), ''
 if stored then
-    local record = cjson.decode(stored)
-    found = record.digest .. (record.builtIn and ' built in' or '')
+    -- One that cannot be read gives way.
+    local readable, record = pcall(cjson.decode, stored)
+    if readable and type(record) == 'table' and record.digest then
+        found = record.digest .. (record.builtIn and ' built in' or '')
+    end
 end
 if what == 'put' then
     if found ~= ARGV[5] and found ~= revision then return { 'changed' } end

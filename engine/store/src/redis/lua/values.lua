@@ -1,2 +1,2 @@
--- ARGV: is a retry, hash.
-return call('HVALS', P .. ARGV[2])
+-- ARGV: is a retry, hash. Of each field: its name, its value.
+return call('HGETALL', P .. ARGV[2])
