@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{DeploymentId, ModuleName, ModuleVersion};
+use crate::{DeploymentId, Environment, ModuleName, ModuleVersion};
 
 /// A fencing token: each time an engine acquires the lease of a deployment, it gets a higher
 /// one. It rises over all deployments of a store.
@@ -22,6 +22,9 @@ pub struct Order {
     pub fence: Fence,
     /// The deployment that the order belongs to.
     pub deployment: DeploymentId,
+    /// The environment for whose nodes the order is. A node that has moved to another one is not
+    /// given it.
+    pub environment: Environment,
     /// The module to act on.
     pub module: ModuleName,
     /// The action to carry out.

@@ -84,7 +84,8 @@ pub trait Fleet: Send + Sync + 'static {
     ///
     /// # Errors
     /// - [`NodeError::Unreachable`] if no answer came. Whether the order was carried out is
-    ///   unknown.
+    ///   unknown. Also, at once and without sending it, if the node belongs to another
+    ///   environment than the order.
     /// - [`NodeError::Fenced`] if the node has seen a higher fence than the order's.
     /// - [`NodeError::Refused`] if the node rejected the order.
     /// - [`NodeError::Other`] if the node failed, does not come on with it (the text says how far
@@ -156,10 +157,26 @@ pub trait Fleet: Send + Sync + 'static {
         false
     }
 
+    /// The environment that a node belongs to, if that is another one: it has moved there, and
+    /// nobody else may give it orders. Does not ask it.
+    fn moved_to(&self, _node: &NodeId, _environment: &Environment) -> Option<Environment> {
+        None
+    }
+
+    /// How long [`Self::order`] takes at most where the node does not answer.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
     /// Whether a node has said that it stops, and has not come back. Does not ask it.
     fn has_stopped(&self, _node: &NodeId) -> bool {
         false
     }
+}
+
+/// Why a node that belongs to this environment gets no order of another one.
+pub fn moved_error(environment: &Environment) -> NodeError {
+    NodeError::Unreachable(format!("it belongs to environment {environment} now"))
 }
 
 /// Why the nodes of an environment cannot be listed.

@@ -110,6 +110,7 @@ impl HttpFleet {
         let request = Request {
             method: Method::GET,
             path: &["v1", "modules", module.as_str()],
+            environment: None,
             body: None,
             timeout: self.options.request_timeout,
             retry_for,
@@ -129,6 +130,7 @@ impl HttpFleet {
         let request = Request {
             method: Method::GET,
             path: &["v1", "modules", module.as_str()],
+            environment: None,
             body: None,
             timeout: self.options.request_timeout,
             retry_for: Duration::ZERO,
@@ -172,7 +174,8 @@ impl HttpFleet {
         let (health, slot) = match answer {
             Ok(slot) => (self.health_of_answering_node(&member), slot),
             Err(SendError::Local(reason)) => return Err(reason),
-            Err(SendError::Node(error)) => {
+            Err(error @ (SendError::Node(_) | SendError::Moved(_))) => {
+                let error = NodeError::from(error);
                 tracing::debug!(node = %record.id, %error, "node does not report its active version");
                 (Health::Critical, ActiveSlot::default())
             }
@@ -235,6 +238,7 @@ impl HttpFleet {
             let request = Request {
                 method: Method::PUT,
                 path: &path,
+                environment: Some(&order.environment),
                 body: Some(body.clone()),
                 timeout: self.options.request_timeout,
                 retry_for: self.options.patience,
@@ -329,6 +333,7 @@ impl Fleet for HttpFleet {
         let request = Request {
             method: Method::POST,
             path: &["v1", "modules", traffic.version.name.as_str(), "synthetic"],
+            environment: None,
             body: Some(to_json(&body)?),
             timeout: self.options.request_timeout,
             // The next reading asks again.
@@ -359,6 +364,16 @@ impl Fleet for HttpFleet {
 
     fn serves_nothing(&self, node: &NodeId, module: &ModuleName) -> bool {
         self.registry.serves_nothing(node, module)
+    }
+
+    fn moved_to(&self, node: &NodeId, environment: &Environment) -> Option<Environment> {
+        let now = self.registry.control_address(node)?.environment;
+        (now != *environment).then_some(now)
+    }
+
+    /// One request may begin just before the patience is over.
+    fn patience(&self) -> Duration {
+        self.options.patience + self.options.request_timeout
     }
 
     fn has_stopped(&self, node: &NodeId) -> bool {

@@ -40,7 +40,7 @@ mod wire;
 mod fixture;
 
 pub use desired_versions::{DesiredVersion, DesiredVersions, Undecided};
-pub use fleet::{Error, Fleet, HealthReport, SyntheticTraffic};
+pub use fleet::{Error, Fleet, HealthReport, SyntheticTraffic, moved_error};
 pub use hotswap_protocol::Readiness;
 pub use http::{HttpFleet, NodeProber, PollClient, PollError, ProvenNode, SetupError, SetupStep};
 pub use options::{Options, OptionsError};

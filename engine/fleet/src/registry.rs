@@ -32,8 +32,8 @@ use tokio::sync::{broadcast, watch};
 use self::listening_time::ListeningTime;
 use self::node_entry::{Heard, Moment, NodeEntry, Unanswered};
 use self::shared::Outbox;
-pub(crate) use self::validate::{check_node_url, truncate_reason};
 use self::validate::parse_control_url;
+pub(crate) use self::validate::{check_node_url, truncate_reason};
 use crate::desired_versions::{DesiredVersions, Undecided};
 
 pub use error::Error;
@@ -97,6 +97,8 @@ pub(crate) struct ControlAddress {
     pub(crate) url: Url,
     /// Random id of the start that has registered there, if it is known.
     pub(crate) boot: Option<String>,
+    /// The environment that the node belongs to.
+    pub(crate) environment: Environment,
 }
 
 impl Registry {
@@ -317,6 +319,7 @@ impl Registry {
         self.read().get(id).map(|entry| ControlAddress {
             url: entry.control_url.clone(),
             boot: entry.boot.clone(),
+            environment: entry.record.environment.clone(),
         })
     }
 

@@ -70,6 +70,34 @@ async fn a_node_is_ready_once_its_engine_has_told_what_to_run_and_it_runs_that()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_does_not_change_what_serves_makes_no_node_ready() {
+    let node = TestNode::start().await;
+    node.activate("1.0.0", HELLO_V1).await;
+    let v2 = node.engine.push("2.0.0", HELLO_V2);
+    let desired = json!({ MODULE: { "version": wire_version(&v2) } });
+    let answer = json!({ "heartbeatMillis": 100, "desired": desired });
+    node.engine.desire(answer["desired"].clone());
+    node.engine.answer_next(Method::PUT, StatusCode::OK, answer);
+    // After its start no order counts that it had before.
+    let node = node.restart().await;
+    wait_until("the node knows what to run", async || {
+        node.readiness().await.1.contains("and runs 1.0.0")
+    })
+    .await;
+    // A repair that fails at its probe stages the version, and drops it again.
+    for order in [stage(&v2), settle()] {
+        node.apply(&order).await;
+        let (status, body) = node.readiness().await;
+        assert_eq!(status, 503, "{order:?}");
+        assert!(body.contains("and runs 1.0.0"), "{body}");
+    }
+    for order in [stage(&v2), promote(&v2)] {
+        node.apply(&order).await;
+    }
+    assert_eq!(node.readiness().await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_an_engine_is_ready() {
     let node = TestNode::configured(|config| config.engine_url = None).await;
     assert_eq!(node.readiness().await.0, 200);

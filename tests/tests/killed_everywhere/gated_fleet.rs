@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hotswap_core::{
@@ -123,6 +124,14 @@ impl Fleet for GatedFleet {
 
     fn health(&self, node: &NodeId) -> HealthReport {
         self.fleet.health(node)
+    }
+
+    fn moved_to(&self, node: &NodeId, environment: &Environment) -> Option<Environment> {
+        self.fleet.moved_to(node, environment)
+    }
+
+    fn patience(&self) -> Duration {
+        self.fleet.patience()
     }
 
     fn has_stopped(&self, node: &NodeId) -> bool {

@@ -54,6 +54,7 @@ async fn orders_for_a_dead_node_do_not_reach_the_one_at_its_address() -> Result<
         operation: "1".to_owned(),
         fence: Fence(1 << 40),
         deployment: DeploymentId::from_bytes([7; 16]),
+        environment: PRODUCTION.parse()?,
         module: "hello".parse()?,
         action: Action::Stage(ModuleVersion {
             name: "hello".parse()?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hotswap_common::tls::ClientTls;
 use hotswap_common::trace::{self, TRACEPARENT};
 use hotswap_common::{Backoff, CurrentSecret, Secret};
-use hotswap_core::{NodeError, NodeId};
+use hotswap_core::{Environment, NodeError, NodeId};
 use hotswap_protocol::{BOOT_HEADER, NODE_HEADER};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode, Url, redirect};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::addressee::Addressee;
 use super::response::{Response, is_local_fault, unreachable};
+use crate::fleet::moved_error;
 use crate::{Options, Registry};
 
 /// Maximum size of a response: a status with some forty thousand histogram buckets.
@@ -61,6 +62,9 @@ pub(super) struct Request<'a> {
     pub(super) method: Method,
     /// Segments of the path.
     pub(super) path: &'a [&'a str],
+    /// The environment on whose behalf it is sent: it is kept from a node that belongs to another
+    /// one. `None` for what may be asked of any node.
+    pub(super) environment: Option<&'a Environment>,
     pub(super) body: Option<Vec<u8>>,
     /// For one attempt, up to the end of the response.
     pub(super) timeout: Duration,
@@ -130,7 +134,7 @@ impl NodeClient {
                 Err(SendError::Local(reason)) => {
                     (Err(NodeError::Unreachable(reason)), LOCAL_FAULT_PATIENCE)
                 }
-                Err(SendError::Node(error)) => return Err(error),
+                Err(error @ (SendError::Node(_) | SendError::Moved(_))) => return Err(error.into()),
             };
             let delay = backoff.next_delay();
             if start.elapsed() + delay >= retry_for {
@@ -151,6 +155,13 @@ impl NodeClient {
         let address = self.registry.control_address(node).ok_or_else(|| {
             NodeError::Unreachable("no node of this name is registered".to_owned())
         })?;
+        // For each attempt: the node may have moved since the last one.
+        if request
+            .environment
+            .is_some_and(|of| *of != address.environment)
+        {
+            return Err(SendError::Moved(address.environment));
+        }
         let addressee = Addressee {
             node,
             boot: address.boot.as_deref(),
@@ -215,6 +226,8 @@ pub(super) enum SendError {
     Node(NodeError),
     /// This machine, for this reason.
     Local(String),
+    /// The node belongs to this environment, and not to that of the request.
+    Moved(Environment),
 }
 
 impl SendError {
@@ -232,6 +245,7 @@ impl From<SendError> for NodeError {
         match error {
             SendError::Node(error) => error,
             SendError::Local(reason) => Self::Unreachable(reason),
+            SendError::Moved(environment) => moved_error(&environment),
         }
     }
 }

@@ -83,6 +83,7 @@ impl Probe<'_> {
         let request = Request {
             method: Method::POST,
             path: &["v1", "modules", self.version.name.as_str(), "probe"],
+            environment: None,
             body: Some(to_json(&body)?),
             timeout: timeout + NODE_OVERHEAD,
             retry_for: Duration::ZERO,

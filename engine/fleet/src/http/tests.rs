@@ -70,6 +70,7 @@ fn order(action: Action) -> Order {
         operation: "7-stage/node 0".to_owned(),
         fence: Fence(42),
         deployment: hotswap_core::DeploymentId::from_bytes([7; 16]),
+        environment: "production".parse().unwrap(),
         module: shop(),
         action,
     }

@@ -398,6 +398,7 @@ impl<'a> Execution<'a> {
         NodeOperations {
             fleet: self.context.fleet.as_ref(),
             deployment: self.header.id,
+            environment: &self.header.environment,
             module: &self.header.module,
             plan: self.members.nodes,
             concurrency: self.context.limits.fan_out,

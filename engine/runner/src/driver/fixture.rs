@@ -1,6 +1,7 @@
 //! What the unit tests of a driver share.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -54,8 +55,11 @@ impl Clock for TestClock {
     }
 }
 
+pub(super) static PRODUCTION: LazyLock<Environment> =
+    LazyLock::new(|| "production".parse().unwrap());
+
 pub(super) fn header() -> Header {
-    let environment: Environment = "production".parse().unwrap();
+    let environment = PRODUCTION.clone();
     Header {
         id: DeploymentId::from_bytes([7; 16]),
         module: module("2.0.0"),

@@ -99,6 +99,7 @@ impl FreshBaseline {
         let operations = NodeOperations {
             fleet: context.fleet.as_ref(),
             deployment: self.deployment,
+            environment: &self.environment,
             module,
             plan: &self.nodes,
             concurrency: context.limits.fan_out,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hotswap_core::{
-    Action, Call, DeploymentId, Fence, ModuleVersion, Node, NodeError, NodeFailure, NodeId, Order,
+    Action, Call, DeploymentId, Environment, Fence, ModuleVersion, Node, NodeError, NodeFailure,
+    NodeId, Order,
 };
 use hotswap_fleet::Fleet;
 use humantime::format_duration;
@@ -19,6 +20,8 @@ use super::fleet_watch::FleetWatch;
 pub(super) struct NodeOperations<'a> {
     pub(super) fleet: &'a dyn Fleet,
     pub(super) deployment: DeploymentId,
+    /// The environment of the deployment.
+    pub(super) environment: &'a Environment,
     pub(super) module: &'a ModuleVersion,
     pub(super) plan: &'a [Node],
     /// How many nodes are operated on at the same time, at most.
@@ -119,6 +122,7 @@ impl NodeOperations<'_> {
                 operation: operation.to_owned(),
                 fence: self.fence,
                 deployment: self.deployment,
+                environment: self.environment.clone(),
                 module: self.module.name.clone(),
                 action: Action::Restart(version.clone()),
             });
@@ -150,6 +154,7 @@ impl NodeOperations<'_> {
                 operation: operation.to_owned(),
                 fence: self.fence,
                 deployment: self.deployment,
+                environment: self.environment.clone(),
                 module: self.module.name.clone(),
                 action: action(node),
             };

@@ -53,6 +53,7 @@ pub(super) async fn revert(
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
         deployment: state.header.id,
+        environment: &state.header.environment,
         module: &state.header.module,
         plan: &state.nodes,
         concurrency: context.limits.fan_out,

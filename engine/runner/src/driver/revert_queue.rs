@@ -14,9 +14,6 @@ use super::timers::Timers;
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(10);
-/// No try takes longer: the fleet bounds it. If the clock says otherwise, the engine was
-/// stalled, and did not try in that time.
-const MAX_TRY: Duration = Duration::from_secs(10);
 
 /// The nodes to revert, in the order in which they are tried.
 ///
@@ -35,7 +32,8 @@ pub(super) struct RevertQueue<'a> {
 pub(super) struct Unreverted {
     /// Those that failed until the patience with them was over.
     pub(super) failed: Vec<NodeFailure>,
-    /// Those that have said that they stop, and do not answer. They serve nothing.
+    /// Those that have said that they stop, and do not answer: they serve nothing. And those that
+    /// belong to another environment now, which decides what they run.
     pub(super) stopped: Vec<NodeFailure>,
 }
 
@@ -128,8 +126,12 @@ impl<'a> RevertQueue<'a> {
             }
             let (deployment, node) = (operations.deployment, &revert.node);
             // It serves nothing. If it comes back, it gets what was decided before it is ready.
-            if matches!(error, NodeError::Unreachable(_)) && operations.fleet.has_stopped(node) {
-                tracing::info!(%deployment, %node, "node has stopped, nothing to revert");
+            let has_left = || {
+                let moved_to = operations.fleet.moved_to(node, operations.environment);
+                moved_to.is_some() || operations.fleet.has_stopped(node)
+            };
+            if matches!(error, NodeError::Unreachable(_)) && has_left() {
+                tracing::info!(%deployment, %node, %error, "node has stopped or moved, nothing to revert");
                 let node = revert.node;
                 unreverted.stopped.push(NodeFailure { node, error });
                 continue;
@@ -159,13 +161,16 @@ async fn attempt(
         operation: format!("{deployment}.revert"),
         fence: operations.fence,
         deployment,
+        environment: operations.environment.clone(),
         module: operations.module.name.clone(),
         action: operations.revert_action(&revert.node),
     };
     let began = timers.instant();
     let result = operations.fleet.order(&revert.node, &order).await;
     let took = timers.instant().saturating_duration_since(began);
-    revert.tried = revert.tried.saturating_add(took.min(MAX_TRY));
+    // If the clock says that it took longer, the engine was stalled, and did not try in that time.
+    let took = took.min(operations.fleet.patience());
+    revert.tried = revert.tried.saturating_add(took);
     Progress::Tried(revert, result)
 }
 

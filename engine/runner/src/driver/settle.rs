@@ -23,6 +23,7 @@ pub(super) async fn settle(
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
         deployment: state.header.id,
+        environment: &state.header.environment,
         module: &state.header.module,
         plan: &[],
         concurrency: context.limits.fan_out,

@@ -67,6 +67,7 @@ pub(super) async fn terminate(
     let operations = NodeOperations {
         fleet: context.fleet.as_ref(),
         deployment,
+        environment: &record.environment,
         module: &module(&record, &salvaged),
         plan: &salvaged.nodes,
         concurrency: context.limits.fan_out,

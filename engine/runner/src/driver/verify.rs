@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use hotswap_core::{Cause, CauseKind, Header, ModuleVersion, Node, NodeError, NodeFailure, NodeId};
-use hotswap_fleet::Fleet;
+use hotswap_fleet::{Fleet, moved_error};
 
 use super::error::Error;
 use super::failed_nodes::name_failures;
@@ -32,7 +32,10 @@ pub(super) async fn find_not_updated(
         let node = nodes.get(&planned.id).filter(|node| is_reachable(node));
         let error = match node {
             Some(node) => differs(&header.module, node)?,
-            None => silence(fleet, &planned.id),
+            None => match fleet.moved_to(&planned.id, &header.environment) {
+                Some(environment) => moved_error(&environment),
+                None => silence(fleet, &planned.id),
+            },
         };
         let node = planned.id.clone();
         Some(NodeFailure { node, error })

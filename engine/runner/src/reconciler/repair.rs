@@ -185,6 +185,7 @@ impl RepairContext {
             operation: format!("repair-{position}.{step}"),
             fence,
             deployment: planned.deployment,
+            environment: guard.place().environment.clone(),
             module: planned.repair.module.clone(),
             action,
         };

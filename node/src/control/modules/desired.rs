@@ -21,7 +21,7 @@ pub(super) struct Desired {
 struct Told {
     versions: ToldVersions,
     cordon: Option<Cordon>,
-    /// The modules that orders have changed, with the time of the last order. What a module was
+    /// The modules of which orders have changed the active version, with the time of the last. What a module was
     /// told to run does not count until it is told after [`ORDER_PRECEDENCE`].
     ordered: HashMap<String, Instant>,
     /// The node ends soon. Nobody tells it that but its own operator.
@@ -50,7 +50,7 @@ impl Desired {
         is_new
     }
 
-    /// Records that an order is about to change a module.
+    /// Records that an order is about to change the active version of a module.
     pub(super) fn order(&self, module: &str) {
         self.told()
             .ordered

@@ -207,13 +207,17 @@ impl Modules {
         let action = &order.action;
         let slots = route.record.slots.next(action)?;
         let record = &route.record;
+        let changes_active = slots.active != record.slots.active;
         let fence = fence.max(record.fence);
         let now = self.now();
         let record = record.with_completed_operation(operation, action, fence, slots, now);
         let next = route.with_slots(record, new.as_ref().map(|new| &new.loaded));
         let mut span = Span::child(action_span(action), Kind::Internal);
         span.set_text("hotswap.module.name", module);
-        self.0.desired.order(module.as_str());
+        // Another order does not change which version serves: the node stays as ready as it was.
+        if changes_active {
+            self.0.desired.order(module.as_str());
+        }
         let saved = span.run(self.0.store.save_and_publish(module, next)).await;
         span.fail_on_error(&saved);
         drop(span);

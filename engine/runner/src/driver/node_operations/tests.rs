@@ -97,6 +97,7 @@ fn operations<'a>(
     NodeOperations {
         fleet,
         deployment: DeploymentId::from_bytes([7; 16]),
+        environment: &fixture::PRODUCTION,
         module,
         plan,
         concurrency: 2,

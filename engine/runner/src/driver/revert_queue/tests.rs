@@ -20,6 +20,8 @@ enum Behaviour {
     IsDead(Duration),
     /// Has said that it stops, and does not answer. The engine notices after this time.
     HasStopped(Duration),
+    /// Belongs to another environment.
+    HasMoved,
     /// Has seen a higher fence.
     HasFence(u64),
 }
@@ -29,6 +31,8 @@ struct FakeFleet {
     started: Instant,
     nodes: BTreeMap<NodeId, (Health, Behaviour)>,
     tries: Mutex<Vec<(String, Duration)>>,
+    /// How long an order to a node that does not answer takes at most.
+    patience: Duration,
 }
 
 impl FakeFleet {
@@ -40,6 +44,7 @@ impl FakeFleet {
             started: Instant::now(),
             nodes: nodes.iter().map(node).collect(),
             tries: Mutex::default(),
+            patience: Duration::from_secs(10),
         }
     }
 
@@ -71,6 +76,7 @@ impl Fleet for FakeFleet {
                 tokio::time::sleep(after).await;
                 Err(NodeError::Unreachable("no answer".into()))
             }
+            Behaviour::HasMoved => Err(hotswap_fleet::moved_error(&fixture::PRODUCTION)),
             Behaviour::HasFence(fence) => Err(NodeError::Fenced(fence)),
         }
     }
@@ -81,6 +87,15 @@ impl Fleet for FakeFleet {
 
     async fn read(&self, _: &NodeId, _: &ModuleName) -> Result<NodeReading, NodeError> {
         Err(NodeError::Other("no counters".into()))
+    }
+
+    fn moved_to(&self, node: &NodeId, _: &Environment) -> Option<Environment> {
+        let has_moved = matches!(self.nodes[node].1, Behaviour::HasMoved);
+        has_moved.then(|| fixture::PRODUCTION.clone())
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
     }
 
     fn has_stopped(&self, node: &NodeId) -> bool {
@@ -102,6 +117,7 @@ async fn revert(fleet: &FakeFleet, patience: Duration) -> Result<Unreverted, Err
     let operations = NodeOperations {
         fleet,
         deployment: DeploymentId::from_bytes([7; 16]),
+        environment: &fixture::PRODUCTION,
         module: &module,
         plan: &[],
         concurrency: 1,
@@ -127,6 +143,23 @@ async fn a_node_that_has_stopped_is_tried_once_and_told_apart() {
     assert_eq!(unreverted.stopped[0].node.as_str(), "b");
     assert_eq!(fleet.tries("a").len(), 1);
     assert_eq!(fleet.tries("b").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_moved_is_left_to_its_environment() {
+    let fleet = FakeFleet::new(&[("a", Health::Passing, Behaviour::HasMoved)]);
+    let unreverted = revert(&fleet, MINUTE).await.unwrap();
+    assert_eq!(unreverted.failed, []);
+    assert_eq!(unreverted.stopped[0].node.as_str(), "a");
+    assert_eq!(fleet.tries("a").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_a_long_try_counts_as_patience() {
+    let mut fleet = FakeFleet::new(&[("a", Health::Passing, Behaviour::IsDead(MINUTE))]);
+    fleet.patience = MINUTE;
+    revert(&fleet, MINUTE).await.unwrap();
+    assert_eq!(fleet.tries("a"), [Duration::ZERO]);
 }
 
 #[tokio::test(start_paused = true)]
