@@ -8,7 +8,7 @@ use hotswap_core::{
 };
 
 use super::RULES;
-use super::node::{Reading, SimulatedNode, new_version};
+use super::node::{Reading, Runs, SimulatedNode, new_version};
 use super::others::{Argo, Flagger, Kayenta, Sample};
 use super::random::Random;
 use super::scenario::Scenario;
@@ -16,8 +16,8 @@ use super::scenario::Scenario;
 /// The canary's requests until the version was taken back. `None` if it was not.
 pub type Outcome = Option<u64>;
 
-const NODES: usize = 10;
-const STEPS: [usize; 4] = [1, 3, 5, NODES];
+/// The shares of nodes or requests that run the new version, step by step.
+const STEPS: [f64; 4] = [0.1, 0.3, 0.5, 1.0];
 pub const READINGS: u32 = 40;
 pub const READING: Duration = Duration::from_secs(15);
 
@@ -47,17 +47,24 @@ pub fn deploy(
     scenario: &Scenario,
 ) -> ([Outcome; RULES.len()], Option<String>) {
     let mut failed = None;
-    let mut nodes: Vec<_> = (0..NODES)
+    let fleet = scenario.fleet;
+    let mut nodes: Vec<_> = (0..fleet)
         .map(|number| SimulatedNode::new(random, scenario, number))
         .collect();
     let mut outcomes = [None; RULES.len()];
     let mut history = SoakHistory::default();
     let mut requests = 0;
-    for (step, canary) in STEPS.into_iter().enumerate() {
-        if outcomes.iter().all(Option::is_some) || (canary == NODES && outcomes[0].is_some()) {
+    for (step, share) in steps(scenario).into_iter().enumerate() {
+        let is_last = share >= 1.0;
+        if outcomes.iter().all(Option::is_some) || (is_last && outcomes[0].is_some()) {
             break;
         }
-        let is_last = canary == NODES;
+        let is_shared = scenario.shared && !is_last;
+        let canary = if is_shared {
+            fleet
+        } else {
+            (share * fleet as f64).ceil() as usize
+        };
         let (judged, before) = if is_last {
             (
                 last_checks(scenario, &nodes, &history),
@@ -69,6 +76,7 @@ pub fn deploy(
         let mut judge = Judge::new(SoakPlan {
             checks: judged,
             has_baseline: !is_last,
+            by_node: is_shared,
             before,
             history: history.clone(),
             ..SoakPlan::default()
@@ -76,13 +84,24 @@ pub fn deploy(
         let mut kayenta = Kayenta::default();
         let (mut argo, mut flagger) = (Argo::default(), Flagger::default());
         for at in 0..READINGS {
-            let at = step as u32 * READINGS + at;
-            let readings: Vec<_> = nodes
+            // The last step is the fourth, whatever steps a small fleet leaves out.
+            let at = if is_last { 3 } else { step as u32 } * READINGS + at;
+            let (of_new, of_old): (Vec<_>, Vec<_>) = nodes
                 .iter_mut()
                 .enumerate()
-                .map(|(number, node)| node.run(random, scenario, number < canary, at))
-                .collect();
-            let new = Sample::new(&readings[..canary], measure);
+                .map(|(number, node)| {
+                    if is_shared {
+                        let [new, old] = node.run_both(random, scenario, share, at);
+                        (Some(new), Some(old))
+                    } else if number < canary {
+                        (Some(node.run(random, scenario, Runs::New, at)), None)
+                    } else {
+                        (None, Some(node.run(random, scenario, Runs::Old, at)))
+                    }
+                })
+                .unzip();
+            let all_new: Vec<_> = of_new.iter().flatten().collect();
+            let new = Sample::new(&all_new, |reading| measure(reading));
             requests += new.requests;
             let mut found = |rule: usize, has_failed: bool| {
                 if has_failed {
@@ -91,24 +110,21 @@ pub fn deploy(
             };
             // The others look at a canary beside the old version only.
             if !is_last {
-                let old = Sample::new(&readings[canary..], measure);
+                let all_old: Vec<_> = of_old.iter().flatten().collect();
+                let old = Sample::new(&all_old, |reading| measure(reading));
                 found(2, argo.observe(&new));
                 found(3, flagger.observe(&new));
                 kayenta.observe(new, old);
             }
-            let intervals: Vec<_> = readings
+            let intervals: Vec<_> = of_new
                 .into_iter()
+                .zip(of_old)
                 .zip(&nodes)
-                .enumerate()
-                .map(|(number, (reading, node))| {
-                    let is_new = number < canary;
-                    let interval = reading.interval;
-                    NodeInterval {
-                        node: node.id.clone(),
-                        elapsed: READING,
-                        canary: is_new.then(|| interval.clone()),
-                        baseline: (!is_new).then_some(interval),
-                    }
+                .map(|((new, old), node)| NodeInterval {
+                    node: node.id.clone(),
+                    elapsed: READING,
+                    canary: new.map(|reading| reading.interval),
+                    baseline: old.map(|reading| reading.interval),
                 })
                 .collect();
             judge.observe(&intervals);
@@ -132,22 +148,46 @@ pub fn deploy(
     (outcomes, failed)
 }
 
-/// What each side did before the soak of a step to so many nodes.
+/// The shares of the steps. Those that cover as many nodes as the one before are left out.
+fn steps(scenario: &Scenario) -> Vec<f64> {
+    let mut steps = Vec::new();
+    let mut last = 0;
+    for share in STEPS {
+        let covered = (share * scenario.fleet as f64).ceil() as usize;
+        // In a fleet of two, a half is the first node.
+        if scenario.shared || covered > last {
+            steps.push(share);
+        }
+        last = covered;
+    }
+    steps
+}
+
+/// What each side did before the soak of a step to so many nodes. Nodes that run both versions do
+/// not differ, so nothing of theirs is compared with what they did before.
 fn before_soak(nodes: &[SimulatedNode], canary: usize) -> BeforeSoak {
+    let lifetime = nodes.iter().fold(Lifetime::default(), |mut sum, node| {
+        sum.add(node.lifetime);
+        sum
+    });
+    let (new, old) = nodes.split_at(canary);
+    if old.is_empty() {
+        return BeforeSoak {
+            lifetime,
+            ..BeforeSoak::default()
+        };
+    }
     BeforeSoak {
-        canary: nodes[..canary]
+        canary: new
             .iter()
             .map(|node| (node.id.clone(), node.before.clone()))
             .collect(),
-        baseline: Histogram::sum(nodes[canary..].iter().map(|node| &node.before)),
+        baseline: Histogram::sum(old.iter().map(|node| &node.before)),
         usage: nodes
             .iter()
             .map(|node| (node.id.clone(), node.used.clone()))
             .collect(),
-        lifetime: nodes.iter().fold(Lifetime::default(), |mut sum, node| {
-            sum.add(node.lifetime);
-            sum
-        }),
+        lifetime,
     }
 }
 

@@ -14,6 +14,8 @@ const P95_MILLIS: f64 = 65.535;
 /// What the old version uses: CPU for each request, and memory in bytes.
 const CPU_MICROS: f64 = 5000.0;
 const MEMORY: f64 = 5e7;
+/// How long a node has more errors, on average.
+const SPELL_READINGS: f64 = 5.0;
 
 /// A node, with what makes it differ from the others.
 pub struct SimulatedNode {
@@ -32,6 +34,15 @@ pub struct SimulatedNode {
     recorded: VersionReading,
     common: f64,
     drift: [f64; 2],
+    /// Whether it has ten times as many errors for a while.
+    has_spell: bool,
+}
+
+/// What a node runs until the next reading.
+#[derive(Debug, Clone, Copy)]
+pub enum Runs {
+    Old,
+    New,
 }
 
 /// What one node did between two readings, for all rules.
@@ -102,6 +113,7 @@ impl SimulatedNode {
             recorded: nothing_recorded(),
             common: random.normal(),
             drift: [random.normal(), random.normal()],
+            has_spell: false,
         };
         let quiet = Scenario {
             since: [1.0; 2],
@@ -109,7 +121,7 @@ impl SimulatedNode {
             ..scenario.clone()
         };
         for at in 0..READINGS {
-            node.run(random, &quiet, false, at);
+            node.run(random, &quiet, Runs::Old, at);
         }
         node.before = node.recorded.latency.clone();
         let known = u64::from(scenario.known);
@@ -152,14 +164,13 @@ impl SimulatedNode {
         at: u32,
         requests: u64,
     ) -> Vec<f64> {
-        let rho = scenario.correlation;
-        self.common = rho * self.common + (1.0 - rho * rho).sqrt() * random.normal();
         let factor = if is_new { scenario.latency_factor } else { 1.0 };
         let place =
             P95_MILLIS * self.latency * factor * scenario.change(at)[1] * wave(scenario, at, 0.5);
-        let shape = scenario.shapes[usize::from(is_new)];
+        let side = usize::from(is_new);
+        let (shape, p95) = (scenario.shapes[side], scenario.p95[side]);
         (0..requests)
-            .map(|_| place * shape.draw(random, scenario.common, self.common))
+            .map(|_| place * shape.value(random, scenario.common, self.common) / p95)
             .collect()
     }
 
@@ -168,20 +179,65 @@ impl SimulatedNode {
         &mut self,
         random: &mut Random,
         scenario: &Scenario,
-        is_new: bool,
+        runs: Runs,
         at: u32,
     ) -> Reading {
-        let requests = (scenario.requests as f64 * wave(scenario, at, 0.5)).round() as u64;
+        let requests = requests(scenario, at);
+        self.run_version(random, scenario, runs, at, (requests, true))
+    }
+
+    /// What both versions do on it, of which the new one gets a share of the requests: the new one,
+    /// the old one.
+    pub fn run_both(
+        &mut self,
+        random: &mut Random,
+        scenario: &Scenario,
+        share: f64,
+        at: u32,
+    ) -> [Reading; 2] {
+        let requests = requests(scenario, at);
+        let of_new = random.binomial(requests, share);
+        let new = self.run_version(random, scenario, Runs::New, at, (of_new, true));
+        let of_old = requests - of_new;
+        let old = self.run_version(random, scenario, Runs::Old, at, (of_old, false));
+        [new, old]
+    }
+
+    /// What one version does with so many requests. What the node itself is like changes from
+    /// reading to reading, also where it runs both.
+    fn run_version(
+        &mut self,
+        random: &mut Random,
+        scenario: &Scenario,
+        runs: Runs,
+        at: u32,
+        (requests, is_next_reading): (u64, bool),
+    ) -> Reading {
+        let is_new = matches!(runs, Runs::New);
+        let is_changed = is_new && at >= scenario.breaks_at;
+        if is_next_reading && scenario.error_spells > 0.0 {
+            let change = if self.has_spell {
+                1.0 / SPELL_READINGS
+            } else {
+                scenario.error_spells
+            };
+            self.has_spell ^= random.share() < change;
+        }
         // A rate below 0 is the new version's own, where the old one has no errors.
-        let rate = match (scenario.errors < 0.0, is_new) {
+        let rate = match (scenario.errors < 0.0, is_changed) {
             (true, true) => -scenario.errors,
             (true, false) => 0.0,
             (false, true) => scenario.errors * scenario.error_factor,
             (false, false) => scenario.errors,
         };
         let rate = rate * self.errors * scenario.change(at)[0];
-        let rate = (rate * wave(scenario, at, 0.9)).min(1.0);
+        let spell = if self.has_spell { 10.0 } else { 1.0 };
+        let rate = (spell * rate * wave(scenario, at, 0.9)).min(1.0);
         let errors = random.bursts(requests, rate, scenario.burst);
+        if is_next_reading {
+            let rho = scenario.correlation;
+            self.common = rho * self.common + (1.0 - rho * rho).sqrt() * random.normal();
+        }
         let latencies = self.latencies(random, scenario, is_new, at, requests);
         let mut counts = vec![0; Histogram::BUCKETS];
         for &value in &latencies {
@@ -190,7 +246,9 @@ impl SimulatedNode {
         let factor = if is_new { scenario.usage_factor } else { 1.0 };
         let [cpu, memory] = &mut self.drift;
         for drift in [&mut *cpu, &mut *memory] {
-            *drift = 0.9 * *drift + (1.0 - 0.81_f64).sqrt() * random.normal();
+            if is_next_reading {
+                *drift = 0.9 * *drift + (1.0 - 0.81_f64).sqrt() * random.normal();
+            }
         }
         let cpu = CPU_MICROS * factor * self.cpu * (0.05 * *cpu).exp();
         let memory = MEMORY * factor * self.memory * (0.05 * *memory).exp();
@@ -216,6 +274,11 @@ impl SimulatedNode {
             memory,
         }
     }
+}
+
+/// The requests of a node in a reading.
+fn requests(scenario: &Scenario, at: u32) -> u64 {
+    (scenario.requests as f64 * wave(scenario, at, 0.5)).round() as u64
 }
 
 /// What all nodes have in common at a time: between 1 - `depth` and 1 + `depth`.
