@@ -206,12 +206,20 @@ impl Replicas {
     }
 
     fn start_node(&mut self, id: &str) -> Result<()> {
+        self.start_node_in(self.environment, id)
+    }
+
+    /// Starts a node in any environment. [`Self::wait_for_nodes`] waits for it.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_node_in(&mut self, environment: &str, id: &str) -> Result<()> {
         let mut command = tools::hotswap()?;
         let url = self.balancer.url();
         command
             .current_dir(self.folder.path())
             .envs(self.variables.iter().cloned())
-            .args(["node", "--with-parent", "--environment", self.environment])
+            .args(["node", "--with-parent", "--environment", environment])
             .args(["--engine", &url, "--id", id, "--dir", id])
             .args(["--data", "127.0.0.1:0", "--control", "127.0.0.1:0"])
             .args(["--token-file", "node-token"]);
@@ -346,7 +354,11 @@ impl Replicas {
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
-    async fn wait_for_nodes(&self, engine: usize, node_count: usize) -> Result<()> {
+    /// Waits until an engine knows so many nodes that pass their health checks.
+    ///
+    /// # Errors
+    /// If there are not so many in time.
+    pub async fn wait_for_nodes(&self, engine: usize, node_count: usize) -> Result<()> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let nodes = self.get(engine, "/api/v1/nodes").await?;
@@ -413,6 +425,20 @@ impl Replicas {
             .await
     }
 
+    /// As [`Self::deploy`], to any environment.
+    ///
+    /// # Errors
+    /// If the engine rejects it.
+    pub async fn deploy_to(
+        &self,
+        (engine, environment): (usize, &str),
+        version: &str,
+        strategy: (&str, Value),
+    ) -> Result<String> {
+        self.request_deployment((engine, environment), ("hello", version), strategy)
+            .await
+    }
+
     /// Requests a deployment of any module from an engine, and returns its id.
     ///
     /// # Errors
@@ -423,10 +449,21 @@ impl Replicas {
         (module, version): (&str, &str),
         strategy: (&str, Value),
     ) -> Result<String> {
+        let to = (engine, self.environment);
+        self.request_deployment(to, (module, version), strategy)
+            .await
+    }
+
+    async fn request_deployment(
+        &self,
+        (engine, environment): (usize, &str),
+        (module, version): (&str, &str),
+        strategy: (&str, Value),
+    ) -> Result<String> {
         let request = json!({
             "moduleName": module,
             "version": version,
-            "targetEnvironment": self.environment,
+            "targetEnvironment": environment,
             "strategy": strategy.0,
             "config": strategy.1,
             "requesterEmail": EMAIL,

@@ -24,7 +24,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
-use collectors::{DamagedGauge, DiskGauges, HubGauges, LossGauge, NodeGauges};
+use collectors::{DamagedGauge, DiskGauges, DurabilityGauge, HubGauges, LossGauge, NodeGauges};
 use open_deployments::OpenDeployments;
 use process_metrics::ProcessMetrics;
 use source_gauges::SourceGauges;
@@ -118,6 +118,7 @@ impl Metrics {
         let open_deployments = OpenDeployments::default();
         registry.register_collector(Box::new(open_deployments.clone()));
         registry.register_collector(Box::new(LossGauge(deployments.clone())));
+        registry.register_collector(Box::new(DurabilityGauge(deployments.clone())));
         registry.register_collector(Box::new(DamagedGauge(deployments)));
         let disk = DiskGauges::default();
         registry.register_collector(Box::new(disk.clone()));

@@ -305,6 +305,12 @@ impl Deployments {
         (now < lost + LOSS_SHOWN).then_some(lost)
     }
 
+    /// What the server of the store promises no more; see
+    /// [`Session::lost_durability`](hotswap_store::Session::lost_durability).
+    pub fn lost_durability(&self) -> Option<String> {
+        self.journal.session()?.lost_durability()
+    }
+
     /// Settings that other engines on the store have otherwise; see
     /// [`Session::contradictions`](hotswap_store::Session::contradictions).
     pub fn contradictions(&self) -> Vec<String> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use hotswap_core::{Environment, Fence, Timestamp};
 use hotswap_store::{
-    AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, LeaseError, UndrivenDeployment,
+    AppendToEnvironmentError, EnvironmentAppend, EnvironmentJournal, LeaseError, ReadError,
+    Session, UndrivenDeployment,
 };
 use tokio::sync::Mutex;
 
@@ -18,6 +19,9 @@ use crate::metrics::add_environment_leases;
 /// that changes its nodes: it drives the deployments there, repairs, and removes nodes that are
 /// gone. So one engine's memory is enough to keep plans apart from repairs, and to count all nodes
 /// that are being changed.
+///
+/// Work is spread: the store leaves a free environment to the engine that works in the fewest, and
+/// an engine that works in more than its share gives some back.
 pub(crate) struct EnvironmentLeases {
     journal: Arc<dyn EnvironmentJournal>,
     /// Whether other engines may hold leases.
@@ -133,6 +137,45 @@ impl EnvironmentLeases {
     /// The next caller acquires a new lease, with a higher fence.
     pub(crate) async fn renew(&self, environment: &Environment) {
         self.leases.lock().await.fences.remove(environment);
+    }
+
+    /// Gives one environment back, if this engine works in more than its share of them. Leaves those
+    /// with an open deployment, and those that are `busy`.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`].
+    pub(crate) async fn give_back(
+        &self,
+        session: &dyn Session,
+        busy: &HashSet<Environment>,
+    ) -> Result<(), ReadError> {
+        // Nothing is acquired meanwhile.
+        let mut leases = self.leases.lock().await;
+        let idle = leases.fences.iter();
+        let idle = idle.filter(|(environment, _)| !busy.contains(*environment));
+        let idle: Vec<_> = idle
+            .map(|(environment, fence)| (environment.clone(), *fence))
+            .collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        match session.give_back_environment(&idle).await {
+            Ok(None) => Ok(()),
+            Ok(Some(environment)) => {
+                leases.fences.remove(&environment);
+                if leases.held.remove(&environment) {
+                    add_environment_leases(-1.0);
+                }
+                tracing::info!(%environment, "gives back an environment: other engines work in fewer");
+                Ok(())
+            }
+            Err(error) => {
+                // One of them may be another engine's by now. Under a new fence, nothing that the
+                // store does late takes effect.
+                leases.fences.clear();
+                Err(error)
+            }
+        }
     }
 
     /// As [`Self::renew`], for all environments: their leases may have passed to other engines.

@@ -7,7 +7,7 @@ use hotswap_core::DeploymentId;
 use hotswap_store::{Appended, Session};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,10 @@ type Wakes = HashMap<DeploymentId, Arc<Notify>>;
 /// the timer finds missed ones, and deployments that an earlier engine left open.
 const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How often an engine may give an environment back. Long enough for the others to take the one
+/// before: each compares its nodes every five seconds.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Runs one driver for each deployment that has not ended, and wakes it when somebody
 /// requests something of its deployment. Cheap to clone.
 ///
@@ -34,7 +38,8 @@ const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 /// deployment that another engine has acquired is left to it.
 ///
 /// Where several engines share the store, each takes the deployments that no living engine drives,
-/// in the environments in which it works. After a time in which the others may have taken its own,
+/// in the environments in which it works. Where those are more than its share, it gives some back,
+/// one after the other. After a time in which the others may have taken its own,
 /// it drops all drivers and looks anew. So it does in a new epoch of the store.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
@@ -128,6 +133,7 @@ impl Supervisor {
         let mut epochs = self.context.journal.epochs();
         let mut scans = interval(SCAN_INTERVAL);
         scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gives_back_at = Instant::now() + GIVE_BACK_INTERVAL;
         loop {
             let appended = tokio::select! {
                 appended = appended.recv() => appended,
@@ -142,6 +148,10 @@ impl Supervisor {
                 }
                 _ = scans.tick() => {
                     self.start_missing().await;
+                    if Instant::now() >= gives_back_at {
+                        gives_back_at = Instant::now() + GIVE_BACK_INTERVAL;
+                        self.give_back_environment().await;
+                    }
                     continue;
                 }
             };
@@ -174,6 +184,18 @@ impl Supervisor {
     async fn begin_term(&self) {
         std::mem::take(&mut *self.lock_term()).cancel();
         self.leases.renew_all().await;
+    }
+
+    /// Gives back an environment where this engine works in more than its share.
+    async fn give_back_environment(&self) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let busy = self.context.repairs.environments();
+        if let Err(error) = self.leases.give_back(session.as_ref(), &busy).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "cannot give an environment back, retrying");
+        }
     }
 
     async fn start_missing(&self) {

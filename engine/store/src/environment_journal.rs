@@ -28,7 +28,9 @@ pub trait EnvironmentJournal: Send + Sync + 'static {
     /// [`session`](crate::Journal::session).
     ///
     /// # Errors
-    /// - [`LeaseError::Held`] if another engine holds it, whose session lives.
+    /// - [`LeaseError::Held`] if another engine holds it, whose session lives, or if nobody does and
+    ///   it is left to an engine that works in fewer environments: for a second at most, or for six
+    ///   after [`give_back_environment`](crate::Session::give_back_environment).
     /// - [`LeaseError::Store`] if the store failed.
     async fn acquire_environment_lease(
         &self,

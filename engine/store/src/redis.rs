@@ -174,12 +174,16 @@ impl Redis {
             let checked = link.check().await;
             checked.map_err(|error| link.error(error))?;
         }
+        let lost_durability = watch::Sender::new(None);
         let tail = Tail {
             link,
             commands: commands.clone(),
             last: opened.last,
             config: config.clone(),
-            run_id: durability.run_id.clone(),
+            promised: durability.clone(),
+            durability: durability.clone(),
+            asked_at: Instant::now(),
+            lost_durability: lost_durability.clone(),
             wait,
             witness: Arc::clone(&witness),
             heads: Arc::clone(&heads),
@@ -196,7 +200,9 @@ impl Redis {
             let keep = Arc::clone(file).keep(Arc::clone(&witness));
             spawn_vital("what remembers what was seen of the store", Box::pin(keep));
         }
-        let session = Arc::new(EngineSession::begin(commands.clone(), &to, config).await?);
+        let session =
+            EngineSession::begin(commands.clone(), &to, config, lost_durability.subscribe());
+        let session = Arc::new(session.await?);
         let keeper = Arc::clone(&session);
         let keep = async move { keeper.keep().await };
         spawn_vital("what renews the session", Box::pin(keep));
@@ -218,13 +224,13 @@ impl Redis {
                 witness_file,
                 session,
                 channels,
+                unreadable: UnreadableRecords::default(),
                 tasks,
                 stop,
             }),
         })
     }
 
-                unreadable: UnreadableRecords::default(),
     /// Closes the store: finishes the writes that are queued, ends the session, and drops the
     /// connections. All handles are closed with it; their later calls fail.
     pub async fn close(&self) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hotswap_core::{DeploymentId, Environment, Timestamp};
+use hotswap_core::{DeploymentId, Environment, Fence, Timestamp};
 use tokio::sync::watch;
 
 use crate::ReadError;
@@ -33,6 +33,10 @@ pub trait Session: Send + Sync + 'static {
     /// acknowledged, by the server's clock. `None` if none ever did. Known with the signs of life:
     /// a third of [`ttl`](Self::ttl) later at most.
     fn last_loss(&self) -> Option<Timestamp>;
+
+    /// What the server does not promise although it is required, or was promised when this engine
+    /// started, with what to do about it. Read every ten seconds. `None` while nothing is missing.
+    fn lost_durability(&self) -> Option<String>;
 
     /// Settings that should be the same for all engines and that a living engine has otherwise, a
     /// sentence for each. Compared when the session begins, and every ten seconds.
@@ -70,6 +74,18 @@ pub trait Session: Send + Sync + 'static {
     /// # Errors
     /// [`ReadError::Store`] if the store failed.
     async fn release(&self, deployment: DeploymentId) -> Result<(), ReadError>;
+
+    /// Gives back the lease of one of these environments, each with the fence under which this
+    /// engine holds it, if it works in more than its share: the environments of all living engines,
+    /// divided by their number and rounded up. Leaves environments with an open deployment. Returns
+    /// the environment whose lease is no longer this session's, also where it was lost before.
+    ///
+    /// # Errors
+    /// [`ReadError::Store`] if the store failed. The lease of one may have been given back.
+    async fn give_back_environment(
+        &self,
+        leases: &[(Environment, Fence)],
+    ) -> Result<Option<Environment>, ReadError>;
 
     /// Lists the engines whose sessions live, in no order.
     ///

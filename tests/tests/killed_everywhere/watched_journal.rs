@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hotswap_core::{Append, DeploymentId, Header, ModuleName, Timestamp};
+use hotswap_core::{Append, DeploymentId, Environment, Fence, Header, ModuleName, Timestamp};
 use hotswap_store::{
     AppendError, CreateError, Head, Journal, Lease, LeaseError, LivingEngine, ReadError, Session,
     UndrivenDeployment,
@@ -246,6 +246,10 @@ impl Session for LateSession {
         self.session.last_loss()
     }
 
+    fn lost_durability(&self) -> Option<String> {
+        self.session.lost_durability()
+    }
+
     fn contradictions(&self) -> Vec<String> {
         self.session.contradictions()
     }
@@ -268,6 +272,13 @@ impl Session for LateSession {
 
     async fn release(&self, deployment: DeploymentId) -> Result<(), ReadError> {
         self.session.release(deployment).await
+    }
+
+    async fn give_back_environment(
+        &self,
+        leases: &[(Environment, Fence)],
+    ) -> Result<Option<Environment>, ReadError> {
+        self.session.give_back_environment(leases).await
     }
 
     async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError> {

@@ -144,6 +144,11 @@ const CASES: &[Case] = &[
         quiet: &[("hotswap_store_lost_writes", "", "0x300")],
     },
     Case {
+        alert: "HotSwapStoreNotDurable",
+        firing: &[("hotswap_store_durable", "", "0x300")],
+        quiet: &[("hotswap_store_durable", "", "1x300")],
+    },
+    Case {
         alert: "HotSwapEngineFallsBehind",
         firing: &[("hotswap_store_tail_lag_seconds", "", "60x300")],
         quiet: &[("hotswap_store_tail_lag_seconds", "", "1x300")],

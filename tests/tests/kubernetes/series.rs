@@ -28,7 +28,7 @@ const APPEAR_LATER: [(&str, &str); 2] = [("health", "critical"), ("status", "5..
 
 /// Series of which each of several engines exposes what it sees of the whole store, of all nodes or
 /// of every journal. Added up, three engines would show three times as much.
-const OF_THE_STORE: [&str; 8] = [
+const OF_THE_STORE: [&str; 9] = [
     "hotswap_deployments_damaged",
     "hotswap_deployments_ended_total",
     "hotswap_deployments_open",
@@ -36,6 +36,7 @@ const OF_THE_STORE: [&str; 8] = [
     "hotswap_disk_bytes",
     "hotswap_journal_appends_total",
     "hotswap_nodes",
+    "hotswap_store_durable",
     "hotswap_store_lost_writes",
 ];
 

@@ -19,6 +19,9 @@ pub(super) struct DamagedGauge(pub Deployments);
 /// Whether the store was found to have lost writes lately.
 pub(super) struct LossGauge(pub Deployments);
 
+/// Whether the store promises what it should.
+pub(super) struct DurabilityGauge(pub Deployments);
+
 /// The nodes by environment and health.
 pub(super) struct NodeGauges(pub Registry);
 
@@ -53,6 +56,15 @@ impl Collector for LossGauge {
         let gauge =
             encoder.encode_descriptor("store_lost_writes", help, None, MetricType::Gauge)?;
         ConstGauge::<i64>::new(self.0.recent_loss().is_some().into()).encode(gauge)
+    }
+}
+
+impl Collector for DurabilityGauge {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "0 while the store promises less than is required, or than when this engine \
+                    started, else 1";
+        let gauge = encoder.encode_descriptor("store_durable", help, None, MetricType::Gauge)?;
+        ConstGauge::<i64>::new(self.0.lost_durability().is_none().into()).encode(gauge)
     }
 }
 
@@ -142,6 +154,12 @@ impl fmt::Debug for DamagedGauge {
 impl fmt::Debug for LossGauge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LossGauge").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for DurabilityGauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurabilityGauge").finish_non_exhaustive()
     }
 }
 

@@ -70,8 +70,9 @@ impl Health {
     /// Succeeds if the engine can read from its store and is not about to stop. Where engines share
     /// the store, its last sign of life there, which is a write, must have been accepted too. If this
     /// fails, send the engine no requests until it succeeds again. For seven days after a shared store
-    /// was found to have lost acknowledged writes, `warnings` says so, and it names settings that
-    /// should be the same for all engines and are not.
+    /// was found to have lost acknowledged writes, `warnings` says so. It also says what the server of
+    /// the store may lose from now on and did not before, and names settings that should be the same
+    /// for all engines and are not.
     #[oai(path = "/health/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, context: Data<&Context>) -> Result<Json<Healthy>, Failure<UNAVAILABLE>> {
         if context.stopping.has_begun() {
@@ -86,10 +87,12 @@ impl Health {
             Ok(result) => {
                 result?;
                 let loss = deployments.recent_loss().map(describe_loss);
+                let weaker = deployments.lost_durability();
+                let weaker = weaker.map(describe_lost_durability);
                 let differing = deployments.contradictions().into_iter();
                 let differing = differing.map(describe_contradiction);
                 Ok(Healthy::with_warnings(
-                    loss.into_iter().chain(differing).collect(),
+                    loss.into_iter().chain(weaker).chain(differing).collect(),
                 ))
             }
             Err(_) => {
@@ -117,6 +120,13 @@ fn describe_loss(noticed_at: Timestamp) -> String {
          at the deployments whose events say writesLost, repeat requests that were accepted shortly \
          before and have no effect, and let the server keep what it acknowledges \
          (docs/SCALING.md, When the store has lost writes)"
+    )
+}
+
+fn describe_lost_durability(reason: String) -> String {
+    format!(
+        "the server of the store promises less than is required, or than when this engine started: \
+         {reason} (docs/RUNBOOK.md, HotSwapStoreNotDurable)"
     )
 }
 

@@ -1,6 +1,6 @@
 //! Which nodes are being repaired, and which repairs have failed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -151,6 +151,14 @@ impl Repairs {
             .filter(|(place, _)| place.environment == *environment && place.module == *module);
         let (serving, idle): (Vec<_>, Vec<_>) = meant.partition(|(_, repair)| repair.is_serving);
         (serving.len(), idle.len())
+    }
+
+    /// The environments in which a node is being repaired or a plan is being made.
+    pub(crate) fn environments(&self) -> HashSet<Environment> {
+        let inner = self.lock();
+        let repaired = inner.under_way.keys().map(|place| &place.environment);
+        let planned = inner.plans.keys().map(|(environment, _)| environment);
+        repaired.chain(planned).cloned().collect()
     }
 
     /// Whether a node is being repaired.

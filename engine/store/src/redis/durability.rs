@@ -235,30 +235,51 @@ impl Durability {
     /// # Errors
     /// [`Error::NotDurable`] where it promises less than is required.
     pub(super) fn check(&self, config: &RedisConfig, server: &str) -> Result<(), Error> {
-        let not_durable = |reason: String| Error::NotDurable {
-            server: server.to_owned(),
-            reason,
-        };
-        if config.wait_for_disk && !self.is_always_on_disk() && !self.has_waitaof {
-            let reason = format!(
-                "appends are to wait for the disk, which {} {} cannot tell of; set appendfsync to \
-                 always, or use Valkey or Redis 7.2 or newer",
-                self.product, self.version
-            );
-            return Err(not_durable(reason));
+        if let Some(reason) = self.unmet(config) {
+            return Err(Error::NotDurable {
+                server: server.to_owned(),
+                reason,
+            });
         }
         let faults = self.faults();
         if !faults.is_empty() {
             let reason = faults.join(", and ");
-            if config.durability == RequiredDurability::Durable {
-                return Err(not_durable(reason));
-            }
             tracing::warn!(%server, "the store is not durable: {reason}");
         }
         for warning in self.warnings(config) {
             tracing::warn!(%server, "{warning}");
         }
         Ok(())
+    }
+
+    /// What is required and not promised, with what to do about it.
+    fn unmet(&self, config: &RedisConfig) -> Option<String> {
+        if config.wait_for_disk && !self.is_always_on_disk() && !self.has_waitaof {
+            return Some(format!(
+                "appends are to wait for the disk, which {} {} cannot tell of; set appendfsync to \
+                 always, or use Valkey or Redis 7.2 or newer",
+                self.product, self.version
+            ));
+        }
+        let faults = self.faults();
+        let is_required = config.durability == RequiredDurability::Durable;
+        (is_required && !faults.is_empty()).then(|| faults.join(", and "))
+    }
+
+    /// What is not promised although it is required, or was promised `before`, with what to do about
+    /// it.
+    pub(super) fn lost_since(&self, before: &Self, config: &RedisConfig) -> Option<String> {
+        let unmet = self.unmet(config);
+        unmet.or_else(|| {
+            let of = |durability: &Self| {
+                let crash = durability.crash_warning(config);
+                durability.faults().into_iter().chain(crash).collect()
+            };
+            let (known, found): (Vec<_>, Vec<_>) = (of(before), of(self));
+            let new = found.into_iter().filter(|one| !known.contains(one));
+            let new: Vec<_> = new.collect();
+            (!new.is_empty()).then(|| new.join(", and "))
+        })
     }
 
     /// Whether each write is on the disk before it is answered.

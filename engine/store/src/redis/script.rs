@@ -44,6 +44,7 @@ scripts! {
     ENVIRONMENT_EVENTS "environment_events";
     EVENTS "events";
     EVENTS_AFTER "events_after";
+    GIVE_BACK_ENVIRONMENT "give_back_environment";
     IMPORT "import";
     KEPT_EVENTS "kept_events";
     LIST "list";

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hotswap_core::{Clock as _, DeploymentId, SystemClock, Timestamp};
+use hotswap_core::{Clock as _, DeploymentId, Environment, Fence, SystemClock, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -38,6 +38,8 @@ pub(super) struct EngineSession {
     settings: Option<Settings>,
     state: Mutex<State>,
     lapses: watch::Sender<u64>,
+    /// What the server promises no more.
+    lost_durability: watch::Receiver<Option<String>>,
 }
 
 /// Names of settings, and their values.
@@ -65,6 +67,7 @@ impl EngineSession {
         commands: Commands,
         to: &Destination,
         config: &RedisConfig,
+        lost_durability: watch::Receiver<Option<String>>,
     ) -> Result<Self, Error> {
         let link = to.hasty_link(config.patience.min(config.lease_ttl / RENEWALS));
         let session = Self {
@@ -83,6 +86,7 @@ impl EngineSession {
                 refusal: None,
             }),
             lapses: watch::Sender::new(0),
+            lost_durability,
         };
         session.send("begin", &session.commands).await?;
         session.compare_settings().await;
@@ -284,6 +288,10 @@ impl Session for EngineSession {
         self.lock().last_loss
     }
 
+    fn lost_durability(&self) -> Option<String> {
+        self.lost_durability.borrow().clone()
+    }
+
     fn contradictions(&self) -> Vec<String> {
         self.lock().contradictions.iter().cloned().collect()
     }
@@ -324,6 +332,22 @@ impl Session for EngineSession {
         // Behind whatever is queued for the deployment.
         self.commands.write(&script::RELEASE_LEASE, args).await?;
         Ok(())
+    }
+
+    async fn give_back_environment(
+        &self,
+        leases: &[(Environment, Fence)],
+    ) -> Result<Option<Environment>, ReadError> {
+        let args = Args::new().text(self.id());
+        let args = leases.iter().fold(args, |args, (environment, fence)| {
+            args.text(environment.as_str()).number(fence.0)
+        });
+        let script = &script::GIVE_BACK_ENVIRONMENT;
+        let reply = self.commands.write(script, args).await?;
+        match reply.word()? {
+            "kept" => Ok(None),
+            _ => Ok(Some(reply.parse(1, "an environment")?)),
+        }
     }
 
     async fn engines(&self) -> Result<Vec<LivingEngine>, ReadError> {

@@ -33,6 +33,9 @@ const PAGE: usize = 512;
 /// connection that does not break there may be another server too, or one that was emptied.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often it is asked what the server promises. Its configuration can change while it runs.
+const DURABILITY_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Reads the log from a place on, and notifies the subscribers of this engine.
 pub(super) struct Tail {
     pub(super) link: Arc<Link>,
@@ -40,8 +43,13 @@ pub(super) struct Tail {
     /// The place of the last entry that was read.
     pub(super) last: Place,
     pub(super) config: RedisConfig,
-    /// The server's process.
-    pub(super) run_id: String,
+    /// What the server promised when this engine started.
+    pub(super) promised: Durability,
+    /// What it has promised since, and when it was asked.
+    pub(super) durability: Durability,
+    pub(super) asked_at: Instant,
+    /// What it promises no more.
+    pub(super) lost_durability: watch::Sender<Option<String>>,
     /// What the writer waits for.
     pub(super) wait: watch::Sender<Option<Wait>>,
     pub(super) witness: Arc<Witness>,
@@ -128,7 +136,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Asks whether the server is still the same, and has what was seen.
+    /// Asks whether the server is still the same, has what was seen, and promises what it did.
     async fn check(&mut self) -> Result<(), RedisError> {
         self.link.check().await?;
         self.rewind();
@@ -136,19 +144,20 @@ impl Tail {
         command.arg("server");
         let info = text(self.link.send(&command).await?);
         let run_id = run_id(&info);
-        if run_id == self.run_id {
+        let is_same_server = run_id == self.durability.run_id;
+        if is_same_server && self.asked_at.elapsed() < DURABILITY_INTERVAL {
             return Ok(());
         }
         let server = self.config.shown_url();
-        tracing::info!(server, "the server was started again, or is another one");
+        if !is_same_server {
+            tracing::info!(server, "the server was started again, or is another one");
+        }
         match Durability::read(&self.link, &self.config).await {
             Ok(durability) => {
-                if let Err(error) = durability.check(&self.config, &server) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "the store may lose what it acknowledges from now on");
+                self.asked_at = Instant::now();
+                if durability != self.durability {
+                    self.take_over(durability, &server);
                 }
-                self.wait_as_promised(&durability, &server);
-                self.run_id = run_id.to_owned();
             }
             // The next check asks again.
             Err(error) => {
@@ -157,6 +166,18 @@ impl Tail {
             }
         }
         Ok(())
+    }
+
+    /// Says what the server promises from now on.
+    fn take_over(&mut self, durability: Durability, server: &str) {
+        if let Err(error) = durability.check(&self.config, server) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the store may lose what it acknowledges from now on");
+        }
+        self.wait_as_promised(&durability, server);
+        let lost = durability.lost_since(&self.promised, &self.config);
+        self.lost_durability.send_replace(lost);
+        self.durability = durability;
     }
 
     /// Lets the writer wait for what the configuration requires and this server does not do by

@@ -144,6 +144,41 @@ async fn appends_wait_for_the_disk_of_a_server_that_takes_over_and_promises_less
 }
 
 #[tokio::test]
+async fn what_a_server_promises_no_more_is_noticed_while_it_runs() {
+    for kind in [RedisKind::Redis, RedisKind::Valkey] {
+        let server = RedisServer::start(kind).unwrap();
+        let store = Redis::open(&RedisConfig::new(server.url())).await.unwrap();
+        let session = store.session().unwrap();
+        assert_eq!(session.lost_durability(), None);
+        for (name, value, expected) in [
+            ("appendfsync", "everysec", Some("up to two seconds")),
+            ("appendonly", "no", Some("set appendonly to yes")),
+            ("appendonly", "yes", Some("up to two seconds")),
+            ("appendfsync", "always", None),
+            ("maxmemory-policy", "allkeys-lru", Some("noeviction")),
+        ] {
+            let set = server.command(&["CONFIG", "SET", name, value]).unwrap();
+            assert_eq!(set, "+OK\r\n");
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+            loop {
+                let lost = session.lost_durability();
+                let is_as_expected = match (&lost, expected) {
+                    (Some(lost), Some(expected)) => lost.contains(expected),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if is_as_expected {
+                    break;
+                }
+                assert!(tokio::time::Instant::now() < deadline, "{name}: {lost:?}");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_crash_takes_from_a_server_that_writes_every_second_is_noticed() {
     for kind in [RedisKind::Redis, RedisKind::Valkey] {
         let mut server = RedisServer::start_with(kind, &EVERY_SECOND).unwrap();

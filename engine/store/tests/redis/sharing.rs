@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hotswap_core::{Clock as _, Digest, Fence, SystemClock};
 use hotswap_store::{
-    Blobs, Catalogue, EnvironmentJournal, Journal, LeaseError, Redis, RedisConfig,
-    UndrivenDeployment,
+    AppendToEnvironmentError, Blobs, Catalogue, EnvironmentAppend, EnvironmentJournal, Journal,
+    LeaseError, Redis, RedisConfig, UndrivenDeployment,
 };
 use tokio::time::{Instant, sleep};
 
@@ -26,6 +26,15 @@ fn config(server: &RedisServer, engine: &str) -> RedisConfig {
 
 async fn open(server: &RedisServer, engine: &str) -> Redis {
     Redis::open(&config(server, engine)).await.unwrap()
+}
+
+/// With a session that outlives a stall of a busy machine.
+async fn open_for_long(server: &RedisServer, engine: &str) -> Redis {
+    let config = RedisConfig {
+        lease_ttl: Duration::from_secs(30),
+        ..config(server, engine)
+    };
+    Redis::open(&config).await.unwrap()
 }
 
 async fn undriven(store: &Redis) -> Vec<UndrivenDeployment> {
@@ -127,6 +136,108 @@ async fn a_lease_that_no_driver_uses_can_be_given_back() {
             .unwrap();
         one.close().await;
         other.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_free_environment_is_left_to_the_engine_that_works_in_the_fewest_for_a_second() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let (one, other) = (
+            open_for_long(&server, "one").await,
+            open_for_long(&server, "other").await,
+        );
+        let [first, second, third] = ["first", "second", "third"].map(|name| name.parse().unwrap());
+        // Both work in none.
+        one.acquire_environment_lease(&first).await.unwrap();
+        let left = one.acquire_environment_lease(&second).await;
+        assert!(
+            matches!(&left, Err(LeaseError::Held(to)) if to == "other"),
+            "{left:?}"
+        );
+        other.acquire_environment_lease(&second).await.unwrap();
+        // Both work in one. Its own it acquires anew whatever others have.
+        one.acquire_environment_lease(&third).await.unwrap();
+        one.acquire_environment_lease(&third).await.unwrap();
+
+        // The other one lives, and takes nothing.
+        let fourth = "fourth".parse().unwrap();
+        let began = Instant::now();
+        let mut refusals = 0;
+        while let Err(error) = one.acquire_environment_lease(&fourth).await {
+            assert!(matches!(error, LeaseError::Held(_)), "{error:?}");
+            assert!(began.elapsed() < Duration::from_secs(30));
+            refusals += 1;
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!(refusals > 0);
+        assert!(began.elapsed() >= Duration::from_millis(900));
+
+        // One that is gone has none.
+        other.session().unwrap().end().await.unwrap();
+        one.acquire_environment_lease(&second).await.unwrap();
+        one.close().await;
+        other.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_gives_back_what_is_more_than_its_share_and_has_nothing_open() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        let one = open_for_long(&server, "one").await;
+        let session = one.session().unwrap();
+        let mut leases = Vec::new();
+        for name in ["busy", "idle", "later"] {
+            let environment = name.parse().unwrap();
+            let fence = one.acquire_environment_lease(&environment).await.unwrap();
+            leases.push((environment, fence));
+        }
+        let id = create(&one, "checkout", "busy").await;
+        // It alone has all of them.
+        assert_eq!(session.give_back_environment(&leases).await.unwrap(), None);
+        let other = open_for_long(&server, "other").await;
+        let given = session.give_back_environment(&leases).await.unwrap();
+        let (idle, fence) = leases.remove(1);
+        assert_eq!(given.as_ref(), Some(&idle));
+        let late = one.append_to_environment(EnvironmentAppend {
+            environment: idle.clone(),
+            fence: Some(fence),
+            newest_cordon: None,
+            at: SystemClock.now(),
+            bodies: Vec::new(),
+        });
+        let late = late.await;
+        assert!(
+            matches!(late, Err(AppendToEnvironmentError::Fenced(_))),
+            "{late:?}"
+        );
+        // As where the answer was lost.
+        let again = [(idle.clone(), fence), leases[1].clone()];
+        let given = session.give_back_environment(&again).await.unwrap();
+        assert_eq!(given.as_ref(), Some(&idle));
+        // Two of two engines: one more than its share, as long as nobody has the other one.
+        let left = one.acquire_environment_lease(&idle).await;
+        assert!(matches!(left, Err(LeaseError::Held(_))), "{left:?}");
+        other.acquire_environment_lease(&idle).await.unwrap();
+        assert_eq!(session.give_back_environment(&leases).await.unwrap(), None);
+
+        // What has an open deployment stays, however many they are.
+        let third = open_for_long(&server, "third").await;
+        let (later, _) = leases.pop().unwrap();
+        let given = [(
+            later.clone(),
+            one.acquire_environment_lease(&later).await.unwrap(),
+        )];
+        assert_eq!(session.give_back_environment(&leases).await.unwrap(), None);
+        assert_eq!(
+            session.give_back_environment(&given).await.unwrap(),
+            Some(later)
+        );
+        append_at_end(&one, id, &failure()).await;
+        for store in [&one, &other, &third] {
+            store.close().await;
+        }
     }
 }
 

@@ -26,6 +26,8 @@ local function deployment_key(id) return P .. 'd:' .. id end
 local function events_key(id) return P .. 'e:' .. id end
 local function snapshot_key(id) return P .. 's:' .. id end
 local function place(module, environment) return environment .. '/' .. module end
+-- The environments whose leases are a session's.
+local function environments_key(session) return P .. 'own_environments:' .. session end
 
 -- A hash as a table, empty if there is none.
 local function read_hash(key)
@@ -63,6 +65,10 @@ end
 -- second for a clock that is only corrected.
 local LONGEST_LEASE = 61000
 
+-- How long an environment is left to engines that work in fewer, in milliseconds: one that is free
+-- for two of their looks, and one that was given back until each has compared its nodes.
+local LEAVE_FREE, LEAVE_GIVEN = 1000, 6000
+
 -- Whether an engine renews its session.
 local function is_alive(session)
     local expires = call('ZSCORE', P .. 'sessions', session)
@@ -86,7 +92,7 @@ local function end_session(session)
             call('ZADD', P .. 'free', number, id)
         end
     end
-    call('DEL', own)
+    call('DEL', own, environments_key(session))
     call('ZREM', P .. 'sessions', session)
     call('HDEL', P .. 'engines', session)
     call('HDEL', P .. 'settings', session)
