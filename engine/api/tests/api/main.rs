@@ -10,7 +10,6 @@ mod client;
 mod connections;
 mod cors;
 mod damaged_journals;
-mod damaged_records;
 mod deployments;
 mod desired_state;
 mod discovery;
